@@ -1,0 +1,57 @@
+"""Measures the risk of adopting containers, service by service, on your own fleet."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from assess.collect import collect
+    from assess.errors import AssessError, CollectError, ConfigError, DataError, PolicyError
+    from assess.figures import notebook_style
+    from assess.inventory import Inventory, from_frames, load, validate
+    from assess.policy import Policy, load_policy
+    from assess.report import Report, build_report
+    from assess.score.blast_radius import score_blast_radius
+    from assess.score.readiness import score_readiness
+    from assess.score.upgrade_churn import score_upgrade_churn
+    from assess.score.what_next import what_next
+
+_HOMES = {
+    "AssessError": "errors",
+    "CollectError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Inventory": "inventory",
+    "Policy": "policy",
+    "PolicyError": "errors",
+    "Report": "report",
+    "build_report": "report",
+    "collect": "collect",
+    "from_frames": "inventory",
+    "load": "inventory",
+    "load_policy": "policy",
+    "notebook_style": "figures",
+    "score_blast_radius": "score.blast_radius",
+    "score_readiness": "score.readiness",
+    "score_upgrade_churn": "score.upgrade_churn",
+    "validate": "inventory",
+    "what_next": "score.what_next",
+}
+__all__ = [
+    "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
+    "Report", "build_report", "collect", "from_frames", "load", "load_policy", "notebook_style",
+    "score_blast_radius", "score_readiness", "score_upgrade_churn", "validate", "what_next",
+]  # fmt: skip
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name where it is first used: `import assess` costs no SDK."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'assess' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"assess.{_HOMES[name]}"), name)

@@ -1,0 +1,1 @@
+"""Sources: one file per system, and the run over all of them."""

@@ -1,0 +1,144 @@
+"""Where things are, and what `assess.toml` says."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assess.errors import ConfigError
+
+PACKAGE = Path(__file__).parent
+CONFIG_NAME = "assess.toml"
+_TOP_KEYS = ("source", "identity", "snapshots")
+
+
+def data_path(name: str) -> Path:
+    """Find a file that comes with assess, installed or in a checkout.
+
+    Parameters
+    ----------
+    name : str
+        Path below `data/`.
+
+    Returns
+    -------
+    Path
+        The file or directory.
+    """
+    installed = PACKAGE / "_data" / name
+    return installed if installed.exists() else PACKAGE.parent / "data" / name
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One ``[[source]]`` table.
+
+    Attributes
+    ----------
+    type : str
+        Kind of the source, such as ``docker``.
+    options : dict
+        Everything else in the table.
+    """
+
+    type: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What `assess.toml` says.
+
+    Attributes
+    ----------
+    sources : tuple of SourceConfig
+        In the order of the file.
+    identity : dict
+        Options of the naming of services: ``map`` names a CSV file of regular expressions.
+    directory : Path
+        Directory that relative paths start from.
+    origin : str
+        The file.
+    """
+
+    sources: tuple[SourceConfig, ...]
+    identity: dict[str, Any]
+    directory: Path
+    origin: str
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read `assess.toml`.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The file; without one, ``ASSESS_CONFIG``, or the nearest `assess.toml` upwards from here.
+
+    Returns
+    -------
+    Config
+        Its sources, with their options as written.
+
+    Raises
+    ------
+    ConfigError
+        Where there is none, it cannot be read, or a key is unknown.
+    """
+    file = Path(path) if path else _find()
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror}", hint="name it with -c"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from error
+    problems = [unknown_key(key, _TOP_KEYS) for key in values if key not in _TOP_KEYS]
+    sources = []
+    for number, table in enumerate(values.get("source", []), start=1):
+        if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+            problems.append(f"[[source]] number {number} has no type")
+            continue
+        options = {key: value for key, value in table.items() if key != "type"}
+        sources.append(SourceConfig(table["type"], options))
+    if problems:
+        raise ConfigError(f"{file}: " + "; ".join(problems), hint="see `assess sources`")
+    return Config(tuple(sources), values.get("identity", {}), file.resolve().parent, str(file))
+
+
+def unknown_key(key: str, known: tuple[str, ...]) -> str:
+    """Word the message about a key that nobody knows.
+
+    Parameters
+    ----------
+    key : str
+        The key as written.
+    known : tuple of str
+        Keys that exist.
+
+    Returns
+    -------
+    str
+        The message, with the nearest known key.
+    """
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else "")
+
+
+def _find() -> Path:
+    named = os.environ.get("ASSESS_CONFIG")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / CONFIG_NAME).exists():
+            return directory / CONFIG_NAME
+    raise ConfigError(
+        f"there is no {CONFIG_NAME} here or above",
+        hint="copy data/assess.example.toml, or name one with -c",
+    )

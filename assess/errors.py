@@ -1,0 +1,67 @@
+"""Errors for people: what happened, where, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_PROBLEMS = 5
+
+
+class AssessError(Exception):
+    """Base of every error that `assess` raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and where.
+    hint : str, default ""
+        What to do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(AssessError):
+    """`assess.toml` cannot be used."""
+
+
+class PolicyError(AssessError):
+    """`policy.toml` cannot be used."""
+
+
+class CollectError(AssessError):
+    """A source gave nothing, and the run was asked to be strict."""
+
+
+class DataError(AssessError):
+    """Frames break their contract; every problem is listed, not just the first.
+
+    Parameters
+    ----------
+    message : str
+        What was read.
+    problems : DataFrame
+        Columns ``table, row, column, value, rule, hint``; one row per problem.
+    """
+
+    def __init__(self, message: str, problems: pd.DataFrame) -> None:
+        super().__init__(f"{message}: {_digest(problems)}", hint="mend the rows named above")
+        self.problems = problems
+
+
+def _digest(problems: pd.DataFrame) -> str:
+    lines = [
+        f"  {p.table} row {p.row} {p.column}={p.value!r}: {p.rule!s}"
+        + (f" ({p.hint})" if p.hint else "")
+        for p in problems.head(SHOWN_PROBLEMS).itertuples()
+    ]
+    rest = len(problems) - len(lines)
+    if rest > 0:
+        lines.append(f"  and {rest} more")
+    noun = "problem" if len(problems) == 1 else "problems"
+    return "\n".join([f"{len(problems)} {noun}", *lines])

@@ -1,0 +1,381 @@
+"""The frames: every table, column, type, vocabulary and unit, as pandera schemas.
+
+The data dictionary is `frames.csv`, beside this file. Its `rule` is a vocabulary (``a|b|c``),
+a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+SCHEMA_VERSION = 1
+SHARED_COLUMNS = ("source", "source_ref")
+EXTERNAL = "ext:"
+
+DTYPES = {
+    "str": "str",
+    "bool": "boolean",
+    "int": "Int64",
+    "float": "Float64",
+    "time": "datetime64[us, UTC]",
+}
+PROBLEM_COLUMNS = ["table", "row", "column", "value", "rule", "hint"]
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the data dictionary."""
+
+    frame: str
+    name: str
+    dtype: str
+    role: str
+    rule: str
+    unit: str
+    doc: str
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the column is part of the key."""
+        return self.role == "key"
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the column may never be NA."""
+        return self.role != "" and (self.frame, self.name) != ("images", "host_id")
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Values that the column admits; empty where it admits any."""
+        return self.rule.split("|") if "|" in self.rule else []
+
+    @property
+    def reference(self) -> tuple[str, str] | None:
+        """Frame and key column that the values must exist in."""
+        if not self.rule.startswith("->"):
+            return None
+        frame, _, key = self.rule[2:].partition(".")
+        return frame, key
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Smallest and largest value."""
+        if self.rule.startswith(">="):
+            return float(self.rule[2:]), np.inf
+        if ".." in self.rule:
+            low, _, high = self.rule.partition("..")
+            return float(low), float(high)
+        return None
+
+    @property
+    def pandas_dtype(self) -> str | pd.CategoricalDtype:
+        """Type that the column has in memory."""
+        if self.dtype == "category":
+            return pd.CategoricalDtype(self.vocabulary)
+        return DTYPES[self.dtype]
+
+    @property
+    def expectation(self) -> str:
+        """Rule in words, for a message."""
+        if self.vocabulary:
+            return f"one of {self.rule}"
+        if self.reference:
+            return f"a known {self.rule[2:]}"
+        if self.bounds:
+            return f"within {self.rule}"
+        return {
+            "bool": "true or false",
+            "int": "a whole number",
+            "float": "a number",
+            "time": "an ISO-8601 time with Z",
+        }.get(self.dtype, "text")
+
+
+@cache
+def dictionary() -> pd.DataFrame:
+    """Give the data dictionary.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``frame, column, dtype, role, rule, unit, doc``; one row per column.
+    """
+    with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
+        return pd.read_csv(handle, dtype=str, keep_default_na=False)
+
+
+@cache
+def columns(frame: str) -> dict[str, Column]:
+    """Give the columns of a frame, in order.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+
+    Returns
+    -------
+    dict of str to Column
+        By column name; ``source`` and ``source_ref`` come last.
+    """
+    rows = dictionary().query("frame == @frame")
+    found = {str(row["column"]): _column(row) for _, row in rows.iterrows()}
+    for name in SHARED_COLUMNS:
+        found.setdefault(name, Column(frame, name, "str", "", "", "", "Where the row came from"))
+    return found
+
+
+def _column(row: pd.Series) -> Column:
+    return Column(*(str(value) for value in row))
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Give the names of all frames.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the data dictionary.
+    """
+    return tuple(dictionary()["frame"].unique())
+
+
+def key(frame: str) -> list[str]:
+    """Give the key of a frame.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+
+    Returns
+    -------
+    list of str
+        Column names.
+    """
+    return [name for name, column in columns(frame).items() if column.is_key]
+
+
+@cache
+def schema(frame: str) -> pa.DataFrameSchema:
+    """Give the pandera schema of a frame.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+
+    Returns
+    -------
+    pandera.DataFrameSchema
+        Types, ranges and the key; units and docs in each column's ``metadata``.
+    """
+    fields = {}
+    for name, column in columns(frame).items():
+        checks = []
+        if column.bounds and column.dtype in ("int", "float"):
+            checks.append(pa.Check.in_range(*column.bounds, error=column.expectation))
+        fields[name] = pa.Column(
+            column.pandas_dtype,
+            checks,
+            nullable=not column.is_required,
+            description=column.doc,
+            metadata={"unit": column.unit, "rule": column.rule},
+        )
+    return pa.DataFrameSchema(fields, unique=key(frame), strict=True, name=frame)
+
+
+def empty(frame: str) -> pd.DataFrame:
+    """Make a frame without rows.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+
+    Returns
+    -------
+    DataFrame
+        All columns, typed, no row.
+    """
+    return conform(frame, pd.DataFrame())[0]
+
+
+def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give a table the columns and types of a frame.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+    raw : DataFrame
+        Any subset of the columns, as text or already typed; unknown columns are left out.
+
+    Returns
+    -------
+    frame : DataFrame
+        All columns, typed; what was absent or could not be read is NA.
+    problems : DataFrame
+        Columns ``table, row, column, value, rule, hint``: cells that could not be read.
+    """
+    typed: dict[str, pd.Series] = {}
+    problems = []
+    for name, column in columns(frame).items():
+        if name not in raw:
+            typed[name] = pd.Series(pd.NA, index=range(len(raw)), dtype=column.pandas_dtype)
+            continue
+        cells = raw[name].reset_index(drop=True)
+        typed[name], bad = _cast(cells, column)
+        if bad.any():
+            problems.append(_problems(column, cells[bad], column.expectation))
+    if frame == "images":
+        typed["host_id"] = typed["host_id"].fillna("")
+    return pd.DataFrame(typed), join_problems(problems)
+
+
+def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
+    """Cast cells; the mask marks what is there, but not readable."""
+    if cells.dtype == column.pandas_dtype:
+        return cells, pd.Series(False, index=cells.index)
+    known = cells.notna()
+    if column.dtype == "category":
+        text = _text(cells)
+        cast = text.where(text.isin(column.vocabulary)).astype(column.pandas_dtype)
+    elif column.dtype == "str":
+        cast = _text(cells)
+    elif column.dtype == "bool":
+        text = cells.astype("str").str.strip().str.lower()
+        cast = text.map(_BOOLEANS).astype("boolean")
+    elif column.dtype == "time":
+        cast = _times(cells)
+    else:
+        cast = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
+        cast = cast.astype("Float64")
+        if column.dtype == "int":
+            whole = (cast % 1 == 0).fillna(value=True)
+            cast = cast.where(whole).astype("Int64")
+    return cast, known & cast.isna()
+
+
+def _text(cells: pd.Series) -> pd.Series:
+    known = cells.notna()
+    return cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
+
+
+def _times(cells: pd.Series) -> pd.Series:
+    """Read times; without an offset they are UTC."""
+    if not isinstance(cells.dtype, pd.DatetimeTZDtype):
+        known = cells.notna()
+        cells = pd.to_datetime(
+            cells.astype(object).where(known, None), utc=True, format="ISO8601", errors="coerce"
+        )
+    return cells.dt.tz_convert("UTC").dt.as_unit("us")
+
+
+def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
+    """One row per bad cell; rows are counted from 1, as a reader of the file counts them."""
+    return pd.DataFrame(
+        {
+            "table": column.frame,
+            "row": bad.index + 1,
+            "column": column.name,
+            "value": bad.astype(object).map(str),
+            "rule": rule,
+            "hint": hint,
+        }
+    )
+
+
+def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
+    """Put lists of problems together.
+
+    Parameters
+    ----------
+    problems : list of DataFrame
+        Columns ``table, row, column, value, rule, hint``.
+
+    Returns
+    -------
+    DataFrame
+        The same columns; empty where there is no problem.
+    """
+    found = [p for p in problems if len(p)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PROBLEM_COLUMNS)
+
+
+def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+    """List what breaks the schema of a frame: ranges, keys, missing required cells.
+
+    Parameters
+    ----------
+    frame : str
+        Name of the frame.
+    table : DataFrame
+        The frame, typed by `conform`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``table, row, column, value, rule, hint``.
+    """
+    try:
+        schema(frame).validate(table, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        return _from_failure_cases(frame, table, errors.failure_cases)
+    return join_problems([])
+
+
+def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    problems = []
+    is_duplicate = cases["check"] == "multiple_fields_uniqueness"
+    if is_duplicate.any():
+        keys = table[key(frame)]
+        shown = keys[keys.duplicated(keep=False)].apply(lambda row: "/".join(map(str, row)), axis=1)
+        column = Column(frame, ", ".join(key(frame)), "str", "key", "", "", "")
+        problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
+    for name, found in cases[~is_duplicate].groupby("column", sort=False):
+        column = columns(frame)[str(name)]
+        bad = pd.Series(found["failure_case"].to_numpy(), index=found["index"].astype(int))
+        missing = found["check"].eq("not_nullable").to_numpy()
+        problems += [
+            _problems(column, bad[missing], "required", "may not be empty"),
+            _problems(column, bad[~missing], column.expectation),
+        ]
+    return join_problems(problems)
+
+
+def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """List references that lead nowhere, between the frames that are at hand.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Frames by name; a frame that is left out is unknown and checks nothing.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``table, row, column, value, rule, hint``.
+    """
+    problems = []
+    for frame, table in tables.items():
+        for name, column in columns(frame).items():
+            if column.reference is None or column.reference[0] not in tables:
+                continue
+            target, target_key = column.reference
+            values = table[name]
+            dangling = values.notna() & (values != "") & ~values.isin(tables[target][target_key])
+            if (frame, name) == ("dependencies", "dst_id"):
+                dangling &= ~values.str.startswith(EXTERNAL, na=False)
+            problems.append(
+                _problems(column, values[dangling], column.expectation, "dangling reference")
+            )
+    return join_problems(problems)

@@ -1,0 +1,390 @@
+"""An inventory: named frames and the moment that they describe."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from assess import frames
+from assess.errors import AssessError, DataError
+
+MANIFEST = "snapshot.toml"
+
+
+class UnknownColumnWarning(UserWarning):
+    """A snapshot holds columns that the data dictionary does not know."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inventory:
+    """Frames of one fleet at one moment.
+
+    Build one with `from_frames` or `load`; every frame and every column is always there, and what
+    nobody supplied is NA.
+
+    Attributes
+    ----------
+    tables : mapping of str to DataFrame
+        Every frame of the data dictionary, typed; also as ``inventory["hosts"]``.
+    snapshot_at : Timestamp
+        Moment that the frames describe. [UTC]
+    quarter : str
+        Calendar quarter, such as ``2026Q3``.
+    present : frozenset of str
+        Frames that were supplied; the others are unknown, not empty.
+    extras : mapping of str to DataFrame
+        Columns that the data dictionary does not know, kept aside by frame.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    snapshot_at: pd.Timestamp
+    quarter: str
+    present: frozenset[str]
+    extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Give a frame by its name."""
+        try:
+            return self.tables[name]
+        except KeyError:
+            raise AssessError(
+                f"there is no frame {name!r}", hint=f"frames: {', '.join(frames.names())}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names of the frames."""
+        return iter(self.tables)
+
+    def has(self, *names: str) -> bool:
+        """Say whether all of these frames were supplied.
+
+        Parameters
+        ----------
+        *names : str
+            Names of frames.
+
+        Returns
+        -------
+        bool
+            False where any of them is unknown.
+        """
+        return self.present.issuperset(names)
+
+    def replace(self, **tables: pd.DataFrame) -> Inventory:
+        """Make an inventory in which some frames are others.
+
+        Parameters
+        ----------
+        **tables : DataFrame
+            New frames by name.
+
+        Returns
+        -------
+        Inventory
+            The rest is shared with this one.
+        """
+        kept = {name: self.tables[name] for name in self.present}
+        return from_frames({**kept, **tables}, snapshot_at=self.snapshot_at, quarter=self.quarter)
+
+    def summary(self) -> pd.DataFrame:
+        """Count what is known.
+
+        Returns
+        -------
+        DataFrame
+            Index ``frame``; ``rows`` [count], ``known_share`` of the cells beyond the key
+            [share 0-1, NA where the frame has no rows], ``supplied``.
+        """
+        rows = []
+        for name, table in self.tables.items():
+            cells = table.drop(columns=[*frames.key(name), *frames.SHARED_COLUMNS], errors="ignore")
+            known = cells.notna().to_numpy().mean() if cells.size else None
+            rows.append((name, len(table), known, name in self.present))
+        table = pd.DataFrame(rows, columns=["frame", "rows", "known_share", "supplied"])
+        return table.astype({"known_share": "Float64"}).set_index("frame")
+
+    def diff(self, earlier: Inventory) -> pd.DataFrame:
+        """Compare with an earlier inventory by key.
+
+        Parameters
+        ----------
+        earlier : Inventory
+            The inventory before.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``frame, key, change, column, before, after``; ``change`` is added, removed or
+            changed. Only frames that both supplied are compared.
+        """
+        both = [n for n in frames.names() if n in self.present & earlier.present]
+        parts = [_diff(name, earlier[name], self[name]) for name in both if name != "coverage"]
+        found = [part for part in parts if len(part)]
+        names = ["frame", "key", "change", "column", "before", "after"]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=names)
+
+    def __repr__(self) -> str:
+        """Say what it is, without address or clock."""
+        counts = ", ".join(
+            f"{len(self[n])} {n}" for n in ("services", "hosts", "workloads", "incidents")
+        )
+        return f"<Inventory {self.quarter}: {counts}; snapshot of {self.snapshot_at:%Y-%m-%d}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.summary()
+        shown["known_share"] = shown["known_share"].map("{:.0%}".format, na_action="ignore")
+        return (
+            f"<p><b>Inventory {self.quarter}</b>, snapshot of {self.snapshot_at:%Y-%m-%d}</p>"
+            + (shown.to_html(border=0, escape=True, na_rep="unknown"))
+        )
+
+
+def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Rows added, removed and changed in one frame."""
+    key = frames.key(name)
+    old, new = (table.set_index(key).sort_index() for table in (before, after))
+    old.index, new.index = (table.index.map(_key_text) for table in (old, new))
+    parts = [
+        pd.DataFrame({"key": new.index.difference(old.index), "change": "added"}),
+        pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
+    ]
+    shared = old.index.intersection(new.index)
+    for column in new.columns.difference(list(frames.SHARED_COLUMNS), sort=False):
+        was, now = (table.loc[shared, column].astype(object) for table in (old, new))
+        changed = ~(was.eq(now) | (was.isna() & now.isna()))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "key": shared[changed],
+                    "change": "changed",
+                    "column": column,
+                    "before": was[changed].to_numpy(),
+                    "after": now[changed].to_numpy(),
+                },
+                dtype=object,
+            )
+        )
+    table = pd.concat([p.astype(object) for p in parts], ignore_index=True)
+    table.insert(0, "frame", name)
+    return table.reindex(columns=["frame", "key", "change", "column", "before", "after"])
+
+
+def _key_text(key: object) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def from_frames(
+    tables: Mapping[str, pd.DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
+) -> Inventory:
+    """Make an inventory from tables, and check it.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Any of the frames, with any of their columns, typed or as text.
+    snapshot_at : str or Timestamp
+        Moment that the frames describe. [UTC where it names no offset]
+    quarter : str, default ""
+        Calendar quarter; derived from ``snapshot_at`` when empty.
+
+    Returns
+    -------
+    Inventory
+        With every frame; those not supplied are empty and not ``present``.
+
+    Raises
+    ------
+    DataError
+        Where the tables break the data dictionary; it lists every problem.
+    """
+    inventory, problems = _build(tables, snapshot_at, quarter)
+    if len(problems):
+        raise DataError("the frames do not fit the data dictionary", problems)
+    return inventory
+
+
+def _build(
+    tables: Mapping[str, pd.DataFrame], snapshot_at: str | pd.Timestamp, quarter: str
+) -> tuple[Inventory, pd.DataFrame]:
+    typed: dict[str, pd.DataFrame] = {}
+    extras: dict[str, pd.DataFrame] = {}
+    problems = []
+    for name, raw in tables.items():
+        if name not in frames.names():
+            problems.append(_file_problem(name, name, f"one of {', '.join(frames.names())}"))
+            continue
+        typed[name], unreadable = frames.conform(name, raw)
+        unknown = raw.columns.difference(list(frames.columns(name)), sort=False)
+        if len(unknown):
+            extras[name] = raw[unknown].reset_index(drop=True)
+            message = f"{name}: columns nobody knows are kept aside: {', '.join(map(str, unknown))}"
+            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
+        problems += [unreadable, _unless_seen(frames.check(name, typed[name]), unreadable)]
+    if "services" not in typed and typed:
+        typed["services"] = _named_services(typed)
+    problems.append(frames.check_references(typed))
+    when = pd.Timestamp(snapshot_at)
+    when = when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
+    complete = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
+    inventory = Inventory(
+        MappingProxyType(complete),
+        when,
+        quarter or f"{when.year}Q{when.quarter}",
+        frozenset(typed),
+        MappingProxyType(extras),
+    )
+    return inventory, frames.join_problems(problems)
+
+
+def _unless_seen(problems: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
+    """Leave out a required cell that is missing only because it could not be read."""
+    cells = pd.MultiIndex.from_frame(problems[["row", "column"]])
+    return problems[~cells.isin(pd.MultiIndex.from_frame(seen[["row", "column"]]))]
+
+
+def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Services that the other frames speak of, for a snapshot without that frame."""
+    columns = [("workloads", "service_id"), ("dependencies", "src_id"), ("dependencies", "dst_id")]
+    named = [tables[frame][column] for frame, column in columns if frame in tables]
+    ids = pd.concat([pd.Series(dtype="str"), *named]).dropna().unique()
+    inside = sorted(name for name in ids if not str(name).startswith(frames.EXTERNAL))
+    return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
+
+
+def _file_problem(table: str, value: str, rule: str, hint: str = "") -> pd.DataFrame:
+    cells = [table, pd.NA, "", value, rule, hint]
+    return pd.DataFrame([cells], columns=frames.PROBLEM_COLUMNS)
+
+
+def load(path: str | Path) -> Inventory:
+    """Read a snapshot directory.
+
+    Parameters
+    ----------
+    path : str or Path
+        Directory of ``<frame>.csv`` or ``<frame>.parquet`` files, with `snapshot.toml`; without
+        that file the newest time in the frames counts as the moment of the snapshot.
+
+    Returns
+    -------
+    Inventory
+        The frames, checked.
+
+    Raises
+    ------
+    DataError
+        Where a file cannot be read or a frame breaks the data dictionary.
+    AssessError
+        Where there is no such directory, or nothing in it says when it was taken.
+    """
+    inventory, problems = _read(Path(path))
+    if len(problems):
+        raise DataError(f"{path} is not a sound snapshot", problems)
+    return inventory
+
+
+def validate(path: str | Path) -> pd.DataFrame:
+    """List everything that is wrong with a snapshot directory.
+
+    Parameters
+    ----------
+    path : str or Path
+        The directory.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``table, row, column, value, rule, hint``; empty where all is well.
+    """
+    return _read(Path(path))[1]
+
+
+def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
+    if not directory.is_dir():
+        raise AssessError(
+            f"there is no snapshot at {directory}", hint="make one with `assess sample DIR`"
+        )
+    tables: dict[str, pd.DataFrame] = {}
+    problems = []
+    for file in sorted(directory.iterdir()):
+        if file.suffix not in (".csv", ".parquet"):
+            continue
+        if file.stem in tables:
+            problems.append(_file_problem(file.stem, file.name, "one file per frame"))
+            continue
+        try:
+            tables[file.stem] = read_table(file)
+        except (ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            problems.append(
+                _file_problem(file.stem, file.name, "a readable file", f"cannot be read: {reason}")
+            )
+    if not tables and not problems:
+        raise AssessError(
+            f"{directory} holds no frames", hint="a snapshot holds <frame>.csv or <frame>.parquet"
+        )
+    manifest = _manifest(directory)
+    snapshot_at = manifest.get("snapshot_at") or _newest_time(tables)
+    if snapshot_at is None:
+        raise AssessError(
+            f"{directory} does not say when it was taken",
+            hint=f'write {MANIFEST} with snapshot_at = "2026-09-30T00:00:00Z"',
+        )
+    inventory, unsound = _build(tables, snapshot_at, str(manifest.get("quarter", "")))
+    return inventory, frames.join_problems([*problems, unsound])
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read one frame as it is.
+
+    Parameters
+    ----------
+    file : Path
+        A CSV file, read as text with empty cells as NA, or a Parquet file.
+
+    Returns
+    -------
+    DataFrame
+        The cells, not yet typed where the file is CSV.
+    """
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file)
+    return pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    file = directory / MANIFEST
+    if not file.exists():
+        return {}
+    try:
+        manifest = tomllib.loads(file.read_text(encoding="utf-8"))
+        if "snapshot_at" in manifest:
+            manifest["snapshot_at"] = pd.Timestamp(manifest["snapshot_at"])
+    except (ValueError, TypeError) as error:
+        raise AssessError(f"{file} cannot be read: {error}", hint="mend or rewrite it") from error
+    version = manifest.get("schema_version", frames.SCHEMA_VERSION)
+    if version != frames.SCHEMA_VERSION:
+        raise AssessError(
+            f"{file} has schema_version {version}; this version reads {frames.SCHEMA_VERSION}",
+            hint="read it with the version of assess that wrote it",
+        )
+    return manifest
+
+
+def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp | None:
+    """Newest moment that any source recorded."""
+    found = []
+    for name, raw in tables.items():
+        if name not in frames.names():
+            continue
+        typed = frames.conform(name, raw)[0].select_dtypes("datetimetz")
+        found += [typed[c].max() for c in typed if not c.startswith("expires")]
+    known = [when for when in found if pd.notna(when)]
+    return max(known) if known else None

@@ -1,0 +1,1 @@
+"""The scores: what is measured, and how."""

@@ -1,0 +1,313 @@
+"""What every score returns: a frame, what it adds up from, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+import assess
+from assess import reference
+from assess.errors import AssessError
+from assess.inventory import Inventory
+from assess.policy import Policy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+JSON_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result came from: the same five values give the same bytes.
+
+    Attributes
+    ----------
+    snapshot_at : Timestamp
+        Moment of the snapshot. [UTC]
+    quarter : str
+        Calendar quarter of the snapshot.
+    policy_hash : str
+        Hash of the policy.
+    reference_date : str
+        Date of the reference facts.
+    version : str
+        Version of assess.
+    seed : int
+        Seed of every draw.
+    """
+
+    snapshot_at: pd.Timestamp
+    quarter: str
+    policy_hash: str
+    reference_date: str
+    version: str
+    seed: int
+
+    @classmethod
+    def of(cls, inventory: Inventory, policy: Policy) -> Self:
+        """Name the origin of a result.
+
+        Parameters
+        ----------
+        inventory : Inventory
+            What was scored.
+        policy : Policy
+            By which policy.
+
+        Returns
+        -------
+        Provenance
+            The origin.
+        """
+        return cls(
+            inventory.snapshot_at,
+            inventory.quarter,
+            policy.hash,
+            reference.compiled_on(),
+            assess.__version__,
+            policy.seed,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a result says what it says of one service.
+
+    Attributes
+    ----------
+    title : str
+        Service and score.
+    text : str
+        A few plain sentences.
+    table : DataFrame
+        The numbers behind them.
+    """
+
+    title: str
+    text: str
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Give title, text and table as plain text."""
+        return f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        paragraphs = "".join(f"<p>{escape(p)}</p>" for p in self.text.split("\n") if p)
+        table = self.table.to_html(border=0, escape=True, na_rep="unknown")
+        return f"<p><b>{escape(self.title)}</b></p>{paragraphs}{table}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A score of every service, or of every element.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row per service (index ``service_id``) or element; documented columns.
+    contributions : DataFrame
+        Tidy parts that add up to the score.
+    provenance : Provenance
+        Where it came from.
+    details : mapping of str to DataFrame
+        Further tidy frames, by name.
+    """
+
+    frame: pd.DataFrame
+    contributions: pd.DataFrame
+    provenance: Provenance
+    details: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    name: ClassVar[str] = ""
+    summary_columns: ClassVar[tuple[str, ...]] = ()
+
+    def summary(self) -> pd.DataFrame:
+        """Give the few columns that a meeting needs.
+
+        Returns
+        -------
+        DataFrame
+            At most eight columns, rounded, in the result's own order.
+        """
+        return self.frame[list(self.summary_columns)].round(2)
+
+    def explain(self, service_id: str) -> Explanation:
+        """Say why a service has its score.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Explanation
+            Text and table.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service.
+        """
+        row = self.row(service_id)
+        table = row.dropna().to_frame("value")
+        return Explanation(f"{service_id}: {self.name}", "", table)
+
+    def row(self, service_id: str) -> pd.Series:
+        """Give the row of a service.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Series
+            Its columns.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service; the hint names the nearest.
+        """
+        import difflib
+
+        if service_id not in self.frame.index:
+            near = difflib.get_close_matches(service_id, [str(i) for i in self.frame.index], n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "see `assess show SNAPSHOT`"
+            raise AssessError(f"there is no service {service_id!r} in this result", hint=hint)
+        return self.frame.loc[service_id]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the result.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; without one, a new figure.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+        """
+        from assess import figures  # a method for people: the only way from a score to a figure
+
+        drawn: Axes = getattr(figures, self.name)(self, ax=ax)
+        return drawn
+
+    def diff(self, earlier: Result) -> pd.DataFrame:
+        """Compare with an earlier result.
+
+        Parameters
+        ----------
+        earlier : Result
+            The same score of an earlier snapshot.
+
+        Returns
+        -------
+        DataFrame
+            Index of both; for each summary column that changed, ``<column>_before`` and
+            ``<column>``; ``change`` is added, removed, changed or same.
+        """
+        columns = list(self.summary_columns)
+        before, after = earlier.frame[columns], self.frame[columns]
+        joined = after.join(before, how="outer", rsuffix="_before")
+        added, removed = ~joined.index.isin(before.index), ~joined.index.isin(after.index)
+        was = joined[[f"{c}_before" for c in columns]].astype(object)
+        now = joined[columns].astype(object)
+        same = (was.to_numpy() == now.to_numpy()) | (was.isna().to_numpy() & now.isna().to_numpy())
+        change = np.where(same.all(axis=1), "same", "changed")
+        joined["change"] = np.select([added, removed], ["added", "removed"], change)
+        order = [name for column in columns for name in (f"{column}_before", column)]
+        return joined[["change", *order]].sort_index()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give one dictionary per row, as `to_dict` holds them.
+
+        Returns
+        -------
+        list of dict
+            Columns of the frame by name, the index included.
+        """
+        return self.frame.reset_index().to_dict("records")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain JSON types.
+
+        Returns
+        -------
+        dict
+            ``schema_version, score, snapshot_at, policy_hash, rows``; NA is None.
+        """
+        return {
+            "schema_version": JSON_VERSION,
+            "score": self.name.replace("_", "-"),
+            "snapshot_at": plain(self.provenance.snapshot_at),
+            "quarter": self.provenance.quarter,
+            "policy_hash": self.provenance.policy_hash,
+            "reference_date": self.provenance.reference_date,
+            "version": self.provenance.version,
+            "seed": self.provenance.seed,
+            "rows": plain(self.rows()),
+        }
+
+    def save_json(self, path: str | Path) -> None:
+        """Write the result as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        """
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        """Say what it is, without address or clock."""
+        title = self.name.replace("_", " ").capitalize()
+        p = self.provenance
+        return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.summary().to_html(border=0, escape=True, na_rep="unknown", max_rows=20)
+        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{shown}"
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into plain JSON types.
+
+    Parameters
+    ----------
+    value : object
+        Anything that frames and rows hold, nested or not.
+
+    Returns
+    -------
+    object
+        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, pd.Timestamp):
+        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool | int | str):
+        return value
+    return str(value)
