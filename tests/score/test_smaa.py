@@ -1,0 +1,73 @@
+"""SMAA-2 against values worked by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from assess.score.smaa import acceptability, simplex_weights
+
+DRAWS = 4000
+
+
+def run(lo, hi=None, k=1, seed=7):
+    rng = np.random.default_rng(seed)
+    lo = np.asarray(lo, dtype=float)
+    hi = lo if hi is None else np.asarray(hi, dtype=float)
+    return acceptability(lo, hi, simplex_weights(DRAWS, lo.shape[1], rng), k=k, rng=rng)
+
+
+def test_weights_are_uniform_on_the_simplex():
+    weights = simplex_weights(20_000, 3, np.random.default_rng(1))
+    assert weights.sum(axis=1) == pytest.approx(1)
+    # a coordinate of the uniform simplex in three dimensions has P(w > 1/2) = (1/2)^2
+    assert (weights[:, 0] > 0.5).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_one_criterion_each_splits_the_weights_in_half():
+    found = run([[1, 0], [0, 1]])
+    assert found.p_first == pytest.approx([0.5, 0.5], abs=0.03)
+    assert found.central_weights[0] == pytest.approx([0.75, 0.25], abs=0.02)
+
+
+def test_the_dominant_one_is_always_first():
+    found = run([[0.9, 0.9], [0.5, 0.8], [0.1, 0.2]], k=2)
+    assert found.p_first.tolist() == [1, 0, 0]
+    assert found.p_top.tolist() == [1, 1, 0]
+    assert found.rank_expected == pytest.approx([1, 2, 3])
+    assert np.isnan(found.central_weights[2]).all()
+
+
+def test_equals_share_their_ranks():
+    found = run([[0.5, 0.5]] * 4, k=2)
+    assert found.p_first == pytest.approx([0.25] * 4, abs=0.04)
+
+
+def test_a_wide_interval_is_drawn_from_evenly():
+    found = run([[0.0], [0.75]], [[1.0], [0.75]])
+    assert found.p_first == pytest.approx([0.25, 0.75], abs=0.03)
+
+
+def test_no_alternative_and_long_short_list():
+    assert run(np.zeros((0, 2))).p_top.shape == (0,)
+    assert run([[0.2], [0.3]], k=9).p_top.tolist() == [1, 1]
+
+
+values = arrays(float, (4, 3), elements=st.floats(0, 1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(values, st.integers(0, 2), st.floats(0, 1))
+def test_a_lower_value_never_raises_the_chance(lo, criterion, share):
+    worse = lo.copy()
+    worse[0, criterion] *= share
+    assert run(worse, k=2).p_top[0] <= run(lo, k=2).p_top[0] + 1e-12
+
+
+@settings(max_examples=25, deadline=None)
+@given(values)
+def test_ranks_are_a_doubly_stochastic_matrix(lo):
+    by_rank = run(lo).by_rank
+    assert by_rank.sum(axis=0) == pytest.approx(1)
+    assert by_rank.sum(axis=1) == pytest.approx(1)
