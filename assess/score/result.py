@@ -43,6 +43,8 @@ class Provenance:
         Version of assess.
     seed : int
         Seed of every draw.
+    policy : Policy or None
+        The policy itself, for who draws or tells the result: its thresholds and levels.
     """
 
     snapshot_at: pd.Timestamp
@@ -51,6 +53,7 @@ class Provenance:
     reference_date: str
     version: str
     seed: int
+    policy: Policy | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
@@ -75,6 +78,7 @@ class Provenance:
             reference.compiled_on(),
             assess.__version__,
             policy.seed,
+            policy,
         )
 
 
