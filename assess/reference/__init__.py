@@ -1,8 +1,40 @@
-"""Reference facts: what the world publishes about engines, kernels and registries."""
+"""Reference facts: what the world publishes about engines, kernels, systems and registries.
+
+The facts are the CSV tables beside this file; its README says what they are and where they end.
+A version that the facts do not know is unknown: never supported, never fit.
+"""
 
 from __future__ import annotations
 
+from assess.reference.engines import (
+    api_range,
+    driver_runs,
+    kernel_runs,
+    line_statistics,
+    stateful_kind,
+    target_engine,
+)
+from assess.reference.support import (
+    Support,
+    engine_support,
+    kernel_support,
+    orchestrator_support,
+    os_support,
+    runtime_support,
+    support_windows,
+)
+from assess.reference.tables import compiled_on, table, tables
+from assess.reference.versions import (
+    engine_line,
+    is_known,
+    parse_version,
+    release_of,
+    versions_behind,
+)
 
-def compiled_on() -> str:
-    """Give the date of the facts."""
-    return "2026-11-23"
+__all__ = [
+    "Support", "api_range", "compiled_on", "driver_runs", "engine_line", "engine_support",
+    "is_known", "kernel_runs", "kernel_support", "line_statistics", "orchestrator_support",
+    "os_support", "parse_version", "release_of", "runtime_support", "stateful_kind",
+    "support_windows", "table", "tables", "target_engine", "versions_behind",
+]  # fmt: skip
