@@ -228,9 +228,11 @@ class Result:
         before, after = earlier.frame[columns], self.frame[columns]
         joined = after.join(before, how="outer", rsuffix="_before")
         added, removed = ~joined.index.isin(before.index), ~joined.index.isin(after.index)
-        was = joined[[f"{c}_before" for c in columns]].astype(object)
-        now = joined[columns].astype(object)
-        same = (was.to_numpy() == now.to_numpy()) | (was.isna().to_numpy() & now.isna().to_numpy())
+        was, now = (
+            joined[names].astype(object).where(joined[names].notna(), None).to_numpy()
+            for names in ([f"{c}_before" for c in columns], columns)
+        )
+        same = was == now
         change = np.where(same.all(axis=1), "same", "changed")
         joined["change"] = np.select([added, removed], ["added", "removed"], change)
         order = [name for column in columns for name in (f"{column}_before", column)]

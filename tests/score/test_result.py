@@ -1,0 +1,72 @@
+"""What all results share."""
+
+import json
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess.errors import AssessError
+from assess.score.result import Explanation, Provenance, Result, plain
+
+
+class Demo(Result):
+    name: ClassVar[str] = "demo_score"
+    summary_columns: ClassVar[tuple[str, ...]] = ("points", "label")
+
+
+def demo(points, policy_hash="abc"):
+    frame = pd.DataFrame(
+        {"points": pd.array(list(points.values()), dtype="Float64"), "label": "x"},
+        index=pd.Index(list(points), name="service_id"),
+    )
+    when = pd.Timestamp("2026-09-30", tz="UTC")
+    provenance = Provenance(when, "2026Q3", policy_hash, "2026-01-01", "0.1.0", 1)
+    return Demo(frame, pd.DataFrame(), provenance)
+
+
+def test_json_has_the_agreed_keys_and_no_nan(tmp_path):
+    file = tmp_path / "demo.json"
+    demo({"a": 1.5, "b": None}).save_json(file)
+    found = json.loads(file.read_text())
+    assert found["score"] == "demo-score"
+    assert found["snapshot_at"] == "2026-09-30T00:00:00Z"
+    assert found["rows"][1] == {"service_id": "b", "points": None, "label": "x"}
+
+
+def test_diff_names_what_changed():
+    diff = demo({"a": 1, "b": 2, "c": None}).diff(demo({"a": 1, "b": 3, "c": None, "d": 4}))
+    assert diff["change"].to_dict() == {"a": "same", "b": "changed", "c": "same", "d": "removed"}
+    assert diff.loc["b", "points_before"] == 3
+
+
+def test_an_unknown_service_names_the_nearest():
+    with pytest.raises(AssessError) as error:
+        demo({"billing": 1}).explain("biling")
+    assert "billing" in error.value.hint
+
+
+def test_reprs_have_no_address_and_escape_names():
+    result = demo({"<script>": 1})
+    assert "0x" not in repr(result)
+    assert "<script>" not in result._repr_html_()
+    table = pd.DataFrame({"x": ["<b>"]})
+    assert "<b>&" not in Explanation("<i>", "<u>", table)._repr_html_().replace("<b>&lt;i", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float64("nan"), None),
+        (pd.NA, None),
+        (pd.NaT, None),
+        (float("inf"), None),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (pd.Timestamp("2026-01-02T03:04:05.5Z"), "2026-01-02T03:04:05Z"),
+        ({"a": (1, pd.NA)}, {"a": [1, None]}),
+    ],
+)
+def test_plain_types(value, expected):
+    assert plain(value) == expected
