@@ -226,7 +226,7 @@ class Result:
         """
         columns = list(self.summary_columns)
         before, after = earlier.frame[columns], self.frame[columns]
-        joined = after.join(before, how="outer", rsuffix="_before")
+        joined = after.join(before.add_suffix("_before"), how="outer")
         added, removed = ~joined.index.isin(before.index), ~joined.index.isin(after.index)
         was, now = (
             joined[names].astype(object).where(joined[names].notna(), None).to_numpy()
