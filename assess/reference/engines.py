@@ -200,14 +200,14 @@ def line_statistics() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index ``release_line``; ``releases_public``, ``releases_all``, counts per kind of change
-        [count], ``active_days`` from the first to the last public release, ``support_window_days``
+        Index ``release_line``; ``releases_public`` (dated, with notes of their own),
+        ``releases_all``, counts per kind of change [count], ``active_days`` from the first to the last public release, ``support_window_days``
         and the stated ``policy_window_days`` [days], ``releases_per_year`` [per year, NA below 60
         active days].
     """
     known = table("engine_releases")
     known["day"] = pd.to_datetime(known["release_date"])
-    public = known[known["channel"] != "source_tag"]
+    public = known[(known["channel"] != "source_tag") & known["day"].notna()]
     lines_of = public.groupby("release_line", sort=False)
     found = pd.DataFrame({"releases_public": lines_of.size()})
     found["releases_all"] = known.groupby("release_line").size()
