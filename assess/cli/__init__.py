@@ -1,1 +1,220 @@
-"""The command line: one file per family of verbs."""
+"""The command line: one file per family of verbs, each imported when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+import assess
+from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
+from assess.errors import AssessError
+
+INTERRUPTED = 130
+EPILOG = """\b
+Start with the bundled sample, then with your own fleet:
+  assess report
+  assess collect -c assess.toml -o data/snapshots/2026Q4
+  assess report
+\b
+A SNAPSHOT is a directory of frames, or a store and a day: data/snapshots@2026-09-30.
+Every option can also be set as ASSESS_<VERB>_<OPTION>, such as ASSESS_COLLECT_DEADLINE=60.
+Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage under the limit,
+130 interrupted. Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source,
+or _ASSESS_COMPLETE=fish_source assess | source."""
+
+# section -> verb -> (module, what it does); `assess --help` shows this and imports none of them.
+VERBS = {
+    "Decide": {
+        "report": ("report", "Write the report of a quarter."),
+        "score": ("score", "Score a snapshot."),
+        "explain": ("score", "Say why a service has its scores."),
+        "record": ("score", "Write the one-page decision record of a service."),
+        "check": ("check", "Exit with 3 where a limit is broken."),
+    },
+    "Look": {
+        "show": ("inspect", "Show what a snapshot holds."),
+        "validate": ("inspect", "List everything that is wrong with a snapshot."),
+        "coverage": ("inspect", "Show what the sources could see, and what not."),
+        "diff": ("inspect", "Compare two snapshots."),
+    },
+    "Collect": {
+        "collect": ("collect", "Take an inventory of the fleet."),
+        "sources": ("collect", "Say what each source needs."),
+        "sample": ("setup", "Write a fictional sample fleet."),
+    },
+    "Work with": {
+        "notebooks": ("notebooks", "Run, refresh or check the notebooks."),
+        "frames": ("inspect", "Give the data dictionary."),
+        "policy": ("setup", "Give the policy in force."),
+        "facts": ("setup", "List the reference facts and their age."),
+    },
+}
+_HOMES = {verb: home for section in VERBS.values() for verb, (home, _) in section.items()}
+
+
+class Verbs(click.Group):
+    """The group of all verbs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs without importing them.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+
+        Returns
+        -------
+        list of str
+            In the order of the help.
+        """
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        cmd_name : str
+            The verb.
+
+        Returns
+        -------
+        Command or None
+            None where there is no such verb.
+        """
+        if cmd_name not in _HOMES:
+            return None
+        module = importlib.import_module(f"assess.cli.{_HOMES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that was called; name the nearest where there is none.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        args : list of str
+            What was written.
+
+        Returns
+        -------
+        tuple of str, Command and list of str
+            Name, verb and its arguments.
+        """
+        if args[0] not in _HOMES and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], list(_HOMES), n=1)
+            guess = f", did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs by section.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        formatter : HelpFormatter
+            Where to write.
+        """
+        for section, verbs in VERBS.items():
+            with formatter.section(section):
+                formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()], col_max=12)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; what goes wrong becomes a message, with a traceback only on ``--debug``.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+
+        Returns
+        -------
+        object
+            What the verb returns: nothing.
+        """
+        try:
+            with listening():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if level() >= DEBUG:
+                traceback.print_exc()
+            raise _failure(error) from error
+
+    def main(self, *args: Any, standalone_mode: bool = True, **rest: Any) -> Any:
+        """Run the command line, and leave with its exit code.
+
+        Parameters
+        ----------
+        *args
+            As click has them.
+        standalone_mode : bool, default True
+            Whether to leave the process.
+        **rest
+            As click has them.
+
+        Returns
+        -------
+        object
+            What the verb returns, where the process goes on.
+        """
+        try:
+            done = super().main(*args, standalone_mode=False, **rest)  # type: ignore[call-overload]
+        except click.ClickException as error:
+            if not standalone_mode:
+                raise
+            show(error)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            say("error", "interrupted")
+            sys.exit(INTERRUPTED)
+        if standalone_mode:
+            sys.exit(done if isinstance(done, int) else 0)
+        return done
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, AssessError):
+        return Failure(str(error), hint=error.hint)
+    if isinstance(error, OSError) and error.strerror:
+        return Failure(f"{error.filename or 'system'}: {error.strerror}")
+    return Failure(
+        f"unexpected {type(error).__name__}: {error}",
+        hint="this is a fault of assess; run it again with --debug and report the traceback",
+    )
+
+
+@click.group(
+    cls=Verbs,
+    epilog=EPILOG,
+    params=verbosity(),
+    context_settings={
+        "auto_envvar_prefix": "ASSESS",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
+)
+@click.version_option(assess.__version__, "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure the risk of adopting containers, service by service, on your own fleet."""
+
+
+def main() -> None:
+    """Run `assess`."""
+    cli(prog_name="assess")

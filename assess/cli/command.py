@@ -1,0 +1,130 @@
+"""What the verbs share: examples in their help, arguments and options that mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from assess.cli.messages import verbosity
+
+if TYPE_CHECKING:
+    from assess.inventory import Inventory
+    from assess.policy import Policy
+
+
+class Command(click.Command):
+    """A verb: its help ends with examples, and it knows ``-q -v --debug``.
+
+    Parameters
+    ----------
+    *args
+        As click has them.
+    examples : sequence of str
+        Calls that work as they stand.
+    **kwargs
+        As click has them.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.params += verbosity()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        formatter : HelpFormatter
+            Where to write.
+        """
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {example}\n" for example in self.examples))
+
+
+class SnapshotType(click.ParamType[str]):
+    """A directory of frames, or ``store@date``."""
+
+    name = "snapshot"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete directories.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        param : Parameter
+            The argument.
+        incomplete : str
+            What was typed.
+
+        Returns
+        -------
+        list of CompletionItem
+            Asks the shell for directories.
+        """
+        return [CompletionItem(incomplete, type="dir")]
+
+
+SNAPSHOT = SnapshotType()
+snapshot = click.argument("snapshot", type=SNAPSHOT)
+policy_option = click.option(
+    "--policy", "policy_file", type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_POLICY", show_envvar=True,
+    help="Policy file; the default policy where it is left out.",
+)  # fmt: skip
+previous_option = click.option(
+    "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
+)
+target_option = click.option(
+    "--target", metavar="ENGINE", help="Engine version to move to, such as 29; tops the policy."
+)
+
+
+def read(text: str) -> Inventory:
+    """Load the snapshot that an argument names.
+
+    Parameters
+    ----------
+    text : str
+        A directory, or ``store@date``.
+
+    Returns
+    -------
+    Inventory
+        Its frames.
+    """
+    from assess import inventory, store
+
+    return inventory.load(store.resolve(text))
+
+
+def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
+    """Load the policy that the options name.
+
+    Parameters
+    ----------
+    file : Path, optional
+        Policy file.
+    target : str, optional
+        Engine version to move to.
+
+    Returns
+    -------
+    Policy
+        Complete and checked.
+    """
+    from assess.policy import load_policy
+
+    policy = load_policy(file)
+    return policy.replace(target={"engine": target}) if target else policy
