@@ -1,0 +1,35 @@
+"""Figures: one function per figure, each returns its Axes; ``<name>_data`` is the frame behind."""
+
+from __future__ import annotations
+
+from assess.figures.risk import (
+    blast_radius,
+    blast_radius_data,
+    blast_services,
+    blast_services_data,
+    clocks,
+    clocks_data,
+    coverage,
+    coverage_data,
+    exposure,
+    exposure_data,
+    upgrade_churn,
+    upgrade_churn_data,
+)
+from assess.figures.services import (
+    quarter_change,
+    quarter_change_data,
+    readiness,
+    readiness_data,
+    what_next,
+    what_next_data,
+)
+from assess.figures.style import BANDS, Band, band_of, describe, notebook_style, style, svg
+
+__all__ = [
+    "BANDS", "Band", "band_of", "blast_radius", "blast_radius_data", "blast_services",
+    "blast_services_data", "clocks", "clocks_data", "coverage", "coverage_data", "describe",
+    "exposure", "exposure_data", "notebook_style", "quarter_change", "quarter_change_data",
+    "readiness", "readiness_data", "style", "svg", "upgrade_churn", "upgrade_churn_data",
+    "what_next", "what_next_data",
+]  # fmt: skip

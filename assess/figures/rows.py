@@ -1,0 +1,223 @@
+"""The one shape of nearly every figure: named rows, each an interval and a point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from assess.figures.style import ACCENT, BANDS, HATCH, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def canvas(ax: Axes | None, rows: int) -> Axes:
+    """Give the axes to draw on.
+
+    Parameters
+    ----------
+    ax : Axes or None
+        The caller's; without one, a new figure.
+    rows : int
+        Rows that will be drawn; they make the height. [count]
+
+    Returns
+    -------
+    Axes
+        Where to draw.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is not None:
+        return ax
+    width, _ = plt.rcParams["figure.figsize"]
+    return plt.subplots(figsize=(width, 1.25 + 0.27 * max(rows, 2)))[1]
+
+
+def message(ax: Axes | None, title: str, text: str) -> Axes:
+    """Say in the figure's own place why there is nothing to see.
+
+    Parameters
+    ----------
+    ax : Axes or None
+        Where to write; without one, a new figure.
+    title : str
+        Topic of the figure.
+    text : str
+        Why it is empty.
+
+    Returns
+    -------
+    Axes
+        What was written on.
+    """
+    with style():
+        ax = canvas(ax, 2)
+        ax.set_title(title, loc="left")
+        ax.set_axis_off()
+        ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
+    return ax
+
+
+def intervals(  # noqa: PLR0913 - one call per figure says all that differs
+    frame: pd.DataFrame,
+    *,
+    ax: Axes | None,
+    title: str,
+    xlabel: str,
+    noun: str,
+    limits: tuple[float, float] | None = None,
+    threshold: float | None = None,
+) -> Axes:
+    """Draw one row per line of a frame: interval, point, and a word at the right.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        In the order to draw: ``label``, ``point``, ``lo``, ``hi`` and perhaps ``band`` and
+        ``note``. NA is drawn as unknown, never as zero.
+    ax : Axes or None
+        Where to draw; without one, a new figure.
+    title : str
+        Topic of the figure.
+    xlabel : str
+        What is measured, with its unit.
+    noun : str
+        What a row is.
+    limits : tuple of float, optional
+        Ends of the axis; without them, the data's own.
+    threshold : float, optional
+        Where a dotted line stands, with its number.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    shown = frame.head(ROWS_SHOWN).reset_index(drop=True)
+    with style():
+        ax = canvas(ax, len(shown) + (len(frame) > len(shown)))
+        name_rows(ax, shown["label"], len(frame))
+        values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
+        ax.set_xlim(*(limits or _reach(values)))
+        _draw_intervals(ax, values)
+        bands = shown["band"] if "band" in shown else pd.Series("", index=shown.index)
+        _draw_points(ax, values[:, 1], bands)
+        notes = shown["note"].tolist() if "note" in shown else bands.tolist()
+        for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
+            note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
+        if threshold is not None:
+            _mark_threshold(ax, threshold)
+        ax.set_title(title, loc="left")
+        ax.set_xlabel(f"{xlabel}; n = {len(frame)} {noun}")
+    return ax
+
+
+def name_rows(ax: Axes, names: pd.Series, total: int) -> None:
+    """Fix the position of each row once; what does not fit is counted in a last row."""
+    labels = [short(name) for name in names]
+    rest = total - len(labels)
+    if rest > 0:
+        labels.append(f"and {rest} more")
+    ax.set_yticks(range(len(labels)), labels, parse_math=False)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    if rest > 0:
+        ax.get_yticklabels()[-1].set(color=MUTED, style="italic")
+
+
+def _reach(values: np.ndarray) -> tuple[float, float]:
+    """Give the ends of an axis that starts at zero and shows every interval whole."""
+    known = values[np.isfinite(values)]
+    top = known.max() if len(known) else 1.0
+    low = known.min() if len(known) else 0.0
+    return min(0.0, low * 1.04), max(top * 1.04, 1e-9)
+
+
+def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
+    """Draw a thick line where both ends are known, and hatch what nobody knows."""
+    lo, point, hi = values.T
+    y = np.arange(len(values))
+    bounded, pointed = np.isfinite(lo) & np.isfinite(hi), np.isfinite(point)
+    known = bounded & pointed
+    ax.hlines(y[known], lo[known], hi[known], colors=MUTED, alpha=0.38, linewidth=7)
+    start, end = ax.get_xlim()
+    for row in y[~known]:
+        left, right = (lo[row], hi[row]) if bounded[row] else (start, end)
+        ax.barh(row, right - left, 0.5, left, facecolor="none", edgecolor=HATCH, hatch="////")
+    for row in y[~pointed & ~bounded]:
+        ax.text(
+            (start + end) / 2, row, "unknown", color=MUTED, va="center", ha="center",
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
+
+
+def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
+    known = np.isfinite(values)
+    for name in [*BANDS, ""]:
+        y = np.flatnonzero(known & (bands == name).to_numpy())
+        band = BANDS.get(name)
+        colour, marker = (band.colour, band.marker) if band else (ACCENT, "o")
+        hollow = name == "unknown"
+        points(ax, values[y], y, colour=colour, marker=marker, hollow=hollow, of=name)
+
+
+def points(  # noqa: PLR0913 - one look, said by its parts
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    colour: str | list[str],
+    marker: str = "o",
+    hollow: bool = False,
+    of: str = "",
+) -> None:
+    """Draw points in the look of this package.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    x, y : array
+        Values, and the rows that they stand in; NA is left out. [unit of the axis; count]
+    colour : str or list of str
+        One colour, or one per point.
+    marker : str, default "o"
+        Shape.
+    hollow : bool, default False
+        Whether only the outline is drawn.
+    of : str, default ""
+        What the points are of; readers of the Axes find them by it.
+    """
+    if len(x) == 0:
+        return
+    ax.scatter(
+        x, y, s=58, marker=marker, zorder=3, clip_on=False,
+        facecolor=PAPER if hollow else colour, edgecolor=colour if hollow else PAPER,
+        linewidth=1.6 if hollow else 0.8, gid=f"points {of}".strip(),
+    )  # fmt: skip
+
+
+def note(ax: Axes, y: int, text: str, colour: str) -> None:
+    """Write a word at the right of a row.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to write.
+    y : int
+        The row. [count]
+    text : str
+        The word.
+    colour : str
+        Its colour.
+    """
+    at = ("axes fraction", "data")
+    ax.annotate(text, (1.015, y), xycoords=at, color=colour, va="center", fontsize=9)
+
+
+def _mark_threshold(ax: Axes, value: float) -> None:
+    ax.axvline(value, color=INK, linestyle=":", linewidth=1.2, zorder=1)
+    at = ("data", "axes fraction")
+    ax.annotate(f"{value:g}", (value, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9)

@@ -1,0 +1,266 @@
+"""Figures per service: readiness, what next, and what changed since the last quarter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from assess.figures.rows import canvas, intervals, message, name_rows, note, points
+from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from assess.score.result import Result
+
+
+def level(result: Result) -> str:
+    """Word the intervals of a result.
+
+    Parameters
+    ----------
+    result : Result
+        Any result; its policy says how much an interval covers.
+
+    Returns
+    -------
+    str
+        Such as ``90 % interval``.
+    """
+    policy = result.provenance.policy
+    return (
+        f"{policy['simulation']['level']:.0%} interval".replace("%", " %")
+        if policy
+        else ("interval")
+    )
+
+
+def readiness_data(result: Result) -> pd.DataFrame:
+    """Give the frame behind `readiness`.
+
+    Parameters
+    ----------
+    result : Result
+        A readiness result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready where even ``lo``
+        reaches the policy's bar and no gate stands; blocked behind HOLD or NEVER; unknown where
+        not decidable; else conditional) and ``note``; best first by ``lo``.
+    """
+    frame = result.frame.reset_index()
+    bar = _bar(result)
+    gated = frame["label_gates"].map(lambda label: band_of(label).word, na_action="ignore")
+    numbers = {n: frame[f"readiness{end}"] for n, end in _ENDS.items()}
+    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
+    table = table.assign(**{name: column.astype("Float64") for name, column in numbers.items()})
+    reached = (table["lo"] >= bar).fillna(False).to_numpy(dtype=bool)
+    free = np.where(table["lo"].isna(), "unknown", np.where(reached, "ready", "conditional"))
+    table["band"] = gated.astype(object).where(gated.notna(), free).astype("str")
+    table["note"] = frame["label_gates"].astype(object).where(gated.notna(), table["band"])
+    return table.sort_values(
+        ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
+    ).reset_index(drop=True)
+
+
+_ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
+
+
+def _bar(result: Result) -> float:
+    policy = result.provenance.policy
+    return float(policy["what_next"]["ready_points"]) if policy else np.inf
+
+
+def readiness(result: Result, *, ax: Axes | None = None, services: list[str] | None = None) -> Axes:
+    """Draw the readiness of each service, with its interval and the policy's bar.
+
+    Parameters
+    ----------
+    result : Result
+        A readiness result.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+    services : list of str, optional
+        Only these.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    table = readiness_data(result)
+    if services is not None:
+        table = table[table["service_id"].isin(services)]
+    title = "Readiness per service"
+    if table.empty:
+        return message(ax, title, "There is no service in this snapshot.")
+    bar = _bar(result)
+    return intervals(
+        table,
+        ax=ax,
+        title=title,
+        xlabel=f"Readiness (0–100 points, {level(result)})",
+        noun="services",
+        limits=(0, 100),
+        threshold=bar if np.isfinite(bar) else None,
+    )
+
+
+def what_next_data(result: Result) -> pd.DataFrame:
+    """Give the frame behind `what_next`.
+
+    Parameters
+    ----------
+    result : Result
+        A what-next result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, p_top, p_top_neutral`` [share 0-1], ``band``; candidates only, in the
+        result's own order. What runs in containers already does not compete, and is left out.
+    """
+    frame = result.frame.reset_index()
+    competes = frame["p_top"].notna() | frame["p_top_neutral"].notna()
+    table = frame.loc[competes, ["service_id", "label", "p_top", "p_top_neutral"]]
+    table["band"] = [band_of(label).word for label in table["label"]]
+    return table.reset_index(drop=True)
+
+
+def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw how often each candidate is in the short list, at worst and on the evidence.
+
+    Parameters
+    ----------
+    result : Result
+        A what-next result.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    table = what_next_data(result)
+    policy = result.provenance.policy
+    k = policy["what_next"]["k"] if policy else "k"
+    title = f"How often in the top {k}"
+    if table.empty:
+        return message(ax, title, "No service competes: there is none outside of containers.")
+    shown = table.head(ROWS_SHOWN)
+    with style():
+        ax = canvas(ax, len(shown) + (len(table) > len(shown)))
+        name_rows(ax, shown["service_id"], len(table))
+        ax.set_xlim(0, 100)
+        _dumbbells(ax, shown)
+        for y, row in enumerate(shown.itertuples()):
+            note(ax, y, f"{BANDS[row.band].symbol} {row.label}", BANDS[row.band].ink)
+        bars = [100 * policy["what_next"][key] for key in ("pilot_p", "move_p")] if policy else []
+        for value in bars:
+            ax.axvline(value, color=INK, linestyle=":", linewidth=1, zorder=1)
+        ax.set_xticks(sorted({0, 100, *bars}), [f"{x:g}" for x in sorted({0, 100, *bars})])
+        ax.set_title(title, loc="left")
+        ax.set_xlabel(
+            f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
+            "filled: every unknown at its worst; hollow: on the evidence"
+        )
+    return ax
+
+
+def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
+    """Draw both runs and the line between them: what better evidence would buy."""
+    y = np.arange(len(shown))
+    worst, neutral = (
+        100 * shown[name].to_numpy(dtype=float, na_value=np.nan)
+        for name in ("p_top", "p_top_neutral")
+    )
+    both = np.isfinite(worst) & np.isfinite(neutral)
+    ax.hlines(y[both], worst[both], neutral[both], colors=MUTED, alpha=0.38, linewidth=5)
+    points(ax, neutral, y, colour=ACCENT, hollow=True, of="neutral")
+    points(ax, worst, y, colour=ACCENT, of="worst")
+
+
+def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
+    """Give the frame behind `quarter_change`.
+
+    Parameters
+    ----------
+    result : Result
+        A readiness result.
+    earlier : Result
+        The same of an earlier snapshot.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, before, after, change`` [points 0-100] and ``state`` (up, down, same, new,
+        gone, unknown); services that moved most first.
+    """
+    both = pd.DataFrame({"after": result.frame["readiness"], "before": earlier.frame["readiness"]})
+    both = both.astype("Float64").rename_axis("service_id")
+    both["change"] = both["after"] - both["before"]
+    known = both["change"].round(1).fillna(0)
+    both["state"] = np.select([known > 0, known < 0], ["up", "down"], "same")
+    both.loc[both["change"].isna(), "state"] = "unknown"
+    both.loc[~both.index.isin(earlier.frame.index), "state"] = "new"
+    both.loc[~both.index.isin(result.frame.index), "state"] = "gone"
+    table = both.reset_index().assign(size=both["change"].abs().fillna(np.inf).to_numpy())
+    table = table.sort_values(["size", "service_id"], ascending=[False, True], kind="stable")
+    return table[["service_id", "before", "after", "change", "state"]].reset_index(drop=True)
+
+
+def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the readiness of each service before and now; what stayed the same is only counted.
+
+    Parameters
+    ----------
+    result : Result
+        A readiness result.
+    earlier : Result
+        The same of an earlier snapshot.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    table = quarter_change_data(result, earlier)
+    was, now = earlier.provenance.quarter, result.provenance.quarter
+    title = f"Readiness, {was} to {now}"
+    moved = table[table["state"] != "same"]
+    if moved.empty:
+        return message(ax, title, f"No service changed from {was} to {now}.")
+    shown = moved.head(ROWS_SHOWN)
+    with style():
+        ax = canvas(ax, len(shown) + (len(moved) > len(shown)))
+        name_rows(ax, shown["service_id"], len(moved))
+        ax.set_xlim(0, 100)
+        _arrows(ax, shown)
+        for y, row in enumerate(shown.itertuples()):
+            text = f"{row.change:+.1f}".replace("-", "−") if pd.notna(row.change) else row.state
+            note(ax, y, text, INK)
+        ax.set_title(title, loc="left")
+        counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
+        ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {counted}")
+    return ax
+
+
+def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
+    y = np.arange(len(shown))
+    before, after = (
+        shown[name].to_numpy(dtype=float, na_value=np.nan) for name in ("before", "after")
+    )
+    up = {"up": "ready", "down": "blocked"}
+    colours = [BANDS[up.get(state, "unknown")].colour for state in shown["state"]]
+    both = np.isfinite(before) & np.isfinite(after)
+    kept = [c for c, drawn in zip(colours, both, strict=True) if drawn]
+    ax.hlines(y[both], before[both], after[both], colors=kept, linewidth=2.4)
+    points(ax, before, y, colour=colours, hollow=True, of="before")
+    points(ax, after, y, colour=colours, of="after")
