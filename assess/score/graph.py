@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
+from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.score.lanes import Floats, Integers
+
+LEVELS = ("lo", "point", "hi")
+KINDS = ("service", "ext", "host", "az", "engine", "image", "base_image", "registry", "cluster")
+STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
+LOCATED = ("host", "az", "engine")  # every replica has one, known or not
+RUNNING = "running"
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -30,3 +41,343 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
     values = filled.fillna(weights["unknown"]).to_numpy("float64")
     index = pd.Index(services["service_id"], name="service_id")
     return pd.Series(values, index=index, name="criticality")
+
+
+def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """Put dependencies together, pair by pair.
+
+    Parameters
+    ----------
+    dependencies : DataFrame
+        The frame ``dependencies``.
+    policy : Policy
+        Its table ``edges`` gives the probability by kind.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair, sorted: ``src, dst`` (src fails when dst fails), ``kinds`` (joined by a
+        comma), ``lo, point, hi``. [probability, 0-1]
+
+    Notes
+    -----
+    A row with its own ``p`` is an edge. Rows of one pair and kind without one are one edge that
+    several sources saw, at the policy's p; where a row with its own p speaks for that kind, it is
+    that edge. The edges of a pair are independent: ``1 - prod(1 - p)``.
+    """
+    rows = dependencies[["src_id", "dst_id", "kind", "p"]]
+    rows = rows.set_axis(["src", "dst", "kind", "own"], axis=1)
+    rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"}).fillna({"kind": "unknown"})
+    told = rows["own"].notna()
+    spoken = rows[told].drop_duplicates(["src", "dst", "kind"]).drop(columns="own")
+    silent = rows[~told].drop_duplicates(["src", "dst", "kind"])
+    silent = silent.merge(spoken, how="left", indicator="said").query("said == 'left_only'")
+    rows = pd.concat([rows[told], silent.drop(columns="said")], ignore_index=True)
+    table = policy["edges"]
+    for level, key in zip(LEVELS, ("lo", "p", "hi"), strict=True):
+        by_kind = rows["kind"].map({kind: float(edge[key]) for kind, edge in table.items()})
+        rows[level] = 1 - rows["own"].astype("float64").fillna(by_kind.astype("float64"))
+    rows = rows.sort_values(["src", "dst", "kind", *LEVELS], kind="stable")
+    pairs = rows.groupby(["src", "dst"], sort=True)
+    missed = pairs[list(LEVELS)].prod()
+    kinds = pairs["kind"].agg(lambda found: ",".join(dict.fromkeys(found)))
+    return (1 - missed).assign(kinds=kinds).reset_index()[["src", "dst", "kinds", *LEVELS]]
+
+
+def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
+    """Give the replicas that a service needs.
+
+    Parameters
+    ----------
+    replicas : ndarray
+        Replicas that run. [count]
+    min_healthy_pct : ndarray
+        Share of them that it needs; NaN where unknown. [percent]
+
+    Returns
+    -------
+    ndarray
+        ``max(1, ceil(min_healthy_pct / 100 * replicas))``; 1 where the share is unknown. [count]
+    """
+    share = np.where(np.isnan(min_healthy_pct), 0.0, min_healthy_pct)
+    return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
+
+
+def standing(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """List what every replica stands on.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``workloads, hosts, engines, images``.
+    policy : Policy
+        Its ``blast_radius.off_engine`` names the kinds of replica that no engine runs.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``workload_id, service_id, state, element_kind, element``. A replica whose host,
+        zone or engine version is unknown has a row of that kind with ``element`` NA: it may stand
+        on any. An image, base image or cluster that is not named is taken as none.
+    """
+    columns = ["workload_id", "service_id", "state"]
+    replicas = inventory["workloads"]
+    parts = {
+        "host": replicas[[*columns, "host_id"]],
+        "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[[*columns, "az"]],
+        "engine": _on_engines(inventory, policy)[[*columns, "element"]],
+        "image": replicas.assign(element=image_names(replicas))[[*columns, "element"]],
+        "base_image": _on_bases(inventory)[[*columns, "element"]],
+        "cluster": replicas[[*columns, "cluster"]],
+    }
+    rows = [
+        table.set_axis([*columns, "element"], axis=1).assign(element_kind=kind)
+        for kind, table in parts.items()
+    ]
+    table = pd.concat(rows, ignore_index=True).drop_duplicates()
+    kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
+    return table.loc[kept, [*columns, "element_kind", "element"]]
+
+
+def _on_engines(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Replicas by the engines of their host, named by runtime and version."""
+    replicas, engines = inventory["workloads"], inventory["engines"]
+    off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
+    engines = engines[engines["runtime"].astype("str") != "none"]
+    engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
+    known = replicas[~off].merge(engines, on="host_id", how="inner")
+    return pd.concat([known, replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)])
+
+
+def engine_names(engines: pd.DataFrame) -> pd.Series:
+    """Name engines as elements.
+
+    Parameters
+    ----------
+    engines : DataFrame
+        The frame ``engines``.
+
+    Returns
+    -------
+    Series
+        Such as ``docker 20.10.24``; NA where the version is unknown.
+    """
+    return engines["runtime"].astype("str") + " " + engines["version"]
+
+
+def image_names(replicas: pd.DataFrame) -> pd.Series:
+    """Name the images of replicas as elements.
+
+    Parameters
+    ----------
+    replicas : DataFrame
+        The frame ``workloads``.
+
+    Returns
+    -------
+    Series
+        ``repository@digest``, else ``repository:tag``, else the repository; NA where unknown.
+    """
+    repository = replicas["repository"]
+    named = repository + "@" + replicas["image_digest"]
+    return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
+
+
+def _on_bases(inventory: Inventory) -> pd.DataFrame:
+    """Replicas by the base images of their image, found by its digest, else by its tag."""
+    replicas, images = inventory["workloads"], inventory["images"]
+    images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
+    images = images[images["element"].notna()]
+    digests = images[["repository", "digest", "element"]].drop_duplicates()
+    tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    tags = tags.assign(tag=tags["tag"].astype("str").str.rpartition(":")[2].str.strip())
+    tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
+    pinned = replicas["image_digest"].notna()
+    by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
+    return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
+
+
+def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """List what each registry freezes: services that cannot be deployed or rescheduled without it.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``workloads`` (running or not) and ``engines``.
+    policy : Policy
+        Its ``blast_radius.docker_mirrors`` names the registries that a mirror of Docker serves.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``element_kind, element, service_id``, sorted. A service with a mirror on every
+        engine that holds its images is left out; a mirror that nobody saw is none.
+    """
+    replicas = inventory["workloads"].dropna(subset=["registry"])
+    engines = inventory["engines"]
+    engines = engines[engines["runtime"].astype("str") != "none"][
+        ["host_id", "runtime", "mirrors_n"]
+    ]
+    seen = replicas[["service_id", "registry", "host_id"]].merge(engines, on="host_id", how="left")
+    serves = seen["registry"].isin(policy["blast_radius"]["docker_mirrors"])
+    serves |= seen["runtime"].astype("str").ne("docker")
+    bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)
+    rows = seen.loc[bare, ["registry", "service_id"]].drop_duplicates()
+    rows = rows.rename(columns={"registry": "element"}).assign(element_kind="registry")
+    order = ["element", "service_id"]
+    return rows[["element_kind", *order]].sort_values(order).reset_index(drop=True)
+
+
+def fallen(
+    live: pd.DataFrame, min_healthy_pct: pd.Series, *, anywhere: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """List which services each element takes down directly, by taking away their replicas.
+
+    Parameters
+    ----------
+    live : DataFrame
+        The rows of `standing` whose replicas count as live.
+    min_healthy_pct : Series
+        Index ``service_id``; see `needed`. [percent]
+    anywhere : DataFrame, optional
+        All elements (``element_kind, element``): a replica that may stand on any of a kind then
+        stands on the one that fails. Without it, such a replica survives.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``element_kind, element, service_id``: live replicas fewer than needed.
+    """
+    replicas = live.groupby("service_id")["workload_id"].nunique()
+    share = min_healthy_pct.reindex(replicas.index).to_numpy("float64", na_value=np.nan)
+    spare = replicas - needed(replicas.to_numpy("float64"), share)  # what it can lose
+    key = ["element_kind", "element", "service_id"]
+    count = live.groupby(key, dropna=False)["workload_id"].nunique().rename("lost").reset_index()
+    lost, astray = count[count["element"].notna()], count[count["element"].isna()]
+    if anywhere is not None:
+        astray = astray[["element_kind", "service_id", "lost"]]
+        lost = pd.concat([lost, astray.merge(anywhere, on="element_kind")])
+        lost = lost.groupby(key, as_index=False)["lost"].sum()
+    return lost.loc[lost["lost"].gt(lost["service_id"].map(spare)), key]
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """Services, what they need, and the elements that can fail.
+
+    Attributes
+    ----------
+    services : Index
+        Ids, sorted.
+    nodes : Index
+        Services, then what lies outside the fleet.
+    weight : ndarray
+        Criticality by node; 0 outside the fleet. [the fleet's own unit]
+    edges : DataFrame
+        What `edges` gives.
+    elements : MultiIndex
+        ``element_kind, element``, by kind in the order of `KINDS`.
+    stands : DataFrame
+        What `standing` gives.
+    down : dict of str to DataFrame
+        By level (lo, point, hi): ``element_kind, element, service_id``, what fails directly.
+    frozen : DataFrame
+        What `frozen` gives.
+    """
+
+    services: pd.Index
+    nodes: pd.Index
+    weight: Floats
+    edges: pd.DataFrame
+    elements: pd.MultiIndex
+    stands: pd.DataFrame
+    down: dict[str, pd.DataFrame]
+    frozen: pd.DataFrame
+
+    def seeds(self, level: str) -> tuple[Integers, Integers]:
+        """Give what fails by itself.
+
+        Parameters
+        ----------
+        level : str
+            lo, point or hi.
+
+        Returns
+        -------
+        element, node : ndarray of int
+            Pairs of positions in ``elements`` and ``nodes``.
+        """
+        own = np.flatnonzero(self.elements.get_level_values(0).isin(["service", "ext"]))
+        down = self.down[level]
+        hit = self.elements.get_indexer(pd.MultiIndex.from_frame(down[["element_kind", "element"]]))
+        node = self.nodes.get_indexer(pd.Index(down["service_id"]))
+        alone = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
+        return np.concatenate([own, hit]), np.concatenate([alone, node])
+
+
+def build_fleet(inventory: Inventory, policy: Policy) -> Fleet:
+    """Make the graph of a fleet.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``services, workloads, hosts, engines, images, dependencies``.
+    policy : Policy
+        Tables ``criticality, edges, blast_radius``.
+
+    Returns
+    -------
+    Fleet
+        The same for the same rows in any order.
+    """
+    weight = criticality(inventory["services"], policy).sort_index()
+    links = edges(inventory["dependencies"], policy)
+    outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
+    stands, freezes = standing(inventory, policy), frozen(inventory, policy)
+    elements = _elements(inventory, weight.index, outside, stands)
+    return Fleet(
+        services=weight.index,
+        nodes=weight.index.append(outside),
+        weight=np.concatenate([weight.to_numpy(), np.zeros(len(outside))]),
+        edges=links,
+        elements=elements,
+        stands=stands,
+        down=_down(inventory["services"], stands, elements.to_frame(index=False)),
+        frozen=freezes,
+    )
+
+
+def _elements(
+    inventory: Inventory, services: pd.Index, outside: pd.Index, stands: pd.DataFrame
+) -> pd.MultiIndex:
+    named = {
+        "service": services.to_series(),
+        "ext": outside.to_series(),
+        "host": inventory["hosts"]["host_id"],
+        "az": inventory["hosts"]["az"],
+        "engine": engine_names(inventory["engines"])[inventory["engines"]["runtime"] != "none"],
+        "registry": inventory["workloads"]["registry"],
+    }
+    tuples = []
+    for kind in KINDS:
+        standing_on = stands.loc[stands["element_kind"] == kind, "element"]
+        found = pd.concat([named.get(kind, standing_on), standing_on]).dropna().unique()
+        tuples += [(kind, element) for element in sorted(found)]
+    return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
+
+
+def _down(
+    services: pd.DataFrame, stands: pd.DataFrame, elements: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Give what fails directly, by level; unknown states and places make the difference."""
+    share = services.set_index("service_id")["min_healthy_pct"]
+    running = stands[(stands["state"] == RUNNING).fillna(value=False).astype(bool)]
+    perhaps = pd.concat([running, stands[stands["state"].isna()]])
+    key = ["element_kind", "element", "service_id"]
+    point, wide = fallen(running, share), fallen(perhaps, share)
+    placeless = services.loc[~services["service_id"].isin(running["service_id"]), ["service_id"]]
+    infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
+    unknown = infrastructure.merge(placeless, how="cross")
+    hi = [fallen(running, share, anywhere=infrastructure), wide, unknown, point]
+    levels = {"lo": point.merge(wide), "point": point, "hi": pd.concat(hi).drop_duplicates()}
+    return {name: table[key].sort_values(key, ignore_index=True) for name, table in levels.items()}
