@@ -230,8 +230,7 @@ def _build(
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
-    when = pd.Timestamp(snapshot_at)
-    when = when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
+    when = _utc(snapshot_at)
     complete = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
     inventory = Inventory(
         MappingProxyType(complete),
@@ -241,6 +240,16 @@ def _build(
         MappingProxyType(extras),
     )
     return inventory, frames.join_problems(problems)
+
+
+def _utc(moment: str | pd.Timestamp) -> pd.Timestamp:
+    try:
+        when = pd.Timestamp(moment)
+    except (ValueError, TypeError):
+        when = pd.NaT
+    if pd.isna(when):
+        raise AssessError(f"{moment!r} is no time", hint='write it as "2026-09-30T00:00:00Z"')
+    return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
 
 
 def _unless_seen(problems: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
@@ -330,7 +339,7 @@ def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
         raise AssessError(
             f"{directory} holds no frames", hint="a snapshot holds <frame>.csv or <frame>.parquet"
         )
-    manifest = _manifest(directory)
+    manifest = read_manifest(directory)
     snapshot_at = manifest.get("snapshot_at") or _newest_time(tables)
     if snapshot_at is None:
         raise AssessError(
@@ -359,15 +368,32 @@ def read_table(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Read the `snapshot.toml` of a snapshot.
+
+    Parameters
+    ----------
+    directory : Path
+        The snapshot.
+
+    Returns
+    -------
+    dict
+        Its values, ``snapshot_at`` as a Timestamp [UTC]; empty where there is no such file.
+
+    Raises
+    ------
+    AssessError
+        Where it cannot be read, or another version of the frames wrote it.
+    """
     file = directory / MANIFEST
     if not file.exists():
         return {}
     try:
         manifest = tomllib.loads(file.read_text(encoding="utf-8"))
         if "snapshot_at" in manifest:
-            manifest["snapshot_at"] = pd.Timestamp(manifest["snapshot_at"])
-    except (ValueError, TypeError) as error:
+            manifest["snapshot_at"] = _utc(manifest["snapshot_at"])
+    except (ValueError, AssessError) as error:
         raise AssessError(f"{file} cannot be read: {error}", hint="mend or rewrite it") from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
     if version != frames.SCHEMA_VERSION:

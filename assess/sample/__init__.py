@@ -10,17 +10,20 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Iterator
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from assess import frames
 from assess.errors import AssessError
+from assess.inventory import Inventory, from_frames
 from assess.sample import events, things
 from assess.sample.scene import Quarter, Row, Scene, settle
+from assess.store import write_snapshot
 
 TABLES = {
     "services": things.services,
@@ -38,12 +41,7 @@ TABLES = {
     "waivers": events.waivers,
     "coverage": events.coverage,
 }
-MANIFEST = """\
-# An invented fleet: no real company, person or product is described here.
-snapshot_at = "{snapshot_at}"
-quarter = "{quarter}"
-schema_version = {version}
-"""
+NOTE = "An invented fleet: no real company, person or product is described here."
 
 
 def write_sample(
@@ -74,7 +72,8 @@ def write_sample(
     Raises
     ------
     AssessError
-        Where the size is below 1, or the quarters are none or do not follow each other.
+        Where a snapshot is there already, the size is below 1, there is no quarter, or the
+        quarters do not follow each other.
     """
     if services < 1 or not quarters:
         raise AssessError(
@@ -93,7 +92,9 @@ def write_sample(
             for number, cell in cells
         ]
         if step >= 0:
-            written.append(_write_quarter(Path(directory) / quarter.label, quarter, scenes))
+            target = Path(directory) / quarter.label
+            fleet = _inventory(quarter, scenes)
+            written.append(write_snapshot(fleet, target, format="csv", note=NOTE))
     return written
 
 
@@ -121,35 +122,12 @@ def _templates() -> list[Row]:
         return list(csv.DictReader(handle))
 
 
-def _write_quarter(directory: Path, quarter: Quarter, scenes: list[Scene]) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
+def _inventory(quarter: Quarter, scenes: list[Scene]) -> Inventory:
+    tables = {}
     for name, tell in TABLES.items():
-        rows = [row for scene in scenes for row in tell(scene)]
-        _write_csv(directory / f"{name}.csv", name, rows)
-    manifest = MANIFEST.format(
-        snapshot_at=_text(quarter.snapshot_at), quarter=quarter.label, version=frames.SCHEMA_VERSION
-    )
-    (directory / "snapshot.toml").write_text(manifest, encoding="utf-8", newline="\n")
-    return directory
-
-
-def _write_csv(file: Path, frame: str, rows: list[Row]) -> None:
-    """Write a frame with the columns that anything is known of, in the dictionary's order."""
-    known = {name for row in rows for name, value in row.items() if value not in (None, "")}
-    header = [c for c in frames.columns(frame) if c in known or c in frames.key(frame)]
-    keys = frames.key(frame)
-    rows = sorted(rows, key=lambda row: [str(row.get(name, "")) for name in keys])
-    with file.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([_text(row.get(name)) for name in header] for row in rows)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value)
+        rows = pd.DataFrame([row for scene in scenes for row in tell(scene)], dtype=object)
+        rows = rows.reindex(columns=rows.columns.union(frames.key(name), sort=False))
+        tables[name] = (
+            rows.fillna("").sort_values(frames.key(name), kind="stable").replace("", pd.NA)
+        )
+    return from_frames(tables, snapshot_at=pd.Timestamp(quarter.snapshot_at), quarter=quarter.label)

@@ -1,0 +1,401 @@
+"""A store: dated snapshots side by side, written whole or not at all, and never over one another.
+
+A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …). A write goes to a
+hidden sibling, reaches the disk, and takes its name in one step; a write that was killed leaves
+only that hidden directory, which nothing reads and which may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from assess import frames
+from assess.errors import AssessError, DataError
+from assess.inventory import MANIFEST, Inventory, load, read_manifest, read_table
+
+LISTED = ["path", "snapshot_at", "quarter"]
+_DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_QUARTER = re.compile(r"\d{4}Q[1-4]")
+
+
+class BrokenSnapshotWarning(UserWarning):
+    """A store holds a directory that cannot be read as a snapshot."""
+
+
+def write_snapshot(
+    inventory: Inventory,
+    directory: str | Path,
+    *,
+    format: Literal["parquet", "csv"] = "parquet",
+    note: str = "",
+) -> Path:
+    """Write an inventory as a snapshot directory, whole or not at all.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        What to write: the frames that are present, and the columns kept aside.
+    directory : str or Path
+        The snapshot, such as ``data/snapshots/2026Q3``; its store is made where there is none.
+    format : {"parquet", "csv"}, default "parquet"
+        Parquet with zstd, or CSV by the rules of the frames.
+    note : str, default ""
+        A line for the reader of `snapshot.toml`.
+
+    Returns
+    -------
+    Path
+        The snapshot directory.
+
+    Raises
+    ------
+    AssessError
+        Where there is a snapshot already: a store only ever grows.
+    """
+    if format not in ("parquet", "csv"):
+        raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
+    target = Path(directory)
+    _refuse_taken(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        _fill(partial, inventory, format, note)
+        _refuse_taken(target)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise AssessError(
+            f"{target} cannot be written: {error.strerror}", hint="name another directory with -o"
+        ) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync(target.parent)
+    return target
+
+
+def _refuse_taken(target: Path) -> None:
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise AssessError(
+            f"{target} is there already, and a snapshot is never written over",
+            hint="name another directory, or remove this one yourself",
+        )
+
+
+def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None:
+    sums = {}
+    for name in sorted(inventory.present):
+        file = directory / f"{name}.{format}"
+        extras = inventory.extras.get(name)
+        table = inventory[name]
+        write_table(file, table if extras is None else table.join(extras))
+        sums[file.name] = _sha256(file)
+    lines = [
+        *(f"# {line}" for line in note.splitlines()),
+        f'snapshot_at = "{_time_text(pd.Series([inventory.snapshot_at]))[0]}"',
+        f'quarter = "{inventory.quarter}"',
+        f"schema_version = {frames.SCHEMA_VERSION}",
+        "",
+        "[sha256]",
+        *(f'"{name}" = "{value}"' for name, value in sums.items()),
+    ]
+    (directory / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    for file in directory.iterdir():
+        _sync(file)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk confirm a file, or the names in a directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_table(file: Path, table: pd.DataFrame) -> None:
+    """Write one frame.
+
+    Parameters
+    ----------
+    file : Path
+        Ends in ``.parquet`` or ``.csv``.
+    table : DataFrame
+        A frame, typed. In CSV, times are ISO-8601 with Z, booleans true and false, NA is empty,
+        and columns of which nothing is known are left out.
+    """
+    if file.suffix == ".parquet":
+        table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+        return
+    keys = frames.key(file.stem)
+    known = [name for name in table if name in keys or table[name].notna().any()]
+    text = {name: _csv_cells(table[name]) for name in known}
+    pd.DataFrame(text).to_csv(file, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def _csv_cells(cells: pd.Series) -> pd.Series:
+    if isinstance(cells.dtype, pd.DatetimeTZDtype):
+        return _time_text(cells)
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        return cells.astype(object).map({True: "true", False: "false"})
+    return cells
+
+
+def _time_text(times: pd.Series) -> pd.Series:
+    text = times.dt.tz_convert("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return text.str.replace(r"\.?0*Z$", "Z", regex=True)
+
+
+def snapshots(store: str | Path) -> pd.DataFrame:
+    """List the snapshots of a store, oldest first.
+
+    Parameters
+    ----------
+    store : str or Path
+        Directory of snapshot directories.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``path, snapshot_at, quarter``. What cannot be read is left out, and reported by a
+        `BrokenSnapshotWarning`.
+
+    Raises
+    ------
+    AssessError
+        Where there is no such directory.
+    """
+    directory = Path(store)
+    if not directory.is_dir():
+        raise AssessError(
+            f"there is no store at {directory}", hint="make one with `assess collect`"
+        )
+    found = []
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            try:
+                found.append((path, *_moment(path)))
+            except (AssessError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
+    table = pd.DataFrame(found, columns=LISTED).astype({"snapshot_at": frames.DTYPES["time"]})
+    return table.sort_values("snapshot_at", kind="stable", ignore_index=True)
+
+
+def _moment(path: Path) -> tuple[pd.Timestamp, str]:
+    """When a snapshot was taken; only one without `snapshot.toml` has to be read for it."""
+    manifest = read_manifest(path)
+    if "snapshot_at" not in manifest:
+        inventory = load(path)
+        return inventory.snapshot_at, inventory.quarter
+    lost = [name for name in manifest.get("sha256", {}) if not (path / name).is_file()]
+    if lost:
+        raise AssessError(f"{path} has lost {', '.join(lost)}")
+    when = manifest["snapshot_at"]
+    return when, str(manifest.get("quarter") or f"{when.year}Q{when.quarter}")
+
+
+def verify(path: str | Path) -> list[str]:
+    """Compare the files of a snapshot with the sums that were written beside them.
+
+    Parameters
+    ----------
+    path : str or Path
+        The snapshot directory.
+
+    Returns
+    -------
+    list of str
+        Names of files that were lost or changed since; those without a sum are not compared.
+    """
+    directory = Path(path)
+    sums = read_manifest(directory).get("sha256", {})
+    return [
+        name
+        for name, value in sorted(sums.items())
+        if not (directory / name).is_file() or _sha256(directory / name) != value
+    ]
+
+
+def resolve(reference: str | Path) -> Path:
+    """Find the snapshot that a reference means.
+
+    Parameters
+    ----------
+    reference : str or Path
+        A snapshot directory, or a store: ``STORE@2026-09-30`` is its newest snapshot that is not
+        after that day, ``STORE@2026Q3`` the newest of that quarter, ``STORE`` the newest of all.
+
+    Returns
+    -------
+    Path
+        The snapshot directory.
+
+    Raises
+    ------
+    AssessError
+        Where there is none.
+    """
+    path = Path(reference)
+    if path.is_dir():
+        return path if _holds_frames(path) else latest(path)
+    store, at, moment = str(reference).rpartition("@")
+    if not at:
+        raise AssessError(
+            f"there is no snapshot at {path}", hint="make one with `assess sample DIR`"
+        )
+    listed = snapshots(store)
+    if _QUARTER.fullmatch(moment):
+        fitting = listed[listed["quarter"] == moment]
+    else:
+        fitting = listed[listed["snapshot_at"] < _just_after(moment)]
+    if fitting.empty:
+        held = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
+        raise AssessError(f"{store} has no snapshot for @{moment}", hint=f"it holds: {held}")
+    return _last(fitting)
+
+
+def _holds_frames(path: Path) -> bool:
+    names = {f"{name}.{end}" for name in frames.names() for end in ("csv", "parquet")}
+    return any(file.name in names for file in path.iterdir())
+
+
+def _just_after(moment: str) -> pd.Timestamp:
+    """End of a day, or the first moment after a time."""
+    try:
+        when = pd.Timestamp(moment)
+    except ValueError as error:
+        raise AssessError(
+            f"@{moment} is neither a day nor a quarter", hint="write @2026-09-30 or @2026Q3"
+        ) from error
+    when = when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
+    step = {"days": 1} if _DATE_ONLY.fullmatch(moment) else {"microseconds": 1}
+    return when + pd.Timedelta(**step)
+
+
+def _last(listed: pd.DataFrame) -> Path:
+    return Path(listed["path"].iloc[-1])
+
+
+def latest(store: str | Path) -> Path:
+    """Find the newest snapshot of a store.
+
+    Parameters
+    ----------
+    store : str or Path
+        Directory of snapshot directories.
+
+    Returns
+    -------
+    Path
+        The snapshot directory.
+
+    Raises
+    ------
+    AssessError
+        Where it holds none.
+    """
+    listed = snapshots(store)
+    if listed.empty:
+        raise AssessError(f"{store} holds no snapshot", hint="make one with `assess collect`")
+    return _last(listed)
+
+
+def previous(path: str | Path) -> Path | None:
+    """Find the snapshot before another one, in the same store.
+
+    Parameters
+    ----------
+    path : str or Path
+        A snapshot directory.
+
+    Returns
+    -------
+    Path or None
+        The newest snapshot that is older; None where there is none.
+    """
+    here = Path(path)
+    listed = snapshots(here.parent if here.name else here.resolve().parent)
+    older = listed[listed["snapshot_at"] < _moment(here)[0]]
+    return None if older.empty else _last(older)
+
+
+def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
+    """Go through one frame of all snapshots, oldest first, with one of them in memory at a time.
+
+    Parameters
+    ----------
+    store : str or Path
+        Directory of snapshot directories.
+    frame : str
+        Name of the frame.
+
+    Yields
+    ------
+    tuple of Timestamp and DataFrame
+        Moment of the snapshot, and the frame; snapshots without it are left out.
+
+    Raises
+    ------
+    AssessError
+        Where there is no such frame.
+    DataError
+        Where a frame breaks the data dictionary.
+    """
+    if frame not in frames.names():
+        raise AssessError(
+            f"there is no frame {frame!r}", hint=f"frames: {', '.join(frames.names())}"
+        )
+    for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
+        for file in (path / f"{frame}.parquet", path / f"{frame}.csv"):
+            if file.is_file():
+                table, problems = frames.conform(frame, read_table(file))
+                problems = frames.join_problems([problems, frames.check(frame, table)])
+                if len(problems):
+                    raise DataError(f"{file} is not sound", problems)
+                yield when, table
+                break
+
+
+def history(store: str | Path, frame: str) -> pd.DataFrame:
+    """Put one frame of all snapshots together.
+
+    Parameters
+    ----------
+    store : str or Path
+        Directory of snapshot directories.
+    frame : str
+        Name of the frame.
+
+    Returns
+    -------
+    DataFrame
+        Column ``snapshot_at`` [UTC], then those of the frame; oldest snapshot first. What does not
+        fit into memory is better rolled up snapshot by snapshot, with `walk`.
+    """
+    parts = [_dated(when, table) for when, table in walk(store, frame)]
+    empty = frames.empty(frame)
+    empty.insert(0, "snapshot_at", pd.Series(dtype=frames.DTYPES["time"]))
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _dated(when: pd.Timestamp, table: pd.DataFrame) -> pd.DataFrame:
+    dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
+    return pd.concat([dates.rename("snapshot_at"), table], axis=1)
