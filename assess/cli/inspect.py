@@ -56,10 +56,16 @@ def show(
 
 
 def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:
+    """Keep the rows for which the expression is known to be true."""
+    import pandas as pd
+
     if not expression:
         return table
+    text = table.select_dtypes(["str", "category"]).columns
+    kleene = table.astype(dict.fromkeys(text, pd.StringDtype(na_value=pd.NA)))
     try:
-        return table.query(expression, engine="python", local_dict={}, global_dict={})
+        held = kleene.eval(expression, engine="python", local_dict={}, global_dict={})
+        return table[held.astype("boolean").fillna(value=False)]
     except Exception as error:  # whatever a user writes: pandas has no one class for it
         raise click.UsageError(
             f"--where {expression!r} cannot be evaluated: {error}; columns: {', '.join(table)}"

@@ -221,12 +221,24 @@ def to_markdown(table: pd.DataFrame) -> str:
     """
     numeric = _numeric(table)
     rule = ["--:" if number else "---" for number in numeric]
-    cells = _cells(table, UNKNOWN, rounded=True).map(_escaped)
-    rows = [[_escaped(str(c)) for c in table.columns], rule, *cells.to_numpy().tolist()]
+    cells = _cells(table, UNKNOWN, rounded=True).map(escaped)
+    rows = [[escaped(str(c)) for c in table.columns], rule, *cells.to_numpy().tolist()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
+    """Take its meaning from what Markdown would read as a mark.
+
+    Parameters
+    ----------
+    cell : str
+        Text of a cell.
+
+    Returns
+    -------
+    str
+        One line of Markdown.
+    """
     marked = "".join(f"\\{c}" if c in MARKDOWN_MARKS else c for c in cell)
     return " ".join(marked.splitlines())
 
@@ -246,7 +258,9 @@ def to_text(table: pd.DataFrame, width: int | None = None) -> str:
     str
         A header, and a line per row.
     """
-    cells = _cells(table, UNKNOWN, rounded=True).map(_visible)
+    cells = _cells(table, UNKNOWN, rounded=True).map(
+        lambda cell: visible(cell).replace("\n", "\\n")
+    )
     lists = [[str(name), *cells[name]] for name in cells]
     widths = [max(map(len, column)) for column in lists]
     shown = len(lists) if width is None else _fitting(widths, width)
@@ -271,8 +285,22 @@ def _fitting(widths: Iterable[int], width: int) -> int:
     return max(count, 1)
 
 
-def _visible(cell: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell)
+def visible(text: str) -> str:
+    """Make visible what could steer a terminal; line breaks stay.
+
+    Parameters
+    ----------
+    text : str
+        Any text, as hostile as the names of a fleet can be.
+
+    Returns
+    -------
+    str
+        Other control characters are written as escapes.
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _terminal_width() -> int | None:

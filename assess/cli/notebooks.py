@@ -1,0 +1,107 @@
+"""Run, refresh and check the notebooks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assess.cli import output
+from assess.cli.command import Command
+from assess.cli.messages import QUIET, level, note, verbosity
+
+selection = click.argument("notebook", nargs=-1)
+
+
+@click.group(params=verbosity())
+def notebooks() -> None:
+    """Run, refresh or check the notebooks.
+
+    NOTEBOOK is a number such as 02, a name, or a file; all of them where it is left out.
+    """
+
+
+@notebooks.command(
+    cls=Command,
+    examples=[
+        "assess notebooks run",
+        "assess notebooks run 02 05 -p snapshot=data/snapshots/2026Q4 -o reports/notebooks",
+    ],
+)
+@selection
+@click.option(
+    "-p", "--parameter", "pairs", metavar="NAME=VALUE", multiple=True,
+    help="Value for the cell tagged parameters; may be repeated. A path counts from here.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/notebooks"), help="Directory to write the executed notebooks to.",
+)  # fmt: skip
+def run(notebook: tuple[str, ...], *, pairs: tuple[str, ...], directory: Path) -> None:
+    """Run notebooks with other parameters; prints the paths of what was written."""
+    from assess import notebooks as runner
+
+    parameters = dict(map(_parameter, pairs))
+    for path in runner.run(notebook, parameters, output_dir=directory, progress=_is_watched()):
+        click.echo(path)
+
+
+def _parameter(pair: str) -> tuple[str, Any]:
+    """Read ``name=value``: numbers, true, false and null as JSON has them, else text."""
+    name, equals, text = pair.partition("=")
+    if not equals or not name.isidentifier():
+        raise click.UsageError(f"-p {pair!r} is not NAME=VALUE")
+    if Path(text.partition("@")[0]).exists() and text:
+        return name, _absolute(text)
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
+
+
+def _absolute(text: str) -> str:
+    """Make a path count from the root: a notebook runs in its own directory."""
+    from assess import store
+
+    path = store.resolve(text) if "@" in text else Path(text)
+    return str(path.resolve())
+
+
+def _is_watched() -> bool:
+    return sys.stderr.isatty() and level() > QUIET
+
+
+@notebooks.command(
+    cls=Command, examples=["assess notebooks refresh", "assess notebooks refresh 02"]
+)
+@selection
+def refresh(notebook: tuple[str, ...]) -> None:
+    """Execute notebooks where they are and store their outputs; prints what changed."""
+    from assess import notebooks as runner
+
+    changed = runner.refresh(notebook, progress=_is_watched())
+    for path in changed:
+        click.echo(path)
+    if not changed:
+        note("nothing changed")
+
+
+@notebooks.command(cls=Command, examples=["assess notebooks check"])
+@selection
+@output.options
+def check(notebook: tuple[str, ...], *, out: output.Output) -> None:
+    """List everything in which notebooks deviate from the conventions; exit with 1 if anything."""
+    import pandas as pd
+
+    from assess import notebooks as runner
+
+    rows = [asdict(deviation) for deviation in runner.check(notebook)]
+    names = [field.name for field in fields(runner.Deviation)]
+    out.table(pd.DataFrame(rows, columns=names), {"rows": rows})
+    if rows:
+        raise click.ClickException(f"{len(rows)} deviations from the conventions")
+    note(f"{len(runner.find(notebook))} notebooks follow the conventions")

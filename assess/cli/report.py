@@ -1,0 +1,89 @@
+"""Write the report of a quarter."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import click
+
+from assess.cli.command import (
+    SNAPSHOT,
+    Command,
+    policy_option,
+    previous_option,
+    read_policy,
+    target_option,
+)
+from assess.cli.messages import note
+
+SNAPSHOTS = Path("data/snapshots")
+REPORTS = Path("reports")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "assess report",
+        "assess report data/snapshots/2026Q4 -o reports/2026Q4",
+        "assess report data/sample/2026Q3 --previous data/sample/2026Q2 --target 29",
+    ],
+)
+@click.argument("snapshot", type=SNAPSHOT, required=False)
+@policy_option
+@previous_option
+@target_option
+@click.option(
+    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to write to.  [default: reports/<quarter>]",
+)  # fmt: skip
+def report(
+    snapshot: str | None,
+    *,
+    policy_file: Path | None,
+    previous: str | None,
+    target: str | None,
+    directory: Path | None,
+) -> None:
+    """Write the report of a quarter: HTML, Markdown, JSON, decision records and figures.
+
+    Without SNAPSHOT it takes the newest in data/snapshots, and where there is none, the bundled
+    sample. The snapshot before it, in the same place, is what it compares with. It prints the path
+    of the page.
+    """
+    import assess
+
+    path = _chosen(snapshot)
+    before = _chosen(previous) if previous else _before(path)
+    note(f"snapshot {path}" + (f", compared with {before}" if before else ""))
+    inventory = assess.load(path)
+    made = assess.build_report(
+        inventory,
+        read_policy(policy_file, target=target),
+        previous=assess.load(before) if before else None,
+    )
+    place = directory or REPORTS / inventory.quarter
+    made.save(place)
+    click.echo(place / "index.html")
+
+
+def _chosen(snapshot: str | None) -> Path:
+    """Find the snapshot that was named, the newest of the project, or the sample."""
+    from assess import store
+    from assess.config import data_path
+
+    if snapshot:
+        return store.resolve(snapshot)
+    if SNAPSHOTS.is_dir() and len(store.snapshots(SNAPSHOTS)):
+        return store.latest(SNAPSHOTS)
+    note(f"there is no snapshot in {SNAPSHOTS}: this is the bundled sample")
+    return store.latest(data_path("sample"))
+
+
+def _before(path: Path) -> Path | None:
+    """Find the snapshot before this one, next to it; what else lies there does not matter."""
+    from assess import store
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        return store.previous(path)

@@ -1,0 +1,208 @@
+"""Score a snapshot, explain a service, record a decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assess.cli import output
+from assess.cli.command import (
+    Command,
+    policy_option,
+    previous_option,
+    read,
+    read_policy,
+    snapshot,
+    target_option,
+)
+from assess.cli.messages import note
+
+if TYPE_CHECKING:
+    from assess.inventory import Inventory
+    from assess.policy import Policy
+    from assess.score.result import Explanation, Result
+
+# name on the command line -> function of `assess`
+SCORES = {
+    "readiness": "score_readiness",
+    "blast-radius": "score_blast_radius",
+    "upgrade-churn": "score_upgrade_churn",
+    "what-next": "what_next",
+}
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "assess score data/sample/2026Q3 what-next",
+        "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
+        "assess score data/sample/2026Q3 blast-radius --json",
+        "assess score data/sample/2026Q3 upgrade-churn --target 29 --detail",
+    ],
+)
+@snapshot
+@click.argument("name", type=click.Choice(list(SCORES)))
+@policy_option
+@previous_option
+@target_option
+@click.option("--detail", is_flag=True, help="Add what the score adds up from.")
+@output.options
+def score(
+    snapshot: str,
+    name: str,
+    *,
+    policy_file: Path | None,
+    previous: str | None,
+    target: str | None,
+    detail: bool,
+    out: output.Output,
+) -> None:
+    """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
+
+    Text and Markdown show the few columns that a meeting needs, CSV all columns of the score, JSON
+    all columns with gates, dimensions and missing facts. Intervals end in _lo and _hi; what is
+    unknown widens them.
+    """
+    policy = read_policy(policy_file, target=target)
+    result = compute(name, read(snapshot), policy)
+    document = result.to_dict()
+    if previous:
+        earlier = compute(name, read(previous), policy)
+        table = _changes(result, earlier)
+        document["previous"] = {
+            "snapshot_at": earlier.provenance.snapshot_at,
+            "changes": output.records(table.reset_index()),
+        }
+    else:
+        table = result.frame if out.format == "csv" else result.summary()
+    note(repr(result)[1:-1])
+    parts = {"contributions": result.contributions, **result.details} if detail else {}
+    if detail:
+        document["detail"] = {title: output.records(part) for title, part in parts.items()}
+    out.tables({"" if not detail else name: table, **parts}, document)
+
+
+def compute(name: str, inventory: Inventory, policy: Policy) -> Result:
+    """Compute a score by its name on the command line.
+
+    Parameters
+    ----------
+    name : str
+        One of `SCORES`.
+    inventory : Inventory
+        What to score.
+    policy : Policy
+        By which policy.
+
+    Returns
+    -------
+    Result
+        The score.
+    """
+    import assess
+
+    result: Result = getattr(assess, SCORES[name])(inventory, policy)
+    return result
+
+
+def _changes(result: Result, earlier: Result) -> Any:
+    table = result.diff(earlier)
+    return table[table["change"] != "same"]
+
+
+@click.command(cls=Command, examples=["assess explain data/sample/2026Q3 billing"])
+@snapshot
+@click.argument("service")
+@policy_option
+@target_option
+@click.option(
+    "--score", "names", type=click.Choice(list(SCORES)), multiple=True, help="Only this score."
+)
+@output.options
+def explain(
+    snapshot: str,
+    service: str,
+    *,
+    policy_file: Path | None,
+    target: str | None,
+    names: tuple[str, ...],
+    out: output.Output,
+) -> None:
+    """Say why a service has its scores, what is unknown, and what would change them."""
+    inventory, policy = read(snapshot), read_policy(policy_file, target=target)
+    explained = {
+        name: compute(name, inventory, policy).explain(service) for name in names or SCORES
+    }
+    if out.format == "text":
+        out.text("\n".join(map(_as_text, explained.values())))
+    elif out.format == "markdown":
+        out.text("\n".join(map(_as_markdown, explained.values())))
+    else:
+        document = {
+            "service_id": service,
+            "snapshot_at": inventory.snapshot_at,
+            "policy_hash": policy.hash,
+            "rows": [
+                {
+                    "score": name,
+                    "title": found.title,
+                    "text": found.text,
+                    "table": output.records(_flat(found)),
+                }
+                for name, found in explained.items()
+            ],
+        }
+        out.tables({name: found.table for name, found in explained.items()}, document)
+
+
+def _flat(found: Explanation) -> Any:
+    return found.table.reset_index() if any(found.table.index.names) else found.table
+
+
+def _as_text(found: Explanation) -> str:
+    text = f"{output.visible(found.text)}\n\n" if found.text else ""
+    return f"{output.visible(found.title)}\n\n{text}{output.to_text(_flat(found))}"
+
+
+def _as_markdown(found: Explanation) -> str:
+    text = f"{output.escaped(found.text)}\n\n" if found.text else ""
+    return f"## {output.escaped(found.title)}\n\n{text}{output.to_markdown(_flat(found))}"
+
+
+@click.command(
+    cls=Command, examples=["assess record data/sample/2026Q3 billing -o decisions/billing.md"]
+)
+@snapshot
+@click.argument("service")
+@policy_option
+@previous_option
+@target_option
+@click.option(
+    "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; stdout where it is left out.",
+)  # fmt: skip
+def record(
+    snapshot: str,
+    service: str,
+    *,
+    policy_file: Path | None,
+    previous: str | None,
+    target: str | None,
+    file: Path | None,
+) -> None:
+    """Write the one-page decision record of a service, as Markdown.
+
+    Gates, verdict, interval, what is unknown, and what would change the verdict: one page for an
+    architecture review meeting.
+    """
+    import assess
+
+    report = assess.build_report(
+        read(snapshot),
+        read_policy(policy_file, target=target),
+        previous=read(previous) if previous else None,
+    )
+    text = report.decision_record(service)
+    output.Output("markdown", file).text(text)
