@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Below this many services, or events in all, the fleet's own mean and spread are uncertain enough
-# to be integrated over; above, their estimates are as good.
-PLUG_IN_FROM = 50
+# Grid over the logarithms of the fleet's mean and shape. For every shape the spread of the mean is
+# then held by three nodes (Gauss-Hermite), which keeps the mixture small.
 GRID = 24
-SHAPES = (0.05, 50.0)
-POOLED_SHAPE = 1e4
+SHAPES = (0.1, 20.0)
+NODES = (-(3**0.5), 0.0, 3**0.5)
+NODE_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+HALVINGS = 17  # of a factor e^18: quantiles to 2e-4
 
 Floats = NDArray[np.float64]
+Prior = tuple[Floats, Floats, Floats]
 
 
 class Interval(NamedTuple):
@@ -109,81 +111,73 @@ def shrunk_rates(
 
     Notes
     -----
-    Counts are Poisson, rates of services are Gamma with the fleet's mean and shape; posterior
-    Gamma(shape + n, shape / mean + exposure). Mean and shape by moments (Marshall 1991,
-    doi:10.2307/2347593); in small fleets integrated over a grid of 24 x 24 values of their
-    logarithms, the mixture then held as the Gamma of the same mean and variance.
+    Counts are Poisson and rates of services Gamma with the fleet's mean and shape, so that a
+    service's posterior is Gamma(shape + n, shape / mean + exposure). Mean and shape are integrated
+    over a grid around their moments estimate (Marshall 1991, doi:10.2307/2347593): plugging the
+    estimate in gives intervals that are too narrow wherever the fleet has seen few events.
     """
-    from scipy.special import gammaincinv
-
     counts = pd.to_numeric(events.sort_index(), errors="coerce").astype("float64")
     years = pd.to_numeric(exposure_years.reindex(counts.index), errors="coerce").astype("float64")
     is_seen = ((counts >= 0) & (years > 0)).to_numpy()
     n, t = counts.where(is_seen, 0).to_numpy(), years.where(is_seen, 0).to_numpy()
     found = pd.DataFrame({"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index)
     if is_seen.any():
-        mean, variance = _posterior_moments(n, t, is_seen)
-        shape, tail = mean**2 / variance, (1 - level) / 2
-        found["rate"] = mean
-        found["rate_lo"] = gammaincinv(shape, tail) * variance / mean
-        found["rate_hi"] = gammaincinv(shape, 1 - tail) * variance / mean
+        prior = _fleet_prior(n[is_seen], t[is_seen])
+        alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
+        found[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
     return found.reindex(events.index)
 
 
-def _posterior_moments(n: Floats, t: Floats, is_seen: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Mean and variance of the rate of every service."""
-    means, shapes, weights = fleet_prior(n[is_seen], t[is_seen])
-    mean, square = np.zeros_like(n), np.zeros_like(n)
-    for m, a, w in zip(means, shapes, weights, strict=True):
-        shape, per_year = a + n, a / m + t
-        mean += w * shape / per_year
-        square += w * shape * (shape + 1) / per_year**2
-    return mean, square - mean**2
+def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
+    """Mean, lower and upper end of the rates behind counts: a mixture of Gammas."""
+    from scipy.special import gammainc
+
+    means, shapes, weights = prior
+    shape, per_year = shapes[:, None] + n, (shapes / means)[:, None] + t
+    mean = weights @ (shape / per_year)
+    columns = [mean]
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        low, high = np.log(mean) - 14, np.log(mean) + 4
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            is_below = weights @ gammainc(shape, per_year * np.exp(middle)) < share
+            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+        columns.append(np.exp((low + high) / 2))
+    return np.column_stack(columns)
 
 
-def fleet_prior(n: Floats, t: Floats) -> tuple[Floats, Floats, Floats]:
-    """How rates are spread over the fleet.
-
-    Parameters
-    ----------
-    n : ndarray
-        Events by service. [count]
-    t : ndarray
-        Time watched, by service. [years, > 0]
-
-    Returns
-    -------
-    means, shapes, weights : ndarray
-        Gamma distributions of rates by mean [per year] and shape, and their probabilities; one in
-        a large fleet, a grid in a small one.
-    """
-    total, years = n.sum(), t.sum()
-    crude = (total + 0.5) / years
-    excess = (t * (n / t - crude) ** 2).sum() / years - crude * len(t) / years
-    shape = np.clip(crude**2 / excess, SHAPES[0], POOLED_SHAPE) if excess > 0 else POOLED_SHAPE
-    if len(n) >= PLUG_IN_FROM and total >= PLUG_IN_FROM:
-        return np.array([crude]), np.array([shape]), np.array([1.0])
-    spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * np.clip(shape, 0.5, None)))
+def _fleet_prior(n: Floats, t: Floats) -> Prior:
+    """How rates are spread over the fleet: Gammas by mean and shape, with their probabilities."""
+    total = n.sum()
+    crude = (total + 0.5) / t.sum()
+    excess = (t * (n / t - crude) ** 2).sum() / t.sum() - crude * len(t) / t.sum()
+    shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
+    spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
-    log_shapes = np.linspace(*np.log(SHAPES), GRID)
-    means, shapes = (g.ravel() for g in np.meshgrid(np.exp(log_means), np.exp(log_shapes)))
-    log_weights = _log_evidence(n, t, means, shapes) + 0.5 * np.log(means)
+    low, high = np.log(SHAPES)
+    shapes = np.exp(np.linspace(low, high, GRID))
+    log_weights = _log_evidence(n, t, np.exp(log_means)[:, None], shapes) + log_means[:, None] / 2
     weights = np.exp(log_weights - log_weights.max())
-    is_held = weights > 1e-4
-    means, shapes, weights = means[is_held], shapes[is_held], weights[is_held]
-    return means, shapes, weights / weights.sum()
+    by_shape = weights.sum(axis=0) / weights.sum()
+    is_held = by_shape > 1e-4
+    weights, by_shape, shapes = weights[:, is_held], by_shape[is_held], shapes[is_held]
+    weights = weights / weights.sum(axis=0)
+    centre = log_means @ weights
+    sd = np.sqrt(np.maximum(log_means**2 @ weights - centre**2, 0))
+    means = np.exp(centre + np.multiply.outer(NODES, sd)).ravel()
+    joint = np.multiply.outer(NODE_WEIGHTS, by_shape / by_shape.sum()).ravel()
+    return means, np.tile(shapes, len(NODES)), joint
 
 
 def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats:
     """Log probability of the counts: negative binomial; services that look alike count together."""
     from scipy.special import gammaln
 
-    pairs, times = np.unique(np.column_stack([n, t]), axis=0, return_counts=True)
-    found = np.zeros_like(means)
-    for (count, years), k in zip(pairs, times, strict=True):
-        per_year = shapes / means
-        gain = gammaln(count + shapes) - gammaln(shapes) - gammaln(count + 1)
-        gain += shapes * np.log(per_year / (per_year + years))
-        gain += count * np.log(years / (per_year + years))
-        found += k * gain
+    alike, times = np.unique(np.column_stack([n, t]), axis=0, return_counts=True)
+    found = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
+    per_year = shapes / means
+    for (count, years), k in zip(alike, times, strict=True):
+        gain = gammaln(count + shapes) - gammaln(shapes)
+        gain = gain + shapes * np.log(per_year / (per_year + years))
+        found += k * (gain + count * np.log(years / (per_year + years)))
     return found
