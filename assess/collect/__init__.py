@@ -1,1 +1,226 @@
-"""Sources: one file per system, and the run over all of them."""
+"""Sources: one file per system, and the run over all of them.
+
+`assess.collect` is this package and also the public function: the package can be called.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from assess.collect.base import HINTS, Batch, Deadline, Row, Source, status_of
+from assess.collect.names import Rules, read_map
+from assess.collect.redact import scrub
+from assess.collect.registry import SourceType, make_source, source_types, type_names
+from assess.config import CONFIG_NAME, Config, load_config, unknown_key
+from assess.errors import CollectError, ConfigError
+
+if TYPE_CHECKING:
+    from assess.inventory import Inventory
+
+__all__ = ["SourceType", "collect", "source_types"]
+
+PARALLEL = 32
+GRACE_S = 2.0  # time to hand over what was found until the deadline
+_SOUND = ("ok", "empty")
+_IDENTITY_OPTIONS = ("map",)
+
+_log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+class _Task:
+    """One ``[[source]]`` table, checked."""
+
+    def __init__(self, label: str, source: Source, options: dict[str, Any], base: Path) -> None:
+        self.label = label
+        self.source = source
+        self.options = options
+        self.base = base
+
+    @property
+    def scope(self) -> str:
+        """What it was asked about, for a source that cannot say it itself."""
+        asked = self.options.get("path", self.options.get("endpoint", self.source.type))
+        return scrub(", ".join(map(str, asked)) if isinstance(asked, list) else str(asked))
+
+
+def collect(  # noqa: PLR0913
+    config: str | Path | Config = CONFIG_NAME,
+    *,
+    sources: Iterable[str] | None = None,
+    deadline: float = 300,
+    strict: bool = False,
+    progress: Progress | None = None,
+    now: datetime | None = None,
+) -> Inventory:
+    """Collect the inventory of a fleet from all sources that `assess.toml` names.
+
+    Parameters
+    ----------
+    config : str, Path or Config, default "assess.toml"
+        The file; the default is also looked for upwards from here, and in ``ASSESS_CONFIG``.
+    sources : iterable of str, optional
+        Only sources of these types.
+    deadline : float, default 300
+        Time that a source has, unless its table names a ``deadline``. [s]
+    strict : bool, default False
+        Whether anything but a complete answer of every source is an error.
+    progress : callable, optional
+        Called with the label of a source that has ended, how many have, and how many there are.
+    now : datetime, optional
+        Moment of the snapshot; without one, the present. [UTC]
+
+    Returns
+    -------
+    Inventory
+        What the sources gave; ``coverage`` says what they could not.
+
+    Raises
+    ------
+    ConfigError
+        Where a table cannot be used; all problems are named, and nothing was asked.
+    CollectError
+        Where nothing was collected; with ``strict``, where anything is missing.
+    """
+    from assess.inventory import from_frames
+
+    settings = config if isinstance(config, Config) else load_config(_file(config))
+    tasks, rules = _prepare(settings, sources, deadline)
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    with ThreadPoolExecutor(min(PARALLEL, len(tasks))) as pool:
+        running = {pool.submit(_guarded, task): task for task in tasks}
+        for done, future in enumerate(as_completed(running), start=1):
+            if progress:
+                progress(running[future].label, done, len(tasks))
+        batches = [(task.label, future.result()) for future, task in running.items()]
+
+    from assess.collect.merge import coverage_table, to_tables
+
+    tables, notes = to_tables(batches, rules)
+    rows = [{"source": t.source.type, **r} for t, (_, b) in zip(tasks, batches, strict=True)
+            for r in b.coverage]  # fmt: skip
+    _insist(rows, strict=strict, found=any(len(table) for table in tables.values()))
+    tables["coverage"] = coverage_table([*rows, *notes], f"{moment:%Y%m%dT%H%M%SZ}")
+    return from_frames(tables, snapshot_at=moment.isoformat())
+
+
+def _file(config: str | Path) -> str | Path | None:
+    """Give the file as named; None lets the default be looked for."""
+    return None if str(config) == CONFIG_NAME and not Path(config).exists() else config
+
+
+def _prepare(
+    config: Config, sources: Iterable[str] | None, deadline: float
+) -> tuple[list[_Task], Rules]:
+    """Check all of the configuration before any source is asked."""
+    types = type_names()
+    wanted = tuple(sources) if sources is not None else types
+    problems = [unknown_key(t, types).replace("key", "source type") for t in wanted
+                if t not in types]  # fmt: skip
+    tasks: list[_Task] = []
+    used: dict[str, int] = {}
+    for number, table in enumerate(config.sources, start=1):
+        where = f"[[source]] number {number} ({table.type}): "
+        if table.type not in types:
+            problems.append(where + unknown_key(table.type, types).replace("key", "source type"))
+            continue
+        source = make_source(table.type)
+        problems += [where + text for text in _option_problems(source, table.options)]
+        if table.type in wanted:
+            used[table.type] = used.get(table.type, 0) + 1
+            suffix = f"#{used[table.type]}" if used[table.type] > 1 else ""
+            options = {"deadline": deadline, **table.options}
+            tasks.append(_Task(table.type + suffix, source, options, config.directory))
+    problems += [
+        f"[identity] {unknown_key(key, _IDENTITY_OPTIONS)}"
+        for key in config.identity
+        if key not in _IDENTITY_OPTIONS
+    ]
+    rules: Rules = []
+    try:
+        if name := config.identity.get("map"):
+            rules = read_map(config.directory / str(name))
+    except ConfigError as error:
+        problems.append(str(error))
+    if not problems and not tasks:
+        problems.append("there is no [[source]] to ask")
+    if problems:
+        raise ConfigError(f"{config.origin}: " + "; ".join(problems), hint="see `assess sources`")
+    return tasks, rules
+
+
+def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
+    known = (*source.options, "deadline")
+    problems = [unknown_key(key, known) for key in options if key not in known]
+    seconds = options.get("deadline", 1)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        problems.append(f"deadline {seconds!r} is no number of seconds")
+    check = getattr(source, "check", None)
+    return problems + (list(check(options)) if check and not problems else [])
+
+
+def _guarded(task: _Task) -> Batch:
+    """Run a source; one that hangs is left behind when its deadline has passed."""
+    seconds = float(task.options["deadline"])
+    options = {key: value for key, value in task.options.items() if key != "deadline"}
+    outcome: list[Batch | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(task.source.collect(options, task.base, Deadline(seconds)))
+        except BaseException as error:  # the source is left, whatever it raised
+            outcome.append(error)
+
+    thread = Thread(target=work, name=f"assess-{task.label}", daemon=True)
+    thread.start()
+    thread.join(seconds + GRACE_S)
+    found = outcome[0] if outcome else TimeoutError(f"no answer within {seconds:g} s")
+    batch = found if isinstance(found, Batch) else _failed(task, found)
+    if not batch.coverage:
+        rows = sum(len(found) for found in batch.rows.values())
+        batch.cover(task.scope, "collect", "ok" if rows else "empty", rows=rows)
+    return batch
+
+
+def _failed(task: _Task, error: BaseException) -> Batch:
+    _log.debug("source %s failed", task.label, exc_info=error)
+    batch, status = Batch(), status_of(error)
+    message = scrub(f"{error}") or type(error).__name__
+    hint = f"{message}; {HINTS[status]}" if status in HINTS else message
+    batch.cover(task.scope, "collect", status, error_class=type(error).__name__, hint=hint)
+    return batch
+
+
+def _insist(rows: list[Row], *, strict: bool, found: bool) -> None:
+    """Stop where there is nothing, or, when strict, where anything is missing."""
+    failed = [row for row in rows if row["status"] not in _SOUND]
+    if found and not (strict and failed):
+        return
+    told = [
+        f"  {row['source']} {row['scope']} {row['call']}: {row['status']}"
+        + (f" ({row['hint']})" if row.get("hint") else "")
+        for row in failed or rows
+    ]
+    what = "these sources are not complete" if found else "nothing was collected"
+    hint = "run without strict to keep what there is" if found else "see `assess sources`"
+    raise CollectError("\n".join([what + ":", *told]), hint=hint)
+
+
+class _Callable(ModuleType):
+    """The package, which is also the function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Inventory:
+        return collect(*args, **kwargs)
+
+
+_Callable.__call__.__doc__ = collect.__doc__
+_Callable.__call__.__wrapped__ = collect  # type: ignore[attr-defined]
+sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,355 @@
+"""Identity: which of the names that the sources use mean the same service.
+
+A service is born from a row of services, workloads, answers or waivers; dependencies, incidents and
+activities only refer to one. Names join where they are equal, written alike, or equal without
+environment and ``-service``, as long as no source holds two of them apart. Names that are merely
+similar are suggested in service_aliases, never merged.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from assess.collect.base import Name, Row
+from assess.collect.names import (
+    SPELLINGS,
+    Nearest,
+    Rules,
+    Spelling,
+    leaf,
+    mapped,
+    same,
+    slug,
+    space,
+)
+
+SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
+ALONE = 0.5  # up to here a name never joins the rows of two sources ...
+WEAK = 0.5  # ... and below it bears no service at all: a pattern in a host name
+_NAMELESS = frozenset(("", "localhost", "unknown", "none", "null"))
+
+Claim = tuple[str, tuple[Name, ...]]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Answer to the question whose name this is.
+
+    Attributes
+    ----------
+    service_id : str or None
+        The service; None where no service, or more than one, has the name.
+    confidence : float
+        Smaller of the confidences of the name and of the service. [share, 0-1]
+    ambiguous : bool
+        More than one service has the name.
+    """
+
+    service_id: str | None = None
+    confidence: float = 0.0
+    ambiguous: bool = False
+
+
+@dataclass(eq=False)
+class Service:
+    """A service, and the names that the sources have for it.
+
+    Attributes
+    ----------
+    names : dict of (str, Name) to bool
+        By source and name: whether rows of that source bear the service by it.
+    service_id : str
+        The id, once all services are known.
+    joined : Service or None
+        Service that this one turned out to be.
+    """
+
+    names: dict[tuple[str, Name], bool] = field(default_factory=dict)
+    service_id: str = ""
+    joined: Service | None = None
+
+    @property
+    def root(self) -> Service:
+        """The service itself, or what it turned out to be."""
+        return self.joined.root if self.joined else self
+
+    @property
+    def sources(self) -> set[str]:
+        """Sources that bear it."""
+        return {source for (source, _), bears in self.names.items() if bears}
+
+    @property
+    def best(self) -> Name:
+        """Most trusted name that bears it; the earlier source wins."""
+        bearing = [name for (_, name), bears in self.names.items() if bears]
+        return max(bearing, key=lambda name: name.confidence)
+
+    def bears(self, name: Name) -> bool:
+        """Say whether rows bear the service by a name that is written like this one."""
+        return any(b and slug(leaf(n)) == slug(leaf(name)) for (_, n), b in self.names.items())
+
+
+class Identity:
+    """Services, found from the names of all sources.
+
+    Parameters
+    ----------
+    born : iterable of (str, tuple of Name)
+        Source and names, best first, of every row that bears a service.
+    rules : list of (Pattern, str), optional
+        Names that people decided.
+    """
+
+    def __init__(self, born: Iterable[Claim], *, rules: Rules | None = None) -> None:
+        self._rules = rules or []
+        self._matches: dict[tuple[Name, ...], Match] = {}
+        self._bearers: dict[tuple[str, Name], Service] = {}
+        order: dict[str, int] = {}
+        claims: dict[Claim, None] = {}
+        for source, names in dict.fromkeys(born):
+            order.setdefault(source, len(order))
+            if usable := self._usable(names):
+                claims[source, usable] = None
+        self._bear(sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]])))
+        self._join_second_names()
+        self.services = list(dict.fromkeys(s.root for s in self._bearers.values()))
+        self._index = _index(self.services)
+        _give_ids(self.services)
+
+    def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
+        """Say which service a row bears.
+
+        Parameters
+        ----------
+        source : str
+            Source of the row.
+        names : tuple of Name
+            Names that the row has for it, best first.
+
+        Returns
+        -------
+        Match
+            Without a service where no name is good enough.
+        """
+        usable = self._usable(names)
+        if not usable:
+            return Match()
+        service = self._bearers[source, usable[0]].root
+        return Match(service.service_id, service.best.confidence)
+
+    def match(self, names: tuple[Name, ...]) -> Match:
+        """Say which service a row refers to.
+
+        Parameters
+        ----------
+        names : tuple of Name
+            Names that the row has for it, best first.
+
+        Returns
+        -------
+        Match
+            Of the first name that exactly one service has.
+        """
+        if names not in self._matches:
+            found = [self._match_one(name) for name in self._decided(names)]
+            self._matches[names] = next(
+                (m for m in found if m.service_id), Match(ambiguous=any(m.ambiguous for m in found))
+            )
+        return self._matches[names]
+
+    def aliases(self) -> list[Row]:
+        """Give the other names of every service, the audit trail of the joins.
+
+        Returns
+        -------
+        list of dict
+            Rows of service_aliases.
+        """
+        return [
+            _alias(service.service_id, name.name, source, name.rule, name.confidence)
+            for service in self.services
+            for source, name in service.names
+            if name.name != service.service_id
+        ]
+
+    def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> list[Row]:
+        """Suggest services for names that are similar to theirs; a person decides.
+
+        Parameters
+        ----------
+        unresolved : iterable of (str, Name)
+            Sources, and names that no service has.
+
+        Returns
+        -------
+        list of dict
+            Rows of service_aliases, all ``ambiguous``.
+        """
+        named: dict[str, list[Service]] = defaultdict(list)
+        for service in self.services:
+            named[leaf(service.best)].append(service)
+        nearest = Nearest(named)
+        rows = [
+            _suggestion(service, name.name, source, ratio)
+            for source, name in dict.fromkeys(unresolved)
+            for near, ratio in nearest(leaf(name))
+            for service in named[near]
+        ]
+        for one in self.services:
+            rows += [
+                _suggestion(other, one.service_id, min(one.sources), ratio)
+                for near, ratio in nearest(leaf(one.best))
+                for other in named[near]
+                if not other.sources & one.sources
+            ]
+        return rows
+
+    def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+        """Put the name that people decided first."""
+        name = mapped(names, self._rules)
+        return (name, *names) if name else names
+
+    def _usable(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
+        """Name that may bear a service, and further ones, sure enough to join it with others."""
+        strong = [
+            name
+            for name in self._decided(names)
+            if name.confidence >= WEAK and slug(leaf(name)) not in _NAMELESS
+        ]
+        return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
+
+    def _bear(self, claims: list[Claim]) -> None:
+        """Make services of the first names, as far as no source holds them apart."""
+        alike: dict[str, list[tuple[str, Name]]] = defaultdict(list)
+        for source, names in claims:
+            alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
+        for firsts in alike.values():
+            loose = [spell for spell in SPELLINGS if not _held_apart(firsts, spell)]
+            spell = loose[-1] if loose else same
+            spaces = {space(name) for _, name in firsts if name.confidence > ALONE} - {""}
+            only = min(spaces) if len(spaces) == 1 else ""
+            made: dict[tuple[str, str, str], Service] = defaultdict(Service)
+            for source, name in firsts:
+                alone = _type(source) if name.confidence <= ALONE else ""
+                where = space(name) or ("" if alone else only)
+                service = made[spell(leaf(name)), where, alone]
+                service.names[source, name] = True
+                self._bearers[source, name] = service
+        for source, names in claims:
+            for name in names[1:]:
+                self._bearers[source, names[0]].names.setdefault((source, name), False)
+
+    def _join_second_names(self) -> None:
+        """Join services where another source bears one by a second name of the other."""
+        services = list(dict.fromkeys(self._bearers.values()))
+        index = _index(services)
+        for service in services:
+            for name in [name for (_, name), bears in service.names.items() if not bears]:
+                here = service.root
+                owners = {owner.root: None for owner in _owners(index, name, SPELLINGS[:2])}
+                others = [owner for owner in owners if owner is not here]
+                if len(others) != 1 or others[0].sources & here.sources:
+                    continue
+                if others[0].bears(name):
+                    here.names = {**others[0].names, **here.names}
+                    others[0].joined = here
+
+    def _match_one(self, name: Name) -> Match:
+        if slug(leaf(name)) in _NAMELESS:
+            return Match()
+        owners = _owners(self._index, name, SPELLINGS)
+        bearers = [owner for owner in owners if owner.bears(name)]
+        if len(bearers) == 1:
+            owners = bearers
+        if len(owners) != 1:
+            return Match(ambiguous=bool(owners))
+        return Match(owners[0].service_id, min(name.confidence, owners[0].best.confidence))
+
+
+_Index = dict[tuple[str | None, str], dict[Service, None]]
+
+
+def _index(services: list[Service]) -> _Index:
+    """Services by namespace and spelling; namespace None stands for any."""
+    index: _Index = defaultdict(dict)
+    for service in services:
+        for _, name in service.names:
+            for spell in SPELLINGS:
+                index[space(name), spell(leaf(name))][service] = None
+                index[None, spell(leaf(name))][service] = None
+    return index
+
+
+def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[Service]:
+    """Services that have a name, by the most exact spelling that any has."""
+    where = space(name)
+    for spell in spellings:
+        for namespace in (where, "") if where else ("", None):
+            if owners := index.get((namespace, spell(leaf(name)))):
+                return list(owners)
+    return []
+
+
+def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
+    """Say whether one source has two names that a spelling makes equal."""
+    seen: dict[tuple[str, str, str], str] = {}
+    return any(
+        seen.setdefault((source, space(name), spell(leaf(name))), leaf(name)) != leaf(name)
+        for source, name in firsts
+    )
+
+
+def _give_ids(services: list[Service]) -> None:
+    """Name services as written; with the namespace only where two would be named alike."""
+    alike: dict[str, list[Service]] = defaultdict(list)
+    for service in services:
+        alike[service.best.name].append(service)
+    for name, group in alike.items():
+        joinable = [service for service in group if service.best.confidence > ALONE]
+        plain = group if len(group) == 1 else joinable if len(joinable) == 1 else []
+        for service in plain:
+            service.service_id = name
+    taken = {service.service_id for service in services}
+    for service in services:
+        if not service.service_id:
+            wanted = _qualified(service)
+            numbered = (f"{wanted}~{number}" for number in count(2))
+            service.service_id = (
+                wanted
+                if wanted not in taken
+                else next(name for name in numbered if name not in taken)
+            )
+            taken.add(service.service_id)
+
+
+def _qualified(service: Service) -> str:
+    best = service.best
+    prefix = best.namespace or ("" if best.confidence > ALONE else _type(min(service.sources)))
+    return f"{prefix}/{best.name}" if prefix and "/" not in best.name else best.name
+
+
+def _sort_key(name: Name) -> tuple[float, str, str, str]:
+    return -name.confidence, name.name, name.namespace, name.rule
+
+
+def _type(source: str) -> str:
+    """Type of a source; ``docker#2`` is the second of its type."""
+    return source.partition("#")[0]
+
+
+def _suggestion(service: Service, alias: str, source: str, ratio: float) -> Row:
+    return {**_alias(service.service_id, alias, source, "similar", ratio), "ambiguous": True}
+
+
+def _alias(service_id: str, alias: str, source: str, rule: str, confidence: float) -> Row:
+    return {
+        "service_id": service_id,
+        "alias": alias,
+        "alias_source": _type(source),
+        "rule": rule,
+        "confidence": confidence,
+        "ambiguous": False,
+    }

@@ -1,0 +1,300 @@
+"""From the batches of all sources to frames: names become services, and rows of one key one row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from assess import frames
+from assess.collect.base import Batch, Name, Row
+from assess.collect.identity import SURE, Claim, Identity
+from assess.collect.names import Rules
+from assess.frames import EXTERNAL
+
+UNASSIGNED = "__unassigned__"
+BEARING = ("services", "workloads", "answers", "waivers")
+_EXAMPLE_CHARS = 160
+
+Batches = list[tuple[str, Batch]]
+
+
+def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], list[Row]]:
+    """Make frames of what the sources gave.
+
+    Parameters
+    ----------
+    batches : list of (str, Batch)
+        Label and rows of every source; where two know a value, the earlier one wins.
+    rules : list of (Pattern, str)
+        Names that people decided.
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        Frames that any source filled, typed, sorted by key, without the coverage of this run.
+    notes : list of dict
+        Coverage rows about names, disagreements and rows that do not fit the data dictionary.
+    """
+    identity = _identify(batches, rules)
+    resolved = _Resolved(identity)
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for label, batch in batches:
+        for frame, found in batch.rows.items():
+            kept = (resolved.row(frame, label, row) for row in found)
+            rows[frame] += [row for row in kept if row is not None]
+    unassigned = any(row.get("service_id") == UNASSIGNED for f in BEARING for row in rows[f])
+    rows["services"][:0] = _service_rows(identity, unassigned=unassigned)
+    rows["services"] += (
+        {"service_id": s.service_id, "name": s.best.name} for s in identity.services
+    )
+    rows["service_aliases"] += identity.aliases()
+    rows["service_aliases"] += identity.suggestions(resolved.unresolved)
+    tables, notes = {}, resolved.coverage()
+    for frame, found in rows.items():
+        if frame in frames.names() and (found or any(frame in b.rows for _, b in batches)):
+            tables[frame], more = _to_table(frame, found)
+            notes += more
+    return tables, notes + _drop_dangling(tables)
+
+
+def _identify(batches: Batches, rules: Rules) -> Identity:
+    """Find the services; a caller that nobody else knows is one too."""
+    born: list[Claim] = [
+        (label, tuple(row["names"]))
+        for frame in BEARING
+        for label, batch in batches
+        for row in batch.rows.get(frame, ())
+        if row.get("names")
+    ]
+    identity = Identity(born, rules=rules)
+    callers = {
+        (label, (row["src"],)): None
+        for label, batch in batches
+        for row in batch.rows.get("dependencies", ())
+    }
+    matches = {claim: identity.match(claim[1]) for claim in callers}
+    unknown = [claim for claim, m in matches.items() if not m.service_id and not m.ambiguous]
+    return Identity([*born, *unknown], rules=rules) if unknown else identity
+
+
+def _service_rows(identity: Identity, *, unassigned: bool) -> Iterator[Row]:
+    for service in identity.services:
+        yield {
+            "service_id": service.service_id,
+            "identity_rule": service.best.rule,
+            "identity_confidence": service.best.confidence,
+        }
+    if unassigned:
+        yield {"service_id": UNASSIGNED, "identity_rule": "unassigned", "identity_confidence": 0.0}
+
+
+class _Resolved:
+    """Puts services in place of names, and keeps count."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.unresolved: dict[tuple[str, Name], None] = {}
+
+    def row(self, frame: str, label: str, row: Row) -> Row | None:
+        """Resolve one row; None where it says nothing, such as that a service needs itself."""
+        row = {k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()}
+        row.setdefault("source", label.partition("#")[0])
+        if frame == "dependencies":
+            return self._edge(label, row)
+        names = tuple(row.pop("names", None) or ())
+        if frame in BEARING:
+            match = self._identity.bearer(label, names)
+            row["service_id"] = match.service_id or UNASSIGNED
+            if frame == "services" and not match.service_id:
+                return None
+        elif names:
+            match = self._identity.match(names)
+            row["service_id"] = match.service_id
+        if names or frame in BEARING:
+            self._count(frame, label, [(names, match)])
+        if affected := row.pop("affected", None):
+            found = (self._identity.match((name,)).service_id or name.name for name in affected)
+            row["affected_services"] = ";".join(dict.fromkeys(found))
+        return row
+
+    def _edge(self, label: str, row: Row) -> Row | None:
+        src, dst = row.pop("src"), row.pop("dst")
+        calling = self._identity.match((src,))
+        if isinstance(dst, str):
+            self._count("dependencies", label, [((src,), calling)])
+            return {**row, "src_id": calling.service_id or UNASSIGNED, "dst_id": dst}
+        called = self._identity.match((dst,))
+        self._count("dependencies", label, [((src,), calling), ((dst,), called)])
+        if calling.service_id and calling.service_id == called.service_id:
+            return None
+        if not calling.service_id or not called.service_id:
+            row["unresolved"] = True
+        row.setdefault("unresolved", False)
+        row["src_id"] = calling.service_id or UNASSIGNED
+        row["dst_id"] = called.service_id or f"{EXTERNAL}{dst.name}"
+        return row
+
+    def _count(self, frame: str, label: str, found: list[tuple[tuple[Name, ...], Any]]) -> None:
+        counts = self._counts[frame]
+        counts["expected"] += 1
+        counts["rows"] += all(match.confidence >= SURE for _, match in found)
+        counts["ambiguous_n"] += any(match.ambiguous for _, match in found)
+        counts["unmapped_n"] += any(match.service_id is None for _, match in found)
+        for names, match in found:
+            if match.service_id is None and names:
+                self.unresolved[label, names[0]] = None
+
+    def coverage(self) -> list[Row]:
+        """Say how many rows have a service that is sure."""
+        rows = []
+        for frame in ("workloads", "dependencies", "incidents"):
+            if counts := self._counts.get(frame):
+                sure = counts["rows"] / counts["expected"]
+                row = {"source": "identity", "scope": frame, "call": "resolve", "ratio": sure}
+                row["status"] = "ok" if sure == 1 else "partial"
+                if sure < 1:
+                    row["hint"] = "name services in the identity map, or label them assess.service"
+                rows.append(row | counts)
+        return rows
+
+
+def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
+    """Type, mend and merge the rows of a frame."""
+    raw = pd.DataFrame(rows, columns=list(frames.columns(frame)), dtype=object)
+    table, problems = frames.conform(frame, raw)
+    notes = _notes(frame, table, problems)
+    required = [c.name for c in frames.columns(frame).values() if c.is_required]
+    missing = table[required].isna().any(axis=1)
+    if missing.any():
+        notes += _notes(frame, table, _as_problems(frame, missing, ", ".join(required), "required"))
+    table, more = _merge_keys(frame, table[~missing].reset_index(drop=True))
+    outside = frames.check(frame, table)
+    for column, bad in outside.groupby("column"):
+        table.loc[bad["row"].astype(int) - 1, column] = pd.NA
+    notes += [*more, *_notes(frame, table, outside)]
+    return table, notes
+
+
+def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
+    """Make one row of all rows with one key: column by column, the first that knows wins."""
+    key = frames.key(frame)
+    doubled = table.duplicated(key, keep=False)
+    notes: list[Row] = []
+    if doubled.any():
+        groups = table[doubled].groupby(key, sort=False, dropna=False)
+        merged = groups.first().reset_index()
+        merged["source"] = groups["source"].agg(_joined).to_numpy()
+        if frame == "services":
+            platforms_n = groups["platform"].nunique().to_numpy()
+            merged.loc[platforms_n > 1, "platform"] = "mixed"
+        notes = _disagreements(frame, table[doubled], key)
+        table = pd.concat([table[~doubled], merged[table.columns]], ignore_index=True)
+        table = table.astype({c.name: c.pandas_dtype for c in frames.columns(frame).values()})
+    return table.sort_values(key, kind="stable", ignore_index=True), notes
+
+
+def _joined(sources: pd.Series) -> str | None:
+    known = dict.fromkeys(sources.dropna())
+    return ";".join(known) if known else None
+
+
+_EXPECTED_TO_DIFFER = {
+    "source", "source_ref", "last_seen_at", "facts_age_hours", "name", "confidence", "rule",
+    "alias_source", "first_seen_at", "unresolved", "platform",
+}  # fmt: skip
+
+
+def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
+    """Coverage rows for what two sources know differently."""
+    notes = []
+    keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
+    for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
+        known = doubled[column].notna()
+        values = doubled.loc[known, column].astype(object)
+        differ = values.groupby(keys[known], sort=True).nunique()
+        differ = differ[differ > 1]
+        if differ.empty:
+            continue
+        mine = values[keys[known] == differ.index[0]]
+        pairs = zip(doubled.loc[mine.index, "source"], mine, strict=True)
+        says = (f"{source} says {value}" for source, value in pairs)
+        example = f"{differ.index[0]}: " + ", ".join(dict.fromkeys(says))
+        notes.append(
+            {
+                "source": "merge",
+                "scope": frame,
+                "call": column,
+                "status": "partial",
+                "rows": len(differ),
+                "ratio": 1 - len(differ) / keys.nunique(),
+                "hint": f"sources disagree and the first was kept; {example[:_EXAMPLE_CHARS]}",
+            }
+        )
+    return notes
+
+
+def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
+    """Take out references that lead nowhere: the cell, or the row where it is required."""
+    notes = []
+    problems = frames.check_references(tables)
+    for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
+        notes += _notes(frame, tables[frame], bad)
+        if frames.columns(frame)[column].is_required:
+            tables[frame] = tables[frame].drop(index=bad["row"].astype(int) - 1)
+        else:
+            tables[frame].loc[bad["row"].astype(int) - 1, column] = pd.NA
+    for frame in problems["table"].unique():
+        tables[frame] = tables[frame].reset_index(drop=True)
+    return notes
+
+
+def _as_problems(frame: str, rows: pd.Series, column: str, rule: str) -> pd.DataFrame:
+    cells = [(frame, row + 1, column, "", rule, "") for row in rows[rows].index]
+    return pd.DataFrame(cells, columns=frames.PROBLEM_COLUMNS)
+
+
+def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
+    """Coverage rows for cells that do not fit the data dictionary; they become NA."""
+    if problems.empty:
+        return []
+    sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
+    return [
+        {
+            "source": source,
+            "scope": frame,
+            "call": f"check:{column}",
+            "status": "partial",
+            "unmapped_n": len(bad),
+            "ratio": 1 - bad["row"].nunique() / len(table),
+            "hint": f"left out, not {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
+        }
+        for (column, source), bad in problems.assign(source=sources).groupby(["column", "source"])
+    ]
+
+
+def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
+    """Make the coverage frame; calls of one scope that share a name are numbered.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Coverage rows; those that bring a ``run_id`` keep it.
+    run_id : str
+        Run of the others.
+
+    Returns
+    -------
+    DataFrame
+        The coverage frame, typed and sorted.
+    """
+    raw = pd.DataFrame([{"run_id": run_id, **row} for row in rows])
+    raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
+    key = frames.key("coverage")
+    again = raw.groupby(key, dropna=False).cumcount()
+    raw["call"] = [f"{c}#{n + 1}" if n else c for c, n in zip(raw["call"], again, strict=True)]
+    table, _ = frames.conform("coverage", raw)
+    return table.sort_values(key, kind="stable", ignore_index=True)
