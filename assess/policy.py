@@ -5,16 +5,46 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assess.config import data_path
 from assess.errors import PolicyError
+from assess.score import rules
 
 HASH_LENGTH = 12
+_SHARES = (
+    "simulation.level",
+    "blast_radius.unobserved_quantile",
+    "what_next.move_p",
+    "what_next.pilot_p",
+)
+_POSITIVE = ("simulation.draws", "blast_radius.lanes", "churn.x0", "what_next.k")
+_COMBINE = ("all", "any", "share")
+_FAILS_WHEN = ("any", "all")
+_LABELS = ("NEVER", "HOLD", "PREPARE", "NOT DECIDABLE")
+_CHECK = {
+    **dict.fromkeys(("id", "question", "table", "rule", "why", "remedy", "source"), "text"),
+    "weight": "a number",
+    "needs": "a list",
+}
+_CHECK_MAY = {
+    **dict.fromkeys(("applies", "combine", "dated_by"), "text"),
+    "asked": "true or false",
+    "ttl_days": "a number",
+}
+_GATE = {
+    **dict.fromkeys(("id", "title", "label", "fails_when", "clear", "remedy"), "text"),
+    "reasons": "a list",
+}
+_GATE_MAY = {"unless": "text"}
+_REASON = dict.fromkeys(("table", "rule", "says", "fact"), "text")
+_REASON_MAY = {"shows": "a list"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +95,7 @@ class Policy:
         Policy
             Checked like one that was read.
         """
-        return _checked(_merge(self.values, tables), self.origin)
+        return _laid_over(self.values, tables, self.origin)
 
     def __repr__(self) -> str:
         """Say what it is, without address or clock."""
@@ -93,11 +123,7 @@ def load_policy(path: str | Path | None = None) -> Policy:
     default = _parse(data_path("policy.toml"))
     if path is None:
         return _checked(default, "default")
-    own = _parse(Path(path))
-    unknown = _unknown_keys(own, default)
-    if unknown:
-        raise PolicyError(f"{path}: " + "; ".join(unknown), hint="see `assess policy`")
-    return _checked(_merge(default, own), str(path))
+    return _laid_over(default, _parse(Path(path)), str(path))
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -128,42 +154,155 @@ def _is_identified(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(v, dict) and "id" in v for v in value)
 
 
-def _unknown_keys(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> list[str]:
-    """Keys that the default policy does not have; tables marked free in it take any key."""
-    problems = []
-    for key, value in own.items():
-        if key not in default:
-            near = difflib.get_close_matches(key, list(default), n=1)
-            problems.append(
-                f"unknown key {at}{key}" + (f", did you mean {at}{near[0]}?" if near else "")
-            )
-        elif isinstance(value, Mapping) and isinstance(default[key], Mapping) and default[key]:
-            problems += _unknown_keys(value, default[key], f"{at}{key}.")
-    return problems
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) -> Policy:
+    """Lay a user's own values over a complete policy, where they have its shape."""
+    misfits = _misfits(above, below)
+    if misfits:
+        raise PolicyError(f"policy {origin}: " + "; ".join(misfits), hint="see `assess policy`")
+    return _checked(_merge(below, above), origin)
 
 
 def _checked(values: dict[str, Any], origin: str) -> Policy:
-    problems = list(_problems(values))
+    problems = [*_number_problems(values), *_check_problems(values), *_gate_problems(values)]
     if problems:
         raise PolicyError(f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`")
     return Policy(values, origin)
 
 
-def _problems(values: Mapping[str, Any]) -> list[str]:
+def _misfits(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> list[str]:
+    """Keys that the default policy does not have, and values of another type than it has."""
     problems = []
+    for key, value in own.items():
+        if key not in default:
+            problems.append(_unknown(f"{at}{key}", [f"{at}{known}" for known in default]))
+        elif isinstance(default[key], Mapping) and isinstance(value, Mapping):
+            problems += _misfits(value, default[key], f"{at}{key}.")
+        elif _type(value) != _type(default[key]):
+            problems.append(f"{at}{key} is {value!r}: {_type(default[key])} is expected")
+    return problems
+
+
+def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f"unknown {what} {key}" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _type(value: object) -> str:
+    """Type of a value, in the words of TOML."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    words = {str: "text", list: "a list"}
+    return next((word for kind, word in words.items() if isinstance(value, kind)), "a table")
+
+
+def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    numbers = dict(_numbers(values))
+    for name, number in numbers.items():
+        if not 0 <= number < math.inf:
+            yield f"{name} is {number}: a number >= 0 is expected"
+    yield from (f"{name} is {numbers[name]}: at most 1" for name in _SHARES if numbers[name] > 1)
+    yield from (f"{name} has to be above 0" for name in _POSITIVE if numbers[name] == 0)
     for table in ("dimensions", "criteria"):
-        weights = values[table]
-        bad = [
-            f"{table}.{name} is {weight!r}: a weight is a number >= 0"
-            for name, weight in weights.items()
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0
-        ]
-        problems += bad
-        if not bad and sum(weights.values()) <= 0:
-            problems.append(f"the weights of {table} sum to 0")
+        if sum(values[table].values()) == 0:
+            yield f"the weights of {table} sum to 0"
     for kind, edge in values["edges"].items():
         if not 0 <= edge["lo"] <= edge["p"] <= edge["hi"] <= 1:
-            problems.append(f"edges.{kind}: needs 0 <= lo <= p <= hi <= 1")
-    if values["simulation"]["draws"] < 1:
-        problems.append("simulation.draws is below 1")
-    return problems
+            yield f"edges.{kind}: needs 0 <= lo <= p <= hi <= 1"
+
+
+def _numbers(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of the tables, by its dotted name."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{at}{key}.")
+        elif _type(value) == "a number":
+            yield f"{at}{key}", value
+
+
+def _check_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    yield from _twice("check", values["check"])
+    for check in values["check"]:
+        name = f"check {check.get('id', '?')}"
+        malformed = _row_problems(name, check, _CHECK, _CHECK_MAY)
+        yield from malformed
+        if malformed:
+            continue
+        dimension, _, rest = check["id"].partition(".")
+        if dimension not in values["dimensions"] or not rest:
+            yield f"{name}: the id is a dimension, a dot and a word"
+        if not 0 <= check["weight"] < math.inf:
+            yield f"{name}: the weight is a number >= 0"
+        if check.get("combine", "all") not in _COMBINE:
+            yield f"{name}: combine is one of {', '.join(_COMBINE)}"
+        if ("ttl_days" in check) != ("dated_by" in check):
+            yield f"{name}: ttl_days and dated_by go together"
+        asked = {"rule": check["rule"], "applies": check.get("applies", "")}
+        if "dated_by" in check:
+            asked["dated_by"] = f"days_since({check['dated_by']}) <= 1"
+        yield from _rule_problems(name, check["table"], asked)
+        yield from _need_problems(name, check["needs"])
+
+
+def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    yield from _twice("gate", values["gate"])
+    for gate in values["gate"]:
+        name = f"gate {gate.get('id', '?')}"
+        malformed = _row_problems(name, gate, _GATE, _GATE_MAY)
+        yield from malformed
+        if malformed:
+            continue
+        if gate["label"] not in _LABELS:
+            yield f"{name}: the label is one of {', '.join(_LABELS)}"
+        if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
+            yield f"{name}: it fails when any or all of its reasons hold"
+        yield from _rule_problems(name, "workloads", {"unless": gate.get("unless", "")})
+        for reason in gate["reasons"]:
+            malformed = _row_problems(f"{name}, a reason", reason, _REASON, _REASON_MAY)
+            yield from malformed or _rule_problems(name, reason["table"], {"rule": reason["rule"]})
+            if not malformed and reason["table"] in rules.TABLES:
+                known = rules.columns(reason["table"])
+                shows = reason.get("shows", [])
+                yield from (
+                    f"{name}: {_unknown(str(c), known, 'column')}" for c in shows if c not in known
+                )
+
+
+def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
+    counts = Counter(str(row.get("id")) for row in rows)
+    return [f"{what} {name} is there {n} times" for name, n in counts.items() if n > 1]
+
+
+def _row_problems(
+    name: str, row: Mapping[str, Any], must: Mapping[str, str], may: Mapping[str, str]
+) -> list[str]:
+    """What a row of a list of tables lacks, or has too much, or of another type."""
+    known = {**must, **may}
+    return [
+        *(f"{name} has no {key}" for key in must if key not in row),
+        *(f"{name}: {_unknown(key, known)}" for key in row if key not in known),
+        *(
+            f"{name}: {key} is {value!r}: {known[key]} is expected"
+            for key, value in row.items()
+            if key in known and _type(value) != known[key]
+        ),
+    ]
+
+
+def _rule_problems(name: str, table: str, asked: Mapping[str, str]) -> Iterator[str]:
+    if table not in rules.TABLES:
+        yield f"{name}: {_unknown(table, rules.TABLES, 'table')}"
+        return
+    for key, rule in asked.items():
+        problem = rules.problem(rule, table) if rule or key == "rule" else ""
+        if problem:
+            yield f"{name}, {key}: {problem}"
+
+
+def _need_problems(name: str, needs: list[str]) -> Iterator[str]:
+    for need in needs:
+        table, _, column = str(need).partition(".")
+        known = set(rules.columns(table)) if table in rules.TABLES else set()
+        if column not in known:
+            yield f"{name}, needs: {_unknown(str(need), [f'{table}.{c}' for c in known], 'column')}"

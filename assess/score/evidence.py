@@ -1,0 +1,193 @@
+"""What is known of each service, and how a rule is asked of it.
+
+Rows of several workloads add up in Kleene's logic: what the known rows do not settle is unknown. A
+source that looked and found nothing is told apart from one that could not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from assess.score import rules
+
+How = Literal["all", "any", "share"]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Rows of one frame by service.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``service_id`` and the columns of `rules.columns`; a row of NA stands for what could not be
+        looked at.
+    none : Index
+        Services that were looked at, and have no such row.
+    na : Index
+        Services that such rows say nothing about.
+    """
+
+    table: pd.DataFrame
+    none: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    na: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The views of a fleet, and the moment that they show.
+
+    Attributes
+    ----------
+    services : Index
+        Every service, sorted.
+    views : mapping of str to View
+        By frame.
+    at : Timestamp
+        Moment of the snapshot. [UTC]
+    """
+
+    services: pd.Index
+    views: Mapping[str, View]
+    at: pd.Timestamp
+
+    def ask(
+        self, table: str, rule: str, *, applies: str = "", fresh: str = "", how: How = "all"
+    ) -> pd.DataFrame:
+        """Ask a rule of every service.
+
+        Parameters
+        ----------
+        table : str
+            Frame whose rows are asked.
+        rule : str
+            The rule.
+        applies : str, default ""
+            Rule for the rows that count; a row of which that is unknown is unknown.
+        fresh : str, default ""
+            Rule for the rows that are not out of date; what others say is unknown.
+        how : {"all", "any", "share"}, default "all"
+            How the rows of a service add up: 1 where all (any) of them hold, or the share of them.
+
+        Returns
+        -------
+        DataFrame
+            Index service; ``value`` (Float64, 0 to 1, NA where unknown) and ``na`` (bool).
+        """
+        view = self.views[table]
+        holds = rules.evaluate(rule, view.table, at=self.at)
+        ids = view.table["service_id"]
+        if fresh:
+            is_fresh = rules.evaluate(fresh, view.table, at=self.at)
+            holds = holds.where(is_fresh.fillna(value=False))
+        if applies:
+            counts = rules.evaluate(applies, view.table, at=self.at)
+            holds = holds.where(counts.fillna(value=False))
+            keep = counts.fillna(value=True).to_numpy(dtype=bool)
+            ids, holds = ids[keep], holds[keep]
+        value = combine(self.services.get_indexer(ids), holds, n=len(self.services), how=how)
+        answer = pd.DataFrame({"value": value}, index=self.services)
+        answer.loc[self.services.isin(view.none), "value"] = 0.0 if how == "any" else 1.0
+        had_rows = self.services.isin(view.table["service_id"])
+        has_rows = self.services.isin(ids)
+        answer["na"] = self.services.isin(view.na) | (had_rows & ~has_rows)
+        answer.loc[answer["na"], "value"] = pd.NA
+        return answer
+
+    def exists(self, table: str, rule: str) -> pd.Series:
+        """Ask whether any row of a service holds.
+
+        Parameters
+        ----------
+        table : str
+            Frame whose rows are asked.
+        rule : str
+            The rule.
+
+        Returns
+        -------
+        Series
+            Index service; nullable boolean, NA where no row holds and some are unknown.
+        """
+        answer = self.ask(table, rule, how="any")
+        return (answer["value"] > 0).astype("boolean").mask(answer["na"], other=False)
+
+    def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
+        """Put further columns into a view that has one row per service.
+
+        Parameters
+        ----------
+        table : str
+            The view.
+        columns : DataFrame
+            Index service.
+
+        Returns
+        -------
+        Evidence
+            The rest is shared with this one.
+        """
+        held = self.views[table].table
+        added = columns.reindex(held["service_id"]).set_axis(held.index)
+        kinds = rules.columns(table)
+        typed = {str(name): added[name].astype(rules.DTYPES[kinds[name]]) for name in added}
+        view = View(held.assign(**typed))
+        return Evidence(self.services, {**self.views, table: view}, self.at)
+
+
+def combine(codes: np.ndarray, holds: pd.Series, *, n: int, how: How) -> pd.arrays.FloatingArray:
+    """Add up the answers of rows by group, in Kleene's logic.
+
+    Parameters
+    ----------
+    codes : ndarray of int
+        Group of each row, 0 to n - 1.
+    holds : Series
+        Nullable booleans by row.
+    n : int
+        Groups. [count]
+    how : {"all", "any", "share"}
+        As in `Evidence.ask`.
+
+    Returns
+    -------
+    FloatingArray
+        0 to 1 by group; NA where the known rows do not settle it, and where there is no row.
+    """
+    known = holds.notna().to_numpy(dtype=bool)
+    true = holds.fillna(value=False).to_numpy(dtype=bool)
+    rows, unknown, yes = (
+        np.bincount(codes[mask], minlength=n) for mask in (slice(None), ~known, true)
+    )
+    value = yes / np.maximum(rows, 1)
+    undecided = unknown > 0
+    if how == "all":
+        undecided &= yes + unknown == rows
+        value = np.floor(value)
+    elif how == "any":
+        undecided &= yes == 0
+        value = np.ceil(value)
+    return pd.arrays.FloatingArray(value, undecided | (rows == 0))
+
+
+def found(*signs: pd.Series) -> pd.Series:
+    """Say whether any source found something that is good to have.
+
+    Parameters
+    ----------
+    *signs : Series
+        Nullable booleans, one per source.
+
+    Returns
+    -------
+    Series
+        True where any source found it, False where those that looked did not, NA where none looked.
+        Losing a source can only take something away.
+    """
+    seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
+    return seen.any(axis=1, skipna=True).astype("boolean").mask(seen.isna().all(axis=1))

@@ -1,0 +1,148 @@
+"""Gates: hard questions that come before any score; no average buys an answer off."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy import Policy
+from assess.score import rules
+from assess.score.evidence import Evidence
+
+GATE_COLUMNS = ("service_id", "gate", "state", "label", "evidence", "fact")
+NOT_DECIDABLE = "NOT DECIDABLE"
+HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
+WAIVER_DAYS = 180
+SHOWN_VALUES = 3
+
+
+def judge(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Ask every gate of every service.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is known, with the coverage of each service among its columns.
+    inventory : Inventory
+        The fleet, for its waivers.
+    policy : Policy
+        The gates.
+
+    Returns
+    -------
+    DataFrame
+        By service, then in the order of the policy: ``service_id, gate, state`` (pass, fail,
+        unknown or waived), ``label`` that the gate gives where it does not pass, ``evidence`` in
+        words and the ``fact`` to find out. A gate fails when any (or all) of its reasons hold.
+    """
+    judged = [_judge(gate, evidence) for gate in policy["gate"]]
+    table = pd.concat(judged, ignore_index=True)
+    order = {gate["id"]: number for number, gate in enumerate(policy["gate"])}
+    table = table.assign(rank=table["gate"].map(order)).sort_values(["service_id", "rank"])
+    table = table.reset_index(drop=True)[list(GATE_COLUMNS)]
+    return _waive(table, inventory)
+
+
+def labels(gates: pd.DataFrame) -> pd.Series:
+    """Give the label that the gates of each service add up to.
+
+    Parameters
+    ----------
+    gates : DataFrame
+        As `judge` gives them.
+
+    Returns
+    -------
+    Series
+        Index service. A failed gate of label NEVER wins, one hard no is enough; then NOT DECIDABLE
+        where a gate is unknown or finds too little known; then the harder of HOLD and PREPARE; NA
+        where every gate passes or is waived.
+    """
+    unknown = gates["state"].eq("unknown")
+    given = gates["label"].mask(unknown, NOT_DECIDABLE)
+    open_ = unknown | gates["state"].eq("fail")
+    ranks = given.map(HARDNESS).where(open_, 0).groupby(gates["service_id"]).max()
+    return ranks.map({rank: label for label, rank in HARDNESS.items()}).astype("str")
+
+
+def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
+    """State, evidence and fact of one gate."""
+    reasons = gate["reasons"]
+    holds = [evidence.exists(reason["table"], reason["rule"]) for reason in reasons]
+    fails = reduce(operator.or_ if gate["fails_when"] == "any" else operator.and_, holds)
+    if "unless" in gate:
+        lifted = evidence.ask("workloads", gate["unless"])["value"].eq(1).fillna(value=False)
+        fails = fails.mask(lifted, other=False)
+    state = fails.map({True: "fail", False: "pass"}).astype("str").fillna("unknown")
+    says = [_says(reason, evidence, held) for reason, held in zip(reasons, holds, strict=True)]
+    facts = [
+        pd.Series(reason["fact"], index=fails.index).where(held.isna(), "")
+        for reason, held in zip(reasons, holds, strict=True)
+    ]
+    missing = _sentence(facts).where(state.eq("unknown"), "")
+    words = _sentence(says).where(state.eq("fail"), "not known: " + missing)
+    return (
+        pd.DataFrame(
+            {
+                "gate": gate["id"],
+                "state": state,
+                "label": gate["label"],
+                "evidence": words.mask(state.eq("pass"), gate["clear"]),
+                "fact": missing,
+            }
+        )
+        .rename_axis("service_id")
+        .reset_index()
+    )
+
+
+def _says(reason: Mapping[str, Any], evidence: Evidence, held: pd.Series) -> pd.Series:
+    """Words for a reason that holds, with the values that show it."""
+    words = pd.Series(reason["says"], index=held.index)
+    table = evidence.views[reason["table"]].table
+    rows = table[rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)]
+    for column in reason.get("shows", []):
+        cells = rows[column].astype("string").groupby(rows["service_id"]).agg(_some)
+        shown = cells.reindex(held.index).fillna("")
+        words = words.where(shown.eq(""), words + f" ({column} " + shown + ")")
+    return words.where(held.fillna(value=False), "")
+
+
+def _some(cells: pd.Series) -> str:
+    """A few distinct values, sorted."""
+    values = sorted(cells.dropna().unique())
+    return ", ".join(values[:SHOWN_VALUES]) + (" …" if len(values) > SHOWN_VALUES else "")
+
+
+def _sentence(parts: list[pd.Series]) -> pd.Series:
+    """Join what is not empty."""
+    table = pd.concat(parts, axis=1)
+    return pd.Series(
+        ["; ".join(filter(None, row)) for row in table.itertuples(index=False)],
+        index=table.index,
+        dtype="str",
+    )
+
+
+def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
+    """Mark failed gates that somebody answers for; an unknown is found out, never waived."""
+    at, waivers = inventory.snapshot_at, inventory["waivers"]
+    term = waivers["expires_at"] - waivers["granted_at"]
+    valid = waivers[
+        (term <= pd.Timedelta(days=WAIVER_DAYS))
+        & (waivers["granted_at"] <= at)
+        & (waivers["expires_at"] > at)
+    ]
+    joined = gates.merge(valid[["service_id", "gate", "owner", "expires_at"]], how="left")
+    waived = gates["state"].eq("fail") & joined["owner"].notna()
+    until = joined["expires_at"].dt.strftime("%Y-%m-%d")
+    note = "; waived by " + joined["owner"] + " until " + until
+    return gates.assign(
+        state=gates["state"].mask(waived, "waived"),
+        evidence=gates["evidence"].mask(waived, gates["evidence"] + note),
+    )

@@ -1,0 +1,315 @@
+"""The views of a fleet: one table per frame, by service, in three-valued types.
+
+Here text and vocabularies become nullable (`string`), the word "unknown" becomes NA, and what the
+reference facts add stands beside what the sources saw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from assess import frames, reference
+from assess.inventory import Inventory
+from assess.policy import Policy
+from assess.score.evidence import Evidence, View, found
+
+DAYS_PER_MONTH = 365.25 / 12
+RUNTIMES = ("docker", "podman", "cri-o", "containerd", "none")  # the first that a host has counts
+# registry host (has a dot or a port, or is localhost), then the repository; tag and digest are left
+_IMAGE = (
+    r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
+)
+
+
+def gather(inventory: Inventory, policy: Policy) -> Evidence:
+    """Lay out what is known of every service.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        Its ``[evidence]`` and ``[target]`` are used.
+
+    Returns
+    -------
+    Evidence
+        With the views of `rules.TABLES`.
+    """
+    words, at = policy["evidence"], inventory.snapshot_at
+    target = reference.target_engine(policy["target"])
+    engines = _engines(nullable(inventory["engines"], "engines"), at, target)
+    hosts = _hosts(nullable(inventory["hosts"], "hosts"), at, target)
+    services = nullable(inventory["services"], "services").sort_values("service_id")
+    services = services.reset_index(drop=True)
+    workloads = _workloads(inventory, services, engines, words)
+    units = _is(workloads["contained"], value=False)
+    everywhere = pd.Index(services["service_id"].astype("str"))
+    bare = _bare(services, workloads, is_known=inventory.has("workloads"))
+    inside = _only(workloads[units], workloads[~units]).union(bare)
+    placed = workloads[["service_id", "host_id"]]
+    views = {
+        "workloads": View(workloads, na=bare),
+        "mounts": _mounts(inventory, workloads, bare),
+        "hosts": View(_joined(placed, hosts, "host_id")),
+        "engines": View(_joined(placed[~units], engines, "host_id"), na=inside),
+        "images": View(_images(inventory, workloads[~units]), na=inside),
+    }
+    calls = nullable(inventory["dependencies"], "dependencies")
+    calls = calls.assign(service_id=calls["src_id"])
+    views["dependencies"] = View(calls[calls["service_id"].isin(everywhere)])
+    views["services"] = View(_services(services, views, inventory, words))
+    return Evidence(everywhere, views, at)
+
+
+def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
+    """Give a frame types in which a comparison with what is unknown is unknown.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The frame, as an inventory holds it.
+    frame : str
+        Its name.
+
+    Returns
+    -------
+    DataFrame
+        Text and vocabularies as `string`; empty text and the word "unknown" of a vocabulary are NA.
+    """
+    changed = {}
+    for name, column in frames.columns(frame).items():
+        if column.dtype in ("str", "category"):
+            text = table[name].astype("string")
+            blank = {"", "unknown"} if "unknown" in column.vocabulary else {""}
+            changed[name] = text.mask(text.isin(blank))
+    return table.assign(**changed)
+
+
+def _workloads(
+    inventory: Inventory, services: pd.DataFrame, engines: pd.DataFrame, words: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Live workloads: what has ended counts only where nothing of the service runs."""
+    table = nullable(inventory["workloads"], "workloads")
+    running = table["state"].eq("running")
+    runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
+    table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
+    declared = table[["service_id"]].merge(services, on="service_id", how="left")
+    parts = table["image_ref"].str.extract(_IMAGE).astype("string")
+    table["registry"] = table["registry"].fillna(
+        parts["registry"].fillna("docker.io").where(parts["repository"].notna())
+    )
+    table["repository"] = table["repository"].fillna(parts["repository"])
+    table["contained"] = _contained(table, declared["platform"], words["host_kinds"])
+    stateless = _is(declared["stateful"], value=False)
+    ports = "|".join(map(str, words["store_ports"]))
+    listens = table["ports"].str.contains(rf"(?<![\d.])(?:{ports})(?![\d.])").astype("boolean")
+    table["store_port"] = listens.mask(stateless, other=False)
+    is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
+    table["stateful_set"] = is_set.mask(stateless, other=False)
+    unit = _is(table["contained"], value=False)
+    kinds = _image_kind(table["repository"], words["store_names"])
+    table["image_kind"] = kinds.mask(unit, other="none")
+    mirrors = _joined(table[["service_id", "host_id"]], engines, "host_id", distinct=False)
+    through = _in(table["registry"], words["mirrored_registries"]) & (mirrors["mirrors_n"] > 0)
+    public = _in(table["registry"], words["public_registries"]) & ~through
+    table["public_unmirrored"] = public.mask(unit, other=False)
+    return table
+
+
+def _contained(table: pd.DataFrame, platform: pd.Series, host_kinds: Sequence[str]) -> pd.Series:
+    """Whether a workload is a container: by its kind, else its image, else its service."""
+    by_kind = ~_in(table["source_kind"].str.lower(), host_kinds)
+    by_image = pd.Series(True, index=table.index, dtype="boolean").mask(table["repository"].isna())
+    platform = platform.mask(_is(platform, value="mixed")).set_axis(table.index)
+    by_platform = platform.ne("host").astype("boolean")
+    return by_kind.fillna(by_image).fillna(by_platform)
+
+
+def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
+    """Kind of store that an image is, by the reference facts and by its own name."""
+    own = [re.compile(pattern) for pattern in patterns]
+
+    def kind(repository: str) -> str:
+        named = "database" if any(name.search(repository) for name in own) else "none"
+        return reference.stateful_kind(repository) or named
+
+    kinds = {repository: kind(repository) for repository in repositories.dropna().unique()}
+    return repositories.map(kinds).astype("string")
+
+
+def _joined(
+    left: pd.DataFrame, right: pd.DataFrame, key: str, *, distinct: bool = True
+) -> pd.DataFrame:
+    """Rows of the left with what the right knows; NA where it knows nothing."""
+    rows = left.drop_duplicates() if distinct else left
+    return rows.merge(right.dropna(subset=[key]), on=key, how="left")
+
+
+def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
+    """One engine per host, with what the reference facts say of it."""
+    table = table.assign(rank=table["runtime"].map(RUNTIMES.index)).sort_values(["host_id", "rank"])
+    table = table.drop_duplicates("host_id").drop(columns="rank")
+    versions = table["version"].where(_is(table["runtime"], value="docker"))
+    table["engine_supported"] = _known(
+        versions, lambda version: _supported(reference.engine_support(version, at))
+    )
+    table["driver_runs_on_target"] = _known(
+        table["storage_driver"], lambda driver: reference.driver_runs(driver, target)
+    )
+    return table
+
+
+def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
+    """Hosts, with what the reference facts say of their kernel and operating system."""
+    systems = pd.Series(
+        list(zip(table["os_name"], table["os_version"], strict=True)), table.index, dtype=object
+    ).where(table["os_name"].notna() & table["os_version"].notna())
+    table["os_supported"] = _known(
+        systems, lambda system: _supported(reference.os_support(*system, at))
+    )
+    table["kernel_runs_on_target"] = _known(
+        table["kernel"], lambda kernel: reference.kernel_runs(kernel, target)
+    )
+    return table
+
+
+def _known(cells: pd.Series, fact: Callable[[Any], bool | None]) -> pd.Series:
+    """Look every known cell up once."""
+    facts = {cell: fact(cell) for cell in cells.dropna().unique()}
+    return pd.Series(
+        [facts.get(cell) if cell is not pd.NA else None for cell in cells],
+        index=cells.index,
+        dtype="boolean",
+    )
+
+
+def _supported(support: reference.Support) -> bool | None:
+    return {"supported": True, "ended": False}.get(support.state)
+
+
+def _only(these: pd.DataFrame, others: pd.DataFrame) -> pd.Index:
+    """Services of these rows that have none of the others."""
+    ids = these.loc[~these["service_id"].isin(others["service_id"]), "service_id"]
+    return pd.Index(ids.unique().astype("str"))
+
+
+def _bare(services: pd.DataFrame, workloads: pd.DataFrame, *, is_known: bool) -> pd.Index:
+    """Services on plain hosts of which no workload is listed: there is no container to look at."""
+    on_host = _is(services["platform"], value="host")
+    bare = services.loc[on_host & ~services["service_id"].isin(workloads["service_id"])]
+    return pd.Index(bare["service_id"].astype("str")) if is_known else pd.Index([], dtype="str")
+
+
+def _mounts(inventory: Inventory, workloads: pd.DataFrame, bare: pd.Index) -> View:
+    """Mounts of live workloads; one row of NA for a workload whose mounts nobody saw."""
+    table = nullable(inventory["mounts"], "mounts")
+    mounted = workloads[["workload_id", "service_id"]].merge(table, on="workload_id")
+    rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
+    if not inventory.has("mounts"):
+        return View(pd.concat([mounted, rest[["service_id"]]], ignore_index=True))
+    looked, unit = _is(rest["inspect_status"], value="ok"), _is(rest["contained"], value=False)
+    unseen = rest[~looked & ~unit]
+    rows = pd.concat([mounted, unseen[["workload_id", "service_id"]]], ignore_index=True)
+    none = _only(rest[looked], rows)
+    return View(rows, none=none, na=_only(rest[unit & ~looked], rows).difference(none).union(bare))
+
+
+def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
+    """Images that live containers run, with the first known fact of any place that holds them."""
+    key = ["registry", "repository", "digest"]
+    table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
+    facts = table.groupby(key, as_index=False, sort=False).first()
+    used = workloads.rename(columns={"image_digest": "digest"})[["service_id", *key]]
+    return used.drop_duplicates().merge(facts, on=key, how="left")
+
+
+def _services(
+    services: pd.DataFrame,
+    views: Mapping[str, View],
+    inventory: Inventory,
+    words: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Services, with what their rows elsewhere add up to."""
+    ids = services["service_id"]
+    workloads, hosts = views["workloads"].table, views["hosts"].table
+    located = workloads.merge(hosts, on=["service_id", "host_id"], how="left", suffixes=("", "_h"))
+    calls = views["dependencies"].table
+    counts = {
+        "replicas_n": _distinct(workloads, workloads["workload_id"]),
+        "hosts_n": _distinct(workloads, workloads["host_id"]),
+        "azs_n": _distinct(workloads, located["az"]),
+        "dependencies_n": calls.groupby("service_id")["dst_id"].nunique(),
+    }
+    table = services.copy()
+    for name, count in counts.items():
+        table[name] = ids.map(count).astype("Float64")
+    table["redundant"] = found(table["replicas_n"] >= 2, table["asg_min"] >= 2)
+    restarts = workloads["restart_policy"].str.lower()
+    grouped = located["asg_name"].notna().astype("boolean")
+    table["heals_itself"] = found(
+        _in(table["platform"], words["orchestrators"]),
+        table["asg_min"] >= 1,
+        ids.map(_seen(workloads, grouped.mask(~grouped))),
+        ids.map(_seen(workloads, _in(restarts, words["healing_restarts"]))),
+    )
+    health = workloads["health"].str.lower()
+    table["health_found"] = found(
+        table["health_checked"], ids.map(_seen(workloads, health.ne("none").astype("boolean")))
+    )
+    exported = _in(workloads["log_driver"].str.lower(), words["exporting_log_drivers"])
+    table["logs_found"] = found(
+        table["logs_exported"], ids.map(_seen(workloads, exported.mask(~exported)))
+    )
+    months = _clean_months(services, workloads, inventory)
+    table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
+    return table
+
+
+def _distinct(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """Distinct values among the running workloads of a service; NA where that is not certain."""
+    running, ids = workloads["state"].eq("running"), workloads["service_id"]
+    counted = running.fillna(value=True).astype(bool)
+    vague = running.isna() | (counted & values.isna())
+    count = values[counted].groupby(ids[counted]).nunique().reindex(ids.unique(), fill_value=0)
+    return count.astype("Float64").mask(count.index.isin(ids[vague]))
+
+
+def _seen(workloads: pd.DataFrame, signs: pd.Series) -> pd.Series:
+    """Whether any workload of a service shows a sign; NA where none could."""
+    best = signs.astype("boolean").astype("Int8").groupby(workloads["service_id"]).max()
+    return best.astype("boolean")
+
+
+def _is(cells: pd.Series, *, value: object) -> pd.Series:
+    """Whether cells are known to be a value; plain booleans."""
+    return cells.eq(value).fillna(value=False).astype(bool)
+
+
+def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
+    """Membership that stays unknown where the cell is."""
+    return cells.isin(words).astype("boolean").mask(cells.isna())
+
+
+def _clean_months(
+    services: pd.DataFrame, workloads: pd.DataFrame, inventory: Inventory
+) -> float | None:
+    """Service-months that tiers below 1 have run in containers since their last incident.
+
+    A service counts from the oldest of its running containers, or from its last incident where that
+    came later; a redeployment starts it anew, so the sum is a floor.
+    """
+    if not inventory.has("workloads", "incidents"):
+        return None
+    lower = services.loc[services["tier"].ge(2).fillna(value=False), "service_id"]
+    live = _is(workloads["contained"], value=True) & _is(workloads["state"], value="running")
+    live = workloads[live & workloads["service_id"].isin(lower)]
+    start = live[["created_at", "started_at"]].min(axis=1).groupby(live["service_id"]).min()
+    opened = inventory["incidents"].groupby("service_id")["opened_at"].max()
+    since = pd.concat([start, opened.reindex(start.index)], axis=1).max(axis=1)
+    days = (inventory.snapshot_at - since).dt.total_seconds() / 86400
+    return float(days.where(start.notna()).clip(lower=0).sum() / DAYS_PER_MONTH)
