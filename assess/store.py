@@ -65,13 +65,13 @@ def write_snapshot(
     if format not in ("parquet", "csv"):
         raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
     target = Path(directory)
-    _refuse_taken(target)
+    refuse_taken(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir()
     try:
         _fill(partial, inventory, format, note)
-        _refuse_taken(target)
+        refuse_taken(target)
         partial.rename(target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +85,19 @@ def write_snapshot(
     return target
 
 
-def _refuse_taken(target: Path) -> None:
+def refuse_taken(target: Path) -> None:
+    """Stop where a snapshot would be written over.
+
+    Parameters
+    ----------
+    target : Path
+        Directory to write.
+
+    Raises
+    ------
+    AssessError
+        Where there is anything already.
+    """
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise AssessError(
             f"{target} is there already, and a snapshot is never written over",

@@ -11,7 +11,7 @@ import click
 
 from assess.cli import output
 from assess.cli.command import Command, policy_option, read, read_policy, snapshot, target_option
-from assess.cli.messages import note, say
+from assess.cli.messages import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,9 +124,9 @@ def _report(breaches: list[Breach], services_n: int, out: output.Output) -> None
     table = pd.DataFrame(rows, columns=list(Breach.__dataclass_fields__)).astype(
         {"wanted": "Float64", "found": "Float64"}
     )
-    out.table(table, {"passed": not breaches, "services_n": services_n, "rows": rows})
+    document = {"passed": not breaches, "services_n": services_n, "rows": rows}
+    out.table(table, document, empty=f"all limits hold for {services_n} services")
     if not breaches:
-        note(f"all limits hold for {services_n} services")
         return
     for limit in dict.fromkeys(breach.limit for breach in breaches):
         found = [breach for breach in breaches if breach.limit == limit]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +11,134 @@ import click
 
 from assess.cli import output
 from assess.cli.command import Command
-from assess.cli.messages import note, say
+from assess.cli.messages import QUIET, Failure, level, note, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOW_COVERAGE = 4
-SEEN = ("ok", "empty")
-"""Statuses of a call that saw all there was to see."""
+    from assess.inventory import Inventory
+
+SNAPSHOTS = Path("data/snapshots")
+UNDER_LIMIT = 4
+ABOUT_THE_RUN = {"coverage", "service_aliases"}
+"""Frames that tell of the collection, and not of the fleet."""
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "assess collect -c assess.toml -o data/snapshots/2026Q4",
+        "assess collect --source docker --source ecs --deadline 60",
+        "assess collect --strict --min-coverage 1",
+    ],
+)
+@click.option(
+    "-c", "--config", "config_file", type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_CONFIG", show_envvar=True,
+    help="Configuration; the nearest assess.toml upwards from here where it is left out.",
+)  # fmt: skip
+@click.option(
+    "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
+)
+@click.option("--strict", is_flag=True, help="Fail where a source fails.")
+@click.option("--deadline", type=float, default=300, help="Time that each source has. [s]")
+@click.option(
+    "--min-coverage", type=click.FloatRange(0, 1), default=0.9,
+    help="Least share of what was asked that has to be seen. [share 0-1]",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
+    help="Snapshot directory to write.  [default: data/snapshots/<day>]",
+)  # fmt: skip
+def collect(
+    *,
+    config_file: Path | None,
+    types: tuple[str, ...],
+    strict: bool,
+    deadline: float,
+    min_coverage: float,
+    directory: Path | None,
+) -> None:
+    """Take an inventory of the fleet, reading only, and write it as a snapshot.
+
+    Each source that cannot see something says so in the coverage frame; the others go on. Exits
+    with 1 where nothing was collected, and with 4 where the snapshot is written but less than
+    --min-coverage was seen. It prints the path of the snapshot.
+    """
+    from assess import store
+    from assess.collect import collect as collect_all
+    from assess.config import load_config
+
+    if directory:
+        store.refuse_taken(directory)
+    inventory = collect_all(
+        load_config(config_file),
+        sources=list(types) or None,
+        deadline=deadline,
+        strict=strict,
+        progress=_progress(),
+    )
+    _tell_gaps(inventory["coverage"])
+    if not any(len(inventory[name]) for name in inventory.present - ABOUT_THE_RUN):
+        raise Failure("nothing was collected", hint="mend what is named above, then run it again")
+    day = f"{inventory.snapshot_at:%Y-%m-%d}"
+    click.echo(store.write_snapshot(inventory, directory or SNAPSHOTS / day))
+    _tell_counts(inventory)
+    share = seen_share(inventory["coverage"])
+    if share < min_coverage:
+        say("warning", f"{share:.0%} of what was asked was seen; the limit is {min_coverage:.0%}")
+        click.get_current_context().exit(UNDER_LIMIT)
+
+
+def seen_share(coverage: pd.DataFrame) -> float:
+    """Give the share of what was asked that was seen.
+
+    Parameters
+    ----------
+    coverage : DataFrame
+        Frame ``coverage`` of a run.
+
+    Returns
+    -------
+    float
+        Mean over the scopes (host, file, account) of the share of their calls that were answered,
+        so that a scope that fails at its first call weighs as much as one that answers a hundred.
+        A partial answer counts by its ratio; what nobody configured does not count. [share 0-1]
+    """
+    asked = coverage[coverage["status"].ne("not_configured")]
+    if asked.empty:
+        return 0.0
+    status, ratio = asked["status"], asked["ratio"].clip(0, 1).fillna(0.0)
+    seen = status.isin(["ok", "empty"]).astype("Float64")
+    seen = seen.mask(status.eq("partial"), ratio)
+    return float(seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean())
+
+
+def _tell_gaps(coverage: pd.DataFrame) -> None:
+    if level() <= QUIET:
+        return
+    gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
+    for row in gaps.itertuples():
+        hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
+        say(str(row.status), output.visible(f"{row.source} {row.scope}, {row.call}{hint}"))
+
+
+def _tell_counts(inventory: Inventory) -> None:
+    counts = [f"{len(inventory[n])} {n}" for n in inventory if len(inventory[n])]
+    note(", ".join(counts))
+
+
+def _progress() -> Callable[[str, int, int], None] | None:
+    """Draw how far it is, on a terminal."""
+    if level() <= QUIET or not sys.stderr.isatty():
+        return None
+
+    def draw(source: str, done: int, total: int) -> None:
+        filled = "#" * round(20 * done / max(total, 1))
+        line = f"\r[{filled:<20}] {done}/{total} {source}"
+        click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
+
+    return draw
 
 
 @click.command(cls=Command, examples=["assess sources", "assess sources ecs --json"])

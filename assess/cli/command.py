@@ -34,6 +34,29 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.params += verbosity()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; each is also read from ``ASSESS_<VERB>_<OPTION>``.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+        args : list of str
+            What was written.
+
+        Returns
+        -------
+        list of str
+            What is left.
+        """
+        for option in self.params:
+            if isinstance(option, click.Option):
+                word = option.opts[-1].strip("-").replace("-", "_").upper()
+                named = f"{ctx.auto_envvar_prefix}_{word}"
+                if not isinstance(option.envvar, list):
+                    option.envvar = [named, *filter(None, [option.envvar])]
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples.
 

@@ -8,7 +8,6 @@ import click
 
 from assess.cli import output
 from assess.cli.command import SNAPSHOT, Command, read, snapshot
-from assess.cli.messages import note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,10 +89,10 @@ def validate(snapshot: str, *, out: output.Output) -> None:
     from assess import inventory, store
 
     problems = inventory.validate(store.resolve(snapshot))
-    out.table(problems, {"valid": problems.empty, "rows": output.records(problems)})
+    document = {"valid": problems.empty, "rows": output.records(problems)}
+    out.table(problems, document, empty=f"{snapshot} is sound")
     if len(problems):
         raise click.ClickException(f"{snapshot} has {len(problems)} problems")
-    note(f"{snapshot} is sound")
 
 
 @click.command(cls=Command, examples=["assess coverage data/sample/2026Q3"])
@@ -106,12 +105,11 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
     unknown to every score.
     """
     inventory = read(snapshot)
-    if not inventory.has("coverage"):
-        note("this snapshot does not say what its sources could see")
     table = inventory["coverage"]
     full = out.format == "csv"
     rows = {"snapshot_at": inventory.snapshot_at, "rows": output.records(table)}
-    out.table(table if full else table[COVERAGE_SHOWN], rows)
+    empty = "this snapshot does not say what its sources could see"
+    out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
 
 
 @click.command(cls=Command, examples=["assess diff data/sample/2026Q2 data/sample/2026Q3"])
@@ -127,7 +125,7 @@ def diff(earlier: str, later: str, *, out: output.Output) -> None:
         "later": after.snapshot_at,
         "rows": output.records(table),
     }
-    out.table(table, document)
+    out.table(table, document, empty="nothing changed")
 
 
 @click.command(cls=Command, examples=["assess frames hosts", "assess frames --format markdown"])

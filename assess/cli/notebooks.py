@@ -101,7 +101,8 @@ def check(notebook: tuple[str, ...], *, out: output.Output) -> None:
 
     rows = [asdict(deviation) for deviation in runner.check(notebook)]
     names = [field.name for field in fields(runner.Deviation)]
-    out.table(pd.DataFrame(rows, columns=names), {"rows": rows})
+    found_n = len(runner.find(notebook))
+    empty = f"{found_n} notebooks follow the conventions"
+    out.table(pd.DataFrame(rows, columns=names), {"rows": rows}, empty=empty)
     if rows:
         raise click.ClickException(f"{len(rows)} deviations from the conventions")
-    note(f"{len(runner.find(notebook))} notebooks follow the conventions")

@@ -41,7 +41,13 @@ class Output:
     format: str
     file: Path | None
 
-    def table(self, table: pd.DataFrame, document: Mapping[str, Any] | None = None) -> None:
+    def table(
+        self,
+        table: pd.DataFrame,
+        document: Mapping[str, Any] | None = None,
+        *,
+        empty: str = "no rows",
+    ) -> None:
         """Write one table.
 
         Parameters
@@ -50,8 +56,12 @@ class Output:
             Columns to show; a named index is shown too.
         document : mapping, optional
             What JSON holds; ``{"rows": …}`` of the table where it is left out.
+        empty : str, default "no rows"
+            What to tell the user about a table without rows.
         """
         self.tables({"": table}, document)
+        if table.empty:
+            note(empty)
 
     def tables(
         self, tables: Mapping[str, pd.DataFrame], document: Mapping[str, Any] | None = None
@@ -83,8 +93,6 @@ class Output:
         else:
             width = None if self.file else _terminal_width()
             self.text("\n".join(_titled(t, to_text(x, width), "") for t, x in flat.items()))
-        if not any(map(len, flat.values())):
-            note("no rows")
 
     def text(self, text: str) -> None:
         """Write text as it is.
@@ -118,9 +126,9 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(
-        *args: Any, format_: str | None, as_json: bool, file: Path | None, **rest: Any
+        *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
     ) -> Any:
-        named = "json" if as_json else format_ or (_BY_SUFFIX.get(file.suffix) if file else None)
+        named = "json" if as_json else format or (_BY_SUFFIX.get(file.suffix) if file else None)
         to_file = None if file == Path("-") else file
         return command(*args, out=Output(named or "text", to_file), **rest)
 
@@ -131,7 +139,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
         click.option(
-            "--format", "format_", type=click.Choice(FORMATS), envvar="ASSESS_FORMAT",
+            "--format", type=click.Choice(FORMATS), envvar="ASSESS_FORMAT",
             show_envvar=True, help="How to write it; text where nothing says otherwise.",
         ),
     ):  # fmt: skip

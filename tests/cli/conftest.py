@@ -1,0 +1,53 @@
+"""Two ways to call the command line: inside this process, and as a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assess.cli import cli
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+
+
+@pytest.fixture
+def sample():
+    return str(SAMPLE / "2026Q3")
+
+
+@pytest.fixture
+def earlier():
+    return str(SAMPLE / "2026Q2")
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call `assess` inside this process, from an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ASSESS_")]:
+        monkeypatch.delenv(name)
+
+    def called(*arguments, code=0, **environment):
+        result = CliRunner().invoke(cli, arguments, prog_name="assess", env=environment)
+        assert result.exit_code == code, result.output
+        return result
+
+    return called
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Start `assess` as a process of its own, in an empty directory."""
+
+    def started(*arguments, shell=None, **environment):
+        command = [sys.executable, "-m", "assess", *arguments]
+        return subprocess.run(
+            ["bash", "-c", f'"$@" {shell}', "bash", *command] if shell else command,
+            cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+
+    return started
