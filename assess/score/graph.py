@@ -228,6 +228,22 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return rows[["element_kind", *order]].sort_values(order).reset_index(drop=True)
 
 
+def is_running(replicas: pd.DataFrame) -> pd.Series:
+    """Say which replicas run.
+
+    Parameters
+    ----------
+    replicas : DataFrame
+        With ``state``.
+
+    Returns
+    -------
+    Series of bool
+        False where the state is another or unknown.
+    """
+    return replicas["state"].eq(RUNNING).fillna(value=False).astype(bool)
+
+
 def fallen(
     live: pd.DataFrame, min_healthy_pct: pd.Series, *, anywhere: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -293,6 +309,11 @@ class Fleet:
     stands: pd.DataFrame
     down: dict[str, pd.DataFrame]
     frozen: pd.DataFrame
+
+    @property
+    def placed(self) -> pd.Index:
+        """Services of which a running replica is known."""
+        return pd.Index(self.stands.loc[is_running(self.stands), "service_id"].unique())
 
     def seeds(self, level: str) -> tuple[Integers, Integers]:
         """Give what fails by itself.
@@ -371,7 +392,7 @@ def _down(
 ) -> dict[str, pd.DataFrame]:
     """Give what fails directly, by level; unknown states and places make the difference."""
     share = services.set_index("service_id")["min_healthy_pct"]
-    running = stands[(stands["state"] == RUNNING).fillna(value=False).astype(bool)]
+    running = stands[is_running(stands)]
     perhaps = pd.concat([running, stands[stands["state"].isna()]])
     key = ["element_kind", "element", "service_id"]
     point, wide = fallen(running, share), fallen(perhaps, share)

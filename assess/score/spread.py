@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -193,8 +193,36 @@ def _decide(graph: Graph, certain: Booleans, possible: Booleans, dice: _Dice) ->
     return _Open(node, p, float(losses.mean()), se, exact=False)
 
 
+def seeds_of(nodes: int, scenario: Integers, node: Integers, scenarios: int) -> list[int]:
+    """Make seeds of pairs.
+
+    Parameters
+    ----------
+    nodes : int
+        Number of nodes. [count]
+    scenario, node : ndarray of int
+        In which scenario which node fails by itself.
+    scenarios : int
+        Number of scenarios. [count]
+
+    Returns
+    -------
+    list of int
+        By node, the scenarios in which it fails by itself, one bit each.
+    """
+    order = np.argsort(node, kind="stable")
+    ends = np.searchsorted(node[order], np.arange(nodes + 1))
+    lanes = scenario[order]
+    seeds = [0] * nodes
+    for each in np.flatnonzero(np.diff(ends)).tolist():
+        flags = np.zeros(scenarios, bool)
+        flags[lanes[ends[each] : ends[each + 1]]] = True
+        seeds[each] = pack(flags)
+    return seeds
+
+
 def spread(
-    graph: Graph, scenario: Integers, node: Integers, scenarios: int, *, sampling: Sampling
+    graph: Graph, seeds: list[int], scenarios: int, *, sampling: Sampling, pairs: bool = True
 ) -> Spread:
     """Work out what falls when some nodes fail, in many scenarios.
 
@@ -202,12 +230,14 @@ def spread(
     ----------
     graph : Graph
         Who fails with whom.
-    scenario, node : ndarray of int
-        Pairs: in which scenario which node fails by itself.
+    seeds : list of int
+        By node, the scenarios in which it fails by itself, one bit each.
     scenarios : int
         Number of scenarios. [count]
     sampling : Sampling
         How uncertain arcs are dealt with.
+    pairs : bool, default True
+        Whether to list what can fall where; without it only losses are given.
 
     Returns
     -------
@@ -216,45 +246,23 @@ def spread(
     """
     dice = _Dice(graph, sampling)
     parts = []
-    for start in range(0, scenarios, sampling.lanes):
+    for start in range(0, max(scenarios, 1), sampling.lanes):
         width = min(sampling.lanes, scenarios - start)
-        inside = (scenario >= start) & (scenario < start + width)
-        parts.append(_chunk(graph, scenario[inside] - start, node[inside], width, dice))
-    starts = np.arange(len(parts)) * sampling.lanes
-    empty = [np.empty(0)]
-    return Spread(
-        np.concatenate(empty + [p.loss for p in parts]),
-        np.concatenate(empty + [p.se for p in parts]),
-        np.concatenate(empty + [p.exact for p in parts]).astype(bool),
-        np.concatenate(empty + [p.scenario + s for p, s in zip(parts, starts, strict=True)]).astype(
-            np.int64
-        ),
-        np.concatenate(empty + [p.node for p in parts]).astype(np.int64),
-        np.concatenate(empty + [p.p for p in parts]),
-    )
+        inside = (1 << width) - 1
+        chunk = [lanes >> start & inside for lanes in seeds]
+        part = _chunk(graph, chunk, width, dice, pairs=pairs)
+        parts.append(replace(part, scenario=part.scenario + start))
+    names = [each.name for each in fields(Spread)]
+    return Spread(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def _seeds(nodes: int, scenario: Integers, node: Integers, width: int) -> list[int]:
-    """By node, the scenarios in which it fails by itself."""
-    order = np.argsort(node, kind="stable")
-    ends = np.searchsorted(node[order], np.arange(nodes + 1))
-    lanes = scenario[order]
-    seeds = [0] * nodes
-    for each in np.flatnonzero(np.diff(ends)).tolist():
-        flags = np.zeros(width, bool)
-        flags[lanes[ends[each] : ends[each + 1]]] = True
-        seeds[each] = pack(flags)
-    return seeds
-
-
-def _chunk(graph: Graph, scenario: Integers, node: Integers, width: int, dice: _Dice) -> Spread:
-    seeds = _seeds(graph.nodes, scenario, node, width)
+def _chunk(graph: Graph, seeds: list[int], width: int, dice: _Dice, *, pairs: bool) -> Spread:
     sure, live = graph.p >= 1, graph.p > 0
     certain = closure(graph.nodes, graph.tail[sure], graph.head[sure], seeds)
     loss = weigh(certain, graph.weight, width)
     se, exact = np.zeros(width), np.ones(width, bool)
     down = to_bytes(certain, width)
-    found = [_pairs(down, width)]
+    found = [_pairs(down if pairs else down[:0], width)]
     if (live & ~sure).any():
         possible = closure(graph.nodes, graph.tail[live], graph.head[live], seeds)
         reach = to_bytes(possible, width)
@@ -268,7 +276,8 @@ def _chunk(graph: Graph, scenario: Integers, node: Integers, width: int, dice: _
             fate = known[key]
             loss[each] += fate.loss
             se[each], exact[each] = fate.se, fate.exact
-            found.append((np.full(len(fate.node), each), fate.node, fate.p))
+            if pairs:
+                found.append((np.full(len(fate.node), each), fate.node, fate.p))
     lane, where, p = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((where, lane))
     return Spread(loss, se, exact, lane[order], where[order], p[order])

@@ -1,0 +1,427 @@
+"""Blast radius: the share of the fleet's criticality lost when an element fails.
+
+Needs services and what they stand on (workloads, hosts, engines, images) and dependencies; what
+is missing is unknown and widens the interval. An element takes replicas away; a service with fewer
+live replicas than it needs is down; then its callers, edge by edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy import Policy
+from assess.score.calibration import calibrate
+from assess.score.chains import because, chain
+from assess.score.graph import LEVELS, Fleet, build_fleet
+from assess.score.healing import coverage_of, heal_times, incident_rates
+from assess.score.lanes import Floats
+from assess.score.moves import containment
+from assess.score.result import Explanation, Provenance, Result
+from assess.score.spread import Graph, Sampling, Spread, arc_key, seeds_of, spread
+
+COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
+CHANCES = {"point": "p_down", "lo": "p_lo", "hi": "p_hi"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BlastRadius(Result):
+    """What falls when an element fails; see `score_blast_radius`.
+
+    Attributes
+    ----------
+    fleet : Fleet, optional
+        The graph that it was computed on.
+    """
+
+    fleet: Fleet | None = None
+
+    name: ClassVar[str] = "blast_radius"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        "impact",
+        "impact_lo",
+        "impact_hi",
+        "exact",
+        "services_down_n",
+        "frozen_n",
+    )
+
+    @property
+    def services(self) -> pd.DataFrame:
+        """By service: what falls with it, what fells it, how often, how long; what a move does."""
+        return self.details["services"]
+
+    def row(self, service_id: str) -> pd.Series:
+        """Give the row of a service.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Series
+            Its columns in `services`.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service; the hint names the nearest.
+        """
+        return Result.row(replace(self, frame=self.services), service_id)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give one dictionary per element, as `to_dict` holds them.
+
+        Returns
+        -------
+        list of dict
+            Columns of the frame by name, ``affected`` (what can be reached), ``frozen``; for a
+            service also its columns in `services`.
+        """
+        key = ["element_kind", "element"]
+        hit = self.details["affected"].query("p_down > 0")
+        affected = {k: t.drop(columns=key).to_dict("records") for k, t in hit.groupby(key)}
+        ids = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
+        own = self.services.drop(columns=list(COLUMNS.values())).to_dict("index")
+        found = []
+        for row in super().rows():
+            at = (row["element_kind"], row["element"])
+            lists = {"affected": affected.get(at, []), "frozen": ids.get(at, [])}
+            found.append({**row, **lists, **(own[at[1]] if at[0] == "service" else {})})
+        return found
+
+    def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
+        """Say why a service falls when an element fails.
+
+        Parameters
+        ----------
+        element_kind, element : str
+            The element that fails.
+        service : str
+            The service.
+
+        Returns
+        -------
+        DataFrame
+            The most probable chain, first step first: ``service_id, because`` (an element that
+            takes its replicas, or a service that it needs), ``kinds`` of the dependency, ``p`` of
+            the step. Empty where the service cannot be reached.
+        """
+        return chain(self._graph, (element_kind, element), service)
+
+    @property
+    def _graph(self) -> Fleet:
+        if self.fleet is None:
+            raise ValueError("this result was made without a fleet")
+        return self.fleet
+
+    def explain(self, service_id: str) -> Explanation:
+        """Say what a service takes down, what takes it down, how often and for how long.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Explanation
+            Sentences, and the elements that can take it down, most probable first.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service.
+        """
+        row = self.row(service_id)
+        affected = self.details["affected"]
+        own = (affected["element_kind"] == "service") & (affected["element"] == service_id)
+        falls = affected[own & (affected["service_id"] != service_id)]
+        fells = affected[~own & (affected["service_id"] == service_id)]
+        fells = fells.astype({"element_kind": "str", "element": "str"})
+        fells = fells.sort_values("p_down", ascending=False, kind="stable", ignore_index=True)
+        fells["because"] = [
+            because(self.paths(e.element_kind, e.element, service_id)) for e in fells.itertuples()
+        ]
+        text = "\n".join(_sentences(service_id, row, falls, fells))
+        title = f"{service_id}: blast radius {_percent(row, 'impact')}"
+        return Explanation(title, text, fells.drop(columns="service_id"))
+
+
+def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = True) -> BlastRadius:
+    """Work out the blast radius of every service and of everything that services stand on.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        Tables ``criticality, edges, blast_radius, target, simulation``.
+    detail : bool, default True
+        Whether to compute what a move does to containment, which takes as long as the rest.
+
+    Returns
+    -------
+    BlastRadius
+        ``frame``, index ``element_kind, element``, worst first: ``impact, impact_lo, impact_hi``
+        [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``),
+        ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
+        frozen, services, calibration.
+
+    Notes
+    -----
+    ``impact(x) = sum_j c_j P(j down | x failed) / sum_j c_j``. A fleet without any criticality
+    loses none. The failed service counts itself. ``lo`` and ``hi`` take every uncertain edge, every
+    replica of unknown state and every service of unknown place at their best and worst; ``hi`` of a
+    service whose dependencies nobody observed, and of those that call it, is at least the fleet's
+    quantile ``unobserved_quantile``. Reachability is an upper bound on what is hit.
+    """
+    fleet = build_fleet(inventory, policy)
+    graphs = {level: failure_graph(fleet, level) for level in LEVELS}
+    sampling = sampling_of(policy)
+    spreads = _by_level(fleet, graphs, sampling)
+    affected = _affected(fleet, spreads)
+    observed = dependencies_observed(inventory, policy, fleet)
+    frame = _frame(fleet, spreads, affected)
+    quantile = float(policy["blast_radius"]["unobserved_quantile"])
+    frame["impact_hi"] = _widened(frame["impact_hi"], fleet, observed, quantile)
+    services = _services(frame, fleet, affected, float(policy["blast_radius"]["exposed_from"]))
+    services = services.join(_minutes_per_year(inventory, policy))
+    if detail:
+        moved = containment(inventory, policy, fleet, graphs=graphs, sampling=sampling)
+    else:
+        moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
+    services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))
+    weight = pd.Series(fleet.weight[: len(fleet.services)], index=fleet.services)
+    share = affected["service_id"].astype("str").map(weight) / (weight.sum() or 1.0)
+    contributions = affected[["element_kind", "element", "service_id"]].assign(
+        contribution=share * affected["p_down"]
+    )
+    details = {
+        "affected": affected,
+        "frozen": fleet.frozen,
+        "services": services,
+        "calibration": calibrate(inventory, affected, weight),
+    }
+    frame = frame.sort_values("impact", ascending=False, kind="stable")
+    provenance = Provenance.of(inventory, policy)
+    return BlastRadius(frame, contributions, provenance, details, fleet=fleet)
+
+
+def sampling_of(policy: Policy) -> Sampling:
+    """Say how uncertain edges are dealt with.
+
+    Parameters
+    ----------
+    policy : Policy
+        Tables ``simulation`` and ``blast_radius``.
+
+    Returns
+    -------
+    Sampling
+        With as many draws as the policy asks for, and at least those that keep the standard error
+        of a share, whose deviation is at most one half, within ``se_max``.
+    """
+    settings = policy["blast_radius"]
+    fewest = math.ceil((0.5 / float(settings["se_max"])) ** 2) + 1
+    draws = max(policy.draws, fewest)
+    return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["lanes"])
+
+
+def failure_graph(fleet: Fleet, level: str) -> Graph:
+    """Give who fails with whom.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The fleet.
+    level : str
+        lo, point or hi: which probabilities.
+
+    Returns
+    -------
+    Graph
+        Arcs from what is needed to what needs it.
+    """
+    links = fleet.edges
+    keys = [arc_key(dst, src) for dst, src in zip(links["dst"], links["src"], strict=True)]
+    return Graph(
+        nodes=len(fleet.nodes),
+        tail=fleet.nodes.get_indexer(pd.Index(links["dst"])),
+        head=fleet.nodes.get_indexer(pd.Index(links["src"])),
+        p=links[level].to_numpy("float64"),
+        keys=np.array(keys, dtype=np.uint64),
+        weight=fleet.weight,
+    )
+
+
+def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> dict[str, Spread]:
+    """Spread the failure of every element; levels that do not differ are computed once."""
+    known: dict[bytes, Spread] = {}
+    found = {}
+    for level in LEVELS:
+        element, node = fleet.seeds(level)
+        key = graphs[level].p.tobytes() + element.tobytes() + node.tobytes()
+        if key not in known:
+            n = len(fleet.elements)
+            seeds = seeds_of(len(fleet.nodes), element, node, n)
+            known[key] = spread(graphs[level], seeds, n, sampling=sampling)
+        found[level] = known[key]
+    return found
+
+
+def _affected(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
+    """List what can fall with what: what falls at some level can fall at the highest."""
+    n = len(fleet.services)
+    keys, chances = {}, {}
+    for level in LEVELS:
+        inside = spreads[level].node < n
+        keys[level] = spreads[level].scenario[inside] * n + spreads[level].node[inside]
+        chances[level] = spreads[level].p[inside]
+    every = keys["hi"]
+    columns: dict[str, Floats] = {}
+    for level in LEVELS:
+        columns[level] = np.zeros(len(every))
+        columns[level][np.searchsorted(every, keys[level])] = chances[level]
+    columns["lo"] = np.minimum(columns["lo"], columns["point"])
+    columns["hi"] = np.maximum(columns["hi"], columns["point"])
+    kinds = fleet.elements.get_level_values(0).astype("category")
+    names = pd.Categorical(fleet.elements.get_level_values(1))
+    table = pd.DataFrame(
+        {
+            "element_kind": kinds.take(every // max(n, 1)),
+            "element": names.take(every // max(n, 1)),
+            "service_id": pd.Categorical.from_codes(every % max(n, 1), fleet.services),
+        }
+    )
+    return table.assign(**{CHANCES[level]: columns[level] for level in ("point", "lo", "hi")})
+
+
+def _frame(fleet: Fleet, spreads: Mapping[str, Spread], affected: pd.DataFrame) -> pd.DataFrame:
+    total = float(fleet.weight.sum()) or 1.0
+    point = spreads["point"]
+    impact = {level: np.clip(spreads[level].loss / total, 0, 1) for level in LEVELS}
+    table = pd.DataFrame(
+        {
+            "impact": impact["point"],
+            "impact_lo": np.minimum(impact["lo"], impact["point"]),
+            "impact_hi": np.maximum(impact["hi"], impact["point"]),
+            "se": point.se / total,
+            "exact": point.exact,
+        },
+        index=fleet.elements,
+    )
+    key = ["element_kind", "element"]
+    for column, rows in (
+        ("services_down_n", affected[affected["p_down"] > 0]),
+        ("frozen_n", fleet.frozen),
+    ):
+        counts = rows.astype(dict.fromkeys(key, "str")).groupby(key).size()
+        table[column] = counts.reindex(table.index, fill_value=0).astype("Int64")
+    return table
+
+
+def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) -> pd.Series:
+    """Say of which services somebody observed what they depend on.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``dependencies, coverage``.
+    policy : Policy
+        Its ``blast_radius.observing_calls`` names the calls that look for dependencies.
+    fleet : Fleet
+        The fleet.
+
+    Returns
+    -------
+    Series
+        Index ``service_id``: whether a dependency of it is known, or a call that came through in
+        full looked for them, of this service or of everything.
+    """
+    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
+    everything = bool((~asked.isin(fleet.services)).any())
+    known = pd.concat([inventory["dependencies"]["src_id"], asked])
+    return pd.Series(fleet.services.isin(known) | everything, index=fleet.services)
+
+
+def _widened(hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float) -> pd.Series:
+    """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
+    unseen = observed.index[~observed]
+    is_service = hi.index.get_level_values(0) == "service"
+    if not len(unseen):
+        return hi
+    callers = fleet.edges.loc[fleet.edges["dst"].isin(unseen), "src"]
+    doubtful = is_service & hi.index.get_level_values(1).isin(unseen.union(callers.unique()))
+    return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
+
+
+def _services(
+    frame: pd.DataFrame, fleet: Fleet, affected: pd.DataFrame, exposed_from: float
+) -> pd.DataFrame:
+    """Impact and exposure by service; where it runs nowhere known, its exposure is unknown."""
+    own = frame.loc[["service"]] if len(fleet.services) else frame.iloc[:0]
+    table = own.droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
+    others = affected["element"].astype("str") != affected["service_id"].astype("str")
+    others |= affected["element_kind"] != "service"
+    counts = affected.loc[others & (affected["p_down"] >= exposed_from), "service_id"]
+    counts = counts.astype("str").value_counts().reindex(table.index, fill_value=0)
+    placed = table.index.isin(fleet.placed)
+    return table.assign(exposure_n=counts.astype("Int64").where(placed))
+
+
+def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Rate, time to heal, and their product: typical, with both low, with both high."""
+    table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
+    rate, minutes = table["rate_per_year"], table["minutes"]
+    return table.assign(
+        expected_minutes_per_year=rate * minutes,
+        expected_minutes_per_year_lo=table["rate_per_year_lo"] * minutes,
+        expected_minutes_per_year_hi=table["rate_per_year_hi"] * table["minutes_p95"],
+    )
+
+
+def _percent(row: pd.Series, name: str, *, sign: str = "") -> str:
+    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
+    point, lo, hi = ("unknown" if pd.isna(v) else f"{100 * v:{sign}.0f}" for v in values)
+    return f"{point} ({lo} to {hi})"
+
+
+def _sentences(
+    service_id: str, row: pd.Series, falls: pd.DataFrame, fells: pd.DataFrame
+) -> list[str]:
+    reach = falls.loc[falls["p_down"] > 0, "service_id"].astype("str")
+    named = ", ".join(reach[:8]) + (f" and {len(reach) - 8} more" if len(reach) > 8 else "")
+    share = f"{_percent(row, 'impact')} % of the fleet's criticality"
+    text = [f"When {service_id} fails, {share} is lost; it can reach "
+            f"{named or 'no other service that is known'}."]  # fmt: skip
+    sure = fells[fells["p_down"] > 0]
+    single = [f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()]
+    rest = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
+    if pd.isna(row["exposure_n"]):
+        text.append("Where it runs is unknown: any host, zone or engine may take it down.")
+    if single:
+        text.append(f"Each of these can take it down alone: {', '.join(single)}{rest}.")
+    if not row["dependencies_observed"]:
+        text.append("Nobody observed what it depends on: none declared is unknown, not safe.")
+    heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
+    heal += f" of twenty times ({row['minutes_basis']})"
+    if pd.isna(row["rate_per_year"]):
+        text.append(f"{heal}; how often it breaks is unknown, as no incidents were looked at.")
+    else:
+        often = f"{row['rate_per_year']:.1f} incidents a year"
+        text.append(f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes.")
+    if pd.notna(row["delta_lo"]):
+        text.append(
+            f"The move to the target changes what infrastructure can take down through it by "
+            f"{_percent(row, 'delta', sign='+')} % (negative is containment gained)."
+        )
+    return text

@@ -1,0 +1,88 @@
+"""What incidents and experiments took down, against what the blast radius said they would."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.score.healing import counted_incidents
+
+HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
+COLUMNS = ["event", "event_id", "element_kind", "element", "observed", "predicted", "predicted_lo",
+           "predicted_hi", "services_n"]  # fmt: skip
+
+
+def events(inventory: Inventory) -> pd.DataFrame:
+    """List failures of which it is known what they took down.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``incidents, experiments``.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``event, event_id, element_kind, element, affected_services, observed_services``. An
+        incident by a cause of its host is a failure of that host where the host is named, else one
+        of its service, which is affected itself.
+    """
+    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
+    listed = incidents["affected_services"] + ";" + incidents["service_id"]
+    first = pd.DataFrame(
+        {
+            "event": "incident",
+            "event_id": incidents["incident_id"],
+            "element_kind": on_host.map({True: "host", False: "service"}).astype("str"),
+            "element": incidents["host_id"].where(on_host, incidents["service_id"]),
+            "affected_services": listed,
+            "observed_services": pd.NA,
+        }
+    )
+    experiments = inventory["experiments"].dropna(subset=["affected_services"])
+    second = experiments.rename(columns={"experiment_id": "event_id"}).assign(event="experiment")
+    table = pd.concat([first, second[first.columns]], ignore_index=True).astype("object")
+    return table.sort_values(["event", "event_id"], ignore_index=True)
+
+
+def calibrate(inventory: Inventory, affected: pd.DataFrame, weight: pd.Series) -> pd.DataFrame:
+    """Compare what failures took down with what was predicted for the element that failed.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``incidents, experiments``.
+    affected : DataFrame
+        ``element_kind, element, service_id, p_down, p_lo, p_hi``.
+    weight : Series
+        Index ``service_id``: criticality.
+
+    Returns
+    -------
+    DataFrame
+        One row per event whose element is in the fleet: ``event, event_id, element_kind, element``,
+        ``observed``, ``predicted``, ``predicted_lo``, ``predicted_hi`` [share of the criticality of
+        the services that had data], ``services_n`` [count of those].
+    """
+    chances = affected.astype({"element_kind": "str", "element": "str", "service_id": "str"})
+    of = {key: rows.set_index("service_id") for key, rows in chances.groupby(
+        ["element_kind", "element"])}  # fmt: skip
+    found = []
+    for event in events(inventory).itertuples():
+        rows = of.get((event.element_kind, event.element))
+        seen = weight.index if pd.isna(event.observed_services) else _ids(event.observed_services)
+        weights = weight[weight.index.isin(seen)]
+        total = weights.sum()
+        if rows is None or not total:
+            continue
+        hit = weights[weights.index.isin(_ids(event.affected_services))].sum()
+        chance = rows[["p_down", "p_lo", "p_hi"]].reindex(weights.index, fill_value=0.0)
+        said = chance.mul(weights, axis=0).sum() / total
+        found.append((event.event, event.event_id, event.element_kind, event.element, hit / total,
+                      said["p_down"], said["p_lo"], said["p_hi"], len(weights)))  # fmt: skip
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _ids(joined: str) -> list[str]:
+    return [name.strip() for name in str(joined).split(";") if name.strip()]
