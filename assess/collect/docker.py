@@ -13,6 +13,8 @@ from assess.collect.base import Batch, Deadline, Row, timed
 from assess.collect.docker_client import (
     CALL_SECONDS,
     CONNECT_SECONDS,
+    LOCAL_THREADS,
+    REMOTE_THREADS,
     TooOldError,
     connect,
     failure,
@@ -39,7 +41,6 @@ from assess.collect.docker_rows import to_batch
 from assess.collect.redact import strip_userinfo
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
-LOCAL_THREADS, REMOTE_THREADS = 2, 8
 INSPECT = ("all", "running", "none")
 NOT_RUNNING = ("created", "exited", "dead")
 
@@ -210,7 +211,8 @@ class _Engine:
         self.payloads.version = keep_version(raw)
         newest = self.payloads.version.get("ApiVersion")
         if raw is None:
-            self.is_lost = row["status"] in ("unreachable", "timeout")
+            answered = row["error_class"] in ("APIError", "NotFound")
+            self.is_lost = not answered or row["status"] == "unreachable"
             return
         try:
             row["rows"] = int(bool(self.payloads.version))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
@@ -13,9 +14,11 @@ from urllib.parse import urlsplit
 
 from assess.collect.base import HINTS, Deadline, Row, status_of
 from assess.collect.redact import scrub
+from assess.errors import ConfigError
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
+LOCAL_THREADS, REMOTE_THREADS = 2, 8
 OLDEST_API = "1.24"  # below it the SDK refuses; and engines do from 29 on below 1.44
 _LIMIT = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
 _TLS_HINTS = {
@@ -71,13 +74,13 @@ def _transport(endpoint: str, options: Row, deadline: Deadline) -> tuple[str, An
     if parts.scheme == "ssh":
         return "http+docker://ssh", _ssh_adapter(endpoint, deadline), None
     if parts.scheme != "tcp" or not parts.hostname:
-        raise ValueError("an endpoint starts with unix://, tcp:// or ssh://")
+        raise ConfigError("an endpoint starts with unix://, tcp:// or ssh://")
     pair = (options.get("tls_cert"), options.get("tls_key"))
     if not options.get("tls_ca") and not any(pair):
         return f"http://{parts.netloc}", HTTPAdapter(), None
     missing = [p for p in (options.get("tls_ca"), *pair) if p and not Path(p).is_file()]
     if missing:
-        raise ValueError("tls_ca, tls_cert and tls_key have to name files that exist")
+        raise ConfigError("tls_ca, tls_cert and tls_key have to name files that exist")
     tls = TLSConfig(
         client_cert=pair if all(pair) else None, ca_cert=options.get("tls_ca"), verify=True
     )
@@ -85,15 +88,37 @@ def _transport(endpoint: str, options: Row, deadline: Deadline) -> tuple[str, An
 
 
 def _unix_adapter(path: str) -> Any:
-    from docker.transport import UnixHTTPAdapter
+    """One pool for all addresses: the SDK's own opens a connection for each."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
 
-    class Adapter(UnixHTTPAdapter):  # type: ignore[misc]
-        """One pool for all addresses: the SDK's opens a connection for each."""
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            try:
+                self.sock.connect(path)
+            except OSError:
+                self.close()
+                raise
 
-        def get_connection(self, _url: str, proxies: Any = None) -> Any:
-            return super().get_connection("http+docker://localhost", proxies)
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
 
-    return Adapter(f"http+unix://{path}", timeout=CALL_SECONDS)
+    class Adapter(HTTPAdapter):
+        pool = Pool("localhost", maxsize=LOCAL_THREADS)
+
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+            return self.pool
+
+        def request_url(self, request: Any, _proxies: Any) -> str:
+            return str(request.path_url)
+
+        def close(self) -> None:
+            self.pool.close()
+
+    return Adapter()
 
 
 def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
@@ -117,7 +142,7 @@ def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
 def _client(version: str, base_url: str, adapter: Any, tls: Any) -> Any:
     from docker import APIClient
 
-    api = APIClient(base_url="tcp://localhost", version=version)  # asks nothing yet
+    api = APIClient(base_url="tcp://localhost:2375", version=version)  # asks nothing yet
     api.trust_env = False
     api.base_url = base_url
     api.mount(base_url.partition("//")[0] + "//", adapter)
@@ -246,12 +271,12 @@ def failure(error: BaseException) -> Row:
     if code is not None:
         by_code = {401: "denied", 403: "denied", 404: "unsupported", 429: "throttled"}
         status = by_code.get(code, "unsupported" if code == 501 else "unreachable")
-    elif isinstance(error, TooOldError):
-        status = "unsupported"
+    elif isinstance(error, ConfigError | TooOldError):
+        status = "not_configured" if isinstance(error, ConfigError) else "unsupported"
     elif any(word in words for word in _DENIED_WORDS):
         status = "denied"
     advice = next((hint for word, hint in _TLS_HINTS.items() if word in words), None)
-    said = scrub(str(error)) if isinstance(error, ValueError | TooOldError) else None
+    said = scrub(str(error)) if isinstance(error, ConfigError | TooOldError) else None
     hint = advice or said or HINTS.get(status)
     return {"status": status, "error_class": type(error).__name__, "hint": hint}
 

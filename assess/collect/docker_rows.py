@@ -48,7 +48,7 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
     pairs = [(listed.get(i), payloads.inspected.get(i), i) for i in listed | payloads.inspected]
     index = ImageIndex(payloads.images or [])
     batch.add("images", *to_images(payloads, pairs, index, host_id))
-    names = {}
+    names, services = {}, []
     replicas = [p for p in pairs if p[2] and is_replica(_labels(p[0], p[1]))]
     for listing, inspected, identifier in replicas:
         status = payloads.inspect_status.get(identifier, "ok" if inspected else "list")
@@ -61,7 +61,8 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
         mounts = to_mounts(workload["workload_id"], _mounts_of(listing, inspected) or [])
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
-        batch.add("services", to_service(workload, mounts, listing, inspected))
+        services.append(to_service(workload, mounts, listing, inspected))
+    batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
     batch.add("dependencies", *to_dependencies(replicas, names))
     return batch
@@ -274,6 +275,38 @@ def to_service(
         "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
+
+
+def merge_services(rows: list[Row]) -> list[Row]:
+    """Make one row of the containers that name the same service.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of `to_service`.
+
+    Returns
+    -------
+    list of dict
+        A service is stateful, has secrets or exports logs where any container does; it is
+        health-checked where all of which that is known are.
+    """
+    groups: dict[Name, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["names"][0], []).append(row)
+    merged = []
+    for group in groups.values():
+        row = dict(group[0])
+        for column, decide in _DECIDE.items():
+            known = [r[column] for r in group if r[column] is not None]
+            row[column] = decide(known) if known else None
+        platforms = {r["platform"] for r in group}
+        row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
+        merged.append(row)
+    return merged
+
+
+_DECIDE = {"stateful": any, "health_checked": all, "logs_exported": any, "secrets_in_image": any}
 
 
 def to_dependencies(

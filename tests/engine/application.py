@@ -43,22 +43,22 @@ DATABASE_URL = f"DATABASE_URL=postgres://shop:{CANARY}@postgres:5432/shop"
 LIMITS = {"Memory": 64 * 2**20, "NanoCpus": 500_000_000, "PidsLimit": 100}
 ALWAYS = {"RestartPolicy": {"Name": "always"}}
 
-_web = dict(
-    service="web",
-    image=WEB,
-    depends_on="api:service_healthy:true",
-    healthy=True,
-    host={**LIMITS, **ALWAYS},
-)
-_api = dict(
-    service="api",
-    image=API,
-    healthy=True,
-    user="1000",
-    host={**ALWAYS, "ReadonlyRootfs": True},
-    depends_on="postgres:service_healthy:false,cache:service_started:false",
-    env=(DATABASE_URL, f"API_KEY={CANARY}", "LOG_LEVEL=info"),
-)
+_web = {
+    "service": "web",
+    "image": WEB,
+    "depends_on": "api:service_healthy:true",
+    "healthy": True,
+    "host": {**LIMITS, **ALWAYS},
+}
+_api = {
+    "service": "api",
+    "image": API,
+    "healthy": True,
+    "user": "1000",
+    "host": {**ALWAYS, "ReadonlyRootfs": True},
+    "depends_on": "postgres:service_healthy:false,cache:service_started:false",
+    "env": (DATABASE_URL, f"API_KEY={CANARY}", "LOG_LEVEL=info"),
+}
 CONTAINERS = [
     Container("shop-web-1", **_web),
     Container("shop-web-2", **_web),

@@ -1,0 +1,49 @@
+"""Real engines for the tests below this directory; see `engines.py` and `application.py`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import application
+import engines as real
+import pytest
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[list[real.Engine]]:
+    """Two engines of different versions, each filled with the application."""
+    with ExitStack() as stack:
+        try:
+            directories = real.engine_directories()
+            base = Path(tempfile.mkdtemp(prefix="assess-"))  # short: a socket path has 107 bytes
+            stack.callback(shutil.rmtree, base, ignore_errors=True)
+            started = []
+            for number, directory in enumerate(directories):
+                started.append(real.start(directory, base / f"h{number}"))
+            stack.callback(_stop, started)
+            for engine in started:
+                real.wait(engine)
+        except real.NoEngineError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"no real engines: {error}")
+            pytest.skip(f"no real engines: {error}")
+        with ThreadPoolExecutor(len(started)) as pool:
+            list(pool.map(lambda e: application.fill(e.endpoint), started))
+        yield started
+
+
+def _stop(started: list[real.Engine]) -> None:
+    with ThreadPoolExecutor(len(started) or 1) as pool:
+        list(pool.map(lambda e: e.stop(), started))
+
+
+@pytest.fixture(scope="session")
+def engine(engines: list[real.Engine]) -> real.Engine:
+    """The newer of the engines."""
+    return engines[-1]
