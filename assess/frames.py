@@ -243,7 +243,7 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     """Cast cells; the mask marks what is there, but not readable."""
-    if cells.dtype == column.pandas_dtype:
+    if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)
     known = cells.notna()
     if column.dtype == "category":
@@ -257,11 +257,13 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     elif column.dtype == "time":
         cast = _times(cells)
     else:
-        cast = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
-        cast = cast.astype("Float64")
+        if not pd.api.types.is_numeric_dtype(cells.dtype):
+            cells = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
+        cast = cells.astype("Float64")
+        cast = cast.mask(cast.abs() == np.inf)
         if column.dtype == "int":
-            whole = (cast % 1 == 0).fillna(value=True)
-            cast = cast.where(whole).astype("Int64")
+            whole = (cast % 1 == 0) & (cast.abs() < 2**63)
+            cast = cast.where(whole.fillna(value=True)).astype("Int64")
     return cast, known & cast.isna()
 
 
@@ -273,10 +275,7 @@ def _text(cells: pd.Series) -> pd.Series:
 def _times(cells: pd.Series) -> pd.Series:
     """Read times; without an offset they are UTC."""
     if not isinstance(cells.dtype, pd.DatetimeTZDtype):
-        known = cells.notna()
-        cells = pd.to_datetime(
-            cells.astype(object).where(known, None), utc=True, format="ISO8601", errors="coerce"
-        )
+        cells = pd.to_datetime(_text(cells), utc=True, format="ISO8601", errors="coerce")
     return cells.dt.tz_convert("UTC").dt.as_unit("us")
 
 
@@ -287,7 +286,7 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
             "table": column.frame,
             "row": bad.index + 1,
             "column": column.name,
-            "value": bad.astype(object).map(str),
+            "value": _text(bad).fillna(""),
             "rule": rule,
             "hint": hint,
         }
@@ -338,7 +337,8 @@ def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) ->
     is_duplicate = cases["check"] == "multiple_fields_uniqueness"
     if is_duplicate.any():
         keys = table[key(frame)]
-        shown = keys[keys.duplicated(keep=False)].apply(lambda row: "/".join(map(str, row)), axis=1)
+        twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
+        shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
         column = Column(frame, ", ".join(key(frame)), "str", "key", "", "", "")
         problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
     for name, found in cases[~is_duplicate].groupby("column", sort=False):

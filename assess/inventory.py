@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
@@ -139,7 +140,9 @@ class Inventory:
 
     def _repr_html_(self) -> str:
         shown = self.summary()
-        shown["known_share"] = shown["known_share"].map("{:.0%}".format, na_action="ignore")
+        shown["known_share"] = [
+            "unknown" if pd.isna(share) else f"{share:.0%}" for share in shown["known_share"]
+        ]
         return (
             f"<p><b>Inventory {self.quarter}</b>, snapshot of {self.snapshot_at:%Y-%m-%d}</p>"
             + (shown.to_html(border=0, escape=True, na_rep="unknown"))
@@ -157,7 +160,8 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     ]
     shared = old.index.intersection(new.index)
     for column in new.columns.difference(list(frames.SHARED_COLUMNS), sort=False):
-        was, now = (table.loc[shared, column].astype(object) for table in (old, new))
+        cells = (table.loc[shared, column].astype(object) for table in (old, new))
+        was, now = (side.where(side.notna(), None) for side in cells)  # NA has no truth value
         changed = ~(was.eq(now) | (was.isna() & now.isna()))
         parts.append(
             pd.DataFrame(
@@ -244,7 +248,7 @@ def _build(
 
 def _utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     try:
-        when = pd.Timestamp(moment)
+        when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
     except (ValueError, TypeError):
         when = pd.NaT
     if pd.isna(when):
@@ -362,10 +366,28 @@ def read_table(file: Path) -> pd.DataFrame:
     -------
     DataFrame
         The cells, not yet typed where the file is CSV.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be read, or a row has more or fewer cells than the header: a file that was
+        only half written is not taken for one with unknown cells.
     """
     if file.suffix == ".parquet":
         return pd.read_parquet(file)
-    return pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    with file.open(newline="", encoding="utf-8-sig") as handle:
+        try:
+            header, *rows = csv.reader(handle, strict=True)
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+    if len(set(header)) < len(header):
+        raise ValueError("a column occurs twice")
+    rows = [row for row in rows if row]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} cells, its header {len(header)}")
+    cells = pd.DataFrame(rows, columns=header, dtype="str")
+    return cells.mask(cells == "")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

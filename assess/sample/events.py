@@ -64,7 +64,8 @@ def _told_incident(scene: Scene, row: Row) -> Row:
 def _drawn(scene: Scene) -> Iterator[Row]:
     for row, pool, where in scene.placed:
         dice = scene.dice("incidents", row["service_id"], scene.quarter.label)
-        for _ in range(_poisson(dice, float(row["incidents"] or 0))):
+        mean = scene.world["incident_scale"] * float(row["incidents"] or 0)
+        for _ in range(_poisson(dice, mean)):
             yield _drawn_incident(scene, row, pool, where, dice)
 
 

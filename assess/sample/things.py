@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from assess.sample.scene import Row, Scene, digest
@@ -16,7 +18,8 @@ SERVICE_COLUMNS = (
 )  # fmt: skip
 NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task"}
 PORTS = {"web": "8080/tcp", "database": "5432/tcp", "cache": "6379/tcp", "search": "9200/tcp"}
-BLIND_TO = ("list", "denied")
+HEALTH = {"true": "healthy", "false": "none", "": None}
+UNSEEN = ("timeout", "unsupported")
 
 
 def services(scene: Scene) -> Iterator[Row]:
@@ -117,7 +120,8 @@ def hosts(scene: Scene) -> Iterator[Row]:
         os_name, os_version = pool["os"].split()
         for k, host in enumerate(scene.hosts(name)):
             zone = world["zones"][k % len(world["zones"])]
-            age = scene.dice("facts", host).random() * 20 + (900 if "status" in pool else 1)
+            stale = pool.get("status") in ("stale", *UNSEEN)
+            age = scene.dice("facts", host).random() * 20 + (900 if stale else 1)
             yield {
                 "host_id": host,
                 "hostname": f"{host}.shop.example",
@@ -170,9 +174,9 @@ def engines(scene: Scene) -> Iterator[Row]:
                 "storage_driver": pool["driver"],
                 "backing_fs": pool["backing_fs"],
                 "logging_driver": pool["log_driver"],
-                "reachable": "status" not in pool,
+                "reachable": pool.get("status") not in UNSEEN,
                 "ecs_agent_version": "1.94.0" if pool["platform"] == "ecs" else None,
-                "source": "ansible" if "status" in pool else "docker",
+                "source": "ansible" if pool.get("status") in UNSEEN else "docker",
             }
             if row["reachable"]:
                 row |= {
@@ -235,9 +239,8 @@ def workloads(scene: Scene) -> Iterator[Row]:
     """
     usual = scene.world["workload"]
     for row, pool, where in scene.placed:
-        traits = row["traits"].split()
-        special = {k: v for trait in traits for k, v in scene.world["traits"][trait].items()}
-        seen = _seen({**usual, **special, **_runs(row, pool)}, usual)
+        traits = [scene.world["traits"].get(trait, {}) for trait in row["traits"].split()]
+        seen = _seen(reduce(or_, traits, usual | _runs(row, pool)), pool)
         for k, host in enumerate(where, start=1):
             name = f"{scene.name(row['service_id'])}.{k}"
             started = scene.day(-(1 + 45 * scene.dice("started", name, scene.step).random()))
@@ -259,22 +262,24 @@ def workloads(scene: Scene) -> Iterator[Row]:
 
 def _runs(row: Row, pool: Row) -> Row:
     """How a workload runs, by the platform beneath it."""
-    columns: Row = {"ports": PORTS.get(row["kind"]), "log_driver": pool.get("log_driver")}
-    if pool["platform"] == "host":
-        columns["log_driver"] = "journald"
-    else:
+    columns: Row = {
+        "health": HEALTH[row["health_checked"]],
+        "ports": PORTS.get(row["kind"]),
+        "restart_policy": "always",
+        "log_driver": pool.get("log_driver", "journald"),
+    }
+    if pool["platform"] != "host":
         columns["client_api_version"] = pool["api"]
-    if "noheal" not in row["traits"]:
-        columns["restart_policy"] = "always"
     return columns
 
 
-def _seen(columns: Row, usual: Row) -> Row:
+def _seen(columns: Row, pool: Row) -> Row:
     """Leave out what an inspection would have shown, where there was none."""
-    if columns["inspect_status"] not in BLIND_TO:
+    if pool.get("status") in UNSEEN:
+        columns = columns | {"inspect_status": "list"}
+    if columns["inspect_status"] == "ok":
         return columns
-    kept = ("state", "inspect_status")
-    return {name: columns[name] for name in kept if name in usual}
+    return {name: columns[name] for name in ("state", "inspect_status")}
 
 
 def _image_columns(image: Row, *, pinned: bool) -> Row:
@@ -374,7 +379,7 @@ def _in_registry(scene: Scene, about: Row) -> Iterator[Row]:
             "immutable_tags": True,
             "lifecycle_policy": True if scene.step else None,
             "would_expire": age == 2 if scene.step else None,
-            "vuln_critical_n": int(2 * age * dice.random()),
+            "vuln_critical_n": int((1.2 + 2 * age) * dice.random()),
             "vuln_high_n": int((1 + 4 * age) * dice.random()),
             "vuln_medium_n": int((4 + 5 * age) * dice.random()),
             "vuln_low_n": int((9 + 5 * age) * dice.random()),

@@ -1,0 +1,258 @@
+"""Reading snapshots: what is sound, what is unknown, and every problem at once."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+
+import assess
+from assess.config import data_path
+from assess.errors import AssessError, DataError
+from assess.inventory import UnknownColumnWarning, from_frames, load, read_table, validate
+
+SAMPLE = data_path("sample")
+MANIFEST = 'snapshot_at = "2026-09-30T00:00:00Z"\n'
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    def write(manifest=MANIFEST, **files):
+        if manifest is not None:
+            (tmp_path / "snapshot.toml").write_text(manifest)
+        for name, text in files.items():
+            (tmp_path / f"{name}.csv").write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return {quarter: load(SAMPLE / quarter) for quarter in ("2026Q2", "2026Q3")}
+
+
+def test_what_is_left_out_is_unknown_not_empty(snapshot):
+    inventory = load(snapshot(services="service_id,tier\na,1\nb,\n"))
+    assert inventory.has("services")
+    assert not inventory.has("services", "hosts")
+    assert inventory["hosts"].empty
+    assert inventory["services"]["tier"].isna().tolist() == [False, True]
+    assert str(inventory.snapshot_at) == "2026-09-30 00:00:00+00:00"
+    assert inventory.quarter == "2026Q3"
+
+
+def test_every_problem_is_told_at_once(snapshot):
+    path = snapshot(
+        services="service_id,tier,kind,public\na,9,web,true\na,2,webb,perhaps\n",
+        workloads="workload_id,service_id,host_id\nw1,a,h1\nw2,z,h9\n,a,h1\n",
+        hosts="host_id,vcpus\nh1,many\n",
+        incidents="incident_id,opened_at,service_id\ni1,,a\ni2,yesterday,a\ni3,2026-01-01T00:00:00Z,q\n",
+        nonsense="x\n1\n",
+    )
+    with pytest.raises(DataError) as caught:
+        load(path)
+    rows = caught.value.problems.fillna({"row": 0}).itertuples()
+    assert sorted(f"{p.table} {p.row} {p.column}" for p in rows) == [
+        "hosts 1 vcpus",
+        "incidents 1 opened_at",
+        "incidents 2 opened_at",
+        "incidents 3 service_id",
+        "nonsense 0 ",
+        "services 1 service_id",
+        "services 1 tier",
+        "services 2 kind",
+        "services 2 public",
+        "services 2 service_id",
+        "workloads 2 host_id",
+        "workloads 2 service_id",
+        "workloads 3 workload_id",
+    ]
+    assert len(caught.value.problems) == 13
+    assert "13 problems" in str(caught.value)
+    assert "and 8 more" in str(caught.value)
+    pd.testing.assert_frame_equal(validate(path), caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("service_id,tier\na,1\nb", "row 2 has 1 cells"),
+        ("service_id,tier\na,1\nb,2,3\n", "row 2 has 3 cells"),
+        ("service_id,tier\na,1,2\nb,2,3\n", "row 1 has 3 cells"),
+        ('service_id,owner\na,"half', "unexpected end of data"),
+        ("service_id,service_id\na,b\n", "occurs twice"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_csv_that_was_half_written(snapshot, text, told):
+    path = snapshot(services=text, hosts="host_id,vcpus\nh1,many\n")
+    found = validate(path)
+    assert len(found) == 2
+    assert told in found["hint"][1] or told in found["hint"][0]
+    assert set(found["table"]) == {"services", "hosts"}
+
+
+def test_a_csv_that_is_not_text(tmp_path, snapshot):
+    path = snapshot()
+    (path / "services.csv").write_bytes(b"service_id\n\xff\xfe\n")
+    with pytest.raises(DataError, match="services"):
+        load(path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 200, -1])
+def test_a_parquet_file_that_was_half_written(tmp_path, snapshot, kept):
+    path = snapshot(hosts="host_id\nh1\n")
+    pd.DataFrame({"service_id": ["a"] * 50}).to_parquet(tmp_path / "whole")
+    (path / "services.parquet").write_bytes((tmp_path / "whole").read_bytes()[:kept])
+    (tmp_path / "whole").unlink()
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        load(path)
+    assert caught.value.problems["table"].tolist() == ["services"]
+
+
+def test_parquet_with_wrong_types_is_told_cell_by_cell(snapshot):
+    path = snapshot()
+    table = {"service_id": [1, 2], "tier": [1.5, 2.0], "public": [0, 1], "owner": [["x"], None]}
+    pd.DataFrame(table).to_parquet(path / "services.parquet")
+    found = validate(path)
+    assert [(p.row, p.column) for p in found.itertuples()] == [
+        (1, "tier"),
+        (1, "public"),
+        (2, "public"),
+    ]
+
+
+def test_one_file_per_frame(snapshot):
+    path = snapshot(services="service_id\na\n")
+    pd.DataFrame({"service_id": ["a"]}).to_parquet(path / "services.parquet")
+    with pytest.raises(DataError, match="one file per frame"):
+        load(path)
+
+
+def test_columns_nobody_knows_are_kept_aside(snapshot):
+    path = snapshot(services="service_id,colour,tier\na,red,1\nb,,2\n")
+    with pytest.warns(UnknownColumnWarning, match="services.*colour"):
+        inventory = load(path)
+    assert inventory.extras["services"]["colour"].tolist()[0] == "red"
+    assert "colour" not in inventory["services"]
+
+
+def test_csv_as_spreadsheets_write_it(snapshot):
+    path = snapshot()
+    text = '\ufeffservice_id,owner\r\na,"x, ""y"""\r\n\r\nNA,null\r\n'
+    (path / "services.csv").write_text(text, newline="")
+    table = load(path)["services"]
+    assert table["service_id"].tolist() == ["a", "NA"]
+    assert table["owner"].tolist() == ['x, "y"', "null"]
+
+
+def test_a_table_is_read_as_text(snapshot):
+    table = read_table(snapshot(services="service_id,tier\n007,\n") / "services.csv")
+    assert table["service_id"].tolist() == ["007"]
+    assert table["tier"].isna().all()
+
+
+def test_without_a_manifest_the_newest_time_counts(snapshot):
+    path = snapshot(
+        None,
+        incidents="incident_id,opened_at,acked_at\ni1,2026-05-01T00:00:00Z,2026-05-02T00:00:00Z\n",
+        waivers="service_id,gate,owner,reason,granted_at,expires_at\n"
+        "a,G1,o,r,2026-01-01T00:00:00Z,2026-12-01T00:00:00Z\n",
+        services="service_id\na\n",
+    )
+    inventory = load(path)
+    assert str(inventory.snapshot_at) == "2026-05-02 00:00:00+00:00"
+    assert inventory.quarter == "2026Q2"
+
+
+def test_without_manifest_and_times_nobody_can_tell(snapshot):
+    with pytest.raises(AssessError, match="when it was taken") as caught:
+        load(snapshot(None, services="service_id\na\n"))
+    assert "snapshot.toml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "snapshot_at = ",
+        'snapshot_at = "soon"',
+        'snapshot_at = ""',
+        "snapshot_at = 2026",
+        'snapshot_at = "2026-09-30"\nschema_version = 99',
+    ],
+)
+def test_a_manifest_that_cannot_be_used(snapshot, manifest):
+    with pytest.raises(AssessError, match=r"snapshot\.toml") as caught:
+        load(snapshot(manifest, services="service_id\na\n"))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "manifest", ["snapshot_at = 2026-09-30", "snapshot_at = 2026-09-30T02:00:00+02:00", MANIFEST]
+)
+def test_ways_to_write_the_moment(snapshot, manifest):
+    inventory = load(snapshot(manifest, services="service_id\na\n"))
+    assert inventory.snapshot_at == pd.Timestamp("2026-09-30", tz="UTC")
+
+
+def test_no_snapshot_and_an_empty_one(tmp_path):
+    with pytest.raises(AssessError, match="there is no snapshot"):
+        load(tmp_path / "none")
+    with pytest.raises(AssessError, match="holds no frames"):
+        load(tmp_path)
+
+
+def test_an_inventory_of_nothing():
+    inventory = from_frames({}, snapshot_at="2026-09-30")
+    assert inventory.present == frozenset()
+    assert all(table.empty for table in inventory.tables.values())
+    assert inventory.summary()["known_share"].isna().all()
+    assert "0 services" in repr(inventory)
+    assert "unknown" in inventory._repr_html_()
+
+
+def test_services_that_other_frames_name():
+    edges = pd.DataFrame(
+        {"src_id": ["b"], "dst_id": ["ext:bank"], "kind": ["call"], "evidence": ["traces"]}
+    )
+    replicas = pd.DataFrame({"workload_id": ["a.1"], "service_id": ["a"]})
+    inventory = from_frames(
+        {"dependencies": edges, "workloads": replicas}, snapshot_at="2026-09-30"
+    )
+    assert inventory["services"]["service_id"].tolist() == ["a", "b"]
+
+
+def test_an_unknown_frame_is_named(sample):
+    with pytest.raises(AssessError, match="no frame 'servcies'"):
+        sample["2026Q3"]["servcies"]
+
+
+def test_differences_between_quarters(sample):
+    table = sample["2026Q3"].diff(sample["2026Q2"])
+    assert set(table["change"]) == {"added", "removed", "changed"}
+    moved = table[(table["key"] == "email-sender") & (table["column"] == "platform")]
+    assert moved[["before", "after"]].to_numpy().tolist() == [["host", "docker"]]
+    upgraded = table[(table["key"] == "dock-blue-1/docker") & (table["column"] == "version")]
+    assert upgraded["after"].tolist() == ["29.7.2"]
+    assert sample["2026Q3"].diff(sample["2026Q3"]).empty
+
+
+def test_replacing_a_frame_keeps_the_others(sample):
+    old = sample["2026Q3"]
+    new = old.replace(waivers=old["waivers"].head(0))
+    assert new["waivers"].empty
+    assert not old["waivers"].empty
+    pd.testing.assert_frame_equal(new["hosts"], old["hosts"])
+    assert new.present == old.present
+
+
+def test_validate_finds_nothing_in_the_sample():
+    assert assess.validate(SAMPLE / "2026Q3").empty
+
+
+def test_row_order_is_kept_and_the_index_is_plain(sample, tmp_path):
+    shutil.copytree(SAMPLE / "2026Q3", tmp_path / "s")
+    for table in load(tmp_path / "s").tables.values():
+        assert table.index.equals(pd.RangeIndex(len(table)))
