@@ -277,7 +277,7 @@ def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
 def _row_problems(
     name: str, row: Mapping[str, Any], must: Mapping[str, str], may: Mapping[str, str]
 ) -> list[str]:
-    """What a row of a list of tables lacks, or has too much, or of another type."""
+    """List what a row of a list of tables lacks, has too much, or has of another type."""
     known = {**must, **may}
     return [
         *(f"{name} has no {key}" for key in must if key not in row),

@@ -45,7 +45,8 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
     measurement that is gone is not replaced by somebody's word.
     """
     said = opinions(inventory, policy)
-    atoms = [_decide(check, evidence, said.get(check["id"])) for check in policy["check"]]
+    asked = [check for check in policy["check"] if _weighs(check, policy["dimensions"])]
+    atoms = [_decide(check, evidence, said.get(check["id"])) for check in asked]
     return pd.concat(atoms, ignore_index=True)[list(ATOM_COLUMNS)]
 
 
@@ -74,6 +75,11 @@ def opinions(inventory: Inventory, policy: Policy) -> dict[str, pd.DataFrame]:
     parts = {"low": ("value", "min"), "high": ("value", "max"), "at": ("answered_at", "min")}
     summed = grouped.agg(**parts).reset_index("question")
     return {str(check): part for check, part in summed.groupby("question")}
+
+
+def _weighs(check: Mapping[str, Any], dimensions: Mapping[str, float]) -> bool:
+    """Whether a check counts: weight 0, its own or its dimension's, switches it off."""
+    return bool(check["weight"] * dimensions[check["id"].partition(".")[0]] > 0)
 
 
 def _decide(

@@ -6,9 +6,9 @@ source that looked and found nothing is told apart from one that could not look.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pandas as pd
 from assess.score import rules
 
 How = Literal["all", "any", "share"]
+Ids = Collection[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +28,39 @@ class View:
     table : DataFrame
         ``service_id`` and the columns of `rules.columns`; a row of NA stands for what could not be
         looked at.
-    none : Index
-        Services that were looked at, and have no such row.
-    na : Index
-        Services that such rows say nothing about.
+    codes : ndarray of int
+        Position of the service of each row.
+    none : ndarray of bool
+        By service: it was looked at, and has no such row.
+    na : ndarray of bool
+        By service: such rows say nothing about it.
     """
 
     table: pd.DataFrame
-    none: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
-    na: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    codes: np.ndarray
+    none: np.ndarray
+    na: np.ndarray
+
+    @classmethod
+    def of(cls, services: pd.Index, table: pd.DataFrame, *, none: Ids = (), na: Ids = ()) -> Self:
+        """Lay rows out by service.
+
+        Parameters
+        ----------
+        services : Index
+            Every service.
+        table : DataFrame
+            The rows.
+        none, na : collection of str, default ()
+            Services, as in the attributes of that name.
+
+        Returns
+        -------
+        View
+            The rows and where they belong.
+        """
+        codes = services.get_indexer(table["service_id"].astype("str"))
+        return cls(table, codes, services.isin(list(none)), services.isin(list(na)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +105,7 @@ class Evidence:
             Index service; ``value`` (Float64, 0 to 1, NA where unknown) and ``na`` (bool).
         """
         view = self.views[table]
-        holds = rules.evaluate(rule, view.table, at=self.at)
-        ids = view.table["service_id"]
+        holds, codes = rules.evaluate(rule, view.table, at=self.at), view.codes
         if fresh:
             is_fresh = rules.evaluate(fresh, view.table, at=self.at)
             holds = holds.where(is_fresh.fillna(value=False))
@@ -89,15 +113,16 @@ class Evidence:
             counts = rules.evaluate(applies, view.table, at=self.at)
             holds = holds.where(counts.fillna(value=False))
             keep = counts.fillna(value=True).to_numpy(dtype=bool)
-            ids, holds = ids[keep], holds[keep]
-        value = combine(self.services.get_indexer(ids), holds, n=len(self.services), how=how)
-        answer = pd.DataFrame({"value": value}, index=self.services)
-        answer.loc[self.services.isin(view.none), "value"] = 0.0 if how == "any" else 1.0
-        had_rows = self.services.isin(view.table["service_id"])
-        has_rows = self.services.isin(ids)
-        answer["na"] = self.services.isin(view.na) | (had_rows & ~has_rows)
-        answer.loc[answer["na"], "value"] = pd.NA
-        return answer
+            codes, holds = codes[keep], holds[keep]
+        n = len(self.services)
+        value = combine(codes, holds, n=n, how=how)
+        value[view.none] = 0.0 if how == "any" else 1.0
+        left_out = (np.bincount(view.codes, minlength=n) > 0) & (
+            np.bincount(codes, minlength=n) == 0
+        )
+        na = view.na | left_out
+        value[na] = pd.NA
+        return pd.DataFrame({"value": value, "na": na}, index=self.services)
 
     def exists(self, table: str, rule: str) -> pd.Series:
         """Ask whether any row of a service holds.
@@ -133,10 +158,10 @@ class Evidence:
             The rest is shared with this one.
         """
         held = self.views[table].table
-        added = columns.reindex(held["service_id"]).set_axis(held.index)
+        added = columns.reindex(held["service_id"].astype("str")).set_axis(held.index)
         kinds = rules.columns(table)
         typed = {str(name): added[name].astype(rules.DTYPES[kinds[name]]) for name in added}
-        view = View(held.assign(**typed))
+        view = View.of(self.services, held.assign(**typed))
         return Evidence(self.services, {**self.views, table: view}, self.at)
 
 

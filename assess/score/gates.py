@@ -103,27 +103,41 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
 
 def _says(reason: Mapping[str, Any], evidence: Evidence, held: pd.Series) -> pd.Series:
     """Words for a reason that holds, with the values that show it."""
-    words = pd.Series(reason["says"], index=held.index)
-    table = evidence.views[reason["table"]].table
-    rows = table[rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)]
-    for column in reason.get("shows", []):
-        cells = rows[column].astype("string").groupby(rows["service_id"]).agg(_some)
-        shown = cells.reindex(held.index).fillna("")
-        words = words.where(shown.eq(""), words + f" ({column} " + shown + ")")
+    view, shows = evidence.views[reason["table"]], reason.get("shows", [])
+    true = rules.evaluate(reason["rule"], view.table, at=evidence.at).fillna(value=False)
+    rows = view.table.loc[true.to_numpy(dtype=bool), ["service_id", *shows]]
+    values = [_values(rows, column).reindex(held.index).fillna("") for column in shows]
+    shown = _sentence(values, ", ") if values else pd.Series("", index=held.index)
+    words = reason["says"] + (" (" + shown + ")").mask(shown.eq(""), "")
     return words.where(held.fillna(value=False), "")
 
 
-def _some(cells: pd.Series) -> str:
-    """A few distinct values, sorted."""
-    values = sorted(cells.dropna().unique())
-    return ", ".join(values[:SHOWN_VALUES]) + (" …" if len(values) > SHOWN_VALUES else "")
+def _values(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Give a few distinct values by service, sorted."""
+    texts = rows[column].map(_shown, na_action="ignore").astype("string")
+    pairs = rows[["service_id"]].assign(text=texts).drop_duplicates().dropna()
+    found: dict[str, list[str]] = {}
+    for service, text in sorted(pairs.itertuples(index=False, name=None)):
+        found.setdefault(service, []).append(text)
+    some = {
+        service: f"{column} {', '.join(values[:SHOWN_VALUES])}"
+        + (" …" if len(values) > SHOWN_VALUES else "")
+        for service, values in found.items()
+    }
+    return pd.Series(some, dtype="str")
 
 
-def _sentence(parts: list[pd.Series]) -> pd.Series:
+def _shown(value: object) -> str:
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _sentence(parts: list[pd.Series], comma: str = "; ") -> pd.Series:
     """Join what is not empty."""
     table = pd.concat(parts, axis=1)
     return pd.Series(
-        ["; ".join(filter(None, row)) for row in table.itertuples(index=False)],
+        [comma.join(filter(None, row)) for row in table.itertuples(index=False)],
         index=table.index,
         dtype="str",
     )

@@ -61,10 +61,11 @@ class Readiness(Result):
         table = own["dimensions"][columns].merge(
             parts[["dimension", "weight", "contribution"]], on="dimension"
         )
-        sentences = [_gate_sentence(own["gates"]), *_score_sentences(row, table), *_unknown(own)]
+        sentences = [*_gate_sentences(own["gates"]), *_score_sentences(row, table), *_unknown(own)]
         failed = own["atoms"].loc[own["atoms"]["state"].eq("fail"), "check"].tolist()
         if failed:
-            sentences.append(f"It fails {len(failed)} checks: {', '.join(failed)}.")
+            noun = "check" if len(failed) == 1 else "checks"
+            sentences.append(f"It fails {len(failed)} {noun}: {', '.join(failed)}.")
         return Explanation(
             f"{service_id}: readiness {row['readiness']:.0f} of 100",
             "\n".join(sentences),
@@ -115,9 +116,10 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
 
     Notes
     -----
-    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate G4 also on
-    what lower tiers have shown. The point fills what is unknown with what the fleet's known answers
-    make likely, so an added service moves it only where it answers a check that is unknown here.
+    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate G4 also
+    on what lower tiers have shown. The point fills what is unknown with what the fleet's known
+    answers make likely, so an added service moves it only where it answers a check that is unknown
+    here.
     """
     evidence = gather(inventory, policy)
     atoms = checks.decide(evidence, inventory, policy)
@@ -175,7 +177,7 @@ def dimension_scores(atoms: pd.DataFrame) -> pd.DataFrame:
         ``lo = 100 sum(w v) / A`` counts unknown as failed, ``hi = 100 (sum(w v) + sum(w unknown)) /
         A`` as passed, ``point`` as its prior.
     """
-    held = atoms[(atoms["state"] != "na") & (atoms["weight"] > 0)]
+    held = atoms[atoms["state"] != "na"]
     weight, value = held["weight"], held["value"].astype("Float64")
     unknown = weight.where(value.isna(), 0.0)
     parts = pd.DataFrame(
@@ -238,10 +240,10 @@ def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
         ``compensation_gap``, its distance above the geometric mean. [points]
     """
     logs = np.log(scores[list(BOUNDS)].clip(lower=FLOOR)).mul(weights, axis=0)
-    frame = np.exp(logs.groupby("service_id").sum())
+    frame = np.exp(logs.groupby("service_id").sum()).clip(upper=100)
     frame.columns = ["readiness", "readiness_lo", "readiness_hi"]
     frame["arithmetic"] = (scores["point"] * weights).groupby("service_id").sum()
-    frame["compensation_gap"] = frame["arithmetic"] - frame["readiness"]
+    frame["compensation_gap"] = (frame["arithmetic"] - frame["readiness"]).clip(lower=0)
     return frame
 
 
@@ -277,7 +279,7 @@ def _coverage(atoms: pd.DataFrame, by: list[str]) -> pd.Series:
 
 
 def _lowest(scores: pd.DataFrame) -> pd.DataFrame:
-    """The dimension of which least is known, by service."""
+    """Give the dimension of which least is known, by service."""
     ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
     first = ranked.groupby("service_id").first()
     names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
@@ -285,7 +287,7 @@ def _lowest(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """What to find out, the weightiest first."""
+    """List what to find out, the weightiest first."""
     shares = policy["dimensions"]
     texts = {check["id"]: _fact(check) for check in policy["check"]}
     held = atoms[atoms["state"].isin(["unknown", "conflict"])]
@@ -309,36 +311,38 @@ def _by_service(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _gate_sentence(own: pd.DataFrame) -> str:
-    stops = own[own["state"].isin(["fail", "unknown", "waived"])]
-    if stops.empty:
-        return "Every gate passes."
-    parts = [f"{g.gate} is {_WORDS[g.state]} ({g.evidence})" for g in stops.itertuples()]
-    return "Gates: " + "; ".join(parts) + "."
-
-
-_WORDS = {"fail": "closed", "unknown": "undecided", "waived": "waived"}
+def _gate_sentences(own: pd.DataFrame) -> list[str]:
+    """Word the gates that do not pass."""
+    stops = own[own["state"] != "pass"]
+    words = {"fail": "is closed", "unknown": "is undecided", "waived": "is waived"}
+    return [
+        f"Gate {g.gate} ({g.label}) {words[g.state]}: {g.evidence}." for g in stops.itertuples()
+    ] or ["Every gate passes."]
 
 
 def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
-    """The interval, and what weighs it down."""
-    interval = (
-        f"Readiness lies between {row['readiness_lo']:.0f} and {row['readiness_hi']:.0f} of 100, at "
-        f"{row['readiness']:.0f} if what is unknown turns out as in the rest of the fleet; "
-        f"{row['coverage']:.0%} of the evidence is there."
-    )
-    if table.empty:
-        return [interval]
-    weakest = table.loc[table["contribution"].astype(float).idxmin()]
-    return [
-        interval,
-        f"{weakest['dimension']} ({weakest['point']:.0f} points) weighs it down most; strong "
-        f"dimensions cover {row['compensation_gap']:.0f} points in the plain average.",
-    ]
+    """Word the interval, and what weighs it down."""
+    point, low, high = (f"{row[c]:.0f}" for c in ("readiness", "readiness_lo", "readiness_hi"))
+    if low == high:
+        sentences = [
+            f"Readiness is {point} of 100; {row['coverage']:.0%} of the evidence is there."
+        ]
+    else:
+        sentences = [
+            f"Readiness lies between {low} and {high} of 100, at {point} if what is unknown turns "
+            f"out as in the rest of the fleet; {row['coverage']:.0%} of the evidence is there."
+        ]
+    weakest = table.loc[table["contribution"].idxmin()]
+    if weakest["point"] < 100:
+        sentences.append(
+            f"{weakest['dimension']} ({weakest['point']:.0f} points) weighs it down most; in the "
+            f"plain average, strong dimensions would cover {row['compensation_gap']:.0f} points."
+        )
+    return sentences
 
 
 def _unknown(own: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The facts that are worth most to find out."""
+    """Name the facts that are worth most to find out."""
     facts = own["unknown"]["fact"].tolist()
     if not facts:
         return []

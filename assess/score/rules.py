@@ -1,8 +1,8 @@
 """The rule language of the policy: what a check or a gate asks of each row of a table.
 
-A rule is an expression over the columns of a table: ``and``, ``or``, ``not``, comparisons, ``in`` a
-list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``. Its logic is Kleene's
-three-valued one: what depends on a cell that nobody knows is NA, neither true nor false.
+A rule is an expression over the columns of a table: ``and``, ``or``, ``not``, comparisons, ``in``
+a list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``. Its logic is
+Kleene's three-valued one: what depends on a cell that nobody knows is NA, neither true nor false.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assess import frames, reference
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.evidence import Evidence, View, found
+from assess.score.healing import watched
 
 DAYS_PER_MONTH = 365.25 / 12
 RUNTIMES = ("docker", "podman", "cri-o", "containerd", "none")  # the first that a host has counts
@@ -23,6 +25,9 @@ RUNTIMES = ("docker", "podman", "cri-o", "containerd", "none")  # the first that
 _IMAGE = (
     r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
 )
+
+# a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
+_PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 
 
 def gather(inventory: Inventory, policy: Policy) -> Evidence:
@@ -50,19 +55,21 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     units = _is(workloads["contained"], value=False)
     everywhere = pd.Index(services["service_id"].astype("str"))
     bare = _bare(services, workloads, is_known=inventory.has("workloads"))
-    inside = _only(workloads[units], workloads[~units]).union(bare)
+    inside = _only(workloads[units], workloads[~units]) | bare
     placed = workloads[["service_id", "host_id"]]
-    views = {
-        "workloads": View(workloads, na=bare),
-        "mounts": _mounts(inventory, workloads, bare),
-        "hosts": View(_joined(placed, hosts, "host_id")),
-        "engines": View(_joined(placed[~units], engines, "host_id"), na=inside),
-        "images": View(_images(inventory, workloads[~units]), na=inside),
-    }
+    mounts, none, na = _mounts(inventory, workloads, bare)
     calls = nullable(inventory["dependencies"], "dependencies")
-    calls = calls.assign(service_id=calls["src_id"])
-    views["dependencies"] = View(calls[calls["service_id"].isin(everywhere)])
-    views["services"] = View(_services(services, views, inventory, words))
+    calls = calls.assign(service_id=calls["src_id"])[calls["src_id"].isin(everywhere)]
+    views = {
+        "workloads": View.of(everywhere, workloads, na=bare),
+        "mounts": View.of(everywhere, mounts, none=none, na=na),
+        "hosts": View.of(everywhere, _joined(placed, hosts, "host_id")),
+        "engines": View.of(everywhere, _joined(placed[~units], engines, "host_id"), na=inside),
+        "images": View.of(everywhere, _images(inventory, workloads[~units]), na=inside),
+        "dependencies": View.of(everywhere, calls),
+    }
+    table = _services(services, views, inventory, policy)
+    views["services"] = View.of(everywhere, table)
     return Evidence(everywhere, views, at)
 
 
@@ -97,6 +104,8 @@ def _workloads(
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
+    vague = table["service_id"].isin(table.loc[running.isna(), "service_id"])
+    table["sure"] = running.fillna(value=False) | ~vague
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
     declared = table[["service_id"]].merge(services, on="service_id", how="left")
     parts = table["image_ref"].str.extract(_IMAGE).astype("string")
@@ -107,7 +116,7 @@ def _workloads(
     table["contained"] = _contained(table, declared["platform"], words["host_kinds"])
     stateless = _is(declared["stateful"], value=False)
     ports = "|".join(map(str, words["store_ports"]))
-    listens = table["ports"].str.contains(rf"(?<![\d.])(?:{ports})(?![\d.])").astype("boolean")
+    listens = table["ports"].str.contains(_PORT.format(ports)).astype("boolean")
     table["store_port"] = listens.mask(stateless, other=False)
     is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
     table["stateful_set"] = is_set.mask(stateless, other=False)
@@ -192,31 +201,35 @@ def _supported(support: reference.Support) -> bool | None:
     return {"supported": True, "ended": False}.get(support.state)
 
 
-def _only(these: pd.DataFrame, others: pd.DataFrame) -> pd.Index:
+def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
     """Services of these rows that have none of the others."""
-    ids = these.loc[~these["service_id"].isin(others["service_id"]), "service_id"]
-    return pd.Index(ids.unique().astype("str"))
+    return set(these["service_id"]) - set(others["service_id"])
 
 
-def _bare(services: pd.DataFrame, workloads: pd.DataFrame, *, is_known: bool) -> pd.Index:
+def _bare(services: pd.DataFrame, workloads: pd.DataFrame, *, is_known: bool) -> set[str]:
     """Services on plain hosts of which no workload is listed: there is no container to look at."""
-    on_host = _is(services["platform"], value="host")
-    bare = services.loc[on_host & ~services["service_id"].isin(workloads["service_id"])]
-    return pd.Index(bare["service_id"].astype("str")) if is_known else pd.Index([], dtype="str")
+    return (
+        _only(services[_is(services["platform"], value="host")], workloads) if is_known else set()
+    )
 
 
-def _mounts(inventory: Inventory, workloads: pd.DataFrame, bare: pd.Index) -> View:
-    """Mounts of live workloads; one row of NA for a workload whose mounts nobody saw."""
+def _mounts(
+    inventory: Inventory, workloads: pd.DataFrame, bare: set[str]
+) -> tuple[pd.DataFrame, set[str], set[str]]:
+    """Mounts of live workloads, and the services that have none or that mounts say nothing of.
+
+    One row of NA stands for a workload whose mounts nobody saw. A unit on a plain host without
+    mounts on record has none to speak of.
+    """
     table = nullable(inventory["mounts"], "mounts")
     mounted = workloads[["workload_id", "service_id"]].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    if not inventory.has("mounts"):
-        return View(pd.concat([mounted, rest[["service_id"]]], ignore_index=True))
     looked, unit = _is(rest["inspect_status"], value="ok"), _is(rest["contained"], value=False)
-    unseen = rest[~looked & ~unit]
-    rows = pd.concat([mounted, unseen[["workload_id", "service_id"]]], ignore_index=True)
-    none = _only(rest[looked], rows)
-    return View(rows, none=none, na=_only(rest[unit & ~looked], rows).difference(none).union(bare))
+    settled = (looked | unit) & inventory.has("mounts")
+    unseen = rest.loc[~settled, ["workload_id", "service_id"]]
+    rows = pd.concat([mounted, unseen], ignore_index=True)
+    none = _only(rest[settled & looked], rows)
+    return rows, none, (_only(rest[settled & unit], rows) | bare) - none
 
 
 def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
@@ -232,9 +245,10 @@ def _services(
     services: pd.DataFrame,
     views: Mapping[str, View],
     inventory: Inventory,
-    words: Mapping[str, Any],
+    policy: Policy,
 ) -> pd.DataFrame:
     """Services, with what their rows elsewhere add up to."""
+    words = policy["evidence"]
     ids = services["service_id"]
     workloads, hosts = views["workloads"].table, views["hosts"].table
     located = workloads.merge(hosts, on=["service_id", "host_id"], how="left", suffixes=("", "_h"))
@@ -265,7 +279,7 @@ def _services(
     table["logs_found"] = found(
         table["logs_exported"], ids.map(_seen(workloads, exported.mask(~exported)))
     )
-    months = _clean_months(services, workloads, inventory)
+    months = _clean_months(inventory, policy)
     table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
     return table
 
@@ -280,7 +294,8 @@ def _distinct(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
 
 
 def _seen(workloads: pd.DataFrame, signs: pd.Series) -> pd.Series:
-    """Whether any workload of a service shows a sign; NA where none could."""
+    """Whether any workload that is surely live shows a good sign; NA where none could."""
+    signs = signs.mask(signs & ~workloads["sure"].astype("boolean"))
     best = signs.astype("boolean").astype("Int8").groupby(workloads["service_id"]).max()
     return best.astype("boolean")
 
@@ -295,21 +310,22 @@ def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
     return cells.isin(words).astype("boolean").mask(cells.isna())
 
 
-def _clean_months(
-    services: pd.DataFrame, workloads: pd.DataFrame, inventory: Inventory
-) -> float | None:
+def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
     """Service-months that tiers below 1 have run in containers since their last incident.
 
-    A service counts from the oldest of its running containers, or from its last incident where that
-    came later; a redeployment starts it anew, so the sum is a floor.
+    Counted within the time over which incidents were watched, and for no longer than their team has
+    run containers; None where nobody watched.
     """
-    if not inventory.has("workloads", "incidents"):
+    window = watched(inventory, policy) if inventory.has("incidents") else None
+    if window is None:
         return None
-    lower = services.loc[services["tier"].ge(2).fillna(value=False), "service_id"]
-    live = _is(workloads["contained"], value=True) & _is(workloads["state"], value="running")
-    live = workloads[live & workloads["service_id"].isin(lower)]
-    start = live[["created_at", "started_at"]].min(axis=1).groupby(live["service_id"]).min()
-    opened = inventory["incidents"].groupby("service_id")["opened_at"].max()
-    since = pd.concat([start, opened.reindex(start.index)], axis=1).max(axis=1)
-    days = (inventory.snapshot_at - since).dt.total_seconds() / 86400
-    return float(days.where(start.notna()).clip(lower=0).sum() / DAYS_PER_MONTH)
+    services = nullable(inventory["services"], "services").sort_values("service_id")
+    lower = services["tier"].ge(2).fillna(value=False)
+    shown = services[
+        lower & services["platform"].notna() & ~_is(services["platform"], value="host")
+    ]
+    last = inventory["incidents"].groupby("service_id")["opened_at"].max()
+    since = shown["service_id"].astype("str").map(last).fillna(window[0]).clip(lower=window[0])
+    months = (window[1] - since).dt.total_seconds().clip(lower=0) / 86400 / DAYS_PER_MONTH
+    held = shown["team_container_months"].to_numpy(dtype=float, na_value=np.inf)
+    return float(np.minimum(months.to_numpy(dtype=float), held).sum())
