@@ -24,12 +24,22 @@ from assess.figures.services import (
     what_next,
     what_next_data,
 )
-from assess.figures.style import BANDS, Band, band_of, describe, notebook_style, style, svg
+from assess.figures.style import (
+    BANDS,
+    Band,
+    band_of,
+    clean,
+    describe,
+    notebook_style,
+    short,
+    style,
+    svg,
+)
 
 __all__ = [
     "BANDS", "Band", "band_of", "blast_radius", "blast_radius_data", "blast_services",
-    "blast_services_data", "clocks", "clocks_data", "coverage", "coverage_data", "describe",
-    "exposure", "exposure_data", "notebook_style", "quarter_change", "quarter_change_data",
-    "readiness", "readiness_data", "style", "svg", "upgrade_churn", "upgrade_churn_data",
-    "what_next", "what_next_data",
+    "blast_services_data", "clean", "clocks", "clocks_data", "coverage", "coverage_data",
+    "describe", "exposure", "exposure_data", "notebook_style", "quarter_change",
+    "quarter_change_data", "readiness", "readiness_data", "short", "style", "svg",
+    "upgrade_churn", "upgrade_churn_data", "what_next", "what_next_data",
 ]  # fmt: skip

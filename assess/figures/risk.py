@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.score.result import Result
 
-KINDS = {"az": "zone", "base": "base image", "base_image": "base image"}
+KINDS = {"az": "zone", "base_image": "base image"}
+_DIGEST = r"(@sha256:[0-9a-f]{8})[0-9a-f]+"
 
 
 def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
@@ -32,6 +33,12 @@ def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
 def _three(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Series]:
     ends = {"point": name, "lo": f"{name}_lo", "hi": f"{name}_hi"}
     return {end: frame[column].astype("Float64") * scale for end, column in ends.items()}
+
+
+def _scale(table: pd.DataFrame) -> tuple[float, float]:
+    """Give an axis of percent that ends at the next 20."""
+    top = table[["point", "hi"]].max(axis=None)
+    return 0.0, 100.0 if pd.isna(top) else min(100.0, 20.0 * (top // 20 + 1))
 
 
 def _count(n: object, noun: str) -> str:
@@ -54,7 +61,8 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     """
     frame = result.frame.reset_index()
     kinds = frame["element_kind"].astype("str")
-    label = kinds.replace(KINDS).str.cat(frame["element"].astype("str"), sep=" ")
+    names = frame["element"].astype("str").str.replace(_DIGEST, r"\1…", regex=True)
+    label = kinds.replace(KINDS).str.cat(names, sep=" ")
     table = frame[["element_kind", "element"]].assign(label=label, **_three(frame, "impact", 100))
     down = [_count(n, "down") for n in frame["services_down_n"]]
     frozen = [_count(n, "frozen") for n in frame["frozen_n"]]
@@ -86,7 +94,7 @@ def blast_radius(result: Result, *, ax: Axes | None = None, kinds: list[str] | N
     if table.empty:
         return message(ax, title, "There is no element that could fail in this snapshot.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="elements", limits=(0, 100))
+    return intervals(table, ax=ax, title=title, xlabel=label, noun="elements", limits=_scale(table))
 
 
 def blast_services_data(result: Result) -> pd.DataFrame:
@@ -100,14 +108,15 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``service_id, label, point, lo, hi`` [percent of the fleet's criticality] and ``note``:
-        whether its dependencies were ever observed; worst first.
+        ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
+        where its dependencies were never observed) and ``note``; worst first.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
     table = table.assign(**_three(frame, "impact", 100))
     seen = frame["dependencies_observed"].astype("boolean").fillna(False)
-    table["note"] = np.where(seen, "", "dependencies never observed")
+    table["band"] = np.where(seen, "", "unknown")
+    table["note"] = np.where(seen, "", "not observed")
     return _worst_first(table, "service_id")
 
 
@@ -130,7 +139,8 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, title, "There is no service in this snapshot.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", limits=(0, 100))
+    limits = _scale(table)
+    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", limits=limits)
 
 
 def exposure_data(result: Result) -> pd.DataFrame:
@@ -307,9 +317,9 @@ _SEEN = {
 }
 _LOOKS = {
     "seen": ("#009e73", ""),
-    "in part": ("#e69f00", "..."),
-    "not seen": ("#d55e00", "xxx"),
-    "not asked": (PAPER, "///"),
+    "in part": ("#e69f00", "\\\\"),
+    "not seen": ("#d55e00", "xx"),
+    "not asked": (PAPER, "//"),
 }
 
 
@@ -370,7 +380,9 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
             _write_counts(ax, start + width / 2, width, table[kind].tolist())
             start += width
         ax.set_title(title, loc="left", pad=28)
-        ax.set_xlabel(f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()}")
+        ax.set_xlabel(
+            f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
+        )
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
     return ax
 

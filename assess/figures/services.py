@@ -167,7 +167,7 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
-            "filled: every unknown at its worst; hollow: on the evidence"
+            "filled: every unknown at its worst; hollow: neutral"
         )
     return ax
 

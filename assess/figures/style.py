@@ -146,23 +146,39 @@ def notebook_style() -> None:
     plt.rcParams.update({**RC, "savefig.format": "png"})
 
 
+def clean(text: object) -> str:
+    """Make text from the fleet safe to show: names are not ours and may hold anything.
+
+    Parameters
+    ----------
+    text : object
+        Any text.
+
+    Returns
+    -------
+    str
+        One line without control, direction or unpaired characters.
+    """
+    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
+    return " ".join(kept.split())
+
+
 def short(name: object, length: int = LABEL_LENGTH) -> str:
-    """Make a name from the fleet fit for an axis.
+    """Make a name fit for an axis.
 
     Parameters
     ----------
     name : object
-        Any text: names are not ours and may hold anything.
+        Any text.
     length : int, default 34
         Longest label. [characters]
 
     Returns
     -------
     str
-        One line without control or direction characters, cut in the middle where too long.
+        One line, cut in the middle where too long.
     """
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(name))
-    line = " ".join(kept.split()) or "(no name)"
+    line = clean(name) or "(no name)"
     if len(line) <= length:
         return line
     tail = length // 3

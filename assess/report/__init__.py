@@ -1,1 +1,8 @@
-"""The report."""
+"""The report of a quarter, and the decision record of a service."""
+
+from __future__ import annotations
+
+from assess.report.record import decision_record
+from assess.report.report import Report, build_report
+
+__all__ = ["Report", "build_report", "decision_record"]

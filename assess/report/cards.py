@@ -1,0 +1,214 @@
+"""One card per service: its label, why, what is unknown, and what would change it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from assess import figures
+from assess.report.model import Card, Column, Section, Table, cell, slug
+from assess.report.parts import picture
+from assess.report.scores import Scores, own
+
+READINESS = Column("readiness", "Readiness", "interval")
+IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
+HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
+
+
+def cards(scores: Scores) -> Section:
+    """Make a card for every service.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Section
+        The cards, in the order of the ranking.
+    """
+    services = scores.services().reset_index()
+    drawn = picture(
+        "readiness",
+        figures.readiness(scores.readiness),
+        "Bar: from every unknown failed to every unknown passed. Point: unknowns as the rest of "
+        "the fleet answers them. Dotted: the bar for ready.",
+    )
+    made = [card(row, scores) for row in services.to_dict("records")]
+    bar = scores.policy["what_next"]["ready_points"]
+    text = (
+        f"A service is ready when even the lower end of its interval reaches {bar} points and no "
+        "gate stands in the way. One hard no is enough: no average buys it off."
+    )
+    return Section("services", "Readiness, service by service", [text], [drawn, *made])
+
+
+def card(row: dict[str, Any], scores: Scores) -> Card:
+    """Make the card of one service.
+
+    Parameters
+    ----------
+    row : dict
+        Its row of `Scores.services`.
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Card
+        Facts as sentences, numbers as tables.
+    """
+    service_id = str(row["service_id"])
+    line = [f"{cell(row, READINESS).text} points", cell(row, Column("owner", "")).text]
+    tables = [
+        gates(service_id, scores),
+        dimensions(service_id, scores),
+        open_checks(service_id, scores),
+    ]
+    return Card(service_id, str(row["label"]), line, facts(row, scores), tables)  # fmt: skip
+
+
+def facts(row: dict[str, Any], scores: Scores) -> list[str]:
+    """Say in sentences what the scores say of a service.
+
+    Parameters
+    ----------
+    row : dict
+        Its row of `Scores.services`.
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    list of str
+        Why, chances, blast radius, churn, and what would change the label.
+    """
+    service_id = str(row["service_id"])
+    k = scores.policy["what_next"]["k"]
+    told = [str(row["why"])]
+    chance = Column("p_top", "", "share"), Column("p_top_neutral", "", "share")
+    worst, neutral = (cell(row, column).text for column in chance)
+    if not pd.isna(row["p_top"]):
+        told.append(
+            f"In the top {k} in {worst} of all weightings with every unknown at its worst, "
+            f"in {neutral} on the evidence."
+        )
+    exposed = cell(row, Column("blast_exposure_n", "", "number")).text
+    told.append(
+        f"Takes down {cell(row, IMPACT).text} % of the fleet's criticality when it fails; "
+        f"elements that can take it down alone: {exposed}."
+    )
+    told.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
+    flips = own(scores.ranking.details["flips"], service_id)["checks"]
+    if len(flips):
+        ways = "; or ".join(" and ".join(map(str, checks)) for checks in flips)
+        told.append(f"Would lift it over the bar: {ways}.")
+    return told
+
+
+def gates(service_id: str, scores: Scores) -> Table:
+    """List the gates of a service, those that stand in the way first.
+
+    Parameters
+    ----------
+    service_id : str
+        The service.
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Table
+        Gate, state, label and evidence; passed gates are counted in the note.
+    """
+    rows = own(scores.readiness.details["gates"], service_id)
+    open_ = rows[rows["state"].astype("str") != "pass"]
+    passed = len(rows) - len(open_)
+    columns = [
+        Column("gate", "Gate"),
+        Column("state", "State"),
+        Column("label", "Gives", "label"),
+        Column("evidence", "Evidence"),
+        Column("fact", "To find out"),
+    ]
+    shown = open_.assign(fact=open_["fact"].astype(object).fillna("–"))
+    note = f"{passed} of {len(rows)} gates pass."
+    name = f"gates-{slug(service_id)}"
+    return Table(name, "Gates that do not pass", columns, shown, note, f"All {passed} gates pass.")
+
+
+def dimensions(service_id: str, scores: Scores) -> Table:
+    """List the dimensions of readiness of a service, with what each contributes.
+
+    Parameters
+    ----------
+    service_id : str
+        The service.
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Table
+        Dimension, interval, coverage, weight and contribution.
+    """
+    parts = own(scores.readiness.details["dimensions"], service_id)
+    shares = own(scores.readiness.contributions, service_id)
+    joined = parts.merge(
+        shares[["dimension", "weight", "contribution"]], on="dimension", how="left"
+    )
+    frame = joined.rename(columns={"lo": "point_lo", "hi": "point_hi"})
+    columns = [
+        Column("dimension", "Dimension"),
+        Column("point", "Points", "interval", top=100),
+        Column("coverage", "Known", "share"),
+        Column("weight", "Weight", "number", 2),
+        Column("contribution", "ln contribution", "number", 2),
+    ]
+    note = "Contributions w·ln(x/100) add up to ln(readiness/100)."
+    return Table(f"dimensions-{slug(service_id)}", "Readiness by dimension", columns, frame, note)
+
+
+def open_checks(service_id: str, scores: Scores) -> Table:
+    """List the checks that a service fails, or that nobody can answer.
+
+    Parameters
+    ----------
+    service_id : str
+        The service.
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Table
+        Check, state and question.
+    """
+    atoms = own(scores.readiness.details["atoms"], service_id)
+    frame = atoms.astype({"state": "str"}).query("state not in ['pass', 'na']")
+    order = {"fail": 0, "conflict": 1, "unknown": 2, "partial": 3}
+    frame = frame.assign(
+        order=frame["state"].map(order),
+        question=frame["check"].map(questions(scores)).fillna(frame["check"]),
+    ).sort_values(["order", "check"], kind="stable")
+    columns = [Column("state", "State"), Column("question", "Question"), Column("check", "Check")]
+    name = f"checks-{slug(service_id)}"
+    return Table(name, "Checks that fail or are open", columns, frame, empty="Every check passes.")
+
+
+def questions(scores: Scores) -> dict[str, str]:
+    """Give the question of each check.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter; their policy declares the checks.
+
+    Returns
+    -------
+    dict of str to str
+        By check.
+    """
+    return {check["id"]: check.get("question", check["id"]) for check in scores.policy["check"]}

@@ -1,0 +1,347 @@
+"""What a report is made of; HTML, Markdown and JSON are three tellings of the same parts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from assess.figures import Band, band_of
+from assess.score.result import plain
+
+UNKNOWN = "unknown"
+LONG_WORD = 24
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    key : str
+        Column of the frame; for an interval also ``<key>_lo`` and ``<key>_hi``.
+    title : str
+        Heading, with the unit.
+    kind : str
+        text, name (of a service), label, number, share, list, or interval.
+    digits : int
+        Digits after the point. [count]
+    scale : float
+        What a value is multiplied by before it is shown.
+    top : float
+        End of the scale of an interval's drawing; 0 draws none.
+    absent : str
+        What NA is called: unknown, unless the value does not apply.
+    is_signed : bool
+        Whether a gain shows its plus.
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+    digits: int = 0
+    scale: float = 1.0
+    top: float = 0.0
+    absent: str = UNKNOWN
+    is_signed: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column is set flush right."""
+        return self.kind in ("number", "share", "interval")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell, ready to be told.
+
+    Attributes
+    ----------
+    text : str
+        What it says.
+    sort : str
+        What it sorts by; empty where unknown, which is always last.
+    band : Band or None
+        Look of a label.
+    link : str
+        Anchor that a name leads to.
+    track : tuple of float, optional
+        Start, width and point of a drawn interval. [percent of its scale]
+    """
+
+    text: str
+    sort: str
+    band: Band | None = None
+    link: str = ""
+    track: tuple[float, float, float] | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a word is so long that it may be broken anywhere."""
+        return any(len(word) > LONG_WORD for word in self.text.split())
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A frame with headings.
+
+    Attributes
+    ----------
+    id : str
+        Anchor.
+    caption : str
+        What it shows.
+    columns : sequence of Column
+        From left to right.
+    frame : DataFrame
+        The values, unrounded.
+    note : str
+        What to know when reading it.
+    empty : str
+        What to say when it has no rows.
+    """
+
+    id: str
+    caption: str
+    columns: Sequence[Column]
+    frame: pd.DataFrame
+    note: str = ""
+    empty: str = "None."
+
+    def rows(self) -> Iterator[list[Cell]]:
+        """Give the cells, row by row.
+
+        Yields
+        ------
+        list of Cell
+            One per column.
+        """
+        for row in self.frame.to_dict("records"):
+            yield [cell(row, column) for column in self.columns]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the table as plain JSON types.
+
+        Returns
+        -------
+        dict
+            ``id, caption, note, rows``.
+        """
+        ends = [f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS]
+        keys = dict.fromkeys([*(c.key for c in self.columns), *ends])
+        rows = self.frame[[key for key in keys if key in self.frame]].to_dict("records")
+        return {"id": self.id, "caption": self.caption, "note": self.note, "rows": plain(rows)}
+
+
+_ENDS = ("_lo", "_hi")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure.
+
+    Attributes
+    ----------
+    id : str
+        Anchor and file name.
+    svg : str
+        The drawing.
+    alt : str
+        What it shows, in a sentence.
+    caption : str
+        How to read it.
+    """
+
+    id: str
+    svg: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about one service.
+
+    Attributes
+    ----------
+    service_id : str
+        The service.
+    label : str
+        Its label.
+    line : sequence of str
+        What to read when it is shut: readiness, and who answers for it.
+    facts : sequence of str
+        Sentences.
+    tables : sequence of Table
+        The numbers behind them.
+    """
+
+    service_id: str
+    label: str
+    line: Sequence[str]
+    facts: Sequence[str]
+    tables: Sequence[Table]
+
+    @property
+    def id(self) -> str:
+        """Anchor of the card."""
+        return anchor(self.service_id)
+
+    @property
+    def band(self) -> Band:
+        """Look of the label."""
+        return band_of(self.label)
+
+
+Part: TypeAlias = Table | Picture | Card
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes
+    ----------
+    id : str
+        Anchor.
+    title : str
+        Heading.
+    text : sequence of str
+        Paragraphs before the parts.
+    parts : sequence of Table, Picture or Card
+        In the order to read.
+    warnings : sequence of str
+        What weakens the section, told before anything else.
+    """
+
+    id: str
+    title: str
+    text: Sequence[str] = ()
+    parts: Sequence[Part] = ()
+    warnings: Sequence[str] = ()
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Give the parts of one kind.
+
+        Parameters
+        ----------
+        kind : type
+            Table, Picture or Card.
+
+        Returns
+        -------
+        list
+            In order.
+        """
+        return [part for part in self.parts if isinstance(part, kind)]
+
+
+def cell(row: dict[str, Any], column: Column) -> Cell:
+    """Word one value of a row.
+
+    Parameters
+    ----------
+    row : dict
+        Values by key.
+    column : Column
+        Which one, and how.
+
+    Returns
+    -------
+    Cell
+        Its text; NA is the word unknown, never a number.
+    """
+    value = row.get(column.key)
+    if column.kind == "list":
+        items = [str(item) for item in value] if isinstance(value, list | tuple) else []
+        return Cell(", ".join(items) or "–", str(len(items)))
+    if column.kind == "interval":
+        return _interval(row, column)
+    if is_na(value):
+        return Cell(column.absent, "")
+    if column.kind == "label":
+        return Cell(str(value), str(value), band=band_of(value))
+    if column.kind == "name":
+        return Cell(str(value), str(value), link=anchor(str(value)))
+    if column.kind in ("number", "share"):
+        return Cell(_number(value, column), repr(float(value)))
+    return Cell(str(value), str(value))
+
+
+def is_na(value: object) -> bool:
+    """Say whether a single value is unknown.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        False for collections.
+    """
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _number(value: Any, column: Column) -> str:
+    scaled = float(value) * (100 if column.kind == "share" else column.scale)
+    if column.kind == "share":
+        return "< 1%" if 0 < scaled < 0.5 else f"{scaled:.0f}%"
+    sign = "+" if column.is_signed else ""
+    return f"{round(scaled, column.digits) + 0.0:{sign},.{column.digits}f}".replace("-", "−")
+
+
+def _interval(row: dict[str, Any], column: Column) -> Cell:
+    values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *_ENDS)]
+    texts = [column.absent if is_na(value) else _number(value, column) for value in values]
+    point, lo, hi = (None if is_na(v) else float(v or 0) * column.scale for v in values)
+    is_plain = len(set(texts)) == 1 or (lo is None and hi is None)
+    text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    track = None
+    if column.top and lo is not None and hi is not None:
+        start, end = (100 * min(max(x / column.top, 0.0), 1.0) for x in (lo, hi))
+        middle = start if point is None else 100 * min(max(point / column.top, 0.0), 1.0)
+        track = (round(start, 1), round(end - start, 1), round(middle, 1))
+    return Cell(text, "" if point is None else repr(point), track=track)
+
+
+def slug(name: str) -> str:
+    """Turn any name into a safe file name and anchor.
+
+    Parameters
+    ----------
+    name : str
+        A name from the fleet: it may hold anything.
+
+    Returns
+    -------
+    str
+        The name where it is safe, else its safe part and a hash.
+    """
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", name) and ".." not in name:
+        return name
+    kept = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{kept}-{digest}".lstrip("-")
+
+
+def anchor(service_id: str) -> str:
+    """Give the anchor of a service's card.
+
+    Parameters
+    ----------
+    service_id : str
+        The service.
+
+    Returns
+    -------
+    str
+        Unique in the page.
+    """
+    return f"service-{slug(service_id)}"

@@ -1,0 +1,341 @@
+"""The sections that a meeting goes through: decision, changes, ranking, blast radius, churn."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess import figures
+from assess.report.changes import by_service, changed_checks, label_changes
+from assess.report.model import Column, Part, Section, Table
+from assess.report.parts import ROWS, more, picture
+from assess.report.scores import Scores
+
+NAME = Column("service_id", "Service", "name")
+LABEL = Column("label", "Label", "label")
+OWNER = Column("owner", "Owner")
+IMPACT = Column("impact", "Blast radius (% of criticality)", "interval", 0, 100, 100)
+READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
+
+
+def decision(scores: Scores) -> Section:
+    """Say which services come next, one line each.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Section
+        The headline and the short list.
+    """
+    frame = scores.ranking.frame.reset_index()
+    settings = scores.policy["what_next"]
+    k = settings["k"]
+    competing = frame[frame["p_top"].notna()]
+    short = competing[competing["label"].isin(["MOVE NOW", "PILOT"])]
+    listed = short if len(short) >= k else competing.head(k)
+    inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
+    columns = [
+        LABEL,
+        NAME,
+        Column("p_top", f"In the top {k}, at worst", "share"),
+        Column("p_top_neutral", "Neutral", "share"),
+        Column("wave", "Wave", "number", absent="–"),
+        OWNER,
+        Column("why", "Why"),
+    ]
+    tables = [
+        Table(
+            "short-list",
+            "The short list, best first",
+            columns,
+            listed,
+            f"“In the top {k}, at worst” is the share of all weightings of the criteria in which "
+            f"the service is among the best {k} although every unknown counts at its worst and "
+            "every open gate bars it. “Neutral” draws measurements from their intervals and leaves "
+            "gates aside, except NEVER.",
+            "No service is outside of containers: there is nothing to move.",
+        )
+    ]
+    if len(inside):
+        tables.append(
+            Table(
+                "already-inside",
+                "Already in containers, and in need of work",
+                [LABEL, NAME, READINESS, OWNER, Column("why", "Why")],
+                inside,
+            )
+        )
+    return Section("decision", "Decision", _verdict(scores, competing), tables)
+
+
+def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
+    """Word the answer, and how far it can be trusted."""
+    if scores.ranking.frame.empty:
+        return ["The snapshot holds no services, so there is nothing to decide."]
+    paragraphs = [scores.ranking.headline]
+    open_n = int((competing["label"] == "NOT DECIDABLE").sum())
+    if open_n:
+        paragraphs.append(
+            f"{open_n} of {len(competing)} candidates cannot be decided on what was collected: "
+            "an unknown gate never passes. Section 7 lists what to find out."
+        )
+    return paragraphs
+
+
+def headline(scores: Scores) -> str:
+    """Give the one sentence that a meeting starts with.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    str
+        What moves next, or that nothing does.
+    """
+    frame = scores.ranking.frame
+    movers = [str(name) for name in frame.index[frame["label"] == "MOVE NOW"]]
+    pilots = [str(name) for name in frame.index[frame["label"] == "PILOT"]]
+    if frame.empty:
+        return "Nothing to decide: the snapshot holds no services."
+    if movers:
+        return f"Move {_listing(movers)} next."
+    if pilots:
+        return f"Move nothing yet; pilot {_listing(pilots)}."
+    return "Move nothing this quarter: no candidate stands the test."
+
+
+def _listing(names: list[str], most: int = 3) -> str:
+    shown = [figures.short(name) for name in names[:most]]
+    rest = len(names) - len(shown)
+    if rest:
+        return f"{', '.join(shown)} and {rest} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def changes(scores: Scores, earlier: Scores | None) -> Section:
+    """Say what changed since the earlier snapshot, and why.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+    earlier : Scores or None
+        Those of the quarter before, by the same policy.
+
+    Returns
+    -------
+    Section
+        Labels, readiness, the checks behind them, and the fleet itself.
+    """
+    title = "What changed since last quarter"
+    if earlier is None:
+        only = "There is only one snapshot: name the one before to see what changed."
+        return Section("changes", title, [only])
+    was, now = (s.provenance.quarter for s in (earlier, scores))
+    ax = figures.quarter_change(scores.readiness, earlier.readiness)
+    labels, checks = label_changes(scores, earlier), changed_checks(scores, earlier)
+    answers = by_service(checks)
+    fleet = scores.inventory.diff(earlier.inventory)
+    counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
+        columns=["added", "removed", "changed"], fill_value=0
+    )
+    kinds = checks["kind"].value_counts()
+    text = (
+        f"Both snapshots ({was} and {now}) were scored by the same policy "
+        f"({scores.provenance.policy_hash}) and the same reference facts, so every difference "
+        f"below is the fleet's ({kinds.get('fleet', 0)} answers changed) or the evidence's "
+        f"({kinds.get('evidence', 0)} became known or unknown)."
+    )
+    before = Column("before", f"Label in {was}", "label")
+    parts: list[Part] = [
+        Table(
+            "label-changes",
+            f"Labels that changed between {was} and {now}",
+            [NAME, before, Column("after", f"Label in {now}", "label"), Column("why", "Why")],
+            labels,
+            empty="Every service kept its label.",
+        ),
+        picture("quarter-change", ax, "Hollow: before; filled: now. Equal services are counted."),
+        Table(
+            "check-changes",
+            "Answers behind them",
+            [NAME, Column("changes", "Checks that changed")],
+            answers,
+            empty="No answer changed.",
+        ),
+        Table(
+            "fleet-changes",
+            "Rows of the inventory that changed",
+            [Column("frame", "Frame"), *(Column(c, c.capitalize(), "number") for c in counts)],
+            counts.reset_index(),
+            "Cells changed are counted one by one.",
+            "The two snapshots hold the same rows.",
+        ),
+    ]
+    return Section("changes", title, [text], parts)
+
+
+def ranking(scores: Scores) -> Section:
+    """Rank all services.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Section
+        Figure and table.
+    """
+    settings, frame = scores.policy["what_next"], scores.ranking.frame.reset_index()
+    k, draws = settings["k"], scores.policy.draws
+    caption = (
+        "Filled: every unknown counts at its worst, and every open gate bars. Hollow: neutral, "
+        "measurements drawn from their intervals, gates left aside except NEVER. Between them lies "
+        "what better evidence could change. Dotted: the bars for PILOT and MOVE NOW. "
+        f"{draws:,} weightings, seed {scores.policy.seed}."
+    )
+    columns = [
+        NAME,
+        LABEL,
+        Column("p_first", "First", "share", absent="–"),
+        Column("p_top", f"Top {k}, at worst", "share", absent="–"),
+        Column("p_top_neutral", f"Top {k}, neutral", "share", absent="–"),
+        Column("rank_expected", "Mean rank", "number", 1, absent="–"),
+        READINESS,
+        Column("platform", "Runs on"),
+        OWNER,
+    ]
+    text = (
+        "No weighting of the criteria is the right one, so all of them are tried: the share of "
+        "weightings in which a service comes out on top says how robust its place is. What runs "
+        "in containers already does not compete."
+    )
+    parts: list[Part] = [
+        picture("what-next", figures.what_next(scores.ranking), caption),
+        Table("ranking-table", "All services, best first", columns, frame),
+    ]
+    return Section("ranking", "Ranking", [text], parts)
+
+
+def blast_radius(scores: Scores) -> Section:
+    """Say what goes down with what.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Section
+        Elements and services.
+    """
+    blast = scores.blast
+    elements = figures.blast_radius_data(blast)[["element_kind", "element", "label"]].merge(
+        blast.frame.reset_index(), on=["element_kind", "element"], how="left"
+    )
+    elements = elements[elements["element_kind"] != "service"]
+    kinds = sorted(set(elements["element_kind"].astype("str")))
+    services = blast.details["services"].rename_axis("service_id").reset_index()
+    order = figures.blast_services_data(blast)["service_id"]
+    services = services.set_index("service_id").reindex(order).reset_index()
+    unseen = int((~services["dependencies_observed"].astype("boolean").fillna(False)).sum())
+    warnings = []
+    if unseen:
+        warnings.append(
+            f"No source ever observed the dependencies of {unseen} of {len(services)} services. "
+            "That is unknown, not safe: their upper ends are widened."
+        )
+    text = (
+        "Share of the fleet's criticality that can be reached when an element fails. It is an "
+        "upper bound on what is hit: a caller that copes without is counted as down."
+    )
+    rest = more(elements, ROWS)
+    reading = (
+        "Bar: lowest to highest over every uncertain dependency. Point: the policy's own. Hollow: "
+        "no source ever observed its dependencies."
+    )
+    parts: list[Part] = [
+        picture("blast-elements", figures.blast_radius(blast, kinds=kinds), reading),
+        Table("elements", "Elements, worst first", _ELEMENTS, elements.head(ROWS), rest),
+        picture("blast-services", figures.blast_services(blast), reading),
+        Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE),
+    ]  # fmt: skip
+    return Section("blast-radius", "Blast radius", [text], parts, warnings)
+
+
+_ELEMENTS = [
+    Column("label", "Element"),
+    IMPACT,
+    Column("services_down_n", "Services down", "number"),
+    Column("frozen_n", "Services frozen", "number"),
+]
+_SERVICES = [
+    NAME,
+    IMPACT,
+    Column("exposure_n", "Single points of failure", "number"),
+    Column("minutes", "Minutes to heal", "number"),
+    Column("minutes_basis", "From"),
+    Column("expected_minutes_per_year", "Minutes of outage per year", "interval"),
+    Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
+]
+_SERVICES_NOTE = (
+    "Change by the move: blast radius of the service and its hosts after the move less before; "
+    "below zero is containment gained."
+)
+
+
+def upgrade_churn(scores: Scores) -> Section:
+    """Say what upgrades cost, and how long what runs is supported.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    Section
+        Hours, clocks and breaking changes.
+    """
+    churn = scores.churn
+    order = figures.upgrade_churn_data(churn)["service_id"]
+    frame = churn.frame.reindex(order).reset_index()
+    breaking = churn.details["breaking"]
+    text = (
+        "Work that upgrades force, whether wanted or not: how often a line ends, how often an "
+        "upgrade of this fleet failed within a week, and what either costs in hours."
+    )
+    parts: list[Part] = [
+        picture("upgrade-churn", figures.upgrade_churn(churn), "Bar: interval. Point: expected."),
+        Table("churn-table", "Services, most work first", _CHURN, frame),
+        picture("clocks", figures.clocks(churn), "Hatched: no announced end, which is unknown."),
+        Table(
+            "breaking",
+            "Changes on the way to the target that hit something in use",
+            [NAME, Column("host_id", "Host"), Column("change_id", "Change"), Column("why", "Why")],
+            breaking.head(3 * ROWS),
+            more(breaking, 3 * ROWS),
+            "No change on the way to the target hits anything that was seen in use.",
+        ),
+    ]
+    return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)
+
+
+_CHURN = [
+    NAME,
+    Column("hours_per_year", "Hours per year", "interval", 1),
+    Column("hours_undivided", "Undivided hours", "number", 1),
+    Column("events_per_year", "Upgrades per year", "interval", 1),
+    Column("failures_per_year", "Failures per year", "interval", 2),
+    Column("days_to_eol", "Days to the next end of life", "number"),
+    Column("breaking_n", "Breaking changes", "number"),
+]

@@ -1,0 +1,72 @@
+"use strict";
+const LONG = 8;
+
+function compare(a, b, down) {
+  if (a === "" || b === "") return (a === "") - (b === "");
+  const order = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+  return down ? -order : order;
+}
+
+function sortBy(table, th, column) {
+  const down = th.classList.contains("number")
+    ? th.ariaSort !== "descending" : th.ariaSort === "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  th.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const rows = [...table.tBodies[0].rows];
+  const key = (row) => row.cells[column].dataset.sort;
+  rows.sort((a, b) => compare(key(a), key(b), down));
+  table.tBodies[0].append(...rows);
+}
+
+function addFilter(place, items, what) {
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  const count = document.createElement("output");
+  label.className = "filter";
+  input.type = "search";
+  input.setAttribute("aria-label", `Filter: ${what}`);
+  count.setAttribute("role", "status");
+  label.append(count, "Filter", input);
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const item of items) {
+      const text = item.textContent.toLowerCase();
+      item.hidden = !words.every((word) => text.includes(word));
+      shown += !item.hidden;
+    }
+    count.value = words.length ? `${shown} of ${items.length}` : "";
+  });
+  place.append(label);
+}
+
+for (const table of document.querySelectorAll("table.data")) {
+  [...table.tHead.rows[0].cells].forEach((th, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = th.textContent;
+    button.addEventListener("click", () => sortBy(table, th, column));
+    th.replaceChildren(button);
+  });
+  const rows = [...table.tBodies[0].rows];
+  const title = table.caption.textContent;
+  if (rows.length > LONG) addFilter(table.caption, rows, title);
+}
+
+const cards = [...document.querySelectorAll("section > details")];
+if (cards.length > LONG) {
+  const place = document.createElement("p");
+  cards[0].before(place);
+  addFilter(place, cards, "services");
+}
+
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const card = target && target.closest("details");
+  if (!card) return;
+  card.hidden = false;
+  card.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", openTarget);
+openTarget();
