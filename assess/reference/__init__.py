@@ -16,6 +16,7 @@ from assess.reference.engines import (
 )
 from assess.reference.support import (
     Support,
+    distro_of,
     engine_support,
     kernel_support,
     orchestrator_support,
@@ -33,8 +34,8 @@ from assess.reference.versions import (
 )
 
 __all__ = [
-    "Support", "api_range", "compiled_on", "driver_runs", "engine_line", "engine_support",
-    "is_known", "kernel_runs", "kernel_support", "line_statistics", "orchestrator_support",
-    "os_support", "parse_version", "release_of", "runtime_support", "stateful_kind",
-    "support_windows", "table", "tables", "target_engine", "versions_behind",
+    "Support", "api_range", "compiled_on", "distro_of", "driver_runs", "engine_line",
+    "engine_support", "is_known", "kernel_runs", "kernel_support", "line_statistics",
+    "orchestrator_support", "os_support", "parse_version", "release_of", "runtime_support",
+    "stateful_kind", "support_windows", "table", "tables", "target_engine", "versions_behind",
 ]  # fmt: skip

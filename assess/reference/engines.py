@@ -201,9 +201,9 @@ def line_statistics() -> pd.DataFrame:
     -------
     DataFrame
         Index ``release_line``; ``releases_public`` (dated, with notes of their own),
-        ``releases_all``, counts per kind of change [count], ``active_days`` from the first to the last public release, ``support_window_days``
-        and the stated ``policy_window_days`` [days], ``releases_per_year`` [per year, NA below 60
-        active days].
+        ``releases_all``, counts per kind of change [count]; ``active_days`` from the first to the
+        last public release, ``support_window_days`` and the stated ``policy_window_days`` [days];
+        ``releases_per_year`` [per year, NA below 60 active days].
     """
     known = table("engine_releases")
     known["day"] = pd.to_datetime(known["release_date"])
