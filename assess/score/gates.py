@@ -75,30 +75,31 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
     reasons = gate["reasons"]
     holds = [evidence.exists(reason["table"], reason["rule"]) for reason in reasons]
     fails = reduce(operator.or_ if gate["fails_when"] == "any" else operator.and_, holds)
+    lifted = pd.Series(False, index=fails.index)
     if "unless" in gate:
         lifted = evidence.ask("workloads", gate["unless"])["value"].eq(1).fillna(value=False)
-        fails = fails.mask(lifted, other=False)
-    state = fails.map({True: "fail", False: "pass"}).astype("str").fillna("unknown")
-    says = [_says(reason, evidence, held) for reason, held in zip(reasons, holds, strict=True)]
-    facts = [
-        pd.Series(reason["fact"], index=fails.index).where(held.isna(), "")
-        for reason, held in zip(reasons, holds, strict=True)
-    ]
-    missing = _sentence(facts).where(state.eq("unknown"), "")
-    words = _sentence(says).where(state.eq("fail"), "not known: " + missing)
-    return (
-        pd.DataFrame(
-            {
-                "gate": gate["id"],
-                "state": state,
-                "label": gate["label"],
-                "evidence": words.mask(state.eq("pass"), gate["clear"]),
-                "fact": missing,
-            }
-        )
-        .rename_axis("service_id")
-        .reset_index()
+    state = fails.mask(lifted, other=False).map({True: "fail", False: "pass"})
+    state = state.astype("str").fillna("unknown")
+    pairs = list(zip(reasons, holds, strict=True))
+    says = _sentence([_says(reason, evidence, held) for reason, held in pairs])
+    lacks = _sentence(
+        [pd.Series(reason["fact"], held.index).where(held.isna(), "") for reason, held in pairs]
     )
+    words = says.where(state.eq("fail"), "not known: " + lacks).mask(
+        state.eq("pass"), gate["clear"]
+    )
+    fact = lacks.where(state.eq("unknown"), "")
+    if gate["label"] == NOT_DECIDABLE:  # it fails because facts are missing: name them
+        missing = evidence.views["services"].table["missing"].set_axis(fact.index).fillna("")
+        fact = fact.mask(state.eq("fail"), missing)
+    columns = {
+        "gate": gate["id"],
+        "state": state,
+        "label": gate["label"],
+        "evidence": words.mask(lifted, "lifted by the policy: " + says),
+        "fact": fact,
+    }
+    return pd.DataFrame(columns).rename_axis("service_id").reset_index()
 
 
 def _says(reason: Mapping[str, Any], evidence: Evidence, held: pd.Series) -> pd.Series:

@@ -21,7 +21,9 @@ from assess.score.views import gather
 
 BOUNDS = ("point", "lo", "hi")
 FLOOR = 1.0  # points; the least that a dimension gives to the geometric mean
+DIGITS = 9  # what floating point adds beyond is noise
 EXPLAINED = 5
+NAMED = 3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,7 +129,9 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     weights = dimension_weights(scores, policy["dimensions"])
     frame = overall(scores, weights).reindex(evidence.services)
     frame["coverage"] = _coverage(atoms, ["service_id"]).reindex(frame.index)
-    evidence = evidence.with_columns("services", _lowest(scores).join(frame[["coverage"]]))
+    unknown = _facts(atoms, policy)
+    known = _lowest(scores).join(frame[["coverage"]]).join(_missing(unknown))
+    evidence = evidence.with_columns("services", known)
     judged = gates.judge(evidence, inventory, policy)
     frame["label_gates"] = gates.labels(judged)
     frame["label_before_waivers"] = gates.labels(judged.replace({"state": {"waived": "fail"}}))
@@ -136,7 +140,7 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
         "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
         "gates": judged,
         "dimensions": scores.reset_index(),
-        "unknown": _facts(atoms, policy),
+        "unknown": unknown,
     }
     return Readiness(
         frame, contributions(scores, weights), Provenance.of(inventory, policy), details
@@ -218,7 +222,8 @@ def dimension_weights(scores: pd.DataFrame, weights: Mapping[str, float]) -> pd.
         Index service_id and dimension; sums to 1 per service. Only a dimension of which every check
         is na is missing, never one that is unknown.
     """
-    raw = pd.Series(scores.index.get_level_values("dimension").map(weights), index=scores.index)
+    own = [weights[name] for name in scores.index.get_level_values("dimension")]
+    raw = pd.Series(own, index=scores.index, dtype=float)
     return raw / raw.groupby("service_id").transform("sum")
 
 
@@ -244,7 +249,7 @@ def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
     frame.columns = ["readiness", "readiness_lo", "readiness_hi"]
     frame["arithmetic"] = (scores["point"] * weights).groupby("service_id").sum()
     frame["compensation_gap"] = (frame["arithmetic"] - frame["readiness"]).clip(lower=0)
-    return frame
+    return frame.round(DIGITS)
 
 
 def contributions(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
@@ -291,12 +296,18 @@ def _facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     shares = policy["dimensions"]
     texts = {check["id"]: _fact(check) for check in policy["check"]}
     held = atoms[atoms["state"].isin(["unknown", "conflict"])]
-    worth = held["weight"] * held["dimension"].map(shares)
-    held = held.assign(worth=worth, fact=held["check"].map(texts))
+    worth = held["weight"] * held["dimension"].map(shares).astype(float)
+    held = held.assign(worth=worth, fact=held["check"].map(texts).astype("str"))
     clash = held["state"].eq("conflict")
     held["fact"] = held["fact"].mask(clash, "sources contradict each other: " + held["fact"])
     ordered = held.sort_values(["service_id", "worth", "check"], ascending=[True, False, True])
     return ordered[["service_id", "check", "fact"]].reset_index(drop=True)
+
+
+def _missing(unknown: pd.DataFrame) -> pd.Series:
+    """Name the weightiest facts to find out, by service."""
+    first = unknown.groupby("service_id").head(NAMED)
+    return first.groupby("service_id")["fact"].agg("; ".join).rename("missing")
 
 
 def _fact(check: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "coverage": "number",
         "coverage_lowest": "number",
         "dimension_lowest": "text",
+        "missing": "text",
     },
     "workloads": {
         "contained": "boolean",

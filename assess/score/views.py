@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from assess import frames, reference
@@ -313,8 +312,7 @@ def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
 def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
     """Service-months that tiers below 1 have run in containers since their last incident.
 
-    Counted within the time over which incidents were watched, and for no longer than their team has
-    run containers; None where nobody watched.
+    Counted within the time over which incidents were watched; None where nobody watched.
     """
     window = watched(inventory, policy) if inventory.has("incidents") else None
     if window is None:
@@ -326,6 +324,5 @@ def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
     ]
     last = inventory["incidents"].groupby("service_id")["opened_at"].max()
     since = shown["service_id"].astype("str").map(last).fillna(window[0]).clip(lower=window[0])
-    months = (window[1] - since).dt.total_seconds().clip(lower=0) / 86400 / DAYS_PER_MONTH
-    held = shown["team_container_months"].to_numpy(dtype=float, na_value=np.inf)
-    return float(np.minimum(months.to_numpy(dtype=float), held).sum())
+    days = (window[1] - since).dt.total_seconds().clip(lower=0) / 86400
+    return float(days.sum() / DAYS_PER_MONTH)
