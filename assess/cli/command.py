@@ -54,7 +54,8 @@ class Command(click.Command):
                 word = option.opts[-1].strip("-").replace("-", "_").upper()
                 named = f"{ctx.auto_envvar_prefix}_{word}"
                 if not isinstance(option.envvar, list):
-                    option.envvar = [named, *filter(None, [option.envvar])]
+                    wider = [option.envvar] if isinstance(option.envvar, str) else []
+                    option.envvar = [named, *wider]
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -38,8 +38,8 @@ def show(
 ) -> None:
     """Show what a snapshot holds: all frames counted, or the rows of one FRAME.
 
-    An unknown value is written `unknown` as text, an empty cell in CSV and null in JSON; a
-    comparison with it is never true.
+    An unknown value is written `unknown` as text, an empty cell in CSV and null in JSON. No number
+    compares with it; a text differs from it, so say `owner.notna() and owner != 'checkout'`.
     """
     inventory = read(snapshot)
     head = {"snapshot_at": inventory.snapshot_at, "quarter": inventory.quarter}
@@ -60,10 +60,10 @@ def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:
 
     if not expression:
         return table
-    text = table.select_dtypes(["str", "category"]).columns
-    kleene = table.astype(dict.fromkeys(text, pd.StringDtype(na_value=pd.NA)))
     try:
-        held = kleene.eval(expression, engine="python", local_dict={}, global_dict={})
+        held = table.eval(expression, engine="python", local_dict={}, global_dict={})
+        if not pd.api.types.is_bool_dtype(held):
+            raise ValueError("it is not a condition")
         return table[held.astype("boolean").fillna(value=False)]
     except Exception as error:  # whatever a user writes: pandas has no one class for it
         raise click.UsageError(

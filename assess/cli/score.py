@@ -32,6 +32,9 @@ SCORES = {
     "what-next": "what_next",
 }
 
+# what an empty cell of a summary means, where it does not mean unknown
+ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-"}
+
 
 @click.command(
     cls=Command,
@@ -76,12 +79,19 @@ def score(
             "changes": output.records(table.reset_index()),
         }
     else:
-        table = result.frame if out.format == "csv" else result.summary()
+        table = result.frame if out.format == "csv" else _spelt(result.summary())
     note(repr(result)[1:-1])
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:
         document["detail"] = {title: output.records(part) for title, part in parts.items()}
     out.tables({"" if not detail else name: table, **parts}, document)
+
+
+def _spelt(summary: Any) -> Any:
+    """Say of an empty cell what it means, where it does not mean that nobody knows."""
+    held = {name: word for name, word in ABSENT.items() if name in summary}
+    text = summary.astype(dict.fromkeys(held, object))
+    return text.fillna(held) if held else summary
 
 
 def compute(name: str, inventory: Inventory, policy: Policy) -> Result:
