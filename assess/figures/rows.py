@@ -56,6 +56,8 @@ def message(ax: Axes | None, title: str, text: str) -> Axes:
     with style():
         ax = canvas(ax, 2)
         ax.set_title(title, loc="left")
+        ax.set_xticks([])
+        ax.set_yticks([])
         ax.set_axis_off()
         ax.text(0, 0.5, text, transform=ax.transAxes, color=MUTED, va="center")
     return ax

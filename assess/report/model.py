@@ -256,7 +256,7 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
     Cell
         Its text; NA is the word unknown, never a number.
     """
-    value = row.get(column.key)
+    value: Any = row.get(column.key)
     if column.kind == "list":
         items = [str(item) for item in value] if isinstance(value, list | tuple) else []
         return Cell(", ".join(items) or "–", str(len(items)))
@@ -273,7 +273,7 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
     return Cell(str(value), str(value))
 
 
-def is_na(value: object) -> bool:
+def is_na(value: Any) -> bool:
     """Say whether a single value is unknown.
 
     Parameters
@@ -300,7 +300,7 @@ def _number(value: Any, column: Column) -> str:
 def _interval(row: dict[str, Any], column: Column) -> Cell:
     values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *_ENDS)]
     texts = [column.absent if is_na(value) else _number(value, column) for value in values]
-    point, lo, hi = (None if is_na(v) else float(v or 0) * column.scale for v in values)
+    point, lo, hi = (None if is_na(v) else column.scale * float(v) for v in values)
     is_plain = len(set(texts)) == 1 or (lo is None and hi is None)
     text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
     track = None

@@ -1,0 +1,397 @@
+import inspect
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess import figures, from_frames, load_policy
+from assess.score.result import Provenance, Result
+
+POLICY = load_policy()
+RESULT_FIGURES = {
+    "readiness": "readiness",
+    "what_next": "what_next",
+    "blast_radius": "blast",
+    "blast_services": "blast",
+    "exposure": "blast",
+    "upgrade_churn": "churn",
+    "clocks": "churn",
+}
+
+
+def inventory(quarter="2026-09-30"):
+    calls = {
+        "run_id": "r",
+        "source": ["docker", "docker", "ecr", "kubernetes"],
+        "scope": ["h1", "h2", "repo", "cluster"],
+        "call": "list",
+        "status": ["ok", "denied", "partial", "not_configured"],
+    }
+    tables = {
+        "services": pd.DataFrame({"service_id": ["a"]}),
+        "coverage": pd.DataFrame(calls),
+    }
+    return from_frames(tables, snapshot_at=quarter)
+
+
+def result(name, frame, details=None, at="2026-09-30"):
+    made = type(name, (Result,), {"name": name})
+    return made(frame, pd.DataFrame(), Provenance.of(inventory(at), POLICY), details or {})
+
+
+def by_service(columns, names):
+    frame = pd.DataFrame(columns, index=pd.Index(names, name="service_id"))
+    return frame.convert_dtypes()
+
+
+@pytest.fixture
+def readiness():
+    names = ["apt", "bare", "core", "dark", "edge"]
+    columns = {
+        "readiness": [80.0, 55.0, 90.0, None, 70.0],
+        "readiness_lo": [70.0, 40.0, 85.0, None, 30.0],
+        "readiness_hi": [90.0, 70.0, 95.0, None, 95.0],
+        "label_gates": [None, None, "NEVER", "NOT DECIDABLE", None],
+    }
+    return result("readiness", by_service(columns, names))
+
+
+@pytest.fixture
+def blast():
+    index = pd.MultiIndex.from_tuples(
+        [("az", "east-1"), ("host", "h1"), ("image", "web@sha256:" + "ab" * 32), ("registry", "r")],
+        names=["element_kind", "element"],
+    )
+    frame = pd.DataFrame(
+        {
+            "impact": pd.array([0.3, 0.5, None, 0.0], dtype="Float64"),
+            "impact_lo": [0.2, 0.5, 0.1, 0.0],
+            "impact_hi": [0.4, 0.5, 0.9, 0.0],
+            "services_down_n": [3, 4, 2, 0],
+            "frozen_n": [0, 0, 0, 5],
+        },
+        index=index,
+    )
+    columns = {
+        "impact": [0.1, 0.6, 0.2],
+        "impact_lo": [0.1, 0.5, 0.2],
+        "impact_hi": [0.1, 0.7, 0.9],
+        "exposure_n": [4.0, None, 0.0],
+        "dependencies_observed": [True, True, False],
+    }
+    return result("blast_radius", frame, {"services": by_service(columns, ["apt", "bare", "core"])})
+
+
+@pytest.fixture
+def churn():
+    columns = {
+        "hours_per_year": [4.0, 12.0, None],
+        "hours_per_year_lo": [2.0, 8.0, None],
+        "hours_per_year_hi": [9.0, 20.0, None],
+        "breaking_n": [0.0, 2.0, None],
+    }
+    clocks = pd.DataFrame(
+        [
+            ("apt", "engine", "docker", "20.10.24", -700),
+            ("bare", "engine", "docker", "20.10.24", -700),
+            ("bare", "os", "debian", "12", 600),
+            ("core", "engine", "docker", "99.1", pd.NA),
+        ],
+        columns=["service_id", "component", "name", "version", "days_to_eol"],
+    ).astype({"days_to_eol": "Int64"})
+    return result("upgrade_churn", by_service(columns, ["apt", "bare", "core"]), {"clocks": clocks})
+
+
+@pytest.fixture
+def what_next():
+    columns = {
+        "label": ["MOVE NOW", "PILOT", "NOT DECIDABLE", "KEEP"],
+        "p_top": [0.83, 0.4, 0.0, None],
+        "p_top_neutral": [0.9, 0.6, 0.7, None],
+    }
+    return result("what_next", by_service(columns, ["zeal", "apt", "core", "edge"]))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    before = plt.get_fignums()
+    yield
+    for number in set(plt.get_fignums()) - set(before):
+        plt.close(number)
+
+
+def rows(ax):
+    """Read the drawn points back: row label, kind of point, value."""
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    found = []
+    for marks in ax.collections:
+        kind = str(marks.get_gid() or "")
+        if kind.startswith("points"):
+            for x, y in np.asarray(marks.get_offsets()):
+                if np.isfinite(x):
+                    found.append((names[round(y)], kind.removeprefix("points").strip(), x))
+    return sorted(found)
+
+
+def notes(ax):
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    return {
+        names[round(t.xy[1])]: t.get_text() for t in ax.texts if getattr(t, "xy", (0, 0))[0] > 1
+    }
+
+
+def test_readiness_puts_each_value_in_the_row_of_its_service(readiness):
+    ax = figures.readiness(readiness)
+    drawn = rows(ax)
+    expected = readiness.frame["readiness"].dropna().to_dict()
+    assert {name: x for name, _, x in drawn} == expected
+    assert {name: kind for name, kind, _ in drawn} == {
+        "apt": "ready", "bare": "conditional", "core": "blocked", "edge": "conditional",
+    }  # fmt: skip
+
+
+def test_readiness_says_bands_in_words_too(readiness):
+    assert notes(figures.readiness(readiness)) == {
+        "core": "NEVER", "apt": "ready", "bare": "conditional", "edge": "conditional",
+        "dark": "NOT DECIDABLE",
+    }  # fmt: skip
+
+
+def test_readiness_draws_the_interval_and_the_bar_of_the_policy(readiness):
+    ax = figures.readiness(readiness)
+    segments = [s for c in ax.collections if not c.get_gid() for s in c.get_segments()]
+    ends = sorted((round(s[0][0]), round(s[1][0])) for s in segments)
+    assert ends == [(30, 95), (40, 70), (70, 90), (85, 95)]
+    assert [line.get_xdata()[0] for line in ax.lines] == [POLICY["what_next"]["ready_points"]]
+    assert "60" in [t.get_text() for t in ax.texts]
+
+
+def test_an_unknown_service_is_drawn_as_unknown_and_not_at_zero(readiness):
+    ax = figures.readiness(readiness)
+    assert "dark" not in [name for name, _, _ in rows(ax)]
+    assert "unknown" in [t.get_text() for t in ax.texts]
+    assert [patch.get_hatch() for patch in ax.patches] == ["////"]
+
+
+def test_a_wide_interval_never_leads(readiness):
+    assert figures.readiness_data(readiness)["service_id"].tolist() == [
+        "core", "apt", "bare", "edge", "dark",
+    ]  # fmt: skip
+
+
+def test_readiness_of_some_services_only(readiness):
+    ax = figures.readiness(readiness, services=["edge", "apt"])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["apt", "edge"]
+
+
+def test_blast_radius_is_in_percent_worst_first_and_unknown_counts_as_its_upper_end(blast):
+    data = figures.blast_radius_data(blast)
+    assert data["label"].tolist() == [
+        "image web@sha256:abababab…",
+        "host h1",
+        "zone east-1",
+        "registry r",
+    ]
+    ax = figures.blast_radius(blast)
+    assert rows(ax) == [("host h1", "", 50.0), ("registry r", "", 0.0), ("zone east-1", "", 30.0)]
+    assert notes(ax)["registry r"] == "5 frozen"
+    assert "% of fleet criticality" in ax.get_xlabel()
+
+
+def test_blast_radius_of_some_kinds_only(blast):
+    ax = figures.blast_radius(blast, kinds=["host"])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["host h1"]
+
+
+def test_a_service_whose_dependencies_were_never_observed_is_hollow(blast):
+    assert rows(figures.blast_services(blast)) == [
+        ("apt", "", 10.0), ("bare", "", 60.0), ("core", "unknown", 20.0),
+    ]  # fmt: skip
+
+
+def test_exposure_puts_the_unknown_first_and_zero_last(blast):
+    ax = figures.exposure(blast)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bare", "apt", "core"]
+    assert rows(ax) == [("apt", "", 4.0), ("core", "", 0.0)]
+
+
+def test_upgrade_churn_shows_hours_with_their_interval(churn):
+    ax = figures.upgrade_churn(churn)
+    assert rows(ax) == [("apt", "", 4.0), ("bare", "", 12.0)]
+    assert "hours per year, 90 % interval" in ax.get_xlabel()
+    assert notes(ax)["bare"] == "2 breaking"
+
+
+def test_clocks_gather_equal_components_and_never_call_an_unknown_end_supported(churn):
+    ax = figures.clocks(churn)
+    assert notes(ax) == {
+        "engine docker 99.1": "no end known · 1 service",
+        "engine docker 20.10.24": "past · 2 services",
+        "os debian 12": "supported · 1 service",
+    }
+    assert rows(ax) == [
+        ("engine docker 20.10.24", "blocked", -700.0), ("os debian 12", "ready", 600.0),
+    ]  # fmt: skip
+
+
+def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_compete(what_next):
+    ax = figures.what_next(what_next)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt", "core"]
+    worst = {name: x for name, kind, x in rows(ax) if kind == "worst"}
+    neutral = {name: x for name, kind, x in rows(ax) if kind == "neutral"}
+    assert worst == pytest.approx({"zeal": 83, "apt": 40, "core": 0})
+    assert neutral == pytest.approx({"zeal": 90, "apt": 60, "core": 70})
+    assert notes(ax)["core"] == "◇ NOT DECIDABLE"
+
+
+def test_coverage_counts_calls_by_outcome_and_an_unasked_source_is_not_seen():
+    data = figures.coverage_data(inventory())
+    assert data.loc["docker"].to_dict() == {"seen": 1, "in part": 0, "not seen": 1, "not asked": 0}
+    assert data.loc["kubernetes", "not asked"] == 1
+    ax = figures.coverage(inventory())
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    widths = {
+        (names[round(bar.get_y() + bar.get_height() / 2)], kind): bar.get_width()
+        for kind, bars in zip(data.columns, ax.containers, strict=True)
+        for bar in bars
+    }
+    assert widths["docker", "seen"] == widths["docker", "not seen"] == 50
+    assert widths["ecr", "in part"] == 100
+    assert "%" in ax.get_xlabel()
+
+
+def test_quarter_change_tells_new_gone_moved_and_same(readiness):
+    before = by_service(
+        {
+            "readiness": [70.0, 55.0, 95.0, 20.0],
+            "readiness_lo": 0.0,
+            "readiness_hi": 100.0,
+            "label_gates": None,
+        },
+        ["apt", "bare", "core", "old"],
+    )
+    earlier = result("readiness", before, at="2026-06-30")
+    data = figures.quarter_change_data(readiness, earlier).set_index("service_id")
+    assert data["state"].to_dict() == {
+        "apt": "up", "bare": "same", "core": "down", "dark": "new", "edge": "new", "old": "gone",
+    }  # fmt: skip
+    ax = figures.quarter_change(readiness, earlier)
+    assert ("apt", "before", 70.0) in rows(ax)
+    assert ("apt", "after", 80.0) in rows(ax)
+    assert notes(ax)["core"] == "−5.0"
+    assert "2026Q2 to 2026Q3" in ax.get_title(loc="left")
+    assert "1 unchanged" in ax.get_xlabel()
+
+
+def drawers(request):
+    for name, fixture in RESULT_FIGURES.items():
+        yield name, request.getfixturevalue(fixture)
+    yield "coverage", inventory()
+
+
+def test_figures_draw_where_they_are_told_and_leak_none(request):
+    figure, axes = plt.subplots(2, 4)
+    before = plt.get_fignums()
+    settings = plt.rcParams.copy()
+    for (name, shown), ax in zip(drawers(request), axes.flat, strict=True):
+        assert getattr(figures, name)(shown, ax=ax) is ax
+        assert ax.get_xlabel(), name
+    assert plt.get_fignums() == before
+    assert plt.rcParams == settings
+    plt.close(figure)
+
+
+def test_every_axis_names_its_unit_and_how_many(request):
+    units = ("points", "%", "hours", "days", "count")
+    for name, shown in drawers(request):
+        label = getattr(figures, name)(shown).get_xlabel()
+        assert any(unit in label for unit in units), name
+        assert "n = " in label, name
+
+
+def test_every_figure_says_readably_that_there_is_nothing(request):
+    for name, shown in drawers(request):
+        if isinstance(shown, Result):
+            details = {key: table.head(0) for key, table in shown.details.items()}
+            bare = result(shown.name, shown.frame.head(0), details)
+        else:
+            bare = from_frames({"services": pd.DataFrame({"service_id": []})}, snapshot_at="2026")
+        ax = getattr(figures, name)(bare)
+        (text,) = [t.get_text() for t in ax.texts]
+        assert len(text.split()) > 4, name
+        assert text in figures.describe(ax)
+
+
+def test_more_than_25_rows_are_counted(readiness):
+    names = [f"s{number:02d}" for number in range(40)]
+    columns = {
+        "readiness": np.arange(40.0), "readiness_lo": np.arange(40.0),
+        "readiness_hi": np.arange(40.0), "label_gates": None,
+    }  # fmt: skip
+    ax = figures.readiness(result("readiness", by_service(columns, names)))
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels[-1] == "and 15 more"
+    assert len(labels) == 26
+    assert labels[0] == "s39"
+    assert "n = 40 services" in ax.get_xlabel()
+
+
+def test_svg_is_the_same_twice_and_carries_hostile_names_as_text(readiness):
+    names = ["<script>alert(1)</script>", "a\nb\x00\u202ec", "$x^2$", "x" * 300, "naïve 😀"]
+    hostile = result("readiness", readiness.frame.set_axis(pd.Index(names, name="service_id")))
+    first, second = (figures.svg(figures.readiness(hostile)) for _ in range(2))
+    assert first == second
+    assert "<script>" not in first
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in first
+    assert "a b c" in first
+    assert "$x^2$" in first
+    assert "x" * 40 not in first
+    assert "😀" in first
+    assert "prefers-color-scheme:dark" in first
+    assert "dc:date" not in first
+
+
+def test_svg_closes_its_figure(readiness):
+    before = plt.get_fignums()
+    figures.svg(figures.readiness(readiness))
+    assert plt.get_fignums() == before
+
+
+def test_describe_is_one_sentence_with_topic_measure_and_range(readiness):
+    told = figures.describe(figures.readiness(readiness))
+    assert told.startswith("Readiness per service: 5 rows, core to dark; Readiness (0–100 points")
+    assert told.endswith("points from 55 to 90.")
+
+
+@pytest.mark.parametrize("name", [*RESULT_FIGURES, "coverage", "quarter_change"])
+def test_signatures_are_plain(name):
+    parameters = inspect.signature(getattr(figures, name)).parameters.values()
+    assert all(p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+    assert inspect.signature(getattr(figures, name)).parameters["ax"].kind.name == "KEYWORD_ONLY"
+    document = inspect.getdoc(getattr(figures, name))
+    assert all(p.name in document for p in parameters)
+
+
+def test_notebook_style_is_the_only_call_that_sets_anything():
+    with plt.rc_context(), pd.option_context("display.precision", 6, "display.max_rows", 60):
+        figures.notebook_style()
+        assert plt.rcParams["figure.dpi"] == 96
+        assert pd.get_option("display.precision") == 2
+        assert pd.get_option("display.max_rows") == 20
+        assert pd.get_option("display.max_colwidth") == 40
+        pd.reset_option("display.max_colwidth")
+
+
+@pytest.mark.parametrize(
+    ("label", "word"),
+    [
+        ("MOVE NOW", "ready"),
+        ("FIX", "conditional"),
+        ("HOLD", "blocked"),
+        (pd.NA, "unknown"),
+        ("?", "unknown"),
+    ],
+)
+def test_a_label_nobody_knows_is_unknown(label, word):
+    assert figures.band_of(label).word == word
