@@ -201,7 +201,7 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))
     weight = pd.Series(fleet.weight[: len(fleet.services)], index=fleet.services)
-    share = affected["service_id"].astype("str").map(weight) / (weight.sum() or 1.0)
+    share = weight.to_numpy()[affected["service_id"].cat.codes] / (weight.sum() or 1.0)
     contributions = affected[["element_kind", "element", "service_id"]].assign(
         contribution=share * affected["p_down"]
     )

@@ -76,12 +76,14 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     table = policy["edges"]
     for level, key in zip(LEVELS, ("lo", "p", "hi"), strict=True):
         by_kind = rows["kind"].map({kind: float(edge[key]) for kind, edge in table.items()})
-        rows[level] = 1 - rows["own"].astype("float64").fillna(by_kind.astype("float64"))
+        rows[level] = rows["own"].astype("float64").fillna(by_kind.astype("float64"))
     rows = rows.sort_values(["src", "dst", "kind", *LEVELS], kind="stable")
     pairs = rows.groupby(["src", "dst"], sort=True)
-    missed = pairs[list(LEVELS)].prod()
+    joint = 1 - (1 - rows[list(LEVELS)]).groupby([rows["src"], rows["dst"]], sort=True).prod()
+    single = pairs.size() == 1  # where there is nothing to round
+    table = pairs[list(LEVELS)].first().where(single, joint)
     kinds = pairs["kind"].agg(lambda found: ",".join(dict.fromkeys(found)))
-    return (1 - missed).assign(kinds=kinds).reset_index()[["src", "dst", "kinds", *LEVELS]]
+    return table.assign(kinds=kinds).reset_index()[["src", "dst", "kinds", *LEVELS]]
 
 
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
@@ -190,7 +192,7 @@ def _on_bases(inventory: Inventory) -> pd.DataFrame:
     images = images[images["element"].notna()]
     digests = images[["repository", "digest", "element"]].drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
-    tags = tags.assign(tag=tags["tag"].astype("str").str.rpartition(":")[2].str.strip())
+    tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
     tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
@@ -274,7 +276,7 @@ def fallen(
         astray = astray[["element_kind", "service_id", "lost"]]
         lost = pd.concat([lost, astray.merge(anywhere, on="element_kind")])
         lost = lost.groupby(key, as_index=False)["lost"].sum()
-    return lost.loc[lost["lost"].gt(lost["service_id"].map(spare)), key]
+    return lost.loc[lost["lost"] > lost["service_id"].map(spare).astype("float64"), key]
 
 
 @dataclass(frozen=True, eq=False)
