@@ -109,7 +109,7 @@ def waves(frame: pd.DataFrame, *, budget: int) -> pd.Series:
     frame : DataFrame, index service_id
         Columns ``label, p_top, group``; a group with a member that may not move waits.
     budget : int
-        Services at once; a group larger than that has a wave of its own. [count]
+        Services at once; a group larger than that has a wave of its own. [count, 0 moves none]
 
     Returns
     -------
@@ -117,6 +117,7 @@ def waves(frame: pd.DataFrame, *, budget: int) -> pd.Series:
         Number of the wave, from 1; NA for what does not move.
     """
     movable = frame["label"].isin(["MOVE NOW", "PILOT"])
+    movable &= budget > 0
     whole = movable.groupby(frame["group"]).transform("all")
     ready = frame[movable & whole]
     ranked = ready.groupby("group")["p_top"].max().reset_index()
@@ -125,7 +126,7 @@ def waves(frame: pd.DataFrame, *, budget: int) -> pd.Series:
     number, room, assigned = 0, 0, {}
     for group in ranked["group"]:
         if sizes[group] > room:
-            number, room = number + 1, max(budget, 1)
+            number, room = number + 1, budget
         room -= sizes[group]
         assigned[group] = number
     return frame["group"].map(assigned).where(movable & whole).astype("Int64")

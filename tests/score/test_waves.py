@@ -56,3 +56,4 @@ def test_waves_respect_the_budget_and_leave_broken_groups_out():
         index=list("abcde"),
     )
     assert waves(frame, budget=2).to_list() == [1, 1, 2, pd.NA, pd.NA]
+    assert waves(frame, budget=0).isna().all()
