@@ -29,7 +29,7 @@ from assess.collect.names import (
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
 WEAK = 0.5  # ... and below it bears no service at all: a pattern in a host name
-_NAMELESS = frozenset(("", "localhost", "unknown", "none", "null"))
+_NAMELESS = frozenset(("localhost", "unknown", "none", "null"))
 
 Claim = tuple[str, tuple[Name, ...]]
 
@@ -217,7 +217,7 @@ class Identity:
         strong = [
             name
             for name in self._decided(names)
-            if name.confidence >= WEAK and slug(leaf(name)) not in _NAMELESS
+            if name.confidence >= WEAK and not _is_nameless(name)
         ]
         return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
 
@@ -258,7 +258,7 @@ class Identity:
                     others[0].joined = here
 
     def _match_one(self, name: Name) -> Match:
-        if slug(leaf(name)) in _NAMELESS:
+        if _is_nameless(name):
             return Match()
         owners = _owners(self._index, name, SPELLINGS)
         bearers = [owner for owner in owners if owner.bears(name)]
@@ -329,6 +329,11 @@ def _qualified(service: Service) -> str:
     best = service.best
     prefix = best.namespace or ("" if best.confidence > ALONE else _type(min(service.sources)))
     return f"{prefix}/{best.name}" if prefix and "/" not in best.name else best.name
+
+
+def _is_nameless(name: Name) -> bool:
+    """Say whether a name tells nothing; what people wrote on purpose counts."""
+    return not name.name or (name.confidence < 1 and slug(leaf(name)) in _NAMELESS)
 
 
 def _sort_key(name: Name) -> tuple[float, str, str, str]:

@@ -36,9 +36,9 @@ def slug(name: str) -> str:
     Returns
     -------
     str
-        Lower case; all but letters and digits become a dash.
+        Lower case; all but letters and digits become a dash, unless there is nothing else.
     """
-    return re.sub(r"[\W_]+", "-", name.lower()).strip("-")
+    return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or name.lower()
 
 
 @cache
