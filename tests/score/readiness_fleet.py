@@ -1,0 +1,96 @@
+"""A small fleet of which everything is known, and ways to change it."""
+
+from __future__ import annotations
+
+import copy
+
+import pandas as pd
+
+from assess.inventory import from_frames
+
+AT = pd.Timestamp("2026-09-30", tz="UTC")
+SERVICE = {
+    "service_id": "shop", "env": "prod", "owner": "checkout", "tier": 2, "kind": "web",
+    "stateful": False, "platform": "docker", "min_healthy_pct": 50, "asg_min": 2,
+    "health_checked": True, "logs_exported": True, "config_external": True,
+    "secrets_in_image": False, "runbook": True, "deploys_per_month": 4, "lead_time_days": 2,
+    "team_container_months": 12, "license_bound": False, "hardware_bound": False,
+}  # fmt: skip
+WORKLOAD = {
+    "workload_id": "shop.1", "service_id": "shop", "host_id": "h1", "source_kind": "container",
+    "image_ref": "registry.example.net/acme/shop@sha256:aa", "registry": "registry.example.net",
+    "repository": "acme/shop", "image_digest": "sha256:aa", "tag_floating": False, "pinned": True,
+    "state": "running", "oom_killed": False, "restarts_n": 0, "health": "healthy",
+    "restart_policy": "always", "privileged": False, "host_network": False, "host_pid": False,
+    "docker_sock_mounted": False, "readonly_root": True, "user_root": False,
+    "memory_unlimited": False, "log_driver": "fluentd", "ports": "8080/tcp",
+    "secret_like_env_n": 0, "inspect_status": "ok",
+}  # fmt: skip
+HOST = {
+    "host_id": "h1", "az": "a", "os_name": "ubuntu", "os_version": "24.04",
+    "kernel": "6.8.0-40-generic", "cgroup_version": "2", "asg_name": "web",
+}  # fmt: skip
+ENGINE = {
+    "host_id": "h1", "runtime": "docker", "version": "29.7.2", "storage_driver": "overlay2",
+    "d_type": True, "mirrors_n": 1,
+}  # fmt: skip
+IMAGE = {
+    "registry": "registry.example.net", "repository": "acme/shop", "digest": "sha256:aa",
+    "host_id": "", "created_at": "2026-08-01T00:00:00Z", "schema": "oci", "vuln_critical_n": 0,
+}  # fmt: skip
+MOUNT = {
+    "workload_id": "shop.1", "destination": "/etc/shop", "type": "bind", "source_class": "config",
+    "read_only": True, "shared_with_n": 0, "data_like": False,
+}  # fmt: skip
+UNIT_KNOWS = ("workload_id", "service_id", "host_id", "state", "restarts_n", "oom_killed", "health",
+              "restart_policy", "ports", "secret_like_env_n", "inspect_status")  # fmt: skip
+
+
+class Fleet:
+    """Rows by frame, open to change, until `inventory` makes frames of them."""
+
+    def __init__(self) -> None:
+        self.rows = {
+            "services": [dict(SERVICE)],
+            "workloads": [WORKLOAD, {**WORKLOAD, "workload_id": "shop.2", "host_id": "h2"}],
+            "hosts": [HOST, {**HOST, "host_id": "h2", "az": "b"}],
+            "engines": [ENGINE, {**ENGINE, "host_id": "h2"}],
+            "images": [dict(IMAGE)],
+            "mounts": [dict(MOUNT)],
+            "dependencies": [
+                {"src_id": "shop", "dst_id": "ext:bank", "kind": "call", "evidence": "trace"}
+            ],
+        }
+        self.rows = copy.deepcopy(self.rows)
+
+    def change(self, frame: str, **columns: object) -> Fleet:
+        """Set columns in every row of the shop; without columns, drop the frame."""
+        if columns:
+            for row in self.rows[frame]:
+                row.update(columns)
+        else:
+            del self.rows[frame]
+        return self
+
+    def first(self, frame: str, **columns: object) -> Fleet:
+        """Set columns in the first row."""
+        self.rows[frame][0].update(columns)
+        return self
+
+    def add(self, frame: str, **row: object) -> Fleet:
+        """Add a row."""
+        self.rows.setdefault(frame, []).append(row)
+        return self
+
+    def on_plain_host(self) -> Fleet:
+        """Let the shop run as two units on hosts without an engine."""
+        self.change("services", platform="host")
+        units = [{k: row[k] for k in UNIT_KNOWS} for row in self.rows["workloads"]]
+        self.rows["workloads"] = [{**unit, "source_kind": "unit"} for unit in units]
+        self.rows["engines"] = [{"host_id": h, "runtime": "none"} for h in ("h1", "h2")]
+        self.rows["images"], self.rows["mounts"] = [], []
+        return self
+
+    def inventory(self):
+        tables = {name: pd.DataFrame(rows) for name, rows in self.rows.items()}
+        return from_frames(tables, snapshot_at=AT)
