@@ -157,15 +157,15 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
                 result[key] = value.value
         elif isinstance(value, dict):
             result[key] = merged(known if isinstance(known, dict) else {}, value)
-        elif isinstance(value, list) and isinstance(known, list):
-            result[key] = list(dict.fromkeys([*known, *value])) if _hashable(value) else value
+        elif isinstance(value, list):
+            result[key] = _unique([*(known if isinstance(known, list) else []), *value])
         elif value is not None or key not in result:
             result[key] = value
     return result
 
 
-def _hashable(values: list[Any]) -> bool:
-    return not any(isinstance(value, dict | list) for value in values)
+def _unique(values: list[Any]) -> list[Any]:
+    return [value for n, value in enumerate(values) if value not in values[:n]]
 
 
 def as_list(value: Any) -> list[Any]:
