@@ -11,7 +11,7 @@ import click
 
 from assess.cli import output
 from assess.cli.command import Command
-from assess.cli.messages import QUIET, Failure, level, note, say
+from assess.cli.messages import QUIET, level, note, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = Path("data/snapshots")
 UNDER_LIMIT = 4
-ABOUT_THE_RUN = {"coverage", "service_aliases"}
-"""Frames that tell of the collection, and not of the fleet."""
 
 
 @click.command(
@@ -79,8 +77,6 @@ def collect(
         progress=_progress(),
     )
     _tell_gaps(inventory["coverage"])
-    if not any(len(inventory[name]) for name in inventory.present - ABOUT_THE_RUN):
-        raise Failure("nothing was collected", hint="mend what is named above, then run it again")
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     click.echo(store.write_snapshot(inventory, directory or SNAPSHOTS / day))
     _tell_counts(inventory)
@@ -155,7 +151,8 @@ def sources(type_: str | None, *, out: output.Output) -> None:
         raise click.UsageError(f"there is no source {type_!r}; sources: {', '.join(known)}")
     chosen = {type_: known[type_]} if type_ else known
     rows = [
-        (name, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump)
-        for name, s in sorted(chosen.items())
+        (s.type, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, s.origin)
+        for s in chosen.values()
     ]
-    out.table(pd.DataFrame(rows, columns=["type", "options", "fills", "needs", "dump"]))
+    names = ["type", "options", "fills", "needs", "dump", "origin"]
+    out.table(pd.DataFrame(rows, columns=names))

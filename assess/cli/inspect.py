@@ -39,7 +39,8 @@ def show(
     """Show what a snapshot holds: all frames counted, or the rows of one FRAME.
 
     An unknown value is written `unknown` as text, an empty cell in CSV and null in JSON. No number
-    compares with it; a text differs from it, so say `owner.notna() and owner != 'checkout'`.
+    compares with it; a text differs from it, so say `owner.notna() and owner != 'checkout'`. Times
+    are written as they are shown: `opened_at > '2026-07-01T00:00:00Z'`.
     """
     inventory = read(snapshot)
     head = {"snapshot_at": inventory.snapshot_at, "quarter": inventory.quarter}

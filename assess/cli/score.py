@@ -142,9 +142,13 @@ def explain(
 ) -> None:
     """Say why a service has its scores, what is unknown, and what would change them."""
     inventory, policy = read(snapshot), read_policy(policy_file, target=target)
-    explained = {
-        name: compute(name, inventory, policy).explain(service) for name in names or SCORES
-    }
+    if names:
+        results = {name: compute(name, inventory, policy) for name in names}
+    else:
+        from assess.report.scores import Scores  # computes what the scores share just once
+
+        results = Scores.of(inventory, policy).results
+    explained = {name: result.explain(service) for name, result in results.items()}
     if out.format == "text":
         out.text("\n".join(map(_as_text, explained.values())))
     elif out.format == "markdown":
@@ -205,14 +209,16 @@ def record(
     """Write the one-page decision record of a service, as Markdown.
 
     Gates, verdict, interval, what is unknown, and what would change the verdict: one page for an
-    architecture review meeting.
+    architecture review meeting. What people wrote between the marks of an existing FILE is kept.
     """
-    import assess
+    from assess.report.record import decision_record
+    from assess.report.scores import Scores
 
-    report = assess.build_report(
-        read(snapshot),
-        read_policy(policy_file, target=target),
-        previous=read(previous) if previous else None,
+    policy = read_policy(policy_file, target=target)
+    text = decision_record(
+        service,
+        Scores.of(read(snapshot), policy),
+        earlier=Scores.of(read(previous), policy) if previous else None,
+        existing=file.read_text(encoding="utf-8") if file and file.is_file() else "",
     )
-    text = report.decision_record(service)
     output.Output("markdown", file).text(text)

@@ -3,24 +3,30 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from assess.cli import cli
+from assess.sample import write_sample
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Two quarters of a small fleet."""
+    directory = tmp_path_factory.mktemp("store")
+    write_sample(directory, services=12)
+    return directory
 
 
 @pytest.fixture
-def sample():
-    return str(SAMPLE / "2026Q3")
+def sample(store):
+    return str(store / "2026Q3")
 
 
 @pytest.fixture
-def earlier():
-    return str(SAMPLE / "2026Q2")
+def earlier(store):
+    return str(store / "2026Q2")
 
 
 @pytest.fixture

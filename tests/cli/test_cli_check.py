@@ -1,0 +1,81 @@
+"""Limits: what breaks them is named, and the exit code is 3."""
+
+import json
+
+import pytest
+
+import assess
+
+
+@pytest.fixture(scope="module")
+def readiness(store):
+    return assess.score_readiness(assess.load(store / "2026Q3"), assess.load_policy())
+
+
+def broken(call, *arguments):
+    result = call("check", *arguments, "--json", code=3)
+    document = json.loads(result.stdout)
+    assert document["passed"] is False
+    assert result.stderr.startswith("broken: --")
+    return document["rows"]
+
+
+def test_limits_that_hold_exit_with_0(call, sample, readiness):
+    lowest = readiness.frame["readiness"].min()
+    args = ("check", sample, "--min-readiness", str(lowest), "--max-open-gates", "10000")
+    result = call(*args, "--min-coverage", "0")
+    assert "all limits hold for 12 services" in result.stderr
+    assert json.loads(call(*args, "--json").stdout) == {
+        "schema_version": 1, "passed": True, "services_n": 12, "rows": [],
+    }  # fmt: skip
+
+
+def test_min_readiness_names_every_service_below(call, sample, readiness):
+    points = readiness.frame["readiness"]
+    limit = float(points.median())
+    rows = broken(call, sample, "--min-readiness", str(limit))
+    assert {row["service_id"] for row in rows} == set(points.index[points < limit])
+    assert all(row["found"] < row["wanted"] == limit for row in rows)
+
+
+def test_min_coverage_names_every_service_below(call, sample, readiness):
+    shares = readiness.frame["coverage"]
+    rows = broken(call, sample, "--min-coverage", "1")
+    assert {row["service_id"] for row in rows} == set(shares.index[shares < 1])
+
+
+def test_an_unknown_gate_is_open_and_a_waived_one_is_not(call, sample, readiness):
+    gates = readiness.details["gates"]
+    opened = gates[gates["state"].isin(["fail", "unknown"])]
+    rows = broken(call, sample, "--max-open-gates", str(len(opened) - 1))
+    assert sum(row["found"] for row in rows) == len(opened)
+    assert any("unknown" in row["why"] for row in rows)
+    call("check", sample, "--max-open-gates", str(len(opened)))
+
+
+def test_an_unknown_readiness_keeps_no_limit(call, tmp_path):
+    (tmp_path / "services.csv").write_text("service_id\na\n")
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    frame = assess.score_readiness(assess.load(tmp_path), assess.load_policy()).frame
+    rows = broken(call, ".", "--min-coverage", ".6")
+    assert rows[0]["found"] in (None, frame.loc["a", "coverage"])
+    broken(call, ".", "--max-open-gates", "0")
+
+
+def test_several_limits_are_all_reported(call, sample):
+    rows = broken(
+        call, sample, "--min-readiness", "100", "--min-coverage", "1", "--max-open-gates", "0"
+    )
+    assert {row["limit"] for row in rows} == {"min-readiness", "min-coverage", "max-open-gates"}
+
+
+def test_only_the_chosen_service_counts(call, sample, readiness):
+    best = readiness.frame["readiness"].idxmax()
+    points = readiness.frame["readiness"].max()
+    call("check", sample, "--service", best, "--min-readiness", str(points))
+    args = ("check", sample, "--service", "nobody", "--min-readiness", "1")
+    assert "no service 'nobody'" in call(*args, code=1).stderr
+
+
+def test_no_limit_is_a_usage_error(call, sample):
+    assert "name a limit" in call("check", sample, code=2).stderr
