@@ -23,7 +23,6 @@ from assess import frames
 from assess.errors import AssessError, DataError
 from assess.inventory import MANIFEST, Inventory, load, read_manifest, read_table
 
-LISTED = ["path", "snapshot_at", "quarter"]
 _DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
 
@@ -74,13 +73,10 @@ def write_snapshot(
         refuse_taken(target)
         partial.rename(target)
     except OSError as error:
+        reason = f"{target} cannot be written: {error.strerror}"
+        raise AssessError(reason, hint="name another directory with -o") from error
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise AssessError(
-            f"{target} cannot be written: {error.strerror}", hint="name another directory with -o"
-        ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     _sync(target.parent)
     return target
 
@@ -207,7 +203,8 @@ def snapshots(store: str | Path) -> pd.DataFrame:
             except (AssessError, OSError) as error:
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
-    table = pd.DataFrame(found, columns=LISTED).astype({"snapshot_at": frames.DTYPES["time"]})
+    table = pd.DataFrame(found, columns=["path", "snapshot_at", "quarter"])
+    table = table.astype({"snapshot_at": frames.DTYPES["time"]})
     return table.sort_values("snapshot_at", kind="stable", ignore_index=True)
 
 
@@ -281,7 +278,7 @@ def resolve(reference: str | Path) -> Path:
     if fitting.empty:
         held = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
         raise AssessError(f"{store} has no snapshot for @{moment}", hint=f"it holds: {held}")
-    return _last(fitting)
+    return Path(fitting["path"].iloc[-1])
 
 
 def _holds_frames(path: Path) -> bool:
@@ -300,10 +297,6 @@ def _just_after(moment: str) -> pd.Timestamp:
     when = when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
     step = {"days": 1} if _DATE_ONLY.fullmatch(moment) else {"microseconds": 1}
     return when + pd.Timedelta(**step)
-
-
-def _last(listed: pd.DataFrame) -> Path:
-    return Path(listed["path"].iloc[-1])
 
 
 def latest(store: str | Path) -> Path:
@@ -327,7 +320,7 @@ def latest(store: str | Path) -> Path:
     listed = snapshots(store)
     if listed.empty:
         raise AssessError(f"{store} holds no snapshot", hint="make one with `assess collect`")
-    return _last(listed)
+    return Path(listed["path"].iloc[-1])
 
 
 def previous(path: str | Path) -> Path | None:
@@ -346,7 +339,7 @@ def previous(path: str | Path) -> Path | None:
     here = Path(path)
     listed = snapshots(here.parent if here.name else here.resolve().parent)
     older = listed[listed["snapshot_at"] < _moment(here)[0]]
-    return None if older.empty else _last(older)
+    return None if older.empty else Path(older["path"].iloc[-1])
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
@@ -372,9 +365,7 @@ def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataF
         Where a frame breaks the data dictionary.
     """
     if frame not in frames.names():
-        raise AssessError(
-            f"there is no frame {frame!r}", hint=f"frames: {', '.join(frames.names())}"
-        )
+        raise AssessError(f"there is no frame {frame!r}", hint="`assess frames` lists them")
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         for file in (path / f"{frame}.parquet", path / f"{frame}.csv"):
             if file.is_file():
@@ -402,12 +393,8 @@ def history(store: str | Path, frame: str) -> pd.DataFrame:
         Column ``snapshot_at`` [UTC], then those of the frame; oldest snapshot first. What does not
         fit into memory is better rolled up snapshot by snapshot, with `walk`.
     """
-    parts = [_dated(when, table) for when, table in walk(store, frame)]
-    empty = frames.empty(frame)
-    empty.insert(0, "snapshot_at", pd.Series(dtype=frames.DTYPES["time"]))
-    return pd.concat(parts, ignore_index=True) if parts else empty
-
-
-def _dated(when: pd.Timestamp, table: pd.DataFrame) -> pd.DataFrame:
-    dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
-    return pd.concat([dates.rename("snapshot_at"), table], axis=1)
+    parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
+    for when, table in parts:
+        dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
+        table.insert(0, "snapshot_at", dates)
+    return pd.concat([table for _, table in parts], ignore_index=True)

@@ -21,7 +21,7 @@ import pandas as pd
 from assess import frames
 from assess.errors import AssessError
 from assess.inventory import Inventory, from_frames
-from assess.sample import events, things
+from assess.sample import events, images, things
 from assess.sample.scene import Quarter, Row, Scene, settle
 from assess.store import write_snapshot
 
@@ -30,7 +30,7 @@ TABLES = {
     "service_aliases": things.service_aliases,
     "hosts": things.hosts,
     "engines": things.engines,
-    "images": things.images,
+    "images": images.images,
     "workloads": things.workloads,
     "mounts": things.mounts,
     "dependencies": things.dependencies,

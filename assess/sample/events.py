@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from random import Random
 
+from assess.sample.images import image_of
 from assess.sample.scene import Row, Scene
-from assess.sample.things import image_of
 
 STORES = ("database", "queue", "search", "cache")
 HARD = ("call", "data")
