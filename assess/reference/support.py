@@ -131,7 +131,8 @@ def kernel_support(
     if line is not None and whole.line is not None:
         known = table("distro_releases")
         own = known[(known["distro"] == distro_of(os_name)) & (known["version"] == whole.line)]
-        if line in set(own["default_kernel"].dropna()):
+        shipped = [parse_version(text) for text in own["default_kernel"].dropna()]
+        if numbers is not None and numbers[:2] in [v[:2] for v in shipped if v]:
             basis = f"the kernel of {distro_of(os_name)} {whole.line}: {whole.basis}"
             return Support(whole.state, line, whole.eol_date, whole.days_to_eol, basis)
     return _support(line, _kernel_lines(), at)

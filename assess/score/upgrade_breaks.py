@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from assess import reference
@@ -18,9 +19,9 @@ OVERLAYS = ("overlay", "overlay2")  # the drivers that need d_type
 
 
 class Hit(NamedTuple):
-    """A change that hits: its id, where the facts have one, and why."""
+    """A change that hits: its id, or the table of facts that says so, and why."""
 
-    change_id: str | None
+    change_id: str
     why: str
 
 
@@ -43,8 +44,8 @@ def breaks(
     Returns
     -------
     hits : DataFrame
-        ``service_id, host_id, change_id, why``, sorted; ``change_id`` is NA where the facts list no
-        single change for it.
+        ``service_id, host_id, change_id, why``, sorted; where the facts list no single change,
+        ``change_id`` names the table that says so.
     unknown : DataFrame
         ``service_id, host_id, fact``: what a change on the way asks for and nobody knows;
         ``version`` where it is the engine itself.
@@ -54,7 +55,7 @@ def breaks(
     is_known = held["product"].eq(DOCKER) & pd.Series(known, index=held.index, dtype=bool)
     used = facts_in_use(inventory, held[is_known].drop(columns="product"), engines)
     asked = [is_asked(*key, target) for key in zip(used["fact"], used["version"], strict=True)]
-    used = used[asked]
+    used = used[np.array(asked, dtype=bool)]
     missing = used.loc[used["value"].isna(), ["service_id", "host_id", "fact"]].drop_duplicates()
     unseen = held.loc[~is_known, ["service_id", "host_id"]].assign(fact="version")
     used = used.dropna(subset="value").drop_duplicates()
@@ -151,9 +152,11 @@ def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
     if rules:
         return Hit(str(rules[-1]["change_id"]), str(rules[-1]["why"]).format(value=value))
     if fact == "kernel" and reference.kernel_runs(value, target) is False:
-        return Hit(None, f"kernel {value} carries none of the usual storage drivers of {target}")
+        return Hit(
+            "engine_kernel", f"kernel {value} carries none of the usual storage drivers of {target}"
+        )
     if fact == "storage_driver" and reference.driver_runs(value, target) is False:
-        return Hit(None, f"storage driver {value} does not exist in {target}")
+        return Hit("storage_drivers", f"storage driver {value} does not exist in {target}")
     return None
 
 

@@ -16,25 +16,12 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score import graph
-from assess.score.clocks import base_system, clocks
+from assess.score.clocks import clocks
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.upgrade_breaks import breaks
-from assess.score.upgrade_pace import (
-    DOCKER,
-    ENDS,
-    POOL,
-    failure_chance,
-    forced_rate,
-    host_engines,
-    own_rates,
-    places,
-    product_line,
-    releases_per_year,
-    upgrade_failures,
-)
+from assess.score.upgrade_ground import MEASURED, PROSPECTIVE, UNKNOWN, Ground, ground_of, paces
+from assess.score.upgrade_pace import DOCKER, ENDS, upgrade_failures
 
-MEASURED, PROSPECTIVE, UNKNOWN = "measured on hosts", "prospective from target", "unknown"
 FRAME_COLUMNS = [
     *(f"{name}{end}" for name in ("events_per_year", "failures_per_year") for end in ENDS),
     *(f"{name}{end}" for name in ("hours_per_year", "score") for end in ENDS),
@@ -52,9 +39,9 @@ class UpgradeChurn(Result):
     0-100, high is bad], each with ``_lo, _hi``; ``days_to_eol`` [days to the nearest end of
     support] and the ``clock`` that shows it; ``versions_behind`` [lines]; ``breaking_n`` [changes
     that hit something in use; NA where the engine is unknown], ``breaking_unknown_n`` [facts that a
-    change on the way asks for and nobody knows]; ``hours_undivided`` [hours per year, the hosts not shared];
-    ``events_today`` [per year]; ``basis``; ``hosts_n``; ``tenants_n`` [services on its fullest
-    host]; images by origin.
+    change on the way asks for and nobody knows]; ``hours_undivided`` [hours per year, the hosts not
+    shared]; ``events_today`` [per year]; ``basis``; ``hosts_n``; ``tenants_n`` [services on its
+    fullest host]; images by origin.
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
     which add up to ``hours_per_year``. ``details``: ``breaking``, ``breaking_unknown``, ``clocks``,
@@ -156,171 +143,39 @@ def score_upgrade_churn(
     base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
     goal = reference.target_engine({"engine": target} if target else policy["target"])
-    services = inventory["services"].sort_values("service_id").set_index("service_id")
-    engines = host_engines(inventory)
-    engines = engines.join(own_rates(inventory, policy, engines, previous))
-    pairs = _pairs(inventory, policy, services, engines)
-    bases = _bases(inventory, policy)
+    index = pd.Index(sorted(inventory["services"]["service_id"]), name="service_id", dtype="str")
+    ground = ground_of(inventory, policy, previous=previous)
     failures = upgrade_failures(inventory, policy)
-    paces = _paces(inventory, policy, pairs, engines, bases, failures, goal)
-    on_engine = pairs[pairs["basis"] != PROSPECTIVE]
-    hits, unseen = breaks(inventory, on_engine.dropna(subset="host_id"), engines, goal)
-    times = clocks(inventory, pairs, engines, bases)
-    frame = _per_service(paces, services.index, policy)
-    frame = frame.join(_nearest(times)).join(_behind(pairs, engines, goal))
-    frame = frame.join(_breaking(hits, unseen, pairs, services.index))
-    frame = frame.join(_images(inventory, policy))
-    frame = frame.fillna({"third_party_images_n": 0, "first_party_images_n": 0})
+    pace = paces(inventory, policy, ground, failures, goal)
+    on_engine = ground.pairs[ground.pairs["on_engine"]]
+    hits, unseen = breaks(inventory, on_engine, ground.engines, goal)
+    times = clocks(inventory, ground.pairs, ground.engines, ground.bases)
+    frame = _per_service(pace, index, policy).join(_nearest(times)).join(_behind(ground, goal))
+    frame = frame.join(_breaking(hits, unseen, index)).join(_images(inventory, policy))
     details = {
         "breaking": hits,
         "breaking_unknown": unseen,
         "clocks": times,
-        "paces": paces,
+        "paces": pace,
         "failures": failures.reset_index(),
     }
     origin = Provenance.of(inventory, policy)
-    return UpgradeChurn(frame[FRAME_COLUMNS], _contributions(paces, policy), origin, details)
+    return UpgradeChurn(frame[FRAME_COLUMNS], _contributions(pace, policy), origin, details)
 
 
-def _pairs(
-    inventory: Inventory, policy: Policy, services: pd.DataFrame, engines: pd.DataFrame
-) -> pd.DataFrame:
-    """Say for every service and host whether an engine is beneath it; a host may be unknown."""
-    pairs = places(inventory, policy)
-    homeless = services.index.difference(pairs["service_id"], sort=False)
-    pairs = pd.concat([pairs, pd.DataFrame({"service_id": homeless})], ignore_index=True)
-    pairs = pairs.astype({"service_id": "str", "host_id": "str", "on_engine": "boolean"})
-    product = pairs["host_id"].map(engines["product"])
-    platform = pairs["service_id"].map(services["platform"].astype("str"))
-    is_plain = product.eq("none") | ~pairs["on_engine"].fillna(value=True)
-    is_plain |= product.isna() & platform.eq("host")
-    is_plain = is_plain.astype(bool)
-    pairs["basis"] = np.select([is_plain, product.isna()], [PROSPECTIVE, UNKNOWN], MEASURED)
-    pairs["on_engine"] = ~is_plain
-    tenants = pairs.groupby("host_id")["service_id"].nunique()
-    pairs["tenants_n"] = pairs["host_id"].map(tenants).astype("Int64")
-    return pairs.sort_values(["service_id", "host_id"], kind="stable", ignore_index=True)
-
-
-def _bases(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List base images by service."""
-    stands = graph.standing(inventory, policy)
-    stands = stands[stands["element_kind"] == "base_image"]
-    bases = stands.rename(columns={"element": "base"})[["service_id", "base"]].drop_duplicates()
-    return bases.sort_values(["service_id", "base"], ignore_index=True)
-
-
-def _paces(  # noqa: PLR0913, PLR0917
-    inventory: Inventory,
-    policy: Policy,
-    pairs: pd.DataFrame,
-    engines: pd.DataFrame,
-    bases: pd.DataFrame,
-    failures: pd.DataFrame,
-    goal: str,
-) -> pd.DataFrame:
-    """Events and failures per year of every pair of service and host."""
-    since = str(policy["churn"]["forced_since"])
-    table = pairs.join(engines[["product", "line", "own", "own_lo", "own_hi"]], on="host_id")
-    is_measured = table["basis"].eq(MEASURED)
-    runtime = str(policy["target"]["runtime"])
-    aim = DOCKER if runtime == "docker" else runtime
-    product = table["product"].where(is_measured, DOCKER)
-    line = table["line"].where(is_measured)
-    is_plain = table["basis"].eq(PROSPECTIVE)
-    product, line = product.mask(is_plain, aim), line.mask(is_plain, product_line(aim, goal))
-    history = table[["own", "own_lo", "own_hi"]].where(is_measured).set_axis(ENDS, axis=1)
-    engine = _faster(_forced(product, line, since), history, line, since)
-    system = _systems(inventory, table["host_id"], since)
-    base = _base_rates(table, bases, since)
-    host = _together(engine, system)
-    pair = _together(host, base)
-    chances = [failure_chance(failures, x, policy["simulation"]) for x in line.fillna(POOL)]
-    chance = pd.DataFrame(chances, columns=list(ENDS), index=table.index)
-    for name, part in (("host", host), ("events", pair), ("chance", chance)):
-        table[[f"{name}{end}" for end in ENDS]] = part[list(ENDS)].to_numpy()
-    today = system[""].fillna(system["_mid"])
-    table["today"] = today.where(is_plain, table["events"])
-    return table
-
-
-def _forced(product: pd.Series, line: pd.Series, since: str) -> pd.DataFrame:
-    lines = [None if pd.isna(x) else str(x) for x in line]
-    rates = [forced_rate(str(p), x, since) for p, x in zip(product, lines, strict=True)]
-    return pd.DataFrame(rates, columns=list(ENDS), index=product.index, dtype="float64")
-
-
-def _faster(forced: pd.DataFrame, own: pd.DataFrame, line: pd.Series, since: str) -> pd.DataFrame:
-    """Take the faster of the forced and the own pace; nobody upgrades more often than releases."""
-    lines = [None if pd.isna(x) else str(x) for x in line]
-    most = pd.Series([releases_per_year(x, since) for x in lines], index=forced.index, dtype=float)
-    own_hi = np.maximum(np.minimum(own["_hi"].fillna(np.inf), most), own[""].fillna(0))
-    return pd.DataFrame(
-        {
-            "": np.fmax(forced[""], own[""]),
-            "_lo": np.fmax(forced["_lo"], own["_lo"]),
-            "_hi": np.fmax(forced["_hi"], own_hi),
-        }
-    )
-
-
-def _together(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Put two clocks together: one upgrade may serve both, or neither the other."""
-    return pd.DataFrame(
-        {
-            "": np.fmax(first[""], second[""]),
-            "_lo": np.fmax(first["_lo"], second["_lo"]),
-            "_hi": first["_hi"] + second["_hi"],
-        }
-    )
-
-
-def _system_rate(name: str | None, line: str | None, since: str) -> tuple[float, ...]:
-    """Pace of an operating system; what is unknown has no point, and counts only above."""
-    rate = forced_rate(name or "", line, since)
-    is_known = rate.lo == rate.hi
-    return (rate.point if is_known else np.nan, rate.lo if is_known else 0.0, rate.hi, rate.point)
-
-
-def _systems(inventory: Inventory, host_ids: pd.Series, since: str) -> pd.DataFrame:
-    hosts = inventory["hosts"]
-    rates = {}
-    columns = ["host_id", "os_name", "os_version"]
-    for host, name, version in hosts[columns].itertuples(index=False):
-        line = reference.os_support(name, version, inventory.snapshot_at).line
-        rates[host] = _system_rate(reference.distro_of(name), line, since)
-    unknown = _system_rate(None, None, since)
-    rows = [rates.get(host, unknown) for host in host_ids]
-    return pd.DataFrame(rows, columns=[*ENDS, "_mid"], index=host_ids.index, dtype="float64")
-
-
-def _base_rates(table: pd.DataFrame, bases: pd.DataFrame, since: str) -> pd.DataFrame:
-    """Pace of the base images of each service: the fastest."""
-    rates: dict[str, tuple[float, ...]] = {}
-    at = pd.Timestamp(0, tz="UTC")
-    for service, base in bases[["service_id", "base"]].itertuples(index=False):
-        name, version = base_system(base)
-        line = reference.os_support(name, version, at).line
-        rate = _system_rate(reference.distro_of(name), line, since)
-        rates[service] = tuple(np.fmax(rate, rates.get(service, rate)))
-    unknown = _system_rate(None, None, since)
-    rows = [rates.get(service, unknown) for service in table["service_id"]]
-    return pd.DataFrame(rows, columns=[*ENDS, "_mid"], index=table.index, dtype="float64")
-
-
-def _per_service(paces: pd.DataFrame, index: pd.Index, policy: Policy) -> pd.DataFrame:
+def _per_service(pace: pd.DataFrame, index: pd.Index, policy: Policy) -> pd.DataFrame:
     """Mean pace over the hosts of a service, and the hours of all of them."""
     settings = policy["churn"]
-    most = float(paces["tenants_n"].max()) if paces["tenants_n"].notna().any() else 1.0
-    table = paces[["service_id", "host_id", "basis", "tenants_n", "today"]].copy()
-    tenants = paces["tenants_n"].astype("float64")
+    most = float(pace["tenants_n"].max()) if pace["tenants_n"].notna().any() else 1.0
+    table = pace[["service_id", "host_id", "basis", "tenants_n", "today"]].copy()
+    tenants = pace["tenants_n"].astype("float64")
     for end, unknown in zip(ENDS, (1.0, most, 1.0), strict=True):
-        events, chance = paces[f"events{end}"], paces[f"chance{end}"]
+        events, chance = pace[f"events{end}"], pace[f"chance{end}"]
         cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
-        own = events - paces[f"host{end}"]
+        own = events - pace[f"host{end}"]
         table[f"events_per_year{end}"] = events
         table[f"failures_per_year{end}"] = events * chance
-        table[f"hours_per_year{end}"] = (paces[f"host{end}"] / tenants.fillna(unknown) + own) * cost
+        table[f"hours_per_year{end}"] = (pace[f"host{end}"] / tenants.fillna(unknown) + own) * cost
         table[f"undivided{end}"] = events * cost
     grouped = table.groupby("service_id")
     rates = [f"{name}{end}" for name in ("events_per_year", "failures_per_year") for end in ENDS]
@@ -339,16 +194,16 @@ def _per_service(paces: pd.DataFrame, index: pd.Index, policy: Policy) -> pd.Dat
     return frame.reindex(index)
 
 
-def _contributions(paces: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _contributions(pace: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Hours of every host, by what they go into."""
     settings = policy["churn"]
-    shared = paces["host"] / paces["tenants_n"].astype("float64").fillna(1)
-    share = shared + paces["events"] - paces["host"]
+    shared = pace["host"] / pace["tenants_n"].astype("float64").fillna(1)
+    share = shared + pace["events"] - pace["host"]
     parts = {
         "upgrade": share * settings["hours_upgrade"],
-        "failure": share * paces["chance"] * settings["hours_fix"],
+        "failure": share * pace["chance"] * settings["hours_fix"],
     }
-    key = paces[["service_id", "host_id"]]
+    key = pace[["service_id", "host_id"]]
     rows = [key.assign(part=part, hours=hours) for part, hours in parts.items()]
     table = pd.concat(rows, ignore_index=True)
     return table.sort_values(["service_id", "host_id", "part"], kind="stable", ignore_index=True)
@@ -363,32 +218,25 @@ def _nearest(times: pd.DataFrame) -> pd.DataFrame:
     return first[["days_to_eol", "clock"]]
 
 
-def _behind(pairs: pd.DataFrame, engines: pd.DataFrame, goal: str) -> pd.DataFrame:
+def _behind(ground: Ground, goal: str) -> pd.DataFrame:
     """Count the lines from the oldest engine of a service to the target."""
-    held = pairs[pairs["on_engine"]].join(engines[["product", "version"]], on="host_id")
+    held = ground.pairs[ground.pairs["on_engine"]]
+    held = held.join(ground.engines[["product", "version"]], on="host_id")
     held = held[held["product"] == DOCKER]
     counts = [reference.versions_behind(version, goal) for version in held["version"]]
     held = held.assign(versions_behind=pd.Series(counts, index=held.index, dtype="Int64"))
     return held.groupby("service_id")[["versions_behind"]].max()
 
 
-def _breaking(
-    hits: pd.DataFrame, unseen: pd.DataFrame, pairs: pd.DataFrame, index: pd.Index
-) -> pd.DataFrame:
-    """Count the changes that hit; unknown where the engine of no host is known."""
+def _breaking(hits: pd.DataFrame, unseen: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
+    """Count the changes that hit; with an engine unknown and none seen to hit, that is unknown."""
     counts = hits.drop_duplicates(["service_id", "change_id", "why"])["service_id"].value_counts()
     facts = unseen.drop_duplicates(["service_id", "fact"])["service_id"].value_counts()
     frame = pd.DataFrame(index=index)
     frame["breaking_n"] = counts.reindex(index, fill_value=0).astype("Int64")
     frame["breaking_unknown_n"] = facts.reindex(index, fill_value=0).astype("Int64")
-    blind = unseen[unseen["fact"] == "version"].groupby("service_id").size()
-    placed = pairs.groupby("service_id")["host_id"].count()
-    adrift = pairs[pairs["host_id"].isna() & pairs["basis"].ne(PROSPECTIVE)]["service_id"]
-    is_blind = (blind.reindex(index, fill_value=0) >= placed.reindex(index, fill_value=0)) & (
-        index.isin(blind.index) | index.isin(adrift)
-    )
-    frame.loc[is_blind, "breaking_n"] = pd.NA
-    frame.loc[index.isin(adrift), "breaking_unknown_n"] = 1
+    is_blind = index.isin(unseen.loc[unseen["fact"] == "version", "service_id"])
+    frame["breaking_n"] = frame["breaking_n"].mask(is_blind & frame["breaking_n"].eq(0))
     return frame
 
 
@@ -396,11 +244,16 @@ def _images(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Count the images of a service by who makes them: the third-party ones move by themselves."""
     settings = policy["churn"]
     images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
-    images = images.dropna(subset=["registry", "repository"])
+    is_named = images["repository"].notna() & images["registry"].notna()
     space = images["repository"].str.partition("/")[0]
     is_third = images["registry"].isin(settings["public_registries"])
     is_third &= ~space.isin(settings["own_namespaces"])
-    counts = pd.DataFrame({"third_party_images_n": is_third, "first_party_images_n": ~is_third})
+    counts = pd.DataFrame(
+        {
+            "third_party_images_n": is_named & is_third,
+            "first_party_images_n": is_named & ~is_third,
+        }
+    )
     return counts.groupby(images["service_id"]).sum().astype("Int64")
 
 
