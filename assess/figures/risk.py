@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.score.result import Result
 
-KINDS = {"az": "zone", "base_image": "base image"}
-_DIGEST = r"(@sha256:[0-9a-f]{8})[0-9a-f]+"
+KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
+_SHORTER = {r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1", r"^docker\.io/(library/)?": "", r"^ext:": ""}
 
 
 def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     """
     frame = result.frame.reset_index()
     kinds = frame["element_kind"].astype("str")
-    names = frame["element"].astype("str").str.replace(_DIGEST, r"\1…", regex=True)
+    names = frame["element"].astype("str").replace(_SHORTER, regex=True)
     label = kinds.replace(KINDS).str.cat(names, sep=" ")
     table = frame[["element_kind", "element"]].assign(label=label, **_three(frame, "impact", 100))
     down = [_count(n, "down") for n in frame["services_down_n"]]
@@ -249,7 +249,8 @@ def clocks_data(result: Result) -> pd.DataFrame:
     grouped = named.groupby(line, sort=True)
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})
-    table["label"] = [" ".join(filter(None, row[:3])) for row in table[line].to_numpy()]
+    names = table.assign(name=table["name"].replace(_SHORTER, regex=True))[line].to_numpy()
+    table["label"] = [" ".join(filter(None, row)).replace("_", " ") for row in names]
     order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
         ["days", *line], kind="stable"
     )

@@ -54,7 +54,7 @@ RC: dict[Any, Any] = {
     "svg.hashsalt": "assess",
     "svg.fonttype": "none",
 }
-LABEL_LENGTH = 34
+LABEL_LENGTH = 40
 ROWS_SHOWN = 25
 
 
@@ -170,7 +170,7 @@ def short(name: object, length: int = LABEL_LENGTH) -> str:
     ----------
     name : object
         Any text.
-    length : int, default 34
+    length : int, default 40
         Longest label. [characters]
 
     Returns

@@ -7,7 +7,7 @@ import pandas as pd
 from assess import figures, reference
 from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
-from assess.report.parts import ROWS, more, picture
+from assess.report.parts import ROWS, picture
 from assess.report.scores import Scores
 
 STALE_DAYS = 180
@@ -61,8 +61,9 @@ def unknowns(scores: Scores) -> Section:
     ]
     text = "First what keeps services from being decided at all, then what most services lack."
     shown = Table(
-        "unknown-facts", "Facts to find out", columns, table, empty="Everything is known."
-    )
+        "unknown-facts", "Facts to find out", columns, table,
+        empty="Everything is known.", limit=2 * ROWS,
+    )  # fmt: skip
     return Section("unknowns", "Unknowns: what to find out before the meeting", [text], [shown])
 
 
@@ -102,8 +103,8 @@ def coverage(scores: Scores) -> Section:
     warnings = [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
     parts: list[Part] = [
         picture("coverage", figures.coverage(inventory), "Denied, late and absent are all shown."),
-        Table("gaps", "Calls that did not give all", columns, gaps.head(2 * ROWS),
-              more(gaps, 2 * ROWS), "Every recorded call gave all it was asked for."),
+        Table("gaps", "Calls that did not give all", columns, gaps, limit=2 * ROWS,
+              empty="Every recorded call gave all it was asked for."),
     ]  # fmt: skip
     text = (
         "What was not seen is not empty. These are the places where the collection came back short."

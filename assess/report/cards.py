@@ -86,14 +86,17 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
         Why, chances, blast radius, churn, and what would change the label.
     """
     service_id = str(row["service_id"])
-    k = scores.policy["what_next"]["k"]
-    told = [str(row["why"])]
+    settings = scores.policy["what_next"]
+    told = [
+        str(row["why"]),
+        f"Readiness {cell(row, READINESS).text} of 100; the bar is {settings['ready_points']}.",
+    ]
     chance = Column("p_top", "", "share"), Column("p_top_neutral", "", "share")
     worst, neutral = (cell(row, column).text for column in chance)
     if not pd.isna(row["p_top"]):
         told.append(
-            f"In the top {k} in {worst} of all weightings with every unknown at its worst, "
-            f"in {neutral} on the evidence."
+            f"In the top {settings['k']} in {worst} of all weightings with every unknown at its "
+            f"worst, in {neutral} by the neutral run."
         )
     exposed = cell(row, Column("blast_exposure_n", "", "number")).text
     told.append(

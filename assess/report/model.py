@@ -30,7 +30,7 @@ class Column:
     kind : str
         text, name (of a service), label, number, share, list, or interval.
     digits : int
-        Digits after the point. [count]
+        Digits after the point of values below 10. [count]
     scale : float
         What a value is multiplied by before it is shown.
     top : float
@@ -104,6 +104,8 @@ class Table:
         What to know when reading it.
     empty : str
         What to say when it has no rows.
+    limit : int
+        Rows that are told at most; JSON has all. [count]
     """
 
     id: str
@@ -112,6 +114,14 @@ class Table:
     frame: pd.DataFrame
     note: str = ""
     empty: str = "None."
+    limit: int = 1000
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know when reading it, and how many rows are left out."""
+        rest = len(self.frame) - self.limit
+        more = [f"And {rest} more, in report.json."] if rest > 0 else []
+        return [*([self.note] if self.note else []), *more]
 
     def rows(self) -> Iterator[list[Cell]]:
         """Give the cells, row by row.
@@ -121,7 +131,7 @@ class Table:
         list of Cell
             One per column.
         """
-        for row in self.frame.to_dict("records"):
+        for row in self.frame.head(self.limit).to_dict("records"):
             yield [cell(row, column) for column in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
@@ -294,7 +304,8 @@ def _number(value: Any, column: Column) -> str:
     if column.kind == "share":
         return "< 1%" if 0 < scaled < 0.5 else f"{scaled:.0f}%"
     sign = "+" if column.is_signed else ""
-    return f"{round(scaled, column.digits) + 0.0:{sign},.{column.digits}f}".replace("-", "−")
+    digits = column.digits if abs(scaled) < 10 else 0
+    return f"{round(scaled, digits) + 0.0:{sign},.{digits}f}".replace("-", "−")
 
 
 def _interval(row: dict[str, Any], column: Column) -> Cell:

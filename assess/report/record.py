@@ -109,14 +109,14 @@ def _context(row: dict[str, Any], scores: Scores) -> list[str]:
     told = own(services, row["service_id"]).iloc[0]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
     known = [f"{w} {'unknown' if pd.isna(told[w]) else told[w]}" for w in words]
-    return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:4]]
+    return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
 def _criteria(service_id: str, scores: Scores) -> Table:
     frame = own(scores.ranking.details["criteria"], service_id)
     frame = frame.rename(columns={"lo": "point_lo", "hi": "point_hi"})
     frame = frame.assign(criterion=frame["criterion"].str.replace("_", " "))
-    columns = [Column("criterion", "Criterion"), Column("point", "Points", "interval")]
+    columns = [Column("criterion", "Criterion"), Column("point", "Points", "interval", scale=100)]
     return Table("criteria", "Criteria of the ranking", columns, frame)
 
 

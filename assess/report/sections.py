@@ -7,8 +7,9 @@ import pandas as pd
 from assess import figures
 from assess.report.changes import by_service, changed_checks, label_changes
 from assess.report.model import Column, Part, Section, Table
-from assess.report.parts import ROWS, more, picture
+from assess.report.parts import ROWS, picture
 from assess.report.scores import Scores
+from assess.score.what_next import budget
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -55,7 +56,8 @@ def decision(scores: Scores) -> Section:
             f"“In the top {k}, at worst” is the share of all weightings of the criteria in which "
             f"the service is among the best {k} although every unknown counts at its worst and "
             "every open gate bars it. “Neutral” draws measurements from their intervals and leaves "
-            "gates aside, except NEVER.",
+            "gates aside, except NEVER. “Wave” is the order that dependencies and the exposure "
+            "budget allow; a dash fits into none yet.",
             "No service is outside of containers: there is nothing to move.",
         )
     ]
@@ -74,15 +76,27 @@ def decision(scores: Scores) -> Section:
 def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     """Word the answer, and how far it can be trusted."""
     if scores.ranking.frame.empty:
-        return ["The snapshot holds no services, so there is nothing to decide."]
-    paragraphs = [scores.ranking.headline]
+        return ["A snapshot needs at least the services, or workloads that name them."]
+    settings = scores.policy["what_next"]
+    told = [
+        f"{row.service_id} is among the best {settings['k']} in {row.p_top:.0%} of all weightings "
+        "of the criteria, with every unknown at its worst."
+        for row in competing.head(1).itertuples()
+        if row.p_top > 0
+    ]
+    room = budget(scores.inventory, scores.policy)
+    told += [
+        scores.ranking.headline,
+        f"Exposure budget: {room} at once, by the incidents of what runs in containers already and "
+        f"an appetite for {settings['appetite']:g} incidents in {settings['months']} months.",
+    ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
-        paragraphs.append(
+        told.append(
             f"{open_n} of {len(competing)} candidates cannot be decided on what was collected: "
             "an unknown gate never passes. Section 7 lists what to find out."
         )
-    return paragraphs
+    return told
 
 
 def headline(scores: Scores) -> str:
@@ -99,18 +113,21 @@ def headline(scores: Scores) -> str:
         What moves next, or that nothing does.
     """
     frame = scores.ranking.frame
-    movers = [str(name) for name in frame.index[frame["label"] == "MOVE NOW"]]
-    pilots = [str(name) for name in frame.index[frame["label"] == "PILOT"]]
     if frame.empty:
         return "Nothing to decide: the snapshot holds no services."
-    if movers:
+    first = frame[(frame["wave"] == 1).fillna(False)]
+    movers, pilots = (first.index[first["label"] == label] for label in ("MOVE NOW", "PILOT"))
+    waiting = frame.index[frame["label"].isin(["MOVE NOW", "PILOT"])]
+    if len(movers):
         return f"Move {_listing(movers)} next."
-    if pilots:
+    if len(pilots):
         return f"Move nothing yet; pilot {_listing(pilots)}."
+    if len(waiting):
+        return f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
     return "Move nothing this quarter: no candidate stands the test."
 
 
-def _listing(names: list[str], most: int = 3) -> str:
+def _listing(names: pd.Index, most: int = 3) -> str:
     shown = [figures.short(name) for name in names[:most]]
     rest = len(names) - len(shown)
     if rest:
@@ -258,15 +275,12 @@ def blast_radius(scores: Scores) -> Section:
         "Share of the fleet's criticality that can be reached when an element fails. It is an "
         "upper bound on what is hit: a caller that copes without is counted as down."
     )
-    rest = more(elements, ROWS)
-    reading = (
-        "Bar: lowest to highest over every uncertain dependency. Point: the policy's own. Hollow: "
-        "no source ever observed its dependencies."
-    )
+    reading = "Bar: lowest to highest over every uncertain dependency. Point: the policy's own."
+    hollow = f"{reading} Hollow: no source ever observed its dependencies."
     parts: list[Part] = [
         picture("blast-elements", figures.blast_radius(blast, kinds=kinds), reading),
-        Table("elements", "Elements, worst first", _ELEMENTS, elements.head(ROWS), rest),
-        picture("blast-services", figures.blast_services(blast), reading),
+        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=ROWS),
+        picture("blast-services", figures.blast_services(blast), hollow),
         Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE),
     ]  # fmt: skip
     return Section("blast-radius", "Blast radius", [text], parts, warnings)
@@ -322,9 +336,9 @@ def upgrade_churn(scores: Scores) -> Section:
             "breaking",
             "Changes on the way to the target that hit something in use",
             [NAME, Column("host_id", "Host"), Column("change_id", "Change"), Column("why", "Why")],
-            breaking.head(3 * ROWS),
-            more(breaking, 3 * ROWS),
-            "No change on the way to the target hits anything that was seen in use.",
+            breaking,
+            empty="No change on the way to the target hits anything that was seen in use.",
+            limit=3 * ROWS,
         ),
     ]
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)

@@ -56,6 +56,7 @@ for (const table of document.querySelectorAll("table.data")) {
 const cards = [...document.querySelectorAll("section > details")];
 if (cards.length > LONG) {
   const place = document.createElement("p");
+  place.className = "cards filters";
   cards[0].before(place);
   addFilter(place, cards, "services");
 }
