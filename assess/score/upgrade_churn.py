@@ -245,7 +245,7 @@ def _images(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     settings = policy["churn"]
     images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
     is_named = images["repository"].notna() & images["registry"].notna()
-    space = images["repository"].str.partition("/")[0]
+    space = images["repository"].str.replace("/.*", "", regex=True)
     is_third = images["registry"].isin(settings["public_registries"])
     is_third &= ~space.isin(settings["own_namespaces"])
     counts = pd.DataFrame(

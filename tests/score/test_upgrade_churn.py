@@ -121,8 +121,6 @@ def test_an_incident_that_nobody_placed_counts_only_above():
 
 def test_an_upgrade_whose_week_is_not_over_waits():
     late = [*YEARLY, upgrade(9, "2026-09-28")]
-    counts = score(fleet(activities=late, incidents=[])).details["failures"].set_index("line")
-    assert counts.loc["", "upgrades_n"] == 0 if counts.empty else True
     told = [incident(1, "2024-01-01", host_id="h1")]
     counts = score(fleet(activities=late, incidents=told)).details["failures"].set_index("line")
     assert counts.loc["", "upgrades_n"] == 3
@@ -392,23 +390,23 @@ def whole_fleet():
     }
 
 
-@settings(max_examples=20, deadline=None)
+KNOWN = score(fleet(**whole_fleet())).frame
+
+
+@settings(max_examples=8, deadline=None)
 @given(hidden=st.sets(st.sampled_from(HIDDEN), min_size=1, max_size=3))
 def test_hiding_evidence_never_makes_the_worst_better(hidden):
-    known = score(fleet(**whole_fleet())).frame
     tables = whole_fleet()
     for table, column in hidden:
         tables[table] = [{**row, column: None} for row in tables[table]]
     shown = score(fleet(**tables)).frame
     for name in THREE:
-        assert (shown[f"{name}_hi"] >= known[f"{name}_hi"] - 1e-6).all()
+        assert (shown[f"{name}_hi"] >= KNOWN[f"{name}_hi"] - 1e-6).all()
 
 
-@settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 99))
-def test_row_order_is_irrelevant(seed):
+def test_row_order_is_irrelevant():
     tables = whole_fleet()
-    order = np.random.default_rng(seed)
+    order = np.random.default_rng(2026)
     mixed = {name: list(order.permutation(rows)) for name, rows in tables.items()}
     left, right = score(fleet(**tables)), score(fleet(**mixed))
     pd.testing.assert_frame_equal(left.frame, right.frame)

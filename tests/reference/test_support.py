@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from assess import reference
+
+AT = pd.Timestamp("2026-09-30", tz="UTC")
+
+
+def day(text):
+    return pd.Timestamp(text, tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("version", "at", "state", "eol"),
+    [
+        ("20.10.24", "2026-09-30", "ended", "2023-12-10"),
+        ("20.10.24", "2023-12-10", "supported", "2023-12-10"),  # its last day
+        ("20.10.24", "2023-12-11", "ended", "2023-12-10"),
+        ("17.06.2-ce", "2017-10-10", "supported", "2017-10-19"),  # the stated window counts
+        ("25.0.8", "2026-09-30", "supported", "2026-12-04"),
+        ("25.0.99", "2026-09-30", "unknown", "2026-12-04"),  # newer than the facts
+        ("20.10.99", "2026-09-30", "ended", "2023-12-10"),  # whatever its number, its line ended
+        ("29.1.0", "2026-09-30", "supported", None),  # no end announced; the newest line
+        ("29.99.0", "2026-09-30", "unknown", None),
+        ("29.1.0", "2028-01-01", "unknown", None),  # the facts are too old to say
+        ("31.0.0", "2026-09-30", "unknown", None),
+        ("master", "2026-09-30", "unknown", None),
+        (None, "2026-09-30", "unknown", None),
+    ],
+)
+def test_engines(version, at, state, eol):
+    found = reference.engine_support(version, day(at))
+    assert found.state == state
+    assert found.eol_date == (day(eol) if eol else None)
+    assert found.days_to_eol == ((day(eol) - day(at)).days if eol else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "line", "state"),
+    [
+        ("debian", "12.5", "12", "ended"),
+        ("debian", "bookworm", "12", "ended"),
+        ("Ubuntu", "22.04.3 LTS", "22.04", "supported"),
+        ("amzn", "2023.5.20240701", "2023", "supported"),
+        ("centos", "7.9.2009", "7", "ended"),
+        ("sles", "15-SP7", "15.7", "supported"),
+        ("alpine", "3.22.1", "3.22", "supported"),
+        ("alpine", "3.2.1", "3.2", "ended"),
+        ("debian", "99", "99", "unknown"),
+        ("debian", None, None, "unknown"),
+        ("plan9", "4", None, "unknown"),
+        (None, None, None, "unknown"),
+    ],
+)
+def test_operating_systems(name, version, line, state):
+    found = reference.os_support(name, version, AT)
+    assert (found.line, found.state) == (line, state)
+
+
+def test_a_kernel_lives_as_long_as_the_system_that_ships_it():
+    own = {"os_name": "centos", "os_version": "7.9"}
+    before = reference.kernel_support("3.10.0-1160.el7.x86_64", day("2024-01-01"), **own)
+    assert before.state == "supported"
+    assert reference.kernel_support("3.10.0", day("2024-01-01")).state == "ended"
+    assert reference.kernel_support("6.1.0-21-amd64", AT).state == "supported"
+    assert reference.kernel_support("9.9.0", AT).state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "state"),
+    [
+        ("kubernetes", "v1.29.3", "ended"),
+        ("nomad", "1.9.0", "ended"),
+        ("nomad", "2.0.1", "supported"),
+        ("apache-mesos", "1.11.0", "ended"),  # retired
+        ("apache-mesos", None, "ended"),
+        ("marathon", "1.9.0", "ended"),
+        ("swarm-mode", "20.10.5", "ended"),  # lives and ends with the engine
+        ("swarm-mode", "29.1.0", "supported"),
+        ("ecs-agent", "1.80.0", "unknown"),  # no end is ever announced
+        ("balloons", "1.0", "unknown"),
+    ],
+)
+def test_orchestrators(product, version, state):
+    assert reference.orchestrator_support(product, version, AT).state == state
+
+
+def test_runtimes():
+    assert reference.runtime_support("containerd", "1.6.20~ds1", AT).state == "ended"
+    assert reference.runtime_support("containerd", "2.3.1", AT).state == "supported"
+    assert reference.runtime_support("cri-o", "1.30", AT).state == "unknown"
+
+
+def test_windows_of_the_engine():
+    windows = reference.support_windows("engine", since="2019-01-01")["window_days"]
+    assert windows["20.10"] == 1097
+    assert pd.isna(windows["29"])
+    assert "18.09" not in windows
+    assert reference.support_windows("engine")["window_days"]["18.09"] == 212  # stated: 7 months
