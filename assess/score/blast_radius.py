@@ -19,15 +19,13 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.calibration import calibrate
 from assess.score.chains import because, chain
-from assess.score.graph import LEVELS, Fleet, build_fleet
+from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet
 from assess.score.healing import coverage_of, heal_times, incident_rates
-from assess.score.lanes import Floats
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.spread import Graph, Sampling, Spread, arc_key, seeds_of, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
-CHANCES = {"point": "p_down", "lo": "p_lo", "hi": "p_hi"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -186,34 +184,37 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     """
     fleet = build_fleet(inventory, policy)
     graphs = {level: failure_graph(fleet, level) for level in LEVELS}
-    sampling = sampling_of(policy)
+    sampling, settings = sampling_of(policy), policy["blast_radius"]
     spreads = _by_level(fleet, graphs, sampling)
-    affected = _affected(fleet, spreads)
+    reach = _reach(fleet, spreads)
     observed = dependencies_observed(inventory, policy, fleet)
-    frame = _frame(fleet, spreads, affected)
-    quantile = float(policy["blast_radius"]["unobserved_quantile"])
+    frame = _frame(fleet, spreads, reach)
+    quantile = float(settings["unobserved_quantile"])
     frame["impact_hi"] = _widened(frame["impact_hi"], fleet, observed, quantile)
-    services = _services(frame, fleet, affected, float(policy["blast_radius"]["exposed_from"]))
+    services = _services(frame, fleet, reach, float(settings["exposed_from"]))
     services = services.join(_minutes_per_year(inventory, policy))
     if detail:
         moved = containment(inventory, policy, fleet, graphs=graphs, sampling=sampling)
     else:
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))
-    weight = pd.Series(fleet.weight[: len(fleet.services)], index=fleet.services)
-    share = weight.to_numpy()[affected["service_id"].cat.codes] / (weight.sum() or 1.0)
-    contributions = affected[["element_kind", "element", "service_id"]].assign(
-        contribution=share * affected["p_down"]
-    )
+    affected = _named(fleet, reach)
+    weight = fleet.weight[: len(fleet.services)]
+    lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
+    key = ["element_kind", "element", "service_id"]
     details = {
         "affected": affected,
         "frozen": fleet.frozen,
         "services": services,
-        "calibration": calibrate(inventory, affected, weight),
+        "calibration": calibrate(inventory, affected, pd.Series(weight, index=fleet.services)),
     }
-    frame = frame.sort_values("impact", ascending=False, kind="stable")
-    provenance = Provenance.of(inventory, policy)
-    return BlastRadius(frame, contributions, provenance, details, fleet=fleet)
+    return BlastRadius(
+        frame.sort_values("impact", ascending=False, kind="stable"),
+        affected[key].assign(contribution=lost),
+        Provenance.of(inventory, policy),
+        details,
+        fleet=fleet,
+    )
 
 
 def sampling_of(policy: Policy) -> Sampling:
@@ -278,37 +279,50 @@ def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> 
     return found
 
 
-def _affected(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
-    """List what can fall with what: what falls at some level can fall at the highest."""
-    n = len(fleet.services)
-    keys, chances = {}, {}
-    for level in LEVELS:
-        inside = spreads[level].node < n
-        keys[level] = spreads[level].scenario[inside] * n + spreads[level].node[inside]
-        chances[level] = spreads[level].p[inside]
-    every = keys["hi"]
-    columns: dict[str, Floats] = {}
-    for level in LEVELS:
+def _reach(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
+    """List what can fall with what, by position: what falls at some level can at the highest."""
+    n = max(len(fleet.services), 1)
+    every, columns = np.empty(0, np.int64), {}
+    for level in reversed(LEVELS):
+        found = spreads[level]
+        inside = found.node < len(fleet.services)
+        keys = found.scenario[inside] * n + found.node[inside]
+        every = keys if level == "hi" else every
         columns[level] = np.zeros(len(every))
-        columns[level][np.searchsorted(every, keys[level])] = chances[level]
-    columns["lo"] = np.minimum(columns["lo"], columns["point"])
-    columns["hi"] = np.maximum(columns["hi"], columns["point"])
-    kinds = fleet.elements.get_level_values(0).astype("category")
+        columns[level][np.searchsorted(every, keys)] = found.p[inside]
+    return pd.DataFrame(
+        {
+            "element": every // n,
+            "node": every % n,
+            "p_down": columns["point"],
+            "p_lo": np.minimum(columns["lo"], columns["point"]),
+            "p_hi": np.maximum(columns["hi"], columns["point"]),
+        }
+    )
+
+
+def _named(fleet: Fleet, reach: pd.DataFrame) -> pd.DataFrame:
+    kinds = pd.Categorical(fleet.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(fleet.elements.get_level_values(1))
     table = pd.DataFrame(
         {
-            "element_kind": kinds.take(every // max(n, 1)),
-            "element": names.take(every // max(n, 1)),
-            "service_id": pd.Categorical.from_codes(every % max(n, 1), fleet.services),
+            "element_kind": kinds.take(reach["element"].to_numpy()),
+            "element": names.take(reach["element"].to_numpy()),
+            "service_id": pd.Categorical.from_codes(reach["node"], fleet.services),
         }
     )
-    return table.assign(**{CHANCES[level]: columns[level] for level in ("point", "lo", "hi")})
+    return table.join(reach[["p_down", "p_lo", "p_hi"]])
 
 
-def _frame(fleet: Fleet, spreads: Mapping[str, Spread], affected: pd.DataFrame) -> pd.DataFrame:
+def _frame(fleet: Fleet, spreads: Mapping[str, Spread], reach: pd.DataFrame) -> pd.DataFrame:
     total = float(fleet.weight.sum()) or 1.0
-    point = spreads["point"]
+    n, point = len(fleet.elements), spreads["point"]
     impact = {level: np.clip(spreads[level].loss / total, 0, 1) for level in LEVELS}
+    frozen = pd.MultiIndex.from_frame(fleet.frozen[["element_kind", "element"]])
+    counts = {
+        "services_down_n": np.bincount(reach.loc[reach["p_down"] > 0, "element"], minlength=n),
+        "frozen_n": np.bincount(fleet.elements.get_indexer(frozen), minlength=n),
+    }
     table = pd.DataFrame(
         {
             "impact": impact["point"],
@@ -316,17 +330,11 @@ def _frame(fleet: Fleet, spreads: Mapping[str, Spread], affected: pd.DataFrame) 
             "impact_hi": np.maximum(impact["hi"], impact["point"]),
             "se": point.se / total,
             "exact": point.exact,
+            **counts,
         },
         index=fleet.elements,
     )
-    key = ["element_kind", "element"]
-    for column, rows in (
-        ("services_down_n", affected[affected["p_down"] > 0]),
-        ("frozen_n", fleet.frozen),
-    ):
-        counts = rows.astype(dict.fromkeys(key, "str")).groupby(key).size()
-        table[column] = counts.reindex(table.index, fill_value=0).astype("Int64")
-    return table
+    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) -> pd.Series:
@@ -365,17 +373,15 @@ def _widened(hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float) 
 
 
 def _services(
-    frame: pd.DataFrame, fleet: Fleet, affected: pd.DataFrame, exposed_from: float
+    frame: pd.DataFrame, fleet: Fleet, reach: pd.DataFrame, exposed_from: float
 ) -> pd.DataFrame:
     """Impact and exposure by service; where it runs nowhere known, its exposure is unknown."""
-    own = frame.loc[["service"]] if len(fleet.services) else frame.iloc[:0]
-    table = own.droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
-    others = affected["element"].astype("str") != affected["service_id"].astype("str")
-    others |= affected["element_kind"] != "service"
-    counts = affected.loc[others & (affected["p_down"] >= exposed_from), "service_id"]
-    counts = counts.astype("str").value_counts().reindex(table.index, fill_value=0)
-    placed = table.index.isin(fleet.placed)
-    return table.assign(exposure_n=counts.astype("Int64").where(placed))
+    n = len(fleet.services)  # the first elements are the services
+    table = frame.iloc[:n].droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
+    others = (reach["element"] != reach["node"]) & (reach["p_down"] >= exposed_from)
+    counts = pd.array(np.bincount(reach.loc[others, "node"], minlength=n), dtype="Int64")
+    counts[~table.index.isin(fleet.placed)] = pd.NA
+    return table.assign(exposure_n=counts)
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:

@@ -65,19 +65,21 @@ def calibrate(inventory: Inventory, affected: pd.DataFrame, weight: pd.Series) -
         ``observed``, ``predicted``, ``predicted_lo``, ``predicted_hi`` [share of the criticality of
         the services that had data], ``services_n`` [count of those].
     """
-    chances = affected.astype({"element_kind": "str", "element": "str", "service_id": "str"})
-    of = {key: rows.set_index("service_id") for key, rows in chances.groupby(
-        ["element_kind", "element"])}  # fmt: skip
+    failed = events(inventory)
+    inside = affected["element"].isin(failed["element"])
+    columns = {"element_kind": "str", "element": "str", "service_id": "str"}
+    rows = affected[inside].astype(columns).groupby(["element_kind", "element"])
+    of = {key: table.set_index("service_id") for key, table in rows}
     found = []
-    for event in events(inventory).itertuples():
-        rows = of.get((event.element_kind, event.element))
+    for event in failed.itertuples():
+        hits = of.get((event.element_kind, event.element))
         seen = weight.index if pd.isna(event.observed_services) else _ids(event.observed_services)
         weights = weight[weight.index.isin(seen)]
         total = weights.sum()
-        if rows is None or not total:
+        if hits is None or not total:
             continue
         hit = weights[weights.index.isin(_ids(event.affected_services))].sum()
-        chance = rows[["p_down", "p_lo", "p_hi"]].reindex(weights.index, fill_value=0.0)
+        chance = hits[["p_down", "p_lo", "p_hi"]].reindex(weights.index, fill_value=0.0)
         said = chance.mul(weights, axis=0).sum() / total
         found.append((event.event, event.event_id, event.element_kind, event.element, hit / total,
                       said["p_down"], said["p_lo"], said["p_hi"], len(weights)))  # fmt: skip

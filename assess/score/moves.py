@@ -218,9 +218,13 @@ def containment(
     seeds, terms, end = _scenarios(fleet, changes)
     total = float(fleet.weight.sum()) or 1.0
     n = len(fleet.services)
-    deltas = []
-    for level in LEVELS:
-        loss = spread(graphs[level], seeds, end, sampling=sampling, pairs=False).loss / total
+    deltas: list[Floats] = []
+    known: dict[bytes, Floats] = {}
+    for graph in (graphs[level] for level in LEVELS):
+        same = graph.p.tobytes()  # levels that do not differ are computed once
+        if same not in known:
+            known[same] = spread(graph, seeds, end, sampling=sampling, pairs=False).loss / total
+        loss = known[same]
         gap = np.maximum(loss[terms["together"]] - loss[terms["without"]], 0) * terms["sign"]
         deltas.append(np.bincount(terms["service"].astype(int), gap, n) + new_hosts * loss[:n])
     lo, hi = np.min(deltas, axis=0), np.max(deltas, axis=0)
