@@ -102,8 +102,10 @@ def collect(  # noqa: PLR0913
                 progress(running[future].label, done, len(tasks))
         batches = [(task.label, future.result()) for future, task in running.items()]
 
+    from assess.collect.docker_hosts import tell_hosts_apart
     from assess.collect.merge import coverage_table, to_tables
 
+    tell_hosts_apart(batch for label, batch in batches if label.partition("#")[0] == "docker")
     tables, notes = to_tables(batches, rules)
     rows = [{"source": t.source.type, **r} for t, (_, b) in zip(tasks, batches, strict=True)
             for r in b.coverage]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.base import Batch, Deadline, Row, timed
+from assess.collect.docker_cache import InspectionCache, clock
 from assess.collect.docker_client import (
     CALL_SECONDS,
     CONNECT_SECONDS,
@@ -19,6 +20,7 @@ from assess.collect.docker_client import (
     connect,
     failure,
     gather,
+    inspector,
     negotiate,
     version_wanted,
 )
@@ -41,8 +43,8 @@ from assess.collect.docker_rows import to_batch
 from assess.collect.redact import strip_userinfo
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
-INSPECT = ("all", "running", "none")
-NOT_RUNNING = ("created", "exited", "dead")
+SCHEMES = ("unix://", "tcp://", "ssh://")
+INSPECT = ("all", "changed", "none")
 
 
 class DockerSource:
@@ -55,7 +57,7 @@ class DockerSource:
     """
 
     type = "docker"
-    options = ("endpoint", "path", "host_id", "inspect", "tls_ca", "tls_cert", "tls_key")
+    options = ("endpoint", "path", "host_id", "inspect", "cache", "tls_ca", "tls_cert", "tls_key")
     fills = (
         "hosts", "engines", "images", "workloads", "mounts", "services", "dependencies",
     )  # fmt: skip
@@ -68,6 +70,32 @@ class DockerSource:
         "volumes.json; docker inspect $(docker ps -aq) > inspect.json"
     )
 
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """Say what is wrong with options, before anything is asked.
+
+        Parameters
+        ----------
+        options : dict
+            As written.
+
+        Returns
+        -------
+        list of str
+            Problems; empty where there are none.
+        """
+        problems = []
+        if "path" in options and "endpoint" in options:
+            problems.append("path and endpoint exclude each other")
+        if options.get("inspect", "all") not in INSPECT:
+            problems.append(f"inspect is one of {', '.join(INSPECT)}")
+        if options.get("inspect") == "changed" and "cache" not in options:
+            problems.append("inspect = 'changed' needs cache, a file to remember inspections in")
+        if not str(options.get("endpoint", DEFAULT_ENDPOINT)).startswith(SCHEMES):
+            problems.append(f"endpoint starts with one of {', '.join(SCHEMES)}")
+        if bool(options.get("tls_cert")) != bool(options.get("tls_key")):
+            problems.append("tls_cert and tls_key go together")
+        return problems
+
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Give what one engine, or the dumps of several, hold.
 
@@ -75,7 +103,7 @@ class DockerSource:
         ----------
         options : dict
             ``endpoint`` (with ``tls_ca tls_cert tls_key``) or ``path``; ``host_id``; ``inspect``
-            all, running or none.
+            all, none, or changed, which remembers inspections in the file ``cache``.
         base : Path
             Directory that relative paths start from.
         deadline : Deadline
@@ -154,6 +182,8 @@ def get_host(options: Row, base: Path, deadline: Deadline) -> Batch:
     batch = Batch()
     endpoint = str(options.get("endpoint") or DEFAULT_ENDPOINT)
     tls = {k: str(base / options[k]) for k in ("tls_ca", "tls_cert", "tls_key") if options.get(k)}
+    which = str(options.get("inspect", "all"))
+    cache = base / str(options["cache"]) if options.get("cache") else None
     engine = _Engine(strip_userinfo(endpoint), batch, deadline)
     if not engine.open(endpoint, tls):
         return batch
@@ -164,7 +194,7 @@ def get_host(options: Row, base: Path, deadline: Deadline) -> Batch:
             engine.get_info()
         if not (engine.is_lost or engine.is_too_old):
             engine.get_lists()
-            engine.get_inspected(str(options.get("inspect", "all")))
+            engine.get_inspected(which, InspectionCache(cache))
     finally:
         engine.api.close()
     if payloads.version or payloads.info:
@@ -258,28 +288,36 @@ class _Engine:
             "volumes", lambda: self.api.volumes()["Volumes"] or [], keep_volume, None
         )
 
-    def get_inspected(self, which: str) -> None:
+    def get_inspected(self, which: str, cache: InspectionCache) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list said."""
-        listed = self.payloads.containers or []
+        payloads, listed = self.payloads, self.payloads.containers or []
         if which == "none" or not listed:
             return
-        ids = [c["Id"] for c in listed if which == "all" or c.get("State") not in NOT_RUNNING]
+        now = clock(payloads.info.get("SystemTime"))
+        payloads.inspected = cache.unchanged(listed, now) if which == "changed" else {}
+        ids = [c["Id"] for c in listed if short(c["Id"]) not in payloads.inspected]
         row = self.batch.cover(self.scope, "inspect", "ok", requests=len(ids))
         with timed(row):
             self.api.timeout = self._timeout()
+            inspect = inspector(self.api)
             found, errors = gather(
-                self.api.inspect_container, ids, threads=self.threads, deadline=self.deadline
+                lambda identifier: keep_inspected(inspect(identifier)),
+                ids,
+                threads=self.threads,
+                deadline=self.deadline,
             )
-            kept = keep_all(found.values(), keep_inspected, row)
-        self.payloads.inspected = {short(k.get("Id")): k for k in kept}
+        row["redacted_n"] = sum(redacted for _, redacted in found.values())
+        payloads.inspected |= {short(i): kept for i, (kept, _) in found.items()}
         failed = {i: failure(e) for i, e in errors.items() if not _is_gone(e)}
         statuses = {i: failed[i]["status"] if i in failed else "vanished" for i in errors}
-        self.payloads.inspect_status = {short(i): status for i, status in statuses.items()}
-        row["rows"] = len(kept)
-        expect(row, len(ids) - (len(errors) - len(failed)))
+        payloads.inspect_status = {short(i): status for i, status in statuses.items()}
+        row["rows"] = len(payloads.inspected)
+        expect(row, len(listed) - (len(errors) - len(failed)))
         if failed:
             first = next(iter(failed.values()))
-            row |= first | {"status": "partial" if kept else first["status"]}
+            row |= first | {"status": "partial" if payloads.inspected else first["status"]}
+        if which == "changed":
+            cache.store(payloads.inspected, {short(i) for i in found}, now)
 
     def _list(
         self,

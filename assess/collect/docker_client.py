@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import queue
+import json
 import re
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -178,6 +179,46 @@ def negotiate(api: Any, version: str) -> Any:
     return other
 
 
+class StatusError(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(f"status {status_code}")
+        self.status_code = status_code
+
+
+def inspector(api: Any) -> Callable[[str], Any]:
+    """Give a function that inspects a container, at a third of the price of the SDK's own.
+
+    Parameters
+    ----------
+    api : docker.APIClient
+        A negotiated connection.
+
+    Returns
+    -------
+    callable
+        Takes a container id and gives its payload; the requests go straight to the pool of the
+        connection, for what the SDK and requests do around them costs more than the answer.
+    """
+    from requests import Request
+    from urllib3 import Timeout
+
+    pool = api.get_adapter(api.base_url).get_connection_with_tls_context(
+        Request("GET", api.base_url).prepare(), api.verify, cert=api.cert
+    )
+    timeout = Timeout(*api.timeout)
+
+    def inspect(identifier: str) -> Any:
+        path = f"/v{api.api_version}/containers/{identifier}/json"
+        answer = pool.urlopen("GET", path, timeout=timeout, retries=False)
+        if answer.status != HTTPStatus.OK:
+            raise StatusError(answer.status)
+        return json.loads(answer.data)
+
+    return inspect
+
+
 def version_wanted(error: Exception) -> str | None:
     """Read from a refusal which API version the engine wants.
 
@@ -220,36 +261,31 @@ def gather(
     """
     waiting = deque(items)
     missing = dict.fromkeys(waiting)
-    done: queue.SimpleQueue[tuple[Item, Any, Exception | None]] = queue.SimpleQueue()
-
-    def work() -> None:
-        while True:
-            try:
-                item = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                done.put((item, call(item), None))
-            except Exception as error:
-                done.put((item, None, error))
-
-    for _ in range(min(threads, len(missing))):
-        threading.Thread(target=work, daemon=True).start()
     results: dict[Item, Any] = {}
     errors: dict[Item, Exception] = {}
-    while missing:
-        try:
-            item, value, error = done.get(timeout=deadline.left)
-        except queue.Empty:
-            waiting.clear()
-            break
-        del missing[item]
-        if error is None:
-            results[item] = value
-        else:
-            errors[item] = error
+
+    def work() -> None:
+        while waiting:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            try:
+                results[item] = call(item)
+            except Exception as error:
+                errors[item] = error
+
+    workers = [
+        threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(missing)))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(deadline.left)
+    waiting.clear()
+    found, failed = dict(results), dict(errors)
     late = TimeoutError("no answer before the deadline")
-    return results, errors | dict.fromkeys(missing, late)
+    return found, failed | {i: late for i in missing if i not in found and i not in failed}
 
 
 def failure(error: BaseException) -> Row:

@@ -100,7 +100,8 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
     """
     info, version = payloads.info, payloads.version
     parts = {str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))}
-    driver = {str(d[0]): d[1] for d in info.get("DriverStatus") or [] if len(d) == 2}
+    status = [d for d in info.get("DriverStatus", []) if isinstance(d, list) and len(d) == 2]
+    driver = {str(name): value for name, value in status}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
     security = texts(info.get("SecurityOptions")) if "SecurityOptions" in info else None

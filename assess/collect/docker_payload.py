@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,27 +15,44 @@ Payload = dict[str, Any]
 SHORT_ID = 12
 NEVER_BEFORE = 2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
 
-# Only what is listed here passes the border.
-_VERSION = (
-    "Version", "ApiVersion", "MinAPIVersion", "BuildTime", "Os", "Arch", "KernelVersion",
-)  # fmt: skip
-_INFO = (
-    "ID", "Name", "ServerVersion", "Driver", "DriverStatus", "KernelVersion", "OperatingSystem",
-    "OSVersion", "Architecture", "CgroupDriver", "CgroupVersion", "LoggingDriver",
-    "LiveRestoreEnabled", "SecurityOptions", "NCPU", "MemTotal", "Containers", "Images",
-    "SystemTime", "DockerRootDir",
-)  # fmt: skip
-_LISTED = ("Id", "Names", "Image", "ImageID", "Created", "Ports", "State", "Status")
-_INSPECTED = ("Id", "Name", "Image", "Created", "RestartCount")
-_STATE = ("Status", "StartedAt", "FinishedAt", "ExitCode", "OOMKilled")
-_CONFIG = ("Image", "User", "StopTimeout", "ExposedPorts")
-_HOST = (
-    "RestartPolicy", "Privileged", "NetworkMode", "PidMode", "CapAdd", "ReadonlyRootfs", "Memory",
-    "NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "PortBindings", "Links",
-)  # fmt: skip
-_MOUNT = ("Type", "Name", "Source", "Destination", "Driver", "RW")
-_IMAGE = ("Id", "ParentId", "RepoTags", "RepoDigests", "Created", "Size")
-_VOLUME = ("Name", "Driver", "UsageData")
+# Only what is listed here, and of that type, passes the border.
+Shape = dict[str, type | tuple[type, ...]]
+
+
+def _shape(text: str = "", number: str = "", flag: str = "", **others: Any) -> Shape:
+    kinds: tuple[tuple[str, Any], ...] = ((text, str), (number, (int, float)), (flag, bool))
+    return {name: kind for names, kind in kinds for name in names.split()} | others
+
+
+_VERSION = _shape("Version ApiVersion MinAPIVersion BuildTime Os Arch KernelVersion")
+_COMPONENT = _shape("Name Version")
+_INFO = _shape(
+    "ID Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "CgroupDriver CgroupVersion LoggingDriver SystemTime",
+    "NCPU MemTotal Containers Images",
+    "LiveRestoreEnabled",
+    DriverStatus=list,
+    SecurityOptions=list,
+)
+_LISTED = _shape(
+    "Id Image ImageID State Status", Names=list, Created=(int, float, str), Ports=(list, str)
+)
+_INSPECTED = _shape("Id Name Image Created", "RestartCount")
+_STATE = _shape("Status StartedAt FinishedAt", "ExitCode", "OOMKilled")
+_CONFIG = _shape("Image User", "StopTimeout", ExposedPorts=dict)
+_HOST = _shape(
+    "NetworkMode PidMode",
+    "Memory NanoCpus CpuQuota CpuPeriod PidsLimit",
+    "Privileged ReadonlyRootfs",
+    RestartPolicy=dict,
+    PortBindings=dict,
+    CapAdd=list,
+)
+_MOUNT = _shape("Type Name Source Destination Driver", flag="RW")
+_IMAGE = _shape("Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str))
+_VOLUME = _shape("Name Driver", UsageData=dict)
+_NETWORK = _shape("NetworkMode")
+_FOUND = _shape("health log_driver", ports=dict)
 
 
 @dataclass
@@ -85,7 +102,7 @@ def dig(payload: Any, *path: str) -> Any:
         The value; None where any key is absent.
     """
     for key in path:
-        payload = payload.get(key) if isinstance(payload, Mapping) else None
+        payload = payload.get(key) if isinstance(payload, dict) else None
     return payload
 
 
@@ -156,8 +173,9 @@ def moment(value: Any) -> datetime | None:
         if isinstance(value, int | float):
             found = datetime.fromtimestamp(value, UTC)
         else:
-            text = re.sub(r" ?([+-]\d\d):?(\d\d)( \w+)?$", r"\1:\2", value.strip())
-            found = datetime.fromisoformat(text)
+            if not value.endswith("Z"):
+                value = re.sub(r" ?([+-]\d\d):?(\d\d)( \w+)?$", r"\1:\2", value.strip())
+            found = datetime.fromisoformat(value)
     except (ValueError, OverflowError, OSError):
         return None
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -177,12 +195,11 @@ def keep_version(raw: Any) -> Payload:
     dict
         Of the engine; empty where the payload is only of a client.
     """
-    if isinstance(raw, Mapping) and ("Client" in raw or "Server" in raw):
+    if isinstance(raw, dict) and ("Client" in raw or "Server" in raw):
         raw = raw.get("Server")
-    components = [
-        {"Name": c.get("Name"), "Version": c.get("Version")} for c in dicts(dig(raw, "Components"))
-    ]
-    return {**_pick(raw, _VERSION), "Components": components} if dig(raw, "Version") else {}
+    kept = _pick(raw, _VERSION)
+    components = [_pick(c, _COMPONENT) for c in dicts(dig(raw, "Components"))]
+    return {**kept, "Components": components} if kept.get("Version") else {}
 
 
 def keep_info(raw: Any) -> Payload:
@@ -202,16 +219,17 @@ def keep_info(raw: Any) -> Payload:
     if not kept:
         return {}
     registries = dig(raw, "RegistryConfig")
-    if isinstance(registries, Mapping):
+    if isinstance(registries, dict):
         networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {"127.0.0.0/8", "::1/128"}
         hosts = registries.get("IndexConfigs")
-        hosts = hosts.values() if isinstance(hosts, Mapping) else []
-        insecure = [h for h in hosts if isinstance(h, Mapping) and h.get("Secure") is False]
+        hosts = hosts.values() if isinstance(hosts, dict) else []
+        insecure = [h for h in hosts if isinstance(h, dict) and h.get("Secure") is False]
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
         kept["insecure_n"] = len(networks) + len(insecure)
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
-    kept["swarm"] = dig(raw, "Swarm", "LocalNodeState")
+    state = dig(raw, "Swarm", "LocalNodeState")
+    kept["swarm"] = state if isinstance(state, str) else None
     return kept
 
 
@@ -234,7 +252,7 @@ def keep_container(raw: Payload) -> tuple[Payload, int]:
     kept = _pick(raw, _LISTED) | {"Labels": labels}
     if isinstance(raw.get("Mounts"), list):
         kept["Mounts"] = _mounts(raw)
-    kept["NetworkMode"] = dig(raw, "HostConfig", "NetworkMode")
+    kept |= _pick(raw.get("HostConfig"), _NETWORK)
     return kept, dropped + bool(raw.get("Command"))
 
 
@@ -262,16 +280,19 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Env": env,
         "Mounts": _mounts(raw),
         "State": _pick(raw.get("State"), _STATE),
-        "Health": dig(raw, "State", "Health", "Status"),
         "Config": _pick(raw.get("Config"), _CONFIG),
         "HostConfig": _pick(raw.get("HostConfig"), _HOST),
         "health_checked": bool(tests) and tests[0] != "NONE",
-        "log_driver": dig(log, "Type"),
-        "Ports": dig(raw, "NetworkSettings", "Ports"),
     }
+    found = {
+        "health": dig(raw, "State", "Health", "Status"),
+        "log_driver": dig(log, "Type"),
+        "ports": dig(raw, "NetworkSettings", "Ports"),
+    }
+    kept |= _pick(found, _FOUND)
     arguments = len(texts(raw.get("Args"))) + len(tests[1:])
     options = dig(log, "Config")
-    options_n = len(options) if isinstance(options, Mapping) else 0
+    options_n = len(options) if isinstance(options, dict) else 0
     outputs = len(dicts(dig(raw, "State", "Health", "Log")))
     withheld = len(env["names"]) - len(env["naming"])
     return kept, dropped + arguments + options_n + outputs + withheld
@@ -312,7 +333,7 @@ def keep_volume(raw: Payload) -> tuple[Payload, int]:
         Values left out. [count]
     """
     options = raw.get("Options")
-    return _pick(raw, _VOLUME), len(options) if isinstance(options, Mapping) else 0
+    return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
 
 
 def keep_all(raw: Iterable[Payload], keep: Any, row: Row) -> list[Payload]:
@@ -340,14 +361,17 @@ def keep_all(raw: Iterable[Payload], keep: Any, row: Row) -> list[Payload]:
     return kept
 
 
-def _pick(raw: Any, names: tuple[str, ...]) -> Payload:
-    if not isinstance(raw, Mapping):
+def _pick(raw: Any, shape: Shape) -> Payload:
+    if not isinstance(raw, dict):
         return {}
-    return {
-        name: strip_userinfo(raw[name]) if isinstance(raw[name], str) else raw[name]
-        for name in names
-        if name in raw
-    }
+    kept = {}
+    for name, kind in shape.items():
+        value = raw.get(name)
+        if isinstance(value, str) and kind is not bool:
+            value = strip_userinfo(value)
+        if isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
+            kept[name] = value
+    return kept
 
 
 def _mounts(raw: Payload) -> list[Payload]:

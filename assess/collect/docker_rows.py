@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from assess.collect.base import Batch, Name, Row
@@ -23,6 +24,7 @@ from assess.collect.docker_names import (
 from assess.collect.docker_payload import Payload, Payloads, dicts, dig, moment, short, texts
 from assess.collect.image_ref import parse_image
 
+_parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 LOG_SHIPPERS = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "logentries", "splunk")
 
 
@@ -88,7 +90,7 @@ def to_workload(listing: Payload | None, inspected: Payload | None, index: Image
     labels, env = _labels(listing, inspected), dig(inspected, "Env", "naming") or {}
     declared = dig(inspected, "Config", "Image") or dig(listing, "Image") or ""
     image_id = dig(inspected, "Image") or dig(listing, "ImageID")
-    image = parse_image(declared)
+    image = _parse_image(declared)
     if image.repository is None:
         image = index.named(image_id or declared)
     columns = image.columns()
@@ -127,7 +129,7 @@ def _life(listing: Payload, inspected: Payload | None) -> Row:
     if inspected:
         row |= {
             "exit_code": state.get("ExitCode") if has_ended else None,
-            "health": inspected.get("Health") or "none",
+            "health": inspected.get("health") or "none",
             "oom_killed": state.get("OOMKilled"),
             "restarts_n": inspected.get("RestartCount"),
             "started_at": moment(state.get("StartedAt")),
@@ -220,7 +222,7 @@ def to_ports(listing: Payload | None, inspected: Payload | None) -> str | None:
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
-        **(dig(inspected, "Ports") or {}),
+        **(dig(inspected, "ports") or {}),
     }
     found = {
         f"{_address(b.get('HostIp'))}{b['HostPort']}->{port}" if b.get("HostPort") else port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ _ALLOWED_COMPOSE = ("service", "project", "container-number", "oneoff", "depends
 _REFUSED_LABELS = ("io.kubernetes.container.hash", "io.kubernetes.config")
 
 
+@cache
 def is_secret_name(name: str) -> bool:
     """Say whether a variable of this name usually holds a secret.
 
@@ -105,7 +107,7 @@ def strip_userinfo(url: str) -> str:
     str
         The text without ``user:password@``.
     """
-    return _USERINFO.sub("", url)
+    return _USERINFO.sub("", url) if "@" in url else url
 
 
 def scrub(text: str) -> str:
@@ -147,12 +149,16 @@ def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
     kept = {
         name: strip_userinfo(value)
         for name, value in labels.items()
-        if isinstance(value, str) and _is_allowed(name) and not is_secret_name(name)
+        if isinstance(value, str) and _is_allowed(name)
     }
     return kept, len(labels) - len(kept)
 
 
+@cache
 def _is_allowed(name: str) -> bool:
+    """Say whether the value of a label may pass."""
+    if is_secret_name(name):
+        return False
     compose = name.removeprefix("com.docker.compose.")
     if compose != name:
         return compose in _ALLOWED_COMPOSE
