@@ -138,8 +138,12 @@ def style() -> Iterator[None]:
 
 def notebook_style() -> None:
     """Set how frames and figures show in a notebook: call it in the first cell."""
+    import matplotlib as mpl
     import matplotlib.pyplot as plt
 
+    # load the backend now: inside `style` its interactive mode would be undone on the way out, and
+    # the notebook would show the first figure only
+    plt.switch_backend(mpl.get_backend())
     pd.set_option("display.precision", 2)
     pd.set_option("display.max_rows", 20)
     pd.set_option("display.max_colwidth", 40)
