@@ -43,7 +43,8 @@ def test_versions_keep_their_zero():
 
 
 def test_a_table_is_the_readers_own():
-    reference.table("outages")["source"] = "mine"
+    own = reference.table("outages")
+    own["source"] = "mine"
     assert not reference.table("outages")["source"].eq("mine").any()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from assess import from_frames, load_policy
 from assess.errors import PolicyError
+from assess.score.upgrade_breaks import broken_by
 from assess.score.upgrade_churn import score_upgrade_churn
 
 AT = "2026-09-30T00:00:00Z"
@@ -190,53 +191,45 @@ def what_breaks(engine, target="", **tables):
 
 
 @pytest.mark.parametrize(
-    ("engine", "target", "changes"),
+    ("fact", "value", "engine", "target", "change"),
     [
-        ({"version": "20.10.24", "storage_driver": "aufs"}, "29", ["EC0282"]),
-        ({"version": "20.10.24", "storage_driver": "aufs"}, "23.0", ["EC0240"]),
-        ({"version": "20.10.24", "storage_driver": "overlay"}, "24.0", ["EC0283"]),
-        ({"version": "20.10.24", "storage_driver": "devicemapper"}, "24.0", ["EC0241"]),
-        ({"version": "20.10.24", "storage_driver": "devicemapper"}, "25.0", ["EC0311"]),
-        ({"version": "20.10.24", "storage_driver": "overlay2"}, "29", []),
-        ({"version": "24.0.7", "storage_driver": "devicemapper"}, "24.0.9", []),
-        ({"version": "29.1.0", "storage_driver": "aufs"}, "28", []),  # not ahead
-        ({"version": "17.09.1", "live_restore": True}, "18.09", ["EC0112"]),
-        (
-            {"version": "17.09.1", "storage_driver": "overlay2", "d_type": False},
-            "18.09",
-            ["EC0118"],
-        ),
-        ({"version": "17.09.1", "storage_driver": "aufs", "d_type": False}, "18.09", []),
+        ("storage_driver", "aufs", "20.10.24", "29", "EC0282"),
+        ("storage_driver", "aufs", "20.10.24", "23.0", "EC0240"),
+        ("storage_driver", "overlay", "20.10.24", "24.0", "EC0283"),
+        ("storage_driver", "devicemapper", "20.10.24", "24.0", "EC0241"),
+        ("storage_driver", "devicemapper", "20.10.24", "25.0", "EC0311"),
+        ("storage_driver", "overlay2", "20.10.24", "29", None),
+        ("storage_driver", "aufs", "17.09.1", "20.10", None),
+        ("live_restore", "true", "17.09.1", "18.09", "EC0112"),
+        ("live_restore", "false", "17.09.1", "18.09", None),
+        ("d_type", "false", "17.09.1", "18.09", "EC0118"),
+        ("client_api_version", "1.20", "24.0.7", "25.0", "EC0299"),
+        ("client_api_version", "1.20", "24.0.7", "26.1", "EC0340"),
+        ("client_api_version", "1.24", "24.0.7", "28", None),
+        ("client_api_version", "1.39", "24.0.7", "29", "EC0423"),
+        ("client_api_version", "1.41", "24.0.7", "29.1.0", "EC0423"),
+        ("client_api_version", "1.41", "24.0.7", "29.3.0", None),  # the floor was lowered again
+        ("client_api_version", "1.44", "24.0.7", "29.0.0", None),
+        ("image_schema", "1", "24.0.7", "26.0", "EC0337"),
+        ("image_schema", "1", "28.1.1", "28", "EC0406"),  # the line: its newest release
+        ("kernel", "3.13.0", "24.0.7", "25.0", "engine_kernel"),
+        ("kernel", "6.1.0", "24.0.7", "29", None),
+        ("os", "ubuntu 20.04", "24.0.7", "28.2.0", "EC0407"),
     ],
 )
-def test_drivers_that_the_target_lacks(engine, target, changes):
-    found, row = what_breaks(engine, target)
-    assert found == changes
-    assert row["breaking_n"] == len(changes)
+def test_which_change_hits(fact, value, engine, target, change):
+    hit = broken_by(fact, value, engine, target)
+    assert (hit and hit.change_id) == change
 
 
-@pytest.mark.parametrize(
-    ("client", "target", "changes"),
-    [
-        ("1.20", "25.0", ["EC0299"]),
-        ("1.20", "26.1", ["EC0340"]),
-        ("1.24", "28", []),
-        ("1.39", "29", ["EC0423"]),
-        ("1.41", "29.1.0", ["EC0423"]),
-        ("1.41", "29.3.0", []),  # the floor was lowered again
-        ("1.44", "29.0.0", []),
-    ],
-)
-def test_clients_below_the_floor_of_the_target(client, target, changes):
-    workloads = [
-        {
-            "workload_id": "w",
-            "service_id": "shop",
-            "host_id": "h1",
-            "client_api_version": client,
-        }
-    ]
-    assert what_breaks({"version": "24.0.7"}, target, workloads=workloads)[0] == changes
+def test_only_what_lies_ahead_and_is_in_use_breaks():
+    engine = {"version": "20.10.24", "storage_driver": "aufs"}
+    found, row = what_breaks(engine)
+    assert (found, row["breaking_n"]) == (["EC0282"], 1)
+    found, row = what_breaks({**engine, "version": "29.1.0"}, "28")
+    assert (found, row["breaking_n"]) == ([], 0)
+    aufs = {"version": "17.09.1", "storage_driver": "aufs", "d_type": False}  # needs no d_type
+    assert what_breaks(aufs, "18.09")[0] == []
 
 
 def test_images_logs_cgroups_kernels_and_packages():
