@@ -82,8 +82,12 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     joint = 1 - (1 - rows[list(LEVELS)]).groupby([rows["src"], rows["dst"]], sort=True).prod()
     single = pairs.size() == 1  # where there is nothing to round
     table = pairs[list(LEVELS)].first().where(single, joint)
-    kinds = pairs["kind"].agg(lambda found: ",".join(dict.fromkeys(found)))
-    return table.assign(kinds=kinds).reset_index()[["src", "dst", "kinds", *LEVELS]]
+    kinds = rows.drop_duplicates(["src", "dst", "kind"])
+    many = kinds.duplicated(["src", "dst"], keep=False)
+    joined = kinds[many].groupby(["src", "dst"])["kind"].agg(",".join)
+    table["kinds"] = pairs["kind"].first()
+    table.loc[joined.index, "kinds"] = joined
+    return table.reset_index()[["src", "dst", "kinds", *LEVELS]]
 
 
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:

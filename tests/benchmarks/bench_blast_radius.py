@@ -6,6 +6,7 @@ machines differ. Peers answer less: reach alone, no replicas, no uncertain edges
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from assess.score.graph import build_fleet
 from assess.score.spread import Graph, seeds_of, spread
 
 DOMAIN, ACROSS, BACK, DEGREE = 200, 0.08, 0.02, 4
+PAIRS_MOST = 30_000_000  # above, the list of who falls with what takes gigabytes
 SCIPY_MOST = 3000  # above, the matrix of a heavy graph takes minutes
 
 
@@ -102,9 +104,10 @@ def reach_scipy(graph: Graph) -> int:
 def reach_lanes(graph: Graph) -> int:
     """Weigh what each node reaches, as lanes."""
     every = np.arange(graph.nodes)
-    ones = Graph(graph.nodes, graph.tail, graph.head, graph.p, graph.keys, np.ones(graph.nodes))
+    sure, ones = np.ones(len(graph.p)), np.ones(graph.nodes)
+    plain = Graph(graph.nodes, graph.tail, graph.head, sure, graph.keys, ones)
     seeds = seeds_of(graph.nodes, every, every, graph.nodes)
-    found = spread(ones, seeds, graph.nodes, sampling=sampling_of(load_policy()), pairs=False)
+    found = spread(plain, seeds, graph.nodes, sampling=sampling_of(load_policy()), pairs=False)
     return round(found.loss.sum())
 
 
@@ -121,14 +124,14 @@ def measure(services_n: int, *, heavy: bool, cache: float) -> dict[str, object]:
     row = {"services": services_n, "graph": "heavy" if heavy else "light", "uncertain": cache}
     row["fleet"], fleet = timed(build_fleet, inventory, policy)
     graph = failure_graph(fleet, "point")
-    if not cache:
-        row["lanes"], n = timed(reach_lanes, graph)
-        for name, peer in (("scipy", reach_scipy), ("bfs", reach_bfs)):
-            if name == "scipy" and services_n > SCIPY_MOST:
-                continue
+    row["lanes"], n = timed(reach_lanes, graph)
+    for name, peer, most in (("scipy", reach_scipy, SCIPY_MOST), ("bfs", reach_bfs, math.inf)):
+        if services_n <= most and not cache:
             row[name], m = timed(peer, graph)
             if n != m:
                 raise SystemExit(f"{name} counts {m}, lanes {n}")
+    if n > PAIRS_MOST:
+        return row
     row["score"], _ = timed(score_blast_radius, inventory, policy, detail=False)
     row["with moves"], _ = timed(score_blast_radius, inventory, policy)
     return row
