@@ -1,0 +1,58 @@
+"""The report: which snapshot it takes, what it compares with, what it writes."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def fewer(tmp_path):
+    """A policy with fewer draws: these tests are about files."""
+    (tmp_path / "own.toml").write_text("[simulation]\ndraws = 200\n")
+    return "own.toml"
+
+
+def test_it_writes_everything_and_prints_the_page(call, store, tmp_path, fewer):
+    result = call("report", f"{store}/2026Q3", "--policy", fewer, "-o", "out")
+    assert result.stdout == "out/index.html\n"
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"index.html", "report.md", "report.json", "decisions", "figures"} <= written
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (document["quarter"], document["previous_quarter"]) == ("2026Q3", "2026Q2")
+    assert f"compared with {store}/2026Q2" in result.stderr
+
+
+def test_the_oldest_quarter_has_no_previous_one(call, store, tmp_path, fewer):
+    call("report", f"{store}/2026Q2", "--policy", fewer)
+    document = json.loads((tmp_path / "reports" / "2026Q2" / "report.json").read_text())
+    assert document["previous_quarter"] is None
+
+
+def test_without_a_snapshot_it_takes_the_newest_of_the_project(call, store, tmp_path, fewer):
+    shutil.copytree(store, tmp_path / "data" / "snapshots")
+    (tmp_path / "data" / "snapshots" / ".hidden").mkdir()
+    result = call("report", "--policy", fewer)
+    assert result.stdout == "reports/2026Q3/index.html\n"
+    assert result.stderr.startswith(
+        "snapshot data/snapshots/2026Q3, compared with data/snapshots/2026Q2"
+    )
+
+
+@pytest.mark.parametrize("empty_store", [False, True])
+def test_without_any_snapshot_it_takes_the_bundled_sample(call, tmp_path, fewer, empty_store):
+    if empty_store:
+        (tmp_path / "data" / "snapshots").mkdir(parents=True)
+    result = call("report", "--policy", fewer)
+    assert result.stdout == "reports/2026Q3/index.html\n"
+    assert "this is the bundled sample" in result.stderr
+    assert (tmp_path / "reports" / "2026Q3" / "index.html").stat().st_size > 10_000
+
+
+def test_what_else_lies_beside_a_snapshot_does_not_matter(call, store, tmp_path, fewer):
+    shutil.copytree(store / "2026Q3", tmp_path / "mine")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "notes.csv").write_text("a,b\n1,2\n")
+    result = call("report", "mine", "--policy", fewer, "-o", "out")
+    assert "compared" not in result.stderr
+    assert "warning" not in result.stderr
