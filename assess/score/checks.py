@@ -44,13 +44,20 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
     is ``conflict``. Where nothing was measured it stands in only for a check that is ``asked``: a
     measurement that is gone is not replaced by somebody's word.
     """
-    said = opinions(inventory, policy)
-    asked = [check for check in policy["check"] if _weighs(check, policy["dimensions"])]
-    atoms = [_decide(check, evidence, said.get(check["id"])) for check in asked]
-    return pd.concat(atoms, ignore_index=True)[list(ATOM_COLUMNS)]
+    dimensions = policy["dimensions"]
+    asked = {c["id"]: c for c in policy["check"] if c["weight"] * dimensions[_dimension(c["id"])]}
+    measured = {name: _measure(check, evidence) for name, check in asked.items()}
+    atoms = pd.concat(measured, names=["check", "service_id"])
+    atoms = atoms.join(opinions(inventory, policy)).reset_index()
+    for column, key in (("source", "table"), ("weight", "weight"), ("asked", "asked")):
+        words = {name: check.get(key, False) for name, check in asked.items()}
+        atoms[column] = atoms["check"].map(words)
+    atoms["dimension"] = atoms["check"].map(_dimension)
+    atoms["weight"] = atoms["weight"].astype(float)
+    return _with_opinions(atoms)[list(ATOM_COLUMNS)]
 
 
-def opinions(inventory: Inventory, policy: Policy) -> dict[str, pd.DataFrame]:
+def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Gather what people say of the checks.
 
     Parameters
@@ -62,72 +69,54 @@ def opinions(inventory: Inventory, policy: Policy) -> dict[str, pd.DataFrame]:
 
     Returns
     -------
-    dict of str to DataFrame
-        By check: index service; ``low, high`` [0-1] and the oldest ``at``.
+    DataFrame
+        Index check and service_id; ``low, high`` [0-1] and ``said_at``, the oldest.
     """
-    table = inventory["answers"]
+    table = inventory["answers"].rename(columns={"question": "check"})
     age = (inventory.snapshot_at - table["answered_at"]).dt.total_seconds() / 86400
     value = table["risk"].astype(object).map(RISKS).astype("Float64")
-    held = table.assign(value=value)[
-        age.between(0, policy["evidence"]["answer_ttl_days"]) & value.notna()
-    ]
-    grouped = held.groupby(["question", "service_id"])
-    parts = {"low": ("value", "min"), "high": ("value", "max"), "at": ("answered_at", "min")}
-    summed = grouped.agg(**parts).reset_index("question")
-    return {str(check): part for check, part in summed.groupby("question")}
+    counts = age.between(0, policy["evidence"]["answer_ttl_days"]) & value.notna()
+    grouped = table.assign(value=value)[counts].groupby(["check", "service_id"])
+    return grouped.agg(low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min"))
 
 
-def _weighs(check: Mapping[str, Any], dimensions: Mapping[str, float]) -> bool:
-    """Whether a check counts: weight 0, its own or its dimension's, switches it off."""
-    return bool(check["weight"] * dimensions[check["id"].partition(".")[0]] > 0)
+def _dimension(check: str) -> str:
+    return check.partition(".")[0]
 
 
-def _decide(
-    check: Mapping[str, Any], evidence: Evidence, said: pd.DataFrame | None
-) -> pd.DataFrame:
-    """Atoms of one check."""
+def _measure(check: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
+    """Ask the rule of one check; ``value, na`` and ``observed_at`` by service."""
     dated = check.get("dated_by", "")
-    atoms = evidence.ask(
+    answer = evidence.ask(
         check["table"],
         check["rule"],
         applies=check.get("applies", ""),
         fresh=f"days_since({dated}) <= {check['ttl_days']}" if dated else "",
         how=check.get("combine", "all"),
     )
-    atoms = atoms.assign(source=check["table"], observed_at=evidence.at, conflict=False)
+    answer["observed_at"] = evidence.at
     if dated:
         rows = evidence.views[check["table"]].table
-        atoms["observed_at"] = rows.groupby("service_id")[dated].min()
-    if said is not None:
-        atoms = _with_opinions(atoms, said, is_asked=check.get("asked", False))
-    atoms["state"] = _states(atoms)
-    return (
-        atoms.rename_axis("service_id")
-        .reset_index()
-        .assign(
-            check=check["id"], dimension=check["id"].split(".")[0], weight=float(check["weight"])
-        )
-    )
+        oldest = rows.groupby("service_id")[dated].min()
+        answer["observed_at"] = oldest.reindex(answer.index)
+    return answer
 
 
-def _with_opinions(atoms: pd.DataFrame, said: pd.DataFrame, *, is_asked: bool) -> pd.DataFrame:
+def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     """Set what people say against what was measured; na stays na."""
-    said = said.reindex(atoms.index)
-    stated = pd.concat([atoms["value"], said["low"], said["high"]], axis=1)
+    stated = atoms[["value", "low", "high"]]
     spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
-    conflict = (spread > DISAGREEMENT) & ~atoms["na"] & (is_asked | atoms["value"].notna())
-    stands_in = atoms["value"].isna() & said["low"].notna() & ~atoms["na"] & ~conflict & is_asked
-    both = atoms["source"] + "+answers"
-    return atoms.assign(
-        value=atoms["value"].mask(stands_in, said["low"]).mask(conflict),
-        conflict=conflict,
-        source=atoms["source"].mask(stands_in, "answers").mask(conflict, both),
-        observed_at=atoms["observed_at"].mask(stands_in, said["at"]),
-    )
-
-
-def _states(atoms: pd.DataFrame) -> pd.Series:
-    value = atoms["value"].to_numpy(dtype=float, na_value=np.nan)
-    conditions = [atoms["na"], atoms["conflict"], np.isnan(value), value == 1, value == 0]
+    heard = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())
+    conflict = heard & (spread > DISAGREEMENT)
+    stands_in = heard & ~conflict & atoms["value"].isna() & atoms["low"].notna()
+    value = atoms["value"].mask(stands_in, atoms["low"]).mask(conflict)
+    number = value.to_numpy(dtype=float, na_value=np.nan)
+    conditions = [atoms["na"], conflict, np.isnan(number), number == 1, number == 0]
     words = ["na", "conflict", "unknown", "pass", "fail"]
-    return pd.Series(np.select(conditions, words, "partial"), index=atoms.index, dtype="str")
+    source = atoms["source"]
+    return atoms.assign(
+        state=pd.Series(np.select(conditions, words, "partial"), atoms.index, dtype="str"),
+        value=value,
+        source=source.mask(stands_in, "answers").mask(conflict, source + "+answers"),
+        observed_at=atoms["observed_at"].mask(stands_in, atoms["said_at"]),
+    )

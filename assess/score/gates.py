@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any
@@ -78,70 +79,68 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
     lifted = pd.Series(False, index=fails.index)
     if "unless" in gate:
         lifted = evidence.ask("workloads", gate["unless"])["value"].eq(1).fillna(value=False)
-    state = fails.mask(lifted, other=False).map({True: "fail", False: "pass"})
-    state = state.astype("str").fillna("unknown")
-    pairs = list(zip(reasons, holds, strict=True))
-    says = _sentence([_says(reason, evidence, held) for reason, held in pairs])
-    lacks = _sentence(
-        [pd.Series(reason["fact"], held.index).where(held.isna(), "") for reason, held in pairs]
-    )
-    words = says.where(state.eq("fail"), "not known: " + lacks).mask(
-        state.eq("pass"), gate["clear"]
-    )
-    fact = lacks.where(state.eq("unknown"), "")
-    if gate["label"] == NOT_DECIDABLE:  # it fails because facts are missing: name them
-        missing = evidence.views["services"].table["missing"].set_axis(fact.index).fillna("")
-        fact = fact.mask(state.eq("fail"), missing)
-    columns = {
-        "gate": gate["id"],
-        "state": state,
-        "label": gate["label"],
-        "evidence": words.mask(lifted, "lifted by the policy: " + says),
-        "fact": fact,
+    says, lacks = _says(reasons, holds, evidence), _lacks(reasons, holds)
+    missing = evidence.views["services"].table["missing"].fillna("")
+    rows = []
+    for service, failed, is_lifted, missed in zip(fails.index, fails, lifted, missing, strict=True):
+        if is_lifted:
+            rows.append(("pass", f"lifted by the policy: {says[service]}", ""))
+        elif failed is pd.NA:
+            rows.append(("unknown", f"not known: {lacks[service]}", lacks[service]))
+        elif failed:  # where it fails because facts are missing, they are named
+            fact = missed if gate["label"] == NOT_DECIDABLE else ""
+            rows.append(("fail", says[service], fact))
+        else:
+            rows.append(("pass", gate["clear"], ""))
+    table = pd.DataFrame(rows, columns=["state", "evidence", "fact"], dtype="str")
+    return table.assign(service_id=fails.index, gate=gate["id"], label=gate["label"])
+
+
+def _says(
+    reasons: list[Mapping[str, Any]], holds: list[pd.Series], evidence: Evidence
+) -> dict[str, str]:
+    """Words for the reasons that hold, with the values that show them, by service."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for reason, held in zip(reasons, holds, strict=True):
+        true = held.index[held.fillna(value=False)]
+        if not len(true):
+            continue
+        table, shows = evidence.views[reason["table"]].table, reason.get("shows", [])
+        holds_here = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
+        rows = table.loc[holds_here.to_numpy(dtype=bool), ["service_id", *shows]]
+        values = [_values(rows, column) for column in shows]
+        for service in true:
+            shown = ", ".join(value[service] for value in values if service in value)
+            found[service].append(reason["says"] + (f" ({shown})" if shown else ""))
+    return defaultdict(str, {service: "; ".join(parts) for service, parts in found.items()})
+
+
+def _lacks(reasons: list[Mapping[str, Any]], holds: list[pd.Series]) -> dict[str, str]:
+    """Facts of the reasons that are unknown, by service."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for reason, held in zip(reasons, holds, strict=True):
+        for service in held.index[held.isna()]:
+            found[service].append(reason["fact"])
+    return {service: "; ".join(facts) for service, facts in found.items()}
+
+
+def _values(rows: pd.DataFrame, column: str) -> dict[str, str]:
+    """List a few distinct values by service, sorted."""
+    pairs = rows[["service_id", column]].drop_duplicates().dropna()
+    found: dict[str, set[str]] = defaultdict(set)
+    for service, value in pairs.itertuples(index=False, name=None):
+        found[service].add(_shown(value))
+    return {
+        service: f"{column} {', '.join(sorted(texts)[:SHOWN_VALUES])}"
+        + (" …" if len(texts) > SHOWN_VALUES else "")
+        for service, texts in found.items()
     }
-    return pd.DataFrame(columns).rename_axis("service_id").reset_index()
-
-
-def _says(reason: Mapping[str, Any], evidence: Evidence, held: pd.Series) -> pd.Series:
-    """Words for a reason that holds, with the values that show it."""
-    view, shows = evidence.views[reason["table"]], reason.get("shows", [])
-    true = rules.evaluate(reason["rule"], view.table, at=evidence.at).fillna(value=False)
-    rows = view.table.loc[true.to_numpy(dtype=bool), ["service_id", *shows]]
-    values = [_values(rows, column).reindex(held.index).fillna("") for column in shows]
-    shown = _sentence(values, ", ") if values else pd.Series("", index=held.index)
-    words = reason["says"] + (" (" + shown + ")").mask(shown.eq(""), "")
-    return words.where(held.fillna(value=False), "")
-
-
-def _values(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Give a few distinct values by service, sorted."""
-    texts = rows[column].map(_shown, na_action="ignore").astype("string")
-    pairs = rows[["service_id"]].assign(text=texts).drop_duplicates().dropna()
-    found: dict[str, list[str]] = {}
-    for service, text in sorted(pairs.itertuples(index=False, name=None)):
-        found.setdefault(service, []).append(text)
-    some = {
-        service: f"{column} {', '.join(values[:SHOWN_VALUES])}"
-        + (" …" if len(values) > SHOWN_VALUES else "")
-        for service, values in found.items()
-    }
-    return pd.Series(some, dtype="str")
 
 
 def _shown(value: object) -> str:
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _sentence(parts: list[pd.Series], comma: str = "; ") -> pd.Series:
-    """Join what is not empty."""
-    table = pd.concat(parts, axis=1)
-    return pd.Series(
-        [comma.join(filter(None, row)) for row in table.itertuples(index=False)],
-        index=table.index,
-        dtype="str",
-    )
 
 
 def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:

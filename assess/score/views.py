@@ -91,8 +91,8 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
     for name, column in frames.columns(frame).items():
         if column.dtype in ("str", "category"):
             text = table[name].astype("string")
-            blank = {"", "unknown"} if "unknown" in column.vocabulary else {""}
-            changed[name] = text.mask(text.isin(blank))
+            blank = text.isin(["", "unknown"] if "unknown" in column.vocabulary else [""])
+            changed[name] = text.mask(blank) if blank.any() else text
     return table.assign(**changed)
 
 
