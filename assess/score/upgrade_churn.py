@@ -284,7 +284,8 @@ def _sentences(row: pd.Series, why: list[str]) -> list[str]:
             "No end of support is known of anything beneath it, which is unknown, not safe."
         )
     if pd.notna(row["versions_behind"]):
-        text.append(f"It is {row['versions_behind']} release lines behind the target.")
+        lines = "line" if row["versions_behind"] == 1 else "lines"
+        text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
     if pd.isna(row["breaking_n"]):
         text.append("What the way to the target breaks cannot be said: its engine is unknown.")
     text += [f"The way to the target breaks: {sentence}." for sentence in why]

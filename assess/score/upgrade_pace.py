@@ -209,11 +209,12 @@ def own_rates(
         start = start.mask(was.notna() & is_earlier, previous.snapshot_at)
         counts += is_new.astype("float64")
     launched = inventory["hosts"].set_index("host_id")["launched_at"].reindex(engines.index)
-    is_later = (launched > start) & (launched <= inventory.snapshot_at)
+    first = seen.groupby("host_id")["started_at"].min().reindex(engines.index)
+    is_later = (launched > start) & (launched <= inventory.snapshot_at) & ~(first < launched)
     days = (inventory.snapshot_at - start.mask(is_later, launched)).dt.total_seconds() / 86400
     years = days.clip(lower=policy["churn"]["history_days_min"]) / 365.25
     level = float(policy["simulation"]["level"])
-    rates = shrunk_rates(counts.where(years.notna()), years, level=level)
+    rates = shrunk_rates(counts.where(years.notna()), years.round(2), level=level)
     own = (counts / years).rename("own")
     lo = np.minimum(rates["rate_lo"], own).where(own.notna())
     hi = np.maximum(rates["rate_hi"], own).where(own.notna())

@@ -79,6 +79,16 @@ def test_one_upgrade_yesterday_is_no_habit():
     assert row["events_per_year"] == pytest.approx(365.25 / 90)
 
 
+def test_a_host_is_watched_from_its_launch_unless_its_history_is_older():
+    hosts = [{"host_id": "h1", "launched_at": "2026-01-01T00:00:00Z"}]
+    deploys = [{**upgrade(1, "2024-09-30"), "kind": "deploy"}, upgrade(2, "2026-06-01")]
+    row = only(fleet(hosts=hosts, activities=deploys))
+    assert row["events_per_year"] == pytest.approx(1 / (272 / 365.25))
+    older = [*deploys, upgrade(3, "2025-06-01")]
+    row = only(fleet(hosts=hosts, activities=older))
+    assert row["events_per_year"] == pytest.approx(2 / (730 / 365.25))
+
+
 def test_failures_hours_and_score_by_hand():
     incidents = [incident(1, "2025-03-05", host_id="h1"), incident(2, "2026-05-05", host_id="h1")]
     row = only(fleet(activities=YEARLY, incidents=incidents))
