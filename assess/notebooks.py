@@ -194,6 +194,7 @@ def _execute(
             str(output.resolve()) if output else None,
             parameters=dict(parameters),
             kernel_name=KERNELSPEC["name"],
+            language=KERNELSPEC["language"],
             cwd=str(path.resolve().parent),
             progress_bar=progress,
             execution_timeout=CELL_TIMEOUT_S,

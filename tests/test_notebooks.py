@@ -1,0 +1,233 @@
+"""The notebooks follow the conventions, run on other snapshots, and refresh to the same bytes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from assess import notebooks
+from assess.errors import AssessError
+from assess.sample import write_sample
+
+HOME = Path(__file__).parent.parent / "notebooks"
+ALL = sorted(HOME.glob("*.ipynb"))
+each = pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+v4 = nbformat.v4
+
+
+def markdown(source):
+    return v4.new_markdown_cell(source)
+
+
+def code(source, *tags):
+    return v4.new_code_cell(source, metadata={"tags": list(tags)} if tags else {})
+
+
+def small():
+    """A notebook that `refresh` can make into one that follows every convention."""
+    return [
+        markdown("# A small notebook\n\n```python\n# no title in here\n```"),
+        code('who = "world"\nrepeat = 2', "parameters"),
+        markdown("Greet."),
+        code("import sys"),
+        markdown("Twice, on one stream, in pieces."),
+        code(
+            "for _ in range(repeat):\n    _ = sys.stdout.write(who)\n"
+            "    sys.stdout.flush()\nwho * repeat"
+        ),
+    ]
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """Write a notebook into `notebooks/` of an empty project."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def written(cells, name="03_small.ipynb"):
+        node = v4.new_notebook(cells=cells)
+        path = tmp_path / "notebooks" / name
+        nbformat.write(node, path)
+        return path
+
+    return written
+
+
+@each
+def test_a_notebook_follows_the_conventions(path):
+    assert notebooks.check([path]) == []
+
+
+@each
+def test_a_notebook_runs_on_another_snapshot(path, tmp_path):
+    write_sample(tmp_path / "fleet", services=12)
+    snapshot = str(tmp_path / "fleet" / "2026Q2")
+    (written,) = notebooks.run([path], {"snapshot": snapshot}, output_dir=tmp_path / "out")
+    node = nbformat.read(written, as_version=4)
+    assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in node.cells)
+    assert snapshot in written.read_text()
+
+
+@each
+def test_an_empty_inventory_gives_a_result_or_a_readable_message(path, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "services.csv").write_text("service_id\n")
+    (empty / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    try:
+        notebooks.run([path], {"snapshot": str(empty)}, output_dir=tmp_path / "out")
+    except AssessError as error:
+        assert "AssessError: " in str(error) or "DataError: " in str(error)
+
+
+def test_refresh_stores_outputs_that_a_second_refresh_does_not_change(book):
+    path = book(small())
+    assert notebooks.refresh() == [Path("notebooks/03_small.ipynb")]
+    first = path.read_bytes()
+    assert notebooks.check() == []
+    assert notebooks.refresh() == []
+    assert path.read_bytes() == first
+    node = json.loads(first)
+    assert [c["id"] for c in node["cells"]] == [
+        "03-a-small-notebook", "03-parameters", "03-greet", "03-import-sys",
+        "03-twice-on-one-stream", "03-for-in-range-repeat",
+    ]  # fmt: skip
+    assert node["cells"][-1]["outputs"][0]["text"] == ["worldworld"]
+    assert node["metadata"] == {
+        "kernelspec": notebooks.KERNELSPEC, "language_info": notebooks.LANGUAGE_INFO,
+    }  # fmt: skip
+    assert first.endswith(b"}\n")
+    assert b"\r" not in first
+
+
+def test_ids_stay_when_the_text_changes(book):
+    path = book(small())
+    node = nbformat.read(path, as_version=4)
+    notebooks.tidy(node, path.name)
+    before = [cell.id for cell in node.cells]
+    node.cells[2].source = "Say hello."
+    node.cells.append(markdown("Say hello."))
+    node.cells.append(markdown("Say hello."))
+    notebooks.tidy(node, path.name)
+    assert [cell.id for cell in node.cells] == [*before, "03-say-hello", "03-say-hello-2"]
+
+
+def test_run_injects_parameters_and_leaves_the_notebook_alone(book):
+    path = book(small())
+    before = path.read_bytes()
+    (written,) = notebooks.run(["3"], {"who": "fleet", "repeat": 3}, output_dir="out")
+    assert written == Path("out/03_small.ipynb")
+    assert path.read_bytes() == before
+    node = nbformat.read(written, as_version=4)
+    assert node.cells[-1].outputs[-1].data["text/plain"] == "'fleetfleetfleet'"
+    assert "papermill" not in written.read_text()
+    assert [c.execution_count for c in node.cells if c.cell_type == "code"] == [1, 2, 3, 4]
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(book):
+    book(small())
+    with pytest.raises(AssessError, match="no parameter whoo") as caught:
+        notebooks.run([], {"whoo": 1}, output_dir="out")
+    assert caught.value.hint == "parameters: who, repeat"
+    assert not list(Path("out").iterdir())
+
+
+def test_run_never_overwrites_its_own_notebook(book):
+    book(small())
+    with pytest.raises(AssessError, match="overwrite itself"):
+        notebooks.run([], {}, output_dir="notebooks")
+
+
+def test_a_failing_notebook_says_where_and_stays_as_it_was(book):
+    path = book([*small(), code("1 / 0")])
+    before = path.read_bytes()
+    with pytest.raises(AssessError, match=r"stopped in code cell 4: ZeroDivisionError: division"):
+        notebooks.refresh()
+    assert path.read_bytes() == before
+
+
+def test_shipped_data_that_is_not_beside_the_notebook_is_found(book):
+    path = book([
+        markdown("# Data"),
+        code('snapshot = "../data/sample/2026Q3"', "parameters"),
+        markdown("Look."),
+        code("from pathlib import Path\n\nPath(snapshot).is_dir()"),
+    ])  # fmt: skip
+    (written,) = notebooks.run([path], {}, output_dir="out")
+    node = nbformat.read(written, as_version=4)
+    assert node.cells[-1].outputs[-1].data["text/plain"] == "True"
+
+
+def test_notebooks_are_found_by_number_name_and_file(book):
+    path = book(small())
+    for wanted in ("3", "03", "03_small", "03_small.ipynb", str(path)):
+        assert [p.name for p in notebooks.find([wanted])] == ["03_small.ipynb"]
+    with pytest.raises(AssessError, match="no notebook '4'"):
+        notebooks.find(["4"])
+
+
+DEVIATIONS = [
+    (lambda n: n.cells.append(markdown("# Another title")), "exactly one H1"),
+    (lambda n: n.cells[1].metadata.pop("tags"), "exactly one cell is tagged parameters"),
+    (lambda n: n.cells[3].update(execution_count=None), "stored execution counts 1 to n"),
+    (lambda n: n.cells[3].update(execution_count=7), "stored execution counts 1 to n"),
+    (lambda n: n.cells[3].update(source="import sys;"), "no semicolon at the end"),
+    (lambda n: n.cells[5].update(source="print(1.5)"), "print takes only fixed text"),
+    (lambda n: n.cells[5].update(source="print(f'{who}')"), "print takes only fixed text"),
+    (lambda n: n.cells[5].update(source="def f():\n    pass"), "no def and no class"),
+    (lambda n: n.cells[5].update(source="class A:\n    pass"), "no def and no class"),
+    (lambda n: n.cells[5].update(source="%time who"), "plain Python, no magic"),
+    (lambda n: n.cells[5].update(source="import os"), "imports only in the first code cell"),
+    (lambda n: n.cells[5].update(source="\n".join(["who"] * 13)), "at most 12 lines of code"),
+    (lambda n: n.cells[5].update(source="frame.iterrows()"), "no loop over rows"),
+    (lambda n: n.cells[1].update(source="who = str(1)"), "parameters are plain literals"),
+    (lambda n: n.cells.pop(4), "at least as many markdown cells as code cells"),
+    (lambda n: n.cells[2].update(source="x" * 250_000), "at most 250000 bytes"),
+    (lambda n: n.metadata.kernelspec.update(name="mine"), "kernelspec python3, and no more"),
+    (lambda n: n.metadata.language_info.update(version="3.11.2"), "without patch version"),
+    (lambda n: n.metadata.update(papermill={}), "metadata holds kernelspec and language_info"),
+    (lambda n: n.cells[2].metadata.update(collapsed=True), "cell metadata holds tags only"),
+    (lambda n: n.cells[2].update(id="abc"), "cell id 03-<slug>"),
+    (
+        lambda n: n.cells[5].update(outputs=[v4.new_output("stream", name="stderr", text="w")]),
+        "nothing on stderr in the outputs",
+    ),
+    (
+        lambda n: n.cells[5].update(
+            outputs=[v4.new_output("display_data", {"text/plain": "<A at 0x7f00>"})]
+        ),
+        "no address in the outputs",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "rule"), DEVIATIONS, ids=[rule for _, rule in DEVIATIONS])
+def test_every_deviation_is_named(book, change, rule):
+    path = book(small())
+    node = nbformat.read(path, as_version=4)
+    notebooks.tidy(node, path.name)
+    for count, cell in enumerate((c for c in node.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = count
+    path.write_text(nbformat.writes(node) + "\n")
+    assert notebooks.check() == []
+    change(node)
+    path.write_text(nbformat.writes(node) + "\n")
+    found = [deviation.rule for deviation in notebooks.check()]
+    assert [r for r in found if rule in r], found
+
+
+def test_60_lines_and_one_newline(book):
+    path = book([markdown("# T"), *[code("\n".join(["1"] * 12)) for _ in range(6)]])
+    path.write_text(path.read_text() + "\n\n")
+    rules = {deviation.rule for deviation in notebooks.check()}
+    assert {"at most 60 lines of code", "one newline at the end"} <= rules
+
+
+def test_what_is_not_a_notebook_is_named(book):
+    path = book(small())
+    path.write_text("{")
+    assert [deviation.rule for deviation in notebooks.check()] == ["a valid notebook"]
+    shutil.copy(path, path.with_name("readme.ipynb"))
+    assert len(notebooks.check()) == 2
