@@ -53,7 +53,7 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
         words = {name: check.get(key, False) for name, check in asked.items()}
         atoms[column] = atoms["check"].map(words)
     atoms["dimension"] = atoms["check"].map(_dimension)
-    atoms["weight"] = atoms["weight"].astype(float)
+    atoms = atoms.astype({"weight": float, "asked": bool})  # an empty fleet maps to text
     return _with_opinions(atoms)[list(ATOM_COLUMNS)]
 
 
