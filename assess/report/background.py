@@ -35,8 +35,9 @@ def unknowns(scores: Scores) -> Section:
     missing = scores.ranking.details["missing"]
     frame = scores.ranking.frame
     stuck = set(frame.index[frame["label"] == "NOT DECIDABLE"])
+    owners = frame["owner"].dropna().to_dict()
     asked = missing.assign(
-        owner=missing["service_id"].map(frame["owner"].astype(object)).fillna("owner unknown"),
+        owner=[owners.get(name, "owner unknown") for name in missing["service_id"]],
         decides=missing["service_id"].isin(stuck),
     )
     gated = scores.readiness.details["gates"].query("state == 'unknown'")

@@ -113,7 +113,7 @@ class Table:
     columns: Sequence[Column]
     frame: pd.DataFrame
     note: str = ""
-    empty: str = "None."
+    empty: str = "Nothing to list."
     limit: int = 1000
 
     @property

@@ -12,7 +12,7 @@ from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.report import background, cards, sections
-from assess.report.model import Picture, Section, Table, slug
+from assess.report.model import Card, Picture, Section, Table, slug
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
@@ -196,6 +196,7 @@ class Report:
             "headline": self.headline,
             "fleet": f"{counts}; snapshot of {at.snapshot_at:%d %B %Y}.",
             "tally": self.tally,
+            "anchors": {card.id for section in self.sections for card in section.of(Card)},
             "sections": self.sections,
             "origin": self._origin(),
         }

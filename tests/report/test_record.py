@@ -1,0 +1,61 @@
+import pytest
+from conftest import HOSTILE, SCRIPT
+
+import assess
+from assess.report.record import keep
+
+HEADINGS = [
+    "Status", "Context", "Decision drivers", "Options", "Decision", "Consequences",
+    "What is unknown", "What would change it", "Since 2026Q2", "Notes",
+]  # fmt: skip
+
+
+def test_a_record_has_the_usual_form(hostile):
+    told = hostile.decision_record("web")
+    assert [line[3:] for line in told.splitlines() if line.startswith("## ")] == HEADINGS
+    assert told.startswith("# web: should it run in containers?\n")
+    label = hostile.scores.ranking.frame.loc["web", "label"]
+    assert f"**{label}**" in told
+    assert hostile.scores.provenance.policy_hash in told
+
+
+def test_a_record_names_every_gate_that_does_not_pass(hostile):
+    gates = hostile.scores.readiness.details["gates"]
+    own = gates[(gates["service_id"] == "web") & (gates["state"] != "pass")]
+    told = hostile.decision_record("web")
+    assert len(own)
+    assert all(f"| {gate} | " in told for gate in own["gate"])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_in_a_record(hostile, name):
+    told = hostile.decision_record(name)
+    assert "<script" not in told
+    assert "<img" not in told
+    assert told.count("<!-- keep: notes -->") == 1
+    assert told.splitlines()[0].endswith(": should it run in containers?")
+    assert keep(told, told) == told
+
+
+def test_a_new_service_is_said_to_be_new(hostile):
+    assert "New in the inventory." in hostile.decision_record(SCRIPT)
+
+
+def test_a_service_that_is_not_there_is_an_error_with_a_hint(hostile):
+    with pytest.raises(assess.AssessError) as error:
+        hostile.decision_record("webb")
+    assert "web" in error.value.hint
+
+
+def test_running_again_keeps_what_stands_between_the_marks():
+    before = "old\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\n"
+    after = "new\n<!-- keep: notes -->\n_hint_\n<!-- end: notes -->\nend\n"
+    merged = keep(after, before)
+    assert merged == "new\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\nend\n"
+    assert keep(after, merged) == merged
+
+
+def test_a_part_without_a_place_is_not_lost():
+    merged = keep("new\n", "<!-- keep: votes -->\n3 to 1\n<!-- end: votes -->\n")
+    assert "3 to 1" in merged
+    assert keep("new\n", merged) == merged
