@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from assess.collect.base import HINTS, Batch, Deadline, Row, Source, status_of
 from assess.collect.names import Rules, read_map
 from assess.collect.redact import scrub
-from assess.collect.registry import SourceType, make_source, source_types, type_names
+from assess.collect.registry import SourceType, homes, source_types
 from assess.config import CONFIG_NAME, Config, load_config, unknown_key
 from assess.errors import CollectError, ConfigError
 
@@ -29,21 +31,20 @@ __all__ = ["SourceType", "collect", "source_types"]
 
 PARALLEL = 32
 GRACE_S = 2.0  # time to hand over what was found until the deadline
-_SOUND = ("ok", "empty")
-_IDENTITY_OPTIONS = ("map",)
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
 class _Task:
     """One ``[[source]]`` table, checked."""
 
-    def __init__(self, label: str, source: Source, options: dict[str, Any], base: Path) -> None:
-        self.label = label
-        self.source = source
-        self.options = options
-        self.base = base
+    label: str
+    source: Source
+    options: dict[str, Any]
+    base: Path
+    deadline: float
 
     @property
     def scope(self) -> str:
@@ -92,8 +93,10 @@ def collect(  # noqa: PLR0913
     """
     from assess.inventory import from_frames
 
-    settings = config if isinstance(config, Config) else load_config(_file(config))
-    tasks, rules = _prepare(settings, sources, deadline)
+    if not isinstance(config, Config):
+        is_default = str(config) == CONFIG_NAME and not Path(config).exists()
+        config = load_config(None if is_default else config)
+    tasks, rules = _prepare(config, sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     with ThreadPoolExecutor(min(PARALLEL, len(tasks))) as pool:
         running = {pool.submit(_guarded, task): task for task in tasks}
@@ -114,38 +117,29 @@ def collect(  # noqa: PLR0913
     return from_frames(tables, snapshot_at=moment.isoformat())
 
 
-def _file(config: str | Path) -> str | Path | None:
-    """Give the file as named; None lets the default be looked for."""
-    return None if str(config) == CONFIG_NAME and not Path(config).exists() else config
-
-
 def _prepare(
     config: Config, sources: Iterable[str] | None, deadline: float
 ) -> tuple[list[_Task], Rules]:
     """Check all of the configuration before any source is asked."""
-    types = type_names()
-    wanted = tuple(sources) if sources is not None else types
-    problems = [unknown_key(t, types).replace("key", "source type") for t in wanted
-                if t not in types]  # fmt: skip
+    types = homes()
+    known, used = tuple(types), Counter[str]()
+    wanted = known if sources is None else tuple(sources)
     tasks: list[_Task] = []
-    used: dict[str, int] = {}
+    problems = [_no_type(name, known) for name in wanted if name not in types]
     for number, table in enumerate(config.sources, start=1):
         where = f"[[source]] number {number} ({table.type}): "
         if table.type not in types:
-            problems.append(where + unknown_key(table.type, types).replace("key", "source type"))
+            problems.append(where + _no_type(table.type, known))
             continue
-        source = make_source(table.type)
+        source: Source = types[table.type].load()()
         problems += [where + text for text in _option_problems(source, table.options)]
+        used[table.type] += 1
         if table.type in wanted:
-            used[table.type] = used.get(table.type, 0) + 1
-            suffix = f"#{used[table.type]}" if used[table.type] > 1 else ""
-            options = {"deadline": deadline, **table.options}
-            tasks.append(_Task(table.type + suffix, source, options, config.directory))
-    problems += [
-        f"[identity] {unknown_key(key, _IDENTITY_OPTIONS)}"
-        for key in config.identity
-        if key not in _IDENTITY_OPTIONS
-    ]
+            label = f"{table.type}#{n}" if (n := used[table.type]) > 1 else table.type
+            options = dict(table.options)
+            seconds = options.pop("deadline", deadline)
+            tasks.append(_Task(label, source, options, config.directory, seconds))
+    problems += [f"[identity] {unknown_key(k, ('map',))}" for k in config.identity if k != "map"]
     rules: Rules = []
     try:
         if name := config.identity.get("map"):
@@ -157,6 +151,10 @@ def _prepare(
     if problems:
         raise ConfigError(f"{config.origin}: " + "; ".join(problems), hint="see `assess sources`")
     return tasks, rules
+
+
+def _no_type(name: str, known: tuple[str, ...]) -> str:
+    return unknown_key(name, known).replace("key", "source type", 1)
 
 
 def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
@@ -171,39 +169,33 @@ def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
 
 def _guarded(task: _Task) -> Batch:
     """Run a source; one that hangs is left behind when its deadline has passed."""
-    seconds = float(task.options["deadline"])
-    options = {key: value for key, value in task.options.items() if key != "deadline"}
     outcome: list[Batch | BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append(task.source.collect(options, task.base, Deadline(seconds)))
+            outcome.append(task.source.collect(task.options, task.base, Deadline(task.deadline)))
         except BaseException as error:  # the source is left, whatever it raised
             outcome.append(error)
 
     thread = Thread(target=work, name=f"assess-{task.label}", daemon=True)
     thread.start()
-    thread.join(seconds + GRACE_S)
-    found = outcome[0] if outcome else TimeoutError(f"no answer within {seconds:g} s")
-    batch = found if isinstance(found, Batch) else _failed(task, found)
-    if not batch.coverage:
-        rows = sum(len(found) for found in batch.rows.values())
-        batch.cover(task.scope, "collect", "ok" if rows else "empty", rows=rows)
-    return batch
-
-
-def _failed(task: _Task, error: BaseException) -> Batch:
-    _log.debug("source %s failed", task.label, exc_info=error)
-    batch, status = Batch(), status_of(error)
-    message = scrub(f"{error}") or type(error).__name__
-    hint = f"{message}; {HINTS[status]}" if status in HINTS else message
-    batch.cover(task.scope, "collect", status, error_class=type(error).__name__, hint=hint)
-    return batch
+    thread.join(task.deadline + GRACE_S)
+    found = outcome[0] if outcome else TimeoutError(f"no answer within {task.deadline:g} s")
+    if isinstance(found, BaseException):
+        _log.debug("source %s failed", task.label, exc_info=found)
+        batch, status, kind = Batch(), status_of(found), type(found).__name__
+        hint = "; ".join(filter(None, [scrub(str(found)) or kind, HINTS.get(status)]))
+        batch.cover(task.scope, "collect", status, error_class=kind, hint=hint)
+        return batch
+    if not found.coverage:
+        rows = sum(map(len, found.rows.values()))
+        found.cover(task.scope, "collect", "ok" if rows else "empty", rows=rows)
+    return found
 
 
 def _insist(rows: list[Row], *, strict: bool, found: bool) -> None:
     """Stop where there is nothing, or, when strict, where anything is missing."""
-    failed = [row for row in rows if row["status"] not in _SOUND]
+    failed = [row for row in rows if row["status"] not in ("ok", "empty")]
     if found and not (strict and failed):
         return
     told = [

@@ -11,65 +11,36 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 
 from assess.collect.base import Name, Row
-from assess.collect.names import (
-    SPELLINGS,
-    Nearest,
-    Rules,
-    Spelling,
-    leaf,
-    mapped,
-    same,
-    slug,
-    space,
-)
+from assess.collect.names import SPELLINGS, Nearest, Rules, Spelling, leaf, mapped, slug, space
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
 WEAK = 0.5  # ... and below it bears no service at all: a pattern in a host name
 _NAMELESS = frozenset(("localhost", "unknown", "none", "null"))
 
-Claim = tuple[str, tuple[Name, ...]]
+Claim = tuple[str, tuple[Name, ...]]  # source, and the names that a row has, best first
 
 
 @dataclass(frozen=True)
 class Match:
-    """Answer to the question whose name this is.
-
-    Attributes
-    ----------
-    service_id : str or None
-        The service; None where no service, or more than one, has the name.
-    confidence : float
-        Smaller of the confidences of the name and of the service. [share, 0-1]
-    ambiguous : bool
-        More than one service has the name.
-    """
+    """Whose name it is: no service_id where no service, or more than one, has it."""
 
     service_id: str | None = None
-    confidence: float = 0.0
-    ambiguous: bool = False
+    confidence: float = 0.0  # the smaller of the name's and the service's [share, 0-1]
+    ambiguous: bool = False  # more than one service has the name
 
 
 @dataclass(eq=False)
 class Service:
-    """A service, and the names that the sources have for it.
+    """A service, and the names that the sources have for it."""
 
-    Attributes
-    ----------
-    names : dict of (str, Name) to bool
-        By source and name: whether rows of that source bear the service by it.
-    service_id : str
-        The id, once all services are known.
-    joined : Service or None
-        Service that this one turned out to be.
-    """
-
+    # by source and name: whether rows of that source bear the service by it
     names: dict[tuple[str, Name], bool] = field(default_factory=dict)
-    service_id: str = ""
-    joined: Service | None = None
+    service_id: str = ""  # once all services are known
+    joined: Service | None = None  # what this one turned out to be
 
     @property
     def root(self) -> Service:
@@ -93,15 +64,7 @@ class Service:
 
 
 class Identity:
-    """Services, found from the names of all sources.
-
-    Parameters
-    ----------
-    born : iterable of (str, tuple of Name)
-        Source and names, best first, of every row that bears a service.
-    rules : list of (Pattern, str), optional
-        Names that people decided.
-    """
+    """Services, found from the names that every row that bears one has for it."""
 
     def __init__(self, born: Iterable[Claim], *, rules: Rules | None = None) -> None:
         self._rules = rules or []
@@ -120,39 +83,14 @@ class Identity:
         _give_ids(self.services)
 
     def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
-        """Say which service a row bears.
-
-        Parameters
-        ----------
-        source : str
-            Source of the row.
-        names : tuple of Name
-            Names that the row has for it, best first.
-
-        Returns
-        -------
-        Match
-            Without a service where no name is good enough.
-        """
-        usable = self._usable(names)
-        if not usable:
+        """Say which service a row bears; none where no name is good enough."""
+        if not (usable := self._usable(names)):
             return Match()
         service = self._bearers[source, usable[0]].root
         return Match(service.service_id, service.best.confidence)
 
     def match(self, names: tuple[Name, ...]) -> Match:
-        """Say which service a row refers to.
-
-        Parameters
-        ----------
-        names : tuple of Name
-            Names that the row has for it, best first.
-
-        Returns
-        -------
-        Match
-            Of the first name that exactly one service has.
-        """
+        """Say which service a row refers to: by the first name that exactly one service has."""
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
             self._matches[names] = next(
@@ -161,51 +99,30 @@ class Identity:
         return self._matches[names]
 
     def aliases(self) -> list[Row]:
-        """Give the other names of every service, the audit trail of the joins.
-
-        Returns
-        -------
-        list of dict
-            Rows of service_aliases.
-        """
+        """Give the other names of every service, the audit trail of the joins."""
         return [
-            _alias(service.service_id, name.name, source, name.rule, name.confidence)
+            _alias(service, name.name, source, name.rule, name.confidence)
             for service in self.services
             for source, name in service.names
             if name.name != service.service_id
         ]
 
     def suggestions(self, unresolved: Iterable[tuple[str, Name]]) -> list[Row]:
-        """Suggest services for names that are similar to theirs; a person decides.
-
-        Parameters
-        ----------
-        unresolved : iterable of (str, Name)
-            Sources, and names that no service has.
-
-        Returns
-        -------
-        list of dict
-            Rows of service_aliases, all ``ambiguous``.
-        """
+        """Suggest similar services of other sources, as ambiguous aliases; a person decides."""
         named: dict[str, list[Service]] = defaultdict(list)
         for service in self.services:
             named[leaf(service.best)].append(service)
         nearest = Nearest(named)
-        rows = [
-            _suggestion(service, name.name, source, ratio)
-            for source, name in dict.fromkeys(unresolved)
-            for near, ratio in nearest(leaf(name))
+        nobody: set[str] = set()
+        asked = [(s, n.name, leaf(n), nobody) for s, n in dict.fromkeys(unresolved)]
+        asked += [(min(s.sources), s.service_id, leaf(s.best), s.sources) for s in self.services]
+        return [
+            _alias(service, alias, source, "similar", ratio) | {"ambiguous": True}
+            for source, alias, text, own in asked
+            for near, ratio in nearest(text)
             for service in named[near]
+            if not service.sources & own
         ]
-        for one in self.services:
-            rows += [
-                _suggestion(other, one.service_id, min(one.sources), ratio)
-                for near, ratio in nearest(leaf(one.best))
-                for other in named[near]
-                if not other.sources & one.sources
-            ]
-        return rows
 
     def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
         """Put the name that people decided first."""
@@ -214,11 +131,8 @@ class Identity:
 
     def _usable(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
         """Name that may bear a service, and further ones, sure enough to join it with others."""
-        strong = [
-            name
-            for name in self._decided(names)
-            if name.confidence >= WEAK and not _is_nameless(name)
-        ]
+        decided = self._decided(names)
+        strong = [n for n in decided if n.confidence >= WEAK and not _is_nameless(n)]
         return (*strong[:1], *(name for name in strong[1:] if name.confidence >= SURE))
 
     def _bear(self, claims: list[Claim]) -> None:
@@ -227,8 +141,7 @@ class Identity:
         for source, names in claims:
             alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
         for firsts in alike.values():
-            loose = [spell for spell in SPELLINGS if not _held_apart(firsts, spell)]
-            spell = loose[-1] if loose else same
+            spell = next((s for s in SPELLINGS[::-1] if not _held_apart(firsts, s)), SPELLINGS[0])
             spaces = {space(name) for _, name in firsts if name.confidence > ALONE} - {""}
             only = min(spaces) if len(spaces) == 1 else ""
             made: dict[tuple[str, str, str], Service] = defaultdict(Service)
@@ -262,8 +175,7 @@ class Identity:
             return Match()
         owners = _owners(self._index, name, SPELLINGS)
         bearers = [owner for owner in owners if owner.bears(name)]
-        if len(bearers) == 1:
-            owners = bearers
+        owners = bearers if len(bearers) == 1 else owners
         if len(owners) != 1:
             return Match(ambiguous=bool(owners))
         return Match(owners[0].service_id, min(name.confidence, owners[0].best.confidence))
@@ -309,19 +221,15 @@ def _give_ids(services: list[Service]) -> None:
         alike[service.best.name].append(service)
     for name, group in alike.items():
         joinable = [service for service in group if service.best.confidence > ALONE]
-        plain = group if len(group) == 1 else joinable if len(joinable) == 1 else []
-        for service in plain:
-            service.service_id = name
+        plain = group if len(group) == 1 else joinable
+        if len(plain) == 1:
+            plain[0].service_id = name
     taken = {service.service_id for service in services}
     for service in services:
         if not service.service_id:
             wanted = _qualified(service)
-            numbered = (f"{wanted}~{number}" for number in count(2))
-            service.service_id = (
-                wanted
-                if wanted not in taken
-                else next(name for name in numbered if name not in taken)
-            )
+            tried = chain([wanted], (f"{wanted}~{number}" for number in count(2)))
+            service.service_id = next(text for text in tried if text not in taken)
             taken.add(service.service_id)
 
 
@@ -345,13 +253,9 @@ def _type(source: str) -> str:
     return source.partition("#")[0]
 
 
-def _suggestion(service: Service, alias: str, source: str, ratio: float) -> Row:
-    return {**_alias(service.service_id, alias, source, "similar", ratio), "ambiguous": True}
-
-
-def _alias(service_id: str, alias: str, source: str, rule: str, confidence: float) -> Row:
+def _alias(service: Service, alias: str, source: str, rule: str, confidence: float) -> Row:
     return {
-        "service_id": service_id,
+        "service_id": service.service_id,
         "alias": alias,
         "alias_source": _type(source),
         "rule": rule,

@@ -20,24 +20,12 @@ _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 @dataclass(frozen=True)
 class ImageRef:
-    """What a reference to an image says; None where it does not say it, or cannot be read.
+    """What a reference to an image says; None where it does not say it, or cannot be read."""
 
-    Attributes
-    ----------
-    registry : str or None
-        Host of the registry; ``docker.io`` where none is named.
-    repository : str or None
-        Repository; ``library/`` is written out for the official ones.
-    tag : str or None
-        Tag as written.
-    digest : str or None
-        Manifest digest.
-    """
-
-    registry: str | None = None
-    repository: str | None = None
+    registry: str | None = None  # ``docker.io`` where none is named
+    repository: str | None = None  # ``library/`` is written out for the official ones
     tag: str | None = None
-    digest: str | None = None
+    digest: str | None = None  # of the manifest
 
     @property
     def floating(self) -> bool | None:
@@ -52,13 +40,7 @@ class ImageRef:
         return None if self.repository is None else self.digest is not None
 
     def columns(self) -> Row:
-        """Give the columns of the workloads frame that a reference fills.
-
-        Returns
-        -------
-        dict
-            registry, repository, tag, image_digest, tag_floating, pinned.
-        """
+        """Give the columns of the workloads frame that a reference fills."""
         return {
             "registry": self.registry,
             "repository": self.repository,
@@ -70,18 +52,7 @@ class ImageRef:
 
 
 def parse_image(ref: str) -> ImageRef:
-    """Take a reference to an image apart, as the Docker engine does.
-
-    Parameters
-    ----------
-    ref : str
-        Such as ``nginx``, ``host:5000/team/app:1.2`` or ``app@sha256:…``.
-
-    Returns
-    -------
-    ImageRef
-        Empty for an image id and for what is no reference.
-    """
+    """Take ``host:5000/team/app:1.2`` apart as the engine does; empty for what is no reference."""
     text = ref.strip()
     match = _REFERENCE.fullmatch(text)
     if not match or _IMAGE_ID.fullmatch(text):

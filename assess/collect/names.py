@@ -19,119 +19,42 @@ _ENV_WORDS = frozenset(
     ("prod", "prd", "production", "stg", "stage", "staging", "dev", "test", "qa", "uat")
 )
 _SUFFIXES = frozenset(["svc", "service", "srv"])
-_NO_SPACE = frozenset(("", "default"))
 
 Rules = list[tuple[re.Pattern[str], str]]
+Spelling = Callable[[str], str]
 
 
 @cache
 def slug(name: str) -> str:
-    """Write a name in the one way that all sources share.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
-
-    Returns
-    -------
-    str
-        Lower case; all but letters and digits become a dash, unless there is nothing else.
-    """
+    """Write a name in lower case, with dashes for all but letters and digits."""
     return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or name.lower()
 
 
 @cache
 def short(name: str) -> str:
-    """Leave out of a name what only says where it runs, or that it is a service.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
-
-    Returns
-    -------
-    str
-        Its slug without environment, and without ``-svc``, ``-service`` or ``-srv`` at its end.
-    """
+    """Give the slug of a name without environment, and without ``-svc`` and the like at its end."""
     kept = [word for word in slug(name).split("-") if word not in _ENV_WORDS]
     while len(kept) > 1 and kept[-1] in _SUFFIXES:
         kept.pop()
     return "-".join(kept) or slug(name)
 
 
-def same(name: str) -> str:
-    """Leave a name as it is written.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
-
-    Returns
-    -------
-    str
-        The same.
-    """
-    return name
-
-
-Spelling = Callable[[str], str]
-SPELLINGS: tuple[Spelling, ...] = (same, slug, short)  # from exact to loose
+SPELLINGS: tuple[Spelling, ...] = (str, slug, short)  # from exact to loose
 
 
 def leaf(name: Name) -> str:
-    """Give a name without its namespace.
-
-    Parameters
-    ----------
-    name : Name
-        ``name`` or ``namespace/name``.
-
-    Returns
-    -------
-    str
-        The last part.
-    """
+    """Give a name without its namespace."""
     return name.name.rpartition("/")[2] or name.name
 
 
 def space(name: Name) -> str:
-    """Give the namespace of a name.
-
-    Parameters
-    ----------
-    name : Name
-        With a namespace of its own, or written ``namespace/name``.
-
-    Returns
-    -------
-    str
-        Slug of the namespace; empty for none and for ``default``.
-    """
+    """Give the slug of a name's namespace; empty for none and for ``default``."""
     written = name.namespace or name.name.rpartition("/")[0]
-    return "" if written in _NO_SPACE else slug(written)
+    return "" if written in ("", "default") else slug(written)
 
 
 def read_map(path: Path) -> Rules:
-    """Read the names that people decided: regular expressions and the services that they mean.
-
-    Parameters
-    ----------
-    path : Path
-        CSV file with the columns ``pattern`` and ``service_id``.
-
-    Returns
-    -------
-    list of tuple
-        Pattern, to be matched in full with ``name`` or ``namespace/name``, and service.
-
-    Raises
-    ------
-    ConfigError
-        Where it cannot be read or used; every bad line is named.
-    """
+    """Read the CSV file in which people decided names: ``pattern`` (a regex), ``service_id``."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             rows = list(csv.DictReader(handle))
@@ -156,20 +79,7 @@ def read_map(path: Path) -> Rules:
 
 
 def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
-    """Give the name that people decided.
-
-    Parameters
-    ----------
-    names : iterable of Name
-        Names that a source has, best first.
-    rules : list of (Pattern, str)
-        From `read_map`.
-
-    Returns
-    -------
-    Name or None
-        Of the first rule that fits the first name that any rule fits.
-    """
+    """Give what the first rule that fits in full makes of the first name that any rule fits."""
     for name in names:
         for text in (f"{name.namespace}/{name.name}", name.name):
             for pattern, service in rules:
@@ -179,13 +89,7 @@ def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
 
 
 class Nearest:
-    """Finds similar names; only those that share letter triples are compared.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Names to find.
-    """
+    """Finds similar names; only those that share letter triples are compared."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_triple: dict[str, list[str]] = defaultdict(list)
@@ -194,18 +98,7 @@ class Nearest:
                 self._by_triple[triple].append(name)
 
     def __call__(self, name: str) -> list[tuple[str, float]]:
-        """Find the names most similar to one.
-
-        Parameters
-        ----------
-        name : str
-            Any name.
-
-        Returns
-        -------
-        list of (str, float)
-            Names and their similarity, at least `SIMILAR`. [share, 0-1]
-        """
+        """Give the most similar names and their similarity, `SIMILAR` to 1."""
         text = slug(name)
         shared = Counter(n for triple in _triples(text) for n in self._by_triple.get(triple, ()))
         likely = sorted(shared, key=lambda n: (-shared[n], n))[: 4 * _NEAREST]
