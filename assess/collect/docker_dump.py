@@ -225,13 +225,13 @@ def _engine_row(kept: Payload, row: Row) -> None:
 
 def _take_containers(payloads: Payloads, values: list[Any], row: Row) -> None:
     entries = [from_cli_container(v) for v in dicts(values)]
-    payloads.containers = keep_all([e for e in entries if e.get("Id")], keep_container, row)
+    payloads.containers = keep_all(entries, keep_container, row)
     _count(payloads.containers, values, row)
     _expect(row, payloads.info.get("Containers"))
 
 
 def _take_inspected(payloads: Payloads, values: list[Any], row: Row) -> None:
-    entries = [v for v in dicts(values) if v.get("Id") and isinstance(v.get("Config"), dict)]
+    entries = [v for v in dicts(values) if isinstance(v.get("Config"), dict)]
     kept = keep_all(entries, keep_inspected, row)
     payloads.inspected = {short(k["Id"]): k for k in kept}
     _count(kept, values, row)
@@ -240,16 +240,15 @@ def _take_inspected(payloads: Payloads, values: list[Any], row: Row) -> None:
 
 def _take_images(payloads: Payloads, values: list[Any], row: Row) -> None:
     entries = merge_cli_images(dicts(values))
-    payloads.images = keep_all([e for e in entries if e.get("Id")], keep_image, row)
+    payloads.images = keep_all(entries, keep_image, row)
     _count(payloads.images, values if len(entries) == len(values) else entries, row)
     _expect(row, payloads.info.get("Images"))
 
 
 def _take_volumes(payloads: Payloads, values: list[Any], row: Row) -> None:
-    if len(values) == 1 and "Volumes" in (values[0] or {}):
-        values = values[0]["Volumes"] or []
-    entries = [v for v in dicts(values) if v.get("Name")]
-    payloads.volumes = keep_all(entries, keep_volume, row)
+    if len(values) == 1 and isinstance(values[0], dict) and "Volumes" in values[0]:
+        values = values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
+    payloads.volumes = keep_all(dicts(values), keep_volume, row)
     _count(payloads.volumes, values, row)
 
 

@@ -351,12 +351,14 @@ def keep_all(raw: Iterable[Payload], keep: Any, row: Row) -> list[Payload]:
     Returns
     -------
     list of dict
-        What is kept of each.
+        What is kept of each; entries without an identity are left out.
     """
     kept = []
+    identity = "Name" if keep is keep_volume else "Id"
     for entry in raw:
         cut, redacted = keep(entry)
-        kept.append(cut)
+        if cut.get(identity):
+            kept.append(cut)
         row["redacted_n"] = row.get("redacted_n", 0) + redacted
     return kept
 
