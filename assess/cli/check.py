@@ -12,6 +12,7 @@ import click
 from assess.cli import output
 from assess.cli.command import Command, policy_option, read, read_policy, snapshot, target_option
 from assess.cli.messages import say
+from assess.errors import AssessError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +86,8 @@ def check(
     for name in services:
         result.row(name)
     chosen = list(services) or list(result.frame.index)
+    if not chosen:
+        raise AssessError("there is no service to check", hint="see `assess show SNAPSHOT`")
     frame, gates = result.frame.loc[chosen], result.details["gates"]
     breaches = [
         *_below(frame["readiness"], "min-readiness", min_readiness),

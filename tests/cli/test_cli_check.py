@@ -62,6 +62,12 @@ def test_an_unknown_readiness_keeps_no_limit(call, tmp_path):
     broken(call, ".", "--max-open-gates", "0")
 
 
+def test_a_fleet_of_which_nothing_is_known_passes_no_check(call, tmp_path):
+    (tmp_path / "services.csv").write_text("service_id\n")
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    assert "no service to check" in call("check", ".", "--min-readiness", "0", code=1).stderr
+
+
 def test_several_limits_are_all_reported(call, sample):
     rows = broken(
         call, sample, "--min-readiness", "100", "--min-coverage", "1", "--max-open-gates", "0"
