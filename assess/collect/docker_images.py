@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assess.collect.base import Row
-from assess.collect.docker_payload import Payload, Payloads, dig, moment, short, texts
+from assess.collect.docker_payload import Container, Payload, Payloads, dig, moment, short, texts
 from assess.collect.image_ref import ImageRef, parse_image
 
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
-Pair = tuple[Payload | None, Payload | None, str]
 
 
 class ImageIndex:
@@ -28,25 +27,22 @@ class ImageIndex:
         self._by_id = {short(i.get("Id")): i for i in images}
         self._by_tag = {parse_image(t): short(i.get("Id")) for i in images for t in tags_of(i)}
 
-    def find(self, listing: Payload | None, inspected: Payload | None) -> str | None:
+    def find(self, container: Container) -> str | None:
         """Find the image of a container.
 
         Parameters
         ----------
-        listing : dict or None
-            Its entry in the list.
-        inspected : dict or None
-            Its inspection.
+        container : Container
+            The container.
 
         Returns
         -------
         str or None
             Short id; None where the payloads do not tell.
         """
-        known = short(dig(inspected, "Image") or dig(listing, "ImageID"))
-        if known:
-            return known
-        declared = str(dig(listing, "Image") or "")
+        if container.image_id:
+            return short(container.image_id)
+        declared = str(container.listing.get("Image") or "")
         return self._by_tag.get(_tagged(parse_image(declared))) or (
             short(declared) if short(declared) in self._by_id else None
         )
@@ -83,7 +79,10 @@ class ImageIndex:
         str or None
             None for an image that was never pulled or pushed.
         """
-        refs = map(parse_image, digests_of(self._by_id.get(short(identifier), {})))
+        digests = digests_of(self._by_id.get(short(identifier), {}))
+        if not digests:
+            return None
+        refs = map(parse_image, digests)
         place = (image.registry, image.repository)
         return min((r.digest for r in refs if (r.registry, r.repository) == place and r.digest),
                    default=None)  # fmt: skip
@@ -126,17 +125,15 @@ def digests_of(image: Payload) -> list[str]:
     return [d for d in texts(image.get("RepoDigests")) if NONE not in d]
 
 
-def to_images(payloads: Payloads, pairs: list[Pair], index: ImageIndex, host_id: str) -> list[Row]:
+def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> list[Row]:
     """Describe the images of a host, one row per repository and digest.
 
     Parameters
     ----------
     payloads : Payloads
         Redacted payloads.
-    pairs : list of tuple
-        Listing, inspection and short id of each container.
-    index : ImageIndex
-        The same images.
+    containers : list of Container
+        Containers of the host.
     host_id : str
         Name of the host.
 
@@ -148,11 +145,12 @@ def to_images(payloads: Payloads, pairs: list[Pair], index: ImageIndex, host_id:
     """
     images = payloads.images or []
     parents = {short(i.get("ParentId")) for i in images if i.get("ParentId")}
-    used = [index.find(listing, inspected) for listing, inspected, _ in pairs]
+    index = ImageIndex(images)
+    used = [index.find(container) for container in containers]
     is_known = payloads.containers is not None and None not in used
     users = Counter(used)
     now = payloads.seen_at or moment(payloads.info.get("SystemTime"))
-    kept = {i for i, (a, b, _) in zip(used, pairs, strict=True) if is_kept(a, b, now)}
+    kept = {i for i, c in zip(used, containers, strict=True) if is_kept(c, now)}
     rows = []
     for image in images:
         identifier = short(image.get("Id"))
@@ -176,15 +174,13 @@ def to_images(payloads: Payloads, pairs: list[Pair], index: ImageIndex, host_id:
     return rows
 
 
-def is_kept(listing: Payload | None, inspected: Payload | None, now: datetime | None) -> bool:
+def is_kept(container: Container, now: datetime | None) -> bool:
     """Say whether docker-gc would keep a container, and with it its image.
 
     Parameters
     ----------
-    listing : dict or None
-        Its entry in the list.
-    inspected : dict or None
-        Its inspection.
+    container : Container
+        The container.
     now : datetime or None
         Clock of the host.
 
@@ -193,8 +189,8 @@ def is_kept(listing: Payload | None, inspected: Payload | None, now: datetime | 
     bool
         True while it runs and within `GRACE` after it ended, or, if it never ran, was created.
     """
-    state = dig(inspected, "State", "Status") or dig(listing, "State")
-    if state in ("running", "paused", "restarting") or inspected is None or now is None:
+    inspected = container.inspected
+    if container.state in ("running", "paused", "restarting") or not inspected or now is None:
         return True
     ended = moment(dig(inspected, "State", "FinishedAt")) or moment(inspected.get("Created"))
     return ended is None or now - ended <= GRACE

@@ -87,6 +87,9 @@ def _orchestrated(
     ]
 
 
+_NAMESPACES = (KUBERNETES + "pod.namespace", SWARM_STACK, NOMAD + "namespace", COMPOSE + "project")
+
+
 def namespace_of(labels: Mapping[str, str]) -> str:
     """Give the project or namespace of a container.
 
@@ -100,8 +103,7 @@ def namespace_of(labels: Mapping[str, str]) -> str:
     str
         Empty where it has none.
     """
-    names = (KUBERNETES + "pod.namespace", SWARM_STACK, NOMAD + "namespace", COMPOSE + "project")
-    return next((labels[name] for name in names if labels.get(name)), "")
+    return next((labels[name] for name in _NAMESPACES if labels.get(name)), "")
 
 
 def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:

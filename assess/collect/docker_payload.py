@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assess.collect.base import Row
+from assess.collect.docker_names import namespace_of
 from assess.collect.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
@@ -84,6 +85,70 @@ class Payloads:
     inspect_status: dict[str, str] = field(default_factory=dict)
     seen_at: datetime | None = None
     clock_skew_s: float | None = None
+
+
+@dataclass(slots=True)
+class Container:
+    """One container, as far as it was listed and inspected.
+
+    Attributes
+    ----------
+    identifier : str
+        Short id.
+    listing, inspected : dict
+        Empty where it was not listed, or not inspected.
+    labels, naming : dict of str to str
+        Labels, and variables that name services.
+    namespace : str
+        Project or namespace.
+    """
+
+    identifier: str
+    listing: Payload
+    inspected: Payload
+    labels: dict[str, str]
+    naming: dict[str, str]
+    namespace: str
+
+    @property
+    def image_id(self) -> str | None:
+        """Id of its image."""
+        return self.inspected.get("Image") or self.listing.get("ImageID")
+
+    @property
+    def mounts(self) -> list[Payload] | None:
+        """Mounts; None where neither payload tells them."""
+        return (self.inspected or self.listing).get("Mounts")
+
+    @property
+    def state(self) -> str | None:
+        """State; None where neither payload tells it."""
+        return dig(self.inspected, "State", "Status") or self.listing.get("State")
+
+
+def containers_of(payloads: Payloads) -> list[Container]:
+    """Put together what the list and the inspections tell of each container.
+
+    Parameters
+    ----------
+    payloads : Payloads
+        Redacted payloads.
+
+    Returns
+    -------
+    list of Container
+        In the order of the list.
+    """
+    listed = {short(c.get("Id")): c for c in payloads.containers or []}
+    found = []
+    for identifier in listed | payloads.inspected:
+        listing = listed.get(identifier, {})
+        inspected = payloads.inspected.get(identifier, {})
+        labels = inspected.get("Labels") or listing.get("Labels") or {}
+        naming = inspected["Env"]["naming"] if inspected else {}
+        space = namespace_of(labels)
+        found.append(Container(identifier, listing, inspected, labels, naming, space))
+    return found
 
 
 def dig(payload: Any, *path: str) -> Any:

@@ -18,10 +18,18 @@ from assess.collect.docker_names import (
     compose_dependencies,
     container_names,
     is_replica,
-    namespace_of,
     platform_of,
 )
-from assess.collect.docker_payload import Payload, Payloads, dicts, dig, moment, short, texts
+from assess.collect.docker_payload import (
+    Container,
+    Payload,
+    Payloads,
+    containers_of,
+    dicts,
+    dig,
+    moment,
+    texts,
+)
 from assess.collect.image_ref import parse_image
 
 _parse_image = lru_cache(4096)(parse_image)  # replicas share their images
@@ -46,39 +54,35 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
     batch = Batch()
     batch.add("hosts", to_host(payloads, host_id))
     batch.add("engines", to_engine(payloads, host_id))
-    listed = {short(c.get("Id")): c for c in payloads.containers or []}
-    pairs = [(listed.get(i), payloads.inspected.get(i), i) for i in listed | payloads.inspected]
+    containers = containers_of(payloads)
+    batch.add("images", *to_images(payloads, containers, host_id))
     index = ImageIndex(payloads.images or [])
-    batch.add("images", *to_images(payloads, pairs, index, host_id))
     names, services = {}, []
-    replicas = [p for p in pairs if p[2] and is_replica(_labels(p[0], p[1]))]
-    for listing, inspected, identifier in replicas:
-        status = payloads.inspect_status.get(identifier, "ok" if inspected else "list")
-        workload = to_workload(listing, inspected, index) | {
-            "workload_id": f"{host_id}/{identifier}",
-            "host_id": host_id,
-            "inspect_status": status,
-        }
-        names[identifier] = workload["names"]
-        mounts = to_mounts(workload["workload_id"], _mounts_of(listing, inspected) or [])
-        batch.add("workloads", workload)
-        batch.add("mounts", *mounts)
-        services.append(to_service(workload, mounts, listing, inspected))
+    replicas = [c for c in containers if is_replica(c.labels)]
+    for container in replicas:
+        status = "ok" if container.inspected else "list"
+        workload = to_workload(container, index)
+        workload["workload_id"] = f"{host_id}/{container.identifier}"
+        workload["host_id"] = host_id
+        workload["inspect_status"] = payloads.inspect_status.get(container.identifier, status)
+        names[container.identifier] = workload["names"]
+        mounts = to_mounts(workload["workload_id"], container.mounts or [])
+        batch.rows["workloads"].append(workload)
+        batch.rows["mounts"] += mounts
+        services.append(to_service(container, workload, mounts))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
     batch.add("dependencies", *to_dependencies(replicas, names))
     return batch
 
 
-def to_workload(listing: Payload | None, inspected: Payload | None, index: ImageIndex) -> Row:
+def to_workload(container: Container, index: ImageIndex) -> Row:
     """Describe a container.
 
     Parameters
     ----------
-    listing : dict or None
-        Its entry in the list.
-    inspected : dict or None
-        Its inspection.
+    container : Container
+        The container.
     index : ImageIndex
         Images of the host.
 
@@ -87,36 +91,37 @@ def to_workload(listing: Payload | None, inspected: Payload | None, index: Image
     dict
         Row of the workloads frame, with ``names`` in place of ``service_id``.
     """
-    labels, env = _labels(listing, inspected), dig(inspected, "Env", "naming") or {}
-    declared = dig(inspected, "Config", "Image") or dig(listing, "Image") or ""
-    image_id = dig(inspected, "Image") or dig(listing, "ImageID")
+    listing, inspected = container.listing, container.inspected
+    declared = dig(inspected, "Config", "Image") or listing.get("Image") or ""
+    image_id = container.image_id or declared
     image = _parse_image(declared)
     if image.repository is None:
-        image = index.named(image_id or declared)
+        image = index.named(image_id)
     columns = image.columns()
-    columns["image_digest"] = image.digest or index.digest(image_id or declared, image)
-    name = (dig(inspected, "Name") or next(iter(texts(dig(listing, "Names"))), "")).lstrip("/")
+    columns["image_digest"] = image.digest or index.digest(image_id, image)
+    name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip("/")
     return {
-        "names": container_names(labels, env, image, name or "unnamed"),
-        "cluster": labels.get("com.amazonaws.ecs.cluster"),
-        "namespace": namespace_of(labels) or None,
+        "names": container_names(container.labels, container.naming, image, name or "unnamed"),
+        "cluster": container.labels.get("com.amazonaws.ecs.cluster"),
+        "namespace": container.namespace or None,
         "name": name,
         "source_kind": "container",
         "image_ref": declared or None,
         **columns,
-        **_life(listing or {}, inspected),
+        **_life(container),
         **(_configuration(inspected) if inspected else {}),
-        "host_network": _is_host(_network_mode(listing, inspected)),
-        "docker_sock_mounted": _sees_socket(listing, inspected),
-        "ports": to_ports(listing, inspected),
+        "host_network": _is_host(_network_mode(container)),
+        "docker_sock_mounted": _sees_socket(container.mounts),
+        "ports": to_ports(container),
     }
 
 
-def _life(listing: Payload, inspected: Payload | None) -> Row:
+def _life(container: Container) -> Row:
     """State and times; a list tells them in words, such as ``Exited (137) 2 days ago``."""
-    words = str(listing.get("Status") or "")
-    state = dig(inspected, "State") or {}
-    status = state.get("Status") or listing.get("State") or _state_of(words)
+    listing, inspected = container.listing, container.inspected
+    words = listing.get("Status") or ""
+    state = inspected.get("State", {})
+    status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
     has_ended = status in ("exited", "dead")
     health = re.search(r"\((healthy|unhealthy|health: starting)\)", words)
@@ -124,7 +129,7 @@ def _life(listing: Payload, inspected: Payload | None) -> Row:
         "state": status,
         "exit_code": int(code[1]) if code and has_ended else None,
         "health": health[1].removeprefix("health: ") if health else None,
-        "created_at": moment(dig(inspected, "Created")) or moment(listing.get("Created")),
+        "created_at": moment(inspected.get("Created") or listing.get("Created")),
     }
     if inspected:
         row |= {
@@ -175,26 +180,16 @@ def _cores(host: Payload) -> float | None:
     return float(quota) / float(period) if quota > 0 else None
 
 
-def _labels(listing: Payload | None, inspected: Payload | None) -> dict[str, str]:
-    return dig(inspected, "Labels") or dig(listing, "Labels") or {}
-
-
-def _network_mode(listing: Payload | None, inspected: Payload | None) -> Any:
-    return dig(inspected, "HostConfig", "NetworkMode") or dig(listing, "NetworkMode")
+def _network_mode(container: Container) -> Any:
+    inside = dig(container.inspected, "HostConfig", "NetworkMode")
+    return inside or container.listing.get("NetworkMode")
 
 
 def _is_host(mode: Any) -> bool | None:
     return None if mode is None else mode == "host"
 
 
-def _mounts_of(listing: Payload | None, inspected: Payload | None) -> list[Payload] | None:
-    """Mounts; None where neither payload tells them."""
-    found = dig(inspected, "Mounts")
-    return found if found is not None else dig(listing, "Mounts")
-
-
-def _sees_socket(listing: Payload | None, inspected: Payload | None) -> bool | None:
-    mounts = _mounts_of(listing, inspected)
+def _sees_socket(mounts: list[Payload] | None) -> bool | None:
     if mounts is None:
         return None
     sources = [str(m.get("Source") or "") for m in mounts]
@@ -204,32 +199,31 @@ def _sees_socket(listing: Payload | None, inspected: Payload | None) -> bool | N
     )
 
 
-def to_ports(listing: Payload | None, inspected: Payload | None) -> str | None:
+def to_ports(container: Container) -> str | None:
     """Give the ports of a container.
 
     Parameters
     ----------
-    listing : dict or None
-        Its entry in the list; the command line gives ports as text.
-    inspected : dict or None
-        Its inspection.
+    container : Container
+        The container.
 
     Returns
     -------
     str or None
         ``8080->80/tcp`` for published ports and ``80/tcp`` for the others, joined by semicolons.
     """
+    inspected = container.inspected
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
-        **(dig(inspected, "ports") or {}),
+        **(inspected.get("ports") or {}),
     }
     found = {
         f"{_address(b.get('HostIp'))}{b['HostPort']}->{port}" if b.get("HostPort") else port
         for port, bound in bindings.items()
         for b in dicts(bound) or [{}]
     }
-    ports = dig(listing, "Ports")
+    ports = container.listing.get("Ports")  # the command line gives them as text
     if isinstance(ports, str):
         found |= {_WILDCARD.sub("", p) for p in ports.split(", ") if p}
     for port in dicts(ports):
@@ -246,34 +240,29 @@ def _address(host: Any) -> str:
     return "" if host in (None, "", "0.0.0.0", "::") else f"{host}:"
 
 
-def to_service(
-    workload: Row, mounts: list[Row], listing: Payload | None, inspected: Payload | None
-) -> Row:
+def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
     """Say what one container tells of its service; what it cannot tell is left unknown.
 
     Parameters
     ----------
+    container : Container
+        The container.
     workload : dict
         Its row.
     mounts : list of dict
         Rows of its mounts.
-    listing : dict or None
-        Its entry in the list.
-    inspected : dict or None
-        Its inspection.
 
     Returns
     -------
     dict
         Row of the services frame, with ``names`` in place of ``service_id``.
     """
-    labels, env = _labels(listing, inspected), dig(inspected, "Env", "naming") or {}
     secrets = workload.get("secret_like_env_n")
     return {
         "names": workload["names"],
-        "platform": platform_of(labels, env),
+        "platform": platform_of(container.labels, container.naming),
         "stateful": True if any(m["data_like"] for m in mounts) else None,
-        "health_checked": inspected["health_checked"] if inspected else None,
+        "health_checked": container.inspected.get("health_checked"),
         "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
@@ -311,16 +300,13 @@ def merge_services(rows: list[Row]) -> list[Row]:
 _DECIDE = {"stateful": any, "health_checked": all, "logs_exported": any, "secrets_in_image": any}
 
 
-def to_dependencies(
-    replicas: list[tuple[Payload | None, Payload | None, str]],
-    names: dict[str, tuple[Name, ...]],
-) -> list[Row]:
+def to_dependencies(replicas: list[Container], names: dict[str, tuple[Name, ...]]) -> list[Row]:
     """Read what services need: start orders of Compose, and addresses in their environment.
 
     Parameters
     ----------
-    replicas : list of tuple
-        Listing, inspection and short id of each container.
+    replicas : list of Container
+        Containers that are replicas of services.
     names : dict of str to tuple of Name
         Names of its service, by short id.
 
@@ -330,21 +316,19 @@ def to_dependencies(
         Rows of the dependencies frame, with ``src`` and ``dst`` in place of ids.
     """
     known: dict[tuple[str, str], Name] = {}
-    for listing, inspected, identifier in replicas:
-        labels, best = _labels(listing, inspected), names[identifier][0]
-        project = namespace_of(labels)
-        for name in (labels.get(COMPOSE + "service"), names[identifier][-1].name):
+    for container in replicas:
+        best, last = names[container.identifier][0], names[container.identifier][-1]
+        for name in (container.labels.get(COMPOSE + "service"), last.name):
             if name:
-                known.setdefault((project, name), best)
+                known.setdefault((container.namespace, name), best)
     rows: dict[tuple[Any, ...], Row] = {}
-    for listing, inspected, identifier in replicas:
-        labels, src = _labels(listing, inspected), names[identifier][0]
-        project = namespace_of(labels)
+    for container in replicas:
+        src, project = names[container.identifier][0], container.namespace
         needs: list[tuple[str, str, str, str | None]] = [
             (name, "start_order", "compose-label", condition)
-            for name, condition in compose_dependencies(labels)
+            for name, condition in compose_dependencies(container.labels)
         ]
-        hosts = dig(inspected, "Env", "hosts") or {}
+        hosts = dig(container.inspected, "Env", "hosts") or {}
         needs += [(h.partition(":")[0], "call", "environment", None) for h in hosts.values()]
         for name, kind, evidence, condition in needs:
             dst = known.get((project, name))

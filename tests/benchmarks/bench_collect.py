@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """Collecting from one real engine against the bare calls, side by side.
 
     python tests/benchmarks/bench_collect.py [CONTAINERS]

@@ -25,7 +25,14 @@ from assess.collect.docker_hosts import tell_hosts_apart
 from assess.collect.docker_images import ImageIndex, to_images
 from assess.collect.docker_mounts import is_data, source_class
 from assess.collect.docker_names import container_names, is_replica, platform_of
-from assess.collect.docker_payload import Payloads, keep_inspected, keep_version, moment
+from assess.collect.docker_payload import (
+    Container,
+    Payloads,
+    containers_of,
+    keep_inspected,
+    keep_version,
+    moment,
+)
 from assess.collect.docker_rows import to_ports
 from assess.collect.image_ref import parse_image
 
@@ -42,6 +49,10 @@ def table(batch: Batch, name: str) -> pd.DataFrame:
     typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
     assert problems.empty, problems
     return typed
+
+
+def container(listing: dict, inspected: dict | None = None) -> Container:
+    return Container("c", listing, inspected or {}, {}, {}, "")
 
 
 def coverage(batch: Batch) -> dict[str, dict]:
@@ -273,12 +284,12 @@ def test_ports_are_told_once():
         "ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"},
                              {"HostIp": "::", "HostPort": "8080"}]},
     }  # fmt: skip
-    assert to_ports(None, inspected) == "8080->80/tcp;9/udp"
+    assert to_ports(container({}, inspected)) == "8080->80/tcp;9/udp"
     listed = {"Ports": "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9/udp"}
-    assert to_ports(listed, None) == "8080->80/tcp;9/udp"
+    assert to_ports(container(listed)) == "8080->80/tcp;9/udp"
     local = {"Ports": [{"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": 81, "Type": "tcp"}]}
-    assert to_ports(local, None) == "127.0.0.1:81->80/tcp"
-    assert to_ports({}, None) is None
+    assert to_ports(container(local)) == "127.0.0.1:81->80/tcp"
+    assert to_ports(container({})) is None
 
 
 MOUNTS = [
@@ -316,7 +327,7 @@ def test_images_pulled_tagged_dangling_and_layers():
     containers = [{"Id": "c", "ImageID": "sha256:" + "4" * 64, "State": "running"}]
     payloads = Payloads(images=images, containers=containers, seen_at=datetime.now(UTC))
     index = ImageIndex(images)
-    rows = to_images(payloads, [(containers[0], None, "c")], index, "h")
+    rows = to_images(payloads, containers_of(payloads), "h")
     by_id = {row["image_id"][7]: row for row in rows}
     assert set(by_id) == {"1", "3", "4"}  # the second is a layer of the first
     assert (by_id["1"]["repository"], by_id["1"]["digest"]) == ("library/nginx", digest)
@@ -324,7 +335,7 @@ def test_images_pulled_tagged_dangling_and_layers():
     assert by_id["3"]["dangling"] and by_id["3"]["repository"] == "<none>"
     assert [by_id[i]["reclaimable"] for i in "134"] == [False, True, False]
     assert index.digest("sha256:" + "1" * 64, parse_image("nginx")) == digest
-    unknown = to_images(Payloads(images=images), [], index, "h")
+    unknown = to_images(Payloads(images=images), [], "h")
     assert {row["containers_n"] for row in unknown} == {None}
 
 
