@@ -323,6 +323,6 @@ def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
         lower & services["platform"].notna() & ~_is(services["platform"], value="host")
     ]
     last = inventory["incidents"].groupby("service_id")["opened_at"].max()
-    since = shown["service_id"].astype("str").map(last).fillna(window[0]).clip(lower=window[0])
+    since = last.reindex(shown["service_id"]).fillna(window[0]).clip(lower=window[0])
     days = (window[1] - since).dt.total_seconds().clip(lower=0) / 86400
     return float(days.sum() / DAYS_PER_MONTH)

@@ -64,11 +64,14 @@ class Fleet:
         self.rows = copy.deepcopy(self.rows)
 
     def change(self, frame: str, **columns: object) -> Fleet:
-        """Set columns in every row of the shop; without columns, drop the frame."""
-        if columns:
-            for row in self.rows[frame]:
-                row.update(columns)
-        else:
+        """Set columns in every row."""
+        for row in self.rows[frame]:
+            row.update(columns)
+        return self
+
+    def drop(self, *frames: str) -> Fleet:
+        """Supply none of these frames."""
+        for frame in frames:
             del self.rows[frame]
         return self
 
@@ -94,3 +97,25 @@ class Fleet:
     def inventory(self):
         tables = {name: pd.DataFrame(rows) for name, rows in self.rows.items()}
         return from_frames(tables, snapshot_at=AT)
+
+
+def together(fleets):
+    """One inventory of many fleets that supply the same frames: shop of the first is 0/shop."""
+    rows = {}
+    for number, fleet in enumerate(fleets):
+        for frame, own in fleet.rows.items():
+            rows.setdefault(frame, []).extend(_renamed(row, f"{number}/") for row in own)
+    return from_frames({k: pd.DataFrame(v) for k, v in rows.items()}, snapshot_at=AT)
+
+
+def _renamed(row, prefix):
+    ids = {
+        "service_id",
+        "workload_id",
+        "host_id",
+        "src_id",
+        "incident_id",
+        "digest",
+        "image_digest",
+    }
+    return {k: prefix + v if k in ids and v else v for k, v in row.items()}
