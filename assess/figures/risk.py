@@ -249,8 +249,9 @@ def clocks_data(result: Result) -> pd.DataFrame:
     grouped = named.groupby(line, sort=True)
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})
-    names = table.assign(name=table["name"].replace(_SHORTER, regex=True))[line].to_numpy()
-    table["label"] = [" ".join(filter(None, row)).replace("_", " ") for row in names]
+    names = table["name"].replace(_SHORTER, regex=True), table["component"].replace(KINDS)
+    words = table.assign(name=names[0], component=names[1])[line].to_numpy()
+    table["label"] = [" ".join(filter(None, row)) for row in words]
     order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
         ["days", *line], kind="stable"
     )
@@ -320,7 +321,7 @@ _LOOKS = {
     "seen": ("#009e73", ""),
     "in part": ("#e69f00", "\\\\"),
     "not seen": ("#d55e00", "xx"),
-    "not asked": (PAPER, "//"),
+    "not asked": ("none", "//"),
 }
 
 
@@ -373,7 +374,7 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
         start = np.zeros(len(table))
         for kind, (colour, hatch) in _LOOKS.items():
             width = shares[kind].to_numpy()
-            edge = MUTED if colour == PAPER else PAPER
+            edge = MUTED if colour == "none" else PAPER
             ax.barh(
                 range(len(table)), width, 0.62, start,
                 color=colour, edgecolor=edge, hatch=hatch, linewidth=0.8, label=kind,

@@ -104,6 +104,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
         name_rows(ax, shown["label"], len(frame))
         values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
         ax.set_xlim(*(limits or _reach(values)))
+        ax.locator_params("x", nbins=7)
         _draw_intervals(ax, values)
         bands = shown["band"] if "band" in shown else pd.Series("", index=shown.index)
         _draw_points(ax, values[:, 1], bands)

@@ -63,7 +63,7 @@ def unknowns(scores: Scores) -> Section:
     text = "First what keeps services from being decided at all, then what most services lack."
     shown = Table(
         "unknown-facts", "Facts to find out", columns, table,
-        empty="Everything is known.", limit=2 * ROWS,
+        empty="Everything is known.", limit=ROWS,
     )  # fmt: skip
     return Section("unknowns", "Unknowns: what to find out before the meeting", [text], [shown])
 
@@ -180,10 +180,18 @@ def method(scores: Scores) -> Section:
         *LIMITS,
     ]
     parts: list[Part] = [
-        Table("weights", "Weights of readiness", weights[0], weights[1]),
-        Table("gates", "Gates, in the order in which they are asked", _GATES, gates),
-        Table("edges", "Probability that a caller goes down with what it calls", _EDGES, edges),
-        Table("data", "What the snapshot holds", _DATA, data),
+        Table("weights", "Weights of readiness", weights[0], weights[1], is_folded=True),
+        Table(
+            "gates", "Gates, in the order in which they are asked", _GATES, gates, is_folded=True
+        ),
+        Table(
+            "edges",
+            "Probability that a caller goes down with what it calls",
+            _EDGES,
+            edges,
+            is_folded=True,
+        ),
+        Table("data", "What the snapshot holds", _DATA, data, is_folded=True),
     ]
     return Section("method", "Method, policy, data, limits", text, parts)
 

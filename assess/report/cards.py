@@ -61,7 +61,10 @@ def card(row: dict[str, Any], scores: Scores) -> Card:
         Facts as sentences, numbers as tables.
     """
     service_id = str(row["service_id"])
-    line = [f"{cell(row, READINESS).text} points", cell(row, Column("owner", "")).text]
+    line = [
+        f"{cell(row, READINESS).text} points",
+        cell(row, Column("owner", "", absent="owner unknown")).text,
+    ]
     tables = [
         gates(service_id, scores),
         dimensions(service_id, scores),

@@ -106,6 +106,8 @@ class Table:
         What to say when it has no rows.
     limit : int
         Rows that are told at most; JSON has all. [count]
+    is_folded : bool
+        Whether the page shows it only when asked.
     """
 
     id: str
@@ -115,6 +117,7 @@ class Table:
     note: str = ""
     empty: str = "Nothing to list."
     limit: int = 1000
+    is_folded: bool = False
 
     @property
     def notes(self) -> list[str]:

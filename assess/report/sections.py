@@ -84,11 +84,12 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
         for row in competing.head(1).itertuples()
         if row.p_top > 0
     ]
+    period = f"{settings['appetite']:g} incidents in {settings['months']} months"
     room = budget(scores.inventory, scores.policy)
     told += [
         scores.ranking.headline,
-        f"Exposure budget: {room} at once, by the incidents of what runs in containers already and "
-        f"an appetite for {settings['appetite']:g} incidents in {settings['months']} months.",
+        f"Exposure budget: {room} services at once, by the incidents of what runs in containers "
+        f"already and an appetite for {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
@@ -185,6 +186,7 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
             [NAME, Column("changes", "Checks that changed")],
             answers,
             empty="No answer changed.",
+            is_folded=True,
         ),
         Table(
             "fleet-changes",
@@ -193,6 +195,7 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
             counts.reset_index(),
             "Cells changed are counted one by one.",
             "The two snapshots hold the same rows.",
+            is_folded=True,
         ),
     ]
     return Section("changes", title, [text], parts)
@@ -279,9 +282,11 @@ def blast_radius(scores: Scores) -> Section:
     hollow = f"{reading} Hollow: no source ever observed its dependencies."
     parts: list[Part] = [
         picture("blast-elements", figures.blast_radius(blast, kinds=kinds), reading),
-        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=ROWS),
+        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=3 * ROWS,
+              is_folded=True),
         picture("blast-services", figures.blast_services(blast), hollow),
-        Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE),
+        Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE,
+              is_folded=True),
     ]  # fmt: skip
     return Section("blast-radius", "Blast radius", [text], parts, warnings)
 
@@ -330,7 +335,7 @@ def upgrade_churn(scores: Scores) -> Section:
     )
     parts: list[Part] = [
         picture("upgrade-churn", figures.upgrade_churn(churn), "Bar: interval. Point: expected."),
-        Table("churn-table", "Services, most work first", _CHURN, frame),
+        Table("churn-table", "Services, most work first", _CHURN, frame, is_folded=True),
         picture("clocks", figures.clocks(churn), "Hatched: no announced end, which is unknown."),
         Table(
             "breaking",
@@ -339,6 +344,7 @@ def upgrade_churn(scores: Scores) -> Section:
             breaking,
             empty="No change on the way to the target hits anything that was seen in use.",
             limit=3 * ROWS,
+            is_folded=True,
         ),
     ]
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)

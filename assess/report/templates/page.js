@@ -63,7 +63,7 @@ if (cards.length > LONG) {
 
 function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const card = target && target.closest("details");
+  const card = target && (target.closest("details") || target.querySelector("details.fold"));
   if (!card) return;
   card.hidden = false;
   card.open = true;
