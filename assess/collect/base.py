@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from assess.collect.redact import scrub
+
 Row = dict[str, Any]
 
 
@@ -123,6 +125,23 @@ def status_of(error: BaseException) -> str:
     if any(isinstance(e, OSError) and not isinstance(e, FileNotFoundError) for e in chain):
         return "unreachable"
     return "parse_error" if isinstance(error, ValueError | KeyError | TypeError) else "unreachable"
+
+
+def file_failure(error: Exception) -> Row:
+    """Give the columns of a coverage row that say why a file could not be read."""
+    status, hint = "parse_error", str(error).partition("\n")[0]
+    if isinstance(error, OSError) and error.strerror:  # of the system, not of a format
+        status, hint = status_of(error), error.strerror
+    if isinstance(error, FileNotFoundError):
+        hint = "there is no such file"
+    return {"status": status, "error_class": type(error).__name__, "hint": scrub(hint)}
+
+
+def paths_of(options: dict[str, Any]) -> list[str]:
+    """Give the paths of a ``[[source]]`` table: one, or a list of them; empty if they are none."""
+    path = options.get("path")
+    paths = path if isinstance(path, list) else [path]
+    return paths if all(path and isinstance(path, str) for path in paths) else []
 
 
 @contextmanager

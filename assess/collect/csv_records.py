@@ -9,47 +9,12 @@ import re
 Cells = dict[str, str]
 
 
-def decoded(data: bytes) -> str:
-    """Give the text of an export: UTF-8, UTF-16 with its mark, or what Excel writes in the west.
+def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
+    """Read a file: its headers, in lower case with underscores, and its cells by header.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-
-    Returns
-    -------
-    str
-        Without NUL characters.
+    Of a header that occurs twice, the first cell that is filled counts.
     """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16").replace("\0", "")
-    try:
-        return data.decode("utf-8-sig").replace("\0", "")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace").replace("\0", "")
-
-
-def read_records(text: str) -> tuple[list[str], list[Cells]]:
-    """Read a CSV text.
-
-    Parameters
-    ----------
-    text : str
-        With a header; separated by commas, semicolons or tabs.
-
-    Returns
-    -------
-    header : list of str
-        Headers, written alike: lower case, underscores.
-    records : list of dict of str to str
-        Cells by header; of a header that occurs twice, the first cell that is filled.
-
-    Raises
-    ------
-    ValueError
-        Where there is no header.
-    """
+    text = _decoded(data).replace("\0", "")
     first = text.lstrip("\ufeff\r\n").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))  # postmortems are long
@@ -65,6 +30,16 @@ def read_records(text: str) -> tuple[list[str], list[Cells]]:
         if any(cells.values()):
             records.append(cells)
     return header, records
+
+
+def _decoded(data: bytes) -> str:
+    """Text in UTF-8, in UTF-16 with its mark, or in what Excel writes in the west."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
 
 
 def _header(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from assess import frames
-from assess.collect.base import Batch, Deadline, Name, Row
+from assess.collect.base import Batch, Deadline, Name, Row, file_failure
 from assess.collect.redact import scrub
 from assess.frames import EXTERNAL
 from assess.inventory import MANIFEST, read_table
@@ -30,42 +30,15 @@ class FramesSource:
     dump = "files named <frame>.csv or <frame>.parquet, as `assess frames` describes them"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options.
-
-        Parameters
-        ----------
-        options : dict
-            Options of the table.
-
-        Returns
-        -------
-        list of str
-            Problems.
-        """
+        """List what is wrong with the options."""
         return [] if isinstance(options.get("path"), str) else ["path names no directory"]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the frames.
-
-        Parameters
-        ----------
-        options : dict
-            ``path`` of a snapshot directory.
-        base : Path
-            Directory that a relative path starts from.
-        deadline : Deadline
-            When to stop.
-
-        Returns
-        -------
-        Batch
-            Their rows, and a coverage row per file.
-        """
-        batch, directory = Batch(), base / options["path"]
-        scope = str(options["path"])
+        """Read the frames, with a coverage row per file."""
+        batch, scope = Batch(), options["path"]
+        directory = base / scope
         if not directory.is_dir():
-            hint = "there is no such directory"
-            batch.cover(scope, "read", "unreachable", hint=hint)
+            batch.cover(scope, "read", "unreachable", hint="there is no such directory")
             return batch
         age = _age_hours(directory)
         files = [f for f in sorted(directory.iterdir()) if f.suffix in (".csv", ".parquet")]
@@ -78,32 +51,28 @@ class FramesSource:
             try:
                 table = read_table(file)
             except (ValueError, OSError) as error:
-                reason = scrub(str(error).partition("\n")[0])
-                row |= {"status": "parse_error", "error_class": type(error).__name__}
-                row["hint"] = reason
+                row |= file_failure(error)
                 continue
             row |= {"status": "ok" if len(table) else "empty", "rows": len(table)}
-            _describe_problems(file.stem, table, row)
+            row |= _problems(file.stem, table)
             _add(batch, file.stem, table)
         if not files:
             batch.cover(scope, "read", "empty", hint="it holds no <frame>.csv or <frame>.parquet")
         return batch
 
 
-def _describe_problems(frame: str, table: pd.DataFrame, row: Row) -> None:
-    """Say in the coverage row what does not fit the data dictionary."""
+def _problems(frame: str, table: pd.DataFrame) -> Row:
+    """Columns of the coverage row that say what does not fit the data dictionary."""
     typed, unreadable = frames.conform(frame, table)
     problems = frames.join_problems([unreadable, frames.check(frame, typed)])
-    unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
     notes = [f"row {p.row} {p.column}={p.value!r}: {p.rule}" for p in problems.head(5).itertuples()]
     if len(problems) > len(notes):
         notes.append(f"and {len(problems) - len(notes)} more")
+    unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
     if len(unknown):
         notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
-    if len(problems):
-        row |= {"status": "partial", "unmapped_n": len(problems)}
-    if notes:
-        row["hint"] = scrub("; ".join(notes))
+    row: Row = {"hint": scrub("; ".join(notes))} if notes else {}
+    return row | ({"status": "partial", "unmapped_n": len(problems)} if len(problems) else {})
 
 
 def _add(batch: Batch, frame: str, table: pd.DataFrame) -> None:
@@ -123,27 +92,19 @@ def _add(batch: Batch, frame: str, table: pd.DataFrame) -> None:
             row["affected"] = tuple(_name(part) for part in str(text).split(";") if part)
         if frame == "dependencies":
             target = str(record.get("dst_id", ""))
-            row["src"] = _name(record.get("src_id"))
+            row["src"] = _name(record.get("src_id", ""))
             row["dst"] = target if target.startswith(EXTERNAL) else _name(target)
         elif "service_id" in record:
             row["names"] = (_name(record["service_id"]),)
-        if frame == "service_aliases" and not _is_true(record.get("ambiguous")):
-            alias = Name(str(record.get("alias", "")), "frames", _share(record.get("confidence")))
+        if frame == "service_aliases" and str(record.get("ambiguous")).lower() != "true":
+            trust = pd.to_numeric(record.get("confidence"), errors="coerce")
+            alias = _name(record.get("alias", ""), 1.0 if pd.isna(trust) else float(trust))
             batch.add("services", {"names": (*row.get("names", ()), alias)})
         batch.add(frame, row)
 
 
-def _name(service_id: Any) -> Name:
-    return Name(str(service_id or ""), "frames", 1.0)
-
-
-def _is_true(value: Any) -> bool:
-    return str(value).lower() == "true"
-
-
-def _share(value: Any) -> float:
-    number = pd.to_numeric(value, errors="coerce")
-    return float(number) if pd.notna(number) else 1.0
+def _name(text: Any, confidence: float = 1.0) -> Name:
+    return Name(str(text), "frames", confidence)
 
 
 def _age_hours(directory: Path) -> float | None:
@@ -151,8 +112,8 @@ def _age_hours(directory: Path) -> float | None:
     try:
         manifest = tomllib.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         taken = pd.Timestamp(manifest["snapshot_at"])
+        taken = taken.tz_localize("UTC") if taken.tzinfo is None else taken
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    taken = taken.tz_localize("UTC") if taken.tzinfo is None else taken
     hours = (pd.Timestamp(datetime.now(UTC)) - taken).total_seconds() / 3600
     return round(max(0.0, hours), 1)

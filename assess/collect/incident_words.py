@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 
+# Units of durations, by header. [s]
+DURATIONS = {
+    "ttr_s": 1, "time_to_resolve_s": 1, "duration_s": 1, "seconds_to_resolve": 1,
+    "duration_seconds": 1, "ttr_minutes": 60, "duration_minutes": 60, "minutes_to_resolve": 60,
+    "ttr_hours": 3600, "duration_hours": 3600,
+}  # fmt: skip
 # Headers, written alike, by column of the frame; the first that a row fills counts.
 COLUMNS = {
     "incident_id": (
@@ -13,6 +19,7 @@ COLUMNS = {
         "service_raw", "service", "service_name", "service_id", "affected_service", "component",
         "components", "component_s", "business_service", "cmdb_ci", "application", "app",
     ),
+    "service_id": ("service_id",),
     "opened_at": (
         "opened_at", "opened", "created_at", "created", "started_at", "start_time", "start",
         "started", "start_date", "impact_start", "impact_start_date", "triggered_at", "date",
@@ -22,6 +29,7 @@ COLUMNS = {
         "resolved_at", "resolved", "resolved_on", "ended_at", "end_time", "end", "end_date",
         "impact_end", "impact_end_date", "fixed_at", "closed_at", "closed",
     ),
+    "duration": tuple(DURATIONS),
     "severity": ("severity", "sev", "priority", "urgency", "impact", "level"),
     "cause": ("cause", "root_cause", "root_cause_category", "cause_category", "category"),
     "change_related": ("change_related", "change_induced", "caused_by_change"),
@@ -31,11 +39,6 @@ COLUMNS = {
     "affected": ("affected_services", "affected", "services", "impacted_services"),
     "host_id": ("host_id", "host", "hostname", "instance_id", "node"),
     "duplicate_of": ("duplicate_of", "duplicate", "parent_incident"),
-}  # fmt: skip
-DURATIONS = {
-    "ttr_s": 1, "time_to_resolve_s": 1, "duration_s": 1, "seconds_to_resolve": 1,
-    "duration_seconds": 1, "ttr_minutes": 60, "duration_minutes": 60, "minutes_to_resolve": 60,
-    "ttr_hours": 3600, "duration_hours": 3600,
 }  # fmt: skip
 LABELS = ("labels", "label", "tags", "tag")
 FREE_TEXT = (
@@ -67,9 +70,10 @@ PLATFORMS = {
     "vm": "host", "vms": "host", "bare_metal": "host", "ec2": "host", "server": "host",
     "mesos": "marathon", "docker_swarm": "swarm",
 }  # fmt: skip
-BOOLEANS = {"true": True, "yes": True, "y": True, "1": True} | {
-    "false": False, "no": False, "n": False, "0": False,
-}  # fmt: skip
+BOOLEANS = dict.fromkeys(("true", "yes", "y", "1"), True) | dict.fromkeys(
+    ("false", "no", "n", "0"), False
+)
+MISSING = frozenset(("", "null", "none", "n/a", "na", "nan", "-", "unknown"))
 CONTAINER_WORDS = re.compile(
     r"\b(docker\w*|containers?|containerd|kubernetes|k8s|pods?|ecs|swarm|nomad|oom-?killed"
     r"|image ?pull\w*)\b",

@@ -5,32 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from assess import frames
-from assess.collect.base import Batch, Deadline, Name, Row
-from assess.collect.csv_records import Cells, decoded, read_records
-from assess.collect.incident_words import (
-    BOOLEANS,
-    CAUSES,
-    COLUMNS,
-    CONTAINER_WORDS,
-    DURATIONS,
-    FREE_TEXT,
-    LABELS,
-    PLATFORMS,
-    SEVERITIES,
-)
-from assess.collect.redact import scrub
+from assess.collect import incident_words as words
+from assess.collect.base import Batch, Deadline, Name, Row, file_failure, paths_of
+from assess.collect.csv_records import Cells, read_records
 
 FORMATS = ("csv", "pagerduty", "opsgenie", "jira", "servicenow", "statuspage")
 NAMED = 0.9  # confidence in the name that an incident has for its service
 _YEARS = (1990, 2200)  # outside of them a date means never, or is a slip of the pen
-
-_MISSING = frozenset(("", "null", "none", "n/a", "na", "nan", "-", "unknown"))
 
 
 class IncidentsSource:
@@ -43,173 +31,100 @@ class IncidentsSource:
     dump = "a CSV export with times as ISO-8601 in UTC; `assess frames incidents` names the columns"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options.
-
-        Parameters
-        ----------
-        options : dict
-            Options of the table.
-
-        Returns
-        -------
-        list of str
-            Problems.
-        """
-        path, kind = options.get("path"), options.get("format", "csv")
-        problems = [] if path and isinstance(path, str | list) else ["path names no file"]
-        known = f"format {kind!r} is not one of {', '.join(FORMATS)}"
-        return problems + ([] if kind in FORMATS else [known])
+        """List what is wrong with the options."""
+        problems = [] if paths_of(options) else ["path names no file"]
+        if (kind := options.get("format", "csv")) not in FORMATS:
+            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the incidents.
-
-        Parameters
-        ----------
-        options : dict
-            ``path`` of a file, of a directory of them, or a list; ``format``, by default csv.
-        base : Path
-            Directory that relative paths start from.
-        deadline : Deadline
-            When to stop.
-
-        Returns
-        -------
-        Batch
-            incidents, and a coverage row per file.
-        """
-        batch = Batch()
-        paths = options["path"] if isinstance(options["path"], list) else [options["path"]]
-        kind = options.get("format", "csv")
+        """Read the incidents of files and of directories of them."""
+        batch, kind = Batch(), options.get("format", "csv")
         if kind != "csv":
             hint = f"export {kind} as CSV, and read it with format = 'csv'"
-            batch.cover(", ".join(map(str, paths)), "read", "unsupported", hint=hint)
+            batch.cover(", ".join(paths_of(options)), "read", "unsupported", hint=hint)
             return batch
-        for path in paths:
+        for path in paths_of(options):
             deadline.check()
-            place = base / str(path)
+            place = base / path
             files = sorted(place.glob("*.csv")) if place.is_dir() else [place]
             for file in files:
-                scope = f"{path}/{file.name}" if place.is_dir() else str(path)
-                _read_file(batch, file, scope)
+                scope = f"{path}/{file.name}" if place.is_dir() else path
+                _read_file(file, batch, batch.cover(scope, "read", "ok"))
             if not files:
-                batch.cover(str(path), "read", "empty", hint="it holds no .csv file")
+                batch.cover(path, "read", "empty", hint="it holds no .csv file")
         return batch
 
 
-def _read_file(batch: Batch, file: Path, scope: str) -> None:
-    row = batch.cover(scope, "read", "ok")
+def _read_file(file: Path, batch: Batch, row: Row) -> None:
+    opened = words.COLUMNS["opened_at"]
     try:
-        header, records = read_records(decoded(file.read_bytes()))
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        hint = "there is no such file" if missing else scrub(str(error.strerror))
-        row |= {"status": "unreachable" if missing else "denied", "hint": hint}
-        return
-    except (ValueError, csv.Error) as error:
-        row |= {"status": "parse_error", "error_class": type(error).__name__}
-        row["hint"] = scrub(str(error))
-        return
-    if not any(name in COLUMNS["opened_at"] for name in header):
-        row |= {"status": "parse_error", "expected": len(records)}
-        row["hint"] = f"no column says when; call it one of {', '.join(COLUMNS['opened_at'][:5])}"
+        header, records = read_records(file.read_bytes())
+        if not set(opened) & set(header):
+            raise ValueError(f"no column says when; call it one of {', '.join(opened[:5])}")
+    except (OSError, ValueError, csv.Error) as error:
+        row |= file_failure(error)
         return
     reader = Reader()
     found = join_rows([i for i in map(reader.incident, records) if i is not None])
     batch.add("incidents", *found)
     row |= {"rows": len(found), "expected": len(records), "unmapped_n": reader.unmapped}
-    row["redacted_n"] = sum(bool(r.get(name)) for r in records for name in FREE_TEXT)
-    times = [incident["opened_at"] for incident in found]
-    if times:
+    row["redacted_n"] = sum(bool(r.get(name)) for r in records for name in words.FREE_TEXT)
+    if times := [incident["opened_at"] for incident in found]:
         row |= {"window_start": min(times), "window_end": max(times)}
-    row |= reader.verdict(len(records))
+    if not records:
+        row["status"] = "empty"
+    elif bad := reader.bad_times:
+        lost = bad["opened_at"]
+        row["status"] = "parse_error" if lost == len(records) else "partial"
+        row["ratio"] = 1 - lost / len(records)
+        counts = ", ".join(f"{n} {column}" for column, n in bad.items())
+        row["hint"] = f"times that are not ISO-8601 were left out: {counts}; export them in UTC"
 
 
 class Reader:
-    """Turns records into rows, and counts what it could not read.
-
-    Attributes
-    ----------
-    unmapped : int
-        Values without a mapping. [count]
-    bad_dates : list of str
-        Columns of the times that could not be read, one per cell.
-    """
+    """Turns records into rows, and counts what it could not read."""
 
     def __init__(self) -> None:
-        self.unmapped = 0
-        self.bad_dates: list[str] = []
+        self.unmapped = 0  # values without a mapping
+        self.bad_times: Counter[str] = Counter()  # by column
 
     def incident(self, cells: Cells) -> Row | None:
-        """Make a row of the incidents frame of a record.
-
-        Parameters
-        ----------
-        cells : dict of str to str
-            Cells by header.
-
-        Returns
-        -------
-        dict or None
-            With ``names`` in place of ``service_id``; None where nothing says when it opened.
-        """
+        """Make a row, with names in place of ids; None where nothing says when it opened."""
         opened = self._time(cells, "opened_at")[0]
         if opened is None:
             return None
-        service = _first(cells, COLUMNS["service"])[0]
-        exact = _first(cells, ("service_id",))[0]
-        cause, cause_basis = self._word(cells, "cause", CAUSES)
-        affected = re.split(r"\s*[;,|]\s*", _first(cells, COLUMNS["affected"])[0])
-        row: Row = {
-            "incident_id": _first(cells, COLUMNS["incident_id"])[0] or _derived_id(cells),
+        exact, service = (_first(cells, column)[0] for column in ("service_id", "service"))
+        cause, cause_basis = self._word(cells, "cause", words.CAUSES)
+        affected = re.split(r"\s*[;,|]\s*", _first(cells, "affected")[0])
+        is_change = self._boolean(cells, "change_related")
+        if is_change is None and cause in ("deploy", "change"):
+            is_change = True
+        platform = self._word(cells, "platform_at_time", words.PLATFORMS)[0]
+        return {
+            "incident_id": _first(cells, "incident_id")[0] or _derived_id(cells),
             "service_raw": service or None,
-            "names": tuple(_name(n) for n in dict.fromkeys([exact, service]) if n),
+            "names": _names([exact, service]),
             "opened_at": opened,
             "acked_at": self._time(cells, "acked_at")[0],
             "severity": self._severity(cells),
             "cause": cause,
             "cause_basis": cause_basis if cause else None,
-            "change_related": self._boolean(cells, "change_related"),
+            "change_related": is_change,
             "customer_facing": self._boolean(cells, "customer_facing"),
-            "platform_at_time": self._word(cells, "platform_at_time", PLATFORMS)[0],
-            "affected": tuple(_name(part) for part in affected if part),
-            "host_id": _first(cells, COLUMNS["host_id"])[0] or None,
-            "duplicate_of": _first(cells, COLUMNS["duplicate_of"])[0] or None,
-        }
-        if row["change_related"] is None and cause in ("deploy", "change"):
-            row["change_related"] = True
-        row["container_evidence"] = self._container_evidence(cells, row["platform_at_time"])
-        return row | self._end(cells, opened)
-
-    def verdict(self, expected: int) -> Row:
-        """Give status and hint of what was read.
-
-        Parameters
-        ----------
-        expected : int
-            Records in the file. [count]
-
-        Returns
-        -------
-        dict
-            Columns of the coverage frame.
-        """
-        if not expected:
-            return {"status": "empty"}
-        if not self.bad_dates:
-            return {"status": "ok"}
-        lost = self.bad_dates.count("opened_at")
-        counts = ", ".join(f"{self.bad_dates.count(c)} {c}" for c in dict.fromkeys(self.bad_dates))
-        return {
-            "status": "parse_error" if lost == expected else "partial",
-            "ratio": 1 - lost / expected,
-            "hint": f"times that are not ISO-8601 were left out: {counts}; export them in UTC",
+            "platform_at_time": platform,
+            "container_evidence": self._container_evidence(cells, platform),
+            "affected": _names(affected),
+            "host_id": _first(cells, "host_id")[0] or None,
+            "duplicate_of": _first(cells, "duplicate_of")[0] or None,
+            **self._end(cells, opened),
         }
 
     def _time(self, cells: Cells, column: str) -> tuple[datetime | None, str]:
-        text, header = _first(cells, COLUMNS[column])
+        text, header = _first(cells, column)
         when = read_time(text)
         if when is None and (text or column == "opened_at"):
-            self.bad_dates.append(column)
+            self.bad_times[column] += 1
         return when, header
 
     def _end(self, cells: Cells, opened: datetime) -> Row:
@@ -220,81 +135,68 @@ class Reader:
             resolved, header = opened + timedelta(seconds=seconds), duration
         if resolved is None:
             return {}
-        bad_time = resolved < opened
+        is_bad = resolved < opened
         if seconds is None:
             seconds = (resolved - opened).total_seconds()
+        ttr = None if is_bad else seconds
         return {
-            "resolved_at": resolved,
-            "resolved_basis": header,
-            "bad_time": bad_time,
-            "ttr_s": None if bad_time else seconds,
-        }
+            "resolved_at": resolved, "resolved_basis": header, "bad_time": is_bad, "ttr_s": ttr,
+        }  # fmt: skip
 
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
-        text, header = _first(cells, DURATIONS)
+        text, header = _first(cells, "duration")
         try:
-            seconds = float(text) * DURATIONS[header] if text else None
+            seconds = float(text) * words.DURATIONS[header] if text else None
         except ValueError:
             self.unmapped += 1
             return None, ""
         return (seconds, header) if seconds is not None and 0 <= seconds < 1e9 else (None, "")
 
     def _severity(self, cells: Cells) -> int | None:
-        for header in COLUMNS["severity"]:
-            text = cells.get(header, "").lower()
-            if text in _MISSING - {"none"}:
-                continue
-            if digit := re.match(r"(?:p|s|sev|severity|priority|level)?[\s_-]*(\d)\b", text):
-                number = max(1, int(digit[1]))
-                severity = number if number <= 5 else None
-            else:
-                words = [SEVERITIES[w] for w in re.split(r"[\W_]+", text) if w in SEVERITIES]
-                severity = min(words, default=None)
-            self.unmapped += severity is None
-            return severity
-        return None
+        headers = words.COLUMNS["severity"]
+        texts = (cells.get(header, "").lower() for header in headers)
+        text = next((t for t in texts if t == "none" or t not in words.MISSING), "")
+        if digit := re.match(r"(?:p|s|sev|severity|priority|level)?[\s_-]*(\d)\b", text):
+            severity = max(1, int(digit[1])) if int(digit[1]) <= 5 else None
+        else:
+            known = words.SEVERITIES
+            severity = min(
+                (known[w] for w in re.split(r"[\W_]+", text) if w in known), default=None
+            )
+        self.unmapped += bool(text) and severity is None
+        return severity
 
-    def _word(self, cells: Cells, column: str, words: dict[str, str]) -> tuple[str | None, str]:
-        text, header = _first(cells, COLUMNS[column])
+    def _word(self, cells: Cells, column: str, known: dict[str, str]) -> tuple[str | None, str]:
+        text, header = _first(cells, column)
         word = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-        vocabulary = frames.columns("incidents")[column].vocabulary
-        found = next((v for v in vocabulary if v.replace("-", "_") == word), words.get(word))
+        vocabulary = {
+            v.replace("-", "_"): v for v in frames.columns("incidents")[column].vocabulary
+        }
+        found = vocabulary.get(word, known.get(word))
         self.unmapped += bool(text) and found is None
         return found, header
 
     def _boolean(self, cells: Cells, column: str) -> bool | None:
-        text, _ = _first(cells, COLUMNS[column])
-        self.unmapped += bool(text) and text.lower() not in BOOLEANS
-        return BOOLEANS.get(text.lower())
+        text = _first(cells, column)[0].lower()
+        self.unmapped += bool(text) and text not in words.BOOLEANS
+        return words.BOOLEANS.get(text)
 
     def _container_evidence(self, cells: Cells, platform: str | None) -> str | None:
         """Say why it counts as an incident of a container; NA where nothing could tell."""
-        given, _ = self._word(cells, "container_evidence", {})
-        if given:
+        if given := self._word(cells, "container_evidence", {})[0]:
             return given
-        texts = {"label": LABELS, "keyword": FREE_TEXT}
-        found = {basis: " ".join(cells.get(h, "") for h in hs) for basis, hs in texts.items()}
-        for basis, text in found.items():
-            if CONTAINER_WORDS.search(text):
+        said = {"label": words.LABELS, "keyword": words.FREE_TEXT}
+        texts = {basis: " ".join(cells.get(h, "") for h in hs) for basis, hs in said.items()}
+        for basis, text in texts.items():
+            if words.CONTAINER_WORDS.search(text):
                 return basis
         if platform not in (None, "host", "unknown", "mixed"):
             return "platform"
-        return "none" if platform == "host" or any(t.strip() for t in found.values()) else None
+        return "none" if platform == "host" or any(t.strip() for t in texts.values()) else None
 
 
 def read_time(text: str) -> datetime | None:
-    """Read a time that can mean only one moment.
-
-    Parameters
-    ----------
-    text : str
-        ISO-8601, or (milli)seconds since 1970; without an offset it is UTC.
-
-    Returns
-    -------
-    datetime or None
-        UTC; None for local forms, such as ``03/04/26``, and for years that mean never.
-    """
+    """Read ISO-8601 or (milli)seconds since 1970, UTC without an offset; None for local forms."""
     text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.strip())
     try:
         if re.fullmatch(r"\d{9,10}(\.\d+)?", text):
@@ -310,18 +212,7 @@ def read_time(text: str) -> datetime | None:
 
 
 def join_rows(rows: Iterable[Row]) -> list[Row]:
-    """Make one row of an incident that an export lists once per service.
-
-    Parameters
-    ----------
-    rows : iterable of dict
-        Rows of incidents.
-
-    Returns
-    -------
-    list of dict
-        The first row of each incident, with the services of all of them as ``affected``.
-    """
+    """Make one row of an incident that an export lists once per service; all are ``affected``."""
     joined: dict[str, Row] = {}
     for row in rows:
         first = joined.setdefault(row["incident_id"], row)
@@ -334,16 +225,14 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
     return list(joined.values())
 
 
-def _first(cells: Cells, headers: Iterable[str]) -> tuple[str, str]:
-    """Give the first filled cell under any of these headers, and its header."""
-    for header in headers:
-        if (text := cells.get(header, "")).lower() not in _MISSING:
-            return text, header
-    return "", ""
+def _first(cells: Cells, column: str) -> tuple[str, str]:
+    """Give the first filled cell under any header of a column, and its header."""
+    filled = ((cells.get(header, ""), header) for header in words.COLUMNS[column])
+    return next(((t, h) for t, h in filled if t.lower() not in words.MISSING), ("", ""))
 
 
-def _name(service: str) -> Name:
-    return Name(service, "incident", NAMED)
+def _names(services: Iterable[str]) -> tuple[Name, ...]:
+    return tuple(Name(name, "incident", NAMED) for name in dict.fromkeys(services) if name)
 
 
 def _derived_id(cells: Cells) -> str:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 import pandas as pd
 
 from assess import frames
 from assess.collect.base import Batch, Name, Row
-from assess.collect.identity import SURE, Claim, Identity
+from assess.collect.identity import SURE, Claim, Identity, Match
 from assess.collect.names import Rules
 from assess.frames import EXTERNAL
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
 _EXAMPLE_CHARS = 160
+_EXPECTED_TO_DIFFER = {
+    "source", "source_ref", "last_seen_at", "facts_age_hours", "name", "confidence", "rule",
+    "alias_source", "first_seen_at", "unresolved", "platform",
+}  # fmt: skip
 
 Batches = list[tuple[str, Batch]]
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], list[Row]]:
-    """Make frames of what the sources gave.
+    """Make frames of what the sources gave; where two know a value, the earlier one wins.
 
-    Parameters
-    ----------
-    batches : list of (str, Batch)
-        Label and rows of every source; where two know a value, the earlier one wins.
-    rules : list of (Pattern, str)
-        Names that people decided.
-
-    Returns
-    -------
-    tables : dict of str to DataFrame
-        Frames that any source filled, typed, sorted by key, without the coverage of this run.
-    notes : list of dict
-        Coverage rows about names, disagreements and rows that do not fit the data dictionary.
+    The frames are those that any source filled, typed, sorted by key; with them come coverage rows
+    about names, disagreements and rows that do not fit the data dictionary.
     """
     identity = _identify(batches, rules)
     resolved = _Resolved(identity)
@@ -45,11 +37,14 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
         for frame, found in batch.rows.items():
             kept = (resolved.row(frame, label, row) for row in found)
             rows[frame] += [row for row in kept if row is not None]
-    unassigned = any(row.get("service_id") == UNASSIGNED for f in BEARING for row in rows[f])
-    rows["services"][:0] = _service_rows(identity, unassigned=unassigned)
-    rows["services"] += (
+    identified = [(s.service_id, s.best.rule, s.best.confidence) for s in identity.services]
+    if any(row.get("service_id") == UNASSIGNED for frame in BEARING for row in rows[frame]):
+        identified.append((UNASSIGNED, "unassigned", 0.0))
+    columns = ("service_id", "identity_rule", "identity_confidence")
+    rows["services"][:0] = [dict(zip(columns, values, strict=True)) for values in identified]
+    rows["services"] += [
         {"service_id": s.service_id, "name": s.best.name} for s in identity.services
-    )
+    ]
     rows["service_aliases"] += identity.aliases()
     rows["service_aliases"] += identity.suggestions(resolved.unresolved)
     tables, notes = {}, resolved.coverage()
@@ -70,25 +65,13 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
         if row.get("names")
     ]
     identity = Identity(born, rules=rules)
-    callers = {
-        (label, (row["src"],)): None
+    callers: list[Claim] = [
+        (label, (row["src"],))
         for label, batch in batches
         for row in batch.rows.get("dependencies", ())
-    }
-    matches = {claim: identity.match(claim[1]) for claim in callers}
-    unknown = [claim for claim, m in matches.items() if not m.service_id and not m.ambiguous]
+    ]
+    unknown = [claim for claim in dict.fromkeys(callers) if identity.match(claim[1]) == Match()]
     return Identity([*born, *unknown], rules=rules) if unknown else identity
-
-
-def _service_rows(identity: Identity, *, unassigned: bool) -> Iterator[Row]:
-    for service in identity.services:
-        yield {
-            "service_id": service.service_id,
-            "identity_rule": service.best.rule,
-            "identity_confidence": service.best.confidence,
-        }
-    if unassigned:
-        yield {"service_id": UNASSIGNED, "identity_rule": "unassigned", "identity_confidence": 0.0}
 
 
 class _Resolved:
@@ -96,7 +79,7 @@ class _Resolved:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
-        self._counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.unresolved: dict[tuple[str, Name], None] = {}
 
     def row(self, frame: str, label: str, row: Row) -> Row | None:
@@ -111,11 +94,11 @@ class _Resolved:
             row["service_id"] = match.service_id or UNASSIGNED
             if frame == "services" and not match.service_id:
                 return None
+            self._count(frame, label, {names: match})
         elif names:
             match = self._identity.match(names)
             row["service_id"] = match.service_id
-        if names or frame in BEARING:
-            self._count(frame, label, [(names, match)])
+            self._count(frame, label, {names: match})
         if affected := row.pop("affected", None):
             found = (self._identity.match((name,)).service_id or name.name for name in affected)
             row["affected_services"] = ";".join(dict.fromkeys(found))
@@ -123,28 +106,30 @@ class _Resolved:
 
     def _edge(self, label: str, row: Row) -> Row | None:
         src, dst = row.pop("src"), row.pop("dst")
-        calling = self._identity.match((src,))
+        named = [src] if isinstance(dst, str) else [src, dst]
+        ends: dict[tuple[Name, ...], Match] = {
+            (name,): self._identity.match((name,)) for name in named
+        }
+        self._count("dependencies", label, ends)
+        caller = ends[(src,)].service_id
+        row["src_id"] = caller or UNASSIGNED
         if isinstance(dst, str):
-            self._count("dependencies", label, [((src,), calling)])
-            return {**row, "src_id": calling.service_id or UNASSIGNED, "dst_id": dst}
-        called = self._identity.match((dst,))
-        self._count("dependencies", label, [((src,), calling), ((dst,), called)])
-        if calling.service_id and calling.service_id == called.service_id:
+            return row | {"dst_id": dst}
+        called = ends[(dst,)].service_id
+        if caller and caller == called:
             return None
-        if not calling.service_id or not called.service_id:
-            row["unresolved"] = True
-        row.setdefault("unresolved", False)
-        row["src_id"] = calling.service_id or UNASSIGNED
-        row["dst_id"] = called.service_id or f"{EXTERNAL}{dst.name}"
-        return row
+        is_unresolved = not (caller and called) or row.get("unresolved", False)
+        return row | {"dst_id": called or f"{EXTERNAL}{dst.name}", "unresolved": is_unresolved}
 
-    def _count(self, frame: str, label: str, found: list[tuple[tuple[Name, ...], Any]]) -> None:
-        counts = self._counts[frame]
-        counts["expected"] += 1
-        counts["rows"] += all(match.confidence >= SURE for _, match in found)
-        counts["ambiguous_n"] += any(match.ambiguous for _, match in found)
-        counts["unmapped_n"] += any(match.service_id is None for _, match in found)
-        for names, match in found:
+    def _count(self, frame: str, label: str, found: dict[tuple[Name, ...], Match]) -> None:
+        matches = found.values()
+        self._counts[frame] += Counter(
+            expected=1,
+            rows=all(match.confidence >= SURE for match in matches),
+            ambiguous_n=any(match.ambiguous for match in matches),
+            unmapped_n=any(match.service_id is None for match in matches),
+        )
+        for names, match in found.items():
             if match.service_id is None and names:
                 self.unresolved[label, names[0]] = None
 
@@ -154,11 +139,12 @@ class _Resolved:
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
                 sure = counts["rows"] / counts["expected"]
-                row = {"source": "identity", "scope": frame, "call": "resolve", "ratio": sure}
+                row: Row = {"source": "identity", "scope": frame, "call": "resolve", "ratio": sure}
                 row["status"] = "ok" if sure == 1 else "partial"
                 if sure < 1:
                     row["hint"] = "name services in the identity map, or label them assess.service"
-                rows.append(row | counts)
+                fields = ("expected", "rows", "ambiguous_n", "unmapped_n")
+                rows.append(row | {name: counts[name] for name in fields})
         return rows
 
 
@@ -168,15 +154,14 @@ def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     table, problems = frames.conform(frame, raw)
     notes = _notes(frame, table, problems)
     required = [c.name for c in frames.columns(frame).values() if c.is_required]
-    missing = table[required].isna().any(axis=1)
-    if missing.any():
-        notes += _notes(frame, table, _as_problems(frame, missing, ", ".join(required), "required"))
-    table, more = _merge_keys(frame, table[~missing].reset_index(drop=True))
+    missing = table[required].isna()
+    lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
+    notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
+    table, more = _merge_keys(frame, table[~missing.any(axis=1)].reset_index(drop=True))
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
         table.loc[bad["row"].astype(int) - 1, column] = pd.NA
-    notes += [*more, *_notes(frame, table, outside)]
-    return table, notes
+    return table, [*notes, *more, *_notes(frame, table, outside)]
 
 
 def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
@@ -187,7 +172,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     if doubled.any():
         groups = table[doubled].groupby(key, sort=False, dropna=False)
         merged = groups.first().reset_index()
-        merged["source"] = groups["source"].agg(_joined).to_numpy()
+        known = groups["source"].agg(lambda sources: ";".join(dict.fromkeys(sources.dropna())))
+        merged["source"] = known.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
@@ -197,43 +183,24 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
-def _joined(sources: pd.Series) -> str | None:
-    known = dict.fromkeys(sources.dropna())
-    return ";".join(known) if known else None
-
-
-_EXPECTED_TO_DIFFER = {
-    "source", "source_ref", "last_seen_at", "facts_age_hours", "name", "confidence", "rule",
-    "alias_source", "first_seen_at", "unresolved", "platform",
-}  # fmt: skip
-
-
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
     """Coverage rows for what two sources know differently."""
-    notes = []
+    notes: list[Row] = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
-        known = doubled[column].notna()
-        values = doubled.loc[known, column].astype(object)
-        differ = values.groupby(keys[known], sort=True).nunique()
-        differ = differ[differ > 1]
+        values = doubled[column].dropna().astype(object)
+        values_n = values.groupby(keys, sort=True).nunique()
+        differ = values_n[values_n > 1]
         if differ.empty:
             continue
-        mine = values[keys[known] == differ.index[0]]
+        mine = values[keys[values.index] == differ.index[0]]
         pairs = zip(doubled.loc[mine.index, "source"], mine, strict=True)
-        says = (f"{source} says {value}" for source, value in pairs)
-        example = f"{differ.index[0]}: " + ", ".join(dict.fromkeys(says))
-        notes.append(
-            {
-                "source": "merge",
-                "scope": frame,
-                "call": column,
-                "status": "partial",
-                "rows": len(differ),
-                "ratio": 1 - len(differ) / keys.nunique(),
-                "hint": f"sources disagree and the first was kept; {example[:_EXAMPLE_CHARS]}",
-            }
-        )
+        says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
+        example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
+        hint = f"sources disagree and the first was kept; {example}"
+        ratio = 1 - len(differ) / keys.nunique()
+        note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
+        notes.append({**note, "rows": len(differ), "ratio": ratio, "hint": hint})
     return notes
 
 
@@ -252,15 +219,8 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
     return notes
 
 
-def _as_problems(frame: str, rows: pd.Series, column: str, rule: str) -> pd.DataFrame:
-    cells = [(frame, row + 1, column, "", rule, "") for row in rows[rows].index]
-    return pd.DataFrame(cells, columns=frames.PROBLEM_COLUMNS)
-
-
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
     """Coverage rows for cells that do not fit the data dictionary; they become NA."""
-    if problems.empty:
-        return []
     sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
     return [
         {
@@ -279,17 +239,7 @@ def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]
 def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
     """Make the coverage frame; calls of one scope that share a name are numbered.
 
-    Parameters
-    ----------
-    rows : iterable of dict
-        Coverage rows; those that bring a ``run_id`` keep it.
-    run_id : str
-        Run of the others.
-
-    Returns
-    -------
-    DataFrame
-        The coverage frame, typed and sorted.
+    Rows that bring a ``run_id`` keep it.
     """
     raw = pd.DataFrame([{"run_id": run_id, **row} for row in rows])
     raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
