@@ -91,7 +91,7 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
     told = [
-        str(row["why"]),
+        _reason(row, scores),
         f"Readiness {cell(row, READINESS).text} of 100; the bar is {settings['ready_points']}.",
     ]
     chance = Column("p_top", "", "share"), Column("p_top_neutral", "", "share")
@@ -112,6 +112,15 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
         ways = "; or ".join(" and ".join(map(str, checks)) for checks in flips)
         told.append(f"Would lift it over the bar: {ways}.")
     return told
+
+
+def _reason(row: dict[str, Any], scores: Scores) -> str:
+    """Say why the label; what bars a gate is told once, in the table of gates."""
+    told = own(scores.readiness.details["gates"], str(row["service_id"]))
+    barring = told.loc[told["state"].isin(["fail", "unknown"]), "gate"]
+    if len(barring):
+        return f"Gates in the way: {', '.join(barring)}."
+    return str(row["why"])
 
 
 def gates(service_id: str, scores: Scores) -> Table:
@@ -139,7 +148,12 @@ def gates(service_id: str, scores: Scores) -> Table:
         Column("evidence", "Evidence"),
         Column("fact", "To find out"),
     ]
-    shown = open_.assign(fact=open_["fact"].astype(object).fillna("–"))
+    unknown = open_["state"].astype("str") == "unknown"
+    shown = open_.assign(
+        label=open_["label"].mask(unknown, "NOT DECIDABLE"),
+        evidence=open_["evidence"].mask(unknown, "not known"),
+        fact=open_["fact"].replace("", "–"),
+    )
     note = f"{passed} of {len(rows)} gates pass."
     name = f"gates-{slug(service_id)}"
     return Table(name, "Gates that do not pass", columns, shown, note, f"All {passed} gates pass.")

@@ -35,8 +35,7 @@ def decision(scores: Scores) -> Section:
     settings = scores.policy["what_next"]
     k = settings["k"]
     competing = frame[frame["p_top"].notna()]
-    short = competing[competing["label"].isin(["MOVE NOW", "PILOT"])]
-    listed = short if len(short) >= k else competing.head(k)
+    listed = competing[competing["label"].isin(["MOVE NOW", "PILOT", "PREPARE"])]
     inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
     columns = [
         LABEL,
@@ -58,7 +57,7 @@ def decision(scores: Scores) -> Section:
             "every open gate bars it. “Neutral” draws measurements from their intervals and leaves "
             "gates aside, except NEVER. “Wave” is the order that dependencies and the exposure "
             "budget allow; a dash fits into none yet.",
-            "No service is outside of containers: there is nothing to move.",
+            "No candidate is fit to move, to pilot or to prepare; the ranking says what bars each.",
         )
     ]
     if len(inside):
