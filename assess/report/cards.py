@@ -9,7 +9,7 @@ import pandas as pd
 from assess import figures
 from assess.report.model import Card, Column, Section, Table, cell, slug
 from assess.report.parts import picture
-from assess.report.scores import Scores, own
+from assess.report.scores import Scores
 
 READINESS = Column("readiness", "Readiness", "interval")
 IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
@@ -29,7 +29,7 @@ def cards(scores: Scores) -> Section:
     Section
         The cards, in the order of the ranking.
     """
-    services = scores.services().reset_index()
+    services = scores.services.reset_index()
     drawn = picture(
         "readiness",
         figures.readiness(scores.readiness),
@@ -107,7 +107,7 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
         f"elements that can take it down alone: {exposed}."
     )
     told.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
-    flips = own(scores.ranking.details["flips"], service_id)["checks"]
+    flips = scores.own("flips", service_id)["checks"]
     if len(flips):
         ways = "; or ".join(" and ".join(map(str, checks)) for checks in flips)
         told.append(f"Would lift it over the bar: {ways}.")
@@ -116,7 +116,7 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
 
 def _reason(row: dict[str, Any], scores: Scores) -> str:
     """Say why the label; what bars a gate is told once, in the table of gates."""
-    told = own(scores.readiness.details["gates"], str(row["service_id"]))
+    told = scores.own("gates", str(row["service_id"]))
     barring = told.loc[told["state"].isin(["fail", "unknown"]), "gate"]
     if len(barring):
         return f"Gates in the way: {', '.join(barring)}."
@@ -138,7 +138,7 @@ def gates(service_id: str, scores: Scores) -> Table:
     Table
         Gate, state, label and evidence; passed gates are counted in the note.
     """
-    rows = own(scores.readiness.details["gates"], service_id)
+    rows = scores.own("gates", service_id)
     open_ = rows[rows["state"].astype("str") != "pass"]
     passed = len(rows) - len(open_)
     columns = [
@@ -174,8 +174,8 @@ def dimensions(service_id: str, scores: Scores) -> Table:
     Table
         Dimension, interval, coverage, weight and contribution.
     """
-    parts = own(scores.readiness.details["dimensions"], service_id)
-    shares = own(scores.readiness.contributions, service_id)
+    parts = scores.own("dimensions", service_id)
+    shares = scores.own("contributions", service_id)
     joined = parts.merge(
         shares[["dimension", "weight", "contribution"]], on="dimension", how="left"
     )
@@ -206,7 +206,7 @@ def open_checks(service_id: str, scores: Scores) -> Table:
     Table
         Check, state and question.
     """
-    atoms = own(scores.readiness.details["atoms"], service_id)
+    atoms = scores.own("atoms", service_id)
     frame = atoms.astype({"state": "str"}).query("state not in ['pass', 'na']")
     order = {"fail": 0, "conflict": 1, "unknown": 2, "partial": 3}
     frame = frame.assign(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
@@ -36,6 +38,7 @@ def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
     return table.astype(object).fillna(absent)
 
 
+@lru_cache(maxsize=1)
 def changed_checks(scores: Scores, earlier: Scores) -> pd.DataFrame:
     """List the answers that changed for services that both quarters know.
 

@@ -12,7 +12,7 @@ from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
 from assess.report.render import document
-from assess.report.scores import Scores, own
+from assess.report.scores import Scores
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
 SHOWN = 12
@@ -45,7 +45,7 @@ def decision_record(
         Where there is no such service.
     """
     scores.ranking.row(service_id)
-    row = {**scores.services().loc[service_id].to_dict(), "service_id": service_id}
+    row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
     gates = cards.gates(service_id, scores)
     told = document(
@@ -106,14 +106,14 @@ def _before_waivers(service_id: str, scores: Scores) -> str:
 
 def _context(row: dict[str, Any], scores: Scores) -> list[str]:
     services = scores.inventory["services"]
-    told = own(services, row["service_id"]).iloc[0]
+    told = services.set_index("service_id").loc[row["service_id"]]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
     known = [f"{w} {'unknown' if pd.isna(told[w]) else told[w]}" for w in words]
     return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
 def _criteria(service_id: str, scores: Scores) -> Table:
-    frame = own(scores.ranking.details["criteria"], service_id)
+    frame = scores.own("criteria", service_id)
     frame = frame.rename(columns={"lo": "point_lo", "hi": "point_hi"})
     frame = frame.assign(criterion=frame["criterion"].str.replace("_", " "))
     columns = [Column("criterion", "Criterion"), Column("point", "Points", "interval", scale=100)]
@@ -146,7 +146,7 @@ _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
 
 def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
-    breaking = own(scores.churn.details["breaking"], row["service_id"])
+    breaking = scores.own("breaking", row["service_id"])
     hits = breaking[["change_id", "why"]].drop_duplicates().head(SHOWN)
     return [
         f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; below "
@@ -158,14 +158,14 @@ def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
 
 
 def _unknown(service_id: str, scores: Scores) -> list[str]:
-    facts = [str(fact) for fact in own(scores.ranking.details["missing"], service_id)["fact"]]
+    facts = [str(fact) for fact in scores.own("missing", service_id)["fact"]]
     rest = len(facts) - SHOWN
     return [*facts[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _changes(service_id: str, scores: Scores) -> list[str]:
     """Give remedies of the gates that stand in the way, then the smallest sets of checks."""
-    told = own(scores.readiness.details["gates"], service_id)
+    told = scores.own("gates", service_id)
     stops = told[told["state"].isin(["fail", "unknown"])]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
     checks = {check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]}
@@ -174,7 +174,7 @@ def _changes(service_id: str, scores: Scores) -> list[str]:
         + (remedies[gate.gate] if gate.state == "fail" else f"find out {gate.fact}.")
         for gate in stops.itertuples()
     ]
-    for fixes in own(scores.ranking.details["flips"], service_id)["checks"]:
+    for fixes in scores.own("flips", service_id)["checks"]:
         steps = " ".join(f"{checks.get(check, check)} ({check})" for check in fixes)
         lines.append(f"Enough together: {steps}")
     return lines
@@ -184,7 +184,7 @@ def _since(service_id: str, scores: Scores, earlier: Scores) -> list[str]:
     if service_id not in earlier.ranking.frame.index:
         return ["New in the inventory."]
     before, after = (s.ranking.frame.loc[service_id, "label"] for s in (earlier, scores))
-    changed = own(changed_checks(scores, earlier), service_id)
+    changed = changed_checks(scores, earlier).query("service_id == @service_id")
     label = f"Label: {before}, and still." if before == after else f"Label: {before}, now {after}."
     lines = [f"{c.check}: {c.before}, now {c.after} ({c.kind})." for c in changed.itertuples()]
     return [label, *(lines or ["No answer to a check changed."])]

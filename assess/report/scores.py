@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import pandas as pd
@@ -75,33 +76,39 @@ class Scores:
         both = (self.ranking, self.readiness, self.blast, self.churn)
         return {result.name.replace("_", "-"): result for result in both}
 
+    @cached_property
     def services(self) -> pd.DataFrame:
-        """Give one row per service: the ranking, and the point of every other score beside it.
-
-        Returns
-        -------
-        DataFrame
-            Index ``service_id``, best first.
-        """
+        """The ranking by ``service_id``, best first, with the other scores beside it."""
         frame = self.ranking.frame
         blast = self.blast.details["services"].add_prefix("blast_")
         churn = self.churn.frame.add_prefix("churn_")
         return frame.join(blast).join(churn).rename_axis("service_id")
 
+    def own(self, table: str, service_id: str) -> pd.DataFrame:
+        """Give what a result holds of one service.
 
-def own(table: pd.DataFrame, service_id: str) -> pd.DataFrame:
-    """Give the rows of one service.
+        Parameters
+        ----------
+        table : str
+            Name of a detail of any of the results, or ``contributions`` of readiness.
+        service_id : str
+            The service.
 
-    Parameters
-    ----------
-    table : DataFrame
-        With a column ``service_id``.
-    service_id : str
-        The service.
+        Returns
+        -------
+        DataFrame
+            Its rows.
+        """
+        groups, none = self._groups[table]
+        return groups.get(service_id, none)
 
-    Returns
-    -------
-    DataFrame
-        Its rows.
-    """
-    return table[(table["service_id"] == service_id).fillna(False)]
+    @cached_property
+    def _groups(self) -> dict[str, tuple[dict[str, pd.DataFrame], pd.DataFrame]]:
+        """Tables by name, each split by service once."""
+        tables = {"contributions": self.readiness.contributions}
+        for result in self.results.values():
+            tables |= {n: t for n, t in result.details.items() if "service_id" in t.columns}
+        return {
+            name: (dict(iter(table.groupby("service_id", sort=False))), table.head(0))
+            for name, table in tables.items()
+        }

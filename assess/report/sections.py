@@ -87,8 +87,8 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     room = budget(scores.inventory, scores.policy)
     told += [
         scores.ranking.headline,
-        f"Exposure budget: {room} services at once, by the incidents of what runs in containers "
-        f"already and an appetite for {period}.",
+        f"Exposure budget: {room} at once (services that may move together), by the incidents of "
+        f"what runs in containers already and an appetite for {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
@@ -216,10 +216,10 @@ def ranking(scores: Scores) -> Section:
     settings, frame = scores.policy["what_next"], scores.ranking.frame.reset_index()
     k, draws = settings["k"], scores.policy.draws
     caption = (
-        "Filled: every unknown counts at its worst, and every open gate bars. Hollow: neutral, "
-        "measurements drawn from their intervals, gates left aside except NEVER. Between them lies "
-        "what better evidence could change. Dotted: the bars for PILOT and MOVE NOW. "
-        f"{draws:,} weightings, seed {scores.policy.seed}."
+        "Filled: every unknown counts at its worst, and only services with clear gates compete. "
+        "Hollow: neutral, measurements drawn from their intervals, all but NEVER compete. Between "
+        "them lies what better evidence and open gates decide. Dotted: the bars for PILOT and "
+        f"MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
     )
     columns = [
         NAME,
