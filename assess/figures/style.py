@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -268,12 +269,15 @@ _DARK = {
 
 
 def _themed(document: str) -> str:
-    """Let the page's fonts and its dark mode reach into the image."""
+    """Let the page's fonts and its dark mode reach into the image, and drop what says nothing."""
     rules = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
         for light, dark in _DARK.items()
         for kind in ("fill", "stroke")
     )
     sheet = f"<style>text{{font-family:{_FONTS}!important}}@media (prefers-color-scheme:dark){{"
+    document = re.sub(r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL)
+    document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
+    document = document.replace(" font-family: 'DejaVu Sans';", "")
     head, mark, rest = document.partition("<defs>")
     return f"{head}{sheet}{rules}}}</style>{mark}{rest}"
