@@ -111,18 +111,29 @@ _WORDS = {
 }  # fmt: skip
 
 
-def status_of(error: BaseException) -> str:
-    """Classify a failure as a coverage status; SDK exceptions are told by causes and words."""
+def chain_of(error: BaseException) -> list[BaseException]:
+    """Give an error and its causes."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__
-    text = " ".join(f"{type(e).__name__} {e}" for e in chain).lower()
+    return chain
+
+
+def words_of(error: BaseException) -> str:
+    """Give the classes and messages of an error and its causes, in lower case."""
+    return " ".join(f"{type(e).__name__} {e}" for e in chain_of(error)).lower()
+
+
+def status_of(error: BaseException) -> str:
+    """Classify a failure as a coverage status; SDK exceptions are told by causes and words."""
+    text = words_of(error)
     for status, words in _WORDS.items():
         if any(word in text for word in words):
             return status
-    if any(isinstance(e, OSError) and not isinstance(e, FileNotFoundError) for e in chain):
+    system = (e for e in chain_of(error) if isinstance(e, OSError))
+    if any(not isinstance(e, FileNotFoundError) for e in system):
         return "unreachable"
     return "parse_error" if isinstance(error, ValueError | KeyError | TypeError) else "unreachable"
 
@@ -140,7 +151,7 @@ def file_failure(error: Exception) -> Row:
 def paths_of(options: dict[str, Any]) -> list[str]:
     """Give the paths of a ``[[source]]`` table: one, or a list of them; empty if they are none."""
     path = options.get("path")
-    paths = path if isinstance(path, list) else [path]
+    paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 

@@ -3,61 +3,42 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.base import Batch, Deadline, Row, timed
-from assess.collect.docker_cache import InspectionCache, clock
 from assess.collect.docker_client import (
     CALL_SECONDS,
     CONNECT_SECONDS,
     LOCAL_THREADS,
+    OLDEST_API,
     REMOTE_THREADS,
-    TooOldError,
-    connect,
+    connector,
     failure,
-    gather,
     inspector,
-    negotiate,
-    version_wanted,
 )
-from assess.collect.docker_dump import expect, find_dumps, is_of_engine, read_dumps
-from assess.collect.docker_payload import (
-    Payload,
-    Payloads,
-    dicts,
-    keep_all,
-    keep_container,
-    keep_image,
-    keep_info,
-    keep_inspected,
-    keep_version,
-    keep_volume,
-    moment,
-    short,
-)
+from assess.collect.docker_dump import find_dumps, read_dumps
+from assess.collect.docker_payload import Payloads, moment, short
 from assess.collect.docker_rows import to_batch
 from assess.collect.redact import strip_userinfo
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
 SCHEMES = ("unix://", "tcp://", "ssh://")
-INSPECT = ("all", "changed", "none")
+INSPECT = ("all", "none")
+_WANTED = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
+_GONE = (404, 409)
 
 
 class DockerSource:
-    """Docker engine: one per ``[[source]]`` when live, any number from dumps.
-
-    Attributes
-    ----------
-    type, options, fills, needs, dump
-        See `assess.collect.base.Source`.
-    """
+    """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
-    options = ("endpoint", "path", "host_id", "inspect", "cache", "tls_ca", "tls_cert", "tls_key")
+    options = ("endpoint", "path", "host_id", "inspect", "tls_ca", "tls_cert", "tls_key")
     fills = (
         "hosts", "engines", "images", "workloads", "mounts", "services", "dependencies",
     )  # fmt: skip
@@ -71,70 +52,28 @@ class DockerSource:
     )
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked.
-
-        Parameters
-        ----------
-        options : dict
-            As written.
-
-        Returns
-        -------
-        list of str
-            Problems; empty where there are none.
-        """
-        problems = []
-        if "path" in options and "endpoint" in options:
-            problems.append("path and endpoint exclude each other")
-        if options.get("inspect", "all") not in INSPECT:
-            problems.append(f"inspect is one of {', '.join(INSPECT)}")
-        if options.get("inspect") == "changed" and "cache" not in options:
-            problems.append("inspect = 'changed' needs cache, a file to remember inspections in")
-        if not str(options.get("endpoint", DEFAULT_ENDPOINT)).startswith(SCHEMES):
-            problems.append(f"endpoint starts with one of {', '.join(SCHEMES)}")
-        if bool(options.get("tls_cert")) != bool(options.get("tls_key")):
-            problems.append("tls_cert and tls_key go together")
-        return problems
+        """Say what is wrong with options, before anything is asked."""
+        endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
+        wrong = {
+            "path and endpoint exclude each other": "path" in options and "endpoint" in options,
+            f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all") not in INSPECT,
+            f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
+            "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
+        }
+        return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what one engine, or the dumps of several, hold.
-
-        Parameters
-        ----------
-        options : dict
-            ``endpoint`` (with ``tls_ca tls_cert tls_key``) or ``path``; ``host_id``; ``inspect``
-            all, none, or changed, which remembers inspections in the file ``cache``.
-        base : Path
-            Directory that relative paths start from.
-        deadline : Deadline
-            When to stop.
-
-        Returns
-        -------
-        Batch
-            Rows and coverage; a failure is a coverage row.
-        """
+        """Give what one engine, or the dumps of several, hold."""
+        batch = Batch()
         if "path" in options:
-            return read_hosts(options, base)
-        return get_host(options, base, deadline)
+            _read_hosts(options, base, batch)
+        else:
+            _ask_host(options, base, deadline, batch)
+        return batch
 
 
-def read_hosts(options: Row, base: Path) -> Batch:
-    """Read the dumps of hosts.
-
-    Parameters
-    ----------
-    options : dict
-        ``path`` (text or list), ``host_id``.
-    base : Path
-        Directory that relative paths start from.
-
-    Returns
-    -------
-    Batch
-        Rows and coverage.
-    """
-    batch = Batch()
+def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
+    """Read the dumps of hosts."""
     named = options["path"] if isinstance(options["path"], list) else [options["path"]]
     written = {base / str(name): str(name) for name in named}
     for path, name in written.items():
@@ -145,66 +84,47 @@ def read_hosts(options: Row, base: Path) -> Batch:
     for directory, files in hosts.items():
         scope = _scope_of(directory, written)
         payloads = read_dumps(files, scope, batch)
-        if is_of_engine(payloads):
+        found = (payloads.version, payloads.info, payloads.inspected, payloads.containers)
+        if any(found) or payloads.containers == []:
             own = options.get("host_id") if len(hosts) == 1 else None
             name = own or payloads.info.get("Name") or directory.resolve().name
             _add(batch, payloads, str(name), scope)
-    return batch
 
 
 def _scope_of(directory: Path, written: dict[Path, str]) -> str:
     """Name a directory as the configuration does."""
     for path, name in written.items():
-        if directory == path or (path.is_file() and directory == path.parent):
-            return name if directory == path else str(Path(name).parent)
+        if directory == path:
+            return name
+        if directory == path.parent and path.is_file():
+            return str(Path(name).parent)
         if directory.parent == path:
             return str(Path(name) / directory.name)
     return directory.name
 
 
-def get_host(options: Row, base: Path, deadline: Deadline) -> Batch:
-    """Ask one engine.
-
-    Parameters
-    ----------
-    options : dict
-        See `DockerSource.collect`.
-    base : Path
-        Directory that relative paths start from.
-    deadline : Deadline
-        When to stop.
-
-    Returns
-    -------
-    Batch
-        Rows and coverage.
-    """
-    batch = Batch()
+def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+    """Ask one engine; without a connection there is one coverage row."""
     endpoint = str(options.get("endpoint") or DEFAULT_ENDPOINT)
     tls = {k: str(base / options[k]) for k in ("tls_ca", "tls_cert", "tls_key") if options.get(k)}
-    which = str(options.get("inspect", "all"))
-    cache = base / str(options["cache"]) if options.get("cache") else None
-    engine = _Engine(strip_userinfo(endpoint), batch, deadline)
-    if not engine.open(endpoint, tls):
-        return batch
-    payloads = engine.payloads
+    scope = strip_userinfo(endpoint)
+    row = batch.cover(scope, "connect", "ok")
+    with timed(row):
+        try:
+            engine = _Engine(scope, batch, deadline, connector(endpoint, tls, deadline))
+        except Exception as error:
+            row |= failure(error if deadline.left else TimeoutError("no answer in time"))
+            return
+    batch.coverage.remove(row)  # nothing was asked yet
     try:
-        engine.get_version()
-        if not engine.is_lost:
-            engine.get_info()
-        if not (engine.is_lost or engine.is_too_old):
-            engine.get_lists()
-            engine.get_inspected(which, InspectionCache(cache))
+        engine.ask(is_inspecting=options.get("inspect") != "none")
     finally:
         engine.api.close()
+    payloads = engine.payloads
     if payloads.version or payloads.info:
-        name = options.get("host_id") or payloads.info.get("Name") or _address_of(endpoint)
-        _add(batch, payloads, str(name), engine.scope)
-    return batch
-
-
-def _address_of(endpoint: str) -> str:
-    return urlsplit(endpoint).hostname or platform.node()
+        address = urlsplit(endpoint).hostname or platform.node()
+        name = options.get("host_id") or payloads.info.get("Name") or address
+        _add(batch, payloads, str(name), scope)
 
 
 def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
@@ -217,154 +137,110 @@ def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
 class _Engine:
     """One engine that is being asked: every call leaves a coverage row."""
 
-    def __init__(self, scope: str, batch: Batch, deadline: Deadline) -> None:
-        self.scope, self.batch, self.deadline = scope, batch, deadline
+    def __init__(
+        self, scope: str, batch: Batch, deadline: Deadline, connect: Callable[[str], Any]
+    ) -> None:
+        self.scope, self.batch, self.deadline, self.connect = scope, batch, deadline, connect
         self.payloads = Payloads()
         self.is_too_old = False
-        self.is_lost = False
-        self.api: Any = None
-        is_local = scope.startswith("unix://")
-        self.threads = LOCAL_THREADS if is_local else REMOTE_THREADS
+        self.api = connect(OLDEST_API)
 
-    def open(self, endpoint: str, tls: Row) -> bool:
-        """Connect; without a connection there is one coverage row."""
-        row = self.batch.cover(self.scope, "connect", "ok")
-        with timed(row):
-            self.api = self._ask(row, lambda: connect(endpoint, tls, self.deadline))
-        if self.api is not None:
-            self.batch.coverage.remove(row)  # nothing was asked yet
-        return self.api is not None
-
-    def get_version(self) -> None:
-        """Ask for the version, and agree on an API version."""
-        row, raw = self._call("version", lambda: self.api.version(api_version=False))
-        self.payloads.version = keep_version(raw)
-        newest = self.payloads.version.get("ApiVersion")
-        if raw is None:
-            answered = row["error_class"] in ("APIError", "NotFound")
-            self.is_lost = not answered or row["status"] == "unreachable"
+    def ask(self, *, is_inspecting: bool) -> None:
+        """Ask all that it is asked, unless the first answers say that there is no use."""
+        row = self._call("version", api_version=False)
+        has_answered = row.get("error_class") in (None, "APIError", "NotFound")
+        if not has_answered or row["status"] == "unreachable":
             return
-        try:
-            row["rows"] = int(bool(self.payloads.version))
-            if newest:
-                self.api = negotiate(self.api, newest)
-        except (TooOldError, ValueError) as error:
-            self.is_too_old = True
-            row |= failure(error)
+        if newest := self.payloads.version.get("ApiVersion"):
+            try:
+                self._negotiate(newest)
+            except Exception as error:
+                row |= failure(error)
+        self._ask_info()
+        if self.is_too_old:
+            return
+        self._call("containers", all=True)
+        self._call("images", all=True)
+        self._call("volumes")
+        if is_inspecting and self.payloads.containers:
+            self._inspect([c["Id"] for c in self.payloads.containers])
 
-    def get_info(self) -> None:
-        """Ask for the host; an engine that is too old for the SDK is asked without a version."""
+    def _ask_info(self) -> None:
+        """Ask for the host and its clock; without a version where the engine is too old."""
         sent = datetime.now(UTC)
-        row, raw = self._call("info", self._get_info)
-        received = datetime.now(UTC)
-        self.payloads.seen_at = received
-        if raw is None:
-            return
-        self.payloads.info = keep_info(raw)
-        row["rows"] = int(bool(self.payloads.info))
-        clock = moment(self.payloads.info.get("SystemTime"))
-        if clock:
+        self._call("info")
+        received = self.payloads.seen_at = datetime.now(UTC)
+        if clock := moment(self.payloads.info.get("SystemTime")):
             skew = (clock - (sent + (received - sent) / 2)).total_seconds()
             self.payloads.clock_skew_s = round(skew, 3)
 
-    def _get_info(self) -> Any:
+    def _info(self) -> Any:
         if not self.is_too_old:
             return self.api.info()
-        response = self.api.get(f"{self.api.base_url}/info", timeout=self._timeout())
+        response = self.api.get(f"{self.api.base_url}/info", timeout=self.api.timeout)
         response.raise_for_status()
         return response.json()
 
-    def get_lists(self) -> None:
-        """Ask for containers, images and volumes: one request each."""
-        info = self.payloads.info
-        self.payloads.containers = self._list(
-            "containers", lambda: self.api.containers(all=True), keep_container,
-            info.get("Containers"),
-        )  # fmt: skip
-        self.payloads.images = self._list(
-            "images", lambda: self.api.images(all=True), keep_image, info.get("Images")
-        )
-        self.payloads.volumes = self._list(
-            "volumes", lambda: self.api.volumes()["Volumes"] or [], keep_volume, None
-        )
-
-    def get_inspected(self, which: str, cache: InspectionCache) -> None:
+    def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list said."""
-        payloads, listed = self.payloads, self.payloads.containers or []
-        if which == "none" or not listed:
-            return
-        now = clock(payloads.info.get("SystemTime"))
-        payloads.inspected = cache.unchanged(listed, now) if which == "changed" else {}
-        ids = [c["Id"] for c in listed if short(c["Id"]) not in payloads.inspected]
+        found: list[Any] = []
+        errors: dict[str, Exception] = {}
+        inspect = inspector(self.api)
+
+        def work(part: list[str]) -> None:
+            for identifier in part:
+                try:
+                    found.append(inspect(identifier, self._timeout()))
+                except Exception as error:
+                    errors[identifier] = error
+
+        threads = LOCAL_THREADS if self.scope.startswith("unix://") else REMOTE_THREADS
         row = self.batch.cover(self.scope, "inspect", "ok", requests=len(ids))
-        with timed(row):
-            self.api.timeout = self._timeout()
-            inspect = inspector(self.api)
-            found, errors = gather(
-                lambda identifier: keep_inspected(inspect(identifier)),
-                ids,
-                threads=self.threads,
-                deadline=self.deadline,
-            )
-        row["redacted_n"] = sum(redacted for _, redacted in found.values())
-        payloads.inspected |= {short(i): kept for i, (kept, _) in found.items()}
-        failed = {i: failure(e) for i, e in errors.items() if not _is_gone(e)}
-        statuses = {i: failed[i]["status"] if i in failed else "vanished" for i in errors}
-        payloads.inspect_status = {short(i): status for i, status in statuses.items()}
-        row["rows"] = len(payloads.inspected)
-        expect(row, len(listed) - (len(errors) - len(failed)))
+        with timed(row), ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, (ids[n::threads] for n in range(threads))))
+        failed = {
+            identifier: failure(errors[identifier])
+            for identifier in ids
+            if identifier in errors
+            and getattr(errors[identifier], "status_code", None) not in _GONE
+        }
+        self.payloads.inspect_status = {
+            short(i): failed[i]["status"] if i in failed else "vanished" for i in errors
+        }
+        self.payloads.take("inspect", found, row, len(ids) - len(errors) + len(failed))
         if failed:
             first = next(iter(failed.values()))
-            row |= first | {"status": "partial" if payloads.inspected else first["status"]}
-        if which == "changed":
-            cache.store(payloads.inspected, {short(i) for i in found}, now)
+            row |= first | ({"status": "partial"} if found else {})
 
-    def _list(
-        self,
-        call: str,
-        ask: Callable[[], Any],
-        keep: Callable[[Payload], tuple[Payload, int]],
-        expected: int | None,
-    ) -> list[Payload] | None:
-        row, raw = self._call(call, ask)
-        if raw is None:
-            return None
-        kept = keep_all(dicts(raw), keep, row)
-        row["rows"] = len(kept)
-        if not kept:
-            row["status"] = "empty"
-        expect(row, expected)
-        return kept
-
-    def _call(self, call: str, ask: Callable[[], Any]) -> tuple[Row, Any]:
-        """Make one call; None is its answer where it failed."""
+    def _call(self, call: str, **options: bool) -> Row:
+        """Make one call and keep its answer, if there is any."""
         row = self.batch.cover(self.scope, call, "ok", requests=1)
         with timed(row):
-            return row, self._ask(row, ask)
-
-    def _ask(self, row: Row, ask: Callable[[], Any], *, retry: bool = True) -> Any:
-        if self.api is not None:
-            self.api.timeout = self._timeout()
-        answer, errors = gather(lambda _: ask(), [0], threads=1, deadline=self.deadline)
-        if not errors:
-            return answer[0]
-        wanted = version_wanted(errors[0])
-        if wanted and retry and self.api is not None:
             try:
-                self.api = negotiate(self.api, wanted)
-            except TooOldError as error:
-                self.is_too_old = True
+                self.payloads.take(call, self._answer(call, options, row), row)
+            except Exception as error:
                 row |= failure(error)
-                return None
-            row["retries"] = 1
-            return self._ask(row, ask, retry=False)
-        row |= failure(errors[0])
-        return None
+        return row
+
+    def _answer(self, call: str, options: dict[str, bool], row: Row) -> Any:
+        """Ask, and where the engine wants another API version, ask again."""
+        self.api.timeout = self._timeout()
+        try:
+            return self._info() if call == "info" else getattr(self.api, call)(**options)
+        except Exception as error:
+            wanted = _WANTED.search(str(error))
+            if not wanted or "retries" in row:
+                raise
+        row["retries"] = 1
+        self._negotiate(wanted[1])
+        return self._answer(call, options, row)
+
+    def _negotiate(self, version: str) -> None:
+        """Go on in another API version; that of an old engine is too old for the SDK."""
+        self.is_too_old = True
+        self.api = self.connect(version)
+        self.is_too_old = False
 
     def _timeout(self) -> tuple[float, float]:
-        left = max(self.deadline.left, 0.001)
-        return min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)
-
-
-def _is_gone(error: Exception) -> bool:
-    return getattr(error, "status_code", None) in (404, 409)
+        self.deadline.check()
+        return min(CONNECT_SECONDS, self.deadline.left), min(CALL_SECONDS, self.deadline.left)

@@ -3,89 +3,79 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
-import threading
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from assess.collect.base import HINTS, Deadline, Row, status_of
-from assess.collect.redact import scrub
-from assess.errors import ConfigError
+from assess.collect.base import HINTS, Deadline, Row, status_of, words_of
+from assess.collect.redact import strip_userinfo
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
 LOCAL_THREADS, REMOTE_THREADS = 2, 8
 OLDEST_API = "1.24"  # below it the SDK refuses; and engines do from 29 on below 1.44
-_LIMIT = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
-_TLS_HINTS = {
-    "certificate required": "the engine wants a client certificate: set tls_cert and tls_key",
-    "bad certificate": "the engine refuses this client certificate: set tls_cert and tls_key",
-    "unknown ca": "another authority signed this client certificate: set tls_cert and tls_key",
-    "http request to an https server": "the engine speaks TLS: set tls_ca, tls_cert and tls_key",
-    "certificate_verify_failed": "tls_ca did not sign the engine's certificate for this address",
-    "wrong_version_number": "nothing speaks TLS there: leave tls_ca out, or mend the port",
-    "record layer failure": "nothing speaks TLS there: leave tls_ca out, or mend the port",
-    "not found in known_hosts": "add the host's key to ~/.ssh/known_hosts",
-    "no such file or directory": "no such socket: check the path, and that the engine runs",
-    "connection refused": "nothing listens there: check the address, and that the engine runs",
-}
-_DENIED_WORDS = ("unknown ca", "not found in known_hosts", "authentication failed")
 
-Item = TypeVar("Item", bound=Hashable)
+_CERTIFICATE = "set tls_cert and tls_key"
+_NO_TLS = "nothing speaks TLS there: leave tls_ca out, or mend the port"
+_KNOWN = {  # status and hint by what the messages say; None: told by their classes
+    "tlsparametererror": ("not_configured", "tls_ca, tls_cert and tls_key name files that exist"),
+    "certificate required": ("denied", f"the engine wants a client certificate: {_CERTIFICATE}"),
+    "bad certificate": ("denied", f"the engine refuses this client certificate: {_CERTIFICATE}"),
+    "unknown ca": ("denied", f"another authority signed this client certificate: {_CERTIFICATE}"),
+    "http request to an https server": (None, f"the engine speaks TLS: {_CERTIFICATE} and tls_ca"),
+    "certificate_verify_failed": (
+        None, "tls_ca did not sign the engine's certificate for this address"),
+    "wrong_version_number": (None, _NO_TLS),
+    "record layer failure": (None, _NO_TLS),
+    "not found in known_hosts": ("denied", "add the host's key to ~/.ssh/known_hosts"),
+    "authentication failed": ("denied", HINTS["denied"]),
+    "ssh protocol banner": (None, "nothing speaks ssh there, or not in time"),
+    "no such file or directory": (None, "no such socket: check the path, and that the engine runs"),
+    "connection refused": (
+        None, "nothing listens there: check the address, and that the engine runs"),
+}  # fmt: skip
+_STATUS_OF_CODE = {
+    401: "denied", 403: "denied", 404: "unsupported", 429: "throttled", 501: "unsupported",
+}  # fmt: skip
 
 
-class TooOldError(Exception):
-    """An engine that the SDK does not speak to."""
+class StatusError(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(f"status {status_code}")
+        self.status_code = status_code
 
 
-def connect(endpoint: str, options: Row, deadline: Deadline) -> Any:
-    """Open a connection; it is made to the endpoint named, and to no other.
+def connector(endpoint: str, tls: Row, deadline: Deadline) -> Callable[[str], Any]:
+    """Give a function from an API version to an ``APIClient`` over one and the same transport.
 
-    Parameters
-    ----------
-    endpoint : str
-        ``unix://``, ``tcp://`` or ``ssh://``.
-    options : dict
-        ``tls_ca``, ``tls_cert``, ``tls_key``: paths.
-    deadline : Deadline
-        When to stop.
-
-    Returns
-    -------
-    docker.APIClient
-        Of the oldest API version, until `negotiate`; proxies and certificate bundles in the
-        environment do not reach it.
+    It connects to the endpoint named and to no other: proxies, contexts and certificate bundles of
+    the environment do not reach it.
     """
-    return _client(OLDEST_API, *_transport(endpoint, options, deadline))
-
-
-def _transport(endpoint: str, options: Row, deadline: Deadline) -> tuple[str, Any, Any]:
-    """Give base URL, adapter and TLS configuration of an endpoint."""
+    from docker import APIClient
     from docker.tls import TLSConfig
     from requests.adapters import HTTPAdapter
 
-    parts = urlsplit(endpoint)
-    if parts.scheme == "unix":
-        return "http+docker://localhost", _unix_adapter(parts.path), None
+    parts, pair, config = urlsplit(endpoint), (tls.get("tls_cert"), tls.get("tls_key")), None
+    if parts.scheme == "tcp" and tls:
+        config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True)
     if parts.scheme == "ssh":
-        return "http+docker://ssh", _ssh_adapter(endpoint, deadline), None
-    if parts.scheme != "tcp" or not parts.hostname:
-        raise ConfigError("an endpoint starts with unix://, tcp:// or ssh://")
-    pair = (options.get("tls_cert"), options.get("tls_key"))
-    if not options.get("tls_ca") and not any(pair):
-        return f"http://{parts.netloc}", HTTPAdapter(), None
-    missing = [p for p in (options.get("tls_ca"), *pair) if p and not Path(p).is_file()]
-    if missing:
-        raise ConfigError("tls_ca, tls_cert and tls_key have to name files that exist")
-    tls = TLSConfig(
-        client_cert=pair if all(pair) else None, ca_cert=options.get("tls_ca"), verify=True
-    )
-    return f"https://{parts.netloc}", HTTPAdapter(), tls
+        adapter, address = _ssh_adapter(endpoint, deadline), "unix:///ssh"
+    else:
+        adapter = _unix_adapter(parts.path) if parts.scheme == "unix" else HTTPAdapter()
+        address = strip_userinfo(endpoint)
+
+    def connect(version: str) -> Any:
+        api = APIClient(address, version=version, tls=config)  # asks nothing yet
+        api.trust_env = False
+        api.auth = (parts.username, parts.password or "") if parts.username else None
+        api.mount(api.base_url.partition("//")[0] + "//", adapter)
+        return api
+
+    return connect
 
 
 def _unix_adapter(path: str) -> Any:
@@ -130,8 +120,9 @@ def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
 
         def _create_paramiko_client(self, base_url: str) -> None:
             super()._create_paramiko_client(base_url)
-            left = min(CONNECT_SECONDS, deadline.left)
-            self.ssh_params |= {"timeout": left, "banner_timeout": left, "auth_timeout": left}
+            deadline.check()
+            waits = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
+            self.ssh_params |= dict.fromkeys(waits, min(CONNECT_SECONDS, deadline.left))
             self.ssh_params["port"] = self.ssh_params["port"] or 22
 
         def get_connection(self, _url: str, proxies: Any = None) -> Any:
@@ -140,78 +131,25 @@ def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
     return Adapter(endpoint, timeout=CALL_SECONDS)
 
 
-def _client(version: str, base_url: str, adapter: Any, tls: Any) -> Any:
-    from docker import APIClient
-
-    api = APIClient(base_url="tcp://localhost:2375", version=version)  # asks nothing yet
-    api.trust_env = False
-    api.base_url = base_url
-    api.mount(base_url.partition("//")[0] + "//", adapter)
-    if tls:
-        tls.configure_client(api)
-    return api
-
-
-def negotiate(api: Any, version: str) -> Any:
-    """Give the same connection another API version.
-
-    Parameters
-    ----------
-    api : docker.APIClient
-        A connection.
-    version : str
-        The engine's newest API version.
-
-    Returns
-    -------
-    docker.APIClient
-        Over the same transport.
-
-    Raises
-    ------
-    TooOldError
-        Where the SDK does not speak it any more.
-    """
-    if tuple(map(int, version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
-        raise TooOldError(f"API {version} is too old: the SDK starts at {OLDEST_API}")
-    other = _client(version, api.base_url, api.get_adapter(api.base_url), None)
-    other.verify, other.cert = api.verify, api.cert
-    return other
-
-
-class StatusError(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status_code: int) -> None:
-        super().__init__(f"status {status_code}")
-        self.status_code = status_code
-
-
-def inspector(api: Any) -> Callable[[str], Any]:
+def inspector(api: Any) -> Callable[[str, tuple[float, float]], Any]:
     """Give a function that inspects a container, at a third of the price of the SDK's own.
 
-    Parameters
-    ----------
-    api : docker.APIClient
-        A negotiated connection.
-
-    Returns
-    -------
-    callable
-        Takes a container id and gives its payload; the requests go straight to the pool of the
-        connection, for what the SDK and requests do around them costs more than the answer.
+    Its requests go straight to the pool of the connection, for what the SDK and requests do around
+    them costs more than the answer.
     """
     from requests import Request
     from urllib3 import Timeout
 
+    request = api.prepare_request(Request("GET", api.base_url))
     pool = api.get_adapter(api.base_url).get_connection_with_tls_context(
-        Request("GET", api.base_url).prepare(), api.verify, cert=api.cert
+        request, api.verify, cert=api.cert
     )
-    timeout = Timeout(*api.timeout)
 
-    def inspect(identifier: str) -> Any:
+    def inspect(identifier: str, timeout: tuple[float, float]) -> Any:
         path = f"/v{api.api_version}/containers/{identifier}/json"
-        answer = pool.urlopen("GET", path, timeout=timeout, retries=False)
+        answer = pool.urlopen(
+            "GET", path, headers=request.headers, timeout=Timeout(*timeout), retries=False
+        )
         if answer.status != HTTPStatus.OK:
             raise StatusError(answer.status)
         return json.loads(answer.data)
@@ -219,109 +157,12 @@ def inspector(api: Any) -> Callable[[str], Any]:
     return inspect
 
 
-def version_wanted(error: Exception) -> str | None:
-    """Read from a refusal which API version the engine wants.
-
-    Parameters
-    ----------
-    error : Exception
-        Such as "client version 1.53 is too new. Maximum supported API version is 1.45".
-
-    Returns
-    -------
-    str or None
-        That version; None for any other error.
-    """
-    found = _LIMIT.search(str(error))
-    return found[1] if found else None
-
-
-def gather(
-    call: Callable[[Item], Any], items: Iterable[Item], *, threads: int, deadline: Deadline
-) -> tuple[dict[Item, Any], dict[Item, Exception]]:
-    """Call for each item, and never wait beyond the deadline, whatever a call waits for.
-
-    Parameters
-    ----------
-    call : callable
-        Takes an item.
-    items : iterable
-        Distinct items.
-    threads : int
-        Calls at a time. [count]
-    deadline : Deadline
-        When to give up; calls still under way are left behind.
-
-    Returns
-    -------
-    results : dict
-        By item.
-    errors : dict
-        What the calls raised, and ``TimeoutError`` for those that had no answer.
-    """
-    waiting = deque(items)
-    missing = dict.fromkeys(waiting)
-    results: dict[Item, Any] = {}
-    errors: dict[Item, Exception] = {}
-
-    def work() -> None:
-        while waiting:
-            try:
-                item = waiting.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            try:
-                results[item] = call(item)
-            except Exception as error:
-                errors[item] = error
-
-    workers = [
-        threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(missing)))
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(deadline.left)
-    waiting.clear()
-    found, failed = dict(results), dict(errors)
-    late = TimeoutError("no answer before the deadline")
-    return found, failed | {i: late for i in missing if i not in found and i not in failed}
-
-
-def failure(error: BaseException) -> Row:
-    """Put an error into the words of a coverage row.
-
-    Parameters
-    ----------
-    error : BaseException
-        What a call raised.
-
-    Returns
-    -------
-    dict
-        status, error_class, hint: without any secret.
-    """
-    words = _words(error)
-    code = getattr(error, "status_code", None)
-    status = status_of(error)
+def failure(error: Exception) -> Row:
+    """Put an error into the words of a coverage row, without any secret."""
+    code, words = getattr(error, "status_code", None), words_of(error)
+    status, hint = next((_KNOWN[w] for w in _KNOWN if w in words), (None, None))
     if code is not None:
-        by_code = {401: "denied", 403: "denied", 404: "unsupported", 429: "throttled"}
-        status = by_code.get(code, "unsupported" if code == 501 else "unreachable")
-    elif isinstance(error, ConfigError | TooOldError):
-        status = "not_configured" if isinstance(error, ConfigError) else "unsupported"
-    elif any(word in words for word in _DENIED_WORDS):
-        status = "denied"
-    advice = next((hint for word, hint in _TLS_HINTS.items() if word in words), None)
-    said = scrub(str(error)) if isinstance(error, ConfigError | TooOldError) else None
-    hint = advice or said or HINTS.get(status)
-    return {"status": status, "error_class": type(error).__name__, "hint": hint}
-
-
-def _words(error: BaseException) -> str:
-    """All messages of a chain of causes, in lower case."""
-    words: list[str] = []
-    link: BaseException | None = error
-    while link is not None and len(words) < 10:
-        words.append(f"{type(link).__name__} {link}")
-        link = link.__cause__ or link.__context__
-    return " ".join(words).lower()
+        status = _STATUS_OF_CODE.get(code, "unreachable")
+    status = status or status_of(error)
+    return {"status": status, "error_class": type(error).__name__,
+            "hint": hint or HINTS.get(status)}  # fmt: skip

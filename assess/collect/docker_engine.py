@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from assess.collect.base import Row
 from assess.collect.docker_payload import Payloads, dicts, moment, texts
 
-DISTRIBUTIONS = (  # as the reference facts name them; versions by major number where True
-    ("debian", "debian", True),
-    ("ubuntu", "ubuntu", False),
-    ("alpine", "alpine-linux", False),
-    ("amazon", "amazon-linux", False),
-    ("red hat enterprise", "rhel", True),
-    ("centos stream", "centos-stream", True),
-    ("centos", "centos", True),
-    ("rocky", "rocky-linux", True),
-    ("alma", "almalinux", True),
-    ("fedora", "fedora", True),
-    ("suse linux enterprise", "sles", False),
+DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a version that they tell
+    ("debian", "debian", 1),
+    ("ubuntu", "ubuntu", 2),
+    ("alpine", "alpine-linux", 2),
+    ("amazon", "amazon-linux", 2),
+    ("red hat enterprise", "rhel", 1),
+    ("centos stream", "centos-stream", 1),
+    ("centos", "centos", 1),
+    ("rocky", "rocky-linux", 1),
+    ("alma", "almalinux", 1),
+    ("fedora", "fedora", 1),
+    ("suse linux enterprise", "sles", 2),
 )
 
 
 def to_host(payloads: Payloads, host_id: str) -> Row:
-    """Say what an engine knows of its host.
-
-    Parameters
-    ----------
-    payloads : Payloads
-        Redacted payloads.
-    host_id : str
-        Name of the host.
-
-    Returns
-    -------
-    dict
-        Row of the hosts frame.
-    """
+    """Give the row of the hosts frame."""
     info = payloads.info
     os_name, os_version = to_os(info.get("OperatingSystem"), info.get("OSVersion"))
     return {
@@ -55,56 +41,30 @@ def to_host(payloads: Payloads, host_id: str) -> Row:
     }
 
 
-def to_os(text: Any, version: Any = None) -> tuple[str | None, str | None]:
-    """Name an operating system as the reference facts do.
+def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str | None]:
+    """Name an operating system and its version as the reference facts do.
 
-    Parameters
-    ----------
-    text : Any
-        Such as ``Debian GNU/Linux 12 (bookworm)``.
-    version : Any, optional
-        Its version, where a source says it apart.
-
-    Returns
-    -------
-    name : str or None
-        Such as ``debian``; another system keeps its own words.
-    version : str or None
-        Such as ``12``.
+    An engine says ``Debian GNU/Linux 12 (bookworm)``; another system keeps its own words.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not text:
         return None, None
     found = re.search(r"\d+(\.\d+)*", text)
-    own = str(version or "") or (found[0] if found else "")
-    for words, name, major_only in DISTRIBUTIONS:
+    own = version or (found[0] if found else "")
+    for words, name, parts_n in DISTRIBUTIONS:
         if words in text.lower():
-            parts = own.split(".")[: 1 if major_only else 2]
-            return name, ".".join(parts) or None
+            return name, ".".join(own.split(".")[:parts_n]) or None
     return re.sub(r"\s+\(.*", "", text).strip().lower(), own or None
 
 
 def to_engine(payloads: Payloads, host_id: str) -> Row:
-    """Describe an engine.
-
-    Parameters
-    ----------
-    payloads : Payloads
-        Redacted payloads.
-    host_id : str
-        Name of the host.
-
-    Returns
-    -------
-    dict
-        Row of the engines frame.
-    """
+    """Give the row of the engines frame."""
     info, version = payloads.info, payloads.version
     parts = {str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))}
     status = [d for d in info.get("DriverStatus", []) if isinstance(d, list) and len(d) == 2]
     driver = {str(name): value for name, value in status}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
-    security = texts(info.get("SecurityOptions")) if "SecurityOptions" in info else None
+    security = " ".join(texts(info["SecurityOptions"])) if "SecurityOptions" in info else None
     return {
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in parts else "docker",
@@ -121,7 +81,9 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "cgroup_driver": info.get("CgroupDriver"),
         "logging_driver": info.get("LoggingDriver"),
         "live_restore": info.get("LiveRestoreEnabled"),
-        **_security(security),
+        "seccomp": _has(r"name=seccomp(?!\S*unconfined)", security),
+        "userns": _has("name=userns", security),
+        "rootless": _has("name=rootless", security),
         "swarm": info.get("swarm"),
         "mirrors_n": info.get("mirrors_n"),
         "insecure_registries_n": info.get("insecure_n"),
@@ -133,13 +95,5 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
     }
 
 
-def _security(options: list[str] | None) -> Row:
-    """Read ``name=seccomp,profile=builtin`` and its like; without any option list: unknown."""
-    if options is None:
-        return {}
-    by_name = {o.partition(",")[0].removeprefix("name="): o for o in options}
-    return {
-        "seccomp": "seccomp" in by_name and "unconfined" not in by_name["seccomp"],
-        "userns": "userns" in by_name,
-        "rootless": "rootless" in by_name,
-    }
+def _has(option: str, security: str | None) -> bool | None:
+    return None if security is None else re.search(option, security) is not None

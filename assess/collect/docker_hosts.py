@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import combinations
 
 from assess.collect.base import Batch
-
-Engine = tuple[str, str]  # host and scope
 
 
 def tell_hosts_apart(batches: Iterable[Batch]) -> None:
@@ -15,47 +14,27 @@ def tell_hosts_apart(batches: Iterable[Batch]) -> None:
 
     Cloned machines and engines in one machine's network namespaces give the same name; without
     this, all but one would be lost. Engines that share containers are one engine, seen twice.
-
-    Parameters
-    ----------
-    batches : iterable of Batch
-        Of docker sources; each row has its endpoint or directory as ``source_ref``.
     """
     batches = list(batches)
-    containers: dict[Engine, set[str]] = {}
+    engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by host and source
     for batch in batches:
         for row in batch.rows.get("engines", ()):
-            containers.setdefault((row["host_id"], row["source_ref"]), set())
+            engines[row["host_id"]].setdefault(row["source_ref"], set())
         for row in batch.rows.get("workloads", ()):
-            if (engine := (row["host_id"], row["source_ref"])) in containers:
-                containers[engine].add(row["workload_id"].rpartition("/")[2])
-    engines: dict[str, list[Engine]] = defaultdict(list)
-    for engine in containers:
-        engines[engine[0]].append(engine)
-    names = {
-        engine: f"{host}@{engine[1].partition('://')[2] or engine[1]}"
-        for host, found in engines.items()
-        if _differ([containers[e] for e in found])
-        for engine in found
+            containers = engines[row["host_id"]].setdefault(row["source_ref"], set())
+            containers.add(row["workload_id"].rpartition("/")[2])
+    doubled = {
+        host
+        for host, sources in engines.items()
+        if any(not (one & other) for one, other in combinations(sources.values(), 2))
     }
-    for batch in batches if names else ():
-        _rename(batch, names)
-
-
-def _differ(containers: list[set[str]]) -> bool:
-    """Say whether any two have no container in common."""
-    return any(
-        not (one & other) for n, one in enumerate(containers) for other in containers[n + 1 :]
-    )
-
-
-def _rename(batch: Batch, names: dict[Engine, str]) -> None:
-    for row in (row for rows in batch.rows.values() for row in rows):
-        host = row.get("host_id") or row.get("workload_id", "").rpartition("/")[0]
-        new = names.get((host, row.get("source_ref", "")))
-        if new is None:
+    for row in (row for batch in batches for rows in batch.rows.values() for row in rows):
+        own, _, container = row.get("workload_id", "").rpartition("/")
+        host = row.get("host_id") or own
+        if host not in doubled:
             continue
+        new = f"{host}@{row['source_ref'].partition('://')[2] or row['source_ref']}"
         if "host_id" in row:
             row["host_id"] = new
-        if "workload_id" in row:
-            row["workload_id"] = f"{new}/{row['workload_id'].rpartition('/')[2]}"
+        if container:
+            row["workload_id"] = f"{new}/{container}"

@@ -21,25 +21,10 @@ ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
 def to_mounts(workload_id: str, mounts: list[Payload]) -> list[Row]:
-    """Describe the mounts of a container.
-
-    Parameters
-    ----------
-    workload_id : str
-        The workload.
-    mounts : list of dict
-        As the API gives them.
-
-    Returns
-    -------
-    list of dict
-        Rows of the mounts frame; ``_source`` tells shared ones and is not kept.
-    """
+    """Give rows of the mounts frame; ``_source`` tells shared ones, until `share` takes it out."""
     rows = {}
     for mount in mounts:
-        where = str(mount.get("Destination") or "")
-        source = str(mount.get("Name") or mount.get("Source") or "")
-        writable = mount.get("RW")
+        where, writable = str(mount.get("Destination") or ""), mount.get("RW")
         kind = source_class(mount)
         rows[where] = {
             "workload_id": workload_id,
@@ -50,30 +35,19 @@ def to_mounts(workload_id: str, mounts: list[Payload]) -> list[Row]:
             "driver": mount.get("Driver") or None,
             "read_only": None if writable is None else not writable,
             "data_like": is_data(kind, where, writable),
-            "_source": source,
+            "_source": str(mount.get("Name") or mount.get("Source") or ""),
         }
     return [row for where, row in rows.items() if where]
 
 
 def source_class(mount: Payload) -> str:
-    """Classify the source of a mount.
-
-    Parameters
-    ----------
-    mount : dict
-        Mount as the API gives it.
-
-    Returns
-    -------
-    str
-        tmpfs, named-volume, anonymous-volume, socket, config or host-path.
-    """
+    """Classify the source of a mount, in the words of the mounts frame."""
     name, source = mount.get("Name"), str(mount.get("Source") or "")
-    target = str(mount.get("Destination") or "")
     if mount.get("Type") == "tmpfs":
         return "tmpfs"
     if source.endswith(".sock"):
         return "socket"
+    target = str(mount.get("Destination") or "")
     if CONFIG_PATHS.search(target) or (not name and CONFIG_PATHS.search(source)):
         return "config"
     if name:
@@ -82,39 +56,15 @@ def source_class(mount: Payload) -> str:
 
 
 def is_data(kind: str, destination: str, writable: Any) -> bool | None:
-    """Say whether a mount looks like data of record.
-
-    Parameters
-    ----------
-    kind : str
-        Class of its source.
-    destination : str
-        Path inside the container.
-    writable : Any
-        Whether the container may write.
-
-    Returns
-    -------
-    bool or None
-        True on the usual data paths and for named volumes; None where only a person can tell.
-    """
+    """Say whether a mount looks like data of record; None where only a person can tell."""
     if kind in ("tmpfs", "socket", "config") or writable is False:
         return False
-    if kind == "named-volume" or DATA_PATHS.match(destination):
-        return None if writable is None else True
-    return None
+    is_likely = kind == "named-volume" or DATA_PATHS.match(destination)
+    return True if is_likely and writable else None
 
 
 def share(mounts: list[Row], volumes: list[Payload] | None) -> None:
-    """Count who shares a source, and add what the list of volumes tells.
-
-    Parameters
-    ----------
-    mounts : list of dict
-        Rows of all mounts of a host; ``_source`` is taken out of them.
-    volumes : list of dict or None
-        Entries of the list of volumes.
-    """
+    """Count who shares a source, and add what the list of volumes tells."""
     by_name = {v.get("Name"): v for v in volumes or []}
     users = Counter(m["_source"] for m in mounts)
     for mount in mounts:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from assess.collect.base import Row
-from assess.collect.docker_names import namespace_of
+from assess.collect.addresses import addresses
+from assess.collect.base import HINTS, Row
 from assess.collect.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
 SHORT_ID = 12
 NEVER_BEFORE = 2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
 
-# Only what is listed here, and of that type, passes the border.
-Shape = dict[str, type | tuple[type, ...]]
 
-
-def _shape(text: str = "", number: str = "", flag: str = "", **others: Any) -> Shape:
+def _shape(text: str = "", number: str = "", flag: str = "", **others: Any) -> dict[str, Any]:
+    """Types by name: only what is listed here, and of that type, passes the border."""
     kinds: tuple[tuple[str, Any], ...] = ((text, str), (number, (int, float)), (flag, bool))
     return {name: kind for names, kind in kinds for name in names.split()} | others
 
@@ -58,57 +56,65 @@ _FOUND = _shape("health log_driver", ports=dict)
 
 @dataclass
 class Payloads:
-    """Payloads of one engine, redacted; None is what it did not tell.
-
-    Attributes
-    ----------
-    version, info : dict
-        Empty where unknown.
-    containers, images, volumes : list of dict or None
-        As the API lists them.
-    inspected : dict of str to dict
-        By short container id.
-    inspect_status : dict of str to str
-        Why a container was not inspected, by short id.
-    seen_at : datetime or None
-        When it was asked.
-    clock_skew_s : float or None
-        Clock of the engine minus ours. [s]
-    """
+    """Payloads of one engine, redacted; None is what it did not tell."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)
-    containers: list[Payload] | None = None
+    containers: list[Payload] | None = None  # this and the next two as the API lists them
     images: list[Payload] | None = None
     volumes: list[Payload] | None = None
-    inspected: dict[str, Payload] = field(default_factory=dict)
-    inspect_status: dict[str, str] = field(default_factory=dict)
-    seen_at: datetime | None = None
-    clock_skew_s: float | None = None
+    inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
+    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not, by short id
+    seen_at: datetime | None = None  # when it was asked
+    clock_skew_s: float | None = None  # clock of the engine minus ours [s]
+
+    def take(self, call: str, raw: Any, row: Row, expected: Any = None) -> None:
+        """Keep what a call gave, redacted; the coverage row says what was left out or is missing.
+
+        The raw payload is that of the API, or a list of the documents of a dump.
+        """
+        values = raw if isinstance(raw, list) else [raw]
+        if call in ("version", "info"):
+            keep_one = keep_version if call == "version" else keep_info
+            kept = keep_one(values[0] if values else None)
+            setattr(self, call, kept)
+            row["rows"] = int(bool(kept))
+            return
+        if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
+            values = values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
+        keep, identity, total = _KEEP[call]
+        pairs = [keep(value) for value in dicts(values)]
+        entries = [entry for entry, _ in pairs if entry.get(identity)]
+        if call == "inspect":
+            self.inspected = {short(entry["Id"]): entry for entry in entries}
+        else:
+            setattr(self, call, entries)
+        row |= {"rows": len(entries), "redacted_n": sum(redacted for _, redacted in pairs)}
+        if row["status"] == "ok" and len(entries) < len(values):
+            row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
+        expect(row, self.info.get(total) if expected is None else expected)
+        if row["status"] == "ok" and not entries:
+            row["status"] = "empty"
+
+
+def expect(row: Row, expected: Any) -> None:
+    """Compare what a call gave with what the engine said that it has, where it said so."""
+    if not isinstance(expected, int):
+        return
+    row |= {"expected": expected, "ratio": round(row["rows"] / expected, 4) if expected else 1.0}
+    if row["status"] == "ok" and row["rows"] < expected:
+        row["status"] = "partial"
 
 
 @dataclass(slots=True)
 class Container:
-    """One container, as far as it was listed and inspected.
+    """One container, as far as it was listed and inspected."""
 
-    Attributes
-    ----------
-    identifier : str
-        Short id.
-    listing, inspected : dict
-        Empty where it was not listed, or not inspected.
-    labels, naming : dict of str to str
-        Labels, and variables that name services.
-    namespace : str
-        Project or namespace.
-    """
-
-    identifier: str
-    listing: Payload
-    inspected: Payload
+    identifier: str  # short
+    listing: Payload  # empty where it was not listed
+    inspected: Payload  # empty where it was not inspected
     labels: dict[str, str]
-    naming: dict[str, str]
-    namespace: str
+    naming: dict[str, str]  # variables that name services
 
     @property
     def image_id(self) -> str | None:
@@ -127,120 +133,53 @@ class Container:
 
 
 def containers_of(payloads: Payloads) -> list[Container]:
-    """Put together what the list and the inspections tell of each container.
-
-    Parameters
-    ----------
-    payloads : Payloads
-        Redacted payloads.
-
-    Returns
-    -------
-    list of Container
-        In the order of the list.
-    """
+    """Put together what the list and the inspections tell of each container."""
     listed = {short(c.get("Id")): c for c in payloads.containers or []}
     found = []
     for identifier in listed | payloads.inspected:
         listing = listed.get(identifier, {})
         inspected = payloads.inspected.get(identifier, {})
         labels = inspected.get("Labels") or listing.get("Labels") or {}
-        naming = inspected["Env"]["naming"] if inspected else {}
-        space = namespace_of(labels)
-        found.append(Container(identifier, listing, inspected, labels, naming, space))
+        naming = dig(inspected, "Env", "naming") or {}
+        found.append(Container(identifier, listing, inspected, labels, naming))
     return found
 
 
 def dig(payload: Any, *path: str) -> Any:
-    """Follow keys into a payload.
-
-    Parameters
-    ----------
-    payload : Any
-        A decoded document.
-    *path : str
-        Keys.
-
-    Returns
-    -------
-    Any
-        The value; None where any key is absent.
-    """
+    """Follow keys into a payload; None where any of them is absent."""
     for key in path:
         payload = payload.get(key) if isinstance(payload, dict) else None
     return payload
 
 
 def dicts(values: Any) -> list[Payload]:
-    """Give the dicts of a list; a null list has none.
-
-    Parameters
-    ----------
-    values : Any
-        A decoded list.
-
-    Returns
-    -------
-    list of dict
-        Without anything else.
-    """
+    """Give the dicts of a list, and of anything else none."""
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
 
 
 def texts(values: Any) -> list[str]:
-    """Give the texts of a list; a null list has none.
-
-    Parameters
-    ----------
-    values : Any
-        A decoded list.
-
-    Returns
-    -------
-    list of str
-        Without anything else.
-    """
+    """Give the texts of a list, and of anything else none."""
     return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
 
 
 def short(identifier: Any) -> str:
-    """Shorten an id as the command line does.
-
-    Parameters
-    ----------
-    identifier : Any
-        Id of a container or image, with or without ``sha256:``.
-
-    Returns
-    -------
-    str
-        Its first 12 digits; empty where there is none.
-    """
+    """Shorten an id, with or without ``sha256:``, as the command line does."""
     return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
 
 
 def moment(value: Any) -> datetime | None:
-    """Read a time of the engine or of its command line.
+    """Read a time of the engine or of its command line; None for one that never was.
 
-    Parameters
-    ----------
-    value : Any
-        Seconds since 1970, ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
-
-    Returns
-    -------
-    datetime or None
-        UTC; None where the engine says that it never happened.
+    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        if isinstance(value, int | float):
-            found = datetime.fromtimestamp(value, UTC)
+        if isinstance(value, str):
+            zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
+            found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
         else:
-            if not value.endswith("Z"):
-                value = re.sub(r" ?([+-]\d\d):?(\d\d)( \w+)?$", r"\1:\2", value.strip())
-            found = datetime.fromisoformat(value)
+            found = datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -248,187 +187,97 @@ def moment(value: Any) -> datetime | None:
 
 
 def keep_version(raw: Any) -> Payload:
-    """Keep what is wanted of ``/version``, or of ``docker version``.
-
-    Parameters
-    ----------
-    raw : Any
-        Payload.
-
-    Returns
-    -------
-    dict
-        Of the engine; empty where the payload is only of a client.
-    """
+    """Keep what is wanted of the version; nothing where the payload is only of a client."""
     if isinstance(raw, dict) and ("Client" in raw or "Server" in raw):
         raw = raw.get("Server")
-    kept = _pick(raw, _VERSION)
     components = [_pick(c, _COMPONENT) for c in dicts(dig(raw, "Components"))]
-    return {**kept, "Components": components} if kept.get("Version") else {}
+    kept = _pick(raw, _VERSION)
+    return kept | {"Components": components} if kept.get("Version") else {}
 
 
 def keep_info(raw: Any) -> Payload:
-    """Keep what is wanted of ``/info``.
-
-    Parameters
-    ----------
-    raw : Any
-        Payload.
-
-    Returns
-    -------
-    dict
-        Without proxies, labels and plug-ins; registries and warnings only as counts.
-    """
+    """Keep what is wanted of the host, without proxies; registries and warnings only as counts."""
     kept = _pick(raw, _INFO)
-    if not kept:
+    if not (kept.get("Name") or kept.get("ServerVersion")):
         return {}
-    registries = dig(raw, "RegistryConfig")
+    registries = raw.get("RegistryConfig")
     if isinstance(registries, dict):
         networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {"127.0.0.0/8", "::1/128"}
         hosts = registries.get("IndexConfigs")
-        hosts = hosts.values() if isinstance(hosts, dict) else []
-        insecure = [h for h in hosts if isinstance(h, dict) and h.get("Secure") is False]
+        hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
-        kept["insecure_n"] = len(networks) + len(insecure)
+        kept["insecure_n"] = len(networks) + sum(h.get("Secure") is False for h in hosts)
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
     state = dig(raw, "Swarm", "LocalNodeState")
-    kept["swarm"] = state if isinstance(state, str) else None
-    return kept
+    return kept | {"swarm": state if isinstance(state, str) else None}
 
 
 def keep_container(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of one entry of the list of containers.
-
-    Parameters
-    ----------
-    raw : dict
-        Entry.
-
-    Returns
-    -------
-    kept : dict
-        Without the command and without labels that are not on the list.
-    redacted : int
-        Values left out. [count]
-    """
+    """Keep what is wanted of a listed container, and count what is left out of it."""
     labels, dropped = keep_labels(raw.get("Labels"))
-    kept = _pick(raw, _LISTED) | {"Labels": labels}
+    kept = _pick(raw, _LISTED) | _pick(raw.get("HostConfig"), _NETWORK) | {"Labels": labels}
     if isinstance(raw.get("Mounts"), list):
         kept["Mounts"] = _mounts(raw)
-    kept |= _pick(raw.get("HostConfig"), _NETWORK)
     return kept, dropped + bool(raw.get("Command"))
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of one inspected container.
+    """Keep what is wanted of an inspected container, and count what is left out of it.
 
-    Parameters
-    ----------
-    raw : dict
-        Payload.
-
-    Returns
-    -------
-    kept : dict
-        Environment as `redact.keep_env` gives it; no arguments, health output or log options.
-    redacted : int
-        Values left out. [count]
+    Of its environment only names, hosts and the values that name the service; no arguments, health
+    output or log options.
     """
-    labels, dropped = keep_labels(dig(raw, "Config", "Labels"))
-    env = keep_env(dig(raw, "Config", "Env"))
+    if not isinstance(raw.get("Config"), dict):
+        return {}, 0
+    labels, dropped = keep_labels(raw["Config"].get("Labels"))
+    values = dict(entry.partition("=")[::2] for entry in texts(raw["Config"].get("Env")))
+    env = keep_env(values)
     tests = texts(dig(raw, "Config", "Healthcheck", "Test"))
     log = dig(raw, "HostConfig", "LogConfig")
-    kept = _pick(raw, _INSPECTED) | {
-        "Labels": labels,
-        "Env": env,
-        "Mounts": _mounts(raw),
-        "State": _pick(raw.get("State"), _STATE),
-        "Config": _pick(raw.get("Config"), _CONFIG),
-        "HostConfig": _pick(raw.get("HostConfig"), _HOST),
-        "health_checked": bool(tests) and tests[0] != "NONE",
-    }
     found = {
         "health": dig(raw, "State", "Health", "Status"),
         "log_driver": dig(log, "Type"),
         "ports": dig(raw, "NetworkSettings", "Ports"),
     }
-    kept |= _pick(found, _FOUND)
-    arguments = len(texts(raw.get("Args"))) + len(tests[1:])
-    options = dig(log, "Config")
-    options_n = len(options) if isinstance(options, dict) else 0
-    outputs = len(dicts(dig(raw, "State", "Health", "Log")))
-    withheld = len(env["names"]) - len(env["naming"])
-    return kept, dropped + arguments + options_n + outputs + withheld
+    kept = _pick(raw, _INSPECTED) | _pick(found, _FOUND) | {
+        "Labels": labels,
+        "Env": env | {"addresses": list(addresses(values))},
+        "Mounts": _mounts(raw),
+        "State": _pick(raw.get("State"), _STATE),
+        "Config": _pick(raw.get("Config"), _CONFIG),
+        "HostConfig": _pick(raw.get("HostConfig"), _HOST),
+        "health_checked": bool(tests) and tests[0] != "NONE",
+    }  # fmt: skip
+    withheld = (
+        raw.get("Args"), tests[1:], dig(log, "Config"), dig(raw, "State", "Health", "Log")
+    )  # fmt: skip
+    withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
+    return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
 
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of one entry of the list of images.
-
-    Parameters
-    ----------
-    raw : dict
-        Entry.
-
-    Returns
-    -------
-    kept : dict
-        Without labels that are not on the list.
-    redacted : int
-        Values left out. [count]
-    """
+    """Keep what is wanted of a listed image, and count the labels left out."""
     labels, dropped = keep_labels(raw.get("Labels"))
     return _pick(raw, _IMAGE) | {"Labels": labels}, dropped
 
 
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of one volume.
-
-    Parameters
-    ----------
-    raw : dict
-        Entry.
-
-    Returns
-    -------
-    kept : dict
-        Without its options, which hold the passwords of network shares.
-    redacted : int
-        Values left out. [count]
-    """
+    """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
     return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
 
 
-def keep_all(raw: Iterable[Payload], keep: Any, row: Row) -> list[Payload]:
-    """Redact a list, and count into its coverage row what was left out.
-
-    Parameters
-    ----------
-    raw : iterable of dict
-        Entries.
-    keep : callable
-        One of the `keep_*` functions of this module that give a count.
-    row : dict
-        Coverage row; ``redacted_n`` grows. [count]
-
-    Returns
-    -------
-    list of dict
-        What is kept of each; entries without an identity are left out.
-    """
-    kept = []
-    identity = "Name" if keep is keep_volume else "Id"
-    for entry in raw:
-        cut, redacted = keep(entry)
-        if cut.get(identity):
-            kept.append(cut)
-        row["redacted_n"] = row.get("redacted_n", 0) + redacted
-    return kept
+# How an entry of a list is cut, what identifies it, and what of the info counts them.
+_KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
+    "containers": (keep_container, "Id", "Containers"),
+    "inspect": (keep_inspected, "Id", ""),
+    "images": (keep_image, "Id", "Images"),
+    "volumes": (keep_volume, "Name", ""),
+}
 
 
-def _pick(raw: Any, shape: Shape) -> Payload:
+def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
     if not isinstance(raw, dict):
         return {}
     kept = {}

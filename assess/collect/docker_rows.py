@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from assess.collect.addresses import Address, kind_of
 from assess.collect.base import Batch, Name, Row
 from assess.collect.docker_engine import to_engine, to_host
 from assess.collect.docker_images import ImageIndex, to_images
@@ -18,6 +19,8 @@ from assess.collect.docker_names import (
     compose_dependencies,
     container_names,
     is_replica,
+    last_part,
+    namespace_of,
     platform_of,
 )
 from assess.collect.docker_payload import (
@@ -32,85 +35,66 @@ from assess.collect.docker_payload import (
 )
 from assess.collect.image_ref import parse_image
 
-_parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 LOG_SHIPPERS = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "logentries", "splunk")
+_STORE_KINDS = ("data", "cache", "queue", "discovery")  # of an address whose host keeps state
+_STORE_WORDS = re.compile(
+    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
+    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
+    r"|victoria|weaviate|yugabyte"
+)
+_WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
+_parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 
 
 def to_batch(payloads: Payloads, host_id: str) -> Batch:
-    """Turn the payloads of one engine into rows.
-
-    Parameters
-    ----------
-    payloads : Payloads
-        Redacted payloads.
-    host_id : str
-        Name of the host.
-
-    Returns
-    -------
-    Batch
-        hosts, engines, images, workloads, mounts, services and dependencies.
-    """
+    """Turn the payloads of one engine into rows of all frames that they tell of."""
     batch = Batch()
     batch.add("hosts", to_host(payloads, host_id))
     batch.add("engines", to_engine(payloads, host_id))
     containers = containers_of(payloads)
     batch.add("images", *to_images(payloads, containers, host_id))
     index = ImageIndex(payloads.images or [])
-    names, services = {}, []
     replicas = [c for c in containers if is_replica(c.labels)]
+    services = []
     for container in replicas:
         status = "ok" if container.inspected else "list"
-        workload = to_workload(container, index)
-        workload["workload_id"] = f"{host_id}/{container.identifier}"
-        workload["host_id"] = host_id
-        workload["inspect_status"] = payloads.inspect_status.get(container.identifier, status)
-        names[container.identifier] = workload["names"]
+        workload = to_workload(container, index) | {
+            "workload_id": f"{host_id}/{container.identifier}",
+            "host_id": host_id,
+            "inspect_status": payloads.inspect_status.get(container.identifier, status),
+        }
         mounts = to_mounts(workload["workload_id"], container.mounts or [])
-        batch.rows["workloads"].append(workload)
-        batch.rows["mounts"] += mounts
+        batch.add("workloads", workload)
+        batch.add("mounts", *mounts)
         services.append(to_service(container, workload, mounts))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
-    batch.add("dependencies", *to_dependencies(replicas, names))
+    batch.add("dependencies", *to_dependencies(replicas, batch.rows["workloads"]))
     return batch
 
 
 def to_workload(container: Container, index: ImageIndex) -> Row:
-    """Describe a container.
-
-    Parameters
-    ----------
-    container : Container
-        The container.
-    index : ImageIndex
-        Images of the host.
-
-    Returns
-    -------
-    dict
-        Row of the workloads frame, with ``names`` in place of ``service_id``.
-    """
-    listing, inspected = container.listing, container.inspected
+    """Give the row of the workloads frame, without what the host adds to it."""
+    listing, inspected, labels = container.listing, container.inspected, container.labels
     declared = dig(inspected, "Config", "Image") or listing.get("Image") or ""
     image_id = container.image_id or declared
     image = _parse_image(declared)
     if image.repository is None:
         image = index.named(image_id)
-    columns = image.columns()
-    columns["image_digest"] = image.digest or index.digest(image_id, image)
     name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip("/")
+    network = dig(inspected, "HostConfig", "NetworkMode") or listing.get("NetworkMode")
     return {
-        "names": container_names(container.labels, container.naming, image, name or "unnamed"),
-        "cluster": container.labels.get("com.amazonaws.ecs.cluster"),
-        "namespace": container.namespace or None,
+        "names": container_names(labels, container.naming, image, name or "unnamed"),
+        "cluster": labels.get("com.amazonaws.ecs.cluster"),
+        "namespace": namespace_of(labels) or None,
         "name": name,
         "source_kind": "container",
         "image_ref": declared or None,
-        **columns,
+        **image.columns(),
+        "image_digest": image.digest or index.digest(image_id, image),
         **_life(container),
         **(_configuration(inspected) if inspected else {}),
-        "host_network": _is_host(_network_mode(container)),
+        "host_network": _is_host(network),
         "docker_sock_mounted": _sees_socket(container.mounts),
         "ports": to_ports(container),
     }
@@ -120,27 +104,26 @@ def _life(container: Container) -> Row:
     """State and times; a list tells them in words, such as ``Exited (137) 2 days ago``."""
     listing, inspected = container.listing, container.inspected
     words = listing.get("Status") or ""
-    state = inspected.get("State", {})
     status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
-    has_ended = status in ("exited", "dead")
-    health = re.search(r"\((healthy|unhealthy|health: starting)\)", words)
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", words)
     row: Row = {
         "state": status,
-        "exit_code": int(code[1]) if code and has_ended else None,
-        "health": health[1].removeprefix("health: ") if health else None,
+        "exit_code": int(code[1]) if code else None,
+        "health": health[1] if health else None,
         "created_at": moment(inspected.get("Created") or listing.get("Created")),
     }
     if inspected:
+        state = inspected["State"]
         row |= {
-            "exit_code": state.get("ExitCode") if has_ended else None,
+            "exit_code": state.get("ExitCode"),
             "health": inspected.get("health") or "none",
             "oom_killed": state.get("OOMKilled"),
             "restarts_n": inspected.get("RestartCount"),
             "started_at": moment(state.get("StartedAt")),
             "finished_at": moment(state.get("FinishedAt")),
         }
-    return row
+    return row if status in ("exited", "dead") else row | {"exit_code": None}
 
 
 def _state_of(words: str) -> str | None:
@@ -155,6 +138,7 @@ def _configuration(inspected: Payload) -> Row:
     """Read what only an inspection tells."""
     config, host, env = inspected["Config"], inspected["HostConfig"], inspected["Env"]
     memory, pids = host.get("Memory"), host.get("PidsLimit")
+    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100_000
     return {
         "restart_policy": dig(host, "RestartPolicy", "Name") or "no",
         "privileged": host.get("Privileged"),
@@ -164,25 +148,13 @@ def _configuration(inspected: Payload) -> Row:
         "caps_added_n": len(texts(host.get("CapAdd"))),
         "memory_limit_bytes": memory or None,
         "memory_unlimited": None if memory is None else memory == 0,
-        "cpu_limit": _cores(host),
+        "cpu_limit": (host.get("NanoCpus") or 0) / 1e9 or max(quota / period, 0) or None,
         "pids_limit": pids if pids and pids > 0 else None,
         "log_driver": inspected.get("log_driver"),
         "stop_timeout_s": config.get("StopTimeout"),
         "env_names_n": len(env["names"]),
         "secret_like_env_n": env["secret_like"],
     }
-
-
-def _cores(host: Payload) -> float | None:
-    if host.get("NanoCpus"):
-        return float(host["NanoCpus"]) / 1e9
-    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100_000
-    return float(quota) / float(period) if quota > 0 else None
-
-
-def _network_mode(container: Container) -> Any:
-    inside = dig(container.inspected, "HostConfig", "NetworkMode")
-    return inside or container.listing.get("NetworkMode")
 
 
 def _is_host(mode: Any) -> bool | None:
@@ -200,87 +172,66 @@ def _sees_socket(mounts: list[Payload] | None) -> bool | None:
 
 
 def to_ports(container: Container) -> str | None:
-    """Give the ports of a container.
-
-    Parameters
-    ----------
-    container : Container
-        The container.
-
-    Returns
-    -------
-    str or None
-        ``8080->80/tcp`` for published ports and ``80/tcp`` for the others, joined by semicolons.
-    """
+    """Give ``8080->80/tcp`` for published ports and ``80/tcp`` for others, joined by semicolons."""
     inspected = container.inspected
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
         **(inspected.get("ports") or {}),
     }
-    found = {
-        f"{_address(b.get('HostIp'))}{b['HostPort']}->{port}" if b.get("HostPort") else port
+    found = [
+        (b.get("HostIp"), b.get("HostPort"), port)
         for port, bound in bindings.items()
         for b in dicts(bound) or [{}]
-    }
-    ports = container.listing.get("Ports")  # the command line gives them as text
-    if isinstance(ports, str):
-        found |= {_WILDCARD.sub("", p) for p in ports.split(", ") if p}
-    for port in dicts(ports):
-        inner = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
-        public = port.get("PublicPort")
-        found.add(f"{_address(port.get('IP'))}{public}->{inner}" if public else inner)
-    return ";".join(sorted(found)) or None
-
-
-_WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
-
-
-def _address(host: Any) -> str:
-    return "" if host in (None, "", "0.0.0.0", "::") else f"{host}:"
+    ]
+    listed = container.listing.get("Ports")
+    found += [
+        (p.get("IP"), p.get("PublicPort"), f"{p.get('PrivatePort')}/{p.get('Type') or 'tcp'}")
+        for p in dicts(listed)
+    ]
+    ports = {f"{ip or ''}:{public}->{port}" if public else port for ip, public, port in found}
+    if isinstance(listed, str):  # by the command line
+        ports |= {port for port in listed.split(", ") if port}
+    return ";".join(sorted({_WILDCARD.sub("", port).removeprefix(":") for port in ports})) or None
 
 
 def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
-    """Say what one container tells of its service; what it cannot tell is left unknown.
-
-    Parameters
-    ----------
-    container : Container
-        The container.
-    workload : dict
-        Its row.
-    mounts : list of dict
-        Rows of its mounts.
-
-    Returns
-    -------
-    dict
-        Row of the services frame, with ``names`` in place of ``service_id``.
-    """
+    """Say what one container tells of its service; what it cannot tell is left unknown."""
+    platform = platform_of(container.labels, container.naming)
     secrets = workload.get("secret_like_env_n")
+    health_checked = container.inspected.get("health_checked")
+    if platform != "docker" or workload["state"] != "running":
+        health_checked = health_checked or None  # by the orchestrator, or when it ran
+    stateful = _is_stateful(container, workload, mounts)
+    kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
     return {
         "names": workload["names"],
-        "platform": platform_of(container.labels, container.naming),
-        "stateful": True if any(m["data_like"] for m in mounts) else None,
-        "health_checked": container.inspected.get("health_checked"),
+        "platform": platform,
+        "kind": kind if stateful is False else None,
+        "stateful": stateful,
+        "health_checked": health_checked,
         "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
 
 
+def _is_stateful(container: Container, workload: Row, mounts: list[Row]) -> bool | None:
+    """Tell data of record; False only for what was inspected and looks like no store at all."""
+    data = {mount["data_like"] for mount in mounts}
+    if True in data:
+        return True
+    ports = re.findall(r"(\d+)(?=[/;]|$)", workload["ports"] or "")
+    image = last_part(workload["repository"])
+    words = [Address(image), *(Address("", int(port)) for port in ports)]
+    is_store = _STORE_WORDS.search(image) or any(kind_of(a) in _STORE_KINDS for a in words)
+    return None if is_store or not image or None in data or not container.inspected else False
+
+
 def merge_services(rows: list[Row]) -> list[Row]:
     """Make one row of the containers that name the same service.
 
-    Parameters
-    ----------
-    rows : list of dict
-        Rows of `to_service`.
-
-    Returns
-    -------
-    list of dict
-        A service is stateful, has secrets or exports logs where any container does; it is
-        health-checked where all of which that is known are.
+    It is stateful, has secrets, exports logs or serves the web where any container does, and is
+    health-checked where all that tell it are; where one does not tell the rest, it is unknown.
     """
     groups: dict[Name, list[Row]] = {}
     for row in rows:
@@ -288,54 +239,43 @@ def merge_services(rows: list[Row]) -> list[Row]:
     merged = []
     for group in groups.values():
         row = dict(group[0])
-        for column, decide in _DECIDE.items():
-            known = [r[column] for r in group if r[column] is not None]
-            row[column] = decide(known) if known else None
+        for column, decisive in _DECISIVE.items():
+            values = [r[column] for r in group]
+            row[column] = decisive if decisive in values else None if None in values else values[0]
+        checked = {r["health_checked"] for r in group} - {None}
+        row["health_checked"] = all(checked) if checked else None
         platforms = {r["platform"] for r in group}
         row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
+        row["kind"] = row["kind"] if row["stateful"] is False else None
         merged.append(row)
     return merged
 
 
-_DECIDE = {"stateful": any, "health_checked": all, "logs_exported": any, "secrets_in_image": any}
+_DECISIVE = {"kind": "web", "stateful": True, "logs_exported": True, "secrets_in_image": True}
 
 
-def to_dependencies(replicas: list[Container], names: dict[str, tuple[Name, ...]]) -> list[Row]:
-    """Read what services need: start orders of Compose, and addresses in their environment.
-
-    Parameters
-    ----------
-    replicas : list of Container
-        Containers that are replicas of services.
-    names : dict of str to tuple of Name
-        Names of its service, by short id.
-
-    Returns
-    -------
-    list of dict
-        Rows of the dependencies frame, with ``src`` and ``dst`` in place of ids.
-    """
-    known: dict[tuple[str, str], Name] = {}
-    for container in replicas:
-        best, last = names[container.identifier][0], names[container.identifier][-1]
-        for name in (container.labels.get(COMPOSE + "service"), last.name):
+def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row]:
+    """Read what services need: start orders of Compose, and addresses in their environment."""
+    known: dict[tuple[str, str], Row] = {}  # by namespace and host name
+    for container, workload in zip(replicas, workloads, strict=True):
+        for name in (container.labels.get(COMPOSE + "service"), workload["name"]):
             if name:
-                known.setdefault((container.namespace, name), best)
+                known.setdefault((namespace_of(container.labels), name.lower()), workload)
     rows: dict[tuple[Any, ...], Row] = {}
-    for container in replicas:
-        src, project = names[container.identifier][0], container.namespace
-        needs: list[tuple[str, str, str, str | None]] = [
-            (name, "start_order", "compose-label", condition)
-            for name, condition in compose_dependencies(container.labels)
-        ]
-        hosts = dig(container.inspected, "Env", "hosts") or {}
-        needs += [(h.partition(":")[0], "call", "environment", None) for h in hosts.values()]
-        for name, kind, evidence, condition in needs:
-            dst = known.get((project, name))
-            if dst is None and kind == "start_order":
-                dst = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, project)
-            if dst is not None and replace(dst, rule="") != replace(src, rule=""):
-                row = {"src": src, "dst": dst, "kind": kind, "evidence": evidence,
-                       "condition": condition}  # fmt: skip
-                rows.setdefault((src, dst, kind, evidence), row)
+    for container, workload in zip(replicas, workloads, strict=True):
+        src, space = workload["names"][0], namespace_of(container.labels)
+        needs: list[tuple[Name, str, str, str | None]] = []
+        for name, condition in compose_dependencies(container.labels):
+            found = known.get((space, name.lower()))
+            missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
+            dst = found["names"][0] if found else missing
+            needs.append((dst, "start_order", "compose-label", condition))
+        for variable, address in dig(container.inspected, "Env", "addresses") or ():
+            if found := known.get((space, address.host)):
+                kind = kind_of(address, last_part(found["repository"]), variable)
+                needs.append((found["names"][0], kind, "environment", None))
+        for dst, kind, evidence, condition in needs:
+            if replace(dst, rule="") != replace(src, rule=""):
+                row = {"src": src, "dst": dst, "kind": kind, "evidence": evidence}
+                rows.setdefault((src, *row.values()), row | {"condition": condition})
     return list(rows.values())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 REDACTED = "***"
 MAX_MESSAGE = 300
@@ -35,7 +34,6 @@ _ASSIGNED = re.compile(
 _BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
-_ADDRESS_ENV = re.compile(r"(?:^|_)(?:URLS?|URI|HOST|HOSTNAME|ADDR|ADDRESS|ENDPOINT|DSN)$")
 _ALLOWED_LABELS = (
     "assess.",
     "com.amazonaws.ecs.",
@@ -55,18 +53,7 @@ _REFUSED_LABELS = ("io.kubernetes.container.hash", "io.kubernetes.config")
 
 @cache
 def is_secret_name(name: str) -> bool:
-    """Say whether a variable of this name usually holds a secret.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``DB_PASSWORD``; ``DB_PASSWORD_FILE`` only points to one.
-
-    Returns
-    -------
-    bool
-        True for passwords, tokens, keys, credentials.
-    """
+    """Say whether a variable of this name usually holds a secret; `X_FILE` only points to one."""
     spaced = _WORD_START.sub("_", name)
     if name in ("PWD", "OLDPWD"):  # the working directory of a shell
         return False
@@ -74,20 +61,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Say whether a variable holds a secret, by its name or by its value.
-
-    Parameters
-    ----------
-    name : str
-        Name of the variable.
-    value : str
-        Its value; an empty one holds nothing.
-
-    Returns
-    -------
-    bool
-        True as well for addresses with a password and for known forms of tokens.
-    """
+    """Say whether a variable holds a secret, by its name or by its value."""
     if not value:
         return False
     has_password = re.search(r"://[^/\s@]*:[^/\s@]+@", value) is not None
@@ -95,34 +69,12 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def strip_userinfo(url: str) -> str:
-    """Remove user and password from an address.
-
-    Parameters
-    ----------
-    url : str
-        Any text with addresses in it.
-
-    Returns
-    -------
-    str
-        The text without ``user:password@``.
-    """
+    """Remove ``user:password@`` from the addresses in a text."""
     return _USERINFO.sub("", url) if "@" in url else url
 
 
 def scrub(text: str) -> str:
-    """Remove what may be secret from a message.
-
-    Parameters
-    ----------
-    text : str
-        Message of an exception, or any other free text.
-
-    Returns
-    -------
-    str
-        One line, at most `MAX_MESSAGE` characters.
-    """
+    """Remove what may be secret from a message: one line, at most `MAX_MESSAGE` characters."""
     text = strip_userinfo(" ".join(text.split()))
     text = _KNOWN_TOKEN.sub(REDACTED, text)
     text = _ASSIGNED.sub(rf"\g<name>{REDACTED}", text)
@@ -131,20 +83,7 @@ def scrub(text: str) -> str:
 
 
 def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
-    """Keep the labels that name services; the values of all others may be secret.
-
-    Parameters
-    ----------
-    labels : mapping or None
-        Labels of a container, image or task.
-
-    Returns
-    -------
-    kept : dict of str to str
-        Labels whose names are on the list, without userinfo.
-    dropped : int
-        Labels left out. [count]
-    """
+    """Give the labels that name services, without userinfo, and how many others there are."""
     labels = labels if isinstance(labels, Mapping) else {}
     kept = {
         name: strip_userinfo(value)
@@ -165,61 +104,14 @@ def _is_allowed(name: str) -> bool:
     return name.startswith(_ALLOWED_LABELS) and not name.startswith(_REFUSED_LABELS)
 
 
-def keep_env(env: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     """Keep of an environment what is no secret.
 
-    Parameters
-    ----------
-    env : iterable of str, mapping or None
-        ``NAME=value`` entries, or values by name.
-
-    Returns
-    -------
-    dict
-        ``names`` (sorted), ``secret_like`` [count of names whose value looks secret], ``naming``
-        (values of `NAMING_ENV`, which name the service), ``hosts`` (``host`` or ``host:port`` by
-        the names of variables that hold addresses).
+    These are ``names`` (sorted), ``secret_like`` (how many hold a secret) and ``naming`` (values
+    of the variables that name the service).
     """
-    pairs = list(_pairs(env))
-    hosts = {n: host for n, v in pairs if _ADDRESS_ENV.search(n) and (host := host_of(v))}
     return {
-        "names": sorted({name for name, _ in pairs}),
-        "secret_like": sum(is_secret(name, value) for name, value in pairs),
-        "naming": {n: v for n, v in pairs if n in NAMING_ENV and not is_secret("", v)},
-        "hosts": hosts,
+        "names": sorted(env),
+        "secret_like": sum(is_secret(name, value) for name, value in env.items()),
+        "naming": {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])},
     }
-
-
-def _pairs(env: Iterable[str] | Mapping[str, Any] | None) -> Iterable[tuple[str, str]]:
-    if isinstance(env, Mapping):
-        yield from ((str(name), "" if v is None else str(v)) for name, v in env.items())
-    elif isinstance(env, list | tuple):
-        for entry in env:
-            name, _, value = str(entry).partition("=")
-            yield name, value
-
-
-def host_of(address: str) -> str | None:
-    """Give host and port of an address, and nothing else of it.
-
-    Parameters
-    ----------
-    address : str
-        ``scheme://user:password@host:port/path?query``, ``host:port`` or ``host``.
-
-    Returns
-    -------
-    str or None
-        ``host`` or ``host:port``; None where the text is no address.
-    """
-    text = address.strip()
-    try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if not host or not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", host):
-        return None
-    if "://" not in text and (parts.path or parts.query or "@" in text):
-        return None
-    return f"{host}:{port}" if port else host

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from assess import frames
 from assess.collect.base import Batch, Deadline
 from assess.collect.docker import DockerSource
-from assess.collect.docker_cache import spent
 from assess.collect.docker_dump import cli_labels, decode_values
 from assess.collect.docker_engine import to_os
 from assess.collect.docker_hosts import tell_hosts_apart
@@ -33,7 +32,7 @@ from assess.collect.docker_payload import (
     keep_version,
     moment,
 )
-from assess.collect.docker_rows import to_ports
+from assess.collect.docker_rows import merge_services, to_batch, to_ports
 from assess.collect.image_ref import parse_image
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/docker"
@@ -52,7 +51,7 @@ def table(batch: Batch, name: str) -> pd.DataFrame:
 
 
 def container(listing: dict, inspected: dict | None = None) -> Container:
-    return Container("c", listing, inspected or {}, {}, {}, "")
+    return Container("c", listing, inspected or {}, {}, {})
 
 
 def coverage(batch: Batch) -> dict[str, dict]:
@@ -353,15 +352,90 @@ def test_labels_with_commas():
     }
 
 
+def service(**changes) -> dict:
+    """The one service of an inspected container of a web application, changed."""
+    raw = {
+        "Id": "c" * 64, "Name": "/c", "Image": "sha256:" + "1" * 64, "Mounts": [],
+        "Config": {"Image": "team/shop:1", "ExposedPorts": {"8080/tcp": {}}, "Labels": {}},
+        "HostConfig": {"NetworkMode": "bridge"}, "State": {"Status": "running"},
+    }  # fmt: skip
+    for name, value in changes.items():
+        part = next((raw[p] for p in ("Config", "HostConfig", "State") if name in PARTS[p]), raw)
+        part[name] = value
+    payloads = Payloads()
+    payloads.take("inspect", [raw], {"status": "ok"})
+    (row,) = to_batch(payloads, "h").rows["services"]
+    return row
+
+
+PARTS = {"Config": ("Image", "ExposedPorts", "Labels", "Healthcheck"),
+         "HostConfig": ("NetworkMode",), "State": ("Status",)}  # fmt: skip
+DATA = {"Type": "bind", "Source": "/srv/x", "Destination": "/data", "RW": True}
+SERVICES = [
+    ({}, "web", False),
+    ({"ExposedPorts": {}}, "worker", False),
+    ({"ExposedPorts": {}, "NetworkMode": "host"}, None, False),  # any port may be open
+    ({"Mounts": [DATA]}, None, True),
+    ({"Mounts": [DATA | {"RW": False}]}, "web", False),
+    ({"Mounts": [DATA | {"Destination": "/x"}]}, None, None),  # only a person can tell
+    ({"Image": "postgres:16"}, None, None),
+    ({"Image": "team/percona-server:8"}, None, None),
+    ({"Image": "sha256:" + "1" * 64}, None, None),  # nobody knows what it is
+    ({"ExposedPorts": {"5432/tcp": {}}}, None, None),
+    ({"ExposedPorts": {"8080/tcp": {}, "6379/tcp": {}}}, None, None),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "stateful"), SERVICES)
+def test_what_is_no_store_is_said_to_be_none(changes, kind, stateful):
+    row = service(**changes)
+    assert (row["kind"], row["stateful"]) == (kind, stateful)
+
+
+def test_one_container_that_was_not_inspected_leaves_its_service_open():
+    known, secret = service(), service() | {"secrets_in_image": True}
+    unknown = known | dict.fromkeys(("kind", "stateful", "secrets_in_image", "health_checked"))
+    (row,) = merge_services([known, known])
+    assert (row["kind"], row["stateful"], row["secrets_in_image"]) == ("web", False, False)
+    (row,) = merge_services([known, unknown])
+    assert (row["kind"], row["stateful"], row["secrets_in_image"]) == (None, None, None)
+    (row,) = merge_services([unknown, secret])
+    assert (row["secrets_in_image"], row["health_checked"]) == (True, False)
+
+
+CHECK = {"Test": ["CMD", "true"]}
+ECS = {"com.amazonaws.ecs.task-definition-family": "shop"}
+KUBERNETES = {"io.kubernetes.pod.name": "shop-1"}
+SWARM = {"com.docker.swarm.service.name": "shop"}
+
+
 @pytest.mark.parametrize(
-    ("words", "seconds"),
+    ("changes", "checked"),
     [
-        ("Up 5 seconds", 5), ("Up About a minute (healthy)", 60), ("Up 3 hours", 9000),
-        ("Exited (0) 2 days ago", 171000), ("Up Less than a second", 0), ("Created", 0),
+        ({}, False), ({"Healthcheck": CHECK}, True), ({"Healthcheck": {"Test": ["NONE"]}}, False),
+        ({"Status": "exited"}, None), ({"Labels": ECS}, None), ({"Labels": KUBERNETES}, None),
+        ({"Labels": SWARM}, None), ({"Labels": ECS, "Healthcheck": CHECK}, True),
     ],
 )  # fmt: skip
-def test_how_long_a_state_has_lasted(words, seconds):
-    assert spent(words) == seconds
+def test_nobody_checks_only_what_runs_and_no_orchestrator_placed(changes, checked):
+    assert service(**changes)["health_checked"] is checked
+
+
+def test_addresses_of_the_environment_are_needs():
+    def inspected(name: str, env: list[str]) -> dict:
+        labels = {"com.docker.compose.service": name, "com.docker.compose.project": "shop"}
+        return {"Id": name * 12, "Name": f"/shop-{name}-1", "HostConfig": {},
+                "Config": {"Image": f"team/{name}:1", "Labels": labels, "Env": env}}  # fmt: skip
+
+    env = ["QUEUE_URL=amqp://u:hunter2@Mail:5672/x", "API_HOST=shop-api-1", "SMTP_HOST=elsewhere"]
+    payloads = Payloads()
+    raw = [inspected("web", env), inspected("mail", []), inspected("api", [])]
+    payloads.take("inspect", raw, {"status": "ok"})
+    rows = to_batch(payloads, "h").rows["dependencies"]
+    assert [(r["src"].name, r["dst"].name, r["kind"], r["evidence"]) for r in rows] == [
+        ("web", "api", "call", "environment"), ("web", "mail", "queue", "environment"),
+    ]  # fmt: skip
+    assert CANARY not in repr(payloads)
 
 
 def test_hosts_of_one_name_are_told_apart():
@@ -486,42 +560,11 @@ def test_denied_inspections_keep_the_list(tmp_path):
     assert rows["volumes"]["status"] == "empty"
 
 
-def test_only_what_changed_is_inspected_again(tmp_path):
-    asked = []
-
-    def inspect(path: str) -> tuple[int, object]:
-        identifier = path.split("/")[-2]
-        asked.append(identifier[0])
-        return 200, {
-            "Id": identifier, "Config": {"Image": "x:1", "Env": [f"API_KEY={CANARY}"]},
-            "State": {"Status": "running"}, "HostConfig": {},
-        }  # fmt: skip
-
-    words = {"a": "Up 3 weeks", "b": "Up 3 weeks"}
-    answers = {
-        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
-        "/info": (200, {"Name": "h"}),
-        "/containers/json": (200, lambda _: (200, [
-            {"Id": i * 64, "Names": [f"/{i}"], "State": "running", "Status": words[i]}
-            for i in words])),
-        "/images/json": (200, []), "/volumes": (200, {"Volumes": []}), "/json": (200, inspect),
-    }  # fmt: skip
-    options = {"inspect": "changed", "cache": "seen.json", "host_id": "h"}
-    with fake_engine(answers) as endpoint:
-        first = collect(tmp_path, endpoint=endpoint, **options)
-        words["b"] = "Up Less than a second"  # it was restarted
-        second = collect(tmp_path, endpoint=endpoint, **options)
-    assert sorted(asked) == ["a", "b", "b"]
-    assert first.rows["workloads"] == second.rows["workloads"]
-    assert CANARY not in (tmp_path / "seen.json").read_text()
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"path": "x", "endpoint": "unix:///x"}, "exclude"),
         ({"inspect": "some"}, "inspect is one of"),
-        ({"inspect": "changed"}, "needs cache"),
         ({"endpoint": "http://x"}, "starts with"),
         ({"endpoint": "tcp://x", "tls_cert": "c"}, "go together"),
         ({"endpoint": "tcp://x"}, None),

@@ -141,7 +141,7 @@ def test_services_and_what_they_need(batches):
             ("web", "api", "start_order", "service_healthy"),
             ("api", "postgres", "start_order", "service_healthy"),
             ("api", "cache", "start_order", "service_started"),
-            ("api", "postgres", "call", None),
+            ("api", "postgres", "data", None),
             ("worker", "cache", "start_order", "service_started"),
             ("migrate", "postgres", "start_order", "service_healthy"),
         }
