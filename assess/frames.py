@@ -206,6 +206,11 @@ def empty(frame: str) -> pd.DataFrame:
     DataFrame
         All columns, typed, no row.
     """
+    return _empty(frame).copy(deep=False)
+
+
+@cache
+def _empty(frame: str) -> pd.DataFrame:
     return conform(frame, pd.DataFrame())[0]
 
 
