@@ -10,32 +10,33 @@ from assess.reference.engines import (
     api_range,
     driver_runs,
     kernel_runs,
-    line_statistics,
     stateful_kind,
     target_engine,
 )
 from assess.reference.support import (
+    ENGINE,
     Support,
     distro_of,
     engine_support,
     kernel_support,
-    orchestrator_support,
+    line_of,
     os_support,
-    runtime_support,
+    product_support,
     support_windows,
 )
-from assess.reference.tables import compiled_on, table, tables
+from assess.reference.tables import compiled_on, rows, table, tables
 from assess.reference.versions import (
     engine_line,
     is_known,
+    numbers_of,
     parse_version,
     release_of,
     versions_behind,
 )
 
 __all__ = [
-    "Support", "api_range", "compiled_on", "distro_of", "driver_runs", "engine_line",
-    "engine_support", "is_known", "kernel_runs", "kernel_support", "line_statistics",
-    "orchestrator_support", "os_support", "parse_version", "release_of", "runtime_support",
-    "stateful_kind", "support_windows", "table", "tables", "target_engine", "versions_behind",
+    "ENGINE", "Support", "api_range", "compiled_on", "distro_of", "driver_runs", "engine_line",
+    "engine_support", "is_known", "kernel_runs", "kernel_support", "line_of", "numbers_of",
+    "os_support", "parse_version", "product_support", "release_of", "rows", "stateful_kind",
+    "support_windows", "table", "tables", "target_engine", "versions_behind",
 ]  # fmt: skip

@@ -19,36 +19,14 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def tables() -> pd.DataFrame:
-    """List the tables of facts.
-
-    Returns
-    -------
-    DataFrame
-        Index ``table``; ``rows`` [count], ``key``, ``compiled_on``, ``doc``.
-    """
+    """List the tables of facts: index ``table``; ``rows``, ``key``, ``compiled_on``, ``doc``."""
     listed = _read(INDEX).set_index("table")
     listed.insert(0, "rows", [len(_read(name)) for name in listed.index])
     return listed
 
 
 def table(name: str) -> pd.DataFrame:
-    """Give one table of facts.
-
-    Parameters
-    ----------
-    name : str
-        Name of the table, as `tables` lists it.
-
-    Returns
-    -------
-    DataFrame
-        Every cell as text, so that version 20.10 keeps its zero; an empty cell is NA.
-
-    Raises
-    ------
-    AssessError
-        Where there is no such table.
-    """
+    """Give one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = _read(INDEX)["table"]
     if name not in set(known):
         raise AssessError(f"there is no table {name!r}", hint=f"tables: {', '.join(known)}")
@@ -56,12 +34,12 @@ def table(name: str) -> pd.DataFrame:
 
 
 @cache
-def compiled_on() -> str:
-    """Give the date of the facts.
+def rows(name: str) -> list[dict[str, str]]:
+    """Give the rows of one table, an empty cell as empty text."""
+    return [dict(row) for row in _read(name).fillna("").to_dict("records")]
 
-    Returns
-    -------
-    str
-        Day on which the oldest of the tables was compiled, as ``YYYY-MM-DD``.
-    """
+
+@cache
+def compiled_on() -> str:
+    """Give the day on which the oldest of the tables was compiled, as ``YYYY-MM-DD``."""
     return str(_read(INDEX)["compiled_on"].min())

@@ -28,58 +28,11 @@ class Interval(NamedTuple):
     hi: float
 
 
-def rate_posterior(events_n: float, exposure_years: float, *, level: float = 0.9) -> Interval:
-    """Rate of events from a count.
-
-    Parameters
-    ----------
-    events_n : float
-        Events seen. [count, >= 0]
-    exposure_years : float
-        Time watched. [years, >= 0; 0 or NA gives (NaN, 0, inf)]
-    level : float, default 0.9
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Interval
-        Posterior mean and equal-tailed interval; ``lo`` is 0 where nothing was seen. [per year]
-
-    Notes
-    -----
-    A Gamma(1/2, 0) prior, Jeffreys' for a Poisson rate, gives Gamma(n + 1/2, exposure).
-    """
-    from scipy.special import gammaincinv
-
-    if pd.isna(events_n) or pd.isna(exposure_years) or exposure_years <= 0 or events_n < 0:
-        return Interval(np.nan, 0.0, np.inf)
-    shape, tail = events_n + 0.5, (1 - level) / 2
-    lo = 0.0 if events_n == 0 else float(gammaincinv(shape, tail)) / exposure_years
-    hi = float(gammaincinv(shape, 1 - tail)) / exposure_years
-    return Interval(shape / exposure_years, lo, hi)
-
-
 def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) -> Interval:
-    """Proportion from few observations.
+    """Proportion from few observations: posterior mean and equal-tailed interval, as shares.
 
-    Parameters
-    ----------
-    successes : float
-        Times that it happened. [count, 0 … trials]
-    trials : float
-        Times that it could have. [count, >= 0; 0 gives (0.5, 0, 1)]
-    level : float, default 0.9
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Interval
-        Posterior mean and equal-tailed interval. [share, 0-1]
-
-    Notes
-    -----
-    Posterior of a Beta(1/2, 1/2) prior: quantiles of Beta(k + 1/2, n - k + 1/2); ``lo`` is 0 when
-    k = 0 and ``hi`` is 1 when k = n (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
+    Of a Beta(1/2, 1/2) prior: quantiles of Beta(k + 1/2, n - k + 1/2); ``lo`` is 0 when k = 0 and
+    ``hi`` is 1 when k = n (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
     """
     from scipy.special import betaincinv
 

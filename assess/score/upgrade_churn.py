@@ -2,33 +2,38 @@
 
 The pace of a host is the faster of what the end of its lines forces and what its own history shows.
 A service has the mean pace of the hosts beneath it. One that runs beside any engine has none of
-that yet: its figures are those of the target engine, prospective, with today's beside them.
+that yet: its figures are those of the target engine, prospective.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.clocks import clocks
+from assess.score import graph
+from assess.score import upgrade_pace as pace
+from assess.score.clocks import base_system, clocks
+from assess.score.rates import Interval
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.upgrade_breaks import breaks
-from assess.score.upgrade_ground import MEASURED, PROSPECTIVE, UNKNOWN, Ground, ground_of, paces
-from assess.score.upgrade_pace import DOCKER, ENDS, upgrade_failures
 
-FRAME_COLUMNS = [
-    *(f"{name}{end}" for name in ("events_per_year", "failures_per_year") for end in ENDS),
-    *(f"{name}{end}" for name in ("hours_per_year", "score") for end in ENDS),
-    *("days_to_eol", "clock", "versions_behind", "breaking_n", "breaking_unknown_n"),
-    *("hours_undivided", "events_today", "basis", "hosts_n", "tenants_n"),
-    *("third_party_images_n", "first_party_images_n"),
-]
+ENDS = ("", "_lo", "_hi")
+BASES = {  # of a service on several hosts the first counts
+    pace.MEASURED: "Measured on its hosts",
+    pace.UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
+    pace.PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
+}
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,72 +41,41 @@ class UpgradeChurn(Result):
     """Upgrade churn of every service.
 
     ``frame``: ``events_per_year, failures_per_year, hours_per_year`` [per year], ``score`` [points,
-    0-100, high is bad], each with ``_lo, _hi``; ``days_to_eol`` [days to the nearest end of
-    support] and the ``clock`` that shows it; ``versions_behind`` [lines]; ``breaking_n`` [changes
-    that hit something in use; NA where the engine is unknown], ``breaking_unknown_n`` [facts that a
-    change on the way asks for and nobody knows]; ``hours_undivided`` [hours per year, the hosts not
-    shared]; ``events_today`` [per year]; ``basis``; ``hosts_n``; ``tenants_n`` [services on its
-    fullest host]; images by origin.
+    0-100, high is bad], each with ``_lo, _hi``; ``hours_undivided`` [hours per year, the hosts not
+    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
+    [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
+    ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
+    who makes them, ``third_party_images_n`` and ``first_party_images_n``.
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
-    which add up to ``hours_per_year``. ``details``: ``breaking``, ``breaking_unknown``, ``clocks``,
-    ``paces`` per service and host, ``failures`` per line.
+    which add up to ``hours_per_year``. ``details``: ``breaking`` and ``clocks``.
     """
 
     name: ClassVar[str] = "upgrade_churn"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        "events_per_year",
-        "failures_per_year",
-        "hours_per_year",
-        "score",
-        "days_to_eol",
-        "versions_behind",
-        "breaking_n",
-        "basis",
+        *("events_per_year", "failures_per_year", "hours_per_year", "score"),
+        *("days_to_eol", "versions_behind", "breaking_n", "basis"),
     )
 
     def explain(self, service_id: str) -> Explanation:
-        """Say what makes a service's churn.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Explanation
-            A few sentences; the table holds its clocks.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such service.
-        """
+        """Say what makes a service's churn; the table holds its clocks."""
         row = self.row(service_id)
-        table = self._own("clocks", service_id).set_index("component")
-        why = self._own("breaking", service_id)["why"].drop_duplicates()
-        text = "\n".join(_sentences(row, list(why)))
-        return Explanation(f"{service_id}: upgrade churn", text, table)
+        times, hits = (
+            table[table["service_id"] == service_id].drop(columns="service_id")
+            for table in (self.details["clocks"], self.details["breaking"])
+        )
+        text = "\n".join(_sentences(row, times, list(hits["why"].drop_duplicates())))
+        return Explanation(f"{service_id}: upgrade churn", text, times.set_index("component"))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per service.
-
-        Returns
-        -------
-        list of dict
-            Columns of the frame, and ``breaking``: ``change_id, why`` once per change.
-        """
-        listed = self.details["breaking"][["service_id", "change_id", "why"]].drop_duplicates()
-        own = {
-            name: part[["change_id", "why"]].to_dict("records")
-            for name, part in listed.groupby("service_id")
-        }
-        return [{**row, "breaking": own.get(row["service_id"], [])} for row in super().rows()]
-
-    def _own(self, detail: str, service_id: str) -> pd.DataFrame:
-        table = self.details[detail]
-        return table[table["service_id"] == service_id].drop(columns="service_id")
+        """Give one dictionary per service, in it ``breaking``: ``change_id, why`` by change."""
+        hits = self.details["breaking"].drop(columns="host_id").drop_duplicates()
+        own = {name: part.drop(columns="service_id") for name, part in hits.groupby("service_id")}
+        none = hits.iloc[:0]
+        return [
+            {**row, "breaking": own.get(row["service_id"], none).to_dict("records")}
+            for row in super().rows()
+        ]
 
 
 def score_upgrade_churn(
@@ -143,146 +117,162 @@ def score_upgrade_churn(
     base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
     goal = reference.target_engine({"engine": target} if target else policy["target"])
-    index = pd.Index(sorted(inventory["services"]["service_id"]), name="service_id", dtype="str")
-    ground = ground_of(inventory, policy, previous=previous)
-    failures = upgrade_failures(inventory, policy)
-    pace = paces(inventory, policy, ground, failures, goal)
-    on_engine = ground.pairs[ground.pairs["on_engine"]]
-    hits, unseen = breaks(inventory, on_engine, ground.engines, goal)
-    times = clocks(inventory, ground.pairs, ground.engines, ground.bases)
-    frame = _per_service(pace, index, policy).join(_nearest(times)).join(_behind(ground, goal))
-    frame = frame.join(_breaking(hits, unseen, index)).join(_images(inventory, policy))
-    details = {
-        "breaking": hits,
-        "breaking_unknown": unseen,
-        "clocks": times,
-        "paces": pace,
-        "failures": failures.reset_index(),
+    engines = pace.host_engines(inventory)
+    held = pace.places(inventory, policy, engines, goal)
+    bases = _base_images(inventory, policy)
+    times = clocks(inventory, held, engines, bases)
+    hits, unseen = breaks(inventory, held, engines, goal)
+    host, events, chance = _paces(inventory, policy, held, bases, previous)
+    share = host / _tenants(held) + events - host
+    frame = _per_service(held, events, chance, share, policy["churn"])
+    behind = [_lines_behind(place, goal) for place in held]
+    by_service = pd.Series(behind, [place.service_id for place in held], dtype="Int64")
+    frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
+    frame["versions_behind"] = by_service.groupby(level=0).max()
+    changes = hits.drop(columns="host_id").drop_duplicates()
+    for name, services in (
+        ("breaking_n", changes["service_id"]),
+        ("breaking_unknown_n", [service for service, _ in unseen]),
+    ):
+        counts = pd.Series(Counter(services), dtype="Int64")
+        frame[name] = counts.reindex(frame.index, fill_value=0)
+    is_blind = frame.index.isin([service for service, fact in unseen if fact == "version"])
+    frame.loc[is_blind & frame["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    frame = frame.join(_images(inventory, policy["churn"]))
+    parts = _contributions(held, share, chance, policy["churn"])
+    details = {"breaking": hits, "clocks": times}
+    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _paces(
+    inventory: Inventory,
+    policy: Policy,
+    held: list[pace.Place],
+    bases: dict[str, list[str]],
+    previous: Inventory | None,
+) -> Floats:
+    """Pace of the host, pace with the base image [per year], and chance of failure, by place."""
+    since, level = str(policy["churn"]["forced_since"]), float(policy["simulation"]["level"])
+    hosts = pace.hosts_of(held)
+    done = pace.upgrades(inventory, hosts)
+    own = pace.own_rates(inventory, policy, done, previous)
+    # A host that nobody watched may be upgraded as often as any.
+    unwatched = Interval(0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf))
+    tallies = pace.upgrade_failures(inventory, policy, done, hosts)
+    columns = ["host_id", "os_name", "os_version"]
+    systems = {
+        host: system for host, *system in inventory["hosts"][columns].itertuples(index=False)
     }
-    origin = Provenance.of(inventory, policy)
-    return UpgradeChurn(frame[FRAME_COLUMNS], _contributions(pace, policy), origin, details)
+    found = []
+    for service, host, basis, product, version in held:
+        line = reference.line_of(product, version)
+        mine = own.get(host, unwatched) if basis == pace.MEASURED else unwatched
+        engine = pace.engine_rate(product, line, mine, since)
+        system = pace.system_rate(*systems.get(host, (None, None)), since)
+        images = [base_system(base) for base in bases.get(service, [])] or [(None, None)]
+        base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
+        whole = pace.together(engine, system)
+        tally = tallies.get(line or pace.POOL) or tallies.get(pace.POOL) or (0, 0, 0)
+        found.append((whole, pace.together(whole, base), pace.failure_chance(tally, level)))
+    return np.array(found, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
-def _per_service(pace: pd.DataFrame, index: pd.Index, policy: Policy) -> pd.DataFrame:
+def _tenants(held: list[pace.Place]) -> Floats:
+    """Count the services that share a host; an unknown one may be shared by the most there are."""
+    known = Counter(place.host_id for place in held if place.host_id)
+    unknown = (1, max(known.values(), default=1), 1)
+    counts = [[known[place.host_id]] * 3 if place.host_id else unknown for place in held]
+    return np.array(counts, dtype=float).reshape(-1, 3)
+
+
+def _per_service(
+    held: list[pace.Place],
+    events: Floats,
+    chance: Floats,
+    share: Floats,
+    settings: Mapping[str, float],
+) -> pd.DataFrame:
     """Mean pace over the hosts of a service, and the hours of all of them."""
-    settings = policy["churn"]
-    most = float(pace["tenants_n"].max()) if pace["tenants_n"].notna().any() else 1.0
-    table = pace[["service_id", "host_id", "basis", "tenants_n", "today"]].copy()
-    tenants = pace["tenants_n"].astype("float64")
-    for end, unknown in zip(ENDS, (1.0, most, 1.0), strict=True):
-        events, chance = pace[f"events{end}"], pace[f"chance{end}"]
-        cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
-        own = events - pace[f"host{end}"]
-        table[f"events_per_year{end}"] = events
-        table[f"failures_per_year{end}"] = events * chance
-        table[f"hours_per_year{end}"] = (pace[f"host{end}"] / tenants.fillna(unknown) + own) * cost
-        table[f"undivided{end}"] = events * cost
-    grouped = table.groupby("service_id")
-    rates = [f"{name}{end}" for name in ("events_per_year", "failures_per_year") for end in ENDS]
-    frame = grouped[[*rates, "today"]].mean().rename(columns={"today": "events_today"})
-    hours = [f"hours_per_year{end}" for end in ENDS]
-    frame[[*hours, "hours_undivided"]] = grouped[[*hours, "undivided"]].sum()
+    cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
+    parts = {
+        "events_per_year": events,
+        "failures_per_year": events * chance,
+        "hours_per_year": share * cost,
+    }
+    cells = {f"{n}{end}": part[:, i] for n, part in parts.items() for i, end in enumerate(ENDS)}
+    cells["hours_undivided"] = (events * cost)[:, 0]
+    index = pd.Index([place.service_id for place in held], dtype="str", name="service_id")
+    grouped = pd.DataFrame(cells, index).groupby(level=0)
+    hours = [name for name in cells if name.startswith("hours")]
+    frame = grouped.mean().assign(**grouped[hours].sum())
     for end in ENDS:
         failures = frame[f"failures_per_year{end}"]
         frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
-    frame = frame.astype("Float64")
-    frame["hosts_n"] = grouped["host_id"].count().astype("Int64")
-    frame["tenants_n"] = grouped["tenants_n"].max()
-    ranks = table["basis"].map({MEASURED: 0, UNKNOWN: 1, PROSPECTIVE: 2})
-    order = pd.Series([MEASURED, UNKNOWN, PROSPECTIVE])
-    frame["basis"] = ranks.groupby(table["service_id"]).min().map(order)
-    return frame.reindex(index)
+    ranks = pd.Series([list(BASES).index(place.basis) for place in held], index, dtype=int)
+    basis = ranks.groupby(level=0).min().map(dict(enumerate(BASES)))
+    return frame.astype("Float64").assign(basis=basis.astype("str"))
 
 
-def _contributions(pace: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def _lines_behind(place: pace.Place, goal: str) -> int | None:
+    is_engine = place.product == reference.ENGINE and place.basis != pace.PROSPECTIVE
+    return reference.versions_behind(place.version, goal) if is_engine else None
+
+
+def _contributions(
+    held: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
+) -> pd.DataFrame:
     """Hours of every host, by what they go into."""
-    settings = policy["churn"]
-    shared = pace["host"] / pace["tenants_n"].astype("float64").fillna(1)
-    share = shared + pace["events"] - pace["host"]
-    parts = {
-        "upgrade": share * settings["hours_upgrade"],
-        "failure": share * pace["chance"] * settings["hours_fix"],
-    }
-    key = pace[["service_id", "host_id"]]
-    rows = [key.assign(part=part, hours=hours) for part, hours in parts.items()]
-    table = pd.concat(rows, ignore_index=True)
-    return table.sort_values(["service_id", "host_id", "part"], kind="stable", ignore_index=True)
-
-
-def _nearest(times: pd.DataFrame) -> pd.DataFrame:
-    """Find the clock of each service that runs out first."""
-    known = times.dropna(subset="days_to_eol")
-    first = known.sort_values("days_to_eol", kind="stable").drop_duplicates("service_id")
-    named = first["component"] + " " + first["name"] + " " + first["version"].fillna("")
-    first = first.assign(clock=named.str.strip()).set_index("service_id")
-    return first[["days_to_eol", "clock"]]
-
-
-def _behind(ground: Ground, goal: str) -> pd.DataFrame:
-    """Count the lines from the oldest engine of a service to the target."""
-    held = ground.pairs[ground.pairs["on_engine"]]
-    held = held.join(ground.engines[["product", "version"]], on="host_id")
-    held = held[held["product"] == DOCKER]
-    counts = [reference.versions_behind(version, goal) for version in held["version"]]
-    held = held.assign(versions_behind=pd.Series(counts, index=held.index, dtype="Int64"))
-    return held.groupby("service_id")[["versions_behind"]].max()
-
-
-def _breaking(hits: pd.DataFrame, unseen: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
-    """Count the changes that hit; with an engine unknown and none seen to hit, that is unknown."""
-    counts = hits.drop_duplicates(["service_id", "change_id", "why"])["service_id"].value_counts()
-    facts = unseen.drop_duplicates(["service_id", "fact"])["service_id"].value_counts()
-    frame = pd.DataFrame(index=index)
-    frame["breaking_n"] = counts.reindex(index, fill_value=0).astype("Int64")
-    frame["breaking_unknown_n"] = facts.reindex(index, fill_value=0).astype("Int64")
-    is_blind = index.isin(unseen.loc[unseen["fact"] == "version", "service_id"])
-    frame["breaking_n"] = frame["breaking_n"].mask(is_blind & frame["breaking_n"].eq(0))
-    return frame
-
-
-def _images(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Count the images of a service by who makes them: the third-party ones move by themselves."""
-    settings = policy["churn"]
-    images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
-    is_named = images["repository"].notna() & images["registry"].notna()
-    space = images["repository"].str.replace("/.*", "", regex=True)
-    is_third = images["registry"].isin(settings["public_registries"])
-    is_third &= ~space.isin(settings["own_namespaces"])
-    counts = pd.DataFrame(
-        {
-            "third_party_images_n": is_named & is_third,
-            "first_party_images_n": is_named & ~is_third,
-        }
+    table = pd.DataFrame([place[:2] for place in held], columns=["service_id", "host_id"])
+    table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
+    table["upgrade"] = share[:, 0] * settings["hours_upgrade"]
+    key = ["service_id", "host_id"]
+    table = (
+        table.astype(dict.fromkeys(key, "str"))
+        .replace(pace.NOWHERE, pd.NA)
+        .melt(key, var_name="part", value_name="hours")
     )
-    return counts.groupby(images["service_id"]).sum().astype("Int64")
+    return table.sort_values([*key, "part"], kind="stable", ignore_index=True)
 
 
-def _sentences(row: pd.Series, why: list[str]) -> list[str]:
+def _base_images(inventory: Inventory, policy: Policy) -> dict[str, list[str]]:
+    stands = graph.standing(inventory, policy)
+    groups = stands[stands["element_kind"] == "base_image"].groupby("service_id")["element"]
+    return {str(service): sorted(set(bases)) for service, bases in groups}
+
+
+def _images(inventory: Inventory, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Count the images of a service by who makes them: the third-party ones move by themselves."""
+    images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
+    is_named = images[["registry", "repository"]].notna().all(axis=1)
+    is_third = images["registry"].isin(settings["public_registries"])
+    space = images["repository"].str.replace("/.*", "", regex=True)
+    is_third &= ~space.isin(settings["own_namespaces"])
+    counts = {
+        "third_party_images_n": is_named & is_third,
+        "first_party_images_n": is_named & ~is_third,
+    }
+    return pd.DataFrame(counts).groupby(images["service_id"]).sum().astype("Int64")
+
+
+def _sentences(row: pd.Series, times: pd.DataFrame, why: list[str]) -> list[str]:
     def held(name: str, digits: int = 1) -> str:
-        ends = [row[f"{name}{end}"] for end in ENDS]
-        point, lo, hi = (f"{end:.{digits}f}" for end in ends)
+        point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
         return f"{point} ({lo} to {hi})"
 
-    said = {
-        MEASURED: "Measured on its hosts",
-        PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
-        UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
-    }
     text = [
-        f"{said[row['basis']]}: {held('events_per_year')} upgrades a year, of which "
+        f"{BASES[row['basis']]}: {held('events_per_year')} upgrades a year, of which "
         f"{held('failures_per_year', 2)} fail; {held('hours_per_year')} hours of work a year as "
         f"its share, {row['hours_undivided']:.1f} if it had its hosts to itself."
     ]
-    if row["basis"] == PROSPECTIVE:
-        text.append(f"Today its systems force {row['events_today']:.1f} upgrades a year.")
-    if pd.notna(row["days_to_eol"]):
-        days = int(row["days_to_eol"])
+    first = times.dropna(subset="days_to_eol").nsmallest(1, "days_to_eol")
+    for days, *names in first[["days_to_eol", "component", "name", "version"]].itertuples(
+        index=False
+    ):
         when = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
-        text.append(f"Nearest end of support: {row['clock']} {when}.")
-    else:
-        text.append(
-            "No end of support is known of anything beneath it, which is unknown, not safe."
-        )
+        named = " ".join(name for name in names if isinstance(name, str))
+        text.append(f"Nearest end of support: {named} {when}.")
+    if first.empty:
+        text.append("No end of support is known of anything beneath it: unknown, not safe.")
     if pd.notna(row["versions_behind"]):
         lines = "line" if row["versions_behind"] == 1 else "lines"
         text.append(f"It is {row['versions_behind']} release {lines} behind the target.")

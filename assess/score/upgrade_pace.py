@@ -1,12 +1,13 @@
-"""How often upgrades come, and how often they fail: per host, from facts and from history."""
+"""How often upgrades come, and how often they fail: from published windows and from history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from bisect import bisect_left
+from collections import defaultdict
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from assess import reference
@@ -14,301 +15,225 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.rates import Interval, jeffreys_interval, shrunk_rates
 
-YEAR_DAYS = 365.0
-ENDS = ("", "_lo", "_hi")
-RUNNING = "running"
-DOCKER = "engine"  # what the reference facts call the engine whose releases they list
+MEASURED, UNKNOWN, PROSPECTIVE = "measured on hosts", "unknown", "prospective from target"
 POOL = ""  # all upgrades of the fleet, whatever their line
+NOWHERE = ""  # on a host that nobody knows
+YEAR_DAYS = 365.0
+
+Engines = dict[str, Any]  # rows of the frame, by host
+Hosts = dict[str, set[str]]  # by service
+Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
 
 
-def places(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Say which service runs on which host.
+class Place(NamedTuple):
+    """A service on a host, or nowhere known, and the engine there or aimed at."""
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frame ``workloads``; replicas that are known not to run are left out.
-    policy : Policy
-        Its ``blast_radius.off_engine`` names the kinds of replica that no engine runs.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair, sorted: ``service_id, host_id, on_engine``.
-    """
-    replicas = inventory["workloads"]
-    lives = replicas["state"].isna() | replicas["state"].eq(RUNNING)
-    held = replicas[lives & replicas["host_id"].notna()]
-    off = held["source_kind"].isin(policy["blast_radius"]["off_engine"])
-    pairs = held[["service_id", "host_id"]].assign(on_engine=~off)
-    return pairs.groupby(["service_id", "host_id"], as_index=False)["on_engine"].any()
+    service_id: str
+    host_id: str
+    basis: str
+    product: str
+    version: str | None
 
 
-def host_engines(inventory: Inventory) -> pd.DataFrame:
-    """Give the engine of each host, and what the facts call it.
+class Upgrade(NamedTuple):
+    """An engine upgrade of the past, and the line that was gone to, else from."""
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frame ``engines``.
-
-    Returns
-    -------
-    DataFrame
-        Index ``host_id``; the columns of the frame, ``product`` and release ``line``. Of several
-        runtimes the first counts: an engine stands before what runs beneath it.
-    """
-    engines = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
-    engines = engines.drop_duplicates("host_id").set_index("host_id")
-    runtime = engines["runtime"].astype("str")
-    engines["product"] = runtime.where(runtime != "docker", DOCKER)
-    pairs = zip(engines["product"], engines["version"], strict=True)
-    lines = [product_line(product, version) for product, version in pairs]
-    return engines.assign(line=pd.Series(lines, index=engines.index, dtype="str"))
+    host_id: str
+    started_at: pd.Timestamp
+    status: str
+    line: str | None
 
 
-def product_line(product: str, version: str | None) -> str | None:
-    """Give the release line of a runtime.
-
-    Parameters
-    ----------
-    product : str
-        ``engine``, ``containerd``, ``podman`` …
-    version : str or None
-        Its version.
-
-    Returns
-    -------
-    str or None
-        None where there is no version.
-    """
-    if product == DOCKER:
-        return reference.engine_line(version)
-    return reference.runtime_support(product, version, pd.Timestamp(0, tz="UTC")).line
+def host_engines(inventory: Inventory) -> Engines:
+    """Give the engine of each host: of several runtimes the one that stands before the others."""
+    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
+    return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
-@cache
-def forced_rate(product: str, line: str | None, since: str) -> Interval:
-    """Say how often the end of a line forces an upgrade.
+def places(inventory: Inventory, policy: Policy, engines: Engines, goal: str) -> list[Place]:
+    """List which service runs on which host, in order; every service at least once."""
+    off, on_engine = policy["blast_radius"]["off_engine"], dict[tuple[str, str], bool]()
+    columns = ["service_id", "host_id", "source_kind", "state"]
+    for service, host, kind, state in inventory["workloads"][columns].itertuples(index=False):
+        if isinstance(host, str) and (state == "running" or pd.isna(state)):
+            on_engine[service, host] = kind not in off or on_engine.get((service, host), False)
+    services = inventory["services"][["service_id", "platform"]].itertuples(index=False)
+    platform = dict(map(tuple, services))
+    homeless = set(platform).difference(service for service, _ in on_engine)
+    on_engine |= {(service, NOWHERE): True for service in homeless}
+    found = []
+    for (service, host), has_engine in sorted(on_engine.items()):
+        engine = engines.get(host)
+        own: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
+        if not has_engine or (engine.runtime == "none" if engine else platform[service] == "host"):
+            own = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
+        elif engine:
+            own = (MEASURED, engine.runtime, engine.version)
+        found.append(Place(service, host, *own))
+    return found
 
-    Parameters
-    ----------
-    product : str
-        ``engine``, a runtime or an operating system, as the reference facts name it; empty for any
-        operating system.
-    line : str or None
-        Its line.
-    since : str
-        Where the end is unknown, the range over lines that came out on or after this day.
 
-    Returns
-    -------
-    Interval
-        ``365 / support window``; for an unknown end the median and the whole range. [per year]
-    """
-    known = reference.support_windows(product)["window_days"] if product else pd.Series(dtype=float)
-    window = known.get(line) if line is not None else None
-    if window is not None and pd.notna(window) and window > 0:
-        return Interval(*[YEAR_DAYS / float(window)] * 3)
-    products = [product] if known.notna().any() else _systems() if not product else [DOCKER]
-    windows = pd.concat(
-        [reference.support_windows(p, since=since)["window_days"] for p in products]
-    )
-    windows = windows.dropna() if windows.notna().any() else known.dropna()
-    rates = YEAR_DAYS / windows.astype(float)
-    return Interval(YEAR_DAYS / float(windows.median()), float(rates.min()), float(rates.max()))
+def fastest(*rates: Interval) -> Interval:
+    """Take the fastest of some paces, end by end."""
+    return Interval(*map(max, zip(*rates, strict=True)))
+
+
+def together(first: Interval, second: Interval) -> Interval:
+    """Put two clocks together: one upgrade may serve both (point, lo), or one each (hi)."""
+    return fastest(first, second)._replace(hi=first.hi + second.hi)
 
 
 @cache
-def _systems() -> list[str]:
-    return sorted(reference.table("distro_releases")["distro"].unique())
+def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
+    """Say how often a year the end of a line forces an upgrade: ``365 / support window``.
+
+    Where the end is unknown: median and whole range over the lines that came out since a day, of
+    the product, else of the engine; without a product, of all operating systems.
+    """
+    products = (product,) if product else ()
+    known = reference.support_windows(*products).dropna()
+    if line is not None and known.get(line, 0) > 0:
+        return Interval(*[YEAR_DAYS / float(known[line])] * 3)
+    products = products if len(known) else (reference.ENGINE,)
+    recent = reference.support_windows(*products, since=since).dropna()
+    days = (recent if len(recent) else known).astype(float)
+    return Interval(*(YEAR_DAYS / window for window in (days.median(), days.max(), days.min())))
 
 
 @cache
-def releases_per_year(line: str | None, since: str) -> float:
-    """Say how often a line of the engine is released: nobody can upgrade it more often.
-
-    Parameters
-    ----------
-    line : str or None
-        The line.
-    since : str
-        For a line whose pace is unknown, the fastest of those that came out on or after this day.
-
-    Returns
-    -------
-    float
-        Releases. [per year]
-    """
-    paces = reference.line_statistics()["releases_per_year"]
-    own = paces.get(line) if line is not None else None
-    if own is not None and pd.notna(own):
-        return float(own)
-    return float(paces.reindex(reference.support_windows(DOCKER, since=since).index).max())
+def system_rate(name: str | None, version: str | None, since: str) -> Interval:
+    """Say how often an operating system ends; one whose end is unknown counts only above."""
+    distro = reference.distro_of(name)
+    rate = forced_rate(distro, reference.line_of(distro, version), since)
+    return rate if rate.lo == rate.hi else Interval(0.0, 0.0, rate.hi)
 
 
-def upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List the engine upgrades that the fleet has been through.
+@cache
+def releases_per_year(product: str, line: str | None, since: str) -> float:
+    """Say how often a line of the engine is released; one whose pace is unknown, at the fastest."""
+    rows = reference.rows("engine_line_stats")
+    paces = {r["release_line"]: float(r["releases_per_year"] or "nan") for r in rows}
+    if product == reference.ENGINE and paces.get(line or "", 0) > 0:
+        return paces[str(line)]
+    recent = reference.support_windows(reference.ENGINE, since=since).index
+    return float(pd.Series(paces).reindex(recent).max())
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``activities, workloads``; one without a host counts for the hosts of its service.
-    policy : Policy
-        Its ``blast_radius.off_engine``.
 
-    Returns
-    -------
-    DataFrame
-        ``activity_id, host_id, started_at, status, line`` (the one that was gone to, else from).
-    """
+def engine_rate(product: str, line: str | None, own: Interval, since: str) -> Interval:
+    """Take the faster of the forced and the own pace; nobody upgrades more often than releases."""
+    hi = max(min(own.hi, releases_per_year(product, line, since)), own.point)
+    return fastest(forced_rate(product, line, since), own._replace(hi=hi))
+
+
+def hosts_of(held: list[Place]) -> Hosts:
+    """Give the hosts of every service."""
+    found: Hosts = defaultdict(set)
+    for place in held:
+        found[place.service_id] |= {place.host_id} - {NOWHERE}
+    return found
+
+
+def upgrades(inventory: Inventory, hosts: Hosts) -> list[Upgrade]:
+    """List the engine upgrades of the past; one without a host counts for its service's hosts."""
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
-    table = table[table["kind"].eq("engine_upgrade").fillna(value=False).astype(bool) & is_past]
-    hosts = places(inventory, policy)[["service_id", "host_id"]]
-    named = table[table["host_id"].notna()]
-    found = table[table["host_id"].isna()].drop(columns="host_id").merge(hosts, on="service_id")
-    table = pd.concat([named, found], ignore_index=True)
-    versions = table["to_version"].fillna(table["from_version"])
-    lines = [reference.engine_line(version) for version in versions]
-    table["line"] = pd.Series(lines, index=table.index, dtype="str")
-    return table[["activity_id", "host_id", "started_at", "status", "line"]]
+    found = []
+    for row in table[is_past & (table["kind"] == "engine_upgrade")].itertuples():
+        version = row.to_version if isinstance(row.to_version, str) else row.from_version
+        line, status = reference.engine_line(version), "" if pd.isna(row.status) else row.status
+        own = {row.host_id} if isinstance(row.host_id, str) else hosts.get(row.service_id, set())
+        found += [Upgrade(host, row.started_at, status, line) for host in own]
+    return found
 
 
 def own_rates(
-    inventory: Inventory, policy: Policy, engines: pd.DataFrame, previous: Inventory | None
-) -> pd.DataFrame:
-    """Say how often the engine of each host was upgraded.
+    inventory: Inventory, policy: Policy, done: list[Upgrade], previous: Inventory | None
+) -> dict[str, Interval]:
+    """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``activities, hosts, coverage``.
-    policy : Policy
-        ``[churn]``: the shortest history that counts.
-    engines : DataFrame
-        Engines by host, of `host_engines`.
-    previous : Inventory, optional
-        An earlier inventory: a version that changed since then is an upgrade.
-
-    Returns
-    -------
-    DataFrame
-        Index of ``engines``; ``own``: upgrades by time watched; ``own_lo``, ``own_hi`` shrunk to
-        the fleet [per year]. NA where no source of history was looked at.
+    A version that changed since an earlier inventory is an upgrade, recorded or not. Hosts of which
+    no source of history was looked at are left out.
     """
-    seen = upgrades(inventory, policy)
-    counts = seen["host_id"].value_counts().reindex(engines.index, fill_value=0).astype("float64")
-    start = pd.Series(_history_start(inventory), index=engines.index, dtype="datetime64[us, UTC]")
-    if previous is not None:
-        was = host_engines(previous)["version"].reindex(engines.index)
-        is_recorded = seen["started_at"].between(previous.snapshot_at, inventory.snapshot_at)
-        is_new = was.notna() & engines["version"].notna() & (was != engines["version"])
-        is_new &= ~engines.index.isin(seen.loc[is_recorded, "host_id"])
-        is_earlier = start.isna() | (start > previous.snapshot_at)
-        start = start.mask(was.notna() & is_earlier, previous.snapshot_at)
-        counts += is_new.astype("float64")
-    launched = inventory["hosts"].set_index("host_id")["launched_at"].reindex(engines.index)
-    first = seen.groupby("host_id")["started_at"].min().reindex(engines.index)
-    is_later = (launched > start) & (launched <= inventory.snapshot_at) & ~(first < launched)
-    days = (inventory.snapshot_at - start.mask(is_later, launched)).dt.total_seconds() / 86400
-    years = days.clip(lower=policy["churn"]["history_days_min"]) / 365.25
-    level = float(policy["simulation"]["level"])
-    rates = shrunk_rates(counts.where(years.notna()), years.round(2), level=level)
-    own = (counts / years).rename("own")
-    lo = np.minimum(rates["rate_lo"], own).where(own.notna())
-    hi = np.maximum(rates["rate_hi"], own).where(own.notna())
-    return pd.DataFrame({"own": own, "own_lo": lo, "own_hi": hi})
+    at, begun, moments = inventory.snapshot_at, _history_start(inventory), defaultdict(list)
+    for upgrade in done:
+        moments[upgrade.host_id].append(upgrade.started_at)
+    launched = inventory["hosts"].set_index("host_id")["launched_at"].to_dict()
+    was = host_engines(previous) if previous else {}
+    counts, years = {}, {}
+    for host, engine in host_engines(inventory).items():
+        count, start, first = len(moments[host]), begun, min(moments[host], default=at)
+        if previous and host in was and isinstance(was[host].version, str):
+            is_new = isinstance(engine.version, str) and engine.version != was[host].version
+            count += is_new and not any(m >= previous.snapshot_at for m in moments[host])
+            start = min(previous.snapshot_at, at if pd.isna(start) else start)
+        if start < launched.get(host, pd.NaT) <= first:
+            start = launched[host]
+        if pd.notna(start):
+            days = max((at - start) / pd.Timedelta(days=1), policy["churn"]["history_days_min"])
+            counts[host], years[host] = float(count), days / 365.25
+    n, t = pd.Series(counts, dtype=float), pd.Series(years, dtype=float)
+    shrunk = shrunk_rates(n, t.round(2), level=float(policy["simulation"]["level"]))
+    rows = zip(n.index, n / t, shrunk["rate_lo"], shrunk["rate_hi"], strict=True)
+    return {host: Interval(own, min(own, lo), max(own, hi)) for host, own, lo, hi in rows}
 
 
-def _history_start(inventory: Inventory) -> pd.Timestamp | None:
-    """When the history of activities begins; NA where nobody looked."""
+def _history_start(inventory: Inventory) -> pd.Timestamp:
+    """When the history of activities begins; NaT where nobody looked."""
     table, coverage = inventory["activities"], inventory["coverage"]
     past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
-    asked = coverage["source"].isin(table["source"].dropna()) & coverage["window_start"].notna()
-    return pd.concat([past, coverage.loc[asked, "window_start"]]).min()
+    asked = coverage["source"].isin(table["source"].dropna())
+    return pd.concat([past, coverage["window_start"][asked]]).min()
 
 
-def upgrade_failures(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Count which upgrades of the fleet were followed by an incident on the same host.
+def upgrade_failures(
+    inventory: Inventory, policy: Policy, done: list[Upgrade], hosts: Hosts
+) -> dict[str, Tally]:
+    """Count by line, and over the fleet, which upgrades an incident on the same host followed.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``activities, incidents, workloads``.
-    policy : Policy
-        ``[churn]``: the window, and the words of a failed status.
-
-    Returns
-    -------
-    DataFrame
-        Index ``line`` ("" for the whole fleet); ``upgrades_n``, ``failed_n``, and
-        ``failed_hi_n``, which counts those followed only by an incident nobody placed. An upgrade
-        whose window is not over counts once it has failed.
+    An incident that nobody placed counts only for what may have failed. An upgrade whose window is
+    not over counts once it has failed.
     """
-    trials = upgrades(inventory, policy)
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
-    hurt, unplaced = _incident_hosts(inventory, policy)
-    joined = trials.reset_index().merge(hurt, on="host_id")
-    after = joined["opened_at"] - joined["started_at"]
-    hits = joined.loc[(after >= pd.Timedelta(0)) & (after <= window), "index"]
-    words = "|".join(policy["churn"]["failed_words"])
-    failed = trials.index.isin(hits)
-    failed |= trials["status"].str.contains(words, case=False, na=False).to_numpy(bool)
-    moments = np.sort(unplaced.to_numpy())
-    begun = trials["started_at"]
-    first = np.searchsorted(moments, begun.to_numpy(), side="left")
-    last = np.searchsorted(moments, (begun + window).to_numpy(), side="right")
-    over = (begun + window <= inventory.snapshot_at).to_numpy()
-    told = inventory.has("incidents") | failed
-    trials = trials.assign(failed_n=failed, failed_hi_n=failed | (last > first))
-    trials = trials[(over | failed) & told].assign(upgrades_n=1)
-    pool = trials.assign(line=POOL)
-    both = pd.concat([pool, trials.dropna(subset="line")])
-    columns = ["upgrades_n", "failed_n", "failed_hi_n"]
-    return both.groupby("line")[columns].sum().astype("int64")
+    words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
+    moments, found = _incidents(inventory, hosts), dict[str, Tally]()
+    for host, begun, status, line in done:
+        end = begun + window
+        own, vague = (moments.get(key, []) for key in (host, NOWHERE))
+        failed = _any_between(own, begun, end) or bool(words.search(status))
+        if failed or (end <= inventory.snapshot_at and inventory.has("incidents")):
+            for name in {POOL, line or POOL}:
+                n, k, most = found.get(name, (0, 0, 0))
+                found[name] = (
+                    n + 1,
+                    k + failed,
+                    most + (failed or _any_between(vague, begun, end)),
+                )
+    return found
 
 
-def _incident_hosts(inventory: Inventory, policy: Policy) -> tuple[pd.DataFrame, pd.Series]:
-    """Incidents by host, and the moments of those that nobody placed."""
-    table = inventory["incidents"]
+def _any_between(moments: list[pd.Timestamp], begun: pd.Timestamp, end: pd.Timestamp) -> bool:
+    first = bisect_left(moments, begun)
+    return first < len(moments) and moments[first] <= end
+
+
+def _incidents(inventory: Inventory, hosts: Hosts) -> dict[str, list[pd.Timestamp]]:
+    """Moments of the incidents by host, in order; and of those that nobody placed."""
+    table, found = inventory["incidents"].sort_values("opened_at"), defaultdict(list)
     is_bad = table["bad_time"].fillna(value=False).astype(bool)
-    is_bad |= (table["resolved_at"] < table["opened_at"]).astype(bool)
-    table = table[~is_bad & (table["opened_at"] <= inventory.snapshot_at)]
-    named = table.loc[table["host_id"].notna(), ["incident_id", "host_id", "opened_at"]]
-    rest = table[table["host_id"].isna()]
-    text = rest["service_id"].fillna("") + ";" + rest["affected_services"].fillna("")
-    rest = rest.assign(service_id=text.str.split(";")).explode("service_id")
-    hosts = places(inventory, policy)[["service_id", "host_id"]]
-    placed = rest.drop(columns="host_id").merge(hosts, on="service_id")
-    placed = placed[["incident_id", "host_id", "opened_at"]]
-    found = pd.concat([named, placed], ignore_index=True).drop_duplicates()
-    return found, table.loc[~table["incident_id"].isin(found["incident_id"]), "opened_at"]
+    is_bad |= table["resolved_at"] < table["opened_at"]
+    is_past = table["opened_at"] <= inventory.snapshot_at
+    for row in table[~is_bad & is_past].itertuples():
+        texts = (row.service_id, row.affected_services)
+        names = [name for text in texts if isinstance(text, str) for name in text.split(";")]
+        own = {host for name in names for host in hosts.get(name, ())}
+        for host in {row.host_id} if isinstance(row.host_id, str) else own or {NOWHERE}:
+            found[host].append(row.opened_at)
+    return found
 
 
-def failure_chance(counts: pd.DataFrame, line: str | None, settings: Mapping[str, Any]) -> Interval:
-    """Say how likely an upgrade of a line fails.
-
-    Parameters
-    ----------
-    counts : DataFrame
-        Of `upgrade_failures`.
-    line : str or None
-        The line; where the fleet never upgraded to it, all its upgrades count.
-    settings : mapping
-        Table ``[simulation]`` of the policy: ``level``.
-
-    Returns
-    -------
-    Interval
-        Mean and interval of Beta(k + 1/2, n - k + 1/2); its upper end takes what nobody placed for
-        failures. [probability, 0-1]
-    """
-    if line not in counts.index:
-        line = POOL
-    if line not in counts.index:
-        return jeffreys_interval(0, 0)
-    n, k, k_hi = (int(value) for value in counts.loc[line])
-    level = float(settings["level"])
-    found = jeffreys_interval(k, n, level=level)
-    return found._replace(hi=jeffreys_interval(k_hi, n, level=level).hi)
+@cache
+def failure_chance(tally: Tally, level: float) -> Interval:
+    """Say how likely an upgrade fails: Beta(k + 1/2, n - k + 1/2), what nobody placed in ``hi``."""
+    n, k, most = tally
+    highest = jeffreys_interval(most, n, level=level)
+    return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)

@@ -84,18 +84,18 @@ def test_a_kernel_lives_as_long_as_the_system_that_ships_it():
     ],
 )
 def test_orchestrators(product, version, state):
-    assert reference.orchestrator_support(product, version, AT).state == state
+    assert reference.product_support(product, version, AT).state == state
 
 
 def test_runtimes():
-    assert reference.runtime_support("containerd", "1.6.20~ds1", AT).state == "ended"
-    assert reference.runtime_support("containerd", "2.3.1", AT).state == "supported"
-    assert reference.runtime_support("cri-o", "1.30", AT).state == "unknown"
+    assert reference.product_support("containerd", "1.6.20~ds1", AT).state == "ended"
+    assert reference.product_support("containerd", "2.3.1", AT).state == "supported"
+    assert reference.product_support("cri-o", "1.30", AT).state == "unknown"
 
 
 def test_windows_of_the_engine():
-    windows = reference.support_windows("engine", since="2019-01-01")["window_days"]
+    windows = reference.support_windows("docker", since="2019-01-01")
     assert windows["20.10"] == 1097
     assert pd.isna(windows["29"])
     assert "18.09" not in windows
-    assert reference.support_windows("engine")["window_days"]["18.09"] == 212  # stated: 7 months
+    assert reference.support_windows("docker")["18.09"] == 212  # stated: 7 months

@@ -7,27 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from assess.score.rates import jeffreys_interval, rate_posterior, shrunk_rates
-
-
-def test_rate_by_hand():
-    found = rate_posterior(3, 2.0)
-    assert found.point == pytest.approx(3.5 / 2)
-    assert found.lo == pytest.approx(stats.gamma.ppf(0.05, 3.5, scale=0.5))
-    assert found.hi == pytest.approx(stats.gamma.ppf(0.95, 3.5, scale=0.5))
-
-
-@pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)])
-def test_clean_service_months_allow_what_the_exposure_budget_says(months, services):
-    upper = rate_posterior(0, months).hi  # per service-month
-    assert int(0.5 / (upper * 3)) == services
-
-
-@pytest.mark.parametrize("exposure", [0.0, -1.0, np.nan, pd.NA])
-def test_rate_without_exposure_is_unknown(exposure):
-    found = rate_posterior(0, exposure)
-    assert np.isnan(found.point)
-    assert (found.lo, found.hi) == (0.0, np.inf)
+from assess.score.rates import jeffreys_interval, shrunk_rates
 
 
 def test_proportion_by_hand():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from assess import from_frames, load_policy
 from assess.errors import PolicyError
+from assess.score import upgrade_pace as pace
 from assess.score.upgrade_breaks import broken_by
 from assess.score.upgrade_churn import score_upgrade_churn
 
@@ -46,6 +47,13 @@ def score(inventory, policy=POLICY, **options):
 
 def only(inventory, **options):
     return score(inventory, **options).frame.loc["shop"]
+
+
+def failures(inventory):
+    """Upgrades and failures by line; "" is the whole fleet."""
+    engines = pace.host_engines(inventory)
+    hosts = pace.hosts_of(pace.places(inventory, POLICY, engines, "29"))
+    return pace.upgrade_failures(inventory, POLICY, pace.upgrades(inventory, hosts), hosts)
 
 
 YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]
@@ -118,9 +126,7 @@ def test_failures_hours_and_score_by_hand():
 )
 def test_what_counts_as_a_failed_upgrade(found, failed):
     table = [{**incident(1, "2025-03-05"), **found}]
-    result = score(fleet(activities=YEARLY, incidents=table))
-    pool = result.details["failures"].set_index("line").loc[""]
-    assert (pool["upgrades_n"], pool["failed_n"]) == (3, failed)
+    assert failures(fleet(activities=YEARLY, incidents=table))[""][:2] == (3, failed)
 
 
 def test_an_incident_that_nobody_placed_counts_only_above():
@@ -133,8 +139,7 @@ def test_an_incident_that_nobody_placed_counts_only_above():
 def test_an_upgrade_whose_week_is_not_over_waits():
     late = [*YEARLY, upgrade(9, "2026-09-28")]
     told = [incident(1, "2024-01-01", host_id="h1")]
-    counts = score(fleet(activities=late, incidents=told)).details["failures"].set_index("line")
-    assert counts.loc["", "upgrades_n"] == 3
+    assert failures(fleet(activities=late, incidents=told))[""][0] == 3
 
 
 def test_without_incidents_the_chance_is_unknown():
@@ -277,20 +282,17 @@ def test_clocks_name_the_nearest_end():
     result = score(fleet(hosts=hosts))
     row = result.frame.loc["shop"]
     assert row["days_to_eol"] == (pd.Timestamp("2023-12-10") - pd.Timestamp("2026-09-30")).days
-    assert row["clock"] == "engine docker 20.10.24"
     assert row["versions_behind"] == 8
     assert set(result.details["clocks"]["component"]) == {"engine", "os", "kernel"}
-    assert "ended 1025 days ago" in result.explain("shop").text
+    assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
 
 
 def test_a_plain_host_is_prospective():
     engines = [{"host_id": "h1", "runtime": "none"}]
     hosts = [{"host_id": "h1", "os_name": "debian", "os_version": "12"}]
     row = only(fleet(engines=engines, hosts=hosts), target="28")
-    window = (pd.Timestamp("2026-07-11") - pd.Timestamp("2023-06-10")).days
     assert row["basis"] == "prospective from target"
     assert row["events_per_year"] == pytest.approx(365 / 448)
-    assert row["events_today"] == pytest.approx(365 / window)
     assert row["breaking_n"] == 0
 
 
@@ -396,7 +398,7 @@ def whole_fleet():
 KNOWN = score(fleet(**whole_fleet())).frame
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(hidden=st.sets(st.sampled_from(HIDDEN), min_size=1, max_size=3))
 def test_hiding_evidence_never_makes_the_worst_better(hidden):
     tables = whole_fleet()
