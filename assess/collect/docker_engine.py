@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from assess.collect.base import Row
-from assess.collect.docker_payload import Payloads, dicts, moment, texts
+from assess.collect.docker_payload import Payloads, dicts, dig, moment, texts
 
 DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a version that they tell
     ("debian", "debian", 1),
@@ -84,7 +84,7 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "seccomp": _has(r"name=seccomp(?!\S*unconfined)", security),
         "userns": _has("name=userns", security),
         "rootless": _has("name=rootless", security),
-        "swarm": info.get("swarm"),
+        "swarm": dig(info, "Swarm", "LocalNodeState"),
         "mirrors_n": info.get("mirrors_n"),
         "insecure_registries_n": info.get("insecure_n"),
         "containers_total_n": info.get("Containers"),

@@ -18,40 +18,52 @@ NEVER_BEFORE = 2000  # the year 1 means never; 1970 and 1980 are what reproducib
 
 
 def _shape(text: str = "", number: str = "", flag: str = "", **others: Any) -> dict[str, Any]:
-    """Types by name: only what is listed here, and of that type, passes the border."""
+    """Types, shapes, or a list of one shape, by name: only what is listed passes the border."""
     kinds: tuple[tuple[str, Any], ...] = ((text, str), (number, (int, float)), (flag, bool))
     return {name: kind for names, kind in kinds for name in names.split()} | others
 
 
-_VERSION = _shape("Version ApiVersion MinAPIVersion BuildTime Os Arch KernelVersion")
-_COMPONENT = _shape("Name Version")
+_VERSION = _shape(
+    "Version ApiVersion MinAPIVersion BuildTime Arch KernelVersion",
+    Components=[_shape("Name Version")],
+)
 _INFO = _shape(
-    "ID Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
     "CgroupDriver CgroupVersion LoggingDriver SystemTime",
     "NCPU MemTotal Containers Images",
     "LiveRestoreEnabled",
     DriverStatus=list,
     SecurityOptions=list,
+    Swarm=_shape("LocalNodeState"),
 )
+_MOUNTS = [_shape("Type Name Source Destination Driver", flag="RW")]
 _LISTED = _shape(
-    "Id Image ImageID State Status", Names=list, Created=(int, float, str), Ports=(list, str)
+    "Id Image ImageID State Status",
+    Names=list,
+    Created=(int, float, str),
+    Ports=(list, str),
+    Mounts=_MOUNTS,
+    HostConfig=_shape("NetworkMode"),
 )
-_INSPECTED = _shape("Id Name Image Created", "RestartCount")
-_STATE = _shape("Status StartedAt FinishedAt", "ExitCode", "OOMKilled")
-_CONFIG = _shape("Image User", "StopTimeout", ExposedPorts=dict)
-_HOST = _shape(
-    "NetworkMode PidMode",
-    "Memory NanoCpus CpuQuota CpuPeriod PidsLimit",
-    "Privileged ReadonlyRootfs",
-    RestartPolicy=dict,
-    PortBindings=dict,
-    CapAdd=list,
+_INSPECTED = _shape(
+    "Id Name Image Created",
+    "RestartCount",
+    Mounts=_MOUNTS,
+    State=_shape("Status StartedAt FinishedAt", "ExitCode", "OOMKilled", Health=_shape("Status")),
+    Config=_shape("Image User", "StopTimeout", ExposedPorts=dict),
+    HostConfig=_shape(
+        "NetworkMode PidMode",
+        "Memory NanoCpus CpuQuota CpuPeriod PidsLimit",
+        "Privileged ReadonlyRootfs",
+        RestartPolicy=_shape("Name"),
+        LogConfig=_shape("Type"),
+        PortBindings=dict,
+        CapAdd=list,
+    ),
+    NetworkSettings=_shape(Ports=dict),
 )
-_MOUNT = _shape("Type Name Source Destination Driver", flag="RW")
 _IMAGE = _shape("Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str))
-_VOLUME = _shape("Name Driver", UsageData=dict)
-_NETWORK = _shape("NetworkMode")
-_FOUND = _shape("health log_driver", ports=dict)
+_VOLUME = _shape("Name Driver", UsageData=_shape("", "Size"))
 
 
 @dataclass
@@ -190,9 +202,8 @@ def keep_version(raw: Any) -> Payload:
     """Keep what is wanted of the version; nothing where the payload is only of a client."""
     if isinstance(raw, dict) and ("Client" in raw or "Server" in raw):
         raw = raw.get("Server")
-    components = [_pick(c, _COMPONENT) for c in dicts(dig(raw, "Components"))]
     kept = _pick(raw, _VERSION)
-    return kept | {"Components": components} if kept.get("Version") else {}
+    return kept if kept.get("Version") else {}
 
 
 def keep_info(raw: Any) -> Payload:
@@ -209,17 +220,13 @@ def keep_info(raw: Any) -> Payload:
         kept["insecure_n"] = len(networks) + sum(h.get("Secure") is False for h in hosts)
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
-    state = dig(raw, "Swarm", "LocalNodeState")
-    return kept | {"swarm": state if isinstance(state, str) else None}
+    return kept
 
 
 def keep_container(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a listed container, and count what is left out of it."""
     labels, dropped = keep_labels(raw.get("Labels"))
-    kept = _pick(raw, _LISTED) | _pick(raw.get("HostConfig"), _NETWORK) | {"Labels": labels}
-    if isinstance(raw.get("Mounts"), list):
-        kept["Mounts"] = _mounts(raw)
-    return kept, dropped + bool(raw.get("Command"))
+    return _pick(raw, _LISTED) | {"Labels": labels}, dropped + bool(raw.get("Command"))
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
@@ -234,24 +241,13 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     values = dict(entry.partition("=")[::2] for entry in texts(raw["Config"].get("Env")))
     env = keep_env(values)
     tests = texts(dig(raw, "Config", "Healthcheck", "Test"))
-    log = dig(raw, "HostConfig", "LogConfig")
-    found = {
-        "health": dig(raw, "State", "Health", "Status"),
-        "log_driver": dig(log, "Type"),
-        "ports": dig(raw, "NetworkSettings", "Ports"),
-    }
-    kept = _pick(raw, _INSPECTED) | _pick(found, _FOUND) | {
+    kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
         "Env": env | {"addresses": list(addresses(values))},
-        "Mounts": _mounts(raw),
-        "State": _pick(raw.get("State"), _STATE),
-        "Config": _pick(raw.get("Config"), _CONFIG),
-        "HostConfig": _pick(raw.get("HostConfig"), _HOST),
         "health_checked": bool(tests) and tests[0] != "NONE",
-    }  # fmt: skip
-    withheld = (
-        raw.get("Args"), tests[1:], dig(log, "Config"), dig(raw, "State", "Health", "Log")
-    )  # fmt: skip
+    }
+    options, outputs = dig(raw, "HostConfig", "LogConfig", "Config"), dig(raw, "State", "Health")
+    withheld = (raw.get("Args"), tests[1:], options, dig(outputs, "Log"))
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
 
@@ -278,17 +274,13 @@ _KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
 
 
 def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
-    if not isinstance(raw, dict):
-        return {}
-    kept = {}
+    kept: Payload = {}
     for name, kind in shape.items():
-        value = raw.get(name)
-        if isinstance(value, str) and kind is not bool:
-            value = strip_userinfo(value)
-        if isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
-            kept[name] = value
+        value = raw.get(name) if isinstance(raw, dict) else None
+        if isinstance(kind, dict):
+            kept |= {name: part} if (part := _pick(value, kind)) else {}
+        elif isinstance(kind, list):
+            kept |= {name: [_pick(v, kind[0]) for v in dicts(value)]} if value is not None else {}
+        elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
+            kept[name] = strip_userinfo(value) if isinstance(value, str) else value
     return kept
-
-
-def _mounts(raw: Payload) -> list[Payload]:
-    return [_pick(mount, _MOUNT) for mount in dicts(raw.get("Mounts"))]

@@ -82,7 +82,7 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
     if image.repository is None:
         image = index.named(image_id)
     name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip("/")
-    network = dig(inspected, "HostConfig", "NetworkMode") or listing.get("NetworkMode")
+    network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
         "cluster": labels.get("com.amazonaws.ecs.cluster"),
@@ -114,10 +114,10 @@ def _life(container: Container) -> Row:
         "created_at": moment(inspected.get("Created") or listing.get("Created")),
     }
     if inspected:
-        state = inspected["State"]
+        state = inspected.get("State", {})
         row |= {
             "exit_code": state.get("ExitCode"),
-            "health": inspected.get("health") or "none",
+            "health": dig(state, "Health", "Status") or "none",
             "oom_killed": state.get("OOMKilled"),
             "restarts_n": inspected.get("RestartCount"),
             "started_at": moment(state.get("StartedAt")),
@@ -136,7 +136,7 @@ def _state_of(words: str) -> str | None:
 
 def _configuration(inspected: Payload) -> Row:
     """Read what only an inspection tells."""
-    config, host, env = inspected["Config"], inspected["HostConfig"], inspected["Env"]
+    config, host = inspected.get("Config", {}), inspected.get("HostConfig", {})
     memory, pids = host.get("Memory"), host.get("PidsLimit")
     quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100_000
     return {
@@ -150,10 +150,10 @@ def _configuration(inspected: Payload) -> Row:
         "memory_unlimited": None if memory is None else memory == 0,
         "cpu_limit": (host.get("NanoCpus") or 0) / 1e9 or max(quota / period, 0) or None,
         "pids_limit": pids if pids and pids > 0 else None,
-        "log_driver": inspected.get("log_driver"),
+        "log_driver": dig(host, "LogConfig", "Type"),
         "stop_timeout_s": config.get("StopTimeout"),
-        "env_names_n": len(env["names"]),
-        "secret_like_env_n": env["secret_like"],
+        "env_names_n": len(inspected["Env"]["names"]),
+        "secret_like_env_n": inspected["Env"]["secret_like"],
     }
 
 
@@ -177,7 +177,7 @@ def to_ports(container: Container) -> str | None:
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
-        **(inspected.get("ports") or {}),
+        **(dig(inspected, "NetworkSettings", "Ports") or {}),
     }
     found = [
         (b.get("HostIp"), b.get("HostPort"), port)
@@ -224,7 +224,8 @@ def _is_stateful(container: Container, workload: Row, mounts: list[Row]) -> bool
     image = last_part(workload["repository"])
     words = [Address(image), *(Address("", int(port)) for port in ports)]
     is_store = _STORE_WORDS.search(image) or any(kind_of(a) in _STORE_KINDS for a in words)
-    return None if is_store or not image or None in data or not container.inspected else False
+    is_open = not container.inspected or container.mounts is None or None in data
+    return None if is_open or is_store or not image else False
 
 
 def merge_services(rows: list[Row]) -> list[Row]:

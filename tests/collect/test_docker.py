@@ -280,8 +280,8 @@ def test_what_is_no_replica():
 def test_ports_are_told_once():
     inspected = {
         "Config": {"ExposedPorts": {"80/tcp": {}, "9/udp": {}}},
-        "ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"},
-                             {"HostIp": "::", "HostPort": "8080"}]},
+        "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"},
+                                                 {"HostIp": "::", "HostPort": "8080"}]}},
     }  # fmt: skip
     assert to_ports(container({}, inspected)) == "8080->80/tcp;9/udp"
     listed = {"Ports": "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9/udp"}

@@ -99,6 +99,8 @@ def test_gates_say_what_was_put_there(inventory, policy):
     assert states.loc["api", ["G2", "G6"]].tolist() == ["fail", "fail"]
     assert states.loc["cache", "G5"] == "unknown"
     assert states.loc["worker", "G3"] == "unknown"
+    assert states.loc[["worker", "checkout", "backup"], "G1"].eq("pass").all()  # measured
+    assert states.loc["scratch", "G1"] == "unknown"  # it writes to a volume of no usual path
     assert states.loc["proxy", "G10"] == "pass"  # from Docker Hub, through the engines' mirror
     evidence = gates.query("service_id == 'postgres' and gate == 'G1'")["evidence"].item()
     assert "library/postgres" in evidence
