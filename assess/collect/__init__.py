@@ -105,7 +105,7 @@ def collect(  # noqa: PLR0913
                 progress(running[future].label, done, len(tasks))
         batches = [(task.label, future.result()) for future, task in running.items()]
 
-    from assess.collect.docker_hosts import tell_hosts_apart
+    from assess.collect.docker_engine import tell_hosts_apart
     from assess.collect.merge import coverage_table, to_tables
 
     tell_hosts_apart(batch for label, batch in batches if label.partition("#")[0] == "docker")

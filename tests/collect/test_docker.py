@@ -19,8 +19,7 @@ from assess import frames
 from assess.collect.base import Batch, Deadline
 from assess.collect.docker import DockerSource
 from assess.collect.docker_dump import cli_labels, decode_values
-from assess.collect.docker_engine import to_os
-from assess.collect.docker_hosts import tell_hosts_apart
+from assess.collect.docker_engine import tell_hosts_apart, to_os
 from assess.collect.docker_images import ImageIndex, to_images
 from assess.collect.docker_mounts import is_data, source_class
 from assess.collect.docker_names import container_names, is_replica, platform_of
