@@ -18,9 +18,9 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.calibration import calibrate
-from assess.score.chains import because, chain
-from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet
-from assess.score.healing import coverage_of, heal_times, incident_rates
+from assess.score.chains import because, chain, percent, sentences
+from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet, dependencies_observed
+from assess.score.healing import heal_times, incident_rates
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.spread import Graph, Sampling, Spread, arc_key, seeds_of, spread
@@ -149,8 +149,8 @@ class BlastRadius(Result):
         fells["because"] = [
             because(self.paths(e.element_kind, e.element, service_id)) for e in fells.itertuples()
         ]
-        text = "\n".join(_sentences(service_id, row, falls, fells))
-        title = f"{service_id}: blast radius {_percent(row, 'impact')}"
+        text = "\n".join(sentences(service_id, row, falls, fells))
+        title = f"{service_id}: blast radius {percent(row, 'impact')}"
         return Explanation(title, text, fells.drop(columns="service_id"))
 
 
@@ -194,7 +194,8 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     services = _services(frame, fleet, reach, float(settings["exposed_from"]))
     services = services.join(_minutes_per_year(inventory, policy))
     if detail:
-        moved = containment(inventory, policy, fleet, graphs=graphs, sampling=sampling)
+        rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
+        moved = containment(inventory, policy, fleet, graphs=graphs, sampling=rough)
     else:
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))
@@ -217,6 +218,22 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     )
 
 
+def fewest_draws(policy: Policy) -> int:
+    """Give the draws that keep the standard error of a share within ``blast_radius.se_max``.
+
+    Parameters
+    ----------
+    policy : Policy
+        The policy.
+
+    Returns
+    -------
+    int
+        The deviation of a share is at most one half. [count]
+    """
+    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
+
+
 def sampling_of(policy: Policy) -> Sampling:
     """Say how uncertain edges are dealt with.
 
@@ -228,12 +245,10 @@ def sampling_of(policy: Policy) -> Sampling:
     Returns
     -------
     Sampling
-        With as many draws as the policy asks for, and at least those that keep the standard error
-        of a share, whose deviation is at most one half, within ``se_max``.
+        With as many draws as the policy asks for, and at least `fewest_draws`.
     """
     settings = policy["blast_radius"]
-    fewest = math.ceil((0.5 / float(settings["se_max"])) ** 2) + 1
-    draws = max(policy.draws, fewest)
+    draws = max(policy.draws, fewest_draws(policy))
     return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["lanes"])
 
 
@@ -337,30 +352,6 @@ def _frame(fleet: Fleet, spreads: Mapping[str, Spread], reach: pd.DataFrame) -> 
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) -> pd.Series:
-    """Say of which services somebody observed what they depend on.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``dependencies, coverage``.
-    policy : Policy
-        Its ``blast_radius.observing_calls`` names the calls that look for dependencies.
-    fleet : Fleet
-        The fleet.
-
-    Returns
-    -------
-    Series
-        Index ``service_id``: whether a dependency of it is known, or a call that came through in
-        full looked for them, of this service or of everything.
-    """
-    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
-    everything = bool((~asked.isin(fleet.services)).any())
-    known = pd.concat([inventory["dependencies"]["src_id"], asked])
-    return pd.Series(fleet.services.isin(known) | everything, index=fleet.services)
-
-
 def _widened(hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float) -> pd.Series:
     """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
     unseen = observed.index[~observed]
@@ -393,41 +384,3 @@ def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         expected_minutes_per_year_lo=table["rate_per_year_lo"] * minutes,
         expected_minutes_per_year_hi=table["rate_per_year_hi"] * table["minutes_p95"],
     )
-
-
-def _percent(row: pd.Series, name: str, *, sign: str = "") -> str:
-    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
-    point, lo, hi = ("unknown" if pd.isna(v) else f"{100 * v:{sign}.0f}" for v in values)
-    return f"{point} ({lo} to {hi})"
-
-
-def _sentences(
-    service_id: str, row: pd.Series, falls: pd.DataFrame, fells: pd.DataFrame
-) -> list[str]:
-    reach = falls.loc[falls["p_down"] > 0, "service_id"].astype("str")
-    named = ", ".join(reach[:8]) + (f" and {len(reach) - 8} more" if len(reach) > 8 else "")
-    share = f"{_percent(row, 'impact')} % of the fleet's criticality"
-    text = [f"When {service_id} fails, {share} is lost; it can reach "
-            f"{named or 'no other service that is known'}."]  # fmt: skip
-    sure = fells[fells["p_down"] > 0]
-    single = [f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()]
-    rest = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
-    if pd.isna(row["exposure_n"]):
-        text.append("Where it runs is unknown: any host, zone or engine may take it down.")
-    if single:
-        text.append(f"Each of these can take it down alone: {', '.join(single)}{rest}.")
-    if not row["dependencies_observed"]:
-        text.append("Nobody observed what it depends on: none declared is unknown, not safe.")
-    heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
-    heal += f" of twenty times ({row['minutes_basis']})"
-    if pd.isna(row["rate_per_year"]):
-        text.append(f"{heal}; how often it breaks is unknown, as no incidents were looked at.")
-    else:
-        often = f"{row['rate_per_year']:.1f} incidents a year"
-        text.append(f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes.")
-    if pd.notna(row["delta_lo"]):
-        text.append(
-            f"The move to the target changes what infrastructure can take down through it by "
-            f"{_percent(row, 'delta', sign='+')} % (negative is containment gained)."
-        )
-    return text

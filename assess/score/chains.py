@@ -1,4 +1,4 @@
-"""Why a service falls: the most probable chain from the element that fails."""
+"""Why a service falls, in words: the most probable chain from the element that fails."""
 
 from __future__ import annotations
 
@@ -89,3 +89,73 @@ def because(steps: pd.DataFrame) -> str:
     if steps.empty:
         return ""
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
+
+
+def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
+    """Say a share and its interval in percent.
+
+    Parameters
+    ----------
+    row : Series
+        With ``name``, ``name_lo``, ``name_hi``. [share]
+    name : str
+        Name of the share.
+    sign : str, default ""
+        Format of the sign, such as ``+``.
+
+    Returns
+    -------
+    str
+        Such as ``12 (10 to 20)``; "unknown" where it is.
+    """
+    values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
+    point, lo, hi = ("unknown" if pd.isna(v) else f"{100 * v:{sign}.0f}" for v in values)
+    return f"{point} ({lo} to {hi})"
+
+
+def sentences(
+    service_id: str, row: pd.Series, falls: pd.DataFrame, fells: pd.DataFrame
+) -> list[str]:
+    """Say in words what a service takes down, what takes it down, and what a move does.
+
+    Parameters
+    ----------
+    service_id : str
+        The service.
+    row : Series
+        Its row in the result's ``services``.
+    falls, fells : DataFrame
+        Rows of ``affected``: what falls with it, and what it falls with, most probable first.
+
+    Returns
+    -------
+    list of str
+        Plain sentences.
+    """
+    reach = falls.loc[falls["p_down"] > 0, "service_id"].astype("str")
+    named = ", ".join(reach[:8]) + (f" and {len(reach) - 8} more" if len(reach) > 8 else "")
+    share = f"{percent(row, 'impact')} % of the fleet's criticality"
+    text = [f"When {service_id} fails, {share} is lost; it can reach "
+            f"{named or 'no other service that is known'}."]  # fmt: skip
+    sure = fells[fells["p_down"] > 0]
+    single = [f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()]
+    rest = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
+    if pd.isna(row["exposure_n"]):
+        text.append("Where it runs is unknown: any host, zone or engine may take it down.")
+    if single:
+        text.append(f"Each of these can take it down alone: {', '.join(single)}{rest}.")
+    if not row["dependencies_observed"]:
+        text.append("Nobody observed what it depends on: none declared is unknown, not safe.")
+    heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
+    heal += f" of twenty times ({row['minutes_basis']})"
+    if pd.isna(row["rate_per_year"]):
+        text.append(f"{heal}; how often it breaks is unknown, as no incidents were looked at.")
+    else:
+        often = f"{row['rate_per_year']:.1f} incidents a year"
+        text.append(f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes.")
+    if pd.notna(row["delta_lo"]):
+        text.append(
+            f"The move to the target changes what infrastructure can take down through it by "
+            f"{percent(row, 'delta', sign='+')} % (negative is containment gained)."
+        )
+    return text
