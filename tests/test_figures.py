@@ -378,7 +378,7 @@ def test_signatures_are_plain(name):
 def test_notebook_style_is_the_only_call_that_sets_anything():
     with plt.rc_context(), pd.option_context("display.precision", 6, "display.max_rows", 60):
         figures.notebook_style()
-        assert plt.rcParams["figure.dpi"] == 96
+        assert plt.rcParams["figure.dpi"] == 72
         assert pd.get_option("display.precision") == 2
         assert pd.get_option("display.max_rows") == 20
         assert pd.get_option("display.max_colwidth") == 40

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score import graph
 from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
 from assess.score.rates import Interval
 from assess.score.result import Explanation, Provenance, Result
+from assess.score.standing import standing
 from assess.score.upgrade_breaks import breaks
 
 ENDS = ("", "_lo", "_hi")
@@ -235,7 +235,7 @@ def _contributions(
 
 
 def _base_images(inventory: Inventory, policy: Policy) -> dict[str, list[str]]:
-    stands = graph.standing(inventory, policy)
+    stands = standing(inventory, policy)
     groups = stands[stands["element_kind"] == "base_image"].groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 

@@ -27,6 +27,7 @@ from assess.score.waves import (
 LABELS = (
     "MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE", "KEEP", "FIX", "PULL BACK",
 )  # fmt: skip
+GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
 DAYS_PER_MONTH = 365.25 / 12
 
 
@@ -220,19 +221,20 @@ def _platform(inventory: Inventory, services: pd.DataFrame) -> pd.Series:
 def _put_labels(
     frame: pd.DataFrame, gates: pd.DataFrame, inside: pd.Series, settings: dict[str, Any]
 ) -> None:
-    """Write ``label`` and ``why``."""
-    stops = gates[gates["state"].isin(["fail", "unknown"])]
-    reasons = stops.groupby("service_id")[["gate", "evidence"]].agg(list)
-    labels = {}
-    for row in frame.itertuples():
-        decide = label_inside if inside[row.Index] else label_candidate
-        label, why = decide(row, settings)
-        if row.Index in reasons.index and label == (row.label_gates or label):
-            stop = reasons.loc[row.Index]
-            why = "; ".join(f"{g}: {e}" for g, e in zip(*stop, strict=True))
-        labels[row.Index] = (label, why)
-    frame["label"] = [labels[i][0] for i in frame.index]
-    frame["why"] = [labels[i][1] for i in frame.index]
+    """Write ``label`` and ``why``; where a gate decides, its evidence is the reason."""
+    given = gates["service_id"].map(frame["label_gates"])
+    failed = gates["state"].eq("fail") & given.notna()
+    undecided = gates["state"].eq("unknown") & given.eq("NOT DECIDABLE")
+    stops = gates[failed | undecided]
+    said = (stops["gate"] + ": " + stops["evidence"]).groupby(stops["service_id"]).agg("; ".join)
+    decided = [
+        (label_inside if inside[row.Index] else label_candidate)(row, settings)
+        for row in frame.itertuples()
+    ]
+    frame["label"] = [label for label, _ in decided]
+    frame["why"] = said.reindex(frame.index).fillna(
+        pd.Series([why for _, why in decided], index=frame.index)
+    )
 
 
 def label_candidate(row: Any, settings: dict[str, Any]) -> tuple[str, str]:
@@ -250,11 +252,11 @@ def label_candidate(row: Any, settings: dict[str, Any]) -> tuple[str, str]:
     label : str
         One of the labels for candidates.
     why : str
-        The reason, in a sentence.
+        The reason, in a sentence; empty where the gates are the reason.
     """
     bar, k = settings["ready_points"], settings["k"]
     if isinstance(row.label_gates, str):
-        return row.label_gates, "A gate stands in the way."
+        return row.label_gates, ""
     chance = f"in the top {k} in {row.p_top:.0%} of weightings"
     if row.p_top >= settings["move_p"] and row.readiness_lo >= bar:
         return "MOVE NOW", f"All gates clear, ready even at worst, and {chance}."
@@ -282,14 +284,10 @@ def label_inside(row: Any, settings: dict[str, Any]) -> tuple[str, str]:
     label : str
         KEEP, FIX, PULL BACK or NOT DECIDABLE.
     why : str
-        The reason, in a sentence.
+        The reason, in a sentence; empty where the gates are the reason.
     """
-    if row.label_gates == "NEVER":
-        return "PULL BACK", "It runs in containers behind a gate that says never."
-    if row.label_gates == "NOT DECIDABLE":
-        return "NOT DECIDABLE", "A gate cannot be judged."
     if isinstance(row.label_gates, str):
-        return "FIX", "It runs in containers, and a gate fails."
+        return GATED_INSIDE.get(row.label_gates, "FIX"), ""
     if row.readiness_lo < settings["ready_points"]:
         return "FIX", f"Readiness may lie below {settings['ready_points']}."
     return "KEEP", "All gates clear, and ready even at worst."
