@@ -15,7 +15,7 @@ from assess.sample import write_sample
 def store(tmp_path_factory):
     """Two quarters of a small fleet."""
     directory = tmp_path_factory.mktemp("store")
-    write_sample(directory, services=12)
+    write_sample(directory, services=40)
     return directory
 
 

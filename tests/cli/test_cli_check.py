@@ -24,7 +24,7 @@ def test_limits_that_hold_exit_with_0(call, sample, readiness):
     lowest = readiness.frame["readiness"].min()
     args = ("check", sample, "--min-readiness", str(lowest), "--max-open-gates", "10000")
     result = call(*args, "--min-coverage", "0")
-    assert "all limits hold for 12 services" in result.stderr
+    assert "all limits hold for 40 services" in result.stderr
     assert json.loads(call(*args, "--json").stdout) == {
         "schema_version": 1, "passed": True, "services_n": 12, "rows": [],
     }  # fmt: skip
