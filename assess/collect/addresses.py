@@ -20,54 +20,39 @@ _HERE = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal", r
 _NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null"))
 
 # Words of schemes, host names and images, and ports, by the kind of dependency.
-_WORDS = {
+_KINDS: dict[str, tuple[str | int, ...]] = {
     "data": (
         "postgres", "postgresql", "pgsql", "mysql", "mysqlx", "mariadb", "mongo", "mongodb",
         "mssql", "sqlserver", "oracle", "cassandra", "cockroachdb", "couchdb", "elasticsearch",
         "opensearch", "influxdb", "clickhouse", "neo4j", "bolt", "minio",
         "postgis", "timescaledb", "database", "db",
+        1433, 1521, 3306, 5432, 5984, 7687, 8086, 8123, 9042, 9200, 26257, 27017, 33060,
     ),
-    "cache": ("redis", "rediss", "valkey", "memcached", "memcache", "cache"),
+    "cache": ("redis", "rediss", "valkey", "memcached", "memcache", "cache", 6379, 6380, 11211),
     "queue": (
         "amqp", "amqps", "rabbitmq", "kafka", "nats", "pulsar", "mqtt", "mqtts", "stomp",
         "activemq", "nsq", "queue", "broker",
+        1883, 4222, 5671, 5672, 6650, 8883, 9092, 9093, 61613, 61616,
     ),
     "telemetry": (
         "otlp", "otel", "jaeger", "zipkin", "statsd", "datadog", "sentry", "prometheus",
-        "pushgateway", "tempo",
+        "pushgateway", "tempo", 4317, 4318, 6831, 8125, 8126, 9091, 9411, 14250, 14268,
     ),
-    "log": ("syslog", "fluentd", "fluent", "gelf", "graylog", "logstash", "loki"),
-    "flags": ("unleash", "flagd", "launchdarkly", "flagsmith"),
-    "discovery": ("consul", "etcd", "zookeeper", "zk", "eureka"),
+    "log": (
+        "syslog", "fluentd", "fluent", "gelf", "graylog", "logstash", "loki",
+        514, 3100, 6514, 12201, 24224,
+    ),
+    "flags": ("unleash", "flagd", "launchdarkly", "flagsmith", 4242, 8013),
+    "discovery": ("consul", "etcd", "zookeeper", "zk", "eureka", 2181, 2379, 8500, 8501, 8761),
 }  # fmt: skip
-_PORTS = {
-    "data": (1433, 1521, 3306, 5432, 5984, 7687, 8086, 8123, 9042, 9200, 26257, 27017, 33060),
-    "cache": (6379, 6380, 11211),
-    "queue": (1883, 4222, 5671, 5672, 6650, 8883, 9092, 9093, 61613, 61616),
-    "telemetry": (4317, 4318, 6831, 8125, 8126, 9091, 9411, 14250, 14268),
-    "log": (514, 3100, 6514, 12201, 24224),
-    "flags": (4242, 8013),
-    "discovery": (2181, 2379, 8500, 8501, 8761),
-}
-_KIND_OF_WORD = {word: kind for kind, words in _WORDS.items() for word in words}
-_KIND_OF_PORT = {port: kind for kind, ports in _PORTS.items() for port in ports}
+_KIND_OF = {mark: kind for kind, marks in _KINDS.items() for mark in marks}
 _GENERIC = frozenset(("database", "db", "cache", "queue", "broker"))
 _SPEAK_ANYTHING = frozenset(("http", "https", "ws", "wss", "grpc"))
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address without anything secret.
-
-    Attributes
-    ----------
-    host : str
-        Host name, lower case.
-    port : int or None
-        Port.
-    scheme : str
-        Scheme; empty where the address has none.
-    """
+    """An address without anything secret; the host is in lower case."""
 
     host: str
     port: int | None = None
@@ -75,17 +60,9 @@ class Address:
 
 
 def addresses(env: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
-    """Find the addresses in an environment.
+    """Find the variables named ``*_URL``, ``*_HOST``, ``*_DSN`` … and the addresses they hold.
 
-    Parameters
-    ----------
-    env : mapping of str to str
-        Values by name; only names that end as ``_URL``, ``_HOST``, ``_DSN`` … are read.
-
-    Yields
-    ------
-    tuple of (str, Address)
-        Name of the variable, and one address of its value; never one of the own host.
+    The own host is none of them.
     """
     for name, value in sorted(env.items()):
         if _NAMED.search(name.upper()) and not _OWN.search(name.upper()):
@@ -128,33 +105,13 @@ def _host_and_port(text: str, scheme: str) -> Address | None:
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> str:
-    """Say what kind of need an address is.
+    """Say what kind of need an address is; ``call`` where nothing says more.
 
-    Parameters
-    ----------
-    address : Address
-        The address.
-    image : str, default ""
-        Last part of the repository of the image behind it, where that is known.
-    variable : str, default ""
-        Name of the variable that holds it.
-
-    Returns
-    -------
-    str
-        Kind of the dependencies frame; ``call`` where nothing says more.
+    The image is the last part of the repository behind the address, where that is known.
     """
     protocol = re.split(r"[+.-]", address.scheme)[0]
-    if kind := _KIND_OF_WORD.get(protocol):
-        return kind
-    if address.port in _KIND_OF_PORT:
-        return _KIND_OF_PORT[address.port]
-    words = [image.lower(), address.host]
+    marks: list[str | int | None] = [protocol, address.port, image.lower(), address.host]
     if protocol not in _SPEAK_ANYTHING:
-        parts = [part for text in (variable, address.host) for part in _split(text)]
-        words += sorted(parts, key=lambda part: part in _GENERIC)
-    return next((_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD), "call")
-
-
-def _split(text: str) -> list[str]:
-    return re.split(r"[\W_\d]+", text.lower())
+        parts = re.split(r"[\W_\d]+", f"{variable} {address.host}".lower())
+        marks += sorted(parts, key=lambda part: part in _GENERIC)
+    return next((_KIND_OF[mark] for mark in marks if mark in _KIND_OF), "call")

@@ -3,40 +3,138 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from assess.collect.compose_forms import (
-    Replaced,
-    Service,
-    as_list,
-    as_mapping,
-    canonical,
-    merged,
-)
-from assess.collect.compose_text import interpolate, read_env
+from assess.collect.compose_forms import Replaced, Service, as_list, as_mapping, canonical, merged
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
-DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-_TOP_KEYS = frozenset(
-    ("services", "include", "name", "version", "networks", "volumes", "secrets", "configs")
+_TOP_KEYS = {"services", "include", "name", "version", "networks", "volumes", "secrets", "configs"}
+_OWN_KEYS_V1 = {"image", "build", "extends"}
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
+    re.ASCII,
 )
-_OWN_KEYS_V1 = ("image", "build", "extends")
+_ENV_LINE = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*"
+    r"(?:'(?P<literal>[^']*)'|\"(?P<quoted>(?:\\.|[^\"\\])*)\"|(?P<bare>[^\r\n]*))",
+    re.MULTILINE | re.DOTALL,
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
+
+
+@dataclass
+class Project:
+    """What Compose files declare, of all profiles."""
+
+    name: str = ""
+    services: dict[str, Service] = field(default_factory=dict)  # in canonical form
+    volumes: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
+    unset: set[str] = field(default_factory=set)  # variables without a value
+    notes: list[str] = field(default_factory=list)  # what could not be read, in words
+    failed: dict[str, Exception] = field(default_factory=dict)  # files that could not be read
+
+
+def read_project(files: list[Path]) -> Project:
+    """Read the files of a project, in order; a later one changes what an earlier one says.
+
+    Variables come from `.env` beside the first, never from our own environment.
+    """
+    directory = files[0].parent
+    project = Project(env=_read_dotenv(directory / ".env", {}))
+    _Reader(project, directory, project.env).read(files, ())
+    name = project.name or project.env.get("COMPOSE_PROJECT_NAME") or directory.resolve().name
+    project.name = re.sub(r"^[^a-z0-9]+|[^a-z0-9_-]", "", name.lower())
+    return project
+
+
+# ---- variables ----
+
+
+def interpolate(text: str, env: Mapping[str, str], unset: set[str]) -> str:
+    """Put the values of ``$NAME``, ``${NAME:-default}`` and their kin into a text, as Compose does.
+
+    Names that have neither value nor default are added to ``unset``, and count as empty.
+    """
+    parts, position = [], 0
+    while found := _VARIABLE.search(text, position):
+        parts.append(text[position : found.start()])
+        position = found.end()
+        how = found["how"] or ""
+        if found["dollar"]:
+            parts.append("$")
+        elif found["name"]:
+            parts.append(_value(found["name"], "", "", env, unset))
+        elif (end := _closing(text, position)) is None or (not how and end != position):
+            parts.append(found[0])
+        else:
+            parts.append(_value(found["braced"], how, text[position:end], env, unset))
+            position = end + 1
+    return "".join([*parts, text[position:]])
+
+
+def _value(name: str, how: str, word: str, env: Mapping[str, str], unset: set[str]) -> str:
+    value = env.get(name)
+    is_there = bool(value) if how.startswith(":") else value is not None
+    if how.endswith("+"):
+        return interpolate(word, env, unset) if is_there else ""
+    if is_there:
+        return value or ""
+    if how.endswith("-"):
+        return interpolate(word, env, unset)
+    unset.add(name)
+    return ""
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Position of the brace that closes the one before ``start``."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return position
+    return None
+
+
+def read_env(text: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Read a `.env` file, whose variables may refer to others of it, or of ``env``."""
+    values: dict[str, str] = {}
+    for line in _ENV_LINE.finditer(text):
+        known = {**values, **(env or {})}
+        if line["literal"] is not None:
+            value = line["literal"]
+        elif line["quoted"] is not None:
+            plain = re.sub(r"(?s)\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), line["quoted"])
+            value = interpolate(plain, known, set())
+        else:
+            bare = re.split(r"(?:^|[ \t])#", line["bare"], maxsplit=1)[0]
+            value = interpolate(bare.strip(), known, set())
+        values[line["name"]] = value
+    return values
+
+
+def _read_dotenv(file: Path, env: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return read_env(file.read_text(encoding="utf-8-sig"), env)
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+# ---- files ----
 
 
 class _Loader(yaml.SafeLoader):
     """Reads every scalar as the text it is; only ``null``, ``~`` and nothing are None."""
 
-
-_KEPT_TAGS = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag in _KEPT_TAGS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [r for r in resolvers if r[0].endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _construct_tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
@@ -52,65 +150,6 @@ def _construct_tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
 
 
 _Loader.add_multi_constructor("!", _construct_tagged)
-
-
-@dataclass
-class Project:
-    """What Compose files declare.
-
-    Attributes
-    ----------
-    name : str
-        Name of the project.
-    services : dict of str to dict
-        Services in canonical form: mappings and lists, never their short forms.
-    volumes : dict of str to dict
-        Named volumes.
-    env : dict of str to str
-        Variables of its `.env`.
-    unset : set of str
-        Variables without a value.
-    notes : list of str
-        What could not be read, in words.
-    failed : dict of str to Exception
-        Files that could not be read at all.
-    """
-
-    name: str = ""
-    services: dict[str, Service] = field(default_factory=dict)
-    volumes: dict[str, Any] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
-    unset: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-    failed: dict[str, Exception] = field(default_factory=dict)
-
-
-def read_project(files: list[Path]) -> Project:
-    """Read the files of a project, in order; a later one changes what an earlier one says.
-
-    Parameters
-    ----------
-    files : list of Path
-        Files; variables come from `.env` beside the first, never from our own environment.
-
-    Returns
-    -------
-    Project
-        Their services, of all profiles.
-    """
-    directory = files[0].parent
-    project = Project(env=_read_dotenv(directory / ".env", {}))
-    _Reader(project, directory, project.env).read(files, ())
-    name = project.name or project.env.get("COMPOSE_PROJECT_NAME") or directory.resolve().name
-    project.name = re.sub(r"^[^a-z0-9]+|[^a-z0-9_-]", "", name.lower())
-    return project
-
-
-def _read_dotenv(file: Path, env: Mapping[str, str]) -> dict[str, str]:
-    try:
-        return read_env(file.read_text(encoding="utf-8-sig"), env)
-    except (OSError, UnicodeDecodeError):
-        return {}
 
 
 class _Reader:
@@ -135,29 +174,32 @@ class _Reader:
 
     def documents(self, file: Path) -> list[dict[str, Any]]:
         """Give the documents of a file, interpolated."""
+        budget = iter(range(NODES_MAX))
         try:
-            loaded = yaml.load_all(file.read_text(encoding="utf-8-sig"), _Loader)
-            walk = _Walk(lambda text: interpolate(text, self.env, self.project.unset))
-            documents = [walk(document) for document in loaded if document is not None]
+            return [
+                _checked(_walk(d, lambda t: interpolate(t, self.env, self.project.unset), budget))
+                for d in yaml.load_all(file.read_text(encoding="utf-8-sig"), _Loader)
+                if d is not None
+            ]
         except yaml.YAMLError as error:
             where = getattr(error, "problem_mark", None)
             line = f" in line {where.line + 1}" if where else ""
             raise ValueError(f"it is not YAML{line}") from error
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
-        return [_checked(document) for document in documents]
 
     def _add(self, document: dict[str, Any], file: Path, trail: tuple[Path, ...]) -> None:
         for entry in as_list(document.get("include")):
             self._include(entry, trail)
-        self.project.name = str(document.get("name") or self.project.name)
-        volumes = as_mapping(document.get("volumes"))
-        self.project.volumes = merged(self.project.volumes, volumes)
-        for name, raw in as_mapping(document["services"]).items():
-            service = self._extended(name, raw, document, file, ())
-            if service is not None:
-                known = self.project.services.get(name, {})
-                self.project.services[name] = merged(known, service)
+        project = self.project
+        project.name = str(document.get("name") or project.name)
+        project.volumes = merged(project.volumes, as_mapping(document.get("volumes")))
+        for name, raw in document["services"].items():
+            if isinstance(raw, dict | None):
+                service = self._extended(name, raw or {}, document, file, ())
+                project.services[name] = merged(project.services.get(name, {}), service)
+            else:
+                project.notes.append(f"service {name} is no mapping")
 
     def _include(self, entry: Any, trail: tuple[Path, ...]) -> None:
         options = entry if isinstance(entry, dict) else {"path": entry}
@@ -173,53 +215,41 @@ class _Reader:
         _Reader(self.project, directory, {**env, **self.env}).read(files, trail)
 
     def _extended(
-        self, name: str, raw: Any, document: dict[str, Any], file: Path, trail: tuple[str, ...]
-    ) -> Service | None:
+        self, name: str, raw: Service, document: dict[str, Any], file: Path, trail: tuple[str, ...]
+    ) -> Service:
         """Give a service in canonical form, on top of what it extends."""
-        if not isinstance(raw, dict | None):
-            self.project.notes.append(f"service {name} is no mapping")
-            return None
-        service = canonical(raw or {}, self.directory)
-        extends = (raw or {}).get("extends")
-        if not extends:
+        service = canonical(raw, self.directory)
+        if not (extends := raw.get("extends")):
             return service
         base = extends if isinstance(extends, dict) else {"service": extends}
-        wanted, other = str(base.get("service")), base.get("file")
-        reader, home = self, file
-        if other:
-            home = self.directory / str(other)
-            reader = _Reader(self.project, home.parent, self.env)
-        step = f"{home.resolve()}:{wanted}"
+        wanted, reader, home, documents = str(base.get("service")), self, file, [document]
         try:
-            documents = reader.documents(home) if other else [document]
-            found = [d["services"][wanted] for d in documents if wanted in d["services"]]
-        except (OSError, ValueError, TypeError):
-            found = []
-        if not found or step in trail:
+            if other := base.get("file"):
+                home = self.directory / str(other)
+                reader = _Reader(self.project, home.parent, self.env)
+                documents = reader.documents(home)
+        except (OSError, ValueError):
+            documents = []
+        found = [(d["services"][wanted], d) for d in documents if wanted in d["services"]]
+        step = f"{home.resolve()}:{wanted}"
+        if not found or step in trail or not isinstance(found[-1][0], dict | None):
             self.project.notes.append(f"service {name} extends {wanted}, which cannot be read")
             return service
-        under = reader._extended(wanted, found[-1], documents[-1], home, (*trail, step))
-        return merged(under or {}, service)
+        body, whole = found[-1]
+        return merged(reader._extended(wanted, body or {}, whole, home, (*trail, step)), service)
 
 
-class _Walk:
-    """Interpolates all texts of a document, and refuses one that grows without bounds."""
-
-    def __init__(self, interpolated: Callable[[str], str]) -> None:
-        self._interpolated = interpolated
-        self._left = NODES_MAX
-
-    def __call__(self, value: Any) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError("its aliases make it too large")
-        if isinstance(value, str):
-            return self._interpolated(value)
-        if isinstance(value, dict):
-            return {str(key): self(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self(item) for item in value]
-        return Replaced(self(value.value)) if isinstance(value, Replaced) else value
+def _walk(value: Any, put: Callable[[str], str], budget: Iterator[int]) -> Any:
+    """Interpolate all texts of a document, and refuse one that grows without bounds."""
+    if next(budget, None) is None:
+        raise ValueError("its aliases make it too large")
+    if isinstance(value, str):
+        return put(value)
+    if isinstance(value, dict):
+        return {str(key): _walk(item, put, budget) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_walk(item, put, budget) for item in value]
+    return Replaced(_walk(value.value, put, budget)) if isinstance(value, Replaced) else value
 
 
 def _checked(document: Any) -> dict[str, Any]:
@@ -227,13 +257,8 @@ def _checked(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")
     bodies = [body for key, body in document.items() if not key.startswith("x-")]
-    if (
-        "services" not in document
-        and bodies
-        and all(
-            isinstance(body, dict) and any(key in body for key in _OWN_KEYS_V1) for body in bodies
-        )
-    ):
+    is_v1 = all(isinstance(body, dict) and _OWN_KEYS_V1 & body.keys() for body in bodies)
+    if "services" not in document and bodies and is_v1:
         return {"services": document}
     if not any(key in _TOP_KEYS or key.startswith("x-") for key in document):
         raise ValueError("it has no services")

@@ -9,76 +9,47 @@ from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Name, Row
 from assess.collect.compose_file import Project
 from assess.collect.compose_forms import Service, is_true
+from assess.collect.docker_names import COMPOSE_CONFIDENCE, COMPOSE_RULE, last_part
 from assess.collect.image_ref import parse_image
 from assess.frames import EXTERNAL
 
-DECLARED = "compose-file"
 SHARED_VOLUME = 0.5  # two services that write to one volume: which needs the other is not said
-_NEVER_HOSTS = ("", "default", "none", "host", "bridge")
+
+Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
 
 
 def to_dependencies(
     project: Project, names: Mapping[str, Name], envs: Mapping[str, Mapping[str, str]]
 ) -> list[Row]:
-    """Read what services need.
-
-    Parameters
-    ----------
-    project : Project
-        Services in canonical form.
-    names : mapping of str to Name
-        Best name of each enabled service.
-    envs : mapping of str to mapping
-        Environment of each, by service.
-
-    Returns
-    -------
-    list of dict
-        Rows of the dependencies frame, with ``src`` and ``dst`` in place of ids.
-    """
+    """Read what the named services need, with ``src`` and ``dst`` in place of ids."""
     rows: dict[tuple[str, str, str, str], Row] = {}
     hosts = _hosts(project, names)
-
-    def need(src: str, dst: str, kind: str, evidence: str, **values: str | float | None) -> None:
-        if src != dst:
+    for src in names:
+        needs = _needs(project, hosts, src, envs[src])
+        for dst, kind, evidence, more in [*needs, *_shared(project, names, src)]:
             target: Name | str = dst
             if not dst.startswith(EXTERNAL):
-                target = names.get(dst) or Name(dst, "compose-service", 0.85, project.name)
-            row = {"src": names[src], "dst": target, "kind": kind, "evidence": evidence, **values}
-            rows.setdefault((src, dst, kind, evidence), row)
-
-    for service_name in names:
-        service = project.services[service_name]
-        for dst, options in service.get("depends_on", {}).items():
-            if dst in names or is_true(options.get("required") or "true"):
-                condition = options.get("condition") or "service_started"
-                need(service_name, dst, "start_order", DECLARED, condition=str(condition))
-        for dst, kind in _declared(service):
-            need(service_name, dst, kind, DECLARED)
-        for variable, address in addresses(envs[service_name]):
-            dst = hosts.get(address.host) or f"{EXTERNAL}{address.host}"
-            kind = kind_of(address, _image_word(project.services.get(dst)), variable)
-            need(service_name, dst, kind, "environment")
-    for src, dst in _volume_sharers(project, names):
-        need(src, dst, "data", "shared-volume", confidence=SHARED_VOLUME)
+                target = names.get(dst) or Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+            row = {"src": names[src], "dst": target, "kind": kind, "evidence": evidence, **more}
+            if src != dst:
+                rows.setdefault((src, dst, kind, evidence), row)
     return list(rows.values())
 
 
-def _hosts(project: Project, names: Mapping[str, Name]) -> dict[str, str]:
-    """Services by every host name that the others reach them by."""
-    found: dict[str, str] = {}
-    for name in names:
-        service = project.services[name]
-        others = [service.get("container_name"), service.get("hostname")]
-        for network in service.get("networks", {}).values():
-            others += network.get("aliases") or [] if isinstance(network, dict) else []
-        for link in service.get("links", []):
-            target, _, alias = link.partition(":")
-            found.setdefault(alias.lower(), target)
-        for other in others:
-            found.setdefault(str(other or "").lower(), name)
-    found |= {name.lower(): name for name in names}
-    return {host: name for host, name in found.items() if host and name in names}
+def _needs(
+    project: Project, hosts: Mapping[str, str], src: str, env: Mapping[str, str]
+) -> Iterator[Need]:
+    service = project.services[src]
+    for dst, options in service.get("depends_on", {}).items():
+        if dst.lower() in hosts or is_true(options.get("required") or "true"):
+            condition = str(options.get("condition") or "service_started")
+            yield dst, "start_order", "compose-file", {"condition": condition}
+    for dst, kind in _declared(service):
+        yield dst, kind, "compose-file", {}
+    for variable, address in addresses(env):
+        dst = hosts.get(address.host) or f"{EXTERNAL}{address.host}"
+        image = parse_image(str(project.services.get(dst, {}).get("image") or ""))
+        yield dst, kind_of(address, last_part(image.repository), variable), "environment", {}
 
 
 def _declared(service: Service) -> Iterator[tuple[str, str]]:
@@ -98,20 +69,31 @@ def _declared(service: Service) -> Iterator[tuple[str, str]]:
             yield target, "declared"
 
 
-def _volume_sharers(project: Project, names: Mapping[str, Name]) -> Iterator[tuple[str, str]]:
-    """Pairs in which the first reads what the second may write."""
-    users: dict[str, dict[str, bool]] = defaultdict(dict)
+def _hosts(project: Project, names: Mapping[str, Name]) -> dict[str, str]:
+    """Services by every host name that the others reach them by."""
+    found: dict[str, str] = {}
+    for name in names:
+        service = project.services[name]
+        for link in service.get("links", []):
+            target, _, alias = link.partition(":")
+            found.setdefault(alias.lower(), target)
+        own = [service.get("container_name"), service.get("hostname")]
+        for network in service.get("networks", {}).values():
+            own += network.get("aliases") or [] if isinstance(network, dict) else []
+        for host in own:
+            found.setdefault(str(host or "").lower(), name)
+    found |= {name.lower(): name for name in names}
+    return {host: name for host, name in found.items() if host and name in names}
+
+
+def _shared(project: Project, names: Mapping[str, Name], reader: str) -> Iterator[Need]:
+    """Give the services that may write to a named volume of this one."""
+    users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
     for name in names:
         for volume in project.services[name].get("volumes", {}).values():
             if volume["type"] == "volume" and volume["source"]:
-                writes = not volume["read_only"]
-                known = users[volume["source"]]
-                known[name] = known.get(name, False) or writes
-    for _, sharers in sorted(users.items()):
-        for writer in (name for name, writes in sharers.items() if writes):
-            yield from ((name, writer) for name in sharers if name != writer)
-
-
-def _image_word(service: Service | None) -> str:
-    repository = parse_image(str((service or {}).get("image") or "")).repository
-    return (repository or "").rpartition("/")[2]
+                users[volume["source"]][name] |= not volume["read_only"]
+    for found in users.values():
+        for name, writes in found.items():
+            if reader in found and writes:
+                yield name, "data", "shared-volume", {"confidence": SHARED_VOLUME}
