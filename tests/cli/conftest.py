@@ -13,7 +13,7 @@ from assess.sample import write_sample
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """Two quarters of a small fleet."""
+    """Two quarters of the sample fleet, in a store of their own."""
     directory = tmp_path_factory.mktemp("store")
     write_sample(directory, services=40)
     return directory
