@@ -9,10 +9,12 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -98,12 +100,11 @@ def collect(  # noqa: PLR0913
         config = load_config(None if is_default else config)
     tasks, rules = _prepare(config, sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    with ThreadPoolExecutor(min(PARALLEL, len(tasks))) as pool:
-        running = {pool.submit(_guarded, task): task for task in tasks}
-        for done, future in enumerate(as_completed(running), start=1):
-            if progress:
-                progress(running[future].label, done, len(tasks))
-        batches = [(task.label, future.result()) for future, task in running.items()]
+    running = _started(tasks)
+    for done, future in enumerate(as_completed(running), start=1):
+        if progress:
+            progress(running[future].label, done, len(tasks))
+    batches = [(task.label, future.result()) for future, task in running.items()]
 
     from assess.collect.docker_engine import tell_hosts_apart
     from assess.collect.merge import coverage_table, to_tables
@@ -165,6 +166,27 @@ def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
         problems.append(f"deadline {seconds!r} is no number of seconds")
     check = getattr(source, "check", None)
     return problems + (list(check(options)) if check and not problems else [])
+
+
+def _started(tasks: list[_Task]) -> dict[Future[Batch], _Task]:
+    """Start all sources on threads that an interrupt can leave, as those of a pool cannot be."""
+    running: dict[Future[Batch], _Task] = {Future(): task for task in tasks}
+    waiting: SimpleQueue[tuple[Future[Batch], _Task]] = SimpleQueue()
+    for pair in running.items():
+        waiting.put(pair)
+
+    def work() -> None:
+        with suppress(Empty):
+            while True:
+                future, task = waiting.get_nowait()
+                try:
+                    future.set_result(_guarded(task))
+                except BaseException as error:
+                    future.set_exception(error)
+
+    for _ in range(min(PARALLEL, len(tasks))):
+        Thread(target=work, daemon=True).start()
+    return running
 
 
 def _guarded(task: _Task) -> Batch:

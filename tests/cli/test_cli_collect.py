@@ -1,6 +1,10 @@
 """Collecting, with the real sources on real dumps, and what comes of what cannot be seen."""
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +102,23 @@ def test_nothing_is_asked_where_a_snapshot_would_be_written_over(call, config, t
 
 
 MANY = [("ecs", "x", f"call-{number}", "ok", None) for number in range(9)]
+
+
+def test_an_interrupt_does_not_wait_for_a_source_that_hangs(config, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and never answers
+        port = server.getsockname()[1]
+        config(f'[[source]]\ntype = "docker"\nendpoint = "tcp://127.0.0.1:{port}"\n')
+        started = subprocess.Popen(
+            [sys.executable, "-m", "assess", "collect", "--deadline", "600", "-o", "out"],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1)
+            started.send_signal(signal.SIGINT)
+            out, error = started.communicate(timeout=20)
+    assert (started.returncode, out, error.strip()) == (130, "", "error: interrupted")
+    assert not (tmp_path / "out").exists()
 
 
 def coverage(*rows):
