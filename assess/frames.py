@@ -59,10 +59,8 @@ class Column:
     @property
     def reference(self) -> tuple[str, str] | None:
         """Frame and key column that the values must exist in."""
-        if not self.rule.startswith("->"):
-            return None
-        frame, _, key = self.rule[2:].partition(".")
-        return frame, key
+        frame, _, key = self.rule.removeprefix("->").partition(".")
+        return (frame, key) if self.rule.startswith("->") else None
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -100,84 +98,35 @@ class Column:
 
 @cache
 def dictionary() -> pd.DataFrame:
-    """Give the data dictionary.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``frame, column, dtype, role, rule, unit, doc``; one row per column.
-    """
+    """Give the data dictionary."""
     with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
 @cache
 def columns(frame: str) -> dict[str, Column]:
-    """Give the columns of a frame, in order.
-
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-
-    Returns
-    -------
-    dict of str to Column
-        By column name; ``source`` and ``source_ref`` come last.
-    """
-    rows = dictionary().query("frame == @frame")
-    found = {str(row["column"]): _column(row) for _, row in rows.iterrows()}
+    """Give the columns of a frame, in order."""
+    told = [Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame]
+    found = {column.name: column for column in told}
     for name in SHARED_COLUMNS:
         found.setdefault(name, Column(frame, name, "str", "", "", "", "Where the row came from"))
     return found
 
 
-def _column(row: pd.Series) -> Column:
-    return Column(*(str(value) for value in row))
-
-
 @cache
 def names() -> tuple[str, ...]:
-    """Give the names of all frames.
-
-    Returns
-    -------
-    tuple of str
-        In the order of the data dictionary.
-    """
+    """Give the names of all frames."""
     return tuple(dictionary()["frame"].unique())
 
 
 def key(frame: str) -> list[str]:
-    """Give the key of a frame.
-
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-
-    Returns
-    -------
-    list of str
-        Column names.
-    """
+    """Give the key of a frame."""
     return [name for name, column in columns(frame).items() if column.is_key]
 
 
 @cache
 def schema(frame: str) -> pa.DataFrameSchema:
-    """Give the pandera schema of a frame.
-
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-
-    Returns
-    -------
-    pandera.DataFrameSchema
-        Types, ranges and the key; units and docs in each column's ``metadata``.
-    """
+    """Give the pandera schema of a frame."""
     fields = {}
     for name, column in columns(frame).items():
         checks = []
@@ -194,18 +143,7 @@ def schema(frame: str) -> pa.DataFrameSchema:
 
 
 def empty(frame: str) -> pd.DataFrame:
-    """Make a frame without rows.
-
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-
-    Returns
-    -------
-    DataFrame
-        All columns, typed, no row.
-    """
+    """Make a frame without rows."""
     return _empty(frame).copy(deep=False)
 
 
@@ -215,21 +153,9 @@ def _empty(frame: str) -> pd.DataFrame:
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give a table the columns and types of a frame.
+    """Give a table the columns and types of a frame; also list the cells that cannot be read.
 
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-    raw : DataFrame
-        Any subset of the columns, as text or already typed; unknown columns are left out.
-
-    Returns
-    -------
-    frame : DataFrame
-        All columns, typed; what was absent or could not be read is NA.
-    problems : DataFrame
-        Columns ``table, row, column, value, rule, hint``: cells that could not be read.
+    What was absent or cannot be read is NA; columns that nobody knows are left out.
     """
     typed: dict[str, pd.Series] = {}
     problems = []
@@ -257,10 +183,11 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     elif column.dtype == "str":
         cast = _text(cells)
     elif column.dtype == "bool":
-        text = cells.astype("str").str.strip().str.lower()
-        cast = text.map(_BOOLEANS).astype("boolean")
+        cast = cells.astype("str").str.strip().str.lower().map(_BOOLEANS).astype("boolean")
     elif column.dtype == "time":
-        cast = _times(cells)
+        if not isinstance(cells.dtype, pd.DatetimeTZDtype):  # without an offset they are UTC
+            cells = pd.to_datetime(_text(cells), utc=True, format="ISO8601", errors="coerce")
+        cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
         if not pd.api.types.is_numeric_dtype(cells.dtype):
             cells = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
@@ -275,13 +202,6 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
 def _text(cells: pd.Series) -> pd.Series:
     known = cells.notna()
     return cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
-
-
-def _times(cells: pd.Series) -> pd.Series:
-    """Read times; without an offset they are UTC."""
-    if not isinstance(cells.dtype, pd.DatetimeTZDtype):
-        cells = pd.to_datetime(_text(cells), utc=True, format="ISO8601", errors="coerce")
-    return cells.dt.tz_convert("UTC").dt.as_unit("us")
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
@@ -299,37 +219,13 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
 
 
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put lists of problems together.
-
-    Parameters
-    ----------
-    problems : list of DataFrame
-        Columns ``table, row, column, value, rule, hint``.
-
-    Returns
-    -------
-    DataFrame
-        The same columns; empty where there is no problem.
-    """
+    """Put lists of problems together."""
     found = [p for p in problems if len(p)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PROBLEM_COLUMNS)
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
-    """List what breaks the schema of a frame: ranges, keys, missing required cells.
-
-    Parameters
-    ----------
-    frame : str
-        Name of the frame.
-    table : DataFrame
-        The frame, typed by `conform`.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``table, row, column, value, rule, hint``.
-    """
+    """List what breaks the schema of a frame: ranges, keys, missing required cells."""
     try:
         schema(frame).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
@@ -358,18 +254,7 @@ def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) ->
 
 
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """List references that lead nowhere, between the frames that are at hand.
-
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        Frames by name; a frame that is left out is unknown and checks nothing.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``table, row, column, value, rule, hint``.
-    """
+    """List references that lead nowhere, between the frames that are at hand."""
     problems = []
     for frame, table in tables.items():
         for name, column in columns(frame).items():

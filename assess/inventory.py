@@ -17,6 +17,7 @@ from assess import frames
 from assess.errors import AssessError, DataError
 
 MANIFEST = "snapshot.toml"
+DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
 class UnknownColumnWarning(UserWarning):
@@ -125,11 +126,11 @@ class Inventory:
             Columns ``frame, key, change, column, before, after``; ``change`` is added, removed or
             changed. Only frames that both supplied are compared.
         """
-        both = [n for n in frames.names() if n in self.present & earlier.present]
-        parts = [_diff(name, earlier[name], self[name]) for name in both if name != "coverage"]
-        found = [part for part in parts if len(part)]
-        names = ["frame", "key", "change", "column", "before", "after"]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=names)
+        both = self.present & earlier.present - {"coverage"}
+        parts = [_diff(name, earlier[name], self[name]) for name in frames.names() if name in both]
+        return pd.concat([pd.DataFrame(columns=DIFFERENCE, dtype=object), *parts]).reset_index(
+            drop=True
+        )
 
     def __repr__(self) -> str:
         """Say what it is, without address or clock."""
@@ -140,13 +141,11 @@ class Inventory:
 
     def _repr_html_(self) -> str:
         shown = self.summary()
-        shown["known_share"] = [
-            "unknown" if pd.isna(share) else f"{share:.0%}" for share in shown["known_share"]
-        ]
-        return (
-            f"<p><b>Inventory {self.quarter}</b>, snapshot of {self.snapshot_at:%Y-%m-%d}</p>"
-            + (shown.to_html(border=0, escape=True, na_rep="unknown"))
-        )
+        shares = shown["known_share"]
+        shown["known_share"] = ["unknown" if pd.isna(x) else f"{x:.0%}" for x in shares]
+        table = shown.to_html(border=0, escape=True, na_rep="unknown")
+        when = f"{self.snapshot_at:%Y-%m-%d}"
+        return f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{table}"
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -163,21 +162,11 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         cells = (table.loc[shared, column].astype(object) for table in (old, new))
         was, now = (side.where(side.notna(), None) for side in cells)  # NA has no truth value
         changed = ~(was.eq(now) | (was.isna() & now.isna()))
-        parts.append(
-            pd.DataFrame(
-                {
-                    "key": shared[changed],
-                    "change": "changed",
-                    "column": column,
-                    "before": was[changed].to_numpy(),
-                    "after": now[changed].to_numpy(),
-                },
-                dtype=object,
-            )
-        )
-    table = pd.concat([p.astype(object) for p in parts], ignore_index=True)
-    table.insert(0, "frame", name)
-    return table.reindex(columns=["frame", "key", "change", "column", "before", "after"])
+        values = {"before": was[changed].to_numpy(), "after": now[changed].to_numpy()}
+        about = {"key": shared[changed], "change": "changed", "column": column}
+        parts.append(pd.DataFrame(about | values, dtype=object))
+    table = pd.concat([part.astype(object) for part in parts], ignore_index=True)
+    return table.assign(frame=name).reindex(columns=DIFFERENCE)
 
 
 def _key_text(key: object) -> str:
@@ -230,23 +219,25 @@ def _build(
             extras[name] = raw[unknown].reset_index(drop=True)
             message = f"{name}: columns nobody knows are kept aside: {', '.join(map(str, unknown))}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
-        problems += [unreadable, _unless_seen(frames.check(name, typed[name]), unreadable)]
+        problems += [unreadable, frames.check(name, typed[name])]
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
-    when = _utc(snapshot_at)
-    complete = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
+    when = utc(snapshot_at)
     inventory = Inventory(
-        MappingProxyType(complete),
+        MappingProxyType({name: typed.get(name, frames.empty(name)) for name in frames.names()}),
         when,
-        quarter or f"{when.year}Q{when.quarter}",
+        quarter or quarter_of(when),
         frozenset(typed),
         MappingProxyType(extras),
     )
-    return inventory, frames.join_problems(problems)
+    found = frames.join_problems(problems)
+    # A required cell that could not be read is told once, as unreadable.
+    return inventory, found[~found.duplicated(["table", "row", "column"]) | found["row"].isna()]
 
 
-def _utc(moment: str | pd.Timestamp) -> pd.Timestamp:
+def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
+    """Read a moment; without an offset it is UTC."""
     try:
         when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
     except (ValueError, TypeError):
@@ -256,10 +247,9 @@ def _utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
 
 
-def _unless_seen(problems: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
-    """Leave out a required cell that is missing only because it could not be read."""
-    cells = pd.MultiIndex.from_frame(problems[["row", "column"]])
-    return problems[~cells.isin(pd.MultiIndex.from_frame(seen[["row", "column"]]))]
+def quarter_of(when: pd.Timestamp) -> str:
+    """Name the calendar quarter of a moment."""
+    return f"{when.year}Q{when.quarter}"
 
 
 def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -335,10 +325,8 @@ def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
         try:
             tables[file.stem] = read_table(file)
         except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            problems.append(
-                _file_problem(file.stem, file.name, "a readable file", f"cannot be read: {reason}")
-            )
+            reason = f"cannot be read: {str(error).splitlines()[0]}"
+            problems.append(_file_problem(file.stem, file.name, "a readable file", reason))
     if not tables and not problems:
         raise AssessError(
             f"{directory} holds no frames", hint="a snapshot holds <frame>.csv or <frame>.parquet"
@@ -355,23 +343,10 @@ def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read one frame as it is.
+    """Read one frame as it is: of CSV as text, with empty cells as NA.
 
-    Parameters
-    ----------
-    file : Path
-        A CSV file, read as text with empty cells as NA, or a Parquet file.
-
-    Returns
-    -------
-    DataFrame
-        The cells, not yet typed where the file is CSV.
-
-    Raises
-    ------
-    ValueError
-        Where it cannot be read, or a row has more or fewer cells than the header: a file that was
-        only half written is not taken for one with unknown cells.
+    A row that is shorter or longer than the header is refused: a file that was only half written
+    is not taken for one with unknown cells.
     """
     if file.suffix == ".parquet":
         return pd.read_parquet(file)
@@ -391,30 +366,14 @@ def read_table(file: Path) -> pd.DataFrame:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the `snapshot.toml` of a snapshot.
-
-    Parameters
-    ----------
-    directory : Path
-        The snapshot.
-
-    Returns
-    -------
-    dict
-        Its values, ``snapshot_at`` as a Timestamp [UTC]; empty where there is no such file.
-
-    Raises
-    ------
-    AssessError
-        Where it cannot be read, or another version of the frames wrote it.
-    """
+    """Read the `snapshot.toml` of a snapshot; empty where there is none."""
     file = directory / MANIFEST
     if not file.exists():
         return {}
     try:
         manifest = tomllib.loads(file.read_text(encoding="utf-8"))
         if "snapshot_at" in manifest:
-            manifest["snapshot_at"] = _utc(manifest["snapshot_at"])
+            manifest["snapshot_at"] = utc(manifest["snapshot_at"])
     except (ValueError, AssessError) as error:
         raise AssessError(f"{file} cannot be read: {error}", hint="mend or rewrite it") from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
@@ -428,11 +387,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp | None:
     """Newest moment that any source recorded."""
-    found = []
-    for name, raw in tables.items():
-        if name not in frames.names():
-            continue
-        typed = frames.conform(name, raw)[0].select_dtypes("datetimetz")
-        found += [typed[c].max() for c in typed if not c.startswith("expires")]
-    known = [when for when in found if pd.notna(when)]
-    return max(known) if known else None
+    typed = [frames.conform(name, raw)[0] for name, raw in tables.items() if name in frames.names()]
+    times = [
+        cells.max()
+        for table in typed
+        for column, cells in table.select_dtypes("datetimetz").items()
+        if column != "expires_at"
+    ]
+    return max((when for when in times if pd.notna(when)), default=None)

@@ -21,10 +21,7 @@ import pandas as pd
 
 from assess import frames
 from assess.errors import AssessError, DataError
-from assess.inventory import MANIFEST, Inventory, load, read_manifest, read_table
-
-_DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_QUARTER = re.compile(r"\d{4}Q[1-4]")
+from assess.inventory import MANIFEST, Inventory, load, quarter_of, read_manifest, read_table, utc
 
 
 class BrokenSnapshotWarning(UserWarning):
@@ -38,29 +35,7 @@ def write_snapshot(
     format: Literal["parquet", "csv"] = "parquet",
     note: str = "",
 ) -> Path:
-    """Write an inventory as a snapshot directory, whole or not at all.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        What to write: the frames that are present, and the columns kept aside.
-    directory : str or Path
-        The snapshot, such as ``data/snapshots/2026Q3``; its store is made where there is none.
-    format : {"parquet", "csv"}, default "parquet"
-        Parquet with zstd, or CSV by the rules of the frames.
-    note : str, default ""
-        A line for the reader of `snapshot.toml`.
-
-    Returns
-    -------
-    Path
-        The snapshot directory.
-
-    Raises
-    ------
-    AssessError
-        Where there is a snapshot already: a store only ever grows.
-    """
+    """Write the frames that are present as a new snapshot directory, whole or not at all."""
     if format not in ("parquet", "csv"):
         raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
     target = Path(directory)
@@ -82,18 +57,7 @@ def write_snapshot(
 
 
 def refuse_taken(target: Path) -> None:
-    """Stop where a snapshot would be written over.
-
-    Parameters
-    ----------
-    target : Path
-        Directory to write.
-
-    Raises
-    ------
-    AssessError
-        Where there is anything already.
-    """
+    """Stop where a snapshot would be written over."""
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise AssessError(
             f"{target} is there already, and a snapshot is never written over",
@@ -102,13 +66,6 @@ def refuse_taken(target: Path) -> None:
 
 
 def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None:
-    sums = {}
-    for name in sorted(inventory.present):
-        file = directory / f"{name}.{format}"
-        extras = inventory.extras.get(name)
-        table = inventory[name]
-        write_table(file, table if extras is None else table.join(extras))
-        sums[file.name] = _sha256(file)
     lines = [
         *(f"# {line}" for line in note.splitlines()),
         f'snapshot_at = "{_time_text(pd.Series([inventory.snapshot_at]))[0]}"',
@@ -116,12 +73,14 @@ def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None
         f"schema_version = {frames.SCHEMA_VERSION}",
         "",
         "[sha256]",
-        *(f'"{name}" = "{value}"' for name, value in sums.items()),
     ]
+    for name in sorted(inventory.present):
+        file = directory / f"{name}.{format}"
+        _write_table(file, inventory[name].join(inventory.extras.get(name, pd.DataFrame())))
+        lines.append(f'"{file.name}" = "{_sha256(file)}"')
     (directory / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    for file in directory.iterdir():
-        _sync(file)
-    _sync(directory)
+    for path in (*directory.iterdir(), directory):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -138,17 +97,8 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_table(file: Path, table: pd.DataFrame) -> None:
-    """Write one frame.
-
-    Parameters
-    ----------
-    file : Path
-        Ends in ``.parquet`` or ``.csv``.
-    table : DataFrame
-        A frame, typed. In CSV, times are ISO-8601 with Z, booleans true and false, NA is empty,
-        and columns of which nothing is known are left out.
-    """
+def _write_table(file: Path, table: pd.DataFrame) -> None:
+    """Write a frame; in CSV, columns of which nothing is known are left out."""
     if file.suffix == ".parquet":
         table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
         return
@@ -172,24 +122,7 @@ def _time_text(times: pd.Series) -> pd.Series:
 
 
 def snapshots(store: str | Path) -> pd.DataFrame:
-    """List the snapshots of a store, oldest first.
-
-    Parameters
-    ----------
-    store : str or Path
-        Directory of snapshot directories.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``path, snapshot_at, quarter``. What cannot be read is left out, and reported by a
-        `BrokenSnapshotWarning`.
-
-    Raises
-    ------
-    AssessError
-        Where there is no such directory.
-    """
+    """List ``path, snapshot_at, quarter`` of a store, oldest first; warn of what is broken."""
     directory = Path(store)
     if not directory.is_dir():
         raise AssessError(
@@ -218,105 +151,59 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     if lost:
         raise AssessError(f"{path} has lost {', '.join(lost)}")
     when = manifest["snapshot_at"]
-    return when, str(manifest.get("quarter") or f"{when.year}Q{when.quarter}")
+    return when, str(manifest.get("quarter") or quarter_of(when))
 
 
 def verify(path: str | Path) -> list[str]:
-    """Compare the files of a snapshot with the sums that were written beside them.
-
-    Parameters
-    ----------
-    path : str or Path
-        The snapshot directory.
-
-    Returns
-    -------
-    list of str
-        Names of files that were lost or changed since; those without a sum are not compared.
-    """
+    """Name the files of a snapshot that were lost or changed since they were written."""
     directory = Path(path)
-    sums = read_manifest(directory).get("sha256", {})
     return [
         name
-        for name, value in sorted(sums.items())
+        for name, value in sorted(read_manifest(directory).get("sha256", {}).items())
         if not (directory / name).is_file() or _sha256(directory / name) != value
     ]
 
 
 def resolve(reference: str | Path) -> Path:
-    """Find the snapshot that a reference means.
+    """Find the snapshot that a reference means: a snapshot directory, or a store.
 
-    Parameters
-    ----------
-    reference : str or Path
-        A snapshot directory, or a store: ``STORE@2026-09-30`` is its newest snapshot that is not
-        after that day, ``STORE@2026Q3`` the newest of that quarter, ``STORE`` the newest of all.
-
-    Returns
-    -------
-    Path
-        The snapshot directory.
-
-    Raises
-    ------
-    AssessError
-        Where there is none.
+    ``STORE@2026-09-30`` is its newest snapshot that is not after that day, ``STORE@2026Q3`` the
+    newest of that quarter, ``STORE`` the newest of all.
     """
     path = Path(reference)
     if path.is_dir():
-        return path if _holds_frames(path) else latest(path)
+        held = {file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")}
+        return path if held.intersection(frames.names()) else latest(path)
     store, at, moment = str(reference).rpartition("@")
     if not at:
         raise AssessError(
             f"there is no snapshot at {path}", hint="make one with `assess sample DIR`"
         )
     listed = snapshots(store)
-    if _QUARTER.fullmatch(moment):
+    if re.fullmatch(r"\d{4}Q[1-4]", moment):
         fitting = listed[listed["quarter"] == moment]
     else:
         fitting = listed[listed["snapshot_at"] < _just_after(moment)]
     if fitting.empty:
-        held = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
-        raise AssessError(f"{store} has no snapshot for @{moment}", hint=f"it holds: {held}")
+        held_days = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
+        raise AssessError(f"{store} has no snapshot for @{moment}", hint=f"it holds: {held_days}")
     return Path(fitting["path"].iloc[-1])
-
-
-def _holds_frames(path: Path) -> bool:
-    names = {f"{name}.{end}" for name in frames.names() for end in ("csv", "parquet")}
-    return any(file.name in names for file in path.iterdir())
 
 
 def _just_after(moment: str) -> pd.Timestamp:
     """End of a day, or the first moment after a time."""
     try:
-        when = pd.Timestamp(moment)
-    except ValueError as error:
+        when = utc(moment)
+    except AssessError as error:
         raise AssessError(
             f"@{moment} is neither a day nor a quarter", hint="write @2026-09-30 or @2026Q3"
         ) from error
-    when = when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
-    step = {"days": 1} if _DATE_ONLY.fullmatch(moment) else {"microseconds": 1}
-    return when + pd.Timedelta(**step)
+    is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", moment)
+    return when + (pd.Timedelta(days=1) if is_day else pd.Timedelta(microseconds=1))
 
 
 def latest(store: str | Path) -> Path:
-    """Find the newest snapshot of a store.
-
-    Parameters
-    ----------
-    store : str or Path
-        Directory of snapshot directories.
-
-    Returns
-    -------
-    Path
-        The snapshot directory.
-
-    Raises
-    ------
-    AssessError
-        Where it holds none.
-    """
+    """Find the newest snapshot of a store."""
     listed = snapshots(store)
     if listed.empty:
         raise AssessError(f"{store} holds no snapshot", hint="make one with `assess collect`")
@@ -324,18 +211,7 @@ def latest(store: str | Path) -> Path:
 
 
 def previous(path: str | Path) -> Path | None:
-    """Find the snapshot before another one, in the same store.
-
-    Parameters
-    ----------
-    path : str or Path
-        A snapshot directory.
-
-    Returns
-    -------
-    Path or None
-        The newest snapshot that is older; None where there is none.
-    """
+    """Find the snapshot before another one in the same store; None where there is none."""
     here = Path(path)
     listed = snapshots(here.parent if here.name else here.resolve().parent)
     older = listed[listed["snapshot_at"] < _moment(here)[0]]
@@ -343,55 +219,24 @@ def previous(path: str | Path) -> Path | None:
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
-    """Go through one frame of all snapshots, oldest first, with one of them in memory at a time.
-
-    Parameters
-    ----------
-    store : str or Path
-        Directory of snapshot directories.
-    frame : str
-        Name of the frame.
-
-    Yields
-    ------
-    tuple of Timestamp and DataFrame
-        Moment of the snapshot, and the frame; snapshots without it are left out.
-
-    Raises
-    ------
-    AssessError
-        Where there is no such frame.
-    DataError
-        Where a frame breaks the data dictionary.
-    """
+    """Go through one frame of all snapshots, oldest first, with one of them in memory at a time."""
     if frame not in frames.names():
         raise AssessError(f"there is no frame {frame!r}", hint="`assess frames` lists them")
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
-        for file in (path / f"{frame}.parquet", path / f"{frame}.csv"):
-            if file.is_file():
-                table, problems = frames.conform(frame, read_table(file))
-                problems = frames.join_problems([problems, frames.check(frame, table)])
-                if len(problems):
-                    raise DataError(f"{file} is not sound", problems)
-                yield when, table
-                break
+        files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
+        file = next((file for file in files if file.is_file()), None)
+        if file:
+            table, problems = frames.conform(frame, read_table(file))
+            problems = frames.join_problems([problems, frames.check(frame, table)])
+            if len(problems):
+                raise DataError(f"{file} is not sound", problems)
+            yield when, table
 
 
 def history(store: str | Path, frame: str) -> pd.DataFrame:
-    """Put one frame of all snapshots together.
+    """Put one frame of all snapshots together, with ``snapshot_at``; oldest snapshot first.
 
-    Parameters
-    ----------
-    store : str or Path
-        Directory of snapshot directories.
-    frame : str
-        Name of the frame.
-
-    Returns
-    -------
-    DataFrame
-        Column ``snapshot_at`` [UTC], then those of the frame; oldest snapshot first. What does not
-        fit into memory is better rolled up snapshot by snapshot, with `walk`.
+    What does not fit into memory is better rolled up snapshot by snapshot, with `walk`.
     """
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
     for when, table in parts:
