@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from readiness_fleet import WORKLOAD, Fleet, together
 
 from assess import frames
+from assess.config import data_path
 from assess.errors import AssessError
-from assess.inventory import from_frames
+from assess.inventory import from_frames, load
 from assess.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import score_readiness
@@ -207,6 +208,18 @@ def test_losing_a_frame_never_raises_bound_coverage_or_label(lost):
     fleets = [some_fleet(draw) for _ in range(30)]
     before = outcome(fleets)
     assert_not_better(outcome([fleet.drop(*lost) for fleet in fleets]), before, fleets)
+
+
+def test_losing_a_frame_of_the_sample_raises_nothing():
+    """What people said cannot stand in for what was measured; only they can contradict."""
+    inventory = load(data_path("sample/2026Q3"))
+    before = score_readiness(inventory, POLICY).frame
+    for lost in [("mounts",), ("images",), ("engines",), ("hosts", "engines"), ("dependencies",)]:
+        left = {name: inventory[name] for name in inventory.present - set(lost)}
+        after = score_readiness(from_frames(left, snapshot_at=inventory.snapshot_at), POLICY).frame
+        assert (after["readiness_lo"] <= before["readiness_lo"] + 1e-6).all(), lost
+        ranks = [frame["label_gates"].fillna("").map(RANKS) for frame in (after, before)]
+        assert (ranks[0] >= ranks[1]).all(), lost
 
 
 @pytest.fixture(scope="module")
