@@ -1,269 +1,155 @@
-"""The stage of the sample: a quarter, the services and hosts of one cell, and its dice."""
+"""The stage of the sample: one cell of the fleet in one quarter, its names and its dice."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import random
-import re
-from collections.abc import Mapping
+import tomllib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from typing import Any
 
-from assess.errors import AssessError
+import pandas as pd
 
 Row = dict[str, Any]
+CELL = 40  # services
+_NAMES = ("service_id", "element", "host_id", "affected_services", "observed_services")
 
 
-@dataclass(frozen=True)
-class Quarter:
-    """A calendar quarter.
-
-    Attributes
-    ----------
-    year, number : int
-        Such as 2026 and 3.
-    """
-
-    year: int
-    number: int
-
-    @classmethod
-    def parse(cls, label: str) -> Quarter:
-        """Read a quarter such as ``2026Q3``.
-
-        Parameters
-        ----------
-        label : str
-            The text.
-
-        Returns
-        -------
-        Quarter
-            The quarter.
-
-        Raises
-        ------
-        AssessError
-            Where the text is no quarter.
-        """
-        found = re.fullmatch(r"(\d{4})Q([1-4])", label)
-        if found is None:
-            raise AssessError(f"{label!r} is not a quarter", hint="write it as 2026Q3")
-        return cls(int(found[1]), int(found[2]))
-
-    @property
-    def label(self) -> str:
-        """Such as ``2026Q3``."""
-        return f"{self.year}Q{self.number}"
-
-    @property
-    def start(self) -> datetime:
-        """First moment."""
-        return datetime(self.year, 3 * self.number - 2, 1)
-
-    @property
-    def snapshot_at(self) -> datetime:
-        """Midnight of the last day: the moment of the snapshot."""
-        return self.after.start - timedelta(days=1)
-
-    @property
-    def after(self) -> Quarter:
-        """The next quarter."""
-        return Quarter(self.year + self.number // 4, self.number % 4 + 1)
-
-    @property
-    def before(self) -> Quarter:
-        """The quarter before."""
-        return Quarter(self.year - (self.number == 1), (self.number - 2) % 4 + 1)
+@cache
+def world() -> dict[str, Any]:
+    """Give what holds in every cell and quarter."""
+    return tomllib.loads((files("assess.sample") / "world.toml").read_text(encoding="utf-8"))
 
 
-def settle(row: Mapping[str, Any], *, changed: bool) -> Row:
-    """Decide every "a>b" of a row.
-
-    Parameters
-    ----------
-    row : mapping
-        Values; those without ``>`` stay.
-    changed : bool
-        Whether the change has come.
-
-    Returns
-    -------
-    dict
-        The row as it is.
-    """
-    return {
-        name: value.split(">")[changed] if isinstance(value, str) and ">" in value else value
-        for name, value in row.items()
-    }
+@cache
+def _table(name: str, step: int, last: int) -> list[Row]:
+    """Rows of a table; of "before>after" the second holds once the change of its row has come."""
+    with (files("assess.sample") / f"{name}.csv").open(encoding="utf-8") as handle:
+        return [
+            {column: cell.split(">")[-(step > i % last)] for column, cell in row.items()}
+            for i, row in enumerate(csv.DictReader(handle))
+        ]
 
 
 def digest(text: str) -> str:
-    """Make a digest that looks like an image's.
-
-    Parameters
-    ----------
-    text : str
-        What it stands for.
-
-    Returns
-    -------
-    str
-        ``sha256:…``.
-    """
+    """Make a digest that looks like an image's."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One cell of the fleet in one quarter.
+    """One cell of the fleet in one quarter, and the same cell a quarter `earlier`.
 
-    Attributes
-    ----------
-    quarter : Quarter
-        The quarter that the snapshot ends.
-    step : int
-        Its place in the row of quarters.
-    seed : int
-        Seed of the dice.
-    cell : int
-        Number of the cell.
-    world : dict
-        `world.toml`, every "a>b" of its pools and teams decided.
-    templates : list of dict
-        Rows of `services.csv`, decided likewise.
-    earlier : Scene, optional
-        The same cell a quarter before.
+    `step` is the place of the quarter in the sample, `last` that of the last one.
     """
 
-    quarter: Quarter
+    quarter: pd.Period
     step: int
+    last: int
     seed: int
     cell: int
-    world: dict[str, Any]
-    templates: list[Row]
-    earlier: Scene | None = None
+    size: int
+    earlier: Scene | None
 
     @property
-    def window(self) -> list[Scene]:
-        """The two quarters that a source of events looks back on."""
-        return [self.earlier, self] if self.earlier else [self]
+    def at(self) -> pd.Timestamp:
+        """Moment of the snapshot: midnight of the quarter's last day."""
+        return self.quarter.end_time.normalize()
+
+    @property
+    def history(self) -> list[Scene]:
+        """The cell in all quarters so far, oldest first."""
+        return [*(self.earlier.history if self.earlier else []), self]
+
+    def day(self, days: float) -> pd.Timestamp:
+        """Give a moment so many days after the quarter's start; below zero, before its end."""
+        start = self.quarter.start_time if days >= 0 else self.at
+        return start + pd.Timedelta(minutes=round(days * 1440))
 
     def dice(self, *what: object) -> random.Random:
-        """Give dice of their own to something, so that nothing else moves them.
-
-        Parameters
-        ----------
-        *what : object
-            What they are for.
-
-        Returns
-        -------
-        Random
-            Only its ``random()`` is used.
-        """
-        return random.Random("/".join(map(str, (self.seed, self.cell, *what))))
+        """Give dice of their own to something, so that nothing else moves them."""
+        return random.Random("/".join(map(str, (self.seed, *what))))
 
     def name(self, plain: str) -> str:
-        """Give the name that a service, group or pool has in this cell.
-
-        Parameters
-        ----------
-        plain : str
-            Name in the tables.
-
-        Returns
-        -------
-        str
-            The first cell keeps it; the others append their number.
-        """
+        """Give a thing's name in this cell: only the first cell keeps the plain one."""
         return f"{plain}-{self.cell + 1}" if self.cell else plain
 
+    def table(self, name: str) -> list[Row]:
+        """Give rows as they are in this quarter."""
+        return [dict(row) for row in _table(name, self.step, self.last)]
+
+    def told(self, name: str) -> list[Row]:
+        """Give the events of this quarter that are told in full and concern this cell."""
+        rows = []
+        for row in self.table(name):
+            subject = row.get("element", row.get("service_id"))
+            if int(row["step"]) == self.step and (not subject or subject in self.plain):
+                for column in row.keys() & _NAMES:
+                    here = [one for one in row[column].split(";") if one in self.plain]
+                    row[column] = ";".join(map(self.name, here))
+                rows.append(row)
+        return rows
+
     @cached_property
-    def ids(self) -> frozenset[str]:
-        """Plain names of the services in this cell."""
-        return frozenset(str(row["service_id"]) for row in self.templates)
+    def plain(self) -> set[str]:
+        """Plain names of the services and hosts of this cell."""
+        services = {row["service_id"] for row in self._rows}
+        return services | {host for pool in self.pools.values() for host in _hosts(pool)}
 
-    def names(self, plain: str) -> str:
-        """Translate a list of services, and leave out those that are not in this cell.
-
-        Parameters
-        ----------
-        plain : str
-            Names joined by a semicolon.
-
-        Returns
-        -------
-        str
-            Likewise.
-        """
-        return ";".join(self.name(one) for one in plain.split(";") if one in self.ids)
+    @property
+    def _rows(self) -> list[Row]:
+        return self.table("services")[: self.size]
 
     @cached_property
     def pools(self) -> dict[str, Row]:
-        """Pools that services of this cell run on."""
-        used = {row["pool"] for row in self.templates}
-        return {name: pool for name, pool in self.world["pools"].items() if name in used}
+        """Pools that services of this cell run on, with their hosts."""
+        used = {row["pool"] for row in self._rows}
+        pools = {row["pool"]: row for row in self.table("pools") if row["pool"] in used}
+        for name, pool in pools.items():
+            pool["hosts"] = [self.name(host) for host in _hosts(pool)]
+            pool["asg_name"] = self.name(f"{name}-asg") if pool["replacements"] else ""
+        return pools
 
-    def hosts(self, pool: str) -> list[str]:
-        """Give the hosts of a pool.
-
-        Parameters
-        ----------
-        pool : str
-            Its plain name.
-
-        Returns
-        -------
-        list of str
-            Host ids.
-        """
-        return [f"{self.name(pool)}-{k}" for k in range(1, int(self.pools[pool]["n"]) + 1)]
+    @property
+    def hosts(self) -> list[tuple[str, Row, int]]:
+        """Hosts of this cell, each with its pool and the number of replicas on it."""
+        running = [host for row in self.services for host in row["hosts"]]
+        return [(h, pool, running.count(h)) for pool in self.pools.values() for h in pool["hosts"]]
 
     @cached_property
-    def placed(self) -> list[tuple[Row, Row, list[str]]]:
-        """Services that run somewhere: template, pool, and a host per replica."""
-        found = []
-        for offset, row in enumerate(self.templates):
-            if row["pool"]:
-                hosts = self.hosts(row["pool"])
-                where = [hosts[(offset + k) % len(hosts)] for k in range(int(row["replicas"]))]
-                found.append((row, self.pools[row["pool"]], where))
-        return found
+    def services(self) -> list[Row]:
+        """Services of this cell, each with its pool, team, image, and a host per replica."""
+        teams = {team["owner"]: team for team in self.table("teams")}
+        rows = self._rows
+        for offset, row in enumerate(rows):
+            row["name"] = row["service_id"].replace("-", " ").capitalize()
+            row["service_id"] = self.name(row["service_id"])
+            row["pool"] = self.pools.get(row["pool"], {"platform": "unknown", "hosts": []})
+            row["team"] = teams.get(row["owner"], {})
+            row["image"] = _image(row["image"])
+            pool = row["pool"]["hosts"]
+            places = range(offset, offset + int(row["replicas"] or 0))
+            row["hosts"] = [pool[place % len(pool)] for place in places]
+        return rows
 
-    def told(self, frame: str) -> list[Row]:
-        """Give the rows of this quarter that are told in full.
+    @property
+    def placed(self) -> list[Row]:
+        """Services that run somewhere."""
+        return [row for row in self.services if row["hosts"]]
 
-        Parameters
-        ----------
-        frame : str
-            Name of the frame.
 
-        Returns
-        -------
-        list of dict
-            Rows of `world.toml` whose service is in this cell.
-        """
-        return [
-            row
-            for row in self.world["told"][frame]
-            if row["step"] == self.step and row.get("service_id", "") in {*self.ids, ""}
-        ]
+def _hosts(pool: Row) -> list[str]:
+    return [f"{pool['pool']}-{k + 1}" for k in range(int(pool["n"]))]
 
-    def day(self, days: float) -> datetime:
-        """Give a moment, to the minute.
 
-        Parameters
-        ----------
-        days : float
-            Days after the quarter's start; below zero, before its snapshot.
-
-        Returns
-        -------
-        datetime
-            The moment. [UTC]
-        """
-        start = self.quarter.start if days >= 0 else self.quarter.snapshot_at
-        return start + timedelta(minutes=round(days * 1440))
+def _image(text: str) -> Row:
+    if not text:
+        return {}
+    alias, _, rest = text.partition("/")
+    repository, _, tag = rest.partition(":")
+    registry = world()["registries"][alias]
+    image = {"registry": registry, "repository": repository, "tag": tag}
+    return image | {"digest": digest(f"{registry}/{rest}")}

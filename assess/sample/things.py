@@ -1,338 +1,217 @@
-"""What the sample fleet is made of: one function per frame, each gives rows for a scene."""
+"""What the sample fleet is made of: a function per frame; what no frame knows is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import reduce
 from operator import or_
 
-from assess.sample.images import image_of
-from assess.sample.scene import Row, Scene, digest
+import pandas as pd
 
-GIB = 1 << 30
-SERVICE_COLUMNS = (
-    "kind", "tier", "owner", "public", "stateful", "health_checked", "logs_exported",
-    "config_external", "secrets_in_image", "runbook", "license_bound", "hardware_bound",
-    "min_healthy_pct", "deploys_per_month", "lead_time_days", "move_effort_hours",
-)  # fmt: skip
-NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task"}
+from assess.sample.scene import Row, Scene, digest, world
+
+NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task", "unknown": "incident"}
+ALIASES = {"host": "{}.service", "docker": "prod_{}_1", "ecs": "prod-{}"}
 PORTS = {"web": "8080/tcp", "database": "5432/tcp", "cache": "6379/tcp", "search": "9200/tcp"}
-HEALTH = {"true": "healthy", "false": "none", "": None}
-UNSEEN = ("timeout", "unsupported")
+HEALTH = {"true": "healthy", "false": "none"}
+SHOWN = ("state", "inspect_status")  # by a list of workloads, without an inspection
 
 
 def services(scene: Scene) -> Iterator[Row]:
-    """Give the services.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    for row in scene.templates:
-        pool = scene.pools.get(row["pool"], {})
-        team = scene.world["teams"].get(row["owner"], {})
-        facts: Row = {
-            "service_id": scene.name(row["service_id"]),
-            "name": row["service_id"].replace("-", " ").capitalize(),
-            **{name: row[name] for name in SERVICE_COLUMNS},
-            "platform": pool.get("platform", "unknown"),
-            "identity_rule": f"{NAMED_BY[pool['platform']]}-name" if pool else "incident-name",
-            "identity_confidence": 0.95 if pool else 0.5,
-            "source": "sample",
+    """Give the services; of one that runs nowhere, nothing is known."""
+    for row in scene.services:
+        pool, n = row["pool"], len(row["hosts"])
+        row |= {
+            "platform": pool["platform"],
+            "identity_rule": NAMED_BY[pool["platform"]] + "-name",
+            "identity_confidence": 0.95 if n else 0.5,
         }
-        if pool:
-            facts |= {
+        if n:
+            row |= {
                 "env": "prod",
                 "lifecycle": "production",
-                "team_container_months": team.get("container_months"),
-                "monthly_cost": int(row["replicas"]) * pool["cost"] // 2,
+                "team_container_months": row["team"].get("team_container_months"),
+                "monthly_cost": n * int(pool["cost"]) // 2,
+                "asg_min": n if pool["asg_name"] else None,
+                "asg_max": 2 * n if pool["asg_name"] else None,
             }
-        if "asg" in pool:
-            facts |= {"asg_min": row["replicas"], "asg_max": 2 * int(row["replicas"])}
         if row["restore_tested_days"]:
-            tested = scene.quarter.snapshot_at - timedelta(days=int(row["restore_tested_days"]))
-            facts["restore_tested_at"] = tested
-        yield facts
+            row["restore_tested_at"] = scene.day(-int(row["restore_tested_days"]))
+        yield row
 
 
 def service_aliases(scene: Scene) -> Iterator[Row]:
-    """Give the names that sources have for the services.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    for row, pool, _ in scene.placed:
-        name = scene.name(row["service_id"])
-        seen = {f"{name}.service": "ansible"} if pool["platform"] == "host" else {}
-        seen |= {f"prod_{name}_1": "docker"} if pool["platform"] == "docker" else {}
-        seen |= {f"prod-{name}": "ecs"} if pool["platform"] == "ecs" else {}
-        seen |= {name.replace("-", " ").title(): "incidents"}
-        for alias, source in seen.items():
-            yield {
-                "service_id": name,
-                "alias": alias,
-                "alias_source": source,
-                "rule": "normalised-name",
-                "confidence": 0.9,
-                "ambiguous": False,
-            }
-    if {"cart-api", "mongo-carts"} <= scene.ids:
-        yield {
-            "service_id": scene.name("mongo-carts"),
-            "alias": scene.name("carts"),
-            "alias_source": "incidents",
-            "rule": "similar-name",
-            "confidence": 0.4,
-            "ambiguous": True,
-        }
+    """Give the names that sources have for the services, one of them doubtful."""
+    for row in scene.placed:
+        name, platform = row["service_id"], row["pool"]["platform"]
+        source = "ansible" if platform == "host" else platform
+        alias = ALIASES[platform].format(name)
+        yield {"service_id": name, "alias": alias, "alias_source": source}
+        title = name.replace("-", " ").title()
+        yield {"service_id": name, "alias": title, "alias_source": "incidents"}
+        if name.startswith("mongo-"):
+            doubt = {"rule": "similar-name", "confidence": 0.4, "ambiguous": True}
+            yield doubt | {"service_id": name, "alias": name[6:], "alias_source": "incidents"}
 
 
 def hosts(scene: Scene) -> Iterator[Row]:
-    """Give the hosts.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    world = scene.world
-    for name, pool in scene.pools.items():
-        own = pool.get("provider") == "own"
-        os_name, os_version = pool["os"].split()
-        for k, host in enumerate(scene.hosts(name)):
-            zone = world["zones"][k % len(world["zones"])]
-            stale = pool.get("status") in ("stale", *UNSEEN)
-            age = scene.dice("facts", host).random() * 20 + (900 if stale else 1)
-            yield {
-                "host_id": host,
-                "hostname": f"{host}.shop.example",
-                "provider": pool.get("provider", "aws"),
-                "account": None if own else world["account"],
-                "region": "own" if own else world["region"],
-                "az": "own-1" if own else world["region"] + zone,
-                "instance_type": pool["instance_type"],
-                "image_ref": None if own else f"ami-{digest(pool['os'])[7:19]}",
-                "launched_at": scene.day(-(30 + 200 * scene.dice("launched", host).random())),
-                "os_name": os_name,
-                "os_version": os_version,
-                "kernel": pool["kernel"],
-                "arch": pool.get("arch", "x86_64"),
-                "vcpus": pool["vcpus"],
-                "memory_bytes": pool["memory_gib"] * GIB,
-                "cgroup_version": pool["cgroup"],
-                "asg_name": scene.name(pool["asg"]) if "asg" in pool else None,
-                "state": "running",
-                "last_seen_at": scene.quarter.snapshot_at - timedelta(hours=round(age)),
-                "facts_age_hours": round(age, 1),
-                "source": "ansible" if own else "ec2",
-            }
+    """Give the hosts."""
+    for host, pool, _ in scene.hosts:
+        dice, zones = scene.dice("host", host), pool["zones"].split()
+        age = round(int(pool["facts_age"]) + 20 * dice.random(), 1)
+        yield pool | {
+            "host_id": host,
+            "hostname": f"{host}.shop.example",
+            "az": zones[pool["hosts"].index(host) % len(zones)],
+            "launched_at": scene.day(-(30 + 200 * dice.random())),
+            "memory_bytes": int(pool["memory_gib"]) << 30,
+            "last_seen_at": scene.at - pd.Timedelta(hours=round(age)),
+            "facts_age_hours": age,
+        }
 
 
 def engines(scene: Scene) -> Iterator[Row]:
-    """Give the container engines; ``none`` where a host was looked at and has none.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    for name, pool in scene.pools.items():
-        for host in scene.hosts(name):
-            if "engine" not in pool:
-                yield {"host_id": host, "runtime": "none", "source": "ansible"}
-                continue
-            row: Row = {
-                "host_id": host,
-                "runtime": "docker",
-                "version": pool["engine"],
-                "api_version": pool["api"],
-                "min_api_version": pool["min_api"],
-                "storage_driver": pool["driver"],
-                "backing_fs": pool["backing_fs"],
-                "logging_driver": pool["log_driver"],
-                "reachable": pool.get("status") not in UNSEEN,
-                "ecs_agent_version": "1.94.0" if pool["platform"] == "ecs" else None,
-                "source": "ansible" if pool.get("status") in UNSEEN else "docker",
-            }
-            if row["reachable"]:
-                row |= {
-                    "d_type": pool.get("d_type", True),
-                    "cgroup_driver": "systemd" if pool["cgroup"] == "2" else "cgroupfs",
-                    "live_restore": pool["platform"] == "ecs" or name == "dock-blue",
-                    "rootless": False,
-                    "userns": False,
-                    "seccomp": True,
-                    "swarm": "inactive",
-                    "mirrors_n": pool["mirrors"],
-                    "insecure_registries_n": int(pool["driver"] == "devicemapper"),
-                    "containers_total_n": sum(w.count(host) for _, _, w in scene.placed),
-                    "warnings_n": 2 * int(pool["driver"] == "devicemapper"),
-                    "clock_skew_s": round(scene.dice("skew", host).random() - 0.5, 3),
-                }
-            yield row
+    """Give the container engines; ``none`` where a host was looked at and has none."""
+    for host, pool, n in scene.hosts:
+        found = {"containers_total_n": n, "source": "docker"}
+        about = pool | {"host_id": host, "source": "ansible"}
+        yield about | (found if pool["reachable"] == "true" else {})
 
 
 def workloads(scene: Scene) -> Iterator[Row]:
-    """Give the replicas: units on plain hosts, containers and tasks.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    usual = scene.world["workload"]
-    for row, pool, where in scene.placed:
-        traits = [scene.world["traits"].get(trait, {}) for trait in row["traits"].split()]
-        seen = _seen(reduce(or_, traits, usual | _runs(row, pool)), pool)
-        for k, host in enumerate(where, start=1):
-            name = f"{scene.name(row['service_id'])}.{k}"
-            started = scene.day(-(1 + 45 * scene.dice("started", name, scene.step).random()))
-            yield {
-                "workload_id": name,
-                "service_id": scene.name(row["service_id"]),
-                "host_id": host,
-                "cluster": scene.name("shop") if pool["platform"] == "ecs" else None,
-                "namespace": "prod",
-                "name": name,
-                "source_kind": NAMED_BY[pool["platform"]],
-                **_image_columns(image_of(scene, row), pinned=pool["platform"] == "ecs"),
-                **seen,
-                "created_at": started,
-                "started_at": started + timedelta(seconds=4),
-                "source": "ansible" if pool["platform"] == "host" else pool["platform"],
+    """Give the replicas: units on plain hosts, containers and tasks."""
+    traits = world()["traits"]
+    for row in scene.placed:
+        pool, image, platform = row["pool"], row["image"], row["pool"]["platform"]
+        about = {
+            "health": HEALTH.get(row["health_checked"]),
+            "ports": PORTS.get(row["kind"]),
+            "log_driver": pool["logging_driver"] or "journald",
+            "client_api_version": pool["api_version"],
+        }
+        named = ["usual", "limited", "harmless", *row["traits"].split()]
+        about = reduce(or_, [traits.get(trait, {}) for trait in named], about)
+        if pool["reachable"] == "false":
+            about["inspect_status"] = "list"
+        if about["inspect_status"] != "ok":
+            about = {name: about[name] for name in SHOWN}
+        if image:
+            pinned, plain = platform == "ecs", f"{image['registry']}/{image['repository']}"
+            about |= image | {
+                "image_ref": f"{plain}@{image['digest']}" if pinned else f"{plain}:{image['tag']}",
+                "image_digest": image["digest"],
+                "tag_floating": image["tag"] == "latest",
+                "pinned": pinned,
             }
-
-
-def _runs(row: Row, pool: Row) -> Row:
-    """How a workload runs, by the platform beneath it."""
-    columns: Row = {
-        "health": HEALTH[row["health_checked"]],
-        "ports": PORTS.get(row["kind"]),
-        "restart_policy": "always",
-        "log_driver": pool.get("log_driver", "journald"),
-    }
-    if pool["platform"] != "host":
-        columns["client_api_version"] = pool["api"]
-    return columns
-
-
-def _seen(columns: Row, pool: Row) -> Row:
-    """Leave out what an inspection would have shown, where there was none."""
-    if pool.get("status") in UNSEEN:
-        columns = columns | {"inspect_status": "list"}
-    if columns["inspect_status"] == "ok":
-        return columns
-    return {name: columns[name] for name in ("state", "inspect_status")}
-
-
-def _image_columns(image: Row, *, pinned: bool) -> Row:
-    if not image:
-        return {}
-    plain = f"{image['registry']}/{image['repository']}"
-    return {
-        "image_ref": f"{plain}@{image['digest']}" if pinned else f"{plain}:{image['tag']}",
-        "registry": image["registry"],
-        "repository": image["repository"],
-        "tag": image["tag"],
-        "image_digest": image["digest"],
-        "tag_floating": image["tag"] == "latest",
-        "pinned": pinned,
-    }
+        for k, host in enumerate(row["hosts"], start=1):
+            name = f"{row['service_id']}.{k}"
+            started = scene.day(-(1 + 45 * scene.dice("started", name, scene.step).random()))
+            yield about | {
+                "workload_id": name,
+                "service_id": row["service_id"],
+                "host_id": host,
+                "cluster": scene.name("shop") if platform == "ecs" else None,
+                "name": name,
+                "source_kind": NAMED_BY[platform],
+                "created_at": started,
+                "started_at": started + pd.Timedelta(seconds=4),
+                "source": "ansible" if platform == "host" else platform,
+            }
 
 
 def mounts(scene: Scene) -> Iterator[Row]:
-    """Give the mounts.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame.
-    """
-    for row, _, where in scene.placed:
-        name = scene.name(row["service_id"])
+    """Give the mounts."""
+    for row in scene.placed:
         for mount in row["mounts"].split():
             destination, _, kind = mount.partition("=")
-            about = scene.world["mounts"][kind]
-            for k in range(1, len(where) + 1):
-                volume = about["type"] == "volume"
-                yield about | {
-                    "workload_id": f"{name}.{k}",
-                    "destination": destination,
-                    "volume_name": f"{name}-{k}" if volume else None,
-                    "shared_with_n": 0,
-                }
+            about = world()["mounts"][kind] | {"destination": destination}
+            for k in range(1, len(row["hosts"]) + 1):
+                volume = f"{row['service_id']}-{k}" if about["type"] == "volume" else None
+                yield about | {"workload_id": f"{row['service_id']}.{k}", "volume_name": volume}
 
 
 def dependencies(scene: Scene) -> Iterator[Row]:
-    """Give the dependencies between services, and on what lies outside.
-
-    Parameters
-    ----------
-    scene : Scene
-        Cell and quarter.
-
-    Yields
-    ------
-    dict
-        Rows of the frame; a service that is not in this cell is left out.
-    """
-    for row, _, _ in scene.placed:
-        src = scene.name(row["service_id"])
+    """Give the dependencies on services of this cell, and on what lies outside."""
+    for row in scene.placed:
         for need in row["needs"].split():
-            kind, _, rest = need.partition(":")
-            dst, _, p = rest.partition("=")
-            outside = dst.startswith("ext:")
-            if not outside and dst not in scene.ids:
-                continue
-            about = scene.world["evidence"][kind]
-            dice = scene.dice("edge", src, dst)
-            edge = about | {
-                "src_id": src,
-                "dst_id": dst if outside else scene.name(dst),
-                "kind": kind,
-                "p": p,
-                "first_seen_at": scene.day(-400),
-                "last_seen_at": scene.day(-dice.random()),
-                "unresolved": False,
-            }
-            if about["evidence"] == "traces":
-                edge |= {
-                    "calls": int(1000 + 900000 * dice.random()),
-                    "error_rate": round(0.01 * dice.random(), 5),
-                    "window_hours": 168,
+            kind, _, dst = need.partition(":")
+            outside, about = dst.startswith("ext:"), world()["evidence"][kind]
+            if outside or dst in scene.plain:
+                dice = scene.dice("edge", row["service_id"], dst)
+                calls = int(1000 + 900000 * dice.random())
+                yield about | {
+                    "src_id": row["service_id"],
+                    "dst_id": dst if outside else scene.name(dst),
+                    "kind": kind,
+                    "calls": calls if about["evidence"] == "traces" else None,
+                    "first_seen_at": scene.day(-400),
+                    "last_seen_at": scene.day(-dice.random()),
                 }
-            yield edge
+
+
+def images(scene: Scene) -> Iterator[Row]:
+    """Give the images on hosts, with what an earlier deploy left there, and in the registry."""
+    for row in scene.placed:
+        image = row["image"]
+        if not image:
+            continue
+        public, old = image["registry"] == "docker.io", "schema1" in row["traits"]
+        dice = scene.dice("image", image["digest"])
+        about = image | {
+            "schema": "1" if old else "2" if public else "oci",
+            "size_bytes": round((60 + 500 * dice.random()) * 1e6),
+            "created_at": scene.day(-1500 if old else -(15 + 60 * dice.random())),
+        }
+        before = about | {
+            "digest": digest("before " + image["digest"]),
+            "created_at": about["created_at"] - pd.Timedelta(days=60),
+        }
+        about |= {"tags": image["tag"], "dangling": False}
+        if not public:
+            base = row["team"]["base"]
+            about |= {"base_name": f"docker.io/{base}", "base_digest": digest(base)}
+        for host in sorted(set(row["hosts"])):
+            here = {"host_id": host, "location": "host"}
+            yield about | here | {"containers_n": row["hosts"].count(host)}
+            yield before | here | {"containers_n": 0, "dangling": True, "reclaimable": True}
+        if ".ecr." in image["registry"] and not scene.cell:
+            yield from (_in_registry(scene, one, before is one) for one in (about, before))
+
+
+def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
+    dice, most = scene.dice("registry", about["digest"]), 3 if is_old else 1
+    levels = {"critical": 1.2, "high": 2, "medium": 5, "low": 9}
+    return about | {
+        "tags": "previous" if is_old else about["tag"],
+        "location": "registry",
+        "pushed_at": about["created_at"] + pd.Timedelta(minutes=20),
+        "signed": not is_old,
+        "immutable_tags": True,
+        "lifecycle_policy": True if scene.step else None,
+        "would_expire": is_old if scene.step else None,
+        **{f"vuln_{name}_n": int(most * n * dice.random()) for name, n in levels.items()},
+        "source": "ecr",
+    }
+
+
+def coverage(scene: Scene) -> Iterator[Row]:
+    """Give what came of each call; those for the whole fleet come from the first cell."""
+    run = {"run_id": f"run-{scene.quarter}"}
+    for host, pool, n in scene.hosts:
+        bare, seen = pool["platform"] == "host", pool["reachable"] != "false"
+        yield run | {
+            "source": "ansible" if bare else "docker",
+            "scope": host,
+            "call": "setup" if bare else "containers",
+            "status": pool["status"],
+            "rows": n if seen else 0,
+            "expected": n,
+            "ratio": float(seen),
+            "seconds": 30 if pool["status"] == "timeout" else 1.5,
+            "age_hours": pool["facts_age"] if seen else 0,
+            "error_class": pool["error_class"],
+            "hint": pool["hint"],
+        }
+    for row in [] if scene.cell else scene.table("coverage"):
+        window = {"window_start": (scene.quarter - 1).start_time, "window_end": scene.at}
+        yield run | row | (window if row["source"] == "incidents" else {})
