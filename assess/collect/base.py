@@ -99,6 +99,9 @@ HINTS = {
     "throttled": "run again later, or less often",
     "parse_error": "dump it again; `assess sources` names the commands",
 }
+STATUS_OF_CODE = {
+    401: "denied", 403: "denied", 404: "unsupported", 429: "throttled", 501: "unsupported",
+}  # fmt: skip
 _WORDS = {
     "timeout": ("timeout", "timed out", "deadline"),
     "denied": (
@@ -127,7 +130,10 @@ def words_of(error: BaseException) -> str:
 
 
 def status_of(error: BaseException) -> str:
-    """Classify a failure as a coverage status; SDK exceptions are told by causes and words."""
+    """Classify a failure as a coverage status, by its code, else by its causes and words."""
+    code = next((c for e in chain_of(error) if (c := getattr(e, "status_code", None))), None)
+    if isinstance(code, int):
+        return STATUS_OF_CODE.get(code, "unreachable")
     text = words_of(error)
     for status, words in _WORDS.items():
         if any(word in text for word in words):
@@ -136,6 +142,17 @@ def status_of(error: BaseException) -> str:
     if any(not isinstance(e, FileNotFoundError) for e in system):
         return "unreachable"
     return "parse_error" if isinstance(error, ValueError | KeyError | TypeError) else "unreachable"
+
+
+def failure(error: Exception) -> Row:
+    """Put an error into the words of a coverage row, without any secret."""
+    status = status_of(error)
+    told = scrub(str(error)) if isinstance(error, ValueError) else None
+    return {
+        "status": status,
+        "error_class": type(error).__name__,
+        "hint": told or HINTS.get(status),
+    }
 
 
 def file_failure(error: Exception) -> Row:

@@ -36,9 +36,6 @@ _KNOWN = {  # status and hint by what the messages say; None: told by their clas
     "connection refused": (
         None, "nothing listens there: check the address, and that the engine runs"),
 }  # fmt: skip
-_STATUS_OF_CODE = {
-    401: "denied", 403: "denied", 404: "unsupported", 429: "throttled", 501: "unsupported",
-}  # fmt: skip
 
 
 class StatusError(Exception):
@@ -159,10 +156,9 @@ def inspector(api: Any) -> Callable[[str, tuple[float, float]], Any]:
 
 def failure(error: Exception) -> Row:
     """Put an error into the words of a coverage row, without any secret."""
-    code, words = getattr(error, "status_code", None), words_of(error)
+    words = words_of(error)
     status, hint = next((_KNOWN[w] for w in _KNOWN if w in words), (None, None))
-    if code is not None:
-        status = _STATUS_OF_CODE.get(code, "unreachable")
-    status = status or status_of(error)
+    if getattr(error, "status_code", None) is not None or not status:
+        status = status_of(error)
     return {"status": status, "error_class": type(error).__name__,
             "hint": hint or HINTS.get(status)}  # fmt: skip

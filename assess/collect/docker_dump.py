@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
-from assess.collect.base import HINTS, Batch, Row, file_failure, timed
+from assess.collect.base import Batch, Row, timed
 from assess.collect.docker_payload import Payload, Payloads, short
+from assess.collect.dumps import broken, decode_values, read_text
 
 # Calls by the names that their dumps start with, in the order in which they are read.
 STEMS = {
@@ -24,7 +23,6 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-_GAP = re.compile(r"[\s,\[\]]*")
 
 
 def find_dumps(paths: list[Path]) -> dict[Path, dict[str, list[Path]]]:
@@ -71,46 +69,16 @@ def _read_all(files: list[Path], row: Row) -> list[Any]:
     """Values of all files of a call; the coverage row says what was wrong with them."""
     values: list[Any] = []
     for file in files:
-        try:
-            raw = file.read_bytes()
-            is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
-            text = raw.decode("utf-16" if is_wide else "utf-8-sig")
-            age = max(time.time() - file.stat().st_mtime, 0) / 3600
-        except (OSError, UnicodeDecodeError) as error:
-            row |= file_failure(error)
+        text = read_text(file, row)
+        if text is None:
             continue
-        row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
         found, rest = decode_values(text)
         values += found
         if rest:
-            hint = OLD_CLI if re.match(r"json\s*(\n|$)", rest) else HINTS["parse_error"]
-            row |= {"status": "parse_error", "error_class": "JSONDecodeError", "hint": hint}
+            row |= broken(rest) | {"status": "parse_error"}
+            if re.match(r"json\s*(\n|$)", rest):
+                row["hint"] = OLD_CLI
     return values
-
-
-def decode_values(text: str) -> tuple[list[Any], str]:
-    """Read JSON values that follow each other, on lines or in an array, as far as they are whole.
-
-    Also gives the start of what could not be read; empty where all was.
-    """
-    try:
-        whole = json.loads(text)
-        return (whole if isinstance(whole, list) else [whole]), ""
-    except (ValueError, RecursionError):
-        pass
-    values: list[Any] = []
-    decoder, at, rest = json.JSONDecoder(), 0, "" if text.strip(" \r\n\t,[]") else text[:200] or " "
-    while (at := at + len(_GAP.match(text, at)[0])) < len(text):  # type: ignore[index]
-        try:
-            value, at = decoder.raw_decode(text, at)
-            values.append(value)
-        except (ValueError, RecursionError):
-            rest = rest or text[at : at + 200]
-            following = text.find("\n{", at)
-            if not text.startswith("{", at) or following < 0:
-                break
-            at = following
-    return values, rest or (text[:200] if text.lstrip().startswith("[") else "")
 
 
 def from_cli_container(raw: Payload) -> Payload:
