@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,13 @@ _SHARES = (
     "what_next.pilot_p",
 )
 _POSITIVE = ("simulation.draws", "blast_radius.lanes", "churn.x0", "what_next.k")
+# Tables of words, to which anybody may add; the columns of incidents that the words stand for.
+_WORDS = {
+    "incidents.severity": "severity",
+    "incidents.cause": "cause",
+    "incidents.cause_text": "cause",
+    "incidents.platform": "platform_at_time",
+}
 _COMBINE = ("all", "any", "share")
 _FAILS_WHEN = ("any", "all")
 _LABELS = ("NEVER", "HOLD", "PREPARE", "NOT DECIDABLE")
@@ -163,7 +171,12 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) 
 
 
 def _checked(values: dict[str, Any], origin: str) -> Policy:
-    problems = [*_number_problems(values), *_check_problems(values), *_gate_problems(values)]
+    problems = [
+        *_number_problems(values),
+        *_word_problems(values),
+        *_check_problems(values),
+        *_gate_problems(values),
+    ]
     if problems:
         raise PolicyError(f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`")
     return Policy(values, origin)
@@ -172,6 +185,8 @@ def _checked(values: dict[str, Any], origin: str) -> Policy:
 def _misfits(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> list[str]:
     """Keys that the default policy does not have, and values of another type than it has."""
     problems = []
+    if at[:-1] in _WORDS:
+        default = {**dict.fromkeys(own, next(iter(default.values()))), **default}
     for key, value in own.items():
         if key not in default:
             problems.append(_unknown(f"{at}{key}", [f"{at}{known}" for known in default]))
@@ -219,6 +234,23 @@ def _numbers(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, floa
             yield from _numbers(value, f"{at}{key}.")
         elif _type(value) == "a number":
             yield f"{at}{key}", value
+
+
+def _word_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Words that stand for no value of the data dictionary, and what is no regular expression."""
+    from assess import frames
+
+    tables = values["incidents"]
+    for name, column in _WORDS.items():
+        meant = frames.columns("incidents")[column].vocabulary or range(1, 6)
+        for word, value in tables[name.partition(".")[2]].items():
+            if value not in meant:
+                yield f"{name}.{word} is {value!r}: one of {', '.join(map(str, meant))} is expected"
+    for pattern in [*tables["container_words"], *tables["cause_text"]]:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            yield f"incidents: {pattern!r} is no regular expression: {error}"
 
 
 def _check_problems(values: Mapping[str, Any]) -> Iterator[str]:

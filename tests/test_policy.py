@@ -140,3 +140,26 @@ def test_a_file_that_is_not_there_or_not_toml(tmp_path):
     broken.write_text("[churn\n")
     with pytest.raises(PolicyError, match="not a readable policy"):
         load_policy(broken)
+
+
+def test_anybody_may_add_words_of_incidents():
+    own = POLICY.replace(incidents={"severity": {"katastrophal": 1}, "cause": {"rechner": "host"}})
+    assert own["incidents"]["severity"]["katastrophal"] == 1
+    assert own["incidents"]["severity"]["critical"] == 1
+    assert own["incidents"]["cause"]["rechner"] == "host"
+
+
+@pytest.mark.parametrize(
+    ("incidents", "part"),
+    [
+        ({"severity": {"odd": 7}}, "incidents.severity.odd is 7: one of 1, 2, 3, 4, 5"),
+        ({"severity": {"odd": "P1"}}, "incidents.severity.odd is 'P1': a number is expected"),
+        ({"cause": {"gremlins": "gremlin"}}, "incidents.cause.gremlins is 'gremlin': one of"),
+        ({"platform": {"x": "mainframe"}}, "one of host, docker"),
+        ({"cause_text": {"(": "host"}}, "'(' is no regular expression"),
+        ({"container_words": [3]}, "3 is no regular expression"),
+        ({"severities": {}}, "did you mean incidents.severity?"),
+    ],
+)
+def test_words_of_incidents_stand_for_something(incidents, part):
+    assert part in said(incidents=incidents)
