@@ -45,6 +45,7 @@ VERBS = {
     "Collect": {
         "collect": ("collect", "Take an inventory of the fleet."),
         "sources": ("collect", "Say what each source needs."),
+        "doctor": ("collect", "Tell what the configured sources can and cannot see."),
         "sample": ("setup", "Write a fictional sample fleet."),
     },
     "Work with": {

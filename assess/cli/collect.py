@@ -49,6 +49,12 @@ IDENTITY = "identity"  # rows of coverage on the naming of services, which asks 
     "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
     help="Snapshot directory to write.  [default: data/snapshots/<day>]",
 )  # fmt: skip
+@click.option(
+    "--previous", metavar="SNAPSHOT",
+    help="Snapshot whose knowledge of what cannot be seen now is carried forward, as stale."
+         "  [default: the newest beside the one to write]",
+)  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Carry nothing forward.")
 def collect(
     *,
     config_file: Path | None,
@@ -57,6 +63,8 @@ def collect(
     deadline: float,
     min_coverage: float,
     directory: Path | None,
+    previous: str | None,
+    fresh: bool,
 ) -> None:
     """Take an inventory of the fleet, reading only, and write it as a snapshot.
 
@@ -76,6 +84,7 @@ def collect(
         deadline=deadline,
         strict=strict,
         progress=_progress(),
+        previous=None if fresh else _earlier(previous, directory),
     )
     _tell_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
@@ -84,6 +93,61 @@ def collect(
     share = seen_share(inventory["coverage"])
     if share < min_coverage:
         say("warning", f"{share:.0%} of what was asked was seen; the limit is {min_coverage:.0%}")
+        click.get_current_context().exit(UNDER_LIMIT)
+
+
+def _earlier(reference: str | None, directory: Path | None) -> Inventory | None:
+    """Load the snapshot that is carried forward; None where there is none yet."""
+    from assess import store
+    from assess.inventory import load
+
+    if reference:
+        return load(store.resolve(reference))
+    beside = directory.absolute().parent if directory else SNAPSHOTS
+    if not beside.is_dir() or store.snapshots(beside).empty:
+        return None
+    return load(store.latest(beside))
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "assess doctor",
+        "assess doctor -c assess.toml --source docker",
+        "assess doctor --json",
+    ],
+)
+@click.option(
+    "-c", "--config", "config_file", type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_CONFIG", show_envvar=True,
+    help="Configuration; the nearest assess.toml upwards from here where it is left out.",
+)  # fmt: skip
+@click.option(
+    "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
+)
+@click.option("--deadline", type=float, default=30, help="Time that each source has. [s]")
+@output.options
+def doctor(
+    *, config_file: Path | None, types: tuple[str, ...], deadline: float, out: output.Output
+) -> None:
+    """Tell before a run what each configured source can and cannot see.
+
+    A few cheap calls per source, and nothing is written. Exits with 4 where something cannot be
+    seen.
+    """
+    from assess.collect import probe
+    from assess.config import load_config
+
+    found = probe(
+        load_config(config_file),
+        sources=list(types) or None,
+        deadline=deadline,
+        progress=_progress(),
+    )
+    out.table(found[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
+    gaps = found[~found["status"].isin(["ok", "empty", "not_configured"])]
+    if len(gaps):
+        say("warning", f"{len(gaps)} of {len(found)} calls would not see what they ask for")
         click.get_current_context().exit(UNDER_LIMIT)
 
 

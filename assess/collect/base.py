@@ -74,7 +74,9 @@ class Deadline:
 class Source(Protocol):
     """Something that inventories part of a fleet, and only ever reads it.
 
-    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table.
+    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
+    and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
+    rows are kept.
     """
 
     type: str  # name in ``[[source]] type``

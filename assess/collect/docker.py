@@ -71,6 +71,10 @@ class DockerSource:
             _ask_host(options, base, deadline, batch)
         return batch
 
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Say what the calls that list things would give."""
+        return self.collect({**options, "inspect": "none"}, base, deadline)
+
 
 def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
     """Read the dumps of hosts."""

@@ -55,7 +55,7 @@ class FramesSource:
                 continue
             row |= {"status": "ok" if len(table) else "empty", "rows": len(table)}
             row |= _problems(file.stem, table)
-            _add(batch, file.stem, table)
+            add_table(batch, file.stem, table)
         if not files:
             batch.cover(scope, "read", "empty", hint="it holds no <frame>.csv or <frame>.parquet")
         return batch
@@ -75,7 +75,7 @@ def _problems(frame: str, table: pd.DataFrame) -> Row:
     return row | ({"status": "partial", "unmapped_n": len(problems)} if len(problems) else {})
 
 
-def _add(batch: Batch, frame: str, table: pd.DataFrame) -> None:
+def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
     """Put the rows of a table into the batch, with names in place of ids."""
     known = table[[c for c in table.columns if c in frames.columns(frame)]].astype(object)
     records: list[Row] = [

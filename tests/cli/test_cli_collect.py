@@ -1,6 +1,7 @@
 """Collecting, with the real sources on real dumps, and what comes of what cannot be seen."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,30 @@ def test_a_gap_is_named_and_exits_with_4(call, config, tmp_path):
     assert len(assess.load(tmp_path / "out")["services"]) > 1
     share = seen_share(assess.load(tmp_path / "out")["coverage"])
     call("collect", "-o", "again", "--min-coverage", str(share))
+
+
+def test_the_doctor_tells_before_a_run_and_writes_nothing(call, config, tmp_path):
+    config(GOOD)
+    assert '"status": "ok"' in call("doctor", "--json").stdout
+    config(GOOD, DEAD)
+    result = call("doctor", "--json", code=4)
+    told = {row["source"]: row["status"] for row in json.loads(result.stdout)}
+    assert told == {"compose": "ok", "docker": "unreachable"}
+    assert "1 of 2 calls" in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["assess.toml"]
+
+
+def test_what_was_seen_before_is_carried_forward_unless_told_otherwise(call, config, tmp_path):
+    dumps = tmp_path / "dumps"
+    shutil.copytree(DOCKER, dumps)
+    config(GOOD, '[[source]]\ntype = "docker"\npath = "dumps"\n')
+    call("collect", "-o", "store/a")
+    shutil.rmtree(dumps)
+    call("collect", "-o", "store/b", code=4)
+    call("collect", "-o", "store/c", "--fresh", code=4)
+    call("collect", "-o", "other/d", "--previous", "store/a", code=4)
+    hosts = {n: len(assess.load(tmp_path / n)["hosts"]) for n in ("store/b", "store/c", "other/d")}
+    assert hosts == {"store/b": 1, "store/c": 0, "other/d": 1}
 
 
 def test_nothing_collected_exits_with_1_and_writes_nothing(call, config, tmp_path):
