@@ -58,14 +58,17 @@ def test_a_gap_is_named_and_exits_with_4(call, config, tmp_path):
 
 
 def test_the_doctor_tells_before_a_run_and_writes_nothing(call, config, tmp_path):
-    config(GOOD)
-    assert '"status": "ok"' in call("doctor", "--json").stdout
-    config(GOOD, DEAD)
+    whole = '[[source]]\ntype = "frames"\npath = "own"\n'
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "hosts.csv").write_text("host_id\nh1\n")
+    config(whole)
+    assert [r["status"] for r in json.loads(call("doctor", "--json").stdout)["rows"]] == ["ok"]
+    config(whole, DEAD)
     result = call("doctor", "--json", code=4)
-    told = {row["source"]: row["status"] for row in json.loads(result.stdout)}
-    assert told == {"compose": "ok", "docker": "unreachable"}
+    told = {row["source"]: row["status"] for row in json.loads(result.stdout)["rows"]}
+    assert told == {"frames": "ok", "docker": "unreachable"}
     assert "1 of 2 calls" in result.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["assess.toml"]
+    assert {p.name for p in tmp_path.iterdir()} == {"assess.toml", "own"}
 
 
 def test_what_was_seen_before_is_carried_forward_unless_told_otherwise(call, config, tmp_path):
