@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assess import frames
@@ -158,15 +159,21 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
     ]
     shared = old.index.intersection(new.index)
-    for column in new.columns.difference(list(frames.SHARED_COLUMNS), sort=False):
-        cells = (table.loc[shared, column].astype(object) for table in (old, new))
-        was, now = (side.where(side.notna(), None) for side in cells)  # NA has no truth value
-        changed = ~(was.eq(now) | (was.isna() & now.isna()))
-        values = {"before": was[changed].to_numpy(), "after": now[changed].to_numpy()}
-        about = {"key": shared[changed], "change": "changed", "column": column}
-        parts.append(pd.DataFrame(about | values, dtype=object))
+    names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
+    was, now = (
+        _cells(table[names]).take(table.index.get_indexer(shared), 0) for table in (old, new)
+    )
+    column, row = np.nonzero((was != now).T)
+    about = {"key": shared[row], "change": "changed", "column": names[column]}
+    values = {"before": was[row, column], "after": now[row, column]}
+    parts.append(pd.DataFrame(about | values, dtype=object))
     table = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     return table.assign(frame=name).reindex(columns=DIFFERENCE)
+
+
+def _cells(table: pd.DataFrame) -> np.ndarray:
+    """Values as objects, None where unknown: NA has no truth value."""
+    return np.where(table.isna(), None, table.to_numpy(object))
 
 
 def _key_text(key: object) -> str:
@@ -361,8 +368,8 @@ def read_table(file: Path) -> pd.DataFrame:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ValueError(f"row {number} has {len(row)} cells, its header {len(header)}")
-    cells = pd.DataFrame(rows, columns=header, dtype="str")
-    return cells.mask(cells == "")
+    known = [[cell or None for cell in row] for row in rows]
+    return pd.DataFrame(known, columns=header, dtype="str")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from assess.inventory import Inventory
@@ -66,24 +68,36 @@ def calibrate(inventory: Inventory, affected: pd.DataFrame, weight: pd.Series) -
         the services that had data], ``services_n`` [count of those].
     """
     failed = events(inventory)
-    inside = affected["element"].isin(failed["element"])
-    columns = {"element_kind": "str", "element": "str", "service_id": "str"}
-    rows = affected[inside].astype(columns).groupby(["element_kind", "element"])
-    of = {key: table.set_index("service_id") for key, table in rows}
-    found = []
+    said = _predictions(affected[affected["element"].isin(failed["element"])], weight.index)
+    values, found = weight.to_numpy(), []
     for event in failed.itertuples():
-        hits = of.get((event.element_kind, event.element))
-        seen = weight.index if pd.isna(event.observed_services) else _ids(event.observed_services)
-        weights = weight[weight.index.isin(seen)]
-        total = weights.sum()
-        if hits is None or not total:
+        predicted = said.get((event.element_kind, event.element))
+        seen = np.ones(len(values), dtype=bool)
+        if not pd.isna(event.observed_services):
+            seen = weight.index.isin(_ids(event.observed_services))
+        total = values[seen].sum()
+        if predicted is None or not total:
             continue
-        hit = weights[weights.index.isin(_ids(event.affected_services))].sum()
-        chance = hits[["p_down", "p_lo", "p_hi"]].reindex(weights.index, fill_value=0.0)
-        said = chance.mul(weights, axis=0).sum() / total
+        hit = values[seen & weight.index.isin(_ids(event.affected_services))].sum()
+        shares = (values[seen] * predicted[:, seen]).sum(axis=1) / total
         found.append((event.event, event.event_id, event.element_kind, event.element, hit / total,
-                      said["p_down"], said["p_lo"], said["p_hi"], len(weights)))  # fmt: skip
+                      *shares, int(seen.sum())))  # fmt: skip
     return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _predictions(
+    affected: pd.DataFrame, services: pd.Index
+) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """Chances of every service to be down (point, lo, hi), by the element that fails."""
+    codes = services.get_indexer(pd.Index(affected["service_id"]))
+    chances = affected[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
+    found = {}
+    keys = [affected["element_kind"].astype("str"), affected["element"].astype("str")]
+    for (kind, element), rows in affected.groupby(keys).indices.items():
+        table = np.zeros((3, len(services)))
+        table[:, codes[rows]] = chances[rows].T
+        found[str(kind), str(element)] = table
+    return found
 
 
 def _ids(joined: str) -> list[str]:

@@ -34,7 +34,7 @@ def standing(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[[*columns, "az"]],
         "engine": _on_engines(inventory, policy)[[*columns, "element"]],
         "image": replicas.assign(element=image_names(replicas))[[*columns, "element"]],
-        "base_image": _on_bases(inventory)[[*columns, "element"]],
+        "base_image": on_bases(inventory)[[*columns, "element"]],
         "cluster": replicas[[*columns, "cluster"]],
     }
     rows = [
@@ -90,8 +90,20 @@ def image_names(replicas: pd.DataFrame) -> pd.Series:
     return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
 
 
-def _on_bases(inventory: Inventory) -> pd.DataFrame:
-    """Replicas by the base images of their image, found by its digest, else by its tag."""
+def on_bases(inventory: Inventory) -> pd.DataFrame:
+    """List replicas by the base images of their image.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``workloads, images``.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``workloads`` with ``element``, the base image that an image of the same digest,
+        else of the same tag, was built on.
+    """
     replicas, images = inventory["workloads"], inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     images = images[images["element"].notna()]

@@ -23,7 +23,7 @@ from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
 from assess.score.rates import Interval
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.standing import standing
+from assess.score.standing import on_bases
 from assess.score.upgrade_breaks import breaks
 
 ENDS = ("", "_lo", "_hi")
@@ -119,7 +119,7 @@ def score_upgrade_churn(
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = pace.host_engines(inventory)
     held = pace.places(inventory, policy, engines, goal)
-    bases = _base_images(inventory, policy)
+    bases = _base_images(inventory)
     times = clocks(inventory, held, engines, bases)
     hits, unseen = breaks(inventory, held, engines, goal)
     host, events, chance = _paces(inventory, policy, held, bases, previous)
@@ -234,9 +234,8 @@ def _contributions(
     return table.sort_values([*key, "part"], kind="stable", ignore_index=True)
 
 
-def _base_images(inventory: Inventory, policy: Policy) -> dict[str, list[str]]:
-    stands = standing(inventory, policy)
-    groups = stands[stands["element_kind"] == "base_image"].groupby("service_id")["element"]
+def _base_images(inventory: Inventory) -> dict[str, list[str]]:
+    groups = on_bases(inventory).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 
