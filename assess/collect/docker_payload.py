@@ -180,21 +180,23 @@ def short(identifier: Any) -> str:
 
 
 def moment(value: Any) -> datetime | None:
-    """Read a time of the engine or of its command line; None for one that never was.
+    """Read a time of an engine, its command line or an SDK; None for one that never was.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:
-        if isinstance(value, str):
+        if isinstance(value, datetime):  # as an SDK has read it
+            found = value
+        elif isinstance(value, str):
             zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
             found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
         else:
             found = datetime.fromtimestamp(value, UTC)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return found if found.year >= NEVER_BEFORE else None
 
 

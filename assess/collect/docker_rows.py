@@ -220,12 +220,17 @@ def _is_stateful(container: Container, workload: Row, mounts: list[Row]) -> bool
     data = {mount["data_like"] for mount in mounts}
     if True in data:
         return True
-    ports = re.findall(r"(\d+)(?=[/;]|$)", workload["ports"] or "")
-    image = last_part(workload["repository"])
-    words = [Address(image), *(Address("", int(port)) for port in ports)]
-    is_store = _STORE_WORDS.search(image) or any(kind_of(a) in _STORE_KINDS for a in words)
     is_open = not container.inspected or container.mounts is None or None in data
-    return None if is_open or is_store or not image else False
+    is_store = may_be_store(workload["repository"], workload["ports"])
+    return None if is_open or is_store or not workload["repository"] else False
+
+
+def may_be_store(repository: str | None, ports: str | None) -> bool:
+    """Say whether an image keeps data by its name, or by the ports that it listens on."""
+    found = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
+    image = last_part(repository)
+    words = [Address(image), *(Address("", int(port)) for port in found)]
+    return bool(_STORE_WORDS.search(image)) or any(kind_of(a) in _STORE_KINDS for a in words)
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
