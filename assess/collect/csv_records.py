@@ -12,7 +12,8 @@ Cells = dict[str, str]
 def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     """Read a file: its headers, in lower case with underscores, and its cells by header.
 
-    Of a header that occurs twice, the first cell that is filled counts.
+    Of a header that occurs twice, the first cell that is filled counts; what else its cells say
+    is under the header with ``.1``, ``.2`` and so on.
     """
     text = _decoded(data).replace("\0", "")
     first = text.lstrip("\ufeff\r\n").partition("\n")[0]
@@ -22,14 +23,30 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     if not rows:
         raise ValueError("the file is empty")
     header = [_header(name) for name in rows[0]]
-    records = []
-    for row in rows[1:]:
-        cells: Cells = {}
-        for name, cell in zip(header, row, strict=False):
-            cells[name] = cells.get(name) or cell.strip()
-        if any(cells.values()):
-            records.append(cells)
-    return header, records
+    places: dict[str, list[int]] = {}
+    for column, name in enumerate(header):
+        places.setdefault(name, []).append(column)
+    records = [_cells(row, places) for row in rows[1:]]
+    return header, [cells for cells in records if any(cells.values())]
+
+
+def repeats(cells: Cells, name: str) -> list[str]:
+    """Give all that the cells under one header say."""
+    said = [cells.get(name, "")]
+    while (following := f"{name}.{len(said)}") in cells:
+        said.append(cells[following])
+    return [text for text in said if text]
+
+
+def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
+    """Give the cells of a row by header."""
+    cells: Cells = {}
+    for name, columns in places.items():
+        texts = [row[column].strip() for column in columns if column < len(row)]
+        said = list(dict.fromkeys(filter(None, texts)))
+        cells[name] = said[0] if said else ""
+        cells |= {f"{name}.{number}": text for number, text in enumerate(said[1:], start=1)}
+    return cells
 
 
 def _decoded(data: bytes) -> str:

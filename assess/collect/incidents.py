@@ -1,77 +1,208 @@
-"""Incidents: exports of the systems that people are paged by."""
+"""Incidents: exports of the systems that people are paged by, and these systems themselves."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import re
-from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from assess import frames
 from assess.collect import incident_words as words
-from assess.collect.base import Batch, Deadline, Name, Row, file_failure, paths_of
-from assess.collect.csv_records import Cells, read_records
+from assess.collect.base import Batch, Deadline, Row, file_failure, paths_of
+from assess.collect.csv_records import read_records
+from assess.collect.dumps import JSON_SUFFIXES, dig, find_files, read_json
+from assess.collect.incident_api import Call
+from assess.collect.incident_pagerduty import to_activities, to_dependencies
+from assess.collect.incident_reader import (
+    Reader,
+    Vocabulary,
+    default_vocabulary,
+    join_rows,
+    read_time,
+    vocabulary_of,
+)
+from assess.collect.incident_tools import TOOLS, Names, Record, incidents_in, names_in
+from assess.collect.redact import scrub, strip_userinfo
+from assess.collect.web import Web, ask
+from assess.errors import PolicyError
+from assess.policy import load_policy
 
-FORMATS = ("csv", "pagerduty", "opsgenie", "jira", "servicenow", "statuspage")
-NAMED = 0.9  # confidence in the name that an incident has for its service
-_YEARS = (1990, 2200)  # outside of them a date means never, or is a slip of the pen
+__all__ = ["IncidentsSource", "Reader", "read_time"]
+
+FORMATS = ("csv", *TOOLS)
+WINDOW = timedelta(days=180)  # asked for live where nobody names one
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a ``[[source]]`` table asks for, read."""
+
+    options: Row
+    base: Path
+    deadline: Deadline
+    pages: int | None  # at most
+    vocabulary: Vocabulary
+    since: datetime | None
+    until: datetime | None
+
+    @property
+    def kind(self) -> str:
+        """Format of the export, which is that of a tool."""
+        return str(self.options.get("format", "csv"))
+
+    def reader(self, *, is_local: bool) -> Reader:
+        """Give a reader; the time zone is for exports that are written for people."""
+        return Reader(self.vocabulary, _zone(self.options.get("timezone")) if is_local else None)
+
+    def holds(self, row: Row) -> bool:
+        """Say whether an incident opened in the window."""
+        opened = row["opened_at"]
+        is_late = self.until is not None and opened >= self.until
+        return not is_late and (self.since is None or opened >= self.since)
 
 
 class IncidentsSource:
     """Reads incidents; what people wrote into them never leaves this module."""
 
     type = "incidents"
-    options: tuple[str, ...] = ("path", "format")
-    fills: tuple[str, ...] = ("incidents",)
-    needs = "read access to the files"
-    dump = "a CSV export with times as ISO-8601 in UTC; `assess frames incidents` names the columns"
+    options: tuple[str, ...] = (
+        "path", "format", "endpoint", "token_file", "ca", "since", "until", "timezone", "policy",
+        "page", "jql",
+    )  # fmt: skip
+    fills: tuple[str, ...] = ("incidents", "dependencies", "activities")
+    needs = (
+        "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
+        "Read, Jira browse projects, ServiceNow read on incident, Statuspage)"
+    )
+    dump = (
+        "a CSV export with times as ISO-8601 in UTC (`assess frames incidents` names the columns), "
+        "or the tool's JSON, e.g. `curl -H 'Authorization: Token token=…' "
+        "'https://api.pagerduty.com/incidents?since=…&until=…&time_zone=UTC&limit=100&offset=0'`"
+    )
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        problems = [] if paths_of(options) else ["path names no file"]
+        problems = []
         if (kind := options.get("format", "csv")) not in FORMATS:
             problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        return problems
+        if "endpoint" in options and "path" in options:
+            problems.append("give a path or an endpoint, not both")
+        elif "endpoint" in options and kind == "csv":
+            problems.append(f"an endpoint needs a format: one of {', '.join(TOOLS)}")
+        elif "endpoint" not in options and not paths_of(options):
+            problems.append("path names no file")
+        times = {key: _moment(options[key]) for key in ("since", "until") if key in options}
+        problems += [f"{key} is no date" for key, moment in times.items() if moment is None]
+        since, until = times.get("since"), times.get("until")
+        if since and until and since >= until:
+            problems.append("since is not before until")
+        if "timezone" in options and _zone(options["timezone"]) is None:
+            problems.append("timezone is no name of a time zone, such as Europe/Berlin")
+        texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
+        return problems + [
+            f"{k} is no text" for k in texts if not isinstance(options.get(k, ""), str)
+        ]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the incidents of files and of directories of them."""
-        batch, kind = Batch(), options.get("format", "csv")
-        if kind != "csv":
-            hint = f"export {kind} as CSV, and read it with format = 'csv'"
-            batch.cover(", ".join(paths_of(options)), "read", "unsupported", hint=hint)
+        """Read the incidents of files and of directories of them, or ask for them."""
+        return self._collect(options, base, deadline, pages=None)
+
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read the files, or ask for the first page."""
+        return self._collect(options, base, deadline, pages=1)
+
+    def _collect(self, options: Row, base: Path, deadline: Deadline, *, pages: int | None) -> Batch:
+        batch = Batch()
+        try:
+            path = options.get("policy")
+            vocabulary = vocabulary_of(load_policy(base / path)) if path else default_vocabulary()
+        except PolicyError as error:
+            batch.cover(str(options["policy"]), "read", "parse_error", hint=scrub(str(error)))
             return batch
-        for path in paths_of(options):
-            deadline.check()
-            place = base / path
-            files = sorted(place.glob("*.csv")) if place.is_dir() else [place]
-            for file in files:
-                scope = f"{path}/{file.name}" if place.is_dir() else path
-                _read_file(file, batch, batch.cover(scope, "read", "ok"))
-            if not files:
-                batch.cover(path, "read", "empty", hint="it holds no .csv file")
+        since, until = (_moment(options.get(key)) for key in ("since", "until"))
+        asked = _Asked(options, base, deadline, pages, vocabulary, since, until)
+        (_ask if "endpoint" in options else _read)(asked, batch)
         return batch
 
 
-def _read_file(file: Path, batch: Batch, row: Row) -> None:
+def _read(asked: _Asked, batch: Batch) -> None:
+    """Read files: CSV, and for the tools their JSON; names of services first."""
+    is_csv = asked.kind == "csv"
+    suffixes = (".csv",) if is_csv else (*JSON_SUFFIXES, ".csv")
+    payloads: list[tuple[Row, list[Any]]] = []
+    for scope, file in find_files(asked.options, asked.base, batch, suffixes):
+        asked.deadline.check()
+        row = batch.cover(scope, "read", "ok")
+        if is_csv or file.suffix.lower() not in JSON_SUFFIXES:
+            _read_csv(asked, file, batch, row)
+        else:
+            payloads.append((row, read_json(file, row)))
+    values = [value for _, found in payloads for value in found]
+    names = names_in(values)
+    for row, found in payloads:
+        _to_rows(asked, found, names, batch, row)
+
+
+def _read_csv(asked: _Asked, file: Path, batch: Batch, row: Row) -> None:
     opened = words.COLUMNS["opened_at"]
     try:
-        header, records = read_records(file.read_bytes())
+        header, cells = read_records(file.read_bytes())
         if not set(opened) & set(header):
             raise ValueError(f"no column says when; call it one of {', '.join(opened[:5])}")
     except (OSError, ValueError, csv.Error) as error:
         row |= file_failure(error)
         return
-    reader = Reader()
-    found = join_rows([i for i in map(reader.incident, records) if i is not None])
+    _add(asked, [(record, []) for record in cells], asked.reader(is_local=True), batch, row)
+
+
+def _to_rows(asked: _Asked, values: list[Any], names: Names, batch: Batch, row: Row) -> None:
+    """Turn the JSON of a tool into rows."""
+    tool, status = TOOLS[asked.kind], row["status"]
+    raw = incidents_in(tool, values)
+    records = [record for r in raw if (record := tool.to_record(r, names)) is not None]
+    _add(asked, records, asked.reader(is_local=False), batch, row)
+    others = 0
+    if asked.kind == "pagerduty":
+        edges, changes = to_dependencies(values, names), to_activities(values, names)
+        batch.add("dependencies", *edges)
+        batch.add("activities", *changes)
+        others = len(edges) + len(changes)
+    if others and not records:
+        row |= {"status": "ok", "rows": others, "expected": others}
+    elif values and not raw and not names_in(values) and not _pages_in(values):
+        hint = f"it holds no incidents as {asked.kind} writes them"
+        row |= {"status": "parse_error", "hint": hint}
+    if status != "ok":  # what could not be read of the file weighs more than what was
+        row["status"] = status
+
+
+def _pages_in(values: list[Any]) -> bool:
+    """Say whether there is a page of a list, though it be empty."""
+    known = {key for tool in TOOLS.values() for key in tool.lists}
+    return any(isinstance(dig(value, key), list) for value in values for key in known)
+
+
+def _add(asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row: Row) -> None:
+    """Add the incidents of records, and tell in the coverage row what came of them."""
+    made = (reader.incident(cells, affected) for cells, affected in records)
+    every = join_rows(incident for incident in made if incident is not None)
+    found = [incident for incident in every if asked.holds(incident)]
     batch.add("incidents", *found)
-    row |= {"rows": len(found), "expected": len(records), "unmapped_n": reader.unmapped}
-    row["redacted_n"] = sum(bool(r.get(name)) for r in records for name in words.FREE_TEXT)
-    if times := [incident["opened_at"] for incident in found]:
-        row |= {"window_start": min(times), "window_end": max(times)}
+    row |= {"rows": len(found), "expected": len(records) - (len(every) - len(found))}
+    row["unmapped_n"] = reader.unmapped
+    row["redacted_n"] = sum(
+        bool(cells.get(name)) for cells, _ in records for name in words.FREE_TEXT
+    )
+    times = [incident["opened_at"] for incident in found]
+    if start := asked.since or min(times, default=None):
+        row["window_start"] = start
+    if end := asked.until or max(times, default=None):
+        row["window_end"] = end
     if not records:
         row["status"] = "empty"
     elif bad := reader.bad_times:
@@ -80,162 +211,59 @@ def _read_file(file: Path, batch: Batch, row: Row) -> None:
         row["ratio"] = 1 - lost / len(records)
         counts = ", ".join(f"{n} {column}" for column, n in bad.items())
         row["hint"] = f"times that are not ISO-8601 were left out: {counts}; export them in UTC"
+        if reader.local_times:
+            row["hint"] += ', or say where they are local: timezone = "Europe/Berlin"'
 
 
-class Reader:
-    """Turns records into rows, and counts what it could not read."""
-
-    def __init__(self) -> None:
-        self.unmapped = 0  # values without a mapping
-        self.bad_times: Counter[str] = Counter()  # by column
-
-    def incident(self, cells: Cells) -> Row | None:
-        """Make a row, with names in place of ids; None where nothing says when it opened."""
-        opened = self._time(cells, "opened_at")[0]
-        if opened is None:
-            return None
-        exact, service = (_first(cells, column)[0] for column in ("service_id", "service"))
-        cause, cause_basis = self._word(cells, "cause", words.CAUSES)
-        affected = re.split(r"\s*[;,|]\s*", _first(cells, "affected")[0])
-        is_change = self._boolean(cells, "change_related")
-        if is_change is None and cause in ("deploy", "change"):
-            is_change = True
-        platform = self._word(cells, "platform_at_time", words.PLATFORMS)[0]
-        return {
-            "incident_id": _first(cells, "incident_id")[0] or _derived_id(cells),
-            "service_raw": service or None,
-            "names": _names([exact, service]),
-            "opened_at": opened,
-            "acked_at": self._time(cells, "acked_at")[0],
-            "severity": self._severity(cells),
-            "cause": cause,
-            "cause_basis": cause_basis if cause else None,
-            "change_related": is_change,
-            "customer_facing": self._boolean(cells, "customer_facing"),
-            "platform_at_time": platform,
-            "container_evidence": self._container_evidence(cells, platform),
-            "affected": _names(affected),
-            "host_id": _first(cells, "host_id")[0] or None,
-            "duplicate_of": _first(cells, "duplicate_of")[0] or None,
-            **self._end(cells, opened),
-        }
-
-    def _time(self, cells: Cells, column: str) -> tuple[datetime | None, str]:
-        text, header = _first(cells, column)
-        when = read_time(text)
-        if when is None and (text or column == "opened_at"):
-            self.bad_times[column] += 1
-        return when, header
-
-    def _end(self, cells: Cells, opened: datetime) -> Row:
-        """Say when it ended, how long it took, and which field told."""
-        resolved, header = self._time(cells, "resolved_at")
-        seconds, duration = self._seconds(cells)
-        if resolved is None and seconds is not None:
-            resolved, header = opened + timedelta(seconds=seconds), duration
-        if resolved is None:
-            return {}
-        is_bad = resolved < opened
-        if seconds is None:
-            seconds = (resolved - opened).total_seconds()
-        ttr = None if is_bad else seconds
-        return {
-            "resolved_at": resolved, "resolved_basis": header, "bad_time": is_bad, "ttr_s": ttr,
-        }  # fmt: skip
-
-    def _seconds(self, cells: Cells) -> tuple[float | None, str]:
-        text, header = _first(cells, "duration")
-        try:
-            seconds = float(text) * words.DURATIONS[header] if text else None
-        except ValueError:
-            self.unmapped += 1
-            return None, ""
-        return (seconds, header) if seconds is not None and 0 <= seconds < 1e9 else (None, "")
-
-    def _severity(self, cells: Cells) -> int | None:
-        headers = words.COLUMNS["severity"]
-        texts = (cells.get(header, "").lower() for header in headers)
-        text = next((t for t in texts if t == "none" or t not in words.MISSING), "")
-        if digit := re.match(r"(?:p|s|sev|severity|priority|level)?[\s_-]*(\d)\b", text):
-            severity = max(1, int(digit[1])) if int(digit[1]) <= 5 else None
-        else:
-            known = words.SEVERITIES
-            severity = min(
-                (known[w] for w in re.split(r"[\W_]+", text) if w in known), default=None
-            )
-        self.unmapped += bool(text) and severity is None
-        return severity
-
-    def _word(self, cells: Cells, column: str, known: dict[str, str]) -> tuple[str | None, str]:
-        text, header = _first(cells, column)
-        word = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-        vocabulary = {
-            v.replace("-", "_"): v for v in frames.columns("incidents")[column].vocabulary
-        }
-        found = vocabulary.get(word, known.get(word))
-        self.unmapped += bool(text) and found is None
-        return found, header
-
-    def _boolean(self, cells: Cells, column: str) -> bool | None:
-        text = _first(cells, column)[0].lower()
-        self.unmapped += bool(text) and text not in words.BOOLEANS
-        return words.BOOLEANS.get(text)
-
-    def _container_evidence(self, cells: Cells, platform: str | None) -> str | None:
-        """Say why it counts as an incident of a container; NA where nothing could tell."""
-        if given := self._word(cells, "container_evidence", {})[0]:
-            return given
-        said = {"label": words.LABELS, "keyword": words.FREE_TEXT}
-        texts = {basis: " ".join(cells.get(h, "") for h in hs) for basis, hs in said.items()}
-        for basis, text in texts.items():
-            if words.CONTAINER_WORDS.search(text):
-                return basis
-        if platform not in (None, "host", "unknown", "mixed"):
-            return "platform"
-        return "none" if platform == "host" or any(t.strip() for t in texts.values()) else None
+def _ask(asked: _Asked, batch: Batch) -> None:
+    """Ask a tool for the incidents of a window; pages that came before a failure are kept."""
+    tool = TOOLS[asked.kind]
+    until = asked.until or datetime.now(UTC)
+    asked = replace(asked, since=asked.since or until - WINDOW, until=until)
+    scope = strip_userinfo(str(asked.options["endpoint"]))
+    names: Names = {}
+    if tool.get_services is not None and asked.pages is None:
+        services = _fetched(asked, tool.get_services, batch.cover(scope, "services", "ok"))
+        names = names_in([{"services": services}])
+    row = batch.cover(scope, "incidents", "ok")
+    raw = _fetched(asked, tool.get, row)
+    told: Row = {key: row[key] for key in ("status", "hint") if key in row}
+    if told["status"] == "ok" and row.get("expected", 0) > len(raw) and asked.pages is None:
+        told = {"status": "partial", "hint": "the account may not read all of them"}
+    if told["status"] != "ok":
+        told["expected"] = row.get("expected")
+    _to_rows(asked, raw, names, batch, row)
+    row |= {"window_start": asked.since, "window_end": asked.until}
+    if told["status"] != "ok":
+        row |= told
 
 
-def read_time(text: str) -> datetime | None:
-    """Read ISO-8601 or (milli)seconds since 1970, UTC without an offset; None for local forms."""
-    text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.strip())
+def _fetched(asked: _Asked, get: Callable[[Call], Iterator[list[Row]]], row: Row) -> list[Row]:
+    """Take pages, and count them in a coverage row while they come."""
+    found: list[Row] = []
+    since, until = asked.since or _NEVER, asked.until or _NEVER
+
+    def work(web: Web) -> None:
+        for page in islice(get(Call(web, since, until, asked.options, row)), asked.pages):
+            found.extend(page)
+            row["rows"] = len(found)
+
+    token = TOOLS[asked.kind].token
+    ask(row, asked.options, asked.base, asked.deadline, work=work, token=token)
+    return found
+
+
+def _moment(value: Any) -> datetime | None:
+    """Read a date or a time of a table, UTC without an offset; None where it is none."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return read_time(value) if isinstance(value, str) else None
+
+
+def _zone(name: Any) -> ZoneInfo | None:
     try:
-        if re.fullmatch(r"\d{9,10}(\.\d+)?", text):
-            when = datetime.fromtimestamp(float(text), UTC)
-        elif re.fullmatch(r"\d{12,13}", text):
-            when = datetime.fromtimestamp(float(text) / 1000, UTC)
-        else:
-            when = datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d\d:?\d\d$)", "", text))
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return ZoneInfo(name) if isinstance(name, str) and name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
-    return when if _YEARS[0] <= when.year <= _YEARS[1] else None
-
-
-def join_rows(rows: Iterable[Row]) -> list[Row]:
-    """Make one row of an incident that an export lists once per service; all are ``affected``."""
-    joined: dict[str, Row] = {}
-    for row in rows:
-        first = joined.setdefault(row["incident_id"], row)
-        if first is row:
-            continue
-        services = [*first["affected"], *first["names"], *row["names"], *row["affected"]]
-        if len(set(services)) > 1:
-            first["affected"] = tuple(dict.fromkeys(services))
-        first |= {k: v for k, v in row.items() if first.get(k) is None or first.get(k) == ()}
-    return list(joined.values())
-
-
-def _first(cells: Cells, column: str) -> tuple[str, str]:
-    """Give the first filled cell under any header of a column, and its header."""
-    filled = ((cells.get(header, ""), header) for header in words.COLUMNS[column])
-    return next(((t, h) for t, h in filled if t.lower() not in words.MISSING), ("", ""))
-
-
-def _names(services: Iterable[str]) -> tuple[Name, ...]:
-    return tuple(Name(name, "incident", NAMED) for name in dict.fromkeys(services) if name)
-
-
-def _derived_id(cells: Cells) -> str:
-    """Give an id that the same record always gets; it tells nothing of what the record says."""
-    content = "\x1f".join(f"{name}={cells[name]}" for name in sorted(cells))
-    return f"csv-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

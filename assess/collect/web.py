@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from assess.collect.base import Deadline, Row
+from assess.collect.base import Deadline, Row, failure, file_failure, timed
 from assess.collect.dumps import MAX_BYTES, DumpError, broken, decode_values
 from assess.collect.redact import strip_userinfo
 
@@ -103,6 +104,10 @@ class Web:
         """Close all connections."""
         self._session.close()
 
+    def authorize(self, value: str) -> None:
+        """Send this as ``Authorization`` from now on, to this server only."""
+        self._headers["Authorization"] = value
+
     def get(self, path: str, *, method: str = "GET", **options: Any) -> Answer:
         """Ask for a path, or an address, with ``params`` and ``headers``; follow redirects.
 
@@ -175,17 +180,51 @@ class Web:
 def open_web(options: Row, base: Path, deadline: Deadline, token: str = "Bearer {}") -> Web:
     """Open the ``endpoint`` of a ``[[source]]`` table, with its ``token_file`` and ``ca``.
 
-    ``token`` is the form of the header ``Authorization``, or ``Name: {}`` for another header.
+    ``token`` is the form of the header ``Authorization``, or ``Name: {}`` for another header. Where
+    a bearer token is expected, a file with ``user:password`` means basic authentication.
     """
     headers = {}
     if name := options.get("token_file"):
         secret = (base / name).read_text(encoding="utf-8").strip()
+        if not secret.isprintable() or " " in secret:  # an error about the header would tell it
+            raise DumpError("the token_file holds more than a token")
+        if ":" in secret and token == "Bearer {}":
+            secret, token = base64.b64encode(secret.encode()).decode(), "Basic {}"
         header, colon, form = token.partition(": ")
         headers = (
             {header: form.format(secret)} if colon else {"Authorization": token.format(secret)}
         )
     ca = base / options["ca"] if options.get("ca") else None
     return Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
+
+
+def ask(  # noqa: PLR0913
+    row: Row,
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    *,
+    work: Callable[[Web], None],
+    token: str = "Bearer {}",
+) -> None:
+    """Open the endpoint and let ``work`` ask it; the coverage row says what came of it.
+
+    What ``work`` counted in ``rows`` before a failure makes it partial.
+    """
+    web = None
+    with timed(row):
+        try:
+            web = open_web(options, base, deadline, token)
+            work(web)
+        except FileNotFoundError as error:
+            row |= file_failure(error) | {"hint": "token_file or ca: there is no such file"}
+        except (OSError, ValueError) as error:
+            row |= failure(error)
+            if row.get("rows"):
+                row["status"] = "partial"
+    if web is not None:
+        row |= {"requests": web.requests_n, "retries": web.retries_n}
+        web.close()
 
 
 def _wait_of(answer: Answer, attempt: int) -> float:

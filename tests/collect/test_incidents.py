@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -173,16 +173,25 @@ def test_status_of_files(tmp_path, content, status):
     assert [row["status"] for row in batch.coverage] == [status]
 
 
-def test_a_missing_file_and_a_format_of_the_future(tmp_path):
+def test_missing_files(tmp_path):
     assert read("absent.csv", tmp_path).coverage[0]["status"] == "unreachable"
     row = read("x.json", tmp_path, format="pagerduty").coverage[0]
-    assert (row["status"], "CSV" in row["hint"]) == ("unsupported", True)
+    assert (row["status"], row["hint"]) == ("unreachable", "there is no such file")
+    (row,) = read(".", tmp_path, format="jira").coverage
+    assert row["status"] == "empty"
 
 
 def test_options_are_checked():
     source = IncidentsSource()
     assert source.check({"path": "x.csv", "format": "csv"}) == []
     assert len(source.check({"format": "xls"})) == 2
+    live = {"endpoint": "https://api.pagerduty.com", "format": "pagerduty"}
+    assert source.check(live | {"since": "2026-01-01", "until": date(2026, 2, 1)}) == []
+    assert len(source.check({"endpoint": "https://x.example"})) == 1
+    assert len(source.check(live | {"path": "x.csv", "since": "soon", "timezone": "Mars"})) == 3
+    assert source.check(live | {"since": "2026-02-01", "until": "2026-01-01", "page": 3}) == [
+        "since is not before until", "page is no text",
+    ]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
