@@ -9,7 +9,12 @@ GROUP = "assess.sources"
 _BUILT_IN = {
     "docker": "assess.collect.docker:DockerSource",
     "compose": "assess.collect.compose:ComposeSource",
+    "ansible": "assess.collect.ansible:AnsibleSource",
+    "osquery": "assess.collect.osquery:OsquerySource",
+    "answers": "assess.collect.answers:AnswersSource",
     "incidents": "assess.collect.incidents:IncidentsSource",
+    "registry": "assess.collect.oci:RegistrySource",
+    "kubernetes": "assess.collect.kubernetes:KubernetesSource",
     "frames": "assess.collect.frames_source:FramesSource",
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import application
 import engines as real
 import pytest
+import registries
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,17 @@ def _stop(started: list[real.Engine]) -> None:
 def engine(engines: list[real.Engine]) -> real.Engine:
     """The newer of the engines."""
     return engines[-1]
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory) -> Iterator[registries.Registry]:
+    """A registry that holds images of every kind."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(registries.running(tmp_path_factory.mktemp("registry")))
+        except registries.NoRegistryError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"no real registry: {error}")
+            pytest.skip(f"no real registry: {error}")
+        registries.fill(started, tmp_path_factory.mktemp("layouts") / "shop")
+        yield started
