@@ -26,7 +26,7 @@ from assess.collect.registry import homes
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 
-PARALLEL = 64
+PARALLEL = 256
 GRACE_S = 2.0  # time to hand over what was found until the deadline
 
 _log = logging.getLogger(__name__)
