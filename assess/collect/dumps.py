@@ -96,6 +96,8 @@ def broken(rest: str, *, is_some: bool = False) -> Row:
     hint = "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
     if rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         hint = "this is a web page, not JSON: a login or a proxy answered instead"
+    elif _TEMPLATE.search(rest):
+        hint = "this is a template, not what it makes: render it first"
     status = "partial" if is_some else "parse_error"
     return {"status": status, "error_class": "JSONDecodeError", "hint": hint}
 
