@@ -69,7 +69,7 @@ def collect(  # noqa: PLR0913
         Where nothing was collected; with ``strict``, where anything is missing.
     """
     from assess.collect.carry import carry_forward
-    from assess.collect.docker_engine import tell_hosts_apart
+    from assess.collect.hosts import settle_hosts
     from assess.collect.merge import coverage_table, to_tables
     from assess.inventory import from_frames
 
@@ -80,11 +80,11 @@ def collect(  # noqa: PLR0913
     )
     if previous is not None:
         batches += carry_forward(previous, batches, moment)
-    tell_hosts_apart(batch for label, batch in batches if label.partition("#")[0] == "docker")
+    joined = settle_hosts(batches)
     tables, notes = to_tables(batches, rules)
     rows = coverage_rows(batches)
     _insist(rows, strict=strict, found=any(len(table) for table in tables.values()))
-    tables["coverage"] = coverage_table([*rows, *notes], f"{moment:%Y%m%dT%H%M%SZ}")
+    tables["coverage"] = coverage_table([*rows, *joined, *notes], f"{moment:%Y%m%dT%H%M%SZ}")
     return from_frames(tables, snapshot_at=moment.isoformat())
 
 

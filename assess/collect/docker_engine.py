@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
-from itertools import combinations
 
-from assess.collect.base import Batch, Row
-from assess.collect.docker_payload import Payloads, dicts, dig, moment, texts
+from assess.collect.base import Row
+from assess.collect.docker_payload import Payloads, containers_of, dicts, dig, moment, texts
 
 DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a version that they tell
     ("debian", "debian", 1),
@@ -92,42 +89,36 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "insecure_registries_n": info.get("insecure_n"),
         "containers_total_n": info.get("Containers"),
         "images_n": info.get("Images"),
+        "layers_bytes": payloads.disk.get("layers_bytes"),
+        **to_waste(payloads),
         "warnings_n": info.get("warnings_n"),
         "clock_skew_s": payloads.clock_skew_s,
         "reachable": True,
     }
 
 
+def to_waste(payloads: Payloads) -> Row:
+    """Count what a clean-up would look at: containers that do not run, volumes nobody mounts."""
+    containers = containers_of(payloads)
+    states = [c.state for c in containers]
+    volumes = {v.get("Name"): v.get("UsageData") or {} for v in payloads.volumes or []}
+    mounts = [c.mounts for c in containers]
+    # a list tells the mounts too, but one by the command line, which cuts names, does not
+    free = [
+        u for n, u in volumes.items() if n not in {m.get("Name") for x in mounts for m in x or []}
+    ]
+    sizes = [usage.get("Size", -1) for usage in free]
+    is_listed = payloads.containers is not None and None not in states
+    is_told = (
+        payloads.volumes is not None and payloads.containers is not None and None not in mounts
+    )
+    return {
+        "stopped_n": sum(s in ("exited", "dead") for s in states) if is_listed else None,
+        "never_started_n": states.count("created") if is_listed else None,
+        "dangling_volumes_n": len(free) if is_told else None,
+        "dangling_volumes_bytes": sum(sizes) if is_told and min(sizes, default=0) >= 0 else None,
+    }
+
+
 def _has(option: str, security: str | None) -> bool | None:
     return None if security is None else re.search(option, security) is not None
-
-
-def tell_hosts_apart(batches: Iterable[Batch]) -> None:
-    """Rename hosts that several engines call their own, in place.
-
-    Cloned machines and engines in one machine's network namespaces give the same name; without
-    this, all but one would be lost. Engines that share containers are one engine, seen twice.
-    """
-    batches = list(batches)
-    engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by host and source
-    for batch in batches:
-        for row in batch.rows.get("engines", ()):
-            engines[row["host_id"]].setdefault(row["source_ref"], set())
-        for row in batch.rows.get("workloads", ()):
-            containers = engines[row["host_id"]].setdefault(row["source_ref"], set())
-            containers.add(row["workload_id"].rpartition("/")[2])
-    doubled = {
-        host
-        for host, sources in engines.items()
-        if any(not (one & other) for one, other in combinations(sources.values(), 2))
-    }
-    for row in (row for batch in batches for rows in batch.rows.values() for row in rows):
-        own, _, container = row.get("workload_id", "").rpartition("/")
-        host = row.get("host_id") or own
-        if host not in doubled:
-            continue
-        new = f"{host}@{row['source_ref'].partition('://')[2] or row['source_ref']}"
-        if "host_id" in row:
-            row["host_id"] = new
-        if container:
-            row["workload_id"] = f"{new}/{container}"
