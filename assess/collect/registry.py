@@ -15,6 +15,7 @@ _BUILT_IN = {
     "incidents": "assess.collect.incidents:IncidentsSource",
     "registry": "assess.collect.oci:RegistrySource",
     "kubernetes": "assess.collect.kubernetes:KubernetesSource",
+    "backstage": "assess.collect.backstage:BackstageSource",
     "traces": "assess.collect.traces:TracesSource",
     "frames": "assess.collect.frames_source:FramesSource",
 }
