@@ -17,6 +17,7 @@ MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES = (".yaml", ".yml")
 _GAP = re.compile(r"[\s,\[\]]*")
+TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -71,6 +72,8 @@ def read_json(file: Path, row: Row) -> list[Any]:
     values, rest = decode_values(text)
     if rest:
         row |= broken(rest, is_some=bool(values))
+        if _TEMPLATE.search(text):
+            row["hint"] = TEMPLATE_HINT
     return values
 
 
@@ -86,7 +89,7 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
         place = f" near line {mark.line + 1}" if mark else ""
         hint = f"this is no YAML{place}"
         if _TEMPLATE.search(text):
-            hint = "this is a template: render it first, as with `helm template`"
+            hint = TEMPLATE_HINT
         row |= {"status": "parse_error", "error_class": type(error).__name__, "hint": hint}
         return []
 

@@ -1,0 +1,406 @@
+"""From the lists of one Kubernetes cluster to rows; pods are in `kubernetes_pods`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from assess.collect.addresses import addresses, kind_of
+from assess.collect.base import Batch, Name, Row
+from assess.collect.docker_engine import to_os
+from assess.collect.docker_names import last_part
+from assess.collect.docker_payload import moment
+from assess.collect.docker_rows import may_be_store, merge_services
+from assess.collect.dumps import dicts, dig
+from assess.collect.image_ref import parse_image
+from assess.collect.kubernetes_owners import JOBS, Controller, Owners, owner_of
+from assess.collect.kubernetes_pods import (
+    docker_id,
+    environment,
+    has_config_outside,
+    is_checked,
+    main_container,
+    quantity,
+    to_life,
+    to_mounts,
+    to_pod,
+)
+from assess.collect.listing import (
+    Found,
+    healthy,
+    host_ids,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+)
+
+_SHIPPERS = re.compile(
+    r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
+)
+_INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
+    "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": ("internal",),
+    "service.beta.kubernetes.io/azure-load-balancer-internal": ("true",),
+    "networking.gke.io/load-balancer-type": ("Internal",),
+    "cloud.google.com/load-balancer-type": ("Internal",),
+    "alb.ingress.kubernetes.io/scheme": ("internal",),
+}
+_TOPOLOGY = {
+    "region": ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
+    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
+    "instance_type": ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type"),
+}
+_RUNTIMES = ("docker", "containerd", "cri-o")
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+def to_batch(found: Found, cluster: str) -> Batch:
+    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    batch, owners = Batch(), Owners(found)
+    nodes = [node for node in found.get("nodes", ()) if _place(node)[1]]
+    hosts = _hosts(nodes, cluster)
+    batch.add("hosts", *(to_host(node, hosts) for node in nodes))
+    batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
+    _attach_services(owners, found)
+    claims = {_place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
+    for pod, controller in owners.pods:
+        workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
+        batch.add("workloads", workload)
+        batch.add("mounts", *mounts)
+    _share(batch.rows["mounts"])
+    services = [
+        to_service(controller, found, claims)
+        for controller in owners.controllers.values()
+        if controller.pod
+    ]
+    batch.add("services", *merge_services(services))
+    batch.add("dependencies", *to_dependencies(owners))
+    batch.add("activities", *to_activities(found, owners, cluster))
+    return batch
+
+
+def _place(item: Row) -> tuple[str, str]:
+    meta = table(item.get("metadata"))
+    return text(meta.get("namespace")), text(meta.get("name"))
+
+
+# -- nodes ---------------------------------------------------------------------------------------
+
+
+def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
+    """Give the id of the host of every node: that of its cloud instance, else its name."""
+    names = [_place(node)[1] for node in nodes]
+    ids = host_ids(((name, name) for name in names), cluster)
+    for node in nodes:
+        instance = re.fullmatch(r"aws:///.*/(i-[0-9a-f]+)", text(dig(node, "spec", "providerID")))
+        if instance:
+            ids[_place(node)[1]] = instance[1]
+    return ids
+
+
+def to_host(node: Row, hosts: dict[str, str]) -> Row:
+    """Give the row of the hosts frame."""
+    name, status = _place(node)[1], table(node.get("status"))
+    labels, info = table(dig(node, "metadata", "labels")), table(status.get("nodeInfo"))
+    os_name, os_version = to_os(text(info.get("osImage")))
+    ready = next((c for c in dicts(status.get("conditions")) if c.get("type") == "Ready"), {})
+    provider = text(dig(node, "spec", "providerID")).partition("://")[0]
+    places = {
+        column: next((text(labels[key]) for key in keys if text(labels.get(key))), None)
+        for column, keys in _TOPOLOGY.items()
+    }
+    return {
+        "host_id": hosts.get(name, name),
+        "hostname": text(labels.get("kubernetes.io/hostname")) or name or None,
+        "provider": provider or None,
+        **places,
+        "os_name": os_name,
+        "os_version": os_version,
+        "kernel": text(info.get("kernelVersion")) or None,
+        "arch": text(info.get("architecture")) or None,
+        "vcpus": integer(quantity(dig(status, "capacity", "cpu"))),
+        "memory_bytes": integer(quantity(dig(status, "capacity", "memory"))),
+        "state": {"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
+            text(ready.get("status"))
+        ),
+        "last_seen_at": moment(ready.get("lastHeartbeatTime")),
+    }
+
+
+def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
+    """Give the row of the engines frame; None where the node does not tell its runtime."""
+    info, name = table(dig(node, "status", "nodeInfo")), _place(node)[1]
+    runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
+    if runtime not in _RUNTIMES:
+        return None
+    return {
+        "host_id": hosts.get(name, name),
+        "runtime": runtime,
+        "version": version or None,
+        "kubelet_version": text(info.get("kubeletVersion")).removeprefix("v") or None,
+    }
+
+
+# -- what runs -----------------------------------------------------------------------------------
+
+
+def to_workload(
+    pod: Row,
+    controller: Controller,
+    hosts: dict[str, str],
+    cluster: str,
+    claims: dict[tuple[str, str], Row],
+) -> tuple[Row, list[Row]]:
+    """Give the rows of a pod: one workload, and its mounts."""
+    (namespace, name), spec = _place(pod), table(pod.get("spec"))
+    node = text(spec.get("nodeName"))
+    main = main_container(spec, controller.annotations, (controller.name,))
+    own = docker_id(pod, main)
+    identifier = f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
+    declared, life = to_pod(spec, main), to_life(pod, main)
+    mounts = to_mounts(spec, namespace, claims)
+    for mount in mounts:
+        mount["workload_id"] = identifier
+        if mount.get("_source", "").startswith("host:"):  # shared with those of its node only
+            mount["_source"] += f"@{node}"
+    workload = {
+        "workload_id": identifier,
+        "names": controller.names,
+        "host_id": hosts.get(node),
+        "cluster": cluster,
+        "namespace": namespace or None,
+        "name": name or None,
+        "source_kind": controller.kind,
+        **declared,
+        **life,
+        "inspect_status": "ok" if main else "list",
+    }
+    return workload, mounts
+
+
+def _share(mounts: list[Row]) -> None:
+    """Count who else mounts the same claim, or the same path of the same node."""
+    users = Counter(mount.get("_source") for mount in mounts)
+    for mount in mounts:
+        if source := mount.pop("_source", None):
+            mount["shared_with_n"] = users[source] - 1
+
+
+def to_service(controller: Controller, found: Found, claims: dict[tuple[str, str], Row]) -> Row:
+    """Say what a controller tells of its service; what it cannot tell is left unknown."""
+    spec, is_job = controller.pod, controller.kind in JOBS
+    main = main_container(spec, controller.annotations, (controller.name,))
+    pod = to_pod(spec, main)
+    mounts = to_mounts(spec, controller.namespace, claims)
+    data = {mount["data_like"] for mount in mounts}
+    stateful: bool | None = True if controller.kind == "statefulset" or True in data else None
+    is_store = may_be_store(pod["repository"], pod["ports"])
+    if stateful is None and None not in data and pod["repository"] and not is_store:
+        stateful = False
+    is_served = bool(pod["ports"] or controller.services)
+    kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
+    limits = _scaler(controller, found)
+    return {
+        "names": controller.names,
+        "platform": "kubernetes",
+        "kind": "infra" if controller.namespace == "kube-system" else kind if stateful is False
+        else "job" if is_job else None,
+        "stateful": stateful,
+        "min_healthy_pct": min_healthy(controller, found),
+        "asg_min": limits.get("asg_min"),
+        "asg_max": limits.get("asg_max"),
+        "health_checked": is_checked(spec) or (None if is_job else False),
+        "public": is_public(controller, found),
+        "logs_exported": _ships_logs(found),
+        "config_external": has_config_outside(spec) or None,
+        "secrets_in_image": pod["secret_like_env_n"] > 0,
+    }  # fmt: skip
+
+
+def _ships_logs(found: Found) -> bool | None:
+    """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
+    for item in found.get("daemonsets", ()):
+        images = [text(c.get("image")) for c in
+                  dicts(dig(item, "spec", "template", "spec", "containers"))]  # fmt: skip
+        wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
+        ready = integer(dig(item, "status", "numberReady")) or 0
+        is_shipper = any(_SHIPPERS.search(last_part(parse_image(i).repository)) for i in images)
+        if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
+            return True
+    return None
+
+
+def min_healthy(controller: Controller, found: Found) -> float | None:
+    """Give the share of replicas it needs: by its disruption budget, else by its rollout.
+
+    Without either, and for what runs once per node, nothing is declared.
+    """
+    replicas = number(controller.spec.get("replicas", 1))
+    if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
+        return None
+    for budget in found.get("poddisruptionbudgets", ()):
+        if _place(budget)[0] != controller.namespace or not _selects(budget, controller.pod_labels):
+            continue
+        spec = table(budget.get("spec"))
+        if "minAvailable" in spec:
+            kept = _part(spec["minAvailable"], replicas)
+            return None if kept is None else healthy(100 - kept)
+        if (lost := _part(spec.get("maxUnavailable"), replicas)) is not None:
+            return healthy(lost)
+    strategy = table(controller.spec.get("strategy"))
+    if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
+        return None
+    return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
+
+
+def _part(value: Any, replicas: float | None) -> float | None:
+    """Read ``50%``, or a number of replicas, as percent."""
+    if isinstance(value, str) and value.endswith("%"):
+        return percent(number(value[:-1]), 100)
+    return percent(number(value), replicas)
+
+
+def _scaler(controller: Controller, found: Found) -> Row:
+    """Give the bounds that an autoscaler keeps."""
+    for scaler in found.get("horizontalpodautoscalers", ()):
+        spec = table(scaler.get("spec"))
+        target = table(spec.get("scaleTargetRef"))
+        named = text(target.get("kind")).lower(), _place(scaler)[0], text(target.get("name"))
+        if named == (controller.kind, controller.namespace, controller.name):
+            least = integer(spec.get("minReplicas", 1))
+            return {"asg_min": least, "asg_max": integer(spec.get("maxReplicas"))}
+    return {}
+
+
+# -- who reaches it, and whom it calls -----------------------------------------------------------
+
+
+def _selects(item: Row, labels: dict[str, str]) -> bool:
+    """Say whether a selector takes pods of these labels; an empty one takes none."""
+    selector = table(dig(item, "spec", "selector"))
+    if "matchLabels" in selector or "matchExpressions" in selector:
+        if selector.get("matchExpressions"):
+            return False
+        selector = table(selector.get("matchLabels"))
+    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+
+
+def _attach_services(owners: Owners, found: Found) -> None:
+    """Tell controllers which Services select their pods; one that is theirs alone names them."""
+    by_space: dict[str, list[Controller]] = defaultdict(list)
+    for controller in owners.controllers.values():
+        by_space[controller.namespace].append(controller)
+    for service in found.get("services", ()):
+        namespace, name = _place(service)
+        users = [c for c in by_space[namespace] if _selects(service, c.pod_labels)]
+        firsts = {user.names[0] for user in users}
+        for user in users:
+            user.services.append(service)
+            if len(firsts) == 1 and name not in {n.name for n in user.names}:
+                user.names += (Name(name, "kubernetes-service", 0.8, namespace),)
+
+
+def is_public(controller: Controller, found: Found) -> bool | None:
+    """Say whether customers reach it: by a load balancer or an ingress.
+
+    False only where no Service selects it and it opens no port of its node.
+    """
+    names = {_place(service)[1] for service in controller.services}
+    if any(
+        dig(service, "spec", "type") == "LoadBalancer" and not _is_internal(service)
+        for service in controller.services
+    ):
+        return True
+    for ingress in found.get("ingresses", ()):
+        is_here = _place(ingress)[0] == controller.namespace and not _is_internal(ingress)
+        if is_here and names & _backends(ingress):
+            return True
+    outside = controller.pod.get("hostNetwork") is True or any(
+        port.get("hostPort")
+        for container in dicts(controller.pod.get("containers"))
+        for port in dicts(container.get("ports"))
+    )
+    return None if names or outside or not found.get("services") else False
+
+
+def _is_internal(item: Row) -> bool:
+    notes = table(dig(item, "metadata", "annotations"))
+    return any(notes.get(name) in values for name, values in _INTERNAL.items())
+
+
+def _backends(ingress: Row) -> set[str]:
+    """Services that an ingress leads to, in the words of any version of its API."""
+    spec = table(ingress.get("spec"))
+    rules = [table(dig(rule, "http")) for rule in dicts(spec.get("rules"))]
+    backends = [table(path.get("backend")) for rule in rules for path in dicts(rule.get("paths"))]
+    backends += [table(spec.get(name)) for name in ("defaultBackend", "backend")]
+    named = {text(dig(b, "service", "name")) or text(b.get("serviceName")) for b in backends}
+    return named - {""}
+
+
+def to_dependencies(owners: Owners) -> list[Row]:
+    """Read whom controllers call: addresses of Services in what is written in their environment."""
+    known: dict[tuple[str, str], Controller] = {}
+    for controller in owners.controllers.values():
+        for service in controller.services:
+            known.setdefault(_place(service), controller)
+    rows: dict[tuple[Any, ...], Row] = {}
+    for controller in owners.controllers.values():
+        for variable, address in addresses(environment(controller.pod)):
+            name, _, rest = address.host.partition(".")
+            namespace, _, domain = rest.partition(".")
+            if domain and not domain.startswith("svc"):
+                continue
+            called = known.get((namespace or controller.namespace, name))
+            if called is None or _plain(called) == _plain(controller):
+                continue
+            main = main_container(called.pod, called.annotations, (called.name,))
+            image = last_part(parse_image(text(main.get("image"))).repository)
+            kind = kind_of(address, image, variable)
+            row = {"src": controller.names[0], "dst": called.names[0], "kind": kind}
+            rows.setdefault(tuple(row.values()), row | {"evidence": "environment"})
+    return list(rows.values())
+
+
+def _plain(controller: Controller) -> Name:
+    return replace(controller.names[0], rule="")
+
+
+# -- what happened -------------------------------------------------------------------------------
+
+
+def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
+    """Give deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+    history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
+    for item in found.get("replicasets", ()):
+        owner = owner_of(item)
+        revision = integer(dig(item, "metadata", "annotations", _REVISION))
+        if owner and owner[0] == "deployment" and revision is not None:
+            history[owner].append((revision, item))
+    rows = []
+    for key, kept in history.items():
+        controller = owners.controllers.get(key)
+        ordered = [item for _, item in sorted(kept, key=lambda pair: pair[0])]
+        for before, item in pairwise([{}, *ordered]):
+            started = moment(dig(item, "metadata", "creationTimestamp"))
+            if controller and started:
+                rows.append({
+                    "activity_id": "/".join([cluster, *_place(item)]),
+                    "names": controller.names,
+                    "kind": "deploy",
+                    "started_at": started,
+                    "from_version": _version(before),
+                    "to_version": _version(item),
+                })  # fmt: skip
+    return rows
+
+
+def _version(item: Row) -> str | None:
+    spec = table(dig(item, "spec", "template", "spec"))
+    image = parse_image(text(main_container(spec, {}).get("image")))
+    return image.tag or image.digest
