@@ -38,17 +38,19 @@ class DockerSource:
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
-    options = ("endpoint", "path", "host_id", "inspect", "tls_ca", "tls_cert", "tls_key")
+    options = ("endpoint", "path", "host_id", "inspect", "disk", "tls_ca", "tls_cert", "tls_key")
     fills = (
         "hosts", "engines", "images", "workloads", "mounts", "services", "dependencies",
     )  # fmt: skip
     needs = (
-        "GET on /version /info /containers/json /containers/ID/json /images/json /volumes; who may "
-        "use the socket is root on the host, so a proxy that allows only these, or dumps, is better"
+        "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
+        "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
+        "host, so a proxy that allows only these, or dumps, is better"
     )
     dump = (
         "docker version|info|ps -a|images|volume ls --format json > version|info|ps|images|"
-        "volumes.json; docker inspect $(docker ps -aq) > inspect.json"
+        "volumes.json; docker inspect $(docker ps -aq) > inspect.json; "
+        "docker system df -v --format json > system-df.json"
     )
 
     def check(self, options: dict[str, Any]) -> list[str]:
@@ -57,6 +59,7 @@ class DockerSource:
         wrong = {
             "path and endpoint exclude each other": "path" in options and "endpoint" in options,
             f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all") not in INSPECT,
+            "disk is true or false": not isinstance(options.get("disk", False), bool),
             f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
             "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
         }
@@ -121,7 +124,9 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
             return
     batch.coverage.remove(row)  # nothing was asked yet
     try:
-        engine.ask(is_inspecting=options.get("inspect") != "none")
+        engine.ask(
+            is_inspecting=options.get("inspect") != "none", is_sizing=options.get("disk") is True
+        )
     finally:
         engine.api.close()
     payloads = engine.payloads
@@ -149,7 +154,7 @@ class _Engine:
         self.is_too_old = False
         self.api = connect(OLDEST_API)
 
-    def ask(self, *, is_inspecting: bool) -> None:
+    def ask(self, *, is_inspecting: bool, is_sizing: bool) -> None:
         """Ask all that it is asked, unless the first answers say that there is no use."""
         row = self._call("version", api_version=False)
         has_answered = row.get("error_class") in (None, "APIError", "NotFound")
@@ -166,6 +171,8 @@ class _Engine:
         self._call("containers", all=True)
         self._call("images", all=True)
         self._call("volumes")
+        if is_sizing:
+            self._call("df")
         if is_inspecting and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.collect.base import Batch, Row, timed
-from assess.collect.docker_payload import Payload, Payloads, short
+from assess.collect.docker_payload import Payload, Payloads, dicts, short
 from assess.collect.dumps import broken, decode_values, read_text
 
 # Calls by the names that their dumps start with, in the order in which they are read.
@@ -18,7 +18,9 @@ STEMS = {
     "inspect": ("inspect", "docker-inspect", "container-inspect"),
     "images": ("images", "docker-images", "image-ls"),
     "volumes": ("volumes", "volume", "docker-volumes"),
+    "df": ("system-df", "df", "docker-system-df"),
 }
+OPTIONAL = ("df",)  # whose absence nobody has to be told
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
@@ -44,6 +46,8 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloa
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
     payloads = Payloads()
     for call, (stem, *_) in STEMS.items():
+        if call not in files and call in OPTIONAL:
+            continue
         if call not in files:
             batch.cover(scope, call, "not_configured", hint=f"no dump of it; write {stem}.json")
             continue
@@ -54,6 +58,8 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloa
                 values = [from_cli_container(v) if isinstance(v, dict) else v for v in values]
             elif call == "images":
                 values = merge_cli_images(values)
+            elif call == "df":
+                values = [from_cli_disk(v) if isinstance(v, dict) else v for v in values]
             listed = payloads.containers if call == "inspect" else None
             payloads.take(call, values, row, None if listed is None else len(listed))
         if call in ("version", "info") and row["status"] == "ok" and not row["rows"]:
@@ -111,6 +117,30 @@ def cli_labels(text: Any) -> dict[str, str]:
     return labels
 
 
+def cli_size(text: Any) -> int | None:
+    """Read a size as the command line rounds it, such as ``1.98MB``."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)", str(text or ""))
+    return round(float(size[1]) * _UNITS[size[2]]) if size else None
+
+
+def from_cli_disk(raw: Payload) -> Payload:
+    """Give ``docker system df -v`` the form of the API; it does not tell the sum of the layers."""
+    if "LayersSize" in raw or "Images" not in raw:
+        return raw
+    images: list[Payload] = []
+    for image in dicts(raw["Images"]):
+        # rounded, each part apart: their sum is truer than the size of the whole
+        shared, own = cli_size(image.get("SharedSize")), cli_size(image.get("UniqueSize"))
+        whole = None if shared is None or own is None else shared + own
+        images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
+    volumes = [
+        {"Name": v.get("Name"), "Driver": v.get("Driver"),
+         "UsageData": {"Size": cli_size(v.get("Size"))}}
+        for v in dicts(raw.get("Volumes"))
+    ]  # fmt: skip
+    return {"Images": images, "Volumes": volumes}
+
+
 def merge_cli_images(raw: list[Any]) -> list[Any]:
     """Give lines of ``docker images``, one per tag, the form of the API: one entry per image."""
     images: dict[str, Payload] = {}
@@ -119,13 +149,12 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
         if not isinstance(line, dict) or "Id" in line:
             others.append(line)
             continue
-        size = re.fullmatch(r"([\d.]+)\s*([kMGT]?B)", str(line.get("Size") or ""))  # such as 1.98MB
         image = images.setdefault(
             str(line.get("ID")),
             {
                 "Id": line.get("ID"),
                 "Created": line.get("CreatedAt"),
-                "Size": round(float(size[1]) * _UNITS[size[2]]) if size else None,
+                "Size": cli_size(line.get("Size")),
                 "RepoTags": [],
                 "RepoDigests": [],
             },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,7 +67,9 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
     is_known = payloads.containers is not None and None not in used
     users = Counter(used)
     now = payloads.seen_at or moment(payloads.info.get("SystemTime"))
-    kept = {i for i, c in zip(used, containers, strict=True) if _is_kept(c, now)}
+    needed: dict[str | None, list[datetime | None]] = defaultdict(list)
+    for identifier, container in zip(used, containers, strict=True):
+        needed[identifier].append(needed_at(container, now))
     rows = []
     for image in images:
         identifier, tags = short(image.get("Id")), _refs(image, "RepoTags")
@@ -75,18 +77,24 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
         if identifier in parents and not named:
             continue  # a layer of another image, which nobody can name or run apart
         created = moment(image.get("Created"))
-        is_old = created is not None and now is not None and now - created > GRACE
+        sizes = dig(payloads.disk, "images", identifier) or {}
+        times = needed[identifier]
+        last = max((t for t in times if t), default=None)
+        used_at = last if is_known and (None not in times or last == now) else None
+        users_n = users[identifier] if is_known else sizes.get("Containers")
         common = {
             "host_id": host_id,
             "image_id": image.get("Id"),
             "location": "host",
-            "size_bytes": image.get("Size"),
+            "size_bytes": sizes.get("Size", image.get("Size")),
+            "shared_bytes": sizes.get("SharedSize"),
             "created_at": created,
             "base_name": dig(image, "Labels", "org.opencontainers.image.base.name"),
             "base_digest": dig(image, "Labels", "org.opencontainers.image.base.digest"),
-            "containers_n": users[identifier] if is_known else None,
+            "containers_n": users_n,
+            "used_at": used_at,
             "dangling": not tags,
-            "reclaimable": (is_old and identifier not in kept) if is_known and now else None,
+            "reclaimable": _is_reclaimable(created, users_n, used_at, now),
         }
         for place in sorted({_place(ref) for ref in named}) or [(NONE, NONE)]:
             here = [ref for ref in named if _place(ref) == place]
@@ -97,13 +105,25 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
     return rows
 
 
-def _is_kept(container: Container, now: datetime | None) -> bool:
-    """Say whether docker-gc would keep a container, and with it its image.
+def needed_at(container: Container, now: datetime | None) -> datetime | None:
+    """Say when a container last needed its image: now, while it runs or may; None if unknown.
 
-    It does while it runs and within `GRACE` after it ended or, if it never ran, was created.
+    One that was created and never started still waits to run. docker-gc takes it for one that
+    ended in the year 1, and removes it at once.
     """
-    inspected = container.inspected
-    if container.state in ("running", "paused", "restarting") or not inspected or now is None:
-        return True
-    ended = moment(dig(inspected, "State", "FinishedAt")) or moment(inspected.get("Created"))
-    return ended is None or now - ended <= GRACE
+    if container.state in ("exited", "dead"):
+        return moment(dig(container.inspected, "State", "FinishedAt"))
+    return now
+
+
+def _is_reclaimable(
+    created: datetime | None, users_n: int | None, used_at: datetime | None, now: datetime | None
+) -> bool | None:
+    """Say whether docker-gc, by its defaults, would remove an image; None where nobody can tell."""
+    is_old = None if created is None or now is None else now - created > GRACE
+    is_idle = None if used_at is None or now is None else now - used_at > GRACE
+    if users_n == 0:
+        is_idle = True
+    if is_old is False or is_idle is False:
+        return False
+    return True if is_old and is_idle else None

@@ -63,7 +63,8 @@ _INSPECTED = _shape(
     NetworkSettings=_shape(Ports=dict),
 )
 _IMAGE = _shape("Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str))
-_VOLUME = _shape("Name Driver", UsageData=_shape("", "Size"))
+_VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
+_SIZES = _shape("", "Size SharedSize Containers")
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Payloads:
     containers: list[Payload] | None = None  # this and the next two as the API lists them
     images: list[Payload] | None = None
     volumes: list[Payload] | None = None
+    disk: Payload = field(default_factory=dict)  # ``images`` by short id, and ``layers_bytes``
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
     inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not, by short id
     seen_at: datetime | None = None  # when it was asked
@@ -92,6 +94,9 @@ class Payloads:
             setattr(self, call, kept)
             row["rows"] = int(bool(kept))
             return
+        if call == "df":
+            self._take_disk(next(iter(dicts(values)), {}), row)
+            return
         if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
             values = values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
         keep, identity, total = _KEEP[call]
@@ -107,6 +112,23 @@ class Payloads:
         expect(row, self.info.get(total) if expected is None else expected)
         if row["status"] == "ok" and not entries:
             row["status"] = "empty"
+
+    def _take_disk(self, raw: Payload, row: Row) -> None:
+        """Keep what is wanted of the use of the disk; the sizes of volumes join their list."""
+        sizes = (_pick(i, _SIZES) | {"Id": short(i.get("Id"))} for i in dicts(raw.get("Images")))
+        # -1 is what an engine writes that did not count
+        images = {s.pop("Id"): {k: n for k, n in s.items() if n >= 0} for s in sizes}
+        layers = raw.get("LayersSize")
+        is_size = isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0
+        self.disk = {"images": images} | ({"layers_bytes": layers} if is_size else {})
+        volumes = {v["Name"]: v for v in self.volumes or [] if v.get("Name")}
+        for volume in (keep_volume(v)[0] for v in dicts(raw.get("Volumes"))):
+            if name := volume.get("Name"):
+                volumes[name] = volumes.get(name, {}) | volume
+        self.volumes = [*volumes.values()] if volumes else self.volumes
+        row["rows"] = len(images)
+        if "Images" not in raw:
+            row |= {"status": "unsupported", "hint": "this engine tells its disk in another form"}
 
 
 def expect(row: Row, expected: Any) -> None:
