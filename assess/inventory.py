@@ -173,7 +173,9 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(table: pd.DataFrame) -> np.ndarray:
     """Values as objects, None where unknown: NA has no truth value."""
-    return np.where(table.isna(), None, table.to_numpy(object))
+    values: np.ndarray = table.to_numpy(object, copy=True)
+    values[table.isna().to_numpy()] = None
+    return values
 
 
 def _key_text(key: object) -> str:

@@ -242,6 +242,7 @@ def svg(ax: Axes) -> str:
     import warnings
 
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     figure = ax.figure.get_figure(root=True)
     if figure is None:
@@ -250,8 +251,10 @@ def svg(ax: Axes) -> str:
     with style(), warnings.catch_warnings():
         # The reader's own fonts draw the text: a glyph that ours lacks is no loss.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        nameless = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", metadata=nameless, transparent=True)
+        for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+            patch.set(facecolor="none", edgecolor="none")
+        # Not `savefig`, which draws everything once more for the layout.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     return _themed(buffer.getvalue())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from assess import figures, reference
+from assess import reference
 from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
-from assess.report.parts import ROWS, picture
+from assess.report.pictures import Pictures
 from assess.report.scores import Scores
 
 STALE_DAYS = 180
@@ -63,7 +63,7 @@ def unknowns(scores: Scores) -> Section:
     text = "First what keeps services from being decided at all, then what most services lack."
     shown = Table(
         "unknown-facts", "Facts to find out", columns, table,
-        empty="Everything is known.", limit=ROWS,
+        empty="Everything is known.", limit=20,
     )  # fmt: skip
     return Section("unknowns", "Unknowns: what to find out before the meeting", [text], [shown])
 
@@ -73,13 +73,15 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def coverage(scores: Scores) -> Section:
+def coverage(scores: Scores, drawn: Pictures) -> Section:
     """Say what each source was asked for, what it gave, and how old it is.
 
     Parameters
     ----------
     scores : Scores
         The scores of the quarter.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -103,8 +105,8 @@ def coverage(scores: Scores) -> Section:
     missing = [name for name in inventory if name not in inventory.present]
     warnings = [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
     parts: list[Part] = [
-        picture("coverage", figures.coverage(inventory), "Denied, late and absent are all shown."),
-        Table("gaps", "Calls that did not give all", columns, gaps, limit=2 * ROWS,
+        drawn("coverage", "Denied, late and absent are all shown."),
+        Table("gaps", "Calls that did not give all", columns, gaps, limit=40,
               empty="Every recorded call gave all it was asked for."),
     ]  # fmt: skip
     text = (

@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from assess import figures
 from assess.report.model import Card, Column, Section, Table, cell, slug
-from assess.report.parts import picture
+from assess.report.pictures import Pictures
 from assess.report.scores import Scores
 
 READINESS = Column("readiness", "Readiness", "interval")
@@ -16,13 +15,15 @@ IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
 HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
-def cards(scores: Scores) -> Section:
+def cards(scores: Scores, drawn: Pictures) -> Section:
     """Make a card for every service.
 
     Parameters
     ----------
     scores : Scores
         The scores of the quarter.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -30,9 +31,8 @@ def cards(scores: Scores) -> Section:
         The cards, in the order of the ranking.
     """
     services = scores.services.reset_index()
-    drawn = picture(
+    picture = drawn(
         "readiness",
-        figures.readiness(scores.readiness),
         "Bar: from every unknown failed to every unknown passed. Point: unknowns as the rest of "
         "the fleet answers them. Dotted: the bar for ready.",
     )
@@ -42,7 +42,7 @@ def cards(scores: Scores) -> Section:
         f"A service is ready when even the lower end of its interval reaches {bar} points and no "
         "gate stands in the way. One hard no is enough: no average buys it off."
     )
-    return Section("services", "Readiness, service by service", [text], [drawn, *made])
+    return Section("services", "Readiness, service by service", [text], [picture, *made])
 
 
 def card(row: dict[str, Any], scores: Scores) -> Card:
@@ -175,11 +175,7 @@ def dimensions(service_id: str, scores: Scores) -> Table:
         Dimension, interval, coverage, weight and contribution.
     """
     parts = scores.own("dimensions", service_id)
-    shares = scores.own("contributions", service_id)
-    joined = parts.merge(
-        shares[["dimension", "weight", "contribution"]], on="dimension", how="left"
-    )
-    frame = joined.rename(columns={"lo": "point_lo", "hi": "point_hi"})
+    frame = parts.rename(columns={"lo": "point_lo", "hi": "point_hi"})
     columns = [
         Column("dimension", "Dimension"),
         Column("point", "Points", "interval", top=100),
@@ -206,13 +202,8 @@ def open_checks(service_id: str, scores: Scores) -> Table:
     Table
         Check, state and question.
     """
-    atoms = scores.own("atoms", service_id)
-    frame = atoms.astype({"state": "str"}).query("state not in ['pass', 'na']")
-    order = {"fail": 0, "conflict": 1, "unknown": 2, "partial": 3}
-    frame = frame.assign(
-        order=frame["state"].map(order),
-        question=frame["check"].map(questions(scores)).fillna(frame["check"]),
-    ).sort_values(["order", "check"], kind="stable")
+    atoms, said = scores.own("atoms", service_id), questions(scores)
+    frame = atoms.assign(question=[said[check] for check in atoms["check"]])
     columns = [Column("state", "State"), Column("question", "Question"), Column("check", "Check")]
     name = f"checks-{slug(service_id)}"
     return Table(name, "Checks that fail or are open", columns, frame, empty="Every check passes.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -162,18 +162,25 @@ class Picture:
     ----------
     id : str
         Anchor and file name.
-    svg : str
-        The drawing.
-    alt : str
-        What it shows, in a sentence.
     caption : str
         How to read it.
+    drawing : callable
+        Gives the drawing, and what it shows in a sentence.
     """
 
     id: str
-    svg: str
-    alt: str
     caption: str
+    drawing: Callable[[], tuple[str, str]]
+
+    @property
+    def svg(self) -> str:
+        """The drawing."""
+        return self.drawing()[0]
+
+    @property
+    def alt(self) -> str:
+        """What it shows, in a sentence."""
+        return self.drawing()[1]
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _before_waivers(service_id: str, scores: Scores) -> str:
 
 def _context(row: dict[str, Any], scores: Scores) -> list[str]:
     services = scores.inventory["services"]
-    told = services.set_index("service_id").loc[row["service_id"]]
+    told = services[services["service_id"] == row["service_id"]].iloc[0]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
     known = [f"{w} {'unknown' if pd.isna(told[w]) else told[w]}" for w in words]
     return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
@@ -184,7 +184,8 @@ def _since(service_id: str, scores: Scores, earlier: Scores) -> list[str]:
     if service_id not in earlier.ranking.frame.index:
         return ["New in the inventory."]
     before, after = (s.ranking.frame.loc[service_id, "label"] for s in (earlier, scores))
-    changed = changed_checks(scores, earlier).query("service_id == @service_id")
+    changed = changed_checks(scores, earlier)
+    changed = changed[changed["service_id"] == service_id]
     label = f"Label: {before}, and still." if before == after else f"Label: {before}, now {after}."
     lines = [f"{c.check}: {c.before}, now {c.after} ({c.kind})." for c in changed.itertuples()]
     return [label, *(lines or ["No answer to a check changed."])]

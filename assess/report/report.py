@@ -12,7 +12,9 @@ from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.report import background, cards, sections
+from assess.report.ahead import ahead
 from assess.report.model import Card, Picture, Section, Table, slug
+from assess.report.pictures import Pictures
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
@@ -255,17 +257,19 @@ def build_report(
     Report
         The same inventory, policy and version give the same bytes.
     """
+    before = ahead(lambda: Scores.of(previous, policy).four) if previous is not None else None
     scores = Scores.of(inventory, policy)
-    earlier = Scores.of(previous, policy) if previous is not None else None
+    earlier = Scores(previous, policy, *before()) if previous is not None and before else None
+    drawn = Pictures(scores, earlier)
     told = (
         sections.decision(scores),
-        sections.changes(scores, earlier),
-        sections.ranking(scores),
-        sections.blast_radius(scores),
-        sections.upgrade_churn(scores),
-        cards.cards(scores),
+        sections.changes(scores, earlier, drawn),
+        sections.ranking(scores, drawn),
+        sections.blast_radius(scores, drawn),
+        sections.upgrade_churn(scores, drawn),
+        cards.cards(scores, drawn),
         background.unknowns(scores),
-        background.coverage(scores),
+        background.coverage(scores, drawn),
         background.method(scores),
     )
     return Report(scores, earlier, sections.headline(scores), told)

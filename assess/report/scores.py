@@ -16,6 +16,8 @@ from assess.score.result import Provenance, Result
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.what_next import WhatNext, what_next
 
+OPEN = ("fail", "conflict", "unknown", "partial")
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -71,6 +73,11 @@ class Scores:
         return self.ranking.provenance
 
     @property
+    def four(self) -> tuple[Result, Result, Result, WhatNext]:
+        """The results alone, without the inventory."""
+        return self.readiness, self.blast, self.churn, self.ranking
+
+    @property
     def results(self) -> dict[str, Result]:
         """The results by name."""
         both = (self.ranking, self.readiness, self.blast, self.churn)
@@ -90,7 +97,8 @@ class Scores:
         Parameters
         ----------
         table : str
-            Name of a detail of any of the results, or ``contributions`` of readiness.
+            Name of a detail of any of the results. Of ``atoms``, those that are open, worst first;
+            ``dimensions`` have their ``weight`` and ``contribution``.
         service_id : str
             The service.
 
@@ -105,9 +113,18 @@ class Scores:
     @cached_property
     def _groups(self) -> dict[str, tuple[dict[str, pd.DataFrame], pd.DataFrame]]:
         """Tables by name, each split by service once."""
-        tables = {"contributions": self.readiness.contributions}
+        tables: dict[str, pd.DataFrame] = {}
         for result in self.results.values():
             tables |= {n: t for n, t in result.details.items() if "service_id" in t.columns}
+        shares = self.readiness.contributions.drop(columns="point")
+        tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
+        atoms = tables["atoms"]
+        order = atoms["state"].astype("str").map({name: i for i, name in enumerate(OPEN)})
+        tables["atoms"] = (
+            atoms.assign(order=order)
+            .dropna(subset="order")
+            .sort_values(["order", "check"], kind="stable")
+        )
         return {
             name: (dict(iter(table.groupby("service_id", sort=False))), table.head(0))
             for name, table in tables.items()

@@ -7,7 +7,7 @@ import pandas as pd
 from assess import figures
 from assess.report.changes import by_service, changed_checks, label_changes
 from assess.report.model import Column, Part, Section, Table
-from assess.report.parts import ROWS, picture
+from assess.report.pictures import Pictures, kinds_shown
 from assess.report.scores import Scores
 from assess.score.what_next import budget
 
@@ -135,7 +135,7 @@ def _listing(names: pd.Index, most: int = 3) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
-def changes(scores: Scores, earlier: Scores | None) -> Section:
+def changes(scores: Scores, earlier: Scores | None, drawn: Pictures) -> Section:
     """Say what changed since the earlier snapshot, and why.
 
     Parameters
@@ -144,6 +144,8 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
         The scores of the quarter.
     earlier : Scores or None
         Those of the quarter before, by the same policy.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -155,7 +157,6 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
         only = "There is only one snapshot: name the one before to see what changed."
         return Section("changes", title, [only])
     was, now = (s.provenance.quarter for s in (earlier, scores))
-    ax = figures.quarter_change(scores.readiness, earlier.readiness)
     labels, checks = label_changes(scores, earlier), changed_checks(scores, earlier)
     answers = by_service(checks)
     fleet = scores.inventory.diff(earlier.inventory)
@@ -178,7 +179,7 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
             labels,
             empty="Every service kept its label.",
         ),
-        picture("quarter-change", ax, "Hollow: before; filled: now. Equal services are counted."),
+        drawn("quarter-change", "Hollow: before; filled: now. Equal services are counted."),
         Table(
             "check-changes",
             "Answers behind them",
@@ -200,13 +201,15 @@ def changes(scores: Scores, earlier: Scores | None) -> Section:
     return Section("changes", title, [text], parts)
 
 
-def ranking(scores: Scores) -> Section:
+def ranking(scores: Scores, drawn: Pictures) -> Section:
     """Rank all services.
 
     Parameters
     ----------
     scores : Scores
         The scores of the quarter.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -238,19 +241,21 @@ def ranking(scores: Scores) -> Section:
         "in containers already does not compete."
     )
     parts: list[Part] = [
-        picture("what-next", figures.what_next(scores.ranking), caption),
+        drawn("what-next", caption),
         Table("ranking-table", "All services, best first", columns, frame),
     ]
     return Section("ranking", "Ranking", [text], parts)
 
 
-def blast_radius(scores: Scores) -> Section:
+def blast_radius(scores: Scores, drawn: Pictures) -> Section:
     """Say what goes down with what.
 
     Parameters
     ----------
     scores : Scores
         The scores of the quarter.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -261,8 +266,7 @@ def blast_radius(scores: Scores) -> Section:
     elements = figures.blast_radius_data(blast)[["element_kind", "element", "label"]].merge(
         blast.frame.reset_index(), on=["element_kind", "element"], how="left"
     )
-    elements = elements[elements["element_kind"] != "service"]
-    kinds = sorted(set(elements["element_kind"].astype("str")))
+    elements = elements[elements["element_kind"].isin(kinds_shown(scores))]
     services = blast.details["services"].rename_axis("service_id").reset_index()
     order = figures.blast_services_data(blast)["service_id"]
     services = services.set_index("service_id").reindex(order).reset_index()
@@ -280,10 +284,10 @@ def blast_radius(scores: Scores) -> Section:
     reading = "Bar: lowest to highest over every uncertain dependency. Point: the policy's own."
     hollow = f"{reading} Hollow: no source ever observed its dependencies."
     parts: list[Part] = [
-        picture("blast-elements", figures.blast_radius(blast, kinds=kinds), reading),
-        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=3 * ROWS,
+        drawn("blast-elements", reading),
+        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=60,
               is_folded=True),
-        picture("blast-services", figures.blast_services(blast), hollow),
+        drawn("blast-services", hollow),
         Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE,
               is_folded=True),
     ]  # fmt: skip
@@ -311,13 +315,15 @@ _SERVICES_NOTE = (
 )
 
 
-def upgrade_churn(scores: Scores) -> Section:
+def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
     """Say what upgrades cost, and how long what runs is supported.
 
     Parameters
     ----------
     scores : Scores
         The scores of the quarter.
+    drawn : Pictures
+        The figures.
 
     Returns
     -------
@@ -333,16 +339,16 @@ def upgrade_churn(scores: Scores) -> Section:
         "upgrade of this fleet failed within a week, and what either costs in hours."
     )
     parts: list[Part] = [
-        picture("upgrade-churn", figures.upgrade_churn(churn), "Bar: interval. Point: expected."),
+        drawn("upgrade-churn", "Bar: interval. Point: expected."),
         Table("churn-table", "Services, most work first", _CHURN, frame, is_folded=True),
-        picture("clocks", figures.clocks(churn), "Hatched: no announced end, which is unknown."),
+        drawn("clocks", "Hatched: no announced end, which is unknown."),
         Table(
             "breaking",
             "Changes on the way to the target that hit something in use",
             [NAME, Column("host_id", "Host"), Column("change_id", "Change"), Column("why", "Why")],
             breaking,
             empty="No change on the way to the target hits anything that was seen in use.",
-            limit=3 * ROWS,
+            limit=60,
             is_folded=True,
         ),
     ]

@@ -1,0 +1,80 @@
+"""The figures of a report; they are drawn while its tables are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from assess import figures
+from assess.report.ahead import ahead
+from assess.report.model import Picture
+from assess.report.scores import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Pictures:
+    """Every figure of a report, by its name.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+    earlier : Scores or None
+        Those of the quarter before.
+    """
+
+    def __init__(self, scores: Scores, earlier: Scores | None) -> None:
+        """Start to draw."""
+        self._drawn = ahead(lambda: _draw(scores, earlier))
+
+    def __call__(self, name: str, caption: str) -> Picture:
+        """Give a figure to a section.
+
+        Parameters
+        ----------
+        name : str
+            Anchor and file name.
+        caption : str
+            How to read it.
+
+        Returns
+        -------
+        Picture
+            Drawn by the time that somebody looks at it.
+        """
+        return Picture(name, caption, lambda: self._drawn()[name])
+
+
+def kinds_shown(scores: Scores) -> list[str]:
+    """Name the kinds of element that the report shows: services have a figure of their own.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores of the quarter.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    kinds = scores.blast.frame.index.get_level_values("element_kind")
+    return sorted(set(kinds.astype("str")) - {"service"})
+
+
+def _draw(scores: Scores, earlier: Scores | None) -> dict[str, tuple[str, str]]:
+    return {name: (figures.svg(ax), figures.describe(ax)) for name, ax in _axes(scores, earlier)}
+
+
+def _axes(scores: Scores, earlier: Scores | None) -> Iterator[tuple[str, Axes]]:
+    if earlier is not None:
+        yield "quarter-change", figures.quarter_change(scores.readiness, earlier.readiness)
+    yield "what-next", figures.what_next(scores.ranking)
+    yield "blast-elements", figures.blast_radius(scores.blast, kinds=kinds_shown(scores))
+    yield "blast-services", figures.blast_services(scores.blast)
+    yield "upgrade-churn", figures.upgrade_churn(scores.churn)
+    yield "clocks", figures.clocks(scores.churn)
+    yield "readiness", figures.readiness(scores.readiness)
+    yield "coverage", figures.coverage(scores.inventory)

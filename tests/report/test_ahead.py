@@ -1,0 +1,46 @@
+"""Work that goes on in a process of its own gives what it would have given here."""
+
+import os
+import threading
+
+import pytest
+
+from assess.report import ahead as module
+from assess.report.ahead import ahead
+
+
+def test_the_result_comes_from_another_process_and_stays_the_same():
+    result = ahead(lambda: (os.getpid(), os.urandom(8)))
+    assert result() == result()
+    if module._can_fork():
+        assert result()[0] != os.getpid()
+
+
+def test_work_that_fails_there_fails_where_it_is_called_for():
+    result = ahead(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        result()
+
+
+def test_a_process_that_dies_or_cannot_answer_is_replaced():
+    here = os.getpid()
+    assert ahead(lambda: "done" if os.getpid() == here else os._exit(1))() == "done"
+    unsendable = ahead(threading.Lock)
+    assert unsendable() is unsendable()
+
+
+def test_without_a_second_process_the_work_is_done_when_called_for():
+    stop, done = threading.Event(), []
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        result = ahead(lambda: done.append(1) or os.getpid())
+        assert done == []
+        assert (result(), result(), done) == (os.getpid(), os.getpid(), [1])
+    finally:
+        stop.set()
+        other.join()
+
+
+def test_a_process_within_a_process_starts_no_third():
+    assert not (module._can_fork() and ahead(module._can_fork)())
