@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assess.cli import output
 from assess.cli.command import Command, policy_option, target_option
-from assess.cli.messages import note
+from assess.cli.messages import note, say
+from assess.errors import AssessError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command(
@@ -75,18 +81,40 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 
 
 @click.command(
-    cls=Command, examples=["assess facts", "assess facts engine_releases --format markdown"]
+    cls=Command,
+    examples=[
+        "assess facts",
+        "assess facts engine_releases --format markdown",
+        "assess facts update",
+        "assess facts update --from downloads/",
+    ],
 )
-@click.argument("table", required=False)
+@click.argument("table", metavar="[TABLE|update]", required=False)
+@click.option(
+    "--from", "place", type=click.Path(exists=True, path_type=Path),
+    help="With update: files <product>.json of endoflife.date instead of the network.",
+)  # fmt: skip
 @output.options
-def facts(table: str | None, *, out: output.Output) -> None:
-    """List the reference facts and their age, or give one TABLE of them."""
+def facts(table: str | None, *, place: Path | None, out: output.Output) -> None:
+    """List the reference facts and their age, give one TABLE of them, or update their dates.
+
+    `update` takes over what endoflife.date publishes of support dates and new lines, and shows what
+    changed. What cannot be fetched keeps its old facts. The newer tables are written into the
+    directory ASSESS_FACTS, by default a directory of your own data, and are used from then on by
+    every command; an empty ASSESS_FACTS uses only the facts that came along. Nothing else ever asks
+    the network.
+    """
     import datetime
 
     import pandas as pd
 
     from assess import reference
 
+    if table == "update":
+        out.table(_update_facts(place))
+        return
+    if place:
+        raise click.UsageError("--from goes with update")
     if table:
         out.table(reference.table(table))
         return
@@ -95,3 +123,55 @@ def facts(table: str | None, *, out: output.Output) -> None:
     age = (today - pd.to_datetime(listed["compiled_on"])).dt.days
     listed.insert(listed.columns.get_loc("compiled_on") + 1, "age_days", age)
     out.table(listed)
+
+
+def _update_facts(place: Path | None) -> pd.DataFrame:
+    """Ask for every product, keep what came, and write it; gives what changed."""
+    import datetime
+
+    from assess.reference import update
+    from assess.reference.tables import newer
+
+    answers, lost = {}, {}
+    for slug, payload in _published(list(update.products()), place):
+        try:
+            answers[slug] = update.to_cycles(payload())
+        except OSError as error:
+            lost[slug] = f"{type(error).__name__}: {error}"
+            if not answers and not place:
+                break  # nobody answers there
+        except (AssessError, ValueError) as error:
+            lost[slug] = str(error)
+    for slug, reason in lost.items():
+        say("warning", f"{slug} keeps its old facts: {reason}")
+    if not answers:
+        raise AssessError(
+            "nothing was updated",
+            hint=f"save https://{update.PUBLISHER}/api/v1/products/<product> as <product>.json and "
+            "name the directory with --from",
+        )
+    today = datetime.datetime.now(datetime.UTC).date()
+    made, changes = update.refreshed(answers, today)
+    update.write(newer(), made, today)
+    note(f"{len(answers)} products, {len(changes)} changes, in {newer()}")
+    return changes
+
+
+def _published(slugs: list[str], place: Path | None) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Give for every product how to get its answer; files that are not there are left out."""
+    from assess.collect.base import Deadline
+    from assess.collect.web import Web
+    from assess.reference.update import PUBLISHER
+
+    if place is None:
+        web = Web(f"https://{PUBLISHER}/api/v1/products", Deadline(60))
+        for slug in slugs:
+            yield slug, partial(web.json, slug)
+        return
+    for file in sorted(place.glob("*.json")) if place.is_dir() else [place]:
+        if file.stem in slugs:
+            yield file.stem, partial(_read_json, file)
+
+
+def _read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))

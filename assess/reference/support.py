@@ -15,6 +15,7 @@ from assess.reference.versions import engine_line, is_known, numbers_of, parse_v
 # the facts themselves say nothing of what is newest once they are older than that.
 ALIVE_DAYS = 180
 ENGINE = "docker"
+DATED = ("engine_releases", "distro_releases", "kernel_lines", "orchestrators", "runtime_lines")
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -57,7 +58,7 @@ def product_support(product: str | None, version: str | None, at: pd.Timestamp) 
     else:
         state, basis = _without_end(line, held, at)
     if state == "supported" and product == ENGINE and not is_known(version):
-        state, basis = "unknown", f"{version} is newer than the facts of {compiled_on()}"
+        state, basis = "unknown", f"{version} is newer than the facts of {compiled_on(*DATED)}"
     return Support(state, line, eol, days, basis)
 
 
@@ -140,8 +141,9 @@ def line_of(product: str | None, version: str | None) -> str | None:
 
 def _without_end(line: str, held: dict[str, _Line], at: pd.Timestamp) -> tuple[State, str]:
     """Judge a line whose end nobody announced."""
-    if (at - _day(compiled_on())).days > ALIVE_DAYS:
-        return "unknown", f"no announced end, and the facts of {compiled_on()} are too old to say"
+    told = compiled_on(*DATED)
+    if (at - _day(told)).days > ALIVE_DAYS:
+        return "unknown", f"no announced end, and the facts of {told} are too old to say"
     if line == max(held, key=numbers_of):
         return "supported", "no announced end; it is the newest line"
     last = max((day for day in held[line].released if day <= at), default=None)

@@ -1,45 +1,83 @@
-"""The tables of facts, as they are on disk."""
+"""The tables of facts, as they are on disk: those that came along, and newer ones over them."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import pandas as pd
 
 from assess.errors import AssessError
 
 INDEX = "index"
+PLACE = "ASSESS_FACTS"  # directory of newer tables; empty for only those that came along
 
 
-@cache
-def _read(name: str) -> pd.DataFrame:
-    with (files("assess.reference") / f"{name}.csv").open(encoding="utf-8") as handle:
+def newer() -> Path:
+    """Give the directory of newer tables, whether or not there is one."""
+    named = os.environ.get(PLACE)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data, "assess", "facts") if named is None else Path(named or os.devnull)
+
+
+def _csv(home: Traversable | Path, name: str) -> pd.DataFrame:
+    with (home / f"{name}.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False, na_values=[""])
 
 
+@cache
+def _days() -> dict[str, str]:
+    """Days of the newer tables; one that is no newer than what came along does not count."""
+    if not (newer() / f"{INDEX}.csv").is_file():
+        return {}
+    homes = (newer(), _packaged())
+    days, own = (_csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes)
+    return {table: day for table, day in days.items() if day > own.get(table, "9999")}
+
+
+def _packaged() -> Traversable:
+    return files("assess.reference")
+
+
+@cache
+def read(name: str) -> pd.DataFrame:
+    """Read a table, every cell as text; it is shared and must not be changed."""
+    days = _days()
+    if name == INDEX:
+        index = _csv(_packaged(), INDEX)
+        own = index.set_index("table")["compiled_on"].to_dict()
+        return index.assign(compiled_on=index["table"].map(own | days))
+    return _csv(newer() if name in days else _packaged(), name)
+
+
 def tables() -> pd.DataFrame:
-    """List the tables of facts: index ``table``; ``rows``, ``key``, ``compiled_on``, ``doc``."""
-    listed = _read(INDEX).set_index("table")
-    listed.insert(0, "rows", [len(_read(name)) for name in listed.index])
+    """List the tables of facts: index ``table``; ``rows, key, compiled_on, doc, origin``."""
+    listed = read(INDEX).set_index("table")
+    listed["origin"] = ["updated" if name in _days() else "packaged" for name in listed.index]
+    listed.insert(0, "rows", [len(read(name)) for name in listed.index])
     return listed
 
 
 def table(name: str) -> pd.DataFrame:
     """Give one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
-    known = _read(INDEX)["table"]
+    known = read(INDEX)["table"]
     if name not in set(known):
         raise AssessError(f"there is no table {name!r}", hint=f"tables: {', '.join(known)}")
-    return _read(name).copy()
+    return read(name).copy()
 
 
 @cache
 def rows(name: str) -> list[dict[str, str]]:
     """Give the rows of one table, an empty cell as empty text."""
-    return [dict(row) for row in _read(name).fillna("").to_dict("records")]
+    return [dict(row) for row in read(name).fillna("").to_dict("records")]
 
 
 @cache
-def compiled_on() -> str:
-    """Give the day on which the oldest of the tables was compiled, as ``YYYY-MM-DD``."""
-    return str(_read(INDEX)["compiled_on"].min())
+def compiled_on(*names: str) -> str:
+    """Give the day on which the oldest of some tables, or of all, was compiled (``YYYY-MM-DD``)."""
+    index = read(INDEX)
+    days = index[index["table"].isin(names)] if names else index
+    return str(days["compiled_on"].min())

@@ -1,0 +1,211 @@
+"""Newer dates of support, as endoflife.date publishes them, beside the facts that came along.
+
+Only dates and new lines are taken over. A date that is known is never replaced by none, and of the
+engine's lines only those change whose end was not announced: for the others the facts rest on what
+the vendors stated.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from assess.errors import AssessError
+from assess.reference.tables import INDEX, read, rows, table
+from assess.reference.versions import numbers_of
+
+PUBLISHER = "endoflife.date"
+_KEYS = {
+    "distro_releases": ("distro", "version"),
+    "runtime_lines": ("product", "line"),
+    "orchestrators": ("product", "line"),
+    "kernel_lines": ("", "line"),
+}
+_COLUMNS = {  # of ours, by theirs; a table takes those that it has
+    "release": "release_date",
+    "support": "eoas_date",
+    "end": "eol_date",
+    "extended": "extended_eol_date",
+    "latest": "latest",
+    "latest_day": "latest_date",
+    "codename": "codename",
+}
+
+
+class Cycle(NamedTuple):
+    """A line of a product, as it is published; an empty text is unknown."""
+
+    line: str
+    release: str
+    support: str
+    end: str
+    extended: str
+    latest: str
+    latest_day: str
+    codename: str
+
+
+def products() -> dict[str, tuple[str, str]]:
+    """Give table and product of everything that is published, by its name there."""
+    return {row["slug"]: (row["table"], row["product"]) for row in rows("published")}
+
+
+def to_cycles(payload: Any) -> list[Cycle]:
+    """Read the answer for one product, of API v1 or of the older one.
+
+    Raises
+    ------
+    AssessError
+        Where it is neither, or holds no line.
+    """
+    result = payload.get("result", payload) if isinstance(payload, Mapping) else payload
+    listed = result.get("releases") if isinstance(result, Mapping) else result
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    cycles = [_cycle(entry) for entry in entries]
+    cycles = [cycle for cycle in cycles if re.match(r"v?\d", cycle.line)]
+    if not cycles:
+        raise AssessError(
+            f"this is no answer of {PUBLISHER}: it lists no line",
+            hint=f"https://{PUBLISHER}/api/v1/products/debian is one",
+        )
+    return cycles
+
+
+def _cycle(entry: Mapping[str, Any]) -> Cycle:
+    latest = entry.get("latest")
+    newest = latest if isinstance(latest, Mapping) else {}
+    return Cycle(
+        line=str(entry.get("name") or entry.get("cycle") or "").strip(),
+        release=_day(entry.get("releaseDate")),
+        support=_day(entry.get("eoasFrom") or entry.get("support")),
+        end=_day(entry.get("eolFrom") or entry.get("eol")),
+        extended=_day(entry.get("eoesFrom") or entry.get("extendedSupport")),
+        latest=str(newest.get("name") or (latest if isinstance(latest, str) else "") or ""),
+        latest_day=_day(newest.get("date") or entry.get("latestReleaseDate")),
+        codename=str(entry.get("codename") or ""),
+    )
+
+
+def _day(value: Any) -> str:
+    """Give a day that exists; empty for true, false and anything else."""
+    try:
+        return date.fromisoformat(value).isoformat() if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
+def refreshed(
+    answers: Mapping[str, list[Cycle]], today: date
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Take published lines over into the tables of facts.
+
+    Parameters
+    ----------
+    answers : mapping of str to list of Cycle
+        Lines by the publisher's name of their product.
+    today : date
+        Day on which they were asked for.
+
+    Returns
+    -------
+    tuple of dict of str to DataFrame and DataFrame
+        The tables that were looked through, whole; and what changed in them: ``table, product,
+        line, column, before, after``.
+    """
+    made: dict[str, pd.DataFrame] = {}
+    changes: list[tuple[str, ...]] = []
+    for slug, (name, product) in products().items():
+        if slug not in answers:
+            continue
+        facts = made[name] if name in made else table(name).astype(object)
+        work = _engine_changes if name == "engine_releases" else _line_changes
+        for place, values in work(facts, name, product, answers[slug]):
+            line = str(values.get("release_line") or values.get(_KEYS.get(name, ("", ""))[1]) or "")
+            changes += _write(facts, place, values, (name, product, line))
+            facts.loc[place, "source"] = f"{PUBLISHER}: {slug}, {today}"
+        made[name] = facts
+    columns = ["table", "product", "line", "column", "before", "after"]
+    return made, pd.DataFrame(changes, columns=columns, dtype="str")
+
+
+_Changes = Iterator[tuple[int, dict[str, str]]]  # place of a row, old or new, and its new cells
+
+
+def _line_changes(facts: pd.DataFrame, name: str, product: str, cycles: list[Cycle]) -> _Changes:
+    whose, which = _KEYS[name]
+    mine = facts[facts[whose].eq(product)] if whose else facts
+    places = dict(zip(mine[which], mine.index, strict=True))
+    for cycle in cycles:
+        told = {ours: getattr(cycle, theirs) for theirs, ours in _COLUMNS.items()}
+        values = {column: value for column, value in told.items() if value and column in facts}
+        place = places.get(cycle.line)
+        if place is None:
+            key = {which: cycle.line} | ({whose: product} if whose else {})
+            yield len(facts), key | values | _basis(facts)
+        elif differing := {c: v for c, v in values.items() if facts.loc[place, c] != v}:
+            yield place, differing | {which: cycle.line}
+
+
+def _basis(facts: pd.DataFrame) -> dict[str, str]:
+    known = {"eol_basis": "stated", "release_basis": "read", "basis": "read", "eol_status": "open"}
+    return {column: word for column, word in known.items() if column in facts}
+
+
+def _engine_changes(
+    facts: pd.DataFrame, _name: str, _product: str, cycles: list[Cycle]
+) -> _Changes:
+    """Newest releases that the facts do not have, and ends where none was announced."""
+    known = {numbers_of(version) for version in facts["version"]}
+    for cycle in cycles:
+        if cycle.latest and numbers_of(cycle.latest) not in known:
+            yield len(facts), {
+                "version": cycle.latest, "release_line": cycle.line, "channel": "stable",
+                "is_line_first": str(cycle.line not in set(facts["release_line"])),
+                "release_date": cycle.latest_day, "release_date_basis": PUBLISHER,
+                "line_eol_date": cycle.end, "line_eol_basis": "stated" if cycle.end else "",
+                "notes_status": "not_read",
+            }  # fmt: skip
+        own = facts["release_line"].eq(cycle.line) & facts["line_eol_date"].isna()
+        for place in facts.index[own & facts["policy_eol_date"].isna()] if cycle.end else ():
+            yield place, {
+                "line_eol_date": cycle.end, "line_eol_basis": "stated", "release_line": cycle.line,
+            }  # fmt: skip
+
+
+def _write(
+    facts: pd.DataFrame, place: int, values: dict[str, str], where: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    for column, value in values.items():
+        before = facts.loc[place, column] if place in facts.index else None
+        after = value or None
+        if after is not None and before != after:
+            facts.loc[place, column] = after
+            yield (*where, column, "" if pd.isna(before) else str(before), str(after))
+
+
+def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> None:
+    """Write tables into a directory of facts, all of them or none; the old ones stay till then."""
+    index = read(INDEX).set_index("table")
+    index.loc[list(made), "compiled_on"] = today.isoformat()
+    partial = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir(parents=True)
+    try:
+        if directory.is_dir():
+            shutil.copytree(directory, partial, dirs_exist_ok=True)
+        for name, facts in made.items():
+            facts.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
+        index.reset_index().to_csv(partial / f"{INDEX}.csv", index=False, lineterminator="\n")
+        old = directory.parent / f"{partial.name}.old"
+        if directory.exists():
+            directory.rename(old)
+        partial.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,136 @@
+"""Newer dates over the facts that came along; what fails keeps the old."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from assess import reference
+from assess.errors import AssessError
+from assess.reference.update import Cycle, products, refreshed, to_cycles, write
+
+TODAY = date(2027, 1, 15)
+DEBIAN = {
+    "schema_version": "1.2.0",
+    "result": {
+        "name": "debian",
+        "releases": [
+            {
+                "name": "14", "codename": "Forky", "releaseDate": "2027-01-10", "isLts": False,
+                "eoasFrom": None, "eolFrom": "2030-06-30", "eoesFrom": "2032-06-30",
+                "latest": {"name": "14.0", "date": "2027-01-10", "link": None},
+            },
+            {
+                "name": "12", "codename": "Bookworm", "releaseDate": "2023-06-10",
+                "eolFrom": "2026-09-01", "latest": {"name": "12.13", "date": "2026-05-16"},
+            },
+        ],
+    },
+}  # fmt: skip
+ENGINE = [  # of the older API
+    {"cycle": "30", "releaseDate": "2027-01-05", "eol": False, "latest": "30.0.1",
+     "latestReleaseDate": "2027-01-12"},
+    {"cycle": "29", "releaseDate": "2025-11-10", "eol": "2027-02-28", "latest": "29.9.0"},
+    {"cycle": "18.09", "eol": "1999-01-01", "latest": "18.09.9"},
+]  # fmt: skip
+
+
+def test_a_published_product_stands_where_the_facts_have_it():
+    for slug, (name, product) in products().items():
+        facts = reference.table(name)
+        column = {"distro_releases": "distro"}.get(name, "product")
+        assert column not in facts or product in set(facts[column]), slug
+
+
+def test_both_apis_are_read_and_anything_else_is_refused():
+    first = to_cycles(DEBIAN)[0]
+    assert first == Cycle("14", "2027-01-10", "", "2030-06-30", "2032-06-30", "14.0",
+                          "2027-01-10", "Forky")  # fmt: skip
+    assert to_cycles(ENGINE)[0].end == ""
+    for wrong in ({}, [], None, "<html>", {"result": {"releases": [{"name": "sid"}]}}, [1]):
+        with pytest.raises(AssessError, match="no answer"):
+            to_cycles(wrong)
+
+
+def test_dates_change_lines_come_and_nothing_is_lost():
+    answers = {"debian": to_cycles(DEBIAN), "docker-engine": to_cycles(ENGINE)}
+    made, changes = refreshed(answers, TODAY)
+    assert set(made) == {"distro_releases", "engine_releases"}
+    for name, facts in made.items():
+        old = reference.table(name)
+        assert list(facts.columns) == list(old.columns)
+        assert len(facts) == len(old) + 1
+        lost = old.notna() & facts.iloc[: len(old)].isna()
+        assert not lost.any(axis=None)
+    debian = made["distro_releases"].query("distro == 'debian'").set_index("version")
+    assert debian.loc["14", ["codename", "eol_date"]].tolist() == ["Forky", "2030-06-30"]
+    assert debian.loc["12", "eol_date"] == "2026-09-01"
+    assert "endoflife.date: debian, 2027-01-15" in set(debian["source"])
+    told = changes.query("line == '12' and column == 'eol_date'")
+    assert told[["before", "after"]].to_numpy().tolist() == [["2026-07-11", "2026-09-01"]]
+    engine = made["engine_releases"]
+    newest = engine.set_index("version").loc["30.0.1"]
+    assert newest[["release_line", "is_line_first"]].tolist() == ["30", "True"]
+    assert set(engine.query("release_line == '29'")["line_eol_date"]) == {"2027-02-28"}
+    # an end that a vendor stated is not overruled
+    stated = engine.query("release_line == '18.09'")["line_eol_date"]
+    assert "1999-01-01" not in set(stated)
+
+
+def call(*arguments, facts):
+    return subprocess.run(
+        [sys.executable, "-m", "assess", *arguments],
+        env={**os.environ, "ASSESS_FACTS": str(facts)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def support(version, facts):
+    code = (
+        "import pandas as pd; from assess import reference;"
+        f"print(reference.os_support('debian', {version!r}, pd.Timestamp('2027-02-01', tz='UTC')))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "ASSESS_FACTS": str(facts)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def test_the_command_writes_what_came_and_says_what_did_not(tmp_path):
+    place, facts = tmp_path / "downloads", tmp_path / "facts"
+    place.mkdir()
+    (place / "debian.json").write_text(json.dumps(DEBIAN))
+    (place / "ubuntu.json").write_text("<html>sign in</html>")
+    (place / "unrelated.json").write_text("{}")
+    done = call("facts", "update", "--from", str(place), "--json", facts=facts)
+    assert done.returncode == 0, done.stderr
+    assert "ubuntu keeps its old facts" in done.stderr
+    assert {row["product"] for row in json.loads(done.stdout)["rows"]} == {"debian"}
+    rows = json.loads(call("facts", "--json", facts=facts).stdout)["rows"]
+    assert {r["table"] for r in rows if r["origin"] == "updated"} == {"distro_releases"}
+    assert "supported" in support("14", facts)
+    assert "unknown" in support("14", "")
+
+
+def test_a_failure_keeps_the_old(tmp_path):
+    facts = tmp_path / "facts"
+    write(facts, refreshed({"debian": to_cycles(DEBIAN)}, TODAY)[0], TODAY)
+    before = {file.name: file.read_bytes() for file in facts.iterdir()}
+    broken = tmp_path / "debian.json"
+    broken.write_text("[")
+    done = call("facts", "update", "--from", str(broken), facts=facts)
+    assert done.returncode == 1
+    assert "nothing was updated" in done.stderr
+    assert {file.name: file.read_bytes() for file in facts.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+def test_tables_older_than_those_that_came_along_do_not_count(tmp_path):
+    facts = tmp_path / "facts"
+    old = date(2020, 1, 1)
+    write(facts, refreshed({"debian": to_cycles(DEBIAN)}, old)[0], old)
+    assert Path(facts / "distro_releases.csv").is_file()
+    assert "unknown" in support("14", facts)
