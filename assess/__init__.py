@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assess.policy import Policy, load_policy
     from assess.report import Report, build_report
     from assess.score.blast_radius import score_blast_radius
+    from assess.score.graph import edge_evidence
     from assess.score.readiness import score_readiness
     from assess.score.upgrade_churn import score_upgrade_churn
     from assess.score.what_next import what_next
@@ -31,6 +32,7 @@ _HOMES = {
     "Report": "report",
     "build_report": "report",
     "collect": "collect",
+    "edge_evidence": "score.graph",
     "from_frames": "inventory",
     "load": "inventory",
     "load_policy": "policy",
@@ -43,8 +45,9 @@ _HOMES = {
 }
 __all__ = [
     "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
-    "Report", "build_report", "collect", "from_frames", "load", "load_policy", "notebook_style",
-    "score_blast_radius", "score_readiness", "score_upgrade_churn", "validate", "what_next",
+    "Report", "build_report", "collect", "edge_evidence", "from_frames", "load", "load_policy",
+    "notebook_style", "score_blast_radius", "score_readiness", "score_upgrade_churn", "validate",
+    "what_next",
 ]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -17,6 +17,8 @@ LEVELS = ("lo", "point", "hi")
 KINDS = ("service", "ext", "host", "az", "engine", "image", "base_image", "registry", "cluster")
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
 RUNNING = "running"
+OBSERVING = ("traces",)  # evidence that saw calls; all other evidence is what somebody wrote down
+KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave open what the need is
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -89,6 +91,55 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     table["kinds"] = pairs["kind"].first()
     table.loc[joined.index, "kinds"] = joined
     return table.reset_index()[["src", "dst", "kinds", *LEVELS]]
+
+
+def edge_evidence(inventory: Inventory) -> pd.DataFrame:
+    """Say how each edge is known, and which services no trace has seen.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``services, dependencies``.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair, sorted: ``src_id, dst_id``, ``known_by`` (``declaration``, ``traces`` or
+        ``both``), ``kinds`` and ``evidence`` (joined by a comma), ``conflict`` (whether two sources
+        name kinds for the pair and agree on none), ``calls`` [count]. Then one row, with ``known_by
+        = "nobody"`` and no ``dst_id``, per service that no trace names at either end: edges of it
+        may be missing.
+
+    Notes
+    -----
+    An edge that only a declaration knows may be dead or rare; one that only traces know was
+    forgotten by those who declare. Both count in full in `edges`: what is known twice is one edge.
+    """
+    columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
+    pair = ["src_id", "dst_id"]
+    rows = inventory["dependencies"].query("src_id != dst_id")
+    rows = rows.astype({"kind": "str"}).fillna({"kind": "unknown"}).sort_values([*pair, "kind"])
+    seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
+    by_pair = [rows[name] for name in pair]
+    some, every = seen.groupby(by_pair).any(), seen.groupby(by_pair).all()
+    groups = rows.groupby(pair)
+    told = rows[~rows["kind"].isin(KINDLESS)].drop_duplicates([*pair, "kind", "evidence"])
+    sources_n = told.groupby(pair)["evidence"].nunique()
+    agreeing_n = told.groupby([*pair, "kind"])["evidence"].nunique().groupby(pair).max()
+    torn = (agreeing_n < sources_n).reindex(some.index, fill_value=False)
+    table = pd.DataFrame({
+        "known_by": np.select([every, some], ["traces", "both"], "declaration"),
+        "kinds": groups["kind"].agg(lambda kinds: ",".join(dict.fromkeys(kinds))),
+        "evidence": groups["evidence"].agg(lambda names: ",".join(sorted(set(names)))),
+        "conflict": torn.astype(bool),
+        "calls": groups["calls"].sum(min_count=1),
+    }, index=some.index)  # fmt: skip
+    met = set(rows.loc[seen, pair].to_numpy().ravel())
+    services = inventory["services"]["service_id"]
+    unseen = pd.DataFrame({"src_id": sorted(set(services) - met)}).assign(known_by="nobody")
+    full = pd.concat([table.reset_index(), unseen], ignore_index=True).reindex(columns=columns)
+    text = dict.fromkeys(columns[:5], "str")
+    return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
 
 
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:

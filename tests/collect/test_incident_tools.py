@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assess import collect, edge_evidence, validate
 from assess.collect.base import Deadline
 from assess.collect.incident_reader import Reader
 from assess.collect.incident_tools import TOOLS, incidents_in, names_in
 from assess.collect.incidents import IncidentsSource
+from assess.store import write_snapshot
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -238,3 +240,30 @@ def test_any_payload_becomes_rows_or_nothing(kind, values):
     for raw in incidents_in(TOOLS[kind], values):
         if (record := TOOLS[kind].to_record(raw, names)) is not None:
             reader.incident(*record)
+
+
+def test_all_tools_traces_and_catalog_together_give_a_sound_snapshot(tmp_path):
+    tables = [f'[[source]]\ntype = "incidents"\nformat = "{kind}"\npath = "{kind}"\n'
+              'timezone = "Europe/Berlin"\n' for kind in TOOLS]  # fmt: skip
+    tables += [
+        f'[[source]]\ntype = "{kind}"\npath = "{kind}"\n' for kind in ("traces", "backstage")
+    ]
+    for kind in (*TOOLS, "traces", "backstage"):
+        (tmp_path / kind).symlink_to(FIXTURES / kind)
+    (tmp_path / "assess.toml").write_text("\n".join(tables))
+    inventory = collect(tmp_path / "assess.toml")
+    write_snapshot(inventory, tmp_path / "out", format="csv")
+    assert validate(tmp_path / "out").empty
+    incidents = inventory["incidents"].set_index("incident_id")
+    assert incidents.loc["Q1PAGE0000001A", "service_id"] == "checkout"
+    nobodys = incidents[incidents["service_id"].isna()]
+    assert "Billing" in set(nobodys["service_raw"])
+    edges = edge_evidence(inventory).set_index(["src_id", "dst_id"])
+    assert edges.loc[("checkout", "payment"), "known_by"] == "both"
+    assert edges.loc[("checkout", "ext:orders-db"), "kinds"] == "call,data"
+    assert {"declaration", "traces", "both", "nobody"} == set(edges["known_by"])
+    statuses = inventory["coverage"].query("source in ['traces', 'backstage', 'incidents']")
+    assert set(statuses["status"]) == {"ok"}
+    files = [file.read_bytes() for file in (tmp_path / "out").iterdir()]
+    assert len(files) > 5
+    assert not any(b"hunter2" in data for data in files)

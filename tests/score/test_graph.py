@@ -8,7 +8,7 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy import load_policy
-from assess.score.graph import build_fleet, criticality, edges, needed
+from assess.score.graph import build_fleet, criticality, edge_evidence, edges, needed
 from assess.score.standing import frozen, image_names
 
 POLICY = load_policy()
@@ -69,6 +69,54 @@ def test_an_own_probability_overrides_the_policys():
 
 def test_a_service_does_not_fail_by_itself_through_itself():
     assert edges_of(("a", "a", "call", "e", None)).empty
+
+
+def evidence_of(*rows, services=()):
+    names = ["src_id", "dst_id", "kind", "evidence", "calls"]
+    ids = {r[0] for r in rows} | {r[1] for r in rows if not r[1].startswith("ext:")} | {*services}
+    return edge_evidence(fleet_of(services={"service_id": sorted(ids)},
+        dependencies=[dict(zip(names, r, strict=True)) for r in rows]))  # fmt: skip
+
+
+def test_how_an_edge_is_known():
+    table = evidence_of(
+        ("a", "b", "call", "traces", 7), ("a", "b", "declared", "backstage", None),
+        ("a", "c", "start_order", "compose-file", None), ("b", "ext:x", "data", "traces", None),
+        ("c", "b", "call", "mesh", 3), services=["lonely"],
+    ).set_index(["src_id", "dst_id"])  # fmt: skip
+    known = table["known_by"].to_dict()
+    assert known[("a", "b")] == "both"
+    assert known[("a", "c")] == "declaration"
+    assert known[("b", "ext:x")] == known[("c", "b")] == "traces"
+    assert table.loc[("a", "b"), "evidence"] == "backstage,traces"
+    assert table.loc[("a", "b"), "kinds"] == "call,declared"
+    assert table.loc[("a", "b"), "calls"] == 7
+    assert not table["conflict"].any()
+
+
+def test_services_that_no_trace_names_are_listed():
+    table = evidence_of(("a", "b", "call", "traces", None), ("c", "a", "data", "compose", None))
+    unseen = table[table["known_by"] == "nobody"]
+    assert unseen["src_id"].tolist() == ["c"]
+    assert unseen[["dst_id", "kinds", "conflict"]].isna().all(axis=None)
+    assert evidence_of(services=["a"])["src_id"].tolist() == ["a"]
+
+
+def test_kinds_conflict_where_two_sources_agree_on_none():
+    table = evidence_of(
+        ("a", "b", "data", "traces", None), ("a", "b", "cache", "environment", None),
+        ("a", "c", "call", "traces", None), ("a", "c", "queue", "traces", None),
+        ("a", "d", "call", "traces", None), ("a", "d", "queue", "traces", None),
+        ("a", "d", "call", "environment", None), ("a", "e", "call", "traces", None),
+        ("a", "e", "declared", "backstage", None), ("a", "e", "start_order", "compose", None),
+    ).set_index("dst_id")  # fmt: skip
+    assert table["conflict"].dropna().to_dict() == {"b": True, "c": False, "d": False, "e": False}
+
+
+def test_evidence_of_edges_does_not_depend_on_the_order_of_rows():
+    rows = [("a", "b", "call", "traces", 1), ("a", "b", "data", "backstage", None),
+            ("b", "c", "call", "traces", 2)]  # fmt: skip
+    pd.testing.assert_frame_equal(evidence_of(*rows), evidence_of(*reversed(rows)))
 
 
 @pytest.mark.parametrize(
