@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from assess.collect import ansible_facts as facts
-from assess.collect.base import HINTS, Batch, Deadline, Row, paths_of, timed
-from assess.collect.dumps import broken, decode_values, dicts, dig, read_text
+from assess.collect.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.collect.dumps import broken, decode_values, dicts, dig, files_below, read_text
 from assess.collect.hostnames import is_local
 from assess.collect.plain_hosts import PlainHost, now_utc, to_batch
 
@@ -70,9 +70,10 @@ def find_files(path: str, base: Path) -> list[tuple[str, Path]]:
     Each comes with its scope: the path as the configuration has it, and the way from there.
     """
     place = base / path
-    if not place.is_dir():
+    files = files_below(place)
+    if files is None:
         return [(path, place)]
-    inside = sorted(f.relative_to(place) for f in place.rglob("*") if f.is_file())
+    inside = [file.relative_to(place) for file in files]
     shown = [f for f in inside if not any(part.startswith(".") for part in f.parts)]
     return [(str(Path(path) / f), place / f) for f in shown]
 
@@ -81,7 +82,12 @@ def _read_path(  # noqa: PLR0913, PLR0917
     path: str, options: Row, base: Path, deadline: Deadline, hosts: list[PlainHost], total: Row
 ) -> list[Row]:
     """Read all files of a path into the hosts; give coverage rows of those that are of no use."""
-    files, failed = find_files(path, base), []
+    failed: list[Row] = []
+    try:
+        files = find_files(path, base)
+    except OSError as error:
+        total |= file_failure(error)
+        return failed
     for scope, file in files:
         if not deadline.left:
             total |= {"status": "timeout", "hint": HINTS["timeout"]}

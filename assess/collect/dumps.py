@@ -36,14 +36,33 @@ def find_files(
     found: list[tuple[str, Path]] = []
     for name in paths_of(options):
         place = base / name
-        if not place.is_dir():
+        try:
+            files = files_below(place)
+        except OSError as error:
+            batch.cover(name, "read", **file_failure(error))
+            continue
+        if files is None:
             found.append((name, place))
             continue
-        inside = sorted(f for f in place.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
+        inside = [file for file in files if file.suffix.lower() in suffixes]
         found += [(str(Path(name) / file.relative_to(place)), file) for file in inside]
         if not inside:
             batch.cover(name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file")
     return found
+
+
+def files_below(place: Path) -> list[Path] | None:
+    """List the files of a directory, however deep; None where the place is no directory.
+
+    Raises
+    ------
+    OSError
+        Where it may not be listed: that is not the same as empty.
+    """
+    if not place.is_dir():
+        return None
+    next(place.iterdir(), None)  # `rglob` takes a refusal for an empty directory
+    return sorted(file for file in place.rglob("*") if file.is_file())
 
 
 def read_text(file: Path, row: Row) -> str | None:

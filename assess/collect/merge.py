@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from assess import frames
+from assess.collect.about import settle
 from assess.collect.base import Batch, Name, Row
 from assess.collect.identity import SURE, Claim, Identity, Match
 from assess.collect.names import Rules
@@ -30,6 +31,7 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
     The frames are those that any source filled, typed, sorted by key; with them come coverage rows
     about names, disagreements and rows that do not fit the data dictionary.
     """
+    settle(batches)
     identity = _identify(batches, rules)
     resolved = _Resolved(identity)
     rows: dict[str, list[Row]] = defaultdict(list)

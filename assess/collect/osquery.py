@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assess.collect.base import HINTS, Batch, Deadline, Row, paths_of, timed
+from assess.collect.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
 from assess.collect.docker_payload import Payloads
 from assess.collect.docker_payload import short as short_id
 from assess.collect.docker_rows import to_batch as to_docker_batch
-from assess.collect.dumps import dicts, read_json
+from assess.collect.dumps import dicts, files_below, read_json
 from assess.collect.plain_hosts import (
     Package,
     PlainHost,
@@ -61,7 +61,11 @@ class OsquerySource:
         """Read the tables of all hosts."""
         batch, found = Batch(), list[tuple[PlainHost, Tables]]()
         for path in paths_of(options):
-            directories = find_hosts(base / path)
+            try:
+                directories = find_hosts(base / path)
+            except OSError as error:
+                batch.cover(path, "read", **file_failure(error))
+                continue
             if not directories:
                 status, hint = "empty", "it holds no <table>.json, such as os_version.json"
                 if not (base / path).exists():
@@ -88,10 +92,8 @@ class OsquerySource:
 
 def find_hosts(place: Path) -> list[Path]:
     """Find the directories of hosts: the place itself, or those below it."""
-    if not place.is_dir():
-        return []
     known = {f"{table}.json" for table in TABLES}
-    return sorted({file.parent for file in place.rglob("*.json") if file.name in known})
+    return sorted({file.parent for file in files_below(place) or () if file.name in known})
 
 
 def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, float | None]:

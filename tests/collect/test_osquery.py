@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,22 @@ def test_bad_files(tmp_path):
     assert (row["host_id"], row["os_name"]) == ("h", "debian")
     assert not batch.rows["workloads"]
     assert read("nowhere", tmp_path).coverage[0]["status"] == "unreachable"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+def test_a_directory_that_may_not_be_listed_is_denied_not_empty():
+    directory = Path(tempfile.mkdtemp())
+    try:
+        directory.chmod(0o700)
+        for place in (".", "host"):
+            os.seteuid(65534)
+            try:
+                batch = read(place, directory)
+            finally:
+                os.seteuid(0)
+            assert batch.coverage[0]["status"] == "denied"
+    finally:
+        shutil.rmtree(directory)
 
 
 def test_seven_directories_called_localhost(tmp_path):
