@@ -13,6 +13,7 @@ from assess.reference.engines import (
     stateful_kind,
     target_engine,
 )
+from assess.reference.images import image_change, is_fork, tag_version
 from assess.reference.support import (
     ENGINE,
     Support,
@@ -35,8 +36,31 @@ from assess.reference.versions import (
 )
 
 __all__ = [
-    "ENGINE", "Support", "api_range", "compiled_on", "distro_of", "driver_runs", "engine_line",
-    "engine_support", "is_known", "kernel_runs", "kernel_support", "line_of", "numbers_of",
-    "os_support", "parse_version", "product_support", "release_of", "rows", "stateful_kind",
-    "support_windows", "table", "tables", "target_engine", "versions_behind",
+    "ENGINE",
+    "Support",
+    "api_range",
+    "compiled_on",
+    "distro_of",
+    "driver_runs",
+    "engine_line",
+    "engine_support",
+    "image_change",
+    "is_fork",
+    "is_known",
+    "kernel_runs",
+    "kernel_support",
+    "line_of",
+    "numbers_of",
+    "os_support",
+    "parse_version",
+    "product_support",
+    "release_of",
+    "rows",
+    "stateful_kind",
+    "support_windows",
+    "table",
+    "tables",
+    "tag_version",
+    "target_engine",
+    "versions_behind",
 ]  # fmt: skip

@@ -1,0 +1,97 @@
+"""What a change of an image means: versions of tags, products, and who took over from whom."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from assess.reference.tables import rows
+from assess.reference.versions import Version, numbers_of
+
+Change = Literal["same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"]
+
+# Numbers at the start, after what people put before them; a word behind them is a flavour.
+_TAG = re.compile(r"(?:v|version-|release-|rel-|r)?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
+
+
+@lru_cache(maxsize=4096)
+def tag_version(tag: str | None) -> Version | None:
+    """Read the version of a tag: ``3.96_large_disk`` is 3.96; None for names, commits and days."""
+    text = tag.strip().lower() if isinstance(tag, str) else ""
+    is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
+    found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
+    return tuple(int(part) for part in found[1].split(".")) if found else None
+
+
+@lru_cache(maxsize=4096)
+def product_of(repository: str | None) -> str:
+    """Give the product of a repository: the last part of its path, without what wraps it."""
+    text = repository.rpartition("/")[2].lower() if isinstance(repository, str) else ""
+    return {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}.get(text, text)
+
+
+@lru_cache(maxsize=4096)
+def major_parts(product: str, version: Version) -> int:
+    """Say how many leading numbers of a version are its major one."""
+    for row in rows("image_versions"):
+        if row["product"] == product and (not row["below"] or version < numbers_of(row["below"])):
+            return int(row["parts"])
+    return 2 if version[0] == 0 else 1  # semver promises nothing below 1.0
+
+
+@lru_cache(maxsize=4096)
+def is_fork(product: str, successor: str) -> bool:
+    """Say whether one product took over from the other."""
+    known = {(row["product"], row["successor"]) for row in rows("image_forks")}
+    return (product, successor) in known or (successor, product) in known
+
+
+@lru_cache(maxsize=4096)
+def image_change(
+    before: tuple[str | None, str | None, str | None],
+    after: tuple[str | None, str | None, str | None],
+) -> Change:
+    """Say what changed between two images, each its repository, tag and digest.
+
+    Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The
+    same tag with another digest is a ``rebuild``. Where a tag is no version (``latest``, a commit)
+    and the images differ, nobody can tell: ``unknown``.
+
+    Parameters
+    ----------
+    before, after : tuple of str
+        Repository without its registry, tag, digest of the manifest; None where unknown.
+
+    Returns
+    -------
+    str
+        ``same, rebuild, patch, minor, major, rollback, swap`` or ``unknown``.
+    """
+    product, successor = product_of(before[0]), product_of(after[0])
+    if product != successor:
+        return "swap" if product and successor else "unknown"
+    if before[2] and before[2] == after[2]:
+        return "same"
+    was, now = tag_version(before[1]), tag_version(after[1])
+    if before[1] == after[1] and before[1] is not None:
+        if before[2] and after[2]:
+            return "rebuild"
+        return "same" if was and len(was) >= 3 else "unknown"  # a short tag may have moved
+    if was is None or now is None:
+        return "unknown"
+    return _compared(was, now, major_parts(product, was), major_parts(product, now))
+
+
+def _compared(was: Version, now: Version, was_parts: int, now_parts: int) -> Change:
+    length = max(len(was), len(now))
+    padded, other = (v + (0,) * (length - len(v)) for v in (was, now))
+    if padded == other:
+        return "rebuild"  # another flavour of the same version
+    if other < padded:
+        return "rollback"
+    if was[:was_parts] != now[:now_parts]:
+        return "major"
+    return "minor" if padded[:2] != other[:2] else "patch"

@@ -1,0 +1,89 @@
+"""Versions of image tags, and what a change of them means."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assess.reference.images import image_change, is_fork, major_parts, product_of, tag_version
+
+
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        ("3.96_large_disk", (3, 96)),
+        ("1.25.3-alpine", (1, 25, 3)),
+        ("v2.7", (2, 7)),
+        ("release-1.4", (1, 4)),
+        ("16", (16,)),
+        ("9.6.24-bullseye", (9, 6, 24)),
+        ("20.04", (20, 4)),
+        ("7.2.4+build5", (7, 2, 4)),
+        ("1.2rc1", (1, 2)),
+        ("latest", None),
+        ("bookworm-slim", None),
+        ("4f2a9c1", None),
+        ("2026-09-30", None),
+        ("20260930", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_versions_of_tags(tag, version):
+    assert tag_version(tag) == version
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        (("library/postgres", "9.5"), ("library/postgres", "9.6"), "major"),
+        (("library/postgres", "9.6.1"), ("library/postgres", "9.6.2"), "patch"),
+        (("library/postgres", "9.6"), ("library/postgres", "10"), "major"),
+        (("library/postgres", "16.1"), ("library/postgres", "16.4"), "minor"),
+        (("library/redis", "7.2"), ("valkey/valkey", "7.2"), "swap"),
+        (("library/redis", "7.0"), ("library/redis", "7.2"), "minor"),
+        (("library/redis", "7.2"), ("mirror/redis", "7.2.4"), "patch"),
+        (("library/redis", "7.2"), ("library/redis", "7.0"), "rollback"),
+        (("shop/api", "2.3.1"), ("shop/api", "2.3.0"), "rollback"),
+        (("shop/api", "0.3.1"), ("shop/api", "0.4.0"), "major"),
+        (("shop/disk", "3.96_large_disk"), ("shop/disk", "3.97_large_disk"), "minor"),
+        (("shop/api", "1.2"), ("shop/api", "1.2-alpine"), "rebuild"),
+        (("shop/api", "4f2a9c1"), ("shop/api", "77b1d0e"), "unknown"),
+        (("shop/api", "latest"), ("shop/api", "1.0"), "unknown"),
+        (("shop/api", "latest"), ("shop/api", "latest"), "unknown"),
+        (("shop/api", "1.2.3"), ("shop/api", "1.2.3"), "same"),
+        ((None, "1"), ("shop/api", "1"), "unknown"),
+        (("library/mysql", "8.0.36"), ("library/mysql", "8.4.0"), "major"),
+        (("library/python", "3.11"), ("library/python", "3.12"), "major"),
+    ],
+)
+def test_what_a_change_means(before, after, change):
+    assert image_change((*before, None), (*after, None)) == change
+
+
+def test_digests_decide_where_tags_do_not():
+    one, other = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    assert image_change(("shop/api", "latest", one), ("shop/api", "latest", one)) == "same"
+    assert image_change(("shop/api", "latest", one), ("shop/api", "latest", other)) == "rebuild"
+    assert image_change(("shop/api", "1.0", one), ("shop/api", "stable", one)) == "same"
+
+
+def test_products_and_who_took_over():
+    assert product_of("bitnami/postgresql") == "postgres"
+    assert is_fork("redis", "valkey")
+    assert is_fork("valkey", "redis")
+    assert not is_fork("redis", "postgres")
+    assert major_parts("postgres", (9, 6)) == 2
+    assert major_parts("postgres", (16, 1)) == 1
+
+
+versions = st.lists(st.integers(0, 40), min_size=1, max_size=4).map(lambda v: ".".join(map(str, v)))
+
+
+@given(versions, versions)
+def test_there_and_back_is_an_upgrade_and_a_rollback(one, other):
+    there = image_change(("shop/api", one, None), ("shop/api", other, None))
+    back = image_change(("shop/api", other, None), ("shop/api", one, None))
+    if {there, back} & {"same", "rebuild", "unknown"}:
+        assert there == back
+    else:
+        assert (there == "rollback") != (back == "rollback")
