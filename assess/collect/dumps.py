@@ -68,19 +68,24 @@ def files_below(place: Path) -> list[Path] | None:
 def read_text(file: Path, row: Row) -> str | None:
     """Read a file, and write its age into its coverage row; None where the row says why not."""
     try:
-        if (size := file.stat().st_size) > MAX_BYTES:
-            raise DumpError(
-                f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it"
-            )
-        raw = file.read_bytes()
+        raw = read_bytes(file, row)
         is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
         text = raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
-        age = max(time.time() - file.stat().st_mtime, 0) / 3600
     except (OSError, ValueError) as error:
         row |= file_failure(error)
         return None
-    row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
     return text
+
+
+def read_bytes(file: Path, row: Row) -> bytes:
+    """Read a file, and write its age into its coverage row; one that is too large is an error."""
+    stat = file.stat()
+    if stat.st_size > MAX_BYTES:
+        size = stat.st_size >> 20
+        raise DumpError(f"{size} MB in one file; the limit is {MAX_BYTES >> 20}, split it")
+    age = max(time.time() - stat.st_mtime, 0) / 3600
+    row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
+    return file.read_bytes()
 
 
 def read_json(file: Path, row: Row) -> list[Any]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from assess.collect import incident_words as words
 from assess.collect.base import Batch, Deadline, Row, file_failure, paths_of
 from assess.collect.csv_records import read_records
-from assess.collect.dumps import JSON_SUFFIXES, dig, find_files, read_json
+from assess.collect.dumps import JSON_SUFFIXES, dig, find_files, read_bytes, read_json
 from assess.collect.incident_api import Call
 from assess.collect.incident_pagerduty import to_activities, to_dependencies
 from assess.collect.incident_reader import (
@@ -151,7 +151,7 @@ def _read(asked: _Asked, batch: Batch) -> None:
 def _read_csv(asked: _Asked, file: Path, batch: Batch, row: Row) -> None:
     opened = words.COLUMNS["opened_at"]
     try:
-        header, cells = read_records(file.read_bytes())
+        header, cells = read_records(read_bytes(file, row))
         if not set(opened) & set(header):
             raise ValueError(f"no column says when; call it one of {', '.join(opened[:5])}")
     except (OSError, ValueError, csv.Error) as error:
@@ -166,15 +166,15 @@ def _to_rows(asked: _Asked, values: list[Any], names: Names, batch: Batch, row: 
     raw = incidents_in(tool, values)
     records = [record for r in raw if (record := tool.to_record(r, names)) is not None]
     _add(asked, records, asked.reader(is_local=False), batch, row)
-    others = 0
+    others = 0 if raw else len(names_in(values))
     if asked.kind == "pagerduty":
         edges, changes = to_dependencies(values, names), to_activities(values, names)
         batch.add("dependencies", *edges)
         batch.add("activities", *changes)
-        others = len(edges) + len(changes)
+        others += len(edges) + len(changes)
     if others and not records:
         row |= {"status": "ok", "rows": others, "expected": others}
-    elif values and not raw and not names_in(values) and not _pages_in(values):
+    elif values and not raw and not _pages_in(values):
         hint = f"it holds no incidents as {asked.kind} writes them"
         row |= {"status": "parse_error", "hint": hint}
     if status != "ok":  # what could not be read of the file weighs more than what was
@@ -203,9 +203,10 @@ def _add(asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row
         row["window_start"] = start
     if end := asked.until or max(times, default=None):
         row["window_end"] = end
-    if not records:
+    bad = reader.bad_times
+    if not records or not (found or bad):
         row["status"] = "empty"
-    elif bad := reader.bad_times:
+    elif bad:
         lost = bad["opened_at"]
         row["status"] = "parse_error" if lost == len(records) else "partial"
         row["ratio"] = 1 - lost / len(records)

@@ -166,6 +166,8 @@ def test_a_window_leaves_out_and_is_told():
     row = batch.coverage[0]
     assert (row["window_start"], row["window_end"]) == (utc(2, 0), utc(4, 0))
     assert (row["status"], row["rows"], row["expected"]) == ("ok", 2, 2)
+    later = read("pagerduty", "pagerduty/incidents.json", since="2027-01-01")
+    assert (later.coverage[0]["status"], later.coverage[0]["rows"]) == ("empty", 0)
 
 
 def test_the_policy_says_what_words_mean(tmp_path):

@@ -203,3 +203,15 @@ def test_any_text_becomes_a_row_or_is_counted(cells):
     assert row is not None or "opened_at" in reader.bad_times
     if row and row.get("ttr_s") is not None:
         assert row["ttr_s"] >= 0
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    from assess.collect import dumps
+
+    monkeypatch.setattr(dumps, "MAX_BYTES", 10)
+    (row,) = written(tmp_path, "id,opened\n1,2026-01-01T00:00:00Z\n").coverage
+    assert (row["status"], "split it" in row["hint"]) == ("parse_error", True)
+
+
+def test_the_age_of_a_file_is_told():
+    assert read("incidents.csv").coverage[0]["age_hours"] >= 0
