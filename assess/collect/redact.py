@@ -31,7 +31,8 @@ _ASSIGNED = re.compile(
     r"(?:(?P<scheme>bearer|basic)\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+# "basic" is a word too: what follows it is a credential where it looks like base64
+_BEARER = re.compile(r"\b((?i:bearer)(?=\s)|(?i:basic)(?=\s+\S*[0-9A-Z=]))\s+[\w.~+/=-]{6,}")
 
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
 _ALLOWED_LABELS = (

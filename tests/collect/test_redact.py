@@ -97,3 +97,16 @@ def test_of_an_environment_names_pass():
         "naming": {"OTEL_SERVICE_NAME": "checkout"},
     }
     assert redact.keep_env({})["names"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Authorization: Basic dXNlcjpodW50ZXIy", False),
+        ("bearer onlylowercase", False),
+        ("BASIC aHVudGVyMg==", False),
+        ("Basic application health requires scripting", True),
+    ],
+)
+def test_basic_is_a_word_too(text, kept):
+    assert (redact.scrub(text) == text) is kept
