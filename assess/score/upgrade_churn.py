@@ -21,6 +21,7 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
+from assess.score.image_changes import image_changes
 from assess.score.rates import Interval
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.standing import on_bases
@@ -45,10 +46,12 @@ class UpgradeChurn(Result):
     shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
     [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
     ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
-    who makes them, ``third_party_images_n`` and ``first_party_images_n``.
+    who makes them, ``third_party_images_n`` and ``first_party_images_n``, and how many of them
+    changed since the earlier snapshot, ``…_changes_n`` [NA without one].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
-    which add up to ``hours_per_year``. ``details``: ``breaking`` and ``clocks``.
+    which add up to ``hours_per_year``. ``details``: ``breaking``, ``clocks`` and
+    ``image_changes`` (`image_changes`).
     """
 
     name: ClassVar[str] = "upgrade_churn"
@@ -139,8 +142,13 @@ def score_upgrade_churn(
     is_blind = frame.index.isin([service for service, fact in unseen if fact == "version"])
     frame.loc[is_blind & frame["breaking_n"].eq(0), "breaking_n"] = pd.NA
     frame = frame.join(_images(inventory, policy["churn"]))
+    changed = _image_changes(inventory, previous, policy["churn"])
+    for party, is_third in (("third", True), ("first", False)):
+        own = changed.loc[changed["third_party"].eq(is_third), "service_id"].value_counts()
+        counted = own.reindex(frame.index, fill_value=0) if previous else pd.NA
+        frame[f"{party}_party_changes_n"] = pd.Series(counted, frame.index, dtype="Int64")
     parts = _contributions(held, share, chance, policy["churn"])
-    details = {"breaking": hits, "clocks": times}
+    details = {"breaking": hits, "clocks": times, "image_changes": changed}
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 
@@ -251,6 +259,13 @@ def _images(inventory: Inventory, settings: Mapping[str, Any]) -> pd.DataFrame:
         "first_party_images_n": is_named & ~is_third,
     }
     return pd.DataFrame(counts).groupby(images["service_id"]).sum().astype("Int64")
+
+
+def _image_changes(
+    inventory: Inventory, previous: Inventory | None, settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    public, own = settings["public_registries"], settings["own_namespaces"]
+    return image_changes(inventory, previous or inventory, public=public, own=own)
 
 
 def _sentences(row: pd.Series, times: pd.DataFrame, why: list[str]) -> list[str]:
