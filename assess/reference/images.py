@@ -79,7 +79,7 @@ def image_change(
     if before[1] == after[1] and before[1] is not None:
         if before[2] and after[2]:
             return "rebuild"
-        return "same" if was and len(was) >= 3 else "unknown"  # a short tag may have moved
+        return "same" if was else "unknown"  # ``latest`` may have moved, and nobody saw it
     if was is None or now is None:
         return "unknown"
     return _compared(was, now, major_parts(product, was), major_parts(product, now))

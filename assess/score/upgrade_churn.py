@@ -144,7 +144,8 @@ def score_upgrade_churn(
     frame = frame.join(_images(inventory, policy["churn"]))
     changed = _image_changes(inventory, previous, policy["churn"])
     for party, is_third in (("third", True), ("first", False)):
-        own = changed.loc[changed["third_party"].eq(is_third), "service_id"].value_counts()
+        is_counted = changed["third_party"].eq(is_third) & changed["change"].ne("unknown")
+        own = changed.loc[is_counted, "service_id"].value_counts()
         counted = own.reindex(frame.index, fill_value=0) if previous else pd.NA
         frame[f"{party}_party_changes_n"] = pd.Series(counted, frame.index, dtype="Int64")
     parts = _contributions(held, share, chance, policy["churn"])
