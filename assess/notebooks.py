@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -189,18 +190,19 @@ def _execute(
     import papermill
 
     try:
-        return papermill.execute_notebook(
-            str(path.resolve()),
-            str(output.resolve()) if output else None,
-            parameters=dict(parameters),
-            kernel_name=KERNELSPEC["name"],
-            language=KERNELSPEC["language"],
-            cwd=str(path.resolve().parent),
-            progress_bar=progress,
-            execution_timeout=CELL_TIMEOUT_S,
-            record_timing=False,
-            config=_kernel_config(),
-        )
+        with TemporaryDirectory(prefix="kernel-") as sockets:
+            return papermill.execute_notebook(
+                str(path.resolve()),
+                str(output.resolve()) if output else None,
+                parameters=dict(parameters),
+                kernel_name=KERNELSPEC["name"],
+                language=KERNELSPEC["language"],
+                cwd=str(path.resolve().parent),
+                progress_bar=progress,
+                execution_timeout=CELL_TIMEOUT_S,
+                record_timing=False,
+                config=_kernel_config(sockets),
+            )
     except papermill.PapermillExecutionError as error:
         raise AssessError(
             f"{path.name} stopped in code cell {error.exec_count}: {error.ename}: {error.evalue}",
@@ -208,11 +210,15 @@ def _execute(
         ) from error
 
 
-def _kernel_config() -> Any:
-    """Talk to the kernel through files of this user, where there are such, and not over ports."""
+def _kernel_config(sockets: str) -> Any:
+    """Talk to the kernel through sockets in this directory, where there are such, not over ports.
+
+    Left to itself Jupyter puts them beside the notebook, where a run that is killed leaves them.
+    """
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
+    by_file = {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}}
+    return Config(by_file if os.name == "posix" else {})
 
 
 def tidy(node: Any, name: str) -> Any:

@@ -1,5 +1,6 @@
 """The notebooks follow the conventions, run on other snapshots, and refresh to the same bytes."""
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_shipped_data_that_is_not_beside_the_notebook_is_found(book):
     (written,) = notebooks.run([path], {}, output_dir="out")
     node = nbformat.read(written, as_version=4)
     assert node.cells[-1].outputs[-1].data["text/plain"] == "True"
+
+
+def test_the_sockets_of_a_kernel_are_not_beside_the_notebook(book):
+    path = book([
+        markdown("# Sockets"),
+        code("who = 1", "parameters"),
+        markdown("What is here, and where the kernel listens."),
+        code(
+            "import json\nfrom pathlib import Path\n\nimport ipykernel\n\n"
+            "told = json.loads(Path(ipykernel.get_connection_file()).read_text())\n"
+            "sorted(p.name for p in Path().iterdir()), told['transport'], told['ip']"
+        ),
+    ])  # fmt: skip
+    notebooks.refresh()
+    output = nbformat.read(path, as_version=4).cells[-1].outputs[-1]
+    files, transport, place = ast.literal_eval(output.data["text/plain"])
+    assert (files, transport) == (["03_small.ipynb"], "ipc")
+    assert not Path(place).parent.exists()
 
 
 def test_notebooks_are_found_by_number_name_and_file(book):
