@@ -176,15 +176,15 @@ class Report:
             Where to; what people wrote into the decision records there is kept.
         """
         home = Path(directory)
-        self.save_html(home / "index.html")
-        self.save_markdown(home / "report.md")
-        self.save_json(home / "report.json")
-        for picture in self.pictures():
-            _write(home / "figures" / f"{picture.id}.svg", picture.svg)
+        self.save_json(home / "report.json")  # first what needs no figures: they are being drawn
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
             existing = file.read_text("utf-8") if file.exists() else ""
             _write(file, self.decision_record(service_id, existing=existing))
+        for picture in self.pictures():
+            _write(home / "figures" / f"{picture.id}.svg", picture.svg)
+        self.save_markdown(home / "report.md")
+        self.save_html(home / "index.html")
 
     def _values(self) -> dict[str, Any]:
         """Gather what the templates name."""

@@ -52,19 +52,11 @@ def criteria_table(
         ),
         "low_effort": pd.DataFrame({"point": 1 - effort, "lo": 1 - effort, "hi": 1 - effort}),
     }
-    filled = [
-        table.astype("Float64")
-        .fillna({"point": 0.5, "lo": 0.0, "hi": 1.0})
-        .clip(0, 1)
-        .astype(float)
-        .assign(criterion=name)
-        .rename_axis("service_id")
-        .reset_index()
-        for name, table in bounds.items()
-    ]
-    table = pd.concat(filled, ignore_index=True)
-    order = table["service_id"].map({name: i for i, name in enumerate(services.index)})
-    table = table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    typed = {name: table.astype("Float64") for name, table in bounds.items()}
+    table = pd.concat(typed, names=["criterion", "service_id"])
+    table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
+    order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()  # service by service
+    table = table.reset_index().iloc[order].reset_index(drop=True)
     return table[["service_id", "criterion", "point", "lo", "hi"]]
 
 
