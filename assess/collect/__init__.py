@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assess.collect.base import Batch, Row
 from assess.collect.registry import SourceType, source_types
-from assess.collect.run import Progress, collecting, prepare, probing, side_by_side
+from assess.collect.run import Progress, in_two_rounds, prepare, probing, side_by_side
 from assess.config import CONFIG_NAME, Config, load_config
 from assess.errors import CollectError
 
@@ -75,9 +75,7 @@ def collect(  # noqa: PLR0913
 
     tasks, rules = prepare(_loaded(config), sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    batches = list(
-        zip([t.label for t in tasks], side_by_side(tasks, collecting, progress), strict=True)
-    )
+    batches = list(zip([t.label for t in tasks], in_two_rounds(tasks, progress), strict=True))
     if previous is not None:
         batches += carry_forward(previous, batches, moment)
     joined = settle_hosts(batches)

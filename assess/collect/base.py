@@ -76,7 +76,8 @@ class Source(Protocol):
 
     It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
     and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
-    rows are kept.
+    rows are kept. With ``follow(options, base, deadline, rows)`` it runs when the others are done,
+    with the rows by frame that they found; it is called in place of ``collect``.
     """
 
     type: str  # name in ``[[source]] type``

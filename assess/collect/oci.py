@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from assess.collect.base import HINTS, Batch, Deadline, Row, failure, file_failure, paths_of, timed
 from assess.collect.docker_payload import texts
 from assess.collect.dumps import dicts, dig, find_files, read_json
-from assess.collect.image_ref import DEFAULT_REGISTRY, parse_image
+from assess.collect.oci_client import Registry, Session
 from assess.collect.oci_rows import (
     ACCEPT,
     INDEX_OCI,
@@ -22,6 +20,7 @@ from assess.collect.oci_rows import (
     all_digests,
     documents_of,
     is_image_tag,
+    is_ref,
     is_signed,
     keep_config,
     keep_hub_tag,
@@ -33,16 +32,15 @@ from assess.collect.oci_rows import (
     used_refs,
 )
 from assess.collect.redact import strip_userinfo
-from assess.collect.web import Answer, HttpError, Web
+from assess.collect.web import HttpError, Web
 
-HUB_ENDPOINT, HUB_API = "https://registry-1.docker.io", "https://hub.docker.com"
+HUB_API = "https://hub.docker.com"
 PARALLEL = 8  # repositories that are asked at a time
 MAX_CONFIG_BYTES = 4 << 20
 NOT_THERE = "the registry has no such repository, or does not show it"
 WANTS_LOGIN = "set token_file to a file with user:password, or with a token for pulls"
 TAGS = ("all", "used")
 _REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _ABSENT = (400, 404, 405, 501)  # what registries say that do not know a call
 
 
@@ -122,74 +120,9 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
-class _Registry:
-    """One registry: its name, who asks, and what it told of its limits to all who ask."""
-
-    def __init__(self, options: Row, base: Path, deadline: Deadline) -> None:
-        endpoint = str(options["endpoint"])
-        parts = urlsplit(endpoint)
-        named = parse_image(f"{options.get('name') or parts.netloc.rpartition('@')[2]}/x/y")
-        self.name = named.registry or str(parts.hostname)
-        self.is_hub = self.name == DEFAULT_REGISTRY
-        is_alias = self.is_hub and parse_image(f"{parts.hostname}/x/y").registry == self.name
-        self.endpoint = HUB_ENDPOINT if is_alias else strip_userinfo(endpoint)
-        self.scope = strip_userinfo(endpoint).rstrip("/")
-        self.deadline = deadline
-        self.ca = base / options["ca"] if options.get("ca") else None
-        self.basic = self.token = None
-        if parts.username:
-            self.basic = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        if file := options.get("token_file"):
-            secret = (base / file).read_text(encoding="utf-8").strip()
-            if ":" in secret:
-                self.basic = secret
-            else:
-                self.token = secret
-        self.left: int | None = None  # pulls that the registry still allows
-        self.limit: tuple[int, str] | None = None  # of how many, and in which window
-        self.has_referrers = True
-
-    def open(self, endpoint: str = "", authorization: str | None = None) -> Web:
-        """Open a connection with this authorization, or with the token that was given."""
-        said = authorization or (f"Bearer {self.token}" if self.token and not endpoint else None)
-        headers = {"Authorization": said} if said else None
-        return Web(endpoint or self.endpoint, self.deadline, headers=headers, ca=self.ca)
-
-    @property
-    def basic_header(self) -> str | None:
-        """User and password, as a header."""
-        raw = (self.basic or "").encode()
-        return f"Basic {base64.b64encode(raw).decode()}" if self.basic else None
-
-    def note(self, answer: Answer) -> None:
-        """Remember what an answer says of the limit of pulls, such as ``76;w=21600``."""
-        limit = re.match(r"(\d{1,9})(?:;w=(\d{1,9}))?", answer.headers.get("ratelimit-limit") or "")
-        left = re.match(r"\d{1,9}", answer.headers.get("ratelimit-remaining") or "")
-        if limit:
-            hours = f" per {int(limit[2]) / 3600:g} h" if limit[2] else ""
-            self.limit = int(limit[1]), hours
-        if left:
-            self.left = int(left[0])
-
-    @property
-    def is_spent(self) -> bool:
-        """Say whether to leave the rest to those who need the images: a tenth, and one at least."""
-        return self.left is not None and self.left <= max(
-            1, self.limit[0] // 10 if self.limit else 1
-        )
-
-    @property
-    def quota(self) -> str | None:
-        """What the registry says of its limit of pulls."""
-        if self.left is None:
-            return None
-        return f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}" if self.limit else (
-            f"{self.left} pulls left")  # fmt: skip
-
-
-def _opened(options: Row, base: Path, deadline: Deadline, batch: Batch) -> _Registry | None:
+def _opened(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registry | None:
     try:
-        return _Registry(options, base, deadline)
+        return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
         scope = strip_userinfo(str(options.get("endpoint")))
         batch.cover(scope, "token_file", **file_failure(error))
@@ -200,13 +133,14 @@ class _Walk:
     """One repository that is being asked: every kind of call leaves a coverage row."""
 
     def __init__(
-        self, registry: _Registry, name: str, used: set[str], batch: Batch | None = None
+        self, registry: Registry, name: str, used: set[str], batch: Batch | None = None
     ) -> None:
         self.registry, self.name, self.used = registry, name, used
         self.batch = Batch() if batch is None else batch
         self.scope = f"{registry.scope}/{name}"
         self.found = Repository(registry.name, name)
-        self.web = registry.open()
+        self.session = Session(registry, name)
+        self.web = self.session.web
         self.listed: list[str] = []  # tags, as far as they were
         self.lost_n = self.redacted_n = 0
 
@@ -232,7 +166,7 @@ class _Walk:
         """Make the cheapest call that tells whether the repository, or any, can be read."""
 
         def ask(row: Row) -> None:
-            self._ask(f"v2/{self.name}/tags/list?n=1" if self.name else "v2/")
+            self.session.ask(f"v2/{self.name}/tags/list?n=1" if self.name else "v2/")
             row["rows"] = 1
 
         self._cover("tags" if self.name else "ping", ask)
@@ -258,53 +192,13 @@ class _Walk:
             row["status"] = "empty"
         return row["status"] in ("ok", "partial")
 
-    def _ask(self, path: str, method: str = "GET", accept: str = "application/json") -> Answer:
-        """Ask the registry; where it wants a token for it, fetch one and ask again."""
-        headers = {"Accept": accept}
-        try:
-            answer = self.web.get(path, method=method, headers=headers)
-        except HttpError as error:
-            if error.status_code != 401 or not self._authorize(
-                error.headers.get("WWW-Authenticate") or ""
-            ):
-                raise
-            answer = self.web.get(path, method=method, headers=headers)
-        self.registry.note(answer)
-        return answer
-
-    def _authorize(self, challenge: str) -> bool:
-        """Do what a registry asks of whoever it does not know; False where that is not possible."""
-        kind, _, rest = challenge.partition(" ")
-        said = dict(_CHALLENGE.findall(rest))
-        if kind.lower() == "basic" and self.registry.basic_header:
-            self.web.authorize(self.registry.basic_header)
-            return True
-        realm = urlsplit(said.get("realm", ""))
-        if kind.lower() != "bearer" or realm.scheme not in ("http", "https"):
-            return False
-        # a password goes nowhere in the clear where the registry itself is not asked in the clear
-        is_safe = realm.scheme == "https" or self.registry.endpoint.startswith("http://")
-        basic = self.registry.basic_header if is_safe else None
-        web = self.registry.open(f"{realm.scheme}://{realm.netloc}", basic or "")
-        wanted = said.get("scope") or (f"repository:{self.name}:pull" if self.name else None)
-        asked = {"service": said.get("service"), "scope": wanted}
-        try:
-            answer = web.json(realm.path, params={k: v for k, v in asked.items() if v})
-        finally:
-            self.web.requests_n += web.requests_n
-            web.close()
-        token = dig(answer, "token") or dig(answer, "access_token")
-        if isinstance(token, str):
-            self.web.authorize(f"Bearer {token}")
-        return isinstance(token, str)
-
     def _list_tags(self, row: Row) -> None:
         """List the tags, page by page, until one brings nothing new."""
         url, tags = f"{self.web.scope}/v2/{self.name}/tags/list", dict[str, None]()
         following: str | None = f"{url}?n=1000"
         while following:
-            answer = self._ask(following)
-            new = texts(dig(answer.json(), "tags"))
+            answer = self.session.ask(following)
+            new = [t for t in texts(dig(answer.json(), "tags")) if is_ref(t)]
             is_known = tags.keys() >= set(new)
             tags |= dict.fromkeys(new)
             self.listed, row["rows"] = [*tags], len(tags)
@@ -340,19 +234,19 @@ class _Walk:
         path = f"v2/{self.name}/manifests/{ref}"
         try:
             try:
-                answer = self._ask(path, "HEAD", ACCEPT)
+                answer = self.session.ask(path, "HEAD", ACCEPT)
             except HttpError as error:
                 if error.status_code not in (400, 405, 501):
                     raise
-                answer = self._ask(path, accept=ACCEPT)
+                answer = self.session.ask(path, accept=ACCEPT)
         except HttpError as error:
             if error.status_code != 404:
                 raise
             self.lost_n += 1
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
-        if ":" not in digest:
-            body = answer.body or self._ask(path, accept=ACCEPT).body
+        if ":" not in digest or not is_ref(digest):
+            body = answer.body or self.session.ask(path, accept=ACCEPT).body
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.found.types[digest] = type_of(answer.headers.get("Content-Type"), None)
         return digest
@@ -365,7 +259,7 @@ class _Walk:
         if self.registry.is_spent:
             return False
         try:
-            answer = self._ask(f"v2/{self.name}/manifests/{digest}", accept=ACCEPT)
+            answer = self.session.ask(f"v2/{self.name}/manifests/{digest}", accept=ACCEPT)
         except HttpError as error:
             if error.status_code != 404:
                 raise
@@ -374,7 +268,7 @@ class _Walk:
         self.found.manifests[digest] = kept
         config, size = kept.get("config"), kept.get("config_bytes") or 0
         if config and kept.get("is_image") and size <= MAX_CONFIG_BYTES:
-            raw = self._ask(f"v2/{self.name}/blobs/{config}", accept="*/*").json()
+            raw = self.session.ask(f"v2/{self.name}/blobs/{config}", accept="*/*").json()
             self.found.configs[digest], redacted_n = keep_config(raw)
             self.redacted_n += redacted_n
         return True
@@ -397,7 +291,7 @@ class _Walk:
         if self.found.tags is not None:
             return signature_tag(digest) in self.found.tags
         try:
-            self._ask(f"v2/{self.name}/manifests/{signature_tag(digest)}", "HEAD", ACCEPT)
+            self.session.ask(f"v2/{self.name}/manifests/{signature_tag(digest)}", "HEAD", ACCEPT)
         except HttpError as error:
             if error.status_code != 404:
                 raise
@@ -408,7 +302,7 @@ class _Walk:
         if not self.registry.has_referrers:
             return None
         try:
-            answer = self._ask(f"v2/{self.name}/referrers/{digest}", accept=INDEX_OCI)
+            answer = self.session.ask(f"v2/{self.name}/referrers/{digest}", accept=INDEX_OCI)
         except HttpError as error:
             if error.status_code not in _ABSENT:
                 raise

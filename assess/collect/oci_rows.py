@@ -46,6 +46,11 @@ class Repository:
     hub: dict[str, Row] = field(default_factory=dict)  # by tag, as Docker Hub knows it
 
 
+def is_ref(text: Any) -> bool:
+    """Say whether a text is a tag or a digest: nothing else becomes part of an address."""
+    return isinstance(text, str) and _REF.fullmatch(text) is not None
+
+
 def is_image_tag(tag: str) -> bool:
     """Say whether a tag is one of an image, not of the signature or the papers of another."""
     return not _BESIDE.fullmatch(tag)
@@ -96,7 +101,7 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
     else:
         layers = dig(raw, "layers")
         layers = [*dicts(layers)] if isinstance(layers, list) else None
-        kept["config"] = _text(dig(raw, "config", "digest"))
+        kept["config"] = _digest(dig(raw, "config", "digest"))
         kept["config_bytes"] = _count(dig(raw, "config", "size"))
         kept["is_image"] = dig(raw, "config", "mediaType") in (*_CONFIGS, None)
         if layers is not None:
@@ -108,7 +113,7 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
 
 def _child(raw: Row) -> Row | None:
     """Keep of an entry of an index what tells an image; None for what is no image."""
-    digest, papers = _text(raw.get("digest")), dig(raw, "annotations", ATTESTATION)
+    digest, papers = _digest(raw.get("digest")), dig(raw, "annotations", ATTESTATION)
     if not digest or papers or dig(raw, "platform", "os") == "unknown":
         return None
     arch = _text(dig(raw, "platform", "architecture"))
@@ -291,6 +296,10 @@ def _known(**columns: Any) -> Row:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _digest(value: Any) -> str | None:
+    return value if is_ref(value) and ":" in value else None
 
 
 def _count(value: Any) -> int | None:

@@ -115,6 +115,30 @@ def collecting(task: Task, deadline: Deadline) -> Batch:
     return task.source.collect(task.options, task.base, deadline)
 
 
+def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> list[Batch]:
+    """Collect from all sources, and then from those that follow what the others found."""
+    first = [task for task in tasks if not hasattr(task.source, "follow")]
+    second = [task for task in tasks if hasattr(task.source, "follow")]
+    found, by_label = Batch(), dict[str, Batch]()
+
+    def tell(label: str, done: int, _: int) -> None:
+        if progress:
+            progress(label, len(by_label) + done, len(tasks))
+
+    def following(task: Task, deadline: Deadline) -> Batch:
+        batch: Batch = task.source.follow(  # type: ignore[attr-defined]
+            task.options, task.base, deadline, found.rows
+        )
+        return batch
+
+    for part, work in ((first, collecting), (second, following)):
+        batches = side_by_side(part, work, tell)
+        by_label |= zip([task.label for task in part], batches, strict=True)
+        for batch in batches:
+            found.merge(batch)
+    return [by_label[task.label] for task in tasks]
+
+
 def probing(task: Task, deadline: Deadline) -> Batch:
     """Ask a source what it would see; one that has no way to tell is asked for everything."""
     ask = getattr(task.source, "probe", task.source.collect)

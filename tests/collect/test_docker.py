@@ -513,6 +513,38 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
     assert CANARY not in repr(batch)
 
 
+def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
+    volume = {"Name": "v", "Driver": "local", "UsageData": {"Size": 9, "RefCount": 0},
+              "Options": {"o": f"password={CANARY}"}}  # fmt: skip
+    whole = {"LayersSize": 70, "Volumes": [volume], "BuildCache": None, "Containers": None,
+             "Images": [{"Id": "sha256:" + "1" * 64, "Size": 50, "SharedSize": 20,
+                         "Containers": 0, "Labels": {"note": CANARY}}]}  # fmt: skip
+    answers = {
+        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
+        "/info": (200, {"Name": "h", "Containers": 0, "Images": 1}),
+        "/containers/json": (403, {}), "/volumes": (200, {"Volumes": [volume]}),
+        "/images/json": (200, [{"Id": "sha256:" + "1" * 64, "RepoTags": ["a:1"], "Size": 50}]),
+        "/system/df": (200, whole),
+    }  # fmt: skip
+    with fake_engine(answers) as endpoint:
+        batch = collect(tmp_path, endpoint=endpoint, disk=True)
+        assert "df" not in coverage(collect(tmp_path, endpoint=endpoint))
+        answers["/system/df"] = 403, {"message": f"forbidden for {CANARY}"}
+        denied = collect(tmp_path, endpoint=endpoint, disk=True)
+        answers["/system/df"] = 200, {"LayersSize": "much", "Images": 7, "Volumes": [3]}
+        odd = collect(tmp_path, endpoint=endpoint, disk=True)
+    (image,) = batch.rows["images"]
+    # the list of containers is denied, but the engine counts those of an image
+    assert (image["shared_bytes"], image["containers_n"]) == (20, 0)
+    assert batch.rows["engines"][0]["layers_bytes"] == 70
+    assert batch.rows["engines"][0]["dangling_volumes_n"] is None
+    assert coverage(denied)["df"]["status"] == "denied" and coverage(odd)["df"]["rows"] == 0
+    for other in (denied, odd):
+        assert other.rows["images"][0]["shared_bytes"] is None
+        assert other.rows["engines"][0]["layers_bytes"] is None
+    assert CANARY not in repr([batch, denied, odd])
+
+
 def test_denied_inspections_keep_the_list(tmp_path):
     ids = ["a" * 64, "b" * 64, "c" * 64]
     inspected = {"Id": ids[2], "Name": "/c", "Config": {"Image": "x:1"}, "HostConfig": {}}

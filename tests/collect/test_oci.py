@@ -390,7 +390,7 @@ def test_docker_hub_tells_dates_and_its_own_api_sees_no_token(server, monkeypatc
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
 def test_docker_hub_has_one_name_and_one_address(host):
-    registry = oci._Registry({"endpoint": f"https://{host}"}, Path(), Deadline(1))
+    registry = oci.Registry({"endpoint": f"https://{host}"}, Path(), Deadline(1))
     assert (registry.name, registry.endpoint) == ("docker.io", "https://registry-1.docker.io")
 
 
@@ -444,9 +444,10 @@ def test_what_the_fleet_names():
     assert used_refs(rows, "r.example.com") == {"a": {"1", "2", "3", "local", digest}}
 
 
+DIGEST = "sha256:" + "a" * 64
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-    | st.sampled_from([INDEX_OCI, MANIFEST_2, SCHEMA_1[0], "sha256:x", "1628-01-01T00:00:00Z"]),
+    | st.sampled_from([INDEX_OCI, MANIFEST_2, SCHEMA_1[0], DIGEST, "1628-01-01T00:00:00Z"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
             ["manifests", "layers", "config", "digest", "size", "mediaType", "platform", "created",
@@ -460,10 +461,21 @@ JSON = st.recursive(
 @settings(max_examples=40, deadline=None)
 @given(JSON, JSON, st.sampled_from([None, "", INDEX_OCI, MANIFEST_2, SCHEMA_1[0], "text/html"]))
 def test_nothing_that_a_registry_says_breaks_it(manifest, config, kind):
-    found = Repository("r.example.com", "a", ["1"], {"1": "sha256:x"})
-    found.manifests["sha256:x"] = keep_manifest(manifest, kind)
-    found.configs["sha256:x"], _ = keep_config(config)
+    found = Repository("r.example.com", "a", ["1"], {"1": DIGEST})
+    found.manifests["sha256:" + "a" * 64] = keep_manifest(manifest, kind)
+    found.configs["sha256:" + "a" * 64], _ = keep_config(config)
     batch = Batch()
     batch.add("images", *to_images(found), *to_dumped(manifest))
     is_signed(manifest)
     frames.conform("images", pd.DataFrame(batch.rows["images"]))
+
+
+def test_only_tags_and_digests_become_part_of_an_address(server):
+    odd = "../../../admin"
+    server.tags = ["1", odd, "https://example.com/x", ""]
+    body = json.dumps({"manifests": [{"digest": odd}, {"digest": "http://127.0.0.1:1/x"}]}).encode()
+    headers = {"Docker-Content-Digest": odd, "Content-Type": INDEX_OCI}
+    server.answers = {f"/v2/{NAME}/manifests/": (200, headers, body)}
+    (row,) = ask(server).rows["images"]
+    assert row["digest"] == digest_of(body) and row["is_index"]
+    assert not any("admin" in path or "example.com" in path for _, path in server.asked)

@@ -220,3 +220,28 @@ def test_digests_join_with_those_of_a_real_engine(engine, registry, batch, by_ta
     seen = {row["digest"]: row for row in batch.rows["images"]}
     images = {seen[row["digest"]].get("image_id", row["image_id"]) for row in held}
     assert images == {row["image_id"] for row in held} and len(images) == 1
+
+
+@pytest.mark.engine
+def test_a_run_asks_for_what_the_other_sources_found(engine, registry, tmp_path):
+    from assess.collect import collect as collect_all
+
+    api = docker.APIClient(base_url=engine.endpoint)
+    api.pull(f"{registry.host}/shop/web", tag="1.4")
+    config = tmp_path / "assess.toml"
+    config.write_text(
+        f'[[source]]\ntype = "registry"\nendpoint = "{registry.endpoint}"\n'
+        f'[[source]]\ntype = "docker"\nendpoint = "{engine.endpoint}"\n'
+    )
+    told = []
+    inventory = collect_all(config, progress=lambda *state: told.append(state))
+    api.remove_image(f"{registry.host}/shop/web:1.4")
+    api.close()
+    assert told == [("docker", 1, 2), ("registry", 2, 2)]
+    images = inventory["images"]
+    images = images[images["registry"] == registry.host]
+    held, there = (images[images["location"] == place] for place in ("host", "registry"))
+    assert len(held) == 1 and len(there) == 4 and set(held["digest"]) < set(there["digest"])
+    assert there["host_id"].isna().all() or there["host_id"].eq("").all()
+    seen = inventory["coverage"].query("source == 'registry'")
+    assert set(seen["scope"]) == {f"{registry.endpoint}/shop/web"}
