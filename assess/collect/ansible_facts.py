@@ -12,6 +12,7 @@ from assess.collect.plain_hosts import (
     PlainHost,
     Unit,
     count_of,
+    is_of_interest,
     seen,
     system_of,
     text_of,
@@ -132,15 +133,14 @@ def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
 def to_packages(facts: Row) -> dict[str, Package] | None:
     """Give the installed packages; None where ``package_facts`` was not asked, or saw none."""
     listed = facts.get("packages", facts.get("ansible_packages"))
-    if not isinstance(listed, dict):
+    if not isinstance(listed, dict) or not listed:
         return None
     found = {}
-    for name, versions in listed.items():
-        first = next(iter(dicts(versions)), None)
-        if first is not None:
+    for name in filter(is_of_interest, listed):
+        if (first := next(dicts(listed[name]), None)) is not None:
             manager = text_of(first.get("source"))
             found[text_of(name)] = Package(text_of(first.get("version")), manager)
-    return found or None
+    return found
 
 
 def to_mounted(listed: Any) -> list[Row]:

@@ -15,6 +15,7 @@ from assess.collect.plain_hosts import (
     PlainHost,
     Unit,
     count_of,
+    is_of_interest,
     now_utc,
     seen,
     system_of,
@@ -167,12 +168,15 @@ def to_units(tables: Tables) -> list[Unit] | None:
 
 def to_packages(tables: Tables) -> dict[str, Package] | None:
     """Give the installed packages; None where no table lists any."""
-    found = {}
+    found: dict[str, Package] = {}
+    listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
         for package in tables.get(table, []):
-            if name := text_of(package.get("name")):
+            name = text_of(package.get("name"))
+            listed_n += bool(name)
+            if is_of_interest(name):
                 found[name] = Package(text_of(package.get("version")), manager)
-    return found or None
+    return found if listed_n else None
 
 
 def to_mounted(tables: Tables) -> list[Row]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from assess.collect.base import Batch, Name, Row
@@ -74,7 +74,7 @@ class PlainHost:
     cloud_id: str = ""  # id of the instance
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
     units: list[Unit] | None = None
-    packages: dict[str, Package] | None = None
+    packages: dict[str, Package] | None = None  # those `is_of_interest`; {}: none of those
     mounted: list[Row] = field(default_factory=list)  # file systems: path, type, size, read-only
     host_id: str = ""
 
@@ -88,9 +88,10 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
         batch.add("engines", *to_engines(host))
         if host.units is None:
             continue
-        batch.add("workloads", *(to_workload(host, unit) for unit in own_units(host)))
-        batch.add("services", *(to_service(host, unit) for unit in own_units(host)))
-        batch.add("mounts", *(row for unit in own_units(host) for row in to_mounts(host, unit)))
+        units = own_units(host)
+        batch.add("workloads", *(to_workload(host, unit) for unit in units))
+        batch.add("services", *(to_service(host, unit) for unit in units))
+        batch.add("mounts", *(row for unit in units for row in to_mounts(host, unit)))
     return batch
 
 
@@ -111,7 +112,7 @@ def tell_apart(hosts: Iterable[PlainHost]) -> None:
 
 def own_units(host: PlainHost) -> list[Unit]:
     """Give the units that are of no distribution, engine or agent."""
-    return [unit for unit in host.units or [] if not _of_distribution().fullmatch(unit.stem)]
+    return [unit for unit in host.units or [] if not is_of_distribution(unit.stem)]
 
 
 def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
@@ -202,7 +203,7 @@ def to_engines(host: PlainHost) -> list[Row]:
     found: list[str] = [part for part in ("docker", "podman", "cri-o") if part in parts]
     if not found and "containerd" in parts:
         found = ["containerd"]
-    if not found and host.packages:
+    if not found and host.packages is not None:
         return [{"host_id": host.host_id, "runtime": "none", "source_ref": host.place}]
     return [
         {
@@ -277,6 +278,24 @@ def count_of(value: Any) -> int | None:
 def now_utc() -> datetime:
     """Give the present."""
     return datetime.now(UTC)
+
+
+@lru_cache(maxsize=1 << 16)
+def is_of_distribution(unit: str) -> bool:
+    """Say whether a unit is of the distribution, an engine or an agent, and no service."""
+    return _of_distribution().fullmatch(unit) is not None
+
+
+@lru_cache(maxsize=1 << 16)  # hosts have their packages in common
+def is_of_interest(package: str) -> bool:
+    """Say whether a package is of an engine or of a store; the others are not kept."""
+    return _interesting().fullmatch(package) is not None
+
+
+@cache
+def _interesting() -> re.Pattern[str]:
+    stores = (row["package"] for row in rows("store_units") if row["package"])
+    return any_of([*(row["package"] for row in rows("engine_packages")), *stores])
 
 
 @cache
