@@ -65,7 +65,7 @@ class ListSource:
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Give what the lists hold, as far as they could be read."""
-        batch = Batch()
+        batch, options = Batch(), dict(options)  # a source may learn the name of its cluster
         found = self._found(options, base, deadline, batch)
         if any(found.values()):
             rows = self.to_batch(found, cluster_of(options))
@@ -250,7 +250,8 @@ def cluster_of(options: Row) -> str:
             parts = urlsplit(str(options["endpoint"]))
             return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     paths = [Path(path) for path in paths_of(options)]
-    return (paths[0].stem if len(paths) == 1 else paths[0].parent.name) or "cluster"
+    names = [path.stem if len(paths) == 1 else path.parent.name for path in paths[:1]]
+    return next(filter(None, names), "cluster")
 
 
 def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
