@@ -126,7 +126,7 @@ class Payloads:
             if name := volume.get("Name"):
                 volumes[name] = volumes.get(name, {}) | volume
         self.volumes = [*volumes.values()] if volumes else self.volumes
-        row["rows"] = len(images)
+        row |= {"rows": len(images), "status": row["status"] if images else "empty"}
         if "Images" not in raw:
             row |= {"status": "unsupported", "hint": "this engine tells its disk in another form"}
 
