@@ -71,6 +71,7 @@ def collect(  # noqa: PLR0913
     from assess.collect.carry import carry_forward
     from assess.collect.hosts import settle_hosts
     from assess.collect.merge import coverage_table, to_tables
+    from assess.collect.replicas import join_replicas
     from assess.inventory import from_frames
 
     tasks, rules = prepare(_loaded(config), sources, deadline)
@@ -78,7 +79,7 @@ def collect(  # noqa: PLR0913
     batches = list(zip([t.label for t in tasks], in_two_rounds(tasks, progress), strict=True))
     if previous is not None:
         batches += carry_forward(previous, batches, moment)
-    joined = settle_hosts(batches)
+    joined = [*settle_hosts(batches), *join_replicas(batches)]
     tables, notes = to_tables(batches, rules)
     rows = coverage_rows(batches)
     _insist(rows, strict=strict, found=any(len(table) for table in tables.values()))

@@ -31,7 +31,8 @@ class Batch:
 
     A row that belongs to a service carries ``names``, a tuple of `Name`, best first, in place of
     ``service_id``; a dependency carries ``src`` and ``dst``, each a `Name` (or ``ext:<host>`` for
-    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them.
+    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them. Keys that
+    start with an underscore serve the joining of sources, and are no columns.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))

@@ -25,6 +25,9 @@ _PLATFORM_LABELS = {
     NOMAD + "alloc_id": "nomad",
     SWARM_SERVICE: "swarm",
 }
+_TASK_LABELS = (
+    ECS + "task-arn", KUBERNETES + "pod.uid", NOMAD + "alloc_id", "com.docker.swarm.task.id",
+)  # fmt: skip
 
 
 def container_names(
@@ -74,6 +77,12 @@ def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:
     if "MARATHON_APP_ID" in env:
         return "marathon"
     return next((p for label, p in _PLATFORM_LABELS.items() if label in labels), "docker")
+
+
+def task_of(labels: Mapping[str, str]) -> str | None:
+    """Give the id of the task, pod or allocation that a container belongs to."""
+    named = (labels[label] for label in _TASK_LABELS if labels.get(label))
+    return next((text.rpartition("/")[2] for text in named), None)
 
 
 def is_replica(labels: Mapping[str, str]) -> bool:

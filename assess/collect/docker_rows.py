@@ -22,6 +22,7 @@ from assess.collect.docker_names import (
     last_part,
     namespace_of,
     platform_of,
+    task_of,
 )
 from assess.collect.docker_payload import (
     Container,
@@ -34,6 +35,7 @@ from assess.collect.docker_payload import (
     texts,
 )
 from assess.collect.image_ref import parse_image
+from assess.collect.replicas import TASK
 
 LOG_SHIPPERS = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "logentries", "splunk")
 _STORE_KINDS = ("data", "cache", "queue", "discovery")  # of an address whose host keeps state
@@ -85,6 +87,7 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
+        TASK: task_of(labels),
         "cluster": labels.get("com.amazonaws.ecs.cluster"),
         "namespace": namespace_of(labels) or None,
         "name": name,

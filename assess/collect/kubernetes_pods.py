@@ -193,6 +193,13 @@ def docker_id(pod: Row, main: Row) -> str | None:
     return identifier[:SHORT_ID] if scheme == "docker" and identifier else None
 
 
+def known_as(pod: Row) -> tuple[str, ...]:
+    """Give the ids by which the engine of a node knows the pod and its containers."""
+    statuses = dicts(dig(pod, "status", "containerStatuses"))
+    containers = (text(s.get("containerID")).rpartition("/")[2] for s in statuses)
+    return tuple(i for i in (text(dig(pod, "metadata", "uid")), *containers) if i)
+
+
 def to_mounts(spec: Row, namespace: str, claims: dict[tuple[str, str], Row]) -> list[Row]:
     """Give rows of the mounts frame, but for the workload; ``_source`` tells shared ones."""
     volumes = {text(v.get("name")): v for v in dicts(spec.get("volumes"))}

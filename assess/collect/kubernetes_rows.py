@@ -22,6 +22,7 @@ from assess.collect.kubernetes_pods import (
     environment,
     has_config_outside,
     is_checked,
+    known_as,
     main_container,
     quantity,
     to_life,
@@ -38,6 +39,7 @@ from assess.collect.listing import (
     table,
     text,
 )
+from assess.collect.replicas import KNOWN_AS
 
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
@@ -170,6 +172,7 @@ def to_workload(
             mount["_source"] += f"@{node}"
     workload = {
         "workload_id": identifier,
+        KNOWN_AS: known_as(pod),
         "names": controller.names,
         "host_id": hosts.get(node),
         "cluster": cluster,
