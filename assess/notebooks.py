@@ -5,18 +5,20 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import nbformat
 
 from assess.config import PACKAGE, data_path
 from assess.errors import AssessError
 
+T = TypeVar("T")
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}
 PARAMETERS = "parameters"
@@ -115,16 +117,19 @@ def run(
     """
     target = Path(output_dir)
     target.mkdir(parents=True, exist_ok=True)
-    written = []
+    work = []
     for path in find(paths):
         place = target / path.name
         if place.resolve() == path.resolve():
             raise AssessError(f"{path} would overwrite itself", hint="name another directory")
-        chosen = _parameters(path, parameters or {})
-        node = _execute(path, chosen, output=place, progress=progress)
-        _write(tidy(node, path.name), place)
-        written.append(place)
-    return written
+        work.append((path, place, _parameters(path, parameters or {}), progress))
+    return _side_by_side(_run, work)
+
+
+def _run(path: Path, place: Path, parameters: Mapping[str, Any], progress: bool) -> Path:
+    node = _execute(path, parameters, output=place, progress=progress)
+    _write(tidy(node, path.name), place)
+    return place
 
 
 def refresh(paths: Sequence[str | Path] = (), *, progress: bool = False) -> list[Path]:
@@ -147,13 +152,28 @@ def refresh(paths: Sequence[str | Path] = (), *, progress: bool = False) -> list
     AssessError
         Where a cell fails.
     """
-    changed = []
-    for path in find(paths):
-        before = path.read_bytes()
-        _write(tidy(_execute(path, {}, output=None, progress=progress), path.name), path)
-        if path.read_bytes() != before:
-            changed.append(path)
-    return changed
+    found = find(paths)
+    changed = _side_by_side(_refresh, [(path, progress) for path in found])
+    return [path for path, is_new in zip(found, changed, strict=True) if is_new]
+
+
+def _refresh(path: Path, progress: bool) -> bool:
+    """Store the outputs of a notebook; say whether that changed its file."""
+    before = path.read_bytes()
+    _write(tidy(_execute(path, {}, output=None, progress=progress), path.name), path)
+    return path.read_bytes() != before
+
+
+def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    """Make calls, two at a time: each in a process of its own, since each changes directory."""
+    if len(calls) < 2 or (os.cpu_count() or 1) < 2:
+        return [work(*call) for call in calls]
+    with ProcessPoolExecutor(2) as pool:
+        waiting = [pool.submit(work, *call) for call in calls]
+        try:
+            return [one.result() for one in waiting]
+        finally:  # the first that fails, or an interrupt, keeps the others from starting
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
