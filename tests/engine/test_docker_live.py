@@ -34,7 +34,8 @@ def table(batch: Batch, name: str) -> pd.DataFrame:
     raw = pd.DataFrame(batch.rows[name])
     typed, problems = frames.conform(name, raw)
     assert problems.empty, problems
-    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
+    columns = {column for column in raw if not column.startswith("_")}
+    assert columns - {"names", "src", "dst"} <= set(frames.columns(name))
     return typed
 
 
