@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory, from_frames, load, validate
     from assess.policy import Policy, load_policy
     from assess.report import Report, build_report
+    from assess.score.backtest import backtest
     from assess.score.blast_radius import score_blast_radius
+    from assess.score.claims import judge_claims
     from assess.score.graph import edge_evidence
     from assess.score.readiness import score_readiness
     from assess.score.upgrade_churn import score_upgrade_churn
@@ -30,10 +32,12 @@ _HOMES = {
     "Policy": "policy",
     "PolicyError": "errors",
     "Report": "report",
+    "backtest": "score.backtest",
     "build_report": "report",
     "collect": "collect",
     "edge_evidence": "score.graph",
     "from_frames": "inventory",
+    "judge_claims": "score.claims",
     "load": "inventory",
     "load_policy": "policy",
     "notebook_style": "figures",
@@ -45,9 +49,9 @@ _HOMES = {
 }
 __all__ = [
     "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
-    "Report", "build_report", "collect", "edge_evidence", "from_frames", "load", "load_policy",
-    "notebook_style", "score_blast_radius", "score_readiness", "score_upgrade_churn", "validate",
-    "what_next",
+    "Report", "backtest", "build_report", "collect", "edge_evidence", "from_frames", "judge_claims",
+    "load", "load_policy", "notebook_style", "score_blast_radius", "score_readiness",
+    "score_upgrade_churn", "validate", "what_next",
 ]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

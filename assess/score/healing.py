@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +59,13 @@ def counted_incidents(inventory: Inventory) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Rows of it with a service, that repeat no other and were not resolved before they opened.
+        Rows of it with a service, that repeat no other, were not resolved before they opened and
+        did not open after the snapshot.
     """
     table = inventory["incidents"]
     bad = table["bad_time"].fillna(value=False).astype(bool)
+    bad |= table["resolved_at"] < table["opened_at"]
+    bad |= table["opened_at"] > inventory.snapshot_at
     return table[table["service_id"].notna() & table["duplicate_of"].isna() & ~bad]
 
 
@@ -82,10 +86,25 @@ def _incident_minutes(inventory: Inventory) -> pd.DataFrame:
     return rows[rows["minutes"] >= 0]
 
 
-def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Minutes from the end of an unhealthy instance to its replacement, by service."""
+def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Pair each instance that ended for ill health with the launch that took its place.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frame ``activities``.
+    policy : Policy
+        Its ``blast_radius.pair_within_minutes`` bounds how much later a launch may come.
+
+    Returns
+    -------
+    DataFrame
+        ``place`` (group, else service), ``ended_at`` of the old, ``healed_at`` of the new instance;
+        NaT where none came.
+    """
     table = inventory["activities"]
     table = table[table["kind"].isin(["terminate", "launch"])]
+    table = table[table["started_at"] <= inventory.snapshot_at]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")
     ended = table["started_at"] + pd.to_timedelta(
         table["duration_s"].astype("float64"), unit="s"
@@ -94,28 +113,36 @@ def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     table = table.assign(place=table["group"].fillna(table["service_id"]))
     pairs = [
-        (place, (up - down).total_seconds() / 60)
+        (place, down, up)
         for place, rows in table.dropna(subset=["place"]).groupby("place", sort=True)
         for down, up in _pair(rows, longest)
     ]
-    found = pd.DataFrame(pairs, columns=["place", "minutes"]).astype({"place": "str"})
+    found = pd.DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
+    times = dict.fromkeys(("ended_at", "healed_at"), "datetime64[us, UTC]")
+    return found.astype({"place": "str", **times})
+
+
+def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Minutes from the end of an unhealthy instance to its replacement, by service."""
+    found = replacements(inventory, policy).dropna(subset=["healed_at"])
+    found["minutes"] = (found["healed_at"] - found["ended_at"]).dt.total_seconds() / 60
     rows = found.merge(_places(inventory), on="place")
     return rows[["service_id", "minutes"]].assign(closed=True)
 
 
-def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp, Any]]:
     """Terminations for ill health, each with the first later launch that no other has taken."""
     waiting: deque[pd.Timestamp] = deque()
-    pairs = []
+    pairs: list[tuple[pd.Timestamp, Any]] = []
     for row in rows.itertuples():
         if row.kind == "terminate" and row.cause == "health":
             waiting.append(row.started_at)
         elif row.kind == "launch" and (pd.isna(row.cause) or row.cause in ("health", "unknown")):
             while waiting and row.started_at - waiting[0] > longest:
-                waiting.popleft()
+                pairs.append((waiting.popleft(), pd.NaT))
             if waiting:
                 pairs.append((waiting.popleft(), row.ended))
-    return pairs
+    return pairs + [(down, pd.NaT) for down in waiting]
 
 
 def _places(inventory: Inventory) -> pd.DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # Grid over the logarithms of the fleet's mean and shape. For every shape the spread of the mean is
 # then held by three nodes (Gauss-Hermite), which keeps the mixture small.
@@ -40,6 +42,97 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
     lo = 0.0 if successes <= 0 else float(betaincinv(yes, no, tail))
     hi = 1.0 if successes >= trials else float(betaincinv(yes, no, 1 - tail))
     return Interval(yes / (yes + no), lo, hi)
+
+
+def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Interval:
+    """Rate from few events: posterior mean and equal-tailed interval, per unit of exposure.
+
+    Of a Gamma(1/2, 0) prior: quantiles of Gamma(n + 1/2, exposure); ``lo`` is 0 when n = 0. Without
+    exposure nothing is known: (NaN, 0, inf).
+    """
+    from scipy.special import gammaincinv
+
+    if not exposure > 0:
+        return Interval(math.nan, 0.0, math.inf)
+    shape, tail = events + 0.5, (1 - level) / 2
+    lo = 0.0 if events <= 0 else float(gammaincinv(shape, tail)) / exposure
+    return Interval(shape / exposure, lo, float(gammaincinv(shape, 1 - tail)) / exposure)
+
+
+def rate_ratio(
+    events: ArrayLike,
+    exposure: ArrayLike,
+    other_events: ArrayLike,
+    other_exposure: ArrayLike,
+    *,
+    level: float = 0.95,
+) -> Interval:
+    """Ratio of two rates that is the same in every stratum.
+
+    Parameters
+    ----------
+    events, exposure : array
+        Of the one group, by stratum. [count; any unit of time]
+    other_events, other_exposure : array
+        Of the group that it is compared with. [count; the same unit]
+    level : float, default 0.95
+        Coverage of the interval. [share, 0-1]
+
+    Returns
+    -------
+    Interval
+        The ratio; ``lo`` is 0 without an event here, ``hi`` infinite without one there, and all is
+        unknown, (NaN, 0, inf), where no stratum has both exposures and an event.
+
+    Notes
+    -----
+    Point: Mantel and Haenszel's, ``sum(a * t0 / t) / sum(b * t1 / t)`` (Rothman and Greenland,
+    Modern Epidemiology, chapter 15). Interval: exact and conditional on the events of each stratum,
+    of which those here are binomial with chance ``r * t1 / (r * t1 + t0)``; mid-P, so that it
+    neither covers too much nor too little (Martin and Austin 1996,
+    doi:10.1097/00001648-199601000-00006).
+    """
+    a, t1, b, t0 = (
+        np.atleast_1d(np.asarray(cells, dtype=float))
+        for cells in (events, exposure, other_events, other_exposure)
+    )
+    held = (t1 > 0) & (t0 > 0) & (a + b > 0)
+    a, t1, b, t0 = (cells[held] for cells in (a, t1, b, t0))
+    if not held.any():
+        return Interval(math.nan, 0.0, math.inf)
+    ours, theirs = (a * t0 / (t1 + t0)).sum(), (b * t1 / (t1 + t0)).sum()
+    tail, odds = (1 - level) / 2, np.log(t1 / t0)
+    lo = 0.0 if not a.sum() else _bisect(lambda r: _mid_p(a, a + b, odds + r, upper=True), tail)
+    hi = math.inf if not b.sum() else _bisect(lambda r: -_mid_p(a, a + b, odds + r), -tail)
+    return Interval(float(ours / theirs) if theirs else math.inf, lo, hi)
+
+
+def _mid_p(a: Floats, m: Floats, log_odds: Floats, *, upper: bool = False) -> float:
+    """Probability of fewer than ``sum(a)`` of the ``m`` events here (or of more), half the tie."""
+    whole = np.ones(1)
+    for count, eta in zip(m, log_odds, strict=True):
+        k = np.arange(count + 1)
+        logs = _log_choose(count, k) + k * eta - count * np.logaddexp(0, eta)
+        whole = np.convolve(whole, np.exp(logs))
+    at = int(a.sum())
+    rest = whole[at + 1 :] if upper else whole[:at]
+    return float(rest.sum() + whole[at] / 2)
+
+
+def _log_choose(n: float, k: Floats) -> Floats:
+    from scipy.special import gammaln
+
+    found: Floats = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return found
+
+
+def _bisect(rises: Callable[[float], float], goal: float) -> float:
+    """Find the ratio at whose logarithm a rising function reaches a goal."""
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rises(middle) < goal else (low, middle)
+    return math.exp((low + high) / 2)
 
 
 def shrunk_rates(
@@ -96,6 +189,7 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
             is_below = weights @ gammainc(shape, per_year * np.exp(middle)) < share
             low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
         columns.append(np.exp((low + high) / 2))
+    columns[1][n == 0] = 0.0  # where nothing has happened, no rate is too low
     return np.column_stack(columns)
 
 

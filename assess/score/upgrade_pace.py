@@ -195,7 +195,7 @@ def upgrade_failures(
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
-    moments, found = _incidents(inventory, hosts), dict[str, Tally]()
+    moments, found = incident_moments(inventory, hosts), dict[str, Tally]()
     for host, begun, status, line in done:
         end = begun + window
         own, vague = (moments.get(key, []) for key in (host, NOWHERE))
@@ -216,7 +216,7 @@ def _any_between(moments: list[pd.Timestamp], begun: pd.Timestamp, end: pd.Times
     return first < len(moments) and moments[first] <= end
 
 
-def _incidents(inventory: Inventory, hosts: Hosts) -> dict[str, list[pd.Timestamp]]:
+def incident_moments(inventory: Inventory, hosts: Hosts) -> dict[str, list[pd.Timestamp]]:
     """Moments of the incidents by host, in order; and of those that nobody placed."""
     table, found = inventory["incidents"].sort_values("opened_at"), defaultdict(list)
     is_bad = table["bad_time"].fillna(value=False).astype(bool)

@@ -1,0 +1,132 @@
+"""What the claims are measured on: an inventory and what several of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy import Policy
+from assess.score.claims.measure import Finding, ratio
+from assess.score.result import Result
+from assess.score.track_record import CONTAINER, compare, platforms, side_of, track_record
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """An inventory, the policy, and results on it, each computed when a claim first asks for it.
+
+    Attributes
+    ----------
+    inventory : Inventory
+        What is judged.
+    policy : Policy
+        Its ``[claims]`` hold bounds and words.
+    previous : Inventory or None
+        An earlier inventory, which tells what moved and what was upgraded since.
+    given : mapping
+        Results that are there already, by name.
+    """
+
+    inventory: Inventory
+    policy: Policy
+    previous: Inventory | None
+    given: dict[str, Result | None]
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """The policy's own section."""
+        words: dict[str, Any] = self.policy["claims"]
+        return words
+
+    @property
+    def level(self) -> float:
+        """Coverage of the intervals."""
+        return float(self.words["level"])
+
+    @cached_property
+    def readiness(self) -> Result:
+        """Readiness of every service."""
+        from assess.score.readiness import score_readiness
+
+        return self.given.get("readiness") or score_readiness(self.inventory, self.policy)
+
+    @cached_property
+    def churn(self) -> Result:
+        """Upgrade churn of every service."""
+        from assess.score.upgrade_churn import score_upgrade_churn
+
+        known = self.given.get("churn")
+        return known or score_upgrade_churn(self.inventory, self.policy, previous=self.previous)
+
+    @cached_property
+    def platforms(self) -> pd.Series:
+        """Platform of every service."""
+        return platforms(self.inventory, self.policy)
+
+    @cached_property
+    def sides(self) -> pd.Series:
+        """Whether each service runs in containers or on hosts."""
+        return side_of(self.platforms)
+
+    @cached_property
+    def contained(self) -> list[str]:
+        """Services that are known to run in containers."""
+        return list(self.sides.index[self.sides.eq(CONTAINER).fillna(False)])
+
+    @cached_property
+    def record(self) -> pd.DataFrame:
+        """Incidents and months watched of every service."""
+        return track_record(self.inventory, self.policy, previous=self.previous)
+
+    def compared(self, record: pd.DataFrame, ours: pd.Series) -> Finding:
+        """Compare two groups of a track record; what is on neither side may be on either.
+
+        Parameters
+        ----------
+        record : DataFrame
+            Rows of `record`.
+        ours : Series of bool
+            Whether each is of the one group.
+
+        Returns
+        -------
+        Finding
+            The ratio of their rates.
+        """
+        ours = ours.astype("boolean").mask(record["side"].isna())
+        vague = ours.isna()
+        known = compare(record[~vague], ours[~vague].astype(bool))
+        others = [compare(record, ours.fillna(one).astype(bool)) for one in (True, False)]
+        unplaced = int(record.loc[vague, "service_id"].nunique())
+        return ratio(known, *others[: 2 * bool(unplaced)], level=self.level, unknown_n=unplaced)
+
+
+def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:
+    """Count yes, no and unknown by group.
+
+    Parameters
+    ----------
+    group : Series
+        What each row belongs to; NA is "unknown".
+    yes : Series
+        True, False or NA, on the same index.
+
+    Returns
+    -------
+    DataFrame
+        ``group, yes, no, unknown`` [count], by name of the group.
+    """
+    answer = yes.astype("boolean")
+    rows = pd.DataFrame(
+        {
+            "group": group.astype("object").where(group.notna(), "unknown").astype("str"),
+            "yes": answer.fillna(False).astype(int),
+            "no": (~answer).fillna(False).astype(int),
+            "unknown": answer.isna().astype(int),
+        }
+    )
+    return rows.groupby("group", sort=True).sum().reset_index()

@@ -1,0 +1,142 @@
+"""Claims C1 to C7: upgrades, hosts, images and registries."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess import reference
+from assess.score import upgrade_pace as pace
+from assess.score.claims.fleet import Fleet, tally
+from assess.score.claims.measure import Finding, mean, ratio, share
+from assess.score.healing import counted_incidents
+from assess.score.track_record import side_of, window
+
+FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
+
+
+def forced_upgrades(fleet: Fleet) -> Finding:
+    """C1: how often a year the end of its line forces an upgrade of an engine."""
+    rows = [
+        (product, reference.line_of(product, version), version)
+        for product, version in _engines(fleet)[["runtime", "version"]].itertuples(index=False)
+    ]
+    table = pd.DataFrame(rows, columns=["engine", "line", "version"], dtype="object")
+    table["line"] = table["line"].fillna("unknown")
+    counts = table.groupby(["engine", "line"], sort=True).size().rename("n").reset_index()
+    since = str(fleet.words["since"])
+    known = [None if line == "unknown" else line for line in counts["line"]]
+    rates = [
+        pace.forced_rate(e, line, since) for e, line in zip(counts["engine"], known, strict=True)
+    ]
+    ends = pd.DataFrame(rates, columns=["point", "lo", "hi"], index=counts.index, dtype=float)
+    return mean(counts.join(ends), level=fleet.level)
+
+
+def broken_services(fleet: Fleet) -> Finding:
+    """C2: which services in containers the way to the target breaks."""
+    churn = fleet.churn.frame.reindex(fleet.contained)
+    hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
+    vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(False)
+    platform = fleet.platforms.reindex(churn.index)
+    return share(tally(platform, hit.mask(vague.fillna(True))), level=fleet.level)
+
+
+def failed_upgrades(fleet: Fleet) -> Finding:
+    """C3: how many upgrades of an engine an incident followed."""
+    inventory, policy = fleet.inventory, fleet.policy
+    held = pace.places(inventory, policy, pace.host_engines(inventory), "")
+    hosts = pace.hosts_of(held)
+    done = pace.upgrades(inventory, hosts)
+    tallies = pace.upgrade_failures(inventory, policy, done, hosts)
+    whole = tallies.pop(pace.POOL, (0, 0, 0))
+    rows = [(line, k, n - most, most - k) for line, (n, k, most) in sorted(tallies.items())]
+    rest = [whole[i] - sum(t[i] for t in tallies.values()) for i in range(3)]
+    rows += [("unknown", rest[1], rest[0] - rest[2], rest[2] - rest[1])] if rest[0] else []
+    table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
+    return share(table, level=fleet.level)
+
+
+def kept_images(fleet: Fleet) -> Finding:
+    """C4: how many unused images no rule of a clean-up would take."""
+    images = fleet.inventory["images"]
+    on_host = images["host_id"].notna() & images["host_id"].ne("")
+    place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
+    key = ["registry", "repository", "digest"]
+    run = fleet.inventory["workloads"][["registry", "repository", "image_digest"]].dropna()
+    used = pd.MultiIndex.from_frame(images[key]).isin(pd.MultiIndex.from_frame(run))
+    in_use = images["containers_n"].gt(0).astype("boolean").mask(images["containers_n"].isna())
+    in_use = in_use.where(on_host, pd.Series(used, index=images.index, dtype="boolean"))
+    taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
+    unused = ~in_use.fillna(False)  # perhaps in use: perhaps not a matter of clean-up
+    stays = (~taken).mask(in_use.isna())
+    return share(tally(place[unused], stays[unused]), level=fleet.level)
+
+
+def troubled_hosts(fleet: Fleet) -> Finding:
+    """C5: which hosts have a driver or a kernel that the target does not run with."""
+    engines = _engines(fleet)
+    engines = engines[engines["runtime"] == reference.ENGINE]
+    goal = reference.target_engine(fleet.policy["target"])
+    kernels = fleet.inventory["hosts"].set_index("host_id")["kernel"].to_dict()
+    answers = []
+    for row in engines.itertuples():
+        driver = None if pd.isna(row.storage_driver) else str(row.storage_driver)
+        kernel = kernels.get(row.host_id)
+        runs = [
+            reference.driver_runs(driver, goal),
+            reference.kernel_runs(kernel if isinstance(kernel, str) else None, goal),
+            None if driver is None else not driver.startswith("overlay") or _flag(row.d_type),
+        ]
+        answers.append(True if False in runs else None if None in runs else False)
+    trouble = pd.Series(answers, engines.index, dtype="boolean")
+    return share(tally(engines["storage_driver"], trouble), level=fleet.level)
+
+
+def package_incidents(fleet: Fleet) -> Finding:
+    """C6: how many incidents came from a package repository."""
+    held = window(fleet.inventory, fleet.policy)
+    table = counted_incidents(fleet.inventory)
+    table = table[table["opened_at"].between(*held)] if held else table.iloc[:0]
+    cause = table["cause"].astype("object")
+    here = table["service_id"].map(fleet.platforms)
+    side = side_of(table["platform_at_time"].astype("object").fillna(here))
+    named = cause.notna() & cause.ne("unknown")
+    hit = cause.eq("package-repo").astype("boolean").where(named, pd.NA)
+    return share(tally(side, hit), level=fleet.level)
+
+
+def failed_pulls(fleet: Fleet) -> Finding:
+    """C7: how much more often a pull from Docker Hub fails than one from ECR."""
+    table = fleet.inventory["activities"]
+    past = table["started_at"] <= fleet.inventory.snapshot_at
+    pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
+    failed = pulls["status"].str.contains(
+        "|".join(fleet.policy["churn"]["failed_words"]), case=False, regex=True
+    )
+    hub = pulls["registry"].isin(fleet.words["hub_registries"])
+    ecr = pulls["registry"].str.contains(fleet.words["ecr_registries"], regex=True) & ~hub
+    known = failed.notna()
+    others = [_pulls(failed.fillna(worst), hub, ecr & known) for worst in (True, False)]
+    others += [_pulls(failed.fillna(worst), hub & known, ecr) for worst in (True, False)]
+    vague = int((~known & (hub | ecr)).sum())
+    table = _pulls(failed.fillna(False), hub & known, ecr & known)
+    return ratio(table, *others[: 4 * bool(vague)], level=fleet.level, unknown_n=vague)
+
+
+def _pulls(failed: pd.Series, hub: pd.Series, ecr: pd.Series) -> pd.DataFrame:
+    """Count the pulls of both registries, and those that failed."""
+    failed = failed.astype(bool)
+    cells = [int(rows.sum()) for side in (hub, ecr) for rows in (side & failed, side)]
+    columns = ["stratum", "hub_failed", "hub_pulls", "ecr_failed", "ecr_pulls"]
+    return pd.DataFrame([("all", *cells)], columns=columns)
+
+
+def _engines(fleet: Fleet) -> pd.DataFrame:
+    """Engines that run containers, one by one."""
+    table = fleet.inventory["engines"]
+    held = table["runtime"].isin(FOR_CONTAINERS)
+    return table[held].sort_values(["host_id", "runtime"], kind="stable")
+
+
+def _flag(value: object) -> bool | None:
+    return None if pd.isna(value) else bool(value)

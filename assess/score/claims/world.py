@@ -1,0 +1,94 @@
+"""What the reference facts add to the claims: the numbers that their texts name."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from assess import reference
+
+
+@cache
+def world(since: str) -> dict[str, Any]:
+    """Give the numbers of the world that the texts of the claims name.
+
+    Parameters
+    ----------
+    since : str
+        Day from which lines, releases and changes are counted. [YYYY-MM-DD]
+
+    Returns
+    -------
+    dict
+        By the names that stand in braces in `claims.toml`.
+    """
+    return {"since": since[:4], **_lines(since), **_changes(since), **_drivers(), **_services()}
+
+
+def _lines(since: str) -> dict[str, Any]:
+    windows = reference.support_windows(reference.ENGINE, since=since).dropna()
+    newest = reference.target_engine({})
+    orchestrators = reference.table("orchestrators").dropna(subset=["product"])
+    told = orchestrators["eol_basis"].str.contains("retired|archived", na=False)
+    ended = told | (orchestrators["eol_date"] < reference.compiled_on())
+    gone = ended.groupby(orchestrators["product"]).all()
+    return {
+        "lines_n": len(windows),
+        "window_median": f"{windows.median():.0f}",
+        "window_min": f"{windows.min():.0f}",
+        "window_max": f"{windows.max():.0f}",
+        "system_median": f"{reference.support_windows(since=since).median():.0f}",
+        "newest_line": newest,
+        "api_floor": reference.api_range(newest)[0],
+        "orchestrators_n": len(gone),
+        "orchestrators_retired": int(gone.sum()),
+        "orchestrators_gone": ", ".join(gone.index[gone]),
+        "kubernetes_days": f"{reference.support_windows('kubernetes', since=since).median():.0f}",
+    }
+
+
+def _changes(since: str) -> dict[str, Any]:
+    changes = reference.table("engine_changes")
+    recent = changes[changes["release_date"] >= since]
+    breaking, worse = (recent[recent["kind"] == kind] for kind in ("breaking", "regression"))
+    grave = worse[worse["impact"] == "high"]
+    days = pd.to_numeric(worse["days_to_fix"]).dropna()
+    return {
+        "breaking_n": len(breaking),
+        "breaking_api_n": int((breaking["area"] == "api").sum()),
+        "regressions_n": len(worse),
+        "regressions_high_n": len(grave),
+        "fix_days": f"{days.median():.0f}",
+        "crashes_n": int(grave["area"].isin(["runtime", "storage", "network"]).sum()),
+    }
+
+
+def _drivers() -> dict[str, Any]:
+    drivers = reference.table("storage_drivers").drop_duplicates("driver").set_index("driver")
+    gone = {f"{n}_removed": drivers["removed_in"][n] for n in ("aufs", "overlay", "devicemapper")}
+    return gone | {"overlay2_introduced": drivers["introduced_in"]["overlay2"]}
+
+
+def _services() -> dict[str, Any]:
+    outages = reference.table("outages")
+    minutes = pd.to_numeric(outages["duration_minutes"])
+    package, hub = outages["kind"] == "package-repo", outages["service"] == "docker-hub"
+    hub &= outages["kind"] == "registry"
+    facts = reference.table("registries").set_index(["registry", "fact"])["value"]
+    stores = reference.table("database_images")
+    return {
+        "package_outages_n": int(package.sum()),
+        "package_outages_timed_n": int(minutes[package].notna().sum()),
+        "hub_outages_n": int(hub.sum()),
+        "hub_outages_timed_n": int(minutes[hub].notna().sum()),
+        "hub_outage_hours": f"{minutes[hub].sum() / 60:.0f}",
+        "ecr_pushed": facts["ecr-private", "push_timestamp_field"],
+        "ecr_pulled": facts["ecr-private", "last_pull_field"],
+        "ecr_retention": facts["ecr-private", "retention_feature"],
+        "ecr_sla": facts["ecr-private", "uptime_sla"],
+        "ecs_sla": facts["ecs", "uptime_sla_multi_az"],
+        "stores_n": len(stores),
+        "stores_official_n": int((stores["official"] == "True").sum()),
+    }
