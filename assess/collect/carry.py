@@ -27,29 +27,34 @@ def carry_forward(
 
     A scope that did not answer at all is carried whole. Of one that answered in part, a frame is
     carried of which it now gives no row, unless one of its calls found nothing: then nobody can
-    tell what is gone from what was not seen, and what is gone must not come back.
+    tell what is gone from what was not seen, and what is gone must not come back. A source of which
+    no scope answered is carried whole.
     """
-    calls, given = _calls(batches), _given(batches)
-    lost = [scope for scope, statuses in calls.items() if statuses & {*LOST}]
+    given = _given(batches)
     carried: list[tuple[str, Batch]] = []
-    for source, scope in lost:
-        statuses = calls[source, scope]
-        rows = _rows_of(previous, source, scope)
-        if statuses & {*SEEN}:
-            now = given[source, scope]
-            rows = {f: t for f, t in rows.items() if f not in now and "empty" not in statuses}
-        if rows:
-            age = _age(previous, source, scope, moment)
-            carried.append((source, _batch(previous, rows, scope, age)))
+    for source, scopes in _calls(batches).items():
+        is_blind = not any(statuses & {*SEEN} for statuses in scopes.values())
+        for scope, statuses in scopes.items():
+            if not statuses & {*LOST}:
+                continue
+            rows = _rows_of(previous, source, None if is_blind else scope)
+            if statuses & {*SEEN}:
+                now = given[source, scope]
+                rows = {f: t for f, t in rows.items() if f not in now and "empty" not in statuses}
+            if rows:
+                age = _age(previous, source, scope, moment)
+                carried.append((source, _batch(previous, rows, scope, age)))
+            if is_blind:
+                break  # one scope stands for all of them
     return carried
 
 
-def _calls(batches: list[tuple[str, Batch]]) -> dict[Scope, set[str]]:
-    """Statuses of the calls of every scope."""
-    calls: dict[Scope, set[str]] = defaultdict(set)
+def _calls(batches: list[tuple[str, Batch]]) -> dict[str, dict[str, set[str]]]:
+    """Statuses of the calls of every scope, by source."""
+    calls: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for label, batch in batches:
         for row in batch.coverage:
-            calls[label.partition("#")[0], row["scope"]].add(row["status"])
+            calls[label.partition("#")[0]][row["scope"]].add(row["status"])
     return calls
 
 
@@ -63,12 +68,14 @@ def _given(batches: list[tuple[str, Batch]]) -> dict[Scope, set[str]]:
     return given
 
 
-def _rows_of(previous: Inventory, source: str, scope: str) -> dict[str, pd.DataFrame]:
-    """Rows that a scope gave to an earlier snapshot, by frame."""
+def _rows_of(previous: Inventory, source: str, scope: str | None) -> dict[str, pd.DataFrame]:
+    """Rows that a scope, or the whole source, gave to an earlier snapshot, by frame."""
     found = {}
     for frame in previous.present - {*_NEVER}:
         table = previous[frame]
-        mine = table["source_ref"].eq(scope) & table["source"].str.split(";").str[0].eq(source)
+        mine = table["source"].str.split(";").str[0].eq(source)
+        if scope is not None:
+            mine &= table["source_ref"].eq(scope)
         if mine.any():
             found[frame] = table[mine]
     return found

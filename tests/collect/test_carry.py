@@ -97,6 +97,14 @@ def test_only_what_was_lost_is_carried():
     assert frames_carried("empty", "denied") == set()
 
 
+def test_a_source_of_which_nothing_answered_is_carried_whole():
+    batch = Batch()
+    batch.cover("another place", "read", "unreachable")
+    (label, carried), *rest = carry_forward(earlier(), [("docker", batch)], DAY)
+    assert (label, rest) == ("docker", [])
+    assert set(carried.rows) == {"services", "workloads", "hosts"}
+
+
 def test_probe_tells_what_is_there_and_collects_nothing(tmp_path):
     (tmp_path / "there.csv").write_text("id,opened_at\n1,2026-09-01T00:00:00Z\n")
     tables = ({"path": "there.csv"}, {"path": "gone.csv"})
