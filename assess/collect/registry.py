@@ -15,8 +15,13 @@ _BUILT_IN = {
     "incidents": "assess.collect.incidents:IncidentsSource",
     "registry": "assess.collect.oci:RegistrySource",
     "kubernetes": "assess.collect.kubernetes:KubernetesSource",
+    "swarm": "assess.collect.swarm:SwarmSource",
+    "nomad": "assess.collect.nomad:NomadSource",
+    "marathon": "assess.collect.marathon:MarathonSource",
     "backstage": "assess.collect.backstage:BackstageSource",
     "traces": "assess.collect.traces:TracesSource",
+    "ecs": "assess.collect.ecs:EcsSource",
+    "ecr": "assess.collect.ecr:EcrSource",
     "frames": "assess.collect.frames_source:FramesSource",
 }
 

@@ -1,0 +1,62 @@
+"""AWS for tests: moto's server on loopback, and clients whose answers are written down."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import boto3
+from botocore.stub import Stubber
+
+from assess.collect.aws import LivePlace
+from assess.collect.base import Deadline
+
+ACCOUNT, REGION = "210987654321", "eu-west-1"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+}  # fmt: skip
+
+
+@contextmanager
+def serving():
+    """Serve until the block ends."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+class Script:
+    """A login whose clients of one service give written answers, in order, to written questions."""
+
+    def __init__(self, service: str) -> None:
+        session = boto3.session.Session("testing", "testing", region_name=REGION)
+        self.service, self.made = service, session.client(service)
+        self.stub = Stubber(self.made)
+        self.stub.activate()
+        self.region = REGION
+
+    def client(self, service, region, config):
+        assert (service, region) == (self.service, REGION)
+        return self.made
+
+    def give(self, call, answer, **asked):
+        """Write the answer to the next call, and what it has to be asked."""
+        self.stub.add_response(call, answer, asked)
+
+    def refuse(self, call, code="AccessDeniedException", status=403, message="User: arn is not"):
+        self.stub.add_client_error(call, code, message, http_status_code=status)
+
+    def read(self, source, *, is_probe=False, **options) -> LivePlace:
+        """Let a source read it; all that is written has to be asked."""
+        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION, is_probe=is_probe)
+        place.options = options
+        source.read(place)
+        self.stub.assert_no_pending_responses()
+        return place
