@@ -34,15 +34,30 @@ class View:
         By service: it was looked at, and has no such row.
     na : ndarray of bool
         By service: such rows say nothing about it.
+    sure : ndarray of bool
+        By row: it counts. Another stands on replicas that have ended, or of which nobody knows
+        whether they have; it counts only perhaps.
+    whole : ndarray of bool
+        By service: every replica has a row here.
     """
 
     table: pd.DataFrame
     codes: np.ndarray
     none: np.ndarray
     na: np.ndarray
+    sure: np.ndarray
+    whole: np.ndarray
 
     @classmethod
-    def of(cls, services: pd.Index, table: pd.DataFrame, *, none: Ids = (), na: Ids = ()) -> Self:
+    def of(
+        cls,
+        services: pd.Index,
+        table: pd.DataFrame,
+        *,
+        none: Ids = (),
+        na: Ids = (),
+        partly: Ids = (),
+    ) -> Self:
         """Lay rows out by service.
 
         Parameters
@@ -50,9 +65,11 @@ class View:
         services : Index
             Every service.
         table : DataFrame
-            The rows.
+            The rows; without a column ``sure`` all of them count.
         none, na : collection of str, default ()
             Services, as in the attributes of that name.
+        partly : collection of str, default ()
+            Services of which some replica has no row here.
 
         Returns
         -------
@@ -60,7 +77,38 @@ class View:
             The rows and where they belong.
         """
         codes = services.get_indexer(table["service_id"].astype("str"))
-        return cls(table, codes, services.isin(list(none)), services.isin(list(na)))
+        sets = (services.isin(list(ids)) for ids in (none, na))
+        every = np.ones(len(table), dtype=bool)
+        sure = table["sure"].to_numpy(dtype=bool) if "sure" in table else every
+        return cls(table, codes, *sets, sure, ~services.isin(list(partly)))
+
+    def certain(self, holds: pd.Series, rows: np.ndarray) -> pd.Series:
+        """Leave open what hangs on rows that count only perhaps.
+
+        Parameters
+        ----------
+        holds : Series
+            Nullable booleans, one per chosen row.
+        rows : ndarray of bool
+            The rows that were chosen.
+
+        Returns
+        -------
+        Series
+            NA in rows that are not sure, but where all rows of the service say the same whichever
+            of them count.
+        """
+        if self.sure.all():
+            return holds
+        n, codes, sure = len(self.none), self.codes[rows], self.sure[rows]
+        true = holds.fillna(value=False).to_numpy(dtype=bool)
+        false = ~holds.fillna(value=True).to_numpy(dtype=bool)
+        yes, no, some, firm = (
+            np.bincount(codes[mask], minlength=n) for mask in (true, false, slice(None), sure)
+        )
+        complete = self.whole & (some == np.bincount(self.codes, minlength=n))
+        same = ((yes == some) | (no == some)) & ((firm > 0) | complete)
+        return holds.mask(~sure & ~same[codes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +153,7 @@ class Evidence:
             Index service; ``value`` (Float64, 0 to 1, NA where unknown) and ``na`` (bool).
         """
         view = self.views[table]
-        holds, codes = rules.evaluate(rule, view.table, at=self.at), view.codes
+        holds, keep = rules.evaluate(rule, view.table, at=self.at), np.ones(len(view.table), bool)
         if fresh:
             is_fresh = rules.evaluate(fresh, view.table, at=self.at)
             holds = holds.where(is_fresh.fillna(value=False))
@@ -113,9 +161,8 @@ class Evidence:
             counts = rules.evaluate(applies, view.table, at=self.at)
             holds = holds.where(counts.fillna(value=False))
             keep = counts.fillna(value=True).to_numpy(dtype=bool)
-            codes, holds = codes[keep], holds[keep]
-        n = len(self.services)
-        value = combine(codes, holds, n=n, how=how)
+        n, codes = len(self.services), view.codes[keep]
+        value = combine(codes, view.certain(holds[keep], keep), n=n, how=how)
         value[view.none] = 0.0 if how == "any" else 1.0
         left_out = (np.bincount(view.codes, minlength=n) > 0) & (
             np.bincount(codes, minlength=n) == 0

@@ -55,16 +55,26 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     everywhere = pd.Index(services["service_id"].astype("str"))
     bare = _bare(services, workloads, is_known=inventory.has("workloads"))
     inside = _only(workloads[units], workloads[~units]) | bare
-    placed = workloads[["service_id", "host_id"]]
     mounts, none, na = _mounts(inventory, workloads, bare)
+    on_units = set(workloads.loc[units, "service_id"])
+    unmounted = workloads[~workloads["workload_id"].isin(mounts["workload_id"])]
     calls = nullable(inventory["dependencies"], "dependencies")
     calls = calls.assign(service_id=calls["src_id"])[calls["src_id"].isin(everywhere)]
     views = {
         "workloads": View.of(everywhere, workloads, na=bare),
-        "mounts": View.of(everywhere, mounts, none=none, na=na),
-        "hosts": View.of(everywhere, _joined(placed, hosts, "host_id")),
-        "engines": View.of(everywhere, _joined(placed[~units], engines, "host_id"), na=inside),
-        "images": View.of(everywhere, _images(inventory, workloads[~units]), na=inside),
+        "mounts": View.of(
+            everywhere, mounts, none=none, na=na, partly=set(unmounted["service_id"])
+        ),
+        "hosts": View.of(everywhere, _joined(_distinct(workloads, ["host_id"]), hosts, "host_id")),
+        "engines": View.of(
+            everywhere,
+            _joined(_distinct(workloads[~units], ["host_id"]), engines, "host_id"),
+            na=inside,
+            partly=on_units,
+        ),
+        "images": View.of(
+            everywhere, _images(inventory, workloads[~units]), na=inside, partly=on_units
+        ),
         "dependencies": View.of(everywhere, calls),
     }
     table = _services(services, views, inventory, policy)
@@ -99,7 +109,10 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
 def _workloads(
     inventory: Inventory, services: pd.DataFrame, engines: pd.DataFrame, words: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """Live workloads: what has ended counts only where nothing of the service runs."""
+    """Live workloads: what has ended counts only where nothing of the service runs.
+
+    What may have ended, or may be all that is left, stays as a row that is not ``sure``.
+    """
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
@@ -122,7 +135,7 @@ def _workloads(
     unit = _is(table["contained"], value=False)
     kinds = _image_kind(table["repository"], words["store_names"])
     table["image_kind"] = kinds.mask(unit, other="none")
-    mirrors = _joined(table[["service_id", "host_id"]], engines, "host_id", distinct=False)
+    mirrors = _joined(table[["service_id", "host_id"]], engines, "host_id")
     through = _in(table["registry"], words["mirrored_registries"]) & (mirrors["mirrors_n"] > 0)
     public = _in(table["registry"], words["public_registries"]) & ~through
     table["public_unmirrored"] = public.mask(unit, other=False)
@@ -150,12 +163,15 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
     return repositories.map(kinds).astype("string")
 
 
-def _joined(
-    left: pd.DataFrame, right: pd.DataFrame, key: str, *, distinct: bool = True
-) -> pd.DataFrame:
+def _joined(left: pd.DataFrame, right: pd.DataFrame, key: str) -> pd.DataFrame:
     """Rows of the left with what the right knows; NA where it knows nothing."""
-    rows = left.drop_duplicates() if distinct else left
-    return rows.merge(right.dropna(subset=[key]), on=key, how="left")
+    return left.merge(right.dropna(subset=[key]), on=key, how="left")
+
+
+def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Give what the workloads of each service share, once; sure where any of them is."""
+    by = ["service_id", *key]
+    return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
 
 
 def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
@@ -221,11 +237,12 @@ def _mounts(
     mounts on record has none to speak of.
     """
     table = nullable(inventory["mounts"], "mounts")
-    mounted = workloads[["workload_id", "service_id"]].merge(table, on="workload_id")
+    own = ["workload_id", "service_id", "sure"]
+    mounted = workloads[own].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
     looked, unit = _is(rest["inspect_status"], value="ok"), _is(rest["contained"], value=False)
     settled = (looked | unit) & inventory.has("mounts")
-    unseen = rest.loc[~settled, ["workload_id", "service_id"]]
+    unseen = rest.loc[~settled, own]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[settled & looked], rows)
     return rows, none, (_only(rest[settled & unit], rows) | bare) - none
@@ -236,8 +253,8 @@ def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     facts = table.groupby(key, as_index=False, sort=False).first()
-    used = workloads.rename(columns={"image_digest": "digest"})[["service_id", *key]]
-    return used.drop_duplicates().merge(facts, on=key, how="left")
+    used = _distinct(workloads.rename(columns={"image_digest": "digest"}), key)
+    return used.merge(facts, on=key, how="left")
 
 
 def _services(
@@ -253,9 +270,9 @@ def _services(
     located = workloads.merge(hosts, on=["service_id", "host_id"], how="left", suffixes=("", "_h"))
     calls = views["dependencies"].table
     counts = {
-        "replicas_n": _distinct(workloads, workloads["workload_id"]),
-        "hosts_n": _distinct(workloads, workloads["host_id"]),
-        "azs_n": _distinct(workloads, located["az"]),
+        "replicas_n": _running(workloads, workloads["workload_id"]),
+        "hosts_n": _running(workloads, workloads["host_id"]),
+        "azs_n": _running(workloads, located["az"]),
         "dependencies_n": calls.groupby("service_id")["dst_id"].nunique(),
     }
     table = services.copy()
@@ -283,7 +300,7 @@ def _services(
     return table
 
 
-def _distinct(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
+def _running(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
     """Distinct values among the running workloads of a service; NA where that is not certain."""
     running, ids = workloads["state"].eq("running"), workloads["service_id"]
     counted = running.fillna(value=True).astype(bool)
@@ -293,9 +310,14 @@ def _distinct(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
 
 
 def _seen(workloads: pd.DataFrame, signs: pd.Series) -> pd.Series:
-    """Whether any workload that is surely live shows a good sign; NA where none could."""
-    signs = signs.mask(signs & ~workloads["sure"].astype("boolean"))
-    best = signs.astype("boolean").astype("Int8").groupby(workloads["service_id"]).max()
+    """Whether any workload that is surely live shows a good sign; NA where none could.
+
+    That one which may have ended shows none says something only where none of the others does.
+    """
+    signs, ids = signs.astype("boolean"), workloads["service_id"]
+    bad = (~signs).fillna(value=False).astype(bool).groupby(ids).transform("all")
+    signs = signs.mask(~workloads["sure"] & ~bad)
+    best = signs.astype("Int8").groupby(ids).max()
     return best.astype("boolean")
 
 

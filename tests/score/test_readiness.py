@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readiness_fleet import WORKLOAD, Fleet, together
+from readiness_fleet import HOST, MOUNT, WORKLOAD, Fleet, together
 
 from assess import frames
 from assess.config import data_path
@@ -123,7 +123,7 @@ OTHERWISE = {
     },
     "workloads": {
         "repository": ["library/mongo", None], "registry": ["docker.io", None], "pinned": [False],
-        "tag_floating": [True, None], "state": [None], "health": ["none", "unhealthy"],
+        "tag_floating": [True, None], "state": ["exited", None], "health": ["none", "unhealthy"],
         "restart_policy": ["no", None], "privileged": [True], "ports": ["5432/tcp", None],
         "log_driver": ["json-file", None], "host_id": [None], "inspect_status": ["list"],
     },
@@ -148,7 +148,14 @@ def some_fleet(draw):
                         row["image_ref"] = None  # the image has one name
     if draw.random() < 0.3:
         old = {**fleet.rows["workloads"][0], "workload_id": "shop.0", "state": "exited"}
-        fleet.rows["workloads"].append({**old, "log_driver": "awslogs", "health": "healthy"})
+        old |= {"log_driver": "awslogs", "health": draw.choice(["healthy", "none"])}
+        if draw.random() < 0.5:  # on a host that is worse than the others
+            fleet.add("hosts", **{**HOST, "host_id": "h3", "kernel": "2.6.32", "asg_name": None})
+            fleet.add("engines", **{**fleet.rows["engines"][0], "host_id": "h3", "mirrors_n": 0})
+            old["host_id"] = "h3"
+        fleet.rows["workloads"].append(old)
+        if draw.random() < 0.3:
+            fleet.rows["mounts"].append({**MOUNT, "workload_id": "shop.0", "data_like": True})
     if draw.random() < 0.3:
         fleet.change("services", config_external=None)
         risk = draw.choice(["green", "yellow", "red"])
@@ -189,13 +196,58 @@ def assert_not_better(after, before, fleets):
         assert now["rank"] >= was["rank"], fleet.rows
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_hiding_evidence_never_raises_bound_coverage_or_label(seed):
     draw = random.Random(seed)
-    fleets = [some_fleet(draw) for _ in range(60)]
+    fleets = [some_fleet(draw) for _ in range(100)]
     after = outcome([hide(fleet, draw) for fleet in fleets])
     assert_not_better(after, outcome(fleets), fleets)
+
+
+def with_an_ended_replica(**replica):
+    """Two replicas run on a kernel that nobody knows; one has ended, on a kernel too old."""
+    fleet = Fleet().change("hosts", kernel=None)
+    fleet.add("hosts", **{**HOST, "host_id": "h3", "kernel": "2.6.32"})
+    old = {**WORKLOAD, "workload_id": "shop.0", "host_id": "h3", "state": "exited"}
+    return fleet.add("workloads", **{**old, **replica})
+
+
+@pytest.mark.parametrize(
+    "hidden", [["shop.0"], ["shop.1"], ["shop.1", "shop.2"], ["shop.0", "shop.1"]]
+)
+def test_where_a_replica_may_run_is_possible_and_not_sure(hidden):
+    fleet = with_an_ended_replica()
+    assert (
+        score_readiness(fleet.inventory(), POLICY).frame["label_gates"]["shop"] == "NOT DECIDABLE"
+    )
+    for row in fleet.rows["workloads"]:
+        row["state"] = None if row["workload_id"] in hidden else row["state"]
+    found = score_readiness(fleet.inventory(), POLICY)
+    assert found.frame["label_gates"]["shop"] == "NOT DECIDABLE"
+    gates = found.details["gates"].set_index("gate")["state"]
+    assert gates["G2"] == "unknown"
+
+
+def test_what_every_replica_would_show_is_sure_though_no_state_is_known():
+    fleet = with_an_ended_replica(state=None).change("hosts", kernel="2.6.32")
+    fleet.change("workloads", state=None, health="none", log_driver="json-file")
+    fleet.change("services", health_checked=None, logs_exported=None)
+    gates = score_readiness(fleet.inventory(), POLICY).details["gates"].set_index("gate")["state"]
+    assert gates["G2"] == "fail"
+
+
+def test_what_only_an_ended_replica_lacks_says_nothing_while_others_may_run():
+    fleet = with_an_ended_replica(health="none").change("hosts", kernel=HOST["kernel"])
+    fleet.change("services", health_checked=None, logs_exported=None)
+    for row in fleet.rows["workloads"][:2]:
+        row.update(health=None, log_driver=None)
+    fleet.rows["workloads"][2].update(log_driver="json-file")
+    for states in (("running", "running"), (None, None)):
+        for row, state in zip(fleet.rows["workloads"], states, strict=False):
+            row["state"] = state
+        gates = score_readiness(fleet.inventory(), POLICY).details["gates"].set_index("gate")
+        assert gates["state"]["G5"] == "unknown"
 
 
 @pytest.mark.parametrize(
