@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,9 +105,13 @@ def _earlier(reference: str | None, directory: Path | None) -> Inventory | None:
     if reference:
         return load(store.resolve(reference))
     beside = directory.absolute().parent if directory else SNAPSHOTS
-    if not beside.is_dir() or store.snapshots(beside).empty:
+    if not beside.is_dir():
         return None
-    return load(store.latest(beside))
+    with warnings.catch_warnings():  # what else lies there is none of this run's business
+        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        found = [Path(path) for path in store.snapshots(beside)["path"]]
+    collected = [path for path in found if any(path.glob("coverage.*"))]
+    return load(collected[-1]) if collected else None
 
 
 @click.command(
