@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from assess.collect.base import Row
 from assess.collect.docker_payload import Payload, moment, texts
 from assess.collect.dumps import dicts, dig
 from assess.collect.ecs_definition import count_of, text_of
-from assess.collect.lifecycle import ARCHIVE, STANDARD, Image, read_policy, would_expire
+from assess.collect.lifecycle import ARCHIVE, STANDARD, Image, is_like, read_policy, would_expire
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")
@@ -180,9 +179,9 @@ def _immutable(repository: Payload, image: Payload) -> bool | None:
     if not setting.endswith("_WITH_EXCLUSION"):
         return is_immutable
     filters = dicts(repository.get("imageTagMutabilityExclusionFilters"))
-    patterns = [text_of(f.get("filter")).replace("[", "[[]") for f in filters]
+    patterns = [text_of(f.get("filter")).split("*") for f in filters]
     tags = _tags(image)
-    excepted = [any(fnmatch.fnmatchcase(tag, p) for p in patterns) for tag in tags]
+    excepted = [any(is_like(tag, pattern) for pattern in patterns) for tag in tags]
     return not any(excepted) if is_immutable else bool(tags) and all(excepted)
 
 

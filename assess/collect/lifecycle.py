@@ -9,7 +9,6 @@ image that an index refers to stays as long as the index does.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,7 +56,7 @@ class Rule:
 
     priority: int
     tag_status: str
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[tuple[str, ...], ...]  # each the parts between its stars
     storage: str
     count_type: str
     count: int
@@ -72,7 +71,7 @@ class Rule:
         if self.tag_status == "untagged":
             return not image.tags
         return bool(image.tags) and all(
-            any(pattern.fullmatch(tag) for tag in image.tags) for pattern in self.patterns
+            any(is_like(tag, pattern) for tag in image.tags) for pattern in self.patterns
         )
 
     def marked(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
@@ -166,7 +165,7 @@ def _is_action(action: Any, storage: str) -> bool:
     return storage == STANDARD and action == {"type": "transition", "targetStorageClass": ARCHIVE}
 
 
-def _patterns(selection: Mapping[str, Any], status: str) -> tuple[re.Pattern[str], ...] | None:
+def _patterns(selection: Mapping[str, Any], status: str) -> tuple[tuple[str, ...], ...] | None:
     """Read what tags have to look like; None where the lists do not fit the tag status."""
     given = {k: selection[k] for k in ("tagPatternList", "tagPrefixList") if selection.get(k)}
     if status != "tagged":
@@ -177,11 +176,23 @@ def _patterns(selection: Mapping[str, Any], status: str) -> tuple[re.Pattern[str
     if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
         return None
     if key == "tagPrefixList":
-        return tuple(re.compile(re.escape(word) + ".*", re.DOTALL) for word in words)
+        return tuple((word, "") for word in words)
     if any(word.count("*") > _WILDCARDS_MAX for word in words):
         return None
-    parts = ([re.escape(part) for part in word.split("*")] for word in words)
-    return tuple(re.compile(".*".join(part), re.DOTALL) for part in parts)
+    return tuple(tuple(word.split("*")) for word in words)
+
+
+def is_like(tag: str, parts: Sequence[str]) -> bool:
+    """Say whether a tag is like a pattern, given as the parts between its stars."""
+    if len(parts) == 1:
+        return tag == parts[0]
+    first, *between, last = parts
+    at = len(first)
+    for part in between:  # each as far to the left as it goes; no expression, for tags are foreign
+        if (found := tag.find(part, at)) < 0:
+            return False
+        at = found + len(part)
+    return tag.startswith(first) and tag.endswith(last) and len(tag) - len(last) >= at
 
 
 def would_expire(

@@ -1,13 +1,15 @@
 """Lifecycle policies of ECR: the documented examples, and examples worked out by hand."""
 
 import json
+import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.collect.lifecycle import ARCHIVE, Image, read_policy, would_expire
+from assess.collect.lifecycle import ARCHIVE, Image, is_like, read_policy, would_expire
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 
@@ -119,6 +121,19 @@ def test_a_prefix_has_no_star():
     images = [image("A", "a*b", 9), image("B", "axb", 9)]
     text = policy(rule(1, "tagged", "sinceImagePushed", 1, tagPrefixList=["a*"]))
     assert expired(text, images) == "A"
+
+
+@given(st.text("ab.*", max_size=6), st.text("ab.", max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_a_star_is_any_text(pattern, tag):
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    assert is_like(tag, pattern.split("*")) == bool(re.fullmatch(expression, tag))
+
+
+def test_a_pattern_made_to_be_slow_is_not():
+    start = time.monotonic()
+    assert not is_like("a" * 100_000 + "b", ["", "a", "a", "a", "a"])
+    assert time.monotonic() - start < 1
 
 
 def test_a_day_is_over_when_it_is_over():
