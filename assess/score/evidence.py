@@ -77,10 +77,10 @@ class View:
             The rows and where they belong.
         """
         codes = services.get_indexer(table["service_id"].astype("str"))
-        sets = (services.isin(list(ids)) for ids in (none, na))
+        none_there, not_asked, missed = (services.isin(list(ids)) for ids in (none, na, partly))
         every = np.ones(len(table), dtype=bool)
         sure = table["sure"].to_numpy(dtype=bool) if "sure" in table else every
-        return cls(table, codes, *sets, sure, ~services.isin(list(partly)))
+        return cls(table, codes, none_there, not_asked, sure, ~missed)
 
     def certain(self, holds: pd.Series, rows: np.ndarray) -> pd.Series:
         """Leave open what hangs on rows that count only perhaps.

@@ -124,7 +124,7 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     inventory : Inventory
         Frames ``workloads`` (running or not) and ``engines``.
     policy : Policy
-        Its ``blast_radius.docker_mirrors`` names the registries that a mirror of Docker serves.
+        Its ``registries.hub`` names what the mirrors of a Docker engine serve.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         ["host_id", "runtime", "mirrors_n"]
     ]
     seen = replicas[["service_id", "registry", "host_id"]].merge(engines, on="host_id", how="left")
-    serves = seen["registry"].isin(policy["blast_radius"]["docker_mirrors"])
+    serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)
     rows = seen.loc[bare, ["registry", "service_id"]].drop_duplicates()

@@ -141,8 +141,8 @@ def score_upgrade_churn(
         frame[name] = counts.reindex(frame.index, fill_value=0)
     is_blind = frame.index.isin([service for service, fact in unseen if fact == "version"])
     frame.loc[is_blind & frame["breaking_n"].eq(0), "breaking_n"] = pd.NA
-    frame = frame.join(_images(inventory, policy["churn"]))
-    changed = _image_changes(inventory, previous, policy["churn"])
+    frame = frame.join(_images(inventory, policy["registries"]))
+    changed = _image_changes(inventory, previous, policy["registries"])
     for party, is_third in (("third", True), ("first", False)):
         is_counted = changed["third_party"].eq(is_third) & changed["change"].ne("unknown")
         own = changed.loc[is_counted, "service_id"].value_counts()
@@ -248,13 +248,13 @@ def _base_images(inventory: Inventory) -> dict[str, list[str]]:
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
 
-def _images(inventory: Inventory, settings: Mapping[str, Any]) -> pd.DataFrame:
+def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
     """Count the images of a service by who makes them: the third-party ones move by themselves."""
     images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
     is_named = images[["registry", "repository"]].notna().all(axis=1)
-    is_third = images["registry"].isin(settings["public_registries"])
+    is_third = images["registry"].isin(registries["public"])
     space = images["repository"].str.replace("/.*", "", regex=True)
-    is_third &= ~space.isin(settings["own_namespaces"])
+    is_third &= ~space.isin(registries["own_namespaces"])
     counts = {
         "third_party_images_n": is_named & is_third,
         "first_party_images_n": is_named & ~is_third,
@@ -263,9 +263,9 @@ def _images(inventory: Inventory, settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _image_changes(
-    inventory: Inventory, previous: Inventory | None, settings: Mapping[str, Any]
+    inventory: Inventory, previous: Inventory | None, registries: Mapping[str, Any]
 ) -> pd.DataFrame:
-    public, own = settings["public_registries"], settings["own_namespaces"]
+    public, own = registries["public"], registries["own_namespaces"]
     return image_changes(inventory, previous or inventory, public=public, own=own)
 
 

@@ -37,20 +37,20 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     inventory : Inventory
         The fleet.
     policy : Policy
-        Its ``[evidence]`` and ``[target]`` are used.
+        Its ``[evidence]``, ``[registries]`` and ``[target]`` are used.
 
     Returns
     -------
     Evidence
         With the views of `rules.TABLES`.
     """
-    words, at = policy["evidence"], inventory.snapshot_at
+    at = inventory.snapshot_at
     target = reference.target_engine(policy["target"])
     engines = _engines(nullable(inventory["engines"], "engines"), at, target)
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), at, target)
     services = nullable(inventory["services"], "services").sort_values("service_id")
     services = services.reset_index(drop=True)
-    workloads = _workloads(inventory, services, engines, words)
+    workloads = _workloads(inventory, services, engines, policy)
     units = _is(workloads["contained"], value=False)
     everywhere = pd.Index(services["service_id"].astype("str"))
     bare = _bare(services, workloads, is_known=inventory.has("workloads"))
@@ -107,12 +107,13 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
 
 
 def _workloads(
-    inventory: Inventory, services: pd.DataFrame, engines: pd.DataFrame, words: Mapping[str, Any]
+    inventory: Inventory, services: pd.DataFrame, engines: pd.DataFrame, policy: Policy
 ) -> pd.DataFrame:
     """Live workloads: what has ended counts only where nothing of the service runs.
 
     What may have ended, or may be all that is left, stays as a row that is not ``sure``.
     """
+    words, registries = policy["evidence"], policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
@@ -136,8 +137,8 @@ def _workloads(
     kinds = _image_kind(table["repository"], words["store_names"])
     table["image_kind"] = kinds.mask(unit, other="none")
     mirrors = _joined(table[["service_id", "host_id"]], engines, "host_id")
-    through = _in(table["registry"], words["mirrored_registries"]) & (mirrors["mirrors_n"] > 0)
-    public = _in(table["registry"], words["public_registries"]) & ~through
+    through = _in(table["registry"], registries["hub"]) & (mirrors["mirrors_n"] > 0)
+    public = _in(table["registry"], registries["public"]) & ~through
     table["public_unmirrored"] = public.mask(unit, other=False)
     return table
 

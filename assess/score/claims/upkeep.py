@@ -113,7 +113,7 @@ def failed_pulls(fleet: Fleet) -> Finding:
     failed = pulls["status"].str.contains(
         "|".join(fleet.policy["churn"]["failed_words"]), case=False, regex=True
     )
-    hub = pulls["registry"].isin(fleet.words["hub_registries"])
+    hub = pulls["registry"].isin(fleet.policy["registries"]["hub"])
     ecr = pulls["registry"].str.contains(fleet.words["ecr_registries"], regex=True) & ~hub
     known = failed.notna()
     others = [_pulls(failed.fillna(worst), hub, ecr & known) for worst in (True, False)]
