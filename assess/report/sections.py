@@ -87,8 +87,8 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     room = budget(scores.inventory, scores.policy)
     told += [
         scores.ranking.headline,
-        f"Exposure budget: {room} at once (services that may move together), by the incidents of "
-        f"what runs in containers already and an appetite for {period}.",
+        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the incidents "
+        f"of what runs in containers already and an appetite for {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
