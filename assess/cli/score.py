@@ -31,9 +31,11 @@ SCORES = {
     "upgrade-churn": "score_upgrade_churn",
     "what-next": "what_next",
 }
+# and those of the whole fleet, which no single service has
+FLEET_SCORES = {"claims": "judge_claims", "backtest": "backtest"}
 
 # what an empty cell of a summary means, where it does not mean unknown
-ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-"}
+ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-", "needs": "-"}
 
 
 @click.command(
@@ -43,10 +45,12 @@ ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral":
         "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
         "assess score data/sample/2026Q3 blast-radius --json",
         "assess score data/sample/2026Q3 upgrade-churn --target 29 --detail",
+        "assess score data/sample/2026Q3 claims",
+        "assess score data/sample/2026Q3 backtest --previous data/sample/2026Q2",
     ],
 )
 @snapshot
-@click.argument("name", type=click.Choice(list(SCORES)))
+@click.argument("name", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_option
 @previous_option
 @target_option
@@ -64,15 +68,19 @@ def score(
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
+    `claims` judges the argument for and against containers on this fleet; `backtest` holds what an
+    earlier snapshot foretold against what happened since.
+
     Text and Markdown show the few columns that a meeting needs, CSV all columns of the score, JSON
     all columns with gates, dimensions and missing facts. Intervals end in _lo and _hi; what is
     unknown widens them.
     """
     policy = read_policy(policy_file, target=target)
-    result = compute(name, read(snapshot), policy)
+    inventory, before = read(snapshot), read(previous) if previous else None
+    result = compute(name, inventory, policy, previous=before)
     document = result.to_dict()
-    if previous:
-        earlier = compute(name, read(previous), policy)
+    if before is not None and name != "backtest":
+        earlier = compute(name, before, policy)
         table = _changes(result, earlier)
         document["previous"] = {
             "snapshot_at": earlier.provenance.snapshot_at,
@@ -94,17 +102,21 @@ def _spelt(summary: Any) -> Any:
     return text.fillna(held) if held else summary
 
 
-def compute(name: str, inventory: Inventory, policy: Policy) -> Result:
+def compute(
+    name: str, inventory: Inventory, policy: Policy, *, previous: Inventory | None = None
+) -> Result:
     """Compute a score by its name on the command line.
 
     Parameters
     ----------
     name : str
-        One of `SCORES`.
+        One of `SCORES` or `FLEET_SCORES`.
     inventory : Inventory
         What to score.
     policy : Policy
         By which policy.
+    previous : Inventory, optional
+        Earlier snapshot, for the scores that learn from one.
 
     Returns
     -------
@@ -113,7 +125,9 @@ def compute(name: str, inventory: Inventory, policy: Policy) -> Result:
     """
     import assess
 
-    result: Result = getattr(assess, SCORES[name])(inventory, policy)
+    more = {"previous": previous} if name in FLEET_SCORES else {}
+    score = getattr(assess, {**SCORES, **FLEET_SCORES}[name])
+    result: Result = score(inventory, policy, **more)
     return result
 
 

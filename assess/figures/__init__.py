@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assess.figures.claims import backtest, claim, claim_data, claims, claims_data
 from assess.figures.risk import (
     blast_radius,
     blast_radius_data,
@@ -37,9 +38,9 @@ from assess.figures.style import (
 )
 
 __all__ = [
-    "BANDS", "Band", "band_of", "blast_radius", "blast_radius_data", "blast_services",
-    "blast_services_data", "clean", "clocks", "clocks_data", "coverage", "coverage_data",
-    "describe", "exposure", "exposure_data", "notebook_style", "quarter_change",
-    "quarter_change_data", "readiness", "readiness_data", "short", "style", "svg",
-    "upgrade_churn", "upgrade_churn_data", "what_next", "what_next_data",
+    "BANDS", "Band", "backtest", "band_of", "blast_radius", "blast_radius_data", "blast_services",
+    "blast_services_data", "claim", "claim_data", "claims", "claims_data", "clean", "clocks",
+    "clocks_data", "coverage", "coverage_data", "describe", "exposure", "exposure_data",
+    "notebook_style", "quarter_change", "quarter_change_data", "readiness", "readiness_data",
+    "short", "style", "svg", "upgrade_churn", "upgrade_churn_data", "what_next", "what_next_data",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ KEYS = {
         "service_id", "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave",
         "group", "why", "missing", "flips",
     },
+    "claims": {"claim", "text", "value", "lo", "hi", "n", "threshold", "verdict", "needs"},
 }  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def results(store):
         "blast-radius": assess.score_blast_radius(inventory, policy),
         "upgrade-churn": assess.score_upgrade_churn(inventory, policy),
         "what-next": assess.what_next(inventory, policy),
+        "claims": assess.judge_claims(inventory, policy),
     }
 
 
@@ -169,3 +171,26 @@ def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, 
     file.write_text(f"{told[:start]}Accepted by the board.\n{told[end:]}")
     call(*args, "-o", "decisions/reviews.md")
     assert "Accepted by the board.\n" in file.read_text()
+
+
+def test_a_back_test_has_the_keys_of_the_contract(call, sample, store):
+    later, earlier = sample, str(store / "2026Q2")
+    document = json.loads(call("score", later, "backtest", "--previous", earlier, "--json").stdout)
+    assert document["score"] == "backtest"
+    keys = {"metric", "value", "lo", "hi", "baseline_history", "baseline_random", "verdict"}
+    assert all(keys <= set(row) for row in document["rows"])
+    assert {"auc", "brier", "kendall_tau"} <= {row["metric"] for row in document["rows"]}
+
+
+def test_a_back_test_without_an_earlier_snapshot_is_refused(call, sample):
+    alone = call("score", sample, "backtest", code=1)
+    assert "needs an earlier snapshot" in alone.stderr
+    assert "--previous" in alone.stderr
+    same = call("score", sample, "backtest", "--previous", sample, code=1)
+    assert "not dated before" in same.stderr
+
+
+def test_claims_show_what_changed_since_an_earlier_snapshot(call, sample, store):
+    told = call("score", sample, "claims", "--previous", str(store / "2026Q2"), "--json").stdout
+    changes = {row["claim"]: row for row in json.loads(told)["previous"]["changes"]}
+    assert changes["C1"]["change"] == "changed"  # five hosts went to a line without an end

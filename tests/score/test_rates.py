@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from assess.score.rates import jeffreys_interval, shrunk_rates
+from assess.score.rates import jeffreys_interval, jeffreys_rate, rate_ratio, shrunk_rates
 
 
 def test_proportion_by_hand():
@@ -94,3 +94,78 @@ def test_row_order_is_irrelevant_and_intervals_hold_their_point(counts, seed):
     pd.testing.assert_frame_equal(
         shrunk_rates(events.iloc[order], years).sort_index(), found, check_exact=True
     )
+
+
+def test_rate_by_hand():
+    found = jeffreys_rate(3, 2.0, level=0.95)
+    assert found.point == pytest.approx(3.5 / 2)
+    assert found.lo == pytest.approx(stats.gamma.ppf(0.025, 3.5, scale=0.5))
+    assert found.hi == pytest.approx(stats.gamma.ppf(0.975, 3.5, scale=0.5))
+    assert jeffreys_rate(0, 4.0).lo == 0.0
+    assert np.isnan(jeffreys_rate(0, 0.0).point)
+    assert jeffreys_rate(0, 0.0)[1:] == (0.0, np.inf)
+
+
+def test_ratio_of_one_stratum_is_the_conditional_binomial():
+    """5 events in 10 years against 10 in 10: of 15, 5 here; mid-P of Binomial(15, r / (1 + r))."""
+    found = rate_ratio([5], [10], [10], [10])
+    assert found.point == pytest.approx(0.5)
+    for end, tail in ((found.lo, "upper"), (found.hi, "lower")):
+        here = stats.binom(15, end / (1 + end))
+        beyond = here.sf(5) if tail == "upper" else here.cdf(4)
+        assert beyond + here.pmf(5) / 2 == pytest.approx(0.025, abs=1e-6)
+
+
+def test_ratio_over_strata_is_mantel_and_haenszels():
+    a, t1, b, t0 = [4, 3], [30.0, 48.0], [17, 14], [42.0, 48.0]
+    found = rate_ratio(a, t1, b, t0)
+    here = 4 * 42 / 72 + 3 * 48 / 96
+    there = 17 * 30 / 72 + 14 * 48 / 96
+    assert found.point == pytest.approx(here / there)
+    assert found.lo < found.point < found.hi
+    # a stratum with one side only compares nothing
+    assert rate_ratio([*a, 0], [*t1, 0.0], [*b, 25], [*t0, 42.0]) == found
+
+
+def test_ratio_says_what_it_cannot_know():
+    assert rate_ratio([0], [5], [3], [5])[:2] == (0.0, 0.0)
+    assert rate_ratio([3], [5], [0], [5]).hi == np.inf
+    assert np.isnan(rate_ratio([0], [5], [0], [5]).point)
+    assert rate_ratio([0], [0], [7], [5])[1:] == (0.0, np.inf)
+    assert rate_ratio([], [], [], [])[1:] == (0.0, np.inf)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5])
+def test_ratios_cover_the_truth(ratio):
+    rng = np.random.default_rng(2026)
+    base = np.array([3.0, 2.0, 1.0, 0.5])
+    ours, theirs = np.array([2.0, 4.0, 6.0, 3.0]), np.array([6.0, 8.0, 4.0, 2.0])
+    covered = []
+    for _ in range(800):
+        a, b = rng.poisson(ratio * base * ours), rng.poisson(base * theirs)
+        found = rate_ratio(a, ours, b, theirs)
+        covered.append(found.lo <= ratio <= found.hi)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_rates_and_shares_cover_the_truth():
+    """Over truths drawn at random: at a single one a count that is whole cannot cover evenly."""
+    rng = np.random.default_rng(11)
+    rates, chances = rng.uniform(0.5, 15, 3000), rng.uniform(0.02, 0.98, 3000)
+    found = [jeffreys_rate(rng.poisson(2 * r), 2.0, level=0.95) for r in rates]
+    assert 0.93 <= np.mean([i.lo <= r <= i.hi for i, r in zip(found, rates, strict=True)]) <= 0.97
+    found = [jeffreys_interval(rng.binomial(25, p), 25, level=0.95) for p in chances]
+    assert 0.93 <= np.mean([i.lo <= p <= i.hi for i, p in zip(found, chances, strict=True)]) <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("services", "mean", "shape"), [(5, 2, 1), (10, 3, 1), (40, 0.5, 0.5), (40, 2, 4), (200, 1, 2)]
+)
+def test_shrunk_intervals_cover_95_in_100(services, mean, shape):
+    rng = np.random.default_rng(5)
+    covered = []
+    for _ in range(100):
+        rates, events, years = fleet(rng, services, mean, shape)
+        found = shrunk_rates(events, years, level=0.95)
+        covered += list(found["rate_lo"].le(rates) & found["rate_hi"].ge(rates))
+    assert 0.925 <= np.mean(covered) <= 0.975  # of 500 to 20,000 truths

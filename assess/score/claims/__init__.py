@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
@@ -63,9 +64,9 @@ class Claims(Result):
     decided), ``unit``, ``above`` (whether it is supported above its threshold, and not below),
     ``unknown_n``, ``family``.
 
-    ``contributions``: the rows that the numbers are computed from, one after the other.
-    ``details``: the same by claim (``C1`` …), and ``platforms`` (incident rates), ``healing`` (time
-    to heal), ``around_upgrades`` (incidents before and after).
+    ``contributions``: ``claim, group, part, amount``, the numbers that it is computed from.
+    ``details``: the same as tables by claim (``C1`` …), and ``platforms`` (incident rates),
+    ``healing`` (time to heal), ``around_upgrades`` (incidents before and after).
     """
 
     name: ClassVar[str] = "claims"
@@ -163,9 +164,16 @@ def judge_claims(
         "healing": time_to_heal(inventory, policy),
         "around_upgrades": around_upgrades(inventory, policy),
     }
-    parts = pd.concat([table.assign(claim=claim) for claim, table in tables.items()])
-    parts = parts.set_index("claim").reset_index()
+    parts = pd.concat([_tidy(claim, table) for claim, table in tables.items()], ignore_index=True)
     return Claims(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Give the numbers of a table one by one, under the names of their rows."""
+    words = [name for name in table if name == "tier" or not is_numeric_dtype(table[name])]
+    group = table[words].astype("str").agg(" ".join, axis=1) if len(table) else pd.Series(dtype=str)
+    numbers = table.drop(columns=words).astype(float).assign(claim=claim, group=group)
+    return numbers.melt(["claim", "group"], var_name="part", value_name="amount")
 
 
 def _row(claim: str, finding: Finding, policy: Policy) -> dict[str, Any]:

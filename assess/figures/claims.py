@@ -1,0 +1,259 @@
+"""Figures of the claims: all verdicts, the evidence of one claim, and the back-test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from assess.figures.rows import canvas, intervals, message, points
+from assess.figures.style import ACCENT, GRID, INK, MUTED, style
+from assess.score.claims import texts
+from assess.score.claims.measure import share
+from assess.score.rates import jeffreys_rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from assess.score.result import Result
+
+ROOM = 20  # between title and axes, for the number of a bound [points]
+REACH = 16.0  # times a bound; what lies further is drawn at the edge
+VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
+COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
+
+
+def claims_data(result: Result) -> pd.DataFrame:
+    """Give the frame behind `claims`.
+
+    Parameters
+    ----------
+    result : Result
+        Judged claims.
+
+    Returns
+    -------
+    DataFrame
+        ``label``; ``point, lo, hi`` [doublings of the bound towards the claim's side: 1 is twice
+        the bound where the claim is supported above it, half of it where below; at most 4];
+        ``band``, ``note`` (the verdict).
+    """
+    frame = result.frame
+    cells = {name: frame[name].astype(float).to_numpy() for name in ("value", "lo", "hi")}
+    cells["hi"] = np.where(frame["hi"].isna(), np.inf, cells["hi"])
+    bound = frame["threshold"].astype(float).to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = {name: np.log2(values / bound) for name, values in cells.items()}
+    most, above = np.log2(REACH), frame["above"].to_numpy(dtype=bool)
+    far = {name: np.clip(values, -most, most) for name, values in far.items()}
+    table = pd.DataFrame(
+        {
+            "label": [f"{claim} {texts()[claim]['short']}" for claim in frame.index],
+            "point": np.where(above, far["value"], -far["value"]),
+            "lo": np.where(above, far["lo"], -far["hi"]),
+            "hi": np.where(above, far["hi"], -far["lo"]),
+            "band": frame["verdict"].map(VERDICT_BANDS).to_numpy(),
+            "note": frame["verdict"].to_numpy(),
+        }
+    )
+    table.loc[table["point"].isna(), ["lo", "hi"]] = np.nan
+    return table
+
+
+def claims(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw what the fleet says to every claim: each interval against its bound.
+
+    Parameters
+    ----------
+    result : Result
+        Judged claims.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    most = np.log2(REACH)
+    ax = intervals(
+        claims_data(result),
+        ax=ax,
+        title="The argument, judged on this fleet",
+        xlabel="Measurement over its bound (×, log scale): left against the claim, right for it",
+        noun="claims",
+        limits=(-most, most),
+    )
+    ticks = np.arange(-most, most + 1, 2)
+    ax.set_xticks(ticks, [f"1/{2**-t:g}" if t < 0 else f"{2**t:g}" for t in ticks])
+    ax.axvline(0, color=INK, linestyle=":", linewidth=1.2, zorder=1)
+    at = ("data", "axes fraction")
+    ax.annotate("bound", (0, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9)
+    return _raised(ax)
+
+
+def _raised(ax: Axes) -> Axes:
+    """Raise the title above the number of a bound."""
+    with style():
+        ax.set_title(ax.get_title(loc="left"), loc="left", pad=ROOM)
+    return ax
+
+
+def claim_data(result: Result, claim: str) -> pd.DataFrame:
+    """Give the frame behind `claim`.
+
+    Parameters
+    ----------
+    result : Result
+        Judged claims.
+    claim : str
+        Such as ``C4``.
+
+    Returns
+    -------
+    DataFrame
+        ``label, point, lo, hi`` [percent, or the unit of the claim], ``band`` (of the whole: the
+        verdict), ``note``; the groups first, the whole last where it has the same unit.
+    """
+    row, table = result.row(claim), result.details[claim]
+    policy = result.provenance.policy
+    level = float(policy["claims"]["level"]) if policy else 0.95
+    if "yes" in table:
+        rows = [_share_row(group, own, level) for group, own in table.groupby("group", sort=False)]
+    elif "point" in table:
+        lines = table[["line", "point", "lo", "hi", "n"]].itertuples(index=False)
+        rows = [(line, *ends, "", f"n = {n}") for line, *ends, n in lines]
+    elif "platform" in table:
+        scale = _factor(policy)
+        own = table[["platform", "incidents", "service_months"]].itertuples(index=False)
+        rows = [
+            _rate_row(name, n, t, scale, level=level, unit="service-months") for name, n, t in own
+        ]
+    else:
+        rows = list(_pairs(claim, table, level))
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    if "yes" in table or "point" in table or "platform" in table:
+        scale = 100.0 if "yes" in table else 1.0
+        ends = [scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS]
+        found.loc[len(found)] = ["all", *ends, VERDICT_BANDS[row["verdict"]], row["verdict"]]
+    return found
+
+
+_ENDS = ("value", "lo", "hi")
+
+
+def _factor(policy: Any) -> float:
+    if not policy:
+        return 1.0
+    return float(policy["claims"]["services_at_once"] * policy["what_next"]["months"])
+
+
+def _share_row(group: object, own: pd.DataFrame, level: float) -> tuple[Any, ...]:
+    found = share(own, level=level)
+    ends = (100 * end for end in found.interval)
+    vague = f", {found.unknown_n} unknown" if found.unknown_n else ""
+    return (group, *ends, "", f"{int(own['yes'].sum())} of {found.n}{vague}")
+
+
+def _rate_row(label: str, events: float, exposure: float, scale: float, **how: Any) -> Any:
+    ends = [scale * end for end in jeffreys_rate(events, exposure, level=how["level"])]
+    ends = ends if exposure > 0 else [np.nan] * 3
+    return (label, *ends, "", f"{events:g} in {exposure:.0f} {how['unit']}")
+
+
+def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
+    """Give both sides of every stratum, one after the other."""
+    is_pull = "hub_pulls" in table
+    scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
+    for stratum, *cells in table.iloc[:, :5].itertuples(index=False):
+        name = "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
+        for side, (n, t) in zip(texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True):
+            if t > 0:
+                yield _rate_row(f"{name}{side}", n, t, scale, level=level, unit=unit)
+
+
+def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
+    """Draw the evidence of one claim, group by group, and its bound.
+
+    Parameters
+    ----------
+    result : Result
+        Judged claims.
+    claim : str
+        Such as ``C4``.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    row = result.row(claim)
+    name = str(row.name)
+    table, details = claim_data(result, name), result.details[name]
+    title = f"{name} {texts()[name]['short']}: {row['verdict']}"
+    if row["n"] == 0:
+        return message(ax, title, f"Undecided: {row['needs']}.")
+    bound: float | None = float(row["threshold"])
+    unit, noun, limits = str(row["unit"]), "rows, the whole included", None
+    if "yes" in details:
+        bound, unit, limits = 100 * float(row["threshold"]), f"{unit} (%)", (0.0, 100.0)
+    elif "hub_pulls" in details:
+        bound, unit, noun = None, "Pulls that failed (%)", "registries"
+    elif "tier" in details:
+        bound, unit, noun = None, "Incidents per service and year", "groups"
+    unit = f"{unit[0].upper()}{unit[1:]}"
+    if "stratum" in details or ("tier" in details and "other_incidents" in details):
+        unit += f"; ratio {_number(row['value'])} ({_number(row['lo'])} to {_number(row['hi'])})"
+    ax = intervals(
+        table, ax=ax, title=title, xlabel=unit, noun=noun, limits=limits, threshold=bound
+    )
+    return _raised(ax)
+
+
+def _number(value: Any) -> str:
+    return "open" if pd.isna(value) else f"{value:.2g}"
+
+
+def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw what was foretold against what happened: on the diagonal, both are the same.
+
+    Parameters
+    ----------
+    result : Result
+        A back-test.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    table, row = result.details["reliability"], result.frame.loc["auc"]
+    title = "Foretold and happened"
+    if table.empty:
+        return message(ax, title, "There is no service in the earlier snapshot.")
+    with style():
+        ax = canvas(ax, 9)
+        ax.set_xlim(0, 100)
+        ax.set_ylim(0, 100)
+        ax.grid(axis="y", color=GRID, linewidth=0.8)
+        ax.plot([0, 100], [0, 100], color=INK, linestyle=":", linewidth=1.2)
+        x, y, lo, hi = (
+            100 * table[name].to_numpy(dtype=float)
+            for name in ("foretold", "observed", "observed_lo", "observed_hi")
+        )
+        ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
+        points(ax, x, y, colour=ACCENT, of="observed")
+        ax.set_title(f"{title}: {row['verdict']}", loc="left")
+        said = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
+        said += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
+        history = row["baseline_history"]
+        said += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
+        total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
+        ax.set_xlabel(f"Foretold chance of an incident (%); {total}\n{said.removeprefix('; ')}")
+        ax.set_ylabel("Services that had one (%)")
+    return ax
