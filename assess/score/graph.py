@@ -357,5 +357,6 @@ def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) ->
     """
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
     everything = bool((~asked.isin(fleet.services)).any())
-    known = pd.concat([inventory["dependencies"]["src_id"], asked])
+    links = inventory["dependencies"].query("src_id != dst_id")
+    known = pd.concat([links["src_id"], asked])
     return pd.Series(fleet.services.isin(known) | everything, index=fleet.services)
