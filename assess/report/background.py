@@ -20,18 +20,7 @@ LIMITS = (
 
 
 def unknowns(scores: Scores) -> Section:
-    """List what to find out before the meeting, what decides most first.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Section
-        One line per fact, with the services and the teams to ask.
-    """
+    """List what to find out before the meeting, what decides most first."""
     missing = scores.ranking.details["missing"]
     frame = scores.ranking.frame
     stuck = set(frame.index[frame["label"] == "NOT DECIDABLE"])
@@ -74,20 +63,7 @@ def _some(names: list[str], most: int = 4) -> str:
 
 
 def coverage(scores: Scores, drawn: Pictures) -> Section:
-    """Say what each source was asked for, what it gave, and how old it is.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        Figure, gaps and stale hosts.
-    """
+    """Say what each source was asked for, what it gave, and how old it is."""
     inventory = scores.inventory
     calls = inventory["coverage"]
     gaps = calls[~calls["status"].isin(["ok", "empty"])].sort_values(
@@ -116,18 +92,7 @@ def coverage(scores: Scores, drawn: Pictures) -> Section:
 
 
 def stale(scores: Scores) -> list[str]:
-    """Say which facts are too old to lean on.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    list of str
-        One sentence each; empty where everything is recent.
-    """
+    """Say which facts are too old to lean on."""
     at, told = scores.inventory.snapshot_at, []
     compiled = pd.Timestamp(reference.compiled_on(), tz="UTC")
     if (at - compiled).days > STALE_DAYS:
@@ -149,18 +114,7 @@ def stale(scores: Scores) -> list[str]:
 
 
 def method(scores: Scores) -> Section:
-    """Say how the numbers came about, by which policy, on which data, and where they end.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Section
-        Text and the tables of weights, gates and data.
-    """
+    """Say how the numbers came about, by which policy, on which data, and where they end."""
     policy = scores.policy
     weights = _records(policy["dimensions"], "Dimension of readiness")
     edges = pd.DataFrame(

@@ -16,20 +16,7 @@ HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
 def cards(scores: Scores, drawn: Pictures) -> Section:
-    """Make a card for every service.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        The cards, in the order of the ranking.
-    """
+    """Make a card for every service."""
     services = scores.services.reset_index()
     picture = drawn(
         "readiness",
@@ -46,20 +33,7 @@ def cards(scores: Scores, drawn: Pictures) -> Section:
 
 
 def card(row: dict[str, Any], scores: Scores) -> Card:
-    """Make the card of one service.
-
-    Parameters
-    ----------
-    row : dict
-        Its row of `Scores.services`.
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Card
-        Facts as sentences, numbers as tables.
-    """
+    """Make the card of one service."""
     service_id = str(row["service_id"])
     line = [
         f"{cell(row, READINESS).text} points",
@@ -74,20 +48,7 @@ def card(row: dict[str, Any], scores: Scores) -> Card:
 
 
 def facts(row: dict[str, Any], scores: Scores) -> list[str]:
-    """Say in sentences what the scores say of a service.
-
-    Parameters
-    ----------
-    row : dict
-        Its row of `Scores.services`.
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    list of str
-        Why, chances, blast radius, churn, and what would change the label.
-    """
+    """Say in sentences what the scores say of a service."""
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
     told = [
@@ -124,20 +85,7 @@ def _reason(row: dict[str, Any], scores: Scores) -> str:
 
 
 def gates(service_id: str, scores: Scores) -> Table:
-    """List the gates of a service, those that stand in the way first.
-
-    Parameters
-    ----------
-    service_id : str
-        The service.
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Table
-        Gate, state, label and evidence; passed gates are counted in the note.
-    """
+    """List the gates of a service that do not pass; those that pass are counted in the note."""
     rows = scores.own("gates", service_id)
     open_ = rows[rows["state"].astype("str") != "pass"]
     passed = len(rows) - len(open_)
@@ -160,20 +108,7 @@ def gates(service_id: str, scores: Scores) -> Table:
 
 
 def dimensions(service_id: str, scores: Scores) -> Table:
-    """List the dimensions of readiness of a service, with what each contributes.
-
-    Parameters
-    ----------
-    service_id : str
-        The service.
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Table
-        Dimension, interval, coverage, weight and contribution.
-    """
+    """List the dimensions of readiness of a service, with what each contributes."""
     parts = scores.own("dimensions", service_id)
     frame = parts.rename(columns={"lo": "point_lo", "hi": "point_hi"})
     columns = [
@@ -188,20 +123,7 @@ def dimensions(service_id: str, scores: Scores) -> Table:
 
 
 def open_checks(service_id: str, scores: Scores) -> Table:
-    """List the checks that a service fails, or that nobody can answer.
-
-    Parameters
-    ----------
-    service_id : str
-        The service.
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Table
-        Check, state and question.
-    """
+    """List the checks that a service fails, or that nobody can answer."""
     atoms, said = scores.own("atoms", service_id), questions(scores)
     frame = atoms.assign(question=[said[check] for check in atoms["check"]])
     columns = [Column("state", "State"), Column("question", "Question"), Column("check", "Check")]
@@ -210,16 +132,5 @@ def open_checks(service_id: str, scores: Scores) -> Table:
 
 
 def questions(scores: Scores) -> dict[str, str]:
-    """Give the question of each check.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter; their policy declares the checks.
-
-    Returns
-    -------
-    dict of str to str
-        By check.
-    """
+    """Give the question of each check by its id."""
     return {check["id"]: check.get("question", check["id"]) for check in scores.policy["check"]}

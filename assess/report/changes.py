@@ -11,20 +11,7 @@ from assess.report.scores import Scores
 
 
 def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
-    """List services whose label changed, that came, or that went.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    earlier : Scores
-        Those of the quarter before.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, before, after, why``, by name.
-    """
+    """List services whose label changed, that came, or that went, by name."""
     now = scores.ranking.frame[["label", "why"]].rename(columns={"label": "after"})
     was = earlier.ranking.frame["label"].rename("before")
     both = now.join(was, how="outer").rename_axis("service_id").sort_index()
@@ -42,18 +29,7 @@ def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
 def changed_checks(scores: Scores, earlier: Scores) -> pd.DataFrame:
     """List the answers that changed for services that both quarters know.
 
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    earlier : Scores
-        Those of the quarter before.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, check, before, after, kind``; ``kind`` is evidence where either answer is
-        unknown, else fleet.
+    The ``kind`` is evidence where either answer is unknown, else fleet.
     """
     key = ["service_id", "check"]
     now, was = (_answers(s).set_index(key)["answer"] for s in (scores, earlier))
@@ -77,18 +53,7 @@ _NAMED = 5
 
 
 def by_service(checks: pd.DataFrame) -> pd.DataFrame:
-    """Word the answers that changed, one row per service.
-
-    Parameters
-    ----------
-    checks : DataFrame
-        As `changed_checks` gives them.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, changes``.
-    """
+    """Word the answers that changed, one row per service."""
     before, after = checks["before"], checks["after"]
     ways = [
         after.isin(_OPEN),

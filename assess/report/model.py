@@ -127,24 +127,12 @@ class Table:
         return [*([self.note] if self.note else []), *more]
 
     def rows(self) -> Iterator[list[Cell]]:
-        """Give the cells, row by row.
-
-        Yields
-        ------
-        list of Cell
-            One per column.
-        """
+        """Give the cells, row by row."""
         for row in self.frame.head(self.limit).to_dict("records"):
             yield [cell(row, column) for column in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the table as plain JSON types.
-
-        Returns
-        -------
-        dict
-            ``id, caption, note, rows``.
-        """
+        """Give the table as plain JSON types."""
         ends = [f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS]
         keys = dict.fromkeys([*(c.key for c in self.columns), *ends])
         rows = self.frame[[key for key in keys if key in self.frame]].to_dict("records")
@@ -246,36 +234,12 @@ class Section:
     warnings: Sequence[str] = ()
 
     def of(self, kind: type[Any]) -> list[Any]:
-        """Give the parts of one kind.
-
-        Parameters
-        ----------
-        kind : type
-            Table, Picture or Card.
-
-        Returns
-        -------
-        list
-            In order.
-        """
+        """Give the parts of one kind."""
         return [part for part in self.parts if isinstance(part, kind)]
 
 
 def cell(row: dict[str, Any], column: Column) -> Cell:
-    """Word one value of a row.
-
-    Parameters
-    ----------
-    row : dict
-        Values by key.
-    column : Column
-        Which one, and how.
-
-    Returns
-    -------
-    Cell
-        Its text; NA is the word unknown, never a number.
-    """
+    """Word one value of a row; NA is the word unknown, never a number."""
     value: Any = row.get(column.key)
     if column.kind == "list":
         items = [str(item) for item in value] if isinstance(value, list | tuple) else []
@@ -294,18 +258,7 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
 
 
 def is_na(value: Any) -> bool:
-    """Say whether a single value is unknown.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        False for collections.
-    """
+    """Say whether a single value is unknown; a collection never is."""
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
@@ -333,18 +286,7 @@ def _interval(row: dict[str, Any], column: Column) -> Cell:
 
 
 def slug(name: str) -> str:
-    """Turn any name into a safe file name and anchor.
-
-    Parameters
-    ----------
-    name : str
-        A name from the fleet: it may hold anything.
-
-    Returns
-    -------
-    str
-        The name where it is safe, else its safe part and a hash.
-    """
+    """Turn any name into a safe file name: itself where it is one, else a part and a hash."""
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", name) and ".." not in name:
         return name
     kept = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
@@ -353,16 +295,5 @@ def slug(name: str) -> str:
 
 
 def anchor(service_id: str) -> str:
-    """Give the anchor of a service's card.
-
-    Parameters
-    ----------
-    service_id : str
-        The service.
-
-    Returns
-    -------
-    str
-        Unique in the page.
-    """
+    """Give the anchor of a service's card."""
     return f"service-{slug(service_id)}"

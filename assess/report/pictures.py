@@ -30,36 +30,12 @@ class Pictures:
         self._drawn = ahead(lambda: _draw(scores, earlier))
 
     def __call__(self, name: str, caption: str) -> Picture:
-        """Give a figure to a section.
-
-        Parameters
-        ----------
-        name : str
-            Anchor and file name.
-        caption : str
-            How to read it.
-
-        Returns
-        -------
-        Picture
-            Drawn by the time that somebody looks at it.
-        """
+        """Give a figure to a section."""
         return Picture(name, caption, lambda: self._drawn()[name])
 
 
 def kinds_shown(scores: Scores) -> list[str]:
-    """Name the kinds of element that the report shows: services have a figure of their own.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    list of str
-        Sorted.
-    """
+    """Name the kinds of element that the report shows: services have a figure of their own."""
     kinds = scores.blast.frame.index.get_level_values("element_kind")
     return sorted(set(kinds.astype("str")) - {"service"})
 

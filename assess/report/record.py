@@ -21,29 +21,7 @@ SHOWN = 12
 def decision_record(
     service_id: str, scores: Scores, *, earlier: Scores | None = None, existing: str = ""
 ) -> str:
-    """Write the decision record of a service.
-
-    Parameters
-    ----------
-    service_id : str
-        The service.
-    scores : Scores
-        The scores of the quarter.
-    earlier : Scores, optional
-        Those of the quarter before.
-    existing : str, default ""
-        The record of an earlier run: what people wrote between its marks is kept.
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Raises
-    ------
-    AssessError
-        Where there is no such service.
-    """
+    """Write the decision record of a service; what people wrote into the existing one is kept."""
     scores.ranking.row(service_id)
     row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
@@ -75,21 +53,7 @@ def decision_record(
 
 
 def keep(told: str, existing: str) -> str:
-    """Carry over what people wrote into an earlier record.
-
-    Parameters
-    ----------
-    told : str
-        The new record.
-    existing : str
-        The earlier one.
-
-    Returns
-    -------
-    str
-        The new record with the earlier one's marked parts; a part that the new one has no place
-        for comes last.
-    """
+    """Carry over what people wrote into an earlier record; what has no place now comes last."""
     blocks = {match[1]: match[0] for match in _KEPT.finditer(existing)}
     merged = _KEPT.sub(lambda match: blocks.pop(match[1], match[0]), told)
     return "\n".join([merged, *(f"{block}\n" for block in blocks.values())])

@@ -23,18 +23,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 
 @cache
 def environment(*, html: bool) -> Environment:
-    """Give the templates' environment.
-
-    Parameters
-    ----------
-    html : bool
-        Whether everything is escaped for HTML; else for Markdown, by the filter ``md``.
-
-    Returns
-    -------
-    Environment
-        With the filters and tests that the templates use.
-    """
+    """Give the templates' environment: HTML is escaped by itself, Markdown by the filter ``md``."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=html,
@@ -50,67 +39,23 @@ def environment(*, html: bool) -> Environment:
 
 
 def brief(name: object) -> str:
-    """Shorten a name to what a table can hold.
-
-    Parameters
-    ----------
-    name : object
-        Any text.
-
-    Returns
-    -------
-    str
-        At most 80 characters, on one line.
-    """
+    """Shorten a name to what a table can hold, on one line."""
     return short(name, NAME_LENGTH)
 
 
 def markdown(text: object) -> str:
-    """Escape text for Markdown, also within a table.
-
-    Parameters
-    ----------
-    text : object
-        Any text: names are not ours and may hold anything.
-
-    Returns
-    -------
-    str
-        One line that renders as the same characters.
-    """
+    """Escape any text for one line of Markdown, also within a table."""
     escaped = _MARKDOWN.sub(r"\\\1", clean(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def data_uri(svg: str) -> str:
-    """Turn a drawing into an address that holds it.
-
-    Parameters
-    ----------
-    svg : str
-        The drawing.
-
-    Returns
-    -------
-    str
-        A ``data:`` URI.
-    """
+    """Turn a drawing into a ``data:`` address that holds it."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def page(values: Mapping[str, Any]) -> str:
-    """Tell a report as one page that needs nothing else.
-
-    Parameters
-    ----------
-    values : mapping
-        What the template names.
-
-    Returns
-    -------
-    str
-        The page; its policy admits only its own script, by hash.
-    """
+    """Tell a report as one page that needs nothing else; it admits only its own script, by hash."""
     script, style = ((TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -126,19 +71,6 @@ def page(values: Mapping[str, Any]) -> str:
 
 
 def document(template: str, values: Mapping[str, Any]) -> str:
-    """Tell something as Markdown.
-
-    Parameters
-    ----------
-    template : str
-        File name of the template.
-    values : mapping
-        What it names.
-
-    Returns
-    -------
-    str
-        The text, with single blank lines.
-    """
+    """Tell something as Markdown, with single blank lines."""
     told = environment(html=False).get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", told).strip() + "\n"

@@ -19,18 +19,7 @@ READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
 
 def decision(scores: Scores) -> Section:
-    """Say which services come next, one line each.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    Section
-        The headline and the short list.
-    """
+    """Say which services come next, one line each."""
     frame = scores.ranking.frame.reset_index()
     settings = scores.policy["what_next"]
     k = settings["k"]
@@ -87,8 +76,8 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     room = budget(scores.inventory, scores.policy)
     told += [
         scores.ranking.headline,
-        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the incidents "
-        f"of what runs in containers already and an appetite for {period}.",
+        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "
+        f"incidents of what runs in containers already and an appetite for {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
@@ -100,18 +89,7 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
 
 
 def headline(scores: Scores) -> str:
-    """Give the one sentence that a meeting starts with.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-
-    Returns
-    -------
-    str
-        What moves next, or that nothing does.
-    """
+    """Give the one sentence that a meeting starts with."""
     frame = scores.ranking.frame
     if frame.empty:
         return "Nothing to decide: the snapshot holds no services."
@@ -136,22 +114,7 @@ def _listing(names: pd.Index, most: int = 3) -> str:
 
 
 def changes(scores: Scores, earlier: Scores | None, drawn: Pictures) -> Section:
-    """Say what changed since the earlier snapshot, and why.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    earlier : Scores or None
-        Those of the quarter before, by the same policy.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        Labels, readiness, the checks behind them, and the fleet itself.
-    """
+    """Say what changed since the earlier snapshot, and why."""
     title = "What changed since last quarter"
     if earlier is None:
         only = "There is only one snapshot: name the one before to see what changed."
@@ -202,20 +165,7 @@ def changes(scores: Scores, earlier: Scores | None, drawn: Pictures) -> Section:
 
 
 def ranking(scores: Scores, drawn: Pictures) -> Section:
-    """Rank all services.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        Figure and table.
-    """
+    """Rank all services."""
     settings, frame = scores.policy["what_next"], scores.ranking.frame.reset_index()
     k, draws = settings["k"], scores.policy.draws
     caption = (
@@ -248,20 +198,7 @@ def ranking(scores: Scores, drawn: Pictures) -> Section:
 
 
 def blast_radius(scores: Scores, drawn: Pictures) -> Section:
-    """Say what goes down with what.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        Elements and services.
-    """
+    """Say what goes down with what."""
     blast = scores.blast
     elements = figures.blast_radius_data(blast)[["element_kind", "element", "label"]].merge(
         blast.frame.reset_index(), on=["element_kind", "element"], how="left"
@@ -316,20 +253,7 @@ _SERVICES_NOTE = (
 
 
 def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
-    """Say what upgrades cost, and how long what runs is supported.
-
-    Parameters
-    ----------
-    scores : Scores
-        The scores of the quarter.
-    drawn : Pictures
-        The figures.
-
-    Returns
-    -------
-    Section
-        Hours, clocks and breaking changes.
-    """
+    """Say what upgrades cost, and how long what runs is supported."""
     churn = scores.churn
     order = figures.upgrade_churn_data(churn)["service_id"]
     frame = churn.frame.reindex(order).reset_index()
