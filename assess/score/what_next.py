@@ -14,7 +14,7 @@ from assess.score.criteria import criteria_table
 from assess.score.fixes import smallest_fixes
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.smaa import Acceptability, acceptability, simplex_weights
+from assess.score.smaa import Acceptability, acceptability
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.waves import (
     CONTAINER_PLATFORMS,
@@ -23,6 +23,7 @@ from assess.score.waves import (
     exposure_budget,
     waves,
 )
+from assess.score.weights import simplex_weights
 
 LABELS = (
     "MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE", "KEEP", "FIX", "PULL BACK",

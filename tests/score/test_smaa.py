@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.smaa import acceptability, simplex_weights
+from assess.score.smaa import acceptability, bars, chance_of_top
+from assess.score.weights import simplex_weights
 
 DRAWS = 4000
 
@@ -52,6 +53,51 @@ def test_a_wide_interval_is_drawn_from_evenly():
 def test_no_alternative_and_long_short_list():
     assert run(np.zeros((0, 2))).p_top.shape == (0,)
     assert run([[0.2], [0.3]], k=9).p_top.tolist() == [1, 1]
+
+
+def test_the_quick_way_finds_the_same_first_and_the_same_short_list():
+    rng = np.random.default_rng(3)
+    lo = rng.random((40, 5)) / 2
+    for hi in (lo, lo + 0.2):
+        weights = simplex_weights(3000, 5, np.random.default_rng(4))
+        full, quick = (
+            acceptability(lo, hi, weights, k=4, rng=np.random.default_rng(5), ranks=ranks)
+            for ranks in (None, 0)
+        )
+        np.testing.assert_array_equal(full.p_first, quick.p_first)
+        np.testing.assert_array_equal(full.p_top, quick.p_top)
+        np.testing.assert_allclose(full.by_rank[:, :4].sum(axis=1), full.p_top)
+        np.testing.assert_array_equal(full.central_weights, quick.central_weights)
+        assert np.isnan(quick.rank_expected).all() and quick.by_rank.shape == (40, 0)
+
+
+def test_the_size_of_a_block_changes_nothing_but_the_memory(monkeypatch):
+    rng = np.random.default_rng(3)
+    lo = rng.random((30, 4))
+    weights = simplex_weights(500, 4, rng)
+    once = acceptability(lo, lo, weights, k=3, rng=np.random.default_rng(1))
+    monkeypatch.setattr("assess.score.smaa.BLOCK_BYTES", 1000)
+    again = acceptability(lo, lo, weights, k=3, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(once.p_top, again.p_top)
+    np.testing.assert_allclose(once.rank_expected, again.rank_expected)
+
+
+def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
+    rng = np.random.default_rng(8)
+    values = rng.random((12, 4))
+    weights = simplex_weights(2000, 4, rng)
+    over = bars(values, weights, 3)
+    for i in range(12):
+        other = values.copy()
+        other[i, 2] = rng.random()
+        truth = acceptability(other, other, weights, k=3, rng=rng).p_top[i]
+        found = chance_of_top(other[i], weights, over, competes=values[i])
+        assert found == pytest.approx(truth, abs=1e-12)
+    newcomer = rng.random(4)
+    truth = acceptability(*[np.vstack([values, newcomer])] * 2, weights, k=3, rng=rng).p_top[-1]
+    assert chance_of_top(newcomer, weights, over, competes=None) == pytest.approx(truth, abs=1e-12)
+    alone = chance_of_top(newcomer, weights, bars(values[:2], weights, 3), competes=None)
+    assert alone == 1  # fewer compete than there are places
 
 
 values = arrays(float, (4, 3), elements=st.floats(0, 1))
