@@ -18,6 +18,7 @@ from assess.collect.ecs_definition import (
 )
 from assess.collect.image_ref import parse_image
 from assess.collect.redact import is_secret
+from assess.collect.replicas import KNOWN_AS
 
 _STATES = {
     "RUNNING": "running", "STOPPED": "stopped", "PROVISIONING": "pending", "PENDING": "pending",
@@ -56,6 +57,7 @@ def to_workload(task: Payload, names: tuple[Name, ...], definition: Definition |
     own_env = _overridden(task, text_of(main.get("name")))
     row = {
         "workload_id": f"ecs:{last_of(task.get('clusterArn'))}/{last_of(task.get('taskArn'))}",
+        KNOWN_AS: known_as(task),
         "names": names,
         "cluster": last_of(task.get("clusterArn")) or None,
         "name": text_of(main.get("name")) or None,
@@ -74,6 +76,12 @@ def to_workload(task: Payload, names: tuple[Name, ...], definition: Definition |
         secrets_n = sum(is_secret(name, value) for name, value in own_env.items())
         row["secret_like_env_n"] = max(definition.secret_like_n, secrets_n)
     return row
+
+
+def known_as(task: Payload) -> tuple[str, ...]:
+    """Give the ids by which the engine of an instance knows the task and its containers."""
+    containers = (text_of(c.get("runtimeId")) for c in dicts(task.get("containers")))
+    return tuple(i for i in (last_of(task.get("taskArn")), *containers) if i)
 
 
 def _overridden(task: Payload, name: str) -> dict[str, str]:

@@ -178,8 +178,10 @@ def own_rates(
 
 
 def _history_start(inventory: Inventory) -> pd.Timestamp:
-    """When the history of activities begins; NaT where nobody looked."""
+    """When the history of upgrades begins; NaT where no source has ever told of one."""
     table, coverage = inventory["activities"], inventory["coverage"]
+    tellers = table["source"][table["kind"].eq("engine_upgrade")]
+    table = table[table["source"].isin(tellers)]  # who lists deployments may not see upgrades
     past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
     asked = coverage["source"].isin(table["source"].dropna())
     return pd.concat([past, coverage["window_start"][asked]]).min()
