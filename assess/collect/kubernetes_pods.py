@@ -174,7 +174,8 @@ def _health(own: Row, main: Row) -> str | None:
         return "none"
     if own.get("started") is False:
         return "starting"
-    return {True: "healthy", False: "unhealthy"}.get(own.get("ready"))  # type: ignore[arg-type]
+    ready = own.get("ready")
+    return None if not isinstance(ready, bool) else "healthy" if ready else "unhealthy"
 
 
 def _code(ended: Row) -> int | None:

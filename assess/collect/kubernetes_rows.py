@@ -30,6 +30,7 @@ from assess.collect.kubernetes_pods import (
     to_pod,
 )
 from assess.collect.listing import (
+    ENDED,
     Found,
     healthy,
     host_ids,
@@ -74,7 +75,8 @@ def to_batch(found: Found, cluster: str) -> Batch:
         workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
-    _share(batch.rows["mounts"])
+    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
+    _share(batch.rows["mounts"], ended)
     services = [
         to_service(controller, found, claims)
         for controller in owners.controllers.values()
@@ -186,12 +188,12 @@ def to_workload(
     return workload, mounts
 
 
-def _share(mounts: list[Row]) -> None:
+def _share(mounts: list[Row], ended: set[str]) -> None:
     """Count who else mounts the same claim, or the same path of the same node."""
-    users = Counter(mount.get("_source") for mount in mounts)
+    users = Counter(m.get("_source") for m in mounts if m["workload_id"] not in ended)
     for mount in mounts:
         if source := mount.pop("_source", None):
-            mount["shared_with_n"] = users[source] - 1
+            mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
 
 
 def to_service(controller: Controller, found: Found, claims: dict[tuple[str, str], Row]) -> Row:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.base import Batch, Deadline, Name, Row, failure, paths_of, timed
+from assess.collect.docker_mounts import share
 from assess.collect.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -23,6 +24,7 @@ from assess.collect.dumps import (
 from assess.collect.web import HttpError, Web, open_web
 
 Found = dict[str, list[Row]]  # what was listed, by kind; a kind that is absent was not told
+ENDED = ("exited", "dead")  # states of workloads
 _GONE, _NO_PATH = 410, 404
 _MUTE = ("unreachable", "timeout")  # failures after which nothing else of a server is asked
 _NAMELESS = ("localhost", "minikube", "docker-desktop", "kind-control-plane", "node", "unknown")
@@ -264,6 +266,14 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
         else name
         for own, name in pairs
     }
+
+
+def share_live(batch: Batch) -> None:
+    """Count who shares the source of a mount; what has ended shares nothing with what runs."""
+    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
+    mounts = batch.rows["mounts"]
+    share([mount for mount in mounts if mount["workload_id"] not in ended], None)
+    share([mount for mount in mounts if mount["workload_id"] in ended], None)
 
 
 def text(value: Any) -> str:

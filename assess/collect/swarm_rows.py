@@ -9,13 +9,23 @@ from typing import Any
 
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Row
-from assess.collect.docker_mounts import share, to_mounts
+from assess.collect.docker_mounts import to_mounts
 from assess.collect.docker_names import SWARM_SERVICE, SWARM_STACK, container_names, last_part
 from assess.collect.docker_payload import SHORT_ID, moment, texts
 from assess.collect.docker_rows import LOG_SHIPPERS, may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
 from assess.collect.image_ref import parse_image
-from assess.collect.listing import Found, healthy, host_ids, integer, number, percent, table, text
+from assess.collect.listing import (
+    Found,
+    healthy,
+    host_ids,
+    integer,
+    number,
+    percent,
+    share_live,
+    table,
+    text,
+)
 from assess.collect.redact import keep_env, keep_labels
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
@@ -76,8 +86,8 @@ def to_batch(found: Found, cluster: str) -> Batch:
         batch.add("workloads", workload)
         batch.add("mounts", *rows)
         mounts[own] += rows
-        history[own, task.get("Slot") or task.get("NodeID")].append(task)
-    share(batch.rows["mounts"], None)
+        history[own, integer(task.get("Slot")) or text(task.get("NodeID"))].append(task)
+    share_live(batch)
     rows = [to_service(s, mounts[key] or _mounts(s, {})) for key, s in services.items()]
     batch.add("services", *merge_services(rows))
     batch.add("dependencies", *to_dependencies(list(services.values())))
@@ -136,7 +146,7 @@ def to_workload(key: str, task: Row, service: Service, hosts: dict[str, str], cl
         "host_id": host,
         "cluster": cluster,
         "namespace": service.stack or None,
-        "name": f"{service.name}.{task.get('Slot') or key}",
+        "name": f"{service.name}.{integer(task.get('Slot')) or key}",
         "source_kind": "task",
         "image_ref": image or None,
         **parse_image(image).columns(),
