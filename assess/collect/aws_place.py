@@ -200,13 +200,13 @@ class DumpPlace(Place):
         for file, (documents, told) in own:
             items = [i for d in documents for i in (dicts(d[key]) if key else [d])]
             row["age_hours"] = max(told.get("age_hours", 0.0), row.get("age_hours", 0.0))
-            failed = {name: value for name, value in told.items() if name != "age_hours"}
+            failed = {column: value for column, value in told.items() if column != "age_hours"}
             if not documents and not failed:
                 hint = f"{file.name} is not what `aws {text}` prints"
                 failed = aws_failure(ForeignAnswerError(), service, call) | {"hint": hint}
             self._note(service, call, items, failed or None)
             found += items
-        self.used |= {file for file, _ in own}
+        self.used |= own.keys()
         if not own:
             hint = f"hand over {name}.json, the output of `aws {text}`"
             row |= {"status": "not_configured", "hint": hint}
