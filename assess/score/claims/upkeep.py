@@ -110,17 +110,18 @@ def failed_pulls(fleet: Fleet) -> Finding:
     table = fleet.inventory["activities"]
     past = table["started_at"] <= fleet.inventory.snapshot_at
     pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
-    failed = pulls["status"].str.contains(
-        "|".join(fleet.policy["churn"]["failed_words"]), case=False, regex=True
+    failed = (
+        pulls["status"]
+        .astype("string")
+        .str.contains("|".join(fleet.policy["churn"]["failed_words"]), case=False, regex=True)
     )
     hub = pulls["registry"].isin(fleet.policy["registries"]["hub"])
     ecr = pulls["registry"].str.contains(fleet.words["ecr_registries"], regex=True) & ~hub
     known = failed.notna()
-    others = [_pulls(failed.fillna(worst), hub, ecr & known) for worst in (True, False)]
-    others += [_pulls(failed.fillna(worst), hub & known, ecr) for worst in (True, False)]
+    others = [_pulls(failed.fillna(worst), hub, ecr) for worst in (hub, ecr)]
     vague = int((~known & (hub | ecr)).sum())
     table = _pulls(failed.fillna(False), hub & known, ecr & known)
-    return ratio(table, *others[: 4 * bool(vague)], level=fleet.level, unknown_n=vague)
+    return ratio(table, *others[: 2 * bool(vague)], level=fleet.level, unknown_n=vague)
 
 
 def _pulls(failed: pd.Series, hub: pd.Series, ecr: pd.Series) -> pd.DataFrame:

@@ -1,0 +1,369 @@
+"""The claims: every shape by hand, the three verdicts, and nothing for lack of data."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import assess
+from assess.errors import AssessError
+from assess.inventory import from_frames
+from assess.policy import load_policy
+from assess.score.claims import MEASURES, judge_claims, texts
+from assess.score.claims.measure import amount, mean, ratio, share, verdict
+from assess.score.claims.world import world
+from assess.score.rates import Interval
+
+POLICY = load_policy()
+AT = "2026-10-01T00:00:00Z"
+ALL = [f"C{i}" for i in range(1, 17)]
+
+
+def inventory(**frames):
+    tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    return from_frames(tables, snapshot_at=AT)
+
+
+def tally(yes, no, unknown=0):
+    return pd.DataFrame({"group": ["all"], "yes": [yes], "no": [no], "unknown": [unknown]})
+
+
+@pytest.mark.parametrize(
+    ("ends", "above", "want"),
+    [
+        ((0.2, 0.4), True, "supported"),
+        ((0.2, 0.4), False, "refuted"),
+        ((0.01, 0.09), True, "refuted"),
+        ((0.01, 0.09), False, "supported"),
+        ((0.05, 0.2), True, "undecided"),
+        ((0.1, 0.2), True, "undecided"),  # the bound itself is not excluded
+        ((0.0, math.inf), True, "undecided"),
+    ],
+)
+def test_only_an_interval_that_excludes_the_bound_decides(ends, above, want):
+    assert verdict(Interval(0.15, *ends), 0.1, above=above) == want
+
+
+def test_share_by_hand():
+    found = share(tally(4, 13, 3), level=0.95)
+    assert found.n == 17
+    assert found.interval.point == pytest.approx(4 / 17)
+    assert found.interval.lo == pytest.approx(stats.beta.ppf(0.025, 4.5, 16.5))
+    assert found.interval.hi == pytest.approx(stats.beta.ppf(0.975, 7.5, 13.5))
+    nothing = share(tally(0, 0, 5), level=0.95)
+    assert nothing.n == 0
+    assert nothing.interval[1:] == (0.0, 1.0)
+
+
+def test_mean_by_hand():
+    table = pd.DataFrame({"n": [2, 1], "point": [1.0, 4.0], "lo": [1.0, 2.0], "hi": [1.0, 6.0]})
+    found = mean(table, level=0.95)
+    t = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    assert found.interval.point == pytest.approx(2)
+    assert found.interval.hi == pytest.approx(8 / 3 + t * np.std([1, 1, 6], ddof=1))
+    assert found.interval.lo == max(0.0, 4 / 3 - t * np.std([1, 1, 2], ddof=1))
+    assert found.unknown_n == 1
+
+
+def test_amount_by_hand():
+    table = pd.DataFrame({"incidents": [8], "service_months": [90.0]})
+    found = amount(table, factor=36.0, level=0.95)
+    assert found.interval.point == pytest.approx(36 * 8.5 / 90)
+    assert found.interval.lo == pytest.approx(36 * stats.gamma.ppf(0.025, 8.5) / 90)
+    assert found.interval.hi == pytest.approx(36 * stats.gamma.ppf(0.975, 8.5) / 90)
+
+
+@pytest.mark.parametrize("yes", [1, 3, 8])
+def test_so_many_more_decide_and_one_less_does_not(yes):
+    found, bound = share(tally(yes, 12), level=0.95), 0.3
+    more, n = found.more(bound), yes + 12
+    chance = (yes + 0.5) / (n + 1)
+
+    def decided(m):
+        ahead = stats.beta(chance * (n + m) + 0.5, (1 - chance) * (n + m) + 0.5)
+        return not ahead.ppf(0.025) <= bound <= ahead.ppf(0.975)
+
+    assert decided(more)
+    assert more == 1 or not decided(more - 1)
+
+
+def test_what_lies_at_its_bound_is_not_decided_by_more_of_the_same():
+    assert share(tally(10, 10), level=0.95).more(0.5) == math.inf
+
+
+def test_a_ratio_with_one_side_only_compares_nothing():
+    table = pd.DataFrame([(1, 0, 0.0, 7, 50.0)], columns=list("abcde"))
+    found = ratio(table, level=0.95)
+    assert found.n == 0
+    assert math.isnan(found.interval.point)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    yes=st.integers(0, 30), no=st.integers(0, 30), unknown=st.integers(0, 10),
+    hidden=st.integers(0, 5),
+)  # fmt: skip
+def test_hiding_evidence_of_a_share_never_narrows_its_interval(yes, no, unknown, hidden):
+    hidden = min(hidden, yes)
+    whole = share(tally(yes, no, unknown), level=0.95).interval
+    less = share(tally(yes - hidden, no, unknown + hidden), level=0.95).interval
+    assert less.lo <= whole.lo + 1e-12
+    assert less.hi >= whole.hi - 1e-12
+
+
+# ---- the sixteen ----
+
+
+def test_every_claim_has_its_words_its_bound_and_its_function():
+    assert list(MEASURES) == ALL == list(texts())
+    assert len({measure.__name__ for measure in MEASURES.values()}) == 16
+    bounds = {**POLICY["claims"]["bounds"], "C13": POLICY["what_next"]["appetite"]}
+    assert set(bounds) == set(ALL)
+    keys = {"text", "short", "article", "answer", "measured", "unit", "bound", "above", "more",
+            "find", "connect", "world", "source", "family"}  # fmt: skip
+    for claim, said in texts().items():
+        assert keys <= set(said), claim
+        filled = said["world"].format(**world("2019-01-01"))
+        assert "{" not in filled
+        assert "None" not in filled and "nan" not in filled, filled
+        tables = assess.reference.tables().index
+        assert all(name in tables for name in said["source"].split(", ") if name)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        {},
+        {"services": {"service_id": []}},
+        {"services": {"service_id": ["only"]}},
+        {"services": {"service_id": ["only"], "platform": ["docker"], "tier": [1]}},
+        {
+            "services": {"service_id": ["a", "b"], "platform": ["docker", "host"]},
+            "incidents": {"incident_id": [], "opened_at": []},
+        },
+    ],
+)
+def test_nothing_is_decided_for_lack_of_data(frames):
+    found = judge_claims(inventory(**frames), POLICY)
+    assert list(found.frame.index) == ALL
+    assert found.frame["verdict"].eq("undecided").all()
+    assert found.frame["needs"].str.len().gt(10).all()
+    for claim in ALL:
+        told = found.explain(claim)
+        assert "undecided" in told.title
+        assert "What would decide it" in told.text
+
+
+def test_engines_that_nobody_knows_widen_and_never_decide():
+    versions = ["20.10.24+dfsg1", "19.03.15-ce", "master", None, "99.0", "29"]
+    hosts = [f"h{i}" for i in range(len(versions))]
+    found = judge_claims(
+        inventory(
+            services={"service_id": ["a"]},
+            engines={"host_id": hosts, "runtime": "docker", "version": versions},
+        ),
+        POLICY,
+    )
+    table = found.details["C1"].set_index("line")
+    assert set(table.index) == {"20.10", "19.03", "29", "unknown", "99"} or table["n"].sum() == 6
+    vague = table[table["lo"] < table["hi"]]
+    assert vague["n"].sum() == 4
+    assert found.frame.loc["C1", "unknown_n"] == 4
+
+
+def stores(side_of_one, incidents):
+    names = ["db-a", "db-b", "db-c"]
+    return inventory(
+        services={
+            "service_id": names, "kind": "database", "tier": 2,
+            "platform": [side_of_one, "host", "host"],
+        },
+        incidents={
+            "incident_id": [f"i{k}" for k in range(len(incidents))],
+            "service_id": incidents,
+            "opened_at": "2026-06-01",
+        },
+        coverage={
+            "run_id": ["r"], "source": ["incidents"], "scope": ["x"], "call": ["read"],
+            "status": ["ok"], "window_start": ["2026-04-01"], "window_end": [AT],
+        },
+    )  # fmt: skip
+
+
+def test_stores_on_both_sides_are_compared_and_on_one_side_not():
+    found = judge_claims(stores("docker", ["db-a"] * 9 + ["db-b"]), POLICY)
+    row = found.frame.loc["C9"]
+    assert row["value"] == pytest.approx(9 / (1 / 2))  # 9 in one window against 1 in two
+    assert row["verdict"] == "supported"
+    alone = judge_claims(stores("host", ["db-a"] * 9), POLICY).frame.loc["C9"]
+    assert alone["verdict"] == "undecided"
+    assert "connect" in alone["needs"]
+    hidden = judge_claims(stores("unknown", ["db-a"] * 9 + ["db-b"]), POLICY).frame.loc["C9"]
+    assert hidden["verdict"] == "undecided"
+
+
+def test_who_hides_where_a_service_runs_does_not_improve_its_side():
+    """Of four stores the last has most of the incidents; hidden, it may be on either side."""
+    incidents = ["db-a", "db-b", "db-b", "db-c", "db-d", "db-d", "db-d"]
+    found = {}
+    for platform in ("docker", "host", "unknown"):
+        services = stores("docker", [])["services"]
+        last = services.iloc[[0]].assign(service_id="db-d", platform=platform)
+        both = stores("docker", [])
+        events = {
+            "incident_id": [str(k) for k in range(7)], "service_id": incidents,
+            "opened_at": "2026-06-01",
+        }  # fmt: skip
+        fleet = inventory(
+            services=pd.concat([services, last]), incidents=events, coverage=both["coverage"]
+        )
+        found[platform] = judge_claims(fleet, POLICY).frame.loc["C9"]
+    hidden = found.pop("unknown")
+    assert hidden["unknown_n"] == 1
+    assert hidden["lo"] <= min(row["lo"] for row in found.values())
+    assert hidden["hi"] >= max(row["hi"] for row in found.values())
+
+
+def test_incidents_without_a_word_on_what_they_touched_are_unknown():
+    incidents = {
+        "incident_id": ["1", "2", "3", "4"],
+        "service_id": "a",
+        "opened_at": ["2026-05-01", "2026-06-01", "2026-07-01", "2026-08-01"],
+        "affected_services": ["a", "a;b", None, "b"],
+        "cause": ["package-repo", "unknown", "app", None],
+    }
+    found = judge_claims(
+        inventory(services={"service_id": ["a", "b"], "platform": "docker"}, incidents=incidents),
+        POLICY,
+    )
+    counts = found.details["C10"][["yes", "no", "unknown"]].sum().tolist()
+    assert counts == [1, 2, 1]
+    assert found.details["C6"][["yes", "no", "unknown"]].sum().tolist() == [1, 1, 2]
+
+
+def test_pulls_by_registry_and_those_without_a_status():
+    rows = [("docker.io", "failed")] * 8 + [("docker.io", "ok")] * 32
+    rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", "ok")] * 40 + [("quay.io", "failed")] * 9
+    rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", "failed")]
+
+    def pulls(rows):
+        return {
+            "activity_id": [f"p{i}" for i in range(len(rows))], "kind": "image_pull",
+            "started_at": "2026-08-01", "registry": [r for r, _ in rows],
+            "status": [s for _, s in rows],
+        }  # fmt: skip
+
+    found = judge_claims(inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY)
+    assert found.details["C7"].iloc[0, 1:].tolist() == [8, 40, 1, 41]
+    row = found.frame.loc["C7"]
+    assert row["value"] == pytest.approx((8 / 40) / (1 / 41))
+    assert row["verdict"] == "supported"
+    rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", None)] * 30
+    vague = judge_claims(inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY)
+    assert vague.frame.loc["C7", "verdict"] == "undecided"
+    assert "(30)" in vague.frame.loc["C7", "needs"]
+
+
+def test_images_that_nothing_uses_by_who_would_take_them():
+    images = {
+        "registry": "r", "repository": "app", "digest": [f"d{i}" for i in range(7)],
+        "host_id": ["h", "h", "h", "h", "", "", ""],
+        "containers_n": [0, 0, 2, None, None, None, None],
+        "reclaimable": [True, False, False, True, None, None, None],
+        "would_expire": [None, None, None, None, True, None, False],
+    }  # fmt: skip
+    run = {
+        "workload_id": ["w"], "service_id": ["a"], "registry": ["r"], "repository": ["app"],
+        "image_digest": ["d6"],
+    }  # fmt: skip
+    found = judge_claims(
+        inventory(services={"service_id": ["a"]}, images=images, workloads=run), POLICY
+    )
+    table = found.details["C4"].set_index("group")
+    assert table.loc["hosts (docker-gc)"].tolist() == [1, 1, 1]
+    assert table.loc["registry (lifecycle policy)"].tolist() == [0, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return assess.load("data/sample/2026Q3")
+
+
+@pytest.fixture(scope="module")
+def judged(sample):
+    return judge_claims(sample, POLICY)
+
+
+def test_the_sample_gives_each_verdict(judged):
+    assert set(judged.frame["verdict"]) == {"supported", "refuted", "undecided"}
+    decided = judged.frame["verdict"].ne("undecided")
+    assert judged.frame["needs"].eq("").equals(decided)
+
+
+def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
+    for claim, row in judged.frame.iterrows():
+        table = judged.details[claim]
+        if "yes" in table:
+            yes, no, unknown = table[["yes", "no", "unknown"]].sum()
+            lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
+            hi = stats.beta.ppf(0.975, yes + unknown + 0.5, no + 0.5) if no else 1.0
+            assert row["value"] == pytest.approx(yes / (yes + no))
+        elif "point" in table:
+            cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
+            t = stats.t.ppf(0.975, table["n"].sum() - 1) / np.sqrt(table["n"].sum())
+            assert row["value"] == pytest.approx(cells["point"].mean())
+            lo = max(cells["lo"].mean() - t * cells["lo"].std(), 0)
+            hi = cells["hi"].mean() + t * cells["hi"].std()
+        elif "platform" in table:
+            n, months = table[["incidents", "service_months"]].sum()
+            assert row["value"] == pytest.approx(36 * (n + 0.5) / months)
+            hi = 36 * stats.gamma.ppf(0.975, n + 0.5) / months
+            lo = row["lo"]  # lower still, for what nobody can place
+            assert lo <= 36 * stats.gamma.ppf(0.025, n + 0.5) / months
+        else:
+            _, a, t1, b, t0 = (
+                (table[c].to_numpy(float) for c in table.columns[:5])
+                if ("tier" in table)
+                else (None, *(table[c].to_numpy(float) for c in table.columns[1:5]))
+            )
+            both = (t1 > 0) & (t0 > 0)
+            share_of = (a * t0 / (t1 + t0))[both].sum() / (b * t1 / (t1 + t0))[both].sum()
+            assert row["value"] == pytest.approx(share_of)
+            continue
+        assert (row["lo"], row["hi"]) == (pytest.approx(lo), pytest.approx(hi)), claim
+
+
+def test_order_of_rows_does_not_matter(sample, judged):
+    shuffled = sample.replace(
+        **{n: sample[n].sample(frac=1, random_state=3) for n in ("services", "incidents", "images",
+           "activities", "engines", "workloads")}
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(judge_claims(shuffled, POLICY).frame, judged.frame)
+
+
+def test_results_say_the_same_in_every_form(judged):
+    rows = judged.to_dict()["rows"]
+    assert [row["claim"] for row in rows] == ALL
+    assert {"claim", "text", "value", "lo", "hi", "n", "threshold", "verdict", "needs"} <= set(
+        rows[0]
+    )
+    assert "0x" not in repr(judged)
+    assert judged.explain("c4").title.startswith("C4")
+    with pytest.raises(AssessError, match="no claim 'C17'"):
+        judged.explain("C17")
+    parts = judged.contributions
+    assert list(parts.columns) == ["claim", "group", "part", "amount"]
+    assert set(parts["claim"]) == set(ALL)
+
+
+def test_results_at_hand_are_not_computed_again(sample, judged):
+    readiness = assess.score_readiness(sample, POLICY)
+    churn = assess.score_upgrade_churn(sample, POLICY)
+    found = judge_claims(sample, POLICY, readiness=readiness, churn=churn)
+    pd.testing.assert_frame_equal(found.frame, judged.frame)
