@@ -206,7 +206,7 @@ class DumpPlace(Place):
                 failed = aws_failure(ForeignAnswerError(), service, call) | {"hint": hint}
             self._note(service, call, items, failed or None)
             found += items
-        self.used |= own.keys()
+        self.used |= {file for file, _ in own}
         if not own:
             hint = f"hand over {name}.json, the output of `aws {text}`"
             row |= {"status": "not_configured", "hint": hint}
