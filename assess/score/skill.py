@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from assess.score.rates import jeffreys_interval
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ends = tuple[float, float]
@@ -48,18 +50,16 @@ def delong(score: Floats, hit: Bools) -> Ends:
     """Interval of the AUC by DeLong's variance on the logit scale.
 
     Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
-    two kinds are told apart without a miss, the variance that Hanley and McNeil give (1982,
-    doi:10.1148/radiology.143.1.7063747) half a pair short of it.
+    two kinds are told apart without a miss there is no variance: then each of the rarer kind counts
+    as one success of Jeffreys' interval.
     """
     yes, no = score[hit], score[~hit]
     wins = np.sign(yes[:, None] - no[None, :]) / 2 + 0.5
-    found, pairs = float(wins.mean()), wins.size
+    found = float(wins.mean())
     variance = _spread(wins.mean(axis=1)) + _spread(wins.mean(axis=0))
     if found in (0.0, 1.0) or variance == 0:
-        found = (found * pairs + 0.5) / (pairs + 1)
-        one, two = found / (2 - found), 2 * found**2 / (1 + found)
-        variance = found * (1 - found) + (len(yes) - 1) * (one - found**2)
-        variance = (variance + (len(no) - 1) * (two - found**2)) / pairs
+        n = min(wins.shape)
+        return jeffreys_interval(found * n, n, level=LEVEL)[1:]
     middle = math.log(found / (1 - found))
     half = Z * math.sqrt(variance) / (found * (1 - found))
     lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
