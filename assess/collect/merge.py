@@ -20,6 +20,7 @@ _EXAMPLE_CHARS = 160
 _EXPECTED_TO_DIFFER = {
     "source", "source_ref", "last_seen_at", "facts_age_hours", "name", "confidence", "rule",
     "alias_source", "first_seen_at", "unresolved", "platform",
+    "source_kind", "created_at", "started_at", "finished_at",  # of a task, and of its container
 }  # fmt: skip
 
 Batches = list[tuple[str, Batch]]
@@ -76,6 +77,9 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 
+NONE = ";"  # a list that is known to be empty; an empty cell is unknown
+
+
 class _Resolved:
     """Puts services in place of names, and keeps count."""
 
@@ -101,9 +105,12 @@ class _Resolved:
             match = self._identity.match(names)
             row["service_id"] = match.service_id
             self._count(frame, label, {names: match})
-        if affected := row.pop("affected", None):
-            found = (self._identity.match((name,)).service_id or name.name for name in affected)
-            row["affected_services"] = ";".join(dict.fromkeys(found))
+        for listed in ("affected", "observed"):
+            if (said := row.pop(listed, None)) is not None:
+                found = (self._identity.match((name,)).service_id or name.name for name in said)
+                row[f"{listed}_services"] = ";".join(dict.fromkeys(found)) or NONE
+        if struck := row.pop("struck", None):  # the service that an experiment failed
+            row["element"] = self._identity.match((struck,)).service_id or struck.name
         return row
 
     def _edge(self, label: str, row: Row) -> Row | None:

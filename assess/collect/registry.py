@@ -13,6 +13,7 @@ _BUILT_IN = {
     "osquery": "assess.collect.osquery:OsquerySource",
     "answers": "assess.collect.answers:AnswersSource",
     "incidents": "assess.collect.incidents:IncidentsSource",
+    "experiments": "assess.collect.experiments:ExperimentsSource",
     "registry": "assess.collect.oci:RegistrySource",
     "kubernetes": "assess.collect.kubernetes:KubernetesSource",
     "swarm": "assess.collect.swarm:SwarmSource",
