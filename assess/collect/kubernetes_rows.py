@@ -10,12 +10,12 @@ from typing import Any
 
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Name, Row
-from assess.collect.docker_engine import to_os
 from assess.collect.docker_names import last_part
 from assess.collect.docker_payload import moment
 from assess.collect.docker_rows import may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
 from assess.collect.image_ref import parse_image
+from assess.collect.kubernetes_nodes import ids_of, place, to_engine, to_host
 from assess.collect.kubernetes_owners import JOBS, Controller, Owners, owner_of
 from assess.collect.kubernetes_pods import (
     docker_id,
@@ -24,7 +24,6 @@ from assess.collect.kubernetes_pods import (
     is_checked,
     known_as,
     main_container,
-    quantity,
     to_life,
     to_mounts,
     to_pod,
@@ -33,7 +32,6 @@ from assess.collect.listing import (
     ENDED,
     Found,
     healthy,
-    host_ids,
     integer,
     number,
     percent,
@@ -53,24 +51,18 @@ _INTERNAL = {  # annotations of load balancers that no customer reaches, and the
     "cloud.google.com/load-balancer-type": ("Internal",),
     "alb.ingress.kubernetes.io/scheme": ("internal",),
 }
-_TOPOLOGY = {
-    "region": ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
-    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
-    "instance_type": ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type"),
-}
-_RUNTIMES = ("docker", "containerd", "cri-o")
 _REVISION = "deployment.kubernetes.io/revision"
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames that they tell of."""
     batch, owners = Batch(), Owners(found)
-    nodes = [node for node in found.get("nodes", ()) if _place(node)[1]]
-    hosts = _hosts(nodes, cluster)
+    nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
+    hosts = ids_of(nodes, cluster)
     batch.add("hosts", *(to_host(node, hosts) for node in nodes))
     batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
     _attach_services(owners, found)
-    claims = {_place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
+    claims = {place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
     for pod, controller in owners.pods:
         workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
         batch.add("workloads", workload)
@@ -88,68 +80,6 @@ def to_batch(found: Found, cluster: str) -> Batch:
     return batch
 
 
-def _place(item: Row) -> tuple[str, str]:
-    meta = table(item.get("metadata"))
-    return text(meta.get("namespace")), text(meta.get("name"))
-
-
-# -- nodes ---------------------------------------------------------------------------------------
-
-
-def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
-    """Give the id of the host of every node: that of its cloud instance, else its name."""
-    names = [_place(node)[1] for node in nodes]
-    ids = host_ids(((name, name) for name in names), cluster)
-    for node in nodes:
-        instance = re.fullmatch(r"aws:///.*/(i-[0-9a-f]+)", text(dig(node, "spec", "providerID")))
-        if instance:
-            ids[_place(node)[1]] = instance[1]
-    return ids
-
-
-def to_host(node: Row, hosts: dict[str, str]) -> Row:
-    """Give the row of the hosts frame."""
-    name, status = _place(node)[1], table(node.get("status"))
-    labels, info = table(dig(node, "metadata", "labels")), table(status.get("nodeInfo"))
-    os_name, os_version = to_os(text(info.get("osImage")))
-    ready = next((c for c in dicts(status.get("conditions")) if c.get("type") == "Ready"), {})
-    provider = text(dig(node, "spec", "providerID")).partition("://")[0]
-    places = {
-        column: next((text(labels[key]) for key in keys if text(labels.get(key))), None)
-        for column, keys in _TOPOLOGY.items()
-    }
-    return {
-        "host_id": hosts.get(name, name),
-        "hostname": text(labels.get("kubernetes.io/hostname")) or name or None,
-        "provider": provider or None,
-        **places,
-        "os_name": os_name,
-        "os_version": os_version,
-        "kernel": text(info.get("kernelVersion")) or None,
-        "arch": text(info.get("architecture")) or None,
-        "vcpus": integer(quantity(dig(status, "capacity", "cpu"))),
-        "memory_bytes": integer(quantity(dig(status, "capacity", "memory"))),
-        "state": {"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
-            text(ready.get("status"))
-        ),
-        "last_seen_at": moment(ready.get("lastHeartbeatTime")),
-    }
-
-
-def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
-    """Give the row of the engines frame; None where the node does not tell its runtime."""
-    info, name = table(dig(node, "status", "nodeInfo")), _place(node)[1]
-    runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
-    if runtime not in _RUNTIMES:
-        return None
-    return {
-        "host_id": hosts.get(name, name),
-        "runtime": runtime,
-        "version": version or None,
-        "kubelet_version": text(info.get("kubeletVersion")).removeprefix("v") or None,
-    }
-
-
 # -- what runs -----------------------------------------------------------------------------------
 
 
@@ -161,7 +91,7 @@ def to_workload(
     claims: dict[tuple[str, str], Row],
 ) -> tuple[Row, list[Row]]:
     """Give the rows of a pod: one workload, and its mounts."""
-    (namespace, name), spec = _place(pod), table(pod.get("spec"))
+    (namespace, name), spec = place(pod), table(pod.get("spec"))
     node = text(spec.get("nodeName"))
     main = main_container(spec, controller.annotations, (controller.name,))
     own = docker_id(pod, main)
@@ -192,6 +122,8 @@ def _share(mounts: list[Row], ended: set[str]) -> None:
     """Count who else mounts the same claim, or the same path of the same node."""
     users = Counter(m.get("_source") for m in mounts if m["workload_id"] not in ended)
     for mount in mounts:
+        if mount["source_class"] in ("empty-dir", "tmpfs"):  # goes with its pod
+            mount["shared_with_n"] = 0
         if source := mount.pop("_source", None):
             mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
 
@@ -249,7 +181,7 @@ def min_healthy(controller: Controller, found: Found) -> float | None:
     if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
         return None
     for budget in found.get("poddisruptionbudgets", ()):
-        if _place(budget)[0] != controller.namespace or not _selects(budget, controller.pod_labels):
+        if place(budget)[0] != controller.namespace or not _selects(budget, controller.pod_labels):
             continue
         spec = table(budget.get("spec"))
         if "minAvailable" in spec:
@@ -275,7 +207,7 @@ def _scaler(controller: Controller, found: Found) -> Row:
     for scaler in found.get("horizontalpodautoscalers", ()):
         spec = table(scaler.get("spec"))
         target = table(spec.get("scaleTargetRef"))
-        named = text(target.get("kind")).lower(), _place(scaler)[0], text(target.get("name"))
+        named = text(target.get("kind")).lower(), place(scaler)[0], text(target.get("name"))
         if named == (controller.kind, controller.namespace, controller.name):
             least = integer(spec.get("minReplicas", 1))
             return {"asg_min": least, "asg_max": integer(spec.get("maxReplicas"))}
@@ -301,7 +233,7 @@ def _attach_services(owners: Owners, found: Found) -> None:
     for controller in owners.controllers.values():
         by_space[controller.namespace].append(controller)
     for service in found.get("services", ()):
-        namespace, name = _place(service)
+        namespace, name = place(service)
         users = [c for c in by_space[namespace] if _selects(service, c.pod_labels)]
         firsts = {user.names[0] for user in users}
         for user in users:
@@ -315,14 +247,14 @@ def is_public(controller: Controller, found: Found) -> bool | None:
 
     False only where no Service selects it and it opens no port of its node.
     """
-    names = {_place(service)[1] for service in controller.services}
+    names = {place(service)[1] for service in controller.services}
     if any(
         dig(service, "spec", "type") == "LoadBalancer" and not _is_internal(service)
         for service in controller.services
     ):
         return True
     for ingress in found.get("ingresses", ()):
-        is_here = _place(ingress)[0] == controller.namespace and not _is_internal(ingress)
+        is_here = place(ingress)[0] == controller.namespace and not _is_internal(ingress)
         if is_here and names & _backends(ingress):
             return True
     outside = controller.pod.get("hostNetwork") is True or any(
@@ -353,7 +285,7 @@ def to_dependencies(owners: Owners) -> list[Row]:
     known: dict[tuple[str, str], Controller] = {}
     for controller in owners.controllers.values():
         for service in controller.services:
-            known.setdefault(_place(service), controller)
+            known.setdefault(place(service), controller)
     rows: dict[tuple[Any, ...], Row] = {}
     for controller in owners.controllers.values():
         for variable, address in addresses(environment(controller.pod)):
@@ -395,7 +327,7 @@ def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
             started = moment(dig(item, "metadata", "creationTimestamp"))
             if controller and started:
                 rows.append({
-                    "activity_id": "/".join([cluster, *_place(item)]),
+                    "activity_id": "/".join([cluster, *place(item)]),
                     "names": controller.names,
                     "kind": "deploy",
                     "started_at": started,

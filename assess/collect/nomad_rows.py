@@ -8,7 +8,6 @@ from typing import Any
 
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Name, Row
-from assess.collect.docker_engine import to_os
 from assess.collect.docker_mounts import to_mounts
 from assess.collect.docker_names import last_part
 from assess.collect.docker_payload import moment, texts
@@ -27,6 +26,7 @@ from assess.collect.listing import (
     table,
     text,
 )
+from assess.collect.nomad_nodes import AWS, attribute, to_engines, to_host
 from assess.collect.redact import keep_env
 
 _DRIVERS = {  # what a task is that is no container
@@ -36,7 +36,6 @@ _STATES = {"running": "running", "pending": "created", "complete": "exited", "fa
            "lost": "dead"}  # fmt: skip
 _RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that its parent starts again and again
 _SECOND = 1e9  # [ns]
-_AWS = "platform.aws."
 
 GroupKey = tuple[str, str, str]  # namespace, job, group
 
@@ -95,7 +94,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
     hosts |= {
         key[-1]: instance
         for key, node in nodes.items()
-        if (instance := _attribute(node, f"unique.{_AWS}instance-id"))
+        if (instance := attribute(node, f"unique.{AWS}instance-id"))
     }
     for key, node in nodes.items():
         batch.add("hosts", to_host(node, hosts[key[-1]]))
@@ -148,53 +147,6 @@ def _group_of(allocation: Row, jobs: dict[tuple[str, ...], Row]) -> GroupKey:
     namespace, job = text(allocation.get("Namespace")), text(allocation.get("JobID"))
     parent = text(jobs.get((namespace, job), {}).get("ParentID")) or _RUN.sub("", job)
     return namespace, parent, text(allocation.get("TaskGroup"))
-
-
-# -- nodes ---------------------------------------------------------------------------------------
-
-
-def _attribute(node: Row, name: str) -> str:
-    return text(table(node.get("Attributes")).get(name))
-
-
-def to_host(node: Row, host_id: str) -> Row:
-    """Give the row of the hosts frame."""
-    os_name, os_version = to_os(f"{_attribute(node, 'os.name')} {_attribute(node, 'os.version')}")
-    status, zone = text(node.get("Status")), _attribute(node, f"{_AWS}placement.availability-zone")
-    memory = integer(_attribute(node, "memory.totalbytes"))
-    megabytes = integer(dig(node, "NodeResources", "Memory", "MemoryMB"))
-    version = _attribute(node, "unique.cgroup.version") or _attribute(node, "os.cgroups.version")
-    return {
-        "host_id": host_id,
-        "hostname": _attribute(node, "unique.hostname") or text(node.get("Name")) or None,
-        "provider": "aws" if zone else None,
-        "region": zone[:-1] or None,
-        "az": zone or text(node.get("Datacenter")) or None,
-        "instance_type": _attribute(node, f"{_AWS}instance-type") or None,
-        "os_name": os_name if _attribute(node, "os.name") else None,
-        "os_version": os_version if _attribute(node, "os.name") else None,
-        "kernel": _attribute(node, "kernel.version") or None,
-        "arch": _attribute(node, "cpu.arch") or None,
-        "vcpus": integer(_attribute(node, "cpu.numcores")),
-        "memory_bytes": memory or (megabytes * 2**20 if megabytes else None),
-        "cgroup_version": version.removeprefix("v") or None,
-        "state": "running" if status == "ready" else status or None,
-    }
-
-
-def to_engines(node: Row, host_id: str) -> Iterator[Row]:
-    """Give the rows of the engines frame, by the drivers of the node."""
-    drivers = table(node.get("Drivers"))
-    found = [name for name in ("docker", "podman") if dig(drivers, name, "Detected") is True]
-    found += [n for n in ("docker", "podman") if _attribute(node, f"driver.{n}.version")]
-    for name in dict.fromkeys(found):
-        key = f"driver.{name}.version"
-        version = text(table(dig(drivers, name, "Attributes")).get(key)) or _attribute(node, key)
-        is_well = dig(drivers, name, "Healthy")
-        yield {"host_id": host_id, "runtime": name, "version": version or None,
-               "reachable": is_well if isinstance(is_well, bool) else None}  # fmt: skip
-    if "docker" in drivers and not found:
-        yield {"host_id": host_id, "runtime": "none"}
 
 
 # -- what runs -----------------------------------------------------------------------------------
