@@ -1,0 +1,117 @@
+"""Figures of the claims and of the back-test: what is drawn is what the frame says."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess import figures, from_frames, load, load_policy
+from assess.score.backtest import backtest
+from assess.score.claims import judge_claims
+
+POLICY = load_policy()
+ALL = [f"C{i}" for i in range(1, 17)]
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return judge_claims(load("data/sample/2026Q3"), POLICY)
+
+
+@pytest.fixture(scope="module")
+def tested():
+    now, earlier = (load(f"data/sample/2026{quarter}") for quarter in ("Q3", "Q2"))
+    return backtest(now, POLICY, previous=earlier)
+
+
+@pytest.fixture(scope="module")
+def empty():
+    services = pd.DataFrame({"service_id": ["only"]})
+    return judge_claims(from_frames({"services": services}, snapshot_at="2026-09-30"), POLICY)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def drawn(ax):
+    """Read back the points: row label -> x."""
+    labels = {tick: text.get_text() for tick, text in zip(ax.get_yticks(), ax.get_yticklabels(),
+              strict=True)}  # fmt: skip
+    return {
+        labels[y]: x
+        for marks in ax.collections
+        if str(marks.get_gid() or "").startswith("points")
+        for x, y in np.asarray(marks.get_offsets())
+    }
+
+
+def test_the_overview_draws_every_claim_on_its_side(judged):
+    table = figures.claims_data(judged)
+    points = drawn(figures.claims(judged))
+    assert points == pytest.approx(dict(zip(table["label"], table["point"], strict=True)))
+    for row in table.itertuples():
+        if row.note == "supported":
+            assert row.lo > 0
+        elif row.note == "refuted":
+            assert row.hi < 0
+        else:
+            assert row.lo <= 0 <= row.hi
+    # twice its bound is one doubling; where the claim is supported below, it lies to the left
+    row = judged.frame.loc["C5"]
+    assert table.loc[4, "point"] == pytest.approx(np.log2(row["value"] / row["threshold"]))
+    row = judged.frame.loc["C2"]
+    assert table.loc[1, "point"] == pytest.approx(-np.log2(row["value"] / row["threshold"]))
+
+
+@pytest.mark.parametrize("claim", ALL)
+def test_the_evidence_of_each_claim_is_drawn_with_its_verdict(judged, claim):
+    ax = figures.claim(judged, claim)
+    table = figures.claim_data(judged, claim)
+    known = table.dropna(subset=["point"])
+    assert drawn(ax) == pytest.approx(dict(zip(known["label"], known["point"], strict=True)))
+    assert judged.frame.loc[claim, "verdict"] in ax.get_title(loc="left")
+    assert "n = " in ax.get_xlabel()
+    assert figures.describe(ax).startswith(claim)
+    bounded = table.dropna()
+    assert (bounded["lo"] <= bounded["point"] + 1e-9).all()
+    assert (bounded["point"] <= bounded["hi"] + 1e-9).all()
+
+
+@pytest.mark.parametrize("claim", ALL)
+def test_a_claim_without_data_says_what_to_connect(empty, claim):
+    ax = figures.claim(empty, claim)
+    assert "Undecided" in ax.texts[0].get_text()
+
+
+def test_an_overview_without_data_is_unknown_and_not_zero(empty):
+    table = figures.claims_data(empty)
+    assert table[["point", "lo", "hi"]].isna().all(axis=None)
+    ax = figures.claims(empty)
+    assert sum(text.get_text() == "unknown" for text in ax.texts) == 16
+
+
+def test_reliability_is_drawn_as_it_was_counted(tested):
+    ax = figures.backtest(tested)
+    table = tested.details["reliability"]
+    marks = next(m for m in ax.collections if m.get_gid() == "points observed")
+    np.testing.assert_allclose(marks.get_offsets(), 100 * table[["foretold", "observed"]])
+    assert "%" in ax.get_xlabel()
+    assert "%" in ax.get_ylabel()
+
+
+@pytest.mark.parametrize("draw", ["claims", "claim", "backtest"])
+def test_figures_draw_where_they_are_told(judged, tested, draw):
+    figure, given = plt.subplots()
+    made = {
+        "claims": lambda: figures.claims(judged, ax=given),
+        "claim": lambda: figures.claim(judged, "C4", ax=given),
+        "backtest": lambda: figures.backtest(tested, ax=given),
+    }[draw]()
+    assert made is given
+    assert plt.get_fignums() == [figure.number]
+    assert figures.svg(made).startswith("<?xml")
