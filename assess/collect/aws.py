@@ -228,6 +228,12 @@ def is_cluster_node(tags: Mapping[str, str]) -> bool:
     return any(tag.startswith(_CLUSTER_TAGS) for tag in tags)
 
 
+def is_naming(tag: str) -> bool:
+    """Say whether a tag names a service, a cluster or an environment; no other is kept."""
+    named = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
+    return tag in named or tag.startswith(_CLUSTER_TAGS)
+
+
 def env_of(tags: Mapping[str, str]) -> str | None:
     """Read the environment from tags, as the data dictionary names it."""
     return next((_ENVS.get(tags[tag].lower()) for tag in _ENV_TAGS if tag in tags), None)

@@ -21,8 +21,10 @@ _BUILT_IN = {
     "marathon": "assess.collect.marathon:MarathonSource",
     "backstage": "assess.collect.backstage:BackstageSource",
     "traces": "assess.collect.traces:TracesSource",
+    "ec2": "assess.collect.ec2:Ec2Source",
     "ecs": "assess.collect.ecs:EcsSource",
     "ecr": "assess.collect.ecr:EcrSource",
+    "ssm": "assess.collect.ssm:SsmSource",
     "frames": "assess.collect.frames_source:FramesSource",
 }
 
