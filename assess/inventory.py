@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assess import frames
+from assess import frames, s3
 from assess.errors import AssessError, DataError
 
 MANIFEST = "snapshot.toml"
@@ -282,7 +282,8 @@ def load(path: str | Path) -> Inventory:
     ----------
     path : str or Path
         Directory of ``<frame>.csv`` or ``<frame>.parquet`` files, with `snapshot.toml`; without
-        that file the newest time in the frames counts as the moment of the snapshot.
+        that file the newest time in the frames counts as the moment of the snapshot. Also an
+        ``s3://bucket/prefix``.
 
     Returns
     -------
@@ -296,7 +297,7 @@ def load(path: str | Path) -> Inventory:
     AssessError
         Where there is no such directory, or nothing in it says when it was taken.
     """
-    inventory, problems = _read(Path(path))
+    inventory, problems = _read(_local(path))
     if len(problems):
         raise DataError(f"{path} is not a sound snapshot", problems)
     return inventory
@@ -315,7 +316,17 @@ def validate(path: str | Path) -> pd.DataFrame:
     DataFrame
         Columns ``table, row, column, value, rule, hint``; empty where all is well.
     """
-    return _read(Path(path))[1]
+    return _read(_local(path))[1]
+
+
+def _local(path: str | Path) -> Path:
+    """Give a directory on this machine; one in S3 is copied, and has to be whole."""
+    if not s3.is_s3(path):
+        return Path(path)
+    directory = s3.fetch(str(path))
+    if not (directory / MANIFEST).is_file():
+        raise AssessError(f"{path} has no {MANIFEST}: it is half written, or no snapshot")
+    return directory
 
 
 def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:

@@ -19,7 +19,7 @@ from typing import Literal
 
 import pandas as pd
 
-from assess import frames
+from assess import frames, s3
 from assess.errors import AssessError, DataError
 from assess.inventory import MANIFEST, Inventory, load, quarter_of, read_manifest, read_table, utc
 
@@ -168,8 +168,12 @@ def resolve(reference: str | Path) -> Path:
     """Find the snapshot that a reference means: a snapshot directory, or a store.
 
     ``STORE@2026-09-30`` is its newest snapshot that is not after that day, ``STORE@2026Q3`` the
-    newest of that quarter, ``STORE`` the newest of all.
+    newest of that quarter, ``STORE`` the newest of all. Any of them may be in S3.
     """
+    if s3.is_s3(reference):
+        address, at, moment = str(reference).rpartition("@")
+        local = s3.fetch(address or str(reference))
+        reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
         held = {file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +48,8 @@ IDENTITY = "identity"  # rows of coverage on the naming of services, which asks 
     help="Least share of what was asked that has to be seen. [share 0-1]",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
-    help="Snapshot directory to write.  [default: data/snapshots/<day>]",
+    "-o", "--output", "place", metavar="DIRECTORY",
+    help="Snapshot directory to write, or s3://bucket/prefix.  [default: data/snapshots/<day>]",
 )  # fmt: skip
 @click.option(
     "--previous", metavar="SNAPSHOT",
@@ -63,7 +64,7 @@ def collect(
     strict: bool,
     deadline: float,
     min_coverage: float,
-    directory: Path | None,
+    place: str | None,
     previous: str | None,
     fresh: bool,
 ) -> None:
@@ -73,23 +74,25 @@ def collect(
     with 1 where nothing was collected, and with 4 where the snapshot is written but less than
     --min-coverage was seen. It prints the path of the snapshot.
     """
-    from assess import store
+    from assess import s3, store
     from assess.collect import collect as collect_all
     from assess.config import load_config
 
-    if directory:
-        store.refuse_taken(directory)
+    if place and s3.is_s3(place):
+        s3.refuse_taken(place)
+    elif place:
+        store.refuse_taken(Path(place))
     inventory = collect_all(
         load_config(config_file),
         sources=list(types) or None,
         deadline=deadline,
         strict=strict,
         progress=_progress(),
-        previous=None if fresh else _earlier(previous, directory),
+        previous=None if fresh else _earlier(previous, place),
     )
     _tell_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
-    click.echo(store.write_snapshot(inventory, directory or SNAPSHOTS / day))
+    click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
     _tell_counts(inventory)
     share = seen_share(inventory["coverage"])
     if share < min_coverage:
@@ -97,14 +100,26 @@ def collect(
         click.get_current_context().exit(UNDER_LIMIT)
 
 
-def _earlier(reference: str | None, directory: Path | None) -> Inventory | None:
+def _write(inventory: Inventory, place: str) -> str:
+    """Write a snapshot where it was asked for."""
+    from assess import s3, store
+
+    if not s3.is_s3(place):
+        return str(store.write_snapshot(inventory, place))
+    with tempfile.TemporaryDirectory(prefix="assess-") as name:
+        return s3.push(store.write_snapshot(inventory, Path(name) / "snapshot"), place)
+
+
+def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     """Load the snapshot that is carried forward; None where there is none yet."""
-    from assess import store
+    from assess import s3, store
     from assess.inventory import load
 
     if reference:
         return load(store.resolve(reference))
-    beside = directory.absolute().parent if directory else SNAPSHOTS
+    if place and s3.is_s3(place):
+        return None  # nobody asked for all that lies beside it: name it with --previous
+    beside = Path(place).absolute().parent if place else SNAPSHOTS
     if not beside.is_dir():
         return None
     with warnings.catch_warnings():  # what else lies there is none of this run's business
@@ -207,15 +222,25 @@ def _progress() -> Callable[[str, int, int], None] | None:
     return draw
 
 
-@click.command(cls=Command, examples=["assess sources", "assess sources ecs --json"])
+@click.command(
+    cls=Command,
+    examples=["assess sources", "assess sources ecs --json", "assess sources aws --policy"],
+)
 @click.argument("type_", metavar="[TYPE]", required=False)
+@click.option(
+    "--policy", "is_policy", is_flag=True,
+    help="Print the least permissions of TYPE in the form of its system: aws, kubernetes, nomad.",
+)  # fmt: skip
 @output.options
-def sources(type_: str | None, *, out: output.Output) -> None:
+def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:
     """Say what each source needs: options, permissions, the frames that it fills, dump commands."""
     import pandas as pd
 
-    from assess.collect import source_types
+    from assess.collect import permissions, source_types
 
+    if is_policy:
+        click.echo(permissions(type_ or ""), nl=False)
+        return
     known = source_types()
     if type_ and type_ not in known:
         raise click.UsageError(f"there is no source {type_!r}; sources: {', '.join(known)}")

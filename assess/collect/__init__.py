@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assess.collect.base import Batch, Row
-from assess.collect.registry import SourceType, source_types
+from assess.collect.registry import SourceType, permissions, source_types
 from assess.collect.run import Progress, in_two_rounds, prepare, probing, side_by_side
 from assess.config import CONFIG_NAME, Config, load_config
 from assess.errors import CollectError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assess.inventory import Inventory
 
-__all__ = ["SourceType", "collect", "probe", "source_types"]
+__all__ = ["SourceType", "collect", "permissions", "probe", "source_types"]
 
 
 def collect(  # noqa: PLR0913

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+
+from assess.errors import ConfigError
 
 GROUP = "assess.sources"
 _BUILT_IN = {
@@ -46,6 +49,25 @@ def homes() -> dict[str, EntryPoint]:
     ours = {name: EntryPoint(name, home, GROUP) for name, home in _BUILT_IN.items()}
     others = {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
     return ours | {name: home for name, home in others.items() if name not in ours}
+
+
+def permissions(name: str) -> str:
+    """Give the least permissions of a system, as it wants them written.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such system.
+    """
+    held = {
+        f.name.partition(".")[0]: f for f in (files("assess.collect") / "permissions").iterdir()
+    }
+    name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
+    if name not in held:
+        raise ConfigError(
+            f"there is no policy for {name!r}", hint=f"there is one for {', '.join(sorted(held))}"
+        )
+    return held[name].read_text(encoding="utf-8")
 
 
 def source_types() -> dict[str, SourceType]:

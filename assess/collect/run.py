@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from assess import s3
 from assess.collect.base import (
     HINTS,
     Batch,
@@ -110,8 +114,30 @@ def side_by_side(tasks: list[Task], work: Work, progress: Progress | None = None
     return [future.result() for future in running]
 
 
+def local(task: Task) -> Task:
+    """Give a task whose files are on this machine: those in S3 are copied.
+
+    They go by their address without ``s3://``, below a directory of their own.
+    """
+    paths = task.options.get("path")
+    listed = [str(path) for path in (paths if isinstance(paths, list) else [paths or ""])]
+    if not any(map(s3.is_s3, listed)):
+        return task
+    base = Path(tempfile.mkdtemp(prefix="assess-s3-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    found = []
+    for path in listed:
+        found.append(path.removeprefix(s3.SCHEME) if s3.is_s3(path) else str(task.base / path))
+        if s3.is_s3(path):
+            (base / found[-1]).parent.mkdir(parents=True, exist_ok=True)
+            (base / found[-1]).symlink_to(s3.fetch(path))
+    own = found if isinstance(paths, list) else found[0]
+    return replace(task, base=base, options={**task.options, "path": own})
+
+
 def collecting(task: Task, deadline: Deadline) -> Batch:
     """Ask a source for all that it holds."""
+    task = local(task)
     return task.source.collect(task.options, task.base, deadline)
 
 
@@ -141,6 +167,7 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> list[B
 
 def probing(task: Task, deadline: Deadline) -> Batch:
     """Ask a source what it would see; one that has no way to tell is asked for everything."""
+    task = local(task)
     ask = getattr(task.source, "probe", task.source.collect)
     return Batch(coverage=ask(task.options, task.base, deadline).coverage)
 

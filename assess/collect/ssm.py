@@ -80,9 +80,10 @@ def to_hosts(
             host = PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
             hosts.setdefault(identifier, host)
     for entity in entities:
-        host = hosts.get(text_of(entity.get("Id"))) or _unlisted(entity, place)
-        if not host:
+        told_of = hosts.get(text_of(entity.get("Id"))) or _unlisted(entity, place)
+        if not told_of:
             continue
+        host = told_of
         hosts[host.cloud_id] = host
         told = dig(entity, "Data", APPLICATIONS)
         applications = list(dicts(dig(told, "Content")))

@@ -1,0 +1,129 @@
+"""Snapshots and dumps that are kept in S3: ``s3://bucket/prefix``, wherever a path is asked for.
+
+What is there is copied to a temporary directory and read from there. Logins come from the SDK's own
+chain; ``AWS_ENDPOINT_URL_S3`` names another place that speaks S3.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from assess.errors import AssessError
+
+SCHEME = "s3://"
+MANIFEST = "snapshot.toml"  # written last: what lacks it is half a snapshot
+
+
+def is_s3(path: str | Path) -> bool:
+    """Say whether a path leads to S3."""
+    return isinstance(path, str) and path.startswith(SCHEME)
+
+
+@cache
+def fetch(address: str) -> Path:
+    """Copy all below an address, or the one object that it names, and give where to.
+
+    Within one process the same address is copied once.
+
+    Raises
+    ------
+    AssessError
+        Where there is nothing, or it may not be read.
+    """
+    bucket, prefix = _taken_apart(address)
+    root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    target = root / PurePosixPath(prefix).name if prefix else root / bucket
+    client, found = _client(), 0
+    try:
+        for key in _keys(client, bucket, prefix):
+            inside = PurePosixPath(key).relative_to(prefix) if prefix else PurePosixPath(key)
+            file = target / inside
+            if key.endswith("/") or ".." in inside.parts or not file.is_relative_to(target):
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, key, str(file))
+            found += 1
+    except Exception as error:
+        raise _failure(address, "read", error) from error
+    if not found:
+        raise AssessError(f"there is nothing at {address}", hint="list it with `aws s3 ls`")
+    return target
+
+
+def push(directory: Path, address: str) -> str:
+    """Copy a snapshot directory to an address where nothing is yet; its manifest goes last.
+
+    Raises
+    ------
+    AssessError
+        Where something is there already, or it may not be written.
+    """
+    bucket, prefix = _taken_apart(address)
+    refuse_taken(address)
+    client = _client()
+    files = sorted(directory.iterdir(), key=lambda file: (file.name == MANIFEST, file.name))
+    try:
+        for file in files:
+            key = str(PurePosixPath(prefix) / file.name)
+            if file.name == MANIFEST:  # only one of two writers gets to finish
+                client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes(), IfNoneMatch="*")
+            else:
+                client.upload_file(str(file), bucket, key)
+    except Exception as error:
+        raise _failure(address, "written", error) from error
+    return address
+
+
+def refuse_taken(address: str) -> None:
+    """Stop where a snapshot would be written over."""
+    bucket, prefix = _taken_apart(address)
+    try:
+        is_taken = next(iter(_keys(_client(), bucket, prefix)), None) is not None
+    except Exception as error:
+        raise _failure(address, "read", error) from error
+    if is_taken:
+        raise AssessError(
+            f"{address} is there already, and a snapshot is never written over",
+            hint="name another prefix",
+        )
+
+
+def _keys(client: Any, bucket: str, prefix: str) -> list[str]:
+    """List the object of that name and all below it, but nothing that only starts alike."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    keys = [str(entry["Key"]) for page in pages for entry in page.get("Contents", ())]
+    return [key for key in keys if not prefix or key == prefix or key.startswith(f"{prefix}/")]
+
+
+def _taken_apart(address: str) -> tuple[str, str]:
+    bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
+    if not bucket:
+        raise AssessError(f"{address} names no bucket", hint="write s3://bucket/prefix")
+    return bucket, prefix.strip("/")
+
+
+def _client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=5, read_timeout=30, user_agent_extra="assess")
+    return boto3.session.Session().client("s3", config=config)
+
+
+def _failure(address: str, what: str, error: Exception) -> AssessError:
+    """Word an error of the SDK; its message, which may name people, stays out."""
+    if isinstance(error, AssessError):
+        return error
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    reason = str(code or type(error).__name__)
+    return AssessError(
+        f"{address} cannot be {what}: {reason}",
+        hint="s3:ListBucket and s3:GetObject read it, s3:PutObject writes it; log in as for `aws`",
+    )

@@ -1,0 +1,146 @@
+"""Every source at once: real engines and a registry, AWS over HTTP, files of the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from moto.server import ThreadedMotoServer
+
+import assess
+from assess.cli import cli
+from assess.collect import source_types
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CANARY = "hunter2"
+FILES = {  # type: options; the payloads hold the canary wherever the real system puts a secret
+    "docker": [{"path": "docker"}],
+    "compose": [{"path": "compose/shop/compose.yaml"}],
+    "kubernetes": [{"path": "kubernetes"}],
+    "swarm": [{"path": "swarm"}],
+    "nomad": [{"path": "nomad"}],
+    "marathon": [{"path": "marathon"}],
+    "ansible": [{"path": "ansible"}],
+    "osquery": [{"path": "osquery"}],
+    "backstage": [{"path": "backstage"}],
+    "traces": [{"path": "traces"}],
+    "ecs": [{"path": "ecs"}],
+    "ecr": [{"path": "ecr"}],
+    "ec2": [{"path": "ec2"}],
+    "ssm": [{"path": "ssm"}],
+    "answers": [
+        {"format": name, "path": f"answers/{place}"}
+        for name, place in (
+            ("konveyor", "konveyor"), ("csv", "answers.csv"), ("docker-bench", "bench"),
+            ("trivy", "trivy"), ("scorecard", "scorecard"), ("xeol", "xeol"),
+        )
+    ],
+    "incidents": [
+        {"path": "incidents/incidents.csv"},
+        *({"format": name, "path": name} for name in
+          ("pagerduty", "opsgenie", "jira", "servicenow", "statuspage")),
+    ],
+}  # fmt: skip
+AWS = ("ec2", "ecs", "ecr")
+
+
+@pytest.fixture(scope="module")
+def aws():
+    """AWS's calls, answered by moto, with something of each kind."""
+    import boto3
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        server.start()
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+
+        def client(name):
+            return boto3.client(name, region_name="eu-west-1", endpoint_url=endpoint)
+
+        image = client("ec2").describe_images()["Images"][0]["ImageId"]
+        client("ec2").run_instances(ImageId=image, MinCount=1, MaxCount=1)
+        client("ecr").create_repository(repositoryName="shop/live")
+        client("ecs").create_cluster(clusterName="live")
+        yield endpoint
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def run(engines, registry, aws, tmp_path_factory):
+    """One run over everything, on the command line: its result and its snapshot."""
+    base = tmp_path_factory.mktemp("everything")
+    tables = [(kind, options) for kind, listed in FILES.items() for options in listed]
+    tables += [("docker", {"endpoint": e.endpoint, "host_id": e.version}) for e in engines]
+    tables += [(kind, {"endpoint_url": aws, "regions": ["eu-west-1"]}) for kind in AWS]
+    repositories = ["shop/web", "shop/old", "shop/epoch"]
+    tables.append(("registry", {"endpoint": registry.endpoint, "repositories": repositories}))
+    (base / "own").mkdir()
+    (base / "own" / "services.csv").write_text("service_id,tier\nweb,1\n", encoding="utf-8")
+    tables.append(("frames", {"path": str(base / "own")}))
+    lines = []
+    for kind, options in tables:
+        lines += ["[[source]]", f'type = "{kind}"']
+        for name, value in options.items():
+            own = str(FIXTURES / value) if name == "path" and kind != "frames" else value
+            lines.append(f"{name} = {json.dumps(own)}")
+    (base / "assess.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    snapshot = base / "2026Q4"
+    arguments = ["-v", "collect", "-c", str(base / "assess.toml"), "-o", str(snapshot)]
+    return CliRunner().invoke(cli, [*arguments, "--deadline", "120"]), snapshot
+
+
+@pytest.fixture(scope="module")
+def inventory(run):
+    result, snapshot = run
+    assert result.exit_code in (0, 4), result.output
+    return assess.load(snapshot)  # which validates it
+
+
+def test_every_source_gave_something_and_says_what_it_could_not(inventory):
+    statuses = inventory["coverage"].groupby("source")["status"].agg(set)
+    assert set(source_types()) <= set(statuses.index)
+    for kind in source_types():
+        assert statuses[kind] & {"ok", "partial", "empty"}, kind
+
+
+def test_workloads_come_from_every_kind_of_place(inventory):
+    platforms = set(inventory["services"]["platform"].dropna())
+    assert {"docker", "kubernetes", "swarm", "ecs", "nomad", "marathon", "host"} <= platforms
+    kinds = inventory["workloads"].groupby("source")["workload_id"].nunique()
+    assert (kinds > 0).all()
+
+
+def test_all_frames_are_filled_but_those_that_only_people_write(inventory):
+    filled = {name for name in inventory.present if len(inventory[name])}
+    assert set(inventory.present) - filled <= {"waivers", "experiments"}
+    assert filled >= {
+        "services", "hosts", "engines", "images", "workloads", "mounts", "dependencies",
+        "incidents", "activities", "answers", "coverage", "service_aliases",
+    }  # fmt: skip
+
+
+def test_the_canary_is_nowhere(run, inventory, tmp_path):
+    result, snapshot = run
+    assert CANARY not in result.output
+    for name in inventory.present:
+        text = pd.DataFrame(inventory[name]).to_csv()
+        assert CANARY not in text, name
+    for file in snapshot.iterdir():
+        assert CANARY.encode() not in file.read_bytes(), file.name
+    report = CliRunner().invoke(cli, ["report", str(snapshot), "-o", str(tmp_path / "report")])
+    assert report.exit_code == 0, report.output
+    for file in (tmp_path / "report").rglob("*"):
+        if file.is_file():
+            assert CANARY.encode() not in file.read_bytes(), file.name
+
+
+def test_what_is_collected_can_be_scored(inventory):
+    labels = assess.what_next(inventory, assess.load_policy()).frame["label"]
+    assert labels.notna().all()
+    assert len(labels) == len(inventory["services"])
