@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import assess
+from assess import notebooks
 from assess.cli import cli
 
 # what no engine can know, brought along as a frame of one's own
@@ -141,3 +142,16 @@ def test_the_report_says_the_same_and_holds_no_secret(quarter, tmp_path):
     for file in tmp_path.rglob("*"):
         if file.is_file():
             assert application.CANARY.encode() not in file.read_bytes(), file.name
+
+
+def test_the_claims_are_judged_on_what_the_engines_said(quarter, inventory, policy, tmp_path):
+    claims = assess.judge_claims(inventory, policy)
+    assert claims.details["C1"]["n"].sum() == 2  # two engines
+    assert claims.frame.loc["C5", "n"] + claims.frame.loc["C5", "unknown_n"] == 2
+    # web had the one incident that a service claims; nobody wrote down what it touched
+    assert claims.details["C10"][["yes", "no", "unknown"]].sum().tolist() == [0, 0, 1]
+    undecided = claims.frame["verdict"].eq("undecided")
+    assert claims.frame["needs"].ne("").equals(undecided)
+    assert undecided[["C3", "C7", "C11", "C12", "C14"]].all()  # nobody was asked
+    (written,) = notebooks.run(["06"], {"snapshot": str(quarter)}, output_dir=tmp_path)
+    assert application.CANARY not in written.read_text(encoding="utf-8")

@@ -160,6 +160,24 @@ def test_nothing_is_decided_for_lack_of_data(frames):
         assert "What would decide it" in told.text
 
 
+def test_what_was_looked_for_and_not_found_asks_for_no_source():
+    found = judge_claims(
+        inventory(
+            services={"service_id": ["a"], "platform": ["docker"]},
+            images={"registry": ["r"], "repository": ["a"], "digest": ["d"], "host_id": ["h"],
+                    "containers_n": [1]},
+            incidents={"incident_id": ["i"], "opened_at": ["2026-06-01"]},
+            activities={"activity_id": ["x"], "kind": ["deploy"], "started_at": ["2026-06-01"]},
+        ),
+        POLICY,
+    )  # fmt: skip
+    needs = found.frame["needs"]
+    assert needs["C3"].startswith("no upgrade was seen so far")
+    assert needs["C4"].startswith("no image was seen")
+    assert needs["C10"].startswith("no incident in containers")
+    assert needs["C16"].startswith("no service runs outside")
+
+
 def test_engines_that_nobody_knows_widen_and_never_decide():
     versions = ["20.10.24+dfsg1", "19.03.15-ce", "master", None, "99.0", "29"]
     hosts = [f"h{i}" for i in range(len(versions))]

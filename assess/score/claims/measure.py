@@ -224,6 +224,12 @@ def amount(
     return Finding(whole, found, math.floor(months), table, unknown_n, more)
 
 
+def seen(finding: Finding, gap: str, *, looked: bool) -> Finding:
+    """Say of what was looked for and not found that there is none, instead of what to connect."""
+    is_none = looked and not finding.n and not finding.unknown_n
+    return finding._replace(gap=gap) if is_none else finding
+
+
 def _hull(found: Interval, *others: Interval) -> Interval:
     """Widen an interval until it holds the others."""
     every = (found, *others)

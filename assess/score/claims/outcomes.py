@@ -6,7 +6,7 @@ import pandas as pd
 
 from assess import reference
 from assess.score.claims.fleet import Fleet, tally
-from assess.score.claims.measure import Finding, amount, share
+from assess.score.claims.measure import Finding, amount, seen, share
 from assess.score.healing import counted_incidents
 from assess.score.track_record import CONTAINER, HOST, self_healing, side_of, window
 
@@ -46,7 +46,9 @@ def contained_incidents(fleet: Fleet) -> Finding:
         for service, names in table[["service_id", "affected_services"]].itertuples(index=False)
     ]
     alone = pd.Series(touched, table.index, dtype="boolean")
-    return share(tally(platform[inside], alone[inside]), level=fleet.level)
+    found = share(tally(platform[inside], alone[inside]), level=fleet.level)
+    looked = held is not None and len(fleet.contained) > 0
+    return seen(found, "no incident in containers was seen so far: keep counting", looked=looked)
 
 
 def replaced_in_time(fleet: Fleet) -> Finding:
@@ -103,7 +105,9 @@ def held_back(fleet: Fleet) -> Finding:
     answer = answer.mask(outside.isin(unclear) & ~answer)
     tier = fleet.inventory["services"].set_index("service_id")["tier"].reindex(outside)
     known = fleet.sides[outside].eq(HOST).fillna(False)
-    return share(tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level)
+    found = share(tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level)
+    gap = "no service runs outside of containers: there is no transition left to measure"
+    return seen(found, gap, looked=len(fleet.contained) > 0)
 
 
 def _ids(names: str) -> list[str]:

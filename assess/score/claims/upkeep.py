@@ -7,7 +7,7 @@ import pandas as pd
 from assess import reference
 from assess.score import upgrade_pace as pace
 from assess.score.claims.fleet import Fleet, tally
-from assess.score.claims.measure import Finding, mean, ratio, share
+from assess.score.claims.measure import Finding, mean, ratio, seen, share
 from assess.score.healing import counted_incidents
 from assess.score.track_record import side_of, window
 
@@ -53,7 +53,9 @@ def failed_upgrades(fleet: Fleet) -> Finding:
     rest = [whole[i] - sum(t[i] for t in tallies.values()) for i in range(3)]
     rows += [("unknown", rest[1], rest[0] - rest[2], rest[2] - rest[1])] if rest[0] else []
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
-    return share(table, level=fleet.level)
+    looked = inventory.has("activities", "incidents")
+    gap = "no upgrade was seen so far: how they go shows once there are some"
+    return seen(share(table, level=fleet.level), gap, looked=looked)
 
 
 def kept_images(fleet: Fleet) -> Finding:
@@ -69,7 +71,8 @@ def kept_images(fleet: Fleet) -> Finding:
     taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
     unused = ~in_use.fillna(False)  # perhaps in use: perhaps not a matter of clean-up
     stays = (~taken).mask(in_use.isna())
-    return share(tally(place[unused], stays[unused]), level=fleet.level)
+    found = share(tally(place[unused], stays[unused]), level=fleet.level)
+    return seen(found, "no image was seen that nothing uses: keep looking", looked=len(images) > 0)
 
 
 def troubled_hosts(fleet: Fleet) -> Finding:
