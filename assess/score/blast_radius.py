@@ -17,13 +17,13 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.calibration import calibrate
 from assess.score.chains import because, chain, percent, sentences
 from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet, dependencies_observed
 from assess.score.healing import heal_times, incident_rates
+from assess.score.judging import failure_graph, judged, taught
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.spread import Graph, Sampling, Spread, arc_key, seeds_of, spread
+from assess.score.spread import Graph, Sampling, Spread, seeds_of, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
 
@@ -172,7 +172,7 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
         ``frame``, index ``element_kind, element``, worst first: ``impact, impact_lo, impact_hi``
         [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
-        frozen, services, calibration.
+        frozen, services, and what failures say of it, see `judging.Judged`.
 
     Notes
     -----
@@ -182,7 +182,8 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     service whose dependencies nobody observed, and of those that call it, is at least the fleet's
     quantile ``unobserved_quantile``. Reachability is an upper bound on what is hit.
     """
-    fleet = build_fleet(inventory, policy)
+    told = build_fleet(inventory, policy)
+    fleet = taught(inventory, policy, told)
     graphs = {level: failure_graph(fleet, level) for level in LEVELS}
     sampling, settings = sampling_of(policy), policy["blast_radius"]
     spreads = _by_level(fleet, graphs, sampling)
@@ -193,8 +194,8 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     frame["impact_hi"] = _widened(frame["impact_hi"], fleet, observed, quantile)
     services = _services(frame, fleet, reach, float(settings["exposed_from"]))
     services = services.join(_minutes_per_year(inventory, policy))
+    rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
     if detail:
-        rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
         moved = containment(inventory, policy, fleet, graphs=graphs, sampling=rough)
     else:
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
@@ -207,7 +208,7 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
         "affected": affected,
         "frozen": fleet.frozen,
         "services": services,
-        "calibration": calibrate(inventory, affected, pd.Series(weight, index=fleet.services)),
+        **judged(inventory, policy, told, affected, rough).details(),
     }
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
@@ -250,33 +251,6 @@ def sampling_of(policy: Policy) -> Sampling:
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
     return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["lanes"])
-
-
-def failure_graph(fleet: Fleet, level: str) -> Graph:
-    """Give who fails with whom.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The fleet.
-    level : str
-        lo, point or hi: which probabilities.
-
-    Returns
-    -------
-    Graph
-        Arcs from what is needed to what needs it.
-    """
-    links = fleet.edges
-    keys = [arc_key(dst, src) for dst, src in zip(links["dst"], links["src"], strict=True)]
-    return Graph(
-        nodes=len(fleet.nodes),
-        tail=fleet.nodes.get_indexer(pd.Index(links["dst"])),
-        head=fleet.nodes.get_indexer(pd.Index(links["src"])),
-        p=links[level].to_numpy("float64"),
-        keys=np.array(keys, dtype=np.uint64),
-        weight=fleet.weight,
-    )
 
 
 def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> dict[str, Spread]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from assess.inventory import Inventory
+from assess.score.graph import Fleet
 from assess.score.healing import counted_incidents
+from assess.score.lanes import Booleans, Floats
+from assess.score.rates import jeffreys_interval
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 COLUMNS = ["event", "event_id", "element_kind", "element", "observed", "predicted", "predicted_lo",
            "predicted_hi", "services_n"]  # fmt: skip
+METHODS = ("self", "direct callers", "all transitive callers")
+RESAMPLES = 1000  # of the events, for intervals
 
 
 def events(inventory: Inventory) -> pd.DataFrame:
@@ -48,13 +54,65 @@ def events(inventory: Inventory) -> pd.DataFrame:
     return table.sort_values(["event", "event_id"], ignore_index=True)
 
 
-def calibrate(inventory: Inventory, affected: pd.DataFrame, weight: pd.Series) -> pd.DataFrame:
-    """Compare what failures took down with what was predicted for the element that failed.
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One failure of an element of the fleet.
+
+    Attributes
+    ----------
+    event, event_id : str
+        Incident or experiment, and which.
+    element : tuple of str
+        Kind and name of what failed.
+    seen, hit : ndarray of bool
+        By service, whether it had data, and whether it went down.
+    """
+
+    event: str
+    event_id: str
+    element: tuple[str, str]
+    seen: Booleans
+    hit: Booleans
+
+
+def trials(inventory: Inventory, services: pd.Index, elements: pd.MultiIndex) -> list[Trial]:
+    """Give the failures of elements of the fleet.
 
     Parameters
     ----------
     inventory : Inventory
         Frames ``incidents, experiments``.
+    services : Index
+        Ids, in the order of the arrays.
+    elements : MultiIndex
+        ``element_kind, element`` of the fleet; failures of others are left out.
+
+    Returns
+    -------
+    list of Trial
+        By event and id. What failed itself was seen, whoever else had data.
+    """
+    found = []
+    for row in events(inventory).itertuples():
+        element = (str(row.element_kind), str(row.element))
+        if element not in elements:
+            continue
+        own = [element[1]] if element[0] == "service" else []
+        hit = services.isin([*_ids(row.affected_services), *own])
+        seen = np.ones(len(services), dtype=bool)
+        if not pd.isna(row.observed_services):
+            seen = services.isin([*_ids(row.observed_services), *own])
+        found.append(Trial(str(row.event), str(row.event_id), element, seen, hit & seen))
+    return found
+
+
+def calibrate(trials: list[Trial], affected: pd.DataFrame, weight: pd.Series) -> pd.DataFrame:
+    """Compare what failures took down with what was predicted for the element that failed.
+
+    Parameters
+    ----------
+    trials : list of Trial
+        What `trials` gives.
     affected : DataFrame
         ``element_kind, element, service_id, p_down, p_lo, p_hi``.
     weight : Series
@@ -63,42 +121,229 @@ def calibrate(inventory: Inventory, affected: pd.DataFrame, weight: pd.Series) -
     Returns
     -------
     DataFrame
-        One row per event whose element is in the fleet: ``event, event_id, element_kind, element``,
-        ``observed``, ``predicted``, ``predicted_lo``, ``predicted_hi`` [share of the criticality of
-        the services that had data], ``services_n`` [count of those].
+        One row per event: ``event, event_id, element_kind, element``, ``observed``, ``predicted``,
+        ``predicted_lo``, ``predicted_hi`` [share of the criticality of the services that had data],
+        ``services_n`` [count of those].
     """
-    failed = events(inventory)
-    said = _predictions(affected[affected["element"].isin(failed["element"])], weight.index)
+    said = predictions(affected, weight.index, {t.element for t in trials})
     values, found = weight.to_numpy(), []
-    for event in failed.itertuples():
-        predicted = said.get((event.element_kind, event.element))
-        seen = np.ones(len(values), dtype=bool)
-        if not pd.isna(event.observed_services):
-            seen = weight.index.isin(_ids(event.observed_services))
-        total = values[seen].sum()
-        if predicted is None or not total:
+    for t in trials:
+        total = values[t.seen].sum()
+        if not total:
             continue
-        hit = values[seen & weight.index.isin(_ids(event.affected_services))].sum()
-        shares = (values[seen] * predicted[:, seen]).sum(axis=1) / total
-        found.append((event.event, event.event_id, event.element_kind, event.element, hit / total,
-                      *shares, int(seen.sum())))  # fmt: skip
+        shares = (values[t.seen] * said[t.element][:, t.seen]).sum(axis=1) / total
+        found.append((t.event, t.event_id, *t.element, values[t.hit].sum() / total, *shares,
+                      int(t.seen.sum())))  # fmt: skip
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def _predictions(
-    affected: pd.DataFrame, services: pd.Index
-) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
-    """Chances of every service to be down (point, lo, hi), by the element that fails."""
-    codes = services.get_indexer(pd.Index(affected["service_id"]))
-    chances = affected[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
-    found = {}
-    keys = [affected["element_kind"].astype("str"), affected["element"].astype("str")]
-    for (kind, element), rows in affected.groupby(keys).indices.items():
-        table = np.zeros((3, len(services)))
-        table[:, codes[rows]] = chances[rows].T
-        found[str(kind), str(element)] = table
+def predictions(
+    affected: pd.DataFrame, services: pd.Index, elements: set[tuple[str, str]]
+) -> dict[tuple[str, str], Floats]:
+    """Give the chances of every service to be down, by the element that fails.
+
+    Parameters
+    ----------
+    affected : DataFrame
+        ``element_kind, element, service_id, p_down, p_lo, p_hi``.
+    services : Index
+        Ids, in the order of the columns.
+    elements : set of tuple of str
+        Kinds and names of the elements that are asked for.
+
+    Returns
+    -------
+    dict of tuple of str to ndarray
+        Three rows each: point, lo, hi. [probability, 0-1]
+    """
+    found = {element: np.zeros((3, len(services))) for element in elements}
+    rows = affected[affected["element"].isin([name for _, name in elements])]
+    codes = services.get_indexer(pd.Index(rows["service_id"]))
+    chances = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
+    keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
+    for (kind, element), places in rows.groupby(keys).indices.items():
+        if (str(kind), str(element)) in found:
+            found[str(kind), str(element)][:, codes[places]] = chances[places].T
     return found
 
 
-def _ids(joined: str) -> list[str]:
+def baselines(fleet: Fleet, element: tuple[str, str]) -> dict[str, Booleans]:
+    """Say who falls by simpler rules.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The graph.
+    element : tuple of str
+        Kind and name of what fails.
+
+    Returns
+    -------
+    dict of str to ndarray of bool
+        By rule (self, direct callers, all transitive callers), by service.
+    """
+    down = fleet.down["point"]
+    own = down[(down["element_kind"] == element[0]) & (down["element"] == element[1])]["service_id"]
+    fallen = {element[1]} if element[0] in ("service", "ext") else set(own)
+    found = {"self": fleet.services.isin(fallen)}
+    for method in METHODS[1:]:
+        before = -1
+        while len(fallen) != before:
+            before = len(fallen)
+            fallen = fallen | set(fleet.edges.loc[fleet.edges["dst"].isin(fallen), "src"])
+            if method == "direct callers":
+                break
+        found[method] = fleet.services.isin(fallen)
+    return found
+
+
+def precision(
+    fleet: Fleet, trials: list[Trial], scores: dict[str, list[Floats]], *, seed: int, level: float
+) -> pd.DataFrame:
+    """Compare who was said to fall with who fell, by rule.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The graph.
+    trials : list of Trial
+        What happened.
+    scores : dict of str to list of ndarray
+        By name, the chances of every service to be down in each trial. [probability, 0-1]
+    seed : int
+        Seed of the resampling.
+    level : float
+        Coverage of the intervals. [share, 0-1]
+
+    Returns
+    -------
+    DataFrame
+        One row per rule, then two per score: at one half, and at the highest threshold that finds
+        as many as all transitive callers do. ``rule, threshold, precision, precision_lo,
+        precision_hi, recall, said_n, fell_n``, over services that had data; what failed counts.
+    """
+    fell = [t.hit[t.seen] for t in trials]
+    said = [baselines(fleet, t.element) for t in trials]
+    rows = {m: (np.nan, [s[m][t.seen] for s, t in zip(said, trials, strict=True)]) for m in METHODS}
+    goal = _recall(rows[METHODS[-1]][1], fell)
+    for name, chances in scores.items():
+        own = [c[t.seen] for c, t in zip(chances, trials, strict=True)]
+        rows[name] = (0.5, [c >= 0.5 for c in own])
+        steps = np.unique(np.concatenate([c[c > 0] for c in own] or [np.empty(0)]))[::-1]
+        reached = next((x for x in steps if _recall([c >= x for c in own], fell) >= goal), None)
+        if reached is not None:
+            same = f"{name}, at the recall of {METHODS[-1]}"
+            rows[same] = (float(reached), [c >= reached for c in own])
+    rng, tail = np.random.default_rng(seed), (1 - level) / 2
+    draws = rng.integers(0, max(len(trials), 1), (RESAMPLES, len(trials)))
+    table = []
+    for rule, (threshold, flags) in rows.items():
+        counts = np.array(
+            [
+                (int((s & f).sum()), int(s.sum()), int(f.sum()))
+                for s, f in zip(flags, fell, strict=True)
+            ]
+        ).reshape(-1, 3)
+        right, told, there = counts.sum(axis=0)
+        drawn = counts[draws].sum(axis=1)
+        shares = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
+        ends = np.quantile(shares, [tail, 1 - tail]) if len(trials) else [np.nan, np.nan]
+        table.append((rule, threshold, right / told if told else np.nan, *ends,
+                      right / there if there else np.nan, told, there))  # fmt: skip
+    names = ["rule", "threshold", "precision", "precision_lo", "precision_hi", "recall", "said_n",
+             "fell_n"]  # fmt: skip
+    return pd.DataFrame(table, columns=names)
+
+
+def _recall(flags: list[Booleans], fell: list[Booleans]) -> float:
+    right = sum(int((s & f).sum()) for s, f in zip(flags, fell, strict=True))
+    return right / max(sum(int(f.sum()) for f in fell), 1)
+
+
+def curve(trials: list[Trial], scores: dict[str, list[Floats]]) -> pd.DataFrame:
+    """Give precision and recall at every threshold.
+
+    Parameters
+    ----------
+    trials : list of Trial
+        What happened.
+    scores : dict of str to list of ndarray
+        By name, the chances of every service to be down in each trial. [probability, 0-1]
+
+    Returns
+    -------
+    DataFrame
+        ``rule, threshold, precision, recall``; highest threshold first.
+    """
+    fell = np.concatenate([np.empty(0, bool), *(t.hit[t.seen] for t in trials)])
+    parts = []
+    for name, chances in scores.items():
+        own = [c[t.seen] for c, t in zip(chances, trials, strict=True)]
+        p = np.concatenate([np.empty(0), *own])
+        order = np.argsort(-p, kind="stable")
+        right, told = np.cumsum(fell[order]), np.arange(1, len(p) + 1)
+        last = np.flatnonzero((np.diff(p[order], append=-1) != 0) & (p[order] > 0))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "rule": name,
+                    "threshold": p[order][last],
+                    "precision": right[last] / told[last],
+                    "recall": right[last] / max(fell.sum(), 1),
+                }
+            )
+        )
+    columns = ["rule", "threshold", "precision", "recall"]
+    return pd.concat([pd.DataFrame(columns=columns), *[p for p in parts if len(p)]])[columns]
+
+
+def measures(
+    inventory: Inventory, calibration: pd.DataFrame, *, seed: int, level: float
+) -> pd.DataFrame:
+    """Sum up how well predictions held.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frame ``incidents``.
+    calibration : DataFrame
+        What `calibrate` gives.
+    seed : int
+        Seed of the resampling.
+    level : float
+        Coverage of the intervals. [share, 0-1]
+
+    Returns
+    -------
+    DataFrame
+        ``measure, value, lo, hi, n``: the ratio of what was observed to what was predicted, with a
+        bootstrap interval over the events, and the chance that an incident touches at most one
+        service, for services in containers and on plain hosts [share, 0-1].
+    """
+    both = calibration[["observed", "predicted"]].to_numpy("float64").reshape(-1, 2)
+    ratio = (np.nan, np.nan, np.nan)
+    if len(both) and both[:, 1].sum():
+        drawn = both[np.random.default_rng(seed).integers(0, len(both), (RESAMPLES, len(both)))]
+        seen, said = drawn.sum(axis=1).T
+        tail = (1 - level) / 2
+        ends = np.quantile(seen[said > 0] / said[said > 0], [tail, 1 - tail])
+        ratio = (both[:, 0].sum() / both[:, 1].sum(), *map(float, ends))
+    rows = [("observed to predicted", *ratio, len(both))]
+    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    touched = (incidents["affected_services"] + ";" + incidents["service_id"]).map(
+        lambda text: len(set(_ids(text)))
+    )
+    platform = incidents["platform_at_time"].astype("str")
+    groups = {
+        "containers": ~platform.isin(["host", "unknown", "mixed"]) & platform.notna(),
+        "hosts": platform == "host",
+    }
+    for name, among in groups.items():
+        own = touched[among.fillna(value=False).astype(bool)]
+        share = jeffreys_interval(int((own <= 1).sum()), len(own), level=level)
+        rows.append((f"at most one service touched, {name}", *share, len(own)))
+    return pd.DataFrame(rows, columns=["measure", "value", "lo", "hi", "n"])
+
+
+def _ids(joined: object) -> list[str]:
     return [name.strip() for name in str(joined).split(";") if name.strip()]
