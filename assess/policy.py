@@ -26,6 +26,11 @@ _SHARES = (
     "what_next.pilot_p",
 )
 _POSITIVE = ("simulation.draws", "blast_radius.lanes", "churn.x0", "what_next.k")
+_WHOLE = ("simulation.draws", "simulation.seed", "what_next.k", "what_next.waves_max")
+_RISING = (
+    ("what_next.pilot_p", "what_next.move_p"),
+    ("what_next.pilot_points", "what_next.ready_points"),
+)
 # Tables of words, to which anybody may add; the columns of incidents that the words stand for.
 _WORDS = {
     "incidents.severity": "severity",
@@ -52,7 +57,10 @@ _GATE = {
 }
 _GATE_MAY = {"unless": "text"}
 _REASON = dict.fromkeys(("table", "rule", "says", "fact"), "text")
-_REASON_MAY = {"shows": "a list"}
+_REASON_MAY = {"shows": "a list", "check": "text"}
+_BOARD = {"id": "text"}
+_BOARD_MAY = {"title": "text", "order": "a list", "intervals": "a table", "weights": "a table"}
+_REPLACED = ("board",)  # lists of which a user's own takes the place
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +155,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     """Lay one set of values over another; a list of tables is merged by id."""
     merged = dict(below)
     for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+        if key in _REPLACED:
+            merged[key] = value
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             merged[key] = _merge(merged[key], value)
         elif _is_identified(value) and _is_identified(merged.get(key)):
             own = {row["id"]: row for row in value}
@@ -163,19 +173,34 @@ def _is_identified(value: object) -> bool:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) -> Policy:
-    """Lay a user's own values over a complete policy, where they have its shape."""
+    """Lay a user's own values over a complete policy; what does not have its shape is told too."""
     misfits = _misfits(above, below)
-    if misfits:
-        raise PolicyError(f"policy {origin}: " + "; ".join(misfits), hint="see `assess policy`")
-    return _checked(_merge(below, above), origin)
+    return _checked(_merge(below, _fitting(above, below)), origin, misfits)
 
 
-def _checked(values: dict[str, Any], origin: str) -> Policy:
+def _fitting(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Leave out what has another shape, so that everything else can still be checked."""
+    if at in _WORDS:
+        return dict(own)
+    kept = {}
+    for key, value in own.items():
+        if key not in default or _type(value) != _type(default[key]):
+            continue
+        if isinstance(value, Mapping):
+            value = _fitting(value, default[key], f"{at}.{key}" if at else key)  # noqa: PLW2901
+        kept[key] = value
+    return kept
+
+
+def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> Policy:
+    """Check a complete policy; raises with everything that is wrong, and what is already known."""
     problems = [
+        *known,
         *_number_problems(values),
         *_word_problems(values),
         *_check_problems(values),
         *_gate_problems(values),
+        *_board_problems(values),
     ]
     if problems:
         raise PolicyError(f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`")
@@ -185,6 +210,9 @@ def _checked(values: dict[str, Any], origin: str) -> Policy:
 def _misfits(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> list[str]:
     """Keys that the default policy does not have, and values of another type than it has."""
     problems = []
+    for key, value in own.items():
+        if _is_identified(value):
+            problems += _twice(f"{at}{key}", value)
     if at[:-1] in _WORDS:
         default = {**dict.fromkeys(own, next(iter(default.values()))), **default}
     for key, value in own.items():
@@ -219,6 +247,10 @@ def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is {number}: a number >= 0 is expected"
     yield from (f"{name} is {numbers[name]}: at most 1" for name in _SHARES if numbers[name] > 1)
     yield from (f"{name} has to be above 0" for name in _POSITIVE if numbers[name] == 0)
+    yield from (f"{name} has to be a whole number" for name in _WHOLE if numbers[name] % 1)
+    for low, high in _RISING:
+        if numbers[low] > numbers[high]:
+            yield f"{low} is {numbers[low]}: at most {high}, which is {numbers[high]}"
     for table in ("dimensions", "criteria"):
         if sum(values[table].values()) == 0:
             yield f"the weights of {table} sum to 0"
@@ -279,6 +311,7 @@ def _check_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _twice("gate", values["gate"])
+    checks = [str(check.get("id")) for check in values["check"]] or [""]
     for gate in values["gate"]:
         name = f"gate {gate.get('id', '?')}"
         malformed = _row_problems(name, gate, _GATE, _GATE_MAY)
@@ -289,16 +322,35 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: the label is one of {', '.join(_LABELS)}"
         if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
             yield f"{name}: it fails when any or all of its reasons hold"
-        yield from _rule_problems(name, "workloads", {"unless": gate.get("unless", "")})
+        unless = gate.get("unless", "")
+        wrong = list(_rule_problems(name, "workloads", {"unless": unless}))
+        yield from wrong
+        if unless and not wrong and (clash := rules.contradiction(unless)):
+            yield f"{name}, unless: it never lifts the gate, {clash}"
         for reason in gate["reasons"]:
             malformed = _row_problems(f"{name}, a reason", reason, _REASON, _REASON_MAY)
             yield from malformed or _rule_problems(name, reason["table"], {"rule": reason["rule"]})
             if not malformed and reason["table"] in rules.TABLES:
                 known = rules.columns(reason["table"])
                 shows = reason.get("shows", [])
+                if reason.get("check", checks[0]) not in checks:
+                    yield f"{name}: {_unknown(reason['check'], checks, 'check')}"
                 yield from (
                     f"{name}: {_unknown(str(c), known, 'column')}" for c in shows if c not in known
                 )
+
+
+def _board_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    from assess.score import weights
+
+    yield from _twice("board", values["board"])
+    for board in values["board"]:
+        name = f"board {board.get('id', '?')}"
+        malformed = _row_problems(name, board, _BOARD, _BOARD_MAY)
+        yield from malformed
+        if not malformed:
+            told = weights.problems(board, list(values["criteria"]))
+            yield from (f"{name}, {problem}" for problem in told)
 
 
 def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -16,13 +16,18 @@ from assess.score import rules
 from assess.score.evidence import Evidence
 
 GATE_COLUMNS = ("service_id", "gate", "state", "label", "evidence", "fact")
+REASON_COLUMNS = (
+    "service_id", "gate", "label", "fails_when", "state", "rule", "fact", "check",
+)  # fmt: skip
 NOT_DECIDABLE = "NOT DECIDABLE"
 HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 WAIVER_DAYS = 180
 SHOWN_VALUES = 3
 
 
-def judge(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def judge(
+    evidence: Evidence, inventory: Inventory, policy: Policy
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Ask every gate of every service.
 
     Parameters
@@ -36,17 +41,27 @@ def judge(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataFr
 
     Returns
     -------
-    DataFrame
+    gates : DataFrame
         By service, then in the order of the policy: ``service_id, gate, state`` (pass, fail,
         unknown or waived), ``label`` that the gate gives where it does not pass, ``evidence`` in
         words and the ``fact`` to find out. A gate fails when any (or all) of its reasons hold.
+    reasons : DataFrame
+        Of the gates that are open: ``service_id, gate, label, fails_when``, and for each reason
+        that is not refuted its ``state`` (holds or unknown), ``rule, fact`` and the ``check`` that
+        it is about, empty where there is none.
     """
-    judged = [_judge(gate, evidence) for gate in policy["gate"]]
-    table = pd.concat(judged, ignore_index=True)
+    judged, reasons = zip(*(_judge(gate, evidence) for gate in policy["gate"]), strict=True)
     order = {gate["id"]: number for number, gate in enumerate(policy["gate"])}
-    table = table.assign(rank=table["gate"].map(order)).sort_values(["service_id", "rank"])
-    table = table.reset_index(drop=True)[list(GATE_COLUMNS)]
-    return _waive(table, inventory)
+    table = _waive(_by_service(judged, order)[list(GATE_COLUMNS)], inventory)
+    open_ = table.loc[table["state"].isin(["fail", "unknown"]), ["service_id", "gate"]]
+    return table, _by_service(reasons, order)[list(REASON_COLUMNS)].merge(open_)
+
+
+def _by_service(tables: Sequence[pd.DataFrame], order: Mapping[str, int]) -> pd.DataFrame:
+    """Lay tables of gates out by service, then in the order of the policy."""
+    table = pd.concat(tables, ignore_index=True)
+    table = table.assign(rank=table["gate"].map(order)).astype({"rank": int})
+    return table.sort_values(["service_id", "rank"], kind="stable", ignore_index=True)
 
 
 def labels(gates: pd.DataFrame) -> pd.Series:
@@ -71,8 +86,8 @@ def labels(gates: pd.DataFrame) -> pd.Series:
     return ranks.map({rank: label for label, rank in HARDNESS.items()}).astype("str")
 
 
-def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
-    """State, evidence and fact of one gate."""
+def _judge(gate: Mapping[str, Any], evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """State, evidence and fact of one gate, and its reasons."""
     reasons = gate["reasons"]
     holds = [evidence.exists(reason["table"], reason["rule"]) for reason in reasons]
     fails = reduce(operator.or_ if gate["fails_when"] == "any" else operator.and_, holds)
@@ -93,7 +108,20 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
         else:
             rows.append(("pass", gate["clear"], ""))
     table = pd.DataFrame(rows, columns=["state", "evidence", "fact"], dtype="str")
-    return table.assign(service_id=fails.index, gate=gate["id"], label=gate["label"])
+    told = {"gate": gate["id"], "label": gate["label"]}
+    return table.assign(service_id=fails.index, **told), _reasons(gate, holds).assign(**told)
+
+
+def _reasons(gate: Mapping[str, Any], holds: list[pd.Series]) -> pd.DataFrame:
+    """List the reasons of a gate that hold or are unknown, by service."""
+    parts = []
+    for reason, held in zip(gate["reasons"], holds, strict=True):
+        left = held[held.fillna(value=True).astype(bool)]
+        words = {key: reason.get(key, "") for key in ("rule", "fact", "check")}
+        state = left.isna().map({True: "unknown", False: "holds"})
+        part = pd.DataFrame({"service_id": left.index, "state": state.to_numpy(dtype=object)})
+        parts.append(part.assign(fails_when=gate["fails_when"], **words))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _says(

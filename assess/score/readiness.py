@@ -56,7 +56,9 @@ class Readiness(Result):
         """
         row = self.row(service_id)
         own = {
-            name: table[table["service_id"] == service_id] for name, table in self.details.items()
+            name: table[table["service_id"] == service_id]
+            for name, table in self.details.items()
+            if "service_id" in table
         }
         parts = self.contributions[self.contributions["service_id"] == service_id]
         columns = ["dimension", "point", "lo", "hi", "coverage"]
@@ -114,7 +116,8 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
         ``frame`` by ``service_id``: ``readiness, readiness_lo, readiness_hi`` and ``arithmetic``
         [points 0-100], ``compensation_gap`` (how many points a strong dimension covers for a weak
         one), ``coverage`` [share 0-1], ``label_gates`` and ``label_before_waivers`` (NA where every
-        gate passes). ``details``: ``atoms, gates, dimensions, unknown``.
+        gate passes). ``details``: ``atoms, gates, reasons, dimensions, unknown,
+        priors``.
 
     Notes
     -----
@@ -132,15 +135,17 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     unknown = _facts(atoms, policy)
     known = _lowest(scores).join(frame[["coverage"]]).join(_missing(unknown))
     evidence = evidence.with_columns("services", known)
-    judged = gates.judge(evidence, inventory, policy)
+    judged, reasons = gates.judge(evidence, inventory, policy)
     frame["label_gates"] = gates.labels(judged)
     frame["label_before_waivers"] = gates.labels(judged.replace({"state": {"waived": "fail"}}))
     frame.index.name = "service_id"
     details = {
         "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
         "gates": judged,
+        "reasons": reasons,
         "dimensions": scores.reset_index(),
         "unknown": unknown,
+        "priors": priors(atoms).rename("prior").reset_index(),
     }
     return Readiness(
         frame, contributions(scores, weights), Provenance.of(inventory, policy), details

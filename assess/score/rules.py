@@ -238,6 +238,43 @@ def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
     return (left.isin(items) == wanted).astype("boolean").mask(left.isna())
 
 
+def contradiction(rule: str) -> str:
+    """Say why no row can hold: two parts of an ``and`` leave a column no value.
+
+    Parameters
+    ----------
+    rule : str
+        A rule without problems.
+
+    Returns
+    -------
+    str
+        The column and what is asked of it; empty where no such contradiction is found.
+    """
+    match _parsed(rule):
+        case ast.BoolOp(op=ast.And(), values=parts):
+            pass
+        case _:
+            return ""
+    left: dict[str, set[Any]] = {}
+    for part in parts:
+        match part:
+            case ast.Compare(
+                left=ast.Name(id=name), ops=[ast.Eq()], comparators=[ast.Constant() as c]
+            ):
+                values = {c.value}
+            case ast.Compare(
+                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=e)]
+            ):
+                values = {c.value for c in e if isinstance(c, ast.Constant)}
+            case _:
+                continue
+        left[name] = left[name] & values if name in left else values
+        if not left[name]:
+            return f"no {name} can be all of that"
+    return ""
+
+
 def _is_column(value: Any) -> bool:
     return hasattr(value, "dtype")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaincinv
 
+from assess.errors import AssessError
+
+MOVABLE = ("MOVE NOW", "PILOT")
 CONTAINER_PLATFORMS = ("docker", "swarm", "ecs", "kubernetes", "nomad", "marathon", "mixed")
 
 
@@ -101,32 +105,115 @@ def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
     return groups.groupby(label).transform("min").reindex(services)
 
 
-def waves(frame: pd.DataFrame, *, budget: int) -> pd.Series:
-    """Fill one wave after the other, best first, within the exposure budget.
+def waves(  # noqa: PLR0913
+    frame: pd.DataFrame,
+    dependencies: pd.DataFrame,
+    *,
+    budget: int,
+    capacity_hours: float,
+    hours_unknown: float,
+    waves_max: int,
+) -> pd.DataFrame:
+    """Plan quarter by quarter what moves, within the exposure budget and the hours there are.
 
     Parameters
     ----------
     frame : DataFrame, index service_id
-        Columns ``label, p_top, group``; a group with a member that may not move waits.
+        Columns ``label, p_top, group, hours``; a group moves together or not at all.
+    dependencies : DataFrame
+        Columns ``src_id, dst_id``: what is called moves no later than its caller, where both move.
     budget : int
-        Services at once; a group larger than that has a wave of its own. [count, 0 moves none]
+        Services at once. [count, 0 moves none]
+    capacity_hours : float
+        Work that a quarter has room for. [hours]
+    hours_unknown : float
+        Work of a service that nobody estimated. [hours]
+    waves_max : int
+        Quarters to plan ahead. [count]
 
     Returns
     -------
-    Series, index service_id
-        Number of the wave, from 1; NA for what does not move.
+    DataFrame, index group
+        ``wave`` (from 1, NA for what fits into none), ``services_n``, ``hours``, and ``why`` it
+        stands there. Only groups with a service to move or to pilot.
+
+    Notes
+    -----
+    Each wave is the best that fits once those before it are settled: a mixed-integer program that
+    takes as much chance of the short list as the two limits and the dependencies allow, equals by
+    name. The plan for the next quarter is never made worse for the sake of a later one.
     """
-    movable = frame["label"].isin(["MOVE NOW", "PILOT"])
-    movable &= budget > 0
-    whole = movable.groupby(frame["group"]).transform("all")
-    ready = frame[movable & whole]
-    ranked = ready.groupby("group")["p_top"].max().reset_index()
-    ranked = ranked.sort_values(["p_top", "group"], ascending=[False, True], kind="stable")
-    sizes = ready.groupby("group").size()
-    number, room, assigned = 0, 0, {}
-    for group in ranked["group"]:
-        if sizes[group] > room:
-            number, room = number + 1, budget
-        room -= sizes[group]
-        assigned[group] = number
-    return frame["group"].map(assigned).where(movable & whole).astype("Int64")
+    movable = frame["label"].isin(MOVABLE)
+    held = frame[frame["group"].isin(frame.loc[movable, "group"])]
+    groups = held.assign(
+        movable=movable, hours=held["hours"].astype("Float64").fillna(hours_unknown), n=1
+    ).groupby("group")
+    plan = groups.agg(
+        services_n=("n", "sum"), hours=("hours", "sum"), all_move=("movable", "all"),
+        p=("p_top", "max"),
+    )  # fmt: skip
+    plan["hours"], plan["p"] = plan["hours"].astype(float), plan["p"].fillna(0).astype(float)
+    plan["why"] = [_obstacle(row, budget, capacity_hours) for row in plan.itertuples()]
+    plan["wave"] = pd.array([pd.NA] * len(plan), dtype="Int64")
+    order = plan.assign(name=plan.index).sort_values(["p", "name"], ascending=[False, True]).index
+    plan = plan.loc[order]
+    left = plan.index[plan["why"] == ""]
+    needs = _needs(frame["group"], dependencies, left)
+    for wave in range(1, waves_max + 1):
+        if not len(left):
+            break
+        taken = left[_best_wave(plan.loc[left], needs, budget, capacity_hours)]
+        plan.loc[taken, ["wave", "why"]] = wave, f"fits into wave {wave}"
+        left = left.difference(taken, sort=False)
+    plan.loc[left, "why"] = f"fits into none of the next {waves_max} waves"
+    return plan[["wave", "services_n", "hours", "why"]]
+
+
+def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
+    """Say why no wave at all can take a group; empty where one can."""
+    if not row.all_move:
+        return "moves together with a service that may not move"
+    if row.services_n > budget:
+        return f"infeasible: {row.services_n} at once, the exposure budget allows {budget}"
+    if row.hours > capacity_hours:
+        return f"infeasible: {row.hours:.0f} hours, a quarter has {capacity_hours:.0f}"
+    return ""
+
+
+def _needs(group: pd.Series, dependencies: pd.DataFrame, groups: pd.Index) -> list[tuple[Any, Any]]:
+    """Pairs of groups of which the first calls the second."""
+    ends = [dependencies[column].map(group) for column in ("src_id", "dst_id")]
+    pairs = pd.DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
+    both = pairs["src"].isin(groups) & pairs["dst"].isin(groups) & (pairs["src"] != pairs["dst"])
+    return sorted(pairs[both].itertuples(index=False, name=None))
+
+
+def _best_wave(
+    plan: pd.DataFrame, needs: list[tuple[Any, Any]], budget: int, capacity_hours: float
+) -> np.ndarray:
+    """Choose the groups of one wave; `plan` holds those that are left, best first."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    n = len(plan)
+    # a chance counts in steps of 1e-4; a millionth less for every place by which a group is later
+    worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
+    limits = np.vstack([plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()])
+    constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
+    places = {name: place for place, name in enumerate(plan.index)}
+    waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
+    if waits:
+        rows = np.arange(len(waits))
+        first, second = np.array(waits).T
+        order = coo_array(
+            (np.repeat([1.0, -1.0], len(waits)), (np.tile(rows, 2), np.append(first, second))),
+            shape=(len(waits), n),
+        )
+        constraints.append(LinearConstraint(order.tocsr(), ub=0))
+    found = milp(
+        -worth, integrality=np.ones(n), bounds=Bounds(0, 1), constraints=constraints,
+        options={"mip_rel_gap": 0},
+    )  # fmt: skip
+    if found.x is None:  # nothing at all is always feasible: the solver itself has failed
+        raise AssessError(f"the plan of waves found no answer: {found.message}")
+    chosen: np.ndarray = found.x > 0.5
+    return chosen

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.blast_radius import score_blast_radius
+from assess.score.boards import Contest, over_boards
 from assess.score.criteria import criteria_table
-from assess.score.fixes import smallest_fixes
+from assess.score.gates import NOT_DECIDABLE
+from assess.score.labels import LABELS, labels, reason
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.smaa import Acceptability, acceptability
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.waves import (
-    CONTAINER_PLATFORMS,
     container_experience,
     cycle_groups,
     exposure_budget,
     waves,
 )
-from assess.score.weights import simplex_weights
+from assess.score.whatif import smallest_flips, unknown_criteria, value_of_information
 
-LABELS = (
-    "MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE", "KEEP", "FIX", "PULL BACK",
-)  # fmt: skip
-GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
 DAYS_PER_MONTH = 365.25 / 12
+NAMED = 3
+TOLD = 8  # facts and boards of a service in its row
 
 
 class WhatNext(Result):
@@ -46,6 +44,13 @@ class WhatNext(Result):
         """Say how often the first is first, in a sentence."""
         ranked = self.frame[self.frame["p_first"] > 0]
         if ranked.empty:
+            candidates = self.frame[self.frame["p_top"].notna()]
+            lacking = candidates["label"].eq(NOT_DECIDABLE)
+            if len(candidates) and lacking.all():
+                return (
+                    "No service is ranked: of none is enough known. Every candidate waits for "
+                    "facts, and the unknown is no reason to move or to stay."
+                )
             return "No service can be ranked yet: every candidate stands behind a gate."
         first = ranked["p_first"].idxmax()
         share = ranked.loc[first, "p_first"]
@@ -66,14 +71,63 @@ class WhatNext(Result):
         """
         row = self.row(service_id)
         lines = [f"Label: {row['label']}. {row['why']}"]
-        facts = self._of("missing", service_id)["fact"].tolist()
-        if facts:
-            lines.append("To find out: " + "; ".join(facts[:5]) + ".")
-        fixes = self._of("flips", service_id)["checks"].tolist()
-        if fixes:
-            lines.append("Would change it: " + "; or ".join(" and ".join(f) for f in fixes) + ".")
+        other = self._of("boards", service_id)
+        other = other[other["label"] != row["label"]]
+        lines += [f"For the board {b.board} it is {b.label}." for b in other.itertuples()]
+        facts = self._of("information", service_id)
+        deciding = facts[facts["decides"].astype(bool)].head(NAMED)
+        if facts.empty:
+            facts = self._of("missing", service_id)
+        if len(facts):
+            lines.append("To find out: " + "; ".join(facts["fact"].head(5)) + ".")
+        lines += [
+            f"{f.unknown} decides: {f.label_if} if it turns out well, else {f.label_else}."
+            for f in deciding.itertuples()
+        ]
+        fixes = self._of("flips", service_id)
+        if len(fixes):
+            sets = [f"{' and '.join(f.checks)} ({f.label})" for f in fixes.itertuples()]
+            lines.append("Would change it: " + "; or ".join(sets) + ".")
         table = self._of("criteria", service_id).set_index("criterion")[["point", "lo", "hi"]]
         return Explanation(f"{service_id}: what next", "\n".join(lines), table.round(2))
+
+    def under(
+        self,
+        *,
+        order: Sequence[str] = (),
+        intervals: Mapping[str, tuple[float, float]] | None = None,
+        weights: Mapping[str, float] | None = None,
+        neutral_draws: int = 2000,
+    ) -> pd.DataFrame:
+        """Rank again for a board that weighs differently: a knob to turn in the meeting.
+
+        Parameters
+        ----------
+        order : sequence of str, default ()
+            Criteria, the weightiest first.
+        intervals : mapping of str to tuple, optional
+            Ends of the weights of some criteria. [share 0-1]
+        weights : mapping of str to float, optional
+            Fixed weights.
+        neutral_draws : int, default 2000
+            Draws of the neutral run, whose measurements make it dear. [count]
+
+        Returns
+        -------
+        DataFrame
+            Index ``service_id``, best first: ``label, p_first, p_top, p_top_neutral``.
+
+        Raises
+        ------
+        PolicyError
+            Where no weights fit.
+        """
+        assert self.provenance.policy is not None
+        board = {"id": "of the meeting", "order": list(order), "intervals": dict(intervals or {}),
+                 "weights": dict(weights or {})}  # fmt: skip
+        contest = Contest.of(self.frame, self.details["criteria"], self.provenance.policy)
+        table = contest.under(board, neutral_draws=neutral_draws)
+        return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one dictionary per service, best first.
@@ -81,16 +135,24 @@ class WhatNext(Result):
         Returns
         -------
         list of dict
-            Columns of the frame, ``missing`` and ``flips``.
+            Columns of the frame, ``missing``, ``flips``, ``information`` and ``boards``.
         """
         records = self.frame.reset_index().to_dict("records")
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
+        lists = {
+            name: {
+                key: own.drop(columns="service_id").head(TOLD).to_dict("records")
+                for key, own in self.details[name].groupby("service_id", sort=False)
+            }
+            for name in ("information", "boards")
+        }
         return [
             {
                 **record,
                 "missing": missing.get(record["service_id"], []),
                 "flips": flips.get(record["service_id"], []),
+                **{name: own.get(record["service_id"], []) for name, own in lists.items()},
             }
             for record in records
         ]
@@ -115,7 +177,7 @@ def what_next(
     inventory : Inventory
         The fleet.
     policy : Policy
-        Criteria, thresholds, draws and seed.
+        Criteria, boards, thresholds, draws and seed.
     readiness, blast, churn : Result, optional
         The three scores; those not handed in are computed.
 
@@ -126,10 +188,14 @@ def what_next(
         pessimistic run (every unknown at its worst, only services with clear gates compete),
         ``p_top_neutral`` from measurements drawn from their intervals, gates left aside except
         NEVER. Services that already run in containers do not compete: theirs are NA.
+        ``confidence`` [share 0-1] is how often a service comes first for the weights that suit it
+        best, ``rank_equal`` its rank by the weights of ``[criteria]``. ``details``: ``criteria,
+        acceptability, central_weights, boards, waves, missing, information, flips``.
 
     Notes
     -----
-    SMAA-2 with weights uniform on the simplex; see `assess.score.smaa`.
+    SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
+    `assess.score.smaa` and `assess.score.weights`.
     """
     readiness = readiness or score_readiness(inventory, policy)
     blast = blast or score_blast_radius(inventory, policy)
@@ -137,30 +203,29 @@ def what_next(
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[
-        ["readiness", "readiness_lo", "readiness_hi", "label_gates"]
+        ["readiness", "readiness_lo", "readiness_hi", "label_gates", "label_before_waivers"]
     ]
     frame = frame.assign(owner=services["owner"], platform=_platform(inventory, services))
-    inside = frame["platform"].isin(CONTAINER_PLATFORMS)
-    ranked, by_rank = _pessimistic(
-        frame.index[~inside & frame["label_gates"].isna()], criteria, policy
-    )
-    neutral = _neutral(frame.index[~inside & frame["label_gates"].ne("NEVER")], criteria, policy)
-    frame = frame.join(ranked).join(neutral)
-    chances = ["p_first", "p_top", "p_top_neutral"]
-    frame[chances] = frame[chances].fillna(0.0).mask(inside).astype("Float64")
-    gates = readiness.details["gates"]
-    _put_labels(frame, gates, inside, policy["what_next"])
+    contest = Contest.of(frame, criteria, policy)
+    ranked, details = contest.all_weightings()
+    frame = frame.join(ranked)
+    _put_labels(frame, readiness.details["gates"], contest.inside, policy["what_next"])
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
-    frame["wave"] = waves(frame, budget=budget(inventory, policy))
-    details = {
+    plan = _plan(frame.assign(hours=services["move_effort_hours"])[~contest.inside], inventory,
+                 policy)  # fmt: skip
+    frame["wave"] = frame["group"].map(plan["wave"]).astype("Int64")
+    frame["wave"] = frame["wave"].mask(contest.inside)
+    details |= {
         "criteria": criteria,
-        "acceptability": by_rank,
+        "boards": over_boards(contest, policy["board"]),
+        "waves": plan.reset_index(),
         "missing": _missing(readiness),
-        "flips": _flips(frame, readiness, policy),
+        **_what_ifs(frame, readiness, contest, policy),
     }
     columns = [
         "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave", "group", "why",
-        "readiness", "readiness_lo", "readiness_hi", "owner", "platform",
+        "readiness", "readiness_lo", "readiness_hi", "label_gates", "label_before_waivers",
+        "confidence", "rank_equal", "owner", "platform",
     ]  # fmt: skip
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
@@ -171,43 +236,6 @@ def what_next(
         Provenance.of(inventory, policy),
         details,
     )
-
-
-def _matrix(criteria: pd.DataFrame, ids: pd.Index, end: str) -> np.ndarray:
-    wide = criteria.pivot(index="service_id", columns="criterion", values=end)
-    return wide.reindex(ids).to_numpy(dtype=float)
-
-
-def _pessimistic(
-    ids: pd.Index, criteria: pd.DataFrame, policy: Policy
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rank with every measurement at its worst end; also the acceptability of every rank."""
-    worst = _matrix(criteria, ids, "lo")
-    found = _simulate(worst, worst, policy)
-    frame = pd.DataFrame(
-        {
-            "p_first": found.p_first,
-            "p_top": found.p_top,
-            "rank_expected": np.round(found.rank_expected, 2),
-        },
-        index=ids,
-    )
-    rank = pd.DataFrame(found.by_rank, index=ids, columns=range(1, len(ids) + 1))
-    tidy = rank.rename_axis("service_id").reset_index().melt("service_id", var_name="rank")
-    tidy = tidy.rename(columns={"value": "probability"})
-    return frame, tidy.sort_values(["service_id", "rank"], kind="stable", ignore_index=True)
-
-
-def _neutral(ids: pd.Index, criteria: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """Rank with measurements drawn from their intervals."""
-    found = _simulate(_matrix(criteria, ids, "lo"), _matrix(criteria, ids, "hi"), policy)
-    return pd.DataFrame({"p_top_neutral": found.p_top}, index=ids)
-
-
-def _simulate(lo: np.ndarray, hi: np.ndarray, policy: Policy) -> Acceptability:
-    rng = np.random.default_rng(policy.seed)
-    weights = simplex_weights(policy.draws, lo.shape[1], rng)
-    return acceptability(lo, hi, weights, k=policy["what_next"]["k"], rng=rng)
 
 
 def _platform(inventory: Inventory, services: pd.DataFrame) -> pd.Series:
@@ -225,73 +253,29 @@ def _put_labels(
     """Write ``label`` and ``why``; where a gate decides, its evidence is the reason."""
     given = gates["service_id"].map(frame["label_gates"])
     failed = gates["state"].eq("fail") & given.notna()
-    undecided = gates["state"].eq("unknown") & given.eq("NOT DECIDABLE")
+    undecided = gates["state"].eq("unknown") & given.eq(NOT_DECIDABLE)
     stops = gates[failed | undecided]
     said = (stops["gate"] + ": " + stops["evidence"]).groupby(stops["service_id"]).agg("; ".join)
-    decided = [
-        (label_inside if inside[row.Index] else label_candidate)(row, settings)
-        for row in frame.itertuples()
-    ]
-    frame["label"] = [label for label, _ in decided]
-    frame["why"] = said.reindex(frame.index).fillna(
-        pd.Series([why for _, why in decided], index=frame.index)
+    frame["label"] = labels(
+        frame["label_gates"], frame["p_top"], frame["readiness_lo"], inside, settings
     )
+    free = frame["label_gates"].isna()
+    reasons = [reason(row, settings) for row in frame[free].itertuples()]
+    frame["why"] = said.reindex(frame.index)
+    frame.loc[free, "why"] = reasons
 
 
-def label_candidate(row: Any, settings: dict[str, Any]) -> tuple[str, str]:
-    """Label a service that is not in containers.
-
-    Parameters
-    ----------
-    row : namedtuple
-        ``label_gates, p_top, readiness_lo, readiness_hi``.
-    settings : dict
-        ``move_p``, ``pilot_p`` [share 0-1], ``ready_points`` [points 0-100], ``k``.
-
-    Returns
-    -------
-    label : str
-        One of the labels for candidates.
-    why : str
-        The reason, in a sentence; empty where the gates are the reason.
-    """
-    bar, k = settings["ready_points"], settings["k"]
-    if isinstance(row.label_gates, str):
-        return row.label_gates, ""
-    chance = f"in the top {k} in {row.p_top:.0%} of weightings"
-    if row.p_top >= settings["move_p"] and row.readiness_lo >= bar:
-        return "MOVE NOW", f"All gates clear, ready even at worst, and {chance}."
-    if row.readiness_lo < bar <= row.readiness_hi:
-        return "PILOT", f"Gates clear and {chance}, but readiness may lie below {bar}."
-    if settings["pilot_p"] <= row.p_top < settings["move_p"]:
-        return "PILOT", f"Gates clear, but only {chance}."
-    if row.readiness_hi < bar:
-        return "PREPARE", f"Readiness lies below {bar} even at best."
-    return "HOLD", f"Ready, but others come first: {chance}."
-
-
-def label_inside(row: Any, settings: dict[str, Any]) -> tuple[str, str]:
-    """Label a service that already runs in containers.
-
-    Parameters
-    ----------
-    row : namedtuple
-        ``label_gates, readiness_lo``.
-    settings : dict
-        ``ready_points`` [points 0-100].
-
-    Returns
-    -------
-    label : str
-        KEEP, FIX, PULL BACK or NOT DECIDABLE.
-    why : str
-        The reason, in a sentence; empty where the gates are the reason.
-    """
-    if isinstance(row.label_gates, str):
-        return GATED_INSIDE.get(row.label_gates, "FIX"), ""
-    if row.readiness_lo < settings["ready_points"]:
-        return "FIX", f"Readiness may lie below {settings['ready_points']}."
-    return "KEEP", "All gates clear, and ready even at worst."
+def _plan(frame: pd.DataFrame, inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Lay the candidates into waves."""
+    settings = policy["what_next"]
+    return waves(
+        frame,
+        inventory["dependencies"],
+        budget=budget(inventory, policy),
+        capacity_hours=settings["capacity_hours"],
+        hours_unknown=settings["effort_hours_max"],
+        waves_max=int(settings["waves_max"]),
+    )
 
 
 def budget(inventory: Inventory, policy: Policy) -> int:
@@ -340,16 +324,40 @@ def _missing(readiness: Result) -> pd.DataFrame:
     return both.drop_duplicates(ignore_index=True)
 
 
-def _flips(frame: pd.DataFrame, readiness: Result, policy: Policy) -> pd.DataFrame:
-    """Smallest sets of checks that lift the lower bound of readiness over the bar."""
-    bar = policy["what_next"]["ready_points"]
-    stuck = frame.index[frame["label_gates"].isna() & (frame["readiness_lo"] < bar)]
-    atoms = readiness.details["atoms"]
-    atoms = atoms[atoms["service_id"].isin(stuck) & atoms["state"].ne("na")]
-    rows = []
-    for service_id, own in atoms.groupby("service_id", sort=True):
-        rows += [
-            {"service_id": service_id, "checks": list(fixes)}
-            for fixes in smallest_fixes(own, policy["dimensions"], bar)
-        ]
-    return pd.DataFrame(rows, columns=["service_id", "checks"])
+def _what_ifs(
+    frame: pd.DataFrame, readiness: Result, contest: Contest, policy: Policy
+) -> dict[str, pd.DataFrame]:
+    """Smallest sets of fixes that change each label, and what each unknown is worth."""
+    settings = policy["what_next"]
+    tables = readiness.details
+    facts = tables["unknown"].drop_duplicates("check").set_index("check")["fact"].to_dict()
+    priors = tables["priors"].set_index("check")["prior"].to_dict()
+    parts = [
+        dict(iter(tables[name].groupby("service_id", sort=False))) for name in ("atoms", "reasons")
+    ]
+    none = tables["reasons"].head(0)
+    flips, information = [], []
+    for service_id in frame.index:
+        own = parts[0].get(service_id)
+        if own is None:
+            continue
+        case = contest.case(
+            service_id, own, parts[1].get(service_id, none), policy["dimensions"], facts
+        )
+        flips += [(service_id, list(s), label) for s, label in smallest_flips(case, settings)]
+        found = value_of_information(case, priors, settings)
+        more = unknown_criteria(case, contest.options(service_id), settings)
+        for table in (found, more):
+            if len(table):
+                information.append(table.assign(service_id=service_id))
+    columns = ["service_id", "unknown", "fact", "chance", "p_top_if", "label_if", "label_else",
+               "gain", "decides"]  # fmt: skip
+    told = pd.concat(information) if information else pd.DataFrame(columns=columns)
+    told = told[columns].reset_index(drop=True)
+    told["key"] = -told["gain"].astype(float).round(6)
+    told["first"] = ~told["decides"].astype(bool)
+    told = told.sort_values(["service_id", "first", "key", "unknown"], kind="stable")
+    return {
+        "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
+        "information": told[columns].reset_index(drop=True),
+    }

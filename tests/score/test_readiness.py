@@ -330,7 +330,9 @@ def test_frame_details_and_contributions_hang_together(result):
     assert total.to_numpy() == pytest.approx((frame["readiness"] / 100).map(math.log).to_numpy())
     unknown = result.details["atoms"].query("state in ['unknown', 'conflict']")
     assert len(unknown) == len(result.details["unknown"])
-    assert set(result.details) == {"atoms", "gates", "dimensions", "unknown"}
+    assert set(result.details) == {
+        "atoms", "gates", "reasons", "dimensions", "unknown", "priors",
+    }  # fmt: skip
     assert list(result.details["gates"]) == [
         "service_id", "gate", "state", "label", "evidence", "fact",
     ]  # fmt: skip
