@@ -71,10 +71,9 @@ def push(directory: Path, address: str) -> str:
     try:
         for file in files:
             key = str(PurePosixPath(prefix) / file.name)
-            if file.name == MANIFEST:  # only one of two writers gets to finish
-                client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes(), IfNoneMatch="*")
-            else:
-                client.upload_file(str(file), bucket, key)
+            only_one = {"IfNoneMatch": "*"} if file.name == MANIFEST else {}  # of two writers
+            with file.open("rb") as body:
+                client.put_object(Bucket=bucket, Key=key, Body=body, **only_one)
     except Exception as error:
         raise _failure(address, "written", error) from error
     return address

@@ -130,5 +130,5 @@ def test_the_command_line_writes_and_reads_it(bucket, quarters, tmp_path, monkey
     assert "run/2026Q3/snapshot.toml" in names(bucket, "run/")
     done = CliRunner().invoke(cli, ["validate", "s3://fleet/run"])
     assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(cli, ["show", "s3://fleet/run@2026Q3", "services", "--json"])
+    done = CliRunner().invoke(cli, ["show", "s3://fleet/run", "services", "--json"])
     assert len(json.loads(done.stdout)["rows"]) == 12

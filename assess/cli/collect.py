@@ -229,7 +229,8 @@ def _progress() -> Callable[[str, int, int], None] | None:
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.option(
     "--policy", "is_policy", is_flag=True,
-    help="Print the least permissions of TYPE in the form of its system: aws, kubernetes, nomad.",
+    help="Print the least permissions of TYPE in the form of its system: aws, s3, kubernetes,"
+         " nomad.",
 )  # fmt: skip
 @output.options
 def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:

@@ -31,6 +31,11 @@ FILES = {  # type: options; the payloads hold the canary wherever the real syste
     "ecr": [{"path": "ecr"}],
     "ec2": [{"path": "ec2"}],
     "ssm": [{"path": "ssm"}],
+    "experiments": [
+        {"path": "experiments/experiments.csv"},
+        {"format": "chaostoolkit", "path": "experiments/journal.json"},
+        {"format": "litmus", "path": "experiments/chaosresults.json"},
+    ],
     "answers": [
         {"format": name, "path": f"answers/{place}"}
         for name, place in (
@@ -118,10 +123,10 @@ def test_workloads_come_from_every_kind_of_place(inventory):
 
 def test_all_frames_are_filled_but_those_that_only_people_write(inventory):
     filled = {name for name in inventory.present if len(inventory[name])}
-    assert set(inventory.present) - filled <= {"waivers", "experiments"}
+    assert set(inventory.present) - filled <= {"waivers"}
     assert filled >= {
         "services", "hosts", "engines", "images", "workloads", "mounts", "dependencies",
-        "incidents", "activities", "answers", "coverage", "service_aliases",
+        "incidents", "activities", "answers", "experiments", "coverage", "service_aliases",
     }  # fmt: skip
 
 
