@@ -18,6 +18,8 @@ from assess.errors import AssessError
 if TYPE_CHECKING:
     import pandas as pd
 
+UPDATE_SECONDS = 60.0  # that an update of the facts may take
+
 
 @click.command(
     cls=Command, examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"]
@@ -87,15 +89,16 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
         "assess facts engine_releases --format markdown",
         "assess facts update",
         "assess facts update --from downloads/",
+        "assess facts update --from https://mirror.example/api/v1/products",
     ],
 )
 @click.argument("table", metavar="[TABLE|update]", required=False)
 @click.option(
-    "--from", "place", type=click.Path(exists=True, path_type=Path),
-    help="With update: files <product>.json of endoflife.date instead of the network.",
+    "--from", "place", metavar="PLACE",
+    help="With update: a mirror of endoflife.date, or files <product>.json, one or a directory.",
 )  # fmt: skip
 @output.options
-def facts(table: str | None, *, place: Path | None, out: output.Output) -> None:
+def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
     """List the reference facts and their age, give one TABLE of them, or update their dates.
 
     `update` takes over what endoflife.date publishes of support dates and new lines, and shows what
@@ -125,30 +128,30 @@ def facts(table: str | None, *, place: Path | None, out: output.Output) -> None:
     out.table(listed)
 
 
-def _update_facts(place: Path | None) -> pd.DataFrame:
+def _update_facts(place: str | None) -> pd.DataFrame:
     """Ask for every product, keep what came, and write it; gives what changed."""
     import datetime
 
+    from assess.collect.web import HttpError
     from assess.reference import update
     from assess.reference.tables import newer
 
-    answers, lost = {}, {}
-    for slug, payload in _published(list(update.products()), place):
+    answers, lost, origin = {}, {}, place or update.ADDRESS
+    for slug, payload in _published(list(update.products()), origin):
         try:
             answers[slug] = update.to_cycles(payload())
-        except OSError as error:
-            lost[slug] = f"{type(error).__name__}: {error}"
-            if not answers and not place:
-                break  # nobody answers there
-        except (AssessError, ValueError) as error:
-            lost[slug] = str(error)
+        except (AssessError, OSError, ValueError) as error:
+            lost[slug] = str(error) or type(error).__name__
+            is_answer = isinstance(error, HttpError) or not isinstance(error, OSError)
+            if _is_address(origin) and not is_answer:
+                break  # nobody answers there any more
     for slug, reason in lost.items():
         say("warning", f"{slug} keeps its old facts: {reason}")
     if not answers:
         raise AssessError(
             "nothing was updated",
-            hint=f"save https://{update.PUBLISHER}/api/v1/products/<product> as <product>.json and "
-            "name the directory with --from",
+            hint=f"save {update.ADDRESS}/<product> as <product>.json and name the directory with "
+            "--from",
         )
     today = datetime.datetime.now(datetime.UTC).date()
     made, changes = update.refreshed(answers, today)
@@ -157,18 +160,24 @@ def _update_facts(place: Path | None) -> pd.DataFrame:
     return changes
 
 
-def _published(slugs: list[str], place: Path | None) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _is_address(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
+def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Give for every product how to get its answer; files that are not there are left out."""
     from assess.collect.base import Deadline
     from assess.collect.web import Web
-    from assess.reference.update import PUBLISHER
 
-    if place is None:
-        web = Web(f"https://{PUBLISHER}/api/v1/products", Deadline(60))
+    if _is_address(place):
+        web = Web(place, Deadline(UPDATE_SECONDS))
         for slug in slugs:
             yield slug, partial(web.json, slug)
         return
-    for file in sorted(place.glob("*.json")) if place.is_dir() else [place]:
+    path = Path(place)
+    if not path.exists():
+        raise click.UsageError(f"--from: there is no {place}")
+    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
         if file.stem in slugs:
             yield file.stem, partial(_read_json, file)
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from assess.reference.engines import (
     api_range,
+    changes_between,
     driver_runs,
+    drivers_gone,
+    kernel_floor,
     kernel_runs,
     stateful_kind,
     target_engine,
 )
 from assess.reference.images import image_change, is_fork, tag_version
+from assess.reference.lines import engine_lines, outages
 from assess.reference.support import (
     ENGINE,
     Support,
@@ -39,19 +43,24 @@ __all__ = [
     "ENGINE",
     "Support",
     "api_range",
+    "changes_between",
     "compiled_on",
     "distro_of",
     "driver_runs",
+    "drivers_gone",
     "engine_line",
+    "engine_lines",
     "engine_support",
     "image_change",
     "is_fork",
     "is_known",
+    "kernel_floor",
     "kernel_runs",
     "kernel_support",
     "line_of",
     "numbers_of",
     "os_support",
+    "outages",
     "parse_version",
     "product_support",
     "release_of",

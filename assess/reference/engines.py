@@ -47,30 +47,60 @@ def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
     return True if is_known(engine_version) else None
 
 
-@lru_cache(maxsize=4096)
-def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
-    """Say whether an engine runs on a kernel; None where either version is not known.
+@lru_cache(maxsize=256)
+def drivers_gone(engine_version: str | None) -> dict[str, str]:
+    """Give the storage drivers that an engine has no more, each with the release that ended it."""
+    engine = release_of(engine_version) or (0,)
+    known = ((row["driver"], row["removed_in"]) for row in rows("storage_drivers"))
+    return {driver: end for driver, end in known if end and engine >= numbers_of(end)}
 
-    False where the engine refuses to start, or none of its storage drivers for general use runs.
+
+@lru_cache(maxsize=256)
+def kernel_floor(engine_version: str | None) -> str | None:
+    """Give the oldest kernel on which an engine starts and has a storage driver for general use.
+
+    Empty where it asks for none; None where the facts do not know the engine.
     """
-    numbers, engine = parse_version(kernel), release_of(engine_version)
-    if numbers is None or kernel is None or engine is None or not is_known(engine_version):
+    engine = release_of(engine_version)
+    if engine is None or not is_known(engine_version):
         return None
-    for row in rows("engine_kernel"):
-        is_met = numbers_of(row["engine_from"]) <= engine <= numbers_of(row["engine_to"])
-        is_fatal = row["feature"] == "start" and row["severity"] == "fatal"
-        if is_met and is_fatal and numbers < numbers_of(row["kernel_min"]):
-            return False
-    backport = _BACKPORT.match(kernel)
-    if backport and int(backport[1]) >= _BACKPORT_BUILD:
-        return True
-    return any(
-        numbers >= numbers_of(row["kernel_min"])
+    starts = [
+        row["kernel_min"]
+        for row in rows("engine_kernel")
+        if (row["feature"], row["severity"]) == ("start", "fatal")
+        and numbers_of(row["engine_from"]) <= engine <= numbers_of(row["engine_to"])
+    ]
+    usual = [
+        row["kernel_min"]
         for row in rows("storage_drivers")
         if (row["default_from"] or row["recommended_from"])
         and "Windows" not in row["backing_fs"]
         and _holds(row, engine)
-    )
+    ]
+    return max([*starts, min(usual, key=numbers_of, default="")], key=numbers_of)
+
+
+@lru_cache(maxsize=4096)
+def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
+    """Say whether an engine runs on a kernel; None where either version is not known.
+
+    A distribution may have ported what a driver needs back to an older kernel.
+    """
+    numbers, floor = parse_version(kernel), kernel_floor(engine_version)
+    if numbers is None or kernel is None or floor is None:
+        return None
+    backport = _BACKPORT.match(kernel)
+    return numbers >= numbers_of(floor) or bool(backport and int(backport[1]) >= _BACKPORT_BUILD)
+
+
+@lru_cache(maxsize=256)
+def changes_between(version: str | None, target: str | None) -> list[dict[str, str]]:
+    """List the changes after one engine up to another, oldest first; none on the way back."""
+    here, there = release_of(version), release_of(target)
+    if here is None or there is None:
+        return []
+    held = [row for row in rows("engine_changes") if here < numbers_of(row["version"]) <= there]
+    return sorted(held, key=lambda row: (numbers_of(row["version"]), row["change_id"]))
 
 
 def _holds(driver: Mapping[str, str], engine: Version) -> bool:

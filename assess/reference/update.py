@@ -22,6 +22,7 @@ from assess.reference.tables import INDEX, read, rows, table
 from assess.reference.versions import numbers_of
 
 PUBLISHER = "endoflife.date"
+ADDRESS = f"https://{PUBLISHER}/api/v1/products"
 _KEYS = {
     "distro_releases": ("distro", "version"),
     "runtime_lines": ("product", "line"),
@@ -73,7 +74,7 @@ def to_cycles(payload: Any) -> list[Cycle]:
     if not cycles:
         raise AssessError(
             f"this is no answer of {PUBLISHER}: it lists no line",
-            hint=f"https://{PUBLISHER}/api/v1/products/debian is one",
+            hint=f"{ADDRESS}/debian is one",
         )
     return cycles
 
@@ -202,10 +203,20 @@ def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> Non
         for name, facts in made.items():
             facts.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
         index.reset_index().to_csv(partial / f"{INDEX}.csv", index=False, lineterminator="\n")
-        old = directory.parent / f"{partial.name}.old"
-        if directory.exists():
-            directory.rename(old)
-        partial.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
+        _swap(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(new: Path, directory: Path) -> None:
+    """Put a directory in the place of another; where that fails, the old one stays."""
+    old = new.with_suffix(".old")
+    if directory.exists():
+        directory.rename(old)
+    try:
+        new.rename(directory)
+    except OSError:
+        if old.exists():
+            old.rename(directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -110,9 +110,14 @@ def is_asked(fact: str, version: str, target: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
-    now, then = (reference.release_of(text) or () for text in (version, target))
-    rules = (rule for rule in _rules() if rule["fact"] == fact)
-    return [rule for rule in rules if now < reference.numbers_of(rule["version"]) <= then]
+    ahead = {row["change_id"]: row for row in reference.changes_between(version, target)}
+    rules = [rule for rule in reference.rows("change_hits") if rule["fact"] == fact]
+    held = [
+        rule | {"version": ahead[i]["version"]}
+        for rule in rules
+        if (i := rule["change_id"]) in ahead
+    ]
+    return sorted(held, key=lambda rule: list(ahead).index(rule["change_id"]))
 
 
 def _holds(rule: dict[str, str], value: str, target: str) -> bool:
@@ -123,11 +128,3 @@ def _holds(rule: dict[str, str], value: str, target: str) -> bool:
         return value in rule["equals"].split("|")
     numbers = reference.parse_version(value)
     return numbers is not None and from_ <= numbers < below
-
-
-@cache
-def _rules() -> list[dict[str, str]]:
-    """List the changes that can be checked, oldest first."""
-    version_of = {row["change_id"]: row["version"] for row in reference.rows("engine_changes")}
-    rules = [r | {"version": version_of[r["change_id"]]} for r in reference.rows("change_hits")]
-    return sorted(rules, key=lambda r: (reference.numbers_of(r["version"]), r["change_id"]))

@@ -111,12 +111,11 @@ def system_rate(name: str | None, version: str | None, since: str) -> Interval:
 @cache
 def releases_per_year(product: str, line: str | None, since: str) -> float:
     """Say how often a line of the engine is released; one whose pace is unknown, at the fastest."""
-    rows = reference.rows("engine_line_stats")
-    paces = {r["release_line"]: float(r["releases_per_year"] or "nan") for r in rows}
+    lines = reference.engine_lines()
+    paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
-        return paces[str(line)]
-    recent = reference.support_windows(reference.ENGINE, since=since).index
-    return float(pd.Series(paces).reindex(recent).max())
+        return float(paces[line])
+    return float(paces[lines["first_release"] >= pd.Timestamp(since, tz="UTC")].max())
 
 
 def engine_rate(product: str, line: str | None, own: Interval, since: str) -> Interval:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+from importlib.resources import files
+
 import pandas as pd
 import pytest
 
@@ -72,34 +75,82 @@ def test_the_target_is_the_policys_or_the_newest_line():
         reference.target_engine({"engine": "newest"})
 
 
-def recounted():
-    known = reference.table("engine_releases")
-    known["day"] = pd.to_datetime(known["release_date"])
-    public = known[(known["channel"] != "source_tag") & known["day"].notna()]
-    lines = public.groupby("release_line", sort=False)
-    first, last = lines["day"].min(), lines["day"].max()
-    found = pd.DataFrame({"releases_public": lines.size(), "active_days": (last - first).dt.days})
-    found["releases_all"] = known.groupby("release_line").size()
-    for column, source in (("support", "line_eol_date"), ("policy", "policy_eol_date")):
-        end = pd.to_datetime(known.groupby("release_line")[source].first())
-        found[f"{column}_window_days"] = (end - first).dt.days
-    pace = found["releases_public"] / (found["active_days"] / 365.25)
-    found["releases_per_year"] = pace.where(found["active_days"] >= 60)
-    changes = reference.table("engine_changes")
-    kinds = pd.crosstab(changes["release_line"], changes["kind"])
-    return found.join(kinds.rename(columns={"regression": "regressions"})).fillna(
-        dict.fromkeys(["breaking", "removed", "deprecated", "regressions", "security"], 0)
-    )
+@pytest.mark.parametrize(
+    ("engine", "floor"),
+    [
+        ("1.11.2", ""),  # warns, and starts
+        ("20.10.24", "3.10.0"),
+        ("24.0", ""),  # devicemapper asks for none
+        ("29", "4.0"),
+        ("99.0.0", None),
+        ("", None),
+    ],
+)
+def test_kernel_floors(engine, floor):
+    assert reference.kernel_floor(engine) == floor
 
 
-def test_lines_recounted_from_releases_and_changes():
-    stated = reference.table("engine_line_stats").set_index("release_line")
-    found = recounted().reindex(stated.index)
-    counts = ["releases_public", "releases_all", "active_days", "support_window_days",
-              "policy_window_days", "breaking", "removed", "deprecated", "regressions",
-              "security"]  # fmt: skip
-    expected = stated[counts].apply(pd.to_numeric).astype("Float64")
-    pd.testing.assert_frame_equal(found[counts].astype("Float64"), expected, check_names=False)
+def test_drivers_that_a_target_no_longer_has():
+    assert reference.drivers_gone("19.03") == {}
+    assert reference.drivers_gone("24.0").keys() == {"aufs", "overlay", "lcow"}
+    assert reference.drivers_gone("29")["devicemapper"] == "25.0.0"
+    assert reference.drivers_gone("master") == {}
+
+
+def test_changes_between_two_versions():
+    there = reference.changes_between("25.0.8", "26.0")
+    assert {row["release_line"] for row in there} == {"25.0", "26.0"}
+    assert "EC0340" in {row["change_id"] for row in there}
+    whole = reference.changes_between("23.0.6", "26.0")
+    parts = (("23.0.6", "24.0"), ("24.0", "25.0"), ("25.0", "26.0"))
+    assert whole == [row for part in parts for row in reference.changes_between(*part)]
+    assert reference.changes_between("26.0", "23.0.6") == []
+    assert reference.changes_between("master", "29") == reference.changes_between("", "29") == []
+
+
+def stored(name):
+    """Read a table as it is on disk, past the package."""
+    with (files("assess.reference") / f"{name}.csv").open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("row", stored("engine_releases"), ids=lambda row: row["version"])
+def test_ends_of_life_and_api_ranges_of_every_release_are_those_of_the_tables(row):
+    at = pd.Timestamp("2026-09-30", tz="UTC")
+    found = reference.engine_support(row["version"], at)
+    end = row["policy_eol_date"] or row["line_eol_date"]
+    assert found.line == row["release_line"]
+    assert (found.eol_date and f"{found.eol_date:%Y-%m-%d}") == (end or None)
+    assert (found.state == "ended") == (end != "" and end < "2026-09-30")
+    if row["api_version_max"]:
+        span = (row["api_version_min"] or None, row["api_version_max"])
+        assert reference.api_range(row["version"]) == span
+
+
+def test_lines_are_counted_as_the_world_counts_them():
+    stated = pd.DataFrame(stored("engine_line_stats")).set_index("release_line")
+    found = reference.engine_lines().reindex(stated.index)
+    ours = {
+        "releases_n": "releases_public", "active_days": "active_days",
+        "support_days": "support_window_days", "stated_days": "policy_window_days",
+        "breaking": "breaking", "removed": "removed", "deprecated": "deprecated",
+        "regression": "regressions", "security": "security",
+    }  # fmt: skip
+    for name, theirs in ours.items():
+        expected = pd.to_numeric(stated[theirs]).astype("Float64")
+        made = found[name].astype("Float64")
+        pd.testing.assert_series_equal(made, expected, check_names=False, obj=name)
     pace = pd.to_numeric(stated["releases_per_year"])
     assert found["releases_per_year"].isna().tolist() == pace.isna().tolist()
-    assert (found["releases_per_year"] - pace).abs().max() < 0.051
+    assert (found["releases_per_year"] - pace).abs().max() < 0.051  # rounded to a tenth there
+    windows = reference.support_windows(reference.ENGINE).reindex(stated.index)
+    assert windows.equals(found["stated_days"].fillna(found["support_days"]).astype("Float64"))
+
+
+def test_outages_by_kind_and_service():
+    everything = reference.outages()
+    assert len(everything) == len(stored("outages"))
+    assert everything["duration_minutes"].count() == 12
+    hub = reference.outages("registry", service="docker-hub")
+    assert set(hub["kind"]) | set(hub["service"]) == {"registry", "docker-hub"}
+    assert reference.outages("blimp").empty

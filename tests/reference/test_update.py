@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from replay import replaying
 
 from assess import reference
 from assess.errors import AssessError
@@ -126,6 +127,71 @@ def test_a_failure_keeps_the_old(tmp_path):
     assert "nothing was updated" in done.stderr
     assert {file.name: file.read_bytes() for file in facts.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+def published(path, _query):
+    """Answer as endoflife.date does, where all is well; and three ways in which it is not."""
+    product = path.removeprefix("/api/v1/products/")
+    return {
+        "debian": DEBIAN,
+        "docker-engine": ENGINE,
+        "ubuntu": (200, b"<html>sign in</html>", {}),
+        "fedora": (200, {"result": {"releases": []}}, {}),
+    }.get(product, (404, b"{}", {}))
+
+
+def test_the_network_is_asked_product_by_product(tmp_path):
+    facts = tmp_path / "facts"
+    with replaying(published) as server:
+        place = f"{server.url}/api/v1/products"
+        done = call("facts", "update", "--from", place, "--json", facts=facts)
+    assert done.returncode == 0, done.stderr
+    assert [path for path, *_ in server.asked] == [
+        f"/api/v1/products/{slug}" for slug in products()
+    ]
+    for slug in ("ubuntu", "fedora", "nomad"):
+        assert f"{slug} keeps its old facts" in done.stderr
+    assert {row["product"] for row in json.loads(done.stdout)["rows"]} == {"debian", "docker"}
+    assert "supported" in support("14", facts)
+    before = {file.name: file.read_bytes() for file in facts.iterdir()}
+    gone = call("facts", "update", "--from", place, facts=facts)  # the server is down by now
+    assert gone.returncode == 1
+    assert "nothing was updated" in gone.stderr
+    assert gone.stderr.count("keeps its old facts") == 1
+    assert {file.name: file.read_bytes() for file in facts.iterdir()} == before
+
+
+def test_a_new_line_of_the_engine_has_its_pace_and_its_end(tmp_path):
+    facts = tmp_path / "facts"
+    write(facts, refreshed({"docker-engine": to_cycles(ENGINE)}, TODAY)[0], TODAY)
+    code = (
+        "from assess import reference as r; print(r.target_engine({}), r.engine_line('30.0.1'),"
+        "r.engine_lines().loc['30', 'releases_n'], r.support_windows('docker')['29'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "ASSESS_FACTS": str(facts)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert found.split() == ["30", "30", "1", "475.0"]
+
+
+def test_where_the_new_cannot_take_its_place_the_old_stays(tmp_path, monkeypatch):
+    facts = tmp_path / "facts"
+    made = refreshed({"debian": to_cycles(DEBIAN)}, TODAY)[0]
+    write(facts, made, TODAY)
+    before = {file.name: file.read_bytes() for file in facts.iterdir()}
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError("no space left")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no space"):
+        write(facts, made, date(2027, 2, 1))
+    assert {file.name: file.read_bytes() for file in facts.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["facts"]
 
 
 def test_tables_older_than_those_that_came_along_do_not_count(tmp_path):

@@ -66,24 +66,22 @@ def _changes(since: str) -> dict[str, Any]:
 
 
 def _drivers() -> dict[str, Any]:
-    drivers = reference.table("storage_drivers").drop_duplicates("driver").set_index("driver")
-    gone = {f"{n}_removed": drivers["removed_in"][n] for n in ("aufs", "overlay", "devicemapper")}
-    return gone | {"overlay2_introduced": drivers["introduced_in"]["overlay2"]}
+    gone = reference.drivers_gone(reference.target_engine({})).items()
+    drivers = reference.table("storage_drivers").set_index("driver")["introduced_in"]
+    return {f"{n}_removed": end for n, end in gone} | {"overlay2_introduced": drivers["overlay2"]}
 
 
 def _services() -> dict[str, Any]:
-    outages = reference.table("outages")
-    minutes = pd.to_numeric(outages["duration_minutes"])
-    package, hub = outages["kind"] == "package-repo", outages["service"] == "docker-hub"
-    hub &= outages["kind"] == "registry"
+    package = reference.outages("package-repo")["duration_minutes"]
+    hub = reference.outages("registry", service="docker-hub")["duration_minutes"]
     facts = reference.table("registries").set_index(["registry", "fact"])["value"]
     stores = reference.table("database_images")
     return {
-        "package_outages_n": int(package.sum()),
-        "package_outages_timed_n": int(minutes[package].notna().sum()),
-        "hub_outages_n": int(hub.sum()),
-        "hub_outages_timed_n": int(minutes[hub].notna().sum()),
-        "hub_outage_hours": f"{minutes[hub].sum() / 60:.0f}",
+        "package_outages_n": len(package),
+        "package_outages_timed_n": int(package.count()),
+        "hub_outages_n": len(hub),
+        "hub_outages_timed_n": int(hub.count()),
+        "hub_outage_hours": f"{hub.sum() / 60:.0f}",
         "ecr_pushed": facts["ecr-private", "push_timestamp_field"],
         "ecr_pulled": facts["ecr-private", "last_pull_field"],
         "ecr_retention": facts["ecr-private", "retention_feature"],
