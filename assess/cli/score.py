@@ -33,6 +33,7 @@ SCORES = {
 }
 # and those of the whole fleet, which no single service has
 FLEET_SCORES = {"claims": "judge_claims", "backtest": "backtest"}
+LEARNING = ("upgrade-churn", *FLEET_SCORES)  # from an earlier snapshot
 
 # what an empty cell of a summary means, where it does not mean unknown
 ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-", "needs": "-"}
@@ -68,6 +69,8 @@ def score(
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
+    With --target, `upgrade-churn` lists what that engine would break, host by host: the driver,
+    kernel or client in use, the release from which on it no longer works, and what nobody knows.
     `claims` judges the argument for and against containers on this fleet; `backtest` holds what an
     earlier snapshot foretold against what happened since.
 
@@ -92,7 +95,9 @@ def score(
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:
         document["detail"] = {title: output.records(part) for title, part in parts.items()}
-    out.tables({"" if not detail else name: table, **parts}, document)
+    if target and "simulation" in result.details and out.format != "csv":  # which holds one table
+        parts["simulation"] = result.details["simulation"]
+    out.tables({"" if not parts else name: table, **parts}, document)
 
 
 def _spelt(summary: Any) -> Any:
@@ -125,7 +130,7 @@ def compute(
     """
     import assess
 
-    more = {"previous": previous} if name in FLEET_SCORES else {}
+    more = {"previous": previous} if name in LEARNING else {}
     score = getattr(assess, {**SCORES, **FLEET_SCORES}[name])
     result: Result = score(inventory, policy, **more)
     return result

@@ -269,7 +269,7 @@ def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
         Table(
             "breaking",
             "Changes on the way to the target that hit something in use",
-            [NAME, Column("host_id", "Host"), Column("change_id", "Change"), Column("why", "Why")],
+            _BREAKING,
             breaking,
             empty="No change on the way to the target hits anything that was seen in use.",
             limit=60,
@@ -279,6 +279,13 @@ def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)
 
 
+_BREAKING = [
+    NAME,
+    Column("host_id", "Host"),
+    Column("change_id", "Change"),
+    Column("version", "From engine"),
+    Column("why", "Why"),
+]
 _CHURN = [
     NAME,
     Column("hours_per_year", "Hours per year", "interval", 1),

@@ -14,6 +14,12 @@ from assess.score.upgrade_pace import PROSPECTIVE, Engines, Place
 KEY = ["service_id", "component", "name", "version"]
 COLUMNS = [*KEY, "eol_date", "days_to_eol", "basis"]
 
+PLATFORMS = {  # what schedules there, where no host tells its version
+    "kubernetes": "kubernetes",
+    "marathon": "apache-mesos",
+    "nomad": "nomad",
+}
+
 Clock = tuple[Any, ...]
 
 
@@ -28,6 +34,13 @@ def clocks(
     for service, host, basis, *_ in held:
         own = on_engine.get(host, []) if basis != PROSPECTIVE else []
         rows |= dict.fromkeys((service, *clock) for clock in on_host.get(host, []) + own)
+    scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
+    services = inventory["services"][["service_id", "platform"]]
+    for service, platform in services.itertuples(index=False):
+        if platform in PLATFORMS and service not in scheduled:
+            product = PLATFORMS[platform]
+            end = reference.product_support(product, None, at)
+            rows[service, *_clock("orchestrator", product, None, end)] = None
     for owner, base in ((owner, base) for owner, images in bases.items() for base in images):
         name, version = base_system(base)
         end = reference.os_support(name, version, at)

@@ -11,7 +11,6 @@ from assess import reference
 from assess.inventory import Inventory
 
 COLUMNS = ["service_id", "before", "after", "change", "third_party"]
-UPGRADES = ("patch", "minor", "major", "swap")
 _IMAGE = ["registry", "repository", "tag", "image_digest"]
 
 Image = tuple[str | None, str | None, str | None, str | None]

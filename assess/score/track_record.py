@@ -280,7 +280,7 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     span = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     sums = np.zeros(4)
     for upgrade in done:
-        own, at = moments.get(upgrade.host_id, []), upgrade.started_at
+        own, at = moments.get(upgrade.host_id, []), upgrade.after
         sums += [*_within(own, at, at + span, held), *_within(own, at - span, at, held)]
     after, days_after, before, days_before = sums
     row = (0, int(after), days_after, int(before), days_before)

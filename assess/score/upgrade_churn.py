@@ -23,9 +23,9 @@ from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
 from assess.score.image_changes import image_changes
 from assess.score.rates import Interval
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, plain
 from assess.score.standing import on_bases
-from assess.score.upgrade_breaks import breaks
+from assess.score.upgrade_breaks import breaks, on_hosts
 
 ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts
@@ -50,8 +50,9 @@ class UpgradeChurn(Result):
     changed since the earlier snapshot, ``…_changes_n`` [NA without one].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
-    which add up to ``hours_per_year``. ``details``: ``breaking``, ``clocks`` and
-    ``image_changes`` (`image_changes`).
+    which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` gives
+    it), ``simulation`` (the same by host, what is unknown and hosts without a known service
+    included, as `on_hosts` gives it), ``clocks`` and ``image_changes`` (`image_changes`).
     """
 
     name: ClassVar[str] = "upgrade_churn"
@@ -67,18 +68,24 @@ class UpgradeChurn(Result):
             table[table["service_id"] == service_id].drop(columns="service_id")
             for table in (self.details["clocks"], self.details["breaking"])
         )
-        text = "\n".join(_sentences(row, times, list(hits["why"].drop_duplicates())))
+        text = "\n".join(_sentences(row, times, hits))
         return Explanation(f"{service_id}: upgrade churn", text, times.set_index("component"))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per service, in it ``breaking``: ``change_id, why`` by change."""
-        hits = self.details["breaking"].drop(columns="host_id").drop_duplicates()
+        """Give one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
+        hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
+        hits = hits.drop_duplicates()
         own = {name: part.drop(columns="service_id") for name, part in hits.groupby("service_id")}
         none = hits.iloc[:0]
         return [
             {**row, "breaking": own.get(row["service_id"], none).to_dict("records")}
             for row in super().rows()
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain JSON types, in it ``simulation``: what breaks, host by host."""
+        simulated = self.details["simulation"].to_dict("records")
+        return {**super().to_dict(), "simulation": plain(simulated)}
 
 
 def score_upgrade_churn(
@@ -124,7 +131,9 @@ def score_upgrade_churn(
     held = pace.places(inventory, policy, engines, goal)
     bases = _base_images(inventory)
     times = clocks(inventory, held, engines, bases)
-    hits, unseen = breaks(inventory, held, engines, goal)
+    found = breaks(inventory, held, engines, goal)
+    hits = found.dropna(subset=["service_id", "change_id"])
+    unseen = found[found["change_id"].isna()].dropna(subset="service_id")
     host, events, chance = _paces(inventory, policy, held, bases, previous)
     share = host / _tenants(held) + events - host
     frame = _per_service(held, events, chance, share, policy["churn"])
@@ -132,15 +141,7 @@ def score_upgrade_churn(
     by_service = pd.Series(behind, [place.service_id for place in held], dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
-    changes = hits.drop(columns="host_id").drop_duplicates()
-    for name, services in (
-        ("breaking_n", changes["service_id"]),
-        ("breaking_unknown_n", [service for service, _ in unseen]),
-    ):
-        counts = pd.Series(Counter(services), dtype="Int64")
-        frame[name] = counts.reindex(frame.index, fill_value=0)
-    is_blind = frame.index.isin([service for service, fact in unseen if fact == "version"])
-    frame.loc[is_blind & frame["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    frame = frame.join(_breaking(hits, unseen, frame.index))
     frame = frame.join(_images(inventory, policy["registries"]))
     changed = _image_changes(inventory, previous, policy["registries"])
     for party, is_third in (("third", True), ("first", False)):
@@ -149,7 +150,12 @@ def score_upgrade_churn(
         counted = own.reindex(frame.index, fill_value=0) if previous else pd.NA
         frame[f"{party}_party_changes_n"] = pd.Series(counted, frame.index, dtype="Int64")
     parts = _contributions(held, share, chance, policy["churn"])
-    details = {"breaking": hits, "clocks": times, "image_changes": changed}
+    details = {
+        "breaking": hits.reset_index(drop=True),
+        "simulation": on_hosts(found),
+        "clocks": times,
+        "image_changes": changed,
+    }
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 
@@ -163,7 +169,7 @@ def _paces(
     """Pace of the host, pace with the base image [per year], and chance of failure, by place."""
     since, level = str(policy["churn"]["forced_since"]), float(policy["simulation"]["level"])
     hosts = pace.hosts_of(held)
-    done = pace.upgrades(inventory, hosts)
+    done = pace.upgrades(inventory, hosts, previous)
     own = pace.own_rates(inventory, policy, done, previous)
     # A host that nobody watched may be upgraded as often as any.
     unwatched = Interval(0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf))
@@ -184,6 +190,18 @@ def _paces(
         tally = tallies.get(line or pace.POOL) or tallies.get(pace.POOL) or (0, 0, 0)
         found.append((whole, pace.together(whole, base), pace.failure_chance(tally, level)))
     return np.array(found, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
+
+
+def _breaking(hits: pd.DataFrame, unseen: pd.DataFrame, services: pd.Index) -> pd.DataFrame:
+    """Count by service what breaks (NA where its engine is unknown), and what nobody knows."""
+    counts = {
+        "breaking_n": hits.groupby("service_id")["change_id"].nunique(),
+        "breaking_unknown_n": unseen.groupby("service_id")["fact"].nunique(),
+    }
+    found = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
+    is_blind = services.isin(unseen.loc[unseen["fact"].eq("version"), "service_id"])
+    found.loc[is_blind & found["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    return found
 
 
 def _tenants(held: list[pace.Place]) -> Floats:
@@ -269,7 +287,7 @@ def _image_changes(
     return image_changes(inventory, previous or inventory, public=public, own=own)
 
 
-def _sentences(row: pd.Series, times: pd.DataFrame, why: list[str]) -> list[str]:
+def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:
     def held(name: str, digits: int = 1) -> str:
         point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
         return f"{point} ({lo} to {hi})"
@@ -293,7 +311,8 @@ def _sentences(row: pd.Series, times: pd.DataFrame, why: list[str]) -> list[str]
         text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
     if pd.isna(row["breaking_n"]):
         text.append("What the way to the target breaks cannot be said: its engine is unknown.")
-    text += [f"The way to the target breaks: {sentence}." for sentence in why]
+    for version, why in hits[["version", "why"]].drop_duplicates().itertuples(index=False):
+        text.append(f"The way to the target breaks, from engine {version} on: {why}.")
     if row["breaking_unknown_n"]:
         text.append(f"{row['breaking_unknown_n']} facts that could break are not known.")
     return text

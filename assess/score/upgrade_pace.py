@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -36,10 +37,11 @@ class Place(NamedTuple):
 
 
 class Upgrade(NamedTuple):
-    """An engine upgrade of the past, and the line that was gone to, else from."""
+    """An engine upgrade of the past: between when it came, and the line gone to, else from."""
 
     host_id: str
-    started_at: pd.Timestamp
+    after: pd.Timestamp
+    before: pd.Timestamp  # the same moment where it was recorded
     status: str
     line: str | None
 
@@ -132,17 +134,48 @@ def hosts_of(held: list[Place]) -> Hosts:
     return found
 
 
-def upgrades(inventory: Inventory, hosts: Hosts) -> list[Upgrade]:
-    """List the engine upgrades of the past; one without a host counts for its service's hosts."""
+def upgrades(
+    inventory: Inventory, hosts: Hosts, previous: Inventory | None = None
+) -> list[Upgrade]:
+    """List the engine upgrades of the past; one without a host counts for its service's hosts.
+
+    A version that is higher than in an earlier inventory is an upgrade, recorded or not. A lower
+    one is a rollback and none.
+    """
+    found = []
+    for row, own in _recorded(inventory, hosts):
+        if _rise(row.from_version, row.to_version) >= 0:
+            version = row.to_version if isinstance(row.to_version, str) else row.from_version
+            line, status = reference.engine_line(version), "" if pd.isna(row.status) else row.status
+            found += [Upgrade(host, row.started_at, row.started_at, status, line) for host in own]
+    if previous is None:
+        return found
+    start, at = previous.snapshot_at, inventory.snapshot_at
+    known = {upgrade.host_id for upgrade in found if upgrade.after >= start}
+    was = host_engines(previous)
+    for host, engine in host_engines(inventory).items() if start < at else ():
+        before = was[host].version if host in was and host not in known else None
+        is_known = isinstance(before, str) and isinstance(engine.version, str)
+        if is_known and _rise(before, engine.version) > 0:
+            found.append(Upgrade(host, start, at, "", reference.engine_line(engine.version)))
+    return found
+
+
+def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[Any, set[str]]]:
+    """Give every recorded change of an engine, with the hosts that it was on."""
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
-    found = []
-    for row in table[is_past & (table["kind"] == "engine_upgrade")].itertuples():
-        version = row.to_version if isinstance(row.to_version, str) else row.from_version
-        line, status = reference.engine_line(version), "" if pd.isna(row.status) else row.status
+    for row in table[is_past & table["kind"].eq("engine_upgrade")].itertuples():
         own = {row.host_id} if isinstance(row.host_id, str) else hosts.get(row.service_id, set())
-        found += [Upgrade(host, row.started_at, status, line) for host in own]
-    return found
+        yield row, own
+
+
+def _rise(before: Any, after: Any) -> int:
+    """Say whether a version rose (1), fell (-1) or stayed; one that cannot be read has risen."""
+    was, now = reference.parse_version(before), reference.parse_version(after)
+    if was is None or now is None:
+        return int(before != after)
+    return (now > was) - (now < was)
 
 
 def own_rates(
@@ -150,20 +183,17 @@ def own_rates(
 ) -> dict[str, Interval]:
     """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
-    A version that changed since an earlier inventory is an upgrade, recorded or not. Hosts of which
-    no source of history was looked at are left out.
+    Hosts of which no source of history was looked at are left out.
     """
     at, begun, moments = inventory.snapshot_at, _history_start(inventory), defaultdict(list)
     for upgrade in done:
-        moments[upgrade.host_id].append(upgrade.started_at)
+        moments[upgrade.host_id].append(upgrade.after)
     launched = inventory["hosts"].set_index("host_id")["launched_at"].to_dict()
     was = host_engines(previous) if previous else {}
     counts, years = {}, {}
-    for host, engine in host_engines(inventory).items():
+    for host in host_engines(inventory):
         count, start, first = len(moments[host]), begun, min(moments[host], default=at)
         if previous and host in was and isinstance(was[host].version, str):
-            is_new = isinstance(engine.version, str) and engine.version != was[host].version
-            count += is_new and not any(m >= previous.snapshot_at for m in moments[host])
             start = min(previous.snapshot_at, at if pd.isna(start) else start)
         if start < launched.get(host, pd.NaT) <= first:
             start = launched[host]
@@ -189,26 +219,27 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 def upgrade_failures(
     inventory: Inventory, policy: Policy, done: list[Upgrade], hosts: Hosts
 ) -> dict[str, Tally]:
-    """Count by line, and over the fleet, which upgrades an incident on the same host followed.
+    """Count by line, and over the fleet, which upgrades failed.
 
-    An incident that nobody placed counts only for what may have failed. An upgrade whose window is
-    not over counts once it has failed.
+    One failed that says so, or that an incident or a rollback on the same host followed. Where
+    nobody placed the incident, or nobody saw the moment of the upgrade, it only may have failed.
+    An upgrade whose window is not over counts once it has failed.
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
     moments, found = incident_moments(inventory, hosts), dict[str, Tally]()
-    for host, begun, status, line in done:
-        end = begun + window
-        own, vague = (moments.get(key, []) for key in (host, NOWHERE))
-        failed = _any_between(own, begun, end) or bool(words.search(status))
-        if failed or (end <= inventory.snapshot_at and inventory.has("incidents")):
+    for row, own in _recorded(inventory, hosts):
+        for host in own if _rise(row.from_version, row.to_version) < 0 else ():
+            insort(moments[host], row.started_at)
+    for host, begun, latest, status, line in done:
+        end, is_seen = latest + window, begun == latest
+        own_hit, vague = (_any_between(moments.get(key, []), begun, end) for key in (host, NOWHERE))
+        failed = (own_hit and is_seen) or bool(words.search(status))
+        is_over = end <= inventory.snapshot_at or not is_seen
+        if failed or (is_over and inventory.has("incidents")):
             for name in {POOL, line or POOL}:
                 n, k, most = found.get(name, (0, 0, 0))
-                found[name] = (
-                    n + 1,
-                    k + failed,
-                    most + (failed or _any_between(vague, begun, end)),
-                )
+                found[name] = (n + 1, k + failed, most + (failed or own_hit or vague))
     return found
 
 

@@ -97,6 +97,35 @@ def test_previous_shows_what_changed(call, sample, earlier, results):
     assert len(same.stdout.splitlines()) == 1
 
 
+def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
+    asked = ("score", sample, "upgrade-churn", "--target", "29")
+    rows = json.loads(call(*asked, "--json").stdout)["simulation"]
+    broken = {(row["host_id"], row["fact"]): row for row in rows if row["change_id"]}
+    assert broken["dock-attic-1", "storage_driver"]["version"] == "24.0.0"
+    assert {row["fact"] for row in broken.values()} >= {
+        "storage_driver",
+        "image_schema",
+        "cgroup_version",
+    }
+    vague = [row for row in rows if row["change_id"] is None]
+    assert any(row["fact"] == "client_api_version" and row["value"] is None for row in vague)
+    text, page = (call(*asked, "--format", form).stdout for form in ("text", "markdown"))
+    for row in rows:
+        assert row["why"] in text
+        assert row["why"] in page
+    assert "simulation" not in call(*asked[:3]).stdout
+
+
+def test_history_over_snapshots_counts(call, sample, store):
+    asked = ("score", sample, "upgrade-churn", "--json")
+    alone, both = (
+        json.loads(call(*asked, *more).stdout)["rows"]
+        for more in ((), ("--previous", str(store / "2026Q2")))
+    )
+    assert all(row["third_party_changes_n"] is None for row in alone)
+    assert all(row["third_party_changes_n"] is not None for row in both)
+
+
 def test_target_is_the_engine_of_the_policy(call, sample):
     policy = assess.load_policy().replace(target={"engine": "24"})
     expected = assess.score_upgrade_churn(assess.load(sample), policy).to_dict()

@@ -5,58 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from churn_fleet import AT, THREE, YEARLY, fleet, incident, only, score, upgrade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess import from_frames, load_policy
+from assess import from_frames
 from assess.errors import PolicyError
-from assess.score import upgrade_pace as pace
-from assess.score.upgrade_breaks import broken_by
-from assess.score.upgrade_churn import score_upgrade_churn
-
-AT = "2026-09-30T00:00:00Z"
-POLICY = load_policy()
-THREE = ["events_per_year", "failures_per_year", "hours_per_year", "score"]
-
-
-def fleet(at=AT, **tables):
-    base = {
-        "services": [{"service_id": "shop"}],
-        "hosts": [{"host_id": "h1"}],
-        "engines": [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}],
-        "workloads": [
-            {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
-        ],
-    }
-    rows = {name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None}
-    return from_frames(rows, snapshot_at=at)
-
-
-def upgrade(number, day, host="h1", to="20.10.24", **more):
-    row = {"activity_id": f"a{number}", "host_id": host, "kind": "engine_upgrade"}
-    return {**row, "started_at": f"{day}T00:00:00Z", "to_version": to, **more}
-
-
-def incident(number, day, **more):
-    return {"incident_id": f"i{number}", "opened_at": f"{day}T12:00:00Z", **more}
-
-
-def score(inventory, policy=POLICY, **options):
-    return score_upgrade_churn(inventory, policy, **options)
-
-
-def only(inventory, **options):
-    return score(inventory, **options).frame.loc["shop"]
-
-
-def failures(inventory):
-    """Upgrades and failures by line; "" is the whole fleet."""
-    engines = pace.host_engines(inventory)
-    hosts = pace.hosts_of(pace.places(inventory, POLICY, engines, "29"))
-    return pace.upgrade_failures(inventory, POLICY, pace.upgrades(inventory, hosts), hosts)
-
-
-YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]
 
 
 def test_a_line_with_a_known_end_forces_one_upgrade_per_window():
@@ -111,35 +65,11 @@ def test_failures_hours_and_score_by_hand():
         assert row[f"{name}_lo"] <= row[name] <= row[f"{name}_hi"]
 
 
-@pytest.mark.parametrize(
-    ("found", "failed"),
-    [
-        ({"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"}, 1),  # to the second, day 7
-        ({"opened_at": "2025-03-08T00:00:01Z", "host_id": "h1"}, 0),
-        ({"opened_at": "2025-02-28T23:59:59Z", "host_id": "h1"}, 0),
-        ({"service_id": "shop"}, 1),  # runs on that host
-        ({"affected_services": "other;shop"}, 1),
-        ({"host_id": "h2", "service_id": "shop"}, 0),  # happened elsewhere
-        ({"host_id": "h1", "bad_time": True}, 0),
-        ({"host_id": "h1", "resolved_at": "2025-01-01T00:00:00Z"}, 0),  # before it opened
-    ],
-)
-def test_what_counts_as_a_failed_upgrade(found, failed):
-    table = [{**incident(1, "2025-03-05"), **found}]
-    assert failures(fleet(activities=YEARLY, incidents=table))[""][:2] == (3, failed)
-
-
 def test_an_incident_that_nobody_placed_counts_only_above():
     clear = only(fleet(activities=YEARLY, incidents=[incident(1, "2024-01-01")]))
     vague = only(fleet(activities=YEARLY, incidents=[incident(1, "2025-03-05")]))
     assert vague["failures_per_year"] == clear["failures_per_year"]
     assert vague["failures_per_year_hi"] > clear["failures_per_year_hi"]
-
-
-def test_an_upgrade_whose_week_is_not_over_waits():
-    late = [*YEARLY, upgrade(9, "2026-09-28")]
-    told = [incident(1, "2024-01-01", host_id="h1")]
-    assert failures(fleet(activities=late, incidents=told))[""][0] == 3
 
 
 def test_without_incidents_the_chance_is_unknown():
@@ -198,85 +128,6 @@ def test_the_operating_system_and_the_base_image_tick_too():
     assert row["events_per_year_hi"] >= 365 / window + 365 / 1097
 
 
-def what_breaks(engine, target="", **tables):
-    hosts = tables.pop("hosts", [{"host_id": "h1"}])
-    engines = [{"host_id": "h1", "runtime": "docker", **engine}]
-    result = score(fleet(hosts=hosts, engines=engines, **tables), target=target)
-    return result.details["breaking"]["change_id"].tolist(), result.frame.loc["shop"]
-
-
-@pytest.mark.parametrize(
-    ("fact", "value", "engine", "target", "change"),
-    [
-        ("storage_driver", "aufs", "20.10.24", "29", "EC0282"),
-        ("storage_driver", "aufs", "20.10.24", "23.0", "EC0240"),
-        ("storage_driver", "overlay", "20.10.24", "24.0", "EC0283"),
-        ("storage_driver", "devicemapper", "20.10.24", "24.0", "EC0241"),
-        ("storage_driver", "devicemapper", "20.10.24", "25.0", "EC0311"),
-        ("storage_driver", "overlay2", "20.10.24", "29", None),
-        ("storage_driver", "aufs", "17.09.1", "20.10", None),
-        ("live_restore", "true", "17.09.1", "18.09", "EC0112"),
-        ("live_restore", "false", "17.09.1", "18.09", None),
-        ("d_type", "false", "17.09.1", "18.09", "EC0118"),
-        ("client_api_version", "1.20", "24.0.7", "25.0", "EC0299"),
-        ("client_api_version", "1.20", "24.0.7", "26.1", "EC0340"),
-        ("client_api_version", "1.24", "24.0.7", "28", None),
-        ("client_api_version", "1.39", "24.0.7", "29", "EC0423"),
-        ("client_api_version", "1.41", "24.0.7", "29.1.0", "EC0423"),
-        ("client_api_version", "1.41", "24.0.7", "29.3.0", None),  # the floor was lowered again
-        ("client_api_version", "1.44", "24.0.7", "29.0.0", None),
-        ("image_schema", "1", "24.0.7", "26.0", "EC0337"),
-        ("image_schema", "1", "28.1.1", "28", "EC0406"),  # the line: its newest release
-        ("kernel", "3.13.0", "24.0.7", "25.0", "engine_kernel"),
-        ("kernel", "6.1.0", "24.0.7", "29", None),
-        ("os", "ubuntu 20.04", "24.0.7", "28.2.0", "EC0407"),
-    ],
-)
-def test_which_change_hits(fact, value, engine, target, change):
-    hit = broken_by(fact, value, engine, target)
-    assert (hit and hit.change_id) == change
-
-
-def test_only_what_lies_ahead_and_is_in_use_breaks():
-    engine = {"version": "20.10.24", "storage_driver": "aufs"}
-    found, row = what_breaks(engine)
-    assert (found, row["breaking_n"]) == (["EC0282"], 1)
-    found, row = what_breaks({**engine, "version": "29.1.0"}, "28")
-    assert (found, row["breaking_n"]) == ([], 0)
-    aufs = {"version": "17.09.1", "storage_driver": "aufs", "d_type": False}  # needs no d_type
-    assert what_breaks(aufs, "18.09")[0] == []
-
-
-def test_images_logs_cgroups_kernels_and_packages():
-    hosts = [
-        {
-            "host_id": "h1",
-            "kernel": "3.13.0-24-generic",
-            "cgroup_version": "1",
-            "os_name": "ubuntu",
-            "os_version": "14.04",
-        }
-    ]
-    image = {"registry": "docker.io", "repository": "library/old"}
-    workloads = [
-        {
-            "workload_id": "w",
-            "service_id": "shop",
-            "host_id": "h1",
-            "log_driver": "logentries",
-            "image_digest": "sha256:1",
-            **image,
-        }
-    ]
-    images = [{**image, "digest": "sha256:1", "host_id": "h1", "schema": "1"}]
-    found, row = what_breaks(
-        {"version": "17.12.1"}, "29", hosts=hosts, workloads=workloads, images=images
-    )
-    assert sorted(found) == ["EC0137", "EC0308", "EC0406", "EC0439", "engine_kernel"]
-    assert row["third_party_images_n"] == 1
-    assert row["breaking_unknown_n"] >= 2  # storage driver, client API
-
-
 def test_clocks_name_the_nearest_end():
     hosts = [{"host_id": "h1", "os_name": "debian", "os_version": "12", "kernel": "6.1.0-21"}]
     result = score(fleet(hosts=hosts))
@@ -285,6 +136,19 @@ def test_clocks_name_the_nearest_end():
     assert row["versions_behind"] == 8
     assert set(result.details["clocks"]["component"]) == {"engine", "os", "kernel"}
     assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
+
+
+def test_what_schedules_a_service_ticks_too():
+    services = [{"service_id": "shop", "platform": "marathon"}]
+    clocks = score(fleet(services=services)).details["clocks"].set_index("component")
+    assert clocks.loc["orchestrator", "name"] == "apache-mesos"
+    assert "retired" in clocks.loc["orchestrator", "basis"]
+    assert pd.isna(clocks.loc["orchestrator", "days_to_eol"])  # nobody read on which day
+    engines = [{"host_id": "h1", "runtime": "containerd", "kubelet_version": "v1.29.3"}]
+    services = [{"service_id": "shop", "platform": "kubernetes"}]
+    clocks = score(fleet(services=services, engines=engines)).details["clocks"]
+    told = clocks[clocks["component"].eq("orchestrator")]
+    assert told["version"].tolist() == ["v1.29.3"]
 
 
 def test_a_plain_host_is_prospective():
@@ -314,16 +178,6 @@ def test_the_unknown_spans_the_range(tables):
     assert row["failures_per_year_hi"] > 4
     assert pd.isna(row["breaking_n"])
     assert pd.isna(row["versions_behind"])
-
-
-def test_a_version_changed_between_snapshots_is_an_upgrade():
-    before = [{"host_id": "h1", "runtime": "docker", "version": "20.10.5"}]
-    earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
-    row = only(fleet(), previous=earlier)
-    assert row["events_per_year"] == pytest.approx(1 / (183 / 365.25))
-    recorded = fleet(activities=[upgrade(1, "2026-03-31"), upgrade(2, "2026-05-01")])
-    assert only(recorded, previous=earlier)["events_per_year"] == pytest.approx(2 / (183 / 365.25))
-    assert only(fleet(), previous=fleet())["events_per_year"] == pytest.approx(365 / 1097)
 
 
 def test_clocks_of_the_future_do_not_count():
@@ -356,7 +210,7 @@ def test_rows_hold_the_keys_of_the_interface():
     keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
     assert keys | {"service_id", "score", "days_to_eol", "breaking_n"} <= set(row)
     assert [hit["change_id"] for hit in row["breaking"]] == ["EC0282"]
-    assert set(row["breaking"][0]) == {"change_id", "why"}
+    assert set(row["breaking"][0]) == {"change_id", "version", "why"}
 
 
 def test_a_target_that_is_no_version():

@@ -46,7 +46,7 @@ def failed_upgrades(fleet: Fleet) -> Finding:
     inventory, policy = fleet.inventory, fleet.policy
     held = pace.places(inventory, policy, pace.host_engines(inventory), "")
     hosts = pace.hosts_of(held)
-    done = pace.upgrades(inventory, hosts)
+    done = pace.upgrades(inventory, hosts, fleet.previous)
     tallies = pace.upgrade_failures(inventory, policy, done, hosts)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in sorted(tallies.items())]

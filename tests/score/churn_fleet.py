@@ -1,0 +1,57 @@
+"""Small fleets with upgrades and incidents."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess import from_frames, load_policy
+from assess.score import upgrade_pace as pace
+from assess.score.upgrade_churn import score_upgrade_churn
+
+AT = "2026-09-30T00:00:00Z"
+
+
+POLICY = load_policy()
+
+
+THREE = ["events_per_year", "failures_per_year", "hours_per_year", "score"]
+
+
+def fleet(at=AT, **tables):
+    base = {
+        "services": [{"service_id": "shop"}],
+        "hosts": [{"host_id": "h1"}],
+        "engines": [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}],
+        "workloads": [
+            {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
+        ],
+    }
+    rows = {name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None}
+    return from_frames(rows, snapshot_at=at)
+
+
+def upgrade(number, day, host="h1", to="20.10.24", **more):
+    row = {"activity_id": f"a{number}", "host_id": host, "kind": "engine_upgrade"}
+    return {**row, "started_at": f"{day}T00:00:00Z", "to_version": to, **more}
+
+
+def incident(number, day, **more):
+    return {"incident_id": f"i{number}", "opened_at": f"{day}T12:00:00Z", **more}
+
+
+def score(inventory, policy=POLICY, **options):
+    return score_upgrade_churn(inventory, policy, **options)
+
+
+def only(inventory, **options):
+    return score(inventory, **options).frame.loc["shop"]
+
+
+def failures(inventory):
+    """Upgrades and failures by line; "" is the whole fleet."""
+    engines = pace.host_engines(inventory)
+    hosts = pace.hosts_of(pace.places(inventory, POLICY, engines, "29"))
+    return pace.upgrade_failures(inventory, POLICY, pace.upgrades(inventory, hosts), hosts)
+
+
+YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]
