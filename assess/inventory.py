@@ -16,6 +16,7 @@ import pandas as pd
 
 from assess import frames, s3
 from assess.errors import AssessError, DataError
+from assess.tables import to_html
 
 MANIFEST = "snapshot.toml"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
@@ -141,12 +142,10 @@ class Inventory:
         return f"<Inventory {self.quarter}: {counts}; snapshot of {self.snapshot_at:%Y-%m-%d}>"
 
     def _repr_html_(self) -> str:
-        shown = self.summary()
-        shares = shown["known_share"]
-        shown["known_share"] = ["unknown" if pd.isna(x) else f"{x:.0%}" for x in shares]
-        table = shown.to_html(border=0, escape=True, na_rep="unknown")
         when = f"{self.snapshot_at:%Y-%m-%d}"
-        return f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{table}"
+        return (
+            f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{to_html(self.summary())}"
+        )
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

@@ -26,11 +26,22 @@ def code(source, *tags):
     return v4.new_code_cell(source, metadata={"tags": list(tags)} if tags else {})
 
 
+OPENING = """# A small notebook
+
+**Question.** Who? **What you will decide.** How often.
+
+```python
+# no title in here
+```"""
+CLOSING = "## Limits\n\n- It is small.\n\n## Next\n\nNothing."
+PARAMETERS = 'snapshot = ""\npolicy_file = ""\nwho = "world"\nrepeat = 2'
+
+
 def small():
     """A notebook that `refresh` can make into one that follows every convention."""
     return [
-        markdown("# A small notebook\n\n```python\n# no title in here\n```"),
-        code('who = "world"\nrepeat = 2', "parameters"),
+        markdown(OPENING),
+        code(PARAMETERS, "parameters"),
         markdown("Greet."),
         code("import sys"),
         markdown("Twice, on one stream, in pieces."),
@@ -38,6 +49,7 @@ def small():
             "for _ in range(repeat):\n    _ = sys.stdout.write(who)\n"
             "    sys.stdout.flush()\nwho * repeat"
         ),
+        markdown(CLOSING),
     ]
 
 
@@ -93,9 +105,9 @@ def test_refresh_stores_outputs_that_a_second_refresh_does_not_change(book):
     node = json.loads(first)
     assert [c["id"] for c in node["cells"]] == [
         "03-a-small-notebook", "03-parameters", "03-greet", "03-import-sys",
-        "03-twice-on-one-stream", "03-for-in-range-repeat",
+        "03-twice-on-one-stream", "03-for-in-range-repeat", "03-limits",
     ]  # fmt: skip
-    assert node["cells"][-1]["outputs"][0]["text"] == ["worldworld"]
+    assert node["cells"][-2]["outputs"][0]["text"] == ["worldworld"]
     assert node["metadata"] == {
         "kernelspec": notebooks.KERNELSPEC, "language_info": notebooks.LANGUAGE_INFO,
     }  # fmt: skip
@@ -122,7 +134,7 @@ def test_run_injects_parameters_and_leaves_the_notebook_alone(book):
     assert written == Path("out/03_small.ipynb")
     assert path.read_bytes() == before
     node = nbformat.read(written, as_version=4)
-    assert node.cells[-1].outputs[-1].data["text/plain"] == "'fleetfleetfleet'"
+    assert node.cells[-2].outputs[-1].data["text/plain"] == "'fleetfleetfleet'"
     assert "papermill" not in written.read_text()
     assert [c.execution_count for c in node.cells if c.cell_type == "code"] == [1, 2, 3, 4]
 
@@ -131,7 +143,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(book):
     book(small())
     with pytest.raises(AssessError, match="no parameter whoo") as caught:
         notebooks.run([], {"whoo": 1}, output_dir="out")
-    assert caught.value.hint == "parameters: who, repeat"
+    assert caught.value.hint == "parameters: snapshot, policy_file, who, repeat"
     assert not list(Path("out").iterdir())
 
 
@@ -202,13 +214,18 @@ DEVIATIONS = [
     (lambda n: n.cells[5].update(source="\n".join(["who"] * 13)), "at most 12 lines of code"),
     (lambda n: n.cells[5].update(source="frame.iterrows()"), "no loop over rows"),
     (lambda n: n.cells[1].update(source="who = str(1)"), "parameters are plain literals"),
-    (lambda n: n.cells.pop(4), "at least as many markdown cells as code cells"),
+    (lambda n: (n.cells.pop(4), n.cells.pop(2)), "at least as many markdown cells as code cells"),
     (lambda n: n.cells[2].update(source="x" * 250_000), "at most 250000 bytes"),
     (lambda n: n.metadata.kernelspec.update(name="mine"), "kernelspec python3, and no more"),
     (lambda n: n.metadata.language_info.update(version="3.11.2"), "without patch version"),
     (lambda n: n.metadata.update(papermill={}), "metadata holds kernelspec and language_info"),
     (lambda n: n.cells[2].metadata.update(collapsed=True), "cell metadata holds tags only"),
     (lambda n: n.cells[2].update(id="abc"), "cell id 03-<slug>"),
+    (lambda n: n.cells[0].update(source="# T"), "the first cell says Question and What you will"),
+    (lambda n: n.cells[6].update(source="Done."), "the last cell has the headings Limits and Next"),
+    (lambda n: n.cells[6].update(source="## Limits\n\nNone.\n\n## Next"), "limits are a list"),
+    (lambda n: n.cells[4].update(source="[it](gone.md)"), "every link leads to a file"),
+    (lambda n: n.cells[1].update(source='snapshot = "x"'), "the parameters name snapshot and"),
     (
         lambda n: n.cells[5].update(outputs=[v4.new_output("stream", name="stderr", text="w")]),
         "nothing on stderr in the outputs",
@@ -235,6 +252,18 @@ def test_every_deviation_is_named(book, change, rule):
     path.write_text(nbformat.writes(node) + "\n")
     found = [deviation.rule for deviation in notebooks.check()]
     assert [r for r in found if rule in r], found
+
+
+def test_a_notebook_links_to_its_neighbours(book):
+    for name in ("02_before.ipynb", "03_small.ipynb", "04_after.ipynb"):
+        book(small(), name)
+    rule = "the first cell links to the notebooks before and after"
+    found = {d.notebook: d.found for d in notebooks.check() if d.rule == rule}
+    assert found == {
+        "02_before.ipynb": "not ['03_small.ipynb']",
+        "03_small.ipynb": "not ['02_before.ipynb', '04_after.ipynb']",
+        "04_after.ipynb": "not ['03_small.ipynb']",
+    }
 
 
 def test_60_lines_and_one_newline(book):

@@ -35,9 +35,6 @@ SCORES = {
 FLEET_SCORES = {"claims": "judge_claims", "backtest": "backtest"}
 LEARNING = ("upgrade-churn", *FLEET_SCORES)  # from an earlier snapshot
 
-# what an empty cell of a summary means, where it does not mean unknown
-ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-", "needs": "-"}
-
 
 @click.command(
     cls=Command,
@@ -102,6 +99,8 @@ def score(
 
 def _spelt(summary: Any) -> Any:
     """Say of an empty cell what it means, where it does not mean that nobody knows."""
+    from assess.tables import ABSENT
+
     held = {name: word for name, word in ABSENT.items() if name in summary}
     text = summary.astype(dict.fromkeys(held, object))
     return text.fillna(held) if held else summary

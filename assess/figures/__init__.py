@@ -29,13 +29,13 @@ from assess.figures.style import (
     BANDS,
     Band,
     band_of,
-    clean,
     describe,
     notebook_style,
     short,
     style,
     svg,
 )
+from assess.tables import clean
 
 __all__ = [
     "BANDS", "Band", "backtest", "band_of", "blast_radius", "blast_radius_data", "blast_services",

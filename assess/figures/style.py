@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from assess.tables import clean, to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +157,11 @@ def notebook_style() -> None:
     if shell is not None:
         from matplotlib.figure import Figure
 
-        shell.display_formatter.formatters["image/png"].for_type(Figure, _small_png)
+        formatters = shell.display_formatter.formatters
+        formatters["image/png"].for_type(Figure, _small_png)
+        formatters["text/html"].for_type(pd.DataFrame, to_html)
+        for several in (list, tuple):
+            formatters["text/html"].for_type(several, together)
 
 
 def _small_png(figure: Figure) -> bytes:
@@ -174,23 +179,6 @@ def _small_png(figure: Figure) -> bytes:
     )
     few.save(small, "PNG", optimize=True)
     return small.getvalue()
-
-
-def clean(text: object) -> str:
-    """Make text from the fleet safe to show: names are not ours and may hold anything.
-
-    Parameters
-    ----------
-    text : object
-        Any text.
-
-    Returns
-    -------
-    str
-        One line without control, direction or unpaired characters.
-    """
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
-    return " ".join(kept.split())
 
 
 def short(name: object, length: int = LABEL_LENGTH) -> str:

@@ -18,6 +18,7 @@ from assess import reference
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.tables import to_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,8 +107,7 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         paragraphs = "".join(f"<p>{escape(p)}</p>" for p in self.text.split("\n") if p)
-        table = self.table.to_html(border=0, escape=True, na_rep="unknown")
-        return f"<p><b>{escape(self.title)}</b></p>{paragraphs}{table}"
+        return f"<p><b>{escape(self.title)}</b></p>{paragraphs}{to_html(self.table)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -285,8 +285,7 @@ class Result:
         return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
 
     def _repr_html_(self) -> str:
-        shown = self.summary().to_html(border=0, escape=True, na_rep="unknown", max_rows=20)
-        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{shown}"
+        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{to_html(self.summary())}"
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,9 @@
+"""Notebooks: run them with other parameters, refresh their stored outputs, hold them to rules."""
+
+from __future__ import annotations
+
+from assess.notebooks.conventions import Deviation, check
+from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, tidy
+from assess.notebooks.running import refresh, run
+
+__all__ = ["KERNELSPEC", "LANGUAGE_INFO", "Deviation", "check", "find", "refresh", "run", "tidy"]
