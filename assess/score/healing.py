@@ -48,8 +48,8 @@ def heal_quantiles(minutes: Floats, closed: npt.NDArray[np.bool_]) -> tuple[floa
     return median, p95
 
 
-def counted_incidents(inventory: Inventory) -> pd.DataFrame:
-    """Give the incidents that count: assigned, once each, with sound times.
+def sound_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Give the incidents that happened: once each, with sound times.
 
     Parameters
     ----------
@@ -59,18 +59,45 @@ def counted_incidents(inventory: Inventory) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Rows of it with a service, that repeat no other, were not resolved before they opened and
-        did not open after the snapshot.
+        Rows of it that repeat no other, were not resolved before they opened and did not open after
+        the snapshot.
     """
     table = inventory["incidents"]
     bad = table["bad_time"].fillna(value=False).astype(bool)
     bad |= table["resolved_at"] < table["opened_at"]
     bad |= table["opened_at"] > inventory.snapshot_at
-    return table[table["service_id"].notna() & table["duplicate_of"].isna() & ~bad]
+    return table[table["duplicate_of"].isna() & ~bad]
 
 
-def _incident_minutes(inventory: Inventory) -> pd.DataFrame:
-    """Minutes to heal by incident; what is still open is so up to the snapshot."""
+def counted_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Give the sound incidents that a service is known to have had.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frame ``incidents``.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `sound_incidents` with a service.
+    """
+    return sound_incidents(inventory).dropna(subset=["service_id"])
+
+
+def incident_minutes(inventory: Inventory) -> pd.DataFrame:
+    """Say how long each incident took to heal; what is still open is so up to the snapshot.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frame ``incidents``.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `counted_incidents`, in place: ``service_id``, ``minutes`` [minutes] and ``closed``.
+    """
     table = counted_incidents(inventory)
     told = table["ttr_s"].astype("float64") / 60
     spans = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
@@ -175,7 +202,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """
     sources = {
         "activities": _activity_minutes(inventory, policy),
-        "incidents": _incident_minutes(inventory),
+        "incidents": incident_minutes(inventory),
     }
     settings = policy["blast_radius"]
     default = (float(settings["heal_minutes"]), float(settings["heal_minutes_p95"]), "policy")

@@ -10,7 +10,14 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import upgrade_pace as pace
-from assess.score.healing import counted_incidents, heal_quantiles, replacements, watched
+from assess.score.healing import (
+    counted_incidents,
+    heal_quantiles,
+    incident_minutes,
+    replacements,
+    sound_incidents,
+    watched,
+)
 from assess.score.rates import Interval, jeffreys_interval, jeffreys_rate, rate_ratio
 
 MONTH = pd.Timedelta(days=365.25 / 12)
@@ -55,6 +62,28 @@ def window(inventory: Inventory, policy: Policy) -> tuple[pd.Timestamp, pd.Times
         return None
     start, end = found[0], min(found[1], inventory.snapshot_at)
     return (start, end) if start < end else None
+
+
+def watched_incidents(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Give the sound incidents of the time watched, with a ``platform``: as it was, else as it is.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``incidents, services, workloads, coverage``.
+    policy : Policy
+        Names the calls that look for incidents.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `sound_incidents`, those without a service included; ``platform`` is NA where nobody
+        knows it.
+    """
+    held, table = window(inventory, policy), sound_incidents(inventory)
+    here = table["service_id"].map(platforms(inventory, policy))
+    table = table.assign(platform=table["platform_at_time"].astype("object").fillna(here))
+    return table[table["opened_at"].between(*held)] if held else table.iloc[:0]
 
 
 def side_of(platform: pd.Series) -> pd.Series:
@@ -156,22 +185,23 @@ def compare(record: pd.DataFrame, ours: pd.Series) -> pd.DataFrame:
     record : DataFrame
         As `track_record` gives it.
     ours : Series of bool
-        Rows of the one group; all others are the other.
+        Rows of the one group, and of the other; NA where a row may be of either.
 
     Returns
     -------
     DataFrame
         ``tier`` (0: unknown), ``incidents, service_months, other_incidents, other_service_months``:
-        what `rate_ratio` takes.
+        what `rate_ratio` takes; and ``unplaced_incidents, unplaced_service_months``.
     """
-    names = ["incidents", "service_months"]
     tier = record["tier"].astype("Float64").fillna(0).astype(int)
-    ours = ours.fillna(False).astype(bool)
-    one, two = (record[held].groupby(tier[held])[names].sum() for held in (ours, ~ours))
-    both = one.join(two.add_prefix("other_"), how="outer").fillna(0)
-    both = both.reindex(columns=[*names, *(f"other_{name}" for name in names)], fill_value=0)
-    counts = ["incidents", "other_incidents"]
-    return both.astype(dict.fromkeys(counts, "int64")).rename_axis("tier").reset_index()
+    side = ours.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
+    both = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    for prefix in ("", "other_", "unplaced_"):
+        own = record[side.eq(prefix)].groupby(tier)[["incidents", "service_months"]].sum()
+        both = both.join(own.add_prefix(prefix))
+    both = both.fillna(0)
+    counts = [name for name in both if name.endswith("incidents")]
+    return both.astype(dict.fromkeys(counts, "int64")).reset_index()
 
 
 def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
@@ -195,16 +225,10 @@ def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         ``side``, ``median``, ``p95`` [minutes], ``n`` [incidents], ``open_n`` [those still open,
         censored at the snapshot].
     """
-    table = counted_incidents(inventory)
-    here = table["service_id"].map(platforms(inventory, policy))
-    side = side_of(table["platform_at_time"].astype("object").fillna(here))
-    healed = table["ttr_s"].astype("float64") / 60
-    healed = healed.fillna((table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60)
-    so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60
-    rows = pd.DataFrame(
-        {"side": side, "minutes": healed.fillna(so_far), "closed": healed.notna()}
-    ).dropna()
-    rows = rows[rows["minutes"] >= 0]
+    rows = incident_minutes(inventory)
+    here = rows["service_id"].map(platforms(inventory, policy))
+    then = inventory["incidents"]["platform_at_time"].reindex(rows.index).astype("object")
+    rows = rows.assign(side=side_of(then.fillna(here)))
     found = [
         (name, *heal_quantiles(own["minutes"].to_numpy(float), own["closed"].to_numpy(bool)),
          len(own), int((~own["closed"]).sum()))
@@ -268,27 +292,23 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     -------
     DataFrame
         One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
-        ``before`` [incidents], ``days_before`` [host-days that were watched].
+        ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of
+        the two rates with ``ratio_lo, ratio_hi``.
     """
-    columns = ["tier", "after", "days_after", "before", "days_before"]
     held = window(inventory, policy)
-    hosts = _hosts(inventory, policy)
-    done = pace.upgrades(inventory, hosts)
-    if held is None or not done:
-        return pd.DataFrame([(0, 0, 0.0, 0, 0.0)], columns=columns)
+    hosts = pace.hosts_of(pace.places(inventory, policy))
     moments = pace.incident_moments(inventory, hosts)
     span = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     sums = np.zeros(4)
-    for upgrade in done:
-        own, at = moments.get(upgrade.host_id, []), upgrade.after
-        sums += [*_within(own, at, at + span, held), *_within(own, at - span, at, held)]
+    if held:
+        for upgrade in pace.upgrades(inventory, hosts):
+            own, at = moments.get(upgrade.host_id, []), upgrade.after
+            sums += [*_within(own, at, at + span, held), *_within(own, at - span, at, held)]
     after, days_after, before, days_before = sums
     row = (0, int(after), days_after, int(before), days_before)
-    return pd.DataFrame([row], columns=columns)
-
-
-def _hosts(inventory: Inventory, policy: Policy) -> pace.Hosts:
-    return pace.hosts_of(pace.places(inventory, policy, pace.host_engines(inventory), ""))
+    table = pd.DataFrame([row], columns=["tier", "after", "days_after", "before", "days_before"])
+    ratio = ratio_of(table, level=float(policy["claims"]["level"]))
+    return table.assign(ratio=ratio.point, ratio_lo=ratio.lo, ratio_hi=ratio.hi)
 
 
 def _within(

@@ -128,7 +128,7 @@ def score_upgrade_churn(
     """
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = pace.host_engines(inventory)
-    held = pace.places(inventory, policy, engines, goal)
+    held = pace.places(inventory, policy, goal)
     bases = _base_images(inventory)
     times = clocks(inventory, held, engines, bases)
     found = breaks(inventory, held, engines, goal)

@@ -14,6 +14,7 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.score.healing import sound_incidents
 from assess.score.rates import Interval, jeffreys_interval, shrunk_rates
 
 MEASURED, UNKNOWN, PROSPECTIVE = "measured on hosts", "unknown", "prospective from target"
@@ -52,8 +53,9 @@ def host_engines(inventory: Inventory) -> Engines:
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
-def places(inventory: Inventory, policy: Policy, engines: Engines, goal: str) -> list[Place]:
+def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     """List which service runs on which host, in order; every service at least once."""
+    engines = host_engines(inventory)
     off, on_engine = policy["blast_radius"]["off_engine"], dict[tuple[str, str], bool]()
     columns = ["service_id", "host_id", "source_kind", "state"]
     for service, host, kind, state in inventory["workloads"][columns].itertuples(index=False):
@@ -250,11 +252,8 @@ def _any_between(moments: list[pd.Timestamp], begun: pd.Timestamp, end: pd.Times
 
 def incident_moments(inventory: Inventory, hosts: Hosts) -> dict[str, list[pd.Timestamp]]:
     """Moments of the incidents by host, in order; and of those that nobody placed."""
-    table, found = inventory["incidents"].sort_values("opened_at"), defaultdict(list)
-    is_bad = table["bad_time"].fillna(value=False).astype(bool)
-    is_bad |= table["resolved_at"] < table["opened_at"]
-    is_past = table["opened_at"] <= inventory.snapshot_at
-    for row in table[~is_bad & is_past].itertuples():
+    found = defaultdict(list)
+    for row in sound_incidents(inventory).sort_values("opened_at").itertuples():
         texts = (row.service_id, row.affected_services)
         names = [name for text in texts if isinstance(text, str) for name in text.split(";")]
         own = {host for name in names for host in hosts.get(name, ())}

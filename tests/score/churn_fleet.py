@@ -49,8 +49,7 @@ def only(inventory, **options):
 
 def failures(inventory):
     """Upgrades and failures by line; "" is the whole fleet."""
-    engines = pace.host_engines(inventory)
-    hosts = pace.hosts_of(pace.places(inventory, POLICY, engines, "29"))
+    hosts = pace.hosts_of(pace.places(inventory, POLICY))
     return pace.upgrade_failures(inventory, POLICY, pace.upgrades(inventory, hosts), hosts)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 import assess
 from assess.errors import AssessError
@@ -73,7 +73,7 @@ def test_mean_by_hand():
 
 def test_amount_by_hand():
     table = pd.DataFrame({"incidents": [8], "service_months": [90.0]})
-    found = amount(table, factor=36.0, level=0.95)
+    found = amount(table, table, factor=36.0, level=0.95)
     assert found.interval.point == pytest.approx(36 * 8.5 / 90)
     assert found.interval.lo == pytest.approx(36 * stats.gamma.ppf(0.025, 8.5) / 90)
     assert found.interval.hi == pytest.approx(36 * stats.gamma.ppf(0.975, 8.5) / 90)
@@ -278,7 +278,7 @@ def test_pulls_by_registry_and_those_without_a_status():
         }  # fmt: skip
 
     found = judge_claims(inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY)
-    assert found.details["C7"].iloc[0, 1:].tolist() == [8, 40, 1, 41]
+    assert found.details["C7"].iloc[0, 1:].tolist() == [8, 40, 1, 41, 0, 0]
     row = found.frame.loc["C7"]
     assert row["value"] == pytest.approx((8 / 40) / (1 / 41))
     assert row["verdict"] == "supported"
@@ -324,37 +324,63 @@ def test_the_sample_gives_each_verdict(judged):
     assert judged.frame["needs"].eq("").equals(decided)
 
 
+def ratio_by_hand(a, t1, b, t0):
+    """Mantel and Haenszel's ratio, and the exact conditional interval (mid-P), by other means."""
+    both = (t1 > 0) & (t0 > 0) & (a + b > 0)
+    a, t1, b, t0 = a[both], t1[both], b[both], t0[both]
+    value = (a * t0 / (t1 + t0)).sum() / (b * t1 / (t1 + t0)).sum()
+
+    def below(log_ratio, share):
+        """Half the chance of as many here, and all of that of fewer, less a share."""
+        chances = np.exp(log_ratio) * t1 / (np.exp(log_ratio) * t1 + t0)
+        pmf = np.ones(1)
+        for n, p in zip(a + b, chances, strict=True):
+            pmf = np.convolve(pmf, stats.binom.pmf(np.arange(n + 1), n, p))
+        return pmf[: int(a.sum())].sum() + pmf[int(a.sum())] / 2 - share
+
+    lo = np.exp(optimize.brentq(below, -25, 25, args=(0.975,))) if a.sum() else 0.0
+    hi = np.exp(optimize.brentq(below, -25, 25, args=(0.025,))) if b.sum() else math.inf
+    return value, lo, hi
+
+
+def by_hand(table):
+    """Recompute a claim from the rows that it shows, as the notebook says."""
+    if "yes" in table:
+        yes, no, unknown = table[["yes", "no", "unknown"]].sum()
+        lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
+        hi = stats.beta.ppf(0.975, yes + unknown + 0.5, no + 0.5) if no else 1.0
+        return yes / (yes + no), lo, hi
+    if "point" in table:
+        cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
+        t = stats.t.ppf(0.975, table["n"].sum() - 1) / np.sqrt(table["n"].sum())
+        lo = max(cells["lo"].mean() - t * cells["lo"].std(), 0)
+        return cells["point"].mean(), lo, cells["hi"].mean() + t * cells["hi"].std()
+    counts = ["incidents", "service_months"]
+    if "platform" in table:
+        sums = (table[table["platform"].ne("unknown")][counts].sum(), table[counts].sum())
+        ends = [[36 * stats.gamma.ppf(q, n + 0.5) / t for q in (0.025, 0.975)] for n, t in sums]
+        value = 36 * (sums[0]["incidents"] + 0.5) / sums[0]["service_months"]
+        return value, min(lo for lo, _ in ends), max(hi for _, hi in ends)
+    a, t1, b, t0, *more = table.iloc[:, 1:].to_numpy(float).T
+    if "tier" in table:
+        n, t = more
+        cases = [(a, t1, b, t0), (a + n, t1 + t, b, t0), (a, t1, b + n, t0 + t)]
+    else:
+        u1, u0 = more
+        t1, t0, is_vague = t1 + u1, t0 + u0, (u1 + u0).sum() > 0
+        cases = [(a, t1 - u1, b, t0 - u0), (a + u1, t1, b, t0), (a, t1, b + u0, t0)]
+        cases = cases if is_vague else cases[:1]
+    found = [ratio_by_hand(*case) for case in cases]
+    return found[0][0], min(lo for _, lo, _ in found), max(hi for *_, hi in found)
+
+
 def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
     for claim, row in judged.frame.iterrows():
-        table = judged.details[claim]
-        if "yes" in table:
-            yes, no, unknown = table[["yes", "no", "unknown"]].sum()
-            lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
-            hi = stats.beta.ppf(0.975, yes + unknown + 0.5, no + 0.5) if no else 1.0
-            assert row["value"] == pytest.approx(yes / (yes + no))
-        elif "point" in table:
-            cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
-            t = stats.t.ppf(0.975, table["n"].sum() - 1) / np.sqrt(table["n"].sum())
-            assert row["value"] == pytest.approx(cells["point"].mean())
-            lo = max(cells["lo"].mean() - t * cells["lo"].std(), 0)
-            hi = cells["hi"].mean() + t * cells["hi"].std()
-        elif "platform" in table:
-            n, months = table[["incidents", "service_months"]].sum()
-            assert row["value"] == pytest.approx(36 * (n + 0.5) / months)
-            hi = 36 * stats.gamma.ppf(0.975, n + 0.5) / months
-            lo = row["lo"]  # lower still, for what nobody can place
-            assert lo <= 36 * stats.gamma.ppf(0.025, n + 0.5) / months
-        else:
-            _, a, t1, b, t0 = (
-                (table[c].to_numpy(float) for c in table.columns[:5])
-                if ("tier" in table)
-                else (None, *(table[c].to_numpy(float) for c in table.columns[1:5]))
-            )
-            both = (t1 > 0) & (t0 > 0)
-            share_of = (a * t0 / (t1 + t0))[both].sum() / (b * t1 / (t1 + t0))[both].sum()
-            assert row["value"] == pytest.approx(share_of)
-            continue
-        assert (row["lo"], row["hi"]) == (pytest.approx(lo), pytest.approx(hi)), claim
+        found = by_hand(judged.details[claim])
+        ends = [row[name] for name in ("value", "lo", "hi")]
+        assert ends == pytest.approx(list(found), rel=1e-6, abs=1e-9), claim
+        made = verdict(Interval(*found), row["threshold"], above=row["above"])
+        assert made == row["verdict"], claim
 
 
 def test_order_of_rows_does_not_matter(sample, judged):

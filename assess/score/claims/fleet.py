@@ -10,9 +10,18 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.claims.measure import Finding, ratio
+from assess.score.claims.measure import Finding, added, ratio
 from assess.score.result import Result
-from assess.score.track_record import CONTAINER, compare, platforms, side_of, track_record
+from assess.score.track_record import (
+    CONTAINER,
+    compare,
+    platforms,
+    side_of,
+    track_record,
+    watched_incidents,
+)
+
+COUNTED = ("incidents", "service_months")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +91,11 @@ class Fleet:
         """Incidents and months watched of every service."""
         return track_record(self.inventory, self.policy, previous=self.previous)
 
+    @cached_property
+    def incidents(self) -> pd.DataFrame:
+        """Incidents of the time watched, each with its platform."""
+        return watched_incidents(self.inventory, self.policy)
+
     def compared(self, record: pd.DataFrame, ours: pd.Series) -> Finding:
         """Compare two groups of a track record; what is on neither side may be on either.
 
@@ -98,11 +112,13 @@ class Fleet:
             The ratio of their rates.
         """
         ours = ours.astype("boolean").mask(record["side"].isna())
-        vague = ours.isna()
-        known = compare(record[~vague], ours[~vague].astype(bool))
-        others = [compare(record, ours.fillna(one).astype(bool)) for one in (True, False)]
-        unplaced = int(record.loc[vague, "service_id"].nunique())
-        return ratio(known, *others[: 2 * bool(unplaced)], level=self.level, unknown_n=unplaced)
+        table = compare(record, ours)
+        either = [
+            added(table, {f"{side}{name}": f"unplaced_{name}" for name in COUNTED})
+            for side in ("", "other_")
+        ]
+        unplaced = int(record.loc[ours.isna(), "service_id"].nunique())
+        return ratio(table, *either, level=self.level, unknown_n=unplaced)
 
 
 def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -101,9 +101,10 @@ def ratio(table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: i
     Parameters
     ----------
     table : DataFrame
-        Stratum, events, exposure, other events, other exposure, in this order. [count; time]
+        Stratum, events, exposure, other events, other exposure, in this order. [count; time] More
+        columns say what nobody can place.
     *others : DataFrame
-        The same, with what nobody can place put on the one side, or on the other.
+        The same, with that put on the one side, or on the other.
     level : float
         Coverage of the interval. [share, 0-1]
     unknown_n : int, default 0
@@ -181,7 +182,7 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
 
 
 def amount(
-    table: pd.DataFrame, *others: pd.DataFrame, factor: float, level: float, unknown_n: int = 0
+    table: pd.DataFrame, whole: pd.DataFrame, *, factor: float, level: float, unknown_n: int = 0
 ) -> Finding:
     """Measure an amount to expect: so many times the rate of events in some exposure.
 
@@ -189,7 +190,7 @@ def amount(
     ----------
     table : DataFrame
         ``incidents`` [count] and ``service_months`` in which they were counted.
-    *others : DataFrame
+    whole : DataFrame
         The same, with what nobody can place put there too.
     factor : float
         Service-months to expect them in. [months]
@@ -210,7 +211,6 @@ def amount(
 
     events, months = int(table["incidents"].sum()), float(table["service_months"].sum())
     found = expected(table)
-    whole = _hull(found, *map(expected, others))
 
     def more(bound: float) -> float:
         rate = (events + 0.5) / months if months else math.inf
@@ -221,13 +221,19 @@ def amount(
 
         return _smallest(decides) if months else math.inf
 
-    return Finding(whole, found, math.floor(months), table, unknown_n, more)
+    interval = _hull(found, expected(whole))
+    return Finding(interval, found, math.floor(months), whole, unknown_n, more)
 
 
 def seen(finding: Finding, gap: str, *, looked: bool) -> Finding:
     """Say of what was looked for and not found that there is none, instead of what to connect."""
     is_none = looked and not finding.n and not finding.unknown_n
     return finding._replace(gap=gap) if is_none else finding
+
+
+def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
+    """Add to columns, by name, what others hold."""
+    return table.assign(**{name: table[name] + table[other] for name, other in more.items()})
 
 
 def _hull(found: Interval, *others: Interval) -> Interval:

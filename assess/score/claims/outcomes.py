@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
-from assess.score.claims.fleet import Fleet, tally
+from assess.score.claims.fleet import COUNTED, Fleet, tally
 from assess.score.claims.measure import Finding, amount, seen, share
-from assess.score.healing import counted_incidents
 from assess.score.track_record import CONTAINER, HOST, self_healing, side_of, window
 
 
@@ -34,20 +33,15 @@ def stores_in_containers(fleet: Fleet) -> Finding:
 
 def contained_incidents(fleet: Fleet) -> Finding:
     """C10: how many incidents in containers stayed within one service."""
-    held = window(fleet.inventory, fleet.policy)
-    table = counted_incidents(fleet.inventory)
-    table = table[table["opened_at"].between(*held)] if held else table.iloc[:0]
-    platform = (
-        table["platform_at_time"].astype("object").fillna(table["service_id"].map(fleet.platforms))
-    )
-    inside = side_of(platform).eq(CONTAINER).fillna(False)
+    table = fleet.incidents.dropna(subset=["service_id"])
+    table = table[side_of(table["platform"]).eq(CONTAINER).fillna(False)]
     touched = [
         None if pd.isna(names) else len({service, *_ids(names)}) <= 1
         for service, names in table[["service_id", "affected_services"]].itertuples(index=False)
     ]
     alone = pd.Series(touched, table.index, dtype="boolean")
-    found = share(tally(platform[inside], alone[inside]), level=fleet.level)
-    looked = held is not None and len(fleet.contained) > 0
+    found = share(tally(table["platform"], alone), level=fleet.level)
+    looked = window(fleet.inventory, fleet.policy) is not None and len(fleet.contained) > 0
     return seen(found, "no incident in containers was seen so far: keep counting", looked=looked)
 
 
@@ -67,10 +61,11 @@ def many_at_once(fleet: Fleet) -> Finding:
     """C13: how many incidents to expect where many services moved at once."""
     record = fleet.record
     inside, vague = record["side"].eq(CONTAINER).fillna(False), record["side"].isna()
-    sums = record[inside].groupby("platform")[["incidents", "service_months"]].sum()
-    factor = float(fleet.words["services_at_once"] * fleet.policy["what_next"]["months"])
+    place = record["platform"].mask(vague, "unknown")[inside | vague]
+    whole = record[inside | vague].groupby(place)[[*COUNTED]].sum().reset_index()
     return amount(
-        sums.reset_index(), record[inside | vague], factor=factor, level=fleet.level,
+        whole[whole["platform"].ne("unknown")], whole, level=fleet.level,
+        factor=float(fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]),
         unknown_n=int(vague.sum()),
     )  # fmt: skip
 

@@ -7,9 +7,8 @@ import pandas as pd
 from assess import reference
 from assess.score import upgrade_pace as pace
 from assess.score.claims.fleet import Fleet, tally
-from assess.score.claims.measure import Finding, mean, ratio, seen, share
-from assess.score.healing import counted_incidents
-from assess.score.track_record import side_of, window
+from assess.score.claims.measure import Finding, added, mean, ratio, seen, share
+from assess.score.track_record import side_of
 
 FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
 
@@ -44,8 +43,7 @@ def broken_services(fleet: Fleet) -> Finding:
 def failed_upgrades(fleet: Fleet) -> Finding:
     """C3: how many upgrades of an engine an incident followed."""
     inventory, policy = fleet.inventory, fleet.policy
-    held = pace.places(inventory, policy, pace.host_engines(inventory), "")
-    hosts = pace.hosts_of(held)
+    hosts = pace.hosts_of(pace.places(inventory, policy))
     done = pace.upgrades(inventory, hosts, fleet.previous)
     tallies = pace.upgrade_failures(inventory, policy, done, hosts)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
@@ -97,15 +95,10 @@ def troubled_hosts(fleet: Fleet) -> Finding:
 
 def package_incidents(fleet: Fleet) -> Finding:
     """C6: how many incidents came from a package repository."""
-    held = window(fleet.inventory, fleet.policy)
-    table = counted_incidents(fleet.inventory)
-    table = table[table["opened_at"].between(*held)] if held else table.iloc[:0]
-    cause = table["cause"].astype("object")
-    here = table["service_id"].map(fleet.platforms)
-    side = side_of(table["platform_at_time"].astype("object").fillna(here))
+    cause = fleet.incidents["cause"].astype("object")
     named = cause.notna() & cause.ne("unknown")
     hit = cause.eq("package-repo").astype("boolean").where(named, pd.NA)
-    return share(tally(side, hit), level=fleet.level)
+    return share(tally(side_of(fleet.incidents["platform"]), hit), level=fleet.level)
 
 
 def failed_pulls(fleet: Fleet) -> Finding:
@@ -120,19 +113,16 @@ def failed_pulls(fleet: Fleet) -> Finding:
     )
     hub = pulls["registry"].isin(fleet.policy["registries"]["hub"])
     ecr = pulls["registry"].str.contains(fleet.words["ecr_registries"], regex=True) & ~hub
-    known = failed.notna()
-    others = [_pulls(failed.fillna(worst), hub, ecr) for worst in (hub, ecr)]
-    vague = int((~known & (hub | ecr)).sum())
-    table = _pulls(failed.fillna(False), hub & known, ecr & known)
-    return ratio(table, *others[: 2 * bool(vague)], level=fleet.level, unknown_n=vague)
-
-
-def _pulls(failed: pd.Series, hub: pd.Series, ecr: pd.Series) -> pd.DataFrame:
-    """Count the pulls of both registries, and those that failed."""
-    failed = failed.astype(bool)
-    cells = [int(rows.sum()) for side in (hub, ecr) for rows in (side & failed, side)]
-    columns = ["stratum", "hub_failed", "hub_pulls", "ecr_failed", "ecr_pulls"]
-    return pd.DataFrame([("all", *cells)], columns=columns)
+    known, failed = failed.notna(), failed.fillna(False).astype(bool)
+    cells = {"stratum": "all"}
+    for side, rows in (("hub", hub), ("ecr", ecr)):
+        cells |= {f"{side}_failed": (rows & failed).sum(), f"{side}_pulls": (rows & known).sum()}
+    cells |= {"hub_unknown": (hub & ~known).sum(), "ecr_unknown": (ecr & ~known).sum()}
+    table = pd.DataFrame([cells])
+    vague = {f"{side}_pulls": f"{side}_unknown" for side in ("hub", "ecr")}
+    worst = [added(table, vague | {f"{s}_failed": f"{s}_unknown"}) for s in ("hub", "ecr")]
+    unknown_n = int(table[["hub_unknown", "ecr_unknown"]].to_numpy().sum())
+    return ratio(table, *worst, level=fleet.level, unknown_n=unknown_n)
 
 
 def _engines(fleet: Fleet) -> pd.DataFrame:
