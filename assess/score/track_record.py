@@ -190,14 +190,15 @@ def compare(record: pd.DataFrame, ours: pd.Series) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``tier`` (0: unknown), ``incidents, service_months, other_incidents, other_service_months``:
-        what `rate_ratio` takes; and ``unplaced_incidents, unplaced_service_months``.
+        ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``: what
+        `rate_ratio` takes; and ``unplaced_incidents, unplaced_months``.
     """
     tier = record["tier"].astype("Float64").fillna(0).astype(int)
     side = ours.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
     both = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    counted = record[["incidents", "service_months"]].set_axis(["incidents", "months"], axis=1)
     for prefix in ("", "other_", "unplaced_"):
-        own = record[side.eq(prefix)].groupby(tier)[["incidents", "service_months"]].sum()
+        own = counted[side.eq(prefix)].groupby(tier).sum()
         both = both.join(own.add_prefix(prefix))
     both = both.fillna(0)
     counts = [name for name in both if name.endswith("incidents")]
@@ -293,7 +294,7 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     DataFrame
         One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
         ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of
-        the two rates with ``ratio_lo, ratio_hi``.
+        the two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
     """
     held = window(inventory, policy)
     hosts = pace.hosts_of(pace.places(inventory, policy))
@@ -308,7 +309,8 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     row = (0, int(after), days_after, int(before), days_before)
     table = pd.DataFrame([row], columns=["tier", "after", "days_after", "before", "days_before"])
     ratio = ratio_of(table, level=float(policy["claims"]["level"]))
-    return table.assign(ratio=ratio.point, ratio_lo=ratio.lo, ratio_hi=ratio.hi)
+    ends = {"ratio": ratio.point, "ratio_lo": ratio.lo, "ratio_hi": ratio.hi}
+    return table.assign(**{name: end if np.isfinite(end) else np.nan for name, end in ends.items()})
 
 
 def _within(

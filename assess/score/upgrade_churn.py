@@ -47,7 +47,7 @@ class UpgradeChurn(Result):
     [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
     ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
     who makes them, ``third_party_images_n`` and ``first_party_images_n``, and how many of them
-    changed since the earlier snapshot, ``…_changes_n`` [NA without one].
+    changed since the earlier snapshot, ``…_changes_n`` [NA where the service was not seen then].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
     which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` gives
@@ -144,11 +144,12 @@ def score_upgrade_churn(
     frame = frame.join(_breaking(hits, unseen, frame.index))
     frame = frame.join(_images(inventory, policy["registries"]))
     changed = _image_changes(inventory, previous, policy["registries"])
+    held_before = previous["workloads"]["service_id"] if previous else []
     for party, is_third in (("third", True), ("first", False)):
         is_counted = changed["third_party"].eq(is_third) & changed["change"].ne("unknown")
         own = changed.loc[is_counted, "service_id"].value_counts()
-        counted = own.reindex(frame.index, fill_value=0) if previous else pd.NA
-        frame[f"{party}_party_changes_n"] = pd.Series(counted, frame.index, dtype="Int64")
+        counted = own.reindex(frame.index, fill_value=0).astype("Int64")
+        frame[f"{party}_party_changes_n"] = counted.where(frame.index.isin(held_before))
     parts = _contributions(held, share, chance, policy["churn"])
     details = {
         "breaking": hits.reset_index(drop=True),

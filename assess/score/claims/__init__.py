@@ -121,7 +121,7 @@ def _told(row: pd.Series, policy: Policy | None) -> str:
     value = "unknown" if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
     unknown = f", {row['unknown_n']} not known" if row["unknown_n"] else ""
-    return f"{value} {row['unit']} ({level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown})."
+    return f"{value} ({row['unit']}); {level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown}."
 
 
 def judge_claims(

@@ -21,8 +21,6 @@ from assess.score.track_record import (
     watched_incidents,
 )
 
-COUNTED = ("incidents", "service_months")
-
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
@@ -114,7 +112,7 @@ class Fleet:
         ours = ours.astype("boolean").mask(record["side"].isna())
         table = compare(record, ours)
         either = [
-            added(table, {f"{side}{name}": f"unplaced_{name}" for name in COUNTED})
+            added(table, {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")})
             for side in ("", "other_")
         ]
         unplaced = int(record.loc[ours.isna(), "service_id"].nunique())

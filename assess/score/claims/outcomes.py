@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
-from assess.score.claims.fleet import COUNTED, Fleet, tally
+from assess.score.claims.fleet import Fleet, tally
 from assess.score.claims.measure import Finding, amount, seen, share
 from assess.score.track_record import CONTAINER, HOST, self_healing, side_of, window
 
@@ -62,7 +62,9 @@ def many_at_once(fleet: Fleet) -> Finding:
     record = fleet.record
     inside, vague = record["side"].eq(CONTAINER).fillna(False), record["side"].isna()
     place = record["platform"].mask(vague, "unknown")[inside | vague]
-    whole = record[inside | vague].groupby(place)[[*COUNTED]].sum().reset_index()
+    whole = (
+        record[inside | vague].groupby(place)[["incidents", "service_months"]].sum().reset_index()
+    )
     return amount(
         whole[whole["platform"].ne("unknown")], whole, level=fleet.level,
         factor=float(fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]),
