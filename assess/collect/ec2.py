@@ -8,6 +8,7 @@ from assess.collect.aws import AwsSource, LivePlace, Place
 from assess.collect.aws_place import ANSWERED
 from assess.collect.balancers import Balancers
 from assess.collect.base import Row
+from assess.collect.dumps import dicts
 from assess.collect.ec2_rows import Payloads, to_batch, withheld_n
 from assess.collect.plain_hosts import text_of
 from assess.collect.scaling import KEPT
@@ -53,8 +54,7 @@ def get_all(place: Place) -> Payloads:
     instances = [
         {"OwnerId": reservation.get("OwnerId"), **instance}
         for reservation in reservations or ()
-        for instance in reservation.get("Instances") or ()
-        if isinstance(instance, dict)
+        for instance in dicts(reservation.get("Instances"))
     ]
     types = (text_of(instance.get("InstanceType")) for instance in instances)
     return Payloads(

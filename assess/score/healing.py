@@ -15,6 +15,7 @@ from assess.score.rates import shrunk_rates
 
 Floats = npt.NDArray[np.float64]
 LOOKED = ("ok", "empty")
+_NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 YEAR = pd.Timedelta(days=365.25)
 
 
@@ -131,6 +132,8 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """
     table = inventory["activities"]
     table = table[table["kind"].isin(["terminate", "launch"])]
+    is_lost = table["kind"].eq("launch") & table["status"].str.lower().isin(_NEVER_UP)
+    table = table[~is_lost.fillna(value=False)]
     table = table[table["started_at"] <= inventory.snapshot_at]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")
     ended = table["started_at"] + pd.to_timedelta(

@@ -60,3 +60,55 @@ class Script:
         source.read(place)
         self.stub.assert_no_pending_responses()
         return place
+
+
+class Answers:
+    """A login whose clients of all services give written answers, else empty ones.
+
+    They are real clients, so that parameters are checked and pages followed; nothing is sent.
+    """
+
+    region = REGION
+
+    def __init__(self, always=None, message="User: arn:aws:iam::1:user/hunter2 may not"):
+        self.session = boto3.session.Session("testing", "testing", region_name=REGION)
+        self.always, self.message = always or {}, message
+        self.given: dict[str, list] = {}  # by operation: answers, or codes of errors
+        self.asked: dict[str, list] = {}  # by operation: parameters
+        self.actions: set[str] = set()  # of IAM
+
+    def give(self, operation, *answers):
+        """Write the next answers of an operation, one each; a text is the code of an error."""
+        self.given.setdefault(operation, []).extend(answers)
+
+    def client(self, service, region, config):
+        made = self.session.client(service, region_name=region, config=config)
+        prefix = made.meta.service_model.signing_name
+
+        def note(params, model, **_):
+            self.asked.setdefault(model.name, []).append(dict(params))
+            self.actions.add(f"{prefix}:{model.name}")
+
+        def answer(model, **_):
+            queue = self.given.get(model.name)
+            found = queue.pop(0) if queue else self.always.get(model.name, {})
+            code = 200
+            if isinstance(found, str):
+                code = 500 if found.startswith("Internal") else 400
+                found = {"Error": {"Code": found, "Message": self.message}}
+            else:
+                members = model.output_shape.members
+                found = {n: [] for n, m in members.items() if m.type_name == "list"} | found
+            about = {"HTTPStatusCode": code, "RetryAttempts": 0}
+            return type("Http", (), {"status_code": code})(), found | {"ResponseMetadata": about}
+
+        made.meta.events.register("before-parameter-build", note)
+        made.meta.events.register("before-call", answer)
+        return made
+
+    def read(self, source, *, is_probe=False, **options):
+        """Let a source read it, and give its batch."""
+        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION, is_probe=is_probe)
+        place.options = options
+        source.read(place)
+        return place.batch

@@ -4,13 +4,12 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 import boto3
 import pytest
 import requests
 import yaml
-from aws_server import ACCOUNT, CREDENTIALS, REGION, serving
+from aws_server import ACCOUNT, CREDENTIALS, REGION, Answers, serving
 from click.testing import CliRunner
 
 from assess import s3
@@ -53,32 +52,6 @@ ANSWERS = {  # so much of everything that each call leads to the next
 }  # fmt: skip
 
 
-class Witness:
-    """A login whose clients write down which action of IAM each request needs, and send nothing."""
-
-    region = REGION
-    asked: ClassVar[set[str]] = set()
-
-    def __init__(self, *_):
-        self.session = boto3.session.Session("testing", "testing", region_name=REGION)
-
-    def client(self, service, region, config):
-        made = self.session.client(service, region, config=config)
-        prefix = made.meta.service_model.signing_name
-
-        def answer(model, **_):
-            self.asked.add(f"{prefix}:{model.name}")
-            about = {"HTTPStatusCode": 200, "RetryAttempts": 0}
-            return type("Http", (), {"status_code": 200})(), {
-                **{name: [] for name in model.output_shape.members},
-                **ANSWERS.get(model.name, {}), "nextToken": None, "NextToken": None,
-                "NextMarker": None, "Marker": None, "ResponseMetadata": about,
-            }  # fmt: skip
-
-        made.meta.events.register("before-call", answer)
-        return made
-
-
 def actions(name: str) -> set[str]:
     document = json.loads(permissions(name))
     return {action for statement in document["Statement"] for action in statement["Action"]}
@@ -87,13 +60,14 @@ def actions(name: str) -> set[str]:
 @pytest.fixture(scope="module")
 def asked():
     """Actions that the requests of all sources need."""
+    answers = Answers(always=ANSWERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aws_sources, "Login", Witness)
+        patch.setattr(aws_sources, "Login", lambda *_: answers)
         for kind in AWS:
             source = homes()[kind].load()()
             batch = source.collect({"regions": "all"}, Path(), Deadline(30))
             assert {row["status"] for row in batch.coverage} <= {"ok", "empty", "partial"}, kind
-    return Witness.asked
+    return answers.actions
 
 
 def test_the_policy_of_aws_allows_every_call_and_nothing_else(asked):
