@@ -134,6 +134,11 @@ class Result:
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def headline(self) -> str:
+        """The result in one sentence; empty where it has none."""
+        return ""
+
     def summary(self) -> pd.DataFrame:
         """Give the few columns that a meeting needs.
 
@@ -285,7 +290,8 @@ class Result:
         return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{to_html(self.summary())}"
+        said = f"<p>{escape(self.headline)}</p>" if self.headline else ""
+        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{said}{to_html(self.summary())}"
 
 
 def plain(value: Any) -> Any:
