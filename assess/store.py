@@ -215,11 +215,16 @@ def latest(store: str | Path) -> Path:
 
 
 def previous(path: str | Path) -> Path | None:
-    """Find the snapshot before another one in the same store; None where there is none."""
+    """Find the newest snapshot of an earlier quarter in the same store.
+
+    Where all that are older are of the same quarter, it is the one before; None where none is.
+    """
     here = Path(path)
     listed = snapshots(here.parent if here.name else here.resolve().parent)
-    older = listed[listed["snapshot_at"] < _moment(here)[0]]
-    return None if older.empty else Path(older["path"].iloc[-1])
+    when, quarter = _moment(here)
+    older = listed[listed["snapshot_at"] < when]
+    chosen = older[older["quarter"] != quarter] if older["quarter"].ne(quarter).any() else older
+    return None if chosen.empty else Path(chosen["path"].iloc[-1])
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:

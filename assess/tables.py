@@ -34,8 +34,10 @@ def clean(text: object) -> str:
     str
         One line without control, direction or unpaired characters.
     """
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
-    return " ".join(kept.split())
+    line = str(text)
+    if not (line.isascii() and line.isprintable()):  # most names need no look at each character
+        line = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in line)
+    return " ".join(line.split())
 
 
 def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,18 @@ def test_latest_and_previous(three, monkeypatch):
     monkeypatch.chdir(three)
     assert store.previous("2026Q2") == Path("2026Q1")
     assert store.previous(SAMPLE).name == "2026Q2"
+
+
+def test_the_quarter_before_is_not_the_day_before(tmp_path):
+    days = ["2026-03-31", "2026-06-01", "2026-06-30", "2026-07-01", "2026-09-30"]
+    for day in days:
+        services = pd.DataFrame({"service_id": ["a"]})
+        inventory = from_frames({"services": services}, snapshot_at=day)
+        store.write_snapshot(inventory, tmp_path / day)
+    assert store.previous(tmp_path / "2026-09-30").name == "2026-06-30"
+    assert store.previous(tmp_path / "2026-06-30").name == "2026-03-31"
+    shutil.rmtree(tmp_path / "2026-03-31")
+    assert store.previous(tmp_path / "2026-06-30").name == "2026-06-01"
 
 
 def test_history_puts_a_frame_together(three, small):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,9 @@ from assess.cli.command import (
     target_option,
 )
 from assess.cli.messages import note
+
+if TYPE_CHECKING:
+    from assess.inventory import Inventory
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -45,11 +50,12 @@ def report(
     target: str | None,
     directory: Path | None,
 ) -> None:
-    """Write the report of a quarter: HTML, Markdown, JSON, decision records and figures.
+    """Write the report of a quarter: HTML, Markdown, JSON, CSV, decision records and figures.
 
     Without SNAPSHOT it takes the newest in data/snapshots, and where there is none, the bundled
-    sample. The snapshot before it, in the same place, is what it compares with. It prints the path
-    of the page.
+    sample. It compares with the newest snapshot of an earlier quarter in the same place; where the
+    report of that quarter lies beside, it says what the policy and the facts changed since. It
+    prints the path of the page.
     """
     import assess
 
@@ -57,12 +63,14 @@ def report(
     before = _chosen(previous) if previous else _before(path)
     note(f"snapshot {path}" + (f", compared with {before}" if before else ""))
     inventory = assess.load(path)
+    place = directory or REPORTS / inventory.quarter
+    earlier = assess.load(before) if before else None
     made = assess.build_report(
         inventory,
         read_policy(policy_file, target=target),
-        previous=assess.load(before) if before else None,
+        previous=earlier,
+        told=_told(place.parent, earlier) if earlier else None,
     )
-    place = directory or REPORTS / inventory.quarter
     made.save(place)
     click.echo(place / "index.html")
 
@@ -87,3 +95,14 @@ def _before(path: Path) -> Path | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
         return store.previous(path)
+
+
+def _told(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
+    """Read the report of the earlier quarter as it was written then, where it lies beside."""
+    file = reports / earlier.quarter / "report.json"
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return told if isinstance(told, dict) and told.get("snapshot_at") == at else None

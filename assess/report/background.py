@@ -39,22 +39,36 @@ def unknowns(scores: Scores) -> Section:
         services=("service_id", lambda ids: _some(sorted(ids))),
         owners=("owner", lambda names: _some(sorted(set(names)))),
     ).reset_index()
+    table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
     table = table.sort_values(
-        ["decides_n", "services_n", "fact"], ascending=[False, False, True], kind="stable"
+        ["decides_n", "turns_n", "services_n", "fact"],
+        ascending=[False, False, False, True],
+        kind="stable",
     )
     columns = [
         Column("fact", "Fact to find out"),
         Column("services_n", "Services", "number"),
         Column("decides_n", "Not decidable without it", "number"),
+        Column("turns_n", "Labels it can turn", "number"),
         Column("owners", "Ask"),
         Column("services", "For"),
     ]
-    text = "First what keeps services from being decided at all, then what most services lack."
+    text = (
+        "First what keeps services from being decided at all, then what alone can turn a label, "
+        "then what most services lack."
+    )
     shown = Table(
         "unknown-facts", "Facts to find out", columns, table,
         empty="Everything is known.", limit=20,
     )  # fmt: skip
     return Section("unknowns", "Unknowns: what to find out before the meeting", [text], [shown])
+
+
+def _turning(scores: Scores) -> pd.Series:
+    """Count by fact the services whose label hangs on it alone."""
+    worth = scores.ranking.details["information"]
+    turns = worth[worth["decides"].astype("boolean").fillna(False)]
+    return turns.groupby("fact")["service_id"].nunique()
 
 
 def _some(names: list[str], most: int = 4) -> str:

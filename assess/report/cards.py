@@ -6,13 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from assess.report.model import Card, Column, Section, Table, cell, slug
+from assess.figures import BANDS, band_of
+from assess.report.model import Card, Column, Item, Section, Table, anchor, cell, slug
 from assess.report.pictures import Pictures
 from assess.report.scores import Scores
 
 READINESS = Column("readiness", "Readiness", "interval")
 IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
 HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
+
+
+FULL = 300  # services whose card has everything; the cards of others have their reason
+WORDS = {"fail": "fails", "unknown": "unknown", "conflict": "disputed", "partial": "in part"}
+BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
+LISTED = 15
 
 
 def cards(scores: Scores, drawn: Pictures) -> Section:
@@ -23,28 +30,74 @@ def cards(scores: Scores, drawn: Pictures) -> Section:
         "Bar: from every unknown failed to every unknown passed. Point: unknowns as the rest of "
         "the fleet answers them. Dotted: the bar for ready.",
     )
-    made = [card(row, scores) for row in services.to_dict("records")]
+    rows = services.to_dict("records")
+    made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
     bar = scores.policy["what_next"]["ready_points"]
     text = (
         f"A service is ready when even the lower end of its interval reaches {bar} points and no "
         "gate stands in the way. One hard no is enough: no average buys it off."
     )
+    if len(made) > FULL:
+        text += (
+            f" The first {FULL} of the ranking are told in full, the others in a sentence; "
+            "`assess explain` tells of any."
+        )
     return Section("services", "Readiness, service by service", [text], [picture, *made])
 
 
-def card(row: dict[str, Any], scores: Scores) -> Card:
+def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
     """Make the card of one service."""
-    service_id = str(row["service_id"])
+    service_id, label = str(row["service_id"]), str(row["label"])
     line = [
         f"{cell(row, READINESS).text} points",
         cell(row, Column("owner", "", absent="owner unknown")).text,
     ]
-    tables = [
-        gates(service_id, scores),
-        dimensions(service_id, scores),
-        open_checks(service_id, scores),
+    lists = {"": [Item(str(row["why"]))]}
+    if is_full:
+        told = facts(row, scores)
+        barred, passed = _gates(service_id, scores)
+        lists = {
+            "": [Item(fact) for fact in ([] if barred else told[:1]) + told[2:]],
+            f"Gates that do not pass (the other {passed} do)": barred,
+            "Readiness by dimension, in points": _dimensions(service_id, scores),
+            "Checks that fail or are open": _checks(service_id, scores),
+        }
+    return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
+
+
+def _gates(service_id: str, scores: Scores) -> tuple[list[Item], int]:
+    """Say of the gates that do not pass why, or what to find out; count those that do."""
+    rows = scores.own("gates", service_id)
+    open_ = rows[rows["state"].astype("str") != "pass"]
+    items = []
+    for gate in open_.itertuples():
+        band = BANDS[BAND_OF_STATE.get(gate.state, "unknown")]
+        told = {"unknown": f"find out {gate.fact}", "waived": f"waived; {gate.evidence}"}
+        text = told.get(gate.state, f"{gate.label}: {gate.evidence}")
+        items.append(Item(text, gate.gate, band))
+    return items, len(rows) - len(open_)
+
+
+def _dimensions(service_id: str, scores: Scores) -> list[Item]:
+    items = []
+    for row in scores.own("dimensions", service_id).to_dict("records"):
+        drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
+        items.append(Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track))
+    return items
+
+
+_POINTS = Column("p", "Points", "interval", top=100)
+
+
+def _checks(service_id: str, scores: Scores) -> list[Item]:
+    atoms, said = scores.own("atoms", service_id), questions(scores)
+    shown = atoms.head(LISTED)
+    items = [
+        Item(f"{said[check]} ({check})", WORDS[state], BANDS[BAND_OF_STATE.get(state, "unknown")])
+        for check, state in zip(shown["check"], shown["state"].astype("str"), strict=True)
     ]
-    return Card(service_id, str(row["label"]), line, facts(row, scores), tables)  # fmt: skip
+    rest = len(atoms) - len(shown)
+    return [*items, *([Item(f"and {rest} more: `assess explain` lists all")] if rest else [])]
 
 
 def facts(row: dict[str, Any], scores: Scores) -> list[str]:
@@ -120,15 +173,6 @@ def dimensions(service_id: str, scores: Scores) -> Table:
     ]
     note = "Contributions w·ln(x/100) add up to ln(readiness/100)."
     return Table(f"dimensions-{slug(service_id)}", "Readiness by dimension", columns, frame, note)
-
-
-def open_checks(service_id: str, scores: Scores) -> Table:
-    """List the checks that a service fails, or that nobody can answer."""
-    atoms, said = scores.own("atoms", service_id), questions(scores)
-    frame = atoms.assign(question=[said[check] for check in atoms["check"]])
-    columns = [Column("state", "State"), Column("question", "Question"), Column("check", "Check")]
-    name = f"checks-{slug(service_id)}"
-    return Table(name, "Checks that fail or are open", columns, frame, empty="Every check passes.")
 
 
 def questions(scores: Scores) -> dict[str, str]:

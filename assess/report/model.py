@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from assess.figures import Band, band_of
+from assess.figures import BANDS, Band, band_of
+from assess.score.labels import LABELS
 from assess.score.result import plain
 
 UNKNOWN = "unknown"
@@ -28,7 +29,7 @@ class Column:
     title : str
         Heading, with the unit.
     kind : str
-        text, name (of a service), label, number, share, list, or interval.
+        text, name (of a service), label, number, share or interval.
     digits : int
         Digits after the point of values below 10. [count]
     scale : float
@@ -39,6 +40,8 @@ class Column:
         What NA is called: unknown, unless the value does not apply.
     is_signed : bool
         Whether a gain shows its plus.
+    bands : mapping of str to str
+        Bands of the words of a label, where these are not the labels of a service.
     """
 
     key: str
@@ -49,6 +52,7 @@ class Column:
     top: float = 0.0
     absent: str = UNKNOWN
     is_signed: bool = False
+    bands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_number(self) -> bool:
@@ -64,21 +68,21 @@ class Cell:
     ----------
     text : str
         What it says.
-    sort : str
-        What it sorts by; empty where unknown, which is always last.
+    sort : str or None
+        What it sorts by; empty where unknown, which is always last; None for its text.
     band : Band or None
         Look of a label.
     link : str
         Anchor that a name leads to.
-    track : tuple of float, optional
-        Start, width and point of a drawn interval. [percent of its scale]
+    track : tuple of int, optional
+        Start, end and point of a drawn interval. [percent of its scale]
     """
 
     text: str
-    sort: str
+    sort: str | None = None
     band: Band | None = None
     link: str = ""
-    track: tuple[float, float, float] | None = None
+    track: tuple[int, int, int] | None = None
 
     @property
     def is_long(self) -> bool:
@@ -105,7 +109,7 @@ class Table:
     empty : str
         What to say when it has no rows.
     limit : int
-        Rows that are told at most; JSON has all. [count]
+        Rows that are told at most; CSV and JSON have all. [count]
     is_folded : bool
         Whether the page shows it only when asked.
     """
@@ -116,14 +120,14 @@ class Table:
     frame: pd.DataFrame
     note: str = ""
     empty: str = "Nothing to list."
-    limit: int = 1000
+    limit: int = 200
     is_folded: bool = False
 
     @property
     def notes(self) -> list[str]:
         """What to know when reading it, and how many rows are left out."""
         rest = len(self.frame) - self.limit
-        more = [f"And {rest} more, in report.json."] if rest > 0 else []
+        more = [f"And {rest} more, in tables/{self.id}.csv."] if rest > 0 else []
         return [*([self.note] if self.note else []), *more]
 
     def rows(self) -> Iterator[list[Cell]]:
@@ -131,12 +135,17 @@ class Table:
         for row in self.frame.head(self.limit).to_dict("records"):
             yield [cell(row, column) for column in self.columns]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the table as plain JSON types."""
+    @property
+    def told(self) -> pd.DataFrame:
+        """The columns that it shows, unrounded, with both ends of intervals."""
         ends = [f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS]
         keys = dict.fromkeys([*(c.key for c in self.columns), *ends])
-        rows = self.frame[[key for key in keys if key in self.frame]].to_dict("records")
-        return {"id": self.id, "caption": self.caption, "note": self.note, "rows": plain(rows)}
+        return self.frame[[key for key in keys if key in self.frame]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the table as plain JSON types."""
+        rows = plain(self.told.to_dict("records"))
+        return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
 
 
 _ENDS = ("_lo", "_hi")
@@ -172,38 +181,58 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Card:
-    """What there is to know about one service.
+class Item:
+    """A line of a card.
 
     Attributes
     ----------
-    service_id : str
-        The service.
-    label : str
-        Its label.
-    line : sequence of str
-        What to read when it is shut: readiness, and who answers for it.
-    facts : sequence of str
-        Sentences.
-    tables : sequence of Table
-        The numbers behind them.
+    text : str
+        What it says.
+    lead : str
+        Word before it, with a band's look.
+    band : Band or None
+        That look.
+    track : tuple of int, optional
+        Start, end and point of a drawn interval. [percent of its scale]
     """
 
-    service_id: str
+    text: str
+    lead: str = ""
+    band: Band | None = None
+    track: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about one service, or about one claim.
+
+    Attributes
+    ----------
+    id : str
+        Anchor.
+    name : str
+        What it is about.
+    label : str
+        Its label.
+    band : Band
+        Look of the label.
+    line : sequence of str
+        What to read when it is shut, such as readiness and who answers for it.
+    lists : mapping of str to sequence of Item
+        What to read when it is open, by heading; the first has none.
+    """
+
+    id: str
+    name: str
     label: str
+    band: Band
     line: Sequence[str]
-    facts: Sequence[str]
-    tables: Sequence[Table]
+    lists: Mapping[str, Sequence[Item]]
 
     @property
-    def id(self) -> str:
-        """Anchor of the card."""
-        return anchor(self.service_id)
-
-    @property
-    def band(self) -> Band:
-        """Look of the label."""
-        return band_of(self.label)
+    def first(self) -> str:
+        """The sentence to read where there is room for one."""
+        return next((item.text for items in self.lists.values() for item in items), "")
 
 
 Part: TypeAlias = Table | Picture | Card
@@ -241,20 +270,25 @@ class Section:
 def cell(row: dict[str, Any], column: Column) -> Cell:
     """Word one value of a row; NA is the word unknown, never a number."""
     value: Any = row.get(column.key)
-    if column.kind == "list":
-        items = [str(item) for item in value] if isinstance(value, list | tuple) else []
-        return Cell(", ".join(items) or "–", str(len(items)))
     if column.kind == "interval":
         return _interval(row, column)
     if is_na(value):
         return Cell(column.absent, "")
+    text = str(value)
     if column.kind == "label":
-        return Cell(str(value), str(value), band=band_of(value))
+        return _label(text, column)
     if column.kind == "name":
-        return Cell(str(value), str(value), link=anchor(str(value)))
+        return Cell(text, link=anchor(text))
     if column.kind in ("number", "share"):
-        return Cell(_number(value, column), repr(float(value)))
-    return Cell(str(value), str(value))
+        return Cell(_number(value, column), f"{float(value):.6g}")
+    return Cell(text)
+
+
+def _label(text: str, column: Column) -> Cell:
+    """Give a label its look; labels of services sort from the best to the worst."""
+    if column.bands:
+        return Cell(text, band=BANDS[column.bands.get(text, UNKNOWN)])
+    return Cell(text, str(LABELS.index(text)) if text in LABELS else "", band=band_of(text))
 
 
 def is_na(value: Any) -> bool:
@@ -279,10 +313,10 @@ def _interval(row: dict[str, Any], column: Column) -> Cell:
     text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
     track = None
     if column.top and lo is not None and hi is not None:
-        start, end = (100 * min(max(x / column.top, 0.0), 1.0) for x in (lo, hi))
-        middle = start if point is None else 100 * min(max(point / column.top, 0.0), 1.0)
-        track = (round(start, 1), round(end - start, 1), round(middle, 1))
-    return Cell(text, "" if point is None else repr(point), track=track)
+        ends = (lo, hi, lo if point is None else point)
+        start, end, middle = (round(100 * min(max(x / column.top, 0.0), 1.0)) for x in ends)
+        track = (start, end, middle)
+    return Cell(text, "" if point is None else f"{point:.6g}", track=track)
 
 
 def slug(name: str) -> str:

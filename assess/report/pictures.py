@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from assess import figures
+from assess.errors import AssessError
 from assess.report.ahead import ahead
 from assess.report.model import Picture
 from assess.report.scores import Scores
+from assess.score.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +25,23 @@ class Pictures:
         The scores of the quarter.
     earlier : Scores or None
         Those of the quarter before.
+    claims : Result
+        The claims, judged.
+    backtest : Result or AssessError
+        Drawn where it is a result.
     """
 
-    def __init__(self, scores: Scores, earlier: Scores | None) -> None:
+    def __init__(
+        self,
+        scores: Scores,
+        earlier: Scores | None,
+        claims: Result,
+        backtest: Result | AssessError,
+    ) -> None:
         """Start to draw."""
-        self._drawn = ahead(lambda: _draw(scores, earlier))
+        told = {name: part for name, part in (("claims", claims), ("backtest", backtest))
+                if isinstance(part, Result)}  # fmt: skip
+        self._drawn = ahead(lambda: _draw(scores, earlier, told))
 
     def __call__(self, name: str, caption: str) -> Picture:
         """Give a figure to a section."""
@@ -40,11 +54,17 @@ def kinds_shown(scores: Scores) -> list[str]:
     return sorted(set(kinds.astype("str")) - {"service"})
 
 
-def _draw(scores: Scores, earlier: Scores | None) -> dict[str, tuple[str, str]]:
-    return {name: (figures.svg(ax), figures.describe(ax)) for name, ax in _axes(scores, earlier)}
+def _draw(
+    scores: Scores, earlier: Scores | None, told: Mapping[str, Result]
+) -> dict[str, tuple[str, str]]:
+    return {
+        name: (figures.svg(ax), figures.describe(ax)) for name, ax in _axes(scores, earlier, told)
+    }
 
 
-def _axes(scores: Scores, earlier: Scores | None) -> Iterator[tuple[str, Axes]]:
+def _axes(
+    scores: Scores, earlier: Scores | None, told: Mapping[str, Result]
+) -> Iterator[tuple[str, Axes]]:
     if earlier is not None:
         yield "quarter-change", figures.quarter_change(scores.readiness, earlier.readiness)
     yield "what-next", figures.what_next(scores.ranking)
@@ -54,3 +74,5 @@ def _axes(scores: Scores, earlier: Scores | None) -> Iterator[tuple[str, Axes]]:
     yield "clocks", figures.clocks(scores.churn)
     yield "readiness", figures.readiness(scores.readiness)
     yield "coverage", figures.coverage(scores.inventory)
+    for name, result in told.items():
+        yield name, getattr(figures, name)(result)

@@ -13,11 +13,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from assess.figures import clean, short
+from assess.figures import clean
+from assess.report import markup
 from assess.report.model import Picture, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAME_LENGTH = 80
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 
 
@@ -30,17 +30,13 @@ def environment(*, html: bool) -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    made.filters |= {"md": markdown, "clean": clean, "brief": brief, "data_uri": data_uri}
+    made.filters |= {"md": markdown, "clean": clean, "data_uri": data_uri}
+    made.globals |= {"badge": markup.badge, "card": markup.card, "table": markup.table}
     made.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
     }
     return made
-
-
-def brief(name: object) -> str:
-    """Shorten a name to what a table can hold, on one line."""
-    return short(name, NAME_LENGTH)
 
 
 def markdown(text: object) -> str:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.report import background, cards, sections
+from assess.report import argument, background, cards, sections, twins
 from assess.report.ahead import ahead
+from assess.report.changes import changes
 from assess.report.model import Card, Picture, Section, Table, slug
 from assess.report.pictures import Pictures
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
-from assess.score.result import plain
+from assess.score.backtest import Backtest, backtest
+from assess.score.claims import Claims, judge_claims
+from assess.score.result import Result, plain
 
 JSON_VERSION = 1
 
@@ -33,6 +38,10 @@ class Report:
         The quarter that it tells of.
     earlier : Scores or None
         The quarter before.
+    claims : Claims
+        The argument, judged on this fleet.
+    backtest : Backtest or AssessError
+        What the quarter before foretold, or why that cannot be judged.
     headline : str
         The sentence to start with.
     sections : tuple of Section
@@ -41,14 +50,40 @@ class Report:
 
     scores: Scores
     earlier: Scores | None
+    claims: Claims
+    backtest: Backtest | AssessError
     headline: str
     sections: tuple[Section, ...]
+
+    @property
+    def fleet(self) -> str:
+        """How much there is of what, and when it was seen."""
+        inventory, at = self.scores.inventory, self.scores.provenance.snapshot_at
+        counted = ("services", "hosts", "workloads", "incidents")
+        counts = ", ".join(f"{len(inventory[name])} {name}" for name in counted)
+        return f"{counts}; snapshot of {at:%d %B %Y}."
 
     @property
     def tally(self) -> list[tuple[str, int, Band]]:
         """Services per label, in the order of the ranking."""
         counts = self.scores.ranking.frame["label"].value_counts(sort=False)
         return [(str(label), int(n), band_of(label)) for label, n in counts.items()]
+
+    @property
+    def results(self) -> list[Result]:
+        """Every score that it tells of."""
+        tested = [self.backtest] if isinstance(self.backtest, Backtest) else []
+        return [*self.scores.results.values(), self.claims, *tested]
+
+    def tables(self) -> list[Table]:
+        """Give every table.
+
+        Returns
+        -------
+        list of Table
+            In the order of the page.
+        """
+        return [part for section in self.sections for part in section.of(Table)]
 
     def pictures(self) -> list[Picture]:
         """Give every figure.
@@ -66,7 +101,7 @@ class Report:
         Returns
         -------
         dict
-            Origin, headline, sections with their tables, and the four scores.
+            Origin, headline, sections with their tables, and every score.
         """
         origin = self.scores.ranking.to_dict()
         kept = ("snapshot_at", "quarter", "policy_hash", "reference_date", "version", "seed")
@@ -86,7 +121,7 @@ class Report:
                 }
                 for section in self.sections
             ],
-            "scores": {name: plain(r.rows()) for name, r in self.scores.results.items()},
+            "scores": {r.name.replace("_", "-"): plain(r.rows()) for r in self.results},
         }
 
     def to_html(self) -> str:
@@ -167,8 +202,38 @@ class Report:
         """
         _write(Path(path), json.dumps(self.to_dict(), indent=1) + "\n")
 
+    def to_summary(self) -> str:
+        """Tell what fits into a comment on a pull request, or into a chat.
+
+        Returns
+        -------
+        str
+            Markdown.
+        """
+        return twins.summary(self)
+
+    def save_summary(self, path: str | Path) -> None:
+        """Write the summary.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        """
+        _write(Path(path), self.to_summary())
+
+    def save_csv(self, directory: str | Path) -> None:
+        """Write every table as a CSV file, whole and unrounded.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Where to; one file per table.
+        """
+        twins.save_csv(self, Path(directory))
+
     def save(self, directory: str | Path) -> None:
-        """Write everything: page, twins, figures and decision records.
+        """Write everything: page, twins, tables, figures and decision records.
 
         Parameters
         ----------
@@ -177,6 +242,8 @@ class Report:
         """
         home = Path(directory)
         self.save_json(home / "report.json")  # first what needs no figures: they are being drawn
+        self.save_csv(home / "tables")
+        self.save_summary(home / "summary.md")
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
             existing = file.read_text("utf-8") if file.exists() else ""
@@ -189,14 +256,11 @@ class Report:
     def _values(self) -> dict[str, Any]:
         """Gather what the templates name."""
         at = self.scores.provenance
-        inventory = self.scores.inventory
-        counted = ("services", "hosts", "workloads", "incidents")
-        counts = ", ".join(f"{len(inventory[name])} {name}" for name in counted)
         return {
             "title": f"Readiness report {at.quarter}",
             "quarter": at.quarter,
             "headline": self.headline,
-            "fleet": f"{counts}; snapshot of {at.snapshot_at:%d %B %Y}.",
+            "fleet": self.fleet,
             "tally": self.tally,
             "anchors": {card.id for section in self.sections for card in section.of(Card)},
             "sections": self.sections,
@@ -238,7 +302,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def build_report(
-    inventory: Inventory, policy: Policy, *, previous: Inventory | None = None
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Report:
     """Score a snapshot and tell it to a meeting.
 
@@ -251,6 +319,9 @@ def build_report(
         evidence differ.
     previous : Inventory, optional
         The fleet in the quarter before.
+    told : mapping, optional
+        The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
+        what another policy, other reference facts or another version changed.
 
     Returns
     -------
@@ -260,16 +331,32 @@ def build_report(
     before = ahead(lambda: Scores.of(previous, policy).four) if previous is not None else None
     scores = Scores.of(inventory, policy)
     earlier = Scores(previous, policy, *before()) if previous is not None and before else None
-    drawn = Pictures(scores, earlier)
-    told = (
+    judged = judge_claims(
+        inventory, policy, previous=previous, readiness=scores.readiness, churn=scores.churn
+    )
+    tested = _backtest(inventory, policy, previous)
+    drawn = Pictures(scores, earlier, judged, tested)
+    parts = (
         sections.decision(scores),
-        sections.changes(scores, earlier, drawn),
+        changes(scores, earlier, drawn, told=told),
         sections.ranking(scores, drawn),
         sections.blast_radius(scores, drawn),
         sections.upgrade_churn(scores, drawn),
+        argument.claims(judged, drawn),
         cards.cards(scores, drawn),
         background.unknowns(scores),
         background.coverage(scores, drawn),
+        argument.backtest(tested, drawn),
         background.method(scores),
     )
-    return Report(scores, earlier, sections.headline(scores), told)
+    return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
+
+
+def _backtest(
+    inventory: Inventory, policy: Policy, previous: Inventory | None
+) -> Backtest | AssessError:
+    """Hold the earlier quarter to what happened, or say why that cannot be done."""
+    try:
+        return backtest(inventory, policy, previous=previous)
+    except AssessError as error:
+        return error

@@ -1,11 +1,10 @@
-"""The sections that a meeting goes through: decision, changes, ranking, blast radius, churn."""
+"""The sections that a meeting goes through: decision, ranking, blast radius, churn."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from assess import figures
-from assess.report.changes import by_service, changed_checks, label_changes
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
 from assess.report.scores import Scores
@@ -83,7 +82,7 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     if open_n:
         told.append(
             f"{open_n} of {len(competing)} candidates cannot be decided on what was collected: "
-            "an unknown gate never passes. Section 7 lists what to find out."
+            "an unknown gate never passes. “Unknowns” below lists what to find out."
         )
     return told
 
@@ -111,57 +110,6 @@ def _listing(names: pd.Index, most: int = 3) -> str:
     if rest:
         return f"{', '.join(shown)} and {rest} more"
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-
-
-def changes(scores: Scores, earlier: Scores | None, drawn: Pictures) -> Section:
-    """Say what changed since the earlier snapshot, and why."""
-    title = "What changed since last quarter"
-    if earlier is None:
-        only = "There is only one snapshot: name the one before to see what changed."
-        return Section("changes", title, [only])
-    was, now = (s.provenance.quarter for s in (earlier, scores))
-    labels, checks = label_changes(scores, earlier), changed_checks(scores, earlier)
-    answers = by_service(checks)
-    fleet = scores.inventory.diff(earlier.inventory)
-    counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
-        columns=["added", "removed", "changed"], fill_value=0
-    )
-    kinds = checks["kind"].value_counts()
-    text = (
-        f"Both snapshots ({was} and {now}) were scored by the same policy "
-        f"({scores.provenance.policy_hash}) and the same reference facts, so every difference "
-        f"below is the fleet's ({kinds.get('fleet', 0)} answers changed) or the evidence's "
-        f"({kinds.get('evidence', 0)} became known or unknown)."
-    )
-    before = Column("before", f"Label in {was}", "label")
-    parts: list[Part] = [
-        Table(
-            "label-changes",
-            f"Labels that changed between {was} and {now}",
-            [NAME, before, Column("after", f"Label in {now}", "label"), Column("why", "Why")],
-            labels,
-            empty="Every service kept its label.",
-        ),
-        drawn("quarter-change", "Hollow: before; filled: now. Equal services are counted."),
-        Table(
-            "check-changes",
-            "Answers behind them",
-            [NAME, Column("changes", "Checks that changed")],
-            answers,
-            empty="No answer changed.",
-            is_folded=True,
-        ),
-        Table(
-            "fleet-changes",
-            "Rows of the inventory that changed",
-            [Column("frame", "Frame"), *(Column(c, c.capitalize(), "number") for c in counts)],
-            counts.reset_index(),
-            "Cells changed are counted one by one.",
-            "The two snapshots hold the same rows.",
-            is_folded=True,
-        ),
-    ]
-    return Section("changes", title, [text], parts)
 
 
 def ranking(scores: Scores, drawn: Pictures) -> Section:
@@ -193,8 +141,34 @@ def ranking(scores: Scores, drawn: Pictures) -> Section:
     parts: list[Part] = [
         drawn("what-next", caption),
         Table("ranking-table", "All services, best first", columns, frame),
+        *_boards(scores),
     ]
     return Section("ranking", "Ranking", [text], parts)
+
+
+def _boards(scores: Scores) -> list[Part]:
+    """Rank once more for each board that the policy names: who decides, and what it changes."""
+    boards = {board["id"]: board.get("title", board["id"]) for board in scores.policy["board"]}
+    told, frame = scores.ranking.details["boards"], scores.ranking.frame
+    if not boards or told.empty:
+        return []
+    labels = told.pivot(index="service_id", columns="board", values="label")
+    labels = frame[["label"]].rename(columns={"label": "any"}).join(labels)
+    differ = labels.ne(labels["any"], axis=0).any(axis=1)
+    columns = [NAME, Column("any", "By all weightings", "label")]
+    columns += [Column(board, title, "label") for board, title in boards.items()]
+    return [
+        Table(
+            "boards",
+            "Services whose label hangs on who decides",
+            columns,
+            labels[differ].rename_axis("service_id").reset_index(),
+            f"Each board weighs as the policy says. The other {int((~differ).sum())} services have "
+            "the same label for every board.",
+            "Every board comes to the same label for every service.",
+            is_folded=True,
+        )
+    ]
 
 
 def blast_radius(scores: Scores, drawn: Pictures) -> Section:
@@ -226,7 +200,7 @@ def blast_radius(scores: Scores, drawn: Pictures) -> Section:
               is_folded=True),
         drawn("blast-services", hollow),
         Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE,
-              is_folded=True),
+              limit=60, is_folded=True),
     ]  # fmt: skip
     return Section("blast-radius", "Blast radius", [text], parts, warnings)
 
@@ -264,7 +238,7 @@ def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
     )
     parts: list[Part] = [
         drawn("upgrade-churn", "Bar: interval. Point: expected."),
-        Table("churn-table", "Services, most work first", _CHURN, frame, is_folded=True),
+        Table("churn-table", "Services, most work first", _CHURN, frame, limit=60, is_folded=True),
         drawn("clocks", "Hatched: no announced end, which is unknown."),
         Table(
             "breaking",

@@ -17,7 +17,8 @@ def test_it_writes_everything_and_prints_the_page(call, store, tmp_path, fewer):
     result = call("report", f"{store}/2026Q3", "--policy", fewer, "-o", "out")
     assert result.stdout == "out/index.html\n"
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"index.html", "report.md", "report.json", "decisions", "figures"} <= written
+    twins = {"index.html", "report.md", "summary.md", "report.json"}
+    assert {*twins, "tables", "decisions", "figures"} <= written
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (document["quarter"], document["previous_quarter"]) == ("2026Q3", "2026Q2")
     assert f"compared with {store}/2026Q2" in result.stderr
@@ -56,3 +57,14 @@ def test_what_else_lies_beside_a_snapshot_does_not_matter(call, store, tmp_path,
     result = call("report", "mine", "--policy", fewer, "-o", "out")
     assert "compared" not in result.stderr
     assert "warning" not in result.stderr
+
+
+def test_the_report_of_the_quarter_before_says_what_the_policy_changed(call, store, tmp_path):
+    for draws, quarter in ((200, "2026Q2"), (150, "2026Q3")):
+        (tmp_path / "own.toml").write_text(f"[simulation]\ndraws = {draws}\n")
+        call("report", f"{store}/{quarter}", "--policy", "own.toml")
+    page = (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
+    assert "Since the report of 2026Q2 was told, the policy changed" in page
+    (tmp_path / "reports" / "2026Q2" / "report.json").write_text("{")
+    call("report", f"{store}/2026Q3", "--policy", "own.toml")
+    assert "was told" not in (tmp_path / "reports" / "2026Q3" / "index.html").read_text()

@@ -1,5 +1,6 @@
 "use strict";
 const LONG = 8;
+const HITS = 8;
 
 function compare(a, b, down) {
   if (a === "" || b === "") return (a === "") - (b === "");
@@ -13,7 +14,7 @@ function sortBy(table, th, column) {
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   th.setAttribute("aria-sort", down ? "descending" : "ascending");
   const rows = [...table.tBodies[0].rows];
-  const key = (row) => row.cells[column].dataset.sort;
+  const key = ({ cells }) => cells[column].dataset.sort ?? cells[column].textContent;
   rows.sort((a, b) => compare(key(a), key(b), down));
   table.tBodies[0].append(...rows);
 }
@@ -53,13 +54,53 @@ for (const table of document.querySelectorAll("table.data")) {
   if (rows.length > LONG) addFilter(table.caption, rows, title);
 }
 
-const cards = [...document.querySelectorAll("section > details")];
-if (cards.length > LONG) {
-  const place = document.createElement("p");
-  place.className = "cards filters";
-  cards[0].before(place);
-  addFilter(place, cards, "services");
+for (const section of document.querySelectorAll("section")) {
+  const cards = [...section.querySelectorAll(":scope > details")];
+  if (cards.length > LONG) {
+    const place = document.createElement("p");
+    place.className = "cards filters";
+    cards[0].before(place);
+    addFilter(place, cards, section.querySelector("h2").textContent);
+  }
 }
+
+function addSearch(place, cards) {
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  const found = document.createElement("ul");
+  const count = document.createElement("output");
+  const names = cards.map((card) => card.querySelector("summary strong").textContent);
+  const lower = names.map((name) => name.toLowerCase());
+  input.type = "search";
+  input.id = "find-service";
+  label.htmlFor = input.id;
+  label.textContent = "Find a service";
+  count.setAttribute("role", "status");
+  const show = () => {
+    const wanted = input.value.trim().toLowerCase();
+    const hits = wanted ? [...names.keys()].filter((i) => lower[i].includes(wanted)) : [];
+    hits.sort((a, b) => !lower[a].startsWith(wanted) - !lower[b].startsWith(wanted));
+    found.replaceChildren(...hits.slice(0, HITS).map((i) => {
+      const item = document.createElement("li");
+      const link = document.createElement("a");
+      link.href = `#${cards[i].id}`;
+      link.textContent = names[i];
+      item.append(link);
+      return item;
+    }));
+    count.value = wanted ? `${hits.length} of ${names.length}` : "";
+  };
+  input.addEventListener("input", show);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") found.querySelector("a")?.click();
+    if (event.key === "Escape") found.replaceChildren();
+  });
+  found.addEventListener("click", () => found.replaceChildren());
+  place.append(label, count, input, found);
+  place.hidden = false;
+}
+const services = [...document.querySelectorAll("#services > details")];
+if (services.length) addSearch(document.getElementById("find"), services);
 
 function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));

@@ -1,0 +1,74 @@
+"""Why something changed: the fleet, the evidence, its rivals, the policy or the facts."""
+
+import copy
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+import assess
+from assess.report.changes import label_changes
+from assess.report.model import Table
+
+SAMPLE = assess.load(ROOT / "data" / "sample" / "2026Q3")
+LEFT_OUT = {"incidents", "experiments", "activities"}  # what makes scoring long
+
+
+def changed(values, *, at="2026-09-30"):
+    """The sample with other answers in ``services``, by service."""
+    services = SAMPLE["services"].set_index("service_id")
+    for service_id, answers in values.items():
+        for column, value in answers.items():
+            services.loc[service_id, column] = value
+    tables = {name: SAMPLE[name] for name in SAMPLE.present - LEFT_OUT}
+    return assess.from_frames({**tables, "services": services.reset_index()}, snapshot_at=at)
+
+
+@pytest.fixture(scope="module")
+def report(policy):
+    before = changed({"store-locator": {"secrets_in_image": pd.NA}}, at="2026-09-29")
+    now = changed({"feature-flags": {"secrets_in_image": True}})
+    return assess.build_report(now, policy, previous=before)
+
+
+def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
+    table = label_changes(report.scores, report.earlier).set_index("service_id")
+    assert table.loc["store-locator", ["before", "because"]].tolist() == [
+        "NOT DECIDABLE",
+        "the evidence",
+    ]
+    assert table.loc["feature-flags", ["after", "because"]].tolist() == ["PREPARE", "the fleet"]
+    others = table.drop(["store-locator", "feature-flags"])
+    assert set(others["because"]) <= {"its rivals"}
+
+
+def parts(report, told, policy):
+    made = assess.build_report(
+        report.scores.inventory, policy, previous=report.earlier.inventory, told=told
+    )
+    (section,) = [s for s in made.sections if s.id == "changes"]
+    return section, {table.id: table for table in section.of(Table)}
+
+
+def test_what_the_policy_changed_is_told_apart(report, policy):
+    then = assess.build_report(report.earlier.inventory, policy).to_dict()
+    section, tables = parts(report, then, policy)
+    assert "by the same policy, facts and version" in section.text[1]
+    assert tables["measure-changes"].frame.empty
+
+    other = copy.deepcopy(then)
+    other["policy_hash"] = "another"
+    rows = {row["service_id"]: row for row in other["scores"]["what-next"]}
+    was = rows["wiki"]["label"]
+    rows["wiki"]["label"] = "NEVER"
+    section, tables = parts(report, other, policy)
+    assert "the policy changed: by what holds today, 1 of its 40 services" in section.text[1]
+    assert tables["measure-changes"].frame.to_dict("records") == [
+        {"service_id": "wiki", "told": "NEVER", "now": was}
+    ]
+
+
+def test_facts_and_version_are_named_where_they_differ(report, policy):
+    then = assess.build_report(report.earlier.inventory, policy).to_dict()
+    section, _ = parts(report, {**then, "reference_date": "2026-01-01", "version": "0.0"}, policy)
+    assert "the reference facts and the version of assess changed" in section.text[1]
