@@ -123,7 +123,7 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     if not beside.is_dir():
         return None
     with warnings.catch_warnings():  # what else lies there is none of this run's business
-        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        warnings.simplefilter("ignore")
         found = [Path(path) for path in store.snapshots(beside)["path"]]
     collected = [path for path in found if any(path.glob("coverage.*"))]
     return load(collected[-1]) if collected else None

@@ -103,6 +103,7 @@ def _read_path(  # noqa: PLR0913, PLR0917
         total |= {"status": "empty", "hint": "it holds no files"}
     elif failed and total["status"] == "ok":
         total["status"] = "partial" if total["rows"] else failed[0]["status"]
+        total.setdefault("hint", "some files are not facts of a host: see their rows")
     total |= {"expected": len(files), "ratio": round(total["rows"] / max(1, len(files)), 4)}
     return failed
 

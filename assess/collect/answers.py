@@ -20,7 +20,14 @@ from assess.collect.base import (
     paths_of,
     timed,
 )
-from assess.collect.dumps import JSON_SUFFIXES, YAML_SUFFIXES, find_files, read_json, read_yaml
+from assess.collect.dumps import (
+    JSON_SUFFIXES,
+    YAML_SUFFIXES,
+    find_files,
+    read_bytes,
+    read_json,
+    read_yaml,
+)
 from assess.collect.web import open_web
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.Found]]] = {
@@ -155,13 +162,15 @@ def _read_csv(
             continue
         with timed(row):
             try:
-                rows, records_n = forms.of_csv(file.read_bytes(), context)
+                rows, records_n = forms.of_csv(read_bytes(file, row), context)
             except (OSError, ValueError, csv.Error) as error:
                 row |= file_failure(error)
                 continue
         batch.add("answers", *rows)
         _count(row, len(rows), records_n, "it has no rows")
         row["unmapped_n"] = context.unmapped
+        if row["status"] == "partial":
+            row["hint"] = "some rows lack a service, a question or an answer"
         context.unmapped = 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from assess.collect.compose_forms import Replaced, Service, as_list, as_mapping, canonical, merged
+from assess.collect.dumps import read_bytes
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
 _TOP_KEYS = {"services", "include", "name", "version", "networks", "volumes", "secrets", "configs"}
@@ -178,7 +179,7 @@ class _Reader:
         try:
             return [
                 _checked(_walk(d, lambda t: interpolate(t, self.env, self.project.unset), budget))
-                for d in yaml.load_all(file.read_text(encoding="utf-8-sig"), _Loader)
+                for d in yaml.load_all(read_bytes(file, {}).decode("utf-8-sig"), _Loader)
                 if d is not None
             ]
         except yaml.YAMLError as error:

@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 from assess.collect.answer_forms import moment_of
 from assess.collect.base import HINTS, Batch, Deadline, Name, Row, file_failure, paths_of, timed
 from assess.collect.csv_records import read_records
-from assess.collect.dumps import JSON_SUFFIXES, YAML_SUFFIXES, find_files, read_json, read_yaml
+from assess.collect.dumps import (
+    JSON_SUFFIXES,
+    YAML_SUFFIXES,
+    find_files,
+    read_bytes,
+    read_json,
+    read_yaml,
+)
 
 Map = dict[str, str]
 _COLUMNS = {
@@ -249,7 +256,7 @@ def _read(kind: str, file: Path, row: Row, names: Map) -> Iterator[Row | None]:
     """Read one file; its coverage row says what could not be read."""
     if kind == "csv":
         try:
-            yield from of_csv(file.read_bytes(), names)
+            yield from of_csv(read_bytes(file, row), names)
         except (OSError, ValueError, csv.Error) as error:
             row |= file_failure(error)
         return

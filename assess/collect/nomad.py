@@ -82,6 +82,8 @@ class NomadSource(ListSource):
     def get_details(self, web: Web, found: Found, batch: Batch) -> None:
         """Ask for every job and node: the lists leave out what they run and what they run on."""
         for kind, (call, path) in _DETAILS.items():
+            if kind not in found:
+                continue
             stubs = [item for item in found.get(kind, ()) if text(item.get("ID"))]
             row = batch.cover(web.scope, call, "ok", expected=len(stubs))
             whole: list[Row] = []

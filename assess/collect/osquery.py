@@ -45,7 +45,9 @@ class OsquerySource:
 
     type = "osquery"
     options: tuple[str, ...] = ("path",)
-    fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts", "images")
+    fills: tuple[str, ...] = (
+        "hosts", "engines", "services", "workloads", "mounts", "images", "dependencies",
+    )  # fmt: skip
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = (
         "for t in os_version kernel_info system_info systemd_units deb_packages rpm_packages "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -16,39 +17,7 @@ from assess.collect import source_types
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CANARY = "hunter2"
-FILES = {  # type: options; the payloads hold the canary wherever the real system puts a secret
-    "docker": [{"path": "docker"}],
-    "compose": [{"path": "compose/shop/compose.yaml"}],
-    "kubernetes": [{"path": "kubernetes"}],
-    "swarm": [{"path": "swarm"}],
-    "nomad": [{"path": "nomad"}],
-    "marathon": [{"path": "marathon"}],
-    "ansible": [{"path": "ansible"}],
-    "osquery": [{"path": "osquery"}],
-    "backstage": [{"path": "backstage"}],
-    "traces": [{"path": "traces"}],
-    "ecs": [{"path": "ecs"}],
-    "ecr": [{"path": "ecr"}],
-    "ec2": [{"path": "ec2"}],
-    "ssm": [{"path": "ssm"}],
-    "experiments": [
-        {"path": "experiments/experiments.csv"},
-        {"format": "chaostoolkit", "path": "experiments/journal.json"},
-        {"format": "litmus", "path": "experiments/chaosresults.json"},
-    ],
-    "answers": [
-        {"format": name, "path": f"answers/{place}"}
-        for name, place in (
-            ("konveyor", "konveyor"), ("csv", "answers.csv"), ("docker-bench", "bench"),
-            ("trivy", "trivy"), ("scorecard", "scorecard"), ("xeol", "xeol"),
-        )
-    ],
-    "incidents": [
-        {"path": "incidents/incidents.csv"},
-        *({"format": name, "path": name} for name in
-          ("pagerduty", "opsgenie", "jira", "servicenow", "statuspage")),
-    ],
-}  # fmt: skip
+TABLES = tomllib.loads((FIXTURES / "every_source.toml").read_text(encoding="utf-8"))["source"]
 AWS = ("ec2", "ecs", "ecr")
 
 
@@ -80,23 +49,26 @@ def aws():
 def run(engines, registry, aws, tmp_path_factory):
     """One run over everything, on the command line: its result and its snapshot."""
     base = tmp_path_factory.mktemp("everything")
-    tables = [(kind, options) for kind, listed in FILES.items() for options in listed]
-    tables += [("docker", {"endpoint": e.endpoint, "host_id": e.version}) for e in engines]
-    tables += [(kind, {"endpoint_url": aws, "regions": ["eu-west-1"]}) for kind in AWS]
-    repositories = ["shop/web", "shop/old", "shop/epoch"]
-    tables.append(("registry", {"endpoint": registry.endpoint, "repositories": repositories}))
+    for place in FIXTURES.iterdir():
+        (base / place.name).symlink_to(place)
     (base / "own").mkdir()
     (base / "own" / "services.csv").write_text("service_id,tier\nweb,1\n", encoding="utf-8")
-    tables.append(("frames", {"path": str(base / "own")}))
-    lines = []
-    for kind, options in tables:
-        lines += ["[[source]]", f'type = "{kind}"']
-        for name, value in options.items():
-            own = str(FIXTURES / value) if name == "path" and kind != "frames" else value
-            lines.append(f"{name} = {json.dumps(own)}")
+    repositories = ["shop/web", "shop/old", "shop/epoch"]
+    live = [
+        *({"type": "docker", "endpoint": e.endpoint, "host_id": e.version} for e in engines),
+        *({"type": kind, "endpoint_url": aws, "regions": ["eu-west-1"]} for kind in AWS),
+        {"type": "registry", "endpoint": registry.endpoint, "repositories": repositories},
+        {"type": "frames", "path": "own"},
+        {"type": "kubernetes", "endpoint": f"http://ada:{CANARY}@127.0.0.1:9"},
+    ]
+    lines = [
+        line
+        for table in TABLES + live
+        for line in ("[[source]]", *(f"{name} = {json.dumps(v)}" for name, v in table.items()))
+    ]
     (base / "assess.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    snapshot = base / "2026Q4"
-    arguments = ["-v", "collect", "-c", str(base / "assess.toml"), "-o", str(snapshot)]
+    snapshot = base / "snapshots" / "2026Q4"
+    arguments = ["collect", "--debug", "-c", str(base / "assess.toml"), "-o", str(snapshot)]
     return CliRunner().invoke(cli, [*arguments, "--deadline", "120"]), snapshot
 
 
@@ -132,7 +104,8 @@ def test_all_frames_are_filled_but_those_that_only_people_write(inventory):
 
 def test_the_canary_is_nowhere(run, inventory, tmp_path):
     result, snapshot = run
-    assert CANARY not in result.output
+    assert CANARY not in result.output  # the log of --debug, too
+    assert "127.0.0.1:9" in result.output
     for name in inventory.present:
         text = pd.DataFrame(inventory[name]).to_csv()
         assert CANARY not in text, name
@@ -140,9 +113,13 @@ def test_the_canary_is_nowhere(run, inventory, tmp_path):
         assert CANARY.encode() not in file.read_bytes(), file.name
     report = CliRunner().invoke(cli, ["report", str(snapshot), "-o", str(tmp_path / "report")])
     assert report.exit_code == 0, report.output
-    for file in (tmp_path / "report").rglob("*"):
-        if file.is_file():
-            assert CANARY.encode() not in file.read_bytes(), file.name
+    runs = ["notebooks", "run", "01", "-p", f"snapshot={snapshot}", "-o", str(tmp_path / "book")]
+    book = CliRunner().invoke(cli, runs)
+    assert book.exit_code == 0, book.output
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.suffix for file in written} >= {".html", ".md", ".json", ".ipynb"}
+    for file in written:
+        assert CANARY.encode() not in file.read_bytes(), file.name
 
 
 def test_what_is_collected_can_be_scored(inventory):
