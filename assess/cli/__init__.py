@@ -34,6 +34,7 @@ VERBS = {
         "score": ("score", "Score a snapshot."),
         "explain": ("score", "Say why a service has its scores."),
         "record": ("score", "Write the one-page decision record of a service."),
+        "serve": ("serve", "Show the reports to the browsers of this machine."),
         "check": ("check", "Exit with 3 where a limit is broken."),
     },
     "Look": {

@@ -1,0 +1,161 @@
+"""A directory over HTTP: on loopback, behind a token, read only."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from html import escape
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote, unquote_to_bytes
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".pdf": "application/pdf",
+}
+OTHER = "text/plain; charset=utf-8"
+# pages bring their own style, script and pictures; nothing may be fetched from elsewhere
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src data: 'self'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+IDLE_SECONDS = 30.0
+
+
+class Server(ThreadingHTTPServer):
+    """Shows a directory to the browsers of this machine that know the token.
+
+    Parameters
+    ----------
+    directory : str or Path
+        What to show.
+    port : int, default 0
+        Where to listen; 0 takes a free port.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, directory: str | Path, port: int = 0) -> None:
+        """Listen on the loopback address."""
+        self.root = Path(directory).resolve(strict=True)
+        self.token = secrets.token_urlsafe(24)
+        super().__init__(("127.0.0.1", port), Handler)
+
+    @property
+    def address(self) -> str:
+        """Where to look, with the token."""
+        return f"http://127.0.0.1:{self.server_port}/{self.token}/"
+
+    def find(self, target: str) -> Path | None:
+        """Find what a request names; None where there is nothing to be shown.
+
+        Parameters
+        ----------
+        target : str
+            Of the request line, as it came.
+
+        Returns
+        -------
+        Path or None
+            A file or a directory below the root, no part of it hidden, no link leading out of it.
+        """
+        try:
+            path = unquote_to_bytes(target.partition("?")[0].partition("#")[0]).decode()
+        except UnicodeDecodeError:
+            return None
+        _, token, *parts = f"/{path.lstrip('/')}".split("/")
+        if not hmac.compare_digest(token.encode(), self.token.encode()) or not parts:
+            return None
+        if parts[-1] == "":
+            parts.pop()
+        if any(not _is_plain(part) for part in parts):
+            return None
+        try:
+            found = self.root.joinpath(*parts).resolve(strict=True)
+        except OSError:
+            return None
+        inside = found.relative_to(self.root).parts if found.is_relative_to(self.root) else (".",)
+        return None if any(part.startswith(".") for part in inside) else found
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a part of a path names something that may be shown, on any system."""
+    return bool(part) and part.isprintable() and part[0] != "." and not set(part) & {"\\", ":"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD."""
+
+    server: Server
+    server_version, sys_version = "assess", ""
+    protocol_version = "HTTP/1.1"
+    timeout: ClassVar[float] = IDLE_SECONDS
+
+    def do_GET(self) -> None:
+        """Send a file, or the page of a directory."""
+        found = self.server.find(self.path)
+        if found is None:
+            return self._send(HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n")
+        if found.is_dir():
+            if not self.path.partition("?")[0].endswith("/"):
+                place = quote(found.name)
+                return self._send(HTTPStatus.FOUND, b"", Location=f"{place}/")
+            page = found / "index.html"
+            if not page.is_file() or page.is_symlink():
+                return self._send(HTTPStatus.OK, _listing(found), TYPES[".html"])
+            found = page
+        if not found.is_file():
+            return self._send(HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n")
+        self._send(HTTPStatus.OK, found.read_bytes(), TYPES.get(found.suffix.lower(), OTHER))
+
+    do_HEAD = do_GET  # noqa: N815 - the library's name
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse whatever else is asked for."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self.close_connection = True  # what it sends along is not read
+            self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"Only GET and HEAD.\n", Allow="GET, HEAD")
+        else:
+            super().send_error(code, message, explain)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the token stands in every request."""
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str = OTHER, **headers: str) -> None:
+        self.send_response(status)
+        held = {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body)), **headers}
+        for name, value in held.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _listing(directory: Path) -> bytes:
+    """List a directory, newest name first, as a page."""
+    names = sorted(
+        (f"{entry.name}/" if entry.is_dir() else entry.name)
+        for entry in os.scandir(directory)
+        if _is_plain(entry.name) and not entry.is_symlink()
+    )
+    rows = "".join(f'<li><a href="{quote(n)}">{escape(n)}</a></li>' for n in reversed(names))
+    title = escape(directory.name)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="color-scheme" content="light dark">'
+        "<style>body{font:16px/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;"
+        f"padding:0 1rem}}</style><main><h1>{title}</h1><ul>{rows}</ul></main></html>\n"
+    ).encode()
