@@ -94,7 +94,7 @@ class Reader:
             "customer_facing": self._boolean(cells, "customer_facing"),
             "platform_at_time": platform,
             "container_evidence": self._container_evidence(cells, platform),
-            "affected": _names([*affected, *_affected(cells)]),
+            "affected": _names([*affected, *_affected(cells)]) or None,  # it does not say
             "host_id": _first(cells, "host_id")[0] or None,
             "duplicate_of": _first(cells, "duplicate_of")[0] or None,
             **self._end(cells, opened),
@@ -233,7 +233,8 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
         first = joined.setdefault(row["incident_id"], row)
         if first is row:
             continue
-        services = [*first["affected"], *first["names"], *row["names"], *row["affected"]]
+        parts = (first["affected"], first["names"], row["names"], row["affected"])
+        services = [name for part in parts for name in part or ()]
         if len(set(services)) > 1:
             first["affected"] = tuple(dict.fromkeys(services))
         first |= {k: v for k, v in row.items() if first.get(k) is None or first.get(k) == ()}

@@ -215,3 +215,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
 
 def test_the_age_of_a_file_is_told():
     assert read("incidents.csv").coverage[0]["age_hours"] >= 0
+
+
+def test_what_an_incident_touched_is_unknown_where_it_does_not_say(incidents):
+    assert incidents["1003"]["affected"] is None
