@@ -59,6 +59,32 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
     return Interval(shape / exposure, lo, float(gammaincinv(shape, 1 - tail)) / exposure)
 
 
+def wider_level(level: float, spread: float) -> float:
+    """Level at which a normal interval is the square root of ``spread`` times as wide.
+
+    For counts that scatter more than Poisson's, by `dispersion` (quasi-likelihood; McCullagh and
+    Nelder, Generalized Linear Models, section 6.2).
+    """
+    from scipy.special import ndtr, ndtri
+
+    return float(2 * ndtr(ndtri((1 + level) / 2) * math.sqrt(spread)) - 1)
+
+
+def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> float:
+    """How much more the counts of a group's members scatter than by chance, at least 1.
+
+    Pearson's chi-square over its degrees of freedom, against the rate of each group; groups without
+    an event say nothing, and members without a group are left out.
+    """
+    rows = pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
+    sums = rows.groupby("group")[["n", "t"]].transform("sum")
+    rows, sums = rows[sums["n"] > 0], sums[sums["n"] > 0]
+    freedom = len(rows) - rows["group"].nunique()
+    expected = sums["n"] * rows["t"] / sums["t"]
+    chi_square = float(((rows["n"] - expected) ** 2 / expected).sum())
+    return max(chi_square / freedom, 1.0) if freedom > 0 else 1.0
+
+
 def rate_ratio(
     events: ArrayLike,
     exposure: ArrayLike,

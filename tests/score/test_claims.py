@@ -324,7 +324,7 @@ def test_the_sample_gives_each_verdict(judged):
     assert judged.frame["needs"].eq("").equals(decided)
 
 
-def ratio_by_hand(a, t1, b, t0):
+def ratio_by_hand(a, t1, b, t0, tail):
     """Mantel and Haenszel's ratio, and the exact conditional interval (mid-P), by other means."""
     both = (t1 > 0) & (t0 > 0) & (a + b > 0)
     a, t1, b, t0 = a[both], t1[both], b[both], t0[both]
@@ -338,13 +338,15 @@ def ratio_by_hand(a, t1, b, t0):
             pmf = np.convolve(pmf, stats.binom.pmf(np.arange(n + 1), n, p))
         return pmf[: int(a.sum())].sum() + pmf[int(a.sum())] / 2 - share
 
-    lo = np.exp(optimize.brentq(below, -25, 25, args=(0.975,))) if a.sum() else 0.0
-    hi = np.exp(optimize.brentq(below, -25, 25, args=(0.025,))) if b.sum() else math.inf
+    lo = np.exp(optimize.brentq(below, -25, 25, args=(1 - tail,))) if a.sum() else 0.0
+    hi = np.exp(optimize.brentq(below, -25, 25, args=(tail,))) if b.sum() else math.inf
     return value, lo, hi
 
 
 def by_hand(table):
     """Recompute a claim from the rows that it shows, as the notebook says."""
+    spread = table["spread"].iloc[0] if "spread" in table else 1.0
+    tail = stats.norm.sf(stats.norm.isf(0.025) * np.sqrt(spread))
     if "yes" in table:
         yes, no, unknown = table[["yes", "no", "unknown"]].sum()
         lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
@@ -358,10 +360,12 @@ def by_hand(table):
     counts = ["incidents", "service_months"]
     if "platform" in table:
         sums = (table[table["platform"].ne("unknown")][counts].sum(), table[counts].sum())
-        ends = [[36 * stats.gamma.ppf(q, n + 0.5) / t for q in (0.025, 0.975)] for n, t in sums]
+        ends = [[36 * stats.gamma.ppf(q, n + 0.5) / t for q in (tail, 1 - tail)] for n, t in sums]
         value = 36 * (sums[0]["incidents"] + 0.5) / sums[0]["service_months"]
         return value, min(lo for lo, _ in ends), max(hi for _, hi in ends)
-    a, t1, b, t0, *more = table.iloc[:, 1:].to_numpy(float).T
+    a, t1, b, t0, *more = (
+        table.drop(columns="spread", errors="ignore").iloc[:, 1:].to_numpy(float).T
+    )
     if "tier" in table:
         n, t = more
         cases = [(a, t1, b, t0), (a + n, t1 + t, b, t0), (a, t1, b + n, t0 + t)]
@@ -370,7 +374,7 @@ def by_hand(table):
         t1, t0, is_vague = t1 + u1, t0 + u0, (u1 + u0).sum() > 0
         cases = [(a, t1 - u1, b, t0 - u0), (a + u1, t1, b, t0), (a, t1, b + u0, t0)]
         cases = cases if is_vague else cases[:1]
-    found = [ratio_by_hand(*case) for case in cases]
+    found = [ratio_by_hand(*case, tail) for case in cases]
     return found[0][0], min(lo for _, lo, _ in found), max(hi for *_, hi in found)
 
 
@@ -381,6 +385,30 @@ def test_every_verdict_can_be_recomputed_from_the_rows_it_shows(judged):
         assert ends == pytest.approx(list(found), rel=1e-6, abs=1e-9), claim
         made = verdict(Interval(*found), row["threshold"], above=row["above"])
         assert made == row["verdict"], claim
+
+
+def test_one_loud_service_widens_and_does_not_decide():
+    """Nine incidents in three containers against none in three hosts: of one service, or of all."""
+    names = ["a", "b", "c", "d", "e", "f"]
+    found = {}
+    for loud in (["a"] * 9, ["a", "b", "c"] * 3):
+        made = inventory(
+            services={"service_id": names, "tier": 2, "platform": ["docker"] * 3 + ["host"] * 3},
+            incidents={
+                "incident_id": [str(k) for k in range(11)], "service_id": [*loud, "d", "e"],
+                "opened_at": "2026-06-01",
+            },
+            coverage=stores("docker", [])["coverage"],
+        )  # fmt: skip
+        result = judge_claims(made, POLICY)
+        found[len(set(loud))] = result.frame.loc["C14"]
+        table = result.details["C14"]
+        assert [found[len(set(loud))][n] for n in ("value", "lo", "hi")] == pytest.approx(
+            list(by_hand(table)), rel=1e-6
+        )
+    assert found[1]["value"] == found[3]["value"]
+    assert found[3]["verdict"] == "supported"
+    assert found[1]["verdict"] == "undecided"
 
 
 def test_order_of_rows_does_not_matter(sample, judged):

@@ -27,6 +27,20 @@ def test_open_incidents_are_censored(minutes, closed, want):
     assert heal_quantiles(np.array(minutes, float), np.array(closed, bool)) == want
 
 
+def test_what_is_still_open_does_not_shorten_the_median():
+    """Exponential times, a third of them cut short: the truth is ln 2 times the mean of 60."""
+    rng = np.random.default_rng(4)
+    kept, dropped = [], []
+    for _ in range(400):
+        minutes, cut = rng.exponential(60, 60), rng.exponential(120, 60)
+        closed = minutes <= cut
+        kept.append(heal_quantiles(np.minimum(minutes, cut), closed)[0])
+        dropped.append(np.median(minutes[closed]))
+    truth = 60 * np.log(2)
+    assert np.mean(kept) == pytest.approx(truth, rel=0.05)
+    assert np.mean(dropped) < 0.8 * truth
+
+
 def inventory_of(incidents, coverage=()):
     tables = {"services": [{"service_id": s} for s in "ab"], "incidents": incidents}
     tables |= {"coverage": coverage} if coverage else {}

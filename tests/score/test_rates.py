@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from assess.score.rates import jeffreys_interval, jeffreys_rate, rate_ratio, shrunk_rates
+from assess.score.rates import (
+    dispersion,
+    jeffreys_interval,
+    jeffreys_rate,
+    rate_ratio,
+    shrunk_rates,
+    wider_level,
+)
 
 
 def test_proportion_by_hand():
@@ -159,13 +166,46 @@ def test_rates_and_shares_cover_the_truth():
 
 
 @pytest.mark.parametrize(
-    ("services", "mean", "shape"), [(5, 2, 1), (10, 3, 1), (40, 0.5, 0.5), (40, 2, 4), (200, 1, 2)]
+    ("services", "mean", "shape", "runs"),
+    [(5, 2, 1, 300), (10, 3, 1, 200), (40, 0.5, 0.5, 100), (40, 2, 4, 100), (200, 1, 2, 30)],
 )
-def test_shrunk_intervals_cover_95_in_100(services, mean, shape):
+def test_shrunk_intervals_cover_95_in_100(services, mean, shape, runs):
     rng = np.random.default_rng(5)
     covered = []
-    for _ in range(100):
+    for _ in range(runs):
         rates, events, years = fleet(rng, services, mean, shape)
         found = shrunk_rates(events, years, level=0.95)
         covered += list(found["rate_lo"].le(rates) & found["rate_hi"].ge(rates))
-    assert 0.925 <= np.mean(covered) <= 0.975  # of 500 to 20,000 truths
+    assert 0.93 <= np.mean(covered) <= 0.97  # of 1,500 to 6,000 truths
+
+
+def test_dispersion_by_hand():
+    """Two groups: 4 and 0 where 2 and 2 are expected, and 3 and 3 as expected; over 2 degrees."""
+    events, years = pd.Series([4, 0, 3, 3, 9]), pd.Series([1.0, 1.0, 2.0, 2.0, 1.0])
+    group = pd.Series(["a", "a", "b", "b", None])
+    assert dispersion(events, years, group) == pytest.approx((4 / 2 + 4 / 2) / 2)
+    assert dispersion(events * 0, years, group) == 1
+    assert dispersion(events[:1], years[:1], group[:1]) == 1
+    assert wider_level(0.95, 1) == pytest.approx(0.95)
+    assert wider_level(0.95, 4) == pytest.approx(2 * stats.norm.cdf(2 * 1.959964) - 1)
+
+
+@pytest.mark.parametrize(("ratio", "shape"), [(0.5, 4), (2, 4), (0.5, 1), (1, 2)])
+def test_ratios_of_unlike_services_cover_more_of_the_truth_than_if_they_were_alike(ratio, shape):
+    rng = np.random.default_rng(1)
+    ours = np.repeat([True, False], [15, 24])
+    tier = np.concatenate([np.repeat([1, 2, 3], 5), np.repeat([1, 2, 3], 8)])
+    base = np.array([4.0, 2.0, 1.0])[tier - 1] * np.where(ours, ratio, 1.0)
+    years = np.full(39, 0.5)
+    group = pd.Series(tier.astype(str) + ours.astype(str))
+    covered = []
+    for _ in range(300):
+        n = rng.poisson(base * years * rng.gamma(shape, 1 / shape, 39))
+        spread = dispersion(pd.Series(n), pd.Series(years), group)
+        strata = [[cells[held & (tier == t)].sum() for t in (1, 2, 3)]
+                  for held in (ours, ~ours) for cells in (n, years)]  # fmt: skip
+        both = (rate_ratio(*strata, level=level) for level in (0.95, wider_level(0.95, spread)))
+        covered.append([i.lo <= ratio <= i.hi for i in both])
+    alike, wider = np.mean(covered, axis=0)
+    assert alike < 0.93
+    assert 0.91 <= wider <= 0.97

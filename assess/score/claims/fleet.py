@@ -11,6 +11,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.claims.measure import Finding, added, ratio
+from assess.score.rates import dispersion, wider_level
 from assess.score.result import Result
 from assess.score.track_record import (
     CONTAINER,
@@ -107,16 +108,39 @@ class Fleet:
         Returns
         -------
         Finding
-            The ratio of their rates.
+            The ratio of their rates, in an interval that is wider where services of one side and
+            tier differ by more than chance (``spread``).
         """
         ours = ours.astype("boolean").mask(record["side"].isna())
-        table = compare(record, ours)
+        cases = (ours, ours.fillna(True), ours.fillna(False))
+        spread = max(spread_of(record, side) for side in cases)
+        table = compare(record, ours).assign(spread=spread)
         either = [
             added(table, {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")})
             for side in ("", "other_")
         ]
         unplaced = int(record.loc[ours.isna(), "service_id"].nunique())
-        return ratio(table, *either, level=self.level, unknown_n=unplaced)
+        level = wider_level(self.level, spread)
+        return ratio(table, *either, level=level, unknown_n=unplaced)
+
+
+def spread_of(record: pd.DataFrame, side: pd.Series) -> float:
+    """Say how much more services of one side and tier differ in incidents than by chance.
+
+    Parameters
+    ----------
+    record : DataFrame
+        Rows of a track record.
+    side : Series
+        Side of each; those without one are left out.
+
+    Returns
+    -------
+    float
+        `rates.dispersion`, at least 1.
+    """
+    group = record["tier"].astype("string").fillna("unknown") + " " + side.astype("string")
+    return dispersion(record["incidents"], record["service_months"], group)
 
 
 def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:
