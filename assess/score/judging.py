@@ -12,8 +12,8 @@ from assess.policy import Policy
 from assess.score import calibration as cal
 from assess.score.graph import Fleet
 from assess.score.lanes import Floats
-from assess.score.learned import learn, says, with_learned
-from assess.score.spread import Graph, Sampling, arc_key, spread
+from assess.score.learned import learn, says, tried, with_learned
+from assess.score.spread import Graph, Sampling, arc_key, seeds_of, spread
 
 FOLDS_MOST = 50  # above, several events are left out together
 
@@ -93,8 +93,8 @@ def judged(
     scores = {"p_down": [said[t.element][0] for t in trials]}
     learned, brier, verdict = fleet.edges.iloc[:0], pd.DataFrame(), ""
     if policy["blast_radius"]["learned_edges"] != "off" and trials:
-        learned = learn(fleet, trials, level=level)
-        base, left_out = leave_one_out(fleet, trials, sampling, level=level)
+        learned = learn(fleet, tried(fleet, trials), level=level)
+        base, left_out = leave_one_out(fleet, trials, sampling)
         scores["learned, left out"] = left_out
         brier = judge(trials, base, left_out, seed=seed, level=level)
         verdict = says(brier, len(trials))
@@ -104,7 +104,7 @@ def judged(
 
 
 def leave_one_out(
-    fleet: Fleet, trials: list[cal.Trial], sampling: Sampling, *, level: float
+    fleet: Fleet, trials: list[cal.Trial], sampling: Sampling
 ) -> tuple[list[Floats], list[Floats]]:
     """Predict every failure by the policy, and by what the other failures teach.
 
@@ -116,8 +116,6 @@ def leave_one_out(
         What happened.
     sampling : Sampling
         How uncertain edges are dealt with.
-    level : float
-        Coverage of the intervals. [share, 0-1]
 
     Returns
     -------
@@ -125,42 +123,45 @@ def leave_one_out(
         By trial, the chance of every service to be down. [probability, 0-1]
     """
     folds = np.arange(len(trials)) % max(min(len(trials), FOLDS_MOST), 1)
-    base = [chances(fleet, trial.element, sampling) for trial in trials]
-    found = list(base)
-    for fold in np.unique(folds):
-        others = [t for t, f in zip(trials, folds, strict=True) if f != fold]
-        taught = with_learned(fleet, learn(fleet, others, level=level)) if others else fleet
-        for place in np.flatnonzero(folds == fold):
-            found[place] = chances(taught, trials[place].element, sampling)
+    base = chances(fleet, [trial.element for trial in trials], sampling)
+    found, counts = list(base), tried(fleet, trials)
+    start = learn(fleet, counts, level=None)["point"].to_numpy()
+    for fold in np.unique(folds) if folds.any() else []:
+        others = [count for count, own in zip(counts, folds, strict=True) if own != fold]
+        taught = with_learned(fleet, learn(fleet, others, level=None, start=start))
+        places = np.flatnonzero(folds == fold)
+        left_out = chances(taught, [trials[place].element for place in places], sampling)
+        for place, p in zip(places, left_out, strict=True):
+            found[place] = p
     return base, found
 
 
-def chances(fleet: Fleet, element: tuple[str, str], sampling: Sampling) -> Floats:
+def chances(fleet: Fleet, elements: list[tuple[str, str]], sampling: Sampling) -> list[Floats]:
     """Give the chance of every service to be down when one element fails.
 
     Parameters
     ----------
     fleet : Fleet
         The graph.
-    element : tuple of str
-        Kind and name.
+    elements : list of tuple of str
+        Kind and name of each.
     sampling : Sampling
         How uncertain edges are dealt with.
 
     Returns
     -------
-    ndarray of float
-        By service. [probability, 0-1]
+    list of ndarray of float
+        By element, and then by service. [probability, 0-1]
     """
-    scenario, node = fleet.seeds("point")
-    own = node[scenario == fleet.elements.get_loc(element)]
-    seeds = [0] * len(fleet.nodes)
-    for each in own.tolist():
-        seeds[each] = 1
-    found = spread(failure_graph(fleet, "point"), seeds, 1, sampling=sampling)
-    p = np.zeros(len(fleet.nodes))
-    p[found.node] = found.p
-    return p[: len(fleet.services)]
+    element, node = fleet.seeds("point")
+    lane = np.arange(len(elements))
+    wanted = fleet.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
+    place, at = np.nonzero(element == wanted[:, None])
+    seeds = seeds_of(len(fleet.nodes), lane[place], node[at], len(elements))
+    found = spread(failure_graph(fleet, "point"), seeds, len(elements), sampling=sampling)
+    p = np.zeros((len(elements), len(fleet.nodes)))
+    p[found.scenario, found.node] = found.p
+    return list(p[:, : len(fleet.services)])
 
 
 def failure_graph(fleet: Fleet, level: str) -> Graph:
@@ -250,4 +251,4 @@ def taught(inventory: Inventory, policy: Policy, fleet: Fleet) -> Fleet:
         return fleet
     trials = cal.trials(inventory, fleet.services, fleet.elements)
     level = float(policy["simulation"]["level"])
-    return with_learned(fleet, learn(fleet, trials, level=level)) if trials else fleet
+    return with_learned(fleet, learn(fleet, tried(fleet, trials), level=level)) if trials else fleet

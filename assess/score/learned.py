@@ -20,7 +20,9 @@ MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
 STRENGTHS = np.geomspace(0.5, 64.0, 12)  # … and over how alike its edges are
 PRIOR_N = 2.0  # weight of the policy's probability of a kind [edges]
 ROUNDS = 20  # of sharing a fall out among the edges that can have caused it
-BISECTIONS = 24  # of a quantile: to 6e-8
+ENOUGH = 1e-3  # change of a probability at which the sharing has settled
+CHANCES = 0.05, 0.95  # of an edge, where the sharing starts
+BISECTIONS = 16  # of a quantile: to 2e-5
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Tried:
     shared: list[Integers]
 
 
-def tried(fleet: Fleet, trials: list[Trial]) -> Tried:
+def tried(fleet: Fleet, trials: list[Trial]) -> list[Tried]:
     """Count how often each edge was tried.
 
     Parameters
@@ -54,29 +56,25 @@ def tried(fleet: Fleet, trials: list[Trial]) -> Tried:
 
     Returns
     -------
-    Tried
-        Per edge of ``fleet.edges``.
+    list of Tried
+        By trial, per edge of ``fleet.edges``.
     """
     src = fleet.services.get_indexer(pd.Index(fleet.edges["src"]))
     dst = fleet.services.get_indexer(pd.Index(fleet.edges["dst"]))
-    outside = dst < 0
-    held, alone = np.zeros(len(src)), np.zeros(len(src))
-    shared: list[Integers] = []
-    names = fleet.edges["dst"].to_numpy()
+    outside, names = dst < 0, fleet.edges["dst"].to_numpy()
+    found = []
     for trial in trials:
         down = trial.hit[dst] & ~outside
         if trial.element[0] == "ext":
             down |= outside & (names == trial.element[1])
         live = down & (src >= 0) & trial.seen[src] & ~_struck(fleet, trial)[src]
-        held += live & ~trial.hit[src]
-        edges = np.flatnonzero(live & trial.hit[src])
-        for caller in np.unique(src[edges]):
-            own = edges[src[edges] == caller]
-            if len(own) == 1:
-                alone[own] += 1
-            else:
-                shared.append(own)
-    return Tried(held, alone, shared)
+        fell = np.flatnonzero(live & trial.hit[src])
+        groups = [fell[src[fell] == caller] for caller in np.unique(src[fell])]
+        alone = np.zeros(len(src))
+        alone[[own[0] for own in groups if len(own) == 1]] = 1
+        shared = [own for own in groups if len(own) > 1]
+        found.append(Tried((live & ~trial.hit[src]).astype(float), alone, shared))
+    return found
 
 
 def _struck(fleet: Fleet, trial: Trial) -> Booleans:
@@ -87,17 +85,21 @@ def _struck(fleet: Fleet, trial: Trial) -> Booleans:
     return np.asarray(fleet.services.isin([*own, *([name] if kind == "service" else [])]))
 
 
-def learn(fleet: Fleet, trials: list[Trial], *, level: float) -> pd.DataFrame:
+def learn(
+    fleet: Fleet, trials: list[Tried], *, level: float | None, start: Floats | None = None
+) -> pd.DataFrame:
     """Learn the probability of every edge.
 
     Parameters
     ----------
     fleet : Fleet
         The graph, with the policy's probabilities.
-    trials : list of Trial
-        What happened.
-    level : float
-        Coverage of the intervals. [share, 0-1]
+    trials : list of Tried
+        What `tried` gives.
+    level : float or None
+        Coverage of the intervals [share, 0-1]; None leaves them out: both ends are the point.
+    start : ndarray of float, optional
+        Probabilities that are near: those learned from nearly the same trials. [probability, 0-1]
 
     Returns
     -------
@@ -112,28 +114,28 @@ def learn(fleet: Fleet, trials: list[Trial], *, level: float) -> pd.DataFrame:
     edge is the mixture of Beta(a + falls, b + tries - falls). A fall with several possible causes
     counts for each edge by the chance that this edge caused it (expectation maximisation).
     """
-    count = tried(fleet, trials)
     table = fleet.edges[["src", "dst", "kinds"]].assign(prior=fleet.edges["point"])
-    prior, kinds = table["prior"].to_numpy("float64"), table["kinds"].to_numpy()
-    falls, p = count.alone.copy(), np.clip(prior, 0.05, 0.95)
-    for _ in range(ROUNDS if count.shared else 1):
-        falls = count.alone.copy()
-        for edges in count.shared:
-            falls[edges] += p[edges] / (1 - np.prod(1 - p[edges]))
-        new = np.empty(len(p))
-        for kind in np.unique(kinds.astype(str)):
-            own = kinds == kind
-            new[own] = _posterior(falls[own], count.held[own], prior[own].mean(), None)[0]
-        if np.abs(new - p).max(initial=0) < 1e-9:
+    prior, none = table["prior"].to_numpy("float64"), np.zeros(len(table))
+    held = sum((trial.held for trial in trials), none)
+    alone = sum((trial.alone for trial in trials), none)
+    shared = [edges for trial in trials for edges in trial.shared]
+    kinds = [own for _, own in sorted(table.groupby("kinds").indices.items())]
+    p = np.clip(prior if start is None else start, *CHANCES)
+    falls, change = alone, 1.0
+    for _ in range(ROUNDS if shared else 0):
+        if change < ENOUGH:
             break
-        p = np.clip(new, 1e-6, 1 - 1e-6)
+        falls = alone.copy()
+        for edges in shared:
+            falls[edges] += p[edges] / (1 - np.prod(1 - p[edges]))
+        old = p.copy()
+        for own in kinds:
+            p[own] = _posterior(falls[own], held[own], prior[own].mean(), None)[0]
+        change = float(np.abs(p - old).max())
     ends = np.zeros((3, len(p)))
-    for kind in np.unique(kinds.astype(str)):
-        own = kinds == kind
-        ends[:, own] = _posterior(falls[own], count.held[own], prior[own].mean(), level)
-    return table.assign(
-        tries_n=falls + count.held, falls_n=falls, lo=ends[1], point=ends[0], hi=ends[2]
-    )
+    for own in kinds:
+        ends[:, own] = _posterior(falls[own], held[own], prior[own].mean(), level)
+    return table.assign(tries_n=falls + held, falls_n=falls, lo=ends[1], point=ends[0], hi=ends[2])
 
 
 def _posterior(falls: Floats, held: Floats, prior: float, level: float | None) -> Floats:
