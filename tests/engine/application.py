@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,7 +151,21 @@ def fill(endpoint: str, containers: list[Container] = CONTAINERS) -> None:
     api.create_volume("legacy_share", driver="local", driver_opts=options)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda c: _create(api, c), containers))
+    for each in containers:
+        _await(api, each)
     api.close()
+
+
+def _await(api: docker.APIClient, c: Container) -> None:
+    """Wait until a container that ends has ended for good: between its restarts it looks so too."""
+    retries = c.host.get("RestartPolicy", {}).get("MaximumRetryCount", 0)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        seen = api.inspect_container(c.name)
+        if seen["State"]["Status"] == c.state and seen["RestartCount"] >= retries:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{c.name} is {seen['State']['Status']}, not {c.state}")
 
 
 def load_images(api: docker.APIClient, refs: list[str]) -> None:
