@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess.figures import BANDS, band_of
-from assess.report.model import Card, Column, Item, Section, Table, anchor, cell, slug
+from assess.report.model import Card, Column, Item, Section, anchor, cell
 from assess.report.pictures import Pictures
 from assess.report.scores import Scores
 
@@ -135,44 +135,6 @@ def _reason(row: dict[str, Any], scores: Scores) -> str:
     if len(barring):
         return f"Gates in the way: {', '.join(barring)}."
     return str(row["why"])
-
-
-def gates(service_id: str, scores: Scores) -> Table:
-    """List the gates of a service that do not pass; those that pass are counted in the note."""
-    rows = scores.own("gates", service_id)
-    open_ = rows[rows["state"].astype("str") != "pass"]
-    passed = len(rows) - len(open_)
-    columns = [
-        Column("gate", "Gate"),
-        Column("state", "State"),
-        Column("label", "Gives", "label"),
-        Column("evidence", "Evidence"),
-        Column("fact", "To find out"),
-    ]
-    unknown = open_["state"].astype("str") == "unknown"
-    shown = open_.assign(
-        label=open_["label"].mask(unknown, "NOT DECIDABLE"),
-        evidence=open_["evidence"].mask(unknown, "not known"),
-        fact=open_["fact"].replace("", "–"),
-    )
-    note = f"{passed} of {len(rows)} gates pass."
-    name = f"gates-{slug(service_id)}"
-    return Table(name, "Gates that do not pass", columns, shown, note, f"All {passed} gates pass.")
-
-
-def dimensions(service_id: str, scores: Scores) -> Table:
-    """List the dimensions of readiness of a service, with what each contributes."""
-    parts = scores.own("dimensions", service_id)
-    frame = parts.rename(columns={"lo": "point_lo", "hi": "point_hi"})
-    columns = [
-        Column("dimension", "Dimension"),
-        Column("point", "Points", "interval", top=100),
-        Column("coverage", "Known", "share"),
-        Column("weight", "Weight", "number", 2),
-        Column("contribution", "ln contribution", "number", 2),
-    ]
-    note = "Contributions w·ln(x/100) add up to ln(readiness/100)."
-    return Table(f"dimensions-{slug(service_id)}", "Readiness by dimension", columns, frame, note)
 
 
 def questions(scores: Scores) -> dict[str, str]:

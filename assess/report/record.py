@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,9 +14,11 @@ from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
 from assess.report.render import document
 from assess.report.scores import Scores
+from assess.score.gates import NOT_DECIDABLE
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
-SHOWN = 12
+SHOWN = 8
+TOP = 100  # points of a dimension without a flaw
 
 
 def decision_record(
@@ -25,7 +28,6 @@ def decision_record(
     scores.ranking.row(service_id)
     row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
-    gates = cards.gates(service_id, scores)
     told = document(
         "record.md",
         {
@@ -36,12 +38,10 @@ def decision_record(
             "band": band_of(row["label"]),
             "before_waivers": _before_waivers(service_id, scores),
             "context": _context(row, scores),
-            "gates_note": gates.note,
-            "gates": gates,
-            "criteria": _criteria(service_id, scores),
-            "dimensions": cards.dimensions(service_id, scores),
+            "drivers": _drivers(row, scores),
+            "tables": _tables(row, scores),
             "options": _options(row, scores),
-            "why": row["why"],
+            "why": cards.facts(row, scores)[0],
             "consequences": _consequences(row, scores),
             "unknown": _unknown(service_id, scores),
             "changes": _changes(service_id, scores),
@@ -76,32 +76,99 @@ def _context(row: dict[str, Any], scores: Scores) -> list[str]:
     return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
-def _criteria(service_id: str, scores: Scores) -> Table:
-    frame = scores.own("criteria", service_id)
-    frame = frame.rename(columns={"lo": "point_lo", "hi": "point_hi"})
-    frame = frame.assign(criterion=frame["criterion"].str.replace("_", " "))
-    columns = [Column("criterion", "Criterion"), Column("point", "Points", "interval", scale=100)]
-    return Table("criteria", "Criteria of the ranking", columns, frame)
+def _drivers(row: dict[str, Any], scores: Scores) -> list[str]:
+    """Say in how many ways it is judged, and how far the judges agree."""
+    gates = scores.own("gates", row["service_id"])
+    passed, n = int(gates["state"].eq("pass").sum()), len(gates)
+    lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
+    if pd.notna(row["p_first"]) and row["p_first"] > 0:
+        share = cell(row, Column("p_first", "", "share")).text
+        lines.append(f"First of all candidates in {share} of all weightings of the criteria.")
+    boards = scores.own("boards", row["service_id"])
+    other = boards[boards["label"] != row["label"]]
+    if len(other):
+        told = ", ".join(f"{b.label} for the board {b.board}" for b in other.itertuples())
+        lines.append(f"Boards that weigh otherwise: {told}.")
+    elif len(boards):
+        lines.append(f"The same for all {len(boards)} boards of the policy.")
+    return lines
+
+
+def _is_inside(row: dict[str, Any]) -> bool:
+    """Whether it runs in containers already, and so does not compete for a move."""
+    return bool(pd.isna(row["p_top"]))
+
+
+def _tables(row: dict[str, Any], scores: Scores) -> list[Table]:
+    """List what holds it back: gates, criteria of the ranking, dimensions of readiness."""
+    service_id = row["service_id"]
+    gates = scores.own("gates", service_id)
+    gates = gates[gates["state"].ne("pass")]
+    unknown = gates["state"].eq("unknown")
+    gates = gates.assign(
+        label=gates["label"].astype("str").mask(unknown, NOT_DECIDABLE),
+        evidence=gates["evidence"].astype("str").mask(unknown, "find out " + gates["fact"]),
+    )
+    criteria = scores.own("criteria", service_id).head(0 if _is_inside(row) else None)
+    dimensions = scores.own("dimensions", service_id)
+    weak = dimensions[dimensions["lo"] < TOP].sort_values("contribution", kind="stable")
+    rest = f"; those left out have {TOP} points" if len(weak) < len(dimensions) else ""
+    points = Column("point", "Points", "interval", scale=100)
+    titles = {"gate": "Gate", "state": "State", "label": "Gives", "evidence": "Evidence"}
+    return [
+        Table("gates", "Gates that do not pass", [Column(*t) for t in titles.items()], gates),
+        Table(
+            "criteria", "Criteria of the ranking, 0 to 100, high means earlier",
+            [Column("criterion", "Criterion"), points], _spelt(criteria, "criterion"),
+        ),
+        Table(
+            "dimensions", f"Dimensions of readiness, worst first{rest}",
+            [
+                Column("dimension", "Dimension"), replace(points, scale=1),
+                Column("coverage", "Known", "share"), Column("weight", "Weight", "share"),
+            ],
+            _spelt(weak, "dimension"),
+        ),
+    ]  # fmt: skip
+
+
+def _spelt(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Name the ends of intervals after their point, and spell names in words."""
+    words = table[column].astype("str").str.replace("_", " ")
+    return table.rename(columns={"lo": "point_lo", "hi": "point_hi"}).assign(**{column: words})
 
 
 def _options(row: dict[str, Any], scores: Scores) -> list[tuple[str, str]]:
+    pain = cell(row, _MINUTES).text
+    prepare = "Close the gates and checks named below, then decide again."
+    stay = f"Expected outage {pain} minutes per year; {_end_of_life(row['churn_days_to_eol'])}."
+    if _is_inside(row):
+        return [
+            ("Keep it in containers.", stay),
+            ("Keep it, and fix it.", prepare),
+            ("Pull it back to hosts.", "Where a gate says that it should not run there."),
+        ]
     target = scores.policy["target"]
     engine = f"{target['runtime']} {target['engine'] or '(newest known line)'}"
-    moved = cell(row, _DELTA).text
-    pain = cell(row, _MINUTES).text
-    days = cell(row, Column("churn_days_to_eol", "", "number", absent="an unknown number of")).text
     return [
         (
             "Move it now.",
             f"To {engine} under {target['orchestrator']}, on {target['landing']}, with at least "
-            f"{target['replicas']} replicas; blast radius changes by {moved} percentage points.",
+            f"{target['replicas']} replicas.",
         ),
-        ("Prepare first.", "Close the gates and checks named below, then decide again."),
-        (
-            "Leave it where it is.",
-            f"Expected outage {pain} minutes per year; next end of life in {days} days.",
-        ),
+        ("Prepare first.", prepare),
+        ("Leave it where it is.", stay),
     ]
+
+
+def _end_of_life(days: Any) -> str:
+    if pd.isna(days):
+        return "when anything beneath it ends is unknown"
+    return (
+        f"next end of life in {days:,.0f} days"
+        if days >= 0
+        else f"past an end of life by {-days:,.0f} days"
+    )
 
 
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
@@ -112,9 +179,12 @@ _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
     breaking = scores.own("breaking", row["service_id"])
     hits = breaking[["change_id", "why"]].drop_duplicates().head(SHOWN)
-    return [
+    moved = (
         f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; below "
-        "zero is containment gained.",
+        "zero is containment gained."
+    )
+    return [
+        *([] if _is_inside(row) else [moved]),
         f"Upgrades: {cell(row, cards.HOURS).text} hours and {cell(row, _FAILURES).text} failures "
         "per year.",
         *(f"Breaks on the way there: {hit.change_id}, {hit.why}." for hit in hits.itertuples()),
@@ -122,9 +192,17 @@ def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
 
 
 def _unknown(service_id: str, scores: Scores) -> list[str]:
-    facts = [str(fact) for fact in scores.own("missing", service_id)["fact"]]
-    rest = len(facts) - SHOWN
-    return [*facts[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
+    """Name the facts to find out, first those that decide the label."""
+    told = scores.own("information", service_id)
+    told = told[told["decides"].astype(bool)]
+    lines = [
+        f"{fact.fact}: {fact.label_if} if it turns out well, else {fact.label_else}."
+        for fact in told.itertuples()
+    ]
+    known = {*told["fact"], *scores.own("gates", service_id)["fact"]}
+    lines += [str(f) for f in scores.own("missing", service_id)["fact"] if f not in known]
+    rest = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _changes(service_id: str, scores: Scores) -> list[str]:
@@ -133,11 +211,9 @@ def _changes(service_id: str, scores: Scores) -> list[str]:
     stops = told[told["state"].isin(["fail", "unknown"])]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
     checks = {check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]}
-    lines = [
-        f"{gate.gate}: "
-        + (remedies[gate.gate] if gate.state == "fail" else f"find out {gate.fact}.")
-        for gate in stops.itertuples()
-    ]
+    lines = [f"{gate}: {remedies[gate]}" for gate in stops.loc[stops["state"].eq("fail"), "gate"]]
+    if len(lines) < len(stops):
+        lines.append("Find out what the gates above do not know.")
     for fixes in scores.own("flips", service_id)["checks"]:
         steps = " ".join(f"{checks.get(check, check)} ({check})" for check in fixes)
         lines.append(f"Enough together: {steps}")

@@ -1,8 +1,10 @@
+import pandas as pd
 import pytest
 from conftest import HOSTILE, SCRIPT
 
 import assess
-from assess.report.record import keep
+from assess.report.record import decision_record, keep
+from assess.report.scores import Scores
 
 HEADINGS = [
     "Status", "Context", "Decision drivers", "Options", "Decision", "Consequences",
@@ -59,3 +61,28 @@ def test_a_part_without_a_place_is_not_lost():
     merged = keep("new\n", "<!-- keep: votes -->\n3 to 1\n<!-- end: votes -->\n")
     assert "3 to 1" in merged
     assert keep("new\n", merged) == merged
+
+
+def test_a_record_says_everything_once_on_one_page(hostile):
+    told = hostile.decision_record("web")
+    lines = [line for line in told.splitlines() if line]
+    assert len(lines) < 80
+    assert not any(line != line.rstrip() for line in lines)
+    own = [line for line in lines if not line.startswith(("<!--", "|"))]
+    assert len(own) == len(set(own))
+    passed = next(line for line in lines if "gates pass" in line)
+    assert sum("gates pass" in line for line in lines) == 1
+    assert passed.startswith("- ")
+    head = lines.index("| Gate | State | Gives | Evidence |")
+    assert lines[head - 1] == "Gates that do not pass:"
+    assert told.split("Gates that do not pass:")[1].startswith("\n\n|")  # else it is no table
+
+
+def test_what_runs_in_containers_is_kept_fixed_or_pulled_back(policy):
+    table = pd.DataFrame({"service_id": ["in"], "platform": "docker", "min_healthy_pct": 50})
+    inventory = assess.from_frames({"services": table}, snapshot_at="2026-09-30")
+    told = decision_record("in", Scores.of(inventory, policy))
+    assert "1. **Keep it in containers.**" in told
+    assert "Pull it back" in told and "Criteria of the ranking" not in told
+    assert "of all candidates" not in told
+    assert "Find out what the gates above do not know." in told
