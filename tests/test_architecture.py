@@ -130,7 +130,9 @@ def test_environment_and_pyproject_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-    conda = dict(requirement(text) for text in listed)
+    by_pip = [text for entry in listed if isinstance(entry, dict) for text in entry["pip"]]
+    conda = dict(requirement(text) for text in listed if isinstance(text, str))
+    conda |= dict(map(requirement, by_pip))
     names = {CONDA_NAMES.get(name, name): floor for name, floor in conda.items()}
     assert {k: v for k, v in names.items() if k not in CONDA_ONLY} == dict(map(requirement, wanted))
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -50,6 +51,7 @@ def ahead(work: Callable[[], T]) -> Callable[[], T]:
             helper.kill()
             helper.join()
 
+    weakref.finalize(result, helper.kill)  # nobody may ever ask
     return result
 
 

@@ -1,5 +1,6 @@
 """Work that goes on in a process of its own gives what it would have given here."""
 
+import multiprocessing
 import os
 import threading
 
@@ -44,3 +45,12 @@ def test_without_a_second_process_the_work_is_done_when_called_for():
 
 def test_a_process_within_a_process_starts_no_third():
     assert not (module._can_fork() and ahead(module._can_fork)())
+
+
+def test_a_process_that_nobody_asks_ends():
+    result = ahead(lambda: b"x" * 1_000_000)  # more than a pipe holds: it waits for a reader
+    helpers = multiprocessing.active_children()
+    del result
+    for helper in helpers:
+        helper.join(60)
+    assert multiprocessing.active_children() == []
