@@ -13,25 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assess.policy import Policy
+from assess.score.criteria import NEEDS
 from assess.score.labels import labels
-from assess.score.rivals import rival_of
+from assess.score.rivals import Rival, rival_of
 from assess.score.smaa import EQUAL, acceptability, bars, chance_of_top
 from assess.score.waves import CONTAINER_PLATFORMS
 from assess.score.weights import draw, simplex_weights
-from assess.score.whatif import Case, make_case
 
 Floats = NDArray[np.float64]
 RANKS = 20  # ranks of which the chance is kept
 CONFIDENCE_DRAWS = 1000
 CHANCES = ("p_first", "p_top", "p_top_neutral")
-NEEDS = {
-    "containment": "what moves, and with what it falls (workloads.host_id, dependencies.dst_id)",
-    "low_blast_radius": "who calls it (dependencies.src_id)",
-    "low_churn": "what its upgrades cost (engines.version, activities.kind)",
-    "pain_today": "how often it breaks and how long a commit takes (incidents.service_id, "
-    "services.lead_time_days)",
-    "low_effort": "how many hours a move takes (services.move_effort_hours)",
-}
 
 
 @dataclass(frozen=True)
@@ -225,34 +217,22 @@ class Contest:
         ranks: NDArray[np.int64] = 1 + (totals[None, :] > totals[:, None] + 1e-12).sum(axis=1)
         return ranks
 
-    def case(
-        self,
-        service_id: str,
-        atoms: pd.DataFrame,
-        reasons: pd.DataFrame,
-        dimensions: Mapping[str, float],
-        facts: Mapping[str, str],
-    ) -> Case:
-        """Lay out what could be different about a service; see `whatif.make_case`."""
-        at = self.services.get_loc(service_id)
-        rival = None
-        if not self.inside.iloc[at]:
-            rival = rival_of(
-                self.worst[at], self.names.index("readiness"), self.weights, self._bars,
-                competes=bool(self.competing[at]),
-            )  # fmt: skip
-        return make_case(
-            atoms, reasons, dimensions, inside=bool(self.inside.iloc[at]), rival=rival,
-            questions=facts,
+    def rival(self, at: int) -> Rival | None:
+        """Say what a service competes with, by its position; None for what is in containers."""
+        if self.inside.iloc[at]:
+            return None
+        return rival_of(
+            self.worst[at], self.names.index("readiness"), self.weights, self._bars,
+            competes=bool(self.competing[at]),
         )  # fmt: skip
 
-    def options(self, service_id: str) -> list[tuple[str, str, float, float]]:
+    def options(self, at: int) -> list[tuple[str, str, float, float]]:
         """Say what the chance of the short list would be, were an unknown measurement known.
 
         Parameters
         ----------
-        service_id : str
-            The service.
+        at : int
+            Position of the service.
 
         Returns
         -------
@@ -260,7 +240,6 @@ class Contest:
             Criterion, what to find out, and the chance with the measurement at its best and in the
             middle; for a service that competes.
         """
-        at = self.services.get_loc(service_id)
         if not self.competing[at]:
             return []
         own, found = self.worst[at], []

@@ -8,6 +8,16 @@ import pandas as pd
 from assess.policy import Policy
 from assess.score.result import Result
 
+# what to find out where a measurement is not known; readiness names its own facts
+NEEDS = {
+    "containment": "what moves, and with what it falls (workloads.host_id, dependencies.dst_id)",
+    "low_blast_radius": "who calls it (dependencies.src_id)",
+    "low_churn": "what its upgrades cost (engines.version, activities.kind)",
+    "pain_today": "how often it breaks and how long a commit takes (incidents.service_id, "
+    "services.lead_time_days)",
+    "low_effort": "how many hours a move takes (services.move_effort_hours)",
+}
+
 
 def criteria_table(
     services: pd.DataFrame, readiness: Result, blast: Result, churn: Result, policy: Policy

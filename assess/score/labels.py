@@ -51,13 +51,12 @@ def labels(
     An interval that crosses ``ready_points`` is judged by its lower end alone: were a service the
     better for the upper one, then hiding what it fails would help it.
     """
-    given = pd.Series(gates, dtype=object)
-    gated = given.notna().to_numpy(dtype=bool)
+    told = np.array([None if pd.isna(label) else str(label) for label in gates], dtype=object)
+    gated = told.astype(bool)
     within = np.asarray(inside, dtype=bool)
-    chance = pd.to_numeric(pd.Series(p_top), errors="coerce").fillna(0).to_numpy(dtype=float)
+    chance = np.nan_to_num(np.array([np.nan if pd.isna(p) else p for p in p_top], dtype=float))
     ready = np.asarray(readiness_lo, dtype=float)
-    told = given.to_numpy(dtype=object)
-    held = np.array([GATED_INSIDE.get(str(label), "FIX") for label in told], dtype=object)
+    held = np.array([GATED_INSIDE.get(label, "FIX") for label in told], dtype=object)
     return np.select(
         [
             gated & within,

@@ -23,7 +23,7 @@ from assess.score.waves import (
     exposure_budget,
     waves,
 )
-from assess.score.whatif import smallest_flips, unknown_criteria, value_of_information
+from assess.score.whatif import what_ifs
 
 DAYS_PER_MONTH = 365.25 / 12
 NAMED = 3
@@ -220,7 +220,7 @@ def what_next(
         "boards": over_boards(contest, policy["board"]),
         "waves": plan.reset_index(),
         "missing": _missing(readiness),
-        **_what_ifs(frame, readiness, contest, policy),
+        **what_ifs(contest, readiness, policy),
     }
     columns = [
         "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave", "group", "why",
@@ -322,42 +322,3 @@ def _missing(readiness: Result) -> pd.DataFrame:
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]
     both = pd.concat([asked, readiness.details["unknown"][["service_id", "fact"]]])
     return both.drop_duplicates(ignore_index=True)
-
-
-def _what_ifs(
-    frame: pd.DataFrame, readiness: Result, contest: Contest, policy: Policy
-) -> dict[str, pd.DataFrame]:
-    """Smallest sets of fixes that change each label, and what each unknown is worth."""
-    settings = policy["what_next"]
-    tables = readiness.details
-    facts = tables["unknown"].drop_duplicates("check").set_index("check")["fact"].to_dict()
-    priors = tables["priors"].set_index("check")["prior"].to_dict()
-    parts = [
-        dict(iter(tables[name].groupby("service_id", sort=False))) for name in ("atoms", "reasons")
-    ]
-    none = tables["reasons"].head(0)
-    flips, information = [], []
-    for service_id in frame.index:
-        own = parts[0].get(service_id)
-        if own is None:
-            continue
-        case = contest.case(
-            service_id, own, parts[1].get(service_id, none), policy["dimensions"], facts
-        )
-        flips += [(service_id, list(s), label) for s, label in smallest_flips(case, settings)]
-        found = value_of_information(case, priors, settings)
-        more = unknown_criteria(case, contest.options(service_id), settings)
-        for table in (found, more):
-            if len(table):
-                information.append(table.assign(service_id=service_id))
-    columns = ["service_id", "unknown", "fact", "chance", "p_top_if", "label_if", "label_else",
-               "gain", "decides"]  # fmt: skip
-    told = pd.concat(information) if information else pd.DataFrame(columns=columns)
-    told = told[columns].reset_index(drop=True)
-    told["key"] = -told["gain"].astype(float).round(6)
-    told["first"] = ~told["decides"].astype(bool)
-    told = told.sort_values(["service_id", "first", "key", "unknown"], kind="stable")
-    return {
-        "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
-        "information": told[columns].reset_index(drop=True),
-    }

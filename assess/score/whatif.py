@@ -1,238 +1,106 @@
-"""What if: the label of a service were some checks passed, or some unknown facts found out.
+"""What if: the smallest fixes that change a label, and what each unknown fact is worth.
 
-One model answers both questions that a meeting has. What is the smallest set of fixes that changes
-the label? And what is it worth to find a fact out? Gates, coverage, readiness and the chance of the
-short list are worked out anew for every set; nothing is assumed to stay as it is.
+Both questions that a meeting has are answered by one model, `assess.score.case`.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from assess.score import rules
-from assess.score.gates import HARDNESS, NOT_DECIDABLE
+from assess.policy import Policy
+from assess.score.boards import Contest
+from assess.score.case import Case, make_case
 from assess.score.labels import STANDING, labels
-from assess.score.rivals import Rival
+from assess.score.result import Result
 
-Floats = NDArray[np.float64]
-Sets = NDArray[np.bool_]
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
-COVERAGE = {"coverage", "coverage_lowest"}
-_COLUMN = re.compile(r"\w+\.\w+")
 
 
-@dataclass(frozen=True)
-class Reason:
-    """A reason of an open gate: it holds or is unknown; an item may settle it, or coverage."""
-
-    holds: bool
-    item: int
-    rule: str = ""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """An open gate."""
-
-    label: str
-    fails_when: str
-    reasons: tuple[Reason, ...]
-
-    def hardness(self, good: Sets, bad: Sets, known: pd.DataFrame) -> NDArray[np.int64]:
-        """Give by set how hard the gate stands in the way, 0 where it does not."""
-        holds, unknown = [], []
-        for reason in self.reasons:
-            if reason.rule:
-                told = rules.evaluate(reason.rule, known, at=pd.Timestamp(0, tz="UTC"))
-                holds.append(told.fillna(value=False).to_numpy(dtype=bool))
-                unknown.append(told.isna().to_numpy(dtype=bool))
-                continue
-            cleared, confirmed = good[:, reason.item], bad[:, reason.item]
-            holds.append((confirmed | reason.holds) & ~cleared)
-            unknown.append(~cleared & ~confirmed & (not reason.holds))
-        any_holds, all_hold = np.any(holds, axis=0), np.all(holds, axis=0)
-        if self.fails_when == "any":
-            fails, open_ = any_holds, np.any(unknown, axis=0)
-        else:
-            fails = all_hold
-            open_ = np.all([h | u for h, u in zip(holds, unknown, strict=True)], axis=0)
-        return np.where(fails, HARDNESS[self.label], np.where(open_, HARDNESS[NOT_DECIDABLE], 0))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One service, and what could be different about it.
+class Finding(NamedTuple):
+    """What finding one fact out could change.
 
     Attributes
     ----------
-    items : tuple of str
-        Ids of the checks that do not pass, then the columns of the facts that gates lack.
-    facts : tuple of str
-        What to find out, in words; empty for what is known to fail.
-    dimension, gain, hidden : ndarray
-        By item: its dimension, the weight that passing it earns, and its weight where unknown.
-    earned, known, total, share : ndarray
-        By dimension: weight that is earned, that is known and that applies; weight of the
-        dimension. [share 0-1]
-    gates : tuple of Gate
-        Those that are open.
-    inside : bool
-        Whether it runs in containers already.
-    rival : Rival or None
-        What it competes with.
+    unknown, fact : str
+        The check, column or criterion, and what to find out, in words.
+    chance : float
+        How likely it turns out well. [share 0-1]
+    p_top_if : float
+        Pessimistic chance of the short list if it does. [share 0-1]
+    label_if, label_else : str
+        Labels if it does, and if it does not.
+    gain : float
+        Expected change of the pessimistic chance of the short list. [share]
+    decides : bool
+        Whether either changes the label.
     """
 
-    items: tuple[str, ...]
-    facts: tuple[str, ...]
-    dimension: NDArray[np.int64]
-    gain: Floats
-    hidden: Floats
-    earned: Floats
-    known: Floats
-    total: Floats
-    share: Floats
-    gates: tuple[Gate, ...]
-    inside: bool
-    rival: Rival | None
-
-    def outcome(
-        self, good: Sets, settings: Mapping[str, Any], bad: Sets | None = None
-    ) -> tuple[NDArray[np.object_], Floats]:
-        """Give label and pessimistic chance of the short list, by set of items.
-
-        Parameters
-        ----------
-        good : ndarray of bool, shape (sets, items)
-            What passes.
-        settings : mapping
-            As in `labels.labels`.
-        bad : ndarray of bool, optional
-            What turns out to fail.
-
-        Returns
-        -------
-        tuple of ndarray
-            Labels, and chances [share 0-1]; 0 behind a gate, and for what runs in containers.
-        """
-        bad = np.zeros_like(good) if bad is None else bad
-        columns = np.eye(len(self.total))[self.dimension]
-        lifted = 100 * (self.earned + good @ (columns * self.gain[:, None])) / self.total
-        ready = np.exp(np.log(np.maximum(lifted, 1.0)) @ self.share)
-        told = self.known + (good | bad) @ (columns * self.hidden[:, None])
-        coverage = {
-            "coverage": told.sum(axis=1) / self.total.sum(),
-            "coverage_lowest": (told / self.total).min(axis=1),
-        }
-        table = pd.DataFrame(coverage).round(12).astype("Float64")
-        hard = np.zeros(len(good), dtype=np.int64)
-        for gate in self.gates:
-            hard = np.maximum(hard, gate.hardness(good, bad, table))
-        given = np.array([_BY_HARDNESS.get(h) for h in hard.tolist()], dtype=object)
-        chances = np.zeros(len(good))
-        if self.rival is not None and (hard == 0).any():
-            chances = np.where(hard == 0, self.rival.chances(ready), 0.0)
-        return labels(given, chances, ready, [self.inside] * len(good), settings), chances
+    unknown: str
+    fact: str
+    chance: float
+    p_top_if: float
+    label_if: str
+    label_else: str
+    gain: float
+    decides: bool
 
 
-_BY_HARDNESS = {rank: label for label, rank in HARDNESS.items()}
-
-
-@cache
-def _names(rule: str) -> frozenset[str]:
-    tree = ast.parse(rule.strip(), mode="eval")
-    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-
-
-def make_case(  # noqa: PLR0913
-    atoms: pd.DataFrame,
-    reasons: pd.DataFrame,
-    weights: Mapping[str, float],
-    *,
-    inside: bool,
-    rival: Rival | None,
-    questions: Mapping[str, str],
-) -> Case:
-    """Lay out what could be different about a service.
+def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, pd.DataFrame]:
+    """Ask both questions of every service.
 
     Parameters
     ----------
-    atoms : DataFrame
-        Of the service, as `checks.decide` gives them.
-    reasons : DataFrame
-        Of its open gates, as `gates.reasons` gives them.
-    weights : mapping of str to float
-        Weight of every dimension.
-    inside : bool
-        Whether it runs in containers already.
-    rival : Rival or None
-        What it competes with.
-    questions : mapping of str to str
-        What to find out for each check, in words.
+    contest : Contest
+        The ranking that services are in.
+    readiness : Result
+        Its atoms, reasons of open gates, unknown facts and priors.
+    policy : Policy
+        Thresholds and weights of the dimensions.
 
     Returns
     -------
-    Case
-        See there.
+    dict of str to DataFrame
+        ``flips`` (``service_id, checks, label``), and ``information``: ``service_id`` and the
+        fields of `Finding`, what decides first, then by gain.
     """
-    held = atoms[atoms["state"] != "na"]
-    value = held["value"].to_numpy(dtype=float, na_value=np.nan)
-    weight = held["weight"].to_numpy(dtype=float)
-    codes, names = pd.factorize(held["dimension"])
-    hidden = np.isnan(value)
-    earned, known, total = (
-        np.bincount(codes, part, minlength=len(names)).astype(float)
-        for part in (weight * np.nan_to_num(value), weight * ~hidden, weight)
-    )
-    share = np.array([weights[name] for name in names], dtype=float)
-    open_ = np.flatnonzero((np.nan_to_num(value) < 1) & (weight > 0))
-    items = held["check"].iloc[open_].tolist()
-    facts = [questions.get(c, c) if hidden[i] else "" for c, i in zip(items, open_, strict=True)]
-    found = _gates(reasons, items, facts)
-    extra = len(items) - len(open_)
-    return Case(
-        tuple(items),
-        tuple(facts),
-        np.concatenate([codes[open_], np.zeros(extra, dtype=np.int64)]),
-        np.concatenate([(weight * (1 - np.nan_to_num(value)))[open_], np.zeros(extra)]),
-        np.concatenate([(weight * hidden)[open_], np.zeros(extra)]),
-        earned,
-        known,
-        total,
-        share / (share.sum() or 1.0),
-        found,
-        inside,
-        rival,
-    )
+    tables, settings = readiness.details, policy["what_next"]
+    priors = dict(zip(tables["priors"]["check"], tables["priors"]["prior"], strict=True))
+    atoms, reasons, unknown = (_rows(tables[name]) for name in ("atoms", "reasons", "unknown"))
+    flips, information = [], []
+    for at, service_id in enumerate(contest.services):
+        if service_id not in atoms:
+            continue
+        case = make_case(
+            atoms[service_id],
+            reasons.get(service_id, []),
+            policy["dimensions"],
+            inside=bool(contest.inside.iloc[at]),
+            rival=contest.rival(at),
+            questions={row["check"]: row["fact"] for row in unknown.get(service_id, [])},
+        )
+        flips += [(service_id, list(s), label) for s, label in smallest_flips(case, settings)]
+        found = value_of_information(case, priors, settings, contest.options(at))
+        found.sort(key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown))
+        information += [(service_id, *fact) for fact in found]
+    return {
+        "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
+        "information": pd.DataFrame(information, columns=["service_id", *Finding._fields]),
+    }
 
 
-def _gates(reasons: pd.DataFrame, items: list[str], facts: list[str]) -> tuple[Gate, ...]:
-    """Gather the open gates; a reason that no open check settles adds an item of its own."""
-    gates = []
-    for _, own in reasons.groupby("gate", sort=False):
-        parts = []
-        for row in own.itertuples():
-            if _names(row.rule) and _names(row.rule) <= COVERAGE:
-                parts.append(Reason(row.state == "holds", -1, row.rule))
-                continue
-            named = row.check if row.check in items else ", ".join(_COLUMN.findall(row.fact))
-            named = named or f"{row.gate}: {row.fact}"
-            if named not in items:
-                items.append(named)
-                facts.append("" if row.state == "holds" else row.fact)
-            parts.append(Reason(row.state == "holds", items.index(named)))
-        gates.append(Gate(own["label"].iloc[0], own["fails_when"].iloc[0], tuple(parts)))
-    return tuple(gates)
+def _rows(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Rows of a tidy table by service."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_dict("records"):
+        found.setdefault(row["service_id"], []).append(row)
+    return found
 
 
 def smallest_flips(case: Case, settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
@@ -298,12 +166,10 @@ def _needed(case: Case, fixable: NDArray[np.int64]) -> tuple[int, ...] | None:
     The hardest of the open gates have to give way: where any reason is enough for one, all that
     hold have to go (or, where none holds, all that are unknown).
     """
-    ranks = [
-        HARDNESS[gate.label] if _fails(gate) else HARDNESS[NOT_DECIDABLE] for gate in case.gates
-    ]
+    hardest = max((gate.rank for gate in case.gates), default=0)
     must: set[int] = set()
-    for gate, rank in zip(case.gates, ranks, strict=True):
-        if rank < max(ranks) or gate.fails_when != "any":
+    for gate in case.gates:
+        if gate.rank < hardest or gate.fails_when != "any":
             continue
         holding = [r for r in gate.reasons if r.holds] or list(gate.reasons)
         must |= {reason.item for reason in holding if not reason.rule}
@@ -312,14 +178,12 @@ def _needed(case: Case, fixable: NDArray[np.int64]) -> tuple[int, ...] | None:
     return tuple(sorted(must))
 
 
-def _fails(gate: Gate) -> bool:
-    held = [reason.holds for reason in gate.reasons]
-    return any(held) if gate.fails_when == "any" else all(held)
-
-
 def value_of_information(
-    case: Case, priors: Mapping[str, float], settings: Mapping[str, Any]
-) -> pd.DataFrame:
+    case: Case,
+    priors: Mapping[str, float],
+    settings: Mapping[str, Any],
+    options: Iterable[tuple[str, str, float, float]] = (),
+) -> list[Finding]:
     """Say what finding out each unknown could change.
 
     Parameters
@@ -330,73 +194,32 @@ def value_of_information(
         How likely each check passes where it is unknown; one half for other facts. [share 0-1]
     settings : mapping
         As in `labels.labels`.
+    options : iterable of tuple
+        Measurements that are not known: criterion, fact, and the chance of the short list with it
+        at its best and in the middle of what is possible. At its worst nothing changes, since that
+        is what counts now.
 
     Returns
     -------
-    DataFrame
-        ``unknown, fact``; ``chance`` that it turns out well; ``p_top_if`` and ``label_if`` it does,
-        ``label_else`` if it does not; ``gain``, the expected change of the pessimistic chance of
-        the short list; ``decides``, whether either changes the label.
+    list of Finding
+        One per unknown.
     """
     asked = [i for i, fact in enumerate(case.facts) if fact]
     sets = np.zeros((len(asked) + 1, len(case.items)), dtype=bool)
     sets[np.arange(len(asked)), asked] = True
-    none = np.zeros_like(sets)
     good, p_good = case.outcome(sets, settings)
-    bad, p_bad = case.outcome(none, settings, bad=sets)
-    now, p_now = good[-1], p_good[-1]
-    chance = np.array([priors.get(case.items[i], 0.5) for i in asked])
-    return pd.DataFrame(
-        {
-            "unknown": [case.items[i] for i in asked],
-            "fact": [case.facts[i] for i in asked],
-            "chance": chance,
-            "p_top_if": p_good[:-1],
-            "label_if": good[:-1],
-            "label_else": bad[:-1],
-            "gain": chance * p_good[:-1] + (1 - chance) * p_bad[:-1] - p_now,
-            "decides": (good[:-1] != now) | (bad[:-1] != now),
-        }
-    )
-
-
-def unknown_criteria(
-    case: Case, options: Sequence[tuple[str, str, float, float]], settings: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Say what a measurement that is not known could change, as `value_of_information` does.
-
-    Parameters
-    ----------
-    case : Case
-        The service.
-    options : sequence of tuple
-        Criterion, fact, and the chance with it at its best and in the middle of what is possible.
-    settings : mapping
-        As in `labels.labels`.
-
-    Returns
-    -------
-    DataFrame
-        The same columns; at its worst nothing changes, since that is what counts now.
-    """
-    now, p_now = case.outcome(np.zeros((1, len(case.items)), dtype=bool), settings)
-    ready = [_ready(case)] * len(options)
-    best = [option[2] for option in options]
-    found = labels([None] * len(options), best, ready, [False] * len(options), settings)
-    return pd.DataFrame(
-        {
-            "unknown": [option[0] for option in options],
-            "fact": [option[1] for option in options],
-            "chance": 0.5,
-            "p_top_if": best,
-            "label_if": found,
-            "label_else": now[0],
-            "gain": [option[3] - p_now[0] for option in options],
-            "decides": found != now[0],
-        }
-    )
-
-
-def _ready(case: Case) -> float:
-    """Lower end of readiness as it is [points]."""
-    return float(np.exp(np.log(np.maximum(100 * case.earned / case.total, 1.0)) @ case.share))
+    bad, p_bad = case.outcome(np.zeros_like(sets), settings, bad=sets)
+    now, p_now = str(good[-1]), float(p_good[-1])
+    found = []
+    for at, i in enumerate(asked):
+        chance = priors.get(case.items[i], 0.5)
+        better, worse = float(p_good[at]), float(p_bad[at])
+        gain = chance * better + (1 - chance) * worse - p_now
+        ends = str(good[at]), str(bad[at])
+        decides = set(ends) != {now}
+        found.append(Finding(case.items[i], case.facts[i], chance, better, *ends, gain, decides))
+    ready = float(case.readiness(sets[-1:])[0])
+    for name, fact, best, middle in options:
+        label = str(labels([None], [best], [ready], [False], settings)[0])
+        found.append(Finding(name, fact, 0.5, best, label, now, middle - p_now, label != now))
+    return found
