@@ -17,6 +17,8 @@ SHAPES = (0.1, 20.0)
 NODES = (-(3**0.5), 0.0, 3**0.5)
 NODE_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
 HALVINGS = 17  # of a factor e^18: quantiles to 2e-4
+LOG_RATIO = 100.0  # no end of a ratio of rates lies beyond that
+LEVEL_MAX = 1 - 1e-9  # of an interval; further out numbers do not tell what is left
 
 Floats = NDArray[np.float64]
 Prior = tuple[Floats, Floats, Floats]
@@ -59,30 +61,45 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
     return Interval(shape / exposure, lo, float(gammaincinv(shape, 1 - tail)) / exposure)
 
 
-def wider_level(level: float, spread: float) -> float:
-    """Level at which a normal interval is the square root of ``spread`` times as wide.
+class Dispersion(NamedTuple):
+    """How much more counts scatter than Poisson's, at least 1, by so many degrees of freedom."""
 
-    For counts that scatter more than Poisson's, by `dispersion` (quasi-likelihood; McCullagh and
-    Nelder, Generalized Linear Models, section 6.2).
-    """
-    from scipy.special import ndtr, ndtri
-
-    return float(2 * ndtr(ndtri((1 + level) / 2) * math.sqrt(spread)) - 1)
+    spread: float
+    freedom: int
 
 
-def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> float:
-    """How much more the counts of a group's members scatter than by chance, at least 1.
+def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
+    """How much more the sums of groups scatter than if their members differed by chance alone.
 
-    Pearson's chi-square over its degrees of freedom, against the rate of each group; groups without
-    an event say nothing, and members without a group are left out.
+    Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
+    much as it does in a sum; groups without an event say nothing, and members without a group are
+    left out.
     """
     rows = pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
     sums = rows.groupby("group")[["n", "t"]].transform("sum")
-    rows, sums = rows[sums["n"] > 0], sums[sums["n"] > 0]
+    held = (sums["n"] > 0) & (sums["t"] > rows["t"])
+    rows, sums = rows[held], sums[held]
     freedom = len(rows) - rows["group"].nunique()
-    expected = sums["n"] * rows["t"] / sums["t"]
-    chi_square = float(((rows["n"] - expected) ** 2 / expected).sum())
-    return max(chi_square / freedom, 1.0) if freedom > 0 else 1.0
+    if freedom < 1:
+        return Dispersion(1.0, 0)
+    part = rows["t"] / sums["t"]
+    expected = sums["n"] * part
+    found = ((rows["n"] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    return Dispersion(max(float(found), 1.0), freedom)
+
+
+def wider_level(level: float, found: Dispersion) -> float:
+    """Level at which a normal interval is as wide as one of counts that scatter more should be.
+
+    By the square root of the spread, and Student's quantile, for the spread is itself estimated
+    (quasi-likelihood; McCullagh and Nelder, Generalized Linear Models, section 9.2).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if found.spread <= 1:
+        return level
+    width = stdtrit(found.freedom, (1 + level) / 2) * math.sqrt(found.spread)
+    return min(float(2 * ndtr(width) - 1), LEVEL_MAX)
 
 
 def rate_ratio(
@@ -127,38 +144,50 @@ def rate_ratio(
     if not held.any():
         return Interval(math.nan, 0.0, math.inf)
     ours, theirs = (a * t0 / (t1 + t0)).sum(), (b * t1 / (t1 + t0)).sum()
-    tail, odds = (1 - level) / 2, np.log(t1 / t0)
-    lo = 0.0 if not a.sum() else _bisect(lambda r: _mid_p(a, a + b, odds + r, upper=True), tail)
-    hi = math.inf if not b.sum() else _bisect(lambda r: -_mid_p(a, a + b, odds + r), -tail)
-    return Interval(float(ours / theirs) if theirs else math.inf, lo, hi)
+    at, tail = int(a.sum()), (1 - min(level, LEVEL_MAX)) / 2
+    logs, near = _log_chances(at, a + b, t1 / t0)
+    return Interval(
+        float(ours / theirs) if theirs else math.inf,
+        near * _tilt(logs, at, 1 - tail) if at else 0.0,
+        near * _tilt(logs, at, tail) if b.any() else math.inf,
+    )
 
 
-def _mid_p(a: Floats, m: Floats, log_odds: Floats, *, upper: bool = False) -> float:
-    """Probability of fewer than ``sum(a)`` of the ``m`` events here (or of more), half the tie."""
+def _log_chances(at: int, m: Floats, odds: Floats) -> tuple[Floats, float]:
+    """Log chances that 0, 1, … of all events were here, and the ratio at which ``at`` are likely.
+
+    There no chance of a count near the ends of an interval is too small to be held.
+    """
+    from scipy.special import expit, gammaln
+
+    goal, log_odds = np.clip(at, 0.5, m.sum() - 0.5), np.log(odds)
+    near = _root(lambda log_ratio: float((m * expit(log_ratio + log_odds)).sum() - goal))
     whole = np.ones(1)
-    for count, eta in zip(m, log_odds, strict=True):
-        k = np.arange(count + 1)
-        logs = _log_choose(count, k) + k * eta - count * np.logaddexp(0, eta)
-        whole = np.convolve(whole, np.exp(logs))
-    at = int(a.sum())
-    rest = whole[at + 1 :] if upper else whole[:at]
-    return float(rest.sum() + whole[at] / 2)
+    for n, eta in zip(m, near + log_odds, strict=True):
+        k = np.arange(n + 1)
+        logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+        whole = np.convolve(whole, np.exp(logs + k * eta - n * np.logaddexp(0, eta)))
+    with np.errstate(divide="ignore"):
+        return np.log(whole), math.exp(near)
 
 
-def _log_choose(n: float, k: Floats) -> Floats:
-    from scipy.special import gammaln
+def _tilt(logs: Floats, at: int, share: float) -> float:
+    """Factor of the ratio at which fewer than ``at`` events, half the tie, have a given chance."""
+    k = np.arange(len(logs)) - at
 
-    found: Floats = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return found
+    def fewer(log_factor: float) -> float:
+        weights = logs + k * log_factor
+        chances = np.exp(weights - weights.max())
+        return float((chances[:at].sum() + chances[at] / 2) / chances.sum() - share)
+
+    return math.exp(_root(fewer))
 
 
-def _bisect(rises: Callable[[float], float], goal: float) -> float:
-    """Find the ratio at whose logarithm a rising function reaches a goal."""
-    low, high = -30.0, 30.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rises(middle) < goal else (low, middle)
-    return math.exp((low + high) / 2)
+def _root(function: Callable[[float], float]) -> float:
+    """Find where a monotone function of the logarithm of a ratio is 0."""
+    from scipy.optimize import brentq
+
+    return float(brentq(function, -LOG_RATIO, LOG_RATIO, xtol=1e-12))
 
 
 def shrunk_rates(

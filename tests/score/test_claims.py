@@ -18,7 +18,7 @@ from assess.policy import load_policy
 from assess.score.claims import MEASURES, judge_claims, texts
 from assess.score.claims.measure import amount, mean, ratio, share, verdict
 from assess.score.claims.world import world
-from assess.score.rates import Interval
+from assess.score.rates import LEVEL_MAX, Interval
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
@@ -345,8 +345,9 @@ def ratio_by_hand(a, t1, b, t0, tail):
 
 def by_hand(table):
     """Recompute a claim from the rows that it shows, as the notebook says."""
-    spread = table["spread"].iloc[0] if "spread" in table else 1.0
-    tail = stats.norm.sf(stats.norm.isf(0.025) * np.sqrt(spread))
+    spread, freedom = table[["spread", "freedom"]].iloc[0] if "spread" in table else (1.0, 0)
+    z = stats.t.isf(0.025, freedom) if spread > 1 else stats.norm.isf(0.025)
+    tail = max(stats.norm.sf(z * np.sqrt(spread)), (1 - LEVEL_MAX) / 2)
     if "yes" in table:
         yes, no, unknown = table[["yes", "no", "unknown"]].sum()
         lo = stats.beta.ppf(0.025, yes + 0.5, no + unknown + 0.5) if yes else 0.0
@@ -364,7 +365,7 @@ def by_hand(table):
         value = 36 * (sums[0]["incidents"] + 0.5) / sums[0]["service_months"]
         return value, min(lo for lo, _ in ends), max(hi for _, hi in ends)
     a, t1, b, t0, *more = (
-        table.drop(columns="spread", errors="ignore").iloc[:, 1:].to_numpy(float).T
+        table.drop(columns=["spread", "freedom"], errors="ignore").iloc[:, 1:].to_numpy(float).T
     )
     if "tier" in table:
         n, t = more

@@ -109,38 +109,38 @@ class Fleet:
         -------
         Finding
             The ratio of their rates, in an interval that is wider where services of one side and
-            tier differ by more than chance (``spread``).
+            tier differ by more than chance (``spread``, ``freedom``).
         """
         ours = ours.astype("boolean").mask(record["side"].isna())
-        cases = (ours, ours.fillna(True), ours.fillna(False))
-        spread = max(spread_of(record, side) for side in cases)
-        table = compare(record, ours).assign(spread=spread)
+        level, spread = self.widened(record, ours, ours.fillna(True), ours.fillna(False))
+        table = compare(record, ours).assign(**spread)
         either = [
             added(table, {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")})
             for side in ("", "other_")
         ]
         unplaced = int(record.loc[ours.isna(), "service_id"].nunique())
-        level = wider_level(self.level, spread)
         return ratio(table, *either, level=level, unknown_n=unplaced)
 
+    def widened(self, record: pd.DataFrame, *sides: pd.Series) -> tuple[float, dict[str, float]]:
+        """Give the level that makes up for services of one side and tier that differ much.
 
-def spread_of(record: pd.DataFrame, side: pd.Series) -> float:
-    """Say how much more services of one side and tier differ in incidents than by chance.
+        Parameters
+        ----------
+        record : DataFrame
+            Rows of `record`.
+        *sides : Series
+            Side of each, where there is a doubt in every way it may be; those without are left out.
 
-    Parameters
-    ----------
-    record : DataFrame
-        Rows of a track record.
-    side : Series
-        Side of each; those without one are left out.
-
-    Returns
-    -------
-    float
-        `rates.dispersion`, at least 1.
-    """
-    group = record["tier"].astype("string").fillna("unknown") + " " + side.astype("string")
-    return dispersion(record["incidents"], record["service_months"], group)
+        Returns
+        -------
+        tuple of float and dict
+            The widest level of them, and its ``spread`` and ``freedom`` (`rates.dispersion`).
+        """
+        tier = record["tier"].astype("string").fillna("unknown") + " "
+        counts = record["incidents"], record["service_months"]
+        found = [dispersion(*counts, tier + side.astype("string")) for side in sides]
+        level, widest = max((wider_level(self.level, spread), spread) for spread in found)
+        return level, widest._asdict()
 
 
 def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:

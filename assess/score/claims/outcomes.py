@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
-from assess.score.claims.fleet import Fleet, spread_of, tally
+from assess.score.claims.fleet import Fleet, tally
 from assess.score.claims.measure import Finding, amount, seen, share
-from assess.score.rates import wider_level
 from assess.score.track_record import CONTAINER, HOST, self_healing, side_of, window
 
 
@@ -67,12 +66,10 @@ def many_at_once(fleet: Fleet) -> Finding:
         record[inside | vague].groupby(place)[["incidents", "service_months"]].sum().reset_index()
     )
     known = record["side"].where(inside)
-    spread = max(
-        spread_of(record.assign(tier=0), side) for side in (known, known.mask(vague, CONTAINER))
-    )
-    whole["spread"] = spread
+    level, spread = fleet.widened(record.assign(tier=0), known, known.mask(vague, CONTAINER))
+    whole = whole.assign(**spread)
     return amount(
-        whole[whole["platform"].ne("unknown")], whole, level=wider_level(fleet.level, spread),
+        whole[whole["platform"].ne("unknown")], whole, level=level,
         factor=float(fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]),
         unknown_n=int(vague.sum()),
     )  # fmt: skip
