@@ -25,7 +25,7 @@ _SHARES = (
     "what_next.move_p",
     "what_next.pilot_p",
 )
-_POSITIVE = ("simulation.draws", "blast_radius.lanes", "churn.x0", "what_next.k")
+_POSITIVE = ("simulation.draws", "blast_radius.block_mib", "churn.x0", "what_next.k")
 _WHOLE = ("simulation.draws", "simulation.seed", "what_next.k", "what_next.waves_max")
 _RISING = (
     ("what_next.pilot_p", "what_next.move_p"),

@@ -23,7 +23,8 @@ from assess.score.healing import heal_times, incident_rates
 from assess.score.judging import failure_graph, judged, taught
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.spread import Graph, Sampling, Spread, seeds_of, spread
+from assess.score.scenarios import Scenarios
+from assess.score.spread import Graph, Sampling, Spread, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
 
@@ -250,20 +251,19 @@ def sampling_of(policy: Policy) -> Sampling:
     """
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
-    return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["lanes"])
+    return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["block_mib"])
 
 
 def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> dict[str, Spread]:
     """Spread the failure of every element; levels that do not differ are computed once."""
+    n = len(fleet.elements)
     known: dict[bytes, Spread] = {}
     found = {}
     for level in LEVELS:
         element, node = fleet.seeds(level)
         key = graphs[level].p.tobytes() + element.tobytes() + node.tobytes()
         if key not in known:
-            n = len(fleet.elements)
-            seeds = seeds_of(len(fleet.nodes), element, node, n)
-            known[key] = spread(graphs[level], seeds, n, sampling=sampling)
+            known[key] = spread(graphs[level], Scenarios(element, node, n), sampling=sampling)
         found[level] = known[key]
     return found
 

@@ -13,7 +13,8 @@ from assess.score import calibration as cal
 from assess.score.graph import Fleet
 from assess.score.lanes import Floats
 from assess.score.learned import learn, says, tried, with_learned
-from assess.score.spread import Graph, Sampling, arc_key, seeds_of, spread
+from assess.score.scenarios import Scenarios
+from assess.score.spread import Graph, Sampling, arc_key, spread
 
 FOLDS_MOST = 50  # above, several events are left out together
 
@@ -157,9 +158,9 @@ def chances(fleet: Fleet, elements: list[tuple[str, str]], sampling: Sampling) -
     lane = np.arange(len(elements))
     wanted = fleet.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
     place, at = np.nonzero(element == wanted[:, None])
-    seeds = seeds_of(len(fleet.nodes), lane[place], node[at], len(elements))
-    found = spread(failure_graph(fleet, "point"), seeds, len(elements), sampling=sampling)
-    p = np.zeros((len(elements), len(fleet.nodes)))
+    graph, n = failure_graph(fleet, "point"), len(elements)
+    found = spread(graph, Scenarios(lane[place], node[at], n), sampling=sampling)
+    p = np.zeros((n, len(fleet.nodes)))
     p[found.scenario, found.node] = found.p
     return list(p[:, : len(fleet.services)])
 

@@ -6,7 +6,8 @@ One pass over the arcs fails a node for every scenario at once (pattern-parallel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,116 @@ Bytes = npt.NDArray[np.uint8]
 Arcs = list[list[tuple[int, int | None]]]
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
+SUM_BITS = 128  # of a total: more than weights and nodes together can need
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Nodes put together where each falls with the other, in the order in which failures flow.
+
+    Attributes
+    ----------
+    part : ndarray of int
+        By node, the part that holds it.
+    heads : list of list of int
+        By part, the parts that fail with it: all of them later ones.
+    """
+
+    part: Integers
+    heads: list[list[int]]
+
+
+def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
+    """Put the nodes of each cycle together, and the rest in order.
+
+    Parameters
+    ----------
+    nodes : int
+        Number of nodes. [count]
+    tail, head : ndarray of int
+        Arcs: ``head`` fails when ``tail`` fails.
+
+    Returns
+    -------
+    Parts
+        The strongly connected components, in reverse postorder.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = coo_array((np.ones(len(tail), bool), (tail, head)), shape=(nodes, nodes))
+    n, part = connected_components(matrix, directed=True, connection="strong")
+    part = part.astype(np.int64)
+    first, second = part[tail], part[head]
+    across = first != second
+    pairs = np.unique(first[across] * n + second[across])
+    place = np.empty(n, np.int64)
+    place[_reverse_postorder(_lists(n, pairs // n, pairs % n))] = np.arange(n)
+    pairs = np.sort(place[pairs // n] * n + place[pairs % n])
+    return Parts(place[part], _lists(n, pairs // n, pairs % n))
+
+
+def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
+    """By key, its values; keys come sorted."""
+    ends, values = np.searchsorted(key, np.arange(n + 1)).tolist(), value.tolist()
+    return [values[ends[each] : ends[each + 1]] for each in range(n)]
+
+
+def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
+    seen = bytearray(len(heads))
+    finished: list[int] = []
+    for root in range(len(heads)):
+        if seen[root]:
+            continue
+        seen[root] = 1
+        stack = [(root, iter(heads[root]))]
+        while stack:
+            node, others = stack[-1]
+            for head in others:
+                if not seen[head]:
+                    seen[head] = 1
+                    stack.append((head, iter(heads[head])))
+                    break
+            else:
+                stack.pop()
+                finished.append(node)
+    return finished[::-1]
+
+
+def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
+    """Spread failures along certain arcs.
+
+    Parameters
+    ----------
+    parts : Parts
+        The graph.
+    down : dict of int to int
+        By part, the lanes in which it fails by itself; emptied.
+
+    Yields
+    ------
+    part, lanes : int
+        Each part that falls, in order, and the lanes in which it is down. What was yielded is no
+        longer held: the memory in use is that of the front of the sweep.
+    """
+    heads, dirty = parts.heads, bytearray(len(parts.heads))
+    for part in down:
+        dirty[part] = 1
+    here = dirty.find(1)
+    while here >= 0:
+        lanes = down.pop(here)
+        for head in heads[here]:
+            if dirty[head]:
+                down[head] |= lanes
+            else:
+                down[head] = lanes
+                dirty[head] = 1
+        yield here, lanes
+        here = dirty.find(1, here + 1)
 
 
 def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
-    """Spread failures along arcs until nothing changes.
+    """Spread failures along arcs that are open in some lanes, until nothing changes.
 
     Parameters
     ----------
@@ -39,7 +146,7 @@ def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
     -----
     Nodes are swept in reverse postorder, only those that changed: without cycles once.
     """
-    order = _reverse_postorder(arcs)
+    order = _reverse_postorder([[head for head, _ in heads] for heads in arcs])
     place = [0] * len(order)
     for position, node in enumerate(order):
         place[node] = position
@@ -57,62 +164,6 @@ def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
         after = dirty.find(1, here + 1)
         here = after if after >= 0 else dirty.find(1)
     return down
-
-
-def _reverse_postorder(arcs: Arcs) -> list[int]:
-    seen = bytearray(len(arcs))
-    finished: list[int] = []
-    for root in range(len(arcs)):
-        if seen[root]:
-            continue
-        seen[root] = 1
-        stack = [(root, iter(arcs[root]))]
-        while stack:
-            node, heads = stack[-1]
-            for head, _ in heads:
-                if not seen[head]:
-                    seen[head] = 1
-                    stack.append((head, iter(arcs[head])))
-                    break
-            else:
-                stack.pop()
-                finished.append(node)
-    return finished[::-1]
-
-
-def closure(nodes: int, tail: Integers, head: Integers, seeds: list[int]) -> list[int]:
-    """Spread failures along certain arcs.
-
-    Parameters
-    ----------
-    nodes : int
-        Number of nodes. [count]
-    tail, head : ndarray of int
-        The arcs.
-    seeds : list of int
-        By node, the lanes in which it fails by itself.
-
-    Returns
-    -------
-    list of int
-        By node, the lanes in which it is down. The nodes of a cycle share one integer.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    matrix = coo_array((np.ones(len(tail), bool), (tail, head)), shape=(nodes, nodes))
-    parts, part = connected_components(matrix, directed=True, connection="strong")
-    across = part[tail] != part[head]
-    pairs = np.unique(np.stack([part[tail][across], part[head][across]], axis=1), axis=0)
-    arcs: Arcs = [[] for _ in range(parts)]
-    for first, second in pairs.tolist():
-        arcs[first].append((second, None))
-    down = [0] * parts
-    where = part.tolist()
-    for node, lanes in enumerate(seeds):
-        down[where[node]] |= lanes
-    fixpoint(down, arcs)
-    return [down[p] for p in where]
 
 
 def unpack(lanes: int, width: int) -> Bytes:
@@ -169,61 +220,74 @@ def to_bytes(rows: Sequence[int], width: int) -> Bytes:
     return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
 
 
-def weigh(rows: Sequence[int], weights: Floats, width: int) -> Floats:
+class Scales:
     """Add up the weights of what is down, by lane.
+
+    Three rows of one binary digit become one of it and one of the next (carry-save addition), so
+    that only the digits of the sums are ever unpacked.
 
     Parameters
     ----------
-    rows : sequence of int
-        By node, the lanes in which it is down.
-    weights : ndarray of float
+    weights : ndarray of float or int
         By node. [>= 0]
-    width : int
-        Number of lanes. [count]
-
-    Returns
-    -------
-    ndarray of float
-        By lane.
-
-    Notes
-    -----
-    Carry-save addition: three rows of one binary digit become one of it and one of the next, so
-    that only the digits of the sums are ever unpacked.
     """
-    digits, unit = _whole(weights)
-    planes: list[list[int]] = [[]]
-    for row, weight in zip(rows, digits, strict=True):
-        for digit in range(weight.bit_length()):
-            if weight >> digit & 1:
-                _add(planes, digit, row)
-    total = np.zeros(width)
-    for digit, plane in enumerate(planes):  # grows while carries are added
-        while len(plane) > 1:
-            first, second = plane.pop(), plane.pop()
-            plane.append(first ^ second)
-            _add(planes, digit + 1, first & second)
-        if plane and plane[0]:
-            total += math.ldexp(1.0, digit) * unpack(plane[0], width)
-    return total * unit
+
+    def __init__(self, weights: Floats | Integers) -> None:
+        whole, self.unit = _whole(weights)
+        self.digits = [[d for d in range(w.bit_length()) if w >> d & 1] for w in whole]
+        self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
+
+    def put(self, node: int, lanes: int) -> None:
+        """Add a node.
+
+        Parameters
+        ----------
+        node : int
+            Which.
+        lanes : int
+            The lanes in which it is down.
+        """
+        for digit in self.digits[node]:
+            self._add(digit, lanes)
+
+    def _add(self, digit: int, row: int) -> None:
+        while row:
+            plane = self.planes[digit]
+            plane.append(row)
+            if len(plane) < 3:
+                return
+            first, second, third = plane
+            either = first ^ second
+            plane[:] = [either ^ third]
+            row = (first & second) | (third & either)
+            digit += 1
+
+    def read(self, width: int) -> Floats:
+        """Give the sums, and start again from zero.
+
+        Parameters
+        ----------
+        width : int
+            Number of lanes. [count]
+
+        Returns
+        -------
+        ndarray of float
+            By lane.
+        """
+        total = np.zeros(width)
+        for digit, plane in enumerate(self.planes):
+            while len(plane) > 1:
+                first, second = plane.pop(), plane.pop()
+                plane.append(first ^ second)
+                self._add(digit + 1, first & second)
+            if plane and plane[0]:
+                total += math.ldexp(1.0, digit) * unpack(plane[0], width)
+            plane.clear()
+        return total * self.unit
 
 
-def _add(planes: list[list[int]], digit: int, row: int) -> None:
-    while row:
-        while len(planes) <= digit:
-            planes.append([])
-        plane = planes[digit]
-        plane.append(row)
-        if len(plane) < 3:
-            return
-        first, second, third = plane
-        either = first ^ second
-        plane[:] = [either ^ third]
-        row = (first & second) | (third & either)
-        digit += 1
-
-
-def _whole(weights: Floats) -> tuple[list[int], float]:
+def _whole(weights: Floats | Integers) -> tuple[list[int], float]:
     """Weights as whole numbers of a unit."""
     top = float(weights.max(initial=0.0))
     if top == 0:

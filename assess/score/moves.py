@@ -14,6 +14,7 @@ from assess.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.graph import LEVELS, Fleet, is_running, needed
 from assess.score.lanes import Floats
+from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, spread
 
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
@@ -150,27 +151,32 @@ def exchanges(
     return both[[*KEY, "sign"]].sort_values(KEY, ignore_index=True), np.array(new_hosts, float)
 
 
-def _scenarios(fleet: Fleet, changes: pd.DataFrame) -> tuple[list[int], pd.DataFrame, int]:
+def _scenarios(fleet: Fleet, changes: pd.DataFrame) -> tuple[Scenarios, pd.DataFrame]:
     """Make scenarios: each service alone; each changed element with and without the service."""
-    seeds = [1 << service for service in range(len(fleet.services))]
-    seeds += [0] * (len(fleet.nodes) - len(seeds))
     end = len(fleet.services)
+    scenario, node = [np.arange(end)], [np.arange(end)]
     down = fleet.down["point"].groupby(["element_kind", "element"])["service_id"]
-    members = {key: set(fleet.nodes.get_indexer(pd.Index(ids))) for key, ids in down}
+    members = {key: fleet.nodes.get_indexer(pd.Index(ids)) for key, ids in down}
     found = []
     for key, rows in changes.groupby(["element_kind", "element"], sort=True):
-        others = members.get(key, set())
-        everywhere = ((1 << (len(rows) + 1)) - 1) << end  # the first lane is the fleet as it is
-        for member in others:
-            seeds[member] |= everywhere
+        others = members.get(key, np.empty(0, np.int64))
         services = fleet.nodes.get_indexer(pd.Index(rows["service_id"]))
-        both = zip(services.tolist(), rows["sign"], strict=True)
-        for lane, (service, sign) in enumerate(both, end + 1):
-            seeds[service] ^= 1 << lane
-            pair = (end, lane) if service in others else (lane, end)
-            found.append((service, *pair, sign))
+        lanes = np.arange(end + 1, end + 1 + len(services))  # ``end`` is the fleet as it is
+        apart = np.repeat(lanes, len(others)), np.tile(others, len(services))
+        kept = apart[1] != np.repeat(services, len(others))
+        leaves = np.isin(services, others)
+        scenario += [np.full(len(others), end), apart[0][kept], lanes[~leaves]]
+        node += [others, apart[1][kept], services[~leaves]]
+        pair = np.where(
+            leaves, [np.full(len(lanes), end), lanes], [lanes, np.full(len(lanes), end)]
+        )
+        found.append(np.stack([services, *pair, rows["sign"].to_numpy()], axis=1))
         end += len(rows) + 1
-    return seeds, pd.DataFrame(found, columns=["service", "together", "without", "sign"]), end
+    terms = np.concatenate([np.empty((0, 4)), *found])
+    table = pd.DataFrame(terms, columns=["service", "together", "without", "sign"])
+    table = table.astype(dict.fromkeys(["service", "together", "without"], "int64"))
+    unlisted = np.zeros(end, bool)
+    return Scenarios(np.concatenate(scenario), np.concatenate(node), end, unlisted), table
 
 
 def containment(
@@ -215,7 +221,7 @@ def containment(
     takes nothing down. The interval spans the levels of the uncertain edges.
     """
     changes, new_hosts = exchanges(inventory, fleet, policy["target"])
-    seeds, terms, end = _scenarios(fleet, changes)
+    scenarios, terms = _scenarios(fleet, changes)
     total = float(fleet.weight.sum()) or 1.0
     n = len(fleet.services)
     deltas: list[Floats] = []
@@ -223,10 +229,11 @@ def containment(
     for graph in (graphs[level] for level in LEVELS):
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
-            known[same] = spread(graph, seeds, end, sampling=sampling, pairs=False).loss / total
+            found = spread(graph, scenarios, sampling=sampling)
+            known[same] = found.loss / total
         loss = known[same]
         gap = np.maximum(loss[terms["together"]] - loss[terms["without"]], 0) * terms["sign"]
-        deltas.append(np.bincount(terms["service"].astype(int), gap, n) + new_hosts * loss[:n])
+        deltas.append(np.bincount(terms["service"], gap, n) + new_hosts * loss[:n])
     lo, hi = np.min(deltas, axis=0), np.max(deltas, axis=0)
     kinds = fleet.elements.get_level_values(0).unique().intersection(LEFT)
     nowhere = replicas_of(inventory, fleet)["replicas"].to_numpy() == 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +20,21 @@ from assess.score.lanes import (
     Bytes,
     Floats,
     Integers,
-    closure,
+    Parts,
+    Scales,
+    condense,
     fixpoint,
     pack,
+    sweep,
     to_bytes,
     unpack,
-    weigh,
 )
+from assess.score.scenarios import Lanes, Scenarios, members
+
+LANES_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Who fails with whom.
 
@@ -53,6 +59,23 @@ class Graph:
     keys: npt.NDArray[np.uint64]
     weight: Floats
 
+    @cached_property
+    def certain(self) -> Parts:
+        """What certainly fails with what."""
+        return condense(self.nodes, self.tail[self.p >= 1], self.head[self.p >= 1])
+
+    @cached_property
+    def possible(self) -> Parts:
+        """What possibly fails with what."""
+        if not self.uncertain:
+            return self.certain
+        return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether an arc is neither certain nor impossible."""
+        return bool(((self.p > 0) & (self.p < 1)).any())
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -66,14 +89,17 @@ class Sampling:
         Draws per scenario. [count]
     enumerate_up_to : int
         Uncertain arcs of which every outcome is computed. [count]
-    lanes : int
-        Scenarios computed together. [count]
+    block_mib : float
+        Memory of the scenarios computed together. [MiB]
+    felled_from : float, default 0.5
+        A scenario counts as one that takes a node down from this probability on. [0-1]
     """
 
     seed: int
     draws: int
     enumerate_up_to: int
-    lanes: int
+    block_mib: float
+    felled_from: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,10 @@ class Spread:
         Standard error of it; 0 where exact.
     exact : ndarray of bool
         Whether it is exact.
+    reached_n : ndarray of int
+        Nodes that can fall, by scenario. [count]
+    felled_n : ndarray of int
+        Scenarios that take it down, by node; see `Sampling`. [count]
     scenario, node : ndarray of int
         What can fall where, by scenario and then node.
     p : ndarray of float
@@ -97,6 +127,8 @@ class Spread:
     loss: Floats
     se: Floats
     exact: Booleans
+    reached_n: Integers
+    felled_n: Integers
     scenario: Integers
     node: Integers
     p: Floats
@@ -188,109 +220,137 @@ def _decide(graph: Graph, certain: Booleans, possible: Booleans, dice: _Dice) ->
         p = np.array([unpack(lanes, width) @ chance for lanes in down])
         return _Open(node, p, float(weights @ p), 0.0, exact=True)
     p = np.array([lanes.bit_count() / width for lanes in down])
-    losses = weigh(down, weights, width)
+    scales = Scales(weights)
+    for each, lanes in enumerate(down):
+        scales.put(each, lanes)
+    losses = scales.read(width)
     se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
     return _Open(node, p, float(losses.mean()), se, exact=False)
 
 
-def seeds_of(nodes: int, scenario: Integers, node: Integers, scenarios: int) -> list[int]:
-    """Make seeds of pairs.
-
-    Parameters
-    ----------
-    nodes : int
-        Number of nodes. [count]
-    scenario, node : ndarray of int
-        In which scenario which node fails by itself.
-    scenarios : int
-        Number of scenarios. [count]
-
-    Returns
-    -------
-    list of int
-        By node, the scenarios in which it fails by itself, one bit each.
-    """
-    order = np.argsort(node, kind="stable")
-    ends = np.searchsorted(node[order], np.arange(nodes + 1))
-    lanes = scenario[order]
-    seeds = [0] * nodes
-    for each in np.flatnonzero(np.diff(ends)).tolist():
-        flags = np.zeros(scenarios, bool)
-        flags[lanes[ends[each] : ends[each + 1]]] = True
-        seeds[each] = pack(flags)
-    return seeds
-
-
-def spread(
-    graph: Graph, seeds: list[int], scenarios: int, *, sampling: Sampling, pairs: bool = True
-) -> Spread:
+def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
     """Work out what falls when some nodes fail, in many scenarios.
 
     Parameters
     ----------
     graph : Graph
         Who fails with whom.
-    seeds : list of int
-        By node, the scenarios in which it fails by itself, one bit each.
-    scenarios : int
-        Number of scenarios. [count]
+    scenarios : Scenarios
+        What fails by itself.
     sampling : Sampling
         How uncertain arcs are dealt with.
-    pairs : bool, default True
-        Whether to list what can fall where; without it only losses are given.
 
     Returns
     -------
     Spread
-        Losses by scenario, and what can fall in it.
+        Losses by scenario, and what can fall in it: the same for any size of the blocks.
     """
-    dice = _Dice(graph, sampling)
-    parts = []
-    for start in range(0, max(scenarios, 1), sampling.lanes):
-        width = min(sampling.lanes, scenarios - start)
-        inside = (1 << width) - 1
-        chunk = [lanes >> start & inside for lanes in seeds]
-        part = _chunk(graph, chunk, width, dice, pairs=pairs)
-        parts.append(replace(part, scenario=part.scenario + start))
-    names = [each.name for each in fields(Spread)]
-    return Spread(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    lanes = Lanes.make(graph.certain, scenarios)
+    found = _Found(graph, lanes, sampling)
+    room = int(sampling.block_mib * 2**23 / max(graph.nodes, 1))
+    width = max(8, min(LANES_MOST, room))
+    for start in range(0, len(lanes.times), width):
+        found.block(start, min(width, len(lanes.times) - start))
+    return found.told(scenarios.shown)
 
 
-def _chunk(graph: Graph, seeds: list[int], width: int, dice: _Dice, *, pairs: bool) -> Spread:
-    sure, live = graph.p >= 1, graph.p > 0
-    certain = closure(graph.nodes, graph.tail[sure], graph.head[sure], seeds)
-    loss = weigh(certain, graph.weight, width)
-    se, exact = np.zeros(width), np.ones(width, bool)
-    down = to_bytes(certain, width)
-    found = [_pairs(down if pairs else down[:0], width)]
-    if (live & ~sure).any():
-        possible = closure(graph.nodes, graph.tail[live], graph.head[live], seeds)
-        reach = to_bytes(possible, width)
-        undecided = np.bitwise_or.reduce(reach & ~down, axis=0)
-        known: dict[bytes, _Open] = {}  # what follows depends on the certain failures alone
-        for each in np.flatnonzero(np.unpackbits(undecided, bitorder="little")).tolist():
-            fallen, reached = _column(down, each), _column(reach, each)
-            key = np.packbits(fallen).tobytes()
-            if key not in known:
-                known[key] = _decide(graph, fallen, reached, dice)
-            fate = known[key]
-            loss[each] += fate.loss
-            se[each], exact[each] = fate.se, fate.exact
-            if pairs:
-                found.append((np.full(len(fate.node), each), fate.node, fate.p))
-    lane, where, p = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((where, lane))
-    return Spread(loss, se, exact, lane[order], where[order], p[order])
+class _Found:
+    """What falls, lane by lane."""
+
+    def __init__(self, graph: Graph, lanes: Lanes, sampling: Sampling) -> None:
+        self.graph, self.lanes, self.dice = graph, lanes, _Dice(graph, sampling)
+        self.felled_from = sampling.felled_from
+        self.scales = {
+            parts: (Scales(np.bincount(parts.part, graph.weight)), Scales(np.bincount(parts.part)))
+            for parts in {graph.certain, graph.possible}
+        }
+        n = len(lanes.times)
+        self.loss, self.se, self.exact = np.zeros(n), np.zeros(n), np.ones(n, bool)
+        self.reached_n = np.zeros(n, np.int64)
+        self.felled_n = np.zeros(graph.nodes, np.int64)
+        self.pairs = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        self.known: dict[bytes, _Open] = {}  # by what falls for certain: the rest follows from it
+
+    def block(self, start: int, width: int) -> None:
+        """Fail the nodes of some lanes."""
+        graph, here = self.graph, slice(start, start + width)
+        fallen = self._fall(graph.certain, start, width)
+        self.loss[here], self.reached_n[here] = fallen.weight, fallen.n
+        self._count(fallen, start, width)
+        if not graph.uncertain:
+            return
+        reached = self._fall(graph.possible, start, width)
+        self.reached_n[here] = reached.n
+        doubtful = np.flatnonzero(reached.n > fallen.n)
+        if len(doubtful):
+            down, reach = fallen.packed(width), reached.packed(width)
+            for lane in doubtful.tolist():
+                self._decide(start + lane, _column(down, lane), _column(reach, lane))
+
+    def _fall(self, parts: Parts, start: int, width: int) -> _Fallen:
+        weight, count = self.scales[parts]
+        rows = {}
+        for part, lanes in sweep(parts, self.lanes.seeds(parts, start, width)):
+            weight.put(part, lanes)
+            count.put(part, lanes)
+            rows[part] = lanes
+        return _Fallen(parts, rows, weight.read(width), count.read(width).astype(np.int64))
+
+    def _count(self, fallen: _Fallen, start: int, width: int) -> None:
+        """Count the scenarios that take each node down, and list who falls with what."""
+        times = self.lanes.times[start : start + width]
+        digits = [pack((times >> d & 1).astype(bool)) for d in range(int(times.max()).bit_length())]
+        wanted = pack(self.lanes.listed[start : start + width])
+        felled = np.zeros(len(fallen.parts.heads), np.int64)
+        part, lane = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for each, lanes in fallen.rows.items():
+            felled[each] = sum((lanes & m).bit_count() << d for d, m in enumerate(digits))
+            if lanes & wanted:
+                lane.append(np.flatnonzero(unpack(lanes & wanted, width)))
+                part.append(np.full(len(lane[-1]), each))
+        self.felled_n += felled[fallen.parts.part]
+        at, node = members(fallen.parts.part, np.concatenate(part), len(felled))
+        self.pairs.append((np.concatenate(lane)[at] + start, node, np.ones(len(node))))
+
+    def _decide(self, lane: int, fallen: Booleans, reached: Booleans) -> None:
+        """Add what uncertain arcs do in one lane."""
+        key = np.packbits(fallen).tobytes()
+        if key not in self.known:
+            self.known[key] = _decide(self.graph, fallen, reached, self.dice)
+        fate = self.known[key]
+        self.loss[lane] += fate.loss
+        self.se[lane], self.exact[lane] = fate.se, fate.exact
+        self.felled_n[fate.node[fate.p >= self.felled_from]] += self.lanes.times[lane]
+        if self.lanes.listed[lane]:
+            self.pairs.append((np.full(len(fate.node), lane), fate.node, fate.p))
+
+    def told(self, listed: Booleans) -> Spread:
+        """Give each scenario what its lane has."""
+        of = self.lanes.of
+        lane, node, p = (np.concatenate(column) for column in zip(*self.pairs, strict=True))
+        chosen = np.flatnonzero(listed)
+        at, which = members(of[chosen], lane, len(self.loss))
+        scenario, node, p = chosen[which], node[at], p[at]
+        order = np.lexsort((node, scenario))
+        return Spread(self.loss[of], self.se[of], self.exact[of], self.reached_n[of],
+                      self.felled_n, scenario[order], node[order], p[order])  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Fallen:
+    """The parts that fall in some lanes, and by lane the weight lost and the nodes that fall."""
+
+    parts: Parts
+    rows: dict[int, int]
+    weight: Floats
+    n: Integers
+
+    def packed(self, width: int) -> Bytes:
+        """Rows by node, in memory."""
+        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
+        return to_bytes(rows, width)[self.parts.part]
 
 
 def _column(packed: Bytes, lane: int) -> Booleans:
     """By node, whether it is down in one lane."""
     return (packed[:, lane >> 3] >> (lane & 7) & 1).astype(bool)
-
-
-def _pairs(packed: Bytes, width: int) -> tuple[Integers, Integers, Floats]:
-    """Lanes and nodes that are down in them, for certain."""
-    lanes = [np.flatnonzero(np.unpackbits(r, count=width, bitorder="little")) for r in packed]
-    node = np.repeat(np.arange(len(packed)), [len(each) for each in lanes])
-    lane = np.concatenate([np.empty(0, np.int64), *lanes])
-    return lane, node, np.ones(len(lane))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.score.lanes import closure, fixpoint, pack, unpack, weigh
-from assess.score.spread import Graph, Sampling, arc_key, seeds_of, spread
+from assess.score.lanes import Scales, condense, fixpoint, pack, sweep, unpack
+from assess.score.scenarios import Scenarios
+from assess.score.spread import Graph, Sampling, Spread, arc_key, spread
 
-EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, lanes=1 << 15)
-DRAWN = Sampling(seed=1, draws=4000, enumerate_up_to=0, lanes=1 << 15)
+EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, block_mib=64)
+DRAWN = Sampling(seed=1, draws=4000, enumerate_up_to=0, block_mib=64)
 
 
 def graph_of(nodes, arcs, weight=None):
@@ -28,8 +30,7 @@ def graph_of(nodes, arcs, weight=None):
 
 def from_each(graph, sampling):
     every = np.arange(graph.nodes)
-    return spread(graph, seeds_of(graph.nodes, every, every, graph.nodes), graph.nodes,
-                  sampling=sampling)  # fmt: skip
+    return spread(graph, Scenarios(every, every, graph.nodes), sampling=sampling)
 
 
 def reached(arcs, start):
@@ -53,8 +54,8 @@ def brute_force(nodes, arcs, start):
 
 
 @st.composite
-def graphs(draw, p=(0.0, 0.25, 0.5, 1.0), most=7):
-    nodes = draw(st.integers(1, 5))
+def graphs(draw, p=(0.0, 0.25, 0.5, 1.0), most=7, sizes=(1, 5)):
+    nodes = draw(st.integers(*sizes))
     pairs = [(t, h) for t in range(nodes) for h in range(nodes) if t != h]
     chosen = draw(st.lists(st.sampled_from(pairs), max_size=most, unique=True)) if pairs else []
     return nodes, {arc: draw(st.sampled_from(p)) for arc in chosen}
@@ -108,30 +109,35 @@ def test_a_higher_probability_never_saves_a_node_in_any_draw():
 
 
 @settings(max_examples=25, deadline=None)
-@given(graphs(), st.integers(1, 4))
-def test_chunks_change_nothing(case, lanes):
+@given(graphs(sizes=(9, 40), most=60), st.sampled_from([0, 2, 12]))
+def test_memory_changes_nothing(case, few):
     graph = graph_of(*case)
-    whole = from_each(graph, EXACT)
-    parts = from_each(graph, Sampling(1, 4000, 12, lanes))
-    for name in ("loss", "se", "exact", "scenario", "node", "p"):
-        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+    whole = from_each(graph, Sampling(1, 100, few, 64))
+    blocks = from_each(graph, Sampling(1, 100, few, 1e-9))  # of eight lanes
+    for each in fields(Spread):
+        assert getattr(whole, each.name).tobytes() == getattr(blocks, each.name).tobytes()
 
 
 def test_several_nodes_can_fail_in_one_scenario():
     graph = graph_of(4, {(0, 2): 0.5, (1, 2): 0.5, (2, 3): 1.0})
-    result = spread(graph, [1, 1, 0, 0], 1, sampling=EXACT)
+    result = spread(graph, Scenarios(np.zeros(2, int), np.arange(2), 1), sampling=EXACT)
     assert result.loss[0] == pytest.approx(2 + 0.75 + 0.75)
 
 
 @settings(max_examples=60, deadline=None)
 @given(graphs(p=(1.0,), most=12))
-def test_closure_and_fixpoint_are_reachability(case):
+def test_sweep_and_fixpoint_are_reachability(case):
     nodes, arcs = case
     own = [1 << node for node in range(nodes)]
     tail, head = (np.array([arc[end] for arc in arcs], int) for end in (0, 1))
     lists = [[(h, None) for t, h in arcs if t == node] for node in range(nodes)]
     want = [sum(1 << s for s in range(nodes) if n in reached(arcs, [s])) for n in range(nodes)]
-    assert closure(nodes, tail, head, own) == want
+    parts = condense(nodes, tail, head)
+    seeds = {}
+    for node, lanes in enumerate(own):
+        seeds[parts.part[node]] = seeds.get(parts.part[node], 0) | lanes
+    down = dict(sweep(parts, seeds))
+    assert [down[part] for part in parts.part] == want
     assert fixpoint(list(own), lists) == want
 
 
@@ -145,9 +151,28 @@ def test_weighing_adds_up(width, rows, unit):
     lanes = [row & ((1 << width) - 1) for row, _ in rows]
     weights = np.array([weight * unit for _, weight in rows], float)
     want = sum((w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)), np.zeros(width))
-    np.testing.assert_allclose(weigh(lanes, weights, width), want, rtol=1e-9, atol=1e-9)
+    scales = Scales(weights)
+    for node, row in enumerate(lanes):
+        scales.put(node, row)
+    np.testing.assert_allclose(scales.read(width), want, rtol=1e-9, atol=1e-9)
+    assert (scales.read(width) == 0).all()
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packing_keeps_lanes(flags):
     assert unpack(pack(np.array(flags)), len(flags)).astype(bool).tolist() == flags
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs(p=(0.0, 0.3, 1.0)))
+def test_counts_are_those_of_the_list(case):
+    nodes, arcs = case
+    result = from_each(graph_of(nodes, arcs), EXACT)
+    p = matrix(result, nodes)
+    assert result.reached_n.tolist() == (p > 0).sum(axis=1).tolist()
+    assert result.felled_n.tolist() == (p >= 0.5).sum(axis=0).tolist()
+    every, listed = np.arange(nodes), np.arange(nodes) % 2 == 0
+    some = spread(graph_of(nodes, arcs), Scenarios(every, every, nodes, listed), sampling=EXACT)
+    np.testing.assert_array_equal(matrix(some, nodes), p * listed[:, None])
+    for name in ("loss", "reached_n", "felled_n"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
