@@ -33,10 +33,12 @@ def brier(chance: Floats, hit: Bools) -> float:
 
 def tau(score: Floats, outcome: Floats) -> float:
     """Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
-    from scipy.stats import kendalltau
-
     if len(set(score)) < 2 or len(set(outcome)) < 2:
         return 0.0
+    if len(score) <= TAU_MOST:  # pair by pair is quicker than to load a library
+        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
+    from scipy.stats import kendalltau
+
     return float(kendalltau(score, outcome).statistic)
 
 
