@@ -72,7 +72,7 @@ def labels(
     ).astype(object)
 
 
-def reason(row: Any, settings: Mapping[str, Any]) -> str:
+def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
     """Say why a service whose gates are clear has its label.
 
     Parameters
@@ -81,6 +81,8 @@ def reason(row: Any, settings: Mapping[str, Any]) -> str:
         ``label, p_top, readiness_lo, readiness_hi``.
     settings : mapping
         As in `labels`, and ``k``.
+    candidates_n : int
+        Services that compete. [count]
 
     Returns
     -------
@@ -93,6 +95,8 @@ def reason(row: Any, settings: Mapping[str, Any]) -> str:
     if row.label == "FIX":
         return f"Readiness may lie below {bar}."
     chance = f"in the top {k} in {row.p_top:.0%} of weightings"
+    if candidates_n <= k:
+        chance = f"on a short list with room for all {candidates_n} candidates"
     below = "lies below" if row.readiness_hi < bar else "may lie below"
     short = row.readiness_lo < bar
     if row.label == "MOVE NOW":

@@ -260,7 +260,8 @@ def _put_labels(
         frame["label_gates"], frame["p_top"], frame["readiness_lo"], inside, settings
     )
     free = frame["label_gates"].isna()
-    reasons = [reason(row, settings) for row in frame[free].itertuples()]
+    competing = int((free & ~inside).sum())
+    reasons = [reason(row, settings, competing) for row in frame[free].itertuples()]
     frame["why"] = said.reindex(frame.index)
     frame.loc[free, "why"] = reasons
 

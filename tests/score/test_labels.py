@@ -83,4 +83,6 @@ def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, insi
 )
 def test_the_reason_of_a_label_names_what_decides(told, p_top, lo, hi, words):
     row = SimpleNamespace(label=told, p_top=p_top, readiness_lo=lo, readiness_hi=hi)
-    assert words in reason(row, SETTINGS)
+    assert words in reason(row, SETTINGS, 9)
+    if p_top:
+        assert "room for all 4 candidates" in reason(row, SETTINGS, 4)

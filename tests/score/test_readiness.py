@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readiness_fleet import HOST, MOUNT, WORKLOAD, Fleet, together
+from readiness_fleet import HOST, WORKLOAD, Fleet, hide, some_fleet, together
 
-from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError
 from assess.inventory import from_frames, load
@@ -111,75 +110,6 @@ def test_bounds_contributions_failing_and_na(rows, data):
     hidden = table.copy()
     hidden.loc[fallen, ["state", "value"]] = ["unknown", pd.NA]
     assert (scored(hidden)[0]["readiness_lo"] <= frame["readiness_lo"] + 1e-9).all()
-
-
-OTHERWISE = {
-    "services": {
-        "env": ["stage", None], "owner": [None], "tier": [1, 3, None], "kind": ["database", None],
-        "stateful": [True, None], "health_checked": [False, None], "logs_exported": [False, None],
-        "config_external": [False, None], "secrets_in_image": [True, None], "runbook": [False],
-        "restore_tested_at": ["2026-09-01", "2026-01-01"], "deploys_per_month": [0.5, None],
-        "license_bound": [True, None], "asg_min": [1, None], "min_healthy_pct": [100, None],
-    },
-    "workloads": {
-        "repository": ["library/mongo", None], "registry": ["docker.io", None], "pinned": [False],
-        "tag_floating": [True, None], "state": ["exited", None], "health": ["none", "unhealthy"],
-        "restart_policy": ["no", None], "privileged": [True], "ports": ["5432/tcp", None],
-        "log_driver": ["json-file", None], "host_id": [None], "inspect_status": ["list"],
-    },
-    "hosts": {"kernel": ["2.6.32"], "os_version": ["14.04", None], "asg_name": [None], "az": ["z"]},
-    "engines": {"version": ["1.12.6", "99.0"], "storage_driver": ["aufs", None], "mirrors_n": [0]},
-    "images": {"schema": ["1", None], "vuln_critical_n": [3, None], "created_at": ["2024-01-01"]},
-    "mounts": {"read_only": [False, None], "data_like": [True, None], "type": ["volume"]},
-}  # fmt: skip
-
-
-def some_fleet(draw):
-    """A consistent fleet with faults and gaps."""
-    fleet = Fleet()
-    if draw.random() < 0.25:
-        fleet.on_plain_host()
-    for frame, columns in OTHERWISE.items():
-        for row in fleet.rows[frame]:
-            for column, values in columns.items():
-                if column in row and draw.random() < 0.2:
-                    row[column] = draw.choice(values)
-                    if column in ("registry", "repository"):
-                        row["image_ref"] = None  # the image has one name
-    if draw.random() < 0.3:
-        old = {**fleet.rows["workloads"][0], "workload_id": "shop.0", "state": "exited"}
-        old |= {"log_driver": "awslogs", "health": draw.choice(["healthy", "none"])}
-        if draw.random() < 0.5:  # on a host that is worse than the others
-            fleet.add("hosts", **{**HOST, "host_id": "h3", "kernel": "2.6.32", "asg_name": None})
-            fleet.add("engines", **{**fleet.rows["engines"][0], "host_id": "h3", "mirrors_n": 0})
-            old["host_id"] = "h3"
-        fleet.rows["workloads"].append(old)
-        if draw.random() < 0.3:
-            fleet.rows["mounts"].append({**MOUNT, "workload_id": "shop.0", "data_like": True})
-    if draw.random() < 0.3:
-        fleet.change("services", config_external=None)
-        risk = draw.choice(["green", "yellow", "red"])
-        question = {"service_id": "shop", "question": "config.external", "source": "survey"}
-        fleet.add("answers", **question, risk=risk, answered_at="2026-09-01")
-    else:
-        fleet.rows["answers"] = []
-    return fleet
-
-
-def hide(fleet, draw):
-    """The same fleet, in which some cells are not known."""
-    hidden = Fleet()
-    hidden.rows = {frame: [dict(row) for row in rows] for frame, rows in fleet.rows.items()}
-    cells = [
-        (row, column)
-        for frame, rows in hidden.rows.items()
-        for row in rows
-        for column in row
-        if not frames.columns(frame)[column].is_required and row[column] is not None
-    ]
-    for row, column in draw.sample(cells, draw.choice([1, 1, 2, 5, 20])):
-        row[column] = None
-    return hidden
 
 
 def outcome(fleets):
