@@ -61,7 +61,7 @@ class Place:
         """Give the coverage row of a call."""
         text = _text(service, call)
         if text not in self._rows:
-            self._rows[text] = self.batch.cover(self.scope, text, "empty", rows=0)
+            self._rows[text] = self.batch.cover(self.scope, text, "timeout", rows=0)  # until then
         return self._rows[text]
 
     def add(self, frame: str, *rows: Row) -> None:

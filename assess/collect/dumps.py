@@ -79,13 +79,16 @@ def read_text(file: Path, row: Row) -> str | None:
 
 def read_bytes(file: Path, row: Row) -> bytes:
     """Read a file, and write its age into its coverage row; one that is too large is an error."""
-    stat = file.stat()
-    if stat.st_size > MAX_BYTES:
-        size = stat.st_size >> 20
-        raise DumpError(f"{size} MB in one file; the limit is {MAX_BYTES >> 20}, split it")
-    age = max(time.time() - stat.st_mtime, 0) / 3600
+    refuse_large(file)
+    age = max(time.time() - file.stat().st_mtime, 0) / 3600
     row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
     return file.read_bytes()
+
+
+def refuse_large(file: Path) -> None:
+    """Raise DumpError where a file is larger than what one is read of."""
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise DumpError(f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it")
 
 
 def read_json(file: Path, row: Row) -> list[Any]:

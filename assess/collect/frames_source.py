@@ -11,6 +11,7 @@ import pandas as pd
 
 from assess import frames
 from assess.collect.base import Batch, Deadline, Name, Row, file_failure
+from assess.collect.dumps import DumpError, refuse_large
 from assess.collect.redact import scrub
 from assess.frames import EXTERNAL
 from assess.inventory import MANIFEST, read_table
@@ -49,7 +50,10 @@ class FramesSource:
                 row |= {"status": "unsupported", "hint": f"{file.stem} is no frame"}
                 continue
             try:
+                refuse_large(file)
                 table = read_table(file)
+                if not {*table.columns} & {*frames.columns(file.stem)}:
+                    raise DumpError(f"no column of it is one of {file.stem}: see `assess frames`")
             except (ValueError, OSError) as error:
                 row |= file_failure(error)
                 continue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -52,6 +53,44 @@ _INTERNAL = {  # annotations of load balancers that no customer reaches, and the
     "alb.ingress.kubernetes.io/scheme": ("internal",),
 }
 _REVISION = "deployment.kubernetes.io/revision"
+Place = tuple[str, str]  # namespace, name
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
+
+    claims: dict[Place, Row]
+    budgets: dict[str, list[Row]]  # by namespace
+    ingresses: dict[str, list[Row]]  # by namespace
+    scalers: dict[tuple[str, str, str], Row]  # by kind, namespace and name of what they scale
+    has_services: bool  # whether they were listed, and there are any
+    ships_logs: bool | None
+
+
+def around(found: Found) -> Around:
+    """Sort the lists of a cluster."""
+    scalers: dict[tuple[str, str, str], Row] = {}
+    for scaler in found.get("horizontalpodautoscalers", ()):
+        spec = table(scaler.get("spec"))
+        target = table(spec.get("scaleTargetRef"))
+        named = text(target.get("kind")).lower(), place(scaler)[0], text(target.get("name"))
+        scalers.setdefault(named, spec)
+    return Around(
+        claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
+        budgets=_by_namespace(found.get("poddisruptionbudgets", ())),
+        ingresses=_by_namespace(found.get("ingresses", ())),
+        scalers=scalers,
+        has_services=bool(found.get("services")),
+        ships_logs=_ships_logs(found),
+    )
+
+
+def _by_namespace(items: Iterable[Row]) -> dict[str, list[Row]]:
+    sorted_: dict[str, list[Row]] = defaultdict(list)
+    for item in items:
+        sorted_[place(item)[0]].append(item)
+    return sorted_
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
@@ -62,18 +101,14 @@ def to_batch(found: Found, cluster: str) -> Batch:
     batch.add("hosts", *(to_host(node, hosts) for node in nodes))
     batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
     _attach_services(owners, found)
-    claims = {place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
+    lists = around(found)
     for pod, controller in owners.pods:
-        workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
+        workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     _share(batch.rows["mounts"], ended)
-    services = [
-        to_service(controller, found, claims)
-        for controller in owners.controllers.values()
-        if controller.pod
-    ]
+    services = [to_service(c, lists) for c in owners.controllers.values() if c.pod]
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *to_dependencies(owners))
     batch.add("activities", *to_activities(found, owners, cluster))
@@ -88,7 +123,7 @@ def to_workload(
     controller: Controller,
     hosts: dict[str, str],
     cluster: str,
-    claims: dict[tuple[str, str], Row],
+    claims: dict[Place, Row],
 ) -> tuple[Row, list[Row]]:
     """Give the rows of a pod: one workload, and its mounts."""
     (namespace, name), spec = place(pod), table(pod.get("spec"))
@@ -128,12 +163,12 @@ def _share(mounts: list[Row], ended: set[str]) -> None:
             mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
 
 
-def to_service(controller: Controller, found: Found, claims: dict[tuple[str, str], Row]) -> Row:
+def to_service(controller: Controller, lists: Around) -> Row:
     """Say what a controller tells of its service; what it cannot tell is left unknown."""
     spec, is_job = controller.pod, controller.kind in JOBS
     main = main_container(spec, controller.annotations, (controller.name,))
     pod = to_pod(spec, main)
-    mounts = to_mounts(spec, controller.namespace, claims)
+    mounts = to_mounts(spec, controller.namespace, lists.claims)
     data = {mount["data_like"] for mount in mounts}
     stateful: bool | None = True if controller.kind == "statefulset" or True in data else None
     is_store = may_be_store(pod["repository"], pod["ports"])
@@ -141,19 +176,19 @@ def to_service(controller: Controller, found: Found, claims: dict[tuple[str, str
         stateful = False
     is_served = bool(pod["ports"] or controller.services)
     kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
-    limits = _scaler(controller, found)
+    limits = lists.scalers.get((controller.kind, controller.namespace, controller.name), {})
     return {
         "names": controller.names,
         "platform": "kubernetes",
         "kind": "infra" if controller.namespace == "kube-system" else kind if stateful is False
         else "job" if is_job else None,
         "stateful": stateful,
-        "min_healthy_pct": min_healthy(controller, found),
-        "asg_min": limits.get("asg_min"),
-        "asg_max": limits.get("asg_max"),
+        "min_healthy_pct": min_healthy(controller, lists.budgets[controller.namespace]),
+        "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
+        "asg_max": integer(limits.get("maxReplicas")),
         "health_checked": is_checked(spec) or (None if is_job else False),
-        "public": is_public(controller, found),
-        "logs_exported": _ships_logs(found),
+        "public": is_public(controller, lists),
+        "logs_exported": lists.ships_logs,
         "config_external": has_config_outside(spec) or None,
         "secrets_in_image": pod["secret_like_env_n"] > 0,
     }  # fmt: skip
@@ -172,7 +207,7 @@ def _ships_logs(found: Found) -> bool | None:
     return None
 
 
-def min_healthy(controller: Controller, found: Found) -> float | None:
+def min_healthy(controller: Controller, budgets: list[Row]) -> float | None:
     """Give the share of replicas it needs: by its disruption budget, else by its rollout.
 
     Without either, and for what runs once per node, nothing is declared.
@@ -180,8 +215,8 @@ def min_healthy(controller: Controller, found: Found) -> float | None:
     replicas = number(controller.spec.get("replicas", 1))
     if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
         return None
-    for budget in found.get("poddisruptionbudgets", ()):
-        if place(budget)[0] != controller.namespace or not _selects(budget, controller.pod_labels):
+    for budget in budgets:
+        if not _selects(budget, controller.pod_labels):
             continue
         spec = table(budget.get("spec"))
         if "minAvailable" in spec:
@@ -202,39 +237,34 @@ def _part(value: Any, replicas: float | None) -> float | None:
     return percent(number(value), replicas)
 
 
-def _scaler(controller: Controller, found: Found) -> Row:
-    """Give the bounds that an autoscaler keeps."""
-    for scaler in found.get("horizontalpodautoscalers", ()):
-        spec = table(scaler.get("spec"))
-        target = table(spec.get("scaleTargetRef"))
-        named = text(target.get("kind")).lower(), place(scaler)[0], text(target.get("name"))
-        if named == (controller.kind, controller.namespace, controller.name):
-            least = integer(spec.get("minReplicas", 1))
-            return {"asg_min": least, "asg_max": integer(spec.get("maxReplicas"))}
-    return {}
-
-
 # -- who reaches it, and whom it calls -----------------------------------------------------------
 
 
 def _selects(item: Row, labels: dict[str, str]) -> bool:
     """Say whether a selector takes pods of these labels; an empty one takes none."""
+    selector = _selector(item)
+    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+
+
+def _selector(item: Row) -> Row:
+    """Give the labels that a selector asks for; none where it is more than a list of them."""
     selector = table(dig(item, "spec", "selector"))
     if "matchLabels" in selector or "matchExpressions" in selector:
-        if selector.get("matchExpressions"):
-            return False
-        selector = table(selector.get("matchLabels"))
-    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+        return {} if selector.get("matchExpressions") else table(selector.get("matchLabels"))
+    return selector
 
 
 def _attach_services(owners: Owners, found: Found) -> None:
     """Tell controllers which Services select their pods; one that is theirs alone names them."""
-    by_space: dict[str, list[Controller]] = defaultdict(list)
+    labelled: dict[tuple[str, str], list[Controller]] = defaultdict(list)
     for controller in owners.controllers.values():
-        by_space[controller.namespace].append(controller)
+        for label in controller.pod_labels.items():
+            labelled[controller.namespace, f"{label}"].append(controller)
     for service in found.get("services", ()):
         namespace, name = place(service)
-        users = [c for c in by_space[namespace] if _selects(service, c.pod_labels)]
+        asked = next(iter(_selector(service).items()), None)
+        some = labelled.get((namespace, f"{asked}"), ())
+        users = [c for c in some if _selects(service, c.pod_labels)]
         firsts = {user.names[0] for user in users}
         for user in users:
             user.services.append(service)
@@ -242,7 +272,7 @@ def _attach_services(owners: Owners, found: Found) -> None:
                 user.names += (Name(name, "kubernetes-service", 0.8, namespace),)
 
 
-def is_public(controller: Controller, found: Found) -> bool | None:
+def is_public(controller: Controller, lists: Around) -> bool | None:
     """Say whether customers reach it: by a load balancer or an ingress.
 
     False only where no Service selects it and it opens no port of its node.
@@ -253,16 +283,17 @@ def is_public(controller: Controller, found: Found) -> bool | None:
         for service in controller.services
     ):
         return True
-    for ingress in found.get("ingresses", ()):
-        is_here = place(ingress)[0] == controller.namespace and not _is_internal(ingress)
-        if is_here and names & _backends(ingress):
-            return True
+    if names and any(
+        not _is_internal(ingress) and names & _backends(ingress)
+        for ingress in lists.ingresses[controller.namespace]
+    ):
+        return True
     outside = controller.pod.get("hostNetwork") is True or any(
         port.get("hostPort")
         for container in dicts(controller.pod.get("containers"))
         for port in dicts(container.get("ports"))
     )
-    return None if names or outside or not found.get("services") else False
+    return None if names or outside or not lists.has_services else False
 
 
 def _is_internal(item: Row) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
+from aws_server import CREDENTIALS
 from replay import replaying
 
 from assess import frames
@@ -19,6 +22,7 @@ from assess.config import load_config
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CANARY = "hunter2"
+AWS = ("ec2", "ecs", "ecr", "ssm")
 STATUSES = set(frames.columns("coverage")["status"].rule.split("|"))
 TABLES = [(t.type, t.options) for t in load_config(FIXTURES / "every_source.toml").sources]
 IDS = [f"{kind}-{options.get('format', 'dump')}" for kind, options in TABLES]
@@ -26,8 +30,8 @@ every_dump = pytest.mark.parametrize(("kind", "options"), TABLES, ids=IDS)
 
 PLACES = {  # where real systems put secrets: the payload, and the keys that lead to it
     "docker/cli/inspect.json": [
-        "Config Env", "Config Healthcheck", "State Health Log",
-        "HostConfig LogConfig Config", "Config Labels",
+        "Config Env", "Config Healthcheck", "State Health Log", "Args", "Config Cmd",
+        "Config Entrypoint", "HostConfig LogConfig Config", "Config Labels",
     ],
     "docker/api/volumes.json": ["Volumes Options o"],
     "docker/api/info.json": ["HttpProxy"],
@@ -63,9 +67,13 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     "statuspage/incidents.json": ["name", "incident_updates body"],
     "jira/issues.json": ["issues fields summary", "issues fields description"],
     "answers/trivy/cart.json": ["Metadata ImageConfig history", "Results Secrets"],
+    "registry/dumps/web.json": ["Env", "Labels maintainer"],
+    "ssm/210987654321-eu-west-1/get-inventory.json": ["Entities Data AWS:Application Content URL"],
+    "backstage/entities.json": ["metadata annotations backstage.io/view-url"],
+    "traces/jaeger.json": ["data child"],
 }  # fmt: skip
 
-LIVE = {  # the options of each live source; those of AWS are in test_ec2.py and its neighbours
+LIVE = {  # the options of each live source
     "docker": [{"endpoint": "tcp://{host}"}],
     "swarm": [{"endpoint": "tcp://{host}"}],
     "registry": [{"endpoint": "{url}", "repositories": ["shop/web"]}],
@@ -76,17 +84,18 @@ LIVE = {  # the options of each live source; those of AWS are in test_ec2.py and
         {"endpoint": "{url}", "format": name}
         for name in ("pagerduty", "opsgenie", "jira", "servicenow", "statuspage")
     ],
+    **{kind: [{"endpoint_url": "{url}", "regions": ["eu-west-1"]}] for kind in AWS},
 }
 every_server = pytest.mark.parametrize(
     ("kind", "options"), [(kind, options) for kind, listed in LIVE.items() for options in listed]
 )
 
 
-def collect(kind: str, options: dict, base: Path = FIXTURES, *, probe: bool = False) -> Batch:
+def collect(kind, options, base: Path = FIXTURES, *, probe=False, seconds=20) -> Batch:
     source = homes()[kind].load()()
     assert source.check(options) == [] if hasattr(source, "check") else True
     work = source.probe if probe and hasattr(source, "probe") else source.collect
-    return work(options, base, Deadline(20))
+    return work(options, base, Deadline(seconds))
 
 
 def statuses(batch: Batch) -> set[str]:
@@ -108,7 +117,15 @@ def paths(options: dict) -> list[str]:
 
 def test_every_type_has_payloads():
     ours = {kind for kind, found in source_types().items() if found.origin == "assess"}
-    assert {kind for kind, _ in TABLES} == ours - {"frames"}
+    assert {kind for kind, _ in TABLES} == ours
+
+
+def test_every_type_that_asks_a_server_has_an_answer_for_it():
+    asking = {
+        kind for kind, found in source_types().items()
+        if found.origin == "assess" and {"endpoint", "endpoint_url"} & set(found.options)
+    }  # fmt: skip
+    assert set(LIVE) == asking
 
 
 @every_dump
@@ -168,14 +185,27 @@ def test_what_is_not_there_is_told(kind, options, tmp_path):
 
 
 @every_dump
-def test_a_dump_that_is_too_large_is_refused_with_its_limit(
-    kind, options, copied, tmp_path, monkeypatch
-):
-    copied(options)
-    monkeypatch.setattr(dumps, "MAX_BYTES", 10)
+def test_a_dump_that_is_too_large_is_refused_with_its_limit(kind, options, copied, tmp_path):
+    for file in copied(options):
+        os.truncate(file, dumps.MAX_BYTES + 1)  # sparse: it takes no room on the disk
     batch = collect(kind, options, tmp_path)
     assert rows_n(batch) == 0
     assert any("limit" in str(row.get("hint")) for row in batch.coverage)
+
+
+@every_dump
+def test_the_year_1628_stops_nothing_and_reaches_no_frame(kind, options, copied, tmp_path):
+    for file in copied(options):
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        old = re.sub(r"\b20\d\d(?=-\d\d-\d\d)", "1628", text)
+        file.write_text(old, encoding="utf-8", errors="surrogateescape")
+    batch = collect(kind, options, tmp_path)
+    tables, _ = to_tables([(kind, batch)], [])
+    for name, table in tables.items():
+        typed, unreadable = frames.conform(name, table)
+        assert unreadable.empty, name
+        for column in typed.select_dtypes("datetimetz"):
+            assert not typed[column].lt("1970").any(), (name, column)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
@@ -203,12 +233,14 @@ def test_what_may_not_be_read_is_denied_and_not_empty(kind, options, copied, tmp
 
 
 @pytest.fixture
-def ask(tmp_path):
+def ask(tmp_path, monkeypatch):
     """Ask a server that answers everything alike."""
     (tmp_path / "token").write_text(f"ada:{CANARY}")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
 
-    def asked(kind, options, answer, *, probe=False):
-        with replaying(lambda *_: answer) as server:
+    def asked(kind, options, answer, *, probe=False, seconds=20):
+        with replaying(answer if callable(answer) else lambda *_: answer) as server:
             host = server.url.removeprefix("http://")
             own = {
                 name: value.format(url=f"http://ada:{CANARY}@{host}", host=host)
@@ -217,12 +249,16 @@ def ask(tmp_path):
             }  # fmt: skip
             if "token_file" in homes()[kind].load()().options:
                 own["token_file"] = "token"
-            return collect(kind, own, tmp_path, probe=probe)
+            return collect(kind, own, tmp_path, probe=probe, seconds=seconds)
 
     return asked
 
 
 BODY = json.dumps({"message": f"token={CANARY}: no", "error": CANARY}).encode()
+AWS_BODY = (
+    "<ErrorResponse><Error><Code>InvalidClientTokenId</Code>"
+    f"<Message>token={CANARY}: no</Message></Error></ErrorResponse>"
+).encode()
 PAGE = f"<html>Sign in, ada:{CANARY}</html>".encode()
 
 
@@ -230,27 +266,53 @@ PAGE = f"<html>Sign in, ada:{CANARY}</html>".encode()
 @pytest.mark.parametrize("probe", [False, True], ids=["collect", "probe"])
 @every_server
 def test_a_denial_is_denied_and_not_empty(kind, options, code, probe, ask):
-    batch = ask(kind, options, (code, BODY, {"X-Note": CANARY}), probe=probe)
+    body = AWS_BODY if kind in AWS else BODY
+    batch = ask(kind, options, (code, body, {"X-Note": CANARY}), probe=probe)
     assert rows_n(batch) == 0
     assert "denied" in statuses(batch) and not statuses(batch) & {"ok", "empty"}
     assert CANARY not in repr(batch)
 
 
 @pytest.mark.parametrize(
+    "body", [PAGE, b"\0" * 64, b'[{"name": "web", "Id": "4'], ids=["html", "nul", "half"]
+)
+@every_server
+def test_an_answer_that_is_none_is_told(kind, options, body, ask):
+    batch = ask(kind, options, (200, body, {"Content-Type": "text/html"}))
+    assert rows_n(batch) == 0
+    assert "parse_error" in statuses(batch) and "ok" not in statuses(batch)
+    assert CANARY not in repr(batch)
+
+
+@pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ((200, PAGE, {"Content-Type": "text/html"}), {"parse_error"}),
         ((500, BODY, {}), {"unreachable"}),
         ((404, PAGE, {}), {"unsupported", "empty", "unreachable"}),
         ((429, BODY, {"Retry-After": "60"}), {"throttled"}),
     ],
-    ids=["html", "broken", "missing", "throttled"],
+    ids=["broken", "missing", "throttled"],
 )
-@every_server
+@pytest.mark.parametrize(
+    ("kind", "options"),  # the SDK of AWS asks again for minutes: test_ec2.py writes its answers
+    [(kind, options) for kind, listed in LIVE.items() if kind not in AWS for options in listed],
+)
 def test_what_else_a_server_may_say(kind, options, answer, expected, ask):
     batch = ask(kind, options, answer)
     assert rows_n(batch) == 0
     assert statuses(batch) & expected and "ok" not in statuses(batch)
+    assert CANARY not in repr(batch)
+
+
+@every_server
+def test_a_server_that_hangs_costs_the_deadline_of_its_source(kind, options, ask):
+    is_over = threading.Event()
+    try:
+        batch = ask(kind, options, lambda *_: is_over.wait(30) or (200, b"[]", {}), seconds=1.5)
+    finally:
+        is_over.set()
+    assert rows_n(batch) == 0
+    assert "timeout" in statuses(batch) and not statuses(batch) & {"ok", "empty"}
     assert CANARY not in repr(batch)
 
 

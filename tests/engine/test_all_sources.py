@@ -18,7 +18,7 @@ from assess.collect import source_types
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CANARY = "hunter2"
 TABLES = tomllib.loads((FIXTURES / "every_source.toml").read_text(encoding="utf-8"))["source"]
-AWS = ("ec2", "ecs", "ecr")
+AWS = ("ec2", "ecs", "ecr", "ssm")
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,11 @@ def run(engines, registry, aws, tmp_path_factory):
     base = tmp_path_factory.mktemp("everything")
     for place in FIXTURES.iterdir():
         (base / place.name).symlink_to(place)
-    (base / "own").mkdir()
-    (base / "own" / "services.csv").write_text("service_id,tier\nweb,1\n", encoding="utf-8")
     repositories = ["shop/web", "shop/old", "shop/epoch"]
     live = [
         *({"type": "docker", "endpoint": e.endpoint, "host_id": e.version} for e in engines),
         *({"type": kind, "endpoint_url": aws, "regions": ["eu-west-1"]} for kind in AWS),
         {"type": "registry", "endpoint": registry.endpoint, "repositories": repositories},
-        {"type": "frames", "path": "own"},
         {"type": "kubernetes", "endpoint": f"http://ada:{CANARY}@127.0.0.1:9"},
     ]
     lines = [
