@@ -75,7 +75,7 @@ def test_the_evidence_of_each_claim_is_drawn_with_its_verdict(judged, claim):
     known = table.dropna(subset=["point"])
     assert drawn(ax) == pytest.approx(dict(zip(known["label"], known["point"], strict=True)))
     assert judged.frame.loc[claim, "verdict"] in ax.get_title(loc="left")
-    assert "n = " in ax.get_xlabel()
+    assert f"n = {judged.frame.loc[claim, 'n']}" in ax.get_xlabel()
     assert figures.describe(ax).startswith(claim)
     bounded = table.dropna()
     assert (bounded["lo"] <= bounded["point"] + 1e-9).all()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from assess.score.result import Result
 
+SHARES = (0.0, 102.0)  # percent, and room for the half of a point
 ROOM = 20  # between title and axes, for the number of a bound [points]
 REACH = 16.0  # times a bound; what lies further is drawn at the edge
 VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
@@ -122,8 +123,8 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     if "yes" in table:
         rows = [_share_row(group, own, level) for group, own in table.groupby("group", sort=False)]
     elif "point" in table:
-        lines = table[["line", "point", "lo", "hi", "n"]].itertuples(index=False)
-        rows = [(line, *ends, "", f"n = {n}") for line, *ends, n in lines]
+        lines = table[["engine", "line", *COLUMNS[1:4], "n"]].itertuples(index=False)
+        rows = [(f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines]
     elif "platform" in table:
         scale = _factor(policy)
         own = table[["platform", "incidents", "service_months"]].itertuples(index=False)
@@ -133,7 +134,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     else:
         rows = list(_pairs(claim, table, level))
     found = pd.DataFrame(rows, columns=COLUMNS)
-    if "yes" in table or "point" in table or "platform" in table:
+    if {"yes", "point", "platform"} & set(table):
         scale = 100.0 if "yes" in table else 1.0
         ends = [scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS]
         found.loc[len(found)] = ["all", *ends, VERDICT_BANDS[row["verdict"]], row["verdict"]]
@@ -197,19 +198,20 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     if row["n"] == 0:
         return message(ax, title, f"Undecided: {row['needs']}.")
     bound: float | None = float(row["threshold"])
-    unit, noun, limits = str(row["unit"]), "rows, the whole included", None
+    unit, noun, limits = str(row["unit"]), str(texts()[name]["more"]), None
     if "yes" in details:
-        bound, unit, limits = 100 * float(row["threshold"]), f"{unit} (%)", (0.0, 100.0)
+        bound, unit, noun, limits = 100 * float(row["threshold"]), f"{unit} (%)", "", SHARES
     elif "hub_pulls" in details:
-        bound, unit, noun = None, "Pulls that failed (%)", "registries"
+        bound, unit, noun = None, "Pulls that failed (%)", "failed pulls"
     elif "tier" in details:
-        bound, unit, noun = None, "Incidents per service and year", "groups"
+        bound, unit, noun = None, "Incidents per service and year", "incidents"
     unit = f"{unit[0].upper()}{unit[1:]}"
-    if "stratum" in details or ("tier" in details and "other_incidents" in details):
+    if bound is None:
         unit += f"; ratio {_number(row['value'])} ({_number(row['lo'])} to {_number(row['hi'])})"
     ax = intervals(
-        table, ax=ax, title=title, xlabel=unit, noun=noun, limits=limits, threshold=bound
-    )
+        table, ax=ax, title=title, xlabel=unit, noun=noun, total=int(row["n"]), limits=limits,
+        threshold=bound,
+    )  # fmt: skip
     return _raised(ax)
 
 

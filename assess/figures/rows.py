@@ -70,6 +70,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
     title: str,
     xlabel: str,
     noun: str,
+    total: int | None = None,
     limits: tuple[float, float] | None = None,
     threshold: float | None = None,
 ) -> Axes:
@@ -87,7 +88,9 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
     xlabel : str
         What is measured, with its unit.
     noun : str
-        What a row is.
+        What a row is, or what was counted.
+    total : int, optional
+        How many there are; without it, the rows.
     limits : tuple of float, optional
         Ends of the axis; without them, the data's own.
     threshold : float, optional
@@ -114,7 +117,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
         if threshold is not None:
             _mark_threshold(ax, threshold)
         ax.set_title(title, loc="left")
-        ax.set_xlabel(f"{xlabel}; n = {len(frame)} {noun}")
+        ax.set_xlabel(f"{xlabel}; n = {len(frame) if total is None else total} {noun}".rstrip())
     return ax
 
 
@@ -135,7 +138,8 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     top = known.max() if len(known) else 1.0
     low = known.min() if len(known) else 0.0
-    return min(0.0, low * 1.04), max(top * 1.04, 1e-9)
+    room = 0.03 * (max(top, 0.0) - min(low, 0.0))  # for half a point
+    return low - room if low < 0 else 0.0, max(top + room, 1e-9)
 
 
 def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
