@@ -142,6 +142,7 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     table = table.assign(ended=table["ended_at"].fillna(ended).fillna(table["started_at"]))
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     table = table.assign(place=table["group"].fillna(table["service_id"]))
+    table = table[["place", "kind", "cause", "started_at", "ended"]]
     pairs = [
         (place, down, up)
         for place, rows in table.dropna(subset=["place"]).groupby("place", sort=True)
@@ -264,9 +265,7 @@ def watched(inventory: Inventory, policy: Policy) -> tuple[pd.Timestamp, pd.Time
     if len(windows):
         start, end = windows["window_start"].min(), windows["window_end"].max()
     else:
-        incidents = inventory["incidents"]
-        sound = ~incidents["bad_time"].fillna(value=False).astype(bool)
-        start, end = incidents.loc[sound, "opened_at"].min(), inventory.snapshot_at
+        start, end = sound_incidents(inventory)["opened_at"].min(), inventory.snapshot_at
     return (start, end) if pd.notna(start) and start < end else None
 
 

@@ -104,10 +104,9 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
         ``host_id, fact, value, version, change_id, why`` and ``services``, joined by a semicolon.
     """
     key = [name for name in COLUMNS if name != "service_id"]
-    groups = table.groupby(key, dropna=False, sort=True)["service_id"]
-    return (
-        groups.agg(lambda names: "; ".join(sorted(names.dropna()))).rename("services").reset_index()
-    )
+    rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
+    groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
+    return groups.agg(lambda names: "; ".join(filter(None, names))).rename("services").reset_index()
 
 
 def _host_facts(inventory: Inventory, engines: Engines) -> Facts:

@@ -53,7 +53,8 @@ def incident(name, service, day, **more):
 
 
 def test_the_window_is_what_sources_were_asked_for_else_since_the_first_incident():
-    rows = [incident("1", "a", "03-31"), incident("0", "a", "01-01", bad_time=True)]
+    rows = [incident("1", "a", "03-31"), incident("0", "a", "01-01", bad_time=True),
+            incident("2", "a", "01-02", resolved_at="2025-12-31")]  # fmt: skip
     assert watched(inventory_of(rows), POLICY)[0] == pd.Timestamp("2026-03-31", tz="UTC")
     asked = {"run_id": "r", "source": "incidents", "scope": "x", "call": "read", "status": "ok",
              "window_start": "2026-01-01", "window_end": "2026-07-01"}  # fmt: skip
