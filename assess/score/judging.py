@@ -12,7 +12,7 @@ from assess.policy import Policy
 from assess.score import calibration as cal
 from assess.score.graph import Fleet
 from assess.score.lanes import Floats
-from assess.score.learned import learn, says, tried, with_learned
+from assess.score.learned import learn, says, tries, with_learned
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, arc_key, spread
 
@@ -94,7 +94,7 @@ def judged(
     scores = {"p_down": [said[t.element][0] for t in trials]}
     learned, brier, verdict = fleet.edges.iloc[:0], pd.DataFrame(), ""
     if policy["blast_radius"]["learned_edges"] != "off" and trials:
-        learned = learn(fleet, tried(fleet, trials), level=level)
+        learned = learn(fleet, tries(fleet, trials), level=level, seed=seed)
         base, left_out = leave_one_out(fleet, trials, sampling)
         scores["learned, left out"] = left_out
         brier = judge(trials, base, left_out, seed=seed, level=level)
@@ -125,13 +125,12 @@ def leave_one_out(
     """
     folds = np.arange(len(trials)) % max(min(len(trials), FOLDS_MOST), 1)
     base = chances(fleet, [trial.element for trial in trials], sampling)
-    found, counts = list(base), tried(fleet, trials)
-    start = learn(fleet, counts, level=None)["point"].to_numpy()
+    found, every = list(base), tries(fleet, trials)
     for fold in np.unique(folds) if folds.any() else []:
-        others = [count for count, own in zip(counts, folds, strict=True) if own != fold]
-        taught = with_learned(fleet, learn(fleet, others, level=None, start=start))
+        others = every[folds[every["trial"]] != fold]
+        known = with_learned(fleet, learn(fleet, others, level=None, seed=sampling.seed))
         places = np.flatnonzero(folds == fold)
-        left_out = chances(taught, [trials[place].element for place in places], sampling)
+        left_out = chances(known, [trials[place].element for place in places], sampling)
         for place, p in zip(places, left_out, strict=True):
             found[place] = p
     return base, found
@@ -252,4 +251,6 @@ def taught(inventory: Inventory, policy: Policy, fleet: Fleet) -> Fleet:
         return fleet
     trials = cal.trials(inventory, fleet.services, fleet.elements)
     level = float(policy["simulation"]["level"])
-    return with_learned(fleet, learn(fleet, tried(fleet, trials), level=level)) if trials else fleet
+    if not trials:
+        return fleet
+    return with_learned(fleet, learn(fleet, tries(fleet, trials), level=level, seed=policy.seed))

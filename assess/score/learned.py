@@ -7,45 +7,19 @@ nothing. Kinds of edges are pooled: an edge that was never tried has the spread 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from assess.score.calibration import Trial
 from assess.score.graph import Fleet
-from assess.score.lanes import Booleans, Floats, Integers
-
-MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
-STRENGTHS = np.geomspace(0.5, 64.0, 12)  # … and over how alike its edges are
-PRIOR_N = 2.0  # weight of the policy's probability of a kind [edges]
-ROUNDS = 20  # of sharing a fall out among the edges that can have caused it
-ENOUGH = 1e-3  # change of a probability at which the sharing has settled
-CHANCES = 0.05, 0.95  # of an edge, where the sharing starts
-BISECTIONS = 16  # of a quantile: to 2e-5
+from assess.score.lanes import Booleans, Integers
+from assess.score.pooled import Evidence, ends, points
 
 
-@dataclass(frozen=True)
-class Tried:
-    """How often each edge was tried, by its position.
-
-    Attributes
-    ----------
-    held : ndarray of float
-        Times that the caller stayed up. [count]
-    alone : ndarray of float
-        Times that it went down, and no other edge can have caused that. [count]
-    shared : list of ndarray of int
-        Edges of which at least one caused a fall.
-    """
-
-    held: Floats
-    alone: Floats
-    shared: list[Integers]
-
-
-def tried(fleet: Fleet, trials: list[Trial]) -> list[Tried]:
-    """Count how often each edge was tried.
+def tries(fleet: Fleet, trials: list[Trial]) -> pd.DataFrame:
+    """List when each edge was tried.
 
     Parameters
     ----------
@@ -56,114 +30,116 @@ def tried(fleet: Fleet, trials: list[Trial]) -> list[Tried]:
 
     Returns
     -------
-    list of Tried
-        By trial, per edge of ``fleet.edges``.
+    DataFrame
+        One row per trial and edge of ``fleet.edges``: ``trial, edge, caller`` [position], ``fell``
+        (whether the caller went down, with this edge among the possible causes).
     """
     src = fleet.services.get_indexer(pd.Index(fleet.edges["src"]))
-    dst = fleet.services.get_indexer(pd.Index(fleet.edges["dst"]))
-    outside, names = dst < 0, fleet.edges["dst"].to_numpy()
-    found = []
-    for trial in trials:
-        down = trial.hit[dst] & ~outside
-        if trial.element[0] == "ext":
-            down |= outside & (names == trial.element[1])
-        live = down & (src >= 0) & trial.seen[src] & ~_struck(fleet, trial)[src]
-        fell = np.flatnonzero(live & trial.hit[src])
-        groups = [fell[src[fell] == caller] for caller in np.unique(src[fell])]
-        alone = np.zeros(len(src))
-        alone[[own[0] for own in groups if len(own) == 1]] = 1
-        shared = [own for own in groups if len(own) > 1]
-        found.append(Tried((live & ~trial.hit[src]).astype(float), alone, shared))
+    dst = fleet.nodes.get_indexer(pd.Index(fleet.edges["dst"]))
+    parts = []
+    for trial, struck in zip(trials, _struck(fleet, trials), strict=True):
+        down = struck.copy()
+        down[: len(fleet.services)] = trial.hit
+        live = np.flatnonzero(down[dst] & trial.seen[src] & ~struck[src])
+        fell = trial.hit[src[live]]
+        cause = ~fell | _can_cause(src[live], dst[live], struck)
+        parts.append((live[cause], fell[cause]))
+    edge, fell = (np.concatenate([*column]) for column in zip(*parts, strict=True))
+    which = np.repeat(np.arange(len(parts)), [len(edges) for edges, _ in parts])
+    return pd.DataFrame({"trial": which, "edge": edge, "caller": src[edge], "fell": fell})
+
+
+def _struck(fleet: Fleet, trials: list[Trial]) -> Booleans:
+    """Say which nodes each failed element can take down by itself, whatever they need."""
+    element, node = fleet.seeds("hi")
+    failed = fleet.elements.get_indexer(pd.MultiIndex.from_tuples([t.element for t in trials]))
+    among = np.isin(element, failed)
+    element, node = element[among], node[among]
+    found = np.zeros((len(trials), len(fleet.nodes)), bool)
+    for row, own in zip(found, failed, strict=True):
+        row[node[element == own]] = True
     return found
 
 
-def _struck(fleet: Fleet, trial: Trial) -> Booleans:
-    """Services that the failed element takes down by itself, whatever they need."""
-    down = fleet.down["hi"]
-    kind, name = trial.element
-    own = down[(down["element_kind"] == kind) & (down["element"] == name)]["service_id"]
-    return np.asarray(fleet.services.isin([*own, *([name] if kind == "service" else [])]))
+def _can_cause(src: Integers, dst: Integers, struck: Booleans) -> Booleans:
+    """Say which live edges can have caused a fall: not those whose end fell because of the caller.
+
+    On a cycle the caller may be the only way from what was struck to what it calls.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(struck)
+    _, loop = connected_components(
+        coo_array((np.ones(len(src)), (dst, src)), shape=(n, n)), connection="strong"
+    )
+    can = np.ones(len(src), bool)
+    for edge in np.flatnonzero((loop[src] == loop[dst]) & ~struck[dst]):
+        fallen, before = struck.copy(), -1
+        other = src != src[edge]
+        while (now := fallen.sum()) != before:
+            before = now
+            fallen[src[other & fallen[dst]]] = True
+        can[edge] = fallen[dst[edge]]
+    return can
 
 
-def learn(
-    fleet: Fleet, trials: list[Tried], *, level: float | None, start: Floats | None = None
-) -> pd.DataFrame:
+def evidence(fleet: Fleet, tries: pd.DataFrame) -> Evidence:
+    """Put together what trials say of the edges of a fleet.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The graph, with the policy's probabilities.
+    tries : DataFrame
+        What `tries` gives, or some trials of it.
+
+    Returns
+    -------
+    Evidence
+        Kinds in alphabetical order.
+    """
+    n, fell = len(fleet.edges), tries[tries["fell"]]
+    same = fell.groupby(["trial", "caller"])
+    row, column = same.ngroup().to_numpy(), same.cumcount().to_numpy()
+    causes = np.full((same.ngroups, column.max(initial=-1) + 1), n)
+    causes[row, column] = fell["edge"]
+    kinds = [own for _, own in sorted(fleet.edges.groupby("kinds").indices.items())]
+    return Evidence(
+        held=np.bincount(tries.loc[~tries["fell"], "edge"], minlength=n).astype(float),
+        causes=causes,
+        kinds=kinds,
+        prior=np.array([fleet.edges["point"].iloc[own].mean() for own in kinds]),
+    )
+
+
+def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float | None, seed: int) -> pd.DataFrame:
     """Learn the probability of every edge.
 
     Parameters
     ----------
     fleet : Fleet
         The graph, with the policy's probabilities.
-    trials : list of Tried
-        What `tried` gives.
+    tries : DataFrame
+        What `tries` gives.
     level : float or None
         Coverage of the intervals [share, 0-1]; None leaves them out: both ends are the point.
-    start : ndarray of float, optional
-        Probabilities that are near: those learned from nearly the same trials. [probability, 0-1]
+    seed : int
+        Seed of the intervals.
 
     Returns
     -------
     DataFrame
-        Rows of ``fleet.edges``: ``src, dst, kinds``, ``prior``, ``tries_n, falls_n`` [count; a fall
-        that several edges can have caused is shared out], ``lo, point, hi``. [probability, 0-1]
-
-    Notes
-    -----
-    Edges of a kind are spread as Beta(mean * strength, (1 - mean) * strength), both integrated over
-    a grid; the mean has the policy's probability as its prior, worth two edges. The posterior of an
-    edge is the mixture of Beta(a + falls, b + tries - falls). A fall with several possible causes
-    counts for each edge by the chance that this edge caused it (expectation maximisation).
+        Rows of ``fleet.edges``: ``src, dst, kinds``, ``prior``, ``tries_n, falls_n`` [count; of a
+        fall that several edges can have caused the expected number], ``lo, point, hi``.
+        [probability, 0-1]
     """
     table = fleet.edges[["src", "dst", "kinds"]].assign(prior=fleet.edges["point"])
-    prior, none = table["prior"].to_numpy("float64"), np.zeros(len(table))
-    held = sum((trial.held for trial in trials), none)
-    alone = sum((trial.alone for trial in trials), none)
-    shared = [edges for trial in trials for edges in trial.shared]
-    kinds = [own for _, own in sorted(table.groupby("kinds").indices.items())]
-    p = np.clip(prior if start is None else start, *CHANCES)
-    falls, change = alone, 1.0
-    for _ in range(ROUNDS if shared else 0):
-        if change < ENOUGH:
-            break
-        falls = alone.copy()
-        for edges in shared:
-            falls[edges] += p[edges] / (1 - np.prod(1 - p[edges]))
-        old = p.copy()
-        for own in kinds:
-            p[own] = _posterior(falls[own], held[own], prior[own].mean(), None)[0]
-        change = float(np.abs(p - old).max())
-    ends = np.zeros((3, len(p)))
-    for own in kinds:
-        ends[:, own] = _posterior(falls[own], held[own], prior[own].mean(), level)
-    return table.assign(tries_n=falls + held, falls_n=falls, lo=ends[1], point=ends[0], hi=ends[2])
-
-
-def _posterior(falls: Floats, held: Floats, prior: float, level: float | None) -> Floats:
-    """Mean, and the ends of the interval, of every edge of one kind."""
-    from scipy.special import betainc, betaln, xlogy
-
-    mean, strength = (grid.ravel() for grid in np.meshgrid(MEANS, STRENGTHS))
-    a, b = mean * strength, (1 - mean) * strength
-    pairs = np.stack([falls, held], axis=1)
-    alike, which, times = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
-    f, h = alike[:, 0][:, None], alike[:, 1][:, None]
-    evidence = betaln(a + f, b + h) - betaln(a, b)
-    logs = times @ evidence
-    centre = min(max(prior, 0.05), 0.95)
-    logs = logs + xlogy(PRIOR_N * centre, mean) + xlogy(PRIOR_N * (1 - centre), 1 - mean)
-    weight = np.exp(logs - logs.max())
-    weight /= weight.sum()
-    kept = weight > 1e-6
-    a, b, weight = a[kept], b[kept], weight[kept] / weight[kept].sum()
-    found = [(weight * (a + f) / (a + b + f + h)).sum(axis=1)]
-    for share in [] if level is None else [(1 - level) / 2, (1 + level) / 2]:
-        low, high = np.zeros(len(alike)), np.ones(len(alike))
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            below = (weight * betainc(a + f, b + h, middle[:, None])).sum(axis=1) < share
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        found.append((low + high) / 2)
-    return np.stack(found)[:, which.ravel()]
+    known = evidence(fleet, tries)
+    point, falls = points(known, table["prior"].to_numpy("float64"))
+    lo, hi = (point, point) if level is None else ends(known, level, seed)
+    lo, hi = np.minimum(lo, point), np.maximum(hi, point)
+    return table.assign(tries_n=known.tries, falls_n=falls, lo=lo, point=point, hi=hi)
 
 
 def with_learned(fleet: Fleet, learned: pd.DataFrame) -> Fleet:
