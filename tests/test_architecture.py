@@ -46,6 +46,7 @@ ONLY_IN = {
     "jinja2": {"report"},
     "nbformat": {"notebooks"},
     "nbclient": {"notebooks"},
+    "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
 }
 ALLOWED = {("score", "figures")}  # Result.plot, a method for people, inside the function

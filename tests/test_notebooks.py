@@ -143,7 +143,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(book):
     book(small())
     with pytest.raises(AssessError, match="no parameter whoo") as caught:
         notebooks.run([], {"whoo": 1}, output_dir="out")
-    assert caught.value.hint == "parameters: snapshot, policy_file, who, repeat"
+    assert caught.value.hint == "parameters: policy_file, repeat, snapshot, who"
     assert not list(Path("out").iterdir())
 
 
@@ -279,3 +279,29 @@ def test_what_is_not_a_notebook_is_named(book):
     assert [deviation.rule for deviation in notebooks.check()] == ["a valid notebook"]
     shutil.copy(path, path.with_name("readme.ipynb"))
     assert len(notebooks.check()) == 2
+
+
+def test_a_fragment_fits_into_another_page_and_shows_code_on_request(book):
+    path = book([
+        markdown("# A *title*\n\n[next](04_next.ipynb)"),
+        code("6 * 7"),
+        markdown("## Part\n\n<script>alert(1)</script>"),
+    ])  # fmt: skip
+    (run,) = notebooks.run([path], {}, output_dir="out")
+    title, told = notebooks.fragment(run)
+    assert title == "A <em>title</em>"
+    assert 'href="#notebook-04"' in told
+    assert "<h3>Part</h3>" in told
+    assert " id=" not in told and "<h1" not in told and "http" not in told
+    assert told.count("input_area") == 1
+    _, without = notebooks.fragment(run, has_code=False)
+    assert "input_area" not in without
+    assert "42" in told and "42" in without
+
+
+def test_a_parameter_goes_to_the_notebooks_that_have_it(book):
+    first = book(small())
+    second = book([markdown("# Two"), code("deep = 1", "parameters"), code("deep")], "04_two.ipynb")
+    one, two = notebooks.run([first, second], {"who": "x", "deep": 5}, output_dir="out")
+    assert nbformat.read(one, as_version=4).cells[-2].outputs[-1].data["text/plain"] == "'xx'"
+    assert nbformat.read(two, as_version=4).cells[-1].outputs[-1].data["text/plain"] == "5"

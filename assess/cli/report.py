@@ -21,6 +21,7 @@ from assess.cli.messages import note
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory
+    from assess.report import Appendix
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -32,6 +33,7 @@ REPORTS = Path("reports")
         "assess report",
         "assess report data/snapshots/2026Q4 -o reports/2026Q4",
         "assess report data/sample/2026Q3 --previous data/sample/2026Q2 --target 29",
+        "assess report --pdf --appendix results",
     ],
 )
 @click.argument("snapshot", type=SNAPSHOT, required=False)
@@ -42,6 +44,14 @@ REPORTS = Path("reports")
     "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write to.  [default: reports/<quarter>]",
 )  # fmt: skip
+@click.option(
+    "--pdf", "is_printed", is_flag=True,
+    help="Write report.pdf too, with the Chromium of this machine.",
+)  # fmt: skip
+@click.option(
+    "--appendix", type=click.Choice(["code", "results", "none"]), default="code",
+    help="What the PDF shows of the notebooks, run on the snapshot.",
+)  # fmt: skip
 def report(
     snapshot: str | None,
     *,
@@ -49,6 +59,8 @@ def report(
     previous: str | None,
     target: str | None,
     directory: Path | None,
+    is_printed: bool,
+    appendix: str,
 ) -> None:
     """Write the report of a quarter: HTML, Markdown, JSON, CSV, decision records and figures.
 
@@ -73,6 +85,32 @@ def report(
     )
     made.save(place)
     click.echo(place / "index.html")
+    if is_printed:
+        told = [] if appendix == "none" else _notebooks(
+            place / "notebooks", path, before, policy_file, has_code=appendix == "code"
+        )  # fmt: skip
+        file = place / "report.pdf"
+        file.write_bytes(made.to_pdf(told))
+        click.echo(file)
+
+
+def _notebooks(
+    place: Path, path: Path, before: Path | None, policy_file: Path | None, *, has_code: bool
+) -> list[Appendix]:
+    """Run the notebooks on the snapshot, for the appendix."""
+    from assess import notebooks
+    from assess.report import Appendix
+    from assess.report.printing import browser
+
+    browser()  # no minute of work for a PDF that cannot be
+    values = {"snapshot": path, "previous_snapshot": before or path}
+    values |= {"policy_file": policy_file} if policy_file else {}
+    given = {name: str(value.resolve()) for name, value in values.items()}
+    note("running the notebooks")
+    run = notebooks.run((), given, output_dir=place)
+    return [
+        Appendix(f"notebook-{f.name[:2]}", *notebooks.fragment(f, has_code=has_code)) for f in run
+    ]
 
 
 def _chosen(snapshot: str | None) -> Path:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from assess.notebooks.conventions import Deviation, check
 from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, tidy
+from assess.notebooks.fragments import fragment
 from assess.notebooks.running import refresh, run
 
-__all__ = ["KERNELSPEC", "LANGUAGE_INFO", "Deviation", "check", "find", "refresh", "run", "tidy"]
+__all__ = [
+    "KERNELSPEC", "LANGUAGE_INFO", "Deviation", "check", "find", "fragment", "refresh", "run",
+    "tidy",
+]  # fmt: skip

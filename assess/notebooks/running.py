@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,8 @@ def run(
     paths : sequence of str or Path
         As `find` takes them.
     parameters : mapping, optional
-        Values of the cell tagged ``parameters``, by name. Paths count from the notebook.
+        Values of the cell tagged ``parameters``, by name; a notebook takes those that it has.
+        Paths count from the notebook.
     output_dir : str or Path
         Where the executed notebooks go, under their own names.
     progress : bool, default False
@@ -46,16 +47,18 @@ def run(
     Raises
     ------
     AssessError
-        Where a cell fails, or a notebook has no such parameter; what was reached is written.
+        Where a cell fails, or no notebook has such a parameter; what was reached is written.
     """
     target = Path(output_dir)
     target.mkdir(parents=True, exist_ok=True)
     work = []
-    for path in find(paths):
+    found = {path: _literals(path) for path in find(paths)}
+    _refuse_unknown(parameters or {}, {name for own in found.values() for name in own})
+    for path, known in found.items():
         place = target / path.name
         if place.resolve() == path.resolve():
             raise AssessError(f"{path} would overwrite itself", hint="name another directory")
-        work.append((path, place, _parameters(path, parameters or {}), progress))
+        work.append((path, place, _parameters(path, known, parameters or {}), progress))
     return _side_by_side(_run, work)
 
 
@@ -109,22 +112,29 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the names of parameters; shipped data that is not beside the notebook is found."""
+def _literals(path: Path) -> dict[str, Any]:
+    """Give the parameters of a notebook, and their values."""
     cells = [cell for cell in read(path).cells if PARAMETERS in cell.metadata.get("tags", [])]
-    known = {name: value for cell in cells for name, value in literals(cell).items()}
+    return {name: value for cell in cells for name, value in literals(cell).items()}
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise AssessError(
-            f"{path.name} has no parameter {', '.join(unknown)}",
-            hint=f"parameters: {', '.join(known) or 'none'}",
+            f"there is no parameter {', '.join(unknown)}",
+            hint=f"parameters: {', '.join(sorted(known)) or 'none'}",
         )
+
+
+def _parameters(path: Path, known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the values of a notebook; shipped data that is not beside it is found."""
     moved = {
         name: str(data_path(value.removeprefix(SHIPPED)))
         for name, value in known.items()
         if str(value).startswith(SHIPPED) and not (path.parent / value).exists()
     }
-    return {**moved, **given}
+    return {**moved, **{name: value for name, value in given.items() if name in known}}
 
 
 def _execute(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from assess.report.model import Appendix
 from assess.report.record import decision_record
 from assess.report.report import Report, build_report
 
-__all__ = ["Report", "build_report", "decision_record"]
+__all__ = ["Appendix", "Report", "build_report", "decision_record"]

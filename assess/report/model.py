@@ -235,6 +235,23 @@ class Card:
         return next((item.text for items in self.lists.values() for item in items), "")
 
 
+@dataclass(frozen=True)
+class Appendix:
+    """A piece of a page that is HTML already.
+
+    Attributes
+    ----------
+    id : str
+        Anchor.
+    title, html : str
+        Heading and what follows it: trusted, and told as it stands.
+    """
+
+    id: str
+    title: str
+    html: str
+
+
 Part: TypeAlias = Table | Picture | Card
 
 

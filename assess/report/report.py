@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,8 +16,9 @@ from assess.policy import Policy
 from assess.report import argument, background, cards, sections, twins
 from assess.report.ahead import ahead
 from assess.report.changes import changes
-from assess.report.model import Card, Picture, Section, Table, slug
+from assess.report.model import Appendix, Card, Picture, Section, Table, slug
 from assess.report.pictures import Pictures
+from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
@@ -133,6 +134,28 @@ class Report:
             HTML that asks the network for nothing.
         """
         return page(self._values())
+
+    def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
+        """Print the report, with page numbers and contents.
+
+        Parameters
+        ----------
+        appendix : sequence of Appendix
+            What to print behind it, such as executed notebooks.
+
+        Returns
+        -------
+        bytes
+            The PDF.
+
+        Raises
+        ------
+        AssessError
+            Where there is no Chromium to print with.
+        """
+        values = {**self._values(), "appendix": appendix}
+        at = self.scores.provenance.snapshot_at
+        return pdf(lambda pages: page({**values, "pages": pages}), at)
 
     def to_markdown(self) -> str:
         """Tell the report as Markdown.
@@ -264,6 +287,8 @@ class Report:
             "tally": self.tally,
             "anchors": {card.id for section in self.sections for card in section.of(Card)},
             "sections": self.sections,
+            "appendix": (),
+            "pages": {},
             "origin": self._origin(),
         }
 

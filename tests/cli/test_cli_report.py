@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,14 @@ def test_the_report_of_the_quarter_before_says_what_the_policy_changed(call, sto
     (tmp_path / "reports" / "2026Q2" / "report.json").write_text("{")
     call("report", f"{store}/2026Q3", "--policy", "own.toml")
     assert "was told" not in (tmp_path / "reports" / "2026Q3" / "index.html").read_text()
+
+
+def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, store, fewer):
+    result = call(
+        "report", f"{store}/2026Q3", "--policy", fewer, "-o", "out", "--pdf", code=1,
+        ASSESS_CHROMIUM="no-such-browser",
+    )  # fmt: skip
+    assert Path("out/index.html").stat().st_size > 10_000
+    assert not Path("out/report.pdf").exists()
+    assert "error: there is no no-such-browser here" in result.stderr
+    assert "hint: apt-get install chromium" in result.stderr
