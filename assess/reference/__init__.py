@@ -29,7 +29,7 @@ from assess.reference.support import (
     product_support,
     support_windows,
 )
-from assess.reference.tables import compiled_on, rows, table, tables
+from assess.reference.tables import STALE_DAYS, compiled_on, outdated, rows, table, tables
 from assess.reference.versions import (
     engine_line,
     is_known,
@@ -41,6 +41,7 @@ from assess.reference.versions import (
 
 __all__ = [
     "ENGINE",
+    "STALE_DAYS",
     "Support",
     "api_range",
     "changes_between",
@@ -61,6 +62,7 @@ __all__ = [
     "numbers_of",
     "os_support",
     "outages",
+    "outdated",
     "parse_version",
     "product_support",
     "release_of",

@@ -8,12 +8,10 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from assess.reference.tables import compiled_on, rows
+from assess.reference.tables import STALE_DAYS, compiled_on, rows
 from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
 
-# A line without an announced end still counts as supported this long after its last release, and
-# the facts themselves say nothing of what is newest once they are older than that.
-ALIVE_DAYS = 180
+ALIVE_DAYS = 180  # a line without an announced end counts as supported after its last release
 ENGINE = "docker"
 DATED = ("engine_releases", "distro_releases", "kernel_lines", "orchestrators", "runtime_lines")
 
@@ -142,7 +140,7 @@ def line_of(product: str | None, version: str | None) -> str | None:
 def _without_end(line: str, held: dict[str, _Line], at: pd.Timestamp) -> tuple[State, str]:
     """Judge a line whose end nobody announced."""
     told = compiled_on(*DATED)
-    if (at - _day(told)).days > ALIVE_DAYS:
+    if (at - _day(told)).days > STALE_DAYS:
         return "unknown", f"no announced end, and the facts of {told} are too old to say"
     if line == max(held, key=numbers_of):
         return "supported", "no announced end; it is the newest line"

@@ -13,6 +13,7 @@ import pandas as pd
 from assess.errors import AssessError
 
 INDEX = "index"
+STALE_DAYS = 180  # facts that are older say nothing of what is newest
 PLACE = "ASSESS_FACTS"  # directory of newer tables; empty for only those that came along
 
 
@@ -81,3 +82,10 @@ def compiled_on(*names: str) -> str:
     index = read(INDEX)
     days = index[index["table"].isin(names)] if names else index
     return str(days["compiled_on"].min())
+
+
+def outdated(at: pd.Timestamp) -> list[str]:
+    """List the tables that were compiled more than 180 days before a moment."""
+    index = read(INDEX)
+    ages = at - pd.to_datetime(index["compiled_on"], utc=True)
+    return index.loc[ages > pd.Timedelta(days=STALE_DAYS), "table"].tolist()

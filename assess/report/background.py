@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
+from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
 from assess.report.scores import Scores
 
-STALE_DAYS = 180
 LIMITS = (
     "Reachability is an upper bound: not every caller of a failed service fails with it.",
     "A chance of being in the top is a share of weightings, not a probability of success.",
@@ -108,11 +108,11 @@ def coverage(scores: Scores, drawn: Pictures) -> Section:
 def stale(scores: Scores) -> list[str]:
     """Say which facts are too old to lean on."""
     at, told = scores.inventory.snapshot_at, []
-    compiled = pd.Timestamp(reference.compiled_on(), tz="UTC")
-    if (at - compiled).days > STALE_DAYS:
+    if aged := reference.outdated(at):
         told.append(
-            f"The reference facts date from {compiled:%Y-%m-%d}, {(at - compiled).days} days "
-            "before the snapshot: newer releases and ends of life are missing."
+            f"The reference facts date from {reference.compiled_on(*aged)}, more than "
+            f"{STALE_DAYS} days before the snapshot: what is newer is missing in "
+            f"{'all tables' if len(aged) == len(reference.tables()) else ', '.join(aged)}."
         )
     hosts = scores.inventory["hosts"]
     old = hosts[(hosts["facts_age_hours"] > 24 * STALE_DAYS).fillna(False)]

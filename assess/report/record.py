@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from assess import reference
 from assess.figures import band_of
 from assess.report import cards
 from assess.report.changes import changed_checks
@@ -33,7 +34,7 @@ def decision_record(
         {
             "service_id": service_id,
             "quarter": at.quarter,
-            "origin": f"policy {at.policy_hash}, reference facts of {at.reference_date}",
+            "origin": f"policy {at.policy_hash}, {_facts(scores)}",
             "label": row["label"],
             "band": band_of(row["label"]),
             "before_waivers": _before_waivers(service_id, scores),
@@ -50,6 +51,13 @@ def decision_record(
         },
     )
     return keep(told, existing)
+
+
+def _facts(scores: Scores) -> str:
+    """Name the day of the facts, and say where they are too old to lean on."""
+    is_old = reference.outdated(scores.inventory.snapshot_at)
+    old = f", more than {reference.STALE_DAYS} days before the snapshot" if is_old else ""
+    return f"reference facts of {scores.provenance.reference_date}{old}"
 
 
 def keep(told: str, existing: str) -> str:

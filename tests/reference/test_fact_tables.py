@@ -67,3 +67,12 @@ def test_patterns_of_stateful_images_match_their_own_example():
     assert reference.stateful_kind("mirror/library/postgres") == "database"
     assert reference.stateful_kind("shop/postgres-exporter") is None
     assert reference.stateful_kind(None) is None
+
+
+def test_facts_are_outdated_after_180_days():
+    compiled = pd.to_datetime(LISTED["compiled_on"], utc=True)
+    assert reference.outdated(compiled.max()) == []
+    on_day = compiled.min() + pd.Timedelta(days=180)
+    assert reference.outdated(on_day) == []
+    oldest = list(LISTED.index[compiled == compiled.min()])
+    assert reference.outdated(on_day + pd.Timedelta(hours=1)) == oldest

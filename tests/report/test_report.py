@@ -228,9 +228,14 @@ def test_a_service_nobody_knows_is_not_decidable_and_never_zero(policy):
 
 def test_old_facts_are_said_to_be_old(policy):
     report = assess.build_report(fleet(PLAIN, at="2027-09-30"), policy)
-    assert "The reference facts date from" in report.to_html()
+    said = "The reference facts date from"
+    forms = (report.to_html(), report.to_markdown(), json.dumps(report.to_dict()))
+    assert all(said in form for form in forms)
+    service = report.scores.services.index[0]
+    assert "more than 180 days before the snapshot" in report.decision_record(service)
     recent = assess.build_report(fleet(PLAIN), policy)
-    assert "The reference facts date from" not in recent.to_html()
+    assert said not in recent.to_html()
+    assert "180 days before" not in recent.decision_record(service)
 
 
 def test_repr_has_neither_address_nor_page(hostile):
