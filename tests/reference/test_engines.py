@@ -147,6 +147,21 @@ def test_lines_are_counted_as_the_world_counts_them():
     assert windows.equals(found["stated_days"].fillna(found["support_days"]).astype("Float64"))
 
 
+def test_years_are_counted_from_the_same_tables():
+    stated = pd.DataFrame(stored("engine_year_stats")).set_index("year").drop(columns="source")
+    lines = reference.engine_lines()
+    releases, changes = (reference.table(name) for name in ("engine_releases", "engine_changes"))
+    year = releases["release_date"].str[:4]
+    kinds = pd.crosstab(changes["release_date"].str[:4], changes["kind"])
+    found = kinds.assign(
+        releases_all=year.value_counts(),
+        releases_public=year[releases["channel"].ne("source_tag")].value_counts(),
+        new_lines=lines["first_release"].dt.year.astype(str).value_counts(),
+    )
+    made = found.reindex(index=stated.index, columns=stated.columns).fillna(0).astype(int)
+    pd.testing.assert_frame_equal(made, stated.astype(int), check_names=False)
+
+
 def test_outages_by_kind_and_service():
     everything = reference.outages()
     assert len(everything) == len(stored("outages"))
