@@ -20,8 +20,10 @@ from assess.cli.command import (
 from assess.cli.messages import note
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from assess.inventory import Inventory
-    from assess.report import Appendix
+    from assess.report import Appendix, Report
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -66,8 +68,8 @@ def report(
 
     Without SNAPSHOT it takes the newest in data/snapshots, and where there is none, the bundled
     sample. It compares with the newest snapshot of an earlier quarter in the same place; where the
-    report of that quarter lies beside, it says what the policy and the facts changed since. It
-    prints the path of the page.
+    report of that quarter lies beside, it says what the policy and the facts changed since. All
+    quarters in that place are told in history.html. It prints the paths of the pages.
     """
     import assess
 
@@ -85,6 +87,9 @@ def report(
     )
     made.save(place)
     click.echo(place / "index.html")
+    past = _past(path, place.parent, made)
+    if len(past) > 1:
+        made.save_history(place, past)
     if is_printed:
         told = [] if appendix == "none" else _notebooks(
             place / "notebooks", path, before, policy_file, has_code=appendix == "code"
@@ -133,6 +138,30 @@ def _before(path: Path) -> Path | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
         return store.previous(path)
+
+
+def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
+    """Gather all quarters up to this one: as told by the same measures then, else scored now."""
+    import assess
+    from assess import store
+    from assess.report.history import of_report, of_scores
+    from assess.report.scores import Scores
+
+    known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
+        listed = store.snapshots(path.resolve().parent)
+    older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
+    past = {}
+    newest = older.drop_duplicates("quarter", keep="last")
+    for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
+        if quarter not in known:
+            inventory = assess.load(place)
+            told = of_report(_told(reports, inventory), made.scores)
+            note(f"{quarter}: {'as told then' if told is not None else 'scored'}")
+            scored = of_scores(Scores.of(inventory, made.scores.policy)) if told is None else told
+            past[quarter] = scored
+    return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 
 def _told(reports: Path, earlier: Inventory) -> dict[str, Any] | None:

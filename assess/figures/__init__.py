@@ -18,6 +18,8 @@ from assess.figures.risk import (
     upgrade_churn_data,
 )
 from assess.figures.services import (
+    history,
+    history_data,
     quarter_change,
     quarter_change_data,
     readiness,
@@ -27,6 +29,7 @@ from assess.figures.services import (
 )
 from assess.figures.style import (
     BANDS,
+    LABELS,
     Band,
     band_of,
     describe,
@@ -38,9 +41,10 @@ from assess.figures.style import (
 from assess.tables import clean
 
 __all__ = [
-    "BANDS", "Band", "backtest", "band_of", "blast_radius", "blast_radius_data", "blast_services",
-    "blast_services_data", "claim", "claim_data", "claims", "claims_data", "clean", "clocks",
-    "clocks_data", "coverage", "coverage_data", "describe", "exposure", "exposure_data",
-    "notebook_style", "quarter_change", "quarter_change_data", "readiness", "readiness_data",
-    "short", "style", "svg", "upgrade_churn", "upgrade_churn_data", "what_next", "what_next_data",
+    "BANDS", "LABELS", "Band", "backtest", "band_of", "blast_radius", "blast_radius_data",
+    "blast_services", "blast_services_data", "claim", "claim_data", "claims", "claims_data",
+    "clean", "clocks", "clocks_data", "coverage", "coverage_data", "describe", "exposure",
+    "exposure_data", "history", "history_data", "notebook_style", "quarter_change",
+    "quarter_change_data", "readiness", "readiness_data", "short", "style", "svg",
+    "upgrade_churn", "upgrade_churn_data", "what_next", "what_next_data",
 ]  # fmt: skip

@@ -109,6 +109,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
         ax.set_xlim(*(limits or _reach(values)))
         ax.locator_params("x", nbins=7)
         _draw_intervals(ax, values)
+        _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
         bands = shown["band"] if "band" in shown else pd.Series("", index=shown.index)
         _draw_points(ax, values[:, 1], bands)
         notes = shown["note"].tolist() if "note" in shown else bands.tolist()
@@ -140,6 +141,13 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
     low = known.min() if len(known) else 0.0
     room = 0.03 * (max(top, 0.0) - min(low, 0.0))  # for half a point
     return low - room if low < 0 else 0.0, max(top + room, 1e-9)
+
+
+def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
+    """Draw what has no row of its own as one tick each: with 1,000 rows, where most of them lie."""
+    x = rest.to_numpy(dtype=float, na_value=np.nan)
+    x = x[np.isfinite(x)]
+    ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.3, linewidth=1)
 
 
 def _draw_intervals(ax: Axes, values: np.ndarray) -> None:

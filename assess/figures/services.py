@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assess.figures.rows import canvas, intervals, message, name_rows, note, points
-from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
+from assess.figures.style import ACCENT, BANDS, INK, MUTED, PAPER, ROWS_SHOWN, band_of, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -264,3 +264,62 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     ax.hlines(y[both], before[both], after[both], colors=kept, linewidth=2.4)
     points(ax, before, y, colour=colours, hollow=True, of="before")
     points(ax, after, y, colour=colours, of="after")
+
+
+def history_data(labels: pd.DataFrame) -> pd.DataFrame:
+    """Give the frame behind `history`.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One column per quarter, one row per service; NA where it was not there.
+
+    Returns
+    -------
+    DataFrame
+        Index quarter; services per band: ready, conditional, blocked, unknown [count].
+    """
+    bands = labels.map(lambda label: band_of(label).word, na_action="ignore")
+    counts = {quarter: bands[quarter].value_counts() for quarter in bands}
+    return pd.DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
+
+
+def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how many services had which kind of label in each quarter.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One column per quarter, one row per service; NA where it was not there.
+    ax : Axes, optional
+        Where to draw; without one, a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+    """
+    table, title = history_data(labels), "Labels by quarter"
+    if not table.to_numpy().any():
+        return message(ax, title, "There is no service in any quarter.")
+    hatches = {"ready": "", "conditional": "\\\\", "blocked": "xx", "unknown": "//"}
+    with style():
+        ax = canvas(ax, len(table))
+        name_rows(ax, pd.Series(table.index), len(table))
+        start = np.zeros(len(table))
+        for word, band in BANDS.items():
+            width = table[word].to_numpy()
+            is_open = word == "unknown"
+            ax.barh(
+                range(len(table)), width, 0.62, start, hatch=hatches[word], linewidth=0.8,
+                color="none" if is_open else band.colour, edgecolor=MUTED if is_open else PAPER,
+                label=f"{band.symbol} {word}",
+            )  # fmt: skip
+            start += width
+        ax.set_xlim(0, 1.02 * start.max())
+        for y, n in enumerate(start):
+            note(ax, y, f"n = {n:.0f}", MUTED)
+        ax.set_title(title, loc="left", pad=28)
+        ax.set_xlabel(f"Services (count); n = {len(labels)} services in {len(table)} quarters")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+    return ax

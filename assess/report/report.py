@@ -9,11 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.report import argument, background, cards, sections, twins
+from assess.report import argument, background, cards, history, sections, twins
 from assess.report.ahead import ahead
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
@@ -275,6 +277,22 @@ class Report:
             _write(home / "figures" / f"{picture.id}.svg", picture.svg)
         self.save_markdown(home / "report.md")
         self.save_html(home / "index.html")
+
+    def save_history(self, directory: str | Path, past: Mapping[str, pd.DataFrame]) -> None:
+        """Write the page of all quarters, and its tables.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Where to.
+        past : mapping of str to DataFrame
+            By quarter, oldest first, as `history.of_scores` gives it.
+        """
+        home, told = Path(directory), history.section(past)
+        names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
+        values = {**self._values(), **names, "sections": (told,), "anchors": ()}
+        _write(home / "history.html", page(values))
+        twins.write_csv({table.id: table.told for table in told.of(Table)}, home / "tables")
 
     def _values(self) -> dict[str, Any]:
         """Gather what the templates name."""

@@ -89,9 +89,14 @@ def _open(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_csv(report: Report, directory: Path) -> None:
-    """Write every table as CSV; an empty cell is unknown."""
+    """Write every table of a report as CSV."""
+    write_csv(csv_tables(report), directory)
+
+
+def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
+    """Write tables as CSV, by name of their file; an empty cell is unknown."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, table in csv_tables(report).items():
+    for name, table in tables.items():
         safe = {key: _cells(column) for key, column in table.items()}
         told = pd.DataFrame(safe, columns=table.columns)
         told.to_csv(directory / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")

@@ -23,12 +23,14 @@ def test_it_writes_everything_and_prints_the_page(call, store, tmp_path, fewer):
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (document["quarter"], document["previous_quarter"]) == ("2026Q3", "2026Q2")
     assert f"compared with {store}/2026Q2" in result.stderr
+    assert "2026Q2 to 2026Q3" in (tmp_path / "out" / "history.html").read_text()
 
 
 def test_the_oldest_quarter_has_no_previous_one(call, store, tmp_path, fewer):
     call("report", f"{store}/2026Q2", "--policy", fewer)
     document = json.loads((tmp_path / "reports" / "2026Q2" / "report.json").read_text())
     assert document["previous_quarter"] is None
+    assert not (tmp_path / "reports" / "2026Q2" / "history.html").exists()
 
 
 def test_without_a_snapshot_it_takes_the_newest_of_the_project(call, store, tmp_path, fewer):
