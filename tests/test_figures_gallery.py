@@ -1,4 +1,4 @@
-"""A gallery of every figure, for 5, 50 and 1,000 services, to be looked at: `.artefacts/gallery`."""
+"""A gallery of every figure, for 5, 50 and 1,000 services, to look at: `.artefacts/gallery`."""
 
 import inspect
 from dataclasses import replace
@@ -47,13 +47,15 @@ def scored(inventory, policy):
 
 def sized(table, n):
     """The first n services of a table of fifty, or as many copies of it as make n."""
-    named = table.rename_axis("service_id") if table.index.name is None else table
-    is_index = "service_id" not in named and named.index.name == "service_id"
-    flat = named.reset_index() if is_index else table
+    is_index = "service_id" not in table and not pd.api.types.is_numeric_dtype(table.index.dtype)
+    if is_index and table.index.nlevels > 1:
+        return table
+    flat = table.rename_axis("service_id").reset_index() if is_index else table
     if "service_id" not in flat:
         return table
+    names = flat["service_id"].astype("str")
     copies = -(-n // 50)
-    parts = [flat.assign(service_id=flat["service_id"] + f"-{k}" * bool(k)) for k in range(copies)]
+    parts = [flat.assign(service_id=names + f"~{k}" * bool(k)) for k in range(copies)]
     made = pd.concat(parts, ignore_index=True)
     made = made[made["service_id"].isin(made["service_id"].unique()[:n])]
     return made.set_index("service_id") if is_index else made
