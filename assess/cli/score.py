@@ -140,13 +140,22 @@ def _changes(result: Result, earlier: Result) -> Any:
     return table[table["change"] != "same"]
 
 
-@click.command(cls=Command, examples=["assess explain data/sample/2026Q3 billing"])
+@click.command(
+    cls=Command,
+    examples=[
+        "assess explain data/sample/2026Q3 checkout",
+        "assess explain data/sample/2026Q3 checkout --element host:app-3",
+    ],
+)
 @snapshot
 @click.argument("service")
 @policy_option
 @target_option
 @click.option(
     "--score", "names", type=click.Choice(list(SCORES)), multiple=True, help="Only this score."
+)
+@click.option(
+    "--element", metavar="KIND:NAME", help="Only the path from what fails to the service."
 )
 @output.options
 def explain(
@@ -156,17 +165,24 @@ def explain(
     policy_file: Path | None,
     target: str | None,
     names: tuple[str, ...],
+    element: str | None,
     out: output.Output,
 ) -> None:
     """Say why a service has its scores, what is unknown, and what would change them."""
     inventory, policy = read(snapshot), read_policy(policy_file, target=target)
-    if names:
-        results = {name: compute(name, inventory, policy) for name in names}
+    if element:
+        import assess
+
+        blast = assess.score_blast_radius(inventory, policy, detail=False)
+        kind, _, name = element.partition(":")
+        explained = {"blast-radius": blast.explain_path(kind, name, service)}
+    elif names:
+        explained = {name: compute(name, inventory, policy).explain(service) for name in names}
     else:
         from assess.report.scores import Scores  # computes what the scores share just once
 
         results = Scores.of(inventory, policy).results
-    explained = {name: result.explain(service) for name, result in results.items()}
+        explained = {name: result.explain(service) for name, result in results.items()}
     if out.format == "text":
         out.text("\n".join(map(_as_text, explained.values())))
     elif out.format == "markdown":
@@ -204,7 +220,7 @@ def _as_markdown(found: Explanation) -> str:
 
 
 @click.command(
-    cls=Command, examples=["assess record data/sample/2026Q3 billing -o decisions/billing.md"]
+    cls=Command, examples=["assess record data/sample/2026Q3 checkout -o decisions/checkout.md"]
 )
 @snapshot
 @click.argument("service")

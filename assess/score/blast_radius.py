@@ -17,7 +17,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.chains import because, chain, percent, sentences
+from assess.score.chains import because, chain, known_element, percent, reached, sentences
 from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet, dependencies_observed
 from assess.score.healing import heal_times, incident_rates
 from assess.score.judging import failure_graph, judged, taught
@@ -115,6 +115,34 @@ class BlastRadius(Result):
             the step. Empty where the service cannot be reached.
         """
         return chain(self._graph, (element_kind, element), service)
+
+    def explain_path(self, element_kind: str, element: str, service_id: str) -> Explanation:
+        """Say in words how the failure of an element reaches a service.
+
+        Parameters
+        ----------
+        element_kind, element : str
+            The element that fails.
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Explanation
+            The chance and the most probable chain; what `paths` gives is the table.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such element or service; the hint names the nearest.
+        """
+        self.row(service_id)
+        steps = self.paths(*known_element(self._graph, element_kind, element), service_id)
+        hit = self.details["affected"].query(
+            "element_kind == @element_kind and element == @element and service_id == @service_id"
+        )
+        title = f"{element_kind} {element} and {service_id}"
+        return Explanation(title, reached(steps, hit, service_id), steps)
 
     @property
     def _graph(self) -> Fleet:

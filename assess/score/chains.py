@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import heapq
 import math
 
 import pandas as pd
 
-from assess.score.graph import Fleet
+from assess.errors import AssessError
+from assess.score.graph import KINDS, Fleet
 
 COLUMNS = ["service_id", "because", "kinds", "p"]
 
@@ -71,6 +73,62 @@ def _steps(
     if kind not in ("service", "ext"):
         steps.append((node, f"{kind} {name}", "replicas", 1.0))
     return steps[::-1]
+
+
+def known_element(fleet: Fleet, kind: str, name: str) -> tuple[str, str]:
+    """Give kind and name of an element that the fleet has.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The fleet.
+    kind, name : str
+        What is asked for.
+
+    Returns
+    -------
+    tuple of str
+        The same.
+
+    Raises
+    ------
+    AssessError
+        Where there is none; the hint names the nearest.
+    """
+    if (kind, name) not in fleet.elements:
+        said = [f"{k}:{n}" for k, n in fleet.elements]
+        near = difflib.get_close_matches(f"{kind}:{name}", said, n=3)
+        hint = (
+            f"did you mean {', '.join(near)}?" if near else f"a kind is one of {', '.join(KINDS)}"
+        )
+        raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
+    return kind, name
+
+
+def reached(steps: pd.DataFrame, hit: pd.DataFrame, service: str) -> str:
+    """Say in a sentence how a failure reaches a service.
+
+    Parameters
+    ----------
+    steps : DataFrame
+        What `chain` gives.
+    hit : DataFrame
+        The pair's row in ``affected``; empty where nothing is reached.
+    service : str
+        The service.
+
+    Returns
+    -------
+    str
+        With the chance and its ends; without a path it says so.
+    """
+    if hit.empty:
+        return f"No path: {service} stays up, by all that is known."
+    p, lo, hi = (float(hit[name].iloc[0]) for name in ("p_down", "p_lo", "p_hi"))
+    said = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
+    if steps.empty:
+        return f"{said}: it is what fails."
+    return f"{said}, most probably so: {because(steps)}."
 
 
 def because(steps: pd.DataFrame) -> str:
