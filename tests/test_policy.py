@@ -1,9 +1,12 @@
 """The policy: what a user writes is checked whole, and every mistake is named at once."""
 
+import pandas as pd
 import pytest
 
 from assess.errors import PolicyError
+from assess.inventory import from_frames
 from assess.policy import load_policy
+from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
 CHECK = {
@@ -163,3 +166,46 @@ def test_anybody_may_add_words_of_incidents():
 )
 def test_words_of_incidents_stand_for_something(incidents, part):
     assert part in said(incidents=incidents)
+
+
+@pytest.mark.parametrize(
+    ("board", "part"),
+    [
+        ({"order": ["readiness", "low_effort", "readiness"]}, "weigh more than itself"),
+        ({"order": ["readyness"]}, "unknown criterion readyness, did you mean readiness?"),
+        ({"weights": {"readiness": 0}}, "weights: they sum to 0"),
+        ({"weights": {"readiness": -1}}, "weights.readiness: a number >= 0 is expected"),
+        ({"intervals": {"readiness": [0.7, 1], "low_effort": [0.6, 1]}}, "1 has to lie between"),
+        ({"intervals": {"readiness": [0.9, 0.1]}}, "needs [lo, hi] with 0 <= lo <= hi <= 1"),
+        ({"order": ["readiness"], "weights": {"readiness": 1}}, "has order and weights"),
+        ({"ordr": []}, "unknown key ordr, did you mean order?"),
+    ],
+)
+def test_an_impossible_board_says_why(board, part):
+    assert part in said(board=[{"id": "ours", **board}])
+
+
+def test_a_gate_that_is_lifted_by_a_contradiction_is_told_with_everything_else(tmp_path):
+    lift = 'repository == "library/postgres" and repository == "library/mysql"'
+    message = said(
+        gate=[{"id": "G1", "unless": lift}], board=[{"id": "b", "weights": {"low_churn": 0}}],
+        criteria=dict.fromkeys(POLICY["criteria"], 0), what_next={"kk": 1},
+    )  # fmt: skip
+    for part in ("gate G1, unless: it never lifts the gate, no repository can be all of that",
+                 "board b, weights: they sum to 0", "the weights of criteria sum to 0",
+                 "did you mean what_next.k?"):  # fmt: skip
+        assert part in message
+
+
+def test_a_check_of_ones_own_file_is_asked_without_code(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[check]]\nid = "team.busy"\nquestion = "Is it deployed daily?"\ntable = "services"\n'
+        'rule = "deploys_per_month >= 20"\nweight = 5\nneeds = ["services.deploys_per_month"]\n'
+        'why = "w"\nremedy = "r"\nsource = "s"\n'
+    )
+    table = pd.DataFrame({"service_id": ["a", "b", "c"], "deploys_per_month": [30, 2, None]})
+    inventory = from_frames({"services": table}, snapshot_at="2026-09-30")
+    atoms = score_readiness(inventory, load_policy(file)).details["atoms"]
+    own = atoms[atoms["check"] == "team.busy"].set_index("service_id")["state"]
+    assert own.to_dict() == {"a": "pass", "b": "fail", "c": "unknown"}

@@ -156,15 +156,15 @@ class Contest:
         }
         return self._typed(frame), details
 
-    def under(self, board: Mapping[str, Any], *, neutral_draws: int = 0) -> pd.DataFrame:
+    def under(self, board: Mapping[str, Any], *, draws: int = 0) -> pd.DataFrame:
         """Rank by the weights that a board could have.
 
         Parameters
         ----------
         board : mapping
             As in `weights.draw`.
-        neutral_draws : int, default 0
-            Draws of the neutral run; 0 takes those of the policy. [count]
+        draws : int, default 0
+            Draws of either run; 0 takes those of the policy. [count]
 
         Returns
         -------
@@ -172,12 +172,12 @@ class Contest:
             ``label, p_first, p_top, p_top_neutral``.
         """
         rng = self._rng(str(board.get("id", "")) or "board")
-        weights = draw(board, self.names, self.policy.draws, rng)
+        weights = draw(board, self.names, draws or self.policy.draws, rng)
         values = self.worst[self.competing]
         found = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
         columns = {"p_first": found.p_first, "p_top": found.p_top}
         frame = pd.DataFrame(columns, index=self.services[self.competing]).reindex(self.services)
-        frame["p_top_neutral"] = self._neutral(weights[: neutral_draws or None])
+        frame["p_top_neutral"] = self._neutral(weights)
         frame = self._typed(frame)
         settings = self.policy["what_next"]
         label = labels(self.gates, frame["p_top"], self.ready, self.inside, settings)

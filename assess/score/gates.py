@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
@@ -172,19 +173,27 @@ def _shown(value: object) -> str:
 
 
 def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    """Mark failed gates that somebody answers for; an unknown is found out, never waived."""
+    """Mark failed gates that somebody answers for; an unknown is found out, never waived.
+
+    A waiver that does not count is named beside the evidence, with the reason.
+    """
     at, waivers = inventory.snapshot_at, inventory["waivers"]
-    term = waivers["expires_at"] - waivers["granted_at"]
-    valid = waivers[
-        (term <= pd.Timedelta(days=WAIVER_DAYS))
-        & (waivers["granted_at"] <= at)
-        & (waivers["expires_at"] > at)
-    ]
-    joined = gates.merge(valid[["service_id", "gate", "owner", "expires_at"]], how="left")
-    waived = gates["state"].eq("fail") & joined["owner"].notna()
-    until = joined["expires_at"].dt.strftime("%Y-%m-%d")
-    note = "; waived by " + joined["owner"] + " until " + until
+    long = waivers["expires_at"] - waivers["granted_at"] > pd.Timedelta(days=WAIVER_DAYS)
+    refused = {
+        f"is for more than {WAIVER_DAYS} days": long,
+        "is not granted yet": waivers["granted_at"] > at,
+        "has run out": waivers["expires_at"] <= at,
+    }
+    why = np.select([bad.to_numpy(dtype=bool) for bad in refused.values()], list(refused), "")
+    told = waivers[["service_id", "gate", "owner", "expires_at"]].assign(refused=why)
+    joined = gates.merge(told, how="left")
+    failed = gates["state"].eq("fail") & joined["owner"].notna()
+    waived = failed & joined["refused"].eq("")
+    by = joined["owner"] + " until " + joined["expires_at"].dt.strftime("%Y-%m-%d")
+    note = ("; waived by " + by).where(
+        waived, "; the waiver by " + by + " does not count, it " + joined["refused"].astype("str")
+    )
     return gates.assign(
         state=gates["state"].mask(waived, "waived"),
-        evidence=gates["evidence"].mask(waived, gates["evidence"] + note),
+        evidence=gates["evidence"].mask(failed, gates["evidence"] + note),
     )

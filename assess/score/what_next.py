@@ -97,7 +97,7 @@ class WhatNext(Result):
         order: Sequence[str] = (),
         intervals: Mapping[str, tuple[float, float]] | None = None,
         weights: Mapping[str, float] | None = None,
-        neutral_draws: int = 2000,
+        draws: int = 2000,
     ) -> pd.DataFrame:
         """Rank again for a board that weighs differently: a knob to turn in the meeting.
 
@@ -109,8 +109,9 @@ class WhatNext(Result):
             Ends of the weights of some criteria. [share 0-1]
         weights : mapping of str to float, optional
             Fixed weights.
-        neutral_draws : int, default 2000
-            Draws of the neutral run, whose measurements make it dear. [count]
+        draws : int, default 2000
+            Draws; so many keep the standard error of a chance at 0.01, and a thousand services
+            within a second. [count]
 
         Returns
         -------
@@ -126,7 +127,7 @@ class WhatNext(Result):
         board = {"id": "of the meeting", "order": list(order), "intervals": dict(intervals or {}),
                  "weights": dict(weights or {})}  # fmt: skip
         contest = Contest.of(self.frame, self.details["criteria"], self.provenance.policy)
-        table = contest.under(board, neutral_draws=neutral_draws)
+        table = contest.under(board, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 
     def rows(self) -> list[dict[str, Any]]:

@@ -280,6 +280,16 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
     ]
     found = many([fleet for fleet, _ in cases])
     assert [table.loc["G6", "state"] for table, _ in found] == [state for _, state in cases]
+    said = [table.loc["G6", "evidence"].partition("does not count, it ")[2] for table, _ in found]
+    assert said == [
+        "",
+        "",
+        "is for more than 180 days",
+        "has run out",
+        "is not granted yet",
+        "",
+        "",
+    ]
     table, row = found[0]
     assert "waived by checkout until 2026-12-01" in table.loc["G6", "evidence"]
     assert pd.isna(row["label_gates"]) and row["label_before_waivers"] == "PREPARE"
