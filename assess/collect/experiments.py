@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.collect.answer_forms import moment_of
+from assess.collect.answers.forms import moment_of
 from assess.collect.base import HINTS, Batch, Deadline, Name, Row, file_failure, paths_of, timed
 from assess.collect.csv_records import read_records
 from assess.collect.dumps import (

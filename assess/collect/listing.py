@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.base import Batch, Deadline, Name, Row, failure, paths_of, timed
-from assess.collect.docker_mounts import share
+from assess.collect.docker.mounts import share
 from assess.collect.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,

@@ -29,7 +29,7 @@ import application  # noqa: E402
 import engines as real  # noqa: E402
 
 from assess.collect.base import Deadline  # noqa: E402
-from assess.collect.docker import DockerSource  # noqa: E402
+from assess.collect.docker.source import DockerSource  # noqa: E402
 
 LISTS = ("/version", "/info", "/containers/json?all=1", "/images/json?all=1", "/volumes")
 

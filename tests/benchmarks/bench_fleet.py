@@ -98,7 +98,7 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20) -> None
 
     from assess.collect import collect
     from assess.collect.base import Deadline
-    from assess.collect.docker import DockerSource
+    from assess.collect.docker.source import DockerSource
     from assess.config import Config, SourceConfig
 
     def source(port: int, **options) -> SourceConfig:
@@ -139,8 +139,8 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20) -> None
 def parse_all(engines: int, bodies: dict[str, bytes]) -> None:
     """Do to the same payloads, one after the other, what a run does without waiting."""
     from assess.collect.base import Batch
-    from assess.collect.docker_payload import Payloads
-    from assess.collect.docker_rows import to_batch
+    from assess.collect.docker.payload import Payloads
+    from assess.collect.docker.rows import to_batch
     from assess.collect.merge import to_tables
 
     batches = []

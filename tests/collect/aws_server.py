@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import boto3
 from botocore.stub import Stubber
 
-from assess.collect.aws import LivePlace
+from assess.collect.aws.source import LivePlace
 from assess.collect.base import Deadline
 
 ACCOUNT, REGION = "210987654321", "eu-west-1"

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.collect import ansible_facts
-from assess.collect.ansible import AnsibleSource
 from assess.collect.base import Deadline
 from assess.collect.hostnames import service_of
 from assess.collect.merge import to_tables
-from assess.collect.plain_hosts import to_batch, upstream
+from assess.collect.plain import ansible_facts
+from assess.collect.plain.ansible import AnsibleSource
+from assess.collect.plain.hosts import to_batch, upstream
 from assess.inventory import from_frames
 from assess.policy import load_policy
 from assess.score.readiness import score_readiness

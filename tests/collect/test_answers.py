@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import frames
-from assess.collect import answer_forms, konveyor
-from assess.collect.answers import SCANNERS, AnswersSource
+from assess.collect.answers import forms as answer_forms
+from assess.collect.answers import konveyor
+from assess.collect.answers.source import SCANNERS, AnswersSource
 from assess.collect.base import Deadline
 from assess.collect.merge import to_tables
-from assess.collect.osquery import OsquerySource
 from assess.collect.packaged import rows
+from assess.collect.plain.osquery import OsquerySource
 from assess.policy import load_policy
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -308,7 +309,7 @@ def test_findings_reach_the_services_that_run_the_image():
 
 def test_every_target_is_a_check_or_a_column_or_named_after_its_tool():
     known = {check["id"] for check in load_policy()["check"]}
-    for row in rows("answer_checks"):
+    for row in rows("answers/answer_checks"):
         first, _, rest = row["target"].partition(".")
         is_column = first in frames.names() and rest in frames.columns(first)
         assert row["target"] in known or is_column or first == row["tool"], row["target"]

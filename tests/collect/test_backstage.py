@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from replay import replaying
 
 from assess.collect import collect
-from assess.collect.backstage import BackstageSource, to_dependencies
-from assess.collect.backstage_entity import Kept, entities_in, to_ref, to_service, to_tier
+from assess.collect.backstage.entity import Kept, entities_in, to_ref, to_service, to_tier
+from assess.collect.backstage.source import BackstageSource, to_dependencies
 from assess.collect.base import Deadline
 from assess.config import Config, SourceConfig
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from assess.collect.addresses import Address, addresses, kind_of
 from assess.collect.base import Deadline, Name
-from assess.collect.compose import ComposeSource
-from assess.collect.compose_file import interpolate, read_env, read_project
-from assess.collect.compose_forms import Replaced, merged, mount, port_text
+from assess.collect.compose.file import interpolate, read_env, read_project
+from assess.collect.compose.forms import Replaced, merged, mount, port_text
+from assess.collect.compose.source import ComposeSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"
 

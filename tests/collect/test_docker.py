@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.docker import DockerSource
-from assess.collect.docker_dump import cli_labels, decode_values
-from assess.collect.docker_engine import to_os
-from assess.collect.docker_images import ImageIndex, to_images
-from assess.collect.docker_mounts import is_data, source_class
-from assess.collect.docker_names import container_names, is_replica, platform_of
-from assess.collect.docker_payload import (
+from assess.collect.docker.dump import cli_labels, decode_values
+from assess.collect.docker.engine import to_os
+from assess.collect.docker.images import ImageIndex, to_images
+from assess.collect.docker.mounts import is_data, source_class
+from assess.collect.docker.names import container_names, is_replica, platform_of
+from assess.collect.docker.payload import (
     Container,
     Payloads,
     containers_of,
@@ -31,7 +30,8 @@ from assess.collect.docker_payload import (
     keep_version,
     moment,
 )
-from assess.collect.docker_rows import merge_services, to_batch, to_ports
+from assess.collect.docker.rows import merge_services, to_batch, to_ports
+from assess.collect.docker.source import DockerSource
 from assess.collect.image_ref import parse_image
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/docker"

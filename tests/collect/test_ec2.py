@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from wild import mutated
 
 from assess import frames, load_policy
+from assess.collect.aws.ec2 import Ec2Source
+from assess.collect.aws.scaling import cause_of
 from assess.collect.base import Batch, Deadline
-from assess.collect.ec2 import Ec2Source
 from assess.collect.merge import to_tables
 from assess.collect.registry import homes
-from assess.collect.scaling import cause_of
 from assess.inventory import from_frames
 from assess.score.healing import replacements
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import frames
+from assess.collect.aws.ecr import PULLS, EcrSource
+from assess.collect.aws.ecr_rows import Payloads, to_images, to_indexes
 from assess.collect.base import Batch, Deadline
-from assess.collect.ecr import PULLS, EcrSource
-from assess.collect.ecr_rows import Payloads, to_images, to_indexes
 from assess.collect.merge import to_tables
 from assess.collect.registry import homes
 
@@ -420,7 +420,7 @@ def test_a_probe_pulls_nothing():
 
 
 def test_the_images_of_tasks_are_found_in_the_registry(dumps):
-    from assess.collect.ecs import EcsSource
+    from assess.collect.aws.ecs import EcsSource
     from assess.inventory import from_frames
     from assess.score.views import nullable
 

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assess import frames
+from assess.collect.aws.ecs import EcsSource
+from assess.collect.aws.ecs_definition import to_definition
+from assess.collect.aws.ecs_rows import Payloads, redacted_n, to_batch, to_host
 from assess.collect.base import Batch, Deadline, Name
-from assess.collect.ecs import EcsSource
-from assess.collect.ecs_definition import to_definition
-from assess.collect.ecs_rows import Payloads, redacted_n, to_batch, to_host
 from assess.collect.merge import to_tables
 from assess.collect.registry import homes
 

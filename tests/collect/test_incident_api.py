@@ -12,8 +12,8 @@ import pytest
 from replay import replaying
 
 from assess.collect.base import Deadline
-from assess.collect.incident_api import months
-from assess.collect.incidents import IncidentsSource
+from assess.collect.incidents.api import months
+from assess.collect.incidents.source import IncidentsSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 WINDOW = {"since": "2026-06-01", "until": "2026-08-01"}

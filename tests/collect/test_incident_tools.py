@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from assess import collect, edge_evidence, validate
 from assess.collect.base import Deadline
-from assess.collect.incident_reader import Reader
-from assess.collect.incident_tools import TOOLS, incidents_in, names_in
-from assess.collect.incidents import IncidentsSource
+from assess.collect.incidents.reader import Reader
+from assess.collect.incidents.source import IncidentsSource
+from assess.collect.incidents.tools import TOOLS, incidents_in, names_in
 from assess.store import write_snapshot
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

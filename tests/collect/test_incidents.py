@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assess.collect.base import Deadline
 from assess.collect.csv_records import read_records
-from assess.collect.incidents import IncidentsSource, Reader, read_time
+from assess.collect.incidents.source import IncidentsSource, Reader, read_time
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "incidents"
 

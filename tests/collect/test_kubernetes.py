@@ -20,9 +20,9 @@ from wild import mutated
 import assess
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.kubernetes import RESOURCES, KubernetesSource
-from assess.collect.kubernetes_pods import quantity
-from assess.collect.kubernetes_rows import to_batch
+from assess.collect.kubernetes.pods import quantity
+from assess.collect.kubernetes.rows import to_batch
+from assess.collect.kubernetes.source import RESOURCES, KubernetesSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/kubernetes"
 CANARY = "hunter2"

@@ -11,7 +11,7 @@ import pytest
 
 from assess import frames
 from assess.collect.base import Deadline
-from assess.collect.kubernetes import RESOURCES, KubernetesSource
+from assess.collect.kubernetes.source import RESOURCES, KubernetesSource
 
 SERVER = os.environ.get("ASSESS_TEST_KUBE_API", "")
 pytestmark = pytest.mark.skipif(not SERVER, reason="ASSESS_TEST_KUBE_API names no API server")

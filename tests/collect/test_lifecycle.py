@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.collect.lifecycle import ARCHIVE, Image, is_like, read_policy, would_expire
+from assess.collect.aws.lifecycle import ARCHIVE, Image, is_like, read_policy, would_expire
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 

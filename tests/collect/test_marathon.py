@@ -12,7 +12,7 @@ from wild import mutated
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.marathon import PAGE, MarathonSource
+from assess.collect.marathon.source import PAGE, MarathonSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/marathon"
 CANARY = "hunter2"

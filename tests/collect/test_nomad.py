@@ -14,7 +14,7 @@ from wild import mutated
 import assess
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.nomad import NomadSource
+from assess.collect.nomad.source import NomadSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/nomad"
 CANARY = "hunter2"

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import frames
-from assess.collect import oci
 from assess.collect.base import Batch, Deadline
-from assess.collect.oci import RegistrySource
-from assess.collect.oci_rows import (
+from assess.collect.oci import source as oci
+from assess.collect.oci.rows import (
     INDEX_OCI,
     MANIFEST_2,
     MANIFEST_OCI,
@@ -29,6 +28,7 @@ from assess.collect.oci_rows import (
     to_images,
     used_refs,
 )
+from assess.collect.oci.source import RegistrySource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/registry"
 CANARY = "hunter2"

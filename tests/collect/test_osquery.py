@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from assess.collect.base import Deadline
 from assess.collect.frames_source import FramesSource
 from assess.collect.merge import to_tables
-from assess.collect.osquery import TABLES, OsquerySource, to_engine_batch, to_host
-from assess.collect.plain_hosts import to_batch
+from assess.collect.plain.hosts import to_batch
+from assess.collect.plain.osquery import TABLES, OsquerySource, to_engine_batch, to_host
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CELL = st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.lists(st.text())

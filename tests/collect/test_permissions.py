@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from assess import s3
 from assess.cli import cli
-from assess.collect import aws as aws_sources
 from assess.collect import collect, permissions
+from assess.collect.aws import source as aws_sources
 from assess.collect.base import Deadline
 from assess.collect.registry import homes
 from assess.config import Config, SourceConfig

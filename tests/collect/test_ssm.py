@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from wild import mutated
 
 from assess import frames
+from assess.collect.aws.ssm import APPLICATIONS, DETAILS, SsmSource
 from assess.collect.base import Batch, Deadline
 from assess.collect.merge import to_tables
 from assess.collect.registry import homes
-from assess.collect.ssm import APPLICATIONS, DETAILS, SsmSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ssm"
 HERE = f"{ACCOUNT}-{REGION}"

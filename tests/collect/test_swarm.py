@@ -11,8 +11,8 @@ from wild import mutated
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.swarm import SwarmSource
-from assess.collect.swarm_rows import Service, min_healthy
+from assess.collect.swarm.rows import Service, min_healthy
+from assess.collect.swarm.source import SwarmSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/swarm"
 CANARY = "hunter2"

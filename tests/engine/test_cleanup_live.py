@@ -16,7 +16,7 @@ import pytest
 
 from assess import load_policy
 from assess.collect.base import Batch, Deadline
-from assess.collect.docker import DockerSource
+from assess.collect.docker.source import DockerSource
 from assess.inventory import Inventory, from_frames
 from assess.score.cleanup import clean_up
 

@@ -19,7 +19,7 @@ from sshd import SSHD, ssh_server
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.docker import DockerSource
+from assess.collect.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
 REPLICAS = {c.name: c for c in application.CONTAINERS if c.service}

@@ -11,9 +11,9 @@ import registries
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
-from assess.collect.docker import DockerSource
-from assess.collect.oci import RegistrySource
-from assess.collect.oci_rows import ATTESTATION
+from assess.collect.docker.source import DockerSource
+from assess.collect.oci.rows import ATTESTATION
+from assess.collect.oci.source import RegistrySource
 
 CANARY = "hunter2"
 REPOSITORIES = ["shop/web", "shop/old", "shop/epoch"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from assess.collect.answers import AnswersSource
+from assess.collect.answers.source import AnswersSource
 from assess.collect.base import Batch, Deadline, Name
 from assess.collect.merge import to_tables
 from assess.inventory import from_frames

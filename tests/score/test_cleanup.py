@@ -7,8 +7,8 @@ import pytest
 
 from assess import load_policy
 from assess.collect.base import Batch
-from assess.collect.docker_payload import Payloads
-from assess.collect.docker_rows import to_batch
+from assess.collect.docker.payload import Payloads
+from assess.collect.docker.rows import to_batch
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.score.cleanup import clean_up

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.collect.answers import AnswersSource
+from assess.collect.answers.source import AnswersSource
 from assess.collect.base import Deadline
 from assess.collect.merge import to_tables
 from assess.config import data_path

@@ -1,0 +1,1 @@
+"""Answers of people, and findings of other tools."""

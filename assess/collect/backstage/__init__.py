@@ -1,0 +1,1 @@
+"""Backstage: the catalog of services and their owners."""

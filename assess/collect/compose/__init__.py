@@ -1,0 +1,1 @@
+"""Compose files: what projects declare."""

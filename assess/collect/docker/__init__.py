@@ -1,0 +1,1 @@
+"""Docker engines: asked, or from what their command line prints."""

@@ -1,0 +1,1 @@
+"""Incidents: exports and APIs of the tools that page people."""

@@ -1,0 +1,1 @@
+"""Kubernetes clusters: their API, or dumps of its lists."""

@@ -1,0 +1,374 @@
+"""From the lists of one Kubernetes cluster to rows; pods are in `pods`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from assess.collect.addresses import addresses, kind_of
+from assess.collect.base import Batch, Name, Row
+from assess.collect.docker.names import last_part
+from assess.collect.docker.payload import moment
+from assess.collect.docker.rows import may_be_store, merge_services
+from assess.collect.dumps import dicts, dig
+from assess.collect.image_ref import parse_image
+from assess.collect.kubernetes.nodes import ids_of, place, to_engine, to_host
+from assess.collect.kubernetes.owners import JOBS, Controller, Owners, owner_of
+from assess.collect.kubernetes.pods import (
+    docker_id,
+    environment,
+    has_config_outside,
+    is_checked,
+    known_as,
+    main_container,
+    to_life,
+    to_mounts,
+    to_pod,
+)
+from assess.collect.listing import (
+    ENDED,
+    Found,
+    healthy,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+)
+from assess.collect.replicas import KNOWN_AS
+
+_SHIPPERS = re.compile(
+    r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
+)
+_INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
+    "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": ("internal",),
+    "service.beta.kubernetes.io/azure-load-balancer-internal": ("true",),
+    "networking.gke.io/load-balancer-type": ("Internal",),
+    "cloud.google.com/load-balancer-type": ("Internal",),
+    "alb.ingress.kubernetes.io/scheme": ("internal",),
+}
+_REVISION = "deployment.kubernetes.io/revision"
+Place = tuple[str, str]  # namespace, name
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
+
+    claims: dict[Place, Row]
+    budgets: dict[str, list[Row]]  # by namespace
+    ingresses: dict[str, list[Row]]  # by namespace
+    scalers: dict[tuple[str, str, str], Row]  # by kind, namespace and name of what they scale
+    has_services: bool  # whether they were listed, and there are any
+    ships_logs: bool | None
+
+
+def around(found: Found) -> Around:
+    """Sort the lists of a cluster."""
+    scalers: dict[tuple[str, str, str], Row] = {}
+    for scaler in found.get("horizontalpodautoscalers", ()):
+        spec = table(scaler.get("spec"))
+        target = table(spec.get("scaleTargetRef"))
+        named = text(target.get("kind")).lower(), place(scaler)[0], text(target.get("name"))
+        scalers.setdefault(named, spec)
+    return Around(
+        claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
+        budgets=_by_namespace(found.get("poddisruptionbudgets", ())),
+        ingresses=_by_namespace(found.get("ingresses", ())),
+        scalers=scalers,
+        has_services=bool(found.get("services")),
+        ships_logs=_ships_logs(found),
+    )
+
+
+def _by_namespace(items: Iterable[Row]) -> dict[str, list[Row]]:
+    sorted_: dict[str, list[Row]] = defaultdict(list)
+    for item in items:
+        sorted_[place(item)[0]].append(item)
+    return sorted_
+
+
+def to_batch(found: Found, cluster: str) -> Batch:
+    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    batch, owners = Batch(), Owners(found)
+    nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
+    hosts = ids_of(nodes, cluster)
+    batch.add("hosts", *(to_host(node, hosts) for node in nodes))
+    batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
+    _attach_services(owners, found)
+    lists = around(found)
+    for pod, controller in owners.pods:
+        workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
+        batch.add("workloads", workload)
+        batch.add("mounts", *mounts)
+    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
+    _share(batch.rows["mounts"], ended)
+    services = [to_service(c, lists) for c in owners.controllers.values() if c.pod]
+    batch.add("services", *merge_services(services))
+    batch.add("dependencies", *to_dependencies(owners))
+    batch.add("activities", *to_activities(found, owners, cluster))
+    return batch
+
+
+# -- what runs -----------------------------------------------------------------------------------
+
+
+def to_workload(
+    pod: Row,
+    controller: Controller,
+    hosts: dict[str, str],
+    cluster: str,
+    claims: dict[Place, Row],
+) -> tuple[Row, list[Row]]:
+    """Give the rows of a pod: one workload, and its mounts."""
+    (namespace, name), spec = place(pod), table(pod.get("spec"))
+    node = text(spec.get("nodeName"))
+    main = main_container(spec, controller.annotations, (controller.name,))
+    own = docker_id(pod, main)
+    identifier = f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
+    declared, life = to_pod(spec, main), to_life(pod, main)
+    mounts = to_mounts(spec, namespace, claims)
+    for mount in mounts:
+        mount["workload_id"] = identifier
+        if mount.get("_source", "").startswith("host:"):  # shared with those of its node only
+            mount["_source"] += f"@{node}"
+    workload = {
+        "workload_id": identifier,
+        KNOWN_AS: known_as(pod),
+        "names": controller.names,
+        "host_id": hosts.get(node),
+        "cluster": cluster,
+        "namespace": namespace or None,
+        "name": name or None,
+        "source_kind": controller.kind,
+        **declared,
+        **life,
+        "inspect_status": "ok" if main else "list",
+    }
+    return workload, mounts
+
+
+def _share(mounts: list[Row], ended: set[str]) -> None:
+    """Count who else mounts the same claim, or the same path of the same node."""
+    users = Counter(m.get("_source") for m in mounts if m["workload_id"] not in ended)
+    for mount in mounts:
+        if mount["source_class"] in ("empty-dir", "tmpfs"):  # goes with its pod
+            mount["shared_with_n"] = 0
+        if source := mount.pop("_source", None):
+            mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
+
+
+def to_service(controller: Controller, lists: Around) -> Row:
+    """Say what a controller tells of its service; what it cannot tell is left unknown."""
+    spec, is_job = controller.pod, controller.kind in JOBS
+    main = main_container(spec, controller.annotations, (controller.name,))
+    pod = to_pod(spec, main)
+    mounts = to_mounts(spec, controller.namespace, lists.claims)
+    data = {mount["data_like"] for mount in mounts}
+    stateful: bool | None = True if controller.kind == "statefulset" or True in data else None
+    is_store = may_be_store(pod["repository"], pod["ports"])
+    if stateful is None and None not in data and pod["repository"] and not is_store:
+        stateful = False
+    is_served = bool(pod["ports"] or controller.services)
+    kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
+    limits = lists.scalers.get((controller.kind, controller.namespace, controller.name), {})
+    return {
+        "names": controller.names,
+        "platform": "kubernetes",
+        "kind": "infra" if controller.namespace == "kube-system" else kind if stateful is False
+        else "job" if is_job else None,
+        "stateful": stateful,
+        "min_healthy_pct": min_healthy(controller, lists.budgets[controller.namespace]),
+        "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
+        "asg_max": integer(limits.get("maxReplicas")),
+        "health_checked": is_checked(spec) or (None if is_job else False),
+        "public": is_public(controller, lists),
+        "logs_exported": lists.ships_logs,
+        "config_external": has_config_outside(spec) or None,
+        "secrets_in_image": pod["secret_like_env_n"] > 0,
+    }  # fmt: skip
+
+
+def _ships_logs(found: Found) -> bool | None:
+    """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
+    for item in found.get("daemonsets", ()):
+        images = [text(c.get("image")) for c in
+                  dicts(dig(item, "spec", "template", "spec", "containers"))]  # fmt: skip
+        wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
+        ready = integer(dig(item, "status", "numberReady")) or 0
+        is_shipper = any(_SHIPPERS.search(last_part(parse_image(i).repository)) for i in images)
+        if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
+            return True
+    return None
+
+
+def min_healthy(controller: Controller, budgets: list[Row]) -> float | None:
+    """Give the share of replicas it needs: by its disruption budget, else by its rollout.
+
+    Without either, and for what runs once per node, nothing is declared.
+    """
+    replicas = number(controller.spec.get("replicas", 1))
+    if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
+        return None
+    for budget in budgets:
+        if not _selects(budget, controller.pod_labels):
+            continue
+        spec = table(budget.get("spec"))
+        if "minAvailable" in spec:
+            kept = _part(spec["minAvailable"], replicas)
+            return None if kept is None else healthy(100 - kept)
+        if (lost := _part(spec.get("maxUnavailable"), replicas)) is not None:
+            return healthy(lost)
+    strategy = table(controller.spec.get("strategy"))
+    if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
+        return None
+    return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
+
+
+def _part(value: Any, replicas: float | None) -> float | None:
+    """Read ``50%``, or a number of replicas, as percent."""
+    if isinstance(value, str) and value.endswith("%"):
+        return percent(number(value[:-1]), 100)
+    return percent(number(value), replicas)
+
+
+# -- who reaches it, and whom it calls -----------------------------------------------------------
+
+
+def _selects(item: Row, labels: dict[str, str]) -> bool:
+    """Say whether a selector takes pods of these labels; an empty one takes none."""
+    selector = _selector(item)
+    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+
+
+def _selector(item: Row) -> Row:
+    """Give the labels that a selector asks for; none where it is more than a list of them."""
+    selector = table(dig(item, "spec", "selector"))
+    if "matchLabels" in selector or "matchExpressions" in selector:
+        return {} if selector.get("matchExpressions") else table(selector.get("matchLabels"))
+    return selector
+
+
+def _attach_services(owners: Owners, found: Found) -> None:
+    """Tell controllers which Services select their pods; one that is theirs alone names them."""
+    labelled: dict[tuple[str, str], list[Controller]] = defaultdict(list)
+    for controller in owners.controllers.values():
+        for label in controller.pod_labels.items():
+            labelled[controller.namespace, f"{label}"].append(controller)
+    for service in found.get("services", ()):
+        namespace, name = place(service)
+        asked = next(iter(_selector(service).items()), None)
+        some = labelled.get((namespace, f"{asked}"), ())
+        users = [c for c in some if _selects(service, c.pod_labels)]
+        firsts = {user.names[0] for user in users}
+        for user in users:
+            user.services.append(service)
+            if len(firsts) == 1 and name not in {n.name for n in user.names}:
+                user.names += (Name(name, "kubernetes-service", 0.8, namespace),)
+
+
+def is_public(controller: Controller, lists: Around) -> bool | None:
+    """Say whether customers reach it: by a load balancer or an ingress.
+
+    False only where no Service selects it and it opens no port of its node.
+    """
+    names = {place(service)[1] for service in controller.services}
+    if any(
+        dig(service, "spec", "type") == "LoadBalancer" and not _is_internal(service)
+        for service in controller.services
+    ):
+        return True
+    if names and any(
+        not _is_internal(ingress) and names & _backends(ingress)
+        for ingress in lists.ingresses[controller.namespace]
+    ):
+        return True
+    outside = controller.pod.get("hostNetwork") is True or any(
+        port.get("hostPort")
+        for container in dicts(controller.pod.get("containers"))
+        for port in dicts(container.get("ports"))
+    )
+    return None if names or outside or not lists.has_services else False
+
+
+def _is_internal(item: Row) -> bool:
+    notes = table(dig(item, "metadata", "annotations"))
+    return any(notes.get(name) in values for name, values in _INTERNAL.items())
+
+
+def _backends(ingress: Row) -> set[str]:
+    """Services that an ingress leads to, in the words of any version of its API."""
+    spec = table(ingress.get("spec"))
+    rules = [table(dig(rule, "http")) for rule in dicts(spec.get("rules"))]
+    backends = [table(path.get("backend")) for rule in rules for path in dicts(rule.get("paths"))]
+    backends += [table(spec.get(name)) for name in ("defaultBackend", "backend")]
+    named = {text(dig(b, "service", "name")) or text(b.get("serviceName")) for b in backends}
+    return named - {""}
+
+
+def to_dependencies(owners: Owners) -> list[Row]:
+    """Read whom controllers call: addresses of Services in what is written in their environment."""
+    known: dict[tuple[str, str], Controller] = {}
+    for controller in owners.controllers.values():
+        for service in controller.services:
+            known.setdefault(place(service), controller)
+    rows: dict[tuple[Any, ...], Row] = {}
+    for controller in owners.controllers.values():
+        for variable, address in addresses(environment(controller.pod)):
+            name, _, rest = address.host.partition(".")
+            namespace, _, domain = rest.partition(".")
+            if domain and not domain.startswith("svc"):
+                continue
+            called = known.get((namespace or controller.namespace, name))
+            if called is None or _plain(called) == _plain(controller):
+                continue
+            main = main_container(called.pod, called.annotations, (called.name,))
+            image = last_part(parse_image(text(main.get("image"))).repository)
+            kind = kind_of(address, image, variable)
+            row = {"src": controller.names[0], "dst": called.names[0], "kind": kind}
+            rows.setdefault(tuple(row.values()), row | {"evidence": "environment"})
+    return list(rows.values())
+
+
+def _plain(controller: Controller) -> Name:
+    return replace(controller.names[0], rule="")
+
+
+# -- what happened -------------------------------------------------------------------------------
+
+
+def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
+    """Give deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+    history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
+    for item in found.get("replicasets", ()):
+        owner = owner_of(item)
+        revision = integer(dig(item, "metadata", "annotations", _REVISION))
+        if owner and owner[0] == "deployment" and revision is not None:
+            history[owner].append((revision, item))
+    rows = []
+    for key, kept in history.items():
+        controller = owners.controllers.get(key)
+        ordered = [item for _, item in sorted(kept, key=lambda pair: pair[0])]
+        for before, item in pairwise([{}, *ordered]):
+            started = moment(dig(item, "metadata", "creationTimestamp"))
+            if controller and started:
+                rows.append({
+                    "activity_id": "/".join([cluster, *place(item)]),
+                    "names": controller.names,
+                    "kind": "deploy",
+                    "started_at": started,
+                    "from_version": _version(before),
+                    "to_version": _version(item),
+                })  # fmt: skip
+    return rows
+
+
+def _version(item: Row) -> str | None:
+    spec = table(dig(item, "spec", "template", "spec"))
+    image = parse_image(text(main_container(spec, {}).get("image")))
+    return image.tag or image.digest

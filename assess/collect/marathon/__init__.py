@@ -1,0 +1,1 @@
+"""Marathon and Mesos: apps, tasks and agents."""

@@ -1,0 +1,1 @@
+"""Nomad: jobs, allocations and nodes."""

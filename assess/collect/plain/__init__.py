@@ -1,0 +1,1 @@
+"""Plain hosts: what Ansible and osquery know of them."""

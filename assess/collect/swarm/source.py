@@ -1,0 +1,138 @@
+"""Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assess.collect.base import Batch, Deadline, Row, paths_of, timed
+from assess.collect.docker.client import (
+    CALL_SECONDS,
+    CONNECT_SECONDS,
+    OLDEST_API,
+    connector,
+    failure,
+)
+from assess.collect.docker.payload import SHORT_ID
+from assess.collect.dumps import dicts, dig
+from assess.collect.listing import Found, Listing, ListSource, settle, text
+from assess.collect.redact import strip_userinfo
+from assess.collect.swarm.rows import from_cli, to_batch
+
+DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
+SCHEMES = ("unix://", "tcp://", "ssh://")
+_NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
+
+
+class SwarmSource(ListSource):
+    """One Docker Swarm per ``[[source]]``."""
+
+    type = "swarm"
+    options = ("endpoint", "path", "cluster", "tls_ca", "tls_cert", "tls_key")
+    fills = (
+        "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
+    )  # fmt: skip
+    needs = (
+        "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
+        "or join tokens"
+    )
+    dump = (
+        "docker node inspect $(docker node ls -q) > nodes.json; docker service inspect "
+        "$(docker service ls -q) > services.json; docker inspect --type task $(docker service ps "
+        "-q $(docker service ls -q)) > tasks.json; or the same lists with --format json"
+    )
+    lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """Say what is wrong with options, before anything is asked."""
+        endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
+        wrong = {
+            "path and endpoint exclude each other": "path" in options and "endpoint" in options,
+            "path names no file": "path" in options and not paths_of(options),
+            f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
+            "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
+        }
+        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+
+    def to_batch(self, found: Found, cluster: str) -> Batch:
+        """Turn the lists of the swarm into rows."""
+        return to_batch(found, cluster)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Tell services, nodes and tasks by what they hold."""
+        if not isinstance(document, dict):
+            return
+        if from_line := from_cli(document):
+            yield from_line[0], [from_line[1]]
+        elif dig(document, "Spec", "TaskTemplate") is not None:
+            yield "services", [document]
+        elif "Description" in document and "Spec" in document:
+            yield "nodes", [document]
+        elif "ServiceID" in document and "DesiredState" in document:
+            yield "tasks", [document]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry; a list and an inspection of it are two."""
+        return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
+
+    def _found(
+        self, options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+    ) -> Found:
+        if "path" in options:
+            return super()._found(options, base, deadline, batch)
+        endpoint = str(options.get("endpoint") or DEFAULT_ENDPOINT)
+        names = ("tls_ca", "tls_cert", "tls_key")
+        tls = {name: str(base / options[name]) for name in names if options.get(name)}
+        scope, api = strip_userinfo(endpoint), None
+        row = batch.cover(scope, "info", "ok", requests=2)
+        try:
+            with timed(row):
+                connect = connector(endpoint, tls, deadline)
+                api = connect(OLDEST_API)
+                version = _ask(api, deadline, "version", api_version=False)
+                api = connect(text(dig(version, "ApiVersion")) or OLDEST_API)
+                info = _ask(api, deadline, "info")
+            if dig(info, "Swarm", "ControlAvailable") is not True:
+                row |= _no_manager(text(dig(info, "Swarm", "LocalNodeState")))
+                return {}
+            row["rows"] = 1
+            options.setdefault("cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID])
+            return self._ask_lists(api, deadline, batch, scope)
+        except Exception as error:
+            row |= failure(error if deadline.left else TimeoutError("no answer in time"))
+            return {}
+        finally:
+            if api is not None:
+                api.close()
+
+    def _ask_lists(self, api: Any, deadline: Deadline, batch: Batch, scope: str) -> Found:
+        """Ask a manager for every list; each leaves a coverage row."""
+        found: Found = {}
+        for listing in self.lists:
+            row = batch.cover(scope, listing.kind, "ok", requests=1)
+            with timed(row):
+                try:
+                    items = _ask(api, deadline, listing.kind)
+                except Exception as error:
+                    row |= failure(error)
+                    if getattr(error, "status_code", None) in _NO_MANAGER:
+                        row |= _no_manager("")
+                    continue
+            items = items if isinstance(items, list) else []
+            found[listing.kind] = list(dicts(items))
+            settle(row, items)
+        return found
+
+
+def _ask(api: Any, deadline: Deadline, call: str, **options: Any) -> Any:
+    """Make one call within what is left of the time."""
+    deadline.check()
+    api.timeout = min(CONNECT_SECONDS, deadline.left), min(CALL_SECONDS, deadline.left)
+    return getattr(api, call)(**options)
+
+
+def _no_manager(state: str) -> Row:
+    is_worker = state == "active"
+    hint = "name the engine of a manager" if is_worker else "this engine is in no swarm"
+    return {"status": "unsupported", "hint": hint}
