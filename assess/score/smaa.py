@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 BLOCK_BYTES = 2 * 2**20  # totals of a block of draws; what stays in the cache is read once
+ROWS_LEAST = 32  # draws of a block, so that many alternatives are not read anew for each draw
 RANKED = 2000  # alternatives up to which every rank is counted by default
+PART = 64  # alternatives whose best stands for them
 JITTER = 1e-9
 EQUAL = 1e-9  # totals closer than this are equal
 
@@ -93,14 +95,28 @@ def acceptability(  # noqa: PLR0913
             top += np.bincount(order[:, :k].ravel(), minlength=n)
         else:
             best = totals.argmax(axis=1)
-            bar = np.partition(totals, n - k, axis=1)[:, [n - k]]
-            top += (totals >= bar).sum(axis=0)
+            bar = _kth_best(totals, k)[:, None]
+            at = np.flatnonzero(totals >= bar) % n
+            top += np.bincount(at, minlength=n)
         first += np.bincount(best, minlength=n)
         np.add.at(central, best, part)
     seen = first[:, None]
     means = np.divide(central, seen, out=np.full_like(central, np.nan), where=seen > 0)
     mean_rank = 1 + sums / draws if counted else np.full(n, np.nan)
     return Acceptability(first / draws, top / draws, mean_rank, at_rank / draws, means)
+
+
+def _kth_best(totals: Floats, k: int) -> Floats:
+    """Give the k-th best of each row: one of the best of its parts, so most are never looked at."""
+    n = totals.shape[1]
+    if n <= PART * k:
+        best: Floats = np.partition(totals, n - k, axis=1)[:, n - k]
+        return best
+    cut = n // PART * PART
+    most = totals[:, :cut].reshape(len(totals), -1, PART).max(axis=2)
+    least = np.partition(most, most.shape[1] - k, axis=1)[:, most.shape[1] - k]
+    return np.array([np.partition(r := row[row >= bar], len(r) - k)[len(r) - k]
+                     for row, bar in zip(totals, least, strict=True)])  # fmt: skip
 
 
 def bars(values: Floats, weights: Floats, k: int) -> tuple[Floats, Floats]:
@@ -123,7 +139,7 @@ def bars(values: Floats, weights: Floats, k: int) -> tuple[Floats, Floats]:
     n, draws = len(values), len(weights)
     found = [np.full(draws, -np.inf), np.full(draws, -np.inf)]
     wanted = [n - rank for rank in (k, k + 1) if n - rank >= 0]
-    step = max(1, BLOCK_BYTES // (8 * max(n, 1)))
+    step = max(ROWS_LEAST, BLOCK_BYTES // (8 * max(n, 1)))
     for start in range(0, draws if wanted else 0, step):
         rows = slice(start, start + step)
         totals = np.partition(weights[rows] @ values.T, wanted, axis=1)
@@ -167,7 +183,7 @@ def _blocks(
     """Weighted sums by blocks of draws, with a jitter far below any difference that matters."""
     n, wide = len(lo), np.flatnonzero((hi > lo).any(axis=0))
     width = (hi - lo).astype(np.float32)
-    step = max(1, BLOCK_BYTES // (8 * n))
+    step = max(ROWS_LEAST, BLOCK_BYTES // (8 * n))
     for start in range(0, len(weights), step):
         part = weights[start : start + step]
         totals = part @ lo.T
