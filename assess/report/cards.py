@@ -16,10 +16,11 @@ IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
 HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
-FULL = 300  # services whose card has everything; the cards of others have their reason
+FULL = 150  # services whose card has everything; the cards of others have their reason
 WORDS = {"fail": "fails", "unknown": "unknown", "conflict": "disputed", "partial": "in part"}
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 LISTED = 15
+FULL_POINTS = 99.5  # what is shown as 100
 
 
 def cards(scores: Scores, drawn: Pictures) -> Section:
@@ -59,7 +60,7 @@ def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
         lists = {
             "": [Item(fact) for fact in ([] if barred else told[:1]) + told[2:]],
             f"Gates that do not pass (the other {passed} do)": barred,
-            "Readiness by dimension, in points": _dimensions(service_id, scores),
+            "Readiness by dimension, in points (the others: 100)": _dimensions(service_id, scores),
             "Checks that fail or are open": _checks(service_id, scores),
         }
     return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
@@ -80,7 +81,8 @@ def _gates(service_id: str, scores: Scores) -> tuple[list[Item], int]:
 
 def _dimensions(service_id: str, scores: Scores) -> list[Item]:
     items = []
-    for row in scores.own("dimensions", service_id).to_dict("records"):
+    rows = scores.own("dimensions", service_id)
+    for row in rows[~(rows["lo"] >= FULL_POINTS).fillna(False)].to_dict("records"):
         drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
         items.append(Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track))
     return items

@@ -26,9 +26,8 @@ def brief(name: object) -> str:
 
 
 def badge(label: object, band: Band) -> Markup:
-    """Give a label its symbol and its colour."""
-    mark = f'<i aria-hidden="true">{band.symbol}</i>'
-    return Markup(f'<span class="badge {band.word}">{mark} {isolated(label)}</span>')
+    """Give a label its colour and its symbol, which the style sheet draws by the band's word."""
+    return Markup(f'<span class="badge {band.word}">{isolated(label)}</span>')
 
 
 def table(told: Table, anchors: Collection[str] = ()) -> Markup:

@@ -12,6 +12,7 @@ import pytest
 from conftest import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 
 import assess
+from assess.figures import BANDS
 from assess.report.model import Column, Picture, Table, cell, slug
 from assess.report.render import markdown
 
@@ -288,3 +289,8 @@ def test_markdown_keeps_text_text():
 def test_pictures_tell_what_they_show(hostile):
     assert all(isinstance(p, Picture) and p.alt and p.caption for p in hostile.pictures())
     assert [p.id for p in hostile.pictures()][:2] == ["quarter-change", "what-next"]
+
+
+def test_the_style_sheet_draws_the_symbol_of_every_band(page):
+    for band in BANDS.values():
+        assert f'.badge.{band.word}::before {{ content: "{band.symbol} " / ""; }}' in page
