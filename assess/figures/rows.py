@@ -12,6 +12,8 @@ from assess.figures.style import ACCENT, BANDS, HATCH, INK, MUTED, PAPER, ROWS_S
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TICKS = 100  # places on the axis at which rows that are only counted are marked
+
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
     """Give the axes to draw on.
@@ -144,10 +146,12 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
 
 
 def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
-    """Draw what has no row of its own as one tick each: with 1,000 rows, where most of them lie."""
+    """Mark where what has no row of its own lies: a tick stands for all that it would cover."""
+    start, end = ax.get_xlim()
     x = rest.to_numpy(dtype=float, na_value=np.nan)
-    x = x[np.isfinite(x)]
-    ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.3, linewidth=1)
+    step = (end - start) / TICKS
+    x = step * np.unique(np.round(x[(x >= start) & (x <= end)] / step))
+    ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.5, linewidth=1)
 
 
 def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
