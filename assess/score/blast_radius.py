@@ -17,10 +17,12 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.score.calibration import trials
 from assess.score.chains import because, chain, known_element, percent, reached, sentences
 from assess.score.graph import KINDS, LEVELS, Fleet, build_fleet, dependencies_observed
 from assess.score.healing import heal_times, incident_rates
 from assess.score.judging import failure_graph, judged, taught
+from assess.score.lanes import Booleans
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.scenarios import Scenarios
@@ -178,7 +180,10 @@ class BlastRadius(Result):
         fells["because"] = [
             because(self.paths(e.element_kind, e.element, service_id)) for e in fells.itertuples()
         ]
-        text = "\n".join(sentences(service_id, row, falls, fells))
+        lines = sentences(service_id, row, falls, fells)
+        if not own.any():
+            lines = [*lines, "What falls with it is not listed: raise `blast_radius.pairs_max`."]
+        text = "\n".join(lines)
         title = f"{service_id}: blast radius {percent(row, 'impact')}"
         return Explanation(title, text, fells.drop(columns="service_id"))
 
@@ -215,13 +220,16 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     fleet = taught(inventory, policy, told)
     graphs = {level: failure_graph(fleet, level) for level in LEVELS}
     sampling, settings = sampling_of(policy), policy["blast_radius"]
-    spreads = _by_level(fleet, graphs, sampling)
+    known = {t.element for t in trials(inventory, fleet.services, fleet.elements)}
+    listed = _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"]))
+    listed |= fleet.elements.isin(list(known))
+    spreads = _by_level(fleet, graphs, sampling, listed)
     reach = _reach(fleet, spreads)
     observed = dependencies_observed(inventory, policy, fleet)
-    frame = _frame(fleet, spreads, reach)
+    frame = _frame(fleet, spreads)
     quantile = float(settings["unobserved_quantile"])
     frame["impact_hi"] = _widened(frame["impact_hi"], fleet, observed, quantile)
-    services = _services(frame, fleet, reach, float(settings["exposed_from"]))
+    services = _services(frame, fleet, spreads["point"])
     services = services.join(_minutes_per_year(inventory, policy))
     rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
     if detail:
@@ -279,10 +287,25 @@ def sampling_of(policy: Policy) -> Sampling:
     """
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
-    return Sampling(policy.seed, draws, settings["enumerate_up_to"], settings["block_mib"])
+    return Sampling(policy.seed, draws, settings["enumerate_up_to"],
+                    settings["block_mib"], settings["exposed_from"])  # fmt: skip
 
 
-def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> dict[str, Spread]:
+def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Booleans:
+    """Choose the elements that can reach the most, as long as the pairs stay few enough."""
+    element, node = fleet.seeds("hi")
+    sure = replace(graph, p=(graph.p > 0).astype("float64"))
+    n = len(fleet.elements)
+    found = spread(sure, Scenarios(element, node, n, np.zeros(n, bool)), sampling=sampling)
+    worst = np.argsort(-found.loss, kind="stable")
+    listed = np.zeros(n, bool)
+    listed[worst[np.cumsum(found.reached_n[worst]) <= most]] = True
+    return listed
+
+
+def _by_level(
+    fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, listed: Booleans
+) -> dict[str, Spread]:
     """Spread the failure of every element; levels that do not differ are computed once."""
     n = len(fleet.elements)
     known: dict[bytes, Spread] = {}
@@ -291,7 +314,9 @@ def _by_level(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> 
         element, node = fleet.seeds(level)
         key = graphs[level].p.tobytes() + element.tobytes() + node.tobytes()
         if key not in known:
-            known[key] = spread(graphs[level], Scenarios(element, node, n), sampling=sampling)
+            known[key] = spread(
+                graphs[level], Scenarios(element, node, n, listed), sampling=sampling
+            )
         found[level] = known[key]
     return found
 
@@ -331,13 +356,13 @@ def _named(fleet: Fleet, reach: pd.DataFrame) -> pd.DataFrame:
     return table.join(reach[["p_down", "p_lo", "p_hi"]])
 
 
-def _frame(fleet: Fleet, spreads: Mapping[str, Spread], reach: pd.DataFrame) -> pd.DataFrame:
+def _frame(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
     total = float(fleet.weight.sum()) or 1.0
     n, point = len(fleet.elements), spreads["point"]
     impact = {level: np.clip(spreads[level].loss / total, 0, 1) for level in LEVELS}
     frozen = pd.MultiIndex.from_frame(fleet.frozen[["element_kind", "element"]])
     counts = {
-        "services_down_n": np.bincount(reach.loc[reach["p_down"] > 0, "element"], minlength=n),
+        "services_down_n": point.reached_n - (fleet.elements.get_level_values(0) == "ext"),
         "frozen_n": np.bincount(fleet.elements.get_indexer(frozen), minlength=n),
     }
     table = pd.DataFrame(
@@ -365,14 +390,11 @@ def _widened(hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float) 
     return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
 
 
-def _services(
-    frame: pd.DataFrame, fleet: Fleet, reach: pd.DataFrame, exposed_from: float
-) -> pd.DataFrame:
+def _services(frame: pd.DataFrame, fleet: Fleet, point: Spread) -> pd.DataFrame:
     """Impact and exposure by service; where it runs nowhere known, its exposure is unknown."""
     n = len(fleet.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
-    others = (reach["element"] != reach["node"]) & (reach["p_down"] >= exposed_from)
-    counts = pd.array(np.bincount(reach.loc[others, "node"], minlength=n), dtype="Int64")
+    counts = pd.array(point.felled_n[:n] - 1, dtype="Int64")  # its own failure does not count
     counts[~table.index.isin(fleet.placed)] = pd.NA
     return table.assign(exposure_n=counts)
 

@@ -298,7 +298,7 @@ class _Found:
 
     def _count(self, fallen: _Fallen, start: int, width: int) -> None:
         """Count the scenarios that take each node down, and list who falls with what."""
-        times = self.lanes.times[start : start + width]
+        times = self.lanes.times[start : start + width] * (fallen.n > 0)
         digits = [pack((times >> d & 1).astype(bool)) for d in range(int(times.max()).bit_length())]
         wanted = pack(self.lanes.listed[start : start + width])
         felled = np.zeros(len(fallen.parts.heads), np.int64)

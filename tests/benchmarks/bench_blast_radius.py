@@ -1,150 +1,276 @@
-"""Blast radius of everything at once, against plain peers in the same run.
+"""Blast radius of everything at once, against plain peers and the memory's speed, in one run.
 
-``python tests/benchmarks/bench_blast_radius.py [SERVICES …]`` prints seconds; the ratios count, as
-machines differ. Peers answer less: reach alone, no replicas, no uncertain edges, no criticality.
+``python tests/benchmarks/bench_blast_radius.py [THINGS …]`` prints CPU seconds; the ratios count,
+as machines differ. It needs the dependency group ``bench``. Peers answer less: reach alone, no
+replicas, no criticality; ``reach`` is the same question put to assess. With ``--plot FILE`` it
+draws how time and memory grow.
 """
 
 from __future__ import annotations
 
-import math
+import argparse
+import json
+import resource
+import subprocess
 import sys
 import time
-from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array, eye_array
 
-from assess.inventory import Inventory, from_frames
 from assess.policy import load_policy
-from assess.score.blast_radius import failure_graph, sampling_of, score_blast_radius
-from assess.score.graph import build_fleet
-from assess.score.spread import Graph, seeds_of, spread
+from assess.score.blast_radius import sampling_of
+from assess.score.scenarios import Scenarios
+from assess.score.spread import Graph, spread
 
-DOMAIN, ACROSS, BACK, DEGREE = 200, 0.08, 0.02, 4
-PAIRS_MOST = 30_000_000  # above, the list of who falls with what takes gigabytes
-SCIPY_MOST = 3000  # above, the matrix of a heavy graph takes minutes
+TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
+DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10
+PATIENCE = 60.0  # seconds for one measurement
+TIRED = 0.3  # a peer that took so many is not asked about ten times as many things
+PEERS = ("igraph", "rustworkx", "networkx", "scipy")
 
 
-def make_fleet(services_n: int, *, heavy: bool, cache: float = 0.0, seed: int = 1) -> Inventory:
-    """Make services that call each other, on hosts in three zones.
+def calls(services: int, topology: str, rng: np.random.Generator) -> np.ndarray:
+    """Who calls whom: pairs of callee and caller.
 
-    Heavy: domains of 200 with calls across and back, so that large cycles form; else layers. A
-    share of the calls is to caches, which are uncertain.
+    Cycles: domains of 200 with calls across and back. Layered: each layer calls the one below.
+    Power-law: the older a service, the more call it. Hubs: a fifth of all calls goes to a few.
     """
-    rng = np.random.default_rng(seed)
-    names = np.array([f"s{i:06}" for i in range(services_n)])
-    src = np.repeat(np.arange(services_n), rng.poisson(DEGREE, services_n))
-    domain = src // DOMAIN * DOMAIN
-    dst = domain + (rng.random(len(src)) * np.maximum(src - domain, 1)).astype(int)
-    if heavy:
-        dst = np.where(rng.random(len(src)) < ACROSS, rng.integers(0, services_n, len(src)), dst)
-        back = domain + rng.integers(0, DOMAIN, len(src))
-        dst = np.where(rng.random(len(src)) < BACK, np.minimum(back, services_n - 1), dst)
-    kind = np.where(rng.random(len(src)) < cache, "cache", "call")
-    arcs = pd.DataFrame({"src_id": names[src], "dst_id": names[dst], "kind": kind})
-    arcs = arcs.drop_duplicates(["src_id", "dst_id"]).assign(evidence="traces")
-    owner = np.repeat(np.arange(services_n), rng.choice([1, 2, 3, 5], services_n))
-    hosts_n = max(services_n // 20, 3)
-    host = rng.integers(0, hosts_n, len(owner))
-    image = np.minimum(rng.zipf(1.6, services_n), services_n)
-    tables = {
-        "services": pd.DataFrame(
-            {"service_id": names, "tier": rng.integers(1, 5, services_n), "min_healthy_pct": 50.0}
-        ),
-        "hosts": pd.DataFrame(
-            {"host_id": [f"h{i}" for i in range(hosts_n)],
-             "az": [f"z{i % 3}" for i in range(hosts_n)]}
-        ),
-        "engines": pd.DataFrame(
-            {"host_id": [f"h{i}" for i in range(hosts_n)], "runtime": "docker",
-             "version": [f"{20 + i % 9}.0.1" for i in range(hosts_n)]}
-        ),
-        "workloads": pd.DataFrame(
-            {"workload_id": [f"w{i}" for i in range(len(owner))], "service_id": names[owner],
-             "host_id": [f"h{i}" for i in host], "state": "running", "registry": "docker.io",
-             "repository": [f"r{i}" for i in image[owner]], "tag": "1"}
-        ),
-        "dependencies": arcs,
-    }  # fmt: skip
-    return from_frames(tables, snapshot_at="2026-09-30")
+    src = np.repeat(np.arange(services), rng.poisson(DEGREE, services))
+    any_of, domain = rng.random(len(src)), src // DOMAIN * DOMAIN
+    dst = domain + (any_of * np.maximum(src - domain, 1)).astype(int)
+    if topology == "layered":
+        layer = src * LAYERS // services
+        dst = ((layer - 1 + any_of) * services / LAYERS).astype(int)
+        dst = np.where(layer == 0, src, dst)
+    elif topology == "power-law":
+        dst = (any_of**3 * src).astype(int)
+    elif topology == "cycles":
+        dst = np.where(rng.random(len(src)) < ACROSS, rng.integers(0, services, len(src)), dst)
+        back = np.minimum(domain + rng.integers(0, DOMAIN, len(src)), services - 1)
+        dst = np.where(rng.random(len(src)) < BACK, back, dst)
+    else:
+        hub = rng.integers(0, max(services // 1000, 5), len(src))
+        dst = np.where(rng.random(len(src)) < 0.2, hub, dst)
+    return np.unique(np.stack([dst, src], axis=1)[dst != src], axis=0)
 
 
-def reach_bfs(graph: Graph) -> int:
-    """Count what each node reaches, one search after the other."""
-    heads: list[list[int]] = [[] for _ in range(graph.nodes)]
-    for tail, head in zip(graph.tail.tolist(), graph.head.tolist(), strict=True):
-        heads[tail].append(head)
-    total = 0
-    for start in range(graph.nodes):
-        seen, queue = {start}, deque([start])
-        while queue:
-            for head in heads[queue.popleft()]:
-                if head not in seen:
-                    seen.add(head)
-                    queue.append(head)
-        total += len(seen)
-    return total
+class Fleet:
+    """Zone, host, replica; registry, base image, image, replica; replica, service, caller.
+
+    A quarter of the things are services, with 1, 2, 3 or 5 replicas of which they need half.
+    """
+
+    def __init__(self, things: int, topology: str) -> None:
+        rng = np.random.default_rng(1)
+        n = self.services = things // 4
+        self.arcs = calls(n, topology, rng)
+        self.replicas = rng.choice([1, 2, 3, 5], n)
+        self.owner = np.repeat(np.arange(n), self.replicas)
+        host = rng.integers(0, max(things // 20, 3), len(self.owner))
+        image = np.unique(np.minimum(rng.zipf(1.6, n), n), return_inverse=True)[1][self.owner]
+        base = np.minimum(rng.zipf(1.6, n), max(n // 50, 3))[image]
+        sizes = [n, len(self.owner), host.max() + 1, 3, image.max() + 1, base.max() + 1]
+        replica, hosts, zones, images, bases, registry = np.cumsum(sizes)
+        own = np.arange(replica, hosts)
+        self.on = [own, hosts + host, zones + host % 3, images + image, bases + base,
+                   np.full(len(own), registry)]  # fmt: skip
+        self.things = int(registry) + 1
+        self.weight = rng.integers(1, 9, n).astype(float)
+        pairs = [(own, self.owner), (self.on[1], own), (self.on[2], self.on[1]),
+                 (self.on[3], own), (self.on[4], self.on[3]), (self.on[5], self.on[4])]  # fmt: skip
+        both = np.concatenate([self.arcs, *(np.stack(pair, axis=1) for pair in pairs)])
+        self.plain = np.unique(both, axis=0)
+
+    def direct(self, *, replicas: bool) -> Scenarios:
+        """What each thing takes down by itself; without replicas, by taking one of them."""
+        n = self.services
+        spare = self.replicas - (self.replicas + 1) // 2 if replicas else np.zeros(n, int)
+        scenario, node = [np.arange(n)], [np.arange(n)]
+        for on in self.on:
+            key, lost = np.unique(on * n + self.owner, return_counts=True)
+            key = key[lost > spare[key % n]]
+            scenario.append(key // n)
+            node.append(key % n)
+        unlisted = np.zeros(self.things, bool)
+        return Scenarios(np.concatenate(scenario), np.concatenate(node), self.things, unlisted)
 
 
-def reach_scipy(graph: Graph) -> int:
-    """Count what each node reaches, by squaring the matrix until nothing is added."""
-    ones = np.ones(len(graph.tail), np.float32)
-    shape = (graph.nodes, graph.nodes)
-    step = csr_array(coo_array((ones, (graph.tail, graph.head)), shape=shape))
-    reach = csr_array(step + eye_array(graph.nodes, dtype=np.float32))
-    before = 0
-    while reach.nnz != before:
-        before = reach.nnz
-        reach = csr_array(reach @ reach)
-        reach.data[:] = 1
-    return int(reach.nnz)
+def graph_of(nodes: int, arcs: np.ndarray, weight: np.ndarray) -> Graph:
+    """A graph of certain arcs."""
+    keys = np.zeros(len(arcs), np.uint64)
+    return Graph(nodes, arcs[:, 0], arcs[:, 1], np.ones(len(arcs)), keys, weight)
 
 
-def reach_lanes(graph: Graph) -> int:
-    """Weigh what each node reaches, as lanes."""
-    every = np.arange(graph.nodes)
-    sure, ones = np.ones(len(graph.p)), np.ones(graph.nodes)
-    plain = Graph(graph.nodes, graph.tail, graph.head, sure, graph.keys, ones)
-    seeds = seeds_of(graph.nodes, every, every, graph.nodes)
-    found = spread(plain, seeds, graph.nodes, sampling=sampling_of(load_policy()), pairs=False)
-    return round(found.loss.sum())
+def assess(fleet: Fleet, *, replicas: bool = True) -> Callable[[], float]:
+    """Weigh what falls with each thing: the mean share."""
+    failing, sampling = fleet.direct(replicas=replicas), sampling_of(load_policy())
+
+    def run() -> float:
+        graph = graph_of(fleet.services, fleet.arcs, fleet.weight)
+        return float(spread(graph, failing, sampling=sampling).loss.mean() / fleet.weight.sum())
+
+    return run
 
 
-def timed(function, *args, **options):
-    """Run, and give the seconds that it took and what it gave."""
-    start = time.perf_counter()
-    result = function(*args, **options)
-    return time.perf_counter() - start, result
+def reach(fleet: Fleet) -> Callable[[], int]:
+    """Count what each thing reaches, as peers do."""
+    every, unlisted = np.arange(fleet.things), np.zeros(fleet.things, bool)
+    failing = Scenarios(every, every, fleet.things, unlisted)
+    sampling = sampling_of(load_policy())
+
+    def run() -> int:
+        graph = graph_of(fleet.things, fleet.plain, np.zeros(fleet.things))
+        return int(spread(graph, failing, sampling=sampling).reached_n.sum())
+
+    return run
 
 
-def measure(services_n: int, *, heavy: bool, cache: float) -> dict[str, object]:
-    """Time one fleet; the peers must count what the lanes count."""
-    inventory, policy = make_fleet(services_n, heavy=heavy, cache=cache), load_policy()
-    row = {"services": services_n, "graph": "heavy" if heavy else "light", "uncertain": cache}
-    row["fleet"], fleet = timed(build_fleet, inventory, policy)
-    graph = failure_graph(fleet, "point")
-    row["lanes"], n = timed(reach_lanes, graph)
-    for name, peer, most in (("scipy", reach_scipy, SCIPY_MOST), ("bfs", reach_bfs, math.inf)):
-        if services_n <= most and not cache:
-            row[name], m = timed(peer, graph)
-            if n != m:
-                raise SystemExit(f"{name} counts {m}, lanes {n}")
-    if n > PAIRS_MOST:
-        return row
-    row["score"], _ = timed(score_blast_radius, inventory, policy, detail=False)
-    row["with moves"], _ = timed(score_blast_radius, inventory, policy)
+def floor(fleet: Fleet) -> float:
+    """Seconds to move a bit per scenario along every arc: two rows read, one written."""
+    block = np.ones(1 << 25)
+    seconds, _ = timed(block.copy)
+    return 3 * len(fleet.arcs) * fleet.things / 8 * seconds / (2 * block.nbytes)
+
+
+def igraph(fleet: Fleet) -> Callable[[], int]:
+    """Count by igraph."""
+    from igraph import Graph as Peer
+
+    peer = Peer(n=fleet.things, edges=fleet.plain, directed=True)
+    return lambda: sum(peer.neighborhood_size(order=fleet.things, mode="out"))
+
+
+def rustworkx(fleet: Fleet) -> Callable[[], int]:
+    """Count by rustworkx."""
+    from rustworkx import PyDiGraph, descendants
+
+    peer = PyDiGraph()
+    peer.add_nodes_from(range(fleet.things))
+    peer.add_edges_from_no_data([tuple(arc) for arc in fleet.plain.tolist()])
+    return lambda: sum(len(descendants(peer, thing)) + 1 for thing in range(fleet.things))
+
+
+def networkx(fleet: Fleet) -> Callable[[], int]:
+    """Count by networkx."""
+    from networkx import DiGraph, descendants
+
+    peer = DiGraph(fleet.plain.tolist())
+    peer.add_nodes_from(range(fleet.things))
+    return lambda: sum(len(descendants(peer, thing)) + 1 for thing in range(fleet.things))
+
+
+def scipy(fleet: Fleet) -> Callable[[], int]:
+    """Count by squaring the matrix until nothing is added."""
+    ones, shape = np.ones(len(fleet.plain), np.float32), (fleet.things, fleet.things)
+    step = csr_array(coo_array((ones, tuple(fleet.plain.T)), shape=shape))
+
+    def run() -> int:
+        found, before = csr_array(step + eye_array(fleet.things, dtype=np.float32)), 0
+        while found.nnz != before:
+            before = found.nnz
+            found = csr_array(found @ found)
+            found.data[:] = 1
+        return int(found.nnz)
+
+    return run
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Run, and give the CPU seconds that it took and what it gave."""
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+def one(what: str, things: int, topology: str) -> dict[str, float]:
+    """Time one thing in a process of its own, whose memory is measured too."""
+    make = globals()[what]
+    make(Fleet(100, topology))()  # imports are not measured
+    fleet = Fleet(things, topology)
+    seconds, found = timed(make(fleet))
+    if what != "assess":
+        return {what: seconds, "n": found}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    ratio = assess(fleet, replicas=False)() / found
+    return {what: seconds, "MiB": peak, "floor": floor(fleet), "no replicas": ratio}
+
+
+def apart(what: str, things: int, topology: str) -> dict[str, float]:
+    """Run `one` in its own process; nothing where it runs out of time."""
+    command = [sys.executable, __file__, "--one", what, topology, str(things)]
+    try:
+        run = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {}
+    return json.loads(run.stdout)
+
+
+def measure(things: int, topology: str, tired: set[tuple[str, str]]) -> dict[str, Any]:
+    """Time one fleet; the peers must count what assess counts."""
+    row: dict[str, Any] = {"graph": topology, "things": things}
+    row |= apart("assess", things, topology)
+    counts = set()
+    for what in ("reach", *PEERS):
+        found = {} if (what, topology) in tired else apart(what, things, topology)
+        if found.get(what, TIRED) >= TIRED and what in PEERS:
+            tired.add((what, topology))
+        if found:
+            counts.add(found["n"])
+            row[what] = found[what]
+    if len(counts) > 1:
+        raise SystemExit(f"counts differ: {counts}")
     return row
+
+
+def plot(table: pd.DataFrame, file: str) -> None:
+    """Draw how time and memory grow."""
+    from matplotlib import pyplot as plt
+
+    from assess.figures import style
+
+    with style():
+        _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+        for (topology, rows), mark in zip(table.groupby("graph"), "osD^", strict=True):
+            left.plot(rows["things"], rows["assess"], marker=mark, label=topology)
+            right.plot(rows["things"], rows["MiB"], marker=mark, label=topology)
+        peer = table[table["graph"] == "cycles"]
+        left.plot(peer["things"], peer["igraph"], ":", color="#5b6470", label="igraph, cycles")
+        left.set(xscale="log", yscale="log", xlabel="Things that can fail (count)",
+                 ylabel="Time (CPU seconds)", title="Time")  # fmt: skip
+        right.set(xscale="log", ylim=(0, None), xlabel="Things that can fail (count)",
+                  ylabel="Peak memory of the process (MiB)", title="Memory")  # fmt: skip
+        left.legend(frameon=False)
+        plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 
 def main() -> None:
     """Print one row per fleet."""
-    sizes = [int(arg) for arg in sys.argv[1:]] or [1000, 10_000]
-    score_blast_radius(make_fleet(10, heavy=True), load_policy())  # imports are not measured
-    for size in sizes:
-        for heavy, cache in ((False, 0.0), (True, 0.0), (False, 0.05), (True, 0.05)):
-            row = pd.DataFrame([measure(size, heavy=heavy, cache=cache)])
-            print(row.round(3).to_string(index=False), flush=True)  # noqa: T201
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("things", nargs="*", type=int, default=[1000, 10_000])
+    arguments.add_argument("--plot")
+    arguments.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.one:
+        print(json.dumps(one(given.one[0], given.things[0], given.one[1])))  # noqa: T201
+        return
+    rows, tired = [], set()
+    for topology in TOPOLOGIES:
+        for things in given.things:
+            rows.append(measure(things, topology, tired))
+            print(rows[-1], file=sys.stderr, flush=True)  # noqa: T201
+    table = pd.DataFrame(rows).reindex(columns=[
+        "graph", "things", "assess", "MiB", "floor", "reach", *PEERS, "no replicas",
+    ])  # fmt: skip
+    text = table.map(lambda v: v if isinstance(v, str) else "–" if pd.isna(v) else f"{v:,.3g}"
+                     if v < 1000 else f"{v:,.0f}")  # fmt: skip
+    lines = [text.columns, ["---", *["---:"] * (len(text.columns) - 1)], *text.to_numpy()]
+    print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
+    if given.plot:
+        plot(table, given.plot)
 
 
 if __name__ == "__main__":

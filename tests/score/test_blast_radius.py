@@ -376,3 +376,19 @@ def test_calibration_sets_what_fell_beside_what_was_said():
         [1 / 3, 2 / 3]
     )
     assert table.loc["experiment", ["observed", "predicted"]].tolist() == pytest.approx([1, 1])
+
+
+def test_a_short_list_changes_no_number():
+    tables = {"services": services("abcde"), "coverage": LOOKED,
+              "dependencies": calls(("a", "b"), ("b", "c"), ("c", "ext:d"), ("e", "c"), p=0.5),
+              "workloads": replicas(a=["h1", "h2"], b=["h1"], c=["h2"], e=["h2"])}  # fmt: skip
+    full = fleet_of(**tables)
+    short = fleet_of(policy=POLICY.replace(blast_radius={"pairs_max": 9}), **tables)
+    pd.testing.assert_frame_equal(short.frame, full.frame)
+    pd.testing.assert_frame_equal(short.services, full.services)
+    rows, every = short.details["affected"], full.details["affected"]
+    assert 0 < len(rows) <= 9 < len(every)
+    kept = every.merge(rows[["element_kind", "element"]].drop_duplicates())
+    pd.testing.assert_frame_equal(rows.reset_index(drop=True), kept, check_categorical=False)
+    assert "not listed" in short.explain("d").text
+    assert "not listed" not in full.explain("d").text
