@@ -7,7 +7,6 @@ live replicas than it needs is down; then its callers, edge by edge.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -26,7 +25,7 @@ from assess.score.lanes import Booleans
 from assess.score.moves import containment
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.scenarios import Scenarios
-from assess.score.spread import Graph, Sampling, Spread, spread
+from assess.score.spread import Graph, Sampling, Spread, fewest_draws, sampling_of, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
 
@@ -254,41 +253,6 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
         details,
         fleet=fleet,
     )
-
-
-def fewest_draws(policy: Policy) -> int:
-    """Give the draws that keep the standard error of a share within ``blast_radius.se_max``.
-
-    Parameters
-    ----------
-    policy : Policy
-        The policy.
-
-    Returns
-    -------
-    int
-        The deviation of a share is at most one half. [count]
-    """
-    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
-
-
-def sampling_of(policy: Policy) -> Sampling:
-    """Say how uncertain edges are dealt with.
-
-    Parameters
-    ----------
-    policy : Policy
-        Tables ``simulation`` and ``blast_radius``.
-
-    Returns
-    -------
-    Sampling
-        With as many draws as the policy asks for, and at least `fewest_draws`.
-    """
-    settings = policy["blast_radius"]
-    draws = max(policy.draws, fewest_draws(policy))
-    return Sampling(policy.seed, draws, settings["enumerate_up_to"],
-                    settings["block_mib"], settings["exposed_from"])  # fmt: skip
 
 
 def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Booleans:

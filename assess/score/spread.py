@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from assess.policy import Policy
 from assess.score.lanes import (
     Arcs,
     Booleans,
@@ -100,6 +101,41 @@ class Sampling:
     enumerate_up_to: int
     block_mib: float
     felled_from: float = 0.5
+
+
+def fewest_draws(policy: Policy) -> int:
+    """Give the draws that keep the standard error of a share within ``blast_radius.se_max``.
+
+    Parameters
+    ----------
+    policy : Policy
+        The policy.
+
+    Returns
+    -------
+    int
+        The deviation of a share is at most one half. [count]
+    """
+    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
+
+
+def sampling_of(policy: Policy) -> Sampling:
+    """Say how uncertain edges are dealt with.
+
+    Parameters
+    ----------
+    policy : Policy
+        Tables ``simulation`` and ``blast_radius``.
+
+    Returns
+    -------
+    Sampling
+        With as many draws as the policy asks for, and at least `fewest_draws`.
+    """
+    settings = policy["blast_radius"]
+    draws = max(policy.draws, fewest_draws(policy))
+    return Sampling(policy.seed, draws, settings["enumerate_up_to"],
+                    settings["block_mib"], settings["exposed_from"])  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from failing_fleet import failing_fleet
 
 from assess.policy import load_policy
 from assess.score import calibration as cal
-from assess.score.blast_radius import sampling_of, score_blast_radius
+from assess.score.blast_radius import score_blast_radius
 from assess.score.graph import build_fleet
 from assess.score.judging import chances, judge, leave_one_out
+from assess.score.spread import sampling_of
 
 POLICY = load_policy()
 SAMPLING = sampling_of(POLICY)
