@@ -16,7 +16,7 @@ IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
 HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
-FULL = 150  # services whose card has everything; the cards of others have their reason
+FULL = 200  # services whose card has everything; the cards of others have their reason
 WORDS = {"fail": "fails", "unknown": "unknown", "conflict": "disputed", "partial": "in part"}
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 LISTED = 15
