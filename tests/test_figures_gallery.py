@@ -15,7 +15,7 @@ from assess.sample import write_sample
 PLACE = Path(__file__).parent.parent / ".artefacts" / "gallery"
 SIZES = (5, 50, 1000)
 MEETING_DPI = 150  # 1,260 pixels wide
-NO_ROWS_OF_SERVICES = {"backtest", "claim", "claims", "coverage", "history"}
+NO_ROWS_OF_SERVICES = {"backtest", "claim", "claims", "coverage", "fall", "history"}
 DRAWN = sorted(
     name
     for name in figures.__all__
@@ -75,13 +75,15 @@ def arguments(name, quarters, n):
         return (assess.backtest(now["inventory"], policy, previous=before["inventory"]),)
     if name == "coverage":
         return (now["inventory"],)
+    if name == "fall":
+        return now["blast"], *now["blast"].frame.index[0]
     if name == "history":
         pairs = (("2026Q2", before), ("2026Q3", now))
         return (pd.DataFrame({q: of_size(s["next"], n).frame["label"] for q, s in pairs}),)
     if name == "quarter_change":
         return of_size(now["readiness"], n), of_size(before["readiness"], n)
     score = {"readiness": "readiness", "what_next": "next"}.get(
-        name, "blast" if name in ("blast_radius", "blast_services", "exposure") else "churn"
+        name, "churn" if name in ("clocks", "upgrade_churn") else "blast"
     )
     return (of_size(now[score], n),)
 
