@@ -103,7 +103,7 @@ def readiness(result: Result, *, ax: Axes | None = None, services: list[str] | N
         table,
         ax=ax,
         title=title,
-        xlabel=f"Readiness (0–100 points, {level(result)})",
+        xlabel="Readiness (0–100 points, every unknown failed to every unknown passed)",
         noun="services",
         limits=(0, 100),
         threshold=bar if np.isfinite(bar) else None,

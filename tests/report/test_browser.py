@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import chromium
-from conftest import ROOT, SCRIPT
+from fleets import ROOT, SCRIPT
 
 ARTEFACTS = ROOT / ".artefacts" / "report"
 ROWS = "#ranking-table tbody tr"

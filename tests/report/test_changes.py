@@ -4,7 +4,7 @@ import copy
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from fleets import ROOT
 
 import assess
 from assess.report.changes import label_changes

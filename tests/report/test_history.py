@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import HOSTILE, PLAIN, SCRIPT, fleet
+from fleets import HOSTILE, PLAIN, SCRIPT, fleet
 
 import assess
 from assess.report.history import of_report, of_scores, section

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browsers import CHROMIUM
-from conftest import ROOT
+from fleets import ROOT
 
 from assess.errors import AssessError
 from assess.report import Appendix, printing

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from conftest import HOSTILE, SCRIPT
+from fleets import HOSTILE, SCRIPT
 
 import assess
 from assess.report.record import decision_record, keep

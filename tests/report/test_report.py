@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from conftest import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
+from fleets import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 
 import assess
 from assess.figures import BANDS

@@ -1,7 +1,7 @@
 """The committed report of the sample quarter is what this version writes."""
 
 import pytest
-from conftest import ROOT
+from fleets import ROOT
 
 import assess
 

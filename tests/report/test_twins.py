@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from conftest import HOSTILE, PLAIN, SCRIPT, fleet
+from fleets import HOSTILE, PLAIN, SCRIPT, fleet
 
 import assess
 from assess.report.model import Column, Section, Table
