@@ -228,12 +228,13 @@ def measure(things: int, topology: str, tired: set[tuple[str, str]]) -> dict[str
 def plot(table: pd.DataFrame, file: str) -> None:
     """Draw how time and memory grow."""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     from assess.figures import style
 
     with style():
         _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-        for (topology, rows), mark in zip(table.groupby("graph"), "osD^", strict=True):
+        for (topology, rows), mark in zip(table.groupby("graph"), "osD^", strict=False):
             left.plot(rows["things"], rows["assess"], marker=mark, label=topology)
             right.plot(rows["things"], rows["MiB"], marker=mark, label=topology)
         peer = table[table["graph"] == "cycles"]
@@ -242,6 +243,9 @@ def plot(table: pd.DataFrame, file: str) -> None:
                  ylabel="Time (CPU seconds)", title="Time")  # fmt: skip
         right.set(xscale="log", ylim=(0, None), xlabel="Things that can fail (count)",
                   ylabel="Peak memory of the process (MiB)", title="Memory")  # fmt: skip
+        for axis in (left.xaxis, left.yaxis, right.xaxis):
+            axis.set_major_formatter("{x:,g}")
+            axis.set_minor_locator(NullLocator())
         left.legend(frameon=False)
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
