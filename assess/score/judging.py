@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import calibration as cal
 from assess.score.graph import Fleet
-from assess.score.lanes import Floats
-from assess.score.learned import learn, says, tries, with_learned
+from assess.score.lanes import Floats, Integers
+from assess.score.learned import is_known, learn, says, tries, with_learned
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, arc_key, spread
 
@@ -124,44 +124,54 @@ def leave_one_out(
         By trial, the chance of every service to be down. [probability, 0-1]
     """
     folds = np.arange(len(trials)) % max(min(len(trials), FOLDS_MOST), 1)
-    base = chances(fleet, [trial.element for trial in trials], sampling)
-    found, every = list(base), tries(fleet, trials)
+    graph, every = failure_graph(fleet, "point"), tries(fleet, trials)
+    struck = fells(fleet, [trial.element for trial in trials])
+    base = chances(graph, struck, sampling)
+    found = list(base)
     for fold in np.unique(folds) if folds.any() else []:
         others = every[folds[every["trial"]] != fold]
-        known = with_learned(fleet, learn(fleet, others, level=None, seed=sampling.seed))
+        learned = learn(fleet, others, level=None, seed=sampling.seed)
+        p = learned["point"].where(is_known(learned), fleet.edges["point"]).to_numpy("float64")
         places = np.flatnonzero(folds == fold)
-        left_out = chances(known, [trials[place].element for place in places], sampling)
-        for place, p in zip(places, left_out, strict=True):
-            found[place] = p
-    return base, found
+        taught = replace(graph, p=p)
+        left_out = chances(taught, [struck[place] for place in places], sampling)
+        for place, each in zip(places, left_out, strict=True):
+            found[place] = each
+    n = len(fleet.services)
+    return [p[:n] for p in base], [p[:n] for p in found]
 
 
-def chances(fleet: Fleet, elements: list[tuple[str, str]], sampling: Sampling) -> list[Floats]:
-    """Give the chance of every service to be down when one element fails.
+def fells(fleet: Fleet, elements: list[tuple[str, str]]) -> list[Integers]:
+    """Give the nodes that each element fells by itself."""
+    element, node = fleet.seeds("point")
+    wanted = fleet.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
+    return [node[element == each] for each in wanted]
+
+
+def chances(graph: Graph, struck: list[Integers], sampling: Sampling) -> list[Floats]:
+    """Give the chance of every node to be down, in each of some failures.
 
     Parameters
     ----------
-    fleet : Fleet
-        The graph.
-    elements : list of tuple of str
-        Kind and name of each.
+    graph : Graph
+        Who fails with whom.
+    struck : list of ndarray of int
+        By failure, the nodes that it fells by itself.
     sampling : Sampling
         How uncertain edges are dealt with.
 
     Returns
     -------
     list of ndarray of float
-        By element, and then by service. [probability, 0-1]
+        By failure, and then by node. [probability, 0-1]
     """
-    element, node = fleet.seeds("point")
-    lane = np.arange(len(elements))
-    wanted = fleet.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
-    place, at = np.nonzero(element == wanted[:, None])
-    graph, n = failure_graph(fleet, "point"), len(elements)
-    found = spread(graph, Scenarios(lane[place], node[at], n), sampling=sampling)
-    p = np.zeros((n, len(fleet.nodes)))
+    n = len(struck)
+    lane = np.repeat(np.arange(n), [len(each) for each in struck])
+    node = np.concatenate([np.empty(0, np.int64), *struck])
+    found = spread(graph, Scenarios(lane, node, n), sampling=sampling)
+    p = np.zeros((n, graph.nodes))
     p[found.scenario, found.node] = found.p
-    return list(p[:, : len(fleet.services)])
+    return list(p)
 
 
 def failure_graph(fleet: Fleet, level: str) -> Graph:
