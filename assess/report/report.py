@@ -377,7 +377,7 @@ def build_report(
     judged = judge_claims(
         inventory, policy, previous=previous, readiness=scores.readiness, churn=scores.churn
     )
-    tested = _backtest(inventory, policy, previous)
+    tested = _backtest(inventory, policy, earlier)
     drawn = Pictures(scores, earlier, judged, tested)
     parts = (
         sections.decision(scores),
@@ -396,10 +396,13 @@ def build_report(
 
 
 def _backtest(
-    inventory: Inventory, policy: Policy, previous: Inventory | None
+    inventory: Inventory, policy: Policy, earlier: Scores | None
 ) -> Backtest | AssessError:
     """Hold the earlier quarter to what happened, or say why that cannot be done."""
     try:
-        return backtest(inventory, policy, previous=previous)
+        if earlier is None:
+            return backtest(inventory, policy)
+        before, ready = earlier.inventory, earlier.readiness
+        return backtest(inventory, policy, previous=before, readiness=ready)
     except AssessError as error:
         return error

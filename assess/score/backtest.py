@@ -93,7 +93,11 @@ class Backtest(Result):
 
 
 def backtest(
-    inventory: Inventory, policy: Policy, *, previous: Inventory | None = None
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    readiness: Result | None = None,
 ) -> Backtest:
     """Hold what an earlier snapshot foretold against what happened until the later one.
 
@@ -105,6 +109,8 @@ def backtest(
         ``[backtest]``.
     previous : Inventory
         The earlier snapshot: nothing of later than its moment is used to foretell.
+    readiness : Result, optional
+        Readiness of the earlier snapshot, where it is at hand.
 
     Returns
     -------
@@ -119,7 +125,8 @@ def backtest(
     held = _span(inventory, policy, previous)
     if previous is None:
         raise AssessError("a back-test needs an earlier snapshot")  # _span has said so
-    services = forecasts(previous, policy, years=(held[1] - held[0]) / YEAR)
+    years = (held[1] - held[0]) / YEAR
+    services = forecasts(previous, policy, years=years, readiness=readiness)
     services = services.join(_happened(inventory, held, services.index))
     frame = _judged(services, policy)
     spell = {"start": held[0], "end": held[1], "days": (held[1] - held[0]) / pd.Timedelta(days=1)}
@@ -153,7 +160,9 @@ def _span(
     return max(held[0], previous.snapshot_at), held[1]
 
 
-def forecasts(earlier: Inventory, policy: Policy, *, years: float) -> pd.DataFrame:
+def forecasts(
+    earlier: Inventory, policy: Policy, *, years: float, readiness: Result | None = None
+) -> pd.DataFrame:
     """Foretell an incident of each service, from an earlier snapshot alone.
 
     Parameters
@@ -164,6 +173,8 @@ def forecasts(earlier: Inventory, policy: Policy, *, years: float) -> pd.DataFra
         ``[backtest]``: how readiness bears on incidents before the fleet's own past is looked at.
     years : float
         Time ahead. [years]
+    readiness : Result, optional
+        Its readiness, where it is at hand.
 
     Returns
     -------
@@ -186,7 +197,8 @@ def forecasts(earlier: Inventory, policy: Policy, *, years: float) -> pd.DataFra
     inside = before[before["opened_at"].between(*held)] if held else before.iloc[:0]
     counts = inside["service_id"].value_counts().reindex(names, fill_value=0).astype(float)
     watched = pd.Series((held[1] - held[0]) / YEAR if held else np.nan, index=names)
-    points = score_readiness(earlier, policy).frame["readiness"].reindex(names).astype(float)
+    ready = readiness or score_readiness(earlier, policy)
+    points = ready.frame["readiness"].reindex(names).astype(float)
     lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
     slope = _slope(counts.to_numpy(), lack.to_numpy(), policy)
     multiplier = np.exp(slope * lack)
