@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from assess.score.blast_radius import score_blast_radius
     from assess.score.claims import judge_claims
     from assess.score.graph import edge_evidence
+    from assess.score.outside import judge_outside
     from assess.score.readiness import score_readiness
     from assess.score.upgrade_churn import score_upgrade_churn
     from assess.score.what_next import what_next
@@ -38,6 +39,7 @@ _HOMES = {
     "edge_evidence": "score.graph",
     "from_frames": "inventory",
     "judge_claims": "score.claims",
+    "judge_outside": "score.outside",
     "load": "inventory",
     "load_policy": "policy",
     "notebook_style": "figures",
@@ -50,8 +52,8 @@ _HOMES = {
 __all__ = [
     "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
     "Report", "backtest", "build_report", "collect", "edge_evidence", "from_frames", "judge_claims",
-    "load", "load_policy", "notebook_style", "score_blast_radius", "score_readiness",
-    "score_upgrade_churn", "validate", "what_next",
+    "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
+    "score_readiness", "score_upgrade_churn", "validate", "what_next",
 ]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "csv", "markdown")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
 UNKNOWN = "unknown"
+REMARKS = ("error_class", "hint")  # where they are missing, nothing is to be said
 GAP = "  "
 MARKDOWN_MARKS = "\\|`*[]<"
 
@@ -341,4 +342,7 @@ def _cells(table: pd.DataFrame, missing: str, *, rounded: bool = False) -> pd.Da
             return json.dumps(value, ensure_ascii=False)
         return str(value)
 
-    return table.astype(object).map(text)
+    cells = table.astype(object).map(text)
+    remarks = [name for name in REMARKS if name in table]
+    cells[remarks] = cells[remarks].where(table[remarks].notna(), "")
+    return cells

@@ -175,6 +175,18 @@ def test_explain_tells_of_every_score(call, sample, results):
     assert markdown.count("## ") == len(SERVICES)
 
 
+def test_explain_gives_the_path_from_an_element(call, sample, results):
+    blast = results["blast-radius"]
+    kind, element = "service", "postgres-main"
+    steps = blast.paths(kind, element, "checkout")
+    shown = call("explain", sample, "checkout", "--element", f"{kind}:{element}").stdout
+    assert " -> ".join([element, *steps["service_id"]]) in shown
+    told = call("explain", sample, element, "--element", "service:checkout").stdout
+    assert "No path" in told
+    wrong = call("explain", sample, "checkout", "--element", "host:nowhere", code=1).stderr
+    assert "hint: did you mean host:" in wrong
+
+
 def test_explain_can_tell_of_one_score(call, sample, results):
     args = ("explain", sample, "reviews", "--score", "readiness")
     assert call(*args).stdout.startswith(results["readiness"].explain("reviews").title)
