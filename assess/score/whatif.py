@@ -89,9 +89,10 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
         found = value_of_information(case, priors, settings, contest.options(at))
         found.sort(key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown))
         information += [(service_id, *fact) for fact in found]
+    facts = pd.DataFrame(information, columns=["service_id", *Finding._fields])
     return {
         "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
-        "information": pd.DataFrame(information, columns=["service_id", *Finding._fields]),
+        "information": facts.astype({"chance": "float64", "gain": "float64", "decides": "bool"}),
     }
 
 
