@@ -166,4 +166,6 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, title, "No service of this snapshot could move.")
     label = "Impact of all it stands on, after minus before (% of fleet criticality)"
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", threshold=0.0)
+    is_mixed = (table["lo"] < 0).any() and (table["hi"] > 0).any()  # else zero is the axis' end
+    zero = 0.0 if is_mixed else None
+    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero)
