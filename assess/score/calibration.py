@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,34 +168,34 @@ def predictions(
     return found
 
 
-def baselines(fleet: Fleet, element: tuple[str, str]) -> dict[str, Booleans]:
+def baselines(fleet: Fleet, elements: Sequence[tuple[str, str]]) -> dict[str, Booleans]:
     """Say who falls by simpler rules.
 
     Parameters
     ----------
     fleet : Fleet
         The graph.
-    element : tuple of str
+    elements : sequence of tuple of str
         Kind and name of what fails.
 
     Returns
     -------
-    dict of str to ndarray of bool
-        By rule (self, direct callers, all transitive callers), by service.
+    dict of str to ndarray of bool, shape (elements, services)
+        By rule: self, direct callers, all transitive callers.
     """
-    down = fleet.down["point"]
-    own = down[(down["element_kind"] == element[0]) & (down["element"] == element[1])]["service_id"]
-    fallen = {element[1]} if element[0] in ("service", "ext") else set(own)
-    found = {"self": fleet.services.isin(fallen)}
-    for method in METHODS[1:]:
-        before = -1
-        while len(fallen) != before:
-            before = len(fallen)
-            fallen = fallen | set(fleet.edges.loc[fleet.edges["dst"].isin(fallen), "src"])
-            if method == "direct callers":
-                break
-        found[method] = fleet.services.isin(fallen)
-    return found
+    from scipy.sparse import coo_array
+
+    ends = [fleet.nodes.get_indexer(pd.Index(fleet.edges[name])) for name in ("dst", "src")]
+    size = len(fleet.nodes), len(fleet.nodes)
+    calls = coo_array((np.ones(len(fleet.edges)), tuple(ends)), shape=size).tocsr()
+    own = fleet.struck(elements, "point")
+    direct = own | (own @ calls > 0)
+    fallen, more = direct, direct @ calls > 0
+    while (more & ~fallen).any():
+        fallen = fallen | more
+        more = fallen @ calls > 0
+    found = zip(METHODS, (own, direct, fallen), strict=True)
+    return {method: flags[:, : len(fleet.services)] for method, flags in found}
 
 
 def precision(
@@ -223,8 +224,11 @@ def precision(
         precision_hi, recall, said_n, fell_n``, over services that had data; what failed counts.
     """
     fell = [t.hit[t.seen] for t in trials]
-    said = [baselines(fleet, t.element) for t in trials]
-    rows = {m: (np.nan, [s[m][t.seen] for s, t in zip(said, trials, strict=True)]) for m in METHODS}
+    said = baselines(fleet, [t.element for t in trials])
+    rows = {
+        method: (np.nan, [f[t.seen] for f, t in zip(flags, trials, strict=True)])
+        for method, flags in said.items()
+    }
     goal = _recall(rows[METHODS[-1]][1], fell)
     for name, chances in scores.items():
         own = [c[t.seen] for c, t in zip(chances, trials, strict=True)]

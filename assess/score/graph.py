@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.healing import coverage_of
-from assess.score.lanes import Floats, Integers
+from assess.score.lanes import Booleans, Floats, Integers
 from assess.score.standing import engine_names, frozen, standing
 
 LEVELS = ("lo", "point", "hi")
@@ -267,6 +268,32 @@ class Fleet:
         node = self.nodes.get_indexer(pd.Index(down["service_id"]))
         alone = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
         return np.concatenate([own, hit]), np.concatenate([alone, node])
+
+    def struck(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
+        """Say which nodes some elements take down by themselves.
+
+        Parameters
+        ----------
+        elements : sequence of tuple of str
+            Kind and name of each.
+        level : str
+            lo, point or hi.
+
+        Returns
+        -------
+        ndarray of bool, shape (elements, nodes)
+            Whatever the nodes need.
+        """
+        found = np.zeros((len(elements), len(self.nodes)), bool)
+        if not len(elements):
+            return found
+        failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
+        element, node = self.seeds(level)
+        among = np.isin(element, failed)
+        element, node = element[among], node[among]
+        for row, own in zip(found, failed, strict=True):
+            row[node[element == own]] = True
+        return found
 
 
 def build_fleet(inventory: Inventory, policy: Policy) -> Fleet:

@@ -11,8 +11,8 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import calibration as cal
 from assess.score.graph import Fleet
-from assess.score.lanes import Floats, Integers
-from assess.score.learned import is_known, learn, says, tries, with_learned
+from assess.score.lanes import Booleans, Floats
+from assess.score.learned import estimate, learn, says, tries, with_learned
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, arc_key, spread
 
@@ -125,53 +125,40 @@ def leave_one_out(
     """
     folds = np.arange(len(trials)) % max(min(len(trials), FOLDS_MOST), 1)
     graph, every = failure_graph(fleet, "point"), tries(fleet, trials)
-    struck = fells(fleet, [trial.element for trial in trials])
+    struck = fleet.struck([trial.element for trial in trials], "point")
     base = chances(graph, struck, sampling)
-    found = list(base)
+    found = base.copy()
     for fold in np.unique(folds) if folds.any() else []:
         others = every[folds[every["trial"]] != fold]
-        learned = learn(fleet, others, level=None, seed=sampling.seed)
-        p = learned["point"].where(is_known(learned), fleet.edges["point"]).to_numpy("float64")
         places = np.flatnonzero(folds == fold)
-        taught = replace(graph, p=p)
-        left_out = chances(taught, [struck[place] for place in places], sampling)
-        for place, each in zip(places, left_out, strict=True):
-            found[place] = each
+        taught = replace(graph, p=estimate(fleet, others))
+        found[places] = chances(taught, struck[places], sampling)
     n = len(fleet.services)
-    return [p[:n] for p in base], [p[:n] for p in found]
+    return list(base[:, :n]), list(found[:, :n])
 
 
-def fells(fleet: Fleet, elements: list[tuple[str, str]]) -> list[Integers]:
-    """Give the nodes that each element fells by itself."""
-    element, node = fleet.seeds("point")
-    wanted = fleet.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
-    return [node[element == each] for each in wanted]
-
-
-def chances(graph: Graph, struck: list[Integers], sampling: Sampling) -> list[Floats]:
+def chances(graph: Graph, struck: Booleans, sampling: Sampling) -> Floats:
     """Give the chance of every node to be down, in each of some failures.
 
     Parameters
     ----------
     graph : Graph
         Who fails with whom.
-    struck : list of ndarray of int
-        By failure, the nodes that it fells by itself.
+    struck : ndarray of bool, shape (failures, nodes)
+        What each takes down by itself.
     sampling : Sampling
         How uncertain edges are dealt with.
 
     Returns
     -------
-    list of ndarray of float
-        By failure, and then by node. [probability, 0-1]
+    ndarray of float, shape (failures, nodes)
+        [probability, 0-1]
     """
-    n = len(struck)
-    lane = np.repeat(np.arange(n), [len(each) for each in struck])
-    node = np.concatenate([np.empty(0, np.int64), *struck])
-    found = spread(graph, Scenarios(lane, node, n), sampling=sampling)
-    p = np.zeros((n, graph.nodes))
+    lane, node = np.nonzero(struck)
+    found = spread(graph, Scenarios(lane, node, len(struck)), sampling=sampling)
+    p = np.zeros(struck.shape)
     p[found.scenario, found.node] = found.p
-    return list(p)
+    return p
 
 
 def failure_graph(fleet: Fleet, level: str) -> Graph:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from assess.score.calibration import Trial
 from assess.score.graph import Fleet
-from assess.score.lanes import Booleans, Integers
+from assess.score.lanes import Booleans, Floats, Integers
 from assess.score.pooled import Evidence, ends, points
 
 
@@ -37,7 +37,8 @@ def tries(fleet: Fleet, trials: list[Trial]) -> pd.DataFrame:
     src = fleet.services.get_indexer(pd.Index(fleet.edges["src"]))
     dst = fleet.nodes.get_indexer(pd.Index(fleet.edges["dst"]))
     parts = []
-    for trial, struck in zip(trials, _struck(fleet, trials), strict=True):
+    felled = fleet.struck([trial.element for trial in trials], "hi")
+    for trial, struck in zip(trials, felled, strict=True):
         down = struck.copy()
         down[: len(fleet.services)] = trial.hit
         live = np.flatnonzero(down[dst] & trial.seen[src] & ~struck[src])
@@ -47,18 +48,6 @@ def tries(fleet: Fleet, trials: list[Trial]) -> pd.DataFrame:
     edge, fell = (np.concatenate([*column]) for column in zip(*parts, strict=True))
     which = np.repeat(np.arange(len(parts)), [len(edges) for edges, _ in parts])
     return pd.DataFrame({"trial": which, "edge": edge, "caller": src[edge], "fell": fell})
-
-
-def _struck(fleet: Fleet, trials: list[Trial]) -> Booleans:
-    """Say which nodes each failed element can take down by itself, whatever they need."""
-    element, node = fleet.seeds("hi")
-    failed = fleet.elements.get_indexer(pd.MultiIndex.from_tuples([t.element for t in trials]))
-    among = np.isin(element, failed)
-    element, node = element[among], node[among]
-    found = np.zeros((len(trials), len(fleet.nodes)), bool)
-    for row, own in zip(found, failed, strict=True):
-        row[node[element == own]] = True
-    return found
 
 
 def _can_cause(src: Integers, dst: Integers, struck: Booleans) -> Booleans:
@@ -99,21 +88,45 @@ def evidence(fleet: Fleet, tries: pd.DataFrame) -> Evidence:
     Evidence
         Kinds in alphabetical order.
     """
-    n, fell = len(fleet.edges), tries[tries["fell"]]
-    same = fell.groupby(["trial", "caller"])
-    row, column = same.ngroup().to_numpy(), same.cumcount().to_numpy()
-    causes = np.full((same.ngroups, column.max(initial=-1) + 1), n)
-    causes[row, column] = fell["edge"]
-    kinds = [own for _, own in sorted(fleet.edges.groupby("kinds").indices.items())]
+    n, fell, edge = len(fleet.edges), tries["fell"].to_numpy(), tries["edge"].to_numpy()
+    fall = (tries["trial"].to_numpy() * len(fleet.nodes) + tries["caller"].to_numpy())[fell]
+    order = np.argsort(fall, kind="stable")
+    _, first, row = np.unique(fall[order], return_index=True, return_inverse=True)
+    column = np.arange(len(order)) - first[row]
+    causes = np.full((len(first), column.max(initial=-1) + 1), n)
+    causes[row, column] = edge[fell][order]
+    code, names = pd.factorize(fleet.edges["kinds"], sort=True)
+    point = fleet.edges["point"].to_numpy("float64")
+    kinds = [np.flatnonzero(code == kind) for kind in range(len(names))]
     return Evidence(
-        held=np.bincount(tries.loc[~tries["fell"], "edge"], minlength=n).astype(float),
+        held=np.bincount(edge[~fell], minlength=n).astype(float),
         causes=causes,
         kinds=kinds,
-        prior=np.array([fleet.edges["point"].iloc[own].mean() for own in kinds]),
+        prior=np.array([point[own].mean() for own in kinds]),
     )
 
 
-def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float | None, seed: int) -> pd.DataFrame:
+def estimate(fleet: Fleet, tries: pd.DataFrame) -> Floats:
+    """Give the probability of every edge, without its interval.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The graph, with the policy's probabilities.
+    tries : DataFrame
+        What `tries` gives, or some trials of it.
+
+    Returns
+    -------
+    ndarray of float
+        By edge; of a kind of which none was ever tried, the policy's. [probability, 0-1]
+    """
+    prior, known = fleet.edges["point"].to_numpy("float64"), evidence(fleet, tries)
+    point, _ = points(known, prior)
+    return np.where(known.is_known, point, prior)
+
+
+def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
     """Learn the probability of every edge.
 
     Parameters
@@ -122,8 +135,8 @@ def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float | None, seed: int) 
         The graph, with the policy's probabilities.
     tries : DataFrame
         What `tries` gives.
-    level : float or None
-        Coverage of the intervals [share, 0-1]; None leaves them out: both ends are the point.
+    level : float
+        Coverage of the intervals. [share, 0-1]
     seed : int
         Seed of the intervals.
 
@@ -137,7 +150,7 @@ def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float | None, seed: int) 
     table = fleet.edges[["src", "dst", "kinds"]].assign(prior=fleet.edges["point"])
     known = evidence(fleet, tries)
     point, falls = points(known, table["prior"].to_numpy("float64"))
-    lo, hi = (point, point) if level is None else ends(known, level, seed)
+    lo, hi = ends(known, level, seed)
     lo, hi = np.minimum(lo, point), np.maximum(hi, point)
     return table.assign(tries_n=known.tries, falls_n=falls, lo=lo, point=point, hi=hi)
 

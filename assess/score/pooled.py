@@ -8,10 +8,11 @@ at least one of these edges failed, not which.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from assess.score.lanes import Floats, Integers
+from assess.score.lanes import Booleans, Floats, Integers
 
 MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
 STRENGTHS = np.geomspace(0.5, 64.0, 10)  # … and over how alike its edges are
@@ -52,10 +53,24 @@ class Evidence:
         n = len(self.held)
         return np.asarray(np.bincount(self.causes.ravel(), weight.ravel(), n + 1)[:n], float)
 
-    @property
+    @cached_property
     def tries(self) -> Floats:
         """Times that each edge was tried [count]."""
         return self.held + self.shared(np.ones(self.causes.shape))
+
+    @cached_property
+    def kind(self) -> Integers:
+        """Position in `kinds` by edge."""
+        kind = np.zeros(len(self.held), np.int64)
+        for position, own in enumerate(self.kinds):
+            kind[own] = position
+        return kind
+
+    @property
+    def is_known(self) -> Booleans:
+        """By edge, whether one of its kind was ever tried."""
+        tried = np.array([self.tries[own].any() for own in self.kinds], bool)
+        return np.asarray(tried[self.kind])
 
     def prior_logs(self) -> Floats:
         """Give the log density of the prior, by kind and point of the grid."""
@@ -104,19 +119,19 @@ def _any(p: Floats) -> Floats:
 def _means(evidence: Evidence, falls: Floats, held: Floats) -> Floats:
     from scipy.special import betaln
 
-    p, logs = np.zeros(len(falls)), evidence.prior_logs()
+    p, logs, empty = np.zeros(len(falls)), evidence.prior_logs(), betaln(A, B)
+    pairs = falls + 1j * held  # edges that are alike need no work of their own
     for own, log in zip(evidence.kinds, logs, strict=True):
-        pairs = np.stack([falls[own], held[own]], axis=1)
-        alike, which, times = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
-        f, h = alike[:, :1], alike[:, 1:]
-        weight = _normed(log + times @ (betaln(A + f, B + h) - betaln(A, B)))
-        p[own] = ((weight * (A + f) / (A + B + f + h)).sum(axis=1))[which.ravel()]
+        alike, which, times = np.unique(pairs[own], return_inverse=True, return_counts=True)
+        f, h = alike.real[:, None], alike.imag[:, None]
+        weight = _normed(log + times @ (betaln(A + f, B + h) - empty))
+        p[own] = ((A + f) / (A + B + f + h) @ weight)[which]
     return p
 
 
 def _normed(logs: Floats) -> Floats:
-    weight = np.exp(logs - logs.max())
-    return np.asarray(weight / weight.sum())
+    weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=-1, keepdims=True))
 
 
 def ends(evidence: Evidence, level: float, seed: int) -> tuple[Floats, Floats]:
@@ -153,18 +168,21 @@ def ends(evidence: Evidence, level: float, seed: int) -> tuple[Floats, Floats]:
     rng, tries = np.random.default_rng(seed), evidence.tries.astype(int)
     counts = np.arange(tries.max(initial=0) + 1)[:, None]
     fell, held, both = (gammaln(x + counts) - gammaln(x) for x in (A, B, A + B))
-    tallied = [np.bincount(tries[own], minlength=len(counts)) for own in evidence.kinds]
-    logs = [log - n @ both for log, n in zip(evidence.prior_logs(), tallied, strict=True)]
+    shape = len(evidence.kinds), len(counts)
+    kind = evidence.kind
+
+    def tallied(n: Integers) -> Integers:
+        return np.bincount(kind * shape[1] + n, minlength=shape[0] * shape[1]).reshape(shape)
+
+    logs = evidence.prior_logs() - tallied(tries) @ both
     p, drawn = np.full(len(tries), 0.5), np.empty((DRAWS, len(tries)))
     for turn in range(-SETTLING, DRAWS):
         caused = _caused(np.append(p, 0.0)[evidence.causes], rng)
         falls = evidence.shared(caused).astype(int)
-        for own, log in zip(evidence.kinds, logs, strict=True):
-            f, h = falls[own], (tries - falls)[own]
-            log_likely = np.bincount(f) @ fell[: f.max() + 1] + np.bincount(h) @ held[: h.max() + 1]
-            upto = np.cumsum(_normed(log + log_likely))
-            at = np.searchsorted(upto, rng.random() * upto[-1], side="right")
-            p[own] = rng.beta(A[at] + f, B[at] + h)
+        weight = _normed(logs + tallied(falls) @ fell + tallied(tries - falls) @ held)
+        at = (np.cumsum(weight, axis=1) < rng.random((shape[0], 1))).sum(axis=1)
+        at = np.minimum(at, len(A) - 1)[kind]  # sums round
+        p = rng.beta(A[at] + falls, B[at] + tries - falls)
         drawn[max(turn, 0)] = p
     lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return lo, hi

@@ -87,8 +87,10 @@ def test_observed_and_predicted_are_shares_of_who_had_data(fleet, trials):
 
 
 def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
-    said = {rule: names(fleet, f) for rule, f in cal.baselines(fleet, ("host", "h")).items()}
-    assert said == {"self": "a", "direct callers": "ab", "all transitive callers": "abc"}
+    flags = cal.baselines(fleet, [("host", "h"), ("service", "c")])
+    said = {rule: [names(fleet, own) for own in both] for rule, both in flags.items()}
+    assert said == {"self": ["a", "c"], "direct callers": ["ab", "c"],
+                    "all transitive callers": ["abc", "c"]}  # fmt: skip
 
 
 def test_precision_and_recall_by_hand(fleet, trials):

@@ -12,7 +12,7 @@ from assess.policy import load_policy
 from assess.score import calibration as cal
 from assess.score.blast_radius import score_blast_radius
 from assess.score.graph import build_fleet
-from assess.score.judging import chances, failure_graph, fells, judge, leave_one_out
+from assess.score.judging import chances, failure_graph, judge, leave_one_out
 from assess.score.spread import sampling_of
 
 POLICY = load_policy()
@@ -45,7 +45,7 @@ def test_one_failure_teaches_nothing_about_itself(fleet_and_trials):
 
 def test_chances_are_those_of_the_element(fleet_and_trials):
     fleet, _ = fleet_and_trials
-    struck = fells(fleet, [("service", "s00"), ("service", "s11")])
+    struck = fleet.struck([("service", "s00"), ("service", "s11")], "point")
     found = chances(failure_graph(fleet, "point"), struck, SAMPLING)
     assert [p[0] for p in found] == [1, 0]
     assert found[1][-1] == 1

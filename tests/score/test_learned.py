@@ -11,7 +11,7 @@ from assess.inventory import from_frames
 from assess.policy import load_policy
 from assess.score import calibration as cal
 from assess.score.graph import build_fleet
-from assess.score.learned import learn, says, tries, with_learned
+from assess.score.learned import estimate, learn, says, tries, with_learned
 
 POLICY = load_policy()
 
@@ -84,9 +84,12 @@ def test_kinds_that_were_never_tried_keep_the_policys():
 
 def test_no_trial_is_no_evidence():
     fleet, trials = told("ab", [("b", "a", "call")], (("service", "b"), "b", None))
-    table = learn(fleet, tries(fleet, trials), level=None, seed=1)
+    known = tries(fleet, trials)
+    table = learn(fleet, known, level=0.9, seed=1)
     assert table["tries_n"].tolist() == [0]
-    assert (table["lo"] == table["hi"]).all()
+    assert (table["lo"] < 0.2).all()
+    assert (table["hi"] > 0.9).all()
+    assert estimate(fleet, known).tolist() == [POLICY["edges"]["call"]["p"]]
 
 
 @pytest.mark.parametrize("times", [3, 4])
