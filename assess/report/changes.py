@@ -95,15 +95,16 @@ def _rows(scores: Scores, earlier: Scores) -> Table:
 
 def _measured_anew(earlier: Scores, told: Mapping[str, Any]) -> str:
     """Say whether the earlier quarter was told by another policy, facts or version then."""
-    now = earlier.ranking.to_dict()
+    now = earlier.provenance.to_dict()
     other = [words for key, words in MEASURES.items() if told.get(key) != now[key]]
-    quarter, labels = earlier.provenance.quarter, _relabelled(earlier, told)
+    changed_n, n = len(_relabelled(earlier, told)), len(earlier.ranking.frame)
+    quarter = earlier.provenance.quarter
     if not other:
         return f"The report of {quarter} was told by the same policy, facts and version."
     what = " and ".join(filter(None, [", ".join(other[:-1]), other[-1]]))
     return (
         f"Since the report of {quarter} was told, {what} changed: by what holds today, "
-        f"{len(labels)} of its {len(now['rows'])} services would have had another label then."
+        f"{changed_n} of its {n} services would have had another label then."
     )
 
 

@@ -27,7 +27,7 @@ def of_report(told: Mapping[str, Any] | None, scores: Scores) -> pd.DataFrame | 
 
     None where another policy, other facts or another version told it: such scores do not compare.
     """
-    now = scores.ranking.to_dict()
+    now = scores.provenance.to_dict()
     if not told or any(told.get(key) != now[key] for key in (*MEASURES, "seed")):
         return None
     rows = pd.DataFrame(told["scores"]["what-next"])

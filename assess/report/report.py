@@ -106,11 +106,9 @@ class Report:
         dict
             Origin, headline, sections with their tables, and every score.
         """
-        origin = self.scores.ranking.to_dict()
-        kept = ("snapshot_at", "quarter", "policy_hash", "reference_date", "version", "seed")
         return {
             "schema_version": JSON_VERSION,
-            **{key: origin[key] for key in kept},
+            **self.scores.provenance.to_dict(),
             "previous_quarter": self.earlier.provenance.quarter if self.earlier else None,
             "headline": self.headline,
             "labels": {label: count for label, count, _ in self.tally},

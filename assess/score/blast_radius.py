@@ -23,7 +23,7 @@ from assess.score.healing import heal_times, incident_rates
 from assess.score.judging import failure_graph, judged, taught
 from assess.score.lanes import Booleans
 from assess.score.moves import containment
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, Spread, fewest_draws, sampling_of, spread
 
@@ -88,7 +88,7 @@ class BlastRadius(Result):
         """
         key = ["element_kind", "element"]
         hit = self.details["affected"].query("p_down > 0")
-        affected = {k: t.drop(columns=key).to_dict("records") for k, t in hit.groupby(key)}
+        affected = records_by(hit, key)
         ids = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
         own = self.services.drop(columns=list(COLUMNS.values())).to_dict("index")
         found = []

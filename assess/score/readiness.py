@@ -16,7 +16,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import checks, gates
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.views import gather
 
 BOUNDS = ("point", "lo", "hi")
@@ -84,8 +84,8 @@ class Readiness(Result):
         list of dict
             Columns of the frame, and ``gates``, ``dimensions`` and ``unknown``.
         """
-        listed = _by_service(self.details["gates"])
-        dimensions = _by_service(self.details["dimensions"])
+        listed = records_by(self.details["gates"], "service_id")
+        dimensions = records_by(self.details["dimensions"], "service_id")
         unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
         return [
             {
@@ -317,14 +317,6 @@ def _missing(unknown: pd.DataFrame) -> pd.Series:
 
 def _fact(check: Mapping[str, Any]) -> str:
     return f"{check['question']} ({', '.join(check['needs'])})"
-
-
-def _by_service(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Rows of a tidy frame by service."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_dict("records"):
-        rows.setdefault(row.pop("service_id"), []).append(row)
-    return rows
 
 
 def _gate_sentences(own: pd.DataFrame) -> list[str]:

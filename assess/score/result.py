@@ -82,6 +82,11 @@ class Provenance:
             policy,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the origin as plain JSON types, without the policy itself."""
+        names = ("snapshot_at", "quarter", "policy_hash", "reference_date", "version", "seed")
+        return {name: plain(getattr(self, name)) for name in names}
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -264,12 +269,7 @@ class Result:
         return {
             "schema_version": JSON_VERSION,
             "score": self.name.replace("_", "-"),
-            "snapshot_at": plain(self.provenance.snapshot_at),
-            "quarter": self.provenance.quarter,
-            "policy_hash": self.provenance.policy_hash,
-            "reference_date": self.provenance.reference_date,
-            "version": self.provenance.version,
-            "seed": self.provenance.seed,
+            **self.provenance.to_dict(),
             "rows": plain(self.rows()),
         }
 
@@ -292,6 +292,28 @@ class Result:
     def _repr_html_(self) -> str:
         said = f"<p>{escape(self.headline)}</p>" if self.headline else ""
         return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{said}{to_html(self.summary())}"
+
+
+def records_by(table: pd.DataFrame, key: str | list[str]) -> dict[Any, list[dict[str, Any]]]:
+    """Give the rows of a table as dictionaries, by a key.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table.
+    key : str or list of str
+        The column or columns that tell the rows apart; the dictionaries are without them.
+
+    Returns
+    -------
+    dict of object or tuple to list of dict
+        In the order of the rows. Not one ``groupby`` a group: that costs a thousand times the row.
+    """
+    names = table[key] if isinstance(key, str) else zip(*(table[name] for name in key), strict=True)
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for name, record in zip(names, table.drop(columns=key).to_dict("records"), strict=True):
+        found.setdefault(name, []).append(record)
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
 from assess.score.image_changes import image_changes
 from assess.score.rates import Interval
-from assess.score.result import Explanation, Provenance, Result, plain
+from assess.score.result import Explanation, Provenance, Result, plain, records_by
 from assess.score.standing import on_bases
 from assess.score.upgrade_breaks import breaks, on_hosts
 
@@ -74,13 +74,8 @@ class UpgradeChurn(Result):
     def rows(self) -> list[dict[str, Any]]:
         """Give one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
         hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
-        hits = hits.drop_duplicates()
-        own = {name: part.drop(columns="service_id") for name, part in hits.groupby("service_id")}
-        none = hits.iloc[:0]
-        return [
-            {**row, "breaking": own.get(row["service_id"], none).to_dict("records")}
-            for row in super().rows()
-        ]
+        own = records_by(hits.drop_duplicates(), "service_id")
+        return [{**row, "breaking": own.get(row["service_id"], [])} for row in super().rows()]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the result as plain JSON types, in it ``simulation``: what breaks, host by host."""

@@ -15,7 +15,7 @@ from assess.score.criteria import criteria_table
 from assess.score.gates import NOT_DECIDABLE
 from assess.score.labels import LABELS, labels, reason
 from assess.score.readiness import score_readiness
-from assess.score.result import Explanation, Provenance, Result
+from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.waves import (
     container_experience,
@@ -142,10 +142,7 @@ class WhatNext(Result):
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
         lists = {
-            name: {
-                key: own.drop(columns="service_id").head(TOLD).to_dict("records")
-                for key, own in self.details[name].groupby("service_id", sort=False)
-            }
+            name: records_by(self.details[name].groupby("service_id").head(TOLD), "service_id")
             for name in ("information", "boards")
         }
         return [

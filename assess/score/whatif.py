@@ -17,7 +17,7 @@ from assess.policy import Policy
 from assess.score.boards import Contest
 from assess.score.case import Case, make_case
 from assess.score.labels import STANDING, labels
-from assess.score.result import Result
+from assess.score.result import Result, records_by
 
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
@@ -72,7 +72,9 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
     """
     tables, settings = readiness.details, policy["what_next"]
     priors = dict(zip(tables["priors"]["check"], tables["priors"]["prior"], strict=True))
-    atoms, reasons, unknown = (_rows(tables[name]) for name in ("atoms", "reasons", "unknown"))
+    atoms, reasons, unknown = (
+        records_by(tables[name], "service_id") for name in ("atoms", "reasons", "unknown")
+    )
     flips, information = [], []
     for at, service_id in enumerate(contest.services):
         if service_id not in atoms:
@@ -94,14 +96,6 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
         "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
         "information": facts.astype({"chance": "float64", "gain": "float64", "decides": "bool"}),
     }
-
-
-def _rows(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Rows of a tidy table by service."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_dict("records"):
-        found.setdefault(row["service_id"], []).append(row)
-    return found
 
 
 def smallest_flips(case: Case, settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:

@@ -1,4 +1,4 @@
-"""A read-only connection to one Docker engine, through the SDK's low-level API and its hooks."""
+"""A read-only connection to one Docker engine, as lean as it can be."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.base import HINTS, Deadline, Row, status_of, words_of
-from assess.collect.redact import strip_userinfo
+from assess.collect.redact import scrub, strip_userinfo
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
 LOCAL_THREADS, REMOTE_THREADS = 2, 8
-OLDEST_API = "1.24"  # below it the SDK refuses; and engines do from 29 on below 1.44
+OLDEST_API = "1.24"  # below it lists tell less; and engines refuse from 29 on below 1.44
 
 _CERTIFICATE = "set tls_cert and tls_key"
 _NO_TLS = "nothing speaks TLS there: leave tls_ca out, or mend the port"
@@ -41,47 +41,82 @@ _KNOWN = {  # status and hint by what the messages say; None: told by their clas
 class StatusError(Exception):
     """An answer that is no success."""
 
-    def __init__(self, status_code: int) -> None:
-        super().__init__(f"status {status_code}")
+    def __init__(self, status_code: int, told: str) -> None:
+        super().__init__(scrub(f"status {status_code}: {told}"))
         self.status_code = status_code
 
 
-def connector(endpoint: str, tls: Row, deadline: Deadline) -> Callable[[str], Any]:
-    """Give a function from an API version to an ``APIClient`` over one and the same transport.
+class Connection:
+    """Reads what one engine tells, straight from a pool of connections to the endpoint named.
 
-    It connects to the endpoint named and to no other: proxies, contexts and certificate bundles of
-    the environment do not reach it.
+    Proxies, contexts and certificate bundles of the environment do not reach it. What the SDK and
+    requests do around a request costs more than the answer.
     """
-    from docker import APIClient
+
+    def __init__(self, pool: Any, deadline: Deadline, headers: dict[str, str]) -> None:
+        self._pool, self._deadline, self._headers = pool, deadline, headers
+        self._prefix = f"/v{OLDEST_API}"
+        self.close: Callable[[], None] = pool.close
+
+    def negotiate(self, version: str) -> None:
+        """Go on in another version of the API; below the oldest there is only what has none."""
+        self._prefix = ""
+        if tuple(map(int, version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
+            raise ValueError(f"API {version} is too old")
+        self._prefix = f"/v{version}"
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether the engine speaks no version of the API that is known here."""
+        return not self._prefix
+
+    def get(self, path: str, *, is_versioned: bool = True) -> Any:
+        """Give the JSON at a path."""
+        from urllib3 import Timeout
+
+        self._deadline.check()
+        left = self._deadline.left
+        answer = self._pool.urlopen(
+            "GET",
+            self._prefix * is_versioned + path,
+            headers=self._headers,
+            timeout=Timeout(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
+            retries=False,
+        )
+        if answer.status != HTTPStatus.OK:
+            raise StatusError(answer.status, answer.data.decode(errors="replace"))
+        return json.loads(answer.data)
+
+
+def connect(endpoint: str, tls: Row, deadline: Deadline) -> Connection:
+    """Connect to an engine, through what the SDK knows of addresses, certificates and ssh."""
     from docker.tls import TLSConfig
-    from requests.adapters import HTTPAdapter
+    from docker.utils import parse_host
+    from urllib3 import connection_from_url, make_headers
 
-    parts, pair, config = urlsplit(endpoint), (tls.get("tls_cert"), tls.get("tls_key")), None
-    if parts.scheme == "tcp" and tls:
-        config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True)
+    parts, headers = urlsplit(endpoint), {"User-Agent": "assess"}
     if parts.scheme == "ssh":
-        adapter, address = _ssh_adapter(endpoint, deadline), "unix:///ssh"
-    else:
-        adapter = _unix_adapter(parts.path) if parts.scheme == "unix" else HTTPAdapter()
-        address = strip_userinfo(endpoint)
+        return _over_ssh(endpoint, deadline, headers)
+    if parts.scheme == "unix":
+        return Connection(_unix_pool(parts.path), deadline, headers)
+    pair = tls.get("tls_cert"), tls.get("tls_key")
+    config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True) if tls else None
+    if parts.username:
+        headers |= make_headers(basic_auth=f"{parts.username}:{parts.password or ''}")
+    certificates: dict[str, Any] = {}
+    if config:
+        certificates = {"cert_reqs": "CERT_REQUIRED", "ca_certs": config.ca_cert}
+        certificates |= zip(("cert_file", "key_file"), config.cert or (), strict=False)
+    address = parse_host(strip_userinfo(endpoint), tls=config is not None)
+    pool = connection_from_url(address, maxsize=REMOTE_THREADS, **certificates)
+    return Connection(pool, deadline, headers)
 
-    def connect(version: str) -> Any:
-        api = APIClient(address, version=version, tls=config)  # asks nothing yet
-        api.trust_env = False
-        api.auth = (parts.username, parts.password or "") if parts.username else None
-        api.mount(api.base_url.partition("//")[0] + "//", adapter)
-        return api
 
-    return connect
-
-
-def _unix_adapter(path: str) -> Any:
-    """One pool for all addresses: the SDK's own opens a connection for each."""
-    from requests.adapters import HTTPAdapter
+def _unix_pool(path: str) -> Any:
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
 
-    class Connection(HTTPConnection):
+    class UnixConnection(HTTPConnection):
         def connect(self) -> None:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(self.timeout)
@@ -91,29 +126,17 @@ def _unix_adapter(path: str) -> Any:
                 self.close()
                 raise
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
+    class UnixPool(HTTPConnectionPool):
+        ConnectionCls = UnixConnection
 
-    class Adapter(HTTPAdapter):
-        pool = Pool("localhost", maxsize=LOCAL_THREADS)
-
-        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
-            return self.pool
-
-        def request_url(self, request: Any, _proxies: Any) -> str:
-            return str(request.path_url)
-
-        def close(self) -> None:
-            self.pool.close()
-
-    return Adapter()
+    return UnixPool("localhost", maxsize=LOCAL_THREADS)
 
 
-def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
+def _over_ssh(endpoint: str, deadline: Deadline, headers: dict[str, str]) -> Connection:
     from docker.transport import SSHHTTPAdapter
 
     class Adapter(SSHHTTPAdapter):  # type: ignore[misc]
-        """One pool for all addresses, and a login that ends."""
+        """A login that ends."""
 
         def _create_paramiko_client(self, base_url: str) -> None:
             super()._create_paramiko_client(base_url)
@@ -122,36 +145,10 @@ def _ssh_adapter(endpoint: str, deadline: Deadline) -> Any:
             self.ssh_params |= dict.fromkeys(waits, min(CONNECT_SECONDS, deadline.left))
             self.ssh_params["port"] = self.ssh_params["port"] or 22
 
-        def get_connection(self, _url: str, proxies: Any = None) -> Any:
-            return super().get_connection("http+docker://ssh", proxies)
-
-    return Adapter(endpoint, timeout=CALL_SECONDS)
-
-
-def inspector(api: Any) -> Callable[[str, tuple[float, float]], Any]:
-    """Give a function that inspects a container, at a third of the price of the SDK's own.
-
-    Its requests go straight to the pool of the connection, for what the SDK and requests do around
-    them costs more than the answer.
-    """
-    from requests import Request
-    from urllib3 import Timeout
-
-    request = api.prepare_request(Request("GET", api.base_url))
-    pool = api.get_adapter(api.base_url).get_connection_with_tls_context(
-        request, api.verify, cert=api.cert
-    )
-
-    def inspect(identifier: str, timeout: tuple[float, float]) -> Any:
-        path = f"/v{api.api_version}/containers/{identifier}/json"
-        answer = pool.urlopen(
-            "GET", path, headers=request.headers, timeout=Timeout(*timeout), retries=False
-        )
-        if answer.status != HTTPStatus.OK:
-            raise StatusError(answer.status)
-        return json.loads(answer.data)
-
-    return inspect
+    adapter = Adapter(endpoint, timeout=CALL_SECONDS)
+    connection = Connection(adapter.get_connection(endpoint), deadline, headers)
+    connection.close = adapter.close
+    return connection
 
 
 def failure(error: Exception) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,12 @@ from urllib.parse import urlsplit
 
 from assess.collect.base import Batch, Deadline, Row, timed
 from assess.collect.docker.client import (
-    CALL_SECONDS,
-    CONNECT_SECONDS,
     LOCAL_THREADS,
-    OLDEST_API,
     REMOTE_THREADS,
-    connector,
+    Connection,
+    StatusError,
+    connect,
     failure,
-    inspector,
 )
 from assess.collect.docker.dump import find_dumps, read_dumps
 from assess.collect.docker.payload import Payloads, moment, short
@@ -32,6 +29,10 @@ SCHEMES = ("unix://", "tcp://", "ssh://")
 INSPECT = ("all", "none")
 _WANTED = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
 _GONE = (404, 409)
+_PATHS = {
+    "version": "/version", "info": "/info", "containers": "/containers/json?all=1",
+    "images": "/images/json?all=1", "volumes": "/volumes", "df": "/system/df",
+}  # fmt: skip
 
 
 class DockerSource:
@@ -118,7 +119,7 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
     row = batch.cover(scope, "connect", "ok")
     with timed(row):
         try:
-            engine = _Engine(scope, batch, deadline, connector(endpoint, tls, deadline))
+            engine = _Engine(scope, batch, connect(endpoint, tls, deadline))
         except Exception as error:
             row |= failure(error if deadline.left else TimeoutError("no answer in time"))
             return
@@ -146,30 +147,26 @@ def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
 class _Engine:
     """One engine that is being asked: every call leaves a coverage row."""
 
-    def __init__(
-        self, scope: str, batch: Batch, deadline: Deadline, connect: Callable[[str], Any]
-    ) -> None:
-        self.scope, self.batch, self.deadline, self.connect = scope, batch, deadline, connect
+    def __init__(self, scope: str, batch: Batch, api: Connection) -> None:
+        self.scope, self.batch, self.api = scope, batch, api
         self.payloads = Payloads()
-        self.is_too_old = False
-        self.api = connect(OLDEST_API)
 
     def ask(self, *, is_inspecting: bool, is_sizing: bool) -> None:
         """Ask all that it is asked, unless the first answers say that there is no use."""
-        row = self._call("version", api_version=False)
-        has_answered = row.get("error_class") in (None, "APIError", "NotFound")
+        row = self._call("version")
+        has_answered = row.get("error_class") in (None, StatusError.__name__)
         if not has_answered or row["status"] == "unreachable":
             return
         if newest := self.payloads.version.get("ApiVersion"):
             try:
-                self._negotiate(newest)
-            except Exception as error:
+                self.api.negotiate(newest)
+            except ValueError as error:
                 row |= failure(error)
         self._ask_info()
-        if self.is_too_old:
+        if self.api.is_too_old:
             return
-        self._call("containers", all=True)
-        self._call("images", all=True)
+        self._call("containers")
+        self._call("images")
         self._call("volumes")
         if is_sizing:
             self._call("df")
@@ -177,7 +174,7 @@ class _Engine:
             self._inspect([c["Id"] for c in self.payloads.containers])
 
     def _ask_info(self) -> None:
-        """Ask for the host and its clock; without a version where the engine is too old."""
+        """Ask for the host and its clock."""
         sent = datetime.now(UTC)
         self._call("info")
         received = self.payloads.seen_at = datetime.now(UTC)
@@ -185,23 +182,15 @@ class _Engine:
             skew = (clock - (sent + (received - sent) / 2)).total_seconds()
             self.payloads.clock_skew_s = round(skew, 3)
 
-    def _info(self) -> Any:
-        if not self.is_too_old:
-            return self.api.info()
-        response = self.api.get(f"{self.api.base_url}/info", timeout=self.api.timeout)
-        response.raise_for_status()
-        return response.json()
-
     def _inspect(self, ids: list[str]) -> None:
         """Inspect containers; one that vanished in the meantime keeps what the list said."""
         found: list[Any] = []
         errors: dict[str, Exception] = {}
-        inspect = inspector(self.api)
 
         def work(part: list[str]) -> None:
             for identifier in part:
                 try:
-                    found.append(inspect(identifier, self._timeout()))
+                    found.append(self.api.get(f"/containers/{identifier}/json"))
                 except Exception as error:
                     errors[identifier] = error
 
@@ -223,35 +212,24 @@ class _Engine:
             first = next(iter(failed.values()))
             row |= first | ({"status": "partial"} if found else {})
 
-    def _call(self, call: str, **options: bool) -> Row:
+    def _call(self, call: str) -> Row:
         """Make one call and keep its answer, if there is any."""
         row = self.batch.cover(self.scope, call, "ok", requests=1)
         with timed(row):
             try:
-                self.payloads.take(call, self._answer(call, options, row), row)
+                self.payloads.take(call, self._answer(call, row), row)
             except Exception as error:
                 row |= failure(error)
         return row
 
-    def _answer(self, call: str, options: dict[str, bool], row: Row) -> Any:
+    def _answer(self, call: str, row: Row) -> Any:
         """Ask, and where the engine wants another API version, ask again."""
-        self.api.timeout = self._timeout()
         try:
-            return self._info() if call == "info" else getattr(self.api, call)(**options)
-        except Exception as error:
+            return self.api.get(_PATHS[call], is_versioned=call != "version")
+        except StatusError as error:
             wanted = _WANTED.search(str(error))
             if not wanted or "retries" in row:
                 raise
         row["retries"] = 1
-        self._negotiate(wanted[1])
-        return self._answer(call, options, row)
-
-    def _negotiate(self, version: str) -> None:
-        """Go on in another API version; that of an old engine is too old for the SDK."""
-        self.is_too_old = True
-        self.api = self.connect(version)
-        self.is_too_old = False
-
-    def _timeout(self) -> tuple[float, float]:
-        self.deadline.check()
-        return min(CONNECT_SECONDS, self.deadline.left), min(CALL_SECONDS, self.deadline.left)
+        self.api.negotiate(wanted[1])
+        return self._answer(call, row)

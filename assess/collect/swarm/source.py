@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.collect.base import Batch, Deadline, Row, paths_of, timed
-from assess.collect.docker.client import (
-    CALL_SECONDS,
-    CONNECT_SECONDS,
-    OLDEST_API,
-    connector,
-    failure,
-)
+from assess.collect.docker.client import Connection, connect, failure
 from assess.collect.docker.payload import SHORT_ID
 from assess.collect.dumps import dicts, dig
 from assess.collect.listing import Found, Listing, ListSource, settle, text
@@ -88,17 +82,17 @@ class SwarmSource(ListSource):
         row = batch.cover(scope, "info", "ok", requests=2)
         try:
             with timed(row):
-                connect = connector(endpoint, tls, deadline)
-                api = connect(OLDEST_API)
-                version = _ask(api, deadline, "version", api_version=False)
-                api = connect(text(dig(version, "ApiVersion")) or OLDEST_API)
-                info = _ask(api, deadline, "info")
+                api = connect(endpoint, tls, deadline)
+                version = api.get("/version", is_versioned=False)
+                if newest := text(dig(version, "ApiVersion")):
+                    api.negotiate(newest)
+                info = api.get("/info")
             if dig(info, "Swarm", "ControlAvailable") is not True:
                 row |= _no_manager(text(dig(info, "Swarm", "LocalNodeState")))
                 return {}
             row["rows"] = 1
             options.setdefault("cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID])
-            return self._ask_lists(api, deadline, batch, scope)
+            return self._ask_lists(api, batch, scope)
         except Exception as error:
             row |= failure(error if deadline.left else TimeoutError("no answer in time"))
             return {}
@@ -106,14 +100,14 @@ class SwarmSource(ListSource):
             if api is not None:
                 api.close()
 
-    def _ask_lists(self, api: Any, deadline: Deadline, batch: Batch, scope: str) -> Found:
+    def _ask_lists(self, api: Connection, batch: Batch, scope: str) -> Found:
         """Ask a manager for every list; each leaves a coverage row."""
         found: Found = {}
         for listing in self.lists:
             row = batch.cover(scope, listing.kind, "ok", requests=1)
             with timed(row):
                 try:
-                    items = _ask(api, deadline, listing.kind)
+                    items = api.get(f"/{listing.kind}")
                 except Exception as error:
                     row |= failure(error)
                     if getattr(error, "status_code", None) in _NO_MANAGER:
@@ -123,13 +117,6 @@ class SwarmSource(ListSource):
             found[listing.kind] = list(dicts(items))
             settle(row, items)
         return found
-
-
-def _ask(api: Any, deadline: Deadline, call: str, **options: Any) -> Any:
-    """Make one call within what is left of the time."""
-    deadline.check()
-    api.timeout = min(CONNECT_SECONDS, deadline.left), min(CALL_SECONDS, deadline.left)
-    return getattr(api, call)(**options)
 
 
 def _no_manager(state: str) -> Row:
