@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,12 @@ class Parts:
 
     part: Integers
     heads: list[list[int]]
+
+    @cached_property
+    def flat(self) -> tuple[Integers, Integers]:
+        """Where the parts that fail with each part end, and all of them, one after the other."""
+        ends = np.cumsum([0, *map(len, self.heads)])
+        return ends, np.fromiter(chain.from_iterable(self.heads), np.int64, ends[-1])
 
 
 def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
@@ -220,6 +228,46 @@ def to_bytes(rows: Sequence[int], width: int) -> Bytes:
     return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
 
 
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights as whole numbers of a unit.
+
+    Attributes
+    ----------
+    whole : ndarray of int
+        By node. [units, >= 0]
+    unit : float
+        What a unit weighs.
+    """
+
+    whole: Integers
+    unit: float
+
+    @classmethod
+    def of(cls, weights: Floats | Integers) -> Weights:
+        """Find a unit, such that sums of weights are exact, or nearly so.
+
+        Parameters
+        ----------
+        weights : ndarray of float or int
+            By node. [>= 0]
+
+        Returns
+        -------
+        Weights
+            As they are where they are whole numbers, else in `WEIGHT_BITS` bits.
+        """
+        top = float(weights.max(initial=0.0))
+        whole = bool((weights == np.floor(weights)).all()) and top < 2.0**WEIGHT_BITS
+        unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
+        return cls(np.rint(weights / unit).astype(np.int64), unit)
+
+    @cached_property
+    def digits(self) -> list[list[int]]:
+        """By node, the binary digits of its weight that are one."""
+        return [[d for d in range(w.bit_length()) if w >> d & 1] for w in self.whole.tolist()]
+
+
 class Scales:
     """Add up the weights of what is down, by lane.
 
@@ -228,13 +276,12 @@ class Scales:
 
     Parameters
     ----------
-    weights : ndarray of float or int
-        By node. [>= 0]
+    weights : Weights
+        By node.
     """
 
-    def __init__(self, weights: Floats | Integers) -> None:
-        whole, self.unit = _whole(weights)
-        self.digits = [[d for d in range(w.bit_length()) if w >> d & 1] for w in whole]
+    def __init__(self, weights: Weights) -> None:
+        self.unit, self.digits = weights.unit, weights.digits
         self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
 
     def put(self, node: int, lanes: int) -> None:
@@ -285,13 +332,3 @@ class Scales:
                 total += math.ldexp(1.0, digit) * unpack(plane[0], width)
             plane.clear()
         return total * self.unit
-
-
-def _whole(weights: Floats | Integers) -> tuple[list[int], float]:
-    """Weights as whole numbers of a unit."""
-    top = float(weights.max(initial=0.0))
-    if top == 0:
-        return [0] * len(weights), 1.0
-    whole = bool((weights == np.floor(weights)).all()) and top < 2.0**WEIGHT_BITS
-    unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
-    return [round(w / unit) for w in weights.tolist()], unit

@@ -90,6 +90,26 @@ class Lanes:
         wanted = np.bincount(of[listed], minlength=len(rank)) > 0
         return cls(of, lane[order], node[order], np.bincount(of, minlength=len(rank)), wanted)
 
+    def own(self, parts: Parts, start: int, width: int) -> tuple[Integers, Integers]:
+        """List what fails by itself in a block of lanes.
+
+        Parameters
+        ----------
+        parts : Parts
+            The graph.
+        start, width : int
+            First lane, and number of lanes. [count]
+
+        Returns
+        -------
+        part, lane : ndarray of int
+            By part; lanes are counted from the first.
+        """
+        first, last = np.searchsorted(self.lane, [start, start + width])
+        part, lane = parts.part[self.node[first:last]], self.lane[first:last] - start
+        order = np.argsort(part, kind="stable")
+        return part[order], lane[order]
+
     def seeds(self, parts: Parts, start: int, width: int) -> dict[int, int]:
         """Give what fails by itself in a block of lanes.
 
@@ -105,10 +125,7 @@ class Lanes:
         dict of int to int
             By part, the lanes, counted from the first.
         """
-        first, last = np.searchsorted(self.lane, [start, start + width])
-        part, lane = parts.part[self.node[first:last]], self.lane[first:last] - start
-        order = np.argsort(part, kind="stable")
-        part, lane = part[order], lane[order]
+        part, lane = self.own(parts, start, width)
         where, starts = np.unique(part, return_index=True)
         ends = np.append(starts[1:], len(part))
         rows = [1 << each for each in lane[starts].tolist()]
@@ -119,26 +136,55 @@ class Lanes:
         return dict(zip(where.tolist(), rows, strict=True))
 
 
-def members(group: Integers, wanted: Integers, groups: int) -> tuple[Integers, Integers]:
-    """List the members of groups.
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Members by group.
 
-    Parameters
+    Attributes
     ----------
-    group : ndarray of int
-        By member, its group.
-    wanted : ndarray of int
-        Groups, in any order and number.
-    groups : int
-        Number of groups. [count]
-
-    Returns
-    -------
-    wish, member : ndarray of int
-        Positions in ``wanted`` and ``group``.
+    ends : ndarray of int
+        Where each group starts in ``order``, and where the last one ends.
+    order : ndarray of int
+        Members, group by group.
     """
-    order = np.argsort(group, kind="stable")
-    ends = np.searchsorted(group[order], np.arange(groups + 1))
-    n = (ends[1:] - ends[:-1])[wanted]
-    at = np.repeat(np.arange(len(wanted)), n)
-    within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
-    return at, order[ends[wanted][at] + within]
+
+    ends: Integers
+    order: Integers
+
+    @classmethod
+    def of(cls, group: Integers, groups: int) -> Groups:
+        """Sort members into groups.
+
+        Parameters
+        ----------
+        group : ndarray of int
+            By member, its group.
+        groups : int
+            Number of groups. [count]
+
+        Returns
+        -------
+        Groups
+            Members of a group stay in order.
+        """
+        order = np.argsort(group, kind="stable")
+        return cls(np.searchsorted(group[order], np.arange(groups + 1)), order)
+
+    def members(self, wanted: Integers) -> tuple[Integers, Integers]:
+        """List the members of some groups.
+
+        Parameters
+        ----------
+        wanted : ndarray of int
+            Groups, in any order and number.
+
+        Returns
+        -------
+        wish, member : ndarray of int
+            Position in ``wanted``, and the member.
+        """
+        starts = self.ends[wanted]
+        n = self.ends[wanted + 1] - starts
+        at = np.repeat(np.arange(len(wanted)), n)
+        within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+        return at, self.order[starts[at] + within]

@@ -8,29 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from assess.policy import Policy
-from assess.score.lanes import (
-    Arcs,
-    Booleans,
-    Bytes,
-    Floats,
-    Integers,
-    Parts,
-    Scales,
-    condense,
-    fixpoint,
-    pack,
-    sweep,
-    to_bytes,
-    unpack,
-)
-from assess.score.scenarios import Lanes, Scenarios, members
+from assess.score.falls import Fallen, Loads, chosen
+from assess.score.lanes import Booleans, Bytes, Floats, Integers, Parts, condense
+from assess.score.scenarios import Groups, Lanes, Scenarios
+from assess.score.uncertain import Dice, Open, decide
 
 LANES_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
 
@@ -72,6 +60,16 @@ class Graph:
             return self.certain
         return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
 
+    @cached_property
+    def members(self) -> Groups:
+        """Nodes by the certain part that holds them."""
+        return Groups.of(self.certain.part, len(self.certain.heads))
+
+    @cached_property
+    def arriving(self) -> Groups:
+        """Arcs by the node that they lead to."""
+        return Groups.of(self.head, self.nodes)
+
     @property
     def uncertain(self) -> bool:
         """Whether an arc is neither certain nor impossible."""
@@ -94,6 +92,8 @@ class Sampling:
         Memory of the scenarios computed together. [MiB]
     felled_from : float, default 0.5
         A scenario counts as one that takes a node down from this probability on. [0-1]
+    compiled : bool, optional
+        Whether lanes are compiled; see `falls.chosen`.
     """
 
     seed: int
@@ -101,6 +101,7 @@ class Sampling:
     enumerate_up_to: int
     block_mib: float
     felled_from: float = 0.5
+    compiled: bool | None = None
 
 
 def fewest_draws(policy: Policy) -> int:
@@ -187,83 +188,6 @@ def arc_key(tail: str, head: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-@dataclass
-class _Dice:
-    """Draws of the arcs: one mask per arc, shared by all scenarios (common random numbers)."""
-
-    graph: Graph
-    sampling: Sampling
-    masks: dict[int, int] = field(default_factory=dict)
-
-    def mask(self, arc: int) -> int:
-        """Draw an arc by a Latin hypercube; a higher p fails in all the lanes of a lower one."""
-        if arc not in self.masks:
-            draws = self.sampling.draws
-            rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
-            uniform = (rng.permutation(draws) + 0.5) / draws
-            self.masks[arc] = pack(uniform < self.graph.p[arc])
-        return self.masks[arc]
-
-
-def _outcomes(p: Floats) -> tuple[list[int], Floats]:
-    """Every outcome of some arcs: the lanes in which each fails, and each lane's probability."""
-    width = 1 << len(p)
-    full = (1 << width) - 1
-    masks = [full // ((1 << (1 << i)) + 1) << (1 << i) for i in range(len(p))]
-    chance = np.ones(1)
-    for each in p:
-        chance = np.concatenate([chance * (1 - each), chance * each])
-    return masks, chance
-
-
-@dataclass(frozen=True)
-class _Open:
-    """What uncertain arcs decide in one scenario: probability by node, loss and its error."""
-
-    node: Integers
-    p: Floats
-    loss: float
-    se: float
-    exact: bool
-
-
-def _decide(graph: Graph, certain: Booleans, possible: Booleans, dice: _Dice) -> _Open:
-    """Fail the nodes that are possibly, but not certainly down, lane by outcome or draw."""
-    undecided = possible & ~certain
-    node = np.flatnonzero(undecided)
-    way = np.flatnonzero((graph.p > 0) & undecided[graph.head] & possible[graph.tail])
-    doubtful = way[graph.p[way] < 1]
-    exact = len(doubtful) <= dice.sampling.enumerate_up_to
-    if exact:
-        drawn, chance = _outcomes(graph.p[doubtful])
-        masks = dict(zip(doubtful.tolist(), drawn, strict=True))
-    else:
-        chance = np.full(dice.sampling.draws, 1 / dice.sampling.draws)
-        masks = {arc: dice.mask(arc) for arc in doubtful.tolist()}
-    width = len(chance)
-    local = dict(zip(node.tolist(), range(len(node)), strict=True))
-    arcs: Arcs = [[] for _ in local]
-    down = [0] * len(local)
-    ends = zip(way.tolist(), graph.tail[way].tolist(), graph.head[way].tolist(), strict=True)
-    for arc, tail, head in ends:
-        if tail in local:
-            arcs[local[tail]].append((local[head], masks.get(arc)))
-        else:
-            down[local[head]] |= masks[arc]
-    fixpoint(down, arcs)
-    weights = graph.weight[node]
-    if exact:
-        p = np.array([unpack(lanes, width) @ chance for lanes in down])
-        return _Open(node, p, float(weights @ p), 0.0, exact=True)
-    p = np.array([lanes.bit_count() / width for lanes in down])
-    scales = Scales(weights)
-    for each, lanes in enumerate(down):
-        scales.put(each, lanes)
-    losses = scales.read(width)
-    se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
-    return _Open(node, p, float(losses.mean()), se, exact=False)
-
-
 def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
     """Work out what falls when some nodes fail, in many scenarios.
 
@@ -294,18 +218,16 @@ class _Found:
     """What falls, lane by lane."""
 
     def __init__(self, graph: Graph, lanes: Lanes, sampling: Sampling) -> None:
-        self.graph, self.lanes, self.dice = graph, lanes, _Dice(graph, sampling)
+        self.graph, self.lanes, self.dice = graph, lanes, Dice(graph, sampling)
         self.felled_from = sampling.felled_from
-        self.scales = {
-            parts: (Scales(np.bincount(parts.part, graph.weight)), Scales(np.bincount(parts.part)))
-            for parts in {graph.certain, graph.possible}
-        }
+        self.fall = chosen(graph.nodes, compiled=sampling.compiled)
+        self.loads = {p: Loads.of(p, graph.weight) for p in {graph.certain, graph.possible}}
         n = len(lanes.times)
         self.loss, self.se, self.exact = np.zeros(n), np.zeros(n), np.ones(n, bool)
         self.reached_n = np.zeros(n, np.int64)
         self.felled_n = np.zeros(graph.nodes, np.int64)
         self.pairs = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-        self.known: dict[bytes, _Open] = {}  # by what falls for certain: the rest follows from it
+        self.known: dict[bytes, Open] = {}  # by what falls for certain: the rest follows from it
 
     def block(self, start: int, width: int) -> None:
         """Fail the nodes of some lanes."""
@@ -319,40 +241,27 @@ class _Found:
         self.reached_n[here] = reached.n
         doubtful = np.flatnonzero(reached.n > fallen.n)
         if len(doubtful):
-            down, reach = fallen.packed(width), reached.packed(width)
+            down = _by_lane(fallen, graph.certain)
+            reach = _by_lane(reached, graph.possible)
             for lane in doubtful.tolist():
                 self._decide(start + lane, _column(down, lane), _column(reach, lane))
 
-    def _fall(self, parts: Parts, start: int, width: int) -> _Fallen:
-        weight, count = self.scales[parts]
-        rows = {}
-        for part, lanes in sweep(parts, self.lanes.seeds(parts, start, width)):
-            weight.put(part, lanes)
-            count.put(part, lanes)
-            rows[part] = lanes
-        return _Fallen(parts, rows, weight.read(width), count.read(width).astype(np.int64))
+    def _fall(self, parts: Parts, start: int, width: int) -> Fallen:
+        return self.fall(parts, self.loads[parts], self.lanes, start=start, width=width)
 
-    def _count(self, fallen: _Fallen, start: int, width: int) -> None:
+    def _count(self, fallen: Fallen, start: int, width: int) -> None:
         """Count the scenarios that take each node down, and list who falls with what."""
-        times = self.lanes.times[start : start + width] * (fallen.n > 0)
-        digits = [pack((times >> d & 1).astype(bool)) for d in range(int(times.max()).bit_length())]
-        wanted = pack(self.lanes.listed[start : start + width])
-        felled = np.zeros(len(fallen.parts.heads), np.int64)
-        part, lane = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for each, lanes in fallen.rows.items():
-            felled[each] = sum((lanes & m).bit_count() << d for d, m in enumerate(digits))
-            if lanes & wanted:
-                lane.append(np.flatnonzero(unpack(lanes & wanted, width)))
-                part.append(np.full(len(lane[-1]), each))
-        self.felled_n += felled[fallen.parts.part]
-        at, node = members(fallen.parts.part, np.concatenate(part), len(felled))
-        self.pairs.append((np.concatenate(lane)[at] + start, node, np.ones(len(node))))
+        here, part = slice(start, start + width), self.graph.certain.part
+        self.felled_n += fallen.felled(self.lanes.times[here] * (fallen.n > 0))[part]
+        fell, lane = fallen.members(self.lanes.listed[here])
+        at, node = self.graph.members.members(fell)
+        self.pairs.append((lane[at] + start, node, np.ones(len(node))))
 
     def _decide(self, lane: int, fallen: Booleans, reached: Booleans) -> None:
         """Add what uncertain arcs do in one lane."""
         key = np.packbits(fallen).tobytes()
         if key not in self.known:
-            self.known[key] = _decide(self.graph, fallen, reached, self.dice)
+            self.known[key] = decide(self.graph, fallen, reached, self.dice)
         fate = self.known[key]
         self.loss[lane] += fate.loss
         self.se[lane], self.exact[lane] = fate.se, fate.exact
@@ -365,28 +274,18 @@ class _Found:
         of = self.lanes.of
         lane, node, p = (np.concatenate(column) for column in zip(*self.pairs, strict=True))
         chosen = np.flatnonzero(listed)
-        at, which = members(of[chosen], lane, len(self.loss))
+        which, at = Groups.of(lane, len(self.loss)).members(of[chosen])
         scenario, node, p = chosen[which], node[at], p[at]
         order = np.lexsort((node, scenario))
         return Spread(self.loss[of], self.se[of], self.exact[of], self.reached_n[of],
                       self.felled_n, scenario[order], node[order], p[order])  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class _Fallen:
-    """The parts that fall in some lanes, and by lane the weight lost and the nodes that fall."""
-
-    parts: Parts
-    rows: dict[int, int]
-    weight: Floats
-    n: Integers
-
-    def packed(self, width: int) -> Bytes:
-        """Rows by node, in memory."""
-        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
-        return to_bytes(rows, width)[self.parts.part]
+def _by_lane(fallen: Fallen, parts: Parts) -> Bytes:
+    """Rows by eight lanes, a column by node."""
+    return np.ascontiguousarray(fallen.packed()[parts.part].T)
 
 
 def _column(packed: Bytes, lane: int) -> Booleans:
     """By node, whether it is down in one lane."""
-    return (packed[:, lane >> 3] >> (lane & 7) & 1).astype(bool)
+    return (packed[lane >> 3] >> (lane & 7) & 1).astype(bool)

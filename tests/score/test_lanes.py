@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.score.lanes import Scales, condense, fixpoint, pack, sweep, unpack
+from assess.score.lanes import Scales, Weights, condense, fixpoint, pack, sweep, unpack
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, Spread, arc_key, spread
 
@@ -151,7 +151,7 @@ def test_weighing_adds_up(width, rows, unit):
     lanes = [row & ((1 << width) - 1) for row, _ in rows]
     weights = np.array([weight * unit for _, weight in rows], float)
     want = sum((w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)), np.zeros(width))
-    scales = Scales(weights)
+    scales = Scales(Weights.of(weights))
     for node, row in enumerate(lanes):
         scales.put(node, row)
     np.testing.assert_allclose(scales.read(width), want, rtol=1e-9, atol=1e-9)
