@@ -66,6 +66,12 @@ class Inventory:
         """Go through the names of the frames."""
         return iter(self.tables)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take it to pieces that another process can put together."""
+        return _inventory, (
+            dict(self.tables), self.snapshot_at, self.quarter, self.present, dict(self.extras)
+        )  # fmt: skip
+
     def has(self, *names: str) -> bool:
         """Say whether all of these frames were supplied.
 
@@ -232,16 +238,22 @@ def _build(
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
     when = utc(snapshot_at)
-    inventory = Inventory(
-        MappingProxyType({name: typed.get(name, frames.empty(name)) for name in frames.names()}),
-        when,
-        quarter or quarter_of(when),
-        frozenset(typed),
-        MappingProxyType(extras),
-    )
+    whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
+    inventory = _inventory(whole, when, quarter or quarter_of(when), frozenset(typed), extras)
     found = frames.join_problems(problems)
     # A required cell that could not be read is told once, as unreadable.
     return inventory, found[~found.duplicated(["table", "row", "column"]) | found["row"].isna()]
+
+
+def _inventory(
+    tables: dict[str, pd.DataFrame],
+    snapshot_at: pd.Timestamp,
+    quarter: str,
+    present: frozenset[str],
+    extras: dict[str, pd.DataFrame],
+) -> Inventory:
+    shut = MappingProxyType(tables), MappingProxyType(extras)
+    return Inventory(shut[0], snapshot_at, quarter, present, shut[1])
 
 
 def utc(moment: str | pd.Timestamp) -> pd.Timestamp:

@@ -72,8 +72,10 @@ def report(
     quarters in that place are told in history.html. It prints the paths of the pages.
     """
     import assess
+    from assess.report.pictures import draughtsman
 
     path = _chosen(snapshot)
+    helper = draughtsman()  # gets ready while the snapshots are read
     before = _chosen(previous) if previous else _before(path)
     note(f"snapshot {path}" + (f", compared with {before}" if before else ""))
     inventory = assess.load(path)
@@ -84,6 +86,7 @@ def report(
         read_policy(policy_file, target=target),
         previous=earlier,
         told=_told(place.parent, earlier) if earlier else None,
+        helper=helper,
     )
     made.save(place)
     click.echo(place / "index.html")

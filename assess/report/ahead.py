@@ -8,8 +8,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from pickle import PicklingError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -32,35 +34,99 @@ def ahead(work: Callable[[], T]) -> Callable[[], T]:
         Gives the result, and always the same one. Where a second process is not to be had, or
         comes to nothing, the work is done when it is called for: so its errors are raised there.
     """
-    if not _can_fork():
-        return cache(work)
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    helper = context.Process(target=_send, args=(work, theirs), daemon=True)
-    helper.start()
-    theirs.close()
+    helper = Helper(work)
 
     @cache
     def result() -> T:
         try:
-            return ours.recv() if ours.poll(PATIENCE_SECONDS) else work()
-        except EOFError:
-            return work()
+            return helper.answer(0, work)
         finally:
-            ours.close()
-            helper.kill()
-            helper.join()
+            helper.close()
 
-    weakref.finalize(result, helper.kill)  # nobody may ever ask
     return result
 
 
-def _send(work: Callable[[], T], connection: Connection) -> None:
-    """Send the result; where there is none, say nothing: whoever waits does the work again."""
-    try:
-        connection.send(work())
-    except (Exception, KeyboardInterrupt):
-        connection.close()
+class Helper:
+    """A process of its own that does one piece of work after another, in that order.
+
+    Parameters
+    ----------
+    work : callable
+        What it does first, such as getting ready: answer 0.
+    """
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        """Start the process, where one is to be had."""
+        self._answers: list[Any] = []
+        self._asked_n = 1
+        self._pipe: Connection | None = None
+        if _can_fork():
+            context = multiprocessing.get_context("fork")
+            self._pipe, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(work, theirs, self._pipe), daemon=True)
+            process.start()
+            theirs.close()
+            self._end = weakref.finalize(self, _end, self._pipe, process)
+
+    def ahead(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Hand over more work; the answer is there when it is called for.
+
+        Parameters
+        ----------
+        work : callable
+            What to do; it and its result have to be such that can be pickled.
+
+        Returns
+        -------
+        callable
+            Gives the result, as `ahead` does.
+        """
+        place, self._asked_n = self._asked_n, self._asked_n + 1
+        if self._pipe is not None:
+            try:
+                if place > 1:  # two that both wait to send would wait forever
+                    self._take(place - 1)
+                self._pipe.send(work)
+            except (EOFError, OSError, PicklingError, TypeError, AttributeError):
+                self.close()
+        return cache(lambda: self.answer(place, work))
+
+    def answer(self, place: int, work: Callable[[], T]) -> T:
+        """Give an answer of the process; where it has none, do the work."""
+        try:
+            given: T = self._take(place)
+        except (EOFError, OSError):
+            self.close()
+            return work()
+        return given
+
+    def _take(self, place: int) -> Any:
+        while len(self._answers) <= place:
+            if self._pipe is None or not self._pipe.poll(PATIENCE_SECONDS):
+                raise EOFError
+            self._answers.append(self._pipe.recv())
+        return self._answers[place]
+
+    def close(self) -> None:
+        """End the process: what it has not answered is done when it is called for."""
+        if self._pipe is not None:
+            self._pipe = None
+            self._end()
+
+
+def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None:
+    pipe.close()
+    process.kill()
+    process.join()
+
+
+def _serve(work: Callable[[], object], pipe: Connection, other_end: Connection) -> None:
+    """Send results; where there is none, end: whoever waits does the work himself."""
+    other_end.close()
+    with suppress(Exception, KeyboardInterrupt):
+        while True:
+            pipe.send(work())
+            work = pipe.recv()
 
 
 def _can_fork() -> bool:

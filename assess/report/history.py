@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from assess import figures
+from assess.report.ahead import Helper
 from assess.report.changes import MEASURES
 from assess.report.model import Column, Picture, Section, Table
 from assess.report.scores import Scores
@@ -34,13 +36,15 @@ def of_report(told: Mapping[str, Any] | None, scores: Scores) -> pd.DataFrame | 
     return rows.set_index("service_id").reindex(columns=KEPT)
 
 
-def section(past: Mapping[str, pd.DataFrame]) -> Section:
+def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
     """Tell all quarters.
 
     Parameters
     ----------
     past : mapping of str to DataFrame
         By quarter, oldest first, as `of_scores` gives it.
+    helper : Helper
+        Draws the figure.
 
     Returns
     -------
@@ -54,6 +58,7 @@ def section(past: Mapping[str, pd.DataFrame]) -> Section:
     parts = [own[KEPT[1:]].add_prefix(f"{q}_") for q, own in past.items()]
     points = pd.concat(parts, axis=1)
     points.columns = [name.replace("_readiness", "") for name in points]
+    drawn = helper.ahead(partial(_draw, labels))
     order = labels[quarters[-1]].isna().sort_values(kind="stable").index
     tables = [
         Table("labels-by-quarter", "Label of every service, by quarter",
@@ -68,7 +73,7 @@ def section(past: Mapping[str, pd.DataFrame]) -> Section:
         f"All quarters, {quarters[0]} to {quarters[-1]}",
         ["Every quarter is scored by the policy, the facts and the version of the last one."],
         [
-            Picture("history", "Services by what their label asks for.", lambda: _drawn(labels)),
+            Picture("history", "Services by what their label asks for.", drawn),
             Table("labels-counted", "Services with each label",
                   [Column("label", "Label", "label"), *(Column(q, q, "number") for q in quarters)],
                   counts),
@@ -81,7 +86,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("service_id").reset_index()
 
 
-def _drawn(labels: pd.DataFrame) -> tuple[str, str]:
+def _draw(labels: pd.DataFrame) -> tuple[str, str]:
     ax = figures.history(labels)
     told = figures.describe(ax)
     return figures.svg(ax), told

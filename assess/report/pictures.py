@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from assess import figures
 from assess.errors import AssessError
-from assess.report.ahead import ahead
+from assess.report.ahead import Helper
 from assess.report.model import Picture
 from assess.report.scores import Scores
 from assess.score.result import Result
@@ -29,6 +30,8 @@ class Pictures:
         The claims, judged.
     backtest : Result or AssessError
         Drawn where it is a result.
+    helper : Helper
+        Draws them.
     """
 
     def __init__(
@@ -37,15 +40,27 @@ class Pictures:
         earlier: Scores | None,
         claims: Result,
         backtest: Result | AssessError,
+        helper: Helper,
     ) -> None:
         """Start to draw."""
         told = {name: part for name, part in (("claims", claims), ("backtest", backtest))
                 if isinstance(part, Result)}  # fmt: skip
-        self._drawn = ahead(lambda: _draw(scores, earlier, told))
+        self._drawn = helper.ahead(partial(_draw, scores, earlier, told))
 
     def __call__(self, name: str, caption: str) -> Picture:
         """Give a figure to a section."""
         return Picture(name, caption, lambda: self._drawn()[name])
+
+
+def draughtsman() -> Helper:
+    """Start a process for the drawings: to load what draws takes as long as a score."""
+    return Helper(_warm_up)
+
+
+def _warm_up() -> None:
+    import matplotlib.pyplot as plt
+
+    figures.svg(plt.subplots()[1])
 
 
 def kinds_shown(scores: Scores) -> list[str]:

@@ -16,10 +16,10 @@ from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
-from assess.report.ahead import ahead
+from assess.report.ahead import Helper, ahead
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
-from assess.report.pictures import Pictures
+from assess.report.pictures import Pictures, draughtsman
 from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
@@ -49,6 +49,8 @@ class Report:
         The sentence to start with.
     sections : tuple of Section
         In the order to read.
+    helper : Helper
+        Draws its figures.
     """
 
     scores: Scores
@@ -57,6 +59,7 @@ class Report:
     backtest: Backtest | AssessError
     headline: str
     sections: tuple[Section, ...]
+    helper: Helper
 
     @property
     def fleet(self) -> str:
@@ -286,7 +289,7 @@ class Report:
         past : mapping of str to DataFrame
             By quarter, oldest first, as `history.of_scores` gives it.
         """
-        home, told = Path(directory), history.section(past)
+        home, told = Path(directory), history.section(past, self.helper)
         names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
         values = {**self._values(), **names, "sections": (told,), "anchors": ()}
         _write(home / "history.html", page(values))
@@ -348,6 +351,7 @@ def build_report(
     *,
     previous: Inventory | None = None,
     told: Mapping[str, Any] | None = None,
+    helper: Helper | None = None,
 ) -> Report:
     """Score a snapshot and tell it to a meeting.
 
@@ -363,12 +367,15 @@ def build_report(
     told : mapping, optional
         The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
         what another policy, other reference facts or another version changed.
+    helper : Helper, optional
+        What `draughtsman` gives, for who could start it earlier.
 
     Returns
     -------
     Report
         The same inventory, policy and version give the same bytes.
     """
+    helper = helper or draughtsman()
     before = ahead(lambda: Scores.of(previous, policy).four) if previous is not None else None
     scores = Scores.of(inventory, policy)
     earlier = Scores(previous, policy, *before()) if previous is not None and before else None
@@ -376,7 +383,7 @@ def build_report(
         inventory, policy, previous=previous, readiness=scores.readiness, churn=scores.churn
     )
     tested = _backtest(inventory, policy, earlier)
-    drawn = Pictures(scores, earlier, judged, tested)
+    drawn = Pictures(scores, earlier, judged, tested, helper)
     parts = (
         sections.decision(scores),
         changes(scores, earlier, drawn, told=told),
@@ -390,7 +397,7 @@ def build_report(
         argument.backtest(tested, drawn),
         background.method(scores),
     )
-    return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
+    return Report(scores, earlier, judged, tested, sections.headline(scores), parts, helper)
 
 
 def _backtest(

@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import threading
+from functools import partial
 
 import pytest
 
 from assess.report import ahead as module
-from assess.report.ahead import ahead
+from assess.report.ahead import Helper, ahead
 
 
 def test_the_result_comes_from_another_process_and_stays_the_same():
@@ -54,3 +55,22 @@ def test_a_process_that_nobody_asks_ends():
     for helper in helpers:
         helper.join(60)
     assert multiprocessing.active_children() == []
+
+
+def test_a_helper_does_one_piece_after_another_however_large():
+    helper = Helper(int)
+    size = 5_000_000  # more than a pipe holds, both ways
+    first = helper.ahead(partial(bytes.__add__, b"x" * size, b"y"))
+    second = helper.ahead(partial(bytes.__add__, b"x" * size, b"z"))
+    assert (second()[-1:], first()[-1:], len(first())) == (b"z", b"y", size + 1)
+
+
+def test_what_a_helper_cannot_take_or_finish_is_done_here():
+    helper = Helper(int)
+    lock = threading.Lock()
+    assert helper.ahead(lambda: lock)() is lock
+    assert helper.ahead(os.getpid)() == os.getpid()
+    ended = Helper(int)
+    answer = ended.ahead(partial(sum, (1, 2)))
+    ended.close()
+    assert answer() == 3
