@@ -16,13 +16,14 @@ from assess.policy import Policy
 from assess.score.criteria import NEEDS
 from assess.score.labels import labels
 from assess.score.rivals import Rival, rival_of
-from assess.score.smaa import EQUAL, acceptability, bars, chance_of_top
+from assess.score.smaa import BLOCK_BYTES, acceptability, bars, chance_of_top
 from assess.score.waves import CONTAINER_PLATFORMS
 from assess.score.weights import draw, simplex_weights
 
 Floats = NDArray[np.float64]
 RANKS = 20  # ranks of which the chance is kept
 CONFIDENCE_DRAWS = 1000
+EQUAL = 1e-9  # totals closer than this are equal
 CHANCES = ("p_first", "p_top", "p_top_neutral")
 
 
@@ -203,18 +204,21 @@ class Contest:
         """
         first, found = np.flatnonzero(~np.isnan(central[:, 0])), np.zeros(len(central))
         lo, hi = self.worst[self.competing], self.best[self.competing]
-        rng = self._rng("confidence")
-        for _ in range(CONFIDENCE_DRAWS if len(first) else 0):
-            totals = central[first] @ (lo + (hi - lo) * rng.random(lo.shape)).T
-            own = totals[np.arange(len(first)), first]
-            found[first] += own >= totals.max(axis=1) - EQUAL
+        rng, turned = self._rng("confidence"), central[first].T
+        step = max(1, BLOCK_BYTES // (8 * max(turned.size, lo.size, 1)))
+        for start in range(0, CONFIDENCE_DRAWS if len(first) else 0, step):
+            rows = min(step, CONFIDENCE_DRAWS - start)
+            totals = (lo + (hi - lo) * rng.random((rows, *lo.shape))) @ turned
+            own = totals[:, first, np.arange(len(first))]
+            found[first] += (own >= totals.max(axis=1) - EQUAL).sum(axis=0)
         return found / CONFIDENCE_DRAWS
 
     def _rank_equal(self, values: Floats) -> NDArray[np.int64]:
         """Rank by the one set of weights of the policy, for contrast."""
         fixed = np.array([self.policy["criteria"][name] for name in self.names], dtype=float)
         totals = values @ (fixed / fixed.sum())
-        ranks: NDArray[np.int64] = 1 + (totals[None, :] > totals[:, None] + 1e-12).sum(axis=1)
+        better = np.searchsorted(np.sort(totals), totals + EQUAL, side="right")
+        ranks: NDArray[np.int64] = 1 + len(totals) - better
         return ranks
 
     def rival(self, at: int) -> Rival | None:

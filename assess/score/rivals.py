@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assess.score.smaa import EQUAL
+from assess.score.smaa import on_grid, totals
 
 Floats = NDArray[np.float64]
 
@@ -36,9 +36,9 @@ class Rival:
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = np.where(self.weight > 0, gap / self.weight, np.sign(gap) * np.inf)
         needed = np.sort(np.nan_to_num(needed, nan=0.0, posinf=np.inf, neginf=-np.inf))
-        own = np.clip(readiness_lo / 100, 0, 1)
-        beaten = np.searchsorted(needed, own - EQUAL, side="left")
-        tied = np.searchsorted(needed, own + EQUAL, side="right") - beaten
+        own = on_grid(np.clip(readiness_lo / 100, 0, 1))
+        beaten = np.searchsorted(needed, own, side="left")
+        tied = np.searchsorted(needed, own, side="right") - beaten
         share: Floats = (beaten + tied / 2) / len(needed)
         return share
 
@@ -66,10 +66,7 @@ def rival_of(
     Rival
         See there.
     """
-    others = np.delete(np.arange(len(own)), readiness)
-    base = weights[:, others] @ own[others]
     kth, after = over
-    bar = kth
-    if competes:
-        bar = np.where(base + weights[:, readiness] * own[readiness] >= kth - EQUAL, after, kth)
-    return Rival(base, weights[:, readiness], bar)
+    total, weight = totals(own, weights), on_grid(weights[:, readiness])
+    bar = np.where(total >= kth, after, kth) if competes else kth
+    return Rival(total - weight * on_grid(own[readiness]), weight, bar)

@@ -1,12 +1,14 @@
-"""SMAA-2 and the knob of the meeting, with memory, beside peers in the same run.
+"""SMAA-2 and the knob of the meeting, beside plain numpy, the bare products and peers, in one run.
 
-``python tests/benchmarks/bench_decision.py [SERVICES …]`` prints seconds and MiB. The floor is the
-weighted sums alone. The peer pymcdm is asked where it is installed; it ranks a draw at a time.
+``uv run --group bench python tests/benchmarks/bench_decision.py [SERVICES …]`` prints CPU seconds
+and MiB as a Markdown table; the ratios count, as machines differ. Peers rank once per draw and
+know neither SMAA nor what is unknown; they are asked for a few draws, and their seconds scaled up.
 """
 
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,40 +20,77 @@ import pandas as pd
 
 from assess.policy import load_policy
 from assess.score.boards import Contest
-from assess.score.smaa import BLOCK_BYTES, RANKED, acceptability
+from assess.score.smaa import PRODUCTS, RANKED, ROWS, acceptability
 from assess.score.weights import simplex_weights
 
 DRAWS, CRITERIA, K = 10_000, 20, 10
-PEER_DRAWS = 100  # of the peer; its seconds are scaled up
+PEER_DRAWS = 20  # of a peer; its seconds are scaled up
+PLAIN_BYTES = 64 * 2**20
+COLUMNS = (
+    "services", "ranks", "assess", "products", "plain", "pymcdm", "scikit-criteria",
+    "intervals", "knob", "MiB",
+)  # fmt: skip
 
 
 def clock(run: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
-    start = time.perf_counter()
+    """CPU seconds that a call takes."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def floor(values: np.ndarray, weights: np.ndarray) -> None:
-    """Multiply block by block, and count nothing."""
-    step = max(1, BLOCK_BYTES // (8 * len(values)))
+def products(values: np.ndarray, weights: np.ndarray) -> None:
+    """Add up and count nothing: the floor, in tiles that one core multiplies."""
+    width = min(len(values), PRODUCTS // (ROWS * CRITERIA))
+    tiles = values[: len(values) // width * width].reshape(-1, width, CRITERIA).swapaxes(1, 2)
+    tiles, rows = np.ascontiguousarray(tiles), PRODUCTS // (CRITERIA * width)
+    for start in range(0, len(weights), rows):
+        for tile in range(0, len(tiles), 10):
+            weights[start : start + rows] @ tiles[tile : tile + 10]
+
+
+def plain(values: np.ndarray, weights: np.ndarray, k: int) -> None:
+    """Do it as one would write it down: sums, an order of each draw, and counts."""
+    n = len(values)
+    step = max(1, PLAIN_BYTES // (8 * n))
     for start in range(0, len(weights), step):
-        weights[start : start + step] @ values.T
+        totals = -(weights[start : start + step] @ values.T)
+        if n <= RANKED:
+            order = np.argsort(totals, axis=1)
+            np.bincount((order * n + np.arange(n)).ravel(), minlength=n * n)
+        else:
+            np.bincount(np.argpartition(totals, k, axis=1)[:, :k].ravel(), minlength=n)
 
 
-def by_pymcdm(values: np.ndarray, weights: np.ndarray) -> float:
-    """Rank with the peer, once per draw; NaN where it is not installed."""
-    if not find_spec("pymcdm"):
-        return float("nan")
+def by_pymcdm(values: np.ndarray, weights: np.ndarray) -> None:
+    """Rank with pymcdm, a draw at a time."""
     from pymcdm.methods import TOPSIS
 
     method, types = TOPSIS(), np.ones(CRITERIA)
-    one = clock(lambda: [method(values, w, types).argsort() for w in weights[:PEER_DRAWS]])
-    return one * len(weights) / PEER_DRAWS
+    for row in weights:
+        method.rank(method(values, row, types))
+
+
+def by_skcriteria(values: np.ndarray, weights: np.ndarray) -> None:
+    """Rank with scikit-criteria, a draw at a time."""
+    from skcriteria import mkdm
+    from skcriteria.agg.simple import WeightedSumModel
+
+    method = WeightedSumModel()
+    for row in weights:
+        np.bincount(method.evaluate(mkdm(values, [1] * CRITERIA, weights=row)).rank_)
+
+
+def peer(module: str, run: Callable[..., None], values: np.ndarray, weights: np.ndarray) -> float:
+    """CPU seconds of a peer for all draws; NaN where it is not installed."""
+    if not find_spec(module):
+        return np.nan
+    run(values, weights[:1])  # imports
+    return clock(lambda: run(values, weights[:PEER_DRAWS])) * len(weights) / PEER_DRAWS
 
 
 def knob(services_n: int, rng: np.random.Generator) -> float:
-    """Seconds to rank and label a fleet anew after a change of weights."""
+    """CPU seconds to rank and label a fleet anew after a change of weights."""
     policy = load_policy()
     names = pd.Index([f"s{i:06}" for i in range(services_n)], name="service_id")
     rows = [
@@ -61,32 +100,46 @@ def knob(services_n: int, rng: np.random.Generator) -> float:
     table = pd.concat(rows)
     table["hi"] = np.minimum(table["lo"] + 0.1, 1)
     frame = pd.DataFrame({"label_gates": None, "readiness_lo": 80.0, "platform": "host"}, names)
-    contest = Contest.of(frame, table, policy)
-    return clock(lambda: contest.under({"weights": {"readiness": 2, "low_effort": 1}},
-                                       draws=2000))  # fmt: skip
+    board = {"weights": {"readiness": 2, "low_effort": 1}}
+    return clock(lambda: Contest.of(frame, table, policy).under(board, draws=2000))
 
 
-def smaa(n: int, rng: np.random.Generator) -> str:
-    """Time one size, and give its line."""
+def line(n: int, rng: np.random.Generator) -> list[str]:
+    """Measure one size."""
     lo = rng.random((n, CRITERIA))
+    hi = np.minimum(lo + 0.1, 1)
     weights = simplex_weights(DRAWS, CRITERIA, rng)
-    took = clock(lambda: acceptability(lo, lo, weights, k=K, rng=np.random.default_rng(2)))
-    least = clock(lambda: floor(lo, weights))
+    took, wide = (
+        clock(lambda end=end, ranks=ranks: acceptability(
+            lo, end, weights, k=K, rng=np.random.default_rng(2), ranks=ranks))
+        for end, ranks in ((lo, None), (hi, 0))
+    )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    small = n <= RANKED
-    ranks = "all" if small else f"top-{K}"
-    peer, turned = (by_pymcdm(lo, weights), knob(n, rng)) if small else (np.nan, np.nan)
-    return f"{n:9,} {ranks:>6} {took:8.2f} {least:8.2f} {peer:8.1f} {turned:8.2f} {peak:6}\n"
+    seconds = [
+        took,
+        clock(lambda: products(lo, weights)),
+        clock(lambda: plain(lo, weights, min(K, n - 1))),
+        peer("pymcdm", by_pymcdm, lo, weights),
+        peer("skcriteria", by_skcriteria, lo, weights),
+        wide,
+        knob(n, rng),
+    ]
+    told = [f"{s:.2g}" if s < 10 else "–" if np.isnan(s) else f"{s:.0f}" for s in seconds]
+    return [f"{n:,}", "all" if n <= RANKED else f"top {K}", *told, f"{peak}"]
 
 
 def main(sizes: list[int]) -> None:
-    """Write one line per size."""
-    rng = np.random.default_rng(1)
-    sys.stdout.write(f"{DRAWS:,} draws, {CRITERIA} criteria; seconds\n")
-    sys.stdout.write(" services  ranks   assess    floor   pymcdm     knob    MiB\n")
+    """Write one row per size, each from a process of its own, so that memory is its own."""
+    if len(sizes) == 1:
+        row = line(sizes[0], np.random.default_rng(1))
+        sys.stdout.write("| " + " | ".join(row) + " |\n")
+        return
+    for row in (COLUMNS, ["---:"] * len(COLUMNS)):
+        sys.stdout.write("| " + " | ".join(row) + " |\n")
+    sys.stdout.flush()
     for n in sizes:
-        sys.stdout.write(smaa(n, rng))
+        subprocess.run([sys.executable, __file__, str(n)], check=True)
 
 
 if __name__ == "__main__":
-    main([int(n) for n in sys.argv[1:]] or [10, 1_000, 100_000])
+    main([int(n) for n in sys.argv[1:]] or [10, 100, 1_000, 10_000, 100_000])

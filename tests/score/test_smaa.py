@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.smaa import acceptability, bars, chance_of_top
+from assess.score.smaa import acceptability, bars, chance_of_top, totals
 from assess.score.weights import simplex_weights
 
 DRAWS = 4000
@@ -42,7 +42,9 @@ def test_the_dominant_one_is_always_first():
 
 def test_equals_share_their_ranks():
     found = run([[0.5, 0.5]] * 4, k=2)
-    assert found.p_first == pytest.approx([0.25] * 4, abs=0.04)
+    assert found.p_first == pytest.approx([0.25] * 4)
+    assert found.p_top == pytest.approx([0.5] * 4)
+    assert found.by_rank == pytest.approx(np.full((4, 4), 0.25), abs=0.04)
 
 
 def test_a_wide_interval_is_drawn_from_evenly():
@@ -72,15 +74,28 @@ def test_the_quick_way_finds_the_same_first_and_the_same_short_list(n):
         assert np.isnan(quick.rank_expected).all() and quick.by_rank.shape == (n, 0)
 
 
-def test_the_size_of_a_block_changes_nothing_but_the_memory(monkeypatch):
+@pytest.mark.parametrize("width", [0.0, 0.2])
+def test_the_size_of_a_block_changes_nothing_but_the_memory(monkeypatch, width):
     rng = np.random.default_rng(3)
-    lo = rng.random((30, 4))
+    lo = np.repeat(rng.random((25, 4)) / 2, 2, axis=0)  # with equals
     weights = simplex_weights(500, 4, rng)
-    once = acceptability(lo, lo, weights, k=3, rng=np.random.default_rng(1))
-    monkeypatch.setattr("assess.score.smaa.BLOCK_BYTES", 1000)
-    again = acceptability(lo, lo, weights, k=3, rng=np.random.default_rng(1))
-    np.testing.assert_array_equal(once.p_top, again.p_top)
-    np.testing.assert_allclose(once.rank_expected, again.rank_expected)
+    args = {"k": 3, "ranks": 50}
+    once = acceptability(lo, lo + width, weights, rng=np.random.default_rng(1), **args)
+    for products, block in ((1, 1), (64, 500), (3000, 2**20)):
+        monkeypatch.setattr("assess.score.smaa.PRODUCTS", products)
+        monkeypatch.setattr("assess.score.smaa.BLOCK_BYTES", block)
+        again = acceptability(lo, lo + width, weights, rng=np.random.default_rng(1), **args)
+        for name, values in vars(once).items():
+            np.testing.assert_array_equal(values, getattr(again, name), err_msg=name)
+
+
+def test_sums_on_the_grid_are_exact_in_any_order():
+    rng = np.random.default_rng(2)
+    own, weights = rng.random(20), simplex_weights(300, 20, rng)
+    turned = rng.permutation(20)
+    once, again = totals(own, weights), totals(own[turned], weights[:, turned])
+    np.testing.assert_array_equal(once, again)
+    assert once == pytest.approx(weights @ own, abs=1e-5)
 
 
 def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
