@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from assess import figures
 from assess.errors import AssessError
+from assess.figures.style import warm_up
 from assess.report.ahead import Helper
 from assess.report.model import Picture
 from assess.report.scores import Scores
@@ -54,13 +55,7 @@ class Pictures:
 
 def draughtsman() -> Helper:
     """Start a process for the drawings: to load what draws takes as long as a score."""
-    return Helper(_warm_up)
-
-
-def _warm_up() -> None:
-    import matplotlib.pyplot as plt
-
-    figures.svg(plt.subplots()[1])
+    return Helper(warm_up)
 
 
 def kinds_shown(scores: Scores) -> list[str]:

@@ -11,6 +11,14 @@ from assess.report import ahead as module
 from assess.report.ahead import Helper, ahead
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """A worker of the test runner has a thread of its own, which a fork can do without."""
+    others = threading.active_count() - 1
+    counted = threading.active_count
+    monkeypatch.setattr(threading, "active_count", lambda: counted() - others)
+
+
 def test_the_result_comes_from_another_process_and_stays_the_same():
     result = ahead(lambda: (os.getpid(), os.urandom(8)))
     assert result() == result()
