@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, count
 
 from assess.collect.base import Name, Row
@@ -52,9 +53,9 @@ class Service:
         """Sources that bear it."""
         return {source for (source, _), bears in self.names.items() if bears}
 
-    @property
+    @cached_property
     def best(self) -> Name:
-        """Most trusted name that bears it; the earlier source wins."""
+        """Most trusted name that bears it, once all are known; the earlier source wins."""
         bearing = [name for (_, name), bears in self.names.items() if bears]
         return max(bearing, key=lambda name: name.confidence)
 

@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import atexit
-import logging
+import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, as_completed
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from concurrent.futures import as_completed
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 from assess import s3
-from assess.collect.base import (
-    HINTS,
-    Batch,
-    Deadline,
-    Source,
-    status_of,
-)
+from assess.collect.base import Batch, Deadline, Source
 from assess.collect.names import Rules, read_map
-from assess.collect.redact import scrub
 from assess.collect.registry import homes
+from assess.collect.tasks import Task, Work, start
+from assess.collect.workers import shares, worker
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 
-PARALLEL = 256
-GRACE_S = 2.0  # time to hand over what was found until the deadline
-
-_log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
-Work = Callable[["Task", Deadline], Batch]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One ``[[source]]`` table, checked."""
-
-    label: str
-    source: Source
-    options: dict[str, Any]
-    base: Path
-    deadline: float
-
-    @property
-    def scope(self) -> str:
-        """What it was asked about, for a source that cannot say it itself."""
-        asked = self.options.get("path", self.options.get("endpoint", self.source.type))
-        return scrub(", ".join(map(str, asked)) if isinstance(asked, list) else str(asked))
 
 
 def prepare(
@@ -105,13 +77,26 @@ def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
     return problems + (list(check(options)) if check and not problems else [])
 
 
-def side_by_side(tasks: list[Task], work: Work, progress: Progress | None = None) -> list[Batch]:
-    """Do the work of every task, side by side, and give the batches in the order of the tasks."""
-    running = _started(tasks, work)
-    for done, future in enumerate(as_completed(running), start=1):
-        if progress:
-            progress(running[future].label, done, len(tasks))
-    return [future.result() for future in running]
+def side_by_side(
+    tasks: list[Task],
+    work: Work,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> list[Batch]:
+    """Do the work of every task, side by side, and give the batches in the order of the tasks.
+
+    Many tasks are spread over processes, as many as there are processors where none are named;
+    work for them is a function of a module.
+    """
+    here, elsewhere = shares(tasks, processes or os.cpu_count() or 1)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(part, work)) for part in elsewhere]
+        running = start(here, work) | dict(chain.from_iterable(w.items() for w in workers))
+        for done, future in enumerate(as_completed(running), start=1):
+            if progress:
+                progress(running[future].label, done, len(tasks))
+    batches = {task.label: future.result() for future, task in running.items()}
+    return [batches[task.label] for task in tasks]
 
 
 def local(task: Task) -> Task:
@@ -157,8 +142,8 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> list[B
         )
         return batch
 
-    for part, work in ((first, collecting), (second, following)):
-        batches = side_by_side(part, work, tell)
+    for part, work, processes in ((first, collecting, None), (second, following, 1)):
+        batches = side_by_side(part, work, tell, processes)
         by_label |= zip([task.label for task in part], batches, strict=True)
         for batch in batches:
             found.merge(batch)
@@ -170,53 +155,3 @@ def probing(task: Task, deadline: Deadline) -> Batch:
     task = local(task)
     ask = getattr(task.source, "probe", task.source.collect)
     return Batch(coverage=ask(task.options, task.base, deadline).coverage)
-
-
-def _started(tasks: list[Task], work: Work) -> dict[Future[Batch], Task]:
-    """Start all sources on threads that an interrupt can leave, as those of a pool cannot be."""
-    running: dict[Future[Batch], Task] = {Future(): task for task in tasks}
-    waiting: SimpleQueue[tuple[Future[Batch], Task]] = SimpleQueue()
-    for pair in running.items():
-        waiting.put(pair)
-
-    def take() -> None:
-        with suppress(Empty):
-            while True:
-                future, task = waiting.get_nowait()
-                try:
-                    future.set_result(_guarded(task, work))
-                except BaseException as error:
-                    future.set_exception(error)
-
-    for _ in range(min(PARALLEL, len(tasks))):
-        Thread(target=take, daemon=True).start()
-    return running
-
-
-def _guarded(task: Task, work: Work) -> Batch:
-    """Run a source; one that hangs is left behind when its deadline has passed."""
-    outcome: list[Batch | BaseException] = []
-
-    def take() -> None:
-        try:
-            outcome.append(work(task, Deadline(task.deadline)))
-        except BaseException as error:  # the source is left, whatever it raised
-            outcome.append(error)
-
-    thread = Thread(target=take, name=f"assess-{task.label}", daemon=True)
-    thread.start()
-    thread.join(task.deadline + GRACE_S)
-    found = outcome[0] if outcome else TimeoutError(f"no answer within {task.deadline:g} s")
-    if isinstance(found, BaseException):
-        _log.debug("source %s failed", task.label, exc_info=found)
-        batch, status, kind = Batch(), status_of(found), type(found).__name__
-        hint = "; ".join(filter(None, [scrub(str(found)) or kind, HINTS.get(status)]))
-        batch.cover(task.scope, "collect", status, error_class=kind, hint=hint)
-        return batch
-    rows = [row for rows in found.rows.values() for row in rows]
-    if not found.coverage:
-        found.cover(task.scope, "collect", "ok" if rows else "empty", rows=len(rows))
-    if len(scopes := {row["scope"] for row in found.coverage}) == 1:
-        for row in rows:
-            row.setdefault("source_ref", *scopes)
-    return found

@@ -56,7 +56,7 @@ def plugin(monkeypatch):
     Plugin.released.clear()
     entry = EntryPoint("plugin", f"{__name__}:Plugin", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    monkeypatch.setattr("assess.collect.run.GRACE_S", 0.1)
+    monkeypatch.setattr("assess.collect.tasks.GRACE_S", 0.1)
     yield
     Plugin.released.set()
 
@@ -222,7 +222,7 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     (tmp_path / "assess.toml").write_text(everything)
     asked = []
     monkeypatch.setattr(
-        "assess.collect.run._guarded", lambda task, _: asked.append(task.source.type) or Batch()
+        "assess.collect.tasks._guarded", lambda task, _: asked.append(task.source.type) or Batch()
     )
     with pytest.raises(CollectError):
         collect(tmp_path / "assess.toml")

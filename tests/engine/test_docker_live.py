@@ -19,6 +19,7 @@ from sshd import SSHD, ssh_server
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
+from assess.collect.docker.client import Connection
 from assess.collect.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
@@ -204,14 +205,15 @@ def test_a_list_alone_gives_all_but_the_inside(engine):
 def test_a_container_that_vanishes_keeps_what_the_list_said(engine, monkeypatch):
     api = docker.APIClient(base_url=engine.endpoint)
     spare = api.create_container("example/report:9", ["true"], name="spare")["Id"]
-    list_containers = docker.APIClient.containers
+    get = Connection.get
 
-    def racing(self, **arguments):
-        listed = list_containers(self, **arguments)
-        api.remove_container(spare)
-        return listed
+    def racing(self, path, **options):
+        told = get(self, path, **options)
+        if path.startswith("/containers/json"):
+            api.remove_container(spare)
+        return told
 
-    monkeypatch.setattr(docker.APIClient, "containers", racing)
+    monkeypatch.setattr(Connection, "get", racing)
     batch = collect(engine.endpoint)
     api.close()
     rows = {row["name"]: row for row in batch.rows["workloads"]}

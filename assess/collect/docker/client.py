@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from assess.collect.base import HINTS, Deadline, Row, status_of, words_of
-from assess.collect.redact import scrub, strip_userinfo
+from assess.collect.docker.wire import Wire
+from assess.collect.redact import scrub
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
@@ -47,16 +52,16 @@ class StatusError(Exception):
 
 
 class Connection:
-    """Reads what one engine tells, straight from a pool of connections to the endpoint named.
+    """Reads what one engine tells, from the endpoint named and from no other.
 
-    Proxies, contexts and certificate bundles of the environment do not reach it. What the SDK and
-    requests do around a request costs more than the answer.
+    Proxies, contexts and certificate bundles of the environment do not reach it.
     """
 
-    def __init__(self, pool: Any, deadline: Deadline, headers: dict[str, str]) -> None:
-        self._pool, self._deadline, self._headers = pool, deadline, headers
+    def __init__(
+        self, opened: Callable[[float], HTTPConnection], deadline: Deadline, headers: str = ""
+    ) -> None:
+        self._wire, self._deadline, self._headers = Wire(opened), deadline, headers
         self._prefix = f"/v{OLDEST_API}"
-        self.close: Callable[[], None] = pool.close
 
     def negotiate(self, version: str) -> None:
         """Go on in another version of the API; below the oldest there is only what has none."""
@@ -72,83 +77,87 @@ class Connection:
 
     def get(self, path: str, *, is_versioned: bool = True) -> Any:
         """Give the JSON at a path."""
-        from urllib3 import Timeout
-
         self._deadline.check()
-        left = self._deadline.left
-        answer = self._pool.urlopen(
-            "GET",
-            self._prefix * is_versioned + path,
-            headers=self._headers,
-            timeout=Timeout(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
-            retries=False,
-        )
-        if answer.status != HTTPStatus.OK:
-            raise StatusError(answer.status, answer.data.decode(errors="replace"))
-        return json.loads(answer.data)
+        left, path = self._deadline.left, self._prefix * is_versioned + path
+        head = f"GET {path} HTTP/1.1\r\nHost: engine\r\nUser-Agent: assess\r\n{self._headers}\r\n"
+        waits = min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)
+        status, body = self._wire.get(head.encode(), *waits)
+        if status != HTTPStatus.OK:
+            raise StatusError(status, body.decode(errors="replace"))
+        return json.loads(body)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._wire.close()
 
 
 def connect(endpoint: str, tls: Row, deadline: Deadline) -> Connection:
-    """Connect to an engine, through what the SDK knows of addresses, certificates and ssh."""
-    from docker.tls import TLSConfig
-    from docker.utils import parse_host
-    from urllib3 import connection_from_url, make_headers
-
-    parts, headers = urlsplit(endpoint), {"User-Agent": "assess"}
+    """Prepare the connections to an engine; nothing is asked yet."""
+    parts = urlsplit(endpoint)
     if parts.scheme == "ssh":
-        return _over_ssh(endpoint, deadline, headers)
+        return _OverSsh(endpoint, deadline)
     if parts.scheme == "unix":
-        return Connection(_unix_pool(parts.path), deadline, headers)
-    pair = tls.get("tls_cert"), tls.get("tls_key")
-    config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True) if tls else None
+        return Connection(partial(_UnixConnection, parts.path), deadline)
+    host, port = parts.hostname or "localhost", parts.port
+    headers = ""
     if parts.username:
-        headers |= make_headers(basic_auth=f"{parts.username}:{parts.password or ''}")
-    certificates: dict[str, Any] = {}
-    if config:
-        certificates = {"cert_reqs": "CERT_REQUIRED", "ca_certs": config.ca_cert}
-        certificates |= zip(("cert_file", "key_file"), config.cert or (), strict=False)
-    address = parse_host(strip_userinfo(endpoint), tls=config is not None)
-    pool = connection_from_url(address, maxsize=REMOTE_THREADS, **certificates)
-    return Connection(pool, deadline, headers)
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = f"Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
+    if not tls:
+        return Connection(
+            lambda s: HTTPConnection(host, port or 2375, timeout=s), deadline, headers
+        )
+    context = _context(tls)
+    return Connection(
+        lambda s: HTTPSConnection(host, port or 2376, timeout=s, context=context), deadline, headers
+    )
 
 
-def _unix_pool(path: str) -> Any:
-    from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
+def _context(tls: Row) -> ssl.SSLContext:
+    """Trust the authority named, else those of the system; show a certificate where one is."""
+    from docker.tls import TLSConfig
 
-    class UnixConnection(HTTPConnection):
-        def connect(self) -> None:
-            self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(self.timeout)
-            try:
-                self.sock.connect(path)
-            except OSError:
-                self.close()
-                raise
-
-    class UnixPool(HTTPConnectionPool):
-        ConnectionCls = UnixConnection
-
-    return UnixPool("localhost", maxsize=LOCAL_THREADS)
+    pair = tls.get("tls_cert"), tls.get("tls_key")
+    config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True)
+    context = ssl.create_default_context(cafile=config.ca_cert)
+    if config.cert:
+        context.load_cert_chain(*config.cert)
+    return context
 
 
-def _over_ssh(endpoint: str, deadline: Deadline, headers: dict[str, str]) -> Connection:
-    from docker.transport import SSHHTTPAdapter
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
 
-    class Adapter(SSHHTTPAdapter):  # type: ignore[misc]
-        """A login that ends."""
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
-        def _create_paramiko_client(self, base_url: str) -> None:
-            super()._create_paramiko_client(base_url)
-            deadline.check()
-            waits = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
-            self.ssh_params |= dict.fromkeys(waits, min(CONNECT_SECONDS, deadline.left))
-            self.ssh_params["port"] = self.ssh_params["port"] or 22
 
-    adapter = Adapter(endpoint, timeout=CALL_SECONDS)
-    connection = Connection(adapter.get_connection(endpoint), deadline, headers)
-    connection.close = adapter.close
-    return connection
+class _OverSsh(Connection):
+    """Through the ssh of the SDK, with a login that ends."""
+
+    def __init__(self, endpoint: str, deadline: Deadline) -> None:
+        from docker.transport import SSHHTTPAdapter
+        from docker.transport.sshconn import SSHConnection
+
+        class Adapter(SSHHTTPAdapter):  # type: ignore[misc]
+            def _create_paramiko_client(self, base_url: str) -> None:
+                super()._create_paramiko_client(base_url)
+                deadline.check()
+                waits = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
+                self.ssh_params |= dict.fromkeys(waits, min(CONNECT_SECONDS, deadline.left))
+                self.ssh_params["port"] = self.ssh_params["port"] or 22
+
+        self._adapter = Adapter(endpoint, timeout=CALL_SECONDS)
+        transport = self._adapter.ssh_client.get_transport()
+        super().__init__(partial(SSHConnection, transport), deadline)
+
+    def close(self) -> None:
+        super().close()
+        self._adapter.close()
 
 
 def failure(error: Exception) -> Row:

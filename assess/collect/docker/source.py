@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +32,7 @@ SCHEMES = ("unix://", "tcp://", "ssh://")
 INSPECT = ("all", "none")
 _WANTED = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
 _GONE = (404, 409)
+_COMMON_LANES = Semaphore(32)  # beyond them threads wait for the interpreter, not for engines
 _PATHS = {
     "version": "/version", "info": "/info", "containers": "/containers/json?all=1",
     "images": "/images/json?all=1", "volumes": "/volumes", "df": "/system/df",
@@ -144,6 +148,17 @@ def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
     batch.merge(rows)
 
 
+@contextmanager
+def _lanes(wanted: int) -> Iterator[int]:
+    """Give a number of threads for a host: one is its own, the others are common to all hosts."""
+    more = sum(_COMMON_LANES.acquire(blocking=False) for _ in range(wanted - 1))
+    try:
+        yield 1 + more
+    finally:
+        for _ in range(more):
+            _COMMON_LANES.release()
+
+
 class _Engine:
     """One engine that is being asked: every call leaves a coverage row."""
 
@@ -194,10 +209,10 @@ class _Engine:
                 except Exception as error:
                     errors[identifier] = error
 
-        threads = LOCAL_THREADS if self.scope.startswith("unix://") else REMOTE_THREADS
         row = self.batch.cover(self.scope, "inspect", "ok", requests=len(ids))
-        with timed(row), ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, (ids[n::threads] for n in range(threads))))
+        wanted = LOCAL_THREADS if self.scope.startswith("unix://") else REMOTE_THREADS
+        with timed(row), _lanes(wanted) as lanes_n, ThreadPoolExecutor(lanes_n) as pool:
+            list(pool.map(work, (ids[n::lanes_n] for n in range(lanes_n))))
         failed = {
             identifier: failure(errors[identifier])
             for identifier in ids
