@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from assess.collect import collect
     from assess.errors import AssessError, CollectError, ConfigError, DataError, PolicyError
+    from assess.execution import working
     from assess.figures import notebook_style
     from assess.inventory import Inventory, from_frames, load, validate
     from assess.policy import Policy, load_policy
@@ -48,12 +49,13 @@ _HOMES = {
     "score_upgrade_churn": "score.upgrade_churn",
     "validate": "inventory",
     "what_next": "score.what_next",
+    "working": "execution",
 }
 __all__ = [
     "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
     "Report", "backtest", "build_report", "collect", "edge_evidence", "from_frames", "judge_claims",
     "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
-    "score_readiness", "score_upgrade_churn", "validate", "what_next",
+    "score_readiness", "score_upgrade_churn", "validate", "what_next", "working",
 ]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -13,7 +13,8 @@ from assess.errors import ConfigError
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
-_TOP_KEYS = ("source", "identity", "snapshots")
+_TOP_KEYS = ("source", "identity", "snapshots", "work")
+_WORK = {"processes": int, "scheduler": str, "compiled": bool}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:
@@ -63,12 +64,15 @@ class Config:
         Directory that relative paths start from.
     origin : str
         The file.
+    work : dict
+        How work is done: arguments of `execution.working`.
     """
 
     sources: tuple[SourceConfig, ...]
     identity: dict[str, Any]
     directory: Path
     origin: str
+    work: dict[str, Any] = field(default_factory=dict)
 
 
 def load_config(path: str | Path | None = None) -> Config:
@@ -106,9 +110,40 @@ def load_config(path: str | Path | None = None) -> Config:
             continue
         options = {key: value for key, value in table.items() if key != "type"}
         sources.append(SourceConfig(table["type"], options))
+    work = values.get("work", {})
+    problems += _work_problems(work)
     if problems:
         raise ConfigError(f"{file}: " + "; ".join(problems), hint="see `assess sources`")
-    return Config(tuple(sources), values.get("identity", {}), file.resolve().parent, str(file))
+    identity = values.get("identity", {})
+    return Config(tuple(sources), identity, file.resolve().parent, str(file), work)
+
+
+def _work_problems(work: Any) -> list[str]:
+    if not isinstance(work, dict):
+        return ["work is no table"]
+    problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
+    fitting = {key: value for key, value in work.items() if key in _WORK}
+    problems += [f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]]
+    if type(work.get("processes")) is int and work["processes"] < 1:
+        problems.append("work.processes has to be above 0")
+    return problems
+
+
+def work_options() -> dict[str, Any]:
+    """Give how work is done here, by the nearest `assess.toml`.
+
+    Returns
+    -------
+    dict
+        Arguments of `execution.working`; none where there is no such file.
+
+    Raises
+    ------
+    ConfigError
+        Where the file cannot be used.
+    """
+    file = _nearest()
+    return load_config(file).work if file else {}
 
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
@@ -131,14 +166,20 @@ def unknown_key(key: str, known: tuple[str, ...]) -> str:
 
 
 def _find() -> Path:
-    named = os.environ.get("ASSESS_CONFIG")
-    if named:
-        return Path(named)
-    here = Path.cwd()
-    for directory in (here, *here.parents):
-        if (directory / CONFIG_NAME).exists():
-            return directory / CONFIG_NAME
+    file = _nearest()
+    if file:
+        return file
     raise ConfigError(
         f"there is no {CONFIG_NAME} here or above",
         hint="copy data/assess.example.toml, or name one with -c",
     )
+
+
+def _nearest() -> Path | None:
+    """Find the file that the environment names, or the nearest one upwards from here."""
+    named = os.environ.get("ASSESS_CONFIG")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    above = (directory / CONFIG_NAME for directory in (here, *here.parents))
+    return next((file for file in above if file.exists()), None)

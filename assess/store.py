@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ import pandas as pd
 
 from assess import frames, s3
 from assess.errors import AssessError, DataError
+from assess.execution import each
 from assess.inventory import MANIFEST, Inventory, load, quarter_of, read_manifest, read_table, utc
 
 
@@ -229,23 +230,79 @@ def previous(path: str | Path) -> Path | None:
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
     """Go through one frame of all snapshots, oldest first, with one of them in memory at a time."""
+    for when, file in _files(store, frame):
+        yield when, _sound(frame, file)
+
+
+def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]:
+    """Find the files of one frame, oldest snapshot first."""
     if frame not in frames.names():
         raise AssessError(f"there is no frame {frame!r}", hint="`assess frames` lists them")
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
-        file = next((file for file in files if file.is_file()), None)
-        if file:
-            table, problems = frames.conform(frame, read_table(file))
-            problems = frames.join_problems([problems, frames.check(frame, table)])
-            if len(problems):
-                raise DataError(f"{file} is not sound", problems)
-            yield when, table
+        yield from [(when, file) for file in files if file.is_file()][:1]
+
+
+def _sound(frame: str, file: Path) -> pd.DataFrame:
+    """Read a frame; raises where it breaks its contract."""
+    table, problems = frames.conform(frame, read_table(file))
+    problems = frames.join_problems([problems, frames.check(frame, table)])
+    if len(problems):
+        raise DataError(f"{file} is not sound", problems)
+    return table
+
+
+def roll_up(
+    store: str | Path, frame: str, by: Sequence[str], *, values: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Roll one frame of all snapshots up, snapshot by snapshot, however long the history is.
+
+    Gives ``snapshot_at``, the columns ``by`` (NA is a group of its own), ``n`` (rows) and for each
+    of the ``values`` ``_n`` (those known), ``_sum``, ``_min``, ``_max``: parts that can be merged
+    further. The snapshots are read by whoever works (`execution.working`), to the same bytes.
+    """
+    asked = (frame, tuple(by), tuple(values))
+    unknown = [name for name in (*by, *values) if name not in frames.columns(frame)]
+    if unknown:
+        raise AssessError(f"{frame} has no column {', '.join(unknown)}", hint="see `assess frames`")
+    if words := [
+        name for name in values if frames.columns(frame)[name].dtype not in ("int", "float")
+    ]:
+        raise AssessError(f"{', '.join(words)} cannot be added up", hint="name numbers")
+    found = list(_files(store, frame))
+    parts = list(each(_rolled, asked, found, what="history"))
+    empty = _rolled_table(frames.empty(frame), asked, pd.Timestamp(0, tz="UTC"))
+    return pd.concat(parts or [empty], ignore_index=True)
+
+
+def _rolled(
+    asked: tuple[str, tuple[str, ...], tuple[str, ...]], found: tuple[pd.Timestamp, Path]
+) -> pd.DataFrame:
+    when, file = found
+    return _rolled_table(_sound(asked[0], file), asked, when)
+
+
+def _rolled_table(
+    table: pd.DataFrame, asked: tuple[str, tuple[str, ...], tuple[str, ...]], when: pd.Timestamp
+) -> pd.DataFrame:
+    _, by, values = asked
+    text = {name: "string" for name in by if table[name].dtype == "category"}
+    groups = table.astype(text).groupby(list(by), sort=True, dropna=False)
+    rolled = groups.size().rename("n").to_frame()
+    for name in values:
+        rolled[f"{name}_n"] = groups[name].count()
+        rolled[f"{name}_sum"] = groups[name].sum(min_count=1)
+        rolled[f"{name}_min"], rolled[f"{name}_max"] = groups[name].min(), groups[name].max()
+    rolled = rolled.reset_index()
+    dates = pd.Series(when, index=rolled.index, dtype=frames.DTYPES["time"])
+    rolled.insert(0, "snapshot_at", dates)
+    return rolled
 
 
 def history(store: str | Path, frame: str) -> pd.DataFrame:
     """Put one frame of all snapshots together, with ``snapshot_at``; oldest snapshot first.
 
-    What does not fit into memory is better rolled up snapshot by snapshot, with `walk`.
+    What does not fit into memory is better rolled up snapshot by snapshot, with `roll_up`.
     """
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
     for when, table in parts:

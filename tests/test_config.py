@@ -2,7 +2,7 @@
 
 import pytest
 
-from assess.config import data_path, load_config
+from assess.config import data_path, load_config, work_options
 from assess.errors import ConfigError
 
 
@@ -50,3 +50,17 @@ def test_it_is_found_upwards_or_by_the_environment(tmp_path, monkeypatch):
 
 def test_data_comes_with_the_package():
     assert data_path("policy.toml").is_file()
+
+
+def test_how_work_is_done_is_read_and_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ASSESS_CONFIG", raising=False)
+    assert work_options() == {}
+    file = tmp_path / "assess.toml"
+    file.write_text('[work]\nprocesses = 2\nscheduler = "tcp://127.0.0.1:1"\n')
+    assert work_options() == {"processes": 2, "scheduler": "tcp://127.0.0.1:1"}
+    file.write_text('[work]\nprocesses = 0\nschedular = "x"\ncompiled = 1\n')
+    with pytest.raises(ConfigError) as error:
+        work_options()
+    for said in ("did you mean 'scheduler'", "work.compiled is 1", "has to be above 0"):
+        assert said in str(error.value)

@@ -48,6 +48,7 @@ class Breach:
 
 @click.command(
     cls=Command,
+    works=True,
     examples=[
         "assess check data/sample/2026Q3 --min-readiness 40",
         "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ import click
 
 from assess.cli import output
 from assess.cli.command import Command
-from assess.cli.messages import QUIET, level, note, say
+from assess.cli.messages import QUIET, level, note, progress, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +85,7 @@ def collect(
         sources=list(types) or None,
         deadline=deadline,
         strict=strict,
-        progress=_progress(),
+        progress=progress(),
         previous=None if fresh else _earlier(previous, place),
     )
     _tell_gaps(inventory["coverage"])
@@ -162,7 +160,7 @@ def doctor(
         load_config(config_file),
         sources=list(types) or None,
         deadline=deadline,
-        progress=_progress(),
+        progress=progress(),
     )
     out.table(found[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
     gaps = found[~found["status"].isin(["ok", "empty", "not_configured"])]
@@ -207,19 +205,6 @@ def _tell_gaps(coverage: pd.DataFrame) -> None:
 def _tell_counts(inventory: Inventory) -> None:
     counts = [f"{len(inventory[n])} {n}" for n in inventory if len(inventory[n])]
     note(", ".join(counts))
-
-
-def _progress() -> Callable[[str, int, int], None] | None:
-    """Draw how far it is, on a terminal."""
-    if level() <= QUIET or not sys.stderr.isatty():
-        return None
-
-    def draw(source: str, done: int, total: int) -> None:
-        filled = "#" * round(20 * done / max(total, 1))
-        line = f"\r[{filled:<20}] {done}/{total} {source}"
-        click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
-
-    return draw
 
 
 @click.command(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from assess.cli.messages import verbosity
+from assess.cli.messages import progress, verbosity
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.policy import Policy
+
+PATIENCE = 1.0  # seconds before long work is worth a line
 
 
 class Command(click.Command):
@@ -25,13 +27,18 @@ class Command(click.Command):
         As click has them.
     examples : sequence of str
         Calls that work as they stand.
+    works : bool, default False
+        Whether it scores, which may take long: done as ``[work]`` of `assess.toml` says, and told
+        on a terminal.
     **kwargs
         As click has them.
     """
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: Sequence[str] = (), works: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.examples = tuple(examples)
+        self.examples, self.works = tuple(examples), works
         self.params += verbosity()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -57,6 +64,27 @@ class Command(click.Command):
                     wider = [option.envvar] if isinstance(option.envvar, str) else []
                     option.envvar = [named, *wider]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb.
+
+        Parameters
+        ----------
+        ctx : Context
+            The call.
+
+        Returns
+        -------
+        object
+            What the verb returns: nothing.
+        """
+        if not self.works:
+            return super().invoke(ctx)
+        from assess.config import work_options
+        from assess.execution import working
+
+        with working(**work_options(), tell=progress(patience=PATIENCE)):
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,36 @@ def note(text: str) -> None:
     """
     if level() > QUIET:
         click.echo(text, err=True)
+
+
+def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None:
+    """Draw how far long work is, on a terminal.
+
+    Parameters
+    ----------
+    patience : float, default 0.0
+        What is done sooner is not drawn. [s]
+
+    Returns
+    -------
+    callable or None
+        Takes what it is, how much of it is done, and of how much; None where nobody looks.
+    """
+    if level() <= QUIET or not sys.stderr.isatty():
+        return None
+    since: dict[str, float] = {}
+
+    def draw(what: str, done: int, total: int) -> None:
+        started = since.setdefault(what, time.monotonic())
+        if done == total:
+            del since[what]
+        if time.monotonic() - started < patience:
+            return
+        filled = "#" * round(20 * done / max(total, 1))
+        line = f"\r[{filled:<20}] {done}/{total} {what}"
+        click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
+
+    return draw
 
 
 def verbosity() -> list[click.Option]:

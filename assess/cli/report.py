@@ -31,6 +31,7 @@ REPORTS = Path("reports")
 
 @click.command(
     cls=Command,
+    works=True,
     examples=[
         "assess report",
         "assess report data/snapshots/2026Q4 -o reports/2026Q4",

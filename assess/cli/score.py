@@ -38,6 +38,7 @@ LEARNING = ("upgrade-churn", *FLEET_SCORES)  # from an earlier snapshot
 
 @click.command(
     cls=Command,
+    works=True,
     examples=[
         "assess score data/sample/2026Q3 what-next",
         "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
@@ -142,6 +143,7 @@ def _changes(result: Result, earlier: Result) -> Any:
 
 @click.command(
     cls=Command,
+    works=True,
     examples=[
         "assess explain data/sample/2026Q3 checkout",
         "assess explain data/sample/2026Q3 checkout --element host:app-3",
@@ -220,7 +222,9 @@ def _as_markdown(found: Explanation) -> str:
 
 
 @click.command(
-    cls=Command, examples=["assess record data/sample/2026Q3 checkout -o decisions/checkout.md"]
+    cls=Command,
+    works=True,
+    examples=["assess record data/sample/2026Q3 checkout -o decisions/checkout.md"],
 )
 @snapshot
 @click.argument("service")

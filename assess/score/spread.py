@@ -14,13 +14,17 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from assess.execution import each, means
 from assess.policy import Policy
 from assess.score.falls import Fallen, Loads, chosen
 from assess.score.lanes import Booleans, Bytes, Floats, Integers, Parts, condense
 from assess.score.scenarios import Groups, Lanes, Scenarios
 from assess.score.uncertain import Dice, Open, decide
 
+WHAT = "blast radius"
 LANES_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
+UNCERTAIN_CELLS = 1 << 20  # nodes times lanes of a block whose arcs are uncertain
+SHARED_CELLS = 1 << 20  # of one that is worth to be sent to somebody else
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +135,13 @@ def sampling_of(policy: Policy) -> Sampling:
     Returns
     -------
     Sampling
-        With as many draws as the policy asks for, and at least `fewest_draws`.
+        With as many draws as the policy asks for, and at least `fewest_draws`; lanes are compiled
+        as `execution.working` says.
     """
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
     return Sampling(policy.seed, draws, settings["enumerate_up_to"],
-                    settings["block_mib"], settings["exposed_from"])  # fmt: skip
+                    settings["block_mib"], settings["exposed_from"], means().compiled)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -206,79 +211,119 @@ def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
         Losses by scenario, and what can fall in it: the same for any size of the blocks.
     """
     lanes = Lanes.make(graph.certain, scenarios)
-    found = _Found(graph, lanes, sampling)
-    room = int(sampling.block_mib * 2**23 / max(graph.nodes, 1))
-    width = max(8, min(LANES_MOST, room))
-    for start in range(0, len(lanes.times), width):
-        found.block(start, min(width, len(lanes.times) - start))
-    return found.told(scenarios.shown)
+    work = _Work.of(graph, lanes, sampling)
+    blocks, felled_n = [_Block.empty()], np.zeros(graph.nodes, np.int64)
+    for block, felled in each(_Work.block, work, work.spans(), what=WHAT):
+        blocks.append(block)
+        felled_n += felled
+    loss, se, exact, reached_n = (
+        np.concatenate([getattr(block, name) for block in blocks])
+        for name in ("loss", "se", "exact", "reached_n")
+    )
+    lane, node, p = (
+        np.concatenate(column)
+        for column in zip(*(pairs for block in blocks for pairs in block.pairs), strict=True)
+    )
+    shown = np.flatnonzero(scenarios.shown)
+    which, at = Groups.of(lane, len(loss)).members(lanes.of[shown])
+    scenario, node, p = shown[which], node[at], p[at]
+    order, of = np.lexsort((node, scenario)), lanes.of
+    return Spread(loss[of], se[of], exact[of], reached_n[of],
+                  felled_n, scenario[order], node[order], p[order])  # fmt: skip
 
 
-class _Found:
-    """What falls, lane by lane."""
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What falls in some lanes: see `Spread`; pairs are of lane, node and probability."""
 
-    def __init__(self, graph: Graph, lanes: Lanes, sampling: Sampling) -> None:
-        self.graph, self.lanes, self.dice = graph, lanes, Dice(graph, sampling)
-        self.felled_from = sampling.felled_from
-        self.fall = chosen(graph.nodes, compiled=sampling.compiled)
-        self.loads = {p: Loads.of(p, graph.weight) for p in {graph.certain, graph.possible}}
-        n = len(lanes.times)
-        self.loss, self.se, self.exact = np.zeros(n), np.zeros(n), np.ones(n, bool)
-        self.reached_n = np.zeros(n, np.int64)
-        self.felled_n = np.zeros(graph.nodes, np.int64)
-        self.pairs = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-        self.known: dict[bytes, Open] = {}  # by what falls for certain: the rest follows from it
+    loss: Floats
+    se: Floats
+    exact: Booleans
+    reached_n: Integers
+    pairs: list[tuple[Integers, Integers, Floats]]
 
-    def block(self, start: int, width: int) -> None:
-        """Fail the nodes of some lanes."""
-        graph, here = self.graph, slice(start, start + width)
+    @classmethod
+    def empty(cls, lanes: int = 0) -> _Block:
+        """Nothing falls."""
+        none = np.empty(0, np.int64)
+        return cls(np.zeros(lanes), np.zeros(lanes), np.ones(lanes, bool),
+                   np.zeros(lanes, np.int64), [(none, none, np.empty(0))])  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What all blocks share, and how one of them is worked out."""
+
+    graph: Graph
+    lanes: Lanes
+    sampling: Sampling
+    loads: dict[Parts, Loads]
+    dice: Dice
+    known: dict[bytes, Open]  # by what falls for certain: the rest follows from it
+
+    @classmethod
+    def of(cls, graph: Graph, lanes: Lanes, sampling: Sampling) -> _Work:
+        """Weigh the parts once."""
+        loads = {p: Loads.of(p, graph.weight) for p in {graph.certain, graph.possible}}
+        return cls(graph, lanes, sampling, loads, Dice(graph, sampling), {})
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Give first lane and width of each block: the memory, and enough for all hands."""
+        lanes, nodes, hands = len(self.lanes.times), max(self.graph.nodes, 1), means().hands.n
+        width = min(LANES_MOST, int(self.sampling.block_mib * 2**23 / nodes))
+        if self.graph.uncertain:  # where a lane may take long: so many that one sees it go on
+            width = min(width, max(UNCERTAIN_CELLS // nodes, 1))
+        if hands > 1:
+            width = min(width, max(-(-lanes // (4 * hands)), SHARED_CELLS // nodes))
+        width = max(8, width)
+        return [(start, min(width, lanes - start)) for start in range(0, lanes, width)]
+
+    def block(self, span: tuple[int, int]) -> tuple[_Block, Integers]:
+        """Fail the nodes of some lanes; count by node the scenarios that take it down."""
+        graph, (start, width) = self.graph, span
         fallen = self._fall(graph.certain, start, width)
-        self.loss[here], self.reached_n[here] = fallen.weight, fallen.n
-        self._count(fallen, start, width)
+        found = _Block.empty(width)
+        found.loss[:], found.reached_n[:] = fallen.weight, fallen.n
+        found.pairs.append(self._listed(fallen, start, width))
+        times = self.lanes.times[start : start + width] * (fallen.n > 0)
+        felled_n = fallen.felled(times)[graph.certain.part]
         if not graph.uncertain:
-            return
+            return found, felled_n
         reached = self._fall(graph.possible, start, width)
-        self.reached_n[here] = reached.n
+        found.reached_n[:] = reached.n
         doubtful = np.flatnonzero(reached.n > fallen.n)
         if len(doubtful):
             down = _by_lane(fallen, graph.certain)
             reach = _by_lane(reached, graph.possible)
             for lane in doubtful.tolist():
-                self._decide(start + lane, _column(down, lane), _column(reach, lane))
+                fate = self._decide(_column(down, lane), _column(reach, lane))
+                felled = fate.node[fate.p >= self.sampling.felled_from]
+                felled_n[felled] += times[lane]
+                self._add(fate, start, lane, found)
+        return found, felled_n
 
     def _fall(self, parts: Parts, start: int, width: int) -> Fallen:
-        return self.fall(parts, self.loads[parts], self.lanes, start=start, width=width)
+        fall = chosen(self.graph.nodes, compiled=self.sampling.compiled)
+        return fall(parts, self.loads[parts], self.lanes, start=start, width=width)
 
-    def _count(self, fallen: Fallen, start: int, width: int) -> None:
-        """Count the scenarios that take each node down, and list who falls with what."""
-        here, part = slice(start, start + width), self.graph.certain.part
-        self.felled_n += fallen.felled(self.lanes.times[here] * (fallen.n > 0))[part]
-        fell, lane = fallen.members(self.lanes.listed[here])
+    def _listed(self, fallen: Fallen, start: int, width: int) -> tuple[Integers, Integers, Floats]:
+        """List who falls with what for certain."""
+        fell, lane = fallen.members(self.lanes.listed[start : start + width])
         at, node = self.graph.members.members(fell)
-        self.pairs.append((lane[at] + start, node, np.ones(len(node))))
+        return lane[at] + start, node, np.ones(len(node))
 
-    def _decide(self, lane: int, fallen: Booleans, reached: Booleans) -> None:
-        """Add what uncertain arcs do in one lane."""
+    def _decide(self, fallen: Booleans, reached: Booleans) -> Open:
         key = np.packbits(fallen).tobytes()
         if key not in self.known:
             self.known[key] = decide(self.graph, fallen, reached, self.dice)
-        fate = self.known[key]
-        self.loss[lane] += fate.loss
-        self.se[lane], self.exact[lane] = fate.se, fate.exact
-        self.felled_n[fate.node[fate.p >= self.felled_from]] += self.lanes.times[lane]
-        if self.lanes.listed[lane]:
-            self.pairs.append((np.full(len(fate.node), lane), fate.node, fate.p))
+        return self.known[key]
 
-    def told(self, listed: Booleans) -> Spread:
-        """Give each scenario what its lane has."""
-        of = self.lanes.of
-        lane, node, p = (np.concatenate(column) for column in zip(*self.pairs, strict=True))
-        chosen = np.flatnonzero(listed)
-        which, at = Groups.of(lane, len(self.loss)).members(of[chosen])
-        scenario, node, p = chosen[which], node[at], p[at]
-        order = np.lexsort((node, scenario))
-        return Spread(self.loss[of], self.se[of], self.exact[of], self.reached_n[of],
-                      self.felled_n, scenario[order], node[order], p[order])  # fmt: skip
+    def _add(self, fate: Open, start: int, lane: int, found: _Block) -> None:
+        """Add what uncertain arcs do in one lane."""
+        found.loss[lane] += fate.loss
+        found.se[lane], found.exact[lane] = fate.se, fate.exact
+        if self.lanes.listed[start + lane]:
+            found.pairs.append((np.full(len(fate.node), start + lane), fate.node, fate.p))
 
 
 def _by_lane(fallen: Fallen, parts: Parts) -> Bytes:

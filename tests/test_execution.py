@@ -1,0 +1,124 @@
+"""Work in a loop, in processes and on a real Dask cluster: the same bytes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess import store
+from assess.errors import AssessError
+from assess.execution import each, working
+from assess.inventory import from_frames
+from assess.score.scenarios import Scenarios
+from assess.score.spread import Graph, Sampling, spread
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as local:
+        yield local.scheduler_address
+
+
+@pytest.fixture(params=["processes", "cluster"])
+def hands(request):
+    if request.param == "processes":
+        return {"processes": 2}
+    return {"scheduler": request.getfixturevalue("cluster")}
+
+
+def whose(shared, item):
+    return shared + item, os.getpid()
+
+
+def test_work_is_done_elsewhere_and_comes_back_in_order(hands):
+    told = []
+    with working(**hands, tell=lambda *words: told.append(words)):
+        found = list(each(whose, 10, range(20), what="sums"))
+    assert [result for result, _ in found] == list(range(10, 30))
+    assert os.getpid() not in {pid for _, pid in found}
+    assert told == [("sums", done, 20) for done in range(1, 21)]
+    assert list(each(whose, 1, [1], what="sums")) == [(2, os.getpid())]
+
+
+def test_a_cluster_has_several_processes(cluster):
+    with distributed.Client(cluster) as client:
+        assert len(set(client.run(os.getpid).values())) == 2
+
+
+def islands(n):
+    """Pairs of nodes that fall together by chance, and what hangs on both."""
+    rng = np.random.default_rng(4)
+    arcs = np.unique(rng.integers(0, n, (3 * n, 2)), axis=0)
+    arcs = arcs[arcs[:, 0] != arcs[:, 1]]
+    p = rng.choice([0.2, 1.0], len(arcs), p=[0.8, 0.2])
+    return Graph(n, *arcs.T, p, np.arange(len(arcs), dtype=np.uint64), rng.random(n))
+
+
+def test_the_spread_of_failures_is_the_same_everywhere(hands):
+    graph, every = islands(60), np.arange(60)
+    failing, sampling = Scenarios(every, every, 60), Sampling(1, 200, 3, block_mib=1e-9)
+    alone = spread(graph, failing, sampling=sampling)
+    assert not alone.exact.all()
+    with working(**hands):
+        shared = spread(graph, failing, sampling=sampling)
+    assert pickle.dumps(shared) == pickle.dumps(alone)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    place = tmp_path_factory.mktemp("history") / "store"
+    for day in range(1, 4):
+        rows = [{"host_id": f"h{i}", "az": "z" if i else None, "vcpus": i * day or None}
+                for i in range(4)]  # fmt: skip
+        at = f"2026-09-0{day}"
+        store.write_snapshot(from_frames({"hosts": pd.DataFrame(rows)}, snapshot_at=at), place / at)
+    return place
+
+
+def test_history_is_rolled_up_to_the_same_parts(history, hands):
+    alone = store.roll_up(history, "hosts", ["az"], values=["vcpus"])
+    with working(**hands):
+        shared = store.roll_up(history, "hosts", ["az"], values=["vcpus"])
+    pd.testing.assert_frame_equal(shared, alone, check_exact=True)
+    zone = alone[alone["az"] == "z"]
+    assert zone["snapshot_at"].dt.day.tolist() == [1, 2, 3]
+    assert zone[["n", "vcpus_n", "vcpus_sum", "vcpus_min", "vcpus_max"]].to_numpy().tolist() == [
+        [3, 3, 6 * day, day, 3 * day] for day in (1, 2, 3)
+    ]
+    nowhere = alone[alone["az"].isna()]
+    assert nowhere["n"].tolist() == [1, 1, 1]
+    assert nowhere["vcpus_n"].tolist() == [0, 0, 0]
+    assert nowhere[["vcpus_sum", "vcpus_min", "vcpus_max"]].isna().all(axis=None)
+
+
+def test_rolling_up_says_what_is_not_there(history, tmp_path):
+    with pytest.raises(AssessError, match="az cannot be added up"):
+        store.roll_up(history, "hosts", ["arch"], values=["az"])
+    with pytest.raises(AssessError, match="no column fqdn"):
+        store.roll_up(history, "hosts", ["fqdn"])
+    (tmp_path / "empty").mkdir()
+    empty = store.roll_up(tmp_path / "empty", "hosts", ["az"], values=["vcpus"])
+    assert empty.empty
+    assert list(empty) == [
+        "snapshot_at",
+        "az",
+        "n",
+        *(f"vcpus_{h}" for h in ("n", "sum", "min", "max")),
+    ]
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("assess.execution.PATIENCE", 1.0)
+    with (
+        pytest.raises(AssessError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        working(scheduler="tcp://127.0.0.1:9"),
+    ):
+        raise AssertionError("nobody can work there")
