@@ -28,6 +28,15 @@ _ROLES = (_APP + "component", "component", "tier", "role")
 Key = tuple[str, str, str]  # kind, namespace, name
 
 
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Services of one selector: they select the same pods."""
+
+    namespace: str
+    names: tuple[str, ...]
+    is_public: bool  # whether customers reach one of them, by a load balancer or an ingress
+
+
 @dataclass(eq=False)
 class Controller:
     """What keeps pods running, or a pod that nothing does."""
@@ -41,7 +50,8 @@ class Controller:
     pod_labels: dict[str, str]
     annotations: dict[str, str]
     names: tuple[Name, ...] = ()
-    services: list[Row] = field(default_factory=list)  # that select its pods
+    selected: list[Selected] = field(default_factory=list)  # by these Services
+    budgets: list[Row] = field(default_factory=list)  # specs of the disruption budgets of its pods
 
     @property
     def signature(self) -> tuple[str, str, bool]:

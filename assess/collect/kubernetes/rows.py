@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,7 @@ from assess.collect.docker.rows import may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
 from assess.collect.image_ref import parse_image
 from assess.collect.kubernetes.nodes import ids_of, place, to_engine, to_host
-from assess.collect.kubernetes.owners import JOBS, Controller, Owners, owner_of
+from assess.collect.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
 from assess.collect.kubernetes.pods import (
     docker_id,
     environment,
@@ -29,6 +28,7 @@ from assess.collect.kubernetes.pods import (
     to_mounts,
     to_pod,
 )
+from assess.collect.kubernetes.selectors import attach
 from assess.collect.listing import (
     ENDED,
     Found,
@@ -44,14 +44,6 @@ from assess.collect.replicas import KNOWN_AS
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
 )
-_INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
-    "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),
-    "service.beta.kubernetes.io/aws-load-balancer-scheme": ("internal",),
-    "service.beta.kubernetes.io/azure-load-balancer-internal": ("true",),
-    "networking.gke.io/load-balancer-type": ("Internal",),
-    "cloud.google.com/load-balancer-type": ("Internal",),
-    "alb.ingress.kubernetes.io/scheme": ("internal",),
-}
 _REVISION = "deployment.kubernetes.io/revision"
 Place = tuple[str, str]  # namespace, name
 
@@ -61,8 +53,6 @@ class Around:
     """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
 
     claims: dict[Place, Row]
-    budgets: dict[str, list[Row]]  # by namespace
-    ingresses: dict[str, list[Row]]  # by namespace
     scalers: dict[tuple[str, str, str], Row]  # by kind, namespace and name of what they scale
     has_services: bool  # whether they were listed, and there are any
     ships_logs: bool | None
@@ -78,19 +68,10 @@ def around(found: Found) -> Around:
         scalers.setdefault(named, spec)
     return Around(
         claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
-        budgets=_by_namespace(found.get("poddisruptionbudgets", ())),
-        ingresses=_by_namespace(found.get("ingresses", ())),
         scalers=scalers,
         has_services=bool(found.get("services")),
         ships_logs=_ships_logs(found),
     )
-
-
-def _by_namespace(items: Iterable[Row]) -> dict[str, list[Row]]:
-    sorted_: dict[str, list[Row]] = defaultdict(list)
-    for item in items:
-        sorted_[place(item)[0]].append(item)
-    return sorted_
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
@@ -100,7 +81,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
     hosts = ids_of(nodes, cluster)
     batch.add("hosts", *(to_host(node, hosts) for node in nodes))
     batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
-    _attach_services(owners, found)
+    attach(owners.controllers.values(), found)
     lists = around(found)
     for pod, controller in owners.pods:
         workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
@@ -174,7 +155,7 @@ def to_service(controller: Controller, lists: Around) -> Row:
     is_store = may_be_store(pod["repository"], pod["ports"])
     if stateful is None and None not in data and pod["repository"] and not is_store:
         stateful = False
-    is_served = bool(pod["ports"] or controller.services)
+    is_served = bool(pod["ports"] or controller.selected)
     kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
     limits = lists.scalers.get((controller.kind, controller.namespace, controller.name), {})
     return {
@@ -183,7 +164,7 @@ def to_service(controller: Controller, lists: Around) -> Row:
         "kind": "infra" if controller.namespace == "kube-system" else kind if stateful is False
         else "job" if is_job else None,
         "stateful": stateful,
-        "min_healthy_pct": min_healthy(controller, lists.budgets[controller.namespace]),
+        "min_healthy_pct": min_healthy(controller),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits.get("maxReplicas")),
         "health_checked": is_checked(spec) or (None if is_job else False),
@@ -207,7 +188,7 @@ def _ships_logs(found: Found) -> bool | None:
     return None
 
 
-def min_healthy(controller: Controller, budgets: list[Row]) -> float | None:
+def min_healthy(controller: Controller) -> float | None:
     """Give the share of replicas it needs: by its disruption budget, else by its rollout.
 
     Without either, and for what runs once per node, nothing is declared.
@@ -215,14 +196,11 @@ def min_healthy(controller: Controller, budgets: list[Row]) -> float | None:
     replicas = number(controller.spec.get("replicas", 1))
     if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
         return None
-    for budget in budgets:
-        if not _selects(budget, controller.pod_labels):
-            continue
-        spec = table(budget.get("spec"))
-        if "minAvailable" in spec:
-            kept = _part(spec["minAvailable"], replicas)
+    for budget in controller.budgets:
+        if "minAvailable" in budget:
+            kept = _part(budget["minAvailable"], replicas)
             return None if kept is None else healthy(100 - kept)
-        if (lost := _part(spec.get("maxUnavailable"), replicas)) is not None:
+        if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
             return healthy(lost)
     strategy = table(controller.spec.get("strategy"))
     if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
@@ -240,83 +218,28 @@ def _part(value: Any, replicas: float | None) -> float | None:
 # -- who reaches it, and whom it calls -----------------------------------------------------------
 
 
-def _selects(item: Row, labels: dict[str, str]) -> bool:
-    """Say whether a selector takes pods of these labels; an empty one takes none."""
-    selector = _selector(item)
-    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
-
-
-def _selector(item: Row) -> Row:
-    """Give the labels that a selector asks for; none where it is more than a list of them."""
-    selector = table(dig(item, "spec", "selector"))
-    if "matchLabels" in selector or "matchExpressions" in selector:
-        return {} if selector.get("matchExpressions") else table(selector.get("matchLabels"))
-    return selector
-
-
-def _attach_services(owners: Owners, found: Found) -> None:
-    """Tell controllers which Services select their pods; one that is theirs alone names them."""
-    labelled: dict[tuple[str, str], list[Controller]] = defaultdict(list)
-    for controller in owners.controllers.values():
-        for label in controller.pod_labels.items():
-            labelled[controller.namespace, f"{label}"].append(controller)
-    for service in found.get("services", ()):
-        namespace, name = place(service)
-        asked = next(iter(_selector(service).items()), None)
-        some = labelled.get((namespace, f"{asked}"), ())
-        users = [c for c in some if _selects(service, c.pod_labels)]
-        firsts = {user.names[0] for user in users}
-        for user in users:
-            user.services.append(service)
-            if len(firsts) == 1 and name not in {n.name for n in user.names}:
-                user.names += (Name(name, "kubernetes-service", 0.8, namespace),)
-
-
 def is_public(controller: Controller, lists: Around) -> bool | None:
     """Say whether customers reach it: by a load balancer or an ingress.
 
     False only where no Service selects it and it opens no port of its node.
     """
-    names = {place(service)[1] for service in controller.services}
-    if any(
-        dig(service, "spec", "type") == "LoadBalancer" and not _is_internal(service)
-        for service in controller.services
-    ):
-        return True
-    if names and any(
-        not _is_internal(ingress) and names & _backends(ingress)
-        for ingress in lists.ingresses[controller.namespace]
-    ):
+    if any(selected.is_public for selected in controller.selected):
         return True
     outside = controller.pod.get("hostNetwork") is True or any(
         port.get("hostPort")
         for container in dicts(controller.pod.get("containers"))
         for port in dicts(container.get("ports"))
     )
-    return None if names or outside or not lists.has_services else False
-
-
-def _is_internal(item: Row) -> bool:
-    notes = table(dig(item, "metadata", "annotations"))
-    return any(notes.get(name) in values for name, values in _INTERNAL.items())
-
-
-def _backends(ingress: Row) -> set[str]:
-    """Services that an ingress leads to, in the words of any version of its API."""
-    spec = table(ingress.get("spec"))
-    rules = [table(dig(rule, "http")) for rule in dicts(spec.get("rules"))]
-    backends = [table(path.get("backend")) for rule in rules for path in dicts(rule.get("paths"))]
-    backends += [table(spec.get(name)) for name in ("defaultBackend", "backend")]
-    named = {text(dig(b, "service", "name")) or text(b.get("serviceName")) for b in backends}
-    return named - {""}
+    return None if controller.selected or outside or not lists.has_services else False
 
 
 def to_dependencies(owners: Owners) -> list[Row]:
     """Read whom controllers call: addresses of Services in what is written in their environment."""
-    known: dict[tuple[str, str], Controller] = {}
+    first: dict[Selected, Controller] = {}
     for controller in owners.controllers.values():
-        for service in controller.services:
-            known.setdefault(place(service), controller)
+        for selected in controller.selected:
+            first.setdefault(selected, controller)
+    known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
     rows: dict[tuple[Any, ...], Row] = {}
     for controller in owners.controllers.values():
         for variable, address in addresses(environment(controller.pod)):
