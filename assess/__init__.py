@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from assess.score.outside import judge_outside
     from assess.score.readiness import score_readiness
     from assess.score.upgrade_churn import score_upgrade_churn
+    from assess.score.upgrade_history import upgrade_history
     from assess.score.what_next import what_next
+    from assess.store import earlier
 
 _HOMES = {
     "AssessError": "errors",
@@ -37,6 +39,7 @@ _HOMES = {
     "backtest": "score.backtest",
     "build_report": "report",
     "collect": "collect",
+    "earlier": "store",
     "edge_evidence": "score.graph",
     "from_frames": "inventory",
     "judge_claims": "score.claims",
@@ -47,15 +50,16 @@ _HOMES = {
     "score_blast_radius": "score.blast_radius",
     "score_readiness": "score.readiness",
     "score_upgrade_churn": "score.upgrade_churn",
+    "upgrade_history": "score.upgrade_history",
     "validate": "inventory",
     "what_next": "score.what_next",
     "working": "execution",
 }
 __all__ = [
     "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
-    "Report", "backtest", "build_report", "collect", "edge_evidence", "from_frames", "judge_claims",
-    "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
-    "score_readiness", "score_upgrade_churn", "validate", "what_next", "working",
+    "Report", "backtest", "build_report", "collect", "earlier", "edge_evidence", "from_frames",
+    "judge_claims", "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
+    "score_readiness", "score_upgrade_churn", "upgrade_history", "validate", "what_next", "working",
 ]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

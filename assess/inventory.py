@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -286,7 +286,7 @@ def _file_problem(table: str, value: str, rule: str, hint: str = "") -> pd.DataF
     return pd.DataFrame([cells], columns=frames.PROBLEM_COLUMNS)
 
 
-def load(path: str | Path) -> Inventory:
+def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
     """Read a snapshot directory.
 
     Parameters
@@ -295,11 +295,13 @@ def load(path: str | Path) -> Inventory:
         Directory of ``<frame>.csv`` or ``<frame>.parquet`` files, with `snapshot.toml`; without
         that file the newest time in the frames counts as the moment of the snapshot. Also an
         ``s3://bucket/prefix``.
+    only : collection of str, default ()
+        Frames to read; all that are there where it is left out.
 
     Returns
     -------
     Inventory
-        The frames, checked.
+        The frames, checked; those that were not read are unknown.
 
     Raises
     ------
@@ -308,7 +310,7 @@ def load(path: str | Path) -> Inventory:
     AssessError
         Where there is no such directory, or nothing in it says when it was taken.
     """
-    inventory, problems = _read(_local(path))
+    inventory, problems = _read(_local(path), only)
     if len(problems):
         raise DataError(f"{path} is not a sound snapshot", problems)
     return inventory
@@ -340,7 +342,7 @@ def _local(path: str | Path) -> Path:
     return directory
 
 
-def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
+def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.DataFrame]:
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}", hint="make one with `assess sample DIR`"
@@ -348,7 +350,7 @@ def _read(directory: Path) -> tuple[Inventory, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     problems = []
     for file in sorted(directory.iterdir()):
-        if file.suffix not in (".csv", ".parquet"):
+        if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
         if file.stem in tables:
             problems.append(_file_problem(file.stem, file.name, "one file per frame"))

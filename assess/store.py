@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -226,6 +226,25 @@ def previous(path: str | Path) -> Path | None:
     older = listed[listed["snapshot_at"] < when]
     chosen = older[older["quarter"] != quarter] if older["quarter"].ne(quarter).any() else older
     return None if chosen.empty else Path(chosen["path"].iloc[-1])
+
+
+def earlier(
+    path: str | Path, more: Iterable[str | Path] = (), *, after: str | Path | None = None
+) -> list[Path]:
+    """List the snapshots of the same store that are older than this one, oldest first.
+
+    More of them may lie elsewhere; with ``after``, only those newer than that snapshot. What else
+    lies in the store is no part of it, and nobody is warned of it.
+    """
+    here = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BrokenSnapshotWarning)
+        listed = snapshots(here.parent if here.name else here.resolve().parent)
+    found = {_moment(Path(other))[0]: Path(other) for other in more}
+    found |= dict(listed[["snapshot_at", "path"]].itertuples(index=False))
+    until, since = _moment(here)[0], _moment(Path(after))[0] if after else None
+    held = (when for when in sorted(found) if when < until and (since is None or when > since))
+    return [found[when] for when in held]
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:

@@ -14,6 +14,7 @@ from assess.cli.messages import progress, verbosity
 if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.policy import Policy
+    from assess.score.upgrade_history import History
 
 PATIENCE = 1.0  # seconds before long work is worth a line
 
@@ -159,6 +160,30 @@ def read(text: str) -> Inventory:
     from assess import inventory, store
 
     return inventory.load(store.resolve(text))
+
+
+def read_history(text: str | Path, policy: Policy, *more: str | None) -> History:
+    """Read what the snapshots before one tell of upgrades.
+
+    Parameters
+    ----------
+    text : str or Path
+        A snapshot: the older ones beside it are its history.
+    policy : Policy
+        The policy in force.
+    *more : str, optional
+        Further snapshots of that history, which may lie elsewhere.
+
+    Returns
+    -------
+    History
+        Of all of them that are older, oldest first.
+    """
+    from assess import store
+    from assess.score.upgrade_history import upgrade_history
+
+    others = [store.resolve(name) for name in more if name]
+    return upgrade_history(store.earlier(store.resolve(text), others), policy)
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from assess.inventory import Inventory
+    from assess.policy import Policy
     from assess.report import Appendix, Report
+    from assess.score.upgrade_history import History
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -70,7 +72,8 @@ def report(
     Without SNAPSHOT it takes the newest in data/snapshots, and where there is none, the bundled
     sample. It compares with the newest snapshot of an earlier quarter in the same place; where the
     report of that quarter lies beside, it says what the policy and the facts changed since. All
-    quarters in that place are told in history.html. It prints the paths of the pages.
+    quarters in that place are told in history.html. How often engines and images move is read from
+    all older snapshots in that place. It prints the paths of the pages.
     """
     import assess
     from assess.report.pictures import draughtsman
@@ -82,10 +85,14 @@ def report(
     inventory = assess.load(path)
     place = directory or REPORTS / inventory.quarter
     earlier = assess.load(before) if before else None
+    policy = read_policy(policy_file, target=target)
+    history, since = _histories(path, before, policy)
     made = assess.build_report(
         inventory,
-        read_policy(policy_file, target=target),
+        policy,
         previous=earlier,
+        history=history,
+        since=since,
         told=_told(place.parent, earlier) if earlier else None,
         helper=helper,
     )
@@ -144,27 +151,42 @@ def _before(path: Path) -> Path | None:
         return store.previous(path)
 
 
+def _histories(path: Path, before: Path | None, policy: Policy) -> tuple[History, History]:
+    """Read what the snapshots before the earlier one tell of upgrades, and those after it."""
+    from assess import store
+    from assess.score.upgrade_history import upgrade_history
+
+    older = store.earlier(before or path)
+    since = store.earlier(path, after=before) if before else []
+    return upgrade_history(older, policy), upgrade_history(since, policy)
+
+
 def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     """Gather all quarters up to this one: as told by the same measures then, else scored now."""
     import assess
     from assess import store
     from assess.report.history import of_report, of_scores
     from assess.report.scores import Scores
+    from assess.score.upgrade_history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
-    past = {}
+    past, policy = {}, made.scores.policy
+    history, paths, done = History(), list(older["path"]), 0
     newest = older.drop_duplicates("quarter", keep="last")
     for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
         if quarter not in known:
             inventory = assess.load(place)
             told = of_report(_told(reports, inventory), made.scores)
             note(f"{quarter}: {'as told then' if told is not None else 'scored'}")
-            scored = of_scores(Scores.of(inventory, made.scores.policy)) if told is None else told
-            past[quarter] = scored
+            if told is None:
+                at = paths.index(place)
+                history, done = history + upgrade_history(paths[done:at], policy), at
+                told = of_scores(Scores.of(inventory, policy, history=history))
+            past[quarter] = told
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 

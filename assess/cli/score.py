@@ -13,6 +13,7 @@ from assess.cli.command import (
     policy_option,
     previous_option,
     read,
+    read_history,
     read_policy,
     snapshot,
     target_option,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.policy import Policy
     from assess.score.result import Explanation, Result
+    from assess.score.upgrade_history import History
 
 # name on the command line -> function of `assess`
 SCORES = {
@@ -33,7 +35,7 @@ SCORES = {
 }
 # and those of the whole fleet, which no single service has
 FLEET_SCORES = {"claims": "judge_claims", "backtest": "backtest"}
-LEARNING = ("upgrade-churn", *FLEET_SCORES)  # from an earlier snapshot
+LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 
 
 @click.command(
@@ -70,7 +72,8 @@ def score(
     With --target, `upgrade-churn` lists what that engine would break, host by host: the driver,
     kernel or client in use, the release from which on it no longer works, and what nobody knows.
     `claims` judges the argument for and against containers on this fleet; `backtest` holds what an
-    earlier snapshot foretold against what happened since.
+    earlier snapshot foretold against what happened since. How often engines and images move is read
+    from all older snapshots beside SNAPSHOT, and from --previous.
 
     Text and Markdown show the few columns that a meeting needs, CSV all columns of the score, JSON
     all columns with gates, dimensions and missing facts. Intervals end in _lo and _hi; what is
@@ -78,10 +81,13 @@ def score(
     """
     policy = read_policy(policy_file, target=target)
     inventory, before = read(snapshot), read(previous) if previous else None
-    result = compute(name, inventory, policy, previous=before)
+    is_learning = name in LEARNING
+    history = read_history(snapshot, policy, previous) if is_learning else None
+    result = compute(name, inventory, policy, previous=before, history=history)
     document = result.to_dict()
-    if before is not None and name != "backtest":
-        earlier = compute(name, before, policy)
+    if previous and before is not None and name != "backtest":
+        history = read_history(previous, policy) if is_learning else None
+        earlier = compute(name, before, policy, history=history)
         table = _changes(result, earlier)
         document["previous"] = {
             "snapshot_at": earlier.provenance.snapshot_at,
@@ -108,7 +114,12 @@ def _spelt(summary: Any) -> Any:
 
 
 def compute(
-    name: str, inventory: Inventory, policy: Policy, *, previous: Inventory | None = None
+    name: str,
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    history: History | None = None,
 ) -> Result:
     """Compute a score by its name on the command line.
 
@@ -121,7 +132,9 @@ def compute(
     policy : Policy
         By which policy.
     previous : Inventory, optional
-        Earlier snapshot, for the scores that learn from one.
+        Earlier snapshot, for the scores of the whole fleet.
+    history : History, optional
+        Of the snapshots before, for the scores that learn from them.
 
     Returns
     -------
@@ -130,7 +143,8 @@ def compute(
     """
     import assess
 
-    more = {"previous": previous} if name in LEARNING else {}
+    more: dict[str, Any] = {"previous": previous} if name in FLEET_SCORES else {}
+    more |= {"history": history} if name in LEARNING else {}
     score = getattr(assess, {**SCORES, **FLEET_SCORES}[name])
     result: Result = score(inventory, policy, **more)
     return result
@@ -179,11 +193,15 @@ def explain(
         kind, _, name = element.partition(":")
         explained = {"blast-radius": blast.explain_path(kind, name, service)}
     elif names:
-        explained = {name: compute(name, inventory, policy).explain(service) for name in names}
+        past = read_history(snapshot, policy)
+        explained = {
+            name: compute(name, inventory, policy, history=past).explain(service) for name in names
+        }
     else:
         from assess.report.scores import Scores  # computes what the scores share just once
 
-        results = Scores.of(inventory, policy).results
+        past = read_history(snapshot, policy)
+        results = Scores.of(inventory, policy, history=past).results
         explained = {name: result.explain(service) for name, result in results.items()}
     if out.format == "text":
         out.text("\n".join(map(_as_text, explained.values())))
@@ -253,10 +271,14 @@ def record(
     from assess.report.scores import Scores
 
     policy = read_policy(policy_file, target=target)
+
+    def scored(name: str, *more: str | None) -> Scores:
+        return Scores.of(read(name), policy, history=read_history(name, policy, *more))
+
     text = decision_record(
         service,
-        Scores.of(read(snapshot), policy),
-        earlier=Scores.of(read(previous), policy) if previous else None,
+        scored(snapshot, previous),
+        earlier=scored(previous) if previous else None,
         existing=file.read_text(encoding="utf-8") if file and file.is_file() else "",
     )
     output.Output("markdown", file).text(text)

@@ -16,7 +16,7 @@ from assess.reference.engines import (
     stateful_kind,
     target_engine,
 )
-from assess.reference.images import image_change, is_fork, tag_version
+from assess.reference.images import engine_change, image_change, is_fixed, is_fork, tag_version
 from assess.reference.lines import engine_lines, outages
 from assess.reference.support import (
     ENGINE,
@@ -49,10 +49,12 @@ __all__ = [
     "distro_of",
     "driver_runs",
     "drivers_gone",
+    "engine_change",
     "engine_line",
     "engine_lines",
     "engine_support",
     "image_change",
+    "is_fixed",
     "is_fork",
     "is_known",
     "kernel_floor",

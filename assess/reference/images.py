@@ -1,4 +1,4 @@
-"""What a change of an image means: versions of tags, products, and who took over from whom."""
+"""What a change of an image or an engine means: versions, products, who took over from whom."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import Literal
 
+from assess.reference.support import line_of
 from assess.reference.tables import rows
-from assess.reference.versions import Version, numbers_of
+from assess.reference.versions import Version, numbers_of, parse_version
 
 Change = Literal["same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"]
 
@@ -24,6 +25,14 @@ def tag_version(tag: str | None) -> Version | None:
     is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
     found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
     return tuple(int(part) for part in found[1].split(".")) if found else None
+
+
+@lru_cache(maxsize=4096)
+def is_fixed(tag: str | None) -> bool:
+    """Say whether a tag names one image: a version, a commit or a day; no ``latest``, no branch."""
+    text = tag.strip().lower() if isinstance(tag, str) else ""
+    named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
+    return bool(named)
 
 
 @lru_cache(maxsize=4096)
@@ -58,7 +67,7 @@ def image_change(
 
     Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The
     same tag with another digest is a ``rebuild``. Where a tag is no version (``latest``, a commit)
-    and the images differ, nobody can tell: ``unknown``.
+    and the images differ, or may, nobody can tell how: ``unknown``.
 
     Parameters
     ----------
@@ -79,10 +88,38 @@ def image_change(
     if before[1] == after[1] and before[1] is not None:
         if before[2] and after[2]:
             return "rebuild"
-        return "same" if was else "unknown"  # ``latest`` may have moved, and nobody saw it
+        return "same" if is_fixed(before[1]) else "unknown"  # ``latest`` may have moved
     if was is None or now is None:
         return "unknown"
     return _compared(was, now, major_parts(product, was), major_parts(product, now))
+
+
+@lru_cache(maxsize=4096)
+def engine_change(
+    before: tuple[str | None, str | None], after: tuple[str | None, str | None]
+) -> Change:
+    """Say what changed between two engines: another release line is ``major``.
+
+    Parameters
+    ----------
+    before, after : tuple of str
+        Product and version; None where unknown.
+
+    Returns
+    -------
+    str
+        As `image_change` has them; another package of the same version is a ``rebuild``.
+    """
+    if before == after:
+        return "same"
+    if before[0] != after[0]:
+        return "swap"
+    was, now = parse_version(before[1]), parse_version(after[1])
+    if was is None or now is None:
+        return "unknown"
+    change = _compared(was, now, 1, 1)
+    is_other_line = line_of(*before) != line_of(*after)
+    return "major" if is_other_line and change in ("minor", "patch") else change
 
 
 def _compared(was: Version, now: Version, was_parts: int, now_parts: int) -> Change:

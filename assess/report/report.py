@@ -27,6 +27,7 @@ from assess.report.scores import Scores
 from assess.score.backtest import Backtest, backtest
 from assess.score.claims import Claims, judge_claims
 from assess.score.result import Result, plain
+from assess.score.upgrade_history import History, joined, known_history
 
 JSON_VERSION = 1
 
@@ -345,11 +346,13 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def build_report(
+def build_report(  # noqa: PLR0913 - one for each time that it tells of
     inventory: Inventory,
     policy: Policy,
     *,
     previous: Inventory | None = None,
+    history: History | None = None,
+    since: History | None = None,
     told: Mapping[str, Any] | None = None,
     helper: Helper | None = None,
 ) -> Report:
@@ -364,6 +367,10 @@ def build_report(
         evidence differ.
     previous : Inventory, optional
         The fleet in the quarter before.
+    history : History, optional
+        What the snapshots before that one tell of upgrades, as `upgrade_history` gives it.
+    since : History, optional
+        What those between the two tell.
     told : mapping, optional
         The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
         what another policy, other reference facts or another version changed.
@@ -376,11 +383,20 @@ def build_report(
         The same inventory, policy and version give the same bytes.
     """
     helper = helper or draughtsman()
-    before = ahead(lambda: Scores.of(previous, policy).four) if previous is not None else None
-    scores = Scores.of(inventory, policy)
+    before, past = None, history
+    if previous is not None:
+        before = ahead(lambda: Scores.of(previous, policy, history=history).four)
+        past = known_history(previous, policy, history=history)
+    past = known_history(inventory, policy, history=joined([past, since]))
+    scores = Scores.of(inventory, policy, history=past)
     earlier = Scores(previous, policy, *before()) if previous is not None and before else None
     judged = judge_claims(
-        inventory, policy, previous=previous, readiness=scores.readiness, churn=scores.churn
+        inventory,
+        policy,
+        previous=previous,
+        history=past,
+        readiness=scores.readiness,
+        churn=scores.churn,
     )
     tested = _backtest(inventory, policy, earlier)
     drawn = Pictures(scores, earlier, judged, tested, helper)

@@ -14,6 +14,7 @@ from assess.score.blast_radius import score_blast_radius
 from assess.score.readiness import score_readiness
 from assess.score.result import Provenance, Result
 from assess.score.upgrade_churn import score_upgrade_churn
+from assess.score.upgrade_history import History
 from assess.score.what_next import WhatNext, what_next
 
 OPEN = ("fail", "conflict", "unknown", "partial")
@@ -43,7 +44,7 @@ class Scores:
     ranking: WhatNext
 
     @classmethod
-    def of(cls, inventory: Inventory, policy: Policy) -> Self:
+    def of(cls, inventory: Inventory, policy: Policy, *, history: History | None = None) -> Self:
         """Score an inventory.
 
         Parameters
@@ -52,6 +53,8 @@ class Scores:
             The fleet.
         policy : Policy
             The policy in force.
+        history : History, optional
+            What earlier snapshots tell of upgrades.
 
         Returns
         -------
@@ -61,7 +64,7 @@ class Scores:
         three = (
             score_readiness(inventory, policy),
             score_blast_radius(inventory, policy),
-            score_upgrade_churn(inventory, policy),
+            score_upgrade_churn(inventory, policy, history=history),
         )
         readiness, blast, churn = three
         ranking = what_next(inventory, policy, readiness=readiness, blast=blast, churn=churn)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.upgrade_pace import PROSPECTIVE, Engines, Place
+from assess.score.upgrade_history import Engines
+from assess.score.upgrade_pace import PROSPECTIVE, Place
 
 KEY = ["service_id", "component", "name", "version"]
 COLUMNS = [*KEY, "eol_date", "days_to_eol", "basis"]

@@ -1,61 +1,59 @@
-"""What happened to the images of every service between two snapshots."""
+"""What happened to the images of a service from one snapshot to the next."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-
-import pandas as pd
+from collections.abc import Iterable, Mapping
 
 from assess import reference
 from assess.inventory import Inventory
+from assess.score.observed import cells, observed
 
-COLUMNS = ["service_id", "before", "after", "change", "third_party"]
 _IMAGE = ["registry", "repository", "tag", "image_digest"]
 
 Image = tuple[str | None, str | None, str | None, str | None]
+Images = Mapping[str, set[Image]]  # by service
 
 
-def image_changes(
-    inventory: Inventory, previous: Inventory, *, public: Iterable[str], own: Iterable[str]
-) -> pd.DataFrame:
-    """List the images of every service that changed since an earlier snapshot.
-
-    Parameters
-    ----------
-    inventory, previous : Inventory
-        Frame ``workloads`` of both; a service that either does not know is left out.
-    public : iterable of str
-        Registries whose images others make, unless in a namespace of ``own``.
-    own : iterable of str
-        Namespaces of repositories that are one's own even there.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, before, after`` (references as written), ``change`` as
-        `assess.reference.image_change` has it, ``third_party``. Images are paired by repository;
-        where exactly one was replaced by exactly one of another repository, those two are a pair.
-    """
-    was, now = _images(previous), _images(inventory)
-    rows = []
-    for service in sorted(was.keys() & now.keys()):
-        for before, after in _pairs(was[service], now[service]):
-            change = reference.image_change(before[1:], after[1:])
-            if change != "same":
-                is_third = after[0] in set(public) and _space(after[1]) not in set(own)
-                rows.append((service, _written(before), _written(after), change, is_third))
-    kinds = dict.fromkeys(COLUMNS[:-1], "str") | {"third_party": "boolean"}
-    return pd.DataFrame(rows, columns=COLUMNS).astype(kinds)
-
-
-def _images(inventory: Inventory) -> dict[str, set[Image]]:
+def images_of(inventory: Inventory) -> Images:
+    """Give the images of every service, where their repository is known."""
     found: dict[str, set[Image]] = defaultdict(set)
-    known = inventory["workloads"].dropna(subset="repository")
-    table = known[["service_id", *_IMAGE]].astype(object)
-    for service, *image in table.where(table.notna(), None).drop_duplicates().to_numpy():
-        found[service].add(tuple(image))
+    for service, *image in cells(observed(inventory, "workloads"), "service_id", *_IMAGE):
+        registry, repository, tag, digest = (x if isinstance(x, str) else None for x in image)
+        if repository is not None:
+            found[service].add((registry, repository, tag, digest))
     return found
+
+
+def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image, str]]:
+    """List which images of a service became which, and how `assess.reference.image_change` has it.
+
+    Images are paired by repository, the most advanced of each; where exactly one was replaced by
+    exactly one of another repository, those two are a pair.
+    """
+    found = [
+        (before, after, reference.image_change(before[1:], after[1:]))
+        for before, after in _pairs(was, now)
+    ]
+    return [pair for pair in found if pair[2] != "same"]
+
+
+def is_pinned(image: Image) -> bool:
+    """Say whether one could see an image move: by its digest, or by a tag that does not float."""
+    return image[3] is not None or reference.is_fixed(image[2])
+
+
+def is_third_party(image: Image, *, public: Iterable[str], own: Iterable[str]) -> bool:
+    """Say whether others make an image: of a public registry, and in no namespace of one's own."""
+    registry, repository = image[:2]
+    return registry in set(public) and (repository or "").partition("/")[0] not in set(own)
+
+
+def written(image: Image) -> str:
+    """Write an image as a reference."""
+    registry, repository, tag, digest = image
+    end = f":{tag}" if tag else f"@{digest}" if digest else ""
+    return f"{registry}/{repository}{end}"
 
 
 def _pairs(was: set[Image], now: set[Image]) -> list[tuple[Image, Image]]:
@@ -74,13 +72,3 @@ def _by_repository(images: set[Image]) -> dict[str, Image]:
 
 def _order(image: Image) -> tuple[tuple[int, ...], str]:
     return reference.tag_version(image[2]) or (), str(image)
-
-
-def _space(repository: str | None) -> str:
-    return (repository or "").partition("/")[0]
-
-
-def _written(image: Image) -> str:
-    registry, repository, tag, digest = image
-    end = f":{tag}" if tag else f"@{digest}" if digest else ""
-    return f"{registry}/{repository}{end}"

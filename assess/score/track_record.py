@@ -19,6 +19,7 @@ from assess.score.healing import (
     watched,
 )
 from assess.score.rates import Interval, jeffreys_interval, jeffreys_rate, rate_ratio
+from assess.score.upgrade_history import History
 
 MONTH = pd.Timedelta(days=365.25 / 12)
 HOST, CONTAINER = "host", "container"
@@ -279,7 +280,9 @@ def self_heal_share(table: pd.DataFrame, *, level: float) -> Interval:
     return jeffreys_interval(yes, yes + no, level=level)
 
 
-def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def around_upgrades(
+    inventory: Inventory, policy: Policy, history: History | None = None
+) -> pd.DataFrame:
     """Count the incidents on hosts within some days before and after their engine was upgraded.
 
     Parameters
@@ -288,6 +291,8 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         Frames ``activities, incidents, services, workloads, hosts, engines``.
     policy : Policy
         ``churn.failure_window_days`` on either side.
+    history : History, optional
+        Up to this snapshot; that of the snapshot alone where it is left out.
 
     Returns
     -------
@@ -297,12 +302,12 @@ def around_upgrades(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         the two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
     """
     held = window(inventory, policy)
-    hosts = pace.hosts_of(pace.places(inventory, policy))
-    moments = pace.incident_moments(inventory, hosts)
+    past = history or History.of(inventory, policy)
+    moments = pace.incident_moments(past)
     span = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     sums = np.zeros(4)
     if held:
-        for upgrade in pace.upgrades(inventory, hosts):
+        for upgrade in pace.recorded_upgrades(past):
             own, at = moments.get(upgrade.host_id, []), upgrade.after
             sums += [*_within(own, at, at + span, held), *_within(own, at - span, at, held)]
     after, days_after, before, days_before = sums

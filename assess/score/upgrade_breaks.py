@@ -10,7 +10,8 @@ import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.upgrade_pace import MEASURED, NOWHERE, PROSPECTIVE, Engines, Place
+from assess.score.upgrade_history import NOWHERE, Engines
+from assess.score.upgrade_pace import MEASURED, PROSPECTIVE, Place
 
 COLUMNS = ["service_id", "host_id", "fact", "value", "version", "change_id", "why"]
 IDLE = ""  # the service of a host that runs none that is known

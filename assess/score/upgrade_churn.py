@@ -21,11 +21,12 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import upgrade_pace as pace
 from assess.score.clocks import base_system, clocks
-from assess.score.image_changes import image_changes
 from assess.score.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, plain, records_by
 from assess.score.standing import on_bases
 from assess.score.upgrade_breaks import breaks, on_hosts
+from assess.score.upgrade_history import NOWHERE, History, host_engines, known_history
+from assess.score.upgrade_moves import fleet_pace, image_changes, image_rates, moves
 
 ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts
@@ -46,13 +47,15 @@ class UpgradeChurn(Result):
     shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
     [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
     ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
-    who makes them, ``third_party_images_n`` and ``first_party_images_n``, and how many of them
-    changed since the earlier snapshot, ``…_changes_n`` [NA where the service was not seen then].
+    who makes them, ``third_party_images_n`` and ``first_party_images_n``, how often they changed
+    over the history, ``…_changes_n``, and ``…_changes_per_year`` with ``_lo, _hi`` [NA where no
+    two snapshots that follow each other saw them].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
     which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` gives
     it), ``simulation`` (the same by host, what is unknown and hosts without a known service
-    included, as `on_hosts` gives it), ``clocks`` and ``image_changes`` (`image_changes`).
+    included, as `on_hosts` gives it), ``clocks``; of the history ``image_changes``, ``moves`` and
+    ``pace`` (`assess.score.upgrade_moves`).
     """
 
     name: ClassVar[str] = "upgrade_churn"
@@ -89,6 +92,7 @@ def score_upgrade_churn(
     *,
     target: str = "",
     previous: Inventory | None = None,
+    history: History | None = None,
 ) -> UpgradeChurn:
     """Score the upgrade churn of every service.
 
@@ -101,7 +105,10 @@ def score_upgrade_churn(
     target : str, default ""
         Engine to go to; without one, the policy's.
     previous : Inventory, optional
-        An earlier inventory, whose engine versions tell what was upgraded since.
+        An earlier inventory, whose engines and images tell what was upgraded since: a history of
+        one snapshot.
+    history : History, optional
+        What earlier snapshots tell, as `upgrade_history` gives it; it stands before ``previous``.
 
     Returns
     -------
@@ -121,15 +128,17 @@ def score_upgrade_churn(
     upper, so intervals are wide rather than narrow. Several clocks of one host (engine, system,
     base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
+    registries, level = policy["registries"], float(policy["simulation"]["level"])
     goal = reference.target_engine({"engine": target} if target else policy["target"])
-    engines = pace.host_engines(inventory)
+    engines = host_engines(inventory)
     held = pace.places(inventory, policy, goal)
     bases = _base_images(inventory)
     times = clocks(inventory, held, engines, bases)
     found = breaks(inventory, held, engines, goal)
     hits = found.dropna(subset=["service_id", "change_id"])
     unseen = found[found["change_id"].isna()].dropna(subset="service_id")
-    host, events, chance = _paces(inventory, policy, held, bases, previous)
+    past = known_history(inventory, policy, history=history, previous=previous)
+    host, events, chance = _paces(inventory, policy, held, bases, past)
     share = host / _tenants(held) + events - host
     frame = _per_service(held, events, chance, share, policy["churn"])
     behind = [_lines_behind(place, goal) for place in held]
@@ -137,20 +146,16 @@ def score_upgrade_churn(
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
     frame = frame.join(_breaking(hits, unseen, frame.index))
-    frame = frame.join(_images(inventory, policy["registries"]))
-    changed = _image_changes(inventory, previous, policy["registries"])
-    held_before = previous["workloads"]["service_id"] if previous else []
-    for party, is_third in (("third", True), ("first", False)):
-        is_counted = changed["third_party"].eq(is_third) & changed["change"].ne("unknown")
-        own = changed.loc[is_counted, "service_id"].value_counts()
-        counted = own.reindex(frame.index, fill_value=0).astype("Int64")
-        frame[f"{party}_party_changes_n"] = counted.where(frame.index.isin(held_before))
+    frame = frame.join(_images(inventory, registries))
+    frame = frame.join(image_rates(past, frame.index, registries, level=level))
     parts = _contributions(held, share, chance, policy["churn"])
     details = {
         "breaking": hits.reset_index(drop=True),
         "simulation": on_hosts(found),
         "clocks": times,
-        "image_changes": changed,
+        "image_changes": image_changes(past, registries),
+        "moves": moves(past, registries),
+        "pace": fleet_pace(past, registries, level=level),
     }
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
@@ -160,16 +165,14 @@ def _paces(
     policy: Policy,
     held: list[pace.Place],
     bases: dict[str, list[str]],
-    previous: Inventory | None,
+    past: History,
 ) -> Floats:
     """Pace of the host, pace with the base image [per year], and chance of failure, by place."""
     since, level = str(policy["churn"]["forced_since"]), float(policy["simulation"]["level"])
-    hosts = pace.hosts_of(held)
-    done = pace.upgrades(inventory, hosts, previous)
-    own = pace.own_rates(inventory, policy, done, previous)
+    own = pace.own_rates(inventory, policy, past)
     # A host that nobody watched may be upgraded as often as any.
     unwatched = Interval(0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf))
-    tallies = pace.upgrade_failures(inventory, policy, done, hosts)
+    tallies = pace.upgrade_failures(past, policy)
     columns = ["host_id", "os_name", "os_version"]
     systems = {
         host: system for host, *system in inventory["hosts"][columns].itertuples(index=False)
@@ -251,7 +254,7 @@ def _contributions(
     key = ["service_id", "host_id"]
     table = (
         table.astype(dict.fromkeys(key, "str"))
-        .replace(pace.NOWHERE, pd.NA)
+        .replace(NOWHERE, pd.NA)
         .melt(key, var_name="part", value_name="hours")
     )
     return table.sort_values([*key, "part"], kind="stable", ignore_index=True)
@@ -274,13 +277,6 @@ def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame
         "first_party_images_n": is_named & ~is_third,
     }
     return pd.DataFrame(counts).groupby(images["service_id"]).sum().astype("Int64")
-
-
-def _image_changes(
-    inventory: Inventory, previous: Inventory | None, registries: Mapping[str, Any]
-) -> pd.DataFrame:
-    public, own = registries["public"], registries["own_namespaces"]
-    return image_changes(inventory, previous or inventory, public=public, own=own)
 
 
 def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:

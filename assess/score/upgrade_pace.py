@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, insort
-from collections import defaultdict
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,16 +13,22 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.healing import sound_incidents
 from assess.score.rates import Interval, jeffreys_interval, shrunk_rates
+from assess.score.upgrade_history import (
+    NOWHERE,
+    ROLLBACK,
+    History,
+    Move,
+    Span,
+    days_in,
+    holds,
+    host_engines,
+)
 
 MEASURED, UNKNOWN, PROSPECTIVE = "measured on hosts", "unknown", "prospective from target"
 POOL = ""  # all upgrades of the fleet, whatever their line
-NOWHERE = ""  # on a host that nobody knows
 YEAR_DAYS = 365.0
 
-Engines = dict[str, Any]  # rows of the frame, by host
-Hosts = dict[str, set[str]]  # by service
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
 
 
@@ -35,22 +40,6 @@ class Place(NamedTuple):
     basis: str
     product: str
     version: str | None
-
-
-class Upgrade(NamedTuple):
-    """An engine upgrade of the past: between when it came, and the line gone to, else from."""
-
-    host_id: str
-    after: pd.Timestamp
-    before: pd.Timestamp  # the same moment where it was recorded
-    status: str
-    line: str | None
-
-
-def host_engines(inventory: Inventory) -> Engines:
-    """Give the engine of each host: of several runtimes the one that stands before the others."""
-    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
-    return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
@@ -128,137 +117,77 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
 
 
-def hosts_of(held: list[Place]) -> Hosts:
-    """Give the hosts of every service."""
-    found: Hosts = defaultdict(set)
-    for place in held:
-        found[place.service_id] |= {place.host_id} - {NOWHERE}
-    return found
+def upgrades(history: History) -> list[Move]:
+    """List the engine upgrades of the past; a rollback is none."""
+    return [move for move in history.moves if move.change != ROLLBACK]
 
 
-def upgrades(
-    inventory: Inventory, hosts: Hosts, previous: Inventory | None = None
-) -> list[Upgrade]:
-    """List the engine upgrades of the past; one without a host counts for its service's hosts.
-
-    A version that is higher than in an earlier inventory is an upgrade, recorded or not. A lower
-    one is a rollback and none.
-    """
-    found = []
-    for row, own in _recorded(inventory, hosts):
-        if _rise(row.from_version, row.to_version) >= 0:
-            version = row.to_version if isinstance(row.to_version, str) else row.from_version
-            line, status = reference.engine_line(version), "" if pd.isna(row.status) else row.status
-            found += [Upgrade(host, row.started_at, row.started_at, status, line) for host in own]
-    if previous is None:
-        return found
-    start, at = previous.snapshot_at, inventory.snapshot_at
-    known = {upgrade.host_id for upgrade in found if upgrade.after >= start}
-    was = host_engines(previous)
-    for host, engine in host_engines(inventory).items() if start < at else ():
-        before = was[host].version if host in was and host not in known else None
-        is_known = isinstance(before, str) and isinstance(engine.version, str)
-        if is_known and _rise(before, engine.version) > 0:
-            found.append(Upgrade(host, start, at, "", reference.engine_line(engine.version)))
-    return found
+def recorded_upgrades(history: History) -> list[Move]:
+    """List those of which a source recorded the moment."""
+    return [move for move in history.recorded.values() if move.change != ROLLBACK]
 
 
-def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[Any, set[str]]]:
-    """Give every recorded change of an engine, with the hosts that it was on."""
-    table = inventory["activities"]
-    is_past = table["started_at"] <= inventory.snapshot_at
-    for row in table[is_past & table["kind"].eq("engine_upgrade")].itertuples():
-        own = {row.host_id} if isinstance(row.host_id, str) else hosts.get(row.service_id, set())
-        yield row, own
-
-
-def _rise(before: Any, after: Any) -> int:
-    """Say whether a version rose (1), fell (-1) or stayed; one that cannot be read has risen."""
-    was, now = reference.parse_version(before), reference.parse_version(after)
-    if was is None or now is None:
-        return int(before != after)
-    return (now > was) - (now < was)
-
-
-def own_rates(
-    inventory: Inventory, policy: Policy, done: list[Upgrade], previous: Inventory | None
-) -> dict[str, Interval]:
+def own_rates(inventory: Inventory, policy: Policy, history: History) -> dict[str, Interval]:
     """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
-    Hosts of which no source of history was looked at are left out.
+    Hosts that neither a source of history nor two snapshots that follow each other saw are left
+    out.
     """
-    at, begun, moments = inventory.snapshot_at, _history_start(inventory), defaultdict(list)
-    for upgrade in done:
-        moments[upgrade.host_id].append(upgrade.after)
-    launched = inventory["hosts"].set_index("host_id")["launched_at"].to_dict()
-    was = host_engines(previous) if previous else {}
-    counts, years = {}, {}
-    for host in host_engines(inventory):
-        count, start, first = len(moments[host]), begun, min(moments[host], default=at)
-        if previous and host in was and isinstance(was[host].version, str):
-            start = min(previous.snapshot_at, at if pd.isna(start) else start)
-        if start < launched.get(host, pd.NaT) <= first:
-            start = launched[host]
-        if pd.notna(start):
-            days = max((at - start) / pd.Timedelta(days=1), policy["churn"]["history_days_min"])
-            counts[host], years[host] = float(count), days / 365.25
-    n, t = pd.Series(counts, dtype=float), pd.Series(years, dtype=float)
+    counts = Counter(move.host_id for move in upgrades(history))
+    here = set(inventory["engines"]["host_id"].tolist())
+    hosts = sorted(host for host in here if history.hosts.get(host))
+    least = policy["churn"]["history_days_min"]
+    days = {host: max(days_in(history.hosts[host]), least) for host in hosts}
+    n = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
+    t = pd.Series(days, dtype=float) / 365.25
     shrunk = shrunk_rates(n, t.round(2), level=float(policy["simulation"]["level"]))
     rows = zip(n.index, n / t, shrunk["rate_lo"], shrunk["rate_hi"], strict=True)
     return {host: Interval(own, min(own, lo), max(own, hi)) for host, own, lo, hi in rows}
 
 
-def _history_start(inventory: Inventory) -> pd.Timestamp:
-    """When the history of upgrades begins; NaT where no source has ever told of one."""
-    table, coverage = inventory["activities"], inventory["coverage"]
-    tellers = table["source"][table["kind"].eq("engine_upgrade")]
-    table = table[table["source"].isin(tellers)]  # who lists deployments may not see upgrades
-    past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
-    asked = coverage["source"].isin(table["source"].dropna())
-    return pd.concat([past, coverage["window_start"][asked]]).min()
-
-
-def upgrade_failures(
-    inventory: Inventory, policy: Policy, done: list[Upgrade], hosts: Hosts
-) -> dict[str, Tally]:
+def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     """Count by line, and over the fleet, which upgrades failed.
 
     One failed that says so, or that an incident or a rollback on the same host followed. Where
-    nobody placed the incident, or nobody saw the moment of the upgrade, it only may have failed.
-    An upgrade whose window is not over counts once it has failed.
+    nobody placed the incident, or nobody saw the moments well enough to say that it came within
+    the window, the upgrade only may have failed. One of which the window, from the first moment
+    that it may have come, is not over or was not watched counts once it has failed.
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
-    moments, found = incident_moments(inventory, hosts), dict[str, Tally]()
-    for row, own in _recorded(inventory, hosts):
-        for host in own if _rise(row.from_version, row.to_version) < 0 else ():
-            insort(moments[host], row.started_at)
-    for host, begun, latest, status, line in done:
-        end, is_seen = latest + window, begun == latest
-        own_hit, vague = (_any_between(moments.get(key, []), begun, end) for key in (host, NOWHERE))
-        failed = (own_hit and is_seen) or bool(words.search(status))
-        is_over = end <= inventory.snapshot_at or not is_seen
-        if failed or (is_over and inventory.has("incidents")):
+    moments, backs, found = incident_moments(history), defaultdict(list), dict[str, Tally]()
+    for move in history.moves:
+        if move.change == ROLLBACK:
+            backs[move.host_id].append((move.after, move.before))
+    for host, first, last, status, line, _ in upgrades(history):
+        near, sure = (first, last + window), (last, first + window)
+        own, vague = moments.get(host, []), moments.get(NOWHERE, [])
+        failed = _any_in(own, sure) or any(holds((sure,), back) for back in backs[host])
+        failed |= bool(words.search(status))
+        may = (
+            _any_in(own, near) or _any_in(vague, near) or any(_touch(near, b) for b in backs[host])
+        )
+        if failed or holds(history.looked, (first, first + window)):
             for name in {POOL, line or POOL}:
                 n, k, most = found.get(name, (0, 0, 0))
-                found[name] = (n + 1, k + failed, most + (failed or own_hit or vague))
+                found[name] = (n + 1, k + failed, most + (failed or may))
     return found
 
 
-def _any_between(moments: list[pd.Timestamp], begun: pd.Timestamp, end: pd.Timestamp) -> bool:
-    first = bisect_left(moments, begun)
-    return first < len(moments) and moments[first] <= end
+def _any_in(moments: list[pd.Timestamp], span: Span) -> bool:
+    at = bisect_left(moments, span[0])
+    return at < len(moments) and moments[at] <= span[1]
 
 
-def incident_moments(inventory: Inventory, hosts: Hosts) -> dict[str, list[pd.Timestamp]]:
+def _touch(span: Span, other: Span) -> bool:
+    return span[0] <= other[1] and other[0] <= span[1]
+
+
+def incident_moments(history: History) -> dict[str, list[pd.Timestamp]]:
     """Moments of the incidents by host, in order; and of those that nobody placed."""
     found = defaultdict(list)
-    for row in sound_incidents(inventory).sort_values("opened_at").itertuples():
-        texts = (row.service_id, row.affected_services)
-        names = [name for text in texts if isinstance(text, str) for name in text.split(";")]
-        own = {host for name in names for host in hosts.get(name, ())}
-        for host in {row.host_id} if isinstance(row.host_id, str) else own or {NOWHERE}:
-            found[host].append(row.opened_at)
+    for host, moment in sorted(history.incidents):
+        found[host].append(moment)
     return found
 
 

@@ -17,6 +17,7 @@ from assess.score.labels import LABELS, labels, reason
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.upgrade_churn import score_upgrade_churn
+from assess.score.upgrade_history import History
 from assess.score.waves import (
     container_experience,
     cycle_groups,
@@ -160,13 +161,14 @@ class WhatNext(Result):
         return table[table["service_id"] == service_id]
 
 
-def what_next(
+def what_next(  # noqa: PLR0913 - what is known already need not be computed again
     inventory: Inventory,
     policy: Policy,
     *,
     readiness: Result | None = None,
     blast: Result | None = None,
     churn: Result | None = None,
+    history: History | None = None,
 ) -> WhatNext:
     """Rank the candidates for a move over all weightings, and label every service.
 
@@ -178,6 +180,8 @@ def what_next(
         Criteria, boards, thresholds, draws and seed.
     readiness, blast, churn : Result, optional
         The three scores; those not handed in are computed.
+    history : History, optional
+        What earlier snapshots tell of upgrades, for the churn that is computed.
 
     Returns
     -------
@@ -197,7 +201,7 @@ def what_next(
     """
     readiness = readiness or score_readiness(inventory, policy)
     blast = blast or score_blast_radius(inventory, policy)
-    churn = churn or score_upgrade_churn(inventory, policy)
+    churn = churn or score_upgrade_churn(inventory, policy, history=history)
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
@@ -33,12 +34,13 @@ SERVICES = set(KEYS) - {"claims"}  # scores that a service has
 @pytest.fixture(scope="module")
 def results(store):
     inventory, policy = assess.load(store / "2026Q3"), assess.load_policy()
+    history = assess.upgrade_history(assess.earlier(store / "2026Q3"), policy)
     return {
         "readiness": assess.score_readiness(inventory, policy),
         "blast-radius": assess.score_blast_radius(inventory, policy),
-        "upgrade-churn": assess.score_upgrade_churn(inventory, policy),
-        "what-next": assess.what_next(inventory, policy),
-        "claims": assess.judge_claims(inventory, policy),
+        "upgrade-churn": assess.score_upgrade_churn(inventory, policy, history=history),
+        "what-next": assess.what_next(inventory, policy, history=history),
+        "claims": assess.judge_claims(inventory, policy, history=history),
     }
 
 
@@ -117,21 +119,28 @@ def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
     assert "simulation" not in call(*asked[:3]).stdout
 
 
-def test_history_over_snapshots_counts(call, sample, store):
-    asked = ("score", sample, "upgrade-churn", "--json")
-    alone, both = (
-        json.loads(call(*asked, *more).stdout)["rows"]
-        for more in ((), ("--previous", str(store / "2026Q2")))
-    )
-    assert all(row["third_party_changes_n"] is None for row in alone)
-    seen = set(assess.load(store / "2026Q2")["workloads"]["service_id"])
-    assert all((row["third_party_changes_n"] is not None) == (row["service_id"] in seen)
-               for row in both)  # fmt: skip
+def test_history_is_found_beside_the_snapshot_or_named(call, sample, store, tmp_path):
+    alone = tmp_path / "2026Q3"
+    shutil.copytree(sample, alone)
+    beside, none, named = (
+        json.loads(call("score", path, "upgrade-churn", *more, "--json").stdout)["rows"]
+        for path, *more in (
+            (sample,), (str(alone),), (str(alone), "--previous", str(store / "2026Q2")),
+        )
+    )  # fmt: skip
+    assert beside == named
+    assert all(row["first_party_changes_n"] is None for row in none)
+    changed = {row["service_id"] for row in beside if row["first_party_changes_n"]}
+    assert {"cart-api", "search-api"} <= changed
+    (row,) = (row for row in beside if row["service_id"] == "cart-api")
+    assert row["first_party_changes_per_year"] == pytest.approx(365.25 / 92)
 
 
 def test_target_is_the_engine_of_the_policy(call, sample):
     policy = assess.load_policy().replace(target={"engine": "24"})
-    expected = assess.score_upgrade_churn(assess.load(sample), policy).to_dict()
+    history = assess.upgrade_history(assess.earlier(sample), policy)
+    inventory = assess.load(sample)
+    expected = assess.score_upgrade_churn(inventory, policy, history=history).to_dict()
     document = json.loads(call("score", sample, "upgrade-churn", "--target", "24", "--json").stdout)
     assert document == json.loads(json.dumps(expected))
     assert document["policy_hash"] != assess.load_policy().hash

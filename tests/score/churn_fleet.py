@@ -7,6 +7,7 @@ import pandas as pd
 from assess import from_frames, load_policy
 from assess.score import upgrade_pace as pace
 from assess.score.upgrade_churn import score_upgrade_churn
+from assess.score.upgrade_history import History
 
 AT = "2026-09-30T00:00:00Z"
 
@@ -49,8 +50,7 @@ def only(inventory, **options):
 
 def failures(inventory):
     """Upgrades and failures by line; "" is the whole fleet."""
-    hosts = pace.hosts_of(pace.places(inventory, POLICY))
-    return pace.upgrade_failures(inventory, POLICY, pace.upgrades(inventory, hosts), hosts)
+    return pace.upgrade_failures(History.of(inventory, POLICY), POLICY)
 
 
 YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]

@@ -4,9 +4,11 @@ import pandas as pd
 
 import assess
 from assess.inventory import from_frames
-from assess.score.image_changes import image_changes
+from assess.score.upgrade_history import upgrade_history
+from assess.score.upgrade_moves import image_changes
 
-PUBLIC, OWN = ["docker.io"], ["shop"]
+POLICY = assess.load_policy()
+REGISTRIES = {"public": ["docker.io"], "own_namespaces": ["shop"]}
 
 
 def fleet(day, *images):
@@ -44,7 +46,8 @@ AFTER = fleet(
 
 
 def test_changes_by_service():
-    found = image_changes(AFTER, BEFORE, public=PUBLIC, own=OWN).set_index("service_id")
+    found = image_changes(upgrade_history([BEFORE, AFTER], POLICY), REGISTRIES)
+    found = found.set_index("service_id")
     assert found["change"].to_dict() == {
         "api": "rollback", "cache": "swap", "db": "major", "web": "patch",
     }  # fmt: skip
@@ -58,15 +61,15 @@ def test_changes_by_service():
 
 
 def test_nothing_changes_between_a_snapshot_and_itself():
-    assert image_changes(BEFORE, BEFORE, public=PUBLIC, own=OWN).empty
+    same = from_frames(BEFORE.tables, snapshot_at="2026-07-01")
+    assert image_changes(upgrade_history([BEFORE, BEFORE, same], POLICY), REGISTRIES).empty
 
 
 def test_churn_counts_them_apart_and_knows_nothing_without_an_earlier_snapshot():
-    policy = assess.load_policy()
     columns = ["third_party_changes_n", "first_party_changes_n"]
-    alone = assess.score_upgrade_churn(AFTER, policy)
+    alone = assess.score_upgrade_churn(AFTER, POLICY)
     assert alone.frame[columns].isna().all(axis=None)
-    both = assess.score_upgrade_churn(AFTER, policy, previous=BEFORE)
+    both = assess.score_upgrade_churn(AFTER, POLICY, previous=BEFORE)
     assert both.frame.loc["db", columns].tolist() == [1, 0]
     assert both.frame.loc["web", columns].tolist() == [0, 1]
     assert both.frame.loc["new", columns].isna().all()  # nobody saw it then

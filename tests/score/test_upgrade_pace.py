@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from churn_fleet import AT, YEARLY, failures, fleet, incident, only, score, upgrade
+from churn_fleet import AT, POLICY, YEARLY, failures, fleet, incident, only, score, upgrade
 
 from assess.score import upgrade_pace as pace
+from assess.score.upgrade_history import known_history
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,9 @@ def test_versions_of_two_snapshots_are_compared(before, after, upgrades):
         fleet(at=at, engines=[{"host_id": "h1", "runtime": "docker", "version": version}])
         for at, version in (("2026-03-31T00:00:00Z", before), (AT, after))
     )
-    assert len(pace.upgrades(now, {}, was)) == upgrades
-    assert pace.upgrades(was, {}, now) == []  # not earlier
+    past = known_history(now, POLICY, previous=was)
+    assert len(pace.upgrades(past)) == upgrades
+    assert pace.upgrades(known_history(was, POLICY, previous=now)) == []  # not earlier
 
 
 def test_an_upgrade_that_was_rolled_back_has_failed():

@@ -25,6 +25,7 @@ from assess.score.claims.measure import UNDECIDED, Finding, verdict
 from assess.score.claims.world import world
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.track_record import around_upgrades, rates_by, time_to_heal
+from assess.score.upgrade_history import History
 
 MEASURES = {
     "C1": upkeep.forced_upgrades,
@@ -124,11 +125,12 @@ def _told(row: pd.Series, policy: Policy | None) -> str:
     return f"{value} ({row['unit']}); {level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown}."
 
 
-def judge_claims(
+def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again
     inventory: Inventory,
     policy: Policy,
     *,
     previous: Inventory | None = None,
+    history: History | None = None,
     readiness: Result | None = None,
     churn: Result | None = None,
 ) -> Claims:
@@ -142,6 +144,8 @@ def judge_claims(
         ``[claims]``: the bounds, and the words that the evidence is read with.
     previous : Inventory, optional
         An earlier inventory: it tells what moved, and what was upgraded, since then.
+    history : History, optional
+        What more snapshots tell of upgrades, as `upgrade_history` gives it.
     readiness, churn : Result, optional
         Scores of the same inventory; computed where they are left out.
 
@@ -151,7 +155,7 @@ def judge_claims(
         One row per claim, C1 to C16.
     """
     given = {"readiness": readiness, "churn": churn}
-    fleet = Fleet(inventory, policy, previous, given)
+    fleet = Fleet(inventory, policy, previous, history, given)
     found = {claim: measure(fleet) for claim, measure in MEASURES.items()}
     rows = [_row(claim, finding, policy) for claim, finding in found.items()]
     frame = pd.DataFrame(rows).set_index("claim").rename_axis("claim")
@@ -162,7 +166,7 @@ def judge_claims(
         **tables,
         "platforms": rates_by(fleet.record, "platform", level=fleet.level),
         "healing": time_to_heal(inventory, policy),
-        "around_upgrades": around_upgrades(inventory, policy),
+        "around_upgrades": around_upgrades(inventory, policy, fleet.past),
     }
     parts = pd.concat([_tidy(claim, table) for claim, table in tables.items()], ignore_index=True)
     return Claims(frame, parts, Provenance.of(inventory, policy), details)

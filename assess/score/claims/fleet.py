@@ -21,6 +21,7 @@ from assess.score.track_record import (
     track_record,
     watched_incidents,
 )
+from assess.score.upgrade_history import History, known_history
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Fleet:
         Its ``[claims]`` hold bounds and words.
     previous : Inventory or None
         An earlier inventory, which tells what moved and what was upgraded since.
+    history : History or None
+        What the snapshots before tell of upgrades.
     given : mapping
         Results that are there already, by name.
     """
@@ -42,6 +45,7 @@ class Fleet:
     inventory: Inventory
     policy: Policy
     previous: Inventory | None
+    history: History | None
     given: dict[str, Result | None]
 
     @property
@@ -68,7 +72,14 @@ class Fleet:
         from assess.score.upgrade_churn import score_upgrade_churn
 
         known = self.given.get("churn")
-        return known or score_upgrade_churn(self.inventory, self.policy, previous=self.previous)
+        return known or score_upgrade_churn(self.inventory, self.policy, history=self.past)
+
+    @cached_property
+    def past(self) -> History:
+        """What the snapshots up to this one tell of upgrades."""
+        return known_history(
+            self.inventory, self.policy, history=self.history, previous=self.previous
+        )
 
     @cached_property
     def platforms(self) -> pd.Series:

@@ -42,16 +42,13 @@ def broken_services(fleet: Fleet) -> Finding:
 
 def failed_upgrades(fleet: Fleet) -> Finding:
     """C3: how many upgrades of an engine an incident followed."""
-    inventory, policy = fleet.inventory, fleet.policy
-    hosts = pace.hosts_of(pace.places(inventory, policy))
-    done = pace.upgrades(inventory, hosts, fleet.previous)
-    tallies = pace.upgrade_failures(inventory, policy, done, hosts)
+    tallies = pace.upgrade_failures(fleet.past, fleet.policy)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in sorted(tallies.items())]
     rest = [whole[i] - sum(t[i] for t in tallies.values()) for i in range(3)]
     rows += [("unknown", rest[1], rest[0] - rest[2], rest[2] - rest[1])] if rest[0] else []
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
-    looked = inventory.has("activities", "incidents")
+    looked = fleet.inventory.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
     return seen(share(table, level=fleet.level), gap, looked=looked)
 
