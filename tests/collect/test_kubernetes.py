@@ -12,10 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from replay import replaying
-from wild import mutated
+from wild import fit, mutated, whatever_comes
 
 import assess
 from assess import frames
@@ -323,16 +321,17 @@ def test_a_path_that_is_not_there(tmp_path):
     assert (row["status"], row["hint"]) == ("unreachable", "there is no such file")
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32))
-def test_no_payload_breaks_it(seed):
+@whatever_comes
+def test_no_payload_breaks_it(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
     items = [mutated(item, seed + n) for n, item in enumerate(SHOP["items"])]
     source, found = KubernetesSource(), {}
     for kind, listed in source.sort({"kind": "List", "items": items}):
         found.setdefault(kind, []).extend(i for i in listed if isinstance(i, dict))
-    batch = source.to_batch(found, "c")
-    for frame, rows in batch.rows.items():
-        frames.conform(frame, pd.DataFrame(rows))
+    return source.to_batch(found, "c")
 
 
 # -- over HTTP -----------------------------------------------------------------------------------

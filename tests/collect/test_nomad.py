@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from replay import replaying
-from wild import mutated
+from wild import fit, mutated, whatever_comes
 
 import assess
 from assess import frames
@@ -127,16 +125,18 @@ def test_what_is_no_dump_is_told(tmp_path, content):
     ]
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32))
-def test_no_payload_breaks_it(seed):
+@whatever_comes
+def test_no_payload_breaks_it(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
     every = [d for dump in DUMPS.values() for d in (dump if isinstance(dump, list) else [dump])]
     source, found = NomadSource(), {}
     for number, document in enumerate(every):
         for kind, items in source.sort(mutated(document, seed + number)):
             found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
-    for frame, rows in source.to_batch(found, "c").rows.items():
-        frames.conform(frame, pd.DataFrame(rows))
+    return source.to_batch(found, "c")
 
 
 class Api:

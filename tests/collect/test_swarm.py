@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from wild import mutated
+from wild import fit, mutated, whatever_comes
 
 from assess import frames
 from assess.collect.base import Batch, Deadline
@@ -118,17 +116,19 @@ def test_what_is_no_dump_is_told(tmp_path, content):
     ]
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32))
-def test_no_payload_breaks_it(seed):
+@whatever_comes
+def test_no_payload_breaks_it(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
     lines = [json.loads(line) for f in (FIXTURES / "cli").glob("*.json")
              for line in f.read_text().splitlines()]  # fmt: skip
     source, found = SwarmSource(), {}
     for document in [*(d for dump in INSPECTED.values() for d in dump), *lines]:
         for kind, items in source.sort(mutated(document, seed + len(found))):
             found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
-    for frame, rows in source.to_batch(found, "c").rows.items():
-        frames.conform(frame, pd.DataFrame(rows))
+    return source.to_batch(found, "c")
 
 
 def test_options():

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from random import Random
+
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess import frames
+from assess.collect.base import Batch
 
 WILD = [
     None, True, -1, 0, 1.5, 1e400, 10**30, "", "\0", "a" * 300, "<b>", "9" * 400, "-5", "50%",
@@ -24,3 +32,22 @@ def mutated(value, seed):
         return [change(inner) for inner in part] if isinstance(part, list) else part
 
     return change(value)
+
+
+# A hundred payloads, twenty at a time: to type the rows takes longer than to make them.
+SEEDS = st.integers(0, 2**32).map(lambda first: range(first, first + 20_000, 1000))
+
+
+def whatever_comes(test):
+    """Run a test with seeds, for payloads that are changed at random."""
+    return settings(max_examples=5, deadline=None)(given(SEEDS)(test))
+
+
+def fit(batches: list[Batch]) -> None:
+    """Type all rows; what cannot be read is left out, and nothing breaks."""
+    rows = defaultdict(list)
+    for batch in batches:
+        for frame, found in batch.rows.items():
+            rows[frame] += found
+    for frame, found in rows.items():
+        frames.conform(frame, pd.DataFrame(found))
