@@ -10,7 +10,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.evidence import Evidence
+from assess.score.evidence import Answers, Evidence
 
 ATOM_COLUMNS = (
     "service_id", "check", "dimension", "state", "value", "weight", "source", "observed_at",
@@ -44,17 +44,24 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
     is ``conflict``. Where nothing was measured it stands in only for a check that is ``asked``: a
     measurement that is gone is not replaced by somebody's word.
     """
-    dimensions = policy["dimensions"]
-    asked = {c["id"]: c for c in policy["check"] if c["weight"] * dimensions[_dimension(c["id"])]}
-    measured = {name: _measure(check, evidence) for name, check in asked.items()}
-    atoms = pd.concat(measured, names=["check", "service_id"])
-    atoms = atoms.join(opinions(inventory, policy)).reset_index()
-    for column, key in (("source", "table"), ("weight", "weight"), ("asked", "asked")):
-        words = {name: check.get(key, False) for name, check in asked.items()}
-        atoms[column] = atoms["check"].map(words)
-    atoms["dimension"] = atoms["check"].map(_dimension)
-    atoms = atoms.astype({"weight": float, "asked": bool})  # an empty fleet maps to text
-    return _with_opinions(atoms)[list(ATOM_COLUMNS)]
+    shares, services = policy["dimensions"], evidence.services
+    asked = [c for c in policy["check"] if c["weight"] * shares[_dimension(c["id"])]]
+    value, na = np.concatenate([_measure(check, evidence) for check in asked], axis=1)
+    told = {
+        "check": [check["id"] for check in asked],
+        "dimension": [_dimension(check["id"]) for check in asked],
+        "weight": [float(check["weight"]) for check in asked],
+        "source": [check["table"] for check in asked],
+        "asked": [check.get("asked", False) for check in asked],
+    }
+    atoms = pd.DataFrame({name: np.repeat(words, len(services)) for name, words in told.items()})
+    atoms["service_id"] = np.tile(services, len(asked))
+    atoms["value"] = pd.arrays.FloatingArray(value, np.isnan(value))
+    atoms["na"] = na.astype(bool)
+    observed = [_observed(check, evidence) for check in asked]
+    atoms["observed_at"] = pd.concat(observed, ignore_index=True)
+    atoms = atoms.astype({"check": "str", "service_id": "str"})  # of an empty fleet too
+    return _with_opinions(atoms.join(opinions(inventory, policy), on=["check", "service_id"]))
 
 
 def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -84,22 +91,24 @@ def _dimension(check: str) -> str:
     return check.partition(".")[0]
 
 
-def _measure(check: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
-    """Ask the rule of one check; ``value, na`` and ``observed_at`` by service."""
+def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
+    """Ask the rule of one check."""
     dated = check.get("dated_by", "")
-    answer = evidence.ask(
+    return evidence.ask(
         check["table"],
         check["rule"],
         applies=check.get("applies", ""),
         fresh=f"days_since({dated}) <= {check['ttl_days']}" if dated else "",
         how=check.get("combine", "all"),
     )
-    answer["observed_at"] = evidence.at
-    if dated:
-        rows = evidence.views[check["table"]].table
-        oldest = rows.groupby("service_id")[dated].min()
-        answer["observed_at"] = oldest.reindex(answer.index)
-    return answer
+
+
+def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
+    """When a check saw its rows, by service; where they have a date of their own, the oldest."""
+    if "dated_by" not in check:
+        return pd.Series(evidence.at, index=evidence.services)
+    rows = evidence.views[check["table"]].table
+    return rows.groupby("service_id")[check["dated_by"]].min().reindex(evidence.services)
 
 
 def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
@@ -119,4 +128,4 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
         value=value,
         source=source.mask(stands_in, "answers").mask(conflict, source + "+answers"),
         observed_at=atoms["observed_at"].mask(stands_in, atoms["said_at"]),
-    )
+    )[list(ATOM_COLUMNS)]

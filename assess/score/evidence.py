@@ -8,15 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assess.score import rules
 
 How = Literal["all", "any", "share"]
 Ids = Collection[str]
+Floats = NDArray[np.float64]
+
+
+class Answers(NamedTuple):
+    """What the rows of each service add up to.
+
+    Attributes
+    ----------
+    value : ndarray
+        0 to 1; NaN where unknown, and where it is not asked. [share]
+    na : ndarray of bool
+        Where it is not asked.
+    """
+
+    value: Floats
+    na: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,33 +99,32 @@ class View:
         sure = table["sure"].to_numpy(dtype=bool) if "sure" in table else every
         return cls(table, codes, none_there, not_asked, sure, ~missed)
 
-    def certain(self, holds: pd.Series, rows: np.ndarray) -> pd.Series:
+    def certain(self, holds: Floats, rows: np.ndarray) -> Floats:
         """Leave open what hangs on rows that count only perhaps.
 
         Parameters
         ----------
-        holds : Series
-            Nullable booleans, one per chosen row.
+        holds : ndarray
+            1, 0, or NaN where unknown, one per chosen row.
         rows : ndarray of bool
             The rows that were chosen.
 
         Returns
         -------
-        Series
-            NA in rows that are not sure, but where all rows of the service say the same whichever
+        ndarray
+            NaN in rows that are not sure, but where all rows of the service say the same whichever
             of them count.
         """
         if self.sure.all():
             return holds
         n, codes, sure = len(self.none), self.codes[rows], self.sure[rows]
-        true = holds.fillna(value=False).to_numpy(dtype=bool)
-        false = ~holds.fillna(value=True).to_numpy(dtype=bool)
         yes, no, some, firm = (
-            np.bincount(codes[mask], minlength=n) for mask in (true, false, slice(None), sure)
+            np.bincount(codes[mask], minlength=n)
+            for mask in (holds == 1, holds == 0, slice(None), sure)
         )
         complete = self.whole & (some == np.bincount(self.codes, minlength=n))
         same = ((yes == some) | (no == some)) & ((firm > 0) | complete)
-        return holds.mask(~sure & ~same[codes])
+        return np.where(sure | same[codes], holds, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +147,7 @@ class Evidence:
 
     def ask(
         self, table: str, rule: str, *, applies: str = "", fresh: str = "", how: How = "all"
-    ) -> pd.DataFrame:
+    ) -> Answers:
         """Ask a rule of every service.
 
         Parameters
@@ -149,29 +165,27 @@ class Evidence:
 
         Returns
         -------
-        DataFrame
-            Index service; ``value`` (Float64, 0 to 1, NA where unknown) and ``na`` (bool).
+        Answers
+            One per service.
         """
         view = self.views[table]
-        holds, keep = rules.evaluate(rule, view.table, at=self.at), np.ones(len(view.table), bool)
+        holds, keep = self._holds(rule, table), np.ones(len(view.table), dtype=bool)
         if fresh:
-            is_fresh = rules.evaluate(fresh, view.table, at=self.at)
-            holds = holds.where(is_fresh.fillna(value=False))
+            holds = np.where(self._holds(fresh, table) == 1, holds, np.nan)
         if applies:
-            counts = rules.evaluate(applies, view.table, at=self.at)
-            holds = holds.where(counts.fillna(value=False))
-            keep = counts.fillna(value=True).to_numpy(dtype=bool)
+            counts = self._holds(applies, table)
+            holds, keep = np.where(counts == 1, holds, np.nan), counts != 0
         n, codes = len(self.services), view.codes[keep]
         value = combine(codes, view.certain(holds[keep], keep), n=n, how=how)
         value[view.none] = 0.0 if how == "any" else 1.0
-        left_out = (np.bincount(view.codes, minlength=n) > 0) & (
-            np.bincount(codes, minlength=n) == 0
-        )
-        na = view.na | left_out
-        value[na] = pd.NA
-        return pd.DataFrame({"value": value, "na": na}, index=self.services)
+        na = view.na.copy()
+        if applies:
+            asked = np.bincount(view.codes, minlength=n) > 0
+            na |= asked & (np.bincount(codes, minlength=n) == 0)
+        value[na] = np.nan
+        return Answers(value, na)
 
-    def exists(self, table: str, rule: str) -> pd.Series:
+    def exists(self, table: str, rule: str) -> list[bool | None]:
         """Ask whether any row of a service holds.
 
         Parameters
@@ -183,11 +197,17 @@ class Evidence:
 
         Returns
         -------
-        Series
-            Index service; nullable boolean, NA where no row holds and some are unknown.
+        list of bool or None
+            By service; None where no row holds and some are unknown.
         """
-        answer = self.ask(table, rule, how="any")
-        return (answer["value"] > 0).astype("boolean").mask(answer["na"], other=False)
+        value, na = self.ask(table, rule, how="any")
+        told = np.where(na, 0.0, value).tolist()
+        return [None if np.isnan(share) else share > 0 for share in told]
+
+    def _holds(self, rule: str, table: str) -> Floats:
+        """1 where a row of a view holds, 0 where it does not, NaN where it does not tell."""
+        told = rules.evaluate(rule, self.views[table].table, at=self.at)
+        return told.to_numpy(dtype=float, na_value=np.nan)
 
     def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
         """Put further columns into a view that has one row per service.
@@ -212,15 +232,15 @@ class Evidence:
         return Evidence(self.services, {**self.views, table: view}, self.at)
 
 
-def combine(codes: np.ndarray, holds: pd.Series, *, n: int, how: How) -> pd.arrays.FloatingArray:
+def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
     """Add up the answers of rows by group, in Kleene's logic.
 
     Parameters
     ----------
     codes : ndarray of int
         Group of each row, 0 to n - 1.
-    holds : Series
-        Nullable booleans by row.
+    holds : ndarray
+        1, 0, or NaN where unknown, by row.
     n : int
         Groups. [count]
     how : {"all", "any", "share"}
@@ -228,13 +248,11 @@ def combine(codes: np.ndarray, holds: pd.Series, *, n: int, how: How) -> pd.arra
 
     Returns
     -------
-    FloatingArray
-        0 to 1 by group; NA where the known rows do not settle it, and where there is no row.
+    ndarray
+        0 to 1 by group; NaN where the known rows do not settle it, and where there is no row.
     """
-    known = holds.notna().to_numpy(dtype=bool)
-    true = holds.fillna(value=False).to_numpy(dtype=bool)
     rows, unknown, yes = (
-        np.bincount(codes[mask], minlength=n) for mask in (slice(None), ~known, true)
+        np.bincount(codes[mask], minlength=n) for mask in (slice(None), np.isnan(holds), holds == 1)
     )
     value = yes / np.maximum(rows, 1)
     undecided = unknown > 0
@@ -244,7 +262,8 @@ def combine(codes: np.ndarray, holds: pd.Series, *, n: int, how: How) -> pd.arra
     elif how == "any":
         undecided &= yes == 0
         value = np.ceil(value)
-    return pd.arrays.FloatingArray(value, undecided | (rows == 0))
+    value[undecided | (rows == 0)] = np.nan
+    return value
 
 
 def found(*signs: pd.Series) -> pd.Series:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ NOT_DECIDABLE = "NOT DECIDABLE"
 HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 WAIVER_DAYS = 180
 SHOWN_VALUES = 3
+Rows = list[tuple[str, ...]]
 
 
 def judge(
@@ -51,18 +50,17 @@ def judge(
         that is not refuted its ``state`` (holds or unknown), ``rule, fact`` and the ``check`` that
         it is about, empty where there is none.
     """
-    judged, reasons = zip(*(_judge(gate, evidence) for gate in policy["gate"]), strict=True)
+    parts = [_judge(gate, evidence) for gate in policy["gate"]]
     order = {gate["id"]: number for number, gate in enumerate(policy["gate"])}
-    table = _waive(_by_service(judged, order)[list(GATE_COLUMNS)], inventory)
-    open_ = table.loc[table["state"].isin(["fail", "unknown"]), ["service_id", "gate"]]
-    return table, _by_service(reasons, order)[list(REASON_COLUMNS)].merge(open_)
-
-
-def _by_service(tables: Sequence[pd.DataFrame], order: Mapping[str, int]) -> pd.DataFrame:
-    """Lay tables of gates out by service, then in the order of the policy."""
-    table = pd.concat(tables, ignore_index=True)
-    table = table.assign(rank=table["gate"].map(order)).astype({"rank": int})
-    return table.sort_values(["service_id", "rank"], kind="stable", ignore_index=True)
+    judged, reasons = (
+        sorted(chain.from_iterable(rows), key=lambda row: (row[0], order[row[1]]))
+        for rows in zip(*parts, strict=True)
+    )
+    table = _waive(pd.DataFrame(judged, columns=list(GATE_COLUMNS), dtype="str"), inventory)
+    held = table.loc[table["state"].isin(["fail", "unknown"]), ["service_id", "gate"]]
+    open_ = set(held.itertuples(index=False, name=None))
+    left = [row for row in reasons if row[:2] in open_]
+    return table, pd.DataFrame(left, columns=list(REASON_COLUMNS), dtype="str")
 
 
 def labels(gates: pd.DataFrame) -> pd.Series:
@@ -87,86 +85,82 @@ def labels(gates: pd.DataFrame) -> pd.Series:
     return ranks.map({rank: label for label, rank in HARDNESS.items()}).astype("str")
 
 
-def _judge(gate: Mapping[str, Any], evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """State, evidence and fact of one gate, and its reasons."""
+def _judge(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
+    """Rows of one gate by service, and of its reasons that are not refuted."""
     reasons = gate["reasons"]
     holds = [evidence.exists(reason["table"], reason["rule"]) for reason in reasons]
-    fails = reduce(operator.or_ if gate["fails_when"] == "any" else operator.and_, holds)
-    lifted = pd.Series(False, index=fails.index)
+    shown = [
+        _shown(reason, evidence) if True in held else {}
+        for reason, held in zip(reasons, holds, strict=True)
+    ]
+    lifted = np.zeros(len(evidence.services), dtype=bool)
     if "unless" in gate:
-        lifted = evidence.ask("workloads", gate["unless"])["value"].eq(1).fillna(value=False)
-    says, lacks = _says(reasons, holds, evidence), _lacks(reasons, holds)
+        lifted = evidence.ask("workloads", gate["unless"]).value == 1
     missing = evidence.views["services"].table["missing"].fillna("")
-    rows = []
-    for service, failed, is_lifted, missed in zip(fails.index, fails, lifted, missing, strict=True):
+    judged, left = Rows(), Rows()
+    for service, missed, is_lifted, *own in zip(
+        evidence.services, missing, lifted, *holds, strict=True
+    ):
+        pairs = list(zip(reasons, own, strict=True))
+        says = [
+            r["says"] + v.get(service, "") for r, h, v in zip(reasons, own, shown, strict=True) if h
+        ]
+        lacks = "; ".join(reason["fact"] for reason, held in pairs if held is None)
+        fails = _fails(own, gate["fails_when"])
         if is_lifted:
-            rows.append(("pass", f"lifted by the policy: {says[service]}", ""))
-        elif failed is pd.NA:
-            rows.append(("unknown", f"not known: {lacks[service]}", lacks[service]))
-        elif failed:  # where it fails because facts are missing, they are named
-            fact = missed if gate["label"] == NOT_DECIDABLE else ""
-            rows.append(("fail", says[service], fact))
+            state = ("pass", "lifted by the policy: " + "; ".join(says), "")
+        elif fails is None:
+            state = ("unknown", f"not known: {lacks}", lacks)
+        elif fails:  # where it fails because facts are missing, they are named
+            state = ("fail", "; ".join(says), missed if gate["label"] == NOT_DECIDABLE else "")
         else:
-            rows.append(("pass", gate["clear"], ""))
-    table = pd.DataFrame(rows, columns=["state", "evidence", "fact"], dtype="str")
-    told = {"gate": gate["id"], "label": gate["label"]}
-    return table.assign(service_id=fails.index, **told), _reasons(gate, holds).assign(**told)
+            state = ("pass", gate["clear"], "")
+        word, said, fact = state
+        judged.append((service, gate["id"], word, gate["label"], said, fact))
+        told = (service, gate["id"], gate["label"], gate["fails_when"])
+        left += [
+            (*told, "holds" if held else "unknown", r["rule"], r["fact"], r.get("check", ""))
+            for r, held in pairs
+            if held is not False
+        ]
+    return judged, left
 
 
-def _reasons(gate: Mapping[str, Any], holds: list[pd.Series]) -> pd.DataFrame:
-    """List the reasons of a gate that hold or are unknown, by service."""
-    parts = []
-    for reason, held in zip(gate["reasons"], holds, strict=True):
-        left = held[held.fillna(value=True).astype(bool)]
-        words = {key: reason.get(key, "") for key in ("rule", "fact", "check")}
-        state = left.isna().map({True: "unknown", False: "holds"})
-        part = pd.DataFrame({"service_id": left.index, "state": state.to_numpy(dtype=object)})
-        parts.append(part.assign(fails_when=gate["fails_when"], **words))
-    return pd.concat(parts, ignore_index=True)
+def _fails(holds: Sequence[bool | None], when: str) -> bool | None:
+    """Whether any (or all) of the reasons hold, in Kleene's logic; None where that is unknown."""
+    settled = when == "any"
+    if settled in holds:
+        return settled
+    return None if None in holds else not settled
 
 
-def _says(
-    reasons: list[Mapping[str, Any]], holds: list[pd.Series], evidence: Evidence
-) -> dict[str, str]:
-    """Words for the reasons that hold, with the values that show them, by service."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for reason, held in zip(reasons, holds, strict=True):
-        true = held.index[held.fillna(value=False)]
-        if not len(true):
-            continue
-        table, shows = evidence.views[reason["table"]].table, reason.get("shows", [])
-        holds_here = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
-        rows = table.loc[holds_here.to_numpy(dtype=bool), ["service_id", *shows]]
-        values = [_values(rows, column) for column in shows]
-        for service in true:
-            shown = ", ".join(value[service] for value in values if service in value)
-            found[service].append(reason["says"] + (f" ({shown})" if shown else ""))
-    return defaultdict(str, {service: "; ".join(parts) for service, parts in found.items()})
-
-
-def _lacks(reasons: list[Mapping[str, Any]], holds: list[pd.Series]) -> dict[str, str]:
-    """Facts of the reasons that are unknown, by service."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for reason, held in zip(reasons, holds, strict=True):
-        for service in held.index[held.isna()]:
-            found[service].append(reason["fact"])
-    return {service: "; ".join(facts) for service, facts in found.items()}
-
-
-def _values(rows: pd.DataFrame, column: str) -> dict[str, str]:
-    """List a few distinct values by service, sorted."""
-    pairs = rows[["service_id", column]].drop_duplicates().dropna()
-    found: dict[str, set[str]] = defaultdict(set)
-    for service, value in pairs.itertuples(index=False, name=None):
-        found[service].add(_shown(value))
+def _shown(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+    """Values that show that a reason holds, in brackets, by service."""
+    columns = reason.get("shows", [])
+    if not columns:
+        return {}
+    table = evidence.views[reason["table"]].table
+    holds = rules.evaluate(reason["rule"], table, at=evidence.at).fillna(value=False)
+    rows = table.loc[holds.to_numpy(dtype=bool), ["service_id", *columns]]
+    found: dict[str, dict[str, set[str]]] = {}
+    for column in columns:
+        known = rows[column].notna()
+        for service, value in zip(
+            rows.loc[known, "service_id"], rows.loc[known, column], strict=True
+        ):
+            found.setdefault(service, {}).setdefault(column, set()).add(_word(value))
     return {
-        service: f"{column} {', '.join(sorted(texts)[:SHOWN_VALUES])}"
-        + (" …" if len(texts) > SHOWN_VALUES else "")
-        for service, texts in found.items()
+        service: " (" + ", ".join(f"{column} {_few(words)}" for column, words in own.items()) + ")"
+        for service, own in found.items()
     }
 
 
-def _shown(value: object) -> str:
+def _few(words: set[str]) -> str:
+    """List a few words, sorted."""
+    return ", ".join(sorted(words)[:SHOWN_VALUES]) + (" …" if len(words) > SHOWN_VALUES else "")
+
+
+def _word(value: object) -> str:
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

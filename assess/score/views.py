@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assess import frames, reference
@@ -120,7 +121,8 @@ def _workloads(
     vague = table["service_id"].isin(table.loc[running.isna(), "service_id"])
     table["sure"] = running.fillna(value=False) | ~vague
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
-    declared = table[["service_id"]].merge(services, on="service_id", how="left")
+    told = services.set_index("service_id")[["platform", "stateful"]]
+    declared = told.reindex(table["service_id"]).set_axis(table.index)
     parts = table["image_ref"].str.extract(_IMAGE).astype("string")
     table["registry"] = table["registry"].fillna(
         parts["registry"].fillna("docker.io").where(parts["repository"].notna())
@@ -136,8 +138,8 @@ def _workloads(
     unit = _is(table["contained"], value=False)
     kinds = _image_kind(table["repository"], words["store_names"])
     table["image_kind"] = kinds.mask(unit, other="none")
-    mirrors = _joined(table[["service_id", "host_id"]], engines, "host_id")
-    through = _in(table["registry"], registries["hub"]) & (mirrors["mirrors_n"] > 0)
+    mirrors = engines.set_index("host_id")["mirrors_n"].reindex(table["host_id"])
+    through = _in(table["registry"], registries["hub"]) & (mirrors > 0).set_axis(table.index)
     public = _in(table["registry"], registries["public"]) & ~through
     table["public_unmirrored"] = public.mask(unit, other=False)
     return table
@@ -253,9 +255,21 @@ def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
     """Images that live containers run, with the first known fact of any place that holds them."""
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
-    facts = table.groupby(key, as_index=False, sort=False).first()
     used = _distinct(workloads.rename(columns={"image_digest": "digest"}), key)
-    return used.merge(facts, on=key, how="left")
+    return used.merge(_first_known(table, key), on=key, how="left")
+
+
+def _first_known(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """One row per key, with the first known cell of each column."""
+    table = table.dropna(subset=key)
+    group = table.groupby(key, sort=False).ngroup().to_numpy()
+    places, filled = np.arange(len(table))[::-1], {}
+    for name in table:
+        known = places[table[name].notna().to_numpy()[::-1]]
+        first = np.full(group.max(initial=-1) + 1, -1)
+        first[group[known]] = known  # the last written is the first known
+        filled[name] = table[name].array.take(first, allow_fill=True)
+    return pd.DataFrame(filled)
 
 
 def _services(
@@ -265,61 +279,63 @@ def _services(
     policy: Policy,
 ) -> pd.DataFrame:
     """Services, with what their rows elsewhere add up to."""
-    words = policy["evidence"]
-    ids = services["service_id"]
-    workloads, hosts = views["workloads"].table, views["hosts"].table
-    located = workloads.merge(hosts, on=["service_id", "host_id"], how="left", suffixes=("", "_h"))
-    calls = views["dependencies"].table
-    counts = {
-        "replicas_n": _running(workloads, workloads["workload_id"]),
-        "hosts_n": _running(workloads, workloads["host_id"]),
-        "azs_n": _running(workloads, located["az"]),
-        "dependencies_n": calls.groupby("service_id")["dst_id"].nunique(),
-    }
+    words, live = policy["evidence"], views["workloads"]
+    workloads, calls = live.table, views["dependencies"].table
+    where = views["hosts"].table[["service_id", "host_id", "az", "asg_name"]]
+    located = workloads[["service_id", "host_id"]].merge(
+        where, on=["service_id", "host_id"], how="left"
+    )
     table = services.copy()
-    for name, count in counts.items():
-        table[name] = ids.map(count).astype("Float64")
+    table["replicas_n"] = _running(live, workloads["workload_id"])
+    table["hosts_n"] = _running(live, workloads["host_id"])
+    table["azs_n"] = _running(live, located["az"])
+    called = calls.groupby("service_id")["dst_id"].nunique()
+    table["dependencies_n"] = services["service_id"].map(called).astype("Float64")
     table["redundant"] = found(table["replicas_n"] >= 2, table["asg_min"] >= 2)
     restarts = workloads["restart_policy"].str.lower()
     grouped = located["asg_name"].notna().astype("boolean")
     table["heals_itself"] = found(
         _in(table["platform"], words["orchestrators"]),
         table["asg_min"] >= 1,
-        ids.map(_seen(workloads, grouped.mask(~grouped))),
-        ids.map(_seen(workloads, _in(restarts, words["healing_restarts"]))),
+        _seen(live, grouped.mask(~grouped)),
+        _seen(live, _in(restarts, words["healing_restarts"])),
     )
     health = workloads["health"].str.lower()
     table["health_found"] = found(
-        table["health_checked"], ids.map(_seen(workloads, health.ne("none").astype("boolean")))
+        table["health_checked"], _seen(live, health.ne("none").astype("boolean"))
     )
     exported = _in(workloads["log_driver"].str.lower(), words["exporting_log_drivers"])
-    table["logs_found"] = found(
-        table["logs_exported"], ids.map(_seen(workloads, exported.mask(~exported)))
-    )
-    months = _clean_months(inventory, policy)
+    table["logs_found"] = found(table["logs_exported"], _seen(live, exported.mask(~exported)))
+    months = _clean_months(services, inventory, policy)
     table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
     return table
 
 
-def _running(workloads: pd.DataFrame, values: pd.Series) -> pd.Series:
-    """Distinct values among the running workloads of a service; NA where that is not certain."""
-    running, ids = workloads["state"].eq("running"), workloads["service_id"]
-    counted = running.fillna(value=True).astype(bool)
-    vague = running.isna() | (counted & values.isna())
-    count = values[counted].groupby(ids[counted]).nunique().reindex(ids.unique(), fill_value=0)
-    return count.astype("Float64").mask(count.index.isin(ids[vague]))
+def _running(live: View, values: pd.Series) -> pd.Series:
+    """Distinct values among the running workloads of each service; NA where that is not certain."""
+    n, running = len(live.none), live.table["state"].eq("running")
+    counted = running.fillna(value=True).to_numpy(dtype=bool)
+    words, _ = pd.factorize(values)
+    vague = running.isna().to_numpy(dtype=bool) | (counted & (words < 0))
+    pairs = np.unique(np.stack([live.codes, words])[:, counted & (words >= 0)], axis=1)
+    rows, unsure = (np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), vague))
+    count = np.bincount(pairs[0], minlength=n).astype(float)
+    return pd.Series(pd.arrays.FloatingArray(count, (rows == 0) | (unsure > 0)))
 
 
-def _seen(workloads: pd.DataFrame, signs: pd.Series) -> pd.Series:
-    """Whether any workload that is surely live shows a good sign; NA where none could.
+def _seen(live: View, signs: pd.Series) -> pd.Series:
+    """Whether any workload that is surely live shows a good sign, by service; NA where none could.
 
     That one which may have ended shows none says something only where none of the others does.
     """
-    signs, ids = signs.astype("boolean"), workloads["service_id"]
-    bad = (~signs).fillna(value=False).astype(bool).groupby(ids).transform("all")
-    signs = signs.mask(~workloads["sure"] & ~bad)
-    best = signs.astype("Int8").groupby(ids).max()
-    return best.astype("boolean")
+    n, told = len(live.none), signs.to_numpy(dtype=float, na_value=np.nan)
+    rows, bad = (np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), told == 0))
+    counts = live.sure | (bad == rows)[live.codes]
+    good, known = (
+        np.bincount(live.codes[counts & mask], minlength=n) > 0
+        for mask in (told == 1, ~np.isnan(told))
+    )
+    return pd.Series(pd.arrays.BooleanArray(good, ~known))
 
 
 def _is(cells: pd.Series, *, value: object) -> pd.Series:
@@ -332,7 +348,7 @@ def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
     return cells.isin(words).astype("boolean").mask(cells.isna())
 
 
-def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
+def _clean_months(services: pd.DataFrame, inventory: Inventory, policy: Policy) -> float | None:
     """Service-months that tiers below 1 have run in containers since their last incident.
 
     Counted within the time over which incidents were watched; None where nobody watched.
@@ -340,7 +356,6 @@ def _clean_months(inventory: Inventory, policy: Policy) -> float | None:
     window = watched(inventory, policy) if inventory.has("incidents") else None
     if window is None:
         return None
-    services = nullable(inventory["services"], "services").sort_values("service_id")
     lower = services["tier"].ge(2).fillna(value=False)
     shown = services[
         lower & services["platform"].notna() & ~_is(services["platform"], value="host")
