@@ -165,7 +165,10 @@ class Case:
             "coverage": told.sum(axis=1) / self.total.sum(),
             "coverage_lowest": (told / self.total).min(axis=1),
         }
-        return pd.DataFrame(coverage).round(12).astype("Float64")
+        sure = np.zeros(len(found), dtype=bool)
+        return pd.DataFrame(
+            {name: pd.arrays.FloatingArray(np.round(v, 12), sure) for name, v in coverage.items()}
+        )
 
     @property
     def _columns(self) -> Floats:

@@ -51,25 +51,20 @@ def labels(
     An interval that crosses ``ready_points`` is judged by its lower end alone: were a service the
     better for the upper one, then hiding what it fails would help it.
     """
-    told = np.array([None if pd.isna(label) else str(label) for label in gates], dtype=object)
-    gated = told.astype(bool)
-    within = np.asarray(inside, dtype=bool)
-    chance = np.nan_to_num(np.array([np.nan if pd.isna(p) else p for p in p_top], dtype=float))
+    told = np.array(list(gates), dtype=object)
+    gated, within = ~pd.isna(told), np.asarray(inside, dtype=bool)
+    chance = np.nan_to_num(np.array([None if p is pd.NA else p for p in p_top], dtype=float))
     ready = np.asarray(readiness_lo, dtype=float)
-    held = np.array([GATED_INSIDE.get(label, "FIX") for label in told], dtype=object)
-    return np.select(
-        [
-            gated & within,
-            gated,
-            within & (ready >= settings["ready_points"]),
-            within,
-            (chance >= settings["move_p"]) & (ready >= settings["ready_points"]),
-            (chance >= settings["pilot_p"]) & (ready >= settings["pilot_points"]),
-            chance >= settings["pilot_p"],
-        ],
-        [held, told, "KEEP", "FIX", "MOVE NOW", "PILOT", "PREPARE"],
-        "HOLD",
-    ).astype(object)
+    likely, is_ready = chance >= settings["pilot_p"], ready >= settings["ready_points"]
+    given = np.full(len(told), "HOLD", dtype=object)
+    given[likely] = "PREPARE"
+    given[likely & (ready >= settings["pilot_points"])] = "PILOT"
+    given[(chance >= settings["move_p"]) & is_ready] = "MOVE NOW"
+    given[within] = np.where(is_ready, "KEEP", "FIX")[within]
+    given[gated] = told[gated]
+    inner = gated & within
+    given[inner] = [GATED_INSIDE.get(label, "FIX") for label in told[inner]]
+    return given
 
 
 def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:

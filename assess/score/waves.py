@@ -192,6 +192,11 @@ def _best_wave(
     plan: pd.DataFrame, needs: list[tuple[Any, Any]], budget: int, capacity_hours: float
 ) -> np.ndarray:
     """Choose the groups of one wave; `plan` holds those that are left, best first."""
+    places = {name: place for place, name in enumerate(plan.index)}
+    waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
+    plain = _first_ones(plan, waits, budget, capacity_hours)
+    if plain is not None:
+        return plain
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     n = len(plan)
@@ -199,8 +204,6 @@ def _best_wave(
     worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
     limits = np.vstack([plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()])
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
-    places = {name: place for place, name in enumerate(plan.index)}
-    waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
     if waits:
         rows = np.arange(len(waits))
         first, second = np.array(waits).T
@@ -217,3 +220,17 @@ def _best_wave(
         raise AssessError(f"the plan of waves found no answer: {found.message}")
     chosen: np.ndarray = found.x > 0.5
     return chosen
+
+
+def _first_ones(
+    plan: pd.DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
+) -> np.ndarray | None:
+    """Take the best that the budget has room for, where nothing else stands in the way.
+
+    Then no program has to be solved, and the solver, slow to load, stays out.
+    """
+    sizes, hours = plan["services_n"].to_numpy(), plan["hours"].to_numpy()
+    taken: np.ndarray = sizes.cumsum() <= budget
+    alike = taken.all() or (sizes == 1).all()
+    in_order = all(taken[second] or not taken[first] for first, second in waits)
+    return taken if alike and in_order and hours[taken].sum() <= capacity_hours else None

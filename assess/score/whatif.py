@@ -21,6 +21,7 @@ from assess.score.result import Result, records_by
 
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
+ATOM = ("check", "dimension", "state", "value", "weight")
 
 
 class Finding(NamedTuple):
@@ -72,9 +73,8 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
     """
     tables, settings = readiness.details, policy["what_next"]
     priors = dict(zip(tables["priors"]["check"], tables["priors"]["prior"], strict=True))
-    atoms, reasons, unknown = (
-        records_by(tables[name], "service_id") for name in ("atoms", "reasons", "unknown")
-    )
+    atoms = records_by(tables["atoms"][["service_id", *ATOM]], "service_id")
+    reasons, unknown = (records_by(tables[name], "service_id") for name in ("reasons", "unknown"))
     flips, information = [], []
     for at, service_id in enumerate(contest.services):
         if service_id not in atoms:
