@@ -120,6 +120,7 @@ def compute(
     *,
     previous: Inventory | None = None,
     history: History | None = None,
+    asked: str = "",
 ) -> Result:
     """Compute a score by its name on the command line.
 
@@ -135,6 +136,8 @@ def compute(
         Earlier snapshot, for the scores of the whole fleet.
     history : History, optional
         Of the snapshots before, for the scores that learn from them.
+    asked : str, default ""
+        Service that is asked for, whose failure is simulated in any case.
 
     Returns
     -------
@@ -145,6 +148,7 @@ def compute(
 
     more: dict[str, Any] = {"previous": previous} if name in FLEET_SCORES else {}
     more |= {"history": history} if name in LEARNING else {}
+    more |= {"asked": [("service", asked)]} if asked and name == "blast-radius" else {}
     score = getattr(assess, {**SCORES, **FLEET_SCORES}[name])
     result: Result = score(inventory, policy, **more)
     return result
@@ -189,13 +193,14 @@ def explain(
     if element:
         import assess
 
-        blast = assess.score_blast_radius(inventory, policy, detail=False)
         kind, _, name = element.partition(":")
+        blast = assess.score_blast_radius(inventory, policy, detail=False, asked=[(kind, name)])
         explained = {"blast-radius": blast.explain_path(kind, name, service)}
     elif names:
         past = read_history(snapshot, policy)
         explained = {
-            name: compute(name, inventory, policy, history=past).explain(service) for name in names
+            name: compute(name, inventory, policy, history=past, asked=service).explain(service)
+            for name in names
         }
     else:
         from assess.report.scores import Scores  # computes what the scores share just once

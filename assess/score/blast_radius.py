@@ -7,9 +7,9 @@ live replicas than it needs is down; then its callers, edge by edge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, Spread, fewest_draws, sampling_of, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
+DRAWN_MOST = 1000  # elements with many uncertain edges that are simulated; the others are bounded
+BOUND = "lower bound"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +53,23 @@ class BlastRadius(Result):
         "services_down_n",
         "frozen_n",
     )
+
+    @property
+    def how(self) -> pd.Series:
+        """By element, how its impact was found: ``exact``, by ``draws``, or a ``lower bound``."""
+        found = np.select([self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws")
+        return pd.Series(found, self.frame.index, dtype="str", name="how")
+
+    def summary(self) -> pd.DataFrame:
+        """Give the few columns that a meeting needs.
+
+        Returns
+        -------
+        DataFrame
+            See `Result.summary`; where some impacts are lower bounds, `how` each was found.
+        """
+        table = super().summary()
+        return table.join(self.how) if self.how.eq(BOUND).any() else table
 
     @property
     def services(self) -> pd.DataFrame:
@@ -180,6 +199,9 @@ class BlastRadius(Result):
             because(self.paths(e.element_kind, e.element, service_id)) for e in fells.itertuples()
         ]
         lines = sentences(service_id, row, falls, fells)
+        if self.how[("service", service_id)] == BOUND:
+            lines = [*lines, "What it loses is a lower bound, by the most probable way to each "
+                     "service: `assess explain --score blast-radius` simulates it."]  # fmt: skip
         if not own.any():
             lines = [*lines, "What falls with it is not listed: raise `blast_radius.pairs_max`."]
         text = "\n".join(lines)
@@ -187,7 +209,13 @@ class BlastRadius(Result):
         return Explanation(title, text, fells.drop(columns="service_id"))
 
 
-def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = True) -> BlastRadius:
+def score_blast_radius(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    detail: bool = True,
+    asked: Sequence[tuple[str, str]] = (),
+) -> BlastRadius:
     """Work out the blast radius of every service and of everything that services stand on.
 
     Parameters
@@ -198,12 +226,15 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
         Tables ``criticality, edges, blast_radius, target, simulation``.
     detail : bool, default True
         Whether to compute what a move does to containment, which takes as long as the rest.
+    asked : sequence of tuple of str
+        Elements, by kind and name, that are simulated and listed however little they lose.
 
     Returns
     -------
     BlastRadius
         ``frame``, index ``element_kind, element``, worst first: ``impact, impact_lo, impact_hi``
-        [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``),
+        [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``, NaN
+        where the impact is a lower bound),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
         frozen, services, and what failures say of it, see `judging.Judged`.
 
@@ -214,15 +245,21 @@ def score_blast_radius(inventory: Inventory, policy: Policy, *, detail: bool = T
     replica of unknown state and every service of unknown place at their best and worst; ``hi`` of a
     service whose dependencies nobody observed, and of those that call it, is at least the fleet's
     quantile ``unobserved_quantile``. Reachability is an upper bound on what is hit.
+
+    Of elements with more uncertain edges on the way than are enumerated, the `DRAWN_MOST` that lose
+    most are simulated, those that failed, and those ``asked`` for. Of the others ``impact`` and
+    ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
+    simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
     """
     told = build_fleet(inventory, policy)
     fleet = taught(inventory, policy, told)
     graphs = {level: failure_graph(fleet, level) for level in LEVELS}
     sampling, settings = sampling_of(policy), policy["blast_radius"]
     known = {t.element for t in trials(inventory, fleet.services, fleet.elements)}
-    listed = _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"]))
-    listed |= fleet.elements.isin(list(known))
-    spreads = _by_level(fleet, graphs, sampling, listed)
+    wanted = fleet.elements.isin([*known, *asked])
+    listed = _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"])) | wanted
+    drawn = _drawn(fleet, graphs, sampling) | wanted
+    spreads = _by_level(fleet, graphs, sampling, listed=listed, drawn=drawn)
     reach = _reach(fleet, spreads)
     observed = dependencies_observed(inventory, policy, fleet)
     frame = _frame(fleet, spreads)
@@ -267,8 +304,26 @@ def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Boo
     return listed
 
 
+def _drawn(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> Booleans:
+    """Choose the elements that lose most, by what they lose at least, as far as draws go."""
+    n = len(fleet.elements)
+    if n <= DRAWN_MOST or not any(graph.uncertain for graph in graphs.values()):
+        return np.ones(n, bool)
+    none = np.zeros(n, bool)
+    least = Scenarios(*fleet.seeds("point"), n, listed=none, drawn=none)
+    found = spread(graphs["point"], least, sampling=sampling)
+    chosen = np.zeros(n, bool)
+    chosen[np.argsort(-found.loss, kind="stable")[:DRAWN_MOST]] = True
+    return chosen
+
+
 def _by_level(
-    fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, listed: Booleans
+    fleet: Fleet,
+    graphs: Mapping[str, Graph],
+    sampling: Sampling,
+    *,
+    listed: Booleans,
+    drawn: Booleans,
 ) -> dict[str, Spread]:
     """Spread the failure of every element; levels that do not differ are computed once."""
     n = len(fleet.elements)
@@ -276,11 +331,13 @@ def _by_level(
     found = {}
     for level in LEVELS:
         element, node = fleet.seeds(level)
+        bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graphs[level].p.tobytes() + element.tobytes() + node.tobytes()
+        if not drawn.all() and graphs[level].uncertain:
+            key += bound.encode()
         if key not in known:
-            known[key] = spread(
-                graphs[level], Scenarios(element, node, n, listed), sampling=sampling
-            )
+            failing = Scenarios(element, node, n, listed, drawn)
+            known[key] = spread(graphs[level], failing, sampling=sampling, bound=bound)
         found[level] = known[key]
     return found
 

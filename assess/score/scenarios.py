@@ -21,17 +21,25 @@ class Scenarios:
         Number of scenarios. [count]
     listed : ndarray of bool, optional
         By scenario, whether to list what can fall in it; all where left out.
+    drawn : ndarray of bool, optional
+        By scenario, whether to draw its uncertain arcs where they are many; all where left out.
     """
 
     scenario: Integers
     node: Integers
     n: int
     listed: Booleans | None = None
+    drawn: Booleans | None = None
 
     @property
     def shown(self) -> Booleans:
         """By scenario, whether to list what can fall in it."""
         return np.ones(self.n, bool) if self.listed is None else self.listed
+
+    @property
+    def simulated(self) -> Booleans:
+        """By scenario, whether to draw its uncertain arcs where they are many."""
+        return np.ones(self.n, bool) if self.drawn is None else self.drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +56,8 @@ class Lanes:
         By lane, how many scenarios it stands for. [count]
     listed : ndarray of bool
         By lane, whether to list what can fall in it.
+    drawn : ndarray of bool
+        By lane, whether to draw its uncertain arcs where they are many.
     """
 
     of: Integers
@@ -55,6 +65,7 @@ class Lanes:
     node: Integers
     times: Integers
     listed: Booleans
+    drawn: Booleans
 
     @classmethod
     def make(cls, parts: Parts, scenarios: Scenarios) -> Lanes:
@@ -87,8 +98,11 @@ class Lanes:
         kept = np.isin(scenario, example)
         lane, node = of[scenario[kept]], node[kept]
         order = np.argsort(lane, kind="stable")
-        wanted = np.bincount(of[listed], minlength=len(rank)) > 0
-        return cls(of, lane[order], node[order], np.bincount(of, minlength=len(rank)), wanted)
+        times, wanted, drawn = (
+            np.bincount(of[chosen], minlength=len(rank))
+            for chosen in (slice(None), listed, scenarios.simulated)
+        )
+        return cls(of, lane[order], node[order], times, wanted > 0, drawn > 0)
 
     def own(self, parts: Parts, start: int, width: int) -> tuple[Integers, Integers]:
         """List what fails by itself in a block of lanes.

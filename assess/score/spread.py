@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from assess.policy import Policy
 from assess.score.falls import Fallen, Loads, chosen
 from assess.score.lanes import Booleans, Bytes, Floats, Integers, Parts, condense
 from assess.score.scenarios import Groups, Lanes, Scenarios
-from assess.score.uncertain import Dice, Open, decide
+from assess.score.uncertain import Dice, Open, best_paths, decide, undecided
 
 WHAT = "blast radius"
 LANES_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
@@ -73,6 +75,11 @@ class Graph:
     def arriving(self) -> Groups:
         """Arcs by the node that they lead to."""
         return Groups.of(self.head, self.nodes)
+
+    @cached_property
+    def leaving(self) -> Groups:
+        """Arcs by the node that they come from."""
+        return Groups.of(self.tail, self.nodes)
 
     @property
     def uncertain(self) -> bool:
@@ -151,9 +158,9 @@ class Spread:
     Attributes
     ----------
     loss : ndarray of float
-        Expected weight lost, by scenario.
+        Expected weight lost, by scenario; a bound of it where it was not drawn.
     se : ndarray of float
-        Standard error of it; 0 where exact.
+        Standard error of it; 0 where exact, NaN where it is a bound.
     exact : ndarray of bool
         Whether it is exact.
     reached_n : ndarray of int
@@ -193,7 +200,13 @@ def arc_key(tail: str, head: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
+def spread(
+    graph: Graph,
+    scenarios: Scenarios,
+    *,
+    sampling: Sampling,
+    bound: Literal["least", "most"] = "least",
+) -> Spread:
     """Work out what falls when some nodes fail, in many scenarios.
 
     Parameters
@@ -204,6 +217,9 @@ def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
         What fails by itself.
     sampling : Sampling
         How uncertain arcs are dealt with.
+    bound : str, default "least"
+        What stands for scenarios with many uncertain arcs that are not to be drawn: what falls at
+        least (see `uncertain.best_paths`), or all that can be reached.
 
     Returns
     -------
@@ -211,7 +227,7 @@ def spread(graph: Graph, scenarios: Scenarios, *, sampling: Sampling) -> Spread:
         Losses by scenario, and what can fall in it: the same for any size of the blocks.
     """
     lanes = Lanes.make(graph.certain, scenarios)
-    work = _Work.of(graph, lanes, sampling)
+    work = _Work.of(graph, lanes, sampling, bound)
     blocks, felled_n = [_Block.empty()], np.zeros(graph.nodes, np.int64)
     for block, felled in each(_Work.block, work, work.spans(), what=WHAT):
         blocks.append(block)
@@ -257,15 +273,16 @@ class _Work:
     graph: Graph
     lanes: Lanes
     sampling: Sampling
+    bound: str
     loads: dict[Parts, Loads]
     dice: Dice
-    known: dict[bytes, Open]  # by what falls for certain: the rest follows from it
+    known: dict[bytes, Open]  # by what is undecided, and the arcs that decide it
 
     @classmethod
-    def of(cls, graph: Graph, lanes: Lanes, sampling: Sampling) -> _Work:
+    def of(cls, graph: Graph, lanes: Lanes, sampling: Sampling, bound: str) -> _Work:
         """Weigh the parts once."""
         loads = {p: Loads.of(p, graph.weight) for p in {graph.certain, graph.possible}}
-        return cls(graph, lanes, sampling, loads, Dice(graph, sampling), {})
+        return cls(graph, lanes, sampling, bound, loads, Dice(graph, sampling), {})
 
     def spans(self) -> list[tuple[int, int]]:
         """Give first lane and width of each block: the memory, and enough for all hands."""
@@ -295,12 +312,37 @@ class _Work:
         if len(doubtful):
             down = _by_lane(fallen, graph.certain)
             reach = _by_lane(reached, graph.possible)
-            for lane in doubtful.tolist():
-                fate = self._decide(_column(down, lane), _column(reach, lane))
-                felled = fate.node[fate.p >= self.sampling.felled_from]
-                felled_n[felled] += times[lane]
+            for lane, fate in self._fates(doubtful, down, reach, start):
+                felled_n[fate.node[fate.p >= self.sampling.felled_from]] += times[lane]
                 self._add(fate, start, lane, found)
         return found, felled_n
+
+    def _fates(
+        self, doubtful: Integers, down: Bytes, reach: Bytes, start: int
+    ) -> Iterator[tuple[int, Open]]:
+        """Say what uncertain arcs do in each of some lanes; those not to be drawn are bounded."""
+        bounded = []
+        for lane in doubtful.tolist():
+            node, way = undecided(self.graph, _column(down, lane), _column(reach, lane))
+            few = np.count_nonzero(self.graph.p[way] < 1) <= self.sampling.enumerate_up_to
+            if few or self.lanes.drawn[start + lane]:
+                yield lane, self._decide(node, way)
+            else:
+                bounded.append(lane)
+        room = max(int(self.sampling.block_mib * 2**20 / 32 / self.graph.nodes), 1)
+        for at in range(0, len(bounded), room):
+            yield from self._bounds(bounded[at : at + room], down, reach)
+
+    def _bounds(self, lanes: list[int], down: Bytes, reach: Bytes) -> Iterator[tuple[int, Open]]:
+        """Bound what uncertain arcs do, in some lanes at once."""
+        certain = np.stack([_column(down, lane) for lane in lanes], axis=1)
+        possible = np.stack([_column(reach, lane) for lane in lanes], axis=1)
+        p = possible * 1.0 if self.bound == "most" else best_paths(self.graph, certain)
+        open_p = np.where(possible & ~certain, p, 0.0)
+        losses = np.add.accumulate(open_p * self.graph.weight[:, None])[-1]  # in order: no size
+        for at, lane in enumerate(lanes):  # of a block changes a digit
+            node = np.flatnonzero(possible[:, at] & ~certain[:, at])
+            yield lane, Open(node, p[node, at], float(losses[at]), math.nan, exact=False)
 
     def _fall(self, parts: Parts, start: int, width: int) -> Fallen:
         fall = chosen(self.graph.nodes, compiled=self.sampling.compiled)
@@ -312,10 +354,12 @@ class _Work:
         at, node = self.graph.members.members(fell)
         return lane[at] + start, node, np.ones(len(node))
 
-    def _decide(self, fallen: Booleans, reached: Booleans) -> Open:
-        key = np.packbits(fallen).tobytes()
+    def _decide(self, node: Integers, way: Integers) -> Open:
+        key = node.tobytes() + b"/" + way.tobytes()
+        if len(self.known) * self.graph.nodes * 32 > self.sampling.block_mib * 2**20:
+            self.known.clear()
         if key not in self.known:
-            self.known[key] = decide(self.graph, fallen, reached, self.dice)
+            self.known[key] = decide(self.graph, node, way, self.dice)
         return self.known[key]
 
     def _add(self, fate: Open, start: int, lane: int, found: _Block) -> None:

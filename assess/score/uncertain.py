@@ -64,12 +64,43 @@ class Open:
     exact: bool
 
 
-def decide(graph: Graph, certain: Booleans, possible: Booleans, dice: Dice) -> Open:
-    """Fail the nodes that are possibly, but not certainly down, lane by outcome or draw."""
-    undecided = possible & ~certain
-    node = np.flatnonzero(undecided)
+def undecided(graph: Graph, certain: Booleans, possible: Booleans) -> tuple[Integers, Integers]:
+    """Find what is possibly, but not certainly down, and the arcs that decide it.
+
+    Parameters
+    ----------
+    graph : Graph
+        Who fails with whom.
+    certain, possible : ndarray of bool
+        By node, whether it certainly and whether it possibly falls.
+
+    Returns
+    -------
+    node, way : ndarray of int
+        Nodes, and arcs that lead to them from what possibly falls; both in order.
+    """
+    node = np.flatnonzero(possible & ~certain)
     way = np.sort(graph.arriving.members(node)[1])
-    way = way[(graph.p[way] > 0) & possible[graph.tail[way]]]
+    return node, way[(graph.p[way] > 0) & possible[graph.tail[way]]]
+
+
+def decide(graph: Graph, node: Integers, way: Integers, dice: Dice) -> Open:
+    """Fail what is undecided, lane by outcome or draw.
+
+    Parameters
+    ----------
+    graph : Graph
+        Who fails with whom.
+    node, way : ndarray of int
+        As `undecided` gives them.
+    dice : Dice
+        Draws of the arcs.
+
+    Returns
+    -------
+    Open
+        The same for the same nodes and arcs, whatever falls besides.
+    """
     doubtful = way[graph.p[way] < 1]
     exact = len(doubtful) <= dice.sampling.enumerate_up_to
     if exact:
@@ -100,3 +131,45 @@ def decide(graph: Graph, certain: Booleans, possible: Booleans, dice: Dice) -> O
     losses = scales.read(width)
     se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
     return Open(node, p, float(losses.mean()), se, exact=False)
+
+
+def best_paths(graph: Graph, down: Booleans) -> Floats:
+    """Bound from below how likely each node falls, by the most probable way to it alone.
+
+    Parameters
+    ----------
+    graph : Graph
+        Who fails with whom.
+    down : ndarray of bool, shape (nodes, lanes)
+        What fails by itself or for certain.
+
+    Returns
+    -------
+    ndarray of float, shape (nodes, lanes)
+        The highest product of probabilities along a way; 0 where there is none. [0-1]
+
+    Notes
+    -----
+    Nodes are swept in the order in which failures flow, all lanes at once and only those that
+    changed: one pass where there is no cycle. A rounded product never grows, so that the result is
+    the same in any order.
+    """
+    best = down.astype(np.float64)
+    order = np.argsort(graph.possible.part, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    dirty = bytearray(np.logical_or.reduce(down, axis=1)[order].tobytes())
+    here = dirty.find(1)
+    while here >= 0:
+        dirty[here] = 0
+        arcs = graph.leaving.members(order[here : here + 1])[1]
+        arcs = arcs[graph.p[arcs] > 0]
+        heads = graph.head[arcs]
+        new: Floats = graph.p[arcs, None] * best[order[here]]
+        risen = (new > best[heads]).any(axis=1)
+        best[heads[risen]] = np.maximum(best[heads[risen]], new[risen])
+        for head in place[heads[risen]].tolist():
+            dirty[head] = 1
+        after = dirty.find(1, here + 1)
+        here = after if after >= 0 else dirty.find(1)
+    return best

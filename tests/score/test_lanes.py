@@ -176,3 +176,39 @@ def test_counts_are_those_of_the_list(case):
     np.testing.assert_array_equal(matrix(some, nodes), p * listed[:, None])
     for name in ("loss", "reached_n", "felled_n"):
         np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.data())
+def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
+    nodes, arcs = case
+    graph, every = graph_of(nodes, arcs, np.arange(1.0, nodes + 1)), np.arange(nodes)
+    drawn = np.array(data.draw(st.lists(st.booleans(), min_size=nodes, max_size=nodes)))
+    failing = Scenarios(every, every, nodes, drawn=drawn)
+    few = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64)
+    least, most = (spread(graph, failing, sampling=few, bound=b) for b in ("least", "most"))
+    want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
+    bounded = np.isnan(least.se)
+    assert not (bounded & drawn).any()
+    assert not least.exact[bounded].any()
+    low, high = matrix(least, nodes), matrix(most, nodes)
+    assert (low[bounded] <= want[bounded] + 1e-12).all()
+    assert (high[bounded] >= want[bounded] - 1e-12).all()
+    assert ((low[bounded] > 0) == (want[bounded] > 0)).all()
+    np.testing.assert_allclose(low[bounded] @ graph.weight, least.loss[bounded], atol=1e-9)
+    assert (least.loss[bounded] <= want[bounded] @ graph.weight + 1e-9).all()
+    assert (most.loss[bounded] >= want[bounded] @ graph.weight - 1e-9).all()
+    for name in ("loss", "p"):
+        left = getattr(least, name), getattr(most, name)
+        where = ~bounded if name == "loss" else ~bounded[least.scenario]
+        np.testing.assert_array_equal(left[0][where], left[1][where])
+
+
+def test_the_bound_is_the_most_probable_way():
+    arcs = {(0, 1): 0.5, (1, 2): 0.5, (0, 2): 0.2, (2, 0): 0.9, (2, 3): 1.0}
+    graph, every = graph_of(4, arcs), np.arange(4)
+    failing = Scenarios(every, every, 4, drawn=np.zeros(4, bool))
+    found = spread(graph, failing, sampling=Sampling(1, 50, 0, 64))
+    assert matrix(found, 4)[0].tolist() == [1.0, 0.5, 0.25, 0.25]
+    assert found.loss[0] == 2.0
+    assert found.felled_n.tolist() == [2, 2, 2, 3]
