@@ -84,6 +84,7 @@ def compiled_on(*names: str) -> str:
     return str(days["compiled_on"].min())
 
 
+@cache
 def outdated(at: pd.Timestamp) -> list[str]:
     """List the tables that were compiled more than 180 days before a moment."""
     index = read(INDEX)

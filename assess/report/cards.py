@@ -19,6 +19,7 @@ HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 FULL = 200  # services whose card has everything; the cards of others have their reason
 WORDS = {"fail": "fails", "unknown": "unknown", "conflict": "disputed", "partial": "in part"}
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
+STOPS = ("fail", "unknown")
 LISTED = 15
 FULL_POINTS = 99.5  # what is shown as 100
 
@@ -69,20 +70,21 @@ def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
 def _gates(service_id: str, scores: Scores) -> tuple[list[Item], int]:
     """Say of the gates that do not pass why, or what to find out; count those that do."""
     rows = scores.own("gates", service_id)
-    open_ = rows[rows["state"].astype("str") != "pass"]
+    open_ = [gate for gate in rows if gate["state"] != "pass"]
     items = []
-    for gate in open_.itertuples():
-        band = BANDS[BAND_OF_STATE.get(gate.state, "unknown")]
-        told = {"unknown": f"find out {gate.fact}", "waived": f"waived; {gate.evidence}"}
-        text = told.get(gate.state, f"{gate.label}: {gate.evidence}")
-        items.append(Item(text, gate.gate, band))
+    for gate in open_:
+        state, evidence = gate["state"], gate["evidence"]
+        told = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
+        text = told.get(state, f"{gate['label']}: {evidence}")
+        items.append(Item(text, gate["gate"], BANDS[BAND_OF_STATE.get(state, "unknown")]))
     return items, len(rows) - len(open_)
 
 
 def _dimensions(service_id: str, scores: Scores) -> list[Item]:
     items = []
-    rows = scores.own("dimensions", service_id)
-    for row in rows[~(rows["lo"] >= FULL_POINTS).fillna(False)].to_dict("records"):
+    for row in scores.own("dimensions", service_id):
+        if row["lo"] >= FULL_POINTS:
+            continue
         drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
         items.append(Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track))
     return items
@@ -93,13 +95,13 @@ _POINTS = Column("p", "Points", "interval", top=100)
 
 def _checks(service_id: str, scores: Scores) -> list[Item]:
     atoms, said = scores.own("atoms", service_id), questions(scores)
-    shown = atoms.head(LISTED)
-    items = [
-        Item(f"{said[check]} ({check})", WORDS[state], BANDS[BAND_OF_STATE.get(state, "unknown")])
-        for check, state in zip(shown["check"], shown["state"].astype("str"), strict=True)
-    ]
-    rest = len(atoms) - len(shown)
-    return [*items, *([Item(f"and {rest} more: `assess explain` lists all")] if rest else [])]
+    items = []
+    for atom in atoms[:LISTED]:
+        check, state = atom["check"], atom["state"]
+        band = BANDS[BAND_OF_STATE.get(state, "unknown")]
+        items.append(Item(f"{said[check]} ({check})", WORDS[state], band))
+    rest = len(atoms) - LISTED
+    return [*items, *([Item(f"and {rest} more: `assess explain` lists all")] if rest > 0 else [])]
 
 
 def facts(row: dict[str, Any], scores: Scores) -> list[str]:
@@ -123,18 +125,18 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
         f"elements that can take it down alone: {exposed}."
     )
     told.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
-    flips = scores.own("flips", service_id)["checks"]
-    if len(flips):
-        ways = "; or ".join(" and ".join(map(str, checks)) for checks in flips)
+    flips = scores.own("flips", service_id)
+    if flips:
+        ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)
         told.append(f"Would lift it over the bar: {ways}.")
     return told
 
 
 def _reason(row: dict[str, Any], scores: Scores) -> str:
     """Say why the label; what bars a gate is told once, in the table of gates."""
-    told = scores.own("gates", str(row["service_id"]))
-    barring = told.loc[told["state"].isin(["fail", "unknown"]), "gate"]
-    if len(barring):
+    gates = scores.own("gates", str(row["service_id"]))
+    barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]
+    if barring:
         return f"Gates in the way: {', '.join(barring)}."
     return str(row["why"])
 

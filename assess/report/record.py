@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from assess.report.model import Column, Table, cell
 from assess.report.render import document
 from assess.report.scores import Scores
 from assess.score.gates import NOT_DECIDABLE
+from assess.score.result import records_by
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
 SHOWN = 8
@@ -87,17 +89,17 @@ def _context(row: dict[str, Any], scores: Scores) -> list[str]:
 def _drivers(row: dict[str, Any], scores: Scores) -> list[str]:
     """Say in how many ways it is judged, and how far the judges agree."""
     gates = scores.own("gates", row["service_id"])
-    passed, n = int(gates["state"].eq("pass").sum()), len(gates)
+    passed, n = sum(gate["state"] == "pass" for gate in gates), len(gates)
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
         share = cell(row, Column("p_first", "", "share")).text
         lines.append(f"First of all candidates in {share} of all weightings of the criteria.")
     boards = scores.own("boards", row["service_id"])
-    other = boards[boards["label"] != row["label"]]
-    if len(other):
-        told = ", ".join(f"{b.label} for the board {b.board}" for b in other.itertuples())
+    other = [board for board in boards if board["label"] != row["label"]]
+    if other:
+        told = ", ".join(f"{board['label']} for the board {board['board']}" for board in other)
         lines.append(f"Boards that weigh otherwise: {told}.")
-    elif len(boards):
+    elif boards:
         lines.append(f"The same for all {len(boards)} boards of the policy.")
     return lines
 
@@ -110,21 +112,16 @@ def _is_inside(row: dict[str, Any]) -> bool:
 def _tables(row: dict[str, Any], scores: Scores) -> list[Table]:
     """List what holds it back: gates, criteria of the ranking, dimensions of readiness."""
     service_id = row["service_id"]
-    gates = scores.own("gates", service_id)
-    gates = gates[gates["state"].ne("pass")]
-    unknown = gates["state"].eq("unknown")
-    gates = gates.assign(
-        label=gates["label"].astype("str").mask(unknown, NOT_DECIDABLE),
-        evidence=gates["evidence"].astype("str").mask(unknown, "find out " + gates["fact"]),
-    )
-    criteria = scores.own("criteria", service_id).head(0 if _is_inside(row) else None)
+    gates = [_told(gate) for gate in scores.own("gates", service_id) if gate["state"] != "pass"]
+    criteria = [] if _is_inside(row) else scores.own("criteria", service_id)
     dimensions = scores.own("dimensions", service_id)
-    weak = dimensions[dimensions["lo"] < TOP].sort_values("contribution", kind="stable")
+    weak = sorted((d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"])
     rest = f"; those left out have {TOP} points" if len(weak) < len(dimensions) else ""
     points = Column("point", "Points", "interval", scale=100)
     titles = {"gate": "Gate", "state": "State", "label": "Gives", "evidence": "Evidence"}
     return [
-        Table("gates", "Gates that do not pass", [Column(*t) for t in titles.items()], gates),
+        Table("gates", "Gates that do not pass", [Column(*t) for t in titles.items()],
+              pd.DataFrame(gates)),
         Table(
             "criteria", "Criteria of the ranking, 0 to 100, high means earlier",
             [Column("criterion", "Criterion"), points], _spelt(criteria, "criterion"),
@@ -140,10 +137,20 @@ def _tables(row: dict[str, Any], scores: Scores) -> list[Table]:
     ]  # fmt: skip
 
 
-def _spelt(table: pd.DataFrame, column: str) -> pd.DataFrame:
+def _told(gate: dict[str, Any]) -> dict[str, Any]:
+    """Say of a gate that nobody can judge what to find out."""
+    if gate["state"] != "unknown":
+        return gate
+    return {**gate, "label": NOT_DECIDABLE, "evidence": f"find out {gate['fact']}"}
+
+
+def _spelt(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     """Name the ends of intervals after their point, and spell names in words."""
-    words = table[column].astype("str").str.replace("_", " ")
-    return table.rename(columns={"lo": "point_lo", "hi": "point_hi"}).assign(**{column: words})
+    return pd.DataFrame([
+        {**row, "point_lo": row["lo"], "point_hi": row["hi"],
+         column: str(row[column]).replace("_", " ")}
+        for row in rows
+    ])  # fmt: skip
 
 
 def _options(row: dict[str, Any], scores: Scores) -> list[tuple[str, str]]:
@@ -186,7 +193,7 @@ _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
 def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
     breaking = scores.own("breaking", row["service_id"])
-    hits = breaking[["change_id", "why"]].drop_duplicates().head(SHOWN)
+    hits = list(dict.fromkeys((hit["change_id"], hit["why"]) for hit in breaking))[:SHOWN]
     moved = (
         f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; below "
         "zero is containment gained."
@@ -195,45 +202,49 @@ def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
         *([] if _is_inside(row) else [moved]),
         f"Upgrades: {cell(row, cards.HOURS).text} hours and {cell(row, _FAILURES).text} failures "
         "per year.",
-        *(f"Breaks on the way there: {hit.change_id}, {hit.why}." for hit in hits.itertuples()),
+        *(f"Breaks on the way there: {change}, {why}." for change, why in hits),
     ]  # fmt: skip
 
 
 def _unknown(service_id: str, scores: Scores) -> list[str]:
     """Name the facts to find out, first those that decide the label."""
-    told = scores.own("information", service_id)
-    told = told[told["decides"].astype(bool)]
+    told = [fact for fact in scores.own("information", service_id) if fact["decides"]]
     lines = [
-        f"{fact.fact}: {fact.label_if} if it turns out well, else {fact.label_else}."
-        for fact in told.itertuples()
+        f"{fact['fact']}: {fact['label_if']} if it turns out well, else {fact['label_else']}."
+        for fact in told
     ]
-    known = {*told["fact"], *scores.own("gates", service_id)["fact"]}
-    lines += [str(f) for f in scores.own("missing", service_id)["fact"] if f not in known]
+    known = {fact["fact"] for fact in (*told, *scores.own("gates", service_id))}
+    missing = [fact["fact"] for fact in scores.own("missing", service_id)]
+    lines += [str(fact) for fact in missing if fact not in known]
     rest = len(lines) - SHOWN
     return [*lines[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _changes(service_id: str, scores: Scores) -> list[str]:
     """Give remedies of the gates that stand in the way, then the smallest sets of checks."""
-    told = scores.own("gates", service_id)
-    stops = told[told["state"].isin(["fail", "unknown"])]
+    stops = [g for g in scores.own("gates", service_id) if g["state"] in cards.STOPS]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
     checks = {check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]}
-    lines = [f"{gate}: {remedies[gate]}" for gate in stops.loc[stops["state"].eq("fail"), "gate"]]
+    failed = [gate["gate"] for gate in stops if gate["state"] == "fail"]
+    lines = [f"{gate}: {remedies[gate]}" for gate in failed]
     if len(lines) < len(stops):
         lines.append("Find out what the gates above do not know.")
-    for fixes in scores.own("flips", service_id)["checks"]:
-        steps = " ".join(f"{checks.get(check, check)} ({check})" for check in fixes)
+    for flip in scores.own("flips", service_id):
+        steps = " ".join(f"{checks.get(check, check)} ({check})" for check in flip["checks"])
         lines.append(f"Enough together: {steps}")
     return lines
+
+
+@lru_cache(maxsize=1)
+def _changed(scores: Scores, earlier: Scores) -> dict[Any, list[dict[str, Any]]]:
+    return records_by(changed_checks(scores, earlier), "service_id")
 
 
 def _since(service_id: str, scores: Scores, earlier: Scores) -> list[str]:
     if service_id not in earlier.ranking.frame.index:
         return ["New in the inventory."]
     before, after = (s.ranking.frame.loc[service_id, "label"] for s in (earlier, scores))
-    changed = changed_checks(scores, earlier)
-    changed = changed[changed["service_id"] == service_id]
+    changed = _changed(scores, earlier).get(service_id, [])
     label = f"Label: {before}, and still." if before == after else f"Label: {before}, now {after}."
-    lines = [f"{c.check}: {c.before}, now {c.after} ({c.kind})." for c in changed.itertuples()]
+    lines = [f"{c['check']}: {c['before']}, now {c['after']} ({c['kind']})." for c in changed]
     return [label, *(lines or ["No answer to a check changed."])]

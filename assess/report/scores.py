@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.blast_radius import score_blast_radius
 from assess.score.readiness import score_readiness
-from assess.score.result import Provenance, Result
+from assess.score.result import Provenance, Result, records_by
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.upgrade_history import History
 from assess.score.what_next import WhatNext, what_next
@@ -94,7 +94,7 @@ class Scores:
         churn = self.churn.frame.add_prefix("churn_")
         return frame.join(blast).join(churn).rename_axis("service_id")
 
-    def own(self, table: str, service_id: str) -> pd.DataFrame:
+    def own(self, table: str, service_id: str) -> list[dict[str, Any]]:
         """Give what a result holds of one service.
 
         Parameters
@@ -107,15 +107,14 @@ class Scores:
 
         Returns
         -------
-        DataFrame
+        list of dict
             Its rows.
         """
-        groups, none = self._groups[table]
-        return groups.get(service_id, none)
+        return self._rows[table].get(service_id, [])
 
     @cached_property
-    def _groups(self) -> dict[str, tuple[dict[str, pd.DataFrame], pd.DataFrame]]:
-        """Tables by name, each split by service once."""
+    def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Rows of each table by service."""
         tables: dict[str, pd.DataFrame] = {}
         for result in self.results.values():
             tables |= {n: t for n, t in result.details.items() if "service_id" in t.columns}
@@ -128,7 +127,4 @@ class Scores:
             .dropna(subset="order")
             .sort_values(["order", "check"], kind="stable")
         )
-        return {
-            name: (dict(iter(table.groupby("service_id", sort=False))), table.head(0))
-            for name, table in tables.items()
-        }
+        return {name: records_by(table, "service_id") for name, table in tables.items()}

@@ -229,15 +229,16 @@ def precision(
         method: (np.nan, [f[t.seen] for f, t in zip(flags, trials, strict=True)])
         for method, flags in said.items()
     }
-    goal = _recall(rows[METHODS[-1]][1], fell)
+    goal = sum(int((s & f).sum()) for s, f in zip(rows[METHODS[-1]][1], fell, strict=True))
+    hit = np.concatenate([np.empty(0, bool), *fell])
     for name, chances in scores.items():
         own = [c[t.seen] for c, t in zip(chances, trials, strict=True)]
         rows[name] = (0.5, [c >= 0.5 for c in own])
-        steps = np.unique(np.concatenate([c[c > 0] for c in own] or [np.empty(0)]))[::-1]
-        reached = next((x for x in steps if _recall([c >= x for c in own], fell) >= goal), None)
-        if reached is not None:
+        found = np.sort(np.concatenate([np.empty(0), *own])[hit])[::-1]
+        reached = float(found[goal - 1]) if goal else 0.0
+        if reached > 0:
             same = f"{name}, at the recall of {METHODS[-1]}"
-            rows[same] = (float(reached), [c >= reached for c in own])
+            rows[same] = (reached, [c >= reached for c in own])
     rng, tail = np.random.default_rng(seed), (1 - level) / 2
     draws = rng.integers(0, max(len(trials), 1), (RESAMPLES, len(trials)))
     table = []
@@ -257,11 +258,6 @@ def precision(
     names = ["rule", "threshold", "precision", "precision_lo", "precision_hi", "recall", "said_n",
              "fell_n"]  # fmt: skip
     return pd.DataFrame(table, columns=names)
-
-
-def _recall(flags: list[Booleans], fell: list[Booleans]) -> float:
-    right = sum(int((s & f).sum()) for s, f in zip(flags, fell, strict=True))
-    return right / max(sum(int(f.sum()) for f in fell), 1)
 
 
 def curve(trials: list[Trial], scores: dict[str, list[Floats]]) -> pd.DataFrame:
