@@ -68,3 +68,8 @@ def parse_image(ref: str) -> ImageRef:
         registry = DEFAULT_REGISTRY
         repository = repository if "/" in repository else f"library/{repository}"
     return ImageRef(registry, repository, match["tag"], match["digest"])
+
+
+def last_part(path: str | None) -> str:
+    """Give the last part of a path, such as that of a repository; empty for none."""
+    return (path or "").rstrip("/").rpartition("/")[2].removesuffix(".git")

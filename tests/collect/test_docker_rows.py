@@ -18,8 +18,9 @@ from assess.collect.docker.payload import (
     keep_version,
     moment,
 )
-from assess.collect.docker.rows import merge_services, to_batch, to_ports
+from assess.collect.docker.rows import to_batch, to_ports
 from assess.collect.image_ref import parse_image
+from assess.collect.services import merge_services
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from assess.collect.aws.ecs_tasks import span_of, to_task_activities, to_task_mo
 from assess.collect.aws.source import env_of, names_of, tags_of
 from assess.collect.base import Batch, Name, Row
 from assess.collect.docker.mounts import share
-from assess.collect.docker.names import ECS, container_names, last_part
+from assess.collect.docker.names import ECS, container_names
 from assess.collect.docker.payload import Payload, moment
-from assess.collect.docker.rows import LOG_SHIPPERS, may_be_store
 from assess.collect.dumps import dicts, dig
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
+from assess.collect.services import LOG_SHIPPERS, keeps_data
 from assess.frames import EXTERNAL
 
 _SHIPPERS = (*LOG_SHIPPERS, "awsfirelens", "syslog")
@@ -168,11 +168,8 @@ def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row
 def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
     """Columns of the services frame that a definition tells."""
     columns = definition.columns
-    data = {mount["data_like"] for mount in definition.mounts}
     repository = parse_image(columns["image_ref"] or "").repository
-    is_store = may_be_store(repository, columns["ports"])
-    is_open = None in data or is_store or repository is None
-    stateful = True if True in data else None if is_open else False
+    stateful = keeps_data(definition.mounts, repository, columns["ports"])
     kind = "web" if columns["ports"] or is_balanced else None
     return {
         "kind": (kind or "worker") if stateful is False else None,

@@ -9,8 +9,8 @@ from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Name, Row
 from assess.collect.compose.file import Project
 from assess.collect.compose.forms import Service, is_true
-from assess.collect.docker.names import COMPOSE_CONFIDENCE, COMPOSE_RULE, last_part
-from assess.collect.image_ref import parse_image
+from assess.collect.docker.names import COMPOSE_CONFIDENCE, COMPOSE_RULE
+from assess.collect.image_ref import last_part, parse_image
 from assess.frames import EXTERNAL
 
 SHARED_VOLUME = 0.5  # two services that write to one volume: which needs the other is not said

@@ -13,9 +13,9 @@ from assess.collect.compose.forms import Service, is_true
 from assess.collect.compose.needs import to_dependencies
 from assess.collect.docker.mounts import is_data, share, to_mounts
 from assess.collect.docker.names import COMPOSE, container_names
-from assess.collect.docker.rows import LOG_SHIPPERS
 from assess.collect.image_ref import parse_image
 from assess.collect.redact import is_secret, is_secret_name, keep_env, keep_labels, scrub
+from assess.collect.services import LOG_SHIPPERS
 
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 REPLICAS_MAX = 1000  # more than that is a slip of the pen

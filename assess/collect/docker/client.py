@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,10 @@ CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
 LOCAL_THREADS, REMOTE_THREADS = 2, 8
 OLDEST_API = "1.24"  # below it lists tell less; and engines refuse from 29 on below 1.44
+
+DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
+SCHEMES = ("unix://", "tcp://", "ssh://")
+TLS = ("tls_ca", "tls_cert", "tls_key")
 
 _CERTIFICATE = "set tls_cert and tls_key"
 _NO_TLS = "nothing speaks TLS there: leave tls_ca out, or mend the port"
@@ -91,8 +96,26 @@ class Connection:
         self._wire.close()
 
 
-def connect(endpoint: str, tls: Row, deadline: Deadline) -> Connection:
+def problems_of(options: Row) -> list[str]:
+    """Say what is wrong with the options of an engine."""
+    endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
+    wrong = {
+        "path and endpoint exclude each other": "path" in options and "endpoint" in options,
+        f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
+        "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
+    }
+    return [problem for problem, is_wrong in wrong.items() if is_wrong]
+
+
+def endpoint_of(options: Row) -> str:
+    """Give the address of an engine, as the configuration has it."""
+    return str(options.get("endpoint") or DEFAULT_ENDPOINT)
+
+
+def connect(options: Row, base: Path, deadline: Deadline) -> Connection:
     """Prepare the connections to an engine; nothing is asked yet."""
+    endpoint = endpoint_of(options)
+    tls = {name: str(base / options[name]) for name in TLS if options.get(name)}
     parts = urlsplit(endpoint)
     if parts.scheme == "ssh":
         return _OverSsh(endpoint, deadline)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from assess.collect.base import Name
-from assess.collect.image_ref import ImageRef
+from assess.collect.image_ref import ImageRef, last_part
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -60,11 +60,6 @@ def container_names(
         for text, rule, trust in candidates
         if text
     )
-
-
-def last_part(path: str | None) -> str:
-    """Give the last part of a path, such as that of a repository; empty for none."""
-    return (path or "").rstrip("/").rpartition("/")[2].removesuffix(".git")
 
 
 def namespace_of(labels: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from assess.collect.addresses import Address, kind_of
+from assess.collect.addresses import kind_of
 from assess.collect.base import Batch, Name, Row
 from assess.collect.docker.engine import to_engine, to_host
 from assess.collect.docker.images import ImageIndex, to_images
@@ -19,7 +19,6 @@ from assess.collect.docker.names import (
     compose_dependencies,
     container_names,
     is_replica,
-    last_part,
     namespace_of,
     platform_of,
     task_of,
@@ -34,16 +33,10 @@ from assess.collect.docker.payload import (
     moment,
     texts,
 )
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
 from assess.collect.replicas import TASK
+from assess.collect.services import LOG_SHIPPERS, keeps_data, merge_services
 
-LOG_SHIPPERS = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "logentries", "splunk")
-_STORE_KINDS = ("data", "cache", "queue", "discovery")  # of an address whose host keeps state
-_STORE_WORDS = re.compile(
-    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
-    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
-    r"|victoria|weaviate|yugabyte"
-)
 _WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
 _parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 
@@ -205,7 +198,8 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
     health_checked = container.inspected.get("health_checked")
     if platform != "docker" or workload["state"] != "running":
         health_checked = health_checked or None  # by the orchestrator, or when it ran
-    stateful = _is_stateful(container, workload, mounts)
+    is_told = bool(container.inspected) and container.mounts is not None
+    stateful = keeps_data(mounts, workload["repository"], workload["ports"], is_told=is_told)
     kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
     return {
         "names": workload["names"],
@@ -216,51 +210,6 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
         "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
-
-
-def _is_stateful(container: Container, workload: Row, mounts: list[Row]) -> bool | None:
-    """Tell data of record; False only for what was inspected and looks like no store at all."""
-    data = {mount["data_like"] for mount in mounts}
-    if True in data:
-        return True
-    is_open = not container.inspected or container.mounts is None or None in data
-    is_store = may_be_store(workload["repository"], workload["ports"])
-    return None if is_open or is_store or not workload["repository"] else False
-
-
-def may_be_store(repository: str | None, ports: str | None) -> bool:
-    """Say whether an image keeps data by its name, or by the ports that it listens on."""
-    found = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
-    image = last_part(repository)
-    words = [Address(image), *(Address("", int(port)) for port in found)]
-    return bool(_STORE_WORDS.search(image)) or any(kind_of(a) in _STORE_KINDS for a in words)
-
-
-def merge_services(rows: list[Row]) -> list[Row]:
-    """Make one row of the containers that name the same service.
-
-    It is stateful, has secrets, exports logs or serves the web where any container does, and is
-    health-checked where all that tell it are; where one does not tell the rest, it is unknown.
-    """
-    groups: dict[Name, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["names"][0], []).append(row)
-    merged = []
-    for group in groups.values():
-        row = dict(group[0])
-        for column, decisive in _DECISIVE.items():
-            values = [r[column] for r in group]
-            row[column] = decisive if decisive in values else None if None in values else values[0]
-        checked = {r["health_checked"] for r in group} - {None}
-        row["health_checked"] = all(checked) if checked else None
-        platforms = {r["platform"] for r in group}
-        row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
-        row["kind"] = row["kind"] if row["stateful"] is False else None
-        merged.append(row)
-    return merged
-
-
-_DECISIVE = {"kind": "web", "stateful": True, "logs_exported": True, "secrets_in_image": True}
 
 
 def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row]:

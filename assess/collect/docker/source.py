@@ -17,18 +17,19 @@ from assess.collect.base import Batch, Deadline, Row, timed
 from assess.collect.docker.client import (
     LOCAL_THREADS,
     REMOTE_THREADS,
+    TLS,
     Connection,
     StatusError,
     connect,
+    endpoint_of,
     failure,
+    problems_of,
 )
 from assess.collect.docker.dump import find_dumps, read_dumps
 from assess.collect.docker.payload import Payloads, moment, short
 from assess.collect.docker.rows import to_batch
 from assess.collect.redact import strip_userinfo
 
-DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
-SCHEMES = ("unix://", "tcp://", "ssh://")
 INSPECT = ("all", "none")
 _WANTED = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
 _GONE = (404, 409)
@@ -43,7 +44,7 @@ class DockerSource:
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
-    options = ("endpoint", "path", "host_id", "inspect", "disk", "tls_ca", "tls_cert", "tls_key")
+    options = ("endpoint", "path", "host_id", "inspect", "disk", *TLS)
     fills = (
         "hosts", "engines", "images", "workloads", "mounts", "services", "dependencies",
     )  # fmt: skip
@@ -60,15 +61,11 @@ class DockerSource:
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """Say what is wrong with options, before anything is asked."""
-        endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
         wrong = {
-            "path and endpoint exclude each other": "path" in options and "endpoint" in options,
             f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all") not in INSPECT,
             "disk is true or false": not isinstance(options.get("disk", False), bool),
-            f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
-            "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
         }
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        return problems_of(options) + [problem for problem, is_wrong in wrong.items() if is_wrong]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Give what one engine, or the dumps of several, hold."""
@@ -117,13 +114,12 @@ def _scope_of(directory: Path, written: dict[Path, str]) -> str:
 
 def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
     """Ask one engine; without a connection there is one coverage row."""
-    endpoint = str(options.get("endpoint") or DEFAULT_ENDPOINT)
-    tls = {k: str(base / options[k]) for k in ("tls_ca", "tls_cert", "tls_key") if options.get(k)}
+    endpoint = endpoint_of(options)
     scope = strip_userinfo(endpoint)
     row = batch.cover(scope, "connect", "ok")
     with timed(row):
         try:
-            engine = _Engine(scope, batch, connect(endpoint, tls, deadline))
+            engine = _Engine(scope, batch, connect(options, base, deadline))
         except Exception as error:
             row |= failure(error if deadline.left else TimeoutError("no answer in time"))
             return

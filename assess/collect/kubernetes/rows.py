@@ -10,11 +10,9 @@ from typing import Any
 
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Name, Row
-from assess.collect.docker.names import last_part
 from assess.collect.docker.payload import moment
-from assess.collect.docker.rows import may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
 from assess.collect.kubernetes.nodes import ids_of, place, to_engine, to_host
 from assess.collect.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
 from assess.collect.kubernetes.pods import (
@@ -40,6 +38,7 @@ from assess.collect.listing import (
     text,
 )
 from assess.collect.replicas import KNOWN_AS
+from assess.collect.services import keeps_data, merge_services
 
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
@@ -150,11 +149,8 @@ def to_service(controller: Controller, lists: Around) -> Row:
     main = main_container(spec, controller.annotations, (controller.name,))
     pod = to_pod(spec, main)
     mounts = to_mounts(spec, controller.namespace, lists.claims)
-    data = {mount["data_like"] for mount in mounts}
-    stateful: bool | None = True if controller.kind == "statefulset" or True in data else None
-    is_store = may_be_store(pod["repository"], pod["ports"])
-    if stateful is None and None not in data and pod["repository"] and not is_store:
-        stateful = False
+    stateful = keeps_data(mounts, pod["repository"], pod["ports"])
+    stateful = True if controller.kind == "statefulset" else stateful
     is_served = bool(pod["ports"] or controller.selected)
     kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
     limits = lists.scalers.get((controller.kind, controller.namespace, controller.name), {})

@@ -7,11 +7,9 @@ from typing import Any
 
 from assess.collect.base import Batch, Name, Row
 from assess.collect.docker.mounts import to_mounts
-from assess.collect.docker.names import last_part
 from assess.collect.docker.payload import moment
-from assess.collect.docker.rows import LOG_SHIPPERS, may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
 from assess.collect.listing import (
     Found,
     healthy,
@@ -25,6 +23,7 @@ from assess.collect.listing import (
     text,
 )
 from assess.collect.redact import keep_env
+from assess.collect.services import LOG_SHIPPERS, keeps_data, merge_services
 
 MARATHON = "marathon-app"
 _STATES = {
@@ -243,17 +242,13 @@ def _mounts(app: App, workload: Row) -> list[Row]:
 def to_service(app: App) -> Row:
     """Say what an app tells of its service; what it cannot tell is left unknown."""
     mounts, ports = _mounts(app, {}), ";".join(sorted({*_ports(app)})) or None
-    repository = parse_image(app.image).repository
-    data = {mount["data_like"] for mount in mounts}
-    stateful = True if True in data or app.item.get("residency") else None
-    if stateful is None and None not in data and repository and not may_be_store(repository, ports):
-        stateful = False
+    stateful = keeps_data(mounts, parse_image(app.image).repository, ports)
     checks = app.item.get("healthChecks")
     return {
         "names": app.names,
         "platform": "marathon",
         "kind": "web" if ports else "worker",
-        "stateful": stateful,
+        "stateful": True if app.item.get("residency") else stateful,
         "min_healthy_pct": min_healthy(app),
         "health_checked": bool(checks) if isinstance(checks, list) else None,
         "public": True if _is_published(app) else None,

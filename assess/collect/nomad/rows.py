@@ -9,11 +9,9 @@ from typing import Any
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Name, Row
 from assess.collect.docker.mounts import to_mounts
-from assess.collect.docker.names import last_part
 from assess.collect.docker.payload import moment, texts
-from assess.collect.docker.rows import LOG_SHIPPERS, may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
 from assess.collect.listing import (
     Found,
     healthy,
@@ -28,6 +26,7 @@ from assess.collect.listing import (
 )
 from assess.collect.nomad.nodes import AWS, attribute, to_engines, to_host
 from assess.collect.redact import keep_env
+from assess.collect.services import LOG_SHIPPERS, keeps_data, merge_services
 
 _DRIVERS = {  # what a task is that is no container
     "exec": "process", "raw_exec": "process", "java": "process", "exec2": "process", "qemu": "vm",
@@ -291,11 +290,6 @@ def _mounts(group: Group, workload: Row) -> list[Row]:
 def to_service(group: Group) -> Row:
     """Say what a group tells of its service; what it cannot tell is left unknown."""
     mounts, ports = _mounts(group, {}), ";".join(sorted({*_ports(group)})) or None
-    repository = parse_image(group.image).repository
-    data = {mount["data_like"] for mount in mounts}
-    stateful = True if True in data else None
-    if stateful is None and None not in data and repository and not may_be_store(repository, ports):
-        stateful = False
     is_checked = any(service.get("Checks") for service in group.services)
     templates, driver = group.task.get("Templates"), _log_driver(group)
     has_secrets = group.env["secret_like"] > 0
@@ -303,7 +297,7 @@ def to_service(group: Group) -> Row:
         "names": group.names,
         "platform": "nomad",
         "kind": "job" if group.is_job else "web" if ports else "worker",
-        "stateful": stateful,
+        "stateful": keeps_data(mounts, parse_image(group.image).repository, ports),
         "min_healthy_pct": min_healthy(group),
         "health_checked": is_checked or (None if group.is_job or not group.is_known else False),
         "logs_exported": True if driver in LOG_SHIPPERS else None,

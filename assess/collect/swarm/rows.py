@@ -10,11 +10,10 @@ from typing import Any
 from assess.collect.addresses import addresses, kind_of
 from assess.collect.base import Batch, Row
 from assess.collect.docker.mounts import to_mounts
-from assess.collect.docker.names import SWARM_SERVICE, SWARM_STACK, container_names, last_part
+from assess.collect.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.collect.docker.payload import SHORT_ID, moment, texts
-from assess.collect.docker.rows import LOG_SHIPPERS, may_be_store, merge_services
 from assess.collect.dumps import dicts, dig
-from assess.collect.image_ref import parse_image
+from assess.collect.image_ref import last_part, parse_image
 from assess.collect.listing import (
     Found,
     healthy,
@@ -27,6 +26,7 @@ from assess.collect.listing import (
     text,
 )
 from assess.collect.redact import keep_env, keep_labels
+from assess.collect.services import LOG_SHIPPERS, keeps_data, merge_services
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
@@ -251,10 +251,7 @@ def to_service(service: Service, mounts: list[Row]) -> Row:
     """Say what a service tells of itself; what it cannot tell is left unknown."""
     container, ports = service.container, _ports(service)
     repository = parse_image(service.image).repository
-    data = {mount["data_like"] for mount in mounts}
-    stateful = True if True in data else None
-    if not (data or service.is_listed or may_be_store(repository, ports)) and repository:
-        stateful = False
+    is_told = not (mounts or service.is_listed)
     tests = texts(dig(container, "Healthcheck", "Test"))
     is_job = any(mode in table(service.spec.get("Mode")) for mode in ("ReplicatedJob", "GlobalJob"))
     is_outside = bool(container.get("Configs") or container.get("Secrets") or service.values)
@@ -263,7 +260,7 @@ def to_service(service: Service, mounts: list[Row]) -> Row:
         "names": service.names,
         "platform": "swarm",
         "kind": "job" if is_job else "web" if ports else None,
-        "stateful": stateful,
+        "stateful": keeps_data(mounts, repository, ports, is_told=is_told),
         "min_healthy_pct": min_healthy(service),
         "health_checked": tests[0] != "NONE" if tests else None,  # its image may have one
         "logs_exported": True if driver in LOG_SHIPPERS else None,

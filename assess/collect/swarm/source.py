@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from assess.collect.base import Batch, Deadline, Row, paths_of, timed
-from assess.collect.docker.client import Connection, connect, failure
+from assess.collect.docker.client import (
+    TLS,
+    Connection,
+    connect,
+    endpoint_of,
+    failure,
+    problems_of,
+)
 from assess.collect.docker.payload import SHORT_ID
 from assess.collect.dumps import dicts, dig
 from assess.collect.listing import Found, Listing, ListSource, settle, text
 from assess.collect.redact import strip_userinfo
 from assess.collect.swarm.rows import from_cli, to_batch
 
-DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
-SCHEMES = ("unix://", "tcp://", "ssh://")
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
 
 
@@ -23,7 +28,7 @@ class SwarmSource(ListSource):
     """One Docker Swarm per ``[[source]]``."""
 
     type = "swarm"
-    options = ("endpoint", "path", "cluster", "tls_ca", "tls_cert", "tls_key")
+    options = ("endpoint", "path", "cluster", *TLS)
     fills = (
         "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
     )  # fmt: skip
@@ -40,14 +45,8 @@ class SwarmSource(ListSource):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """Say what is wrong with options, before anything is asked."""
-        endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
-        wrong = {
-            "path and endpoint exclude each other": "path" in options and "endpoint" in options,
-            "path names no file": "path" in options and not paths_of(options),
-            f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
-            "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
-        }
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        is_nowhere = "path" in options and not paths_of(options)
+        return problems_of(options) + ["path names no file"] * is_nowhere
 
     def to_batch(self, found: Found, cluster: str) -> Batch:
         """Turn the lists of the swarm into rows."""
@@ -75,14 +74,11 @@ class SwarmSource(ListSource):
     ) -> Found:
         if "path" in options:
             return super()._found(options, base, deadline, batch)
-        endpoint = str(options.get("endpoint") or DEFAULT_ENDPOINT)
-        names = ("tls_ca", "tls_cert", "tls_key")
-        tls = {name: str(base / options[name]) for name in names if options.get(name)}
-        scope, api = strip_userinfo(endpoint), None
+        scope, api = strip_userinfo(endpoint_of(options)), None
         row = batch.cover(scope, "info", "ok", requests=2)
         try:
             with timed(row):
-                api = connect(endpoint, tls, deadline)
+                api = connect(options, base, deadline)
                 version = api.get("/version", is_versioned=False)
                 if newest := text(dig(version, "ApiVersion")):
                     api.negotiate(newest)
