@@ -269,7 +269,10 @@ def score_blast_radius(
     services = services.join(_minutes_per_year(inventory, policy))
     rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
     if detail:
-        moved = containment(inventory, policy, fleet, graphs=graphs, sampling=rough)
+        of_services = drawn[: len(fleet.services)]  # they come first
+        moved = containment(
+            inventory, policy, fleet, graphs=graphs, sampling=rough, drawn=of_services
+        )
     else:
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))

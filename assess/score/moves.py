@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.graph import LEVELS, Fleet, is_running, needed
-from assess.score.lanes import Floats
+from assess.score.lanes import Booleans, Floats, Integers
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, spread
 
@@ -151,41 +152,145 @@ def exchanges(
     return both[[*KEY, "sign"]].sort_values(KEY, ignore_index=True), np.array(new_hosts, float)
 
 
-def _scenarios(fleet: Fleet, changes: pd.DataFrame) -> tuple[Scenarios, pd.DataFrame]:
-    """Make scenarios: each service alone; each changed element with and without the service."""
-    end = len(fleet.services)
-    scenario, node = [np.arange(end)], [np.arange(end)]
+class _Tree:
+    """Some nodes as the leaves of a tree, whose inner nodes are new nodes of the graph.
+
+    Who fails an inner node fails all leaves below it. So "all but one" are as many nodes as the
+    tree is high, and no list of all others.
+    """
+
+    def __init__(self, leaves: Integers, first: int) -> None:
+        self.n = len(leaves)
+        self.inner = np.arange(1, max(self.n, 1))
+        self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
+
+    @property
+    def root(self) -> Integers:
+        """What fails all leaves; nothing where there are none."""
+        return self.node[1:2]
+
+    @property
+    def arcs(self) -> tuple[Integers, Integers]:
+        """From each inner node to the two below it."""
+        below = np.concatenate([2 * self.inner, 2 * self.inner + 1])
+        return np.tile(self.node[self.inner], 2), self.node[below]
+
+    def without(self, leaf: Integers) -> tuple[Integers, Integers]:
+        """Give what fails all leaves but one: position in ``leaf``, and node."""
+        at, place = np.arange(len(leaf)), leaf + self.n
+        wish, node = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        while len(at):
+            at, place = at[place > 1], place[place > 1]
+            wish.append(at)
+            node.append(self.node[place ^ 1])
+            place = place >> 1
+        return np.concatenate(wish), np.concatenate(node)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """Scenarios that tell what each change is worth.
+
+    Attributes
+    ----------
+    tail, head : ndarray of int
+        Arcs that the graph gets besides, all of them certain.
+    added : int
+        New nodes, which weigh nothing. [count]
+    scenario, node : ndarray of int
+        In which scenario which node fails by itself; the first are each service alone.
+    terms : DataFrame
+        ``service, together, without`` (scenarios, with the service and without it), ``sign``.
+    n : int
+        Number of scenarios. [count]
+    """
+
+    tail: Integers
+    head: Integers
+    added: int
+    scenario: Integers
+    node: Integers
+    terms: pd.DataFrame
+    n: int
+
+    def on(self, graph: Graph) -> Graph:
+        """Give a graph the new nodes and arcs."""
+        arcs = len(self.tail)
+        return Graph(
+            nodes=graph.nodes + self.added,
+            tail=np.concatenate([graph.tail, self.tail]),
+            head=np.concatenate([graph.head, self.head]),
+            p=np.concatenate([graph.p, np.ones(arcs)]),
+            keys=np.concatenate([graph.keys, np.zeros(arcs, np.uint64)]),
+            weight=np.concatenate([graph.weight, np.zeros(self.added)]),
+        )
+
+    def scenarios(self, drawn: Booleans) -> Scenarios:
+        """Give the scenarios; those of a service that is not drawn are not drawn either."""
+        simulated = np.zeros(self.n, bool)
+        simulated[: len(drawn)] = drawn
+        own = self.terms[drawn[self.terms["service"]]]
+        simulated[own["together"]] = simulated[own["without"]] = True
+        return Scenarios(self.scenario, self.node, self.n, np.zeros(self.n, bool), simulated)
+
+
+def trials_of(fleet: Fleet, changes: pd.DataFrame) -> _Trials:
+    """Make scenarios: each service alone; each changed element with and without the service.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The fleet as it is.
+    changes : DataFrame
+        As `exchanges` gives them.
+
+    Returns
+    -------
+    _Trials
+        Of a size that grows with the changes, not with what an element takes down besides.
+    """
+    end, first = len(fleet.services), len(fleet.nodes)
+    nothing = np.empty(0, np.int64)
+    seeds, arcs = [(np.arange(end), np.arange(end))], [(nothing, nothing)]
     down = fleet.down["point"].groupby(["element_kind", "element"])["service_id"]
     members = {key: fleet.nodes.get_indexer(pd.Index(ids)) for key, ids in down}
-    found = []
+    found = [np.empty((4, 0))]
     for key, rows in changes.groupby(["element_kind", "element"], sort=True):
-        others = members.get(key, np.empty(0, np.int64))
+        others = np.sort(members.get(key, nothing))
+        tree = _Tree(others, first)
         services = fleet.nodes.get_indexer(pd.Index(rows["service_id"]))
         lanes = np.arange(end + 1, end + 1 + len(services))  # ``end`` is the fleet as it is
-        apart = np.repeat(lanes, len(others)), np.tile(others, len(services))
-        kept = apart[1] != np.repeat(services, len(others))
         leaves = np.isin(services, others)
-        scenario += [np.full(len(others), end), apart[0][kept], lanes[~leaves]]
-        node += [others, apart[1][kept], services[~leaves]]
-        pair = np.where(
-            leaves, [np.full(len(lanes), end), lanes], [lanes, np.full(len(lanes), end)]
-        )
-        found.append(np.stack([services, *pair, rows["sign"].to_numpy()], axis=1))
+        wish, node = tree.without(np.searchsorted(others, services[leaves]))
+        joins = np.repeat(lanes[~leaves], len(tree.root))
+        seeds += [
+            (np.repeat(end, len(tree.root)), tree.root),
+            (lanes[leaves][wish], node),
+            (joins, np.tile(tree.root, (~leaves).sum())),
+            (lanes[~leaves], services[~leaves]),
+        ]
+        arcs.append(tree.arcs)
+        as_is = np.full(len(lanes), end)
+        pair = np.where(leaves, [as_is, lanes], [lanes, as_is])
+        found.append(np.stack([services, *pair, rows["sign"].to_numpy()]))
+        first += len(tree.inner)
         end += len(rows) + 1
-    terms = np.concatenate([np.empty((0, 4)), *found])
-    table = pd.DataFrame(terms, columns=["service", "together", "without", "sign"])
-    table = table.astype(dict.fromkeys(["service", "together", "without"], "int64"))
-    unlisted = np.zeros(end, bool)
-    return Scenarios(np.concatenate(scenario), np.concatenate(node), end, unlisted), table
+    scenario, node = (np.concatenate(column) for column in zip(*seeds, strict=True))
+    tail, head = (np.concatenate(column) for column in zip(*arcs, strict=True))
+    names = ["service", "together", "without", "sign"]
+    terms = pd.DataFrame(dict(zip(names, np.concatenate(found, axis=1), strict=True)))
+    terms = terms.astype(dict.fromkeys(names[:3], "int64"))
+    return _Trials(tail, head, first - len(fleet.nodes), scenario, node, terms, end)
 
 
-def containment(
+def containment(  # noqa: PLR0913
     inventory: Inventory,
     policy: Policy,
     fleet: Fleet,
     *,
     graphs: Mapping[str, Graph],
     sampling: Sampling,
+    drawn: Booleans | None = None,
 ) -> pd.DataFrame:
     """Work out what the move of each service, by itself, does to containment.
 
@@ -201,12 +306,15 @@ def containment(
         Who fails with whom, by level.
     sampling : Sampling
         How uncertain edges are dealt with.
+    drawn : ndarray of bool, optional
+        By service, whether to draw uncertain edges where they are many; all where left out.
 
     Returns
     -------
     DataFrame
         Index ``service_id``: ``delta, delta_lo, delta_hi``. [shares of the fleet's criticality]
         A service that runs nowhere known has no point, and every kind of element in its interval.
+        One that was to be drawn and is not has no point either: its interval holds all it can be.
 
     Notes
     -----
@@ -221,24 +329,41 @@ def containment(
     takes nothing down. The interval spans the levels of the uncertain edges.
     """
     changes, new_hosts = exchanges(inventory, fleet, policy["target"])
-    scenarios, terms = _scenarios(fleet, changes)
-    total = float(fleet.weight.sum()) or 1.0
-    n = len(fleet.services)
-    deltas: list[Floats] = []
-    known: dict[bytes, Floats] = {}
-    for graph in (graphs[level] for level in LEVELS):
+    trials = trials_of(fleet, changes)
+    n, kinds = len(fleet.services), fleet.elements.get_level_values(0).unique()
+    failing = trials.scenarios(np.ones(n, bool) if drawn is None else drawn)
+    known: dict[bytes, tuple[Floats, Floats, Floats]] = {}
+    for graph in graphs.values():
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
-            found = spread(graph, scenarios, sampling=sampling)
-            known[same] = found.loss / total
-        loss = known[same]
-        gap = np.maximum(loss[terms["together"]] - loss[terms["without"]], 0) * terms["sign"]
-        deltas.append(np.bincount(terms["service"], gap, n) + new_hosts * loss[:n])
-    lo, hi = np.min(deltas, axis=0), np.max(deltas, axis=0)
-    kinds = fleet.elements.get_level_values(0).unique().intersection(LEFT)
+            wider = trials.on(graph)
+            known[same] = _ends(wider, failing, trials, new_hosts=new_hosts, sampling=sampling)
+    levels = [known[graphs[level].p.tobytes()] for level in LEVELS]
+    lo = np.min([low for low, _, _ in levels], axis=0)
+    hi = np.max([high for _, high, _ in levels], axis=0)
     nowhere = replicas_of(inventory, fleet)["replicas"].to_numpy() == 0
-    lo = np.where(nowhere, lo - len(kinds) * loss[:n], lo)  # loss is that of hi, the last level
-    table = pd.DataFrame({"delta": deltas[1], "delta_lo": lo, "delta_hi": hi}, index=fleet.services)
+    at_worst = len(kinds.intersection(LEFT)) * levels[-1][2]
+    lo = np.where(nowhere, lo - at_worst, lo)
+    low, high, _ = levels[1]
+    table = pd.DataFrame({"delta": low, "delta_lo": lo, "delta_hi": hi}, fleet.services)
     table = table.astype("Float64")
-    table.loc[nowhere, "delta"] = pd.NA
+    table.loc[nowhere | (low < high), "delta"] = pd.NA
     return table
+
+
+def _ends(
+    graph: Graph, failing: Scenarios, trials: _Trials, *, new_hosts: Floats, sampling: Sampling
+) -> tuple[Floats, Floats, Floats]:
+    """Give by service the least and the most that its move adds, and what it loses at most."""
+    terms, n, total = trials.terms, len(new_hosts), float(graph.weight.sum()) or 1.0
+    found = spread(graph, failing, sampling=sampling)
+    least = most = found.loss / total
+    if np.isnan(found.se).any():
+        most = spread(graph, failing, sampling=sampling, bound="most").loss / total
+    with_it, without = terms["together"], terms["without"]
+    little = np.maximum(least[with_it] - most[without], 0)
+    much = np.maximum(most[with_it] - least[without], 0)
+    added = terms["sign"].to_numpy() > 0
+    low = np.bincount(terms["service"], np.where(added, little, -much), n) + new_hosts * least[:n]
+    high = np.bincount(terms["service"], np.where(added, much, -little), n) + new_hosts * most[:n]
+    return low, high, most[:n]
