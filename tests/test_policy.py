@@ -197,6 +197,22 @@ def test_a_gate_that_is_lifted_by_a_contradiction_is_told_with_everything_else(t
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("lift", "why"),
+    [
+        ("pinned and not pinned", "pinned cannot hold and not hold"),
+        ("restarts_n > 5 and restarts_n < 3", "no restarts_n can be all of that"),
+        ('tag in ["a", "b"] and tag == "c"', "no tag can be all of that"),
+        ("restarts_n > 3 and restarts_n < 5", ""),
+        ("restarts_n != 5 and restarts_n < 3", ""),
+        ('pinned and tag == "a"', ""),
+    ],
+)
+def test_a_lift_that_no_workload_can_meet_is_a_contradiction(lift, why):
+    change = {"gate": [{"id": "G1", "unless": lift}]}
+    assert why in said(**change) if why else POLICY.replace(**change)
+
+
 def test_a_check_of_ones_own_file_is_asked_without_code(tmp_path):
     file = tmp_path / "own.toml"
     file.write_text(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -23,6 +25,10 @@ HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 WAIVER_DAYS = 180
 SHOWN_VALUES = 3
 Rows = list[tuple[str, ...]]
+
+
+class UnknownGateWarning(UserWarning):
+    """A waiver names a gate that the policy does not have."""
 
 
 def judge(
@@ -56,6 +62,7 @@ def judge(
         sorted(chain.from_iterable(rows), key=lambda row: (row[0], order[row[1]]))
         for rows in zip(*parts, strict=True)
     )
+    _warn_of_strangers(inventory["waivers"], list(order))
     table = _waive(pd.DataFrame(judged, columns=list(GATE_COLUMNS), dtype="str"), inventory)
     held = table.loc[table["state"].isin(["fail", "unknown"]), ["service_id", "gate"]]
     open_ = set(held.itertuples(index=False, name=None))
@@ -166,6 +173,22 @@ def _word(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def _warn_of_strangers(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
+    """Name every waiver of a gate that the policy does not have: it waives nothing."""
+    strange = waivers[~waivers["gate"].isin(gates)].sort_values(["service_id", "gate"])
+    if strange.empty:
+        return
+    named = []
+    for service, gate in strange[["service_id", "gate"]].itertuples(index=False, name=None):
+        near = difflib.get_close_matches(gate.upper(), gates, n=1)
+        named.append(f"{gate} of {service}" + (f" (did you mean {near[0]}?)" if near else ""))
+    warnings.warn(
+        f"waivers of gates that the policy does not have count for nothing: {', '.join(named)}",
+        UnknownGateWarning,
+        stacklevel=4,
+    )
+
+
 def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     """Mark failed gates that somebody answers for; an unknown is found out, never waived.
 
@@ -174,6 +197,7 @@ def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     at, waivers = inventory.snapshot_at, inventory["waivers"]
     long = waivers["expires_at"] - waivers["granted_at"] > pd.Timedelta(days=WAIVER_DAYS)
     refused = {
+        "names no owner": waivers["owner"].str.strip().eq(""),
         f"is for more than {WAIVER_DAYS} days": long,
         "is not granted yet": waivers["granted_at"] > at,
         "has run out": waivers["expires_at"] <= at,

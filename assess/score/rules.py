@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
@@ -239,7 +240,7 @@ def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
 
 
 def contradiction(rule: str) -> str:
-    """Say why no row can hold: two parts of an ``and`` leave a column no value.
+    """Say why no row can hold: the parts of an ``and`` leave a column no value.
 
     Parameters
     ----------
@@ -249,30 +250,42 @@ def contradiction(rule: str) -> str:
     Returns
     -------
     str
-        The column and what is asked of it; empty where no such contradiction is found.
+        What is asked for in vain; empty where no such contradiction is found.
     """
     match _parsed(rule):
         case ast.BoolOp(op=ast.And(), values=parts):
             pass
         case _:
             return ""
+    claimed = {ast.unparse(part) for part in parts}
     left: dict[str, set[Any]] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for part in parts:
         match part:
+            case ast.UnaryOp(op=ast.Not(), operand=denied) if ast.unparse(denied) in claimed:
+                return f"{ast.unparse(denied)} cannot hold and not hold"
             case ast.Compare(
-                left=ast.Name(id=name), ops=[ast.Eq()], comparators=[ast.Constant() as c]
+                left=ast.Name(id=name), ops=[ast.Eq()], comparators=[ast.Constant(value=value)]
             ):
-                values = {c.value}
+                left[name] = left.get(name, {value}) & {value}
             case ast.Compare(
-                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=e)]
+                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=items)]
             ):
-                values = {c.value for c in e if isinstance(c, ast.Constant)}
+                values = {item.value for item in items if isinstance(item, ast.Constant)}
+                left[name] = left.get(name, values) & values
+            case ast.Compare(
+                left=ast.Name(id=name),
+                ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() as op],
+                comparators=[ast.Constant(value=int() | float() as bound)],
+            ):
+                low, high = ends.get(name, (-math.inf, math.inf))
+                is_most = isinstance(op, ast.Lt | ast.LtE)
+                ends[name] = (low, min(high, bound)) if is_most else (max(low, bound), high)
             case _:
                 continue
-        left[name] = left[name] & values if name in left else values
-        if not left[name]:
-            return f"no {name} can be all of that"
-    return ""
+    vain = [n for n, found in left.items() if not found]
+    vain += [n for n, (low, high) in ends.items() if low > high]
+    return f"no {vain[0]} can be all of that" if vain else ""
 
 
 def _is_column(value: Any) -> bool:

@@ -115,6 +115,8 @@ MOUNTS = [
      "anonymous-volume", True),
     ({"Type": "bind", "Source": "/srv/x", "Destination": "/data", "RW": True}, "host-path", True),
     ({"Type": "bind", "Source": "/srv/x", "Destination": "/x", "RW": True}, "host-path", None),
+    ({"Type": "bind", "Source": "/srv/x", "Destination": "/app/orders.sqlite3", "RW": True},
+     "host-path", True),
     ({"Type": "bind", "Source": "/srv/app.yml", "Destination": "/x", "RW": True}, "config", False),
     ({"Type": "bind", "Source": "/run/docker.sock", "Destination": "/x", "RW": True},
      "socket", False),

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from readiness_fleet import WORKLOAD, Fleet, together
 
+from assess.errors import DataError
 from assess.policy import load_policy
 from assess.score import gates
 from assess.score.readiness import score_readiness
@@ -224,6 +225,33 @@ def test_a_frame_that_is_gone_makes_the_store_question_unknown(frames):
     assert judged(Fleet().drop(*frames)).loc["G1", "state"] == "unknown"
 
 
+def called(address, kind="data"):
+    return shop().add("dependencies", src_id="shop", dst_id=address, kind=kind, evidence="env")
+
+
+HARDENED = {"readonly_root": True, "user_root": False, "privileged": False, "caps_added_n": 0}
+TMPFS = {"type": "tmpfs", "source_class": "tmpfs", "destination": "/tmp", "read_only": False}
+FILE = {"type": "volume", "source_class": "named-volume", "read_only": False, "data_like": True}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "state"),
+    [
+        (called("ext:orders.abc.eu-west-1.rds.amazonaws.com:5432"), "pass"),
+        (called("ext:mysql.example.net"), "pass"),
+        (Fleet().change("mounts", destination="/app/orders.sqlite3", **FILE), "fail"),
+        (Fleet().change("workloads", repository="acme/user-db"), "fail"),
+        (Fleet().change("workloads", repository="acme/user-db-exporter"), "pass"),
+        (Fleet().change("workloads", **HARDENED).change("mounts", **TMPFS), "pass"),
+        (Fleet().change("mounts", destination="/etc/mysql/conf.d", source_class="config"), "pass"),
+    ],
+)
+def test_g1_flags_what_keeps_data_and_nothing_that_only_speaks_to_it(fleet, state):
+    table = score_readiness(fleet.inventory(), POLICY).details["gates"]
+    assert set(table["service_id"]) == {"shop"}  # what lies outside the fleet is not judged
+    assert table.set_index("gate").loc["G1", "state"] == state
+
+
 def test_a_gate_is_lifted_by_the_policy_for_one_engine():
     lifting = POLICY.replace(gate=[{"id": "G1", "unless": 'repository == "library/postgres"'}])
     store = shop(kind="database").change("workloads", repository="library/postgres")
@@ -261,9 +289,9 @@ def test_one_hard_no_wins_then_the_unknown_then_the_harder():
     assert found == list(fleets)
 
 
-def waived(secrets=True, granted="2026-07-01", expires="2026-12-01"):
+def waived(secrets=True, granted="2026-07-01", expires="2026-12-01", owner="checkout", gate="G6"):
     return shop(secrets_in_image=secrets).add(
-        "waivers", service_id="shop", gate="G6", owner="checkout", reason="a vault is on its way",
+        "waivers", service_id="shop", gate=gate, owner=owner, reason="a vault is on its way",
         granted_at=granted, expires_at=expires,
     )  # fmt: skip
 
@@ -275,6 +303,7 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
         (waived(expires="2026-12-29"), "fail"),  # too long
         (waived(granted="2026-03-01", expires="2026-08-01"), "fail"),  # over
         (waived(granted="2026-10-05"), "fail"),  # not yet granted
+        (waived(owner=" "), "fail"),  # nobody answers for it
         (waived(secrets=None), "unknown"),  # find it out
         (waived(secrets=False), "pass"),
     ]
@@ -287,12 +316,40 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
         "is for more than 180 days",
         "has run out",
         "is not granted yet",
+        "names no owner",
         "",
         "",
     ]
     table, row = found[0]
     assert "waived by checkout until 2026-12-01" in table.loc["G6", "evidence"]
     assert pd.isna(row["label_gates"]) and row["label_before_waivers"] == "PREPARE"
+
+
+def test_waivers_of_gates_that_the_policy_does_not_have_are_named_all_at_once():
+    fleet = together([waived(gate="g6"), waived(gate="vault"), waived()])
+    with pytest.warns(gates.UnknownGateWarning) as caught:
+        table = score_readiness(fleet, POLICY).details["gates"]
+    (told,) = caught
+    assert str(told.message).endswith(
+        "count for nothing: g6 of 0/shop (did you mean G6?), vault of 1/shop"
+    )
+    assert told.filename == __file__
+    states = table[table["gate"] == "G6"].set_index("service_id")["state"]
+    assert states.to_dict() == {"0/shop": "fail", "1/shop": "fail", "2/shop": "waived"}
+
+
+def test_a_waiver_without_owner_or_end_or_service_is_refused_with_its_row():
+    for column in ("owner", "expires_at", "service_id"):
+        fleet = waived()
+        fleet.rows["waivers"][0][column] = None
+        with pytest.raises(DataError, match=rf"waivers row 1 {column}=''"):
+            fleet.inventory()
+    fleet = waived().add("answers", service_id="gone", question="team.runbook", source="board")
+    fleet.rows["waivers"][0]["service_id"] = "lost"
+    with pytest.raises(DataError, match="2 problems") as caught:
+        fleet.inventory()
+    assert "answers row 1 service_id='gone'" in str(caught.value)
+    assert "waivers row 1 service_id='lost'" in str(caught.value)
 
 
 def test_labels_of_no_gates_at_all():

@@ -13,6 +13,7 @@ DATA_PATHS = re.compile(
     r"/(data|var/lib/(?!docker|kubelet)[^/]+|bitnami/[^/]+|opt/couchdb/data|var/opt/mssql"
     r"|usr/share/(elasticsearch|opensearch)/data|var/jenkins_home|prometheus)(/|$)"
 )
+DATA_FILES = re.compile(r"\.(sqlite3?|db3?|duckdb|fdb|rdb)$")  # of embedded databases
 CONFIG_PATHS = re.compile(
     r"^/(etc|run/secrets|usr/local/etc|usr/share/zoneinfo)(/|$)"
     r"|\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem|key)$"
@@ -59,8 +60,8 @@ def is_data(kind: str, destination: str, writable: Any) -> bool | None:
     """Say whether a mount looks like data of record; None where only a person can tell."""
     if kind in ("tmpfs", "socket", "config") or writable is False:
         return False
-    is_likely = kind == "named-volume" or DATA_PATHS.match(destination)
-    return True if is_likely and writable else None
+    is_known = DATA_PATHS.match(destination) or DATA_FILES.search(destination)
+    return True if writable and (is_known or kind == "named-volume") else None
 
 
 def share(mounts: list[Row], volumes: list[Payload] | None) -> None:
