@@ -143,6 +143,7 @@ def test_denied_inspections_keep_the_list(tmp_path):
         ({"path": "x", "endpoint": "unix:///x"}, "exclude"),
         ({"inspect": "some"}, "inspect is one of"),
         ({"endpoint": "http://x"}, "starts with"),
+        ({"endpoint": "tcp://"}, "names no host"),
         ({"endpoint": "tcp://x", "tls_cert": "c"}, "go together"),
         ({"endpoint": "tcp://x"}, None),
     ],
@@ -157,3 +158,30 @@ def test_certificates_that_do_not_exist_are_told(tmp_path):
     batch = collect(tmp_path, endpoint="tcp://127.0.0.1:1", tls_ca="none.pem")
     (row,) = batch.coverage
     assert row["status"] == "not_configured" and "tls_ca" in row["hint"]
+
+
+def test_an_engine_behind_a_path_of_a_proxy_is_asked_there(tmp_path):
+    asked = []
+
+    def note(path: str) -> tuple[int, object]:
+        asked.append(path)
+        return 200, {"Version": "24.0.7", "ApiVersion": "1.43"}
+
+    with fake_engine({"/version": (200, note)}) as endpoint:
+        batch = collect(tmp_path, endpoint=f"{endpoint}/engines/web-1/", inspect="none")
+    assert asked == ["/engines/web-1/version"]
+    assert coverage(batch)["version"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("identifier", ["a\r\nX: y", "a b", "\0", "é"])
+def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, identifier):
+    listed = [{"Id": identifier, "Names": ["/x"], "Image": "x:1", "State": "running"}]
+    answers = {
+        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
+        "/info": (200, {"Name": "h"}), "/containers/json": (200, listed),
+        "/images/json": (200, []), "/volumes": (200, {"Volumes": []}),
+    }  # fmt: skip
+    with fake_engine(answers) as endpoint:
+        batch = collect(tmp_path, endpoint=endpoint)
+    assert coverage(batch)["inspect"]["status"] == "parse_error"
+    assert len(batch.rows["workloads"]) == 1

@@ -63,9 +63,11 @@ class Connection:
     """
 
     def __init__(
-        self, opened: Callable[[float], HTTPConnection], deadline: Deadline, headers: str = ""
-    ) -> None:
-        self._wire, self._deadline, self._headers = Wire(opened), deadline, headers
+        self, opened: Callable[[float], HTTPConnection], deadline: Deadline,
+        *, host: str = "localhost", root: str = "", headers: str = "",
+    ) -> None:  # fmt: skip
+        self._wire, self._deadline, self._root = Wire(opened), deadline, root
+        self._headers = f"Host: {host}\r\nUser-Agent: assess\r\n{headers}\r\n"
         self._prefix = f"/v{OLDEST_API}"
 
     def negotiate(self, version: str) -> None:
@@ -83,8 +85,11 @@ class Connection:
     def get(self, path: str, *, is_versioned: bool = True) -> Any:
         """Give the JSON at a path."""
         self._deadline.check()
-        left, path = self._deadline.left, self._prefix * is_versioned + path
-        head = f"GET {path} HTTP/1.1\r\nHost: engine\r\nUser-Agent: assess\r\n{self._headers}\r\n"
+        left = self._deadline.left
+        path = self._root + self._prefix * is_versioned + path
+        if not path.isascii() or not path.isprintable() or " " in path:
+            raise ValueError("the engine named something that can be no address")
+        head = f"GET {path} HTTP/1.1\r\n{self._headers}"
         waits = min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)
         status, body = self._wire.get(head.encode(), *waits)
         if status != HTTPStatus.OK:
@@ -102,6 +107,7 @@ def problems_of(options: Row) -> list[str]:
     wrong = {
         "path and endpoint exclude each other": "path" in options and "endpoint" in options,
         f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
+        "endpoint names no host": endpoint.partition("://")[2].strip("/") == "",
         "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
     }
     return [problem for problem, is_wrong in wrong.items() if is_wrong]
@@ -121,19 +127,15 @@ def connect(options: Row, base: Path, deadline: Deadline) -> Connection:
         return _OverSsh(endpoint, deadline)
     if parts.scheme == "unix":
         return Connection(partial(_UnixConnection, parts.path), deadline)
-    host, port = parts.hostname or "localhost", parts.port
-    headers = ""
+    host, port, headers = parts.hostname or "localhost", parts.port or (2376 if tls else 2375), ""
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = f"Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
-    if not tls:
-        return Connection(
-            lambda s: HTTPConnection(host, port or 2375, timeout=s), deadline, headers
-        )
-    context = _context(tls)
-    return Connection(
-        lambda s: HTTPSConnection(host, port or 2376, timeout=s, context=context), deadline, headers
-    )
+    opened = partial(HTTPConnection, host, port)
+    if tls:
+        opened = partial(HTTPSConnection, host, port, context=_context(tls))
+    place, root = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+    return Connection(lambda s: opened(timeout=s), deadline, host=place, root=root, headers=headers)
 
 
 def _context(tls: Row) -> ssl.SSLContext:
