@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -228,23 +228,20 @@ def previous(path: str | Path) -> Path | None:
     return None if chosen.empty else Path(chosen["path"].iloc[-1])
 
 
-def earlier(
-    path: str | Path, more: Iterable[str | Path] = (), *, after: str | Path | None = None
-) -> list[Path]:
+def earlier(path: str | Path, *more: str | Path) -> list[Path]:
     """List the snapshots of the same store that are older than this one, oldest first.
 
-    More of them may lie elsewhere; with ``after``, only those newer than that snapshot. What else
-    lies in the store is no part of it, and nobody is warned of it.
+    More of them may lie elsewhere. What else lies in the store is no part of it, and nobody is
+    warned of it.
     """
     here = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenSnapshotWarning)
         listed = snapshots(here.parent if here.name else here.resolve().parent)
-    found = {_moment(Path(other))[0]: Path(other) for other in more}
-    found |= dict(listed[["snapshot_at", "path"]].itertuples(index=False))
-    until, since = _moment(here)[0], _moment(Path(after))[0] if after else None
-    held = (when for when in sorted(found) if when < until and (since is None or when > since))
-    return [found[when] for when in held]
+    found = dict(zip(listed["snapshot_at"], listed["path"], strict=True))
+    found |= {_moment(Path(other))[0]: Path(other) for other in more}
+    when = _moment(here)[0]
+    return [found[moment] for moment in sorted(found) if moment < when]
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:

@@ -271,6 +271,26 @@ def test_latest_and_previous(three, monkeypatch):
     assert store.previous(SAMPLE).name == "2026Q2"
 
 
+def test_earlier_lists_what_is_older_here_and_elsewhere(three, small, monkeypatch):
+    (three / "notes").mkdir()
+    (three / "notes" / "a.csv").write_text("a,b\n1,2\n")
+    assert store.earlier(three / "2026Q3") == [three / "2026Q1", three / "2026Q2"]
+    assert store.earlier(three / "2026Q1", three / "2026Q3") == []
+    other = store.write_snapshot(small("2026-05-01"), three.parent / "other")
+    assert store.earlier(three / "2026Q3", other) == [three / "2026Q1", other, three / "2026Q2"]
+    monkeypatch.chdir(three)
+    assert store.earlier("2026Q2") == [Path("2026Q1")]
+
+
+def test_only_the_frames_that_are_asked_for_are_read(sample, tmp_path):
+    path = store.write_snapshot(sample, tmp_path / "whole")
+    (path / "mounts.parquet").write_text("broken")
+    part = assess.load(path, only=["services", "engines"])
+    assert part.present == {"services", "engines"}
+    pd.testing.assert_frame_equal(part["engines"], sample["engines"])
+    assert part.snapshot_at == sample.snapshot_at
+
+
 def test_the_quarter_before_is_not_the_day_before(tmp_path):
     days = ["2026-03-31", "2026-06-01", "2026-06-30", "2026-07-01", "2026-09-30"]
     for day in days:

@@ -183,7 +183,7 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
     from assess.score.upgrade_history import upgrade_history
 
     others = [store.resolve(name) for name in more if name]
-    return upgrade_history(store.earlier(store.resolve(text), others), policy)
+    return upgrade_history(store.earlier(store.resolve(text), *others), policy)
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:

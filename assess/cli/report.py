@@ -156,9 +156,9 @@ def _histories(path: Path, before: Path | None, policy: Policy) -> tuple[History
     from assess import store
     from assess.score.upgrade_history import upgrade_history
 
-    older = store.earlier(before or path)
-    since = store.earlier(path, after=before) if before else []
-    return upgrade_history(older, policy), upgrade_history(since, policy)
+    older = store.earlier(path, *([before] if before else []))
+    at = older.index(before) if before in older else len(older)
+    return upgrade_history(older[:at], policy), upgrade_history(older[at + 1 :], policy)
 
 
 def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
@@ -175,7 +175,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
     past, policy = {}, made.scores.policy
-    history, paths, done = History(), list(older["path"]), 0
+    history, paths, done = History(), store.earlier(path.resolve()), 0
     newest = older.drop_duplicates("quarter", keep="last")
     for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
         if quarter not in known:

@@ -4,7 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from assess import from_frames
+from assess.store import write_snapshot
 
 
 @pytest.fixture
@@ -31,6 +35,28 @@ def test_the_oldest_quarter_has_no_previous_one(call, store, tmp_path, fewer):
     document = json.loads((tmp_path / "reports" / "2026Q2" / "report.json").read_text())
     assert document["previous_quarter"] is None
     assert not (tmp_path / "reports" / "2026Q2" / "history.html").exists()
+
+
+def test_history_is_read_from_all_that_is_older_in_the_same_place(call, fewer):
+    days = "2026-03-31", "2026-05-15", "2026-06-30", "2026-08-15", "2026-09-30"
+    for day, version in zip(days, range(5, 10), strict=True):
+        rows = {
+            "services": [{"service_id": "shop", "platform": "docker"}],
+            "hosts": [{"host_id": "h"}],
+            "engines": [{"host_id": "h", "runtime": "docker", "version": f"20.10.{version}"}],
+            "workloads": [{"workload_id": "w", "service_id": "shop", "host_id": "h",
+                           "registry": "docker.io", "repository": "library/redis",
+                           "tag": f"7.{version}", "state": "running"}],
+        }  # fmt: skip
+        tables = {name: pd.DataFrame(table) for name, table in rows.items()}
+        write_snapshot(from_frames(tables, snapshot_at=day), Path("kept") / day)
+    asked = ("score", "kept@2026-09-30", "upgrade-churn", "--policy", fewer, "--json")
+    (row,) = json.loads(call(*asked).stdout)["rows"]
+    assert row["third_party_changes_n"] == 4
+    assert row["events_per_year"] == pytest.approx(4 / (183 / 365.25))
+    asked = "report", "kept/2026-09-30", "--policy", fewer, "-o", "out"
+    assert "with kept/2026-05-15" in call(*asked, "--previous", "kept/2026-05-15").stderr
+    assert json.loads(Path("out/report.json").read_text())["scores"]["upgrade-churn"] == [row]
 
 
 def test_without_a_snapshot_it_takes_the_newest_of_the_project(call, store, tmp_path, fewer):
