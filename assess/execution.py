@@ -181,6 +181,20 @@ def _client(scheduler: str) -> Any:
         raise AssessError(f"no Dask scheduler answers at {scheduler}", hint=hint) from error
 
 
+def tell(what: str, done: int, total: int) -> None:
+    """Say how far long work is, to whom `working` names.
+
+    Parameters
+    ----------
+    what : str
+        What it is, for people.
+    done, total : int
+        Parts done, of how many. [count]
+    """
+    if (listener := means().tell) is not None:
+        listener(what, done, total)
+
+
 def each(function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: str) -> Iterator[R]:
     """Do some work, item by item, as `working` says.
 
@@ -200,9 +214,8 @@ def each(function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: 
     object
         What the function gives, in the order of the items.
     """
-    used = means()
-    hands = used.hands if len(items) > 1 else Loop()
+    hands = means().hands if len(items) > 1 else Loop()
     for done, result in enumerate(hands.map(function, shared, items), start=1):
-        if used.tell and len(items) > 1:
-            used.tell(what, done, len(items))
+        if len(items) > 1:
+            tell(what, done, len(items))
         yield result

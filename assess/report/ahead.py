@@ -13,6 +13,8 @@ from functools import cache
 from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from assess.execution import working
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -123,7 +125,7 @@ def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None
 def _serve(work: Callable[[], object], pipe: Connection, other_end: Connection) -> None:
     """Send results; where there is none, end: whoever waits does the work himself."""
     other_end.close()
-    with suppress(Exception, KeyboardInterrupt):
+    with suppress(Exception, KeyboardInterrupt), working():  # alone and silent
         while True:
             pipe.send(work())
             work = pipe.recv()

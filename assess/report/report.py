@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from assess.errors import AssessError
+from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
@@ -30,6 +31,7 @@ from assess.score.result import Result, plain
 from assess.score.upgrade_history import History, joined, known_history
 
 JSON_VERSION = 1
+WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,14 +273,17 @@ class Report:
         self.save_json(home / "report.json")  # first what needs no figures: they are being drawn
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
+        tell(WORK, 5, STEPS)
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
             existing = file.read_text("utf-8") if file.exists() else ""
             _write(file, self.decision_record(service_id, existing=existing))
+        tell(WORK, 6, STEPS)
         for picture in self.pictures():
             _write(home / "figures" / f"{picture.id}.svg", picture.svg)
         self.save_markdown(home / "report.md")
         self.save_html(home / "index.html")
+        tell(WORK, STEPS, STEPS)
 
     def save_history(self, directory: str | Path, past: Mapping[str, pd.DataFrame]) -> None:
         """Write the page of all quarters, and its tables.
@@ -383,12 +388,14 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         The same inventory, policy and version give the same bytes.
     """
     helper = helper or draughtsman()
+    tell(WORK, 1, STEPS)
     before, past = None, history
     if previous is not None:
         before = ahead(lambda: Scores.of(previous, policy, history=history).four)
         past = known_history(previous, policy, history=history)
     past = known_history(inventory, policy, history=joined([past, since]))
     scores = Scores.of(inventory, policy, history=past)
+    tell(WORK, 2, STEPS)
     earlier = Scores(previous, policy, *before()) if previous is not None and before else None
     judged = judge_claims(
         inventory,
@@ -399,6 +406,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         churn=scores.churn,
     )
     tested = _backtest(inventory, policy, earlier)
+    tell(WORK, 3, STEPS)
     drawn = Pictures(scores, earlier, judged, tested, helper)
     parts = (
         sections.decision(scores),
@@ -413,6 +421,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         argument.backtest(tested, drawn),
         background.method(scores),
     )
+    tell(WORK, 4, STEPS)
     return Report(scores, earlier, judged, tested, sections.headline(scores), parts, helper)
 
 

@@ -164,6 +164,13 @@ def test_saving_writes_the_twins_the_figures_and_a_record_per_candidate(hostile,
     assert not (tmp_path.parent.parent / "etc").exists()
 
 
+def test_it_says_how_far_it_is(policy, tmp_path):
+    told = []
+    with assess.working(tell=lambda *part: told.append(part)):
+        assess.build_report(fleet(["web", "db"]), policy).save(tmp_path)
+    assert [part[1:] for part in told if part[0] == "report"] == [(n, 7) for n in range(1, 8)]
+
+
 def test_saving_again_keeps_what_a_person_wrote(hostile, tmp_path):
     hostile.save(tmp_path)
     file = tmp_path / "decisions" / "web.md"
