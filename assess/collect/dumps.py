@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from assess.collect.base import HINTS, Batch, Row, file_failure, paths_of
+from assess.collect.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
 
 MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
@@ -49,6 +49,27 @@ def find_files(
         if not inside:
             batch.cover(name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file")
     return found
+
+
+def each_file(  # noqa: PLR0913, PLR0917
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    batch: Batch,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    call: str = "read",
+) -> Iterator[tuple[str, Path, Row]]:
+    """Give each file of `find_files` with its scope and a coverage row, which times its reading.
+
+    What there is no time left for has a row that says so.
+    """
+    for scope, file in find_files(options, base, batch, suffixes):
+        row = batch.cover(scope, call, "ok", rows=0)
+        if not deadline.left:
+            row |= {"status": "timeout", "hint": HINTS["timeout"]}
+            continue
+        with timed(row):
+            yield scope, file, row
 
 
 def files_below(place: Path) -> list[Path] | None:
@@ -89,6 +110,11 @@ def refuse_large(file: Path) -> None:
     """Raise DumpError where a file is larger than what one is read of."""
     if (size := file.stat().st_size) > MAX_BYTES:
         raise DumpError(f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it")
+
+
+def read_documents(file: Path, row: Row) -> list[Any]:
+    """Read the documents of a file, in JSON or YAML by its ending."""
+    return (read_yaml if file.suffix.lower() in YAML_SUFFIXES else read_json)(file, row)
 
 
 def read_json(file: Path, row: Row) -> list[Any]:

@@ -15,15 +15,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.collect.answers.forms import moment_of
-from assess.collect.base import HINTS, Batch, Deadline, Name, Row, file_failure, paths_of, timed
+from assess.collect.base import Batch, Deadline, Name, Row, file_failure, paths_of
 from assess.collect.csv_records import read_records
 from assess.collect.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
-    find_files,
+    each_file,
     read_bytes,
-    read_json,
-    read_yaml,
+    read_documents,
 )
 
 Map = dict[str, str]
@@ -223,13 +222,8 @@ class ExperimentsSource:
             batch.cover(str(options["map"]), "map", **file_failure(error))
             return batch
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
-        for scope, file in find_files(options, base, batch, suffixes):
-            row = batch.cover(scope, kind, "ok")
-            if not deadline.left:
-                row |= {"status": "timeout", "hint": HINTS["timeout"]}
-                continue
-            with timed(row):
-                found = list(_read(kind, file, row, names))
+        for scope, file, row in each_file(options, base, deadline, batch, suffixes, kind):
+            found = list(_read(kind, file, row, names))
             kept = [each | {"source_ref": scope} for each in found if each]
             batch.add("experiments", *_named_apart(kept, scope))
             row |= {"rows": len(kept), "expected": len(found), "unmapped_n": len(found) - len(kept)}
@@ -260,8 +254,7 @@ def _read(kind: str, file: Path, row: Row, names: Map) -> Iterator[Row | None]:
         except (OSError, ValueError, csv.Error) as error:
             row |= file_failure(error)
         return
-    values = read_yaml(file, row) if file.suffix in YAML_SUFFIXES else read_json(file, row)
-    for value in values:
+    for value in read_documents(file, row):
         documents = value if isinstance(value, list) else [value]
         for document in documents:
             if isinstance(document, dict):

@@ -17,9 +17,8 @@ from assess.collect.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
     dicts,
-    find_files,
-    read_json,
-    read_yaml,
+    each_file,
+    read_documents,
 )
 from assess.collect.web import HttpError, Web, open_web
 
@@ -168,13 +167,9 @@ class ListSource:
         """Read dumps; each file leaves a coverage row, and so does each list."""
         found: Found = {}
         seen: set[Hashable] = set()
-        for scope, file in find_files(options, base, batch, (*JSON_SUFFIXES, *YAML_SUFFIXES)):
-            row = batch.cover(scope, "read", "ok", rows=0)
-            if not deadline.left:
-                row |= failure(TimeoutError())
-                continue
-            with timed(row):
-                self._read_one(file, row, found, seen)
+        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES)
+        for _, file, row in each_file(options, base, deadline, batch, suffixes):
+            self._read_one(file, row, found, seen)
         scope = ", ".join(paths_of(options))
         for listing in self.lists if found else ():
             row = batch.cover(scope, listing.kind, "ok", rows=0)
@@ -189,8 +184,7 @@ class ListSource:
 
     def _read_one(self, file: Path, row: Row, found: Found, seen: set[Hashable]) -> None:
         """Read one dump; what another one held already is not taken twice."""
-        read = read_yaml if file.suffix.lower() in YAML_SUFFIXES else read_json
-        for document in read(file, row):
+        for document in read_documents(file, row):
             sorted_ = list(self.sort(document))
             if not sorted_:
                 row["unmapped_n"] = row.get("unmapped_n", 0) + 1

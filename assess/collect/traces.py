@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from assess.collect.base import Batch, Deadline, Name, Row, paths_of
-from assess.collect.dumps import DumpError, dicts, dig, find_files, read_json
+from assess.collect.dumps import (
+    DumpError,
+    dicts,
+    dig,
+    each_file,
+    read_json,
+)
 from assess.collect.redact import strip_userinfo
 from assess.collect.web import HttpError, Web, ask
 from assess.frames import EXTERNAL
@@ -68,9 +74,7 @@ class TracesSource:
             return batch
         calls: list[Row] = []
         hours = options.get("window_hours")
-        for scope, file in find_files(options, base, batch):
-            deadline.check()
-            row = batch.cover(scope, "graph", "ok")
+        for _, file, row in each_file(options, base, deadline, batch, call="graph"):
             values = read_json(file, row)
             found, unmapped = to_calls(values, is_failed="failed" in file.stem)
             calls += found

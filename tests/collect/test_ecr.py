@@ -250,9 +250,10 @@ JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
     | st.sampled_from(["r", "d", INDEX, OCI, "1628-01-01T00:00:00Z", "a\0", "ACTIVE", "COMPLETE"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-        st.sampled_from(["findingSeverityCounts", "HIGH", "status", "imageDigest", "filter"]), inner
+        st.sampled_from(["findingSeverityCounts", "HIGH", "status", "imageDigest", "filter"]),
+        inner, max_size=3,
     ),
-    max_leaves=8,
+    max_leaves=20,
 )  # fmt: skip
 ENTITY = st.dictionaries(
     st.sampled_from(
@@ -261,7 +262,7 @@ ENTITY = st.dictionaries(
          "imageSizeInBytes", "imageScanStatus", "imageScanFindingsSummary", "lastRecordedPullTime",
          "imageStatus", "subjectManifestDigest", "lifecyclePolicyText", "imageId", "imageManifest",
          "imageScanFindings"]),
-    JUNK,
+    JUNK, max_size=6,
 )  # fmt: skip
 
 

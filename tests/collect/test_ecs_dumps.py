@@ -117,9 +117,9 @@ JUNK = st.recursive(
              "volumes", "mountPoints", "sourceVolume", "containerPath", "host", "sourcePath",
              "loadBalancers", "targetGroupArn", "deployments", "id", "createdAt", "tags",
              "healthCheck", "command", "portMappings", "containerPort", "dependsOn", "links"]),
-        inner, max_size=6,
+        inner, max_size=3,
     ),
-    max_leaves=12,
+    max_leaves=30,
 )  # fmt: skip
 ENTITY = st.dictionaries(
     st.sampled_from(
@@ -128,7 +128,7 @@ ENTITY = st.dictionaries(
          "deployments", "loadBalancers", "family", "revision", "containerDefinitions", "volumes",
          "containerInstanceArn", "ec2InstanceId", "versionInfo", "attributes",
          "registeredResources",         "overrides", "memory", "cpu", "deploymentConfiguration"]),
-    JUNK,
+    JUNK, max_size=8,
 )  # fmt: skip
 
 

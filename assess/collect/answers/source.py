@@ -10,7 +10,6 @@ from typing import Any
 
 from assess.collect.answers import forms, konveyor, scanners
 from assess.collect.base import (
-    HINTS,
     Batch,
     Deadline,
     Row,
@@ -22,10 +21,11 @@ from assess.collect.base import (
 from assess.collect.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
-    find_files,
+    dicts,
+    each_file,
     read_bytes,
+    read_documents,
     read_json,
-    read_yaml,
 )
 from assess.collect.web import open_web
 
@@ -89,23 +89,14 @@ class AnswersSource:
             _read_scans(kind, options, base, deadline, context, batch)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what the files, or the hub, would give."""
-        return self.collect(options, base, deadline)
-
 
 def _read_konveyor(
     options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
     documents: list[Row] = []
-    for scope, file in find_files(options, base, batch, JSON_SUFFIXES + YAML_SUFFIXES):
-        row = batch.cover(scope, "read", "ok")
-        if _is_late(deadline, row):
-            continue
-        with timed(row):
-            values = read_json(file, row) if file.suffix == ".json" else read_yaml(file, row)
-        found = konveyor.resources(values)
+    for _, file, row in each_file(options, base, deadline, batch, JSON_SUFFIXES + YAML_SUFFIXES):
+        found = konveyor.resources(read_documents(file, row))
         documents += found
         _count(
             row, len(found), len(found), "no assessment, application, archetype or questionnaire"
@@ -155,16 +146,12 @@ def _read_csv(
     options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Read answers that people keep in a table."""
-    for scope, file in find_files(options, base, batch, (".csv", ".tsv")):
-        row = batch.cover(scope, "read", "ok")
-        if _is_late(deadline, row):
+    for _, file, row in each_file(options, base, deadline, batch, (".csv", ".tsv")):
+        try:
+            rows, records_n = forms.of_csv(read_bytes(file, row), context)
+        except (OSError, ValueError, csv.Error) as error:
+            row.update(file_failure(error))
             continue
-        with timed(row):
-            try:
-                rows, records_n = forms.of_csv(read_bytes(file, row), context)
-            except (OSError, ValueError, csv.Error) as error:
-                row |= file_failure(error)
-                continue
         batch.add("answers", *rows)
         _count(row, len(rows), records_n, "it has no rows")
         row["unmapped_n"] = context.unmapped
@@ -177,15 +164,11 @@ def _read_scans(  # noqa: PLR0913, PLR0917
     kind: str, options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Read the reports of a scanner."""
-    for scope, file in find_files(options, base, batch):
-        row = batch.cover(scope, kind, "ok")
-        if _is_late(deadline, row):
-            continue
-        with timed(row):
-            documents = [d for d in read_json(file, row) if isinstance(d, dict)]
-            context.file_time = _file_time(file)
-            context.host_id = str(options.get("host_id") or file.stem)
-            found = [f for document in documents for f in SCANNERS[kind](document, context)]
+    for scope, file, row in each_file(options, base, deadline, batch, call=kind):
+        context.file_time = _file_time(file)
+        context.host_id = str(options.get("host_id") or file.stem)
+        documents = dicts(read_json(file, row))
+        found = [f for document in documents for f in SCANNERS[kind](document, context)]
         for frame, found_row in found:
             batch.add(frame, found_row | {"source_ref": scope})
         _count(row, len(found), len(found), f"this is no report of {kind}")
@@ -198,12 +181,6 @@ def _file_time(file: Path) -> datetime | None:
         return forms.moment_of(file.stat().st_mtime)
     except OSError:
         return None
-
-
-def _is_late(deadline: Deadline, row: Row) -> bool:
-    if not deadline.left:
-        row |= {"status": "timeout", "hint": HINTS["timeout"]}
-    return not deadline.left
 
 
 def _count(row: Row, rows_n: int, expected: int, hint: str) -> None:

@@ -18,9 +18,8 @@ from assess.collect.dumps import (
     YAML_SUFFIXES,
     DumpError,
     dicts,
-    find_files,
-    read_json,
-    read_yaml,
+    each_file,
+    read_documents,
 )
 from assess.collect.redact import strip_userinfo
 from assess.collect.web import Web, ask
@@ -82,11 +81,9 @@ class BackstageSource:
         if "endpoint" in options:
             _ask(options, base, deadline, pages=pages, batch=batch, found=found)
         else:
-            for scope, file in find_files(options, base, batch, (*YAML_SUFFIXES, *JSON_SUFFIXES)):
-                deadline.check()
-                row = batch.cover(scope, "entities", "ok")
-                is_json = file.suffix.lower() in JSON_SUFFIXES
-                _take(read_json(file, row) if is_json else read_yaml(file, row), found, row)
+            suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
+            for _, file, row in each_file(options, base, deadline, batch, suffixes, "entities"):
+                _take(read_documents(file, row), found, row)
         kept = Kept(
             tuple(options.get("tier_keys", TIER_KEYS)), tuple(options.get("criticality_keys", ()))
         )

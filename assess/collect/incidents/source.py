@@ -13,7 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.collect.base import Batch, Deadline, Row, file_failure, paths_of
 from assess.collect.csv_records import read_records
-from assess.collect.dumps import JSON_SUFFIXES, dig, find_files, read_bytes, read_json
+from assess.collect.dumps import (
+    JSON_SUFFIXES,
+    dig,
+    each_file,
+    read_bytes,
+    read_json,
+)
 from assess.collect.incidents import words
 from assess.collect.incidents.api import Call
 from assess.collect.incidents.pagerduty import to_activities, to_dependencies
@@ -135,9 +141,7 @@ def _read(asked: _Asked, batch: Batch) -> None:
     is_csv = asked.kind == "csv"
     suffixes = (".csv",) if is_csv else (*JSON_SUFFIXES, ".csv")
     payloads: list[tuple[Row, list[Any]]] = []
-    for scope, file in find_files(asked.options, asked.base, batch, suffixes):
-        asked.deadline.check()
-        row = batch.cover(scope, "read", "ok")
+    for _, file, row in each_file(asked.options, asked.base, asked.deadline, batch, suffixes):
         if is_csv or file.suffix.lower() not in JSON_SUFFIXES:
             _read_csv(asked, file, batch, row)
         else:

@@ -11,7 +11,13 @@ from typing import Any
 
 from assess.collect.base import HINTS, Batch, Deadline, Row, failure, file_failure, paths_of, timed
 from assess.collect.docker.payload import texts
-from assess.collect.dumps import dicts, dig, find_files, read_json
+from assess.collect.dumps import (
+    dicts,
+    dig,
+    each_file,
+    find_files,
+    read_json,
+)
 from assess.collect.oci.client import Registry, Session
 from assess.collect.oci.rows import (
     ACCEPT,
@@ -81,7 +87,7 @@ class RegistrySource:
         """Give the images of repositories, by default those that the fleet's images name."""
         batch = Batch()
         if "path" in options:
-            _read(options, base, batch)
+            _read(options, base, deadline, batch)
             return batch
         registry = _opened(options, base, deadline, batch)
         if not registry:
@@ -339,13 +345,10 @@ class _Walk:
             following = str(dig(page, "next"))
 
 
-def _read(options: Row, base: Path, batch: Batch) -> None:
+def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
     """Read dumps."""
-    for name, file in find_files(options, base, batch):
-        row = batch.cover(name, "read", "ok", rows=0)
-        with timed(row):
-            values = read_json(file, row)
-            found = [to_dumped(value) for value in documents_of(values)]
+    for name, file, row in each_file(options, base, deadline, batch):
+        found = [to_dumped(value) for value in documents_of(read_json(file, row))]
         rows = [r | {"source_ref": name} for part in found for r in part]
         row |= {"rows": len(rows), "expected": len(found)}
         if row["status"] == "ok" and not all(found):

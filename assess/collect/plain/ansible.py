@@ -59,10 +59,6 @@ class AnsibleSource:
             batch.merge(to_batch(hosts))
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what the files would give; nothing is asked of the hosts."""
-        return self.collect(options, base, deadline)
-
 
 def find_files(path: str, base: Path) -> list[tuple[str, Path]]:
     """Find the files of a directory, whose names are those of hosts, with any ending or none.

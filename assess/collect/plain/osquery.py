@@ -36,6 +36,8 @@ MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as ro
 _STATES = {"active/running": "running", "failed/failed": "failed"}
 _PSEUDO = ("proc", "sysfs", "tmpfs", "devtmpfs", "cgroup", "cgroup2", "overlay", "squashfs")
 
+_OF_MOUNTS = ("type", "name", "source", "destination", "driver")
+
 Table = list[Row]
 Tables = dict[str, Table]
 
@@ -87,10 +89,6 @@ class OsquerySource:
         for host, tables in found:
             batch.merge(to_engine_batch(tables, host))
         return batch
-
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what the files would give."""
-        return self.collect(options, base, deadline)
 
 
 def find_hosts(place: Path) -> list[Path]:
@@ -230,27 +228,23 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
 
 def to_version(row: Row) -> Row:
     """Give the version of an engine the names of its API."""
-    return {
-        "Version": text_of(row.get("version")),
-        "ApiVersion": text_of(row.get("api_version")),
-        "MinAPIVersion": text_of(row.get("min_api_version")),
-        "BuildTime": text_of(row.get("build_time")),
-        "Arch": text_of(row.get("arch")),
-        "KernelVersion": text_of(row.get("kernel_version")),
-    }
+    return _renamed(
+        row, Version="version", ApiVersion="api_version", MinAPIVersion="min_api_version",
+        BuildTime="build_time", Arch="arch", KernelVersion="kernel_version",
+    )  # fmt: skip
 
 
 def to_info(row: Row) -> Row:
     """Give what an engine says of itself the names of its API, without proxies."""
-    return {
-        "Name": text_of(row.get("name")),
-        "ServerVersion": text_of(row.get("server_version")),
-        "Driver": text_of(row.get("storage_driver")),
-        "LoggingDriver": text_of(row.get("logging_driver")),
-        "CgroupDriver": text_of(row.get("cgroup_driver")),
-        "Containers": count_of(row.get("containers")),
-        "Images": count_of(row.get("images")),
-    }
+    counts = {"Containers": count_of(row.get("containers")), "Images": count_of(row.get("images"))}
+    return counts | _renamed(
+        row, Name="name", ServerVersion="server_version", Driver="storage_driver",
+        LoggingDriver="logging_driver", CgroupDriver="cgroup_driver",
+    )  # fmt: skip
+
+
+def _renamed(row: Row, **columns: str) -> Row:
+    return {name: text_of(row.get(column)) for name, column in columns.items()}
 
 
 def to_containers(tables: Tables) -> list[Row]:
@@ -258,13 +252,12 @@ def to_containers(tables: Tables) -> list[Row]:
     has_mounts = "docker_container_mounts" in tables
     return [
         {
+            **_renamed(
+                container, Image="image", ImageID="image_id", State="state", Status="status"
+            ),
             "Id": identifier,
             "Names": [text_of(container.get("name"))],
-            "Image": text_of(container.get("image")),
-            "ImageID": text_of(container.get("image_id")),
             "Created": count_of(container.get("created")),
-            "State": text_of(container.get("state")),
-            "Status": text_of(container.get("status")),
             "Labels": {
                 text_of(label.get("key")): str(label.get("value"))
                 for label in _of(tables, "docker_container_labels", identifier)
@@ -288,11 +281,7 @@ def to_containers(tables: Tables) -> list[Row]:
 def _mounts(tables: Tables, identifier: str) -> list[Row]:
     return [
         {
-            "Type": text_of(mount.get("type")),
-            "Name": text_of(mount.get("name")),
-            "Source": text_of(mount.get("source")),
-            "Destination": text_of(mount.get("destination")),
-            "Driver": text_of(mount.get("driver")),
+            **{n.title(): text_of(mount.get(n)) for n in _OF_MOUNTS},
             "RW": _flag(mount.get("rw")),
         }
         for mount in _of(tables, "docker_container_mounts", identifier)
