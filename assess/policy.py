@@ -174,22 +174,30 @@ def _is_identified(value: object) -> bool:
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) -> Policy:
     """Lay a user's own values over a complete policy; what does not have its shape is told too."""
-    misfits = _misfits(above, below)
-    return _checked(_merge(below, _fitting(above, below)), origin, misfits)
+    fitting, problems = _sorted_out(above, below)
+    return _checked(_merge(below, fitting), origin, problems)
 
 
-def _fitting(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Leave out what has another shape, so that everything else can still be checked."""
-    if at in _WORDS:
-        return dict(own)
-    kept = {}
+def _sorted_out(
+    own: Mapping[str, Any], default: Mapping[str, Any], at: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """Keep what has the shape of the default, and say what is wrong with the rest."""
+    if at[:-1] in _WORDS:
+        default = {**dict.fromkeys(own, next(iter(default.values()))), **default}
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
     for key, value in own.items():
-        if key not in default or _type(value) != _type(default[key]):
-            continue
-        if isinstance(value, Mapping):
-            value = _fitting(value, default[key], f"{at}.{key}" if at else key)  # noqa: PLW2901
-        kept[key] = value
-    return kept
+        name, wrong = f"{at}{key}", _twice(f"{at}{key}", value) if _is_identified(value) else []
+        if key not in default:
+            wrong.append(_unknown(name, [f"{at}{known}" for known in default]))
+        elif _type(value) != _type(default[key]):
+            wrong.append(f"{name} is {value!r}: {_type(default[key])} is expected")
+        elif isinstance(value, Mapping):
+            kept[key], wrong = _sorted_out(value, default[key], f"{name}.")
+        else:
+            kept[key] = value
+        problems += wrong
+    return kept, problems
 
 
 def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> Policy:
@@ -205,24 +213,6 @@ def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> 
     if problems:
         raise PolicyError(f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`")
     return Policy(values, origin)
-
-
-def _misfits(own: Mapping[str, Any], default: Mapping[str, Any], at: str = "") -> list[str]:
-    """Keys that the default policy does not have, and values of another type than it has."""
-    problems = []
-    for key, value in own.items():
-        if _is_identified(value):
-            problems += _twice(f"{at}{key}", value)
-    if at[:-1] in _WORDS:
-        default = {**dict.fromkeys(own, next(iter(default.values()))), **default}
-    for key, value in own.items():
-        if key not in default:
-            problems.append(_unknown(f"{at}{key}", [f"{at}{known}" for known in default]))
-        elif isinstance(default[key], Mapping) and isinstance(value, Mapping):
-            problems += _misfits(value, default[key], f"{at}{key}.")
-        elif _type(value) != _type(default[key]):
-            problems.append(f"{at}{key} is {value!r}: {_type(default[key])} is expected")
-    return problems
 
 
 def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:

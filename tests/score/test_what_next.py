@@ -1,5 +1,6 @@
 """What next: the labels of the sample, and the properties that must hold on any fleet."""
 
+import copy
 import json
 import random
 
@@ -120,15 +121,18 @@ def assert_not_better(after, before, service):
         assert STANDING[now] >= STANDING[was]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 2**32))
 def test_hiding_own_evidence_never_improves_bound_label_or_chance(seed):
     draw = random.Random(seed)
     fleets = fleets_of(draw)
     before = ranked(fleets)
-    at = draw.randrange(len(fleets))
-    hidden = [*fleets[:at], hide(fleets[at], draw), *fleets[at + 1 :]]
-    assert_not_better(ranked(hidden), before, f"{at}/shop")
+    for at in draw.sample(range(len(fleets)), 3):
+        own = hide(fleets[at], draw)
+        # where it runs stays known: labels inside containers answer another question
+        own.change("services", platform=fleets[at].rows["services"][0]["platform"])
+        after = ranked([*fleets[:at], own, *fleets[at + 1 :]])
+        assert_not_better(after, before, f"{at}/shop")
 
 
 FAILS = {
@@ -141,24 +145,25 @@ FAILS = {
 }  # fmt: skip
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_check_that_fails_where_it_passed_never_raises_a_score(seed):
     draw = random.Random(seed)
     fleets = fleets_of(draw)
     before = ranked(fleets)
-    at = draw.randrange(len(fleets))
-    frame = draw.choice(list(FAILS))
-    column, bad = draw.choice(list(FAILS[frame].items()))
-    for row in fleets[at].rows[frame]:
-        if row.get(column) is not None:
-            row[column] = bad
-    after = ranked(fleets)
-    was, now = (r.frame.loc[f"{at}/shop"] for r in (before, after))
-    for end in ("readiness", "readiness_lo", "readiness_hi"):
-        assert now[end] <= was[end] + NONE
-    if was["label"] != "NOT DECIDABLE":  # a hard no is an answer, too
-        assert_not_better(after, before, f"{at}/shop")
+    for at in draw.sample(range(len(fleets)), 2):
+        broken = copy.deepcopy(fleets)
+        frame = draw.choice(list(FAILS))
+        column, bad = draw.choice(list(FAILS[frame].items()))
+        for row in broken[at].rows[frame]:
+            if row.get(column) is not None:
+                row[column] = bad
+        after = ranked(broken)
+        was, now = (r.frame.loc[f"{at}/shop"] for r in (before, after))
+        for end in ("readiness", "readiness_lo", "readiness_hi"):
+            assert now[end] <= was[end] + NONE
+        if was["label"] != "NOT DECIDABLE":  # a hard no is an answer, too
+            assert_not_better(after, before, f"{at}/shop")
 
 
 @settings(max_examples=2, deadline=None)
