@@ -272,7 +272,7 @@ def _versions(inventory: Inventory) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for host, runtime, version in sorted(
         row for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
-        if isinstance(row[2], str)
+        if isinstance(row[2], str) and row[2].strip()
     ):  # fmt: skip
         found[host][runtime] = version
     return found
@@ -342,11 +342,19 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
 def _between(
     was: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], span: Span
 ) -> tuple[tuple[Move, ...], dict[str, Spans]]:
-    """Compare the engines of two snapshots; a host that either did not see was not watched."""
+    """Compare the engines of two snapshots; a host that either did not see was not watched.
+
+    Nor was one whose version cannot be read: a ``master`` may move unseen.
+    """
     both = sorted(was.keys() & now.keys())
     found = ((host, _engine_move(was[host], now[host])) for host in both)
     moves = tuple(Move(host, *span, "", *move) for host, move in found if move)
-    return moves, dict.fromkeys(both, (span,))
+    watched = [host for host in both if _is_read(was[host]) and _is_read(now[host])]
+    return moves, dict.fromkeys(watched, (span,))
+
+
+def _is_read(versions: dict[str, str]) -> bool:
+    return all(reference.parse_version(version) is not None for version in versions.values())
 
 
 def _engine_move(was: dict[str, str], now: dict[str, str]) -> tuple[str | None, str] | None:

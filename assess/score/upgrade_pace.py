@@ -131,13 +131,15 @@ def own_rates(inventory: Inventory, policy: Policy, history: History) -> dict[st
     """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
     Hosts that neither a source of history nor two snapshots that follow each other saw are left
-    out.
+    out, and so is what changed while nobody could have seen it stand.
     """
-    counts = Counter(move.host_id for move in upgrades(history))
+    spans = history.hosts
+    seen = (m for m in upgrades(history) if holds(spans.get(m.host_id, ()), (m.after, m.before)))
+    counts = Counter(move.host_id for move in seen)
     here = set(inventory["engines"]["host_id"].tolist())
-    hosts = sorted(host for host in here if history.hosts.get(host))
+    hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
-    days = {host: max(days_in(history.hosts[host]), least) for host in hosts}
+    days = {host: max(days_in(spans[host]), least) for host in hosts}
     n = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
     t = pd.Series(days, dtype=float) / 365.25
     shrunk = shrunk_rates(n, t.round(2), level=float(policy["simulation"]["level"]))

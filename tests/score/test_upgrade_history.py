@@ -194,6 +194,24 @@ def test_what_was_carried_forward_was_not_seen():
         assert {host: days_in(spans) for host, spans in past.hosts.items()} == watched
 
 
+@pytest.mark.parametrize(
+    ("version", "moves", "days"),
+    [
+        ("20.10.24+dfsg1", 0, 200), ("20.10.24-ce", 0, 200), ("99.0.0", 1, 200),
+        ("master", 2, 0), ("", 0, 0), (" ", 0, 0), (None, 0, 0),
+    ],
+)  # fmt: skip
+def test_a_version_in_the_middle_that_nobody_can_read(version, moves, days):
+    series = [
+        snapshot(n, docker(h=v)) for n, v in ((0, "20.10.24"), (100, version), (200, "20.10.24"))
+    ]
+    past = upgrade_history(series, POLICY)
+    assert days_in(past.hosts.get("h", ())) == days
+    assert len(pace.upgrades(past)) == moves
+    rates = pace.own_rates(series[-1], POLICY, past)
+    assert ("h" in rates) == (days > 0)  # unknown is not at rest
+
+
 def test_two_runtimes_on_a_host_are_no_swap():
     both = [{"host_id": "h", "runtime": r, "version": v} for r, v in
             (("docker", "25.0.0"), ("containerd", "1.7.2"))]  # fmt: skip
@@ -271,8 +289,8 @@ def test_another_identical_snapshot_changes_no_rate(series, at, share):
         (watched, *moves), (more, *same) = (told(summed(sighted(s))) for s in (series, split))
         assert moves == same
         seen = {host for host, version in series[at][1].items() if version and hosts.get(host)}
-        gone, fixed = series[at][1].keys() - seen, {h for h in seen if hosts[h] != "master"}
-        lost = {*gone, *(f"image {host}" for host in series[at][1].keys() - fixed)}
+        fixed = {host for host in seen if hosts[host] != "master"}
+        lost = {f"{what}{h}" for h in series[at][1].keys() - fixed for what in ("", "image ")}
         assert {k: v for k, v in more.items() if k not in lost} == pytest.approx(
             {k: v for k, v in watched.items() if k not in lost}
         )
