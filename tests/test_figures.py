@@ -12,6 +12,7 @@ POLICY = load_policy()
 RESULT_FIGURES = {
     "readiness": "readiness",
     "what_next": "what_next",
+    "acceptability": "what_next",
     "blast_radius": "blast",
     "blast_services": "blast",
     "exposure": "blast",
@@ -110,7 +111,10 @@ def what_next():
         "p_top": [0.83, 0.4, 0.0, None],
         "p_top_neutral": [0.9, 0.6, 0.7, None],
     }
-    return result("what_next", by_service(columns, ["zeal", "apt", "core", "edge"]))
+    names, shares = ["apt", "apt", "zeal", "zeal"], [0.25, 0.75, 0.75, 0.25]
+    ranks = pd.DataFrame({"service_id": names, "rank": [1, 2] * 2, "probability": shares})
+    frame = by_service(columns, ["zeal", "apt", "core", "edge"])
+    return result("what_next", frame, {"acceptability": ranks})
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +241,16 @@ def test_clocks_gather_equal_components_and_never_call_an_unknown_end_supported(
     ]  # fmt: skip
 
 
+def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(what_next):
+    ax = figures.acceptability(what_next)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt"]
+    cells = {text.get_position(): text.get_text() for text in ax.texts}
+    assert cells == {(1, 0): "75", (2, 0): "25", (1, 1): "25", (2, 1): "75"}
+    assert np.ravel(ax.collections[0].get_array()).tolist() == [75, 25, 25, 75]
+    what_next.details["acceptability"] = what_next.details["acceptability"].iloc[:0]
+    assert "No service competes" in figures.acceptability(what_next).texts[0].get_text()
+
+
 def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_compete(what_next):
     ax = figures.what_next(what_next)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt", "core"]
@@ -293,7 +307,7 @@ def drawers(request):
 
 
 def test_figures_draw_where_they_are_told_and_leak_none(request):
-    figure, axes = plt.subplots(2, 4)
+    figure, axes = plt.subplots(3, 3)
     before = plt.get_fignums()
     settings = plt.rcParams.copy()
     for (name, shown), ax in zip(drawers(request), axes.flat, strict=True):

@@ -85,7 +85,7 @@ def arguments(name, quarters, n):
         return (pd.DataFrame({q: of_size(s["next"], n).frame["label"] for q, s in pairs}),)
     if name == "quarter_change":
         return of_size(now["readiness"], n), of_size(before["readiness"], n)
-    score = {"readiness": "readiness", "what_next": "next"}.get(
+    score = {"readiness": "readiness", "what_next": "next", "acceptability": "next"}.get(
         name, "churn" if name in ("clocks", "upgrade_churn") else "blast"
     )
     return (of_size(now[score], n),)
