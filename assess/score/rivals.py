@@ -33,13 +33,14 @@ class Rival:
     def chances(self, readiness_lo: Floats) -> Floats:
         """Give the pessimistic chance of the short list for each of some readinesses [points]."""
         gap = self.bar - self.base
+        always = (self.weight == 0) & (gap == 0)  # it ties, whatever its readiness
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = np.where(self.weight > 0, gap / self.weight, np.sign(gap) * np.inf)
-        needed = np.sort(np.nan_to_num(needed, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        needed = np.sort(np.where(always, np.inf, needed))
         own = on_grid(np.clip(readiness_lo / 100, 0, 1))
         beaten = np.searchsorted(needed, own, side="left")
         tied = np.searchsorted(needed, own, side="right") - beaten
-        share: Floats = (beaten + tied / 2) / len(needed)
+        share: Floats = (beaten + (tied + always.sum()) / 2) / len(needed)
         return share
 
 
