@@ -10,6 +10,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.score.direct import FELLED, fallen, is_running
 from assess.score.healing import coverage_of
 from assess.score.lanes import Booleans, Floats, Integers
 from assess.score.standing import engine_names, frozen, standing
@@ -17,7 +18,6 @@ from assess.score.standing import engine_names, frozen, standing
 LEVELS = ("lo", "point", "hi")
 KINDS = ("service", "ext", "host", "az", "engine", "image", "base_image", "registry", "cluster")
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
-RUNNING = "running"
 OBSERVING = ("traces",)  # evidence that saw calls; all other evidence is what somebody wrote down
 KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave open what the need is
 
@@ -141,74 +141,6 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     full = pd.concat([table.reset_index(), unseen], ignore_index=True).reindex(columns=columns)
     text = dict.fromkeys(columns[:5], "str")
     return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
-
-
-def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
-    """Give the replicas that a service needs.
-
-    Parameters
-    ----------
-    replicas : ndarray
-        Replicas that run. [count]
-    min_healthy_pct : ndarray
-        Share of them that it needs; NaN where unknown. [percent]
-
-    Returns
-    -------
-    ndarray
-        ``max(1, ceil(min_healthy_pct / 100 * replicas))``; 1 where the share is unknown. [count]
-    """
-    share = np.where(np.isnan(min_healthy_pct), 0.0, min_healthy_pct)
-    return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
-
-
-def is_running(replicas: pd.DataFrame) -> pd.Series:
-    """Say which replicas run.
-
-    Parameters
-    ----------
-    replicas : DataFrame
-        With ``state``.
-
-    Returns
-    -------
-    Series of bool
-        False where the state is another or unknown.
-    """
-    return replicas["state"].eq(RUNNING).fillna(value=False).astype(bool)
-
-
-def fallen(
-    live: pd.DataFrame, min_healthy_pct: pd.Series, *, anywhere: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """List which services each element takes down directly, by taking away their replicas.
-
-    Parameters
-    ----------
-    live : DataFrame
-        The rows of `standing` whose replicas count as live.
-    min_healthy_pct : Series
-        Index ``service_id``; see `needed`. [percent]
-    anywhere : DataFrame, optional
-        All elements (``element_kind, element``): a replica that may stand on any of a kind then
-        stands on the one that fails. Without it, such a replica survives.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``element_kind, element, service_id``: live replicas fewer than needed.
-    """
-    replicas = live.groupby("service_id")["workload_id"].nunique()
-    share = min_healthy_pct.reindex(replicas.index).to_numpy("float64", na_value=np.nan)
-    spare = replicas - needed(replicas.to_numpy("float64"), share)  # what it can lose
-    key = ["element_kind", "element", "service_id"]
-    count = live.groupby(key, dropna=False)["workload_id"].nunique().rename("lost").reset_index()
-    lost, astray = count[count["element"].notna()], count[count["element"].isna()]
-    if anywhere is not None:
-        astray = astray[["element_kind", "service_id", "lost"]]
-        lost = pd.concat([lost, astray.merge(anywhere, on="element_kind")])
-        lost = lost.groupby(key, as_index=False)["lost"].sum()
-    return lost.loc[lost["lost"] > lost["service_id"].map(spare).astype("float64"), key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,17 +283,12 @@ def _down(
     services: pd.DataFrame, stands: pd.DataFrame, elements: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
     """Give what fails directly, by level; unknown states and places make the difference."""
-    share = services.set_index("service_id")["min_healthy_pct"]
-    running = stands[is_running(stands)]
-    perhaps = pd.concat([running, stands[stands["state"].isna()]])
-    key = ["element_kind", "element", "service_id"]
-    point, wide = fallen(running, share), fallen(perhaps, share)
-    placeless = services.loc[~services["service_id"].isin(running["service_id"]), ["service_id"]]
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
-    unknown = infrastructure.merge(placeless, how="cross")
-    hi = [fallen(running, share, anywhere=infrastructure), wide, unknown, point]
-    levels = {"lo": point.merge(wide), "point": point, "hi": pd.concat(hi).drop_duplicates()}
-    return {name: table[key].sort_values(key, ignore_index=True) for name, table in levels.items()}
+    levels = fallen(stands, services.set_index("service_id")["min_healthy_pct"], infrastructure)
+    running = stands.loc[is_running(stands), "service_id"]
+    placeless = services.loc[~services["service_id"].isin(running), ["service_id"]]
+    levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])
+    return {name: t[FELLED].sort_values(FELLED, ignore_index=True) for name, t in levels.items()}
 
 
 def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) -> pd.Series:

@@ -13,7 +13,8 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.reference import parse_version, target_engine
-from assess.score.graph import LEVELS, Fleet, is_running, needed
+from assess.score.direct import is_running, needed
+from assess.score.graph import LEVELS, Fleet
 from assess.score.lanes import Booleans, Floats, Integers
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, spread

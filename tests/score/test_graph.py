@@ -8,7 +8,8 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy import load_policy
-from assess.score.graph import build_fleet, criticality, edge_evidence, edges, needed
+from assess.score.direct import needed
+from assess.score.graph import build_fleet, criticality, edge_evidence, edges
 from assess.score.standing import frozen, image_names
 
 POLICY = load_policy()
