@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -219,4 +220,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run `assess`."""
+    # its matrices are small: threads would cost more than they save, and take the other core
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cli(prog_name="assess")

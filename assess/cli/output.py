@@ -193,10 +193,10 @@ def to_json(document: Mapping[str, Any]) -> str:
     str
         Indented; NA is null.
     """
-    from assess.score.result import JSON_VERSION, plain
+    from assess.score.result import JSON_VERSION, encode, plain
 
     held = plain({"schema_version": JSON_VERSION, **document})
-    return json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return encode(held) + "\n"
 
 
 def to_csv(table: pd.DataFrame) -> str:

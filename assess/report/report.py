@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -27,7 +26,7 @@ from assess.report.render import document, page
 from assess.report.scores import Scores
 from assess.score.backtest import Backtest, backtest
 from assess.score.claims import Claims, judge_claims
-from assess.score.result import Result, plain
+from assess.score.result import Result, encode, plain
 from assess.score.upgrade_history import History, joined, known_history
 
 JSON_VERSION = 1
@@ -229,7 +228,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), json.dumps(self.to_dict(), indent=1) + "\n")
+        _write(Path(path), encode(self.to_dict()) + "\n")
 
     def to_summary(self) -> str:
         """Tell what fits into a comment on a pull request, or into a chat.
