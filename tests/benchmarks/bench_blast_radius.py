@@ -262,9 +262,9 @@ def plot(table: pd.DataFrame, file: str) -> None:
         right.set(xscale="log", ylim=(0, None), xlabel="Things that can fail (count)",
                   ylabel="Peak memory of the process (MiB)", title="Memory")  # fmt: skip
         for axis in (left.xaxis, left.yaxis, right.xaxis):
-            axis.set_major_formatter("{x:,g}")
+            axis.set_major_formatter("{x:,.7g}")
             axis.set_minor_locator(NullLocator())
-        left.legend(frameon=False)
+        right.legend(*left.get_legend_handles_labels(), frameon=False)  # where there is room
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 
