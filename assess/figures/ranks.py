@@ -14,10 +14,13 @@ from assess.score.result import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from assess.score.lanes import Floats
+
 RANKS_SHOWN = 12
 TOLD = 5  # percent from which a cell says its number
 SEEN = 1  # percent from which it has a colour
-DARK = 60  # percent from which the colour needs light words
+DARK = 68  # percent from which the colour needs light words …
+LIGHT = "#fefefe"  # … which stay light on a dark page, unlike what is white like the paper
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:
@@ -38,6 +41,16 @@ def acceptability_data(result: Result) -> pd.DataFrame:
     table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(float)
     table = table.reindex([name for name in result.frame.index if name in table.index])
     return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
+
+
+def _colours(shares: Floats) -> Floats:
+    """Give the colour of shares [percent], shape (…, 4): the rarer, the paler, down to none."""
+    from matplotlib import colormaps
+
+    colours = colormaps["cividis_r"](shares / 100)
+    colours[..., :3] = 1 - (1 - colours[..., :3]) * np.sqrt(shares / 100)[..., None]
+    colours[..., 3] = shares >= SEEN
+    return np.asarray(colours)
 
 
 def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
@@ -63,10 +76,9 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
         edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
         ranks = [int(rank) for rank in table]
-        seen = np.ma.masked_less(shown, SEEN)
-        ax.pcolormesh(edges[1] + ranks[0], edges[0], seen, cmap="cividis_r", vmin=0, vmax=100)
+        ax.pcolormesh(edges[1] + ranks[0], edges[0], _colours(shown))
         for y, x in np.argwhere(shown >= TOLD):
-            ink = "white" if shown[y, x] >= DARK else "black"
+            ink = LIGHT if shown[y, x] >= DARK else "black"
             ax.text(ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center")
         name_rows(ax, pd.Series(table.index[: len(shown)]), len(table))
         ax.set_xticks(ranks)

@@ -78,6 +78,7 @@ def _axes(
     if earlier is not None:
         yield "quarter-change", figures.quarter_change(scores.readiness, earlier.readiness)
     yield "what-next", figures.what_next(scores.ranking)
+    yield "acceptability", figures.acceptability(scores.ranking)
     yield "blast-elements", figures.blast_radius(scores.blast, kinds=kinds_shown(scores))
     yield "blast-services", figures.blast_services(scores.blast)
     yield "upgrade-churn", figures.upgrade_churn(scores.churn)

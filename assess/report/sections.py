@@ -141,6 +141,12 @@ def ranking(scores: Scores, drawn: Pictures) -> Section:
     parts: list[Part] = [
         drawn("what-next", caption),
         Table("ranking-table", "All services, best first", columns, frame),
+        drawn(
+            "acceptability",
+            "How often each candidate takes each rank, with every unknown at its worst. One dark "
+            "field in a row: no debate about weights moves that service. A long pale row: only the "
+            "weights decide.",
+        ),
         *_boards(scores),
     ]
     return Section("ranking", "Ranking", [text], parts)

@@ -28,7 +28,6 @@ from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, Spread, fewest_draws, sampling_of, spread
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
-DRAWN_MOST = 1000  # elements with many uncertain edges that are simulated; the others are bounded
 BOUND = "lower bound"
 
 
@@ -246,9 +245,9 @@ def score_blast_radius(
     service whose dependencies nobody observed, and of those that call it, is at least the fleet's
     quantile ``unobserved_quantile``. Reachability is an upper bound on what is hit.
 
-    Of elements with more uncertain edges on the way than are enumerated, the `DRAWN_MOST` that lose
-    most are simulated, those that failed, and those ``asked`` for. Of the others ``impact`` and
-    ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
+    Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
+    lose most are simulated, those that failed, and those ``asked`` for. Of the others ``impact``
+    and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
     simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
     """
     told = build_fleet(inventory, policy)
@@ -258,7 +257,7 @@ def score_blast_radius(
     known = {t.element for t in trials(inventory, fleet.services, fleet.elements)}
     wanted = fleet.elements.isin([*known, *asked])
     listed = _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"])) | wanted
-    drawn = _drawn(fleet, graphs, sampling) | wanted
+    drawn = _drawn(fleet, graphs, sampling, most=int(settings["drawn_most"])) | wanted
     spreads = _by_level(fleet, graphs, sampling, listed=listed, drawn=drawn)
     reach = _reach(fleet, spreads)
     observed = dependencies_observed(inventory, policy, fleet)
@@ -307,16 +306,16 @@ def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Boo
     return listed
 
 
-def _drawn(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling) -> Booleans:
+def _drawn(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, *, most: int) -> Booleans:
     """Choose the elements that lose most, by what they lose at least, as far as draws go."""
     n = len(fleet.elements)
-    if n <= DRAWN_MOST or not any(graph.uncertain for graph in graphs.values()):
+    if n <= most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
     none = np.zeros(n, bool)
     least = Scenarios(*fleet.seeds("point"), n, listed=none, drawn=none)
     found = spread(graphs["point"], least, sampling=sampling)
     chosen = np.zeros(n, bool)
-    chosen[np.argsort(-found.loss, kind="stable")[:DRAWN_MOST]] = True
+    chosen[np.argsort(-found.loss, kind="stable")[:most]] = True
     return chosen
 
 

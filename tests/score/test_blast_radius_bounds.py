@@ -8,7 +8,6 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy import load_policy
-from assess.score import blast_radius
 from assess.score.blast_radius import score_blast_radius
 
 POLICY = load_policy().replace(
@@ -37,9 +36,9 @@ def simulated(inventory):
 
 
 @pytest.fixture
-def bounded(inventory, monkeypatch):
-    monkeypatch.setattr(blast_radius, "DRAWN_MOST", 3)
-    return score_blast_radius(inventory, POLICY, detail=False, asked=[("service", "s05")])
+def bounded(inventory):
+    policy = POLICY.replace(blast_radius={"drawn_most": 3})
+    return score_blast_radius(inventory, policy, detail=False, asked=[("service", "s05")])
 
 
 def test_bounds_hold_what_the_simulation_says(simulated, bounded):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from assess.inventory import from_frames
 from assess.policy import load_policy
-from assess.score import blast_radius
 from assess.score.blast_radius import score_blast_radius
 from assess.score.direct import needed
 from assess.score.graph import build_fleet
@@ -129,12 +128,12 @@ def test_scenarios_fail_everything_but_the_service(seed):
             assert {fleet.nodes[node] for node in failing.get(scenario, [])} == names
 
 
-def test_what_is_not_drawn_has_no_point_and_a_wide_interval(monkeypatch):
+def test_what_is_not_drawn_has_no_point_and_a_wide_interval():
     inventory = a_fleet(3)
     few = POLICY.replace(blast_radius={"enumerate_up_to": 0})
     drawn = score_blast_radius(inventory, few).services
-    monkeypatch.setattr(blast_radius, "DRAWN_MOST", 0)
-    bounded = score_blast_radius(inventory, few).services
+    fewer = few.replace(blast_radius={"drawn_most": 0})
+    bounded = score_blast_radius(inventory, fewer).services
     lost = bounded["delta"].isna() & drawn["delta"].notna()
     assert lost.any()
     kept = bounded["delta"].notna()
