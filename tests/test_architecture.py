@@ -21,6 +21,7 @@ LAYERS = {
     "frames": {"errors"},
     "config": {"errors"},
     "execution": {"errors"},
+    "ahead": {"execution"},
     "policy": {"errors", "frames", "config", "score.rules", "score.weights"},
     "s3": {"errors"},
     "tables": set(),
@@ -41,6 +42,7 @@ LAYERS = {
     },
     "figures": {"errors", "frames", "inventory", "score", "tables"},
     "report": {
+        "ahead",
         "errors",
         "execution",
         "frames",

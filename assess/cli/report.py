@@ -76,10 +76,10 @@ def report(
     all older snapshots in that place. It prints the paths of the pages.
     """
     import assess
-    from assess.report.pictures import draughtsman
+    from assess.ahead import Helper
 
     path = _chosen(snapshot)
-    helper = draughtsman()  # gets ready while the snapshots are read
+    helper = Helper(_get_ready)  # while the snapshots are read
     before = _chosen(previous) if previous else _before(path)
     note(f"snapshot {path}" + (f", compared with {before}" if before else ""))
     inventory = assess.load(path)
@@ -108,6 +108,12 @@ def report(
         file = place / "report.pdf"
         file.write_bytes(made.to_pdf(told))
         click.echo(file)
+
+
+def _get_ready() -> None:
+    from assess.report.pictures import get_ready
+
+    get_ready()
 
 
 def _notebooks(

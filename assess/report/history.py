@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from assess import figures
-from assess.report.ahead import Helper
+from assess.ahead import Helper
 from assess.report.changes import MEASURES
 from assess.report.model import Column, Picture, Section, Table
 from assess.report.scores import Scores

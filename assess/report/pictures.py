@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from assess import figures
+from assess.ahead import Helper
 from assess.errors import AssessError
 from assess.figures.style import warm_up
-from assess.report.ahead import Helper
 from assess.report.model import Picture
 from assess.report.scores import Scores
 from assess.score.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Drawn: TypeAlias = dict[str, tuple[str, str]]  # by name, the drawing and what it shows
 
 
 class Pictures:
@@ -25,37 +27,49 @@ class Pictures:
     ----------
     scores : Scores
         The scores of the quarter.
-    earlier : Scores or None
-        Those of the quarter before.
-    claims : Result
-        The claims, judged.
-    backtest : Result or AssessError
-        Drawn where it is a result.
     helper : Helper
         Draws them.
     """
 
-    def __init__(
-        self,
-        scores: Scores,
-        earlier: Scores | None,
-        claims: Result,
-        backtest: Result | AssessError,
-        helper: Helper,
+    def __init__(self, scores: Scores, helper: Helper) -> None:
+        """Start to draw the quarter."""
+        self._helper = helper
+        self._drawn = [helper.ahead(partial(_draw, _of_quarter, scores))]
+
+    def compare(
+        self, now: Result, before: Result | None, claims: Result, backtest: Result | AssessError
     ) -> None:
-        """Start to draw."""
-        told = {name: part for name, part in (("claims", claims), ("backtest", backtest))
-                if isinstance(part, Result)}  # fmt: skip
-        self._drawn = helper.ahead(partial(_draw, scores, earlier, told))
+        """Start to draw what it takes more than one quarter for.
+
+        Parameters
+        ----------
+        now, before : Result
+            Readiness of both quarters.
+        claims : Result
+            The claims, judged.
+        backtest : Result or AssessError
+            Drawn where it is a result.
+        """
+        told = {"claims": claims, "backtest": backtest}
+        shown = {name: part for name, part in told.items() if isinstance(part, Result)}
+        self._drawn.append(self._helper.ahead(partial(_draw, _of_quarters, now, before, shown)))
 
     def __call__(self, name: str, caption: str) -> Picture:
         """Give a figure to a section."""
-        return Picture(name, caption, lambda: self._drawn()[name])
+        return Picture(name, caption, lambda: self._find(name))
+
+    def _find(self, name: str) -> tuple[str, str]:
+        return next(found for drawn in self._drawn if (found := drawn().get(name)))
 
 
 def draughtsman() -> Helper:
-    """Start a process for the drawings: to load what draws takes as long as a score."""
-    return Helper(warm_up)
+    """Start a process for the drawings."""
+    return Helper(get_ready)
+
+
+def get_ready() -> None:
+    """Load what draws, which takes as long as a score."""
+    warm_up()
 
 
 def kinds_shown(scores: Scores) -> list[str]:
@@ -64,19 +78,11 @@ def kinds_shown(scores: Scores) -> list[str]:
     return sorted(set(kinds.astype("str")) - {"service"})
 
 
-def _draw(
-    scores: Scores, earlier: Scores | None, told: Mapping[str, Result]
-) -> dict[str, tuple[str, str]]:
-    return {
-        name: (figures.svg(ax), figures.describe(ax)) for name, ax in _axes(scores, earlier, told)
-    }
+def _draw(axes: Callable[..., Iterator[tuple[str, Axes]]], *of: Any) -> Drawn:
+    return {name: (figures.svg(ax), figures.describe(ax)) for name, ax in axes(*of)}
 
 
-def _axes(
-    scores: Scores, earlier: Scores | None, told: Mapping[str, Result]
-) -> Iterator[tuple[str, Axes]]:
-    if earlier is not None:
-        yield "quarter-change", figures.quarter_change(scores.readiness, earlier.readiness)
+def _of_quarter(scores: Scores) -> Iterator[tuple[str, Axes]]:
     yield "what-next", figures.what_next(scores.ranking)
     yield "acceptability", figures.acceptability(scores.ranking)
     yield "blast-elements", figures.blast_radius(scores.blast, kinds=kinds_shown(scores))
@@ -85,5 +91,12 @@ def _axes(
     yield "clocks", figures.clocks(scores.churn)
     yield "readiness", figures.readiness(scores.readiness)
     yield "coverage", figures.coverage(scores.inventory)
+
+
+def _of_quarters(
+    now: Result, before: Result | None, told: Mapping[str, Result]
+) -> Iterator[tuple[str, Axes]]:
+    if before is not None:
+        yield "quarter-change", figures.quarter_change(now, before)
     for name, result in told.items():
         yield name, getattr(figures, name)(result)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from assess.ahead import Helper, ahead
 from assess.errors import AssessError
 from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
-from assess.report.ahead import Helper, ahead
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
 from assess.report.pictures import Pictures, draughtsman
@@ -394,6 +394,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         past = known_history(previous, policy, history=history)
     past = known_history(inventory, policy, history=joined([past, since]))
     scores = Scores.of(inventory, policy, history=past)
+    drawn = Pictures(scores, helper)
     tell(WORK, 2, STEPS)
     earlier = Scores(previous, policy, *before()) if previous is not None and before else None
     judged = judge_claims(
@@ -406,7 +407,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     )
     tested = _backtest(inventory, policy, earlier)
     tell(WORK, 3, STEPS)
-    drawn = Pictures(scores, earlier, judged, tested, helper)
+    drawn.compare(scores.readiness, earlier.readiness if earlier else None, judged, tested)
     parts = (
         sections.decision(scores),
         changes(scores, earlier, drawn, told=told),

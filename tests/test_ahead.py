@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from assess.report import ahead as module
-from assess.report.ahead import Helper, ahead
+from assess import ahead as module
+from assess.ahead import Helper, ahead
 
 
 @pytest.fixture(autouse=True)

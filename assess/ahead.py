@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pickle import PicklingError
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assess.execution import working
@@ -86,10 +87,8 @@ class Helper:
         place, self._asked_n = self._asked_n, self._asked_n + 1
         if self._pipe is not None:
             try:
-                if place > 1:  # two that both wait to send would wait forever
-                    self._take(place - 1)
                 self._pipe.send(work)
-            except (EOFError, OSError, PicklingError, TypeError, AttributeError):
+            except (OSError, PicklingError, TypeError, AttributeError):
                 self.close()
         return cache(lambda: self.answer(place, work))
 
@@ -125,10 +124,26 @@ def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None
 def _serve(work: Callable[[], object], pipe: Connection, other_end: Connection) -> None:
     """Send results; where there is none, end: whoever waits does the work himself."""
     other_end.close()
+    works: SimpleQueue[Callable[[], object]] = SimpleQueue()
+    # who hands over work does not wait until the last is done, nor until its result is read
+    threading.Thread(target=_receive, args=(pipe, works), daemon=True).start()
     with suppress(Exception, KeyboardInterrupt), working():  # alone and silent
         while True:
             pipe.send(work())
-            work = pipe.recv()
+            work = works.get()
+
+
+def _receive(pipe: Connection, works: SimpleQueue[Callable[[], object]]) -> None:
+    try:
+        with suppress(Exception):
+            while True:
+                works.put(pipe.recv())
+    finally:
+        works.put(_stop)
+
+
+def _stop() -> None:
+    raise EOFError
 
 
 def _can_fork() -> bool:
