@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-HERE = Path(__file__).parent
+ENGINES = "tests/engine/"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByFile(LoadScopeScheduling):
     """Keep a file's tests together, a notebook's cells too, and all that share real engines."""
-    for item in items:
-        is_shared = (HERE / "engine") in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("engine" if is_shared else str(item.path)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return ENGINES if nodeid.startswith(ENGINES) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Hand the tests out."""
+    return ByFile(config, log)

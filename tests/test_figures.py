@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -220,6 +221,15 @@ def test_exposure_puts_the_unknown_first_and_zero_last(blast):
     ax = figures.exposure(blast)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bare", "apt", "core"]
     assert rows(ax) == [("apt", "", 4.0), ("core", "", 0.0)]
+
+
+def test_many_unknown_exposures_do_not_hide_what_is_known(blast):
+    known = pd.array([*[None] * 40, 3], dtype="Int64")
+    services = pd.DataFrame({"exposure_n": known}, index=[f"s{n:02}" for n in range(41)])
+    ax = figures.exposure(replace(blast, details={**blast.details, "services": services}))
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names[:7] == ["s00", "s01", "s02", "s03", "s04", "s40", "s05"]
+    assert "40 unknown" in ax.get_xlabel()
 
 
 def test_upgrade_churn_shows_hours_with_their_interval(churn):

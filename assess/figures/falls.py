@@ -14,6 +14,7 @@ from assess.score.result import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ROUNDED = 9  # digits of a percent; what is left of a difference behind them is no change
 COLUMNS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
 
 
@@ -166,6 +167,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     if table.empty:
         return message(ax, title, "No service of this snapshot could move.")
     label = "Impact of all it stands on, after minus before (% of fleet criticality)"
-    is_mixed = (table["lo"] < 0).any() and (table["hi"] > 0).any()  # else zero is the axis' end
+    ends = table[["lo", "hi"]].astype("Float64").round(ROUNDED)
+    is_mixed = (ends["lo"] < 0).any() and (ends["hi"] > 0).any()  # else zero is the axis' end
     zero = 0.0 if is_mixed else None
     return intervals(table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from assess.figures.rows import canvas, intervals, message, name_rows
 from assess.figures.services import level
-from assess.figures.style import INK, MUTED, PAPER, style
+from assess.figures.style import INK, MUTED, PAPER, ROWS_SHOWN, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.score.result import Result
 
+UNKNOWN_SHOWN = 5  # rows of a long figure that stand for what nobody knows
 KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
 _SHORTER = {r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1", r"^docker\.io/(library/)?": "", r"^ext:": ""}
 
@@ -183,6 +184,11 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
         return message(ax, title, "There is no service in this snapshot.")
     label = "Elements that take the service down alone (count)"
     table["lo"] = 0 * table["point"]
+    unknown = table[table["point"].isna()]
+    if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:  # they must not hide the others
+        label += f"; {len(unknown)} unknown"
+        known = table[table["point"].notna()]
+        table = pd.concat([unknown[:UNKNOWN_SHOWN], known, unknown[UNKNOWN_SHOWN:]])
     return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
 
 
