@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,6 @@ from assess.score.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from assess.score.lanes import Floats
 
 RANKS_SHOWN = 12
 TOLD = 5  # percent from which a cell says its number
@@ -43,14 +41,14 @@ def acceptability_data(result: Result) -> pd.DataFrame:
     return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
 
 
-def _colours(shares: Floats) -> Floats:
-    """Give the colour of shares [percent], shape (…, 4): the rarer, the paler, down to none."""
+def _colours() -> Any:
+    """Give the map of colours: the rarer, the paler."""
     from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
 
-    colours = colormaps["cividis_r"](shares / 100)
-    colours[..., :3] = 1 - (1 - colours[..., :3]) * np.sqrt(shares / 100)[..., None]
-    colours[..., 3] = shares >= SEEN
-    return np.asarray(colours)
+    share = np.linspace(0, 1, 101)[:, None]
+    colours = colormaps["cividis_r"](share[:, 0])[:, :3]
+    return ListedColormap(1 - (1 - colours) * np.sqrt(share))
 
 
 def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
@@ -76,7 +74,8 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
         edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
         ranks = [int(rank) for rank in table]
-        ax.pcolormesh(edges[1] + ranks[0], edges[0], _colours(shown))
+        seen = np.ma.masked_less(shown, SEEN)
+        ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
         for y, x in np.argwhere(shown >= TOLD):
             ink = LIGHT if shown[y, x] >= DARK else "black"
             ax.text(ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center")

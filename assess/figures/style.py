@@ -291,6 +291,9 @@ _DARK = {
 }
 
 
+_FINER = re.compile(r"(\.\d\d)\d+")  # than a hundredth of a point, which nobody sees
+
+
 def _themed(document: str) -> str:
     """Let the page's fonts and its dark mode reach into the image, and drop what says nothing."""
     rules = "".join(
@@ -302,5 +305,6 @@ def _themed(document: str) -> str:
     document = re.sub(r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL)
     document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
     document = document.replace(" font-family: 'DejaVu Sans';", "")
+    document = re.sub(r"<[^>]+>", lambda tag: _FINER.sub(r"\1", tag[0]), document)
     head, mark, rest = document.partition("<defs>")
     return f"{head}{sheet}{rules}}}</style>{mark}{rest}"
