@@ -16,6 +16,7 @@ from assess.notebooks.files import KERNELSPEC, PARAMETERS, find, literals, read,
 T = TypeVar("T")
 SHIPPED = "../data/"
 CELL_TIMEOUT_S = 600
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel that is told to end calls that an error
 
 
 def run(
@@ -155,6 +156,7 @@ def _execute(
                 execution_timeout=CELL_TIMEOUT_S,
                 record_timing=False,
                 config=_kernel_config(sockets),
+                extra_arguments=QUIET,
             )
     except papermill.PapermillExecutionError as error:
         raise AssessError(
