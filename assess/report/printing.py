@@ -90,10 +90,14 @@ def _printed(program: str, html: str, place: Path) -> bytes:
     if not file.is_file():
         last = ran.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise AssessError(f"{program} printed nothing: {' '.join(last)}", hint=_BY_HAND)
-    return file.read_bytes()
+    told = file.read_bytes()
+    if b"/BaseFont" not in told:
+        raise AssessError(f"{program} found no font: the pages would be blank", hint=_FONTS)
+    return told
 
 
 _BY_HAND = "print the page from any browser"
+_FONTS = f"install one, such as Debian's fonts-dejavu-core, or {_BY_HAND}"
 
 
 def starts(printed: bytes) -> dict[str, int]:

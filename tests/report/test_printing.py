@@ -49,5 +49,15 @@ def test_a_browser_that_prints_nothing_is_an_error(hostile, monkeypatch, program
     assert caught.value.hint == "print the page from any browser"
 
 
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="apt-get install -y chromium")
+def test_without_a_font_it_does_not_print_blank_pages(hostile, monkeypatch, tmp_path):
+    none = tmp_path / "fonts.conf"
+    none.write_text("<fontconfig></fontconfig>")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(none))
+    with pytest.raises(AssessError, match="found no font") as caught:
+        hostile.to_pdf()
+    assert "fonts-dejavu-core" in caught.value.hint
+
+
 def test_a_pdf_that_cannot_be_read_has_no_page_numbers():
     assert printing.starts(b"%PDF-2.0 written in another way") == {}
