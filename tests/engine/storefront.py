@@ -173,8 +173,12 @@ class Storefront:
         counts = {name: sum(up[key] for key in up if key[0] == name) for name in SERVICES}
         return frozenset(name for name, n in counts.items() if n >= SERVICES[name].need)
 
-    def settled(self, *, still: float = 2.0, most: float = 25) -> frozenset[str]:
-        """Wait until what answers no longer changes, and give it."""
+    def settled(self, *, still: float = 6.0, most: float = 60) -> frozenset[str]:
+        """Wait until what answers no longer changes, and give it.
+
+        Who asks something frozen waits a second for each replica before it gives up, and longer
+        where the machine has other work: the next to fall may take that long.
+        """
         end, since, seen = time.monotonic() + most, time.monotonic(), self.answering()
         while time.monotonic() < min(end, since + still):
             time.sleep(0.1)
