@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +16,6 @@ from assess.execution import each, working
 from assess.inventory import from_frames
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, spread
-
-distributed = pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")

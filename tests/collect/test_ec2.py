@@ -10,7 +10,7 @@ import boto3
 import pandas as pd
 import pytest
 import requests
-from aws_server import ACCOUNT, CREDENTIALS, REGION, Answers, serving
+from aws_server import ACCOUNT, REGION, Answers
 from wild import mutated, whatever_comes
 
 from assess import frames, load_policy
@@ -221,15 +221,6 @@ def changed(place, seed):
 
 
 # -- live ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with pytest.MonkeyPatch.context() as patch, serving() as url:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        yield url
 
 
 @pytest.fixture

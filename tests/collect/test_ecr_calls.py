@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 import requests
-from aws_server import ACCOUNT, CREDENTIALS, REGION, Script, serving
+from aws_server import ACCOUNT, REGION, Script
 from test_ecr import FIXTURES, HERE, INDEX, OCI, REGISTRY, SEEN, collect, coverage, digest
 
 from assess.collect.aws.ecr import PULLS, EcrSource
@@ -23,15 +23,6 @@ def dumps(tmp_path) -> Path:
     for file in found.iterdir():
         os.utime(file, (SEEN.timestamp(),) * 2)
     return found
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with pytest.MonkeyPatch.context() as patch, serving() as url:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        yield url
 
 
 @pytest.fixture

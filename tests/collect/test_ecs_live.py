@@ -6,21 +6,12 @@ from pathlib import Path
 import boto3
 import pytest
 import requests
-from aws_server import CREDENTIALS, REGION, serving
+from aws_server import REGION
 from test_ecs import CANARY, coverage, services
 
 from assess.collect.aws.ecs import EcsSource
 from assess.collect.base import Batch, Deadline
 from assess.collect.merge import to_tables
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with pytest.MonkeyPatch.context() as patch, serving() as url:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        yield url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import requests
 import yaml
-from aws_server import ACCOUNT, CREDENTIALS, REGION, Answers, serving
+from aws_server import ACCOUNT, REGION, Answers
 from click.testing import CliRunner
 
 from assess import s3
@@ -89,13 +89,10 @@ def test_no_call_is_written_in_the_code_that_was_not_seen(asked):
 
 
 @pytest.fixture(scope="module")
-def moto():
-    with pytest.MonkeyPatch.context() as patch, serving() as url:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        patch.setenv("AWS_ENDPOINT_URL_S3", url)
-        yield url
+def moto(moto):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", moto)
+        yield moto
 
 
 @pytest.fixture
@@ -104,8 +101,9 @@ def as_reader(moto, monkeypatch):
 
     def become(*statements):
         iam = boto3.client("iam", REGION, endpoint_url=moto)
-        with suppress(iam.exceptions.EntityAlreadyExistsException):  # the SDK asks twice where a
-            iam.create_user(UserName="reader")  # busy server is late
+        # on a busy machine it was seen to be there already; why is not known
+        with suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_user(UserName="reader")
         document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.put_user_policy(UserName="reader", PolicyName="assess", PolicyDocument=document)
         key = iam.create_access_key(UserName="reader")["AccessKey"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.errors import AssessError
-from assess.score import falls
+from assess.score import compiled, falls
 from assess.score.scenarios import Scenarios
 from assess.score.spread import Graph, Sampling, Spread, spread
 
@@ -34,7 +34,6 @@ def cases(draw):
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.sampled_from([64, 1e-9]))
 def test_compiled_lanes_give_the_same_bytes(case, block_mib):
-    pytest.importorskip("numba")
     want = spread(*case, sampling=PLAIN)
     got = spread(*case, sampling=replace(PLAIN, compiled=True, block_mib=block_mib))
     for each in fields(Spread):
@@ -42,7 +41,6 @@ def test_compiled_lanes_give_the_same_bytes(case, block_mib):
 
 
 def test_large_graphs_are_compiled_where_numba_is(monkeypatch):
-    compiled = pytest.importorskip("assess.score.compiled", exc_type=ImportError)
     assert falls.chosen(falls.COMPILED_FROM + 1, compiled=None) is compiled.fall
     assert falls.chosen(falls.COMPILED_FROM, compiled=None) is falls.fall
     assert falls.chosen(falls.COMPILED_FROM + 1, compiled=False) is falls.fall
