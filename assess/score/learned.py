@@ -155,22 +155,6 @@ def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float, seed: int) -> pd.D
     return table.assign(tries_n=known.tries, falls_n=falls, lo=lo, point=point, hi=hi)
 
 
-def is_known(learned: pd.DataFrame) -> pd.Series:
-    """Say of which edges something was learned.
-
-    Parameters
-    ----------
-    learned : DataFrame
-        What `learn` gives.
-
-    Returns
-    -------
-    Series of bool
-        Those of a kind of which at least one was tried.
-    """
-    return learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
-
-
 def with_learned(fleet: Fleet, learned: pd.DataFrame) -> Fleet:
     """Put learned probabilities in place of the policy's.
 
@@ -188,7 +172,8 @@ def with_learned(fleet: Fleet, learned: pd.DataFrame) -> Fleet:
         ever tried keep the policy's.
     """
     columns = ["lo", "point", "hi"]
-    mixed = learned[columns].where(is_known(learned), fleet.edges[columns])
+    known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
+    mixed = learned[columns].where(known, fleet.edges[columns])
     return replace(fleet, edges=fleet.edges.assign(**{c: mixed[c] for c in columns}))
 
 
