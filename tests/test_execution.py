@@ -14,8 +14,8 @@ from assess import store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
-from assess.score.scenarios import Scenarios
-from assess.score.spread import Graph, Sampling, spread
+from assess.score.blast_radius.propagation import Graph, Sampling, spread
+from assess.score.blast_radius.scenarios import Scenarios
 
 
 @pytest.fixture(scope="module")

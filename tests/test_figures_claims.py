@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from assess import figures, from_frames, load, load_policy
-from assess.score.backtest import backtest
+from assess.score.backtest.backtest import backtest
 from assess.score.claims import judge_claims
 
 POLICY = load_policy()

@@ -57,7 +57,7 @@ def test_the_check_of_your_own_is_a_policy(tmp_path):
 
 def test_every_command_source_and_notebook_is_named():
     from assess.cli import VERBS
-    from assess.collect import source_types
+    from assess.sources import source_types
 
     text = README.read_text(encoding="utf-8")
     missing = [

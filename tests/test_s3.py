@@ -12,10 +12,10 @@ from moto.server import ThreadedMotoServer
 import assess
 from assess import s3, store
 from assess.cli import cli
-from assess.collect import collect
 from assess.config import Config, SourceConfig
 from assess.errors import AssessError
 from assess.sample import write_sample
+from assess.sources import collect
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -73,8 +73,8 @@ def collect(
     --min-coverage was seen. It prints the path of the snapshot.
     """
     from assess import s3, store
-    from assess.collect import collect as collect_all
     from assess.config import load_config
+    from assess.sources import collect as collect_all
 
     if place and s3.is_s3(place):
         s3.refuse_taken(place)
@@ -153,8 +153,8 @@ def doctor(
     A few cheap calls per source, and nothing is written. Exits with 4 where something cannot be
     seen.
     """
-    from assess.collect import probe
     from assess.config import load_config
+    from assess.sources import probe
 
     found = probe(
         load_config(config_file),
@@ -222,7 +222,7 @@ def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:
     """Say what each source needs: options, permissions, the frames that it fills, dump commands."""
     import pandas as pd
 
-    from assess.collect import permissions, source_types
+    from assess.sources import permissions, source_types
 
     if is_policy:
         click.echo(permissions(type_ or ""), nl=False)

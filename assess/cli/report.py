@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from assess.inventory import Inventory
-    from assess.policy import Policy
+    from assess.policy.policy import Policy
     from assess.report import Appendix, Report
-    from assess.score.upgrade_history import History
+    from assess.score.upgrade_churn.history import History
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -160,7 +160,7 @@ def _before(path: Path) -> Path | None:
 def _histories(path: Path, before: Path | None, policy: Policy) -> tuple[History, History]:
     """Read what the snapshots before the earlier one tell of upgrades, and those after it."""
     from assess import store
-    from assess.score.upgrade_history import upgrade_history
+    from assess.score.upgrade_churn.history import upgrade_history
 
     older = store.earlier(path, *([before] if before else []))
     at = older.index(before) if before in older else len(older)
@@ -173,7 +173,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     from assess import store
     from assess.report.history import of_report, of_scores
     from assess.report.scores import Scores
-    from assess.score.upgrade_history import History, upgrade_history
+    from assess.score.upgrade_churn.history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
     with warnings.catch_warnings():

@@ -22,9 +22,9 @@ from assess.cli.messages import note
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory
-    from assess.policy import Policy
+    from assess.policy.policy import Policy
     from assess.score.result import Explanation, Result
-    from assess.score.upgrade_history import History
+    from assess.score.upgrade_churn.history import History
 
 # name on the command line -> function of `assess`
 SCORES = {

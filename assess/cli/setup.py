@@ -132,9 +132,9 @@ def _update_facts(place: str | None) -> pd.DataFrame:
     """Ask for every product, keep what came, and write it; gives what changed."""
     import datetime
 
-    from assess.collect.web import HttpError
     from assess.reference import update
     from assess.reference.tables import newer
+    from assess.sources.http import HttpError
 
     answers, lost, origin = {}, {}, place or update.ADDRESS
     for slug, payload in _published(list(update.products()), origin):
@@ -166,8 +166,8 @@ def _is_address(place: str) -> bool:
 
 def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Give for every product how to get its answer; files that are not there are left out."""
-    from assess.collect.base import Deadline
-    from assess.collect.web import Web
+    from assess.sources.base import Deadline
+    from assess.sources.http import Web
 
     if _is_address(place):
         web = Web(place, Deadline(UPDATE_SECONDS))

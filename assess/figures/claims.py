@@ -11,7 +11,7 @@ from assess.figures.rows import canvas, intervals, message, points
 from assess.figures.style import ACCENT, GRID, INK, MUTED, style
 from assess.score.claims import texts
 from assess.score.claims.measure import share
-from assess.score.rates import jeffreys_rate
+from assess.score.incidents.rates import jeffreys_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from assess.errors import AssessError
 from assess.figures import BANDS
 from assess.report.model import Card, Column, Item, Part, Section, Table
 from assess.report.pictures import Pictures
-from assess.score.backtest import Backtest
+from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
 
 VERDICTS = {"supported": "ready", "refuted": "blocked"}

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from assess.figures import BANDS, Band, band_of
-from assess.score.labels import LABELS
 from assess.score.result import plain
+from assess.score.what_next.labels import LABELS
 
 UNKNOWN = "unknown"
 LONG_WORD = 24

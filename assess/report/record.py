@@ -16,7 +16,7 @@ from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
 from assess.report.render import document
 from assess.report.scores import Scores
-from assess.score.gates import NOT_DECIDABLE
+from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)

@@ -15,7 +15,7 @@ from assess.errors import AssessError
 from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
@@ -24,10 +24,10 @@ from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
-from assess.score.backtest import Backtest, backtest
+from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.claims import Claims, judge_claims
 from assess.score.result import Result, encode, plain
-from assess.score.upgrade_history import History, joined, known_history
+from assess.score.upgrade_churn.history import History, joined, known_history
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told

@@ -9,13 +9,13 @@ from typing import Any, Self
 import pandas as pd
 
 from assess.inventory import Inventory
-from assess.policy import Policy
-from assess.score.blast_radius import score_blast_radius
-from assess.score.readiness import score_readiness
+from assess.policy.policy import Policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
-from assess.score.upgrade_churn import score_upgrade_churn
-from assess.score.upgrade_history import History
-from assess.score.what_next import WhatNext, what_next
+from assess.score.upgrade_churn.history import History
+from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
+from assess.score.what_next.what_next import WhatNext, what_next
 
 OPEN = ("fail", "conflict", "unknown", "partial")
 

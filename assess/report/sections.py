@@ -8,7 +8,7 @@ from assess import figures
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
 from assess.report.scores import Scores
-from assess.score.what_next import budget
+from assess.score.what_next.what_next import budget
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from assess.errors import PolicyError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 
 KEY = ["host_id", "image_id"]
 NONE = "<none>"

@@ -17,7 +17,7 @@ import assess
 from assess import reference
 from assess.errors import AssessError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.tables import to_html
 
 if TYPE_CHECKING:

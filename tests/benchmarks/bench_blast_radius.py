@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array, eye_array
 
-from assess.policy import load_policy
-from assess.score.scenarios import Scenarios
-from assess.score.spread import Graph, sampling_of, spread
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.propagation import Graph, sampling_of, spread
+from assess.score.blast_radius.scenarios import Scenarios
 
 TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
 DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10

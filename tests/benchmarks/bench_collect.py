@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT / "engine"), str(ROOT.parent)]
 import application  # noqa: E402
 import engines as real  # noqa: E402
 
-from assess.collect.base import Deadline  # noqa: E402
-from assess.collect.docker.source import DockerSource  # noqa: E402
+from assess.sources.base import Deadline  # noqa: E402
+from assess.sources.docker.source import DockerSource  # noqa: E402
 
 LISTS = ("/version", "/info", "/containers/json?all=1", "/images/json?all=1", "/volumes")
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assess.policy import load_policy
-from assess.score.boards import Contest
-from assess.score.smaa import PRODUCTS, RANKED, ROWS, acceptability
-from assess.score.weights import simplex_weights
+from assess.policy.policy import load_policy
+from assess.score.what_next.preferences import Contest
+from assess.score.what_next.smaa import PRODUCTS, RANKED, ROWS, acceptability
+from assess.score.what_next.weights import simplex_weights
 
 DRAWS, CRITERIA, K = 10_000, 20, 10
 PEER_DRAWS = 20  # of a peer; its seconds are scaled up

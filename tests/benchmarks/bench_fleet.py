@@ -139,15 +139,15 @@ class Fleet:
 
     @staticmethod
     def run(tables, progress=None):
-        from assess.collect import collect
         from assess.config import Config
+        from assess.sources import collect
 
         return collect(Config(tuple(tables), {}, Path(), "bench"), progress=progress)
 
     def slowest_of_five(self) -> float:
         """Seconds of the slowest of five, each alone."""
-        from assess.collect.base import Deadline
-        from assess.collect.docker.source import DockerSource
+        from assess.sources.base import Deadline
+        from assess.sources.docker.source import DockerSource
 
         asked = [(table.options, Path(), Deadline(60)) for table in self.tables[:5]]
         return max(seconds(lambda one=one: DockerSource().collect(*one)) for one in asked)
@@ -199,10 +199,10 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds:
 
 def parse_all(engines: int, bodies: dict[str, bytes]) -> None:
     """Do to the same payloads, one after the other, what a run does without waiting."""
-    from assess.collect.base import Batch
-    from assess.collect.docker.payload import Payloads
-    from assess.collect.docker.rows import to_batch
-    from assess.collect.merge import to_tables
+    from assess.sources.base import Batch
+    from assess.sources.docker.payload import Payloads
+    from assess.sources.docker.rows import to_batch
+    from assess.sources.joining.merge import to_tables
 
     batches = []
     for number in range(engines):

@@ -13,7 +13,7 @@ import pytest
 
 import assess
 from assess.cli.collect import seen_share
-from assess.collect import source_types
+from assess.sources import source_types
 
 COMPOSE = Path(__file__).parents[1] / "fixtures" / "compose" / "shop" / "compose.yaml"
 DOCKER = Path(__file__).parents[1] / "fixtures" / "docker" / "cli"

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 
 import assess
 from assess.cli import cli
-from assess.collect import source_types
+from assess.sources import source_types
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

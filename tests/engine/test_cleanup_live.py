@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from assess import load_policy
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
 from assess.inventory import Inventory, from_frames
 from assess.score.cleanup import clean_up
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
 PRUNE_ALL = load_policy().replace(cleanup={"grace_s": 0, "stopped_need": True})

@@ -18,9 +18,9 @@ import pytest
 from sshd import SSHD, ssh_server
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.client import Connection
-from assess.collect.docker.source import DockerSource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.client import Connection
+from assess.sources.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
 REPLICAS = {c.name: c for c in application.CONTAINERS if c.service}

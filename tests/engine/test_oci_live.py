@@ -10,10 +10,10 @@ import pytest
 import registries
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
-from assess.collect.oci.rows import ATTESTATION
-from assess.collect.oci.source import RegistrySource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
+from assess.sources.registry.rows import ATTESTATION
+from assess.sources.registry.source import RegistrySource
 
 CANARY = "hunter2"
 REPOSITORIES = ["shop/web", "shop/old", "shop/epoch"]
@@ -224,7 +224,7 @@ def test_digests_join_with_those_of_a_real_engine(engine, registry, batch, by_ta
 
 @pytest.mark.engine
 def test_a_run_asks_for_what_the_other_sources_found(engine, registry, tmp_path):
-    from assess.collect import collect as collect_all
+    from assess.sources import collect as collect_all
 
     api = docker.APIClient(base_url=engine.endpoint)
     api.pull(f"{registry.host}/shop/web", tag="1.4")

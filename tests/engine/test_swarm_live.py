@@ -19,9 +19,9 @@ import pytest
 import swarms
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
-from assess.collect.swarm.source import SwarmSource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
+from assess.sources.swarm.source import SwarmSource
 
 pytestmark = pytest.mark.engine
 RUNNING = {"shop_web": 2, "shop_db": 1, "shop_agent": 2, "shop_legacy": 0}

@@ -14,11 +14,11 @@ from scipy import optimize, stats
 import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy import load_policy
+from assess.policy.policy import load_policy
 from assess.score.claims import MEASURES, judge_claims, texts
 from assess.score.claims.measure import amount, mean, ratio, share, verdict
 from assess.score.claims.world import world
-from assess.score.rates import LEVEL_MAX, Interval
+from assess.score.incidents.rates import LEVEL_MAX, Interval
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"

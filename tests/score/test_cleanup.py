@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from assess import load_policy
-from assess.collect.base import Batch
-from assess.collect.docker.payload import Payloads
-from assess.collect.docker.rows import to_batch
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.score.cleanup import clean_up
+from assess.sources.base import Batch
+from assess.sources.docker.payload import Payloads
+from assess.sources.docker.rows import to_batch
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 POLICY = load_policy()

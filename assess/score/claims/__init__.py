@@ -18,14 +18,14 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.score.claims import outcomes, upkeep
 from assess.score.claims.fleet import Fleet
 from assess.score.claims.measure import UNDECIDED, Finding, verdict
 from assess.score.claims.world import world
+from assess.score.incidents.exposure import around_upgrades, rates_by, time_to_heal
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.track_record import around_upgrades, rates_by, time_to_heal
-from assess.score.upgrade_history import History
+from assess.score.upgrade_churn.history import History
 
 MEASURES = {
     "C1": upkeep.forced_upgrades,

@@ -9,11 +9,9 @@ from typing import Any
 import pandas as pd
 
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.score.claims.measure import Finding, added, ratio
-from assess.score.rates import dispersion, wider_level
-from assess.score.result import Result
-from assess.score.track_record import (
+from assess.score.incidents.exposure import (
     CONTAINER,
     compare,
     platforms,
@@ -21,7 +19,9 @@ from assess.score.track_record import (
     track_record,
     watched_incidents,
 )
-from assess.score.upgrade_history import History, known_history
+from assess.score.incidents.rates import dispersion, wider_level
+from assess.score.result import Result
+from assess.score.upgrade_churn.history import History, known_history
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,14 @@ class Fleet:
     @cached_property
     def readiness(self) -> Result:
         """Readiness of every service."""
-        from assess.score.readiness import score_readiness
+        from assess.score.readiness.readiness import score_readiness
 
         return self.given.get("readiness") or score_readiness(self.inventory, self.policy)
 
     @cached_property
     def churn(self) -> Result:
         """Upgrade churn of every service."""
-        from assess.score.upgrade_churn import score_upgrade_churn
+        from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 
         known = self.given.get("churn")
         return known or score_upgrade_churn(self.inventory, self.policy, history=self.past)

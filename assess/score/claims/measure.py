@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from assess.score.rates import Interval, jeffreys_interval, jeffreys_rate
-from assess.score.track_record import ratio_of
+from assess.score.incidents.exposure import ratio_of
+from assess.score.incidents.rates import Interval, jeffreys_interval, jeffreys_rate
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 TALLY = ["yes", "no", "unknown"]

@@ -7,7 +7,7 @@ import pandas as pd
 from assess import reference
 from assess.score.claims.fleet import Fleet, tally
 from assess.score.claims.measure import Finding, amount, seen, share
-from assess.score.track_record import CONTAINER, HOST, self_healing, side_of, window
+from assess.score.incidents.exposure import CONTAINER, HOST, self_healing, side_of, window
 
 
 def core_in_containers(fleet: Fleet) -> Finding:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
-from assess.score import upgrade_pace as pace
 from assess.score.claims.fleet import Fleet, tally
 from assess.score.claims.measure import Finding, added, mean, ratio, seen, share
-from assess.score.track_record import side_of
+from assess.score.incidents.exposure import side_of
+from assess.score.upgrade_churn import pace
 
 FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
 
