@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from assess.errors import AssessError, CollectError, ConfigError, DataError, PolicyError
+    from assess.errors import (
+        AssessError,
+        CollectError,
+        ConfigError,
+        DataError,
+        PolicyError,
+    )
     from assess.execution import working
     from assess.figures import notebook_style
     from assess.inventory import Inventory, from_frames, load, validate
@@ -56,11 +62,33 @@ _HOMES = {
     "working": "execution",
 }
 __all__ = [
-    "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
-    "Report", "backtest", "build_report", "collect", "earlier", "edge_evidence", "from_frames",
-    "judge_claims", "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
-    "score_readiness", "score_upgrade_churn", "upgrade_history", "validate", "what_next", "working",
-]  # fmt: skip
+    "AssessError",
+    "CollectError",
+    "ConfigError",
+    "DataError",
+    "Inventory",
+    "Policy",
+    "PolicyError",
+    "Report",
+    "backtest",
+    "build_report",
+    "collect",
+    "earlier",
+    "edge_evidence",
+    "from_frames",
+    "judge_claims",
+    "judge_outside",
+    "load",
+    "load_policy",
+    "notebook_style",
+    "score_blast_radius",
+    "score_readiness",
+    "score_upgrade_churn",
+    "upgrade_history",
+    "validate",
+    "what_next",
+    "working",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

@@ -123,7 +123,9 @@ def _work_problems(work: Any) -> list[str]:
         return ["work is no table"]
     problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
     fitting = {key: value for key, value in work.items() if key in _WORK}
-    problems += [f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]]
+    problems += [
+        f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]
+    ]
     if type(work.get("processes")) is int and work["processes"] < 1:
         problems.append("work.processes has to be above 0")
     return problems

@@ -50,7 +50,9 @@ class DataError(AssessError):
     """
 
     def __init__(self, message: str, problems: pd.DataFrame) -> None:
-        super().__init__(f"{message}: {_digest(problems)}", hint="mend the rows named above")
+        super().__init__(
+            f"{message}: {_digest(problems)}", hint="mend the rows named above"
+        )
         self.problems = problems
 
 

@@ -109,10 +109,14 @@ def dictionary() -> pd.DataFrame:
 @cache
 def columns(frame: str) -> dict[str, Column]:
     """Give the columns of a frame, in order."""
-    told = [Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame]
+    told = [
+        Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
+    ]
     found = {column.name: column for column in told}
     for name in SHARED_COLUMNS:
-        found.setdefault(name, Column(frame, name, "str", "", "", "", "Where the row came from"))
+        found.setdefault(
+            name, Column(frame, name, "str", "", "", "", "Where the row came from")
+        )
     return found
 
 
@@ -196,14 +200,20 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
         flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells]
         cast = pd.Series(flags, index=cells.index, dtype="boolean")
     elif column.dtype == "time":
-        if not isinstance(cells.dtype, pd.DatetimeTZDtype):  # without an offset they are UTC
-            cells = pd.to_datetime(_text(cells), utc=True, format="ISO8601", errors="coerce")
+        if not isinstance(
+            cells.dtype, pd.DatetimeTZDtype
+        ):  # without an offset they are UTC
+            cells = pd.to_datetime(
+                _text(cells), utc=True, format="ISO8601", errors="coerce"
+            )
         cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
         if cells.dtype == "str":
             cells = pd.to_numeric(cells, errors="coerce")
         elif not pd.api.types.is_numeric_dtype(cells.dtype):
-            cells = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
+            cells = pd.to_numeric(
+                cells.astype(object).where(known, None), errors="coerce"
+            )
         values = cells.to_numpy("float64", na_value=np.nan)
         unread = ~np.isfinite(values)
         values = np.where(unread, 0.0, values)
@@ -220,7 +230,9 @@ def _text(cells: pd.Series) -> pd.Series:
     if cells.dtype == "str":
         return cells
     known = cells.notna()
-    return cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
+    return (
+        cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
+    )
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
@@ -240,12 +252,18 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
     """Put lists of problems together."""
     found = [p for p in problems if len(p)]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PROBLEM_COLUMNS)
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=PROBLEM_COLUMNS)
+    )
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """List what breaks the schema of a frame: ranges, keys, missing required cells."""
-    if is_sound(frame, table):  # pandera tells what is wrong, but takes long where nothing is
+    if is_sound(
+        frame, table
+    ):  # pandera tells what is wrong, but takes long where nothing is
         return join_problems([])
     from pandera.errors import SchemaErrors
 
@@ -272,7 +290,9 @@ def is_sound(frame: str, table: pd.DataFrame) -> bool:
     return not table.duplicated(key(frame)).any()
 
 
-def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+def _from_failure_cases(
+    frame: str, table: pd.DataFrame, cases: pd.DataFrame
+) -> pd.DataFrame:
     problems = []
     is_duplicate = cases["check"] == "multiple_fields_uniqueness"
     if is_duplicate.any():
@@ -283,7 +303,9 @@ def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) ->
         problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
     for name, found in cases[~is_duplicate].groupby("column", sort=False):
         column = columns(frame)[str(name)]
-        bad = pd.Series(found["failure_case"].to_numpy(), index=found["index"].astype(int))
+        bad = pd.Series(
+            found["failure_case"].to_numpy(), index=found["index"].astype(int)
+        )
         missing = found["check"].eq("not_nullable").to_numpy()
         problems += [
             _problems(column, bad[missing], "required", "may not be empty"),
@@ -301,10 +323,14 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             target, target_key = column.reference
             values = table[name]
-            dangling = values.notna() & (values != "") & ~values.isin(tables[target][target_key])
+            dangling = (
+                values.notna() & (values != "") & ~values.isin(tables[target][target_key])
+            )
             if (frame, name) == ("dependencies", "dst_id"):
                 dangling &= ~values.str.startswith(EXTERNAL, na=False)
             problems.append(
-                _problems(column, values[dangling], column.expectation, "dangling reference")
+                _problems(
+                    column, values[dangling], column.expectation, "dangling reference"
+                )
             )
     return join_problems(problems)

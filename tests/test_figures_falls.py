@@ -31,8 +31,11 @@ def test_each_service_stands_below_the_one_it_falls_with(blast):
     table = figures.fall_data(blast, "service", "db")
     rows = table[["service_id", "because", "step"]].itertuples(index=False, name=None)
     assert list(rows) == [
-        ("cart", "db", 1), ("shop", "cart", 2), ("ads", "shop", 3), ("search", "db", 1),
-    ]  # fmt: skip
+        ("cart", "db", 1),
+        ("shop", "cart", 2),
+        ("ads", "shop", 3),
+        ("search", "db", 1),
+    ]
     assert table.set_index("service_id")["p_down"].to_dict() == pytest.approx(
         {"cart": 1.0, "shop": 1.0, "ads": 0.3, "search": 0.3}
     )
@@ -42,12 +45,16 @@ def test_the_drawing_says_the_same(blast):
     table = figures.fall_data(blast, "service", "db")
     ax = figures.fall(blast, "service", "db")
     words = [text.get_text() for text in ax.texts]
-    assert [word for word in words if word in set(table["service_id"])] == list(table["service_id"])
+    assert [word for word in words if word in set(table["service_id"])] == list(
+        table["service_id"]
+    )
     steps, rows = ax.collections[0].get_offsets().T
     assert list(steps) == list(table["step"])
     assert list(rows) == [0, 1, 2, 3]
     dotted = [line for line in ax.lines if line.get_linestyle() == ":"]
-    assert len(dotted) == 3  # to ads from shop, a corner of two, and to search from the failure
+    assert (
+        len(dotted) == 3
+    )  # to ads from shop, a corner of two, and to search from the failure
     assert "n = 4 of 4" in ax.get_xlabel()
     plt.close(ax.figure)
 
@@ -64,7 +71,9 @@ def test_a_cycle_is_a_tree_once():
         "services": pd.DataFrame({"service_id": ["a", "b", "c"]}),
         "dependencies": pd.DataFrame({**links, "evidence": "declared"}),
     }
-    found = assess.score_blast_radius(assess.from_frames(frames, snapshot_at="2026-09-30"), POLICY)
+    found = assess.score_blast_radius(
+        assess.from_frames(frames, snapshot_at="2026-09-30"), POLICY
+    )
     table = figures.fall_data(found, "service", "a")
     assert list(table["service_id"]) == ["c", "b"]
 

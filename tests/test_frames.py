@@ -114,7 +114,10 @@ def test_typed_columns_are_checked_too():
     assert typed["ttr_s"].isna().tolist() == [True, True, False]
     assert typed["bad_time"].tolist() == [True, False, True]
     told = frames.join_problems([unreadable, frames.check("incidents", typed)])
-    assert [(p.row, p.column) for p in told.itertuples()] == [(1, "ttr_s"), (3, "severity")]
+    assert [(p.row, p.column) for p in told.itertuples()] == [
+        (1, "ttr_s"),
+        (3, "severity"),
+    ]
 
 
 def test_keys_occur_once_and_are_never_empty():
@@ -176,7 +179,9 @@ def test_whatever_comes_in_is_typed_or_told(data):
     rows = data.draw(st.integers(1, 3))
     table = {
         column: data.draw(st.lists(CELLS, min_size=rows, max_size=rows))
-        for column in data.draw(st.lists(st.sampled_from(list(frames.columns(name))), unique=True))
+        for column in data.draw(
+            st.lists(st.sampled_from(list(frames.columns(name))), unique=True)
+        )
     }
     raw = pd.DataFrame(table, index=range(rows), dtype=object)
     typed, unreadable = frames.conform(name, raw)
@@ -202,7 +207,9 @@ def accepted_by_pandera(name, table):
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
-    name = data.draw(st.sampled_from(["hosts", "services", "incidents", "mounts", "dependencies"]))
+    name = data.draw(
+        st.sampled_from(["hosts", "services", "incidents", "mounts", "dependencies"])
+    )
     told = frames.columns(name)
     cells = {
         column: [f"{column}{row}" for row in range(3)]
@@ -211,11 +218,19 @@ def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
     }
     for column, about in told.items():
         if column not in cells and (about.is_required or data.draw(st.booleans())):
-            known = about.vocabulary or {
-                "time": [WHEN], "bool": ["true"], "int": ["-1", "0", "1", "7"], "str": ["x"],
-                "float": ["-0.5", "0", "0.5", "1", "1.5", "101"],
-            }[about.dtype]  # fmt: skip
-            cells[column] = data.draw(st.lists(st.sampled_from(known), min_size=3, max_size=3))
+            known = (
+                about.vocabulary
+                or {
+                    "time": [WHEN],
+                    "bool": ["true"],
+                    "int": ["-1", "0", "1", "7"],
+                    "str": ["x"],
+                    "float": ["-0.5", "0", "0.5", "1", "1.5", "101"],
+                }[about.dtype]
+            )
+            cells[column] = data.draw(
+                st.lists(st.sampled_from(known), min_size=3, max_size=3)
+            )
     table, _ = frames.conform(name, pd.DataFrame(cells))
     harm = data.draw(st.sampled_from(["none", "hole", "twice", "type", "lost", "more"]))
     column = data.draw(st.sampled_from(list(told)))
@@ -231,4 +246,6 @@ def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
         table["nobody_knows"] = 1
     said, accepted = frames.is_sound(name, table), accepted_by_pandera(name, table)
     assert accepted or not said
-    assert said == accepted or harm == "type"  # text may stand as objects: pandera is asked then
+    assert (
+        said == accepted or harm == "type"
+    )  # text may stand as objects: pandera is asked then

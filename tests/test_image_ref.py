@@ -16,7 +16,10 @@ DIGEST = "sha256:" + "a1" * 32
         ("index.docker.io/library/nginx:1", ("docker.io", "library/nginx", "1", None)),
         ("team/app:v2", ("docker.io", "team/app", "v2", None)),
         ("localhost/app", ("localhost", "app", None, None)),
-        ("reg.example.com:5000/a/b/c:1.0", ("reg.example.com:5000", "a/b/c", "1.0", None)),
+        (
+            "reg.example.com:5000/a/b/c:1.0",
+            ("reg.example.com:5000", "a/b/c", "1.0", None),
+        ),
         (f"reg.example.com/app:1.0@{DIGEST}", ("reg.example.com", "app", "1.0", DIGEST)),
         (f"app@{DIGEST}", ("docker.io", "library/app", None, DIGEST)),
     ],
@@ -26,7 +29,9 @@ def test_parts(ref, expected):
     assert (image.registry, image.repository, image.tag, image.digest) == expected
 
 
-@pytest.mark.parametrize("ref", ["", DIGEST, "a1b2c3d4e5f6", "a b", "${IMAGE}", "x:y:z", "a//b"])
+@pytest.mark.parametrize(
+    "ref", ["", DIGEST, "a1b2c3d4e5f6", "a b", "${IMAGE}", "x:y:z", "a//b"]
+)
 def test_what_is_no_reference_stays_unknown(ref):
     image = parse_image(ref)
     assert image == ImageRef()

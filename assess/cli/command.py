@@ -132,15 +132,20 @@ class SnapshotType(click.ParamType[str]):
 SNAPSHOT = SnapshotType()
 snapshot = click.argument("snapshot", type=SNAPSHOT)
 policy_option = click.option(
-    "--policy", "policy_file", type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_POLICY", show_envvar=True,
+    "--policy",
+    "policy_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_POLICY",
+    show_envvar=True,
     help="Policy file; the default policy where it is left out.",
-)  # fmt: skip
+)
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
 )
 target_option = click.option(
-    "--target", metavar="ENGINE", help="Engine version to move to, such as 29; tops the policy."
+    "--target",
+    metavar="ENGINE",
+    help="Engine version to move to, such as 29; tops the policy.",
 )
 
 

@@ -22,10 +22,13 @@ UPDATE_SECONDS = 60.0  # that an update of the facts may take
 
 
 @click.command(
-    cls=Command, examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"]
+    cls=Command,
+    examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"],
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--services", type=click.IntRange(min=1), default=40, help="Size of the fleet.")
+@click.option(
+    "--services", type=click.IntRange(min=1), default=40, help="Size of the fleet."
+)
 @click.option("--seed", default=2026, help="Seed of all that is drawn.")
 def sample(directory: Path, *, services: int, seed: int) -> None:
     """Write a fictional sample fleet of any size; the same seed gives the same bytes."""
@@ -37,17 +40,27 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
 
 @click.command(
     cls=Command,
-    examples=["assess policy", "assess policy --json", "assess policy --check our-policy.toml"],
+    examples=[
+        "assess policy",
+        "assess policy --json",
+        "assess policy --check our-policy.toml",
+    ],
 )
 @policy_option
 @target_option
 @click.option(
-    "--check", "candidate", type=click.Path(dir_okay=False, path_type=Path),
+    "--check",
+    "candidate",
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Say only whether this policy file can be used.",
-)  # fmt: skip
+)
 @output.options
 def policy(
-    *, policy_file: Path | None, target: str | None, candidate: Path | None, out: output.Output
+    *,
+    policy_file: Path | None,
+    target: str | None,
+    candidate: Path | None,
+    out: output.Output,
 ) -> None:
     """Give the policy in force: every value, and whether it is a default or your own."""
     import pandas as pd
@@ -60,12 +73,20 @@ def policy(
         return
     default = dict(_leaves(read_policy(None).values))
     rows = [
-        (key, value, "default" if key in default and default[key] == value else chosen.origin)
+        (
+            key,
+            value,
+            "default" if key in default and default[key] == value else chosen.origin,
+        )
         for key, value in _leaves(chosen.values)
     ]
     note(repr(chosen)[1:-1])
     table = pd.DataFrame(rows, columns=["key", "value", "origin"], dtype=object)
-    document = {"policy_hash": chosen.hash, "origin": chosen.origin, "policy": chosen.values}  # noqa: PD011
+    document = {
+        "policy_hash": chosen.hash,
+        "origin": chosen.origin,
+        "policy": chosen.values,  # noqa: PD011
+    }
     out.table(table, document)
 
 
@@ -75,7 +96,11 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
         name = f"{at}{key}"
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
-        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+        elif (
+            isinstance(value, list)
+            and value
+            and all(isinstance(v, Mapping) for v in value)
+        ):
             for number, row in enumerate(value):
                 yield from _leaves(row, f"{name}.{row.get('id', number)}.")
         else:
@@ -94,9 +119,11 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 )
 @click.argument("table", metavar="[TABLE|update]", required=False)
 @click.option(
-    "--from", "place", metavar="PLACE",
+    "--from",
+    "place",
+    metavar="PLACE",
     help="With update: a mirror of endoflife.date, or files <product>.json, one or a directory.",
-)  # fmt: skip
+)
 @output.options
 def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
     """List the reference facts and their age, give one TABLE of them, or update their dates.

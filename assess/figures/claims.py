@@ -121,23 +121,36 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     policy = result.provenance.policy
     level = float(policy["claims"]["level"]) if policy else 0.95
     if "yes" in table:
-        rows = [_share_row(group, own, level) for group, own in table.groupby("group", sort=False)]
+        rows = [
+            _share_row(group, own, level)
+            for group, own in table.groupby("group", sort=False)
+        ]
     elif "point" in table:
         lines = table[["engine", "line", *COLUMNS[1:4], "n"]].itertuples(index=False)
-        rows = [(f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines]
+        rows = [
+            (f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines
+        ]
     elif "platform" in table:
         scale = _factor(policy)
         own = table[["platform", "incidents", "service_months"]].itertuples(index=False)
         rows = [
-            _rate_row(name, n, t, scale, level=level, unit="service-months") for name, n, t in own
+            _rate_row(name, n, t, scale, level=level, unit="service-months")
+            for name, n, t in own
         ]
     else:
         rows = list(_pairs(claim, table, level))
     found = pd.DataFrame(rows, columns=COLUMNS)
     if {"yes", "point", "platform"} & set(table):
         scale = 100.0 if "yes" in table else 1.0
-        ends = [scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS]
-        found.loc[len(found)] = ["all", *ends, VERDICT_BANDS[row["verdict"]], row["verdict"]]
+        ends = [
+            scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS
+        ]
+        found.loc[len(found)] = [
+            "all",
+            *ends,
+            VERDICT_BANDS[row["verdict"]],
+            row["verdict"],
+        ]
     return found
 
 
@@ -157,7 +170,9 @@ def _share_row(group: object, own: pd.DataFrame, level: float) -> tuple[Any, ...
     return (group, *ends, "", f"{int(own['yes'].sum())} of {found.n}{vague}")
 
 
-def _rate_row(label: str, events: float, exposure: float, scale: float, **how: Any) -> Any:
+def _rate_row(
+    label: str, events: float, exposure: float, scale: float, **how: Any
+) -> Any:
     ends = [scale * end for end in jeffreys_rate(events, exposure, level=how["level"])]
     ends = ends if exposure > 0 else [np.nan] * 3
     return (label, *ends, "", f"{events:g} in {exposure:.0f} {how['unit']}")
@@ -168,8 +183,12 @@ def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
     is_pull = "hub_pulls" in table
     scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
     for stratum, *cells in table.iloc[:, :5].itertuples(index=False):
-        name = "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
-        for side, (n, t) in zip(texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True):
+        name = (
+            "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
+        )
+        for side, (n, t) in zip(
+            texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True
+        ):
             if t > 0:
                 yield _rate_row(f"{name}{side}", n, t, scale, level=level, unit=unit)
 
@@ -200,7 +219,12 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     bound: float | None = float(row["threshold"])
     unit, noun, limits = str(row["unit"]), str(texts()[name]["more"]), None
     if "yes" in details:
-        bound, unit, noun, limits = 100 * float(row["threshold"]), f"{unit} (%)", "", SHARES
+        bound, unit, noun, limits = (
+            100 * float(row["threshold"]),
+            f"{unit} (%)",
+            "",
+            SHARES,
+        )
     elif "hub_pulls" in details:
         bound, unit, noun = None, "Pulls that failed (%)", "failed pulls"
     elif "tier" in details:
@@ -209,9 +233,15 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     if bound is None:
         unit += f"; ratio {_number(row['value'])} ({_number(row['lo'])} to {_number(row['hi'])})"
     ax = intervals(
-        table, ax=ax, title=title, xlabel=unit, noun=noun, total=int(row["n"]), limits=limits,
+        table,
+        ax=ax,
+        title=title,
+        xlabel=unit,
+        noun=noun,
+        total=int(row["n"]),
+        limits=limits,
         threshold=bound,
-    )  # fmt: skip
+    )
     return _raised(ax)
 
 
@@ -256,6 +286,8 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
         history = row["baseline_history"]
         said += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
         total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
-        ax.set_xlabel(f"Foretold chance of an incident (%); {total}\n{said.removeprefix('; ')}")
+        ax.set_xlabel(
+            f"Foretold chance of an incident (%); {total}\n{said.removeprefix('; ')}"
+        )
         ax.set_ylabel("Services that had one (%)")
     return ax

@@ -39,9 +39,12 @@ def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
     affected = result.details["affected"]
     own = (affected["element_kind"] == element_kind) & (affected["element"] == element)
     hit = affected[own & (affected["p_hi"] > 0)].astype({"service_id": "str"})
-    hit = hit.sort_values(["p_down", "p_hi", "service_id"], ascending=[False, False, True])
+    hit = hit.sort_values(
+        ["p_down", "p_hi", "service_id"], ascending=[False, False, True]
+    )
     steps = [
-        result.paths(element_kind, element, name) for name in hit["service_id"].head(ROWS_SHOWN)
+        result.paths(element_kind, element, name)
+        for name in hit["service_id"].head(ROWS_SHOWN)
     ]
     if not steps:
         return pd.DataFrame(columns=COLUMNS)
@@ -98,8 +101,14 @@ def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None
             if cause in place:
                 ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
             ax.plot([step - 1, step], [y, y], zorder=1, **line)
-            ax.text(step + 0.12, y, short(table["service_id"][y]), color=INK, va="center",
-                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8})  # fmt: skip
+            ax.text(
+                step + 0.12,
+                y,
+                short(table["service_id"][y]),
+                color=INK,
+                va="center",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
+            )
             note(ax, y, _chance(table.iloc[y]), MUTED)
         ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
         ax.set_ylim(len(table) - 0.4, -0.6)
@@ -109,7 +118,9 @@ def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None
         ax.set_xticks(range(deepest + 1))
         reached = int(row["services_down_n"]) - (element_kind == "service")
         ax.set_title(title, loc="left")
-        share = " to ".join(f"{100 * row[name]:.0f}" for name in ("impact_lo", "impact_hi"))
+        share = " to ".join(
+            f"{100 * row[name]:.0f}" for name in ("impact_lo", "impact_hi")
+        )
         ax.set_xlabel(
             "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
             f"n = {len(table)} of {max(reached, len(table))} other services that can fall; "
@@ -140,10 +151,16 @@ def moves_data(result: Result) -> pd.DataFrame:
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     names = {"point": "delta", "lo": "delta_lo", "hi": "delta_hi"}
-    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
-    table = table.assign(**{to: 100 * frame[name].astype("Float64") for to, name in names.items()})
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
+    table = table.assign(
+        **{to: 100 * frame[name].astype("Float64") for to, name in names.items()}
+    )
     table = table[table["point"].notna() | table["hi"].notna()]
-    table["note"] = [f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]]
+    table["note"] = [
+        f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
+    ]
     by_size = table.assign(size=-table["point"].abs()).sort_values(["size", "service_id"])
     return by_size.drop(columns="size").reset_index(drop=True)
 
@@ -168,6 +185,10 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
         return message(ax, title, "No service of this snapshot could move.")
     label = "Impact of all it stands on, after minus before (% of fleet criticality)"
     ends = table[["lo", "hi"]].astype("Float64").round(ROUNDED)
-    is_mixed = (ends["lo"] < 0).any() and (ends["hi"] > 0).any()  # else zero is the axis' end
+    is_mixed = (ends["lo"] < 0).any() and (
+        ends["hi"] > 0
+    ).any()  # else zero is the axis' end
     zero = 0.0 if is_mixed else None
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero)
+    return intervals(
+        table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero
+    )

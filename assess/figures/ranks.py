@@ -18,7 +18,9 @@ RANKS_SHOWN = 12
 TOLD = 5  # percent from which a cell says its number
 SEEN = 1  # percent from which it has a colour
 DARK = 68  # percent from which the colour needs light words …
-LIGHT = "#fefefe"  # … which stay light on a dark page, unlike what is white like the paper
+LIGHT = (
+    "#fefefe"  # … which stay light on a dark page, unlike what is white like the paper
+)
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:
@@ -36,7 +38,9 @@ def acceptability_data(result: Result) -> pd.DataFrame:
         of all weightings in which the service takes it [share 0-1]. Who competes only.
     """
     tidy = result.details["acceptability"]
-    table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(float)
+    table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(
+        float
+    )
     table = table.reindex([name for name in result.frame.index if name in table.index])
     return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
 
@@ -68,7 +72,9 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     """
     table, title = acceptability_data(result), "Rank in how many weightings"
     if table.empty:
-        return message(ax, title, "No service competes: each stands behind a gate, or has moved.")
+        return message(
+            ax, title, "No service competes: each stands behind a gate, or has moved."
+        )
     shown = 100 * table.head(ROWS_SHOWN).to_numpy()
     with style():
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
@@ -78,7 +84,9 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
         for y, x in np.argwhere(shown >= TOLD):
             ink = LIGHT if shown[y, x] >= DARK else "black"
-            ax.text(ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center")
+            ax.text(
+                ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center"
+            )
         name_rows(ax, pd.Series(table.index[: len(shown)]), len(table))
         ax.set_xticks(ranks)
         ax.grid(visible=False)

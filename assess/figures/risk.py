@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 UNKNOWN_SHOWN = 5  # rows of a long figure that stand for what nobody knows
 KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
-_SHORTER = {r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1", r"^docker\.io/(library/)?": "", r"^ext:": ""}
+_SHORTER = {
+    r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1",
+    r"^docker\.io/(library/)?": "",
+    r"^ext:": "",
+}
 
 
 def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
@@ -64,14 +68,20 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     kinds = frame["element_kind"].astype("str")
     names = frame["element"].astype("str").replace(_SHORTER, regex=True)
     label = kinds.replace(KINDS).str.cat(names, sep=" ")
-    table = frame[["element_kind", "element"]].assign(label=label, **_three(frame, "impact", 100))
+    table = frame[["element_kind", "element"]].assign(
+        label=label, **_three(frame, "impact", 100)
+    )
     down = [_count(n, "down") for n in frame["services_down_n"]]
     frozen = [_count(n, "frozen") for n in frame["frozen_n"]]
-    table["note"] = [" · ".join(filter(None, pair)) for pair in zip(down, frozen, strict=True)]
+    table["note"] = [
+        " · ".join(filter(None, pair)) for pair in zip(down, frozen, strict=True)
+    ]
     return _worst_first(table, "element_kind", "element")
 
 
-def blast_radius(result: Result, *, ax: Axes | None = None, kinds: list[str] | None = None) -> Axes:
+def blast_radius(
+    result: Result, *, ax: Axes | None = None, kinds: list[str] | None = None
+) -> Axes:
     """Draw what each element takes down when it fails, worst first.
 
     Parameters
@@ -95,7 +105,9 @@ def blast_radius(result: Result, *, ax: Axes | None = None, kinds: list[str] | N
     if table.empty:
         return message(ax, title, "There is no element that could fail in this snapshot.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="elements", limits=_scale(table))
+    return intervals(
+        table, ax=ax, title=title, xlabel=label, noun="elements", limits=_scale(table)
+    )
 
 
 def blast_services_data(result: Result) -> pd.DataFrame:
@@ -113,7 +125,9 @@ def blast_services_data(result: Result) -> pd.DataFrame:
         where its dependencies were never observed) and ``note``; worst first.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
-    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
     table = table.assign(**_three(frame, "impact", 100))
     seen = frame["dependencies_observed"].astype("boolean").fillna(False)
     table["band"] = np.where(seen, "", "unknown")
@@ -141,7 +155,9 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
         return message(ax, title, "There is no service in this snapshot.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
     limits = _scale(table)
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="services", limits=limits)
+    return intervals(
+        table, ax=ax, title=title, xlabel=label, noun="services", limits=limits
+    )
 
 
 def exposure_data(result: Result) -> pd.DataFrame:
@@ -160,7 +176,9 @@ def exposure_data(result: Result) -> pd.DataFrame:
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     n = frame["exposure_n"].astype("Float64")
-    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
     return _worst_first(table.assign(point=n, hi=n), "service_id")
 
 
@@ -185,7 +203,9 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     label = "Elements that take the service down alone (count)"
     table["lo"] = 0 * table["point"]
     unknown = table[table["point"].isna()]
-    if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:  # they must not hide the others
+    if (
+        len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN
+    ):  # they must not hide the others
         label += f"; {len(unknown)} unknown"
         known = table[table["point"].notna()]
         table = pd.concat([unknown[:UNKNOWN_SHOWN], known, unknown[UNKNOWN_SHOWN:]])
@@ -207,7 +227,9 @@ def upgrade_churn_data(result: Result) -> pd.DataFrame:
         the target that hit something in use; most work first.
     """
     frame = result.frame.reset_index()
-    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
     table = table.assign(**_three(frame, "hours_per_year"))
     table["note"] = [_count(n, "breaking") for n in frame["breaking_n"]]
     return _worst_first(table, "service_id")
@@ -289,7 +311,9 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
         "ready",
     )
     words = pd.Series(band).map(_CLOCK_WORDS)
-    counts = [f"{w} · {_plural(n)}" for w, n in zip(words, table["services_n"], strict=True)]
+    counts = [
+        f"{w} · {_plural(n)}" for w, n in zip(words, table["services_n"], strict=True)
+    ]
     drawn = pd.DataFrame(
         {
             "label": table["label"],
@@ -301,7 +325,9 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
         }
     )
     label = "Days from the snapshot to the end of life (days, left of 0: past)"
-    return intervals(drawn, ax=ax, title=title, xlabel=label, noun="components", threshold=0.0)
+    return intervals(
+        drawn, ax=ax, title=title, xlabel=label, noun="components", threshold=0.0
+    )
 
 
 _SOON_DAYS = 180
@@ -351,7 +377,9 @@ def coverage_data(inventory: Inventory) -> pd.DataFrame:
     table = pd.crosstab(calls["source"].astype("str"), seen).reindex(columns=list(_SEEN))
     table = table.fillna(0).astype("int64").rename_axis(index="source", columns=None)
     share = table["seen"] / table.sum(axis=1)
-    return table.assign(share=share).sort_values(["share", "source"]).drop(columns="share")
+    return (
+        table.assign(share=share).sort_values(["share", "source"]).drop(columns="share")
+    )
 
 
 def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
@@ -382,9 +410,16 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
             width = shares[kind].to_numpy()
             edge = MUTED if colour == "none" else PAPER
             ax.barh(
-                range(len(table)), width, 0.62, start,
-                color=colour, edgecolor=edge, hatch=hatch, linewidth=0.8, label=kind,
-            )  # fmt: skip
+                range(len(table)),
+                width,
+                0.62,
+                start,
+                color=colour,
+                edgecolor=edge,
+                hatch=hatch,
+                linewidth=0.8,
+                label=kind,
+            )
             _write_counts(ax, start + width / 2, width, table[kind].tolist())
             start += width
         ax.set_title(title, loc="left", pad=28)
@@ -400,4 +435,6 @@ def _write_counts(ax: Axes, at: np.ndarray, width: np.ndarray, counts: list[int]
     box = {"facecolor": PAPER, "edgecolor": "none", "boxstyle": "round,pad=0.2"}
     for y, (x, room, n) in enumerate(zip(at, width, counts, strict=True)):
         if room >= 4:
-            ax.text(x, y, str(n), ha="center", va="center", fontsize=8.5, bbox=box, color=INK)
+            ax.text(
+                x, y, str(n), ha="center", va="center", fontsize=8.5, bbox=box, color=INK
+            )

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from assess.figures.style import ACCENT, BANDS, HATCH, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+from assess.figures.style import (
+    ACCENT,
+    BANDS,
+    HATCH,
+    INK,
+    MUTED,
+    PAPER,
+    ROWS_SHOWN,
+    short,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +130,9 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
         if threshold is not None:
             _mark_threshold(ax, threshold)
         ax.set_title(title, loc="left")
-        ax.set_xlabel(f"{xlabel}; n = {len(frame) if total is None else total} {noun}".rstrip())
+        ax.set_xlabel(
+            f"{xlabel}; n = {len(frame) if total is None else total} {noun}".rstrip()
+        )
     return ax
 
 
@@ -164,12 +176,19 @@ def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
     start, end = ax.get_xlim()
     for row in y[~known]:
         left, right = (lo[row], hi[row]) if bounded[row] else (start, end)
-        ax.barh(row, right - left, 0.5, left, facecolor="none", edgecolor=HATCH, hatch="////")
+        ax.barh(
+            row, right - left, 0.5, left, facecolor="none", edgecolor=HATCH, hatch="////"
+        )
     for row in y[~pointed & ~bounded]:
         ax.text(
-            (start + end) / 2, row, "unknown", color=MUTED, va="center", ha="center",
+            (start + end) / 2,
+            row,
+            "unknown",
+            color=MUTED,
+            va="center",
+            ha="center",
             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+        )
 
 
 def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
@@ -212,10 +231,17 @@ def points(  # noqa: PLR0913 - one look, said by its parts
     if len(x) == 0:
         return
     ax.scatter(
-        x, y, s=58, marker=marker, zorder=3, clip_on=False,
-        facecolor=PAPER if hollow else colour, edgecolor=colour if hollow else PAPER,
-        linewidth=1.6 if hollow else 0.8, gid=f"points {of}".strip(),
-    )  # fmt: skip
+        x,
+        y,
+        s=58,
+        marker=marker,
+        zorder=3,
+        clip_on=False,
+        facecolor=PAPER if hollow else colour,
+        edgecolor=colour if hollow else PAPER,
+        linewidth=1.6 if hollow else 0.8,
+        gid=f"points {of}".strip(),
+    )
 
 
 def note(ax: Axes, y: int, text: str, colour: str) -> None:
@@ -239,4 +265,6 @@ def note(ax: Axes, y: int, text: str, colour: str) -> None:
 def _mark_threshold(ax: Axes, value: float) -> None:
     ax.axvline(value, color=INK, linestyle=":", linewidth=1.2, zorder=1)
     at = ("data", "axes fraction")
-    ax.annotate(f"{value:g}", (value, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9)
+    ax.annotate(
+        f"{value:g}", (value, 1.005), xycoords=at, ha="center", va="bottom", fontsize=9
+    )

@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from assess.figures.rows import canvas, intervals, message, name_rows, note, points
-from assess.figures.style import ACCENT, BANDS, INK, MUTED, PAPER, ROWS_SHOWN, band_of, style
+from assess.figures.style import (
+    ACCENT,
+    BANDS,
+    INK,
+    MUTED,
+    PAPER,
+    ROWS_SHOWN,
+    band_of,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,14 +63,24 @@ def readiness_data(result: Result) -> pd.DataFrame:
     """
     frame = result.frame.reset_index()
     bar = _bar(result)
-    gated = frame["label_gates"].map(lambda label: band_of(label).word, na_action="ignore")
+    gated = frame["label_gates"].map(
+        lambda label: band_of(label).word, na_action="ignore"
+    )
     numbers = {n: frame[f"readiness{end}"] for n, end in _ENDS.items()}
-    table = pd.DataFrame({"service_id": frame["service_id"], "label": frame["service_id"]})
-    table = table.assign(**{name: column.astype("Float64") for name, column in numbers.items()})
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
+    table = table.assign(
+        **{name: column.astype("Float64") for name, column in numbers.items()}
+    )
     reached = (table["lo"] >= bar).fillna(False).to_numpy(dtype=bool)
-    free = np.where(table["lo"].isna(), "unknown", np.where(reached, "ready", "conditional"))
+    free = np.where(
+        table["lo"].isna(), "unknown", np.where(reached, "ready", "conditional")
+    )
     table["band"] = gated.astype(object).where(gated.notna(), free).astype("str")
-    table["note"] = frame["label_gates"].astype(object).where(gated.notna(), table["band"])
+    table["note"] = (
+        frame["label_gates"].astype(object).where(gated.notna(), table["band"])
+    )
     return table.sort_values(
         ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
     ).reset_index(drop=True)
@@ -75,7 +94,9 @@ def _bar(result: Result) -> float:
     return float(policy["what_next"]["ready_points"]) if policy else np.inf
 
 
-def readiness(result: Result, *, ax: Axes | None = None, services: list[str] | None = None) -> Axes:
+def readiness(
+    result: Result, *, ax: Axes | None = None, services: list[str] | None = None
+) -> Axes:
     """Draw the readiness of each service, with its interval and the policy's bar.
 
     Parameters
@@ -151,7 +172,9 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
     k = policy["what_next"]["k"] if policy else "k"
     title = f"How often in the top {k}"
     if table.empty:
-        return message(ax, title, "No service competes: there is none outside of containers.")
+        return message(
+            ax, title, "No service competes: there is none outside of containers."
+        )
     shown = table.head(ROWS_SHOWN)
     with style():
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
@@ -160,10 +183,16 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
         _dumbbells(ax, shown)
         for y, row in enumerate(shown.itertuples()):
             note(ax, y, f"{BANDS[row.band].symbol} {row.label}", BANDS[row.band].ink)
-        bars = [100 * policy["what_next"][key] for key in ("pilot_p", "move_p")] if policy else []
+        bars = (
+            [100 * policy["what_next"][key] for key in ("pilot_p", "move_p")]
+            if policy
+            else []
+        )
         for value in bars:
             ax.axvline(value, color=INK, linestyle=":", linewidth=1, zorder=1)
-        ax.set_xticks(sorted({0, 100, *bars}), [f"{x:g}" for x in sorted({0, 100, *bars})])
+        ax.set_xticks(
+            sorted({0, 100, *bars}), [f"{x:g}" for x in sorted({0, 100, *bars})]
+        )
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
@@ -201,7 +230,9 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
         ``service_id, before, after, change`` [points 0-100] and ``state`` (up, down, same, new,
         gone, unknown); services that moved most first.
     """
-    both = pd.DataFrame({"after": result.frame["readiness"], "before": earlier.frame["readiness"]})
+    both = pd.DataFrame(
+        {"after": result.frame["readiness"], "before": earlier.frame["readiness"]}
+    )
     both = both.astype("Float64").rename_axis("service_id")
     both["change"] = both["after"] - both["before"]
     known = both["change"].round(1).fillna(0)
@@ -210,8 +241,12 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     both.loc[~both.index.isin(earlier.frame.index), "state"] = "new"
     both.loc[~both.index.isin(result.frame.index), "state"] = "gone"
     table = both.reset_index().assign(size=both["change"].abs().fillna(np.inf).to_numpy())
-    table = table.sort_values(["size", "service_id"], ascending=[False, True], kind="stable")
-    return table[["service_id", "before", "after", "change", "state"]].reset_index(drop=True)
+    table = table.sort_values(
+        ["size", "service_id"], ascending=[False, True], kind="stable"
+    )
+    return table[["service_id", "before", "after", "change", "state"]].reset_index(
+        drop=True
+    )
 
 
 def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -> Axes:
@@ -244,7 +279,11 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
         ax.set_xlim(0, 100)
         _arrows(ax, shown)
         for y, row in enumerate(shown.itertuples()):
-            text = f"{row.change:+.1f}".replace("-", "−") if pd.notna(row.change) else row.state
+            text = (
+                f"{row.change:+.1f}".replace("-", "−")
+                if pd.notna(row.change)
+                else row.state
+            )
             note(ax, y, text, INK)
         ax.set_title(title, loc="left")
         counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
@@ -311,15 +350,23 @@ def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             width = table[word].to_numpy()
             is_open = word == "unknown"
             ax.barh(
-                range(len(table)), width, 0.62, start, hatch=hatches[word], linewidth=0.8,
-                color="none" if is_open else band.colour, edgecolor=MUTED if is_open else PAPER,
+                range(len(table)),
+                width,
+                0.62,
+                start,
+                hatch=hatches[word],
+                linewidth=0.8,
+                color="none" if is_open else band.colour,
+                edgecolor=MUTED if is_open else PAPER,
                 label=f"{band.symbol} {word}",
-            )  # fmt: skip
+            )
             start += width
         ax.set_xlim(0, 1.02 * start.max())
         for y, n in enumerate(start):
             note(ax, y, f"n = {n:.0f}", MUTED)
         ax.set_title(title, loc="left", pad=28)
-        ax.set_xlabel(f"Services (count); n = {len(labels)} services in {len(table)} quarters")
+        ax.set_xlabel(
+            f"Services (count); n = {len(labels)} services in {len(table)} quarters"
+        )
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
     return ax

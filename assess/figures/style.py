@@ -225,7 +225,9 @@ def describe(ax: Axes) -> str:
     marks = [np.asarray(m.get_offsets())[:, 0] for m in ax.collections if _is_point(m)]
     drawn = np.concatenate([*marks, np.empty(0)])
     drawn = drawn[np.isfinite(drawn)]
-    between = f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
+    between = (
+        f", points from {drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else ""
+    )
     return f"{title}: {len(rows)} rows, {span}; {measured}{between}."
 
 
@@ -274,7 +276,9 @@ def svg(ax: Axes) -> str:
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set(facecolor="none", edgecolor="none")
         # Not `savefig`, which draws everything once more for the layout.
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(
+            buffer, metadata={"Date": None, "Creator": None}
+        )
     plt.close(figure)
     return _themed(buffer.getvalue())
 
@@ -302,7 +306,9 @@ def _themed(document: str) -> str:
         for kind in ("fill", "stroke")
     )
     sheet = f"<style>text{{font-family:{_FONTS}!important}}@media (prefers-color-scheme:dark){{"
-    document = re.sub(r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL)
+    document = re.sub(
+        r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL
+    )
     document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
     document = document.replace(" font-family: 'DejaVu Sans';", "")
     document = re.sub(r"<[^>]+>", lambda tag: _FINER.sub(r"\1", tag[0]), document)

@@ -8,6 +8,13 @@ from assess.notebooks.fragments import fragment
 from assess.notebooks.running import refresh, run
 
 __all__ = [
-    "KERNELSPEC", "LANGUAGE_INFO", "Deviation", "check", "find", "fragment", "refresh", "run",
+    "KERNELSPEC",
+    "LANGUAGE_INFO",
+    "Deviation",
+    "check",
+    "find",
+    "fragment",
+    "refresh",
+    "run",
     "tidy",
-]  # fmt: skip
+]

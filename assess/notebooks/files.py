@@ -38,18 +38,26 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
     AssessError
         Where a selection names no notebook.
     """
-    homes = (Path("notebooks"), PACKAGE / "_data" / "notebooks", PACKAGE.parent / "notebooks")
+    homes = (
+        Path("notebooks"),
+        PACKAGE / "_data" / "notebooks",
+        PACKAGE.parent / "notebooks",
+    )
     known = next((found for home in homes if (found := sorted(home.glob("*.ipynb")))), [])
     if not selection:
         return known
     chosen: list[Path] = []
     for wanted in map(str, selection):
-        hits = [Path(wanted)] if wanted.endswith(".ipynb") and Path(wanted).is_file() else []
+        hits = (
+            [Path(wanted)] if wanted.endswith(".ipynb") and Path(wanted).is_file() else []
+        )
         hits = hits or [p for p in known if p.name in (wanted, f"{wanted}.ipynb")]
         hits = hits or [p for p in known if p.name.startswith(f"{wanted:0>2}_")]
         if not hits:
             names = ", ".join(p.stem for p in known)
-            raise AssessError(f"there is no notebook {wanted!r}", hint=f"notebooks: {names}")
+            raise AssessError(
+                f"there is no notebook {wanted!r}", hint=f"notebooks: {names}"
+            )
         chosen += hits
     return chosen
 
@@ -73,11 +81,15 @@ def read(path: Path) -> Any:
         Where the file is no notebook.
     """
     try:
-        node = nbformat.reads(path.read_text(encoding="utf-8"), as_version=nbformat.NO_CONVERT)
+        node = nbformat.reads(
+            path.read_text(encoding="utf-8"), as_version=nbformat.NO_CONVERT
+        )
         nbformat.validate(node)
     except (nbformat.ValidationError, ValueError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise AssessError(f"{path} is not a notebook: {reason}", hint="restore the file") from error
+        raise AssessError(
+            f"{path} is not a notebook: {reason}", hint="restore the file"
+        ) from error
     return node
 
 
@@ -92,7 +104,9 @@ def write(node: Any, path: Path) -> None:
         The file.
     """
     nbformat.validate(node)
-    path.write_text(nbformat.writes(node).rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+    path.write_text(
+        nbformat.writes(node).rstrip("\n") + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 def tidy(node: Any, name: str) -> Any:
@@ -203,7 +217,9 @@ def literals(cell: Any) -> dict[str, Any]:
     """
     found = {}
     for statement in (tree(cell) or ast.Module([], [])).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        if isinstance(statement, ast.Assign) and isinstance(
+            statement.targets[0], ast.Name
+        ):
             with suppress(ValueError):
                 found[statement.targets[0].id] = ast.literal_eval(statement.value)
     return found

@@ -11,12 +11,22 @@ from typing import Any, TypeVar
 
 from assess.config import data_path
 from assess.errors import AssessError
-from assess.notebooks.files import KERNELSPEC, PARAMETERS, find, literals, read, tidy, write
+from assess.notebooks.files import (
+    KERNELSPEC,
+    PARAMETERS,
+    find,
+    literals,
+    read,
+    tidy,
+    write,
+)
 
 T = TypeVar("T")
 SHIPPED = "../data/"
 CELL_TIMEOUT_S = 600
-QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel that is told to end calls that an error
+QUIET = [
+    "--IPKernelApp.log_level=CRITICAL"
+]  # a kernel that is told to end calls that an error
 
 
 def run(
@@ -58,7 +68,9 @@ def run(
     for path, known in found.items():
         place = target / path.name
         if place.resolve() == path.resolve():
-            raise AssessError(f"{path} would overwrite itself", hint="name another directory")
+            raise AssessError(
+                f"{path} would overwrite itself", hint="name another directory"
+            )
         work.append((path, place, _parameters(path, known, parameters or {}), progress))
     return _side_by_side(_run, work)
 
@@ -115,7 +127,9 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
 
 def _literals(path: Path) -> dict[str, Any]:
     """Give the parameters of a notebook, and their values."""
-    cells = [cell for cell in read(path).cells if PARAMETERS in cell.metadata.get("tags", [])]
+    cells = [
+        cell for cell in read(path).cells if PARAMETERS in cell.metadata.get("tags", [])
+    ]
     return {name: value for cell in cells for name, value in literals(cell).items()}
 
 
@@ -128,7 +142,9 @@ def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
         )
 
 
-def _parameters(path: Path, known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(
+    path: Path, known: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """Choose the values of a notebook; shipped data that is not beside it is found."""
     moved = {
         name: str(data_path(value.removeprefix(SHIPPED)))

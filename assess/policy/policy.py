@@ -42,7 +42,9 @@ _COMBINE = ("all", "any", "share")
 _FAILS_WHEN = ("any", "all")
 _LABELS = ("NEVER", "HOLD", "PREPARE", "NOT DECIDABLE")
 _CHECK = {
-    **dict.fromkeys(("id", "question", "table", "rule", "why", "remedy", "source"), "text"),
+    **dict.fromkeys(
+        ("id", "question", "table", "rule", "why", "remedy", "source"), "text"
+    ),
     "weight": "a number",
     "needs": "a list",
 }
@@ -59,7 +61,12 @@ _GATE_MAY = {"unless": "text"}
 _REASON = dict.fromkeys(("table", "rule", "says", "fact"), "text")
 _REASON_MAY = {"shows": "a list", "check": "text"}
 _BOARD = {"id": "text"}
-_BOARD_MAY = {"title": "text", "order": "a list", "intervals": "a table", "weights": "a table"}
+_BOARD_MAY = {
+    "title": "text",
+    "order": "a list",
+    "intervals": "a table",
+    "weights": "a table",
+}
 _REPLACED = ("board",)  # lists of which a user's own takes the place
 
 
@@ -146,7 +153,9 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise PolicyError(f"there is no policy at {path}", hint="see `assess policy`") from error
+        raise PolicyError(
+            f"there is no policy at {path}", hint="see `assess policy`"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise PolicyError(f"{path} is not a readable policy: {error}") from error
 
@@ -169,7 +178,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_identified(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(v, dict) and "id" in v for v in value)
+    return isinstance(value, list) and all(
+        isinstance(v, dict) and "id" in v for v in value
+    )
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) -> Policy:
@@ -187,7 +198,10 @@ def _sorted_out(
     kept: dict[str, Any] = {}
     problems: list[str] = []
     for key, value in own.items():
-        name, wrong = f"{at}{key}", _twice(f"{at}{key}", value) if _is_identified(value) else []
+        name, wrong = (
+            f"{at}{key}",
+            _twice(f"{at}{key}", value) if _is_identified(value) else [],
+        )
         if key not in default:
             wrong.append(_unknown(name, [f"{at}{known}" for known in default]))
         elif _type(value) != _type(default[key]):
@@ -211,7 +225,9 @@ def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> 
         *_board_problems(values),
     ]
     if problems:
-        raise PolicyError(f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`")
+        raise PolicyError(
+            f"policy {origin}: " + "; ".join(problems), hint="see `assess policy`"
+        )
     return Policy(values, origin)
 
 
@@ -227,7 +243,9 @@ def _type(value: object) -> str:
     if isinstance(value, int | float):
         return "a number"
     words = {str: "text", list: "a list"}
-    return next((word for kind, word in words.items() if isinstance(value, kind)), "a table")
+    return next(
+        (word for kind, word in words.items() if isinstance(value, kind)), "a table"
+    )
 
 
 def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -235,9 +253,13 @@ def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for name, number in numbers.items():
         if not 0 <= number < math.inf:
             yield f"{name} is {number}: a number >= 0 is expected"
-    yield from (f"{name} is {numbers[name]}: at most 1" for name in _SHARES if numbers[name] > 1)
+    yield from (
+        f"{name} is {numbers[name]}: at most 1" for name in _SHARES if numbers[name] > 1
+    )
     yield from (f"{name} has to be above 0" for name in _POSITIVE if numbers[name] == 0)
-    yield from (f"{name} has to be a whole number" for name in _WHOLE if numbers[name] % 1)
+    yield from (
+        f"{name} has to be a whole number" for name in _WHOLE if numbers[name] % 1
+    )
     for low, high in _RISING:
         if numbers[low] > numbers[high]:
             yield f"{low} is {numbers[low]}: at most {high}, which is {numbers[high]}"
@@ -319,14 +341,18 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}, unless: it never lifts the gate, {clash}"
         for reason in gate["reasons"]:
             malformed = _row_problems(f"{name}, a reason", reason, _REASON, _REASON_MAY)
-            yield from malformed or _rule_problems(name, reason["table"], {"rule": reason["rule"]})
+            yield from malformed or _rule_problems(
+                name, reason["table"], {"rule": reason["rule"]}
+            )
             if not malformed and reason["table"] in rules.TABLES:
                 known = rules.columns(reason["table"])
                 shows = reason.get("shows", [])
                 if reason.get("check", checks[0]) not in checks:
                     yield f"{name}: {_unknown(reason['check'], checks, 'check')}"
                 yield from (
-                    f"{name}: {_unknown(str(c), known, 'column')}" for c in shows if c not in known
+                    f"{name}: {_unknown(str(c), known, 'column')}"
+                    for c in shows
+                    if c not in known
                 )
 
 

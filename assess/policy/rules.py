@@ -66,8 +66,14 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
 TABLES = tuple(DERIVED)
 
 _LONGEST = 500
-_BOOLEAN: Mapping[type, Callable[[Any, Any], Any]] = {ast.And: operator.and_, ast.Or: operator.or_}
-_EQUAL: Mapping[type, Callable[[Any, Any], Any]] = {ast.Eq: operator.eq, ast.NotEq: operator.ne}
+_BOOLEAN: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.And: operator.and_,
+    ast.Or: operator.or_,
+}
+_EQUAL: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
 _ORDER: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -196,7 +202,9 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
             values = [_value(part, table, at) for part in (left, *rest)]
             steps = zip(ops, pairwise(values), strict=True)
             return reduce(operator.and_, (_compare(op, a, b) for op, (a, b) in steps))
-        case ast.Call(func=ast.Name(id="days_since"), args=[ast.Name(id=name)], keywords=[]):
+        case ast.Call(
+            func=ast.Name(id="days_since"), args=[ast.Name(id=name)], keywords=[]
+        ):
             return _days_since(_column(name, table), at)
     raise RuleError(f"{ast.unparse(node)!r} is not part of the rule language")
 
@@ -222,7 +230,9 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
     if isinstance(op, ast.In | ast.NotIn):
         return _membership(left, right, wanted=isinstance(op, ast.In))
     kinds = {_kind(left), _kind(right)}
-    compare = _EQUAL.get(type(op)) or (_ORDER.get(type(op)) if kinds == {"number"} else None)
+    compare = _EQUAL.get(type(op)) or (
+        _ORDER.get(type(op)) if kinds == {"number"} else None
+    )
     if compare is None or len(kinds) > 1 or kinds & {"time", "list"}:
         raise RuleError(f"cannot compare {' with '.join(sorted(kinds))} this way")
     if not (_is_column(left) or _is_column(right)):
@@ -262,10 +272,14 @@ def contradiction(rule: str) -> str:
     ends: dict[str, tuple[float, float]] = {}
     for part in parts:
         match part:
-            case ast.UnaryOp(op=ast.Not(), operand=denied) if ast.unparse(denied) in claimed:
+            case ast.UnaryOp(op=ast.Not(), operand=denied) if (
+                ast.unparse(denied) in claimed
+            ):
                 return f"{ast.unparse(denied)} cannot hold and not hold"
             case ast.Compare(
-                left=ast.Name(id=name), ops=[ast.Eq()], comparators=[ast.Constant(value=value)]
+                left=ast.Name(id=name),
+                ops=[ast.Eq()],
+                comparators=[ast.Constant(value=value)],
             ):
                 left[name] = left.get(name, {value}) & {value}
             case ast.Compare(
@@ -280,7 +294,9 @@ def contradiction(rule: str) -> str:
             ):
                 low, high = ends.get(name, (-math.inf, math.inf))
                 is_most = isinstance(op, ast.Lt | ast.LtE)
-                ends[name] = (low, min(high, bound)) if is_most else (max(low, bound), high)
+                ends[name] = (
+                    (low, min(high, bound)) if is_most else (max(low, bound), high)
+                )
             case _:
                 continue
     vain = [n for n, found in left.items() if not found]
@@ -311,5 +327,10 @@ def _kind(value: Any) -> str:
     if not _is_column(value):
         constant = {bool: "boolean", int: "number", float: "number", str: "text"}
         return constant[type(value)]
-    names = {"boolean": "boolean", "Int64": "number", "Float64": "number", "string": "text"}
+    names = {
+        "boolean": "boolean",
+        "Int64": "number",
+        "Float64": "number",
+        "string": "text",
+    }
     return names.get(str(value.dtype), "time")

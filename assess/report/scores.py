@@ -44,7 +44,9 @@ class Scores:
     ranking: WhatNext
 
     @classmethod
-    def of(cls, inventory: Inventory, policy: Policy, *, history: History | None = None) -> Self:
+    def of(
+        cls, inventory: Inventory, policy: Policy, *, history: History | None = None
+    ) -> Self:
         """Score an inventory.
 
         Parameters
@@ -67,7 +69,9 @@ class Scores:
             score_upgrade_churn(inventory, policy, history=history),
         )
         readiness, blast, churn = three
-        ranking = what_next(inventory, policy, readiness=readiness, blast=blast, churn=churn)
+        ranking = what_next(
+            inventory, policy, readiness=readiness, blast=blast, churn=churn
+        )
         return cls(inventory, policy, *three, ranking)
 
     @property
@@ -117,7 +121,9 @@ class Scores:
         """Rows of each table by service."""
         tables: dict[str, pd.DataFrame] = {}
         for result in self.results.values():
-            tables |= {n: t for n, t in result.details.items() if "service_id" in t.columns}
+            tables |= {
+                n: t for n, t in result.details.items() if "service_id" in t.columns
+            }
         shares = self.readiness.contributions.drop(columns="point")
         tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
         atoms = tables["atoms"]

@@ -42,7 +42,15 @@ def write_sample(
     cells: list[Scene | None] = [None] * -(-services // CELL)
     for step, quarter in enumerate([calendar[0] - 1, *calendar], start=-1):
         scenes = [
-            Scene(quarter, step, last, seed, cell, min(services - cell * CELL, CELL), earlier)
+            Scene(
+                quarter,
+                step,
+                last,
+                seed,
+                cell,
+                min(services - cell * CELL, CELL),
+                earlier,
+            )
             for cell, earlier in enumerate(cells)
         ]
         cells = [*scenes]
@@ -59,6 +67,10 @@ def _inventory(scenes: list[Scene]) -> Inventory:
         tell = getattr(things, name, None) or getattr(events, name)
         always = world()["always"].get(name, {})
         rows = [always | row for scene in scenes for row in tell(scene)]
-        table = pd.DataFrame(rows, columns=list(frames.columns(name)), dtype=object).fillna("")
-        tables[name] = table.sort_values(frames.key(name), kind="stable").replace("", pd.NA)
+        table = pd.DataFrame(
+            rows, columns=list(frames.columns(name)), dtype=object
+        ).fillna("")
+        tables[name] = table.sort_values(frames.key(name), kind="stable").replace(
+            "", pd.NA
+        )
     return from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))

@@ -19,7 +19,10 @@ def incidents(scene: Scene) -> Iterator[Row]:
     for then in scene.history[-2:]:
         services = {row["service_id"]: row for row in then.services}
         for row in [*then.told("incidents"), *_drawn(then)]:
-            opened, minutes = then.day(float(row["day"]) + 0.4), float(row["minutes"] or "nan")
+            opened, minutes = (
+                then.day(float(row["day"]) + 0.4),
+                float(row["minutes"] or "nan"),
+            )
             hit = [services[one] for one in row["affected_services"].split(";") if one]
             service = services.get(row["service_id"])
             who = row["service_id"] or then.name("shop-proxy")
@@ -42,9 +45,14 @@ def _drawn(scene: Scene) -> Iterator[Row]:
     """At most one incident of a service in a week, at its rate per quarter."""
     odds, edges = world()["incidents"], [*dependencies(scene)]
     for row in scene.placed:
-        name, dice = row["service_id"], scene.dice("incidents", row["service_id"], scene.quarter)
+        name, dice = (
+            row["service_id"],
+            scene.dice("incidents", row["service_id"], scene.quarter),
+        )
         callers = [
-            e["src_id"] for e in edges if e["dst_id"] == name and e["kind"] in ("call", "data")
+            e["src_id"]
+            for e in edges
+            if e["dst_id"] == name and e["kind"] in ("call", "data")
         ]
         for week in range(WEEKS):
             if dice.random() < float(row["incidents"]) / WEEKS:
@@ -81,7 +89,9 @@ def activities(scene: Scene) -> Iterator[Row]:
     for then in scene.history[-2:]:
         for tell in (_replacements, _upgrades, _deploys, _pulls):
             for k, row in enumerate(tell(then), start=1):
-                yield row | {"activity_id": f"{then.name(str(then.quarter))}-{row['kind']}-{k:03}"}
+                yield row | {
+                    "activity_id": f"{then.name(str(then.quarter))}-{row['kind']}-{k:03}"
+                }
 
 
 def _spell(started: pd.Timestamp, seconds: int) -> Row:
@@ -97,7 +107,9 @@ def _replacements(scene: Scene) -> Iterator[Row]:
         for k in range(int(pool["replacements"] or 0)):
             host = pool["hosts"][k % len(pool["hosts"])]
             started = scene.day(7 * WEEKS * dice.random())
-            seconds = round(80 + 150 * dice.random() + (260 if dice.random() < 0.12 else 0))
+            seconds = round(
+                80 + 150 * dice.random() + (260 if dice.random() < 0.12 else 0)
+            )
             gone = about | {"kind": "terminate", "host_id": f"{host}-gone"}
             back = about | {"kind": "launch", "host_id": host}
             yield gone | _spell(started, 40)
@@ -111,7 +123,12 @@ def _upgrades(scene: Scene) -> Iterator[Row]:
         was = earlier.get(name, pool)
         kept = [host for host in pool["hosts"] if host in was["hosts"]]
         for k, host in enumerate(kept if was["version"] != pool["version"] else []):
-            about = {"host_id": host, "group": pool["asg_name"], "status": "ok", "cause": "manual"}
+            about = {
+                "host_id": host,
+                "group": pool["asg_name"],
+                "status": "ok",
+                "cause": "manual",
+            }
             change = {"from_version": was["version"], "to_version": pool["version"]}
             spell = _spell(scene.day(6.3 + 2 * k), 2400)
             yield about | change | spell | {"kind": "engine_upgrade", "source": "docker"}
@@ -138,8 +155,13 @@ def _pulls(scene: Scene) -> Iterator[Row]:
             host = row["hosts"][k % len(row["hosts"])]
             about = {"service_id": row["service_id"], "host_id": host, "source": "docker"}
             odds = 0.12 if image["registry"] == "docker.io" else 0.01
-            pull = {"kind": "image_pull", "status": "failed" if dice.random() < odds else "ok"}
-            spell = _spell(scene.day(7 * WEEKS * dice.random()), round(4 + 50 * dice.random()))
+            pull = {
+                "kind": "image_pull",
+                "status": "failed" if dice.random() < odds else "ok",
+            }
+            spell = _spell(
+                scene.day(7 * WEEKS * dice.random()), round(4 + 50 * dice.random())
+            )
             yield about | pull | spell | {"registry": image["registry"]}
 
 

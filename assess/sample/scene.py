@@ -21,7 +21,9 @@ _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_ser
 @cache
 def world() -> dict[str, Any]:
     """Give what holds in every cell and quarter."""
-    return tomllib.loads((files("assess.sample") / "world.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        (files("assess.sample") / "world.toml").read_text(encoding="utf-8")
+    )
 
 
 @cache
@@ -117,7 +119,11 @@ class Scene:
     def hosts(self) -> list[tuple[str, Row, int]]:
         """Hosts of this cell, each with its pool and the number of replicas on it."""
         running = [host for row in self.services for host in row["hosts"]]
-        return [(h, pool, running.count(h)) for pool in self.pools.values() for h in pool["hosts"]]
+        return [
+            (h, pool, running.count(h))
+            for pool in self.pools.values()
+            for h in pool["hosts"]
+        ]
 
     @cached_property
     def services(self) -> list[Row]:
@@ -127,7 +133,9 @@ class Scene:
         for offset, row in enumerate(rows):
             row["name"] = row["service_id"].replace("-", " ").capitalize()
             row["service_id"] = self.name(row["service_id"])
-            row["pool"] = self.pools.get(row["pool"], {"platform": "unknown", "hosts": []})
+            row["pool"] = self.pools.get(
+                row["pool"], {"platform": "unknown", "hosts": []}
+            )
             row["team"] = teams.get(row["owner"], {})
             row["image"] = _image(row["image"])
             pool = row["pool"]["hosts"]

@@ -12,7 +12,12 @@ from assess.sample.scene import Row, Scene, digest, world
 
 NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task", "unknown": "incident"}
 ALIASES = {"host": "{}.service", "docker": "prod_{}_1", "ecs": "prod-{}"}
-PORTS = {"web": "8080/tcp", "database": "5432/tcp", "cache": "6379/tcp", "search": "9200/tcp"}
+PORTS = {
+    "web": "8080/tcp",
+    "database": "5432/tcp",
+    "cache": "6379/tcp",
+    "search": "9200/tcp",
+}
 HEALTH = {"true": "healthy", "false": "none"}
 SHOWN = ("state", "inspect_status")  # by a list of workloads, without an inspection
 
@@ -51,7 +56,11 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
         yield {"service_id": name, "alias": title, "alias_source": "incidents"}
         if name.startswith("mongo-"):
             doubt = {"rule": "similar-name", "confidence": 0.4, "ambiguous": True}
-            yield doubt | {"service_id": name, "alias": name[6:], "alias_source": "incidents"}
+            yield doubt | {
+                "service_id": name,
+                "alias": name[6:],
+                "alias_source": "incidents",
+            }
 
 
 def hosts(scene: Scene) -> Iterator[Row]:
@@ -96,16 +105,23 @@ def workloads(scene: Scene) -> Iterator[Row]:
         if about["inspect_status"] != "ok":
             about = {name: about[name] for name in SHOWN}
         if image:
-            pinned, plain = platform == "ecs", f"{image['registry']}/{image['repository']}"
+            pinned, plain = (
+                platform == "ecs",
+                f"{image['registry']}/{image['repository']}",
+            )
             about |= image | {
-                "image_ref": f"{plain}@{image['digest']}" if pinned else f"{plain}:{image['tag']}",
+                "image_ref": f"{plain}@{image['digest']}"
+                if pinned
+                else f"{plain}:{image['tag']}",
                 "image_digest": image["digest"],
                 "tag_floating": image["tag"] == "latest",
                 "pinned": pinned,
             }
         for k, host in enumerate(row["hosts"], start=1):
             name = f"{row['service_id']}.{k}"
-            started = scene.day(-(1 + 45 * scene.dice("started", name, scene.step).random()))
+            started = scene.day(
+                -(1 + 45 * scene.dice("started", name, scene.step).random())
+            )
             yield about | {
                 "workload_id": name,
                 "service_id": row["service_id"],
@@ -127,7 +143,10 @@ def mounts(scene: Scene) -> Iterator[Row]:
             about = world()["mounts"][kind] | {"destination": destination}
             for k in range(1, len(row["hosts"]) + 1):
                 volume = f"{row['service_id']}-{k}" if about["type"] == "volume" else None
-                yield about | {"workload_id": f"{row['service_id']}.{k}", "volume_name": volume}
+                yield about | {
+                    "workload_id": f"{row['service_id']}.{k}",
+                    "volume_name": volume,
+                }
 
 
 def dependencies(scene: Scene) -> Iterator[Row]:
@@ -173,9 +192,13 @@ def images(scene: Scene) -> Iterator[Row]:
         for host in sorted(set(row["hosts"])):
             here = {"host_id": host, "location": "host"}
             yield about | here | {"containers_n": row["hosts"].count(host)}
-            yield before | here | {"containers_n": 0, "dangling": True, "reclaimable": True}
+            yield (
+                before | here | {"containers_n": 0, "dangling": True, "reclaimable": True}
+            )
         if ".ecr." in image["registry"] and not scene.cell:
-            yield from (_in_registry(scene, one, before is one) for one in (about, before))
+            yield from (
+                _in_registry(scene, one, before is one) for one in (about, before)
+            )
 
 
 def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:

@@ -71,14 +71,18 @@ def collect(  # noqa: PLR0913
 
     tasks, rules = prepare(_loaded(config), sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    batches = list(zip([t.label for t in tasks], in_two_rounds(tasks, progress), strict=True))
+    batches = list(
+        zip([t.label for t in tasks], in_two_rounds(tasks, progress), strict=True)
+    )
     if previous is not None:
         batches += carry_forward(previous, batches, moment)
     joined = [*settle_hosts(batches), *join_replicas(batches)]
     tables, notes = to_tables(batches, rules)
     rows = coverage_rows(batches)
     _insist(rows, strict=strict, found=any(len(table) for table in tables.values()))
-    tables["coverage"] = coverage_table([*rows, *joined, *notes], f"{moment:%Y%m%dT%H%M%SZ}")
+    tables["coverage"] = coverage_table(
+        [*rows, *joined, *notes], f"{moment:%Y%m%dT%H%M%SZ}"
+    )
     return from_frames(tables, snapshot_at=moment.isoformat())
 
 
@@ -115,7 +119,9 @@ def probe(
     from assess.sources.joining.merge import coverage_table
 
     tasks, _ = prepare(_loaded(config), sources, deadline)
-    batches = zip([t.label for t in tasks], side_by_side(tasks, probing, progress), strict=True)
+    batches = zip(
+        [t.label for t in tasks], side_by_side(tasks, probing, progress), strict=True
+    )
     return coverage_table(coverage_rows(batches), "probe")
 
 
@@ -128,7 +134,11 @@ def _loaded(config: str | Path | Config) -> Config:
 
 def coverage_rows(batches: Iterable[tuple[str, Batch]]) -> list[Row]:
     """Give the coverage rows of all batches, with the type of their source."""
-    return [{"source": label.partition("#")[0], **r} for label, b in batches for r in b.coverage]
+    return [
+        {"source": label.partition("#")[0], **r}
+        for label, b in batches
+        for r in b.coverage
+    ]
 
 
 def _insist(rows: list[Row], *, strict: bool, found: bool) -> None:

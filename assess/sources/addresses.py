@@ -7,44 +7,153 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-_NAMED = re.compile(r"(?:^|_)(?:URLS?|URI|HOSTS?|ADDR|ADDRESS|ENDPOINT|DSN|SERVERS?|BROKERS?)$")
+_NAMED = re.compile(
+    r"(?:^|_)(?:URLS?|URI|HOSTS?|ADDR|ADDRESS|ENDPOINT|DSN|SERVERS?|BROKERS?)$"
+)
 _OWN = re.compile(
     r"(?:^|_)(?:VIRTUAL|LETSENCRYPT|ALLOWED|TRUSTED|BIND|LISTEN(?:ER)?|ADVERTISED?|PUBLIC|SITE)_"
 )
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
-_SCHEME = re.compile(r"^(?:jdbc:)?(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)$", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"^(?:jdbc:)?(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)$", re.IGNORECASE
+)
 _GO_DSN = re.compile(r"@(?:tcp|udp)\((?P<address>[^)]*)\)")
-_KEYWORD_DSN = re.compile(r"(?:^|[\s;])(?:host|server|data source)\s*=\s*(?P<host>[^\s;,]+)", re.I)
+_KEYWORD_DSN = re.compile(
+    r"(?:^|[\s;])(?:host|server|data source)\s*=\s*(?P<host>[^\s;,]+)", re.I
+)
 _KEYWORD_PORT = re.compile(r"(?:^|[\s;])port\s*=\s*(?P<port>\d+)", re.IGNORECASE)
-_HERE = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE)
+_HERE = re.compile(
+    r"localhost|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE
+)
 _NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null"))
 
 # Words of schemes, host names and images, and ports, by the kind of dependency.
 _KINDS: dict[str, tuple[str | int, ...]] = {
     "data": (
-        "postgres", "postgresql", "pgsql", "mysql", "mysqlx", "mariadb", "mongo", "mongodb",
-        "mssql", "sqlserver", "oracle", "cassandra", "cockroachdb", "couchdb", "elasticsearch",
-        "opensearch", "influxdb", "clickhouse", "neo4j", "bolt", "minio",
-        "postgis", "timescaledb", "database", "db",
-        1433, 1521, 3306, 5432, 5984, 7687, 8086, 8123, 9042, 9200, 26257, 27017, 33060,
+        "postgres",
+        "postgresql",
+        "pgsql",
+        "mysql",
+        "mysqlx",
+        "mariadb",
+        "mongo",
+        "mongodb",
+        "mssql",
+        "sqlserver",
+        "oracle",
+        "cassandra",
+        "cockroachdb",
+        "couchdb",
+        "elasticsearch",
+        "opensearch",
+        "influxdb",
+        "clickhouse",
+        "neo4j",
+        "bolt",
+        "minio",
+        "postgis",
+        "timescaledb",
+        "database",
+        "db",
+        1433,
+        1521,
+        3306,
+        5432,
+        5984,
+        7687,
+        8086,
+        8123,
+        9042,
+        9200,
+        26257,
+        27017,
+        33060,
     ),
-    "cache": ("redis", "rediss", "valkey", "memcached", "memcache", "cache", 6379, 6380, 11211),
+    "cache": (
+        "redis",
+        "rediss",
+        "valkey",
+        "memcached",
+        "memcache",
+        "cache",
+        6379,
+        6380,
+        11211,
+    ),
     "queue": (
-        "amqp", "amqps", "rabbitmq", "kafka", "nats", "pulsar", "mqtt", "mqtts", "stomp",
-        "activemq", "nsq", "queue", "broker",
-        1883, 4222, 5671, 5672, 6650, 8883, 9092, 9093, 61613, 61616,
+        "amqp",
+        "amqps",
+        "rabbitmq",
+        "kafka",
+        "nats",
+        "pulsar",
+        "mqtt",
+        "mqtts",
+        "stomp",
+        "activemq",
+        "nsq",
+        "queue",
+        "broker",
+        1883,
+        4222,
+        5671,
+        5672,
+        6650,
+        8883,
+        9092,
+        9093,
+        61613,
+        61616,
     ),
     "telemetry": (
-        "otlp", "otel", "jaeger", "zipkin", "statsd", "datadog", "sentry", "prometheus",
-        "pushgateway", "tempo", 4317, 4318, 6831, 8125, 8126, 9091, 9411, 14250, 14268,
+        "otlp",
+        "otel",
+        "jaeger",
+        "zipkin",
+        "statsd",
+        "datadog",
+        "sentry",
+        "prometheus",
+        "pushgateway",
+        "tempo",
+        4317,
+        4318,
+        6831,
+        8125,
+        8126,
+        9091,
+        9411,
+        14250,
+        14268,
     ),
     "log": (
-        "syslog", "fluentd", "fluent", "gelf", "graylog", "logstash", "loki",
-        514, 3100, 6514, 12201, 24224,
+        "syslog",
+        "fluentd",
+        "fluent",
+        "gelf",
+        "graylog",
+        "logstash",
+        "loki",
+        514,
+        3100,
+        6514,
+        12201,
+        24224,
     ),
     "flags": ("unleash", "flagd", "launchdarkly", "flagsmith", 4242, 8013),
-    "discovery": ("consul", "etcd", "zookeeper", "zk", "eureka", 2181, 2379, 8500, 8501, 8761),
-}  # fmt: skip
+    "discovery": (
+        "consul",
+        "etcd",
+        "zookeeper",
+        "zk",
+        "eureka",
+        2181,
+        2379,
+        8500,
+        8501,
+        8761,
+    ),
+}
 _KIND_OF = {mark: kind for kind, marks in _KINDS.items() for mark in marks}
 _GENERIC = frozenset(("database", "db", "cache", "queue", "broker"))
 _SPEAK_ANYTHING = frozenset(("http", "https", "ws", "wss", "grpc"))

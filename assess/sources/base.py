@@ -104,18 +104,29 @@ HINTS = {
     "parse_error": "dump it again; `assess sources` names the commands",
 }
 STATUS_OF_CODE = {
-    401: "denied", 403: "denied", 404: "unsupported", 429: "throttled", 501: "unsupported",
-}  # fmt: skip
+    401: "denied",
+    403: "denied",
+    404: "unsupported",
+    429: "throttled",
+    501: "unsupported",
+}
 _WORDS = {
     "timeout": ("timeout", "timed out", "deadline"),
     "denied": (
-        "permission", "denied", "forbidden", "unauthorized", "401", "403",
-        "certificate required", "bad certificate", "authenticationexception",
+        "permission",
+        "denied",
+        "forbidden",
+        "unauthorized",
+        "401",
+        "403",
+        "certificate required",
+        "bad certificate",
+        "authenticationexception",
     ),
     "throttled": ("throttl", "too many requests", "429"),
     "unsupported": ("too new", "too old", "not supported", "invalidversion"),
     "parse_error": ("jsondecodeerror", "unicodedecodeerror"),
-}  # fmt: skip
+}
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
@@ -135,7 +146,9 @@ def words_of(error: BaseException) -> str:
 
 def status_of(error: BaseException) -> str:
     """Classify a failure as a coverage status, by its code, else by its causes and words."""
-    code = next((c for e in chain_of(error) if (c := getattr(e, "status_code", None))), None)
+    code = next(
+        (c for e in chain_of(error) if (c := getattr(e, "status_code", None))), None
+    )
     if isinstance(code, int):
         return STATUS_OF_CODE.get(code, "unreachable")
     text = words_of(error)
@@ -145,7 +158,11 @@ def status_of(error: BaseException) -> str:
     system = (e for e in chain_of(error) if isinstance(e, OSError))
     if any(not isinstance(e, FileNotFoundError) for e in system):
         return "unreachable"
-    return "parse_error" if isinstance(error, ValueError | KeyError | TypeError) else "unreachable"
+    return (
+        "parse_error"
+        if isinstance(error, ValueError | KeyError | TypeError)
+        else "unreachable"
+    )
 
 
 def failure(error: Exception) -> Row:

@@ -60,12 +60,14 @@ def permissions(name: str) -> str:
         Where there is no such system.
     """
     held = {
-        f.name.partition(".")[0]: f for f in (files("assess.sources") / "permissions").iterdir()
+        f.name.partition(".")[0]: f
+        for f in (files("assess.sources") / "permissions").iterdir()
     }
     name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
     if name not in held:
         raise ConfigError(
-            f"there is no policy for {name!r}", hint=f"there is one for {', '.join(sorted(held))}"
+            f"there is no policy for {name!r}",
+            hint=f"there is one for {', '.join(sorted(held))}",
         )
     return held[name].read_text(encoding="utf-8")
 
@@ -77,7 +79,9 @@ def source_types() -> dict[str, SourceType]:
         origin = "assess" if name in _BUILT_IN else home.dist.name if home.dist else "?"
         try:
             s = home.load()()
-            described[name] = SourceType(name, s.fills, s.needs, s.dump, s.options, origin)
+            described[name] = SourceType(
+                name, s.fills, s.needs, s.dump, s.options, origin
+            )
         except Exception as error:
             needs = f"cannot be loaded: {type(error).__name__}: {error}"
             described[name] = SourceType(name, (), needs, "", (), origin)

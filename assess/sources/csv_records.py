@@ -18,8 +18,14 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     text = _decoded(data).replace("\0", "")
     first = text.lstrip("\ufeff\r\n").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))  # postmortems are long
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    csv.field_size_limit(
+        max(csv.field_size_limit(), len(text) + 1)
+    )  # postmortems are long
+    rows = [
+        row
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        if row
+    ]
     if not rows:
         raise ValueError("the file is empty")
     header = [_header(name) for name in rows[0]]
@@ -45,7 +51,9 @@ def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
         texts = [row[column].strip() for column in columns if column < len(row)]
         said = list(dict.fromkeys(filter(None, texts)))
         cells[name] = said[0] if said else ""
-        cells |= {f"{name}.{number}": text for number, text in enumerate(said[1:], start=1)}
+        cells |= {
+            f"{name}.{number}": text for number, text in enumerate(said[1:], start=1)
+        }
     return cells
 
 

@@ -47,7 +47,9 @@ def find_files(
         inside = [file for file in files if file.suffix.lower() in suffixes]
         found += [(str(Path(name) / file.relative_to(place)), file) for file in inside]
         if not inside:
-            batch.cover(name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file")
+            batch.cover(
+                name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file"
+            )
     return found
 
 
@@ -109,7 +111,9 @@ def read_bytes(file: Path, row: Row) -> bytes:
 def refuse_large(file: Path) -> None:
     """Raise DumpError where a file is larger than what one is read of."""
     if (size := file.stat().st_size) > MAX_BYTES:
-        raise DumpError(f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it")
+        raise DumpError(
+            f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it"
+        )
 
 
 def read_documents(file: Path, row: Row) -> list[Any]:
@@ -143,13 +147,19 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
         hint = f"this is no YAML{place}"
         if _TEMPLATE.search(text):
             hint = TEMPLATE_HINT
-        row |= {"status": "parse_error", "error_class": type(error).__name__, "hint": hint}
+        row |= {
+            "status": "parse_error",
+            "error_class": type(error).__name__,
+            "hint": hint,
+        }
         return []
 
 
 def broken(rest: str, *, is_some: bool = False) -> Row:
     """Give the columns of a coverage row for text that is no JSON, from where it stops being it."""
-    hint = "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
+    hint = (
+        "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
+    )
     if rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         hint = "this is a web page, not JSON: a login or a proxy answered instead"
     elif _TEMPLATE.search(rest):
@@ -169,7 +179,11 @@ def decode_values(text: str) -> tuple[list[Any], str]:
     except (ValueError, RecursionError):
         pass
     values: list[Any] = []
-    decoder, at, rest = json.JSONDecoder(), 0, "" if text.strip(" \r\n\t,[]") else text[:200] or " "
+    decoder, at, rest = (
+        json.JSONDecoder(),
+        0,
+        "" if text.strip(" \r\n\t,[]") else text[:200] or " ",
+    )
     while (at := at + len(_GAP.match(text, at)[0])) < len(text):  # type: ignore[index]
         try:
             value, at = decoder.raw_decode(text, at)
@@ -198,4 +212,8 @@ def dig(value: Any, *path: str | int) -> Any:
 
 def dicts(value: Any) -> Iterator[dict[str, Any]]:
     """Give the objects of a list in a payload; nothing where it has another shape."""
-    yield from (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
+    yield from (
+        (item for item in value if isinstance(item, dict))
+        if isinstance(value, list)
+        else ()
+    )

@@ -177,7 +177,9 @@ class Web:
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
 
 
-def open_web(options: Row, base: Path, deadline: Deadline, token: str = "Bearer {}") -> Web:
+def open_web(
+    options: Row, base: Path, deadline: Deadline, token: str = "Bearer {}"
+) -> Web:
     """Open the ``endpoint`` of a ``[[source]]`` table, with its ``token_file`` and ``ca``.
 
     ``token`` is the form of the header ``Authorization``, or ``Name: {}`` for another header. Where
@@ -186,13 +188,17 @@ def open_web(options: Row, base: Path, deadline: Deadline, token: str = "Bearer 
     headers = {}
     if name := options.get("token_file"):
         secret = (base / name).read_text(encoding="utf-8").strip()
-        if not secret.isprintable() or " " in secret:  # an error about the header would tell it
+        if (
+            not secret.isprintable() or " " in secret
+        ):  # an error about the header would tell it
             raise DumpError("the token_file holds more than a token")
         if ":" in secret and token == "Bearer {}":
             secret, token = base64.b64encode(secret.encode()).decode(), "Basic {}"
         header, colon, form = token.partition(": ")
         headers = (
-            {header: form.format(secret)} if colon else {"Authorization": token.format(secret)}
+            {header: form.format(secret)}
+            if colon
+            else {"Authorization": token.format(secret)}
         )
     ca = base / options["ca"] if options.get("ca") else None
     return Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
@@ -217,7 +223,9 @@ def ask(  # noqa: PLR0913
             web = open_web(options, base, deadline, token)
             work(web)
         except FileNotFoundError as error:
-            row |= file_failure(error) | {"hint": "token_file or ca: there is no such file"}
+            row |= file_failure(error) | {
+                "hint": "token_file or ca: there is no such file"
+            }
         except (OSError, ValueError) as error:
             row |= failure(error)
             if row.get("rows"):

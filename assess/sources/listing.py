@@ -22,15 +22,42 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import HttpError, Web, open_web
 
-Found = dict[str, list[Row]]  # what was listed, by kind; a kind that is absent was not told
+Found = dict[
+    str, list[Row]
+]  # what was listed, by kind; a kind that is absent was not told
 ENDED = ("exited", "dead")  # states of workloads
 _GONE, _NO_PATH = 410, 404
-_MUTE = ("unreachable", "timeout")  # failures after which nothing else of a server is asked
-_NAMELESS = ("localhost", "minikube", "docker-desktop", "kind-control-plane", "node", "unknown")
+_MUTE = (
+    "unreachable",
+    "timeout",
+)  # failures after which nothing else of a server is asked
+_NAMELESS = (
+    "localhost",
+    "minikube",
+    "docker-desktop",
+    "kind-control-plane",
+    "node",
+    "unknown",
+)
 _WITHHELD = {
-    "env", "Env", "environment", "args", "Args", "command", "Command", "cmd", "annotations",
-    "Templates", "Options", "parameters", "Labels", "labels", "Config", "message", "Meta",
-}  # fmt: skip
+    "env",
+    "Env",
+    "environment",
+    "args",
+    "Args",
+    "command",
+    "Command",
+    "cmd",
+    "annotations",
+    "Templates",
+    "Options",
+    "parameters",
+    "Labels",
+    "labels",
+    "Config",
+    "message",
+    "Meta",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +79,10 @@ class ListSource:
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """Say what is wrong with options, before anything is asked."""
-        is_live, endpoint = "endpoint" in options, str(options.get("endpoint", "http://-"))
+        is_live, endpoint = (
+            "endpoint" in options,
+            str(options.get("endpoint", "http://-")),
+        )
         wrong = {
             "give either a path or an endpoint": is_live == ("path" in options),
             "path names no file": "path" in options and not paths_of(options),
@@ -66,12 +96,17 @@ class ListSource:
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Give what the lists hold, as far as they could be read."""
-        batch, options = Batch(), dict(options)  # a source may learn the name of its cluster
+        batch, options = (
+            Batch(),
+            dict(options),
+        )  # a source may learn the name of its cluster
         found = self._found(options, base, deadline, batch)
         if any(found.values()):
             rows = self.to_batch(found, cluster_of(options))
             scope = batch.coverage[-1]["scope"]
-            for row in (row for rows_of_frame in rows.rows.values() for row in rows_of_frame):
+            for row in (
+                row for rows_of_frame in rows.rows.values() for row in rows_of_frame
+            ):
                 row.setdefault("source_ref", scope)
             batch.merge(rows)
         return batch
@@ -90,7 +125,9 @@ class ListSource:
         """Give the kinds of what a dump holds; nothing for what it is not known."""
         raise NotImplementedError
 
-    def get_pages(self, web: Web, path: str, row: Row, *, is_probe: bool) -> Iterator[list[Any]]:
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
         """Ask for a list, page by page."""
         raise NotImplementedError
 
@@ -102,15 +139,26 @@ class ListSource:
         return kind, item.get("ID") or item.get("id") or id(item)
 
     def _found(
-        self, options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
     ) -> Found:
         if "path" in options:
             return self._read(options, base, deadline, batch)
         try:
             web = open_web(options, base, deadline, self.token)
         except (OSError, ValueError) as error:
-            row = batch.cover(str(options.get("token_file") or ""), "connect", "not_configured")
-            row |= {"error_class": type(error).__name__, "hint": "token_file cannot be read"}
+            row = batch.cover(
+                str(options.get("token_file") or ""), "connect", "not_configured"
+            )
+            row |= {
+                "error_class": type(error).__name__,
+                "hint": "token_file cannot be read",
+            }
             return {}
         try:
             return self._ask(web, batch, is_probe=is_probe)
@@ -137,10 +185,14 @@ class ListSource:
             self.get_details(web, found, batch)
         return found
 
-    def _ask_one(self, web: Web, listing: Listing, row: Row, *, is_probe: bool) -> list[Any] | None:
+    def _ask_one(
+        self, web: Web, listing: Listing, row: Row, *, is_probe: bool
+    ) -> list[Any] | None:
         """Give the entries of a list, as far as there is an answer; None where there is none."""
         best: list[Any] | None = None
-        tries = [path for path in listing.paths for _ in range(2)]  # a list that expired is begun
+        tries = [
+            path for path in listing.paths for _ in range(2)
+        ]  # a list that expired is begun
         with timed(row), counted(web, row):  # anew, once
             while tries:
                 path, items = tries.pop(0), list[Any]()
@@ -179,7 +231,10 @@ class ListSource:
                 hint = "it is in no dump; `assess sources` names the commands"
                 row |= {"status": "not_configured", "hint": hint}
             else:
-                row |= {"status": "empty", "hint": "in no dump: there is none, or nobody asked"}
+                row |= {
+                    "status": "empty",
+                    "hint": "in no dump: there is none, or nobody asked",
+                }
         return found
 
     def _read_one(self, file: Path, row: Row, found: Found, seen: set[Hashable]) -> None:
@@ -196,7 +251,9 @@ class ListSource:
                         seen.add(key)
                         kept.append(item)
         if row["status"] == "ok" and not row["rows"] and not found:
-            hint = "nothing in it is known; `assess sources` names the commands that dump it"
+            hint = (
+                "nothing in it is known; `assess sources` names the commands that dump it"
+            )
             row |= {"status": "parse_error", "hint": hint}
 
 
@@ -310,7 +367,9 @@ def healthy(lost: float | None) -> float | None:
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
-def names_of(*candidates: tuple[Any, str, float], namespace: str = "") -> tuple[Name, ...]:
+def names_of(
+    *candidates: tuple[Any, str, float], namespace: str = ""
+) -> tuple[Name, ...]:
     """Make names of those candidates that are texts; what people wrote needs no namespace."""
     return tuple(
         Name(text(name), rule, trust, "" if rule == "label" else namespace)

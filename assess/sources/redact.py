@@ -19,7 +19,9 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SECRET_NAME = re.compile(
     rf"(?:^|[^a-z0-9])(?:{_SECRET_WORDS})\d*(?:[^a-z0-9]|$)|passw|secret", re.IGNORECASE
 )
-_ONLY_POINTS = re.compile(r"_(?:file|path|dir|url_file|name|ttl|expiry|algorithm)$", re.IGNORECASE)
+_ONLY_POINTS = re.compile(
+    r"_(?:file|path|dir|url_file|name|ttl|expiry|algorithm)$", re.IGNORECASE
+)
 _USERINFO = re.compile(r"(?<=://)[^/\s'\"<>]*@")
 _KNOWN_TOKEN = re.compile(
     r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
@@ -32,7 +34,9 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 # "basic" is a word too: what follows it is a credential where it looks like base64
-_BEARER = re.compile(r"\b((?i:bearer)(?=\s)|(?i:basic)(?=\s+\S*[0-9A-Z=]))\s+[\w.~+/=-]{6,}")
+_BEARER = re.compile(
+    r"\b((?i:bearer)(?=\s)|(?i:basic)(?=\s+\S*[0-9A-Z=]))\s+[\w.~+/=-]{6,}"
+)
 
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
 _ALLOWED_LABELS = (
@@ -58,7 +62,9 @@ def is_secret_name(name: str) -> bool:
     spaced = _WORD_START.sub("_", name)
     if name in ("PWD", "OLDPWD"):  # the working directory of a shell
         return False
-    return bool(_SECRET_NAME.search(spaced.replace("_", "-"))) and not _ONLY_POINTS.search(spaced)
+    return bool(
+        _SECRET_NAME.search(spaced.replace("_", "-"))
+    ) and not _ONLY_POINTS.search(spaced)
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -114,5 +120,7 @@ def keep_env(env: Mapping[str, str]) -> dict[str, Any]:
     return {
         "names": sorted(env),
         "secret_like": sum(is_secret(name, value) for name, value in env.items()),
-        "naming": {n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])},
+        "naming": {
+            n: env[n] for n in NAMING_ENV if n in env and not is_secret("", env[n])
+        },
     }

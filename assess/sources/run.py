@@ -49,7 +49,9 @@ def prepare(
             options = dict(table.options)
             seconds = options.pop("deadline", deadline)
             tasks.append(Task(label, source, options, config.directory, seconds))
-    problems += [f"[identity] {unknown_key(k, ('map',))}" for k in config.identity if k != "map"]
+    problems += [
+        f"[identity] {unknown_key(k, ('map',))}" for k in config.identity if k != "map"
+    ]
     rules: Rules = []
     try:
         if name := config.identity.get("map"):
@@ -59,7 +61,9 @@ def prepare(
     if not problems and not tasks:
         problems.append("there is no [[source]] to ask")
     if problems:
-        raise ConfigError(f"{config.origin}: " + "; ".join(problems), hint="see `assess sources`")
+        raise ConfigError(
+            f"{config.origin}: " + "; ".join(problems), hint="see `assess sources`"
+        )
     return tasks, rules
 
 
@@ -91,7 +95,9 @@ def side_by_side(
     here, elsewhere = shares(tasks, processes or os.cpu_count() or 1)
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(part, work)) for part in elsewhere]
-        running = start(here, work) | dict(chain.from_iterable(w.items() for w in workers))
+        running = start(here, work) | dict(
+            chain.from_iterable(w.items() for w in workers)
+        )
         for done, future in enumerate(as_completed(running), start=1):
             if progress:
                 progress(running[future].label, done, len(tasks))
@@ -112,7 +118,9 @@ def local(task: Task) -> Task:
     atexit.register(shutil.rmtree, base, ignore_errors=True)
     found = []
     for path in listed:
-        found.append(path.removeprefix(s3.SCHEME) if s3.is_s3(path) else str(task.base / path))
+        found.append(
+            path.removeprefix(s3.SCHEME) if s3.is_s3(path) else str(task.base / path)
+        )
         if s3.is_s3(path):
             (base / found[-1]).parent.mkdir(parents=True, exist_ok=True)
             (base / found[-1]).symlink_to(s3.fetch(path))

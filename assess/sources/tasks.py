@@ -37,7 +37,9 @@ class Task:
     def scope(self) -> str:
         """What it was asked about, for a source that cannot say it itself."""
         asked = self.options.get("path", self.options.get("endpoint", self.source.type))
-        return scrub(", ".join(map(str, asked)) if isinstance(asked, list) else str(asked))
+        return scrub(
+            ", ".join(map(str, asked)) if isinstance(asked, list) else str(asked)
+        )
 
 
 def start(tasks: list[Task], work: Work) -> Running:
@@ -74,7 +76,9 @@ def _guarded(task: Task, work: Work) -> Batch:
     thread = Thread(target=take, name=f"assess-{task.label}", daemon=True)
     thread.start()
     thread.join(task.deadline + GRACE_S)
-    found = outcome[0] if outcome else TimeoutError(f"no answer within {task.deadline:g} s")
+    found = (
+        outcome[0] if outcome else TimeoutError(f"no answer within {task.deadline:g} s")
+    )
     if isinstance(found, BaseException):
         return failed(task, found)
     rows = [row for rows in found.rows.values() for row in rows]

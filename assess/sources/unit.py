@@ -9,8 +9,21 @@ from assess.image_ref import last_part
 from assess.sources.addresses import Address, kind_of
 from assess.sources.base import Name, Row
 
-LOG_SHIPPERS = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "logentries", "splunk")
-_STORE_KINDS = ("data", "cache", "queue", "discovery")  # of an address whose host keeps state
+LOG_SHIPPERS = (
+    "awslogs",
+    "etwlogs",
+    "fluentd",
+    "gcplogs",
+    "gelf",
+    "logentries",
+    "splunk",
+)
+_STORE_KINDS = (
+    "data",
+    "cache",
+    "queue",
+    "discovery",
+)  # of an address whose host keeps state
 _STORE_WORDS = re.compile(
     r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
     r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
@@ -19,7 +32,11 @@ _STORE_WORDS = re.compile(
 
 
 def keeps_data(
-    mounts: Iterable[Row], repository: str | None, ports: str | None, *, is_told: bool = True
+    mounts: Iterable[Row],
+    repository: str | None,
+    ports: str | None,
+    *,
+    is_told: bool = True,
 ) -> bool | None:
     """Say whether there is data of record.
 
@@ -37,7 +54,9 @@ def may_be_store(repository: str | None, ports: str | None) -> bool:
     found = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
     image = last_part(repository)
     words = [Address(image), *(Address("", int(port)) for port in found)]
-    return bool(_STORE_WORDS.search(image)) or any(kind_of(a) in _STORE_KINDS for a in words)
+    return bool(_STORE_WORDS.search(image)) or any(
+        kind_of(a) in _STORE_KINDS for a in words
+    )
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
@@ -54,7 +73,9 @@ def merge_services(rows: list[Row]) -> list[Row]:
         row = dict(group[0])
         for column, decisive in _DECISIVE.items():
             values = [r[column] for r in group]
-            row[column] = decisive if decisive in values else None if None in values else values[0]
+            row[column] = (
+                decisive if decisive in values else None if None in values else values[0]
+            )
         checked = {r["health_checked"] for r in group} - {None}
         row["health_checked"] = all(checked) if checked else None
         platforms = {r["platform"] for r in group}
@@ -64,4 +85,9 @@ def merge_services(rows: list[Row]) -> list[Row]:
     return merged
 
 
-_DECISIVE = {"kind": "web", "stateful": True, "logs_exported": True, "secrets_in_image": True}
+_DECISIVE = {
+    "kind": "web",
+    "stateful": True,
+    "logs_exported": True,
+    "secrets_in_image": True,
+}

@@ -41,9 +41,15 @@ def worker(tasks: list[Task], work: Work) -> Iterator[Running]:
     places = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     running: Running = {Future(): task for task in tasks}
     with subprocess.Popen(  # a session of its own: an interrupt is the caller's
-        command, env=places, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        command,
+        env=places,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
-        Thread(target=_talk, args=(process, list(running), tasks, work), daemon=True).start()
+        Thread(
+            target=_talk, args=(process, list(running), tasks, work), daemon=True
+        ).start()
         try:
             yield running
         finally:
@@ -51,7 +57,10 @@ def worker(tasks: list[Task], work: Work) -> Iterator[Running]:
 
 
 def _talk(
-    process: subprocess.Popen[bytes], futures: list[Future[Batch]], tasks: list[Task], work: Work
+    process: subprocess.Popen[bytes],
+    futures: list[Future[Batch]],
+    tasks: list[Task],
+    work: Work,
 ) -> None:
     """Hand the tasks over and take the batches; a worker that dies has failed at the others."""
     assert process.stdin

@@ -87,7 +87,9 @@ def main(count: int) -> None:
     engine = real.start(None, base / "h")
     try:
         real.wait(engine)
-        report = application.Container("report", "report", "example/report:9", state="created")
+        report = application.Container(
+            "report", "report", "example/report:9", state="created"
+        )
         copies = [
             application.Container(f"report-{n}", "report", report.image, state="created")
             for n in range(count)

@@ -10,14 +10,31 @@ from assess.score.readiness.readiness import score_readiness
 
 POLICY = load_policy()
 CHECK = {
-    "id": "team.drill", "question": "Was it drilled?", "table": "services", "rule": "runbook",
-    "weight": 1, "needs": ["services.runbook"], "why": "w", "remedy": "r", "source": "s",
-}  # fmt: skip
-REASON = {"table": "services", "rule": "public", "says": "it is public", "fact": "whether it is"}
+    "id": "team.drill",
+    "question": "Was it drilled?",
+    "table": "services",
+    "rule": "runbook",
+    "weight": 1,
+    "needs": ["services.runbook"],
+    "why": "w",
+    "remedy": "r",
+    "source": "s",
+}
+REASON = {
+    "table": "services",
+    "rule": "public",
+    "says": "it is public",
+    "fact": "whether it is",
+}
 GATE = {
-    "id": "G11", "title": "Public", "label": "HOLD", "fails_when": "any", "clear": "not public",
-    "remedy": "hide it", "reasons": [REASON],
-}  # fmt: skip
+    "id": "G11",
+    "title": "Public",
+    "label": "HOLD",
+    "fails_when": "any",
+    "clear": "not public",
+    "remedy": "hide it",
+    "reasons": [REASON],
+}
 
 
 def said(**tables):
@@ -29,12 +46,16 @@ def said(**tables):
 def test_the_default_is_complete():
     assert len(POLICY["check"]) >= 30 and len(POLICY["gate"]) == 10
     assert sum(POLICY["dimensions"].values()) == pytest.approx(1)
-    assert repr(POLICY) == f"<Policy {POLICY.hash}: {len(POLICY['check'])} checks, 10 gates>"
+    assert (
+        repr(POLICY) == f"<Policy {POLICY.hash}: {len(POLICY['check'])} checks, 10 gates>"
+    )
 
 
 def test_an_own_file_goes_on_top_of_the_default(tmp_path):
     file = tmp_path / "policy.toml"
-    file.write_text('[dimensions]\nteam = 0.2\n[[check]]\nid = "team.runbook"\nweight = 5\n')
+    file.write_text(
+        '[dimensions]\nteam = 0.2\n[[check]]\nid = "team.runbook"\nweight = 5\n'
+    )
     own = load_policy(file)
     assert own["dimensions"]["team"] == 0.2 and own["dimensions"]["fit"] == 0.14
     checks = {check["id"]: check for check in own["check"]}
@@ -67,9 +88,14 @@ def test_every_mistake_is_named_at_once():
         gate=[{**GATE, "label": "MAYBE"}],
         dimensions={"team": -0.1},
     )
-    for part in ("did you mean 'runbook'", "weight is a number >= 0", "the id is a dimension",
-                 "did you mean services.runbook", "the label is one of NEVER",
-                 "dimensions.team is -0.1"):  # fmt: skip
+    for part in (
+        "did you mean 'runbook'",
+        "weight is a number >= 0",
+        "the id is a dimension",
+        "did you mean services.runbook",
+        "the label is one of NEVER",
+        "dimensions.team is -0.1",
+    ):
         assert part in message
 
 
@@ -102,7 +128,10 @@ def test_a_wrong_check_says_why(change, part):
         ({"fails_when": "most"}, "any or all of its reasons"),
         ({"reasons": [{**REASON, "rule": "publik"}]}, "did you mean 'public'"),
         ({"reasons": [{**REASON, "table": "servces"}]}, "unknown table servces"),
-        ({"reasons": [{**REASON, "shows": ["tir"]}]}, "unknown column tir, did you mean tier?"),
+        (
+            {"reasons": [{**REASON, "shows": ["tir"]}]},
+            "unknown column tir, did you mean tier?",
+        ),
         ({"reasons": [{"table": "services"}]}, "a reason has no rule"),
         ({"unless": "image ="}, "unless"),
         ({"title": None}, "title is None: text is expected"),
@@ -122,12 +151,18 @@ def test_what_a_check_lacks_is_named():
     [
         ({"dimension": {}}, "unknown key dimension, did you mean dimensions?"),
         ({"simulation": {"sed": 1}}, "did you mean simulation.seed?"),
-        ({"simulation": {"draws": "many"}}, "simulation.draws is 'many': a number is expected"),
+        (
+            {"simulation": {"draws": "many"}},
+            "simulation.draws is 'many': a number is expected",
+        ),
         ({"simulation": {"draws": 0}}, "simulation.draws has to be above 0"),
         ({"simulation": {"level": 1.5}}, "simulation.level is 1.5: at most 1"),
         ({"edges": {"call": {"p": 2.0}}}, "edges.call: needs 0 <= lo <= p <= hi <= 1"),
         ({"edges": 3}, "edges is 3: a table is expected"),
-        ({"criteria": dict.fromkeys(POLICY["criteria"], 0)}, "the weights of criteria sum to 0"),
+        (
+            {"criteria": dict.fromkeys(POLICY["criteria"], 0)},
+            "the weights of criteria sum to 0",
+        ),
         ({"churn": {"x0": float("inf")}}, "churn.x0 is inf"),
         ({"check": {"id": "x"}}, "a list is expected"),
     ],
@@ -146,7 +181,9 @@ def test_a_file_that_is_not_there_or_not_toml(tmp_path):
 
 
 def test_anybody_may_add_words_of_incidents():
-    own = POLICY.replace(incidents={"severity": {"katastrophal": 1}, "cause": {"rechner": "host"}})
+    own = POLICY.replace(
+        incidents={"severity": {"katastrophal": 1}, "cause": {"rechner": "host"}}
+    )
     assert own["incidents"]["severity"]["katastrophal"] == 1
     assert own["incidents"]["severity"]["critical"] == 1
     assert own["incidents"]["cause"]["rechner"] == "host"
@@ -156,8 +193,14 @@ def test_anybody_may_add_words_of_incidents():
     ("incidents", "part"),
     [
         ({"severity": {"odd": 7}}, "incidents.severity.odd is 7: one of 1, 2, 3, 4, 5"),
-        ({"severity": {"odd": "P1"}}, "incidents.severity.odd is 'P1': a number is expected"),
-        ({"cause": {"gremlins": "gremlin"}}, "incidents.cause.gremlins is 'gremlin': one of"),
+        (
+            {"severity": {"odd": "P1"}},
+            "incidents.severity.odd is 'P1': a number is expected",
+        ),
+        (
+            {"cause": {"gremlins": "gremlin"}},
+            "incidents.cause.gremlins is 'gremlin': one of",
+        ),
         ({"platform": {"x": "mainframe"}}, "one of host, docker"),
         ({"cause_text": {"(": "host"}}, "'(' is no regular expression"),
         ({"container_words": [3]}, "3 is no regular expression"),
@@ -172,11 +215,20 @@ def test_words_of_incidents_stand_for_something(incidents, part):
     ("board", "part"),
     [
         ({"order": ["readiness", "low_effort", "readiness"]}, "weigh more than itself"),
-        ({"order": ["readyness"]}, "unknown criterion readyness, did you mean readiness?"),
+        (
+            {"order": ["readyness"]},
+            "unknown criterion readyness, did you mean readiness?",
+        ),
         ({"weights": {"readiness": 0}}, "weights: they sum to 0"),
         ({"weights": {"readiness": -1}}, "weights.readiness: a number >= 0 is expected"),
-        ({"intervals": {"readiness": [0.7, 1], "low_effort": [0.6, 1]}}, "1 has to lie between"),
-        ({"intervals": {"readiness": [0.9, 0.1]}}, "needs [lo, hi] with 0 <= lo <= hi <= 1"),
+        (
+            {"intervals": {"readiness": [0.7, 1], "low_effort": [0.6, 1]}},
+            "1 has to lie between",
+        ),
+        (
+            {"intervals": {"readiness": [0.9, 0.1]}},
+            "needs [lo, hi] with 0 <= lo <= hi <= 1",
+        ),
         ({"order": ["readiness"], "weights": {"readiness": 1}}, "has order and weights"),
         ({"ordr": []}, "unknown key ordr, did you mean order?"),
     ],
@@ -188,12 +240,17 @@ def test_an_impossible_board_says_why(board, part):
 def test_a_gate_that_is_lifted_by_a_contradiction_is_told_with_everything_else(tmp_path):
     lift = 'repository == "library/postgres" and repository == "library/mysql"'
     message = said(
-        gate=[{"id": "G1", "unless": lift}], board=[{"id": "b", "weights": {"low_churn": 0}}],
-        criteria=dict.fromkeys(POLICY["criteria"], 0), what_next={"kk": 1},
-    )  # fmt: skip
-    for part in ("gate G1, unless: it never lifts the gate, no repository can be all of that",
-                 "board b, weights: they sum to 0", "the weights of criteria sum to 0",
-                 "did you mean what_next.k?"):  # fmt: skip
+        gate=[{"id": "G1", "unless": lift}],
+        board=[{"id": "b", "weights": {"low_churn": 0}}],
+        criteria=dict.fromkeys(POLICY["criteria"], 0),
+        what_next={"kk": 1},
+    )
+    for part in (
+        "gate G1, unless: it never lifts the gate, no repository can be all of that",
+        "board b, weights: they sum to 0",
+        "the weights of criteria sum to 0",
+        "did you mean what_next.k?",
+    ):
         assert part in message
 
 
@@ -220,7 +277,9 @@ def test_a_check_of_ones_own_file_is_asked_without_code(tmp_path):
         'rule = "deploys_per_month >= 20"\nweight = 5\nneeds = ["services.deploys_per_month"]\n'
         'why = "w"\nremedy = "r"\nsource = "s"\n'
     )
-    table = pd.DataFrame({"service_id": ["a", "b", "c"], "deploys_per_month": [30, 2, None]})
+    table = pd.DataFrame(
+        {"service_id": ["a", "b", "c"], "deploys_per_month": [30, 2, None]}
+    )
     inventory = from_frames({"services": table}, snapshot_at="2026-09-30")
     atoms = score_readiness(inventory, load_policy(file)).details["atoms"]
     own = atoms[atoms["check"] == "team.busy"].set_index("service_id")["state"]

@@ -16,7 +16,9 @@ TABLE = pd.DataFrame(
         "n": pd.array([1, 5, None], "Int64"),
         "share": pd.array([0.5, 0.25, None], "Float64"),
         "word": pd.array(["a", "b", None], "string"),
-        "when": pd.to_datetime(["2026-09-20", "2026-10-20", None], utc=True).as_unit("us"),
+        "when": pd.to_datetime(["2026-09-20", "2026-10-20", None], utc=True).as_unit(
+            "us"
+        ),
     }
 )
 
@@ -42,7 +44,10 @@ def truth(rule, table=TABLE):
         ("word not in ['a', 'c']", [False, True, None]),
         ("n in (1, 2)", [True, False, None]),
         ("flag == False", [False, True, None]),
-        ("days_since(when) <= 30", [True, None, None]),  # a date after the snapshot tells nothing
+        (
+            "days_since(when) <= 30",
+            [True, None, None],
+        ),  # a date after the snapshot tells nothing
         ("days_since(when) == 10", [True, None, None]),
     ],
 )
@@ -55,7 +60,9 @@ KLEENE = {True: 1, None: 0, False: -1}
 
 def test_and_or_not_follow_kleene():
     values = [True, False, None]
-    pairs = pd.DataFrame(list(product(values, values)), columns=["a", "b"]).astype("boolean")
+    pairs = pd.DataFrame(list(product(values, values)), columns=["a", "b"]).astype(
+        "boolean"
+    )
     words = {rank: value for value, rank in KLEENE.items()}
     both = list(product(values, values))
     assert truth("a and b", pairs) == [words[min(KLEENE[a], KLEENE[b])] for a, b in both]
@@ -67,11 +74,12 @@ ATOMS = st.sampled_from(["flag", "n > 2", "word == 'a'", "word in ['b']", "n + 1
 RULES = st.recursive(
     ATOMS,
     lambda inner: st.one_of(
-        inner.map("not ({})".format), st.tuples(inner, inner).map("({0[0]}) and ({0[1]})".format),
+        inner.map("not ({})".format),
+        st.tuples(inner, inner).map("({0[0]}) and ({0[1]})".format),
         st.tuples(inner, inner).map("({0[0]}) or ({0[1]})".format),
     ),
     max_leaves=5,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None)

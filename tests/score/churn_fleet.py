@@ -24,10 +24,17 @@ def fleet(at=AT, **tables):
         "hosts": [{"host_id": "h1"}],
         "engines": [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}],
         "workloads": [
-            {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
+            {
+                "workload_id": "w1",
+                "service_id": "shop",
+                "host_id": "h1",
+                "state": "running",
+            }
         ],
     }
-    rows = {name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None}
+    rows = {
+        name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None
+    }
     return from_frames(rows, snapshot_at=at)
 
 
@@ -53,4 +60,6 @@ def failures(inventory):
     return pace.upgrade_failures(History.of(inventory, POLICY), POLICY)
 
 
-YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]
+YEARLY = [
+    upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])
+]

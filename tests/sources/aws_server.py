@@ -14,14 +14,18 @@ from assess.sources.base import Deadline
 
 ACCOUNT, REGION = "210987654321", "eu-west-1"
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/nonexistent",
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-}  # fmt: skip
+}
 
 
 # Each region loads its images anew: with moto's own 1,291 that is most of the time of the tests.
-os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).parents[1] / "fixtures" / "moto_amis.json")
+os.environ["MOTO_AMIS_PATH"] = str(
+    Path(__file__).parents[1] / "fixtures" / "moto_amis.json"
+)
 
 
 @contextmanager
@@ -56,7 +60,9 @@ class Script:
         """Write the answer to the next call, and what it has to be asked."""
         self.stub.add_response(call, answer, asked)
 
-    def refuse(self, call, code="AccessDeniedException", status=403, message="User: arn is not"):
+    def refuse(
+        self, call, code="AccessDeniedException", status=403, message="User: arn is not"
+    ):
         self.stub.add_client_error(call, code, message, http_status_code=status)
 
     def read(self, source, *, is_probe=False, **options) -> LivePlace:
@@ -104,9 +110,13 @@ class Answers:
                 found = {"Error": {"Code": found, "Message": self.message}}
             else:
                 members = model.output_shape.members
-                found = {n: [] for n, m in members.items() if m.type_name == "list"} | found
+                found = {
+                    n: [] for n, m in members.items() if m.type_name == "list"
+                } | found
             about = {"HTTPStatusCode": code, "RetryAttempts": 0}
-            return type("Http", (), {"status_code": code})(), found | {"ResponseMetadata": about}
+            return type("Http", (), {"status_code": code})(), found | {
+                "ResponseMetadata": about
+            }
 
         made.meta.events.register("before-parameter-build", note)
         made.meta.events.register("before-call", answer)

@@ -33,7 +33,9 @@ def replaying(answer):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             parts = urlsplit(self.path)
-            query = {k: v[0] if len(v) == 1 else v for k, v in parse_qs(parts.query).items()}
+            query = {
+                k: v[0] if len(v) == 1 else v for k, v in parse_qs(parts.query).items()
+            }
             code, data, more = replay.give(parts.path, query, dict(self.headers))
             self.send_response(code)
             for name, value in {"Content-Type": "application/json", **more}.items():

@@ -20,7 +20,13 @@ from assess.sources.addresses import Address, addresses, kind_of
         ("BUS_ADDR", "bus:5672", "bus", 5672, "queue"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4317", "otel", 4317, "telemetry"),
         ("CONSUL_HTTP_ADDR", "c:8500", "c", 8500, "discovery"),
-        ("USERS_DB_API_URL", "https://users.example.net/", "users.example.net", None, "call"),
+        (
+            "USERS_DB_API_URL",
+            "https://users.example.net/",
+            "users.example.net",
+            None,
+            "call",
+        ),
         ("FLUENTD_HOST", "logs", "logs", None, "log"),
     ],
 )
@@ -35,13 +41,21 @@ def test_addresses(name, value, host, port, kind):
     [
         ("DATABASE_URL", "postgres://user:pa/ss@db/x"),
         ("DATABASE_URL", "sqlite:///data/x.db"),
-        ("API_URL", "/relative"), ("API_HOST", "0.0.0.0"), ("API_HOST", "localhost"),
-        ("API_HOST", "127.0.0.1:80"), ("API_HOST", ""), ("API_HOST", "true"),
-        ("ALLOWED_HOSTS", "example.com"), ("VIRTUAL_HOST", "www.example.com"),
-        ("PASSWORD", "http://x"), ("HOSTNAME_X", "db"), ("API_URL", "http://[::1"),
-        ("API_HOST", "8080"), ("SENTENCE_URL", "not a url"),
+        ("API_URL", "/relative"),
+        ("API_HOST", "0.0.0.0"),
+        ("API_HOST", "localhost"),
+        ("API_HOST", "127.0.0.1:80"),
+        ("API_HOST", ""),
+        ("API_HOST", "true"),
+        ("ALLOWED_HOSTS", "example.com"),
+        ("VIRTUAL_HOST", "www.example.com"),
+        ("PASSWORD", "http://x"),
+        ("HOSTNAME_X", "db"),
+        ("API_URL", "http://[::1"),
+        ("API_HOST", "8080"),
+        ("SENTENCE_URL", "not a url"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_address(name, value):
     assert list(addresses({name: value})) == []
 
@@ -53,4 +67,6 @@ def test_several_addresses_in_one_value():
 
 def test_image_behind_a_host_name_tells_its_kind():
     assert kind_of(Address("store"), "redis") == "cache"
-    assert kind_of(Address("store", scheme="http"), "redis-commander", "REDIS_URL") == "call"
+    assert (
+        kind_of(Address("store", scheme="http"), "redis-commander", "REDIS_URL") == "call"
+    )

@@ -27,7 +27,8 @@ CANARY = "hunter2"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -107,7 +108,10 @@ def test_engines_of_hosts_that_nobody_can_reach(cache, tree):
     engines = by(cache, "engines", "host_id")
     docker = engines["web-01.prod.example.com"]
     assert (docker["runtime"], docker["version"]) == ("docker", "20.10.24")
-    assert (docker["distro_package"], docker["containerd_version"]) == ("docker-ce", "1.6.20")
+    assert (docker["distro_package"], docker["containerd_version"]) == (
+        "docker-ce",
+        "1.6.20",
+    )
     assert "reachable" not in docker
     assert engines["db-1.prod.example.com"]["runtime"] == "none"
     # no packages were read there: nobody knows
@@ -181,7 +185,10 @@ def test_what_nobody_gathered_is_said(cache):
     assert told["cache", "setup"]["status"] == "ok"
     assert told["cache", "services"]["status"] == "partial"
     assert "service_facts" in told["cache", "services"]["hint"]
-    assert (told["cache", "packages"]["rows"], told["cache", "packages"]["expected"]) == (2, 3)
+    assert (told["cache", "packages"]["rows"], told["cache", "packages"]["expected"]) == (
+        2,
+        3,
+    )
 
 
 def test_no_secret_passes(cache, tree):
@@ -194,7 +201,9 @@ def test_no_secret_passes(cache, tree):
 
 def test_seven_hosts_called_localhost_stay_apart(tmp_path):
     one = {"ansible_distribution": "Debian", "ansible_distribution_version": "12"}
-    unit = {"app.service": {"name": "app.service", "state": "running", "source": "systemd"}}
+    unit = {
+        "app.service": {"name": "app.service", "state": "running", "source": "systemd"}
+    }
     files = {f"site{n}/localhost": {**one, "services": unit} for n in range(7)}
     batch = written(tmp_path, **files)
     ids = [row["host_id"] for row in batch.rows["hosts"]]
@@ -206,7 +215,10 @@ def test_seven_hosts_called_localhost_stay_apart(tmp_path):
 
 
 def test_one_name_in_two_inventories_is_one_host_only_where_nothing_contradicts(tmp_path):
-    machines = {"a/db1": {"ansible_machine_id": "aa"}, "b/db1": {"ansible_machine_id": "bb"}}
+    machines = {
+        "a/db1": {"ansible_machine_id": "aa"},
+        "b/db1": {"ansible_machine_id": "bb"},
+    }
     batch = written(tmp_path, **machines)
     assert {row["host_id"] for row in batch.rows["hosts"]} == {"db1@a", "db1@b"}
     same = {"c/db2": {"ansible_kernel": "5.4", "ansible_machine_id": "cc"}}
@@ -216,7 +228,9 @@ def test_one_name_in_two_inventories_is_one_host_only_where_nothing_contradicts(
 
 def test_the_callback_json_and_a_prefix(tmp_path):
     facts = {"ansible_facts": {"ansible_kernel": "5.10"}, "changed": False}
-    plays = {"plays": [{"tasks": [{"hosts": {"web1": facts, "web2": {"unreachable": True}}}]}]}
+    plays = {
+        "plays": [{"tasks": [{"hosts": {"web1": facts, "web2": {"unreachable": True}}}]}]
+    }
     batch = written(tmp_path, **{"run.json": plays})
     assert [row["host_id"] for row in batch.rows["hosts"]] == ["web1"]
     assert coverage(batch)["run.json", "read file"]["status"] == "unreachable"
@@ -259,7 +273,9 @@ def test_missing_and_empty_paths():
     assert AnsibleSource().check({}) == ["path names no file and no directory"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
 def test_a_file_that_may_not_be_read_is_denied_and_the_rest_goes_on():
     directory = Path(tempfile.mkdtemp())
     try:

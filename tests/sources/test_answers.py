@@ -33,22 +33,58 @@ PLACES = {
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=6), inner, max_size=4)
     ),
     max_leaves=10,
 )
 FIELDS = [
-    "id", "name", "sections", "questions", "answers", "text", "risk", "selected", "application",
-    "archetype", "questionnaire", "createTime", "stakeholderGroups", "dockerbenchsecurity", "tests",
-    "results", "desc", "result", "items", "SchemaVersion", "ArtifactName", "Metadata", "Results",
-    "Vulnerabilities", "Misconfigurations", "Secrets", "Severity", "repo", "checks", "score",
-    "date", "matches", "source", "target", "Cycle", "repoDigests", "archetypes", "applications",
-]  # fmt: skip
+    "id",
+    "name",
+    "sections",
+    "questions",
+    "answers",
+    "text",
+    "risk",
+    "selected",
+    "application",
+    "archetype",
+    "questionnaire",
+    "createTime",
+    "stakeholderGroups",
+    "dockerbenchsecurity",
+    "tests",
+    "results",
+    "desc",
+    "result",
+    "items",
+    "SchemaVersion",
+    "ArtifactName",
+    "Metadata",
+    "Results",
+    "Vulnerabilities",
+    "Misconfigurations",
+    "Secrets",
+    "Severity",
+    "repo",
+    "checks",
+    "score",
+    "date",
+    "matches",
+    "source",
+    "target",
+    "Cycle",
+    "repoDigests",
+    "archetypes",
+    "applications",
+]
 
 
 def objects(depth: int = 3) -> st.SearchStrategy:
     """Payloads with the keys of the tools, and anything in them."""
-    inner = JSON if depth == 0 else JSON | objects(depth - 1) | st.lists(objects(depth - 1))
+    inner = (
+        JSON if depth == 0 else JSON | objects(depth - 1) | st.lists(objects(depth - 1))
+    )
     return st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5)
 
 
@@ -82,14 +118,19 @@ def test_selected_answers_carry_the_risk_of_the_questionnaire(hub):
     assert health["answered_by_role"] == "Payments"
     assert found["cart", "state.stateless"]["risk"] == "unknown"
     # a question without a check is kept as it is
-    assert found["cart", "How does the application handle service discovery?"]["risk"] == "yellow"
+    assert (
+        found["cart", "How does the application handle service discovery?"]["risk"]
+        == "yellow"
+    )
     assert ("cart", "team.deploys") not in found  # nobody answered it
 
 
 def test_an_archetype_answers_for_its_applications_unless_they_have_their_own(hub):
     found = answers(hub)
     assert found["invoicing", "state.stateless"]["risk"] == "red"
-    assert found["cart", "observability.health"]["risk"] == "green"  # its own, not the archetype's
+    assert (
+        found["cart", "observability.health"]["risk"] == "green"
+    )  # its own, not the archetype's
 
 
 def test_totals_people_and_comments_are_not_taken(hub):
@@ -105,7 +146,10 @@ def test_the_riskiest_of_several_answers_about_one_check_counts():
     def question(text, risk):
         return {"text": text, "answers": [{"text": "so", "risk": risk, "selected": True}]}
 
-    questions = [question("Are there health checks?", "green"), question("health checks?", "RED")]
+    questions = [
+        question("Are there health checks?", "green"),
+        question("health checks?", "RED"),
+    ]
     form = {"questionnaire": {"name": "Q"}, "application": {"name": "a"}}
     document = form | {"sections": [{"questions": questions}]}
     context = answer_forms.Context(answer_forms.checks("konveyor"))
@@ -185,9 +229,16 @@ def test_a_table_of_answers():
     assert found["cart", "team.runbook"]["risk"] == "green"  # yes, to a check
     assert found["checkout", "state.restore_tested"]["risk"] == "red"
     assert found["billing", "team.deploys"]["risk"] == "unknown"  # purple is no risk
-    assert found["invoicing", "Which libraries does it need?"]["answered_at"] is None  # in 1628
+    assert (
+        found["invoicing", "Which libraries does it need?"]["answered_at"] is None
+    )  # in 1628
     [row] = batch.coverage
-    assert (row["status"], row["rows"], row["expected"], row["unmapped_n"]) == ("partial", 4, 6, 2)
+    assert (row["status"], row["rows"], row["expected"], row["unmapped_n"]) == (
+        "partial",
+        4,
+        6,
+        2,
+    )
     assert "hunter2" not in repr(batch)
 
 
@@ -238,7 +289,9 @@ def test_the_benchmark_of_a_host():
 def test_a_scan_of_an_image():
     batch = read("trivy")
     [image] = batch.rows["images"]
-    counts = [image[f"vuln_{severity}_n"] for severity in ("critical", "high", "medium", "low")]
+    counts = [
+        image[f"vuln_{severity}_n"] for severity in ("critical", "high", "medium", "low")
+    ]
     assert counts == [1, 1, 1, 1]  # one CVE in two places is one
     assert image["digest"] == "sha256:" + "cd" * 32
     assert image["created_at"] == datetime(2026, 7, 25, 17, 20, tzinfo=UTC)
@@ -251,7 +304,11 @@ def test_a_scan_of_an_image():
 
 
 def test_a_scan_that_looked_for_no_vulnerabilities_counts_none(tmp_path):
-    report = {"SchemaVersion": 2, "ArtifactName": "shop/web:1", "ArtifactType": "container_image"}
+    report = {
+        "SchemaVersion": 2,
+        "ArtifactName": "shop/web:1",
+        "ArtifactType": "container_image",
+    }
     report["Metadata"] = {"ImageID": "sha256:" + "1" * 64}
     (tmp_path / "a.json").write_text(json.dumps(report))
     [image] = read("trivy", "a.json", tmp_path).rows["images"]
@@ -300,7 +357,12 @@ def test_findings_reach_the_services_that_run_the_image():
     assert bool(services.loc["cart", "secrets_in_image"])
     engine = tables["engines"].set_index("host_id").loc["web-02"]
     assert (bool(engine["live_restore"]), bool(engine["userns"])) == (True, False)
-    lost = [row for _, batch in batches for row in batch.coverage if row["call"] == "belongs to"]
+    lost = [
+        row
+        for _, batch in batches
+        for row in batch.coverage
+        if row["call"] == "belongs to"
+    ]
     assert [row["unmapped_n"] for row in lost if row["status"] == "partial"] == [1]
 
 
@@ -319,24 +381,37 @@ def test_every_target_is_a_check_or_a_column_or_named_after_its_tool():
 @pytest.mark.parametrize("kind", PLACES)
 def test_what_is_no_report_is_a_coverage_row(tmp_path, kind):
     name = "bad.csv" if kind == "csv" else "bad.json"
-    for content in (b"", b"\x00\x00", b"<!doctype html><html>", b'{"a": [', b"[1, null]", b"{}"):
+    for content in (
+        b"",
+        b"\x00\x00",
+        b"<!doctype html><html>",
+        b'{"a": [',
+        b"[1, null]",
+        b"{}",
+    ):
         (tmp_path / name).write_bytes(content)
         batch = read(kind, name, tmp_path)
         assert not any(batch.rows.values())
-        assert all(row["status"] in ("parse_error", "empty", "partial") for row in batch.coverage)
+        assert all(
+            row["status"] in ("parse_error", "empty", "partial") for row in batch.coverage
+        )
         assert batch.coverage[0]["hint"]
     [row] = read(kind, "nowhere.json", tmp_path).coverage
     assert row["status"] in ("parse_error", "unreachable")
 
 
 def test_a_template_is_told_from_answers(tmp_path):
-    (tmp_path / "assessments.yaml").write_text("- id: {{ .Values.id }}\n  name: [{{ x }}\n")
+    (tmp_path / "assessments.yaml").write_text(
+        "- id: {{ .Values.id }}\n  name: [{{ x }}\n"
+    )
     row = read("konveyor", ".", tmp_path).coverage[0]
     assert row["status"] == "parse_error"
     assert "template" in row["hint"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
 def test_files_that_may_not_be_read_are_denied(tmp_path):
     (tmp_path / "a.json").write_text("[]")
     (tmp_path / "a.json").chmod(0o600)
@@ -370,5 +445,6 @@ def test_reports_of_any_shape(document, kind):
         assert frame in ("answers", "images", "engines", "services")
         assert row
     konveyor.to_answers(
-        konveyor.resources([document]), answer_forms.Context(answer_forms.checks("konveyor"))
+        konveyor.resources([document]),
+        answer_forms.Context(answer_forms.checks("konveyor")),
     )

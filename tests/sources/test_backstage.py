@@ -43,8 +43,10 @@ def test_components_that_run_are_services(batch):
     assert set(found) == {"checkout", "payment", "ledger", "ledger-report"}
     checkout = found["checkout"]
     assert (checkout["owner"], checkout["lifecycle"], checkout["tier"]) == (
-        "payments", "production", 1,
-    )  # fmt: skip
+        "payments",
+        "production",
+        1,
+    )
     assert "kind" not in checkout
     assert found["payment"]["kind"] == "worker"
     assert found["ledger"]["names"][0].namespace == "finance"
@@ -53,8 +55,12 @@ def test_components_that_run_are_services(batch):
 def test_titles_and_annotations_are_further_names(batch):
     names = services(batch)["checkout"]["names"]
     assert [n.name for n in names] == [
-        "checkout", "Checkout Service", "checkout-web", "PCHECK1", "checkout-app",
-    ]  # fmt: skip
+        "checkout",
+        "Checkout Service",
+        "checkout-web",
+        "PCHECK1",
+        "checkout-app",
+    ]
     assert [n.confidence for n in names] == [0.95, 0.8, 0.8, 0.8, 0.8]
 
 
@@ -69,12 +75,16 @@ def test_people_and_texts_are_left_out(batch):
 
 def test_declared_edges_have_the_kind_of_what_is_needed(batch):
     assert edges(batch) == {
-        ("checkout", "orders-db", "data"), ("checkout", "mail-queue", "queue"),
-        ("checkout", "payment", "declared"), ("checkout", "ghost", "declared"),
-        ("checkout", "ledger", "call"), ("checkout", "bank-api", "call"),
-        ("payment", "ledger", "declared"), ("payment", "orders-db", "data"),
+        ("checkout", "orders-db", "data"),
+        ("checkout", "mail-queue", "queue"),
+        ("checkout", "payment", "declared"),
+        ("checkout", "ghost", "declared"),
+        ("checkout", "ledger", "call"),
+        ("checkout", "bank-api", "call"),
+        ("payment", "ledger", "declared"),
+        ("payment", "orders-db", "data"),
         ("ledger", "ledger-report", "unknown"),
-    }  # fmt: skip
+    }
     assert {e["evidence"] for e in batch.rows["dependencies"]} == {"backstage"}
 
 
@@ -86,16 +96,25 @@ def test_orphans_are_left_out_and_told(batch):
 
 def test_relations_of_the_api_weigh_more_than_what_files_say():
     batch = read("entities.json")
-    assert edges(batch) == {("checkout", "payment", "declared"), ("checkout", "ledger", "call")}
+    assert edges(batch) == {
+        ("checkout", "payment", "declared"),
+        ("checkout", "ledger", "call"),
+    }
     checkout = services(batch)["checkout"]
-    assert (checkout["tier"], checkout["kind"], checkout["owner"]) == (2, "web", "payments")
+    assert (checkout["tier"], checkout["kind"], checkout["owner"]) == (
+        2,
+        "web",
+        "payments",
+    )
     assert SECRET not in repr(batch)
 
 
 def test_keys_of_tiers_are_the_organisations_own():
     found = services(read("files", tier_keys=["shop.example/tier"]))["checkout"]
     assert "tier" not in found
-    batch = read("files", tier_keys=["shop.example/tier", "tier"], criticality_keys=["tier"])
+    batch = read(
+        "files", tier_keys=["shop.example/tier", "tier"], criticality_keys=["tier"]
+    )
     assert services(batch)["checkout"]["tier"] == 1
     assert services(batch)["checkout"]["criticality"] == 1.0
     assert read("files", tier_keys=["shop.example/tier"]).coverage[0]["unmapped_n"] == 1
@@ -103,20 +122,41 @@ def test_keys_of_tiers_are_the_organisations_own():
 
 @pytest.mark.parametrize(
     ("text", "tier"),
-    [("1", 1), ("tier-2", 2), ("tier_3", 3), ("Tier 4", 4), ("T1", 1), ("0", 1), ("critical", 1),
-     ("High", 2), ("low", 4), ("5", None), ("gold", None), ("", None), ("12", None)],
-)  # fmt: skip
+    [
+        ("1", 1),
+        ("tier-2", 2),
+        ("tier_3", 3),
+        ("Tier 4", 4),
+        ("T1", 1),
+        ("0", 1),
+        ("critical", 1),
+        ("High", 2),
+        ("low", 4),
+        ("5", None),
+        ("gold", None),
+        ("", None),
+        ("12", None),
+    ],
+)
 def test_tiers(text, tier):
     assert to_tier(text) == tier
 
 
 @pytest.mark.parametrize(
     ("text", "ref"),
-    [("api", "component:shop/api"), ("API:ledger", "api:shop/ledger"),
-     ("Other/Ledger", "component:other/ledger"), ("resource:a/b", "resource:a/b"),
-     ("a:b:c", ""), ("", ""), (None, ""), ({"a": 1}, ""), ("https://a:b@c/d", ""),
-     ("ada@shop.example", "")],
-)  # fmt: skip
+    [
+        ("api", "component:shop/api"),
+        ("API:ledger", "api:shop/ledger"),
+        ("Other/Ledger", "component:other/ledger"),
+        ("resource:a/b", "resource:a/b"),
+        ("a:b:c", ""),
+        ("", ""),
+        (None, ""),
+        ({"a": 1}, ""),
+        ("https://a:b@c/d", ""),
+        ("ada@shop.example", ""),
+    ],
+)
 def test_references(text, ref):
     assert to_ref(text, "component", "shop") == ref
 
@@ -124,13 +164,28 @@ def test_references(text, ref):
 @pytest.mark.parametrize(
     ("name", "content", "status", "hint"),
     [
-        ("x.yaml", "{{- if .Values.on }}\na: {{ .Values.b }}\n", "parse_error", "template"),
+        (
+            "x.yaml",
+            "{{- if .Values.on }}\na: {{ .Values.b }}\n",
+            "parse_error",
+            "template",
+        ),
         ("x.yaml", "a: [1\n", "parse_error", "no YAML"),
-        ("x.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n", "empty", "no Component"),
+        (
+            "x.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
+            "empty",
+            "no Component",
+        ),
         ("x.json", "<html>Sign in</html>", "parse_error", "web page"),
         ("x.json", "[]", "empty", "no Component"),
         ("x.json", '{"items": []}', "empty", "no Component"),
-        ("x.yaml", "apiVersion: backstage.io/v1\nkind: API\nmetadata: {name: [1]}\n", "empty", ""),
+        (
+            "x.yaml",
+            "apiVersion: backstage.io/v1\nkind: API\nmetadata: {name: [1]}\n",
+            "empty",
+            "",
+        ),
     ],
 )
 def test_status_of_files(tmp_path, name, content, status, hint):
@@ -152,8 +207,12 @@ def asked(answer, base, probe=False, **options):
 
 
 def component(number):
-    return {"apiVersion": "backstage.io/v1alpha1", "kind": "Component",
-            "metadata": {"name": f"s{number}"}, "spec": {"type": "service"}}  # fmt: skip
+    return {
+        "apiVersion": "backstage.io/v1alpha1",
+        "kind": "Component",
+        "metadata": {"name": f"s{number}"},
+        "spec": {"type": "service"},
+    }
 
 
 def catalog(total, page, link=True):
@@ -223,7 +282,9 @@ def test_a_probe_asks_once(tmp_path):
 def test_the_catalog_names_what_pages_people(tmp_path):
     sources = (
         SourceConfig("backstage", {"path": "backstage/files"}),
-        SourceConfig("incidents", {"path": "pagerduty/incidents.json", "format": "pagerduty"}),
+        SourceConfig(
+            "incidents", {"path": "pagerduty/incidents.json", "format": "pagerduty"}
+        ),
     )
     inventory = collect(Config(sources, {}, FIXTURES.parent, "assess.toml"))
     found = inventory["incidents"].set_index("incident_id")["service_id"]
@@ -232,7 +293,10 @@ def test_the_catalog_names_what_pages_people(tmp_path):
     edges = inventory["dependencies"]
     ghost = edges[edges["dst_id"] == "ext:ghost"]
     assert ghost["unresolved"].tolist() == [True]
-    assert SECRET not in inventory["services"].to_csv() + inventory["service_aliases"].to_csv()
+    assert (
+        SECRET
+        not in inventory["services"].to_csv() + inventory["service_aliases"].to_csv()
+    )
 
 
 def test_options_are_checked():
@@ -243,21 +307,43 @@ def test_options_are_checked():
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["spec", "metadata", "relations", "type", "target", "targetRef", "owner",
-                         "dependsOn", "annotations", "labels", "tier", "name", "kind", "title"]),
-        inner, max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "spec",
+                    "metadata",
+                    "relations",
+                    "type",
+                    "target",
+                    "targetRef",
+                    "owner",
+                    "dependsOn",
+                    "annotations",
+                    "labels",
+                    "tier",
+                    "name",
+                    "kind",
+                    "title",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(ANY, max_size=4), st.sampled_from(["Component", "API", "Resource"]))
 def test_any_entity_becomes_rows_or_nothing(values, kind):
-    entities = [{**value, "kind": kind, "apiVersion": "backstage.io/v1"}
-                for value in values if isinstance(value, dict)]  # fmt: skip
+    entities = [
+        {**value, "kind": kind, "apiVersion": "backstage.io/v1"}
+        for value in values
+        if isinstance(value, dict)
+    ]
     named = [{**e, "metadata": {"name": f"s{n}"}} for n, e in enumerate(entities)]
     found = {e.ref: e for e in entities_in([*entities, *named, *values])[0]}
     rows = [to_service(entity, Kept(("tier",), ("tier",))) for entity in found.values()]

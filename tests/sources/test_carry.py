@@ -28,7 +28,9 @@ def dumps(tmp_path):
         shutil.copytree(source, tmp_path / name)
         info = (tmp_path / name / "info.json").read_text()
         host = Path(tmp_path / name / "info.json")
-        host.write_text(info.replace('"Name"', '"OldName"').replace("{", f'{{"Name": "{name}",', 1))
+        host.write_text(
+            info.replace('"Name"', '"OldName"').replace("{", f'{{"Name": "{name}",', 1)
+        )
     return tmp_path
 
 
@@ -60,20 +62,31 @@ def test_a_lost_scope_is_carried_whole_and_grows_older(dumps):
 
 
 def row(service, workload):
-    return {"names": (Name(service, "label", 1.0),), "workload_id": workload, "source_ref": "a"}
+    return {
+        "names": (Name(service, "label", 1.0),),
+        "workload_id": workload,
+        "source_ref": "a",
+    }
 
 
 def earlier():
     tables = {
         "services": [{"service_id": "web"}],
         "workloads": [
-            {"workload_id": "w1", "service_id": "web", "source": "docker", "source_ref": "a"}
+            {
+                "workload_id": "w1",
+                "service_id": "web",
+                "source": "docker",
+                "source_ref": "a",
+            }
         ],
         "hosts": [{"host_id": "h1", "source": "docker", "source_ref": "a"}],
     }
     import pandas as pd
 
-    return from_frames({k: pd.DataFrame(v) for k, v in tables.items()}, snapshot_at="2026-09-28")
+    return from_frames(
+        {k: pd.DataFrame(v) for k, v in tables.items()}, snapshot_at="2026-09-28"
+    )
 
 
 def frames_carried(*statuses, rows=()):

@@ -71,8 +71,14 @@ def test_sources_join_into_one_inventory():
     assert str(inventory.snapshot_at) == "2026-09-30 12:00:00+00:00"
     assert inventory.quarter == "2026Q3"
     assert set(inventory["services"]["service_id"]) == {
-        "web", "storefront-api", "worker", "sidecar", "db", "bus", "cache",
-    }  # fmt: skip
+        "web",
+        "storefront-api",
+        "worker",
+        "sidecar",
+        "db",
+        "bus",
+        "cache",
+    }
     assert inventory["incidents"]["service_id"].isna().all()
     assert len(inventory["incidents"]) == 6
     assert not inventory.has("hosts")
@@ -85,13 +91,17 @@ def test_sources_join_into_one_inventory():
 
 
 def test_incidents_find_their_service(tmp_path):
-    (tmp_path / "compose.yaml").write_text("services: {checkout-svc: {image: x}, db: {image: y}}")
+    (tmp_path / "compose.yaml").write_text(
+        "services: {checkout-svc: {image: x}, db: {image: y}}"
+    )
     (tmp_path / "i.csv").write_text(
         "id,service,opened,affected\n"
         "1,Checkout Service,2026-01-01T00:00:00Z,db;elsewhere\n2,checkout-srvc,2026-01-02T00:00Z,\n"
     )
     run = config(
-        ("compose", {"path": "compose.yaml"}), ("incidents", {"path": "i.csv"}), directory=tmp_path
+        ("compose", {"path": "compose.yaml"}),
+        ("incidents", {"path": "i.csv"}),
+        directory=tmp_path,
     )
     inventory = collect(run, now=NOW)
     first, second = inventory["incidents"].itertuples()
@@ -102,8 +112,12 @@ def test_incidents_find_their_service(tmp_path):
 
 
 def test_a_dangling_need_is_kept_outside(tmp_path):
-    (tmp_path / "compose.yaml").write_text("services: {web: {image: x, depends_on: [gone]}}")
-    inventory = collect(config(("compose", {"path": "compose.yaml"}), directory=tmp_path), now=NOW)
+    (tmp_path / "compose.yaml").write_text(
+        "services: {web: {image: x, depends_on: [gone]}}"
+    )
+    inventory = collect(
+        config(("compose", {"path": "compose.yaml"}), directory=tmp_path), now=NOW
+    )
     (edge,) = inventory["dependencies"].itertuples()
     assert (edge.src_id, edge.dst_id, edge.unresolved) == ("web", "ext:gone", True)
 
@@ -111,16 +125,24 @@ def test_a_dangling_need_is_kept_outside(tmp_path):
 def test_every_option_is_checked_before_any_work(plugin, monkeypatch):
     monkeypatch.setattr(Plugin, "collect", lambda *_: pytest.fail("it was asked"))
     bad = config(
-        ("plugin", {"do": "x"}), ("compose", {"pth": "x"}), ("dokcer", {}),
-        ("frames", {}), ("plugin", {"do": "x", "deadline": "soon"}), mpa="x",
-    )  # fmt: skip
+        ("plugin", {"do": "x"}),
+        ("compose", {"pth": "x"}),
+        ("dokcer", {}),
+        ("frames", {}),
+        ("plugin", {"do": "x", "deadline": "soon"}),
+        mpa="x",
+    )
     with pytest.raises(ConfigError) as caught:
         collect(bad, sources=["plugin", "framse"])
     for part in (
-        "'pth', did you mean 'path'?", "'dokcer', did you mean 'docker'?", "names no directory",
-        "deadline 'soon'", "[identity] unknown key 'mpa', did you mean 'map'?",
-        "'framse', did you mean 'frames'?", "number 2 (compose)",
-    ):  # fmt: skip
+        "'pth', did you mean 'path'?",
+        "'dokcer', did you mean 'docker'?",
+        "names no directory",
+        "deadline 'soon'",
+        "[identity] unknown key 'mpa', did you mean 'map'?",
+        "'framse', did you mean 'frames'?",
+        "number 2 (compose)",
+    ):
         assert part in str(caught.value)
 
 
@@ -156,14 +178,18 @@ def test_a_source_that_raises_becomes_a_coverage_row(plugin):
 
 def test_strict_and_nothing_at_all(plugin):
     with pytest.raises(CollectError, match=r"not complete.*\n.*plugin.*denied"):
-        collect(config(("plugin", {"do": "raise"}), ("plugin", {"do": "5.4"})), strict=True)
+        collect(
+            config(("plugin", {"do": "raise"}), ("plugin", {"do": "5.4"})), strict=True
+        )
     with pytest.raises(CollectError, match="nothing was collected"):
         collect(config(("plugin", {"do": "raise"})))
     assert len(collect(config(("plugin", {"do": "5.4"})), strict=True)["hosts"]) == 1
 
 
 def test_sources_that_disagree_leave_a_trace(plugin):
-    inventory = collect(config(("plugin", {"do": "5.4"}), ("plugin", {"do": "5.10"})), now=NOW)
+    inventory = collect(
+        config(("plugin", {"do": "5.4"}), ("plugin", {"do": "5.10"})), now=NOW
+    )
     assert list(inventory["hosts"]["kernel"]) == ["5.4"]
     row = inventory["coverage"].query("source == 'merge'").iloc[0]
     assert (row["scope"], row["call"], row["rows"]) == ("hosts", "kernel", 1)
@@ -171,7 +197,9 @@ def test_sources_that_disagree_leave_a_trace(plugin):
 
 
 def test_only_some_sources(plugin):
-    inventory = collect(config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW)
+    inventory = collect(
+        config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW
+    )
     assert not inventory.has("hosts")
 
 
@@ -204,20 +232,28 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     text = example.read_text(encoding="utf-8")
     lines = text.splitlines()
     tables = [
-        line.removeprefix("# ").replace("profile = \"shop-audit\"", "")
+        line.removeprefix("# ").replace('profile = "shop-audit"', "")
         for line in lines
-        if line.startswith(("# [", "[[")) or " = " in line.partition("#")[0] or ("# " in line[:2]
-        and line[2:].partition(" = ")[0].isidentifier() and " = " in line)
-    ]  # fmt: skip
+        if line.startswith(("# [", "[["))
+        or " = " in line.partition("#")[0]
+        or (
+            "# " in line[:2]
+            and line[2:].partition(" = ")[0].isidentifier()
+            and " = " in line
+        )
+    ]
     everything = "\n".join(tables).replace('map = "services-map.csv"', "")
     (tmp_path / "assess.toml").write_text(everything)
     asked = []
     monkeypatch.setattr(
-        "assess.sources.tasks._guarded", lambda task, _: asked.append(task.source.type) or Batch()
+        "assess.sources.tasks._guarded",
+        lambda task, _: asked.append(task.source.type) or Batch(),
     )
     with pytest.raises(CollectError):
         collect(tmp_path / "assess.toml")
-    assert set(asked) == set(source_types())  # every type has an example that its options allow
+    assert set(asked) == set(
+        source_types()
+    )  # every type has an example that its options allow
 
 
 # ---- rows to frames ----
@@ -241,7 +277,9 @@ def test_platforms_of_a_service_that_runs_on_two_are_mixed():
 
 def test_rows_that_do_not_fit_are_left_out_and_counted():
     batch = Batch()
-    batch.add("hosts", {"host_id": "h1", "vcpus": -2, "memory_bytes": "lots"}, {"hostname": "x"})
+    batch.add(
+        "hosts", {"host_id": "h1", "vcpus": -2, "memory_bytes": "lots"}, {"hostname": "x"}
+    )
     batch.add("workloads", {"names": web(), "workload_id": "w1", "host_id": "gone"})
     batch.add("mounts", {"workload_id": "w2", "destination": "/x"})
     batch.add("no_such_frame", {"a": 1})
@@ -251,11 +289,16 @@ def test_rows_that_do_not_fit_are_left_out_and_counted():
     assert pd.isna(host.memory_bytes)
     assert tables["workloads"]["host_id"].isna().all()
     assert tables["mounts"].empty
-    calls = {(note["scope"], note["call"]) for note in notes if note["source"] == "docker"}
+    calls = {
+        (note["scope"], note["call"]) for note in notes if note["source"] == "docker"
+    }
     assert calls == {
-        ("hosts", "check:vcpus"), ("hosts", "check:memory_bytes"), ("hosts", "check:host_id"),
-        ("workloads", "check:host_id"), ("mounts", "check:workload_id"),
-    }  # fmt: skip
+        ("hosts", "check:vcpus"),
+        ("hosts", "check:memory_bytes"),
+        ("hosts", "check:host_id"),
+        ("workloads", "check:host_id"),
+        ("mounts", "check:workload_id"),
+    }
 
 
 def test_workloads_without_a_service_are_unassigned():
@@ -265,7 +308,8 @@ def test_workloads_without_a_service_are_unassigned():
     for number in range(7):
         names = (Name("localhost", "hostname", 0.3),)
         batch.add(
-            "workloads", {"names": names, "workload_id": f"w{number}", "host_id": f"h{number}"}
+            "workloads",
+            {"names": names, "workload_id": f"w{number}", "host_id": f"h{number}"},
         )
     tables, notes = to_tables([("ansible", batch)], [])
     assert len(tables["hosts"]) == 7
@@ -280,8 +324,11 @@ def test_a_caller_that_nobody_knows_is_a_service():
     batch = Batch()
     ghost = Name("ghost", "trace", 0.9)
     batch.add("services", {"names": web()})
-    batch.add("dependencies", {"src": ghost, "dst": web()[0], "kind": "call", "evidence": "trace"},
-              {"src": web()[0], "dst": web()[0], "kind": "call", "evidence": "trace"})  # fmt: skip
+    batch.add(
+        "dependencies",
+        {"src": ghost, "dst": web()[0], "kind": "call", "evidence": "trace"},
+        {"src": web()[0], "dst": web()[0], "kind": "call", "evidence": "trace"},
+    )
     tables, _ = to_tables([("traces", batch)], [])
     assert set(tables["services"]["service_id"]) == {"ghost", "web"}
     (edge,) = tables["dependencies"].itertuples()

@@ -19,7 +19,9 @@ def read(path, base=FIXTURES, **options):
 
 
 def written(tmp_path, text, env="", **options):
-    (tmp_path / "compose.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "compose.yaml").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
     if env:
         (tmp_path / ".env").write_text(env)
     return read("compose.yaml", tmp_path, **options)
@@ -92,7 +94,9 @@ def test_nested_defaults_give_the_innermost(depth, innermost):
 def test_interpolation_never_fails_and_never_reads_values_again(text, env):
     unset: set[str] = set()
     interpolate(text, env, unset)
-    assert unset <= {"A", "AA", "AAA", "AAAA"} or all(set(name) == {"A"} for name in unset)
+    assert unset <= {"A", "AA", "AAA", "AAAA"} or all(
+        set(name) == {"A"} for name in unset
+    )
     assert interpolate("${A}", env, set()) == env.get("A", "")
 
 
@@ -102,9 +106,15 @@ def test_env_file():
         'E=\nF=a#b\nG="multi\nline"\nnonsense\nH=$A'
     )
     assert read_env(text) == {
-        "A": "1", "B": "two words", "C": "$A # ${x}", "D": "1\ntwo words", "E": "", "F": "a#b",
-        "G": "multi\nline", "H": "1",
-    }  # fmt: skip
+        "A": "1",
+        "B": "two words",
+        "C": "$A # ${x}",
+        "D": "1\ntwo words",
+        "E": "",
+        "F": "a#b",
+        "G": "multi\nline",
+        "H": "1",
+    }
 
 
 # ---- short forms ----
@@ -165,11 +175,19 @@ def test_merging_twice_changes_nothing(under, over):
 
 def test_merging():
     under = {"a": {"x": "1", "y": "2"}, "l": ["1"], "s": "1", "gone": "1", "new": ["1"]}
-    over = {"a": {"x": "3"}, "l": ["1", "2"], "s": "2", "gone": Replaced(None),
-            "new": Replaced(["9"])}  # fmt: skip
+    over = {
+        "a": {"x": "3"},
+        "l": ["1", "2"],
+        "s": "2",
+        "gone": Replaced(None),
+        "new": Replaced(["9"]),
+    }
     assert merged(under, over) == {
-        "a": {"x": "3", "y": "2"}, "l": ["1", "2"], "s": "2", "new": ["9"],
-    }  # fmt: skip
+        "a": {"x": "3", "y": "2"},
+        "l": ["1", "2"],
+        "s": "2",
+        "new": ["9"],
+    }
 
 
 # ---- a project ----
@@ -177,19 +195,38 @@ def test_merging():
 
 def test_services_and_replicas(shop):
     names = [row["workload_id"] for row in shop.rows["workloads"]]
-    assert [n for n in names if "/api/" in n] == [f"compose:shop/api/{n}" for n in (1, 2, 3)]
-    assert set(workloads(shop)) == {"api", "bus", "cache", "db", "sidecar", "web", "worker"}
+    assert [n for n in names if "/api/" in n] == [
+        f"compose:shop/api/{n}" for n in (1, 2, 3)
+    ]
+    assert set(workloads(shop)) == {
+        "api",
+        "bus",
+        "cache",
+        "db",
+        "sidecar",
+        "web",
+        "worker",
+    }
     assert all("state" not in row for row in shop.rows["workloads"])
     assert {row["source_kind"] for row in shop.rows["workloads"]} == {"compose-service"}
 
 
 def test_columns_of_workloads(shop):
     found = workloads(shop)
-    api, web, sidecar, worker = (found[name] for name in ("api", "web", "sidecar", "worker"))
+    api, web, sidecar, worker = (
+        found[name] for name in ("api", "web", "sidecar", "worker")
+    )
     assert (api["pinned"], api["tag_floating"], api["user_root"]) == (True, False, False)
     assert (api["memory_limit_bytes"], api["memory_unlimited"]) == (512 * 2**20, False)
-    assert (api["cpu_limit"], api["stop_timeout_s"], api["readonly_root"]) == (0.5, 90.0, True)
-    assert (web["registry"], web["repository"]) == ("registry.example.com:5000", "shop/web")
+    assert (api["cpu_limit"], api["stop_timeout_s"], api["readonly_root"]) == (
+        0.5,
+        90.0,
+        True,
+    )
+    assert (web["registry"], web["repository"]) == (
+        "registry.example.com:5000",
+        "shop/web",
+    )
     assert (web["tag"], web["ports"]) == ("2.0", "127.0.0.1:8080->80/tcp;22->22/tcp")
     assert (web["restart_policy"], web["log_driver"]) == ("unless-stopped", "json-file")
     assert web["user_root"] is None
@@ -209,7 +246,11 @@ def test_names(shop):
 
 def test_services_know_what_the_file_says_and_no_more(shop):
     found = {row["name"]: row for row in shop.rows["services"]}
-    assert [found[n]["health_checked"] for n in ("api", "bus", "db")] == [True, False, None]
+    assert [found[n]["health_checked"] for n in ("api", "bus", "db")] == [
+        True,
+        False,
+        None,
+    ]
     assert [found[n]["stateful"] for n in ("db", "web")] == [True, None]
     assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
     assert not any({"kind", "platform"} & row.keys() for row in shop.rows["services"])
@@ -219,12 +260,16 @@ def test_mounts(shop):
     found = {(m["workload_id"], m["destination"]): m for m in shop.rows["mounts"]}
     data = found["compose:shop/db/1", "/var/lib/postgresql/data"]
     assert (data["volume_name"], data["source_class"], data["data_like"]) == (
-        "dbdata", "named-volume", True,
-    )  # fmt: skip
+        "dbdata",
+        "named-volume",
+        True,
+    )
     uploads = found["compose:shop/worker/1", "/uploads"]
     assert (uploads["volume_name"], uploads["driver"]) == ("shop_uploads", "nfs")
     assert (uploads["read_only"], uploads["shared_with_n"]) == (True, 3)
-    assert found["compose:shop/db/1", "/tmp/scratch"]["source_class"] == "anonymous-volume"
+    assert (
+        found["compose:shop/db/1", "/tmp/scratch"]["source_class"] == "anonymous-volume"
+    )
     assert found["compose:shop/db/1", "/run"]["type"] == "tmpfs"
 
 
@@ -284,7 +329,9 @@ def test_files_are_merged_in_order():
 def test_profiles():
     assert "console" in workloads(read("shop/compose.yaml", profiles=["debug"]))
     assert "cache" not in workloads(read("shop/compose.yaml", profiles=["debug"]))
-    assert {"console", "cache"} <= workloads(read("shop/compose.yaml", profiles=["*"])).keys()
+    assert {"console", "cache"} <= workloads(
+        read("shop/compose.yaml", profiles=["*"])
+    ).keys()
     without = read("shop/compose.yaml", profiles=[])
     assert ("web", "cache", "start_order", "compose-file") not in edges(without)
 
@@ -309,7 +356,12 @@ def test_include_and_a_project_without_a_name(tmp_path):
     assert (found["db"]["tag"], found["web"]["tag"]) == ("15", "mine")
     assert found["web"]["namespace"] == "myshop"
     hint = batch.coverage[0]["hint"]
-    for note in ("includes itself", "remote", "x.env cannot be read", "not declared: gone"):
+    for note in (
+        "includes itself",
+        "remote",
+        "x.env cannot be read",
+        "not declared: gone",
+    ):
         assert note in hint
 
 
@@ -323,7 +375,9 @@ def test_extending_in_circles_ends(tmp_path):
 
 
 def test_files_of_the_first_version(tmp_path):
-    batch = written(tmp_path, "web:\n  image: nginx\n  links: [db]\ndb:\n  image: mysql:5.7\n")
+    batch = written(
+        tmp_path, "web:\n  image: nginx\n  links: [db]\ndb:\n  image: mysql:5.7\n"
+    )
     assert edges(batch) == {("web", "db", "call", "compose-file")}
 
 
@@ -353,12 +407,25 @@ def test_anchors_and_texts_that_yaml_would_change(tmp_path):
         b"a: &a [*a]\nservices: {web: {image: x, labels: *a}}\n",
         b"services: !!python/object:os.system {}\n",
         b"[" * 5000,
-        "".join(f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n"
-                for n in range(9)).encode(),
+        "".join(
+            f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n"
+            for n in range(9)
+        ).encode(),
     ],
-    ids=["helm", "html", "list", "kubernetes", "services-list", "nul", "bytes", "cycle", "python",
-         "deep", "bomb"],
-)  # fmt: skip
+    ids=[
+        "helm",
+        "html",
+        "list",
+        "kubernetes",
+        "services-list",
+        "nul",
+        "bytes",
+        "cycle",
+        "python",
+        "deep",
+        "bomb",
+    ],
+)
 def test_what_is_no_compose_file_is_said_so(tmp_path, content):
     batch = written(tmp_path, content)
     assert [row["status"] for row in batch.coverage] == ["parse_error"]
@@ -387,11 +454,16 @@ def test_odd_values_are_unknown(tmp_path):
         "     environment: {TOKEN: '${TOKEN}'}}\n b:\n c: text\n",
     )
     a = workloads(batch)["a"]
-    assert (a["memory_limit_bytes"], a["memory_unlimited"], a["cpu_limit"]) == (None, None, None)
+    assert (a["memory_limit_bytes"], a["memory_unlimited"], a["cpu_limit"]) == (
+        None,
+        None,
+        None,
+    )
     assert len(batch.rows["workloads"]) == 1001
     assert {r["name"]: r["secrets_in_image"] for r in batch.rows["services"]} == {
-        "a": None, "b": False,
-    }  # fmt: skip
+        "a": None,
+        "b": False,
+    }
     assert "service c is no mapping" in batch.coverage[0]["hint"]
 
 

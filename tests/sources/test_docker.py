@@ -60,18 +60,28 @@ def test_the_fixtures_hold_the_canary_and_no_frame_does():
 def test_dumps_of_the_command_line():
     batch = collect(FIXTURES, path="cli")
     (host,), (engine,) = batch.rows["hosts"], batch.rows["engines"]
-    assert (host["host_id"], host["os_name"], host["os_version"]) == ("web-01", "debian", "12")
+    assert (host["host_id"], host["os_name"], host["os_version"]) == (
+        "web-01",
+        "debian",
+        "12",
+    )
     assert (engine["version"], engine["api_version"]) == ("26.1.5+dfsg1", "1.45")
-    assert {call: row["status"] for call, row in coverage(batch).items()} == dict.fromkeys(
+    assert {
+        call: row["status"] for call, row in coverage(batch).items()
+    } == dict.fromkeys(
         ["version", "info", "containers", "inspect", "images", "volumes"], "ok"
     )
     assert all(row["scope"] == "cli" for row in batch.coverage)
     names = {row["name"]: row["names"][0].name for row in batch.rows["workloads"]}
     assert names == {
-        "shop-web-1": "web", "shop-api-1": "api", "shop-postgres-1": "postgres",
-        "shop-backup-1": "backup", "shop-migrate-1": "migrate", "edge-proxy-1": "proxy",
+        "shop-web-1": "web",
+        "shop-api-1": "api",
+        "shop-postgres-1": "postgres",
+        "shop-backup-1": "backup",
+        "shop-migrate-1": "migrate",
+        "edge-proxy-1": "proxy",
         "shipper": "shipper",
-    }  # fmt: skip
+    }
 
 
 def test_dumps_of_the_api_without_inspections():
@@ -127,7 +137,9 @@ def test_a_damaged_file_is_told_and_the_rest_kept(dumps, name, content, status, 
     row = coverage(batch)["containers" if name == "ps" else name]
     assert row["status"] == status
     assert bool(row.get("rows")) == kept
-    assert batch.rows["hosts"] and batch.rows["images"] and len(batch.rows["workloads"]) == 7
+    assert (
+        batch.rows["hosts"] and batch.rows["images"] and len(batch.rows["workloads"]) == 7
+    )
     assert not set(table(batch, "workloads")["inspect_status"]) - {"ok", "list"}
 
 
@@ -152,8 +164,12 @@ def coverage_of_text(text: str) -> dict:
 
 
 def test_a_client_that_reached_no_engine(dumps):
-    (dumps / "version.json").write_text('{"Client": {"Version": "28.2.2"}, "Server": null}')
-    (dumps / "info.json").write_text('{"ServerErrors": ["cannot connect"], "ClientInfo": {}}')
+    (dumps / "version.json").write_text(
+        '{"Client": {"Version": "28.2.2"}, "Server": null}'
+    )
+    (dumps / "info.json").write_text(
+        '{"ServerErrors": ["cannot connect"], "ClientInfo": {}}'
+    )
     rows = coverage(collect(dumps.parent, path="web-01"))
     assert rows["version"]["status"] == rows["info"]["status"] == "unreachable"
 
@@ -164,7 +180,23 @@ def test_nothing_there_is_a_coverage_row(tmp_path):
     assert not batch.rows
 
 
-JUNK = [None, True, 0, -1, 1e300, "", "\0", [], {}, [1], [[]], [None], {"a": 1}, 10**30, "a:b:c"]
+JUNK = [
+    None,
+    True,
+    0,
+    -1,
+    1e300,
+    "",
+    "\0",
+    [],
+    {},
+    [1],
+    [[]],
+    [None],
+    {"a": 1},
+    10**30,
+    "a:b:c",
+]
 
 
 def spoil(value, chance: random.Random):

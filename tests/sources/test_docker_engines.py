@@ -45,7 +45,10 @@ def fake_engine(answers: dict[str, tuple[int, object]]):
 
 def test_an_engine_older_than_the_sdk_is_kept_with_its_version(tmp_path):
     answers = {
-        "/version": (200, {"Version": "1.10.3", "ApiVersion": "1.22", "KernelVersion": "3.13.0"}),
+        "/version": (
+            200,
+            {"Version": "1.10.3", "ApiVersion": "1.22", "KernelVersion": "3.13.0"},
+        ),
         "/info": (200, {"Name": "old-01", "Driver": "aufs", "Containers": 12}),
     }
     with fake_engine(answers) as endpoint:
@@ -53,8 +56,10 @@ def test_an_engine_older_than_the_sdk_is_kept_with_its_version(tmp_path):
     assert coverage(batch)["version"]["status"] == "unsupported"
     (engine,) = batch.rows["engines"]
     assert (engine["host_id"], engine["version"], engine["api_version"]) == (
-        "old-01", "1.10.3", "1.22",
-    )  # fmt: skip
+        "old-01",
+        "1.10.3",
+        "1.22",
+    )
     assert engine["storage_driver"] == "aufs" and not batch.rows["workloads"]
 
 
@@ -63,36 +68,67 @@ def test_versions_are_negotiated_where_the_engine_does_not_tell_its_own(tmp_path
         if "/v1.44/" not in path:
             said = "client version 1.24 is too old. Minimum supported API version is 1.44"
             return 400, {"message": said}
-        return 200, {"Name": "new-01", "Containers": 0, "Images": 0} if "info" in path else []
+        return 200, {
+            "Name": "new-01",
+            "Containers": 0,
+            "Images": 0,
+        } if "info" in path else []
 
     answers = {
         "/version": (403, {"message": f"forbidden for password={CANARY}"}),
-        "/info": (200, modern), "/containers/json": (200, modern), "/images/json": (200, modern),
+        "/info": (200, modern),
+        "/containers/json": (200, modern),
+        "/images/json": (200, modern),
         "/volumes": (403, {"message": "forbidden"}),
-    }  # fmt: skip
+    }
     with fake_engine(answers) as endpoint:
-        batch = collect(tmp_path, endpoint=endpoint.replace("tcp://", f"tcp://u:{CANARY}@"))
+        batch = collect(
+            tmp_path, endpoint=endpoint.replace("tcp://", f"tcp://u:{CANARY}@")
+        )
     assert {call: row["status"] for call, row in coverage(batch).items()} == {
-        "version": "denied", "info": "ok", "containers": "empty", "images": "empty",
+        "version": "denied",
+        "info": "ok",
+        "containers": "empty",
+        "images": "empty",
         "volumes": "denied",
-    }  # fmt: skip
+    }
     assert batch.rows["hosts"][0]["host_id"] == "new-01"
     assert CANARY not in repr(batch)
 
 
 def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
-    volume = {"Name": "v", "Driver": "local", "UsageData": {"Size": 9, "RefCount": 0},
-              "Options": {"o": f"password={CANARY}"}}  # fmt: skip
-    whole = {"LayersSize": 70, "Volumes": [volume], "BuildCache": None, "Containers": None,
-             "Images": [{"Id": "sha256:" + "1" * 64, "Size": 50, "SharedSize": 20,
-                         "Containers": 0, "Labels": {"note": CANARY}}]}  # fmt: skip
+    volume = {
+        "Name": "v",
+        "Driver": "local",
+        "UsageData": {"Size": 9, "RefCount": 0},
+        "Options": {"o": f"password={CANARY}"},
+    }
+    whole = {
+        "LayersSize": 70,
+        "Volumes": [volume],
+        "BuildCache": None,
+        "Containers": None,
+        "Images": [
+            {
+                "Id": "sha256:" + "1" * 64,
+                "Size": 50,
+                "SharedSize": 20,
+                "Containers": 0,
+                "Labels": {"note": CANARY},
+            }
+        ],
+    }
     answers = {
         "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
         "/info": (200, {"Name": "h", "Containers": 0, "Images": 1}),
-        "/containers/json": (403, {}), "/volumes": (200, {"Volumes": [volume]}),
-        "/images/json": (200, [{"Id": "sha256:" + "1" * 64, "RepoTags": ["a:1"], "Size": 50}]),
+        "/containers/json": (403, {}),
+        "/volumes": (200, {"Volumes": [volume]}),
+        "/images/json": (
+            200,
+            [{"Id": "sha256:" + "1" * 64, "RepoTags": ["a:1"], "Size": 50}],
+        ),
         "/system/df": (200, whole),
-    }  # fmt: skip
+    }
     with fake_engine(answers) as endpoint:
         batch = collect(tmp_path, endpoint=endpoint, disk=True)
         assert "df" not in coverage(collect(tmp_path, endpoint=endpoint))
@@ -121,19 +157,29 @@ def test_denied_inspections_keep_the_list(tmp_path):
         f"{ids[0]}/json": (403, {"message": "no"}),
         f"{ids[1]}/json": (404, {"message": "gone"}),
         f"{ids[2]}/json": (200, inspected),
-        "/containers/json": (200, [{"Id": i, "Names": [f"/{i[0]}"], "Image": "x:1",
-                                    "State": "running"} for i in ids]),
+        "/containers/json": (
+            200,
+            [
+                {"Id": i, "Names": [f"/{i[0]}"], "Image": "x:1", "State": "running"}
+                for i in ids
+            ],
+        ),
         "/images/json": (200, b"<html>"),
         "/volumes": (200, {"Volumes": None}),
-    }  # fmt: skip
+    }
     with fake_engine(answers) as endpoint:
         batch = collect(tmp_path, endpoint=endpoint, host_id="h")
     assert Counter(row["inspect_status"] for row in batch.rows["workloads"]) == {
-        "denied": 1, "vanished": 1, "ok": 1,
-    }  # fmt: skip
+        "denied": 1,
+        "vanished": 1,
+        "ok": 1,
+    }
     rows = coverage(batch)
     assert (rows["inspect"]["status"], rows["inspect"]["expected"]) == ("partial", 2)
-    assert rows["info"]["status"] == "unreachable" and rows["images"]["status"] == "parse_error"
+    assert (
+        rows["info"]["status"] == "unreachable"
+        and rows["images"]["status"] == "parse_error"
+    )
     assert rows["volumes"]["status"] == "empty"
 
 
@@ -178,9 +224,11 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
     listed = [{"Id": identifier, "Names": ["/x"], "Image": "x:1", "State": "running"}]
     answers = {
         "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
-        "/info": (200, {"Name": "h"}), "/containers/json": (200, listed),
-        "/images/json": (200, []), "/volumes": (200, {"Volumes": []}),
-    }  # fmt: skip
+        "/info": (200, {"Name": "h"}),
+        "/containers/json": (200, listed),
+        "/images/json": (200, []),
+        "/volumes": (200, {"Volumes": []}),
+    }
     with fake_engine(answers) as endpoint:
         batch = collect(tmp_path, endpoint=endpoint)
     assert coverage(batch)["inspect"]["status"] == "parse_error"

@@ -16,7 +16,9 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
             deadline._end = 0.0
     assert found == [{"n": 1}] * 2
     assert [(row["scope"], row["call"], row["status"]) for row in batch.coverage] == [
-        ("a.json", "graph", "ok"), ("b.yaml", "graph", "ok"), ("c.json", "graph", "timeout"),
-    ]  # fmt: skip
+        ("a.json", "graph", "ok"),
+        ("b.yaml", "graph", "ok"),
+        ("c.json", "graph", "timeout"),
+    ]
     assert ["seconds" in row for row in batch.coverage] == [True, True, False]
     assert batch.coverage[-1]["hint"]

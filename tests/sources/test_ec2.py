@@ -71,19 +71,35 @@ def test_every_frame_fits_the_data_dictionary(dumps):
 
 def test_hosts_and_the_age_of_their_images(dumps):
     hosts = by(collect(dumps), "hosts", "host_id")
-    assert set(hosts) == {CHECKOUT_1, CHECKOUT_2, BILLING_1, BILLING_2, NODE, BARE}  # GONE is gone
+    assert set(hosts) == {
+        CHECKOUT_1,
+        CHECKOUT_2,
+        BILLING_1,
+        BILLING_2,
+        NODE,
+        BARE,
+    }  # GONE is gone
     host = hosts[CHECKOUT_1]
     assert host["image_created_at"] == datetime(2024, 3, 1, 20, 15, 41, tzinfo=UTC)
     assert (host["launched_at"] - host["image_created_at"]).days == 884
-    assert {c: host[c] for c in ("account", "region", "az", "provider", "asg_name", "state")} == {
-        "account": ACCOUNT, "region": REGION, "az": f"{REGION}a", "provider": "aws",
-        "asg_name": "checkout-asg", "state": "running",
-    }  # fmt: skip
+    assert {
+        c: host[c] for c in ("account", "region", "az", "provider", "asg_name", "state")
+    } == {
+        "account": ACCOUNT,
+        "region": REGION,
+        "az": f"{REGION}a",
+        "provider": "aws",
+        "asg_name": "checkout-asg",
+        "state": "running",
+    }
     assert {h: (row["os_name"], row["os_version"]) for h, row in hosts.items()} == {
-        CHECKOUT_1: ("ubuntu", "22.04"), CHECKOUT_2: ("ubuntu", "22.04"),
-        BILLING_1: ("debian", "12"), BILLING_2: ("debian", "12"),
-        NODE: ("amazon-linux", "2"), BARE: ("rhel", None),
-    }  # fmt: skip
+        CHECKOUT_1: ("ubuntu", "22.04"),
+        CHECKOUT_2: ("ubuntu", "22.04"),
+        BILLING_1: ("debian", "12"),
+        BILLING_2: ("debian", "12"),
+        NODE: ("amazon-linux", "2"),
+        BARE: ("rhel", None),
+    }
     assert (host["vcpus"], host["memory_bytes"]) == (2, 8 * 2**30)
     assert (hosts[NODE]["vcpus"], hosts[NODE]["memory_bytes"]) == (4, 16 * 2**30)
     assert hosts[BARE]["image_created_at"] is None  # its image was deregistered
@@ -105,13 +121,36 @@ def test_services_by_their_groups_and_what_is_before_them(dumps):
     found = services(collect(dumps))
     columns = ("env", "kind", "asg_min", "asg_max", "health_checked", "public")
     assert {name: tuple(row[c] for c in columns) for name, row in found.items()} == {
-        "checkout": ("prod", "web", 2, 6, True, True),  # behind an application load balancer
-        "reports": ("stage", None, 0, 3, None, None),  # scaled to nothing, and still a service
-        "billing": (None, None, None, None, True, False),  # behind an internal classic one
+        "checkout": (
+            "prod",
+            "web",
+            2,
+            6,
+            True,
+            True,
+        ),  # behind an application load balancer
+        "reports": (
+            "stage",
+            None,
+            0,
+            3,
+            None,
+            None,
+        ),  # scaled to nothing, and still a service
+        "billing": (
+            None,
+            None,
+            None,
+            None,
+            True,
+            False,
+        ),  # behind an internal classic one
     }
 
 
-@pytest.mark.parametrize("lost", ["elbv2-describe-load-balancers", "elb-describe-load-balancers"])
+@pytest.mark.parametrize(
+    "lost", ["elbv2-describe-load-balancers", "elb-describe-load-balancers"]
+)
 def test_nothing_is_called_internal_while_some_load_balancers_are_unknown(dumps, lost):
     (dumps / f"{lost}.json").unlink()
     assert services(collect(dumps))["billing"]["public"] is None
@@ -133,7 +172,9 @@ def test_activities_of_groups(dumps):
         ("terminate", "Successful", "refresh", 60),
         ("launch", "InProgress", "unknown", None),
     ]
-    assert coverage(batch)["describe-scaling-activities"]["unmapped_n"] == 1  # out of standby
+    assert (
+        coverage(batch)["describe-scaling-activities"]["unmapped_n"] == 1
+    )  # out of standby
 
 
 def test_self_heal_pairs_a_termination_with_the_launch_that_succeeded(dumps):
@@ -148,17 +189,24 @@ def test_self_heal_pairs_a_termination_with_the_launch_that_succeeded(dumps):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("At 2026-07-01T10:00:00Z an instance was taken out of service in response to an EC2 "
-         "instance status checks failure.", "health"),
-        ("an instance was launched in response to an unhealthy instance needing to be replaced.",
-         "health"),
+        (
+            "At 2026-07-01T10:00:00Z an instance was taken out of service in response to an EC2 "
+            "instance status checks failure.",
+            "health",
+        ),
+        (
+            "an instance was launched in response to an unhealthy instance needing to be replaced.",
+            "health",
+        ),
         ("a user request update of AutoScalingGroup constraints to min: 0", "manual"),
         ("an instance rebalance recommendation", "spot"),
         ("instances were launched to balance instances in zones [eu-west-1b]", "scale"),
         ("a difference between desired and actual capacity", "unknown"),
-        (None, "unknown"), (7, "unknown"), ("\0", "unknown"),
+        (None, "unknown"),
+        (7, "unknown"),
+        ("\0", "unknown"),
     ],
-)  # fmt: skip
+)
 def test_why_an_instance_came_or_went(text, cause):
     assert cause_of(text) == cause
 
@@ -193,7 +241,10 @@ def test_each_call_has_a_row_and_what_was_not_handed_over_is_told(dumps):
         (b"\0\0\0", "parse_error"),
         (b"{}", "parse_error"),
         (b'{"Reservations": []}', "empty"),
-        (b'{"Reservations": [{"Instances": [{"InstanceId": "i-1"}]}]}{"Reserv', "partial"),
+        (
+            b'{"Reservations": [{"Instances": [{"InstanceId": "i-1"}]}]}{"Reserv',
+            "partial",
+        ),
         (b'{"Reservations": [{{ toJson .Values.hosts }}]}', "parse_error"),
     ],
 )
@@ -216,7 +267,9 @@ def changed(place, seed):
         found = mutated(json.loads(file.read_text()), seed + number)
         (place / file.name).write_text(json.dumps(found))
     batch = collect(place)
-    assert "read" not in coverage(batch)  # where a failure that nobody thought of is noted
+    assert "read" not in coverage(
+        batch
+    )  # where a failure that nobody thought of is noted
     return batch
 
 
@@ -236,31 +289,49 @@ def fleet(moto):
     template = {"ImageId": image, "InstanceType": "m5.large"}
     ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=template)
     group = new.create_target_group(
-        Name="web", Protocol="HTTP", Port=80, VpcId=subnets[0]["VpcId"], TargetType="instance"
+        Name="web",
+        Protocol="HTTP",
+        Port=80,
+        VpcId=subnets[0]["VpcId"],
+        TargetType="instance",
     )["TargetGroups"][0]["TargetGroupArn"]
     balancer = new.create_load_balancer(
         Name="web", Subnets=[s["SubnetId"] for s in subnets], Scheme="internet-facing"
     )
     new.create_listener(
-        LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"], Protocol="HTTP", Port=80,
+        LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+        Protocol="HTTP",
+        Port=80,
         DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
-    )  # fmt: skip
+    )
     scaling.create_auto_scaling_group(
-        AutoScalingGroupName="web-asg", LaunchTemplate={"LaunchTemplateName": "web"}, MinSize=2,
-        MaxSize=4, TargetGroupARNs=[group], HealthCheckType="ELB",
+        AutoScalingGroupName="web-asg",
+        LaunchTemplate={"LaunchTemplateName": "web"},
+        MinSize=2,
+        MaxSize=4,
+        TargetGroupARNs=[group],
+        HealthCheckType="ELB",
         VPCZoneIdentifier=subnets[0]["SubnetId"],
-        Tags=[{"Key": k, "Value": v, "PropagateAtLaunch": True}
-              for k, v in {"service": "web", "env": "prod"}.items()],
-    )  # fmt: skip
+        Tags=[
+            {"Key": k, "Value": v, "PropagateAtLaunch": True}
+            for k, v in {"service": "web", "env": "prod"}.items()
+        ],
+    )
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "ledger-1"}]}]
     ledger = ec2.run_instances(
-        ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1, TagSpecifications=tags,
+        ImageId=image,
+        InstanceType="t3.micro",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=tags,
         UserData=f"export PASSWORD={CANARY}",
-    )["Instances"][0]["InstanceId"]  # fmt: skip
+    )["Instances"][0]["InstanceId"]
     old.create_load_balancer(
-        LoadBalancerName="ledger", AvailabilityZones=[f"{REGION}a"], Scheme="internal",
+        LoadBalancerName="ledger",
+        AvailabilityZones=[f"{REGION}a"],
+        Scheme="internal",
         Listeners=[{"Protocol": "tcp", "LoadBalancerPort": 9000, "InstancePort": 9000}],
-    )  # fmt: skip
+    )
     old.register_instances_with_load_balancer(
         LoadBalancerName="ledger", Instances=[{"InstanceId": ledger}]
     )
@@ -279,8 +350,10 @@ def test_live(moto, fleet):
     columns = ("env", "kind", "asg_min", "asg_max", "health_checked", "public")
     assert tuple(found["web"][c] for c in columns) == ("prod", "web", 2, 4, True, True)
     assert sorted((r["name"], r["health"]) for r in replicas.values()) == [
-        ("ledger", "healthy"), ("web", "healthy"), ("web", "healthy"),
-    ]  # fmt: skip
+        ("ledger", "healthy"),
+        ("web", "healthy"),
+        ("web", "healthy"),
+    ]
     hosts = by(batch, "hosts", "host_id")
     assert [h["asg_name"] for h in hosts.values()].count("web-asg") == 2
     assert {h["memory_bytes"] for h in hosts.values()} == {8 * 2**30, 2**30}
@@ -290,7 +363,9 @@ def test_live(moto, fleet):
     watched = rows["describe-scaling-activities"]
     assert watched["window_end"] - watched["window_start"] == timedelta(weeks=6)
     assert CANARY not in repr(batch)
-    assert not [n for n in to_tables([("ec2", batch)], [])[1] if n["call"].startswith("check:")]
+    assert not [
+        n for n in to_tables([("ec2", batch)], [])[1] if n["call"].startswith("check:")
+    ]
 
 
 def test_a_stopped_instance_is_known_and_of_no_health(moto, fleet):
@@ -306,16 +381,22 @@ def test_profiles_and_regions_side_by_side(moto, fleet, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     batch = live(moto, profile=["shop", "lab", "gone"], regions=[REGION, "us-east-1"])
-    scopes = {row["scope"]: row["status"] for row in batch.coverage if row["call"] != "session"}
+    scopes = {
+        row["scope"]: row["status"] for row in batch.coverage if row["call"] != "session"
+    }
     assert set(scopes) == {
-        f"{profile}/{region}" for profile in ("shop", "lab") for region in (REGION, "us-east-1")
+        f"{profile}/{region}"
+        for profile in ("shop", "lab")
+        for region in (REGION, "us-east-1")
     }
     (lost,) = (row for row in batch.coverage if row["call"] == "session")
     assert (lost["scope"], lost["status"]) == ("gone", "denied")
 
 
 def test_a_probe_gives_coverage_and_no_rows(moto, fleet):
-    batch = Ec2Source().probe({"endpoint_url": moto, "regions": REGION}, Path(), Deadline(60))
+    batch = Ec2Source().probe(
+        {"endpoint_url": moto, "regions": REGION}, Path(), Deadline(60)
+    )
     assert not any(batch.rows.values())
     assert coverage(batch)["describe-target-health"]["status"] == "ok"
 
@@ -332,11 +413,16 @@ def test_all_pages(monkeypatch):
         return {"Reservations": [{"Instances": [{"InstanceId": name} for name in names]}]}
 
     answers = Answers()
-    answers.give("DescribeInstances", instances("i-1") | {"NextToken": "t"}, instances("i-2"))
+    answers.give(
+        "DescribeInstances", instances("i-1") | {"NextToken": "t"}, instances("i-2")
+    )
     activity = {
-        "AutoScalingGroupName": "g", "Cause": "", "StartTime": SEEN, "StatusCode": "Successful",
+        "AutoScalingGroupName": "g",
+        "Cause": "",
+        "StartTime": SEEN,
+        "StatusCode": "Successful",
         "Description": "Launching a new EC2 instance: i-0c4e5500000000001",
-    }  # fmt: skip
+    }
     answers.give(
         "DescribeScalingActivities",
         {"Activities": [activity | {"ActivityId": "a"}], "NextToken": "t"},
@@ -361,11 +447,14 @@ def test_half_the_instances_then_an_error_are_partial():
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("UnauthorizedOperation", "denied"), ("AuthFailure", "denied"),
-        ("ExpiredToken", "denied"), ("RequestLimitExceeded", "throttled"),
-        ("Throttling", "throttled"), ("InternalError", "unreachable"),
+        ("UnauthorizedOperation", "denied"),
+        ("AuthFailure", "denied"),
+        ("ExpiredToken", "denied"),
+        ("RequestLimitExceeded", "throttled"),
+        ("Throttling", "throttled"),
+        ("InternalError", "unreachable"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     ("operation", "call"),
     [
@@ -394,12 +483,18 @@ def test_a_denial_by_the_organisation_is_told_apart():
 def test_each_image_and_type_is_asked_for_once_and_many_at_a_time():
     answers = Answers()
     instances = [
-        {"InstanceId": f"i-{n}", "ImageId": f"ami-{n % 201}", "InstanceType": f"t{n % 101}.x"}
+        {
+            "InstanceId": f"i-{n}",
+            "ImageId": f"ami-{n % 201}",
+            "InstanceType": f"t{n % 101}.x",
+        }
         for n in range(404)
     ]
     answers.give("DescribeInstances", {"Reservations": [{"Instances": instances}]})
     read(answers)
-    images = [params["Filters"][0]["Values"] for params in answers.asked["DescribeImages"]]
+    images = [
+        params["Filters"][0]["Values"] for params in answers.asked["DescribeImages"]
+    ]
     types = [params["InstanceTypes"] for params in answers.asked["DescribeInstanceTypes"]]
     assert [len(values) for values in images] == [200, 1]
     assert [len(values) for values in types] == [100, 1]

@@ -35,11 +35,21 @@ def digest(name: str) -> str:
 NAMES = {
     digest(name): name
     for name in (
-        "checkout-1.4", "checkout-1.4-amd64", "checkout-1.4-arm64", "checkout-1.4-attestation",
-        "checkout-1.4-signature", "checkout-1.3", "checkout-1.3-notation", "checkout-lost",
-        "checkout-0.9", "orders-2", "orders-1", "orders-x", "legacy-7",
+        "checkout-1.4",
+        "checkout-1.4-amd64",
+        "checkout-1.4-arm64",
+        "checkout-1.4-attestation",
+        "checkout-1.4-signature",
+        "checkout-1.3",
+        "checkout-1.3-notation",
+        "checkout-lost",
+        "checkout-0.9",
+        "orders-2",
+        "orders-1",
+        "orders-x",
+        "legacy-7",
     )
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -51,7 +61,9 @@ def dumps(tmp_path) -> Path:
 
 
 def collect(dumps: Path, **options) -> Batch:
-    return EcrSource().collect({"path": dumps.name, **options}, dumps.parent, Deadline(20))
+    return EcrSource().collect(
+        {"path": dumps.name, **options}, dumps.parent, Deadline(20)
+    )
 
 
 def table(batch: Batch) -> pd.DataFrame:
@@ -87,20 +99,31 @@ def test_images(dumps):
     assert set(images["host_id"]) == {""}
     assert images.loc["checkout-1.4", "tags"] == "1.4;release"
     assert images.loc["checkout-1.4-amd64", "size_bytes"] == 83520228
-    assert images.loc["checkout-1.4", "last_pulled_at"] == pd.Timestamp("2026-09-30T02:10:05.123Z")
+    assert images.loc["checkout-1.4", "last_pulled_at"] == pd.Timestamp(
+        "2026-09-30T02:10:05.123Z"
+    )
     assert images.loc["checkout-1.3", "pushed_at"] == pd.Timestamp("2026-06-02T06:30Z")
     assert pd.isna(images.loc["checkout-lost", "last_pulled_at"])  # nobody ever pulled it
     assert pd.isna(images.loc["orders-x", "pushed_at"])  # 1970 is no time of a push
     schemas = told(images, "schema")
-    assert (schemas["orders-1"], schemas["orders-2"], schemas["checkout-1.4"]) == ("1", "2", "oci")
-    assert [name for name, is_one in told(images, "is_index").items() if is_one] == ["checkout-1.4"]
+    assert (schemas["orders-1"], schemas["orders-2"], schemas["checkout-1.4"]) == (
+        "1",
+        "2",
+        "oci",
+    )
+    assert [name for name, is_one in told(images, "is_index").items() if is_one] == [
+        "checkout-1.4"
+    ]
 
 
 def test_children_of_an_index_are_no_garbage(dumps):
     images = table(collect(dumps))
     dangling = [name for name, is_it in told(images, "dangling").items() if is_it]
     assert dangling == ["checkout-lost", "orders-x"]
-    assert told(images, "arch") == {"checkout-1.4-amd64": "amd64", "checkout-1.4-arm64": "arm64"}
+    assert told(images, "arch") == {
+        "checkout-1.4-amd64": "amd64",
+        "checkout-1.4-arm64": "arm64",
+    }
 
 
 def test_of_an_index_its_notes_and_its_worst_image(dumps):
@@ -108,17 +131,27 @@ def test_of_an_index_its_notes_and_its_worst_image(dumps):
     assert row["base_name"] == "docker.io/library/node:22-bookworm-slim"
     assert row["base_digest"] == digest("node")
     assert pd.isna(row["created_at"])  # 1980: a build that can be repeated
-    assert row[[f"vuln_{s}_n" for s in ("critical", "high", "medium", "low")]].tolist() == [
-        1, 2, 7, 4,
-    ]  # fmt: skip
+    assert row[
+        [f"vuln_{s}_n" for s in ("critical", "high", "medium", "low")]
+    ].tolist() == [
+        1,
+        2,
+        7,
+        4,
+    ]
 
 
 def test_findings_of_scans(dumps):
     images = table(collect(dumps))
     assert told(images, "vuln_critical_n") == {
-        "checkout-1.4-amd64": 0, "checkout-1.4-arm64": 1, "checkout-1.4": 1, "checkout-1.3": 0,
-        "checkout-lost": 0, "orders-2": 0, "legacy-7": 12,
-    }  # fmt: skip
+        "checkout-1.4-amd64": 0,
+        "checkout-1.4-arm64": 1,
+        "checkout-1.4": 1,
+        "checkout-1.3": 0,
+        "checkout-lost": 0,
+        "orders-2": 0,
+        "legacy-7": 12,
+    }
     assert images.loc["orders-2", "vuln_high_n"] == 3  # of another call
     assert pd.isna(images.loc["orders-1", "vuln_high_n"])  # never scanned
 
@@ -126,9 +159,12 @@ def test_findings_of_scans(dumps):
 def test_signatures(dumps):
     signed = told(table(collect(dumps)), "signed")
     assert {name for name, is_signed in signed.items() if is_signed} == {
-        "checkout-1.4", "checkout-1.4-amd64", "checkout-1.4-arm64", "checkout-1.4-attestation",
+        "checkout-1.4",
+        "checkout-1.4-amd64",
+        "checkout-1.4-arm64",
+        "checkout-1.4-attestation",
         "checkout-1.3",
-    }  # fmt: skip
+    }
     assert "checkout-1.4-signature" not in signed
     assert signed["orders-2"] is False
 
@@ -145,13 +181,21 @@ def test_what_the_policies_would_expire(dumps):
     batch = collect(dumps)
     images = table(batch)
     policies = images.groupby("repository")["lifecycle_policy"].agg(set).to_dict()
-    assert policies == {"shop/checkout": {True}, "shop/orders": {False}, "shop/legacy": {True}}
+    assert policies == {
+        "shop/checkout": {True},
+        "shop/orders": {False},
+        "shop/legacy": {True},
+    }
     expires = told(images, "would_expire")
     # untagged for more than 7 days, or anything for more than 90; 1.4 holds on to its children
     assert [name for name, is_it in expires.items() if is_it] == [
-        "checkout-1.3", "checkout-1.3-notation", "checkout-lost",
-    ]  # fmt: skip
-    assert expires["checkout-0.9"] is False  # it is in the archive, which no rule is about
+        "checkout-1.3",
+        "checkout-1.3-notation",
+        "checkout-lost",
+    ]
+    assert (
+        expires["checkout-0.9"] is False
+    )  # it is in the archive, which no rule is about
     assert expires["orders-1"] is False  # there is no policy
     assert "legacy-7" not in expires  # nobody knows what its policy means
     row = coverage(batch)["get-lifecycle-policy"]
@@ -178,10 +222,16 @@ def test_indexes_that_nobody_read_leave_open_what_has_no_tag(dumps, how):
     batch = collect(dumps, **options)
     images = table(batch)
     assert told(images, "dangling") == {
-        "checkout-1.4": False, "checkout-1.4-signature": False, "checkout-1.3": False,
-        "checkout-1.3-notation": False, "checkout-0.9": False,
-        "orders-2": False, "orders-1": False, "orders-x": True, "legacy-7": False,
-    }  # fmt: skip
+        "checkout-1.4": False,
+        "checkout-1.4-signature": False,
+        "checkout-1.3": False,
+        "checkout-1.3-notation": False,
+        "checkout-0.9": False,
+        "orders-2": False,
+        "orders-1": False,
+        "orders-x": True,
+        "legacy-7": False,
+    }
     expires = told(images, "would_expire")
     assert "checkout-lost" not in expires and "checkout-1.4-amd64" not in expires
     assert expires["checkout-1.3"] is True
@@ -202,7 +252,9 @@ def test_policies_that_nobody_could_read_are_unknown_and_not_none(dumps):
 
 
 def test_half_the_images_tell_nothing_of_what_would_expire(dumps):
-    (dumps / "describe-images-shop-orders.json").write_text('{"imageDetails": [{"imageDigest"')
+    (dumps / "describe-images-shop-orders.json").write_text(
+        '{"imageDetails": [{"imageDigest"'
+    )
     images = table(collect(dumps))
     assert len(images) == 10
     assert not told(images, "signed").get("legacy-7", False)
@@ -237,7 +289,11 @@ def test_a_name_in_two_regions_are_two_repositories(dumps):
 
 def test_an_index_with_a_circle_or_without_a_list():
     def manifest(text):
-        return {"repositoryName": "r", "imageId": {"imageDigest": "d"}, "imageManifest": text}
+        return {
+            "repositoryName": "r",
+            "imageId": {"imageDigest": "d"},
+            "imageManifest": text,
+        }
 
     for text in (None, "", "no json", "[]", "{}", '{"manifests": 3}', "[" * 100_000):
         assert to_indexes([manifest(text)]) == {}
@@ -247,31 +303,62 @@ def test_an_index_with_a_circle_or_without_a_list():
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
-    | st.sampled_from(["r", "d", INDEX, OCI, "1628-01-01T00:00:00Z", "a\0", "ACTIVE", "COMPLETE"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-        st.sampled_from(["findingSeverityCounts", "HIGH", "status", "imageDigest", "filter"]),
-        inner, max_size=3,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(
+        ["r", "d", INDEX, OCI, "1628-01-01T00:00:00Z", "a\0", "ACTIVE", "COMPLETE"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["findingSeverityCounts", "HIGH", "status", "imageDigest", "filter"]
+            ),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=20,
-)  # fmt: skip
+)
 ENTITY = st.dictionaries(
     st.sampled_from(
-        ["repositoryUri", "imageTagMutability", "imageTagMutabilityExclusionFilters", "imageTags",
-         "imageDigest", "imagePushedAt", "imageManifestMediaType", "artifactMediaType",
-         "imageSizeInBytes", "imageScanStatus", "imageScanFindingsSummary", "lastRecordedPullTime",
-         "imageStatus", "subjectManifestDigest", "lifecyclePolicyText", "imageId", "imageManifest",
-         "imageScanFindings"]),
-    JUNK, max_size=6,
-)  # fmt: skip
+        [
+            "repositoryUri",
+            "imageTagMutability",
+            "imageTagMutabilityExclusionFilters",
+            "imageTags",
+            "imageDigest",
+            "imagePushedAt",
+            "imageManifestMediaType",
+            "artifactMediaType",
+            "imageSizeInBytes",
+            "imageScanStatus",
+            "imageScanFindingsSummary",
+            "lastRecordedPullTime",
+            "imageStatus",
+            "subjectManifestDigest",
+            "lifecyclePolicyText",
+            "imageId",
+            "imageManifest",
+            "imageScanFindings",
+        ]
+    ),
+    JUNK,
+    max_size=6,
+)
 
 
 @given(st.tuples(*[st.lists(ENTITY, max_size=3)] * 5))
 @settings(max_examples=100, deadline=None)
 def test_no_payload_crashes(parts):
     named = [
-        [{"repositoryName": "r", "repositoryUri": "h/r", "imageDigest": f"d{n}"} | e
-         for n, e in enumerate(part)]
+        [
+            {"repositoryName": "r", "repositoryUri": "h/r", "imageDigest": f"d{n}"} | e
+            for n, e in enumerate(part)
+        ]
         for part in parts
-    ]  # fmt: skip
+    ]
     to_images(Payloads(*named, seen_at=SEEN))

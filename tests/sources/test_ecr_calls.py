@@ -40,9 +40,11 @@ def live(url: str, **options) -> Batch:
 def push(client, repository: str, manifest: dict, tag: str | None = None) -> str:
     tags = {"imageTag": tag} if tag else {}
     answer = client.put_image(
-        repositoryName=repository, imageManifest=json.dumps(manifest),
-        imageManifestMediaType=manifest["mediaType"], **tags,
-    )  # fmt: skip
+        repositoryName=repository,
+        imageManifest=json.dumps(manifest),
+        imageManifestMediaType=manifest["mediaType"],
+        **tags,
+    )
     return answer["image"]["imageId"]["imageDigest"]
 
 
@@ -50,35 +52,55 @@ def manifest_of(name: str) -> dict:
     config = {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 7}
     layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 1000}
     return {
-        "schemaVersion": 2, "mediaType": OCI, "config": config | {"digest": digest(name)},
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "config": config | {"digest": digest(name)},
         "layers": [layer | {"digest": digest(f"layer of {name}")}],
-    }  # fmt: skip
+    }
 
 
 def test_live(moto, registry):
     for name in ("shop/cart", "shop/idle"):
         registry.create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
-    parts = {arch: push(registry, "shop/cart", manifest_of(arch)) for arch in ("amd64", "arm64")}
+    parts = {
+        arch: push(registry, "shop/cart", manifest_of(arch))
+        for arch in ("amd64", "arm64")
+    }
     lost = push(registry, "shop/cart", manifest_of("lost"))
     entries = [
-        {"mediaType": OCI, "digest": d, "size": 9, "platform": {"architecture": a, "os": "linux"}}
+        {
+            "mediaType": OCI,
+            "digest": d,
+            "size": 9,
+            "platform": {"architecture": a, "os": "linux"},
+        }
         for a, d in parts.items()
     ]
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
     whole = push(registry, "shop/cart", index, "1.4")
-    rules = [{
-        "rulePriority": 1, "action": {"type": "expire"},
-        "selection": {"tagStatus": "untagged", "countType": "sinceImagePushed",
-                      "countUnit": "days", "countNumber": 1},
-    }]  # fmt: skip
+    rules = [
+        {
+            "rulePriority": 1,
+            "action": {"type": "expire"},
+            "selection": {
+                "tagStatus": "untagged",
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": 1,
+            },
+        }
+    ]
     text = json.dumps({"rules": rules})
     registry.put_lifecycle_policy(repositoryName="shop/cart", lifecyclePolicyText=text)
     registry.start_image_scan(repositoryName="shop/cart", imageId={"imageDigest": lost})
     batch = live(moto)
     rows = {row["digest"]: row for row in batch.rows["images"]}
     assert {d: row["dangling"] for d, row in rows.items()} == {
-        parts["amd64"]: False, parts["arm64"]: False, lost: True, whole: False,
-    }  # fmt: skip
+        parts["amd64"]: False,
+        parts["arm64"]: False,
+        lost: True,
+        whole: False,
+    }
     assert rows[parts["arm64"]]["arch"] == "arm64"
     assert rows[whole]["is_index"] is True and rows[whole]["tags"] == "1.4"
     assert {row["would_expire"] for row in rows.values()} == {False}  # all are of today
@@ -131,7 +153,9 @@ def test_a_user_without_permission_is_denied_and_not_empty(moto, registry, monke
 
 def test_a_probe_gives_coverage_and_no_rows(moto, registry):
     registry.create_repository(repositoryName="shop/cart")
-    batch = EcrSource().probe({"endpoint_url": moto, "regions": REGION}, Path(), Deadline(60))
+    batch = EcrSource().probe(
+        {"endpoint_url": moto, "regions": REGION}, Path(), Deadline(60)
+    )
     assert not any(batch.rows.values())
     assert coverage(batch)["describe-repositories"]["status"] == "ok"
 
@@ -141,14 +165,19 @@ def test_a_probe_pulls_nothing():
     index = details("index", imageManifestMediaType=INDEX)
     script.give("describe_repositories", {"repositories": [CART]})
     images = index + details("child")
-    script.give("describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY)
+    script.give(
+        "describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY
+    )
     no_policy(script)
     kinds = ["application/vnd.docker.distribution.manifest.list.v2+json", INDEX]
     asked = {"repositoryName": "cart", "acceptedMediaTypes": kinds}
     nobody = {"imageDigest": f"sha256:{64 * '0'}"}
     missing = {"imageId": nobody, "failureCode": "ImageNotFound"}
     script.give(
-        "batch_get_image", {"images": [], "failures": [missing]}, imageIds=[nobody], **asked
+        "batch_get_image",
+        {"images": [], "failures": [missing]},
+        imageIds=[nobody],
+        **asked,
     )
     row = coverage(script.read(EcrSource(), is_probe=True).batch)["batch-get-image"]
     assert row["status"] == "empty" and "hint" not in row
@@ -178,17 +207,26 @@ def test_options():
 
 # -- written answers -----------------------------------------------------------------------------
 
-CART = {"repositoryName": "cart", "repositoryUri": f"{REGISTRY}/cart", "registryId": ACCOUNT}
+CART = {
+    "repositoryName": "cart",
+    "repositoryUri": f"{REGISTRY}/cart",
+    "registryId": ACCOUNT,
+}
 ANY = {"imageStatus": "ANY"}
 
 
 def details(*names: str, **more) -> list[dict]:
     return [
-        {"repositoryName": "cart", "imageDigest": digest(n), "imagePushedAt": SEEN,
-         "imageManifestMediaType": OCI,
-         "imageScanFindingsSummary": {"findingSeverityCounts": {}}, **more}
+        {
+            "repositoryName": "cart",
+            "imageDigest": digest(n),
+            "imagePushedAt": SEEN,
+            "imageManifestMediaType": OCI,
+            "imageScanFindingsSummary": {"findingSeverityCounts": {}},
+            **more,
+        }
         for n in names
-    ]  # fmt: skip
+    ]
 
 
 def no_policy(script: Script, name: str = "cart") -> None:
@@ -201,14 +239,21 @@ def test_all_pages_and_archived_images_too():
     script.give("describe_repositories", {"repositories": [CART], "nextToken": "t"})
     script.give("describe_repositories", {"repositories": [other]}, nextToken="t")
     asked = {"repositoryName": "cart", "filter": ANY}
-    script.give("describe_images", {"imageDetails": details("a"), "nextToken": "u"}, **asked)
+    script.give(
+        "describe_images", {"imageDetails": details("a"), "nextToken": "u"}, **asked
+    )
     script.give("describe_images", {"imageDetails": details("b")}, **asked, nextToken="u")
-    script.give("describe_images", {"imageDetails": []}, repositoryName="other", filter=ANY)
+    script.give(
+        "describe_images", {"imageDetails": []}, repositoryName="other", filter=ANY
+    )
     no_policy(script)
     no_policy(script)
     place = script.read(EcrSource())
     rows = coverage(place.batch)
-    assert (rows["describe-repositories"]["rows"], rows["describe-images"]["rows"]) == (2, 2)
+    assert (rows["describe-repositories"]["rows"], rows["describe-images"]["rows"]) == (
+        2,
+        2,
+    )
     assert rows["describe-images"]["requests"] == 3
     assert [row["would_expire"] for row in place.batch.rows["images"]] == [False, False]
 
@@ -217,18 +262,31 @@ def test_half_the_images_and_an_error_leave_open_what_would_expire():
     script = Script("ecr")
     script.give("describe_repositories", {"repositories": [CART]})
     asked = {"repositoryName": "cart", "filter": ANY}
-    script.give("describe_images", {"imageDetails": details("a"), "nextToken": "u"}, **asked)
+    script.give(
+        "describe_images", {"imageDetails": details("a"), "nextToken": "u"}, **asked
+    )
     script.refuse("describe_images", "ThrottlingException", 400, "Rate exceeded")
     rule = {"rulePriority": 1, "action": {"type": "expire"}}
-    rule["selection"] = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}
+    rule["selection"] = {
+        "tagStatus": "any",
+        "countType": "imageCountMoreThan",
+        "countNumber": 1,
+    }
     text = json.dumps({"rules": [rule]})
     answer = {"repositoryName": "cart", "lifecyclePolicyText": text}
     script.give("get_lifecycle_policy", answer, repositoryName="cart")
     place = script.read(EcrSource())
     (row,) = place.batch.rows["images"]
-    assert (row["lifecycle_policy"], row["would_expire"], row["signed"]) == (True, None, None)
+    assert (row["lifecycle_policy"], row["would_expire"], row["signed"]) == (
+        True,
+        None,
+        None,
+    )
     told_row = coverage(place.batch)["describe-images"]
-    assert (told_row["status"], told_row["error_class"]) == ("partial", "ThrottlingException")
+    assert (told_row["status"], told_row["error_class"]) == (
+        "partial",
+        "ThrottlingException",
+    )
 
 
 def test_a_hundred_indexes_at_once_and_a_denial_leaves_them_unread():
@@ -239,7 +297,9 @@ def test_a_hundred_indexes_at_once_and_a_denial_leaves_them_unread():
         index["imagePushedAt"] = datetime(2026, 9, 30, 5, 0, 0, 1000 - n, tzinfo=UTC)
     script.give("describe_repositories", {"repositories": [CART]})
     images = [*indexes, *details("child")]
-    script.give("describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY)
+    script.give(
+        "describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY
+    )
     no_policy(script)
     ids = [{"imageDigest": index["imageDigest"]} for index in indexes]
     kinds = ["application/vnd.docker.distribution.manifest.list.v2+json", INDEX]
@@ -258,19 +318,28 @@ def test_only_scans_that_the_description_leaves_out_are_asked_for():
     told_one, open_one, failed = details("told"), details("open"), details("failed")
     for image in (*open_one, *failed):
         del image["imageScanFindingsSummary"]
-    open_one[0]["imageScanStatus"], failed[0]["imageScanStatus"] = done, {"status": "FAILED"}
+    open_one[0]["imageScanStatus"], failed[0]["imageScanStatus"] = (
+        done,
+        {"status": "FAILED"},
+    )
     script.give("describe_repositories", {"repositories": [CART]})
     images = told_one + open_one + failed
-    script.give("describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY)
+    script.give(
+        "describe_images", {"imageDetails": images}, repositoryName="cart", filter=ANY
+    )
     no_policy(script)
     scan = {"repositoryName": "cart", "imageId": {"imageDigest": digest("open")}}
     findings = {"findingSeverityCounts": {"CRITICAL": 2, "UNTRIAGED": 5}}
     script.give(
         "describe_image_scan_findings",
-        scan | {"imageScanStatus": done, "imageScanFindings": findings}, **scan, maxResults=1,
-    )  # fmt: skip
+        scan | {"imageScanStatus": done, "imageScanFindings": findings},
+        **scan,
+        maxResults=1,
+    )
     place = script.read(EcrSource())
-    rows = {row["digest"]: row.get("vuln_critical_n") for row in place.batch.rows["images"]}
+    rows = {
+        row["digest"]: row.get("vuln_critical_n") for row in place.batch.rows["images"]
+    }
     assert rows == {digest("told"): 0, digest("open"): 2, digest("failed"): None}
 
 

@@ -72,11 +72,22 @@ def test_it_is_a_source(recorded):
 def test_every_frame_fits_the_data_dictionary(recorded):
     tables, notes = to_tables([("ecs", recorded)], [])
     assert {frame: len(t) for frame, t in tables.items()} == {
-        "services": 5, "service_aliases": 1, "workloads": 7, "mounts": 9, "hosts": 2,
-        "engines": 2, "dependencies": 6, "activities": 13,
-    }  # fmt: skip
+        "services": 5,
+        "service_aliases": 1,
+        "workloads": 7,
+        "mounts": 9,
+        "hosts": 2,
+        "engines": 2,
+        "dependencies": 6,
+        "activities": 13,
+    }
     assert [n for n in notes if n["call"].startswith("check:")] == []
-    assert set(tables["workloads"]["service_id"]) == {"checkout", "ledger-db", "mailer", "report"}
+    assert set(tables["workloads"]["service_id"]) == {
+        "checkout",
+        "ledger-db",
+        "mailer",
+        "report",
+    }
 
 
 def test_services_also_without_tasks(recorded):
@@ -94,8 +105,12 @@ def test_what_a_service_needs_to_be_up(recorded):
     found = {name: row.get("min_healthy_pct") for name, row in services(recorded).items()}
     # 100 is the default, and says only that a deployment takes nothing away
     assert found == {
-        "checkout": 50, "orders": None, "ledger-db": 0, "mailer": None, "report": None,
-    }  # fmt: skip
+        "checkout": 50,
+        "orders": None,
+        "ledger-db": 0,
+        "mailer": None,
+        "report": None,
+    }
 
 
 def test_health_logs_state_and_secrets_of_a_service(recorded):
@@ -111,28 +126,47 @@ def test_names_of_services_best_first(recorded):
     names = services(recorded)["checkout"]["names"]
     assert names[0] == Name("checkout", "ecs-service", 0.98, "shop")
     assert [name.rule for name in names] == [
-        "ecs-service", "ecs-family", "cloud-tag", "datadog-label", "telemetry-env",
-        "image-repository", "container-name",
-    ]  # fmt: skip
+        "ecs-service",
+        "ecs-family",
+        "cloud-tag",
+        "datadog-label",
+        "telemetry-env",
+        "image-repository",
+        "container-name",
+    ]
     assert names[4].name == "checkout-web"
     assert workloads(recorded)["checkout"][0]["names"] == names
 
 
 def test_a_label_of_our_own_tops_all():
-    service = {"serviceArn": "arn:aws:ecs:eu-west-1:1:service/shop/x1", "serviceName": "x1"}
-    service["tags"] = [{"key": "assess.service", "value": "cart"}, {"key": "app", "value": "shop"}]
+    service = {
+        "serviceArn": "arn:aws:ecs:eu-west-1:1:service/shop/x1",
+        "serviceName": "x1",
+    }
+    service["tags"] = [
+        {"key": "assess.service", "value": "cart"},
+        {"key": "app", "value": "shop"},
+    ]
     (row,) = to_batch(Payloads(services=[service])).rows["services"]
     assert [name.name for name in row["names"]] == ["cart", "x1"]
 
 
 def test_a_task_is_one_replica_seen_through_its_first_essential_container(recorded):
     first, second = workloads(recorded, "running")["checkout"]
-    assert (first["name"], first["source_kind"], first["cluster"]) == ("web", "task", "shop")
+    assert (first["name"], first["source_kind"], first["cluster"]) == (
+        "web",
+        "task",
+        "shop",
+    )
     assert (first["registry"], first["repository"]) == (REGISTRY, "shop/checkout")
     assert first["image_digest"].startswith("sha256:3d660d7f")
     assert (first["host_id"], second["host_id"]) == HOSTS
     assert (first["ports"], second["ports"]) == ("32768->8080/tcp", "8080/tcp")
-    assert (first["health"], first["oom_killed"], first["exit_code"]) == ("healthy", False, None)
+    assert (first["health"], first["oom_killed"], first["exit_code"]) == (
+        "healthy",
+        False,
+        None,
+    )
     assert first["memory_limit_bytes"] == 512 * 2**20
     assert first["caps_added_n"] == 1  # of its side-car
     assert (first["user_root"], first["readonly_root"]) == (False, True)
@@ -173,7 +207,11 @@ def test_how_tasks_ended(recorded):
     ("task", "container", "expected"),
     [
         ({"lastStatus": "STOPPED"}, {"exitCode": 137}, None),  # by whom is not said
-        ({"lastStatus": "STOPPED"}, {"exitCode": 137, "reason": "OutOfMemoryError: Con"}, True),
+        (
+            {"lastStatus": "STOPPED"},
+            {"exitCode": 137, "reason": "OutOfMemoryError: Con"},
+            True,
+        ),
         ({"lastStatus": "STOPPED", "stoppedReason": "OutOfMemory: x"}, {}, True),
         ({"lastStatus": "STOPPED"}, {"exitCode": 1}, False),
         ({"lastStatus": "STOPPED"}, {}, None),
@@ -197,7 +235,10 @@ def test_hosts_and_engines(recorded):
     assert hosts["az"].tolist() == ["eu-west-1a", "eu-west-1b"]
     assert set(hosts["account"]) == {ACCOUNT}
     assert set(hosts["asg_name"]) == {"shop-ecs"}
-    assert hosts["state"].fillna("?").tolist() == ["running", "?"]  # the other agent is gone
+    assert hosts["state"].fillna("?").tolist() == [
+        "running",
+        "?",
+    ]  # the other agent is gone
     engines = table(recorded, "engines")
     assert engines["version"].tolist() == ["20.10.25", "19.03.13-ce"]
     assert set(engines["ecs_agent_version"]) == {"1.79.2"}
@@ -221,7 +262,10 @@ def test_mounts(recorded):
         "/var/run/docker.sock": "socket",
     }
     assert mine["data_like"].tolist() == [True, True, False]
-    assert mine.loc["/backup", ["volume_name", "driver"]].tolist() == ["fs-0a1b2c3d", "efs"]
+    assert mine.loc["/backup", ["volume_name", "driver"]].tolist() == [
+        "fs-0a1b2c3d",
+        "efs",
+    ]
     web = rows[rows["destination"] == "/etc/checkout"]
     assert sorted(web["shared_with_n"]) == [0, 1, 1]  # two tasks were on one host
     scratch = rows[rows["destination"] == "/tmp/work"]
@@ -232,16 +276,22 @@ def test_mounts(recorded):
 @pytest.mark.parametrize(
     ("volume", "kind", "driver"),
     [
-        ({"dockerVolumeConfiguration": {"scope": "shared", "driver": "rexray"}},
-         "named-volume", "rexray"),
+        (
+            {"dockerVolumeConfiguration": {"scope": "shared", "driver": "rexray"}},
+            "named-volume",
+            "rexray",
+        ),
         ({"dockerVolumeConfiguration": {"scope": "task"}}, "anonymous-volume", None),
         ({"configuredAtLaunch": True}, "named-volume", "ebs"),
-        ({"fsxWindowsFileServerVolumeConfiguration": {"fileSystemId": "fs-1"}},
-         "named-volume", "fsx"),
+        (
+            {"fsxWindowsFileServerVolumeConfiguration": {"fileSystemId": "fs-1"}},
+            "named-volume",
+            "fsx",
+        ),
         ({"host": {"sourcePath": "/data"}}, "host-path", None),
         ({}, "anonymous-volume", None),
     ],
-)  # fmt: skip
+)
 def test_what_is_behind_a_volume(volume, kind, driver):
     point = {"sourceVolume": "v", "containerPath": "/x"}
     raw = {"containerDefinitions": [{"name": "a", "mountPoints": [point]}]}
@@ -251,7 +301,9 @@ def test_what_is_behind_a_volume(volume, kind, driver):
 
 def test_dependencies(recorded):
     rows = {
-        (getattr(r["dst"], "name", r["dst"]), r["kind"], r["evidence"]): r.get("condition")
+        (getattr(r["dst"], "name", r["dst"]), r["kind"], r["evidence"]): r.get(
+            "condition"
+        )
         for r in recorded.rows["dependencies"]
     }
     assert {r["src"].name for r in recorded.rows["dependencies"]} == {"checkout"}
@@ -260,7 +312,11 @@ def test_dependencies(recorded):
         ("ext:checkout/statsd", "start_order", "ecs-link"): None,
         ("orders", "call", "environment"): None,
         ("ledger-db", "data", "environment"): None,
-        ("ext:sessions.abc123.0001.euw1.cache.amazonaws.com", "cache", "environment"): None,
+        (
+            "ext:sessions.abc123.0001.euw1.cache.amazonaws.com",
+            "cache",
+            "environment",
+        ): None,
         ("ext:elb/checkout-web", "discovery", "ecs-load-balancer"): None,
     }
 
@@ -269,16 +325,27 @@ def test_service_connect_names_are_hosts():
     arn = "arn:aws:ecs:eu-west-1:1:"
 
     def service(name, **more):
-        return {"serviceArn": f"{arn}service/c/{name}", "serviceName": name,
-                "clusterArn": f"{arn}cluster/c", "taskDefinition": f"{arn}task-definition/{name}:1",
-                **more}  # fmt: skip
+        return {
+            "serviceArn": f"{arn}service/c/{name}",
+            "serviceName": name,
+            "clusterArn": f"{arn}cluster/c",
+            "taskDefinition": f"{arn}task-definition/{name}:1",
+            **more,
+        }
 
-    connect = {"services": [{"discoveryName": "db", "clientAliases": [{"dnsName": "pg"}]}]}
+    connect = {
+        "services": [{"discoveryName": "db", "clientAliases": [{"dnsName": "pg"}]}]
+    }
     callee = service("store", deployments=[{"serviceConnectConfiguration": connect}])
     env = [{"name": "DB_HOST", "value": "pg"}]
-    definition = {"taskDefinitionArn": f"{arn}task-definition/app:1", "family": "app",
-                  "containerDefinitions": [{"name": "app", "environment": env}]}  # fmt: skip
-    batch = to_batch(Payloads(services=[callee, service("app")], definitions=[definition]))
+    definition = {
+        "taskDefinitionArn": f"{arn}task-definition/app:1",
+        "family": "app",
+        "containerDefinitions": [{"name": "app", "environment": env}],
+    }
+    batch = to_batch(
+        Payloads(services=[callee, service("app")], definitions=[definition])
+    )
     (edge,) = batch.rows["dependencies"]
     assert (edge["src"].name, edge["dst"].name) == ("app", "store")
 
@@ -311,7 +378,9 @@ def test_the_window_of_stopped_tasks_is_recorded_and_kept_to(recorded):
     row = coverage(recorded)["describe-tasks"]
     assert row["window_start"] == datetime(2026, 9, 30, 5, 12, 11, tzinfo=UTC)
     assert row["window_end"] == datetime(2026, 9, 30, 6, 12, 11, tzinfo=UTC)
-    happened = [r for r in recorded.rows["activities"] if r["kind"] not in ("deploy", "rollback")]
+    happened = [
+        r for r in recorded.rows["activities"] if r["kind"] not in ("deploy", "rollback")
+    ]
     assert min(r["started_at"] for r in happened) >= row["window_start"]
 
 
@@ -353,6 +422,11 @@ def test_the_scores_heal_a_service_by_its_own_tasks(recorded):
 )
 def test_why_a_task_ended(code, reason, cause):
     stopped = datetime(2026, 9, 30, tzinfo=UTC)
-    task = {"taskArn": "t", "group": "service:x", "stopCode": code, "stoppedReason": reason}
+    task = {
+        "taskArn": "t",
+        "group": "service:x",
+        "stopCode": code,
+        "stoppedReason": reason,
+    }
     batch = to_batch(Payloads(tasks=[task | {"stoppedAt": stopped}], since=stopped))
     assert [r["cause"] for r in batch.rows["activities"]] == [cause]

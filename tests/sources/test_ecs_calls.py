@@ -23,15 +23,22 @@ SHOP = f"{ARN}cluster/shop"
 
 def services_of(*names: str) -> list[dict]:
     return [
-        {"serviceArn": f"{ARN}service/shop/{n}", "serviceName": n, "clusterArn": SHOP,
-         "status": "ACTIVE", "taskDefinition": f"{ARN}task-definition/one:1"}
+        {
+            "serviceArn": f"{ARN}service/shop/{n}",
+            "serviceName": n,
+            "clusterArn": SHOP,
+            "status": "ACTIVE",
+            "taskDefinition": f"{ARN}task-definition/one:1",
+        }
         for n in names
-    ]  # fmt: skip
+    ]
 
 
 def opened(script: Script) -> Script:
     script.give("list_clusters", {"clusterArns": [SHOP]})
-    script.give("describe_clusters", {"clusters": [{"clusterArn": SHOP}]}, clusters=[SHOP])
+    script.give(
+        "describe_clusters", {"clusters": [{"clusterArn": SHOP}]}, clusters=[SHOP]
+    )
     return script
 
 
@@ -47,9 +54,10 @@ def without_tasks(script: Script) -> None:
 def defined(script: Script, name: str = "one:1") -> None:
     definition = {"taskDefinitionArn": f"{ARN}task-definition/{name}", "family": "one"}
     script.give(
-        "describe_task_definition", {"taskDefinition": definition},
+        "describe_task_definition",
+        {"taskDefinition": definition},
         taskDefinition=definition["taskDefinitionArn"],
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -61,13 +69,18 @@ def test_all_pages_and_ten_services_at_once(script):
     found = services_of(*(f"s{n:02}" for n in range(11)))
     arns = [s["serviceArn"] for s in found]
     opened(script)
-    script.give("list_services", {"serviceArns": arns[:6], "nextToken": "t"}, cluster=SHOP)
+    script.give(
+        "list_services", {"serviceArns": arns[:6], "nextToken": "t"}, cluster=SHOP
+    )
     script.give("list_services", {"serviceArns": arns[6:]}, cluster=SHOP, nextToken="t")
     for part in (slice(10), slice(10, None)):
         script.give(
-            "describe_services", {"services": found[part], "failures": []},
-            cluster=SHOP, services=arns[part], include=["TAGS"],
-        )  # fmt: skip
+            "describe_services",
+            {"services": found[part], "failures": []},
+            cluster=SHOP,
+            services=arns[part],
+            include=["TAGS"],
+        )
     without_tasks(script)
     without_instances(script)
     defined(script)  # once for all eleven
@@ -75,7 +88,10 @@ def test_all_pages_and_ten_services_at_once(script):
     assert len(place.batch.rows["services"]) == 11
     rows = coverage(place.batch)
     assert (rows["list-services"]["rows"], rows["list-services"]["requests"]) == (11, 2)
-    assert (rows["describe-services"]["rows"], rows["describe-services"]["requests"]) == (11, 2)
+    assert (rows["describe-services"]["rows"], rows["describe-services"]["requests"]) == (
+        11,
+        2,
+    )
     assert rows["list-tasks"]["status"] == "empty"
 
 
@@ -84,20 +100,32 @@ def test_a_hundred_tasks_and_instances_at_once(script):
     machines = [f"{ARN}container-instance/shop/{n}" for n in range(101)]
     opened(script)
     script.give("list_services", {"serviceArns": []}, cluster=SHOP)
-    script.give("list_tasks", {"taskArns": tasks[:60]}, cluster=SHOP, desiredStatus="RUNNING")
-    script.give("list_tasks", {"taskArns": tasks[60:]}, cluster=SHOP, desiredStatus="STOPPED")
+    script.give(
+        "list_tasks", {"taskArns": tasks[:60]}, cluster=SHOP, desiredStatus="RUNNING"
+    )
+    script.give(
+        "list_tasks", {"taskArns": tasks[60:]}, cluster=SHOP, desiredStatus="STOPPED"
+    )
     for part in (slice(100), slice(100, None)):
         rows = [{"taskArn": t, "lastStatus": "RUNNING"} for t in tasks[part]]
         script.give(
-            "describe_tasks", {"tasks": rows}, cluster=SHOP, tasks=tasks[part], include=["TAGS"]
+            "describe_tasks",
+            {"tasks": rows},
+            cluster=SHOP,
+            tasks=tasks[part],
+            include=["TAGS"],
         )
-    script.give("list_container_instances", {"containerInstanceArns": machines}, cluster=SHOP)
+    script.give(
+        "list_container_instances", {"containerInstanceArns": machines}, cluster=SHOP
+    )
     for part in (slice(100), slice(100, None)):
         script.give(
             "describe_container_instances",
             {"containerInstances": [{"containerInstanceArn": m} for m in machines[part]]},
-            cluster=SHOP, containerInstances=machines[part], include=["TAGS"],
-        )  # fmt: skip
+            cluster=SHOP,
+            containerInstances=machines[part],
+            include=["TAGS"],
+        )
     place = script.read(EcsSource())
     assert len(place.batch.rows["workloads"]) == 101
     assert len(place.batch.rows["hosts"]) == 101
@@ -124,7 +152,11 @@ def test_half_a_list_and_an_error_is_half_a_list(script):
     script.give("list_services", {"serviceArns": arns, "nextToken": "t"}, cluster=SHOP)
     script.refuse("list_services", "ThrottlingException", 400, "Rate exceeded")
     script.give(
-        "describe_services", {"services": found}, cluster=SHOP, services=arns, include=["TAGS"]
+        "describe_services",
+        {"services": found},
+        cluster=SHOP,
+        services=arns,
+        include=["TAGS"],
     )
     without_tasks(script)
     without_instances(script)
@@ -147,32 +179,53 @@ def test_half_a_list_and_an_error_is_half_a_list(script):
     ],
 )
 def test_why_the_first_call_failed(script, code, http, status):
-    script.refuse("list_clusters", code, http, f"User: arn:aws:iam::1:user/{CANARY} is not allowed")
+    script.refuse(
+        "list_clusters", code, http, f"User: arn:aws:iam::1:user/{CANARY} is not allowed"
+    )
     place = script.read(EcsSource())
     (row,) = place.batch.coverage
-    assert (row["call"], row["status"], row["error_class"]) == ("ecs list-clusters", status, code)
+    assert (row["call"], row["status"], row["error_class"]) == (
+        "ecs list-clusters",
+        status,
+        code,
+    )
     assert CANARY not in repr(place.batch)
 
 
 def test_definitions_that_are_denied_leave_services_and_tasks(script):
     found = services_of("a")
     arns = [found[0]["serviceArn"]]
-    task = {"taskArn": f"{ARN}task/shop/1", "clusterArn": SHOP, "group": "service:a",
-            "lastStatus": "RUNNING", "taskDefinitionArn": f"{ARN}task-definition/one:1",
-            "containers": [{"name": "a", "image": "shop/a:1"}]}  # fmt: skip
+    task = {
+        "taskArn": f"{ARN}task/shop/1",
+        "clusterArn": SHOP,
+        "group": "service:a",
+        "lastStatus": "RUNNING",
+        "taskDefinitionArn": f"{ARN}task-definition/one:1",
+        "containers": [{"name": "a", "image": "shop/a:1"}],
+    }
     opened(script)
     script.give("list_services", {"serviceArns": arns}, cluster=SHOP)
     script.give(
-        "describe_services", {"services": found}, cluster=SHOP, services=arns, include=["TAGS"]
+        "describe_services",
+        {"services": found},
+        cluster=SHOP,
+        services=arns,
+        include=["TAGS"],
     )
     script.give(
-        "list_tasks", {"taskArns": [task["taskArn"]]}, cluster=SHOP, desiredStatus="RUNNING"
+        "list_tasks",
+        {"taskArns": [task["taskArn"]]},
+        cluster=SHOP,
+        desiredStatus="RUNNING",
     )
     script.give("list_tasks", {"taskArns": []}, cluster=SHOP, desiredStatus="STOPPED")
     script.give(
-        "describe_tasks", {"tasks": [task]},
-        cluster=SHOP, tasks=[task["taskArn"]], include=["TAGS"],
-    )  # fmt: skip
+        "describe_tasks",
+        {"tasks": [task]},
+        cluster=SHOP,
+        tasks=[task["taskArn"]],
+        include=["TAGS"],
+    )
     without_instances(script)
     script.refuse("describe_task_definition")
     place = script.read(EcsSource())
@@ -186,6 +239,6 @@ def test_definitions_that_are_denied_leave_services_and_tasks(script):
 def test_the_age_of_dumps_is_told(dumps):
     for file in dumps.iterdir():
         os.utime(file, (time.time() - 7200,) * 2)
-    assert coverage(collect(dumps.parent))["describe-tasks"]["age_hours"] == pytest.approx(
-        2, abs=0.1
-    )
+    assert coverage(collect(dumps.parent))["describe-tasks"][
+        "age_hours"
+    ] == pytest.approx(2, abs=0.1)

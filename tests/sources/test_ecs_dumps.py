@@ -31,10 +31,22 @@ def dumps(tmp_path) -> Path:
 def test_the_canary_is_everywhere_in_the_payloads_and_nowhere_in_the_rows(recorded):
     text = "".join(file.read_text() for file in (FIXTURES / HERE).iterdir())
     for place in (
-        '"DB_PASSWORD"', '"command"', '"entryPoint"', '"environmentFiles"', '"valueFrom"',
-        '"repositoryCredentials"', '"dockerLabels"', '"options"', '"healthCheck"',
-        '"secretOptions"', '"overrides"', '"stoppedReason"', '"reason"', '"api_token"', '"message"',
-    ):  # fmt: skip
+        '"DB_PASSWORD"',
+        '"command"',
+        '"entryPoint"',
+        '"environmentFiles"',
+        '"valueFrom"',
+        '"repositoryCredentials"',
+        '"dockerLabels"',
+        '"options"',
+        '"healthCheck"',
+        '"secretOptions"',
+        '"overrides"',
+        '"stoppedReason"',
+        '"reason"',
+        '"api_token"',
+        '"message"',
+    ):
         assert any(CANARY in part[:900] for part in text.split(place)[1:]), place
     assert CANARY not in repr(recorded)
     assert coverage(recorded)["describe-task-definition"]["redacted_n"] > 0
@@ -48,7 +60,15 @@ def test_the_canary_is_everywhere_in_the_payloads_and_nowhere_in_the_rows(record
         ({"command": ["run", CANARY], "entryPoint": [CANARY]}, 3),
         ({"secrets": [{"name": "A", "valueFrom": CANARY}]}, 1),
         ({"dockerLabels": {"x": CANARY, "assess.service": "y"}}, 1),
-        ({"logConfiguration": {"logDriver": "splunk", "options": {"splunk-token": CANARY}}}, 1),
+        (
+            {
+                "logConfiguration": {
+                    "logDriver": "splunk",
+                    "options": {"splunk-token": CANARY},
+                }
+            },
+            1,
+        ),
         ({"healthCheck": {"command": ["CMD", CANARY]}}, 1),
         ({"repositoryCredentials": {"credentialsParameter": CANARY}}, 1),
         ({"environmentFiles": [{"value": CANARY, "type": "s3"}]}, 1),
@@ -70,7 +90,10 @@ def test_a_part_that_is_missing_is_told_by_what_the_clusters_count(dumps):
     batch = collect(dumps.parent)
     found = coverage(batch)
     assert found["describe-services"]["status"] == "partial"
-    assert (found["describe-services"]["rows"], found["describe-services"]["expected"]) == (3, 4)
+    assert (
+        found["describe-services"]["rows"],
+        found["describe-services"]["expected"],
+    ) == (3, 4)
     assert found["describe-container-instances"]["status"] == "not_configured"
     assert "mailer" in services(batch)  # its tasks tell of it
     assert {r["host_id"] for r in batch.rows["workloads"]} == {None}
@@ -98,38 +121,108 @@ def test_a_damaged_dump_costs_only_itself(dumps, content, status):
 def test_several_accounts_side_by_side(dumps):
     other = Path(shutil.copytree(dumps, dumps.parent / "123456789012-us-east-1"))
     for file in other.iterdir():
-        text = file.read_text().replace(ACCOUNT, "123456789012").replace(REGION, "us-east-1")
+        text = (
+            file.read_text().replace(ACCOUNT, "123456789012").replace(REGION, "us-east-1")
+        )
         file.write_text(text.replace("i-0aaa", "i-0bbb"))
     batch = collect(dumps.parent, path=[HERE, other.name])
     assert {(r["account"], r["region"]) for r in batch.rows["hosts"]} == {
-        (ACCOUNT, REGION), ("123456789012", "us-east-1"),
-    }  # fmt: skip
+        (ACCOUNT, REGION),
+        ("123456789012", "us-east-1"),
+    }
     assert {r["scope"] for r in batch.coverage} == {HERE, other.name}
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-    | st.sampled_from(["arn:aws:ecs:eu-west-1:1:service/c/s", "0001-01-01T00:00:00+01:00",
-                       "1628-02-03T00:00:00Z", "service:x", "a\0b", "1" * 400]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-        st.sampled_from(
-            ["name", "key", "value", "image", "environment", "containers", "containerDefinitions",
-             "volumes", "mountPoints", "sourceVolume", "containerPath", "host", "sourcePath",
-             "loadBalancers", "targetGroupArn", "deployments", "id", "createdAt", "tags",
-             "healthCheck", "command", "portMappings", "containerPort", "dependsOn", "links"]),
-        inner, max_size=3,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        [
+            "arn:aws:ecs:eu-west-1:1:service/c/s",
+            "0001-01-01T00:00:00+01:00",
+            "1628-02-03T00:00:00Z",
+            "service:x",
+            "a\0b",
+            "1" * 400,
+        ]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "name",
+                    "key",
+                    "value",
+                    "image",
+                    "environment",
+                    "containers",
+                    "containerDefinitions",
+                    "volumes",
+                    "mountPoints",
+                    "sourceVolume",
+                    "containerPath",
+                    "host",
+                    "sourcePath",
+                    "loadBalancers",
+                    "targetGroupArn",
+                    "deployments",
+                    "id",
+                    "createdAt",
+                    "tags",
+                    "healthCheck",
+                    "command",
+                    "portMappings",
+                    "containerPort",
+                    "dependsOn",
+                    "links",
+                ]
+            ),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=30,
-)  # fmt: skip
+)
 ENTITY = st.dictionaries(
     st.sampled_from(
-        ["serviceArn", "serviceName", "clusterArn", "taskArn", "taskDefinitionArn", "group", "tags",
-         "taskDefinition", "containers", "lastStatus", "stoppedAt", "createdAt", "startedAt",
-         "deployments", "loadBalancers", "family", "revision", "containerDefinitions", "volumes",
-         "containerInstanceArn", "ec2InstanceId", "versionInfo", "attributes",
-         "registeredResources",         "overrides", "memory", "cpu", "deploymentConfiguration"]),
-    JUNK, max_size=8,
-)  # fmt: skip
+        [
+            "serviceArn",
+            "serviceName",
+            "clusterArn",
+            "taskArn",
+            "taskDefinitionArn",
+            "group",
+            "tags",
+            "taskDefinition",
+            "containers",
+            "lastStatus",
+            "stoppedAt",
+            "createdAt",
+            "startedAt",
+            "deployments",
+            "loadBalancers",
+            "family",
+            "revision",
+            "containerDefinitions",
+            "volumes",
+            "containerInstanceArn",
+            "ec2InstanceId",
+            "versionInfo",
+            "attributes",
+            "registeredResources",
+            "overrides",
+            "memory",
+            "cpu",
+            "deploymentConfiguration",
+        ]
+    ),
+    JUNK,
+    max_size=8,
+)
 
 
 def junk(parts) -> Batch:

@@ -24,18 +24,33 @@ def fleet(moto):
     ecs.create_cluster(clusterName="idle")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     machine = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]
-    document = {"instanceId": machine["InstanceId"], "imageId": image, "instanceType": "t3.micro",
-                "region": REGION, "accountId": "123456789012", "privateIp": "10.0.0.1",
-                "availabilityZone": f"{REGION}a", "architecture": "x86_64"}  # fmt: skip
-    ecs.register_container_instance(cluster="shop", instanceIdentityDocument=json.dumps(document))
+    document = {
+        "instanceId": machine["InstanceId"],
+        "imageId": image,
+        "instanceType": "t3.micro",
+        "region": REGION,
+        "accountId": "123456789012",
+        "privateIp": "10.0.0.1",
+        "availabilityZone": f"{REGION}a",
+        "architecture": "x86_64",
+    }
+    ecs.register_container_instance(
+        cluster="shop", instanceIdentityDocument=json.dumps(document)
+    )
     ecs.register_task_definition(
         family="cart",
         containerDefinitions=[
-            {"name": "cart", "image": "shop/cart:3", "memory": 64, "cpu": 16, "essential": True,
-             "command": [f"--password={CANARY}"],
-             "environment": [{"name": "DB_PASSWORD", "value": CANARY}]}
+            {
+                "name": "cart",
+                "image": "shop/cart:3",
+                "memory": 64,
+                "cpu": 16,
+                "essential": True,
+                "command": [f"--password={CANARY}"],
+                "environment": [{"name": "DB_PASSWORD", "value": CANARY}],
+            }
         ],
-    )  # fmt: skip
+    )
     for name, count in (("cart", 1), ("cart-canary", 0)):
         ecs.create_service(
             cluster="shop", serviceName=name, taskDefinition="cart", desiredCount=count
@@ -59,7 +74,9 @@ def test_live(moto, fleet):
     assert CANARY not in repr(batch)
     found = coverage(batch)
     assert {row["status"] for row in found.values()} == {"ok"}
-    assert found["describe-task-definition"]["requests"] == 1  # though two services have it
+    assert (
+        found["describe-task-definition"]["requests"] == 1
+    )  # though two services have it
     assert found["list-clusters"]["rows"] == 2
     window = found["list-tasks"]
     assert (window["window_end"] - window["window_start"]).total_seconds() >= 3600

@@ -24,21 +24,38 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 CANARY = "hunter2"
 AWS = ("ec2", "ecs", "ecr", "ssm")
 STATUSES = set(frames.columns("coverage")["status"].rule.split("|"))
-TABLES = [(t.type, t.options) for t in load_config(FIXTURES / "every_source.toml").sources]
+TABLES = [
+    (t.type, t.options) for t in load_config(FIXTURES / "every_source.toml").sources
+]
 IDS = [f"{kind}-{options.get('format', 'dump')}" for kind, options in TABLES]
 every_dump = pytest.mark.parametrize(("kind", "options"), TABLES, ids=IDS)
 
 PLACES = {  # where real systems put secrets: the payload, and the keys that lead to it
     "docker/cli/inspect.json": [
-        "Config Env", "Config Healthcheck", "State Health Log", "Args", "Config Cmd",
-        "Config Entrypoint", "HostConfig LogConfig Config", "Config Labels",
+        "Config Env",
+        "Config Healthcheck",
+        "State Health Log",
+        "Args",
+        "Config Cmd",
+        "Config Entrypoint",
+        "HostConfig LogConfig Config",
+        "Config Labels",
     ],
     "docker/api/volumes.json": ["Volumes Options o"],
     "docker/api/info.json": ["HttpProxy"],
     "ecs/210987654321-eu-west-1/describe-task-definition-checkout.json": [
-        f"taskDefinition containerDefinitions {key}" for key in
-        ("environment", "command", "entryPoint", "environmentFiles", "dockerLabels",
-         "logConfiguration options", "healthCheck command", "repositoryCredentials", "secrets")
+        f"taskDefinition containerDefinitions {key}"
+        for key in (
+            "environment",
+            "command",
+            "entryPoint",
+            "environmentFiles",
+            "dockerLabels",
+            "logConfiguration options",
+            "healthCheck command",
+            "repositoryCredentials",
+            "secrets",
+        )
     ],
     "ecs/210987654321-eu-west-1/describe-tasks-RUNNING.json": [
         "tasks overrides containerOverrides environment",
@@ -48,17 +65,24 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     "ec2/210987654321-eu-west-1/describe-scaling-activities.json": ["Activities Cause"],
     "kubernetes/shop.json": [
         "items metadata annotations kubectl.kubernetes.io/last-applied-configuration",
-        "items spec containers env", "items spec containers args", "items spec containers command",
+        "items spec containers env",
+        "items spec containers args",
+        "items spec containers command",
     ],
     "nomad/job-shop.json": ["TaskGroups Tasks Env", "TaskGroups Tasks Templates"],
     "nomad/allocations.json": ["TaskStates app Events"],
     "marathon/apps.json": ["apps env", "apps cmd", "apps lastTaskFailure message"],
     "swarm/inspect/services.json": [
-        "Spec TaskTemplate ContainerSpec Env", "Spec TaskTemplate ContainerSpec Args",
-        "Spec Labels", "Spec TaskTemplate ContainerSpec Mounts VolumeOptions",
+        "Spec TaskTemplate ContainerSpec Env",
+        "Spec TaskTemplate ContainerSpec Args",
+        "Spec Labels",
+        "Spec TaskTemplate ContainerSpec Mounts VolumeOptions",
     ],
     "ansible/cache/web-01.prod.example.com": [
-        "ansible_env", "ansible_cmdline", "ansible_local", "ansible_ssh_host_key_rsa_public",
+        "ansible_env",
+        "ansible_cmdline",
+        "ansible_local",
+        "ansible_ssh_host_key_rsa_public",
     ],
     "osquery/web-02/docker_info.json": ["http_proxy"],
     "pagerduty/incidents.json": ["incidents title", "incidents description"],
@@ -68,17 +92,24 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     "jira/issues.json": ["issues fields summary", "issues fields description"],
     "answers/trivy/cart.json": ["Metadata ImageConfig history", "Results Secrets"],
     "registry/dumps/web.json": ["Env", "Labels maintainer"],
-    "ssm/210987654321-eu-west-1/get-inventory.json": ["Entities Data AWS:Application Content URL"],
+    "ssm/210987654321-eu-west-1/get-inventory.json": [
+        "Entities Data AWS:Application Content URL"
+    ],
     "backstage/entities.json": ["metadata annotations backstage.io/view-url"],
     "traces/jaeger.json": ["data child"],
-}  # fmt: skip
+}
 
 LIVE = {  # the options of each live source
     "docker": [{"endpoint": "tcp://{host}"}],
     "swarm": [{"endpoint": "tcp://{host}"}],
     "registry": [{"endpoint": "{url}", "repositories": ["shop/web"]}],
-    **{kind: [{"endpoint": "{url}"}] for kind in ("kubernetes", "nomad", "marathon", "backstage")},
-    "traces": [{"endpoint": "{url}", "format": f} for f in ("jaeger", "zipkin", "servicegraph")],
+    **{
+        kind: [{"endpoint": "{url}"}]
+        for kind in ("kubernetes", "nomad", "marathon", "backstage")
+    },
+    "traces": [
+        {"endpoint": "{url}", "format": f} for f in ("jaeger", "zipkin", "servicegraph")
+    ],
     "answers": [{"endpoint": "{url}", "format": "konveyor"}],
     "incidents": [
         {"endpoint": "{url}", "format": name}
@@ -87,7 +118,8 @@ LIVE = {  # the options of each live source
     **{kind: [{"endpoint_url": "{url}", "regions": ["eu-west-1"]}] for kind in AWS},
 }
 every_server = pytest.mark.parametrize(
-    ("kind", "options"), [(kind, options) for kind, listed in LIVE.items() for options in listed]
+    ("kind", "options"),
+    [(kind, options) for kind, listed in LIVE.items() for options in listed],
 )
 
 
@@ -122,9 +154,10 @@ def test_every_type_has_payloads():
 
 def test_every_type_that_asks_a_server_has_an_answer_for_it():
     asking = {
-        kind for kind, found in source_types().items()
+        kind
+        for kind, found in source_types().items()
         if found.origin == "assess" and {"endpoint", "endpoint_url"} & set(found.options)
-    }  # fmt: skip
+    }
     assert set(LIVE) == asking
 
 
@@ -156,25 +189,38 @@ def copied(tmp_path):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if place.is_dir() else shutil.copy)(place, tmp_path / path)
         files = (f for path in paths(options) for f in [tmp_path / path])
-        return [g for f in files for g in ([f] if f.is_file() else f.rglob("*")) if g.is_file()]
+        return [
+            g
+            for f in files
+            for g in ([f] if f.is_file() else f.rglob("*"))
+            if g.is_file()
+        ]
 
     return copy
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"<!DOCTYPE html><html><title>Sign in</title></html>", b"\0" * 64, b"\xff\xd8\xff\xe0" * 9,
-     b"{{- range .Values.all }}\n- name: {{ .name }}\n{{- end }}\n"],
+    [
+        b"<!DOCTYPE html><html><title>Sign in</title></html>",
+        b"\0" * 64,
+        b"\xff\xd8\xff\xe0" * 9,
+        b"{{- range .Values.all }}\n- name: {{ .name }}\n{{- end }}\n",
+    ],
     ids=["html", "nul", "binary", "template"],
-)  # fmt: skip
+)
 @every_dump
-def test_what_is_no_dump_is_told_and_gives_nothing(kind, options, content, copied, tmp_path):
+def test_what_is_no_dump_is_told_and_gives_nothing(
+    kind, options, content, copied, tmp_path
+):
     for file in copied(options):
         file.write_bytes(content)
     batch = collect(kind, options, tmp_path)
     assert rows_n(batch) == 0
     assert "parse_error" in statuses(batch) and "ok" not in statuses(batch)
-    assert all(row.get("hint") for row in batch.coverage if row["status"] == "parse_error")
+    assert all(
+        row.get("hint") for row in batch.coverage if row["status"] == "parse_error"
+    )
 
 
 @every_dump
@@ -185,7 +231,9 @@ def test_what_is_not_there_is_told(kind, options, tmp_path):
 
 
 @every_dump
-def test_a_dump_that_is_too_large_is_refused_with_its_limit(kind, options, copied, tmp_path):
+def test_a_dump_that_is_too_large_is_refused_with_its_limit(
+    kind, options, copied, tmp_path
+):
     for file in copied(options):
         os.truncate(file, dumps.MAX_BYTES + 1)  # sparse: it takes no room on the disk
     batch = collect(kind, options, tmp_path)
@@ -194,7 +242,9 @@ def test_a_dump_that_is_too_large_is_refused_with_its_limit(kind, options, copie
 
 
 @every_dump
-def test_the_year_1628_stops_nothing_and_reaches_no_frame(kind, options, copied, tmp_path):
+def test_the_year_1628_stops_nothing_and_reaches_no_frame(
+    kind, options, copied, tmp_path
+):
     for file in copied(options):
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
         old = re.sub(r"\b20\d\d(?=-\d\d-\d\d)", "1628", text)
@@ -208,13 +258,18 @@ def test_the_year_1628_stops_nothing_and_reaches_no_frame(kind, options, copied,
             assert not typed[column].lt("1970").any(), (name, column)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
 @every_dump
 def test_what_may_not_be_read_is_denied_and_not_empty(kind, options, copied, tmp_path):
     collect(kind, options)  # imports
     for file in copied(options):
         file.chmod(0)
-    for place in (tmp_path, *tmp_path.parents):  # the way there is open to all, and stays so
+    for place in (
+        tmp_path,
+        *tmp_path.parents,
+    ):  # the way there is open to all, and stays so
         if place.stat().st_mode & 0o077 == 0:
             place.chmod(0o755)
     os.seteuid(65534)
@@ -241,9 +296,10 @@ def ask(tmp_path, monkeypatch):
             host = server.url.removeprefix("http://")
             own = {
                 name: value.format(url=f"http://ada:{CANARY}@{host}", host=host)
-                if isinstance(value, str) else value
+                if isinstance(value, str)
+                else value
                 for name, value in options.items()
-            }  # fmt: skip
+            }
             if "token_file" in homes()[kind].load()().options:
                 own["token_file"] = "token"
             return collect(kind, own, tmp_path, probe=probe, seconds=seconds)
@@ -291,8 +347,16 @@ def test_an_answer_that_is_none_is_told(kind, options, body, ask):
     ids=["broken", "missing", "throttled"],
 )
 @pytest.mark.parametrize(
-    ("kind", "options"),  # the SDK of AWS asks again for minutes: test_ec2.py writes its answers
-    [(kind, options) for kind, listed in LIVE.items() if kind not in AWS for options in listed],
+    (
+        "kind",
+        "options",
+    ),  # the SDK of AWS asks again for minutes: test_ec2.py writes its answers
+    [
+        (kind, options)
+        for kind, listed in LIVE.items()
+        if kind not in AWS
+        for options in listed
+    ],
 )
 def test_what_else_a_server_may_say(kind, options, answer, expected, ask):
     batch = ask(kind, options, answer)
@@ -305,7 +369,9 @@ def test_what_else_a_server_may_say(kind, options, answer, expected, ask):
 def test_a_server_that_hangs_costs_the_deadline_of_its_source(kind, options, ask):
     is_over = threading.Event()
     try:
-        batch = ask(kind, options, lambda *_: is_over.wait(30) or (200, b"[]", {}), seconds=1.5)
+        batch = ask(
+            kind, options, lambda *_: is_over.wait(30) or (200, b"[]", {}), seconds=1.5
+        )
     finally:
         is_over.set()
     assert rows_n(batch) == 0
@@ -322,10 +388,16 @@ def found(value, keys):
         return [part for item in value for part in found(item, keys)]
     if not keys:
         return [value]
-    return found(value[keys[0]], keys[1:]) if isinstance(value, dict) and keys[0] in value else []
+    return (
+        found(value[keys[0]], keys[1:])
+        if isinstance(value, dict) and keys[0] in value
+        else []
+    )
 
 
-@pytest.mark.parametrize(("file", "place"), [(f, p) for f, ps in PLACES.items() for p in ps])
+@pytest.mark.parametrize(
+    ("file", "place"), [(f, p) for f, ps in PLACES.items() for p in ps]
+)
 def test_the_canary_is_planted_where_systems_put_secrets(file, place):
     text = (FIXTURES / file).read_text(encoding="utf-8")
     assert CANARY in repr(found(json.loads(text), place.split()))

@@ -10,7 +10,11 @@ import pytest
 
 import assess
 from assess.sources.base import Deadline
-from assess.sources.experiments.source import ExperimentsSource, of_chaostoolkit, of_litmus
+from assess.sources.experiments.source import (
+    ExperimentsSource,
+    of_chaostoolkit,
+    of_litmus,
+)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "experiments"
 
@@ -23,9 +27,12 @@ def read(name, **options):
 
 def rows_of(batch):
     return [
-        {key: tuple(n.name for n in value) if isinstance(value, tuple) else value
-         for key, value in row.items()} for row in batch.rows["experiments"]
-    ]  # fmt: skip
+        {
+            key: tuple(n.name for n in value) if isinstance(value, tuple) else value
+            for key, value in row.items()
+        }
+        for row in batch.rows["experiments"]
+    ]
 
 
 def test_a_table_of_game_days():
@@ -36,16 +43,27 @@ def test_a_table_of_game_days():
     assert first["affected"] == ("stock", "checkout")
     assert second["observed"] == ("cart", "basket", "checkout")
     assert (second["element_kind"], second["element"], second["basis"]) == (
-        "host", "worker-2", "errors")  # fmt: skip
-    assert "affected" not in third  # an empty cell is unknown: nobody says that nothing fell
-    assert batch.coverage[0]["status"] == "partial"  # the fourth does not say what was failed
+        "host",
+        "worker-2",
+        "errors",
+    )
+    assert (
+        "affected" not in third
+    )  # an empty cell is unknown: nobody says that nothing fell
+    assert (
+        batch.coverage[0]["status"] == "partial"
+    )  # the fourth does not say what was failed
     assert (batch.coverage[0]["rows"], batch.coverage[0]["expected"]) == (3, 4)
 
 
 def test_a_journal_of_chaos_toolkit():
     row = rows_of(read("journal.json", format="chaostoolkit", map="probes.csv"))[0]
     assert (row["element_kind"], row["element"]) == ("service", "stock")
-    assert row["affected"] == ("stock", "checkout", "cart")  # the map says whom the probe asks
+    assert row["affected"] == (
+        "stock",
+        "checkout",
+        "cart",
+    )  # the map says whom the probe asks
     assert row["observed"] == ("stock", "checkout", "catalog", "cart")
     assert row["started_at"].isoformat() == "2026-09-14T09:30:02.412331+00:00"
     assert row["ended_at"] > row["started_at"]
@@ -54,7 +72,10 @@ def test_a_journal_of_chaos_toolkit():
 def test_a_journal_without_one_known_element_is_left_out():
     journal = json.loads((FIXTURES / "journal.json").read_text())
     assert of_chaostoolkit({**journal, "run": []}, {}) is None
-    twice = [journal["run"][0], json.loads(json.dumps(journal["run"][0]).replace("stock", "cart"))]
+    twice = [
+        journal["run"][0],
+        json.loads(json.dumps(journal["run"][0]).replace("stock", "cart")),
+    ]
     assert of_chaostoolkit({**journal, "run": twice}, {}) is None
     failed = [{**journal["run"][0], "status": "failed"}]
     assert of_chaostoolkit({**journal, "run": failed}, {}) is None
@@ -98,15 +119,21 @@ def test_the_services_of_an_experiment_are_those_of_the_fleet(tmp_path):
     ids = "service_id\nstock\ncheckout\ncart\ncatalog\n"
     (tmp_path / "declared" / "services.csv").write_text(ids)
     text = ""
-    for name, kind in (("chaosresults.json", "litmus"), ("journal.json", "chaostoolkit"),
-                       ("experiments.csv", "csv")):  # fmt: skip
+    for name, kind in (
+        ("chaosresults.json", "litmus"),
+        ("journal.json", "chaostoolkit"),
+        ("experiments.csv", "csv"),
+    ):
         text += f'[[source]]\ntype = "experiments"\nformat = "{kind}"\npath = "{FIXTURES / name}"\n'
     text += '[[source]]\ntype = "frames"\npath = "declared"\n'
     (tmp_path / "assess.toml").write_text(text)
     inventory = assess.collect(tmp_path / "assess.toml")
     table = inventory["experiments"]
     assert len(table) == 7
-    assert set(table.loc[table["element_kind"] == "service", "element"]) == {"stock", "cart"}
+    assert set(table.loc[table["element_kind"] == "service", "element"]) == {
+        "stock",
+        "cart",
+    }
     drained = table[table["observed_services"] == "checkout;basket"]
     assert drained["affected_services"].tolist() == [";"]  # a node that hit nobody
     assert table["affected_services"].isna().sum() == 1  # nobody says

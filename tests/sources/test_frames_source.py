@@ -42,11 +42,17 @@ def test_problems_are_listed_and_the_rest_is_kept(tmp_path):
     services = inventory["services"].set_index("service_id")
     assert list(services.index) == ["db", "web"]
     assert services["tier"].isna().to_list() == [False, True]
-    rows = inventory["coverage"].query("source == 'frames' and scope == '.'").set_index("call")
+    rows = (
+        inventory["coverage"]
+        .query("source == 'frames' and scope == '.'")
+        .set_index("call")
+    )
     assert rows["status"].to_dict() == {
-        "services.csv": "partial", "nonsense.csv": "unsupported", "hosts.parquet": "parse_error",
+        "services.csv": "partial",
+        "nonsense.csv": "unsupported",
+        "hosts.parquet": "parse_error",
         "waivers.csv": "empty",
-    }  # fmt: skip
+    }
     hint = rows.loc["services.csv", "hint"]
     for part in ("tier", "'7'", "stateful", "'maybe'", "unknown columns: colour"):
         assert part in hint
@@ -54,7 +60,9 @@ def test_problems_are_listed_and_the_rest_is_kept(tmp_path):
 
 
 def test_own_answers_join_what_others_saw(tmp_path):
-    (tmp_path / "compose.yaml").write_text("name: shop\nservices: {checkout-svc: {image: x}}")
+    (tmp_path / "compose.yaml").write_text(
+        "name: shop\nservices: {checkout-svc: {image: x}}"
+    )
     own = tmp_path / "own"
     own.mkdir()
     (own / "services.csv").write_text("service_id,tier,owner\ncheckout,1,payments\n")
@@ -65,10 +73,16 @@ def test_own_answers_join_what_others_saw(tmp_path):
         "src_id,dst_id,kind,evidence\ncheckout,ext:pay.example.net,call,contract\n"
     )
     inventory = run(
-        ("compose", {"path": "compose.yaml"}), ("frames", {"path": "own"}), directory=tmp_path
+        ("compose", {"path": "compose.yaml"}),
+        ("frames", {"path": "own"}),
+        directory=tmp_path,
     )
     (service,) = inventory["services"].itertuples()
-    assert (service.service_id, service.tier, service.owner) == ("checkout", 1, "payments")
+    assert (service.service_id, service.tier, service.owner) == (
+        "checkout",
+        1,
+        "payments",
+    )
     assert set(inventory["workloads"]["service_id"]) == {"checkout"}
     assert list(inventory["answers"]["service_id"]) == ["checkout"]
     assert list(inventory["dependencies"]["dst_id"]) == ["ext:pay.example.net"]

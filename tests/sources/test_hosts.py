@@ -42,12 +42,15 @@ def test_hosts_of_one_name_are_told_apart():
 def test_one_machine_under_the_names_of_four_sources():
     cloud = {"host_id": "i-0a1", "hostname": "ip-10-0-0-4.ec2.internal", "arch": "x86_64"}
     batches = [
-        hosts("docker", {"host_id": "ip-10-0-0-4", "arch": "amd64"}, workloads={"workload_id": "w",
-              "host_id": "ip-10-0-0-4"}),
+        hosts(
+            "docker",
+            {"host_id": "ip-10-0-0-4", "arch": "amd64"},
+            workloads={"workload_id": "w", "host_id": "ip-10-0-0-4"},
+        ),
         hosts("ec2", cloud),
         hosts("ansible", {"host_id": "shop-1", "hostname": "ip-10-0-0-4"}),
         hosts("incidents", incidents={"host_id": "SHOP-1"}),
-    ]  # fmt: skip
+    ]
     batches[3][1].rows.pop("hosts")
     notes = settle_hosts(batches)
     assert ids(batches[:3]) == [["i-0a1"], ["i-0a1"], ["i-0a1"]]
@@ -66,8 +69,15 @@ def test_a_name_that_every_machine_has_joins_nothing(name):
 
 def test_what_contradicts_or_is_ambiguous_is_left_apart():
     arm = {"host_id": "web", "arch": "aarch64"}
-    assert settle_hosts([hosts("docker", arm), hosts("ec2", {"host_id": "i-1", "hostname": "web",
-                                                            "arch": "x86_64"})]) == []  # fmt: skip
+    assert (
+        settle_hosts(
+            [
+                hosts("docker", arm),
+                hosts("ec2", {"host_id": "i-1", "hostname": "web", "arch": "x86_64"}),
+            ]
+        )
+        == []
+    )
     two = [{"host_id": "i-1", "hostname": "web"}, {"host_id": "i-2", "hostname": "web"}]
     assert settle_hosts([hosts("docker", {"host_id": "web"}), hosts("ec2", *two)]) == []
     domains = [
@@ -75,8 +85,10 @@ def test_what_contradicts_or_is_ambiguous_is_left_apart():
         hosts("docker", {"host_id": "web"}),
     ]
     assert settle_hosts(domains) == []
-    instances = [hosts("ec2", {"host_id": "i-1", "hostname": "a"}),
-                 hosts("ssm", {"host_id": "i-2", "hostname": "a"})]  # fmt: skip
+    instances = [
+        hosts("ec2", {"host_id": "i-1", "hostname": "a"}),
+        hosts("ssm", {"host_id": "i-2", "hostname": "a"}),
+    ]
     assert settle_hosts(instances) == []
 
 

@@ -47,7 +47,9 @@ def test_a_service_is_named_as_its_compose_service():
 
 
 def test_sources_join_where_names_are_written_alike():
-    identity = Identity([("docker", compose("checkout-svc")), ("catalog", known("Checkout"))])
+    identity = Identity(
+        [("docker", compose("checkout-svc")), ("catalog", known("Checkout"))]
+    )
     assert ids(identity) == ["Checkout"]
     assert identity.bearer("docker", compose("checkout-svc")).service_id == "Checkout"
     (alias,) = identity.aliases()
@@ -57,9 +59,15 @@ def test_sources_join_where_names_are_written_alike():
 
 def test_what_one_source_holds_apart_is_never_joined():
     born = [
-        ("docker", compose(n)) for n in ("billing-prod", "billing-staging", "web_api", "web-api")
+        ("docker", compose(n))
+        for n in ("billing-prod", "billing-staging", "web_api", "web-api")
     ]
-    assert ids(Identity(born)) == ["billing-prod", "billing-staging", "web-api", "web_api"]
+    assert ids(Identity(born)) == [
+        "billing-prod",
+        "billing-staging",
+        "web-api",
+        "web_api",
+    ]
     assert len(Identity([*born, ("catalog", known("billing"))]).services) == 5
 
 
@@ -163,7 +171,9 @@ def test_nearest_names():
 
 NAMES = st.tuples(
     st.sampled_from(["docker", "docker#2", "catalog", "ansible"]),
-    st.sampled_from(["web", "Web", "web-svc", "prod-web", "db", "shop/db", "localhost", "a", ""]),
+    st.sampled_from(
+        ["web", "Web", "web-svc", "prod-web", "db", "shop/db", "localhost", "a", ""]
+    ),
     st.sampled_from([0.3, 0.5, 0.6, 0.85, 1.0]),
     st.sampled_from(["", "shop", "crm", "default"]),
 )
@@ -172,7 +182,9 @@ NAMES = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(NAMES, max_size=12), st.randoms())
 def test_ids_are_unique_and_do_not_depend_on_the_order_of_rows(found, rng: random.Random):
-    born = [(source, known(name, trust, "r", space)) for source, name, trust, space in found]
+    born = [
+        (source, known(name, trust, "r", space)) for source, name, trust, space in found
+    ]
     born.sort(key=lambda claim: claim[0])
     identity = Identity(born)
     named = [service.service_id for service in identity.services]

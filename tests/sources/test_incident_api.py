@@ -28,7 +28,12 @@ def asking(tmp_path):
         (tmp_path / "token").write_text(token + "\n")
         source = IncidentsSource()
         with replaying(answer) as replay:
-            table = {"endpoint": replay.url, "format": kind, "token_file": "token", **options}
+            table = {
+                "endpoint": replay.url,
+                "format": kind,
+                "token_file": "token",
+                **options,
+            }
             assert source.check(table) == []
             call = source.probe if probe else source.collect
             batch = call(table, tmp_path, Deadline(seconds))
@@ -43,8 +48,15 @@ def recorded(name):
 
 
 def numbered(n, at, **more):
-    return {"id": f"Q{n}", "incident_number": n, "created_at": at, "status": "triggered",
-            "service": {"id": "P1", "summary": "Checkout"}, "urgency": "low", **more}  # fmt: skip
+    return {
+        "id": f"Q{n}",
+        "incident_number": n,
+        "created_at": at,
+        "status": "triggered",
+        "service": {"id": "P1", "summary": "Checkout"},
+        "urgency": "low",
+        **more,
+    }
 
 
 def pagerduty(rows):
@@ -56,7 +68,9 @@ def pagerduty(rows):
         offset, limit = int(query["offset"]), min(int(query["limit"]), 100)
         if until - since > timedelta(days=180) or offset + limit > 10_000:
             return 400, {"error": {"message": "Invalid Input Provided", "code": 2001}}, {}
-        inside = [r for r in rows if since <= datetime.fromisoformat(r["created_at"]) < until]
+        inside = [
+            r for r in rows if since <= datetime.fromisoformat(r["created_at"]) < until
+        ]
         page = inside[offset : offset + limit]
         more = offset + limit < len(inside)
         return {"incidents": page, "total": len(inside), "more": more, "offset": offset}
@@ -68,21 +82,31 @@ def test_pagerduty_is_asked_month_by_month_and_page_by_page(asking):
     start = datetime(2026, 1, 1, tzinfo=UTC)
     rows = [numbered(n, (start + timedelta(days=n)).isoformat()) for n in range(300)]
     rows += [numbered(1000 + n, "2026-03-05T00:00:00+00:00") for n in range(230)]
-    batch, asked = asking("pagerduty", pagerduty(rows), since="2026-01-01", until="2026-10-28")
+    batch, asked = asking(
+        "pagerduty", pagerduty(rows), since="2026-01-01", until="2026-10-28"
+    )
     (row,) = batch.coverage
     assert len(batch.rows["incidents"]) == 530
     assert (row["status"], row["rows"], row["expected"]) == ("ok", 530, 530)
     assert row["requests"] == len(asked) == 12
     assert row["window_start"] == start
     assert row["window_end"] == datetime(2026, 10, 28, tzinfo=UTC)
-    assert all(headers["Authorization"] == f"Token token={SECRET}" for *_, headers in asked)
-    assert all(query["time_zone"] == "UTC" and query["total"] == "true" for _, query, _ in asked)
+    assert all(
+        headers["Authorization"] == f"Token token={SECRET}" for *_, headers in asked
+    )
+    assert all(
+        query["time_zone"] == "UTC" and query["total"] == "true" for _, query, _ in asked
+    )
 
 
 def test_a_month_with_more_than_the_offset_reaches_is_halved(asking):
     start = datetime(2026, 6, 1, tzinfo=UTC)
-    rows = [numbered(n, (start + timedelta(minutes=2 * n)).isoformat()) for n in range(12_000)]
-    batch, _ = asking("pagerduty", pagerduty(rows), since="2026-06-01", until="2026-06-20")
+    rows = [
+        numbered(n, (start + timedelta(minutes=2 * n)).isoformat()) for n in range(12_000)
+    ]
+    batch, _ = asking(
+        "pagerduty", pagerduty(rows), since="2026-06-01", until="2026-06-20"
+    )
     assert batch.coverage[0]["status"] == "ok"
     assert len(batch.rows["incidents"]) == 12_000
 
@@ -123,7 +147,9 @@ def test_half_a_page_then_an_error_is_partial(asking):
         ((200, b'{"incidents": [{"id"', {}), "parse_error", ""),
     ],
 )
-@pytest.mark.parametrize("kind", ["pagerduty", "opsgenie", "jira", "servicenow", "statuspage"])
+@pytest.mark.parametrize(
+    "kind", ["pagerduty", "opsgenie", "jira", "servicenow", "statuspage"]
+)
 def test_what_a_refusal_is(asking, kind, answer, status, hint):
     batch, _ = asking(kind, lambda *_: answer, **WINDOW, seconds=5)
     assert batch.rows["incidents"] == []
@@ -149,7 +175,9 @@ def test_opsgenie(asking):
     assert [row["status"] for row in batch.coverage] == ["ok", "ok"]
     assert batch.rows["incidents"][0]["service_raw"] == "Payment"
     assert asked[0][2]["Authorization"] == f"GenieKey {SECRET}"
-    assert asked[1][1]["query"] == "createdAt >= 1782864000000 AND createdAt < 1785369600000"
+    assert (
+        asked[1][1]["query"] == "createdAt >= 1782864000000 AND createdAt < 1785369600000"
+    )
 
 
 def test_opsgenie_without_access_to_services_keeps_the_incidents(asking):
@@ -171,10 +199,13 @@ def test_jira_follows_its_token(asking):
             return {"issues": [second], "isLast": True}
         return {"issues": [first], "nextPageToken": "more", "isLast": False}
 
-    batch, asked = asking("jira", answer, token=f"ada@shop.example:{SECRET}", jql="project = OPS",
-                          **WINDOW)  # fmt: skip
+    batch, asked = asking(
+        "jira", answer, token=f"ada@shop.example:{SECRET}", jql="project = OPS", **WINDOW
+    )
     assert len(batch.rows["incidents"]) == len(asked) == 2
-    assert asked[0][1]["jql"].startswith('(project = OPS) AND created >= "2026-05-31" AND')
+    assert asked[0][1]["jql"].startswith(
+        '(project = OPS) AND created >= "2026-05-31" AND'
+    )
     basic = base64.b64encode(f"ada@shop.example:{SECRET}".encode()).decode()
     assert asked[0][2]["Authorization"] == f"Basic {basic}"
     assert "shop.example" not in repr(batch)
@@ -192,7 +223,9 @@ def test_servicenow_pages_by_its_count(asking):
     def answer(path, query):
         assert path == "/api/now/table/incident"
         start = int(query["sysparm_offset"])
-        page = [row | {"number": f"INC{n}"} for n in range(start, min(start + 1000, 2300))]
+        page = [
+            row | {"number": f"INC{n}"} for n in range(start, min(start + 1000, 2300))
+        ]
         return 200, {"result": page}, {"X-Total-Count": "2300"}
 
     batch, asked = asking("servicenow", answer, **WINDOW)
@@ -204,7 +237,9 @@ def test_servicenow_pages_by_its_count(asking):
 
 def test_servicenow_whose_rows_are_hidden_is_partial(asking):
     page = recorded("servicenow/incident.json")
-    batch, _ = asking("servicenow", lambda *_: (200, page, {"X-Total-Count": "9"}), **WINDOW)
+    batch, _ = asking(
+        "servicenow", lambda *_: (200, page, {"X-Total-Count": "9"}), **WINDOW
+    )
     (row,) = batch.coverage
     assert (row["status"], row["rows"], row["expected"]) == ("partial", 2, 9)
     assert "may not read" in row["hint"]
@@ -217,8 +252,10 @@ def test_statuspage_ends_at_the_window(asking):
         assert path == "/v1/pages/kctb/incidents.json"
         month = 8 - int(query["page"])
         at = f"2026-{month:02}-01T00:00:00Z"
-        return [first | {"id": f"{month}-{n}", "created_at": at, "started_at": at}
-                for n in range(100)]  # fmt: skip
+        return [
+            first | {"id": f"{month}-{n}", "created_at": at, "started_at": at}
+            for n in range(100)
+        ]
 
     batch, asked = asking("statuspage", answer, page="kctb", **WINDOW)
     assert (len(batch.rows["incidents"]), len(asked)) == (200, 3)

@@ -52,12 +52,18 @@ def test_pagerduty():
 
 def test_pagerdutys_other_payloads_give_edges_and_deployments():
     batch = read("pagerduty")
-    edges = {(e["src"].name, e["dst"].name): e["kind"] for e in batch.rows["dependencies"]}
-    assert edges == {("Checkout", "Billing"): "declared", ("Checkout", "PNOBODY"): "declared"}
+    edges = {
+        (e["src"].name, e["dst"].name): e["kind"] for e in batch.rows["dependencies"]
+    }
+    assert edges == {
+        ("Checkout", "Billing"): "declared",
+        ("Checkout", "PNOBODY"): "declared",
+    }
     changes = batch.rows["activities"]
     assert [(c["kind"], c["started_at"], c["names"][0].name) for c in changes] == [
-        ("deploy", utc(1, 9, 55), "Checkout"), ("deploy", utc(1, 9, 55), "Billing"),
-    ]  # fmt: skip
+        ("deploy", utc(1, 9, 55), "Checkout"),
+        ("deploy", utc(1, 9, 55), "Billing"),
+    ]
     assert len({c["activity_id"] for c in changes}) == 2
     status = {Path(row["scope"]).name: row["status"] for row in batch.coverage}
     assert set(status.values()) == {"ok"}
@@ -73,12 +79,24 @@ def test_pagerdutys_csv_says_the_same_as_its_json():
 
 
 def test_analytics_of_pagerduty(tmp_path):
-    row = {"id": "Q1", "created_at": "2026-07-01T10:00:00", "seconds_to_resolve": 600,
-           "seconds_to_first_ack": 60, "service_id": "P1", "service_name": "Checkout",
-           "priority_name": "P2", "urgency": "low", "incident_number": 1}  # fmt: skip
+    row = {
+        "id": "Q1",
+        "created_at": "2026-07-01T10:00:00",
+        "seconds_to_resolve": 600,
+        "seconds_to_first_ack": 60,
+        "service_id": "P1",
+        "service_name": "Checkout",
+        "priority_name": "P2",
+        "urgency": "low",
+        "incident_number": 1,
+    }
     (tmp_path / "raw.json").write_text(json.dumps({"data": [row], "more": False}))
     (found,) = read("pagerduty", "raw.json", tmp_path).rows["incidents"]
-    assert (found["severity"], found["ttr_s"], found["acked_at"]) == (2, 600, utc(1, 10, 1))
+    assert (found["severity"], found["ttr_s"], found["acked_at"]) == (
+        2,
+        600,
+        utc(1, 10, 1),
+    )
     assert found["resolved_basis"] == "seconds_to_resolve"
 
 
@@ -88,7 +106,11 @@ def test_opsgenie_names_services_by_their_list():
     assert [name.name for name in first["affected"]] == ["Payment", "Checkout"]
     assert (first["opened_at"], first["resolved_at"]) == (utc(1, 10), utc(1, 11))
     assert (first["severity"], first["container_evidence"]) == (2, "label")
-    assert (second["severity"], second["service_raw"], second["names"]) == (None, None, ())
+    assert (second["severity"], second["service_raw"], second["names"]) == (
+        None,
+        None,
+        (),
+    )
     assert second["resolved_basis"] == "updatedAt"
     alone = incidents(read("opsgenie", "opsgenie/incidents.json"))
     assert next(iter(alone.values()))["service_raw"].startswith("5a4aa2f0")
@@ -133,9 +155,17 @@ def test_servicenow_by_value():
     batch = read("servicenow")
     first, second = incidents(batch).values()
     assert (first["opened_at"], first["resolved_at"]) == (utc(1, 10), utc(1, 11))
-    assert (first["service_raw"], first["severity"], first["cause"]) == ("Checkout", 2, "host")
+    assert (first["service_raw"], first["severity"], first["cause"]) == (
+        "Checkout",
+        2,
+        "host",
+    )
     assert first["change_related"] is True
-    assert (second["service_raw"], second["severity"], second["cause"]) == ("search", 5, None)
+    assert (second["service_raw"], second["severity"], second["cause"]) == (
+        "search",
+        5,
+        None,
+    )
     assert second["resolved_basis"] == "closed_at"
     assert second["change_related"] is None
     assert batch.coverage[0]["unmapped_n"] == 1
@@ -144,7 +174,11 @@ def test_servicenow_by_value():
 
 def test_statuspage():
     first, second = incidents(read("statuspage")).values()
-    assert (first["opened_at"], first["ttr_s"], first["severity"]) == (utc(1, 10), 3600, 1)
+    assert (first["opened_at"], first["ttr_s"], first["severity"]) == (
+        utc(1, 10),
+        3600,
+        1,
+    )
     assert first["customer_facing"] is True
     assert [name.name for name in first["affected"]] == ["Payment", "Checkout"]
     assert (second["severity"], second["service_raw"], second["names"]) == (5, None, ())
@@ -160,8 +194,12 @@ def test_what_people_wrote_is_never_kept(kind):
 
 
 def test_a_window_leaves_out_and_is_told():
-    batch = read("pagerduty", "pagerduty/incidents.json", since=date(2026, 7, 2),
-                 until="2026-07-04T00:00:00Z")  # fmt: skip
+    batch = read(
+        "pagerduty",
+        "pagerduty/incidents.json",
+        since=date(2026, 7, 2),
+        until="2026-07-04T00:00:00Z",
+    )
     assert len(incidents(batch)) == 2
     row = batch.coverage[0]
     assert (row["window_start"], row["window_end"]) == (utc(2, 0), utc(4, 0))
@@ -186,7 +224,11 @@ def test_the_policy_says_what_words_mean(tmp_path):
         "host",
         "keyword",
     )
-    assert (second["severity"], second["cause"], second["container_evidence"]) == (2, "app", "none")
+    assert (second["severity"], second["cause"], second["container_evidence"]) == (
+        2,
+        "app",
+        "none",
+    )
     default = read("csv", "x.csv", tmp_path)
     assert default.rows["incidents"][0]["severity"] is None
     assert default.coverage[0]["unmapped_n"] == 2
@@ -198,11 +240,23 @@ def test_the_policy_says_what_words_mean(tmp_path):
     ("content", "status", "hint"),
     [
         ("<!doctype html><title>Sign in</title>", "parse_error", "web page"),
-        ('{"incidents": [{"id": "Q1", "created_at": "2026-07-01T00:00:00Z"}', "parse_error", ""),
+        (
+            '{"incidents": [{"id": "Q1", "created_at": "2026-07-01T00:00:00Z"}',
+            "parse_error",
+            "",
+        ),
         ('{"incidents": []}', "empty", ""),
         ('{"something": "else"}', "parse_error", "no incidents as pagerduty"),
-        ('{"incidents": [{"id": "Q1", "created_at": "1628-01-01T00:00:00Z"}]}', "parse_error", ""),
-        ('{"incidents": [null, 3, {"id": {"a": 1}, "created_at": ["x"]}]}', "parse_error", ""),
+        (
+            '{"incidents": [{"id": "Q1", "created_at": "1628-01-01T00:00:00Z"}]}',
+            "parse_error",
+            "",
+        ),
+        (
+            '{"incidents": [null, 3, {"id": {"a": 1}, "created_at": ["x"]}]}',
+            "parse_error",
+            "",
+        ),
         ("", "parse_error", ""),
     ],
 )
@@ -214,8 +268,12 @@ def test_status_of_files(tmp_path, content, status, hint):
 
 
 def test_a_user_in_the_name_of_a_service_is_left_out(tmp_path):
-    row = {"id": "Q1", "incident_number": 1, "created_at": "2026-07-01T00:00:00Z",
-           "service": {"id": "P\0", "summary": "https://ada:hunter2@shop.example"}}  # fmt: skip
+    row = {
+        "id": "Q1",
+        "incident_number": 1,
+        "created_at": "2026-07-01T00:00:00Z",
+        "service": {"id": "P\0", "summary": "https://ada:hunter2@shop.example"},
+    }
     (tmp_path / "x.json").write_text(json.dumps([row]))
     batch = read("pagerduty", "x.json", tmp_path)
     assert "hunter2" not in repr(batch)
@@ -224,15 +282,37 @@ def test_a_user_in_the_name_of_a_service_is_left_out(tmp_path):
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["id", "fields", "service", "created_at", "data", "message", "components",
-                         "impactedServices", "number", "impact", "summary", "name", "value",
-                         "priority", "issuelinks", "display_value", "tags", "resolved_at"]),
-        inner, max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "fields",
+                    "service",
+                    "created_at",
+                    "data",
+                    "message",
+                    "components",
+                    "impactedServices",
+                    "number",
+                    "impact",
+                    "summary",
+                    "name",
+                    "value",
+                    "priority",
+                    "issuelinks",
+                    "display_value",
+                    "tags",
+                    "resolved_at",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -245,10 +325,14 @@ def test_any_payload_becomes_rows_or_nothing(kind, values):
 
 
 def test_all_tools_traces_and_catalog_together_give_a_sound_snapshot(tmp_path):
-    tables = [f'[[source]]\ntype = "incidents"\nformat = "{kind}"\npath = "{kind}"\n'
-              'timezone = "Europe/Berlin"\n' for kind in TOOLS]  # fmt: skip
+    tables = [
+        f'[[source]]\ntype = "incidents"\nformat = "{kind}"\npath = "{kind}"\n'
+        'timezone = "Europe/Berlin"\n'
+        for kind in TOOLS
+    ]
     tables += [
-        f'[[source]]\ntype = "{kind}"\npath = "{kind}"\n' for kind in ("traces", "backstage")
+        f'[[source]]\ntype = "{kind}"\npath = "{kind}"\n'
+        for kind in ("traces", "backstage")
     ]
     for kind in (*TOOLS, "traces", "backstage"):
         (tmp_path / kind).symlink_to(FIXTURES / kind)
@@ -264,7 +348,9 @@ def test_all_tools_traces_and_catalog_together_give_a_sound_snapshot(tmp_path):
     assert edges.loc[("checkout", "payment"), "known_by"] == "both"
     assert edges.loc[("checkout", "ext:orders-db"), "kinds"] == "call,data"
     assert {"declaration", "traces", "both", "nobody"} == set(edges["known_by"])
-    statuses = inventory["coverage"].query("source in ['traces', 'backstage', 'incidents']")
+    statuses = inventory["coverage"].query(
+        "source in ['traces', 'backstage', 'incidents']"
+    )
     assert set(statuses["status"]) == {"ok"}
     files = [file.read_bytes() for file in (tmp_path / "out").iterdir()]
     assert len(files) > 5

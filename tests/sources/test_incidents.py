@@ -35,7 +35,11 @@ def test_aliases_of_headers_and_words(incidents):
     assert first["names"][0].name == "Checkout Service"
     assert first["opened_at"] == datetime(2026, 7, 1, 10, tzinfo=UTC)
     assert first["acked_at"] == datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
-    assert (first["severity"], first["cause"], first["cause_basis"]) == (1, "deploy", "root_cause")
+    assert (first["severity"], first["cause"], first["cause_basis"]) == (
+        1,
+        "deploy",
+        "root_cause",
+    )
     assert first["change_related"] is True
     assert first["platform_at_time"] == "kubernetes"
     assert (first["ttr_s"], first["resolved_basis"]) == (5400.0, "resolved_at")
@@ -65,7 +69,10 @@ def test_evidence_of_containers(incidents):
 
 
 def test_an_incident_listed_once_per_service_is_one(incidents):
-    assert [name.name for name in incidents["1007"]["affected"]] == ["checkout", "billing"]
+    assert [name.name for name in incidents["1007"]["affected"]] == [
+        "checkout",
+        "billing",
+    ]
     assert incidents["1007"]["service_raw"] == "checkout"
 
 
@@ -111,11 +118,24 @@ def test_a_repeated_header_gives_the_first_filled_cell_and_latin_text_is_read():
 @pytest.mark.parametrize(
     ("text", "severity"),
     [
-        ("P1", 1), ("p5", 5), ("SEV0", 1), ("SEV-2", 2), ("sev 3", 3), ("4", 4),
-        ("1 - Critical", 1), ("critical", 1), ("Major", 2), ("minor", 3), ("Low", 4), ("none", 5),
-        ("P9", None), ("weird", None), ("", None), ("2026-01-01", None),
+        ("P1", 1),
+        ("p5", 5),
+        ("SEV0", 1),
+        ("SEV-2", 2),
+        ("sev 3", 3),
+        ("4", 4),
+        ("1 - Critical", 1),
+        ("critical", 1),
+        ("Major", 2),
+        ("minor", 3),
+        ("Low", 4),
+        ("none", 5),
+        ("P9", None),
+        ("weird", None),
+        ("", None),
+        ("2026-01-01", None),
     ],
-)  # fmt: skip
+)
 def test_severities(text, severity):
     reader = Reader()
     row = reader.incident({"opened_at": "2026-01-01T00:00:00Z", "severity": text})
@@ -132,10 +152,14 @@ def test_severities(text, severity):
         ("2026-01-02 03:04:05 UTC", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("1767323045", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("1767323045000", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        ("03/04/26", None), ("23/Nov/26 9:04 PM", None), ("0001-01-01T00:00:00Z", None),
-        ("yesterday", None), ("", None), ("9999-12-31T23:59:59-14:00", None),
+        ("03/04/26", None),
+        ("23/Nov/26 9:04 PM", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("yesterday", None),
+        ("", None),
+        ("9999-12-31T23:59:59-14:00", None),
     ],
-)  # fmt: skip
+)
 def test_times(text, expected):
     assert read_time(text) == expected
 
@@ -188,15 +212,36 @@ def test_options_are_checked():
     live = {"endpoint": "https://api.pagerduty.com", "format": "pagerduty"}
     assert source.check(live | {"since": "2026-01-01", "until": date(2026, 2, 1)}) == []
     assert len(source.check({"endpoint": "https://x.example"})) == 1
-    assert len(source.check(live | {"path": "x.csv", "since": "soon", "timezone": "Mars"})) == 3
-    assert source.check(live | {"since": "2026-02-01", "until": "2026-01-01", "page": 3}) == [
-        "since is not before until", "page is no text",
-    ]  # fmt: skip
+    assert (
+        len(source.check(live | {"path": "x.csv", "since": "soon", "timezone": "Mars"}))
+        == 3
+    )
+    assert source.check(
+        live | {"since": "2026-02-01", "until": "2026-01-01", "page": 3}
+    ) == [
+        "since is not before until",
+        "page is no text",
+    ]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(["id", "service", "opened", "resolved", "severity", "cause",
-                                        "ttr_s", "platform"]), st.text(max_size=12)))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "id",
+                "service",
+                "opened",
+                "resolved",
+                "severity",
+                "cause",
+                "ttr_s",
+                "platform",
+            ]
+        ),
+        st.text(max_size=12),
+    )
+)
 def test_any_text_becomes_a_row_or_is_counted(cells):
     reader = Reader()
     row = reader.incident({name: text.strip() for name, text in cells.items()})

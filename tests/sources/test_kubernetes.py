@@ -67,7 +67,9 @@ def test_the_fixture_holds_the_canary_and_no_row_does(shop):
 
 
 def test_pods_belong_to_the_controller_above_them(shop):
-    found = {n: (w["names"][0].name, w["source_kind"]) for n, w in workloads(shop).items()}
+    found = {
+        n: (w["names"][0].name, w["source_kind"]) for n, w in workloads(shop).items()
+    }
     assert found == {
         "web-6d5f7c9b8f-x7k2p": ("storefront", "deployment"),
         "web-6d5f7c9b8f-q9r4t": ("storefront", "deployment"),
@@ -84,7 +86,10 @@ def test_pods_belong_to_the_controller_above_them(shop):
 def test_owners_are_found_by_their_names_where_they_may_not_be_listed():
     kept = [i for i in SHOP["items"] if i["kind"] in ("Pod", "Node")]
     batch = to_batch({"pods": [i for i in kept if i["kind"] == "Pod"]}, "c")
-    kinds = {w["name"]: (w["names"][-1].name, w["source_kind"]) for w in batch.rows["workloads"]}
+    kinds = {
+        w["name"]: (w["names"][-1].name, w["source_kind"])
+        for w in batch.rows["workloads"]
+    }
     assert kinds["web-6d5f7c9b8f-x7k2p"] == ("web", "deployment")
     assert kinds["report-29400240-zz9xk"] == ("report", "cronjob")
     assert kinds["postgres-0"] == ("postgres", "statefulset")
@@ -95,19 +100,34 @@ def test_owners_are_found_by_their_names_where_they_may_not_be_listed():
 
 def test_a_workload_is_told_by_its_main_container(shop):
     web = workloads(shop)["web-6d5f7c9b8f-x7k2p"]
-    assert (web["repository"], web["tag"]) == ("shop/web", "1.4.2")  # the sidecar is listed first
+    assert (web["repository"], web["tag"]) == (
+        "shop/web",
+        "1.4.2",
+    )  # the sidecar is listed first
     assert web["image_digest"] == "sha256:" + "a" * 64
     assert (web["memory_limit_bytes"], web["cpu_limit"]) == (256 * 2**20, 0.5)
-    assert (web["user_root"], web["readonly_root"], web["caps_added_n"]) == (False, True, 1)
+    assert (web["user_root"], web["readonly_root"], web["caps_added_n"]) == (
+        False,
+        True,
+        1,
+    )
     assert (web["env_names_n"], web["ports"], web["health"]) == (4, "8080/tcp", "healthy")
-    assert (web["state"], web["restart_policy"], web["stop_timeout_s"]) == ("running", "always", 30)
+    assert (web["state"], web["restart_policy"], web["stop_timeout_s"]) == (
+        "running",
+        "always",
+        30,
+    )
     database = workloads(shop)["postgres-0"]
     assert (database["memory_unlimited"], database["user_root"]) == (True, None)
 
 
 def test_what_failed_says_so(shop):
     mailer = workloads(shop)["mailer-77fd6-abcde"]
-    assert (mailer["state"], mailer["oom_killed"], mailer["restarts_n"]) == ("restarting", True, 17)
+    assert (mailer["state"], mailer["oom_killed"], mailer["restarts_n"]) == (
+        "restarting",
+        True,
+        17,
+    )
     assert mailer["docker_sock_mounted"] and mailer["host_network"]
     report = workloads(shop)["report-29400240-zz9xk"]
     assert (report["state"], report["exit_code"], report["health"]) == ("exited", 0, None)
@@ -123,13 +143,18 @@ def test_nodes_are_hosts_and_join_cloud_instances(shop):
     hosts = table(shop, "hosts").set_index("hostname")
     assert hosts.loc["shop-node-1", "host_id"] == "i-0a1b2c3d4e5f60718"
     assert hosts.loc["shop-node-2", "host_id"] == "shop-node-2"
-    assert hosts.loc["shop-node-1", ["provider", "az", "os_name", "os_version", "vcpus"]].tolist(
-    ) == ["aws", "eu-central-1a", "debian", "11", 2]  # fmt: skip
+    assert hosts.loc[
+        "shop-node-1", ["provider", "az", "os_name", "os_version", "vcpus"]
+    ].tolist() == ["aws", "eu-central-1a", "debian", "11", 2]
     assert hosts["state"].tolist() == ["running", "not-ready"]
     engines = table(shop, "engines").set_index("host_id")
-    assert engines.loc["shop-node-2", ["runtime", "version", "kubelet_version"]].tolist() == [
-        "docker", "20.10.24", "1.23.17",
-    ]  # fmt: skip
+    assert engines.loc[
+        "shop-node-2", ["runtime", "version", "kubelet_version"]
+    ].tolist() == [
+        "docker",
+        "20.10.24",
+        "1.23.17",
+    ]
     assert set(table(shop, "workloads")["host_id"]) == set(hosts["host_id"])
 
 
@@ -137,7 +162,13 @@ def test_services_say_what_they_need(shop):
     found = services(shop)
     columns = ("kind", "stateful", "min_healthy_pct", "public", "health_checked")
     assert {name: tuple(row[c] for c in columns) for name, row in found.items()} == {
-        "storefront": ("web", False, 50.0, True, True),  # a budget, a load balancer, a probe
+        "storefront": (
+            "web",
+            False,
+            50.0,
+            True,
+            True,
+        ),  # a budget, a load balancer, a probe
         "mailer": (None, False, 75.0, None, False),  # a rollout; the network of its node
         "ledger": ("web", False, 66.66, True, True),  # two of three; an ingress
         "postgres": (None, True, None, None, True),
@@ -146,14 +177,23 @@ def test_services_say_what_they_need(shop):
         "kube-apiserver": ("infra", False, None, None, False),
     }
     assert (found["storefront"]["asg_min"], found["storefront"]["asg_max"]) == (2, 6)
-    assert found["storefront"]["secrets_in_image"] and not found["ledger"]["secrets_in_image"]
-    assert {row["logs_exported"] for row in found.values()} == {True}  # a shipper on every node
+    assert (
+        found["storefront"]["secrets_in_image"]
+        and not found["ledger"]["secrets_in_image"]
+    )
+    assert {row["logs_exported"] for row in found.values()} == {
+        True
+    }  # a shipper on every node
 
 
 def test_mounts_tell_data_from_scratch(shop):
     mounts = {(m["workload_id"], m["destination"]): m for m in shop.rows["mounts"]}
     data = mounts["shop/shop/postgres-0", "/var/lib/postgresql/data"]
-    assert (data["data_like"], data["driver"], data["size_bytes"]) == (True, "gp3", 20 * 2**30)
+    assert (data["data_like"], data["driver"], data["size_bytes"]) == (
+        True,
+        "gp3",
+        20 * 2**30,
+    )
     scratch = mounts["shop/shop/web-6d5f7c9b8f-x7k2p", "/tmp"]
     assert (scratch["type"], scratch["data_like"]) == ("empty-dir", False)
     config = mounts["shop/shop/web-6d5f7c9b8f-x7k2p", "/etc/web"]
@@ -171,16 +211,23 @@ def test_addresses_in_environments_are_calls(shop):
 def test_deployments_are_told_by_their_replica_sets(shop):
     rows = [r for r in shop.rows["activities"] if r["names"][0].name == "storefront"]
     assert [(r["from_version"], r["to_version"]) for r in rows] == [
-        (None, "1.4.1"), ("1.4.1", "1.4.2"),
-    ]  # fmt: skip
+        (None, "1.4.1"),
+        ("1.4.1", "1.4.2"),
+    ]
     assert f"{rows[1]['started_at']:%Y-%m-%d}" == "2026-11-20"
 
 
 def deployment(name, labels, *, kind="Deployment", namespace="shop"):
     meta = {"name": name, "namespace": namespace, "labels": labels}
     pod = {"containers": [{"name": "c", "image": "team/app:1"}]}
-    return {"kind": kind, "metadata": meta, "spec": {
-        "replicas": 1, "template": {"metadata": {"labels": labels}, "spec": pod}}}  # fmt: skip
+    return {
+        "kind": kind,
+        "metadata": meta,
+        "spec": {
+            "replicas": 1,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
 
 
 @pytest.mark.parametrize(
@@ -188,24 +235,60 @@ def deployment(name, labels, *, kind="Deployment", namespace="shop"):
     [
         ([("web", {"app": "web"}), ("web-canary", {"app": "web"})], ["web", "web"]),
         (  # one label for unlike things names none of them
-            [("front", {"app": "shop", "tier": "web"}), ("back", {"app": "shop", "tier": "api"})],
+            [
+                ("front", {"app": "shop", "tier": "web"}),
+                ("back", {"app": "shop", "tier": "api"}),
+            ],
             ["front", "back"],
         ),
         (
-            [("a", {"app.kubernetes.io/name": "shop", "app.kubernetes.io/component": "web"}),
-             ("b", {"app.kubernetes.io/name": "shop", "app.kubernetes.io/component": "api"})],
+            [
+                (
+                    "a",
+                    {
+                        "app.kubernetes.io/name": "shop",
+                        "app.kubernetes.io/component": "web",
+                    },
+                ),
+                (
+                    "b",
+                    {
+                        "app.kubernetes.io/name": "shop",
+                        "app.kubernetes.io/component": "api",
+                    },
+                ),
+            ],
             ["shop-web", "shop-api"],
         ),
         (  # two releases of one chart
-            [("a", {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "cart"}),
-             ("b", {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "session"})],
+            [
+                (
+                    "a",
+                    {
+                        "app.kubernetes.io/name": "redis",
+                        "app.kubernetes.io/instance": "cart",
+                    },
+                ),
+                (
+                    "b",
+                    {
+                        "app.kubernetes.io/name": "redis",
+                        "app.kubernetes.io/instance": "session",
+                    },
+                ),
+            ],
             ["cart", "session"],
         ),
-        ([("x", {"assess.service": "till"}), ("y", {"assess.service": "till", "tier": "b"})],
-         ["till", "till"]),
+        (
+            [
+                ("x", {"assess.service": "till"}),
+                ("y", {"assess.service": "till", "tier": "b"}),
+            ],
+            ["till", "till"],
+        ),
         ([("x", {})], ["x"]),
     ],
-)  # fmt: skip
+)
 def test_names_of_controllers(items, names):
     found = {"deployments": [deployment(name, labels) for name, labels in items]}
     batch = to_batch(found, "c")
@@ -217,21 +300,38 @@ def test_a_job_does_not_take_the_name_of_what_it_works_for():
     labels = {"app.kubernetes.io/name": "shop"}
     job = deployment("shop-migrate", labels, kind="Job")
     batch = to_batch({"deployments": [deployment("shop", labels)], "jobs": [job]}, "c")
-    assert [row["names"][0].name for row in batch.rows["services"]] == ["shop", "shop-migrate"]
+    assert [row["names"][0].name for row in batch.rows["services"]] == [
+        "shop",
+        "shop-migrate",
+    ]
     assert [row["names"][0].confidence for row in batch.rows["services"]] == [0.95, 0.75]
 
 
 def test_nodes_without_a_name_of_their_own_stay_apart():
     nodes = [{"metadata": {"name": "localhost"}}]
-    ids = {to_batch({"nodes": nodes}, c).rows["hosts"][0]["host_id"] for c in ("one", "two")}
+    ids = {
+        to_batch({"nodes": nodes}, c).rows["hosts"][0]["host_id"] for c in ("one", "two")
+    }
     assert ids == {"localhost@one", "localhost@two"}
 
 
 @pytest.mark.parametrize(
     ("value", "amount"),
-    [("500m", 0.5), ("128Mi", 128 * 2**20), ("1e3", 1000), ("2", 2), (2, 2), ("1.5Gi", 1.5 * 2**30),
-     ("", None), ("much", None), (None, None), (True, None), ("-1", None), ("9" * 400, None)],
-)  # fmt: skip
+    [
+        ("500m", 0.5),
+        ("128Mi", 128 * 2**20),
+        ("1e3", 1000),
+        ("2", 2),
+        (2, 2),
+        ("1.5Gi", 1.5 * 2**30),
+        ("", None),
+        ("much", None),
+        (None, None),
+        (True, None),
+        ("-1", None),
+        ("9" * 400, None),
+    ],
+)
 def test_quantities(value, amount):
     assert quantity(value) == amount
 
@@ -244,7 +344,9 @@ def test_one_file_per_list_and_yaml_are_as_good(tmp_path, shop):
     for item in SHOP["items"]:
         by_kind.setdefault(item["kind"], []).append(item)
     for kind, items in by_kind.items():
-        bare = [{k: v for k, v in i.items() if k not in ("kind", "apiVersion")} for i in items]
+        bare = [
+            {k: v for k, v in i.items() if k not in ("kind", "apiVersion")} for i in items
+        ]
         whole = {"kind": f"{kind}List", "apiVersion": "v1", "metadata": {}, "items": bare}
         (tmp_path / f"{kind}.json").write_text(json.dumps(whole))
     (tmp_path / "again.yaml").write_text(yaml.safe_dump_all(SHOP["items"]))
@@ -253,7 +355,8 @@ def test_one_file_per_list_and_yaml_are_as_good(tmp_path, shop):
         key = frames.key(frame)
         if "src_id" not in key and "service_id" not in key:
             both = [
-                table(b, frame)[key].sort_values(key).to_numpy().tolist() for b in (shop, batch)
+                table(b, frame)[key].sort_values(key).to_numpy().tolist()
+                for b in (shop, batch)
             ]
             assert both[0] == both[1]
     assert services(batch).keys() == services(shop).keys()
@@ -265,7 +368,9 @@ def test_lists_that_are_in_no_dump_are_told(tmp_path):
     rows = coverage(collect(tmp_path, path="pods.json"))
     assert rows["pods"]["status"] == "empty"
     assert rows["nodes"]["status"] == "not_configured"
-    (tmp_path / "none.json").write_text('{"kind": "List", "apiVersion": "v1", "items": []}')
+    (tmp_path / "none.json").write_text(
+        '{"kind": "List", "apiVersion": "v1", "items": []}'
+    )
     rows = coverage(collect(tmp_path, path="none.json"))
     assert {row["status"] for call, row in rows.items() if call != "read"} == {"empty"}
 
@@ -285,7 +390,11 @@ spec:
     ("name", "content", "words"),
     [
         ("deploy.yaml", TEMPLATE, "helm template"),
-        ("deploy.json", '{"kind": "Pod", "spec": {{ toJson .Values.spec }}}', "helm template"),
+        (
+            "deploy.json",
+            '{"kind": "Pod", "spec": {{ toJson .Values.spec }}}',
+            "helm template",
+        ),
         ("shop.json", "<!doctype html><title>Sign in</title>", "web page"),
         ("shop.json", "No resources found", "dump it again"),
         ("shop.json", '{"kind": "Config"}', "assess sources"),

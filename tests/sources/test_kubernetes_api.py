@@ -34,12 +34,20 @@ class Api:
         kind = path.rpartition("/")[2]
         if kind in self.deny:
             return self.status(403, "Forbidden")
-        new = ("policy/v1/", "autoscaling/v2/", "batch/v1/cronjobs", "networking.k8s.io/v1/")
+        new = (
+            "policy/v1/",
+            "autoscaling/v2/",
+            "batch/v1/cronjobs",
+            "networking.k8s.io/v1/",
+        )
         if self.old and any(part in path for part in new):
             return 404, b"404 page not found\n", {"Content-Type": "text/plain"}
         self.versions[path] += 1
-        items = [i for i in SHOP["items"] if i["kind"].lower() in (kind[:-1], kind[:-3] + "y",
-                                                                    kind[:-2])]  # fmt: skip
+        items = [
+            i
+            for i in SHOP["items"]
+            if i["kind"].lower() in (kind[:-1], kind[:-3] + "y", kind[:-2])
+        ]
         start = int(query.get("continue", "0"))
         size = min(int(query.get("limit", "500")), self.page or 500)
         if start and self.expire:
@@ -51,17 +59,30 @@ class Api:
         meta = {"resourceVersion": "9"}
         if rest > 0:
             meta |= {"continue": str(start + size), "remainingItemCount": rest}
-        return {"kind": "X", "metadata": meta, "items": items[start : start + size] or None}
+        return {
+            "kind": "X",
+            "metadata": meta,
+            "items": items[start : start + size] or None,
+        }
 
     @staticmethod
     def status(code, reason):
-        return code, {"kind": "Status", "reason": reason, "message": CANARY, "code": code}, {}
+        return (
+            code,
+            {"kind": "Status", "reason": reason, "message": CANARY, "code": code},
+            {},
+        )
 
 
 def ask(api: Api, tmp_path: Path, method="collect", **options):
     (tmp_path / "token").write_text("the-token\n")
     with replaying(api) as server:
-        options = {"endpoint": server.url, "token_file": "token", "cluster": "shop", **options}
+        options = {
+            "endpoint": server.url,
+            "token_file": "token",
+            "cluster": "shop",
+            **options,
+        }
         batch = getattr(KubernetesSource(), method)(options, tmp_path, Deadline(30))
     return batch, server
 
@@ -69,13 +90,21 @@ def ask(api: Api, tmp_path: Path, method="collect", **options):
 def test_the_api_gives_what_the_dump_gives(tmp_path, shop):
     batch, server = ask(Api(page=2), tmp_path)
     for frame in KubernetesSource.fills:
-        without = [[{k: v for k, v in row.items() if k != "source_ref"} for row in b.rows[frame]]
-                   for b in (shop, batch)]  # fmt: skip
+        without = [
+            [{k: v for k, v in row.items() if k != "source_ref"} for row in b.rows[frame]]
+            for b in (shop, batch)
+        ]
         assert without[0] == without[1]
     rows = coverage(batch)
     assert {row["status"] for row in rows.values()} == {"ok"}
-    assert (rows["pods"]["rows"], rows["pods"]["expected"], rows["pods"]["requests"]) == (8, 8, 4)
-    assert all(headers["Authorization"] == "Bearer the-token" for _, _, headers in server.asked)
+    assert (rows["pods"]["rows"], rows["pods"]["expected"], rows["pods"]["requests"]) == (
+        8,
+        8,
+        4,
+    )
+    assert all(
+        headers["Authorization"] == "Bearer the-token" for _, _, headers in server.asked
+    )
     assert CANARY not in repr(batch) and "the-token" not in repr(batch)
 
 
@@ -83,8 +112,9 @@ def test_each_list_is_denied_for_itself(tmp_path):
     batch, _ = ask(Api(deny=("poddisruptionbudgets", "nodes")), tmp_path)
     rows = coverage(batch)
     assert {c for c, row in rows.items() if row["status"] == "denied"} == {
-        "poddisruptionbudgets", "nodes",
-    }  # fmt: skip
+        "poddisruptionbudgets",
+        "nodes",
+    }
     assert rows["nodes"]["hint"] and len(batch.rows["workloads"]) == 8
     assert services(batch)["storefront"]["min_healthy_pct"] == 75.0  # of its rollout
     assert CANARY not in repr(batch)
@@ -96,10 +126,11 @@ def test_an_old_server_is_asked_for_the_versions_it_knows(tmp_path, shop):
     rows = coverage(batch)
     assert {row["status"] for row in rows.values()} == {"ok"}
     assert {p for p in api.versions if "beta" in p} == {
-        "/apis/policy/v1beta1/poddisruptionbudgets", "/apis/batch/v1beta1/cronjobs",
+        "/apis/policy/v1beta1/poddisruptionbudgets",
+        "/apis/batch/v1beta1/cronjobs",
         "/apis/autoscaling/v2beta2/horizontalpodautoscalers",
         "/apis/networking.k8s.io/v1beta1/ingresses",
-    }  # fmt: skip
+    }
     assert services(batch)["storefront"]["min_healthy_pct"] == 50.0
 
 
@@ -154,15 +185,23 @@ def test_a_probe_asks_each_list_for_one_entry(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"path": "a", "endpoint": "https://b"}, {"path": 3}, {"endpoint": "kube:6443"},
-     {"path": "a", "token_file": "t"}],
-)  # fmt: skip
+    [
+        {},
+        {"path": "a", "endpoint": "https://b"},
+        {"path": 3},
+        {"endpoint": "kube:6443"},
+        {"path": "a", "token_file": "t"},
+    ],
+)
 def test_options_that_cannot_be_used(options):
     assert KubernetesSource().check(options)
 
 
 def test_options_that_can():
-    assert KubernetesSource().check({"endpoint": "https://b", "token_file": "t", "ca": "c"}) == []
+    assert (
+        KubernetesSource().check({"endpoint": "https://b", "token_file": "t", "ca": "c"})
+        == []
+    )
     assert KubernetesSource().check({"path": ["a", "b"]}) == []
 
 
@@ -171,11 +210,30 @@ def test_https_with_an_authority_of_its_own(tmp_path):
     import subprocess
 
     subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-keyout", "key.pem", "-out", "ca.pem", "-subj",
-         "/CN=kubernetes", "-addext", "subjectAltName=IP:127.0.0.1"],
-        cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "2",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=kubernetes",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
     api = Api()
 
     class Handler(BaseHTTPRequestHandler):

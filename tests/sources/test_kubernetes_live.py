@@ -14,7 +14,9 @@ from assess.sources.base import Deadline
 from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
 
 SERVER = os.environ.get("ASSESS_TEST_KUBE_API", "")
-pytestmark = pytest.mark.skipif(not SERVER, reason="ASSESS_TEST_KUBE_API names no API server")
+pytestmark = pytest.mark.skipif(
+    not SERVER, reason="ASSESS_TEST_KUBE_API names no API server"
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def options() -> dict[str, str]:
 
 def test_every_list_is_answered_or_told(options):
     batch = KubernetesSource().collect(options, Path.cwd(), Deadline(120))
-    assert [row["call"] for row in batch.coverage] == [listing.kind for listing in RESOURCES]
+    assert [row["call"] for row in batch.coverage] == [
+        listing.kind for listing in RESOURCES
+    ]
     for row in batch.coverage:
         assert row["status"] in ("ok", "empty", "denied", "unsupported"), row
         assert row["requests"] >= 1 and (row["status"] in ("ok", "empty") or row["hint"])
@@ -49,4 +53,9 @@ def test_a_wrong_token_is_denied(options, tmp_path):
     wrong = {**options, "token_file": str(tmp_path / "token")}
     found = KubernetesSource().collect(wrong, Path.cwd(), Deadline(60))
     assert "no-such-token" not in repr(found)
-    assert {row["status"] for row in found.coverage} <= {"denied", "ok", "empty", "unsupported"}
+    assert {row["status"] for row in found.coverage} <= {
+        "denied",
+        "ok",
+        "empty",
+        "unsupported",
+    }

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.sources.ecr.lifecycle import ARCHIVE, Image, is_like, read_policy, would_expire
+from assess.sources.ecr.lifecycle import (
+    ARCHIVE,
+    Image,
+    is_like,
+    read_policy,
+    would_expire,
+)
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 
@@ -19,7 +25,9 @@ def ago(days: float) -> datetime:
 
 
 def image(name: str, tags: str = "", pushed: float | None = 0, **more) -> Image:
-    return Image(name, tuple(tags.split()), None if pushed is None else ago(pushed), **more)
+    return Image(
+        name, tuple(tags.split()), None if pushed is None else ago(pushed), **more
+    )
 
 
 def rule(priority: int, status: str, count_type: str, number: int, **more) -> dict:
@@ -54,9 +62,13 @@ BETA_PROD = [
     image("C", "beta-3", 8),
 ]
 LETTERS = [
-    image("A", "alpha-1", 12), image("B", "beta-1", 11), image("C", "alpha-2 beta-2", 10),
-    image("D", "alpha-3", 4), image("E", "beta-3", 3), image("F", "alpha-4 beta-4", 2),
-]  # fmt: skip
+    image("A", "alpha-1", 12),
+    image("B", "beta-1", 11),
+    image("C", "alpha-2 beta-2", 10),
+    image("D", "alpha-3", 4),
+    image("E", "beta-3", 3),
+    image("F", "alpha-4 beta-4", 2),
+]
 COUNT = "imageCountMoreThan"
 MIXED = [
     image("A", "alpha-1", 4),
@@ -70,30 +82,69 @@ MIXED = [
     ("rules", "images", "gone"),
     [
         # an image that a rule takes is out of reach of later rules, expired or not
-        ([rule(1, "tagged", COUNT, 1, tagPrefixList=["prod"]),
-          rule(2, "tagged", COUNT, 1, tagPrefixList=["beta"])], BETA_PROD, "A"),
-        ([rule(1, "tagged", COUNT, 1, tagPrefixList=["beta"]),
-          rule(2, "tagged", COUNT, 1, tagPrefixList=["prod"])], BETA_PROD, "AB"),
+        (
+            [
+                rule(1, "tagged", COUNT, 1, tagPrefixList=["prod"]),
+                rule(2, "tagged", COUNT, 1, tagPrefixList=["beta"]),
+            ],
+            BETA_PROD,
+            "A",
+        ),
+        (
+            [
+                rule(1, "tagged", COUNT, 1, tagPrefixList=["beta"]),
+                rule(2, "tagged", COUNT, 1, tagPrefixList=["prod"]),
+            ],
+            BETA_PROD,
+            "AB",
+        ),
         # the number decides, not the place in the list
-        ([rule(2, "tagged", COUNT, 1, tagPrefixList=["beta"]),
-          rule(1, "tagged", COUNT, 1, tagPrefixList=["prod"])], BETA_PROD, "A"),
+        (
+            [
+                rule(2, "tagged", COUNT, 1, tagPrefixList=["beta"]),
+                rule(1, "tagged", COUNT, 1, tagPrefixList=["prod"]),
+            ],
+            BETA_PROD,
+            "A",
+        ),
         # all of the prefixes
-        ([rule(1, "tagged", "sinceImagePushed", 5, tagPrefixList=["alpha", "beta"])],
-         LETTERS, "C"),
-        ([rule(1, "tagged", COUNT, 1, tagPatternList=["alpha*", "beta*"])],
-         [image("A", "alpha-1 beta-1 gamma-1", 10), image("B", "alpha-2 beta-2", 9),
-          image("C", "alpha-3 beta-3 gamma-2", 8)], "AB"),
+        (
+            [rule(1, "tagged", "sinceImagePushed", 5, tagPrefixList=["alpha", "beta"])],
+            LETTERS,
+            "C",
+        ),
+        (
+            [rule(1, "tagged", COUNT, 1, tagPatternList=["alpha*", "beta*"])],
+            [
+                image("A", "alpha-1 beta-1 gamma-1", 10),
+                image("B", "alpha-2 beta-2", 9),
+                image("C", "alpha-3 beta-3 gamma-2", 8),
+            ],
+            "AB",
+        ),
         # a rule for any image still counts what earlier rules took
-        ([rule(1, "tagged", COUNT, 1, tagPrefixList=["alpha"]),
-          rule(2, "untagged", "sinceImagePushed", 1),
-          rule(3, "any", COUNT, 1)], MIXED, "ABC"),
+        (
+            [
+                rule(1, "tagged", COUNT, 1, tagPrefixList=["alpha"]),
+                rule(2, "untagged", "sinceImagePushed", 1),
+                rule(3, "any", COUNT, 1),
+            ],
+            MIXED,
+            "ABC",
+        ),
         ([rule(1, "any", COUNT, 3)], LETTERS, "ABC"),
-        ([rule(1, "untagged", COUNT, 1)],
-         [image("A", "", 3), image("B", "", 2), image("C", "x", 9)], "A"),
-        ([rule(1, "tagged", "sinceImagePushed", 14, tagPatternList=["prod*"])],
-         [image("A", "prod1", 15), image("B", "prod", 13), image("C", "xprod", 99)], "A"),
+        (
+            [rule(1, "untagged", COUNT, 1)],
+            [image("A", "", 3), image("B", "", 2), image("C", "x", 9)],
+            "A",
+        ),
+        (
+            [rule(1, "tagged", "sinceImagePushed", 14, tagPatternList=["prod*"])],
+            [image("A", "prod1", 15), image("B", "prod", 13), image("C", "xprod", 99)],
+            "A",
+        ),
     ],
-)  # fmt: skip
+)
 def test_examples_of_the_user_guide(rules, images, gone):
     assert expired(policy(*rules), images) == gone
     assert expired(policy(*rules), images[::-1]) == gone
@@ -105,11 +156,20 @@ def test_examples_of_the_user_guide(rules, images, gone):
 @pytest.mark.parametrize(
     ("patterns", "matched"),
     [
-        (["*"], "ABCDE"), (["*prod*"], "ABC"), (["prod*"], "AB"), (["*prod"], "AC"),
-        (["prod"], "A"), (["p*o*-*"], "B"), (["v1.0"], "D"), (["v1?0"], ""), (["*.*"], "D"),
-        (["*[0]"], ""), (["prod*", "x*"], ""), (["PROD"], ""),
+        (["*"], "ABCDE"),
+        (["*prod*"], "ABC"),
+        (["prod*"], "AB"),
+        (["*prod"], "AC"),
+        (["prod"], "A"),
+        (["p*o*-*"], "B"),
+        (["v1.0"], "D"),
+        (["v1?0"], ""),
+        (["*.*"], "D"),
+        (["*[0]"], ""),
+        (["prod*", "x*"], ""),
+        (["PROD"], ""),
     ],
-)  # fmt: skip
+)
 def test_patterns_know_only_the_star(patterns, matched):
     images = [image("A", "prod", 9), image("B", "prod-1", 9), image("C", "x-prod", 9)]
     images += [image("D", "v1.0", 9), image("E", "v1x0", 9), image("U", "", 9)]
@@ -157,7 +217,9 @@ def test_pulls_count_from_the_last_one_else_from_the_push_or_the_return():
 def test_what_moves_to_the_archive_is_not_expired_and_shields_from_later_rules():
     to_archive = {"type": "transition", "targetStorageClass": "archive"}
     text = policy(
-        rule(1, "tagged", "sinceImagePulled", 30, tagPatternList=["v*"], action=to_archive),
+        rule(
+            1, "tagged", "sinceImagePulled", 30, tagPatternList=["v*"], action=to_archive
+        ),
         rule(2, "any", "sinceImagePushed", 1),
         rule(3, "any", "sinceImageTransitioned", 100, storageClass="archive"),
     )
@@ -192,20 +254,35 @@ def test_an_index_protects_what_it_refers_to_as_long_as_it_stays():
 
 
 def test_an_index_of_indexes_protects_down_to_the_last():
-    images = [image("I", "v", 1), image("J", "", 60), image("a", "", 60), image("z", "", 60)]
+    images = [
+        image("I", "v", 1),
+        image("J", "", 60),
+        image("a", "", 60),
+        image("z", "", 60),
+    ]
     children = {"J": frozenset("a"), "I": frozenset("J")}
     text = policy(rule(1, "untagged", "sinceImagePushed", 30))
     assert expired(text, images, children) == "z"
 
 
 def test_children_count_where_a_rule_counts():
-    images = [image("I", "v1", 1), image("a", "", 2), image("b", "", 3), image("o", "old", 9)]
+    images = [
+        image("I", "v1", 1),
+        image("a", "", 2),
+        image("b", "", 3),
+        image("o", "old", 9),
+    ]
     found = expired(policy(rule(1, "any", COUNT, 3)), images, {"I": frozenset("ab")})
     assert found == "o"
 
 
 def test_an_index_that_nobody_read_leaves_open_only_what_it_may_hold():
-    images = [image("I", "v1", 1), image("a", "", 60), image("b", "", 2), image("t", "x", 60)]
+    images = [
+        image("I", "v1", 1),
+        image("a", "", 60),
+        image("b", "", 2),
+        image("t", "x", 60),
+    ]
     text = policy(rule(1, "any", "sinceImagePushed", 30))
     found = fates(text, images, {"I": None})
     assert found == {"I": False, "a": None, "b": False, "t": True}
@@ -213,12 +290,24 @@ def test_an_index_that_nobody_read_leaves_open_only_what_it_may_hold():
 
 def test_a_signature_goes_with_what_it_signs():
     images = [
-        image("A", "v1", 60), image("s", "", 60, subject="A"), image("t", "", 60, subject="s"),
-        image("B", "v2", 1), image("u", "", 60, subject="B"), image("v", "", 1, subject="B"),
+        image("A", "v1", 60),
+        image("s", "", 60, subject="A"),
+        image("t", "", 60, subject="s"),
+        image("B", "v2", 1),
+        image("u", "", 60, subject="B"),
+        image("v", "", 1, subject="B"),
         image("w", "", 60, subject="gone"),
-    ]  # fmt: skip
+    ]
     found = fates(policy(rule(1, "any", "sinceImagePushed", 30)), images)
-    assert [found[name] for name in "AstBuvw"] == [True, True, True, False, None, False, True]
+    assert [found[name] for name in "AstBuvw"] == [
+        True,
+        True,
+        True,
+        False,
+        None,
+        False,
+        True,
+    ]
 
 
 def test_images_that_refer_to_each_other_in_a_circle_do_not_hang():
@@ -226,11 +315,16 @@ def test_images_that_refer_to_each_other_in_a_circle_do_not_hang():
     text = policy(rule(1, "any", "sinceImagePushed", 30))
     assert set(fates(text, images)) == {"A", "B"}
     circle = {"A": frozenset("B"), "B": frozenset("A")}
-    assert fates(text, [image("A", "", 60), image("B", "", 1)], circle) == {"A": False, "B": False}
+    assert fates(text, [image("A", "", 60), image("B", "", 1)], circle) == {
+        "A": False,
+        "B": False,
+    }
 
 
 def test_a_chain_of_ten_thousand_does_not_exhaust_the_stack():
-    images = [image(str(n), "", 60, subject=str(n - 1) if n else None) for n in range(10_000)]
+    images = [
+        image(str(n), "", 60, subject=str(n - 1) if n else None) for n in range(10_000)
+    ]
     found = fates(policy(rule(1, "any", "sinceImagePushed", 30)), images)
     assert set(found.values()) == {True}
 
@@ -259,12 +353,22 @@ GOOD = rule(1, "untagged", "sinceImagePushed", 5)
 @pytest.mark.parametrize(
     "text",
     [
-        "", "null", "[]", "{}", "no json", '{"rules": []}', '{"rules": [1]}', None, 7,
+        "",
+        "null",
+        "[]",
+        "{}",
+        "no json",
+        '{"rules": []}',
+        '{"rules": [1]}',
+        None,
+        7,
         "[" * 100_000,
         json.dumps({"rules": [GOOD], "version": 2}),
         policy({**GOOD, "condition": "x"}),
         policy({**GOOD, "action": {"type": "retain"}}),
-        policy({**GOOD, "action": {"type": "transition", "targetStorageClass": "glacier"}}),
+        policy(
+            {**GOOD, "action": {"type": "transition", "targetStorageClass": "glacier"}}
+        ),
         policy({**GOOD, "rulePriority": "1"}),
         policy({**GOOD, "rulePriority": True}),
         policy(GOOD, GOOD),
@@ -283,15 +387,30 @@ GOOD = rule(1, "untagged", "sinceImagePushed", 5)
         policy(rule(1, "sometimes", COUNT, 5)),
         policy(rule(1, "any", COUNT, 5), rule(2, "untagged", COUNT, 5)),
     ],
-)  # fmt: skip
+)
 def test_a_policy_of_a_form_that_nobody_knows_is_not_guessed(text):
     assert read_policy(text) is None
 
 
 WORDS = st.sampled_from(
-    ["rules", "rulePriority", "selection", "action", "tagStatus", "untagged", "any", "tagged",
-     "countType", COUNT, "countNumber", "type", "expire", "tagPatternList", "a*"]
-)  # fmt: skip
+    [
+        "rules",
+        "rulePriority",
+        "selection",
+        "action",
+        "tagStatus",
+        "untagged",
+        "any",
+        "tagged",
+        "countType",
+        COUNT,
+        "countNumber",
+        "type",
+        "expire",
+        "tagPatternList",
+        "a*",
+    ]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(), inner),

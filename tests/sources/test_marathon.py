@@ -47,8 +47,17 @@ def test_every_frame_fits_and_no_secret_is_in_any(dumped):
 
 
 def test_each_app_is_a_service(dumped):
-    columns = ("kind", "stateful", "min_healthy_pct", "health_checked", "public", "logs_exported")
-    found = {r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]}
+    columns = (
+        "kind",
+        "stateful",
+        "min_healthy_pct",
+        "health_checked",
+        "public",
+        "logs_exported",
+    )
+    found = {
+        r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]
+    }
     assert found == {
         "shop/web": ("web", False, 50.0, True, True, True),
         "shop/data/postgres": (None, True, 100.0, False, None, None),
@@ -67,10 +76,15 @@ def test_tasks_of_agents_of_one_name(dumped):
     web = workloads[workloads["repository"].eq("shop/web")]
     assert set(web["host_id"]) == set(hosts.index)
     assert web["health"].tolist() == ["healthy", "unhealthy", "healthy"]
-    assert web["log_driver"].eq("gelf").all() and web["memory_limit_bytes"].eq(512 * 2**20).all()
+    assert (
+        web["log_driver"].eq("gelf").all()
+        and web["memory_limit_bytes"].eq(512 * 2**20).all()
+    )
     assert (web["env_names_n"].iloc[0], web["secret_like_env_n"].iloc[0]) == (3, 2)
-    kinds = {n.partition(".")[0]: k for n, k in zip(workloads["name"], workloads["source_kind"],
-                                                     strict=True)}  # fmt: skip
+    kinds = {
+        n.partition(".")[0]: k
+        for n, k in zip(workloads["name"], workloads["source_kind"], strict=True)
+    }
     assert kinds["billing_ledger"] == "process"
     other = [r for r in dumped.rows["workloads"] if r["names"][0].name == "nightly"]
     assert other[0]["inspect_status"] == "list"  # of a framework beside Marathon
@@ -79,18 +93,26 @@ def test_tasks_of_agents_of_one_name(dumped):
 def test_agents_that_no_list_has_stay_apart_too(tmp_path):
     (tmp_path / "apps.json").write_text(json.dumps(DUMPS["apps"]))
     batch = collect(tmp_path, path="apps.json")
-    assert len(table(batch, "hosts")) == 3 and coverage(batch)["slaves"]["status"] == "empty"
+    assert (
+        len(table(batch, "hosts")) == 3 and coverage(batch)["slaves"]["status"] == "empty"
+    )
 
 
 def test_a_persistent_volume_is_where_it_is_put(dumped):
     mounts = {m["destination"]: m for m in dumped.rows["mounts"]}
     assert set(mounts) == {"/etc/web", "/var/lib/postgresql/data"}
     data = mounts["/var/lib/postgresql/data"]
-    assert (data["type"], data["volume_name"], data["data_like"]) == ("volume", "pgdata", True)
+    assert (data["type"], data["volume_name"], data["data_like"]) == (
+        "volume",
+        "pgdata",
+        True,
+    )
 
 
 def test_declared_dependencies_of_apps_and_groups(dumped):
-    edges = {(e["src"].name, e["dst"].name, e["kind"]) for e in dumped.rows["dependencies"]}
+    edges = {
+        (e["src"].name, e["dst"].name, e["kind"]) for e in dumped.rows["dependencies"]
+    }
     assert edges == {
         ("shop/web", "shop/data/postgres", "declared"),  # by its group
         ("shop/web", "billing/ledger", "declared"),  # by a relative path
@@ -109,9 +131,9 @@ def test_what_happened(dumped):
 def test_what_is_no_dump_is_told(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     batch = collect(tmp_path, path="x.json")
-    assert [row["status"] for row in batch.coverage] == ["parse_error"] and batch.coverage[0][
-        "hint"
-    ]
+    assert [row["status"] for row in batch.coverage] == [
+        "parse_error"
+    ] and batch.coverage[0]["hint"]
 
 
 @whatever_comes
@@ -138,8 +160,12 @@ def marathon(path, query):
 def ask(tmp_path, first=marathon, second=None, method="collect"):
     (tmp_path / "token").write_text("the-token\n")
     with replaying(first) as one, replaying(second or mesos) as two:
-        options = {"endpoint": one.url, "mesos_endpoint": two.url, "token_file": "token",
-                   "cluster": "marathon"}  # fmt: skip
+        options = {
+            "endpoint": one.url,
+            "mesos_endpoint": two.url,
+            "token_file": "token",
+            "cluster": "marathon",
+        }
         batch = getattr(MarathonSource(), method)(options, tmp_path, Deadline(30))
     return batch, one, two
 
@@ -154,8 +180,10 @@ def mesos(path, query):
 def test_the_apis_give_what_the_dumps_give(tmp_path, dumped):
     batch, one, two = ask(tmp_path)
     for frame in MarathonSource.fills:
-        rows = [[{k: v for k, v in r.items() if k != "source_ref"} for r in b.rows[frame]]
-                for b in (dumped, batch)]  # fmt: skip
+        rows = [
+            [{k: v for k, v in r.items() if k != "source_ref"} for r in b.rows[frame]]
+            for b in (dumped, batch)
+        ]
         assert rows[0] == rows[1]
     assert {row["status"] for row in batch.coverage} == {"ok"}
     assert len({row["scope"] for row in batch.coverage}) == 2
@@ -165,8 +193,10 @@ def test_the_apis_give_what_the_dumps_give(tmp_path, dumped):
 
 
 def test_many_tasks_come_in_pages(tmp_path):
-    many = [{"id": f"t.{n}", "name": "batch", "slave_id": "s", "state": "TASK_RUNNING"}
-            for n in range(2 * PAGE + 3)]  # fmt: skip
+    many = [
+        {"id": f"t.{n}", "name": "batch", "slave_id": "s", "state": "TASK_RUNNING"}
+        for n in range(2 * PAGE + 3)
+    ]
 
     def answer(path, query):
         start = int(query.get("offset", "0"))
@@ -175,7 +205,9 @@ def test_many_tasks_come_in_pages(tmp_path):
     batch, _, _ = ask(tmp_path, second=answer)
     row = coverage(batch)["tasks"]
     assert (row["rows"], row["requests"], row["status"]) == (2 * PAGE + 3, 3, "ok")
-    batch, _, _ = ask(tmp_path, second=lambda path, query: {"slaves": [], "tasks": many[:PAGE]})
+    batch, _, _ = ask(
+        tmp_path, second=lambda path, query: {"slaves": [], "tasks": many[:PAGE]}
+    )
     row = coverage(batch)["tasks"]  # of a server that knows no offset
     assert (row["rows"], row["requests"]) == (PAGE, 2)
 
@@ -183,8 +215,11 @@ def test_many_tasks_come_in_pages(tmp_path):
 def test_what_is_denied_is_told(tmp_path):
     batch, _, _ = ask(tmp_path, second=lambda path, query: (403, CANARY.encode(), {}))
     assert {call: row["status"] for call, row in coverage(batch).items()} == {
-        "apps": "ok", "deployments": "ok", "slaves": "denied", "tasks": "denied",
-    }  # fmt: skip
+        "apps": "ok",
+        "deployments": "ok",
+        "slaves": "denied",
+        "tasks": "denied",
+    }
     assert len(batch.rows["workloads"]) == 5 and CANARY not in repr(batch)
 
 
@@ -193,5 +228,7 @@ def test_a_probe_and_options(tmp_path):
     assert not batch.rows and {row["status"] for row in batch.coverage} == {"ok"}
     assert "apps.tasks" not in {p: q for p, q, _ in one.asked}["/v2/apps"]["embed"]
     check = MarathonSource().check
-    assert check({"path": "a", "mesos_endpoint": "http://m"}) and check({"endpoint": "m:8080"})
+    assert check({"path": "a", "mesos_endpoint": "http://m"}) and check(
+        {"endpoint": "m:8080"}
+    )
     assert not check({"endpoint": "http://m", "mesos_endpoint": "http://n"})

@@ -51,7 +51,9 @@ def test_every_frame_fits_and_no_secret_is_in_any(dumped):
 
 def test_each_group_is_a_service(dumped):
     columns = ("kind", "stateful", "min_healthy_pct", "health_checked", "logs_exported")
-    found = {r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]}
+    found = {
+        r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]
+    }
     assert found == {
         "shop-web": ("web", False, 66.66, True, True),
         "shop-db": (None, True, 0.0, False, None),
@@ -66,10 +68,20 @@ def test_allocations_are_workloads(dumped):
     rows = table(dumped, "workloads").set_index("name")
     assert rows.loc["backup/periodic-1795000000.backup[0]", "state"] == "exited"
     web = rows.loc["shop.web[0]"]
-    assert (web["host_id"], web["source_kind"], web["tag"]) == (AWS, "allocation", "2.1.0")
+    assert (web["host_id"], web["source_kind"], web["tag"]) == (
+        AWS,
+        "allocation",
+        "2.1.0",
+    )
     assert (web["memory_limit_bytes"], web["ports"]) == (256 * 2**20, "8080/tcp")
-    assert web["docker_sock_mounted"] and not web["user_root"] and web["caps_added_n"] == 1
-    assert (web["env_names_n"], web["secret_like_env_n"], web["log_driver"]) == (2, 2, "fluentd")
+    assert (
+        web["docker_sock_mounted"] and not web["user_root"] and web["caps_added_n"] == 1
+    )
+    assert (web["env_names_n"], web["secret_like_env_n"], web["log_driver"]) == (
+        2,
+        2,
+        "fluentd",
+    )
     failed = rows[rows["exit_code"].eq(137)]
     assert failed["oom_killed"].all() and len(failed) == 1
     assert rows.loc["billing.billing[0]", "source_kind"] == "process"  # no container
@@ -80,11 +92,16 @@ def test_hosts_of_one_name_stay_apart(dumped):
     hosts = table(dumped, "hosts").set_index("host_id")
     assert len(hosts) == 3 and set(hosts["hostname"]) == {"localhost"}
     assert hosts.loc[AWS, ["az", "instance_type", "provider"]].tolist() == [
-        "eu-west-1b", "t3.medium", "aws",
-    ]  # fmt: skip
+        "eu-west-1b",
+        "t3.medium",
+        "aws",
+    ]
     assert hosts.loc[OTHER, ["os_name", "os_version", "kernel", "vcpus"]].tolist() == [
-        "ubuntu", "20.04", "5.4.0-150-generic", 2,
-    ]  # fmt: skip
+        "ubuntu",
+        "20.04",
+        "5.4.0-150-generic",
+        2,
+    ]
     engines = table(dumped, "engines").set_index("host_id")
     assert engines.loc[AWS, "version"] == "19.03.15"
     assert engines["runtime"].tolist() == ["docker", "docker", "none"]
@@ -96,10 +113,14 @@ def test_mounts_dependencies_and_what_happened(dumped):
     assert mounts["/etc/app/app.conf"]["source_class"] == "alloc-dir"
     sockets = [m for m in dumped.rows["mounts"] if m["source_class"] == "socket"]
     assert sorted(m["shared_with_n"] for m in sockets) == [0, 0, 1, 1]  # two on one node
-    edges = {(e["src"].name, e["dst"].name, e["kind"], e["evidence"])
-             for e in dumped.rows["dependencies"]}  # fmt: skip
-    assert edges == {("shop-web", "billing", "call", "connect-upstream"),
-                     ("shop-web", "shop-db", "data", "environment")}  # fmt: skip
+    edges = {
+        (e["src"].name, e["dst"].name, e["kind"], e["evidence"])
+        for e in dumped.rows["dependencies"]
+    }
+    assert edges == {
+        ("shop-web", "billing", "call", "connect-upstream"),
+        ("shop-web", "shop-db", "data", "environment"),
+    }
     kinds = [r["kind"] for r in dumped.rows["activities"]]
     assert sorted(kinds) == ["deploy"] * 3 + ["launch", "terminate"]
     down, up = [r for r in dumped.rows["activities"] if r["kind"] != "deploy"]
@@ -116,13 +137,15 @@ def test_allocations_alone_still_tell_their_jobs(tmp_path):
     assert coverage(batch)["jobs"]["status"] == "not_configured"
 
 
-@pytest.mark.parametrize("content", ['{"a": 1}', "<html>", "", "[1, 2]", '{"ClientStatus": 3}'])
+@pytest.mark.parametrize(
+    "content", ['{"a": 1}', "<html>", "", "[1, 2]", '{"ClientStatus": 3}']
+)
 def test_what_is_no_dump_is_told(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     batch = collect(tmp_path, path="x.json")
-    assert [row["status"] for row in batch.coverage] == ["parse_error"] and batch.coverage[0][
-        "hint"
-    ]
+    assert [row["status"] for row in batch.coverage] == [
+        "parse_error"
+    ] and batch.coverage[0]["hint"]
 
 
 @whatever_comes
@@ -131,7 +154,9 @@ def test_no_payload_breaks_it(seeds):
 
 
 def changed(seed):
-    every = [d for dump in DUMPS.values() for d in (dump if isinstance(dump, list) else [dump])]
+    every = [
+        d for dump in DUMPS.values() for d in (dump if isinstance(dump, list) else [dump])
+    ]
     source, found = NomadSource(), {}
     for number, document in enumerate(every):
         for kind, items in source.sort(mutated(document, seed + number)):
@@ -156,7 +181,9 @@ class Api:
                 return 500, b"rpc error: " + CANARY.encode(), {}
             size = min(2, int(query["per_page"]))
             following = (
-                {"X-Nomad-NextToken": str(start + size)} if start + size < len(items) else {}
+                {"X-Nomad-NextToken": str(start + size)}
+                if start + size < len(items)
+                else {}
             )
             return 200, items[start : start + size], following
         whole = (d for name, d in DUMPS.items() if name.startswith(f"{parts[1]}-"))
@@ -168,7 +195,12 @@ class Api:
 def ask(api, tmp_path, method="collect", **options):
     (tmp_path / "token").write_text("the-token\n")
     with replaying(api) as server:
-        options = {"endpoint": server.url, "token_file": "token", "cluster": "nomad", **options}
+        options = {
+            "endpoint": server.url,
+            "token_file": "token",
+            "cluster": "nomad",
+            **options,
+        }
         return getattr(NomadSource(), method)(options, tmp_path, Deadline(30)), server
 
 
@@ -177,14 +209,21 @@ def test_the_api_gives_what_the_dumps_give(tmp_path, dumped):
     for frame in NomadSource.fills:
         key = frames.key(frame)
         if "service_id" not in key and "src_id" not in key:
-            both = [table(b, frame)[key].sort_values(key).to_numpy().tolist()
-                    for b in (dumped, batch)]  # fmt: skip
+            both = [
+                table(b, frame)[key].sort_values(key).to_numpy().tolist()
+                for b in (dumped, batch)
+            ]
             assert both[0] == both[1]
     rows = coverage(batch)
-    assert {call: (row["status"], row["rows"], row["requests"]) for call, row in rows.items()} == {
-        "jobs": ("ok", 4, 2), "nodes": ("ok", 3, 2), "allocations": ("ok", 8, 4),
-        "job": ("ok", 4, 4), "node": ("ok", 3, 3),
-    }  # fmt: skip
+    assert {
+        call: (row["status"], row["rows"], row["requests"]) for call, row in rows.items()
+    } == {
+        "jobs": ("ok", 4, 2),
+        "nodes": ("ok", 3, 2),
+        "allocations": ("ok", 8, 4),
+        "job": ("ok", 4, 4),
+        "node": ("ok", 3, 3),
+    }
     assert all(headers["X-Nomad-Token"] == "the-token" for _, _, headers in server.asked)
     assert CANARY not in repr(batch) and "the-token" not in repr(batch)
 
@@ -213,6 +252,11 @@ def test_the_policy_grants_what_is_asked_and_nothing_else(tmp_path):
     _, server = ask(Api(), tmp_path)
     text = (Path(assess.__file__).parent / "sources/permissions/nomad.hcl").read_text()
     granted = set(re.findall(r'"([a-z-]+)"', re.sub(r"#.*", "", text))) - {"*"}
-    needed = {"jobs": "list-jobs", "job": "read-job", "allocations": "read-job",
-              "nodes": "read", "node": "read"}  # fmt: skip
+    needed = {
+        "jobs": "list-jobs",
+        "job": "read-job",
+        "allocations": "read-job",
+        "nodes": "read",
+        "node": "read",
+    }
     assert {needed[path.split("/")[2]] for path, _, _ in server.asked} == granted

@@ -24,11 +24,15 @@ from assess.sources.registry.source import RegistrySource
 FIXTURES = Path(__file__).parents[1] / "fixtures/registry"
 CANARY = "hunter2"
 NAME = "shop/web"
-CONFIG = json.dumps({
-    "architecture": "amd64", "os": "linux", "created": "2026-03-01T10:00:00Z",
-    "config": {"Env": [f"API_KEY={CANARY}"], "Labels": {"note": CANARY}},
-    "history": [{"created_by": f"RUN curl -u a:{CANARY} https://example.com"}],
-}).encode()  # fmt: skip
+CONFIG = json.dumps(
+    {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2026-03-01T10:00:00Z",
+        "config": {"Env": [f"API_KEY={CANARY}"], "Labels": {"note": CANARY}},
+        "history": [{"created_by": f"RUN curl -u a:{CANARY} https://example.com"}],
+    }
+).encode()
 
 
 def digest_of(body: bytes) -> str:
@@ -36,12 +40,18 @@ def digest_of(body: bytes) -> str:
 
 
 def manifest_of(tag: str) -> bytes:
-    return json.dumps({
-        "schemaVersion": 2, "mediaType": MANIFEST_2,
-        "config": {"mediaType": "application/vnd.docker.container.image.v1+json",
-                   "digest": digest_of(CONFIG), "size": len(CONFIG)},
-        "layers": [{"size": 1000, "digest": digest_of(tag.encode())}],
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_2,
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "digest": digest_of(CONFIG),
+                "size": len(CONFIG),
+            },
+            "layers": [{"size": 1000, "digest": digest_of(tag.encode())}],
+        }
+    ).encode()
 
 
 class Server:
@@ -61,7 +71,9 @@ class Server:
 
     @property
     def pulls(self) -> int:
-        return sum(method == "GET" and "/manifests/" in path for method, path in self.asked)
+        return sum(
+            method == "GET" and "/manifests/" in path for method, path in self.asked
+        )
 
     def answer(self, method: str, path: str, headers) -> tuple[int, dict, bytes]:
         self.asked.append((method, path))
@@ -91,7 +103,11 @@ class Server:
         start = self.tags.index(query["last"]) + 1 if "last" in query else 0
         part = self.tags[start:][: self.page or None]
         more = self.page and start + self.page < len(self.tags)
-        link = {"Link": f'<{place}?last={part[-1]}&n={self.page}>; rel="next"'} if more else {}
+        link = (
+            {"Link": f'<{place}?last={part[-1]}&n={self.page}>; rel="next"'}
+            if more
+            else {}
+        )
         return 200, link, json.dumps({"name": NAME, "tags": part}).encode()
 
     def _manifest(self, ref):
@@ -102,8 +118,10 @@ class Server:
         headers = {"Docker-Content-Digest": digest_of(body), "Content-Type": MANIFEST_2}
         if self.limit is not None:
             left = self.limit - self.pulls
-            headers |= {"ratelimit-limit": f"{self.limit};w=21600",
-                        "ratelimit-remaining": f"{left};w=21600"}  # fmt: skip
+            headers |= {
+                "ratelimit-limit": f"{self.limit};w=21600",
+                "ratelimit-remaining": f"{left};w=21600",
+            }
         return 200, headers, body
 
 
@@ -173,10 +191,15 @@ def test_one_head_per_tag_and_one_pull_per_image(server):
     assert server.pulls == 2
     row = batch.rows["images"][0]
     assert (row["size_bytes"], row["layers_n"], row["arch"], row["schema"]) == (
-        1000 + len(CONFIG), 1, "amd64", "2",
-    )  # fmt: skip
+        1000 + len(CONFIG),
+        1,
+        "amd64",
+        "2",
+    )
     (accept,) = server.accepts
-    assert all(kind in accept for kind in (MANIFEST_2, MANIFEST_OCI, INDEX_OCI, *SCHEMA_1))
+    assert all(
+        kind in accept for kind in (MANIFEST_2, MANIFEST_OCI, INDEX_OCI, *SCHEMA_1)
+    )
     assert CANARY not in repr(batch)
     assert calls(batch)["manifests"]["redacted_n"] == 2 * 3
 
@@ -221,11 +244,13 @@ def test_a_token_is_fetched_for_the_repository(server, tmp_path):
     (tmp_path / "login").write_text(f"reader:{CANARY}\n")
     batch = collect(
         tmp_path, endpoint=server.endpoint, repositories=[NAME], token_file="login"
-    )  # fmt: skip
+    )
     assert len(batch.rows["images"]) == 3 and CANARY not in repr(batch)
     (tmp_path / "token").write_text("t-123\n")
     server.asked.clear()
-    batch = collect(tmp_path, endpoint=server.endpoint, repositories=[NAME], token_file="token")
+    batch = collect(
+        tmp_path, endpoint=server.endpoint, repositories=[NAME], token_file="token"
+    )
     assert len(batch.rows["images"]) == 3
     assert not any(path.startswith("/token") for _, path in server.asked)
 
@@ -247,11 +272,15 @@ def test_an_expired_token_is_fetched_again(server):
 
 def test_a_password_goes_to_no_stranger(server, tmp_path):
     with serving() as stranger:
-        server.answers = {"/v2/shop/web/blobs/": (307, {"Location": f"{stranger.endpoint}/x"}, b"")}
+        server.answers = {
+            "/v2/shop/web/blobs/": (307, {"Location": f"{stranger.endpoint}/x"}, b"")
+        }
         stranger.answers = {"/x": (200, {}, CONFIG)}
         server.token = "t-123"
         (tmp_path / "token").write_text("t-123")
-        batch = collect(tmp_path, endpoint=server.endpoint, repositories=[NAME], token_file="token")
+        batch = collect(
+            tmp_path, endpoint=server.endpoint, repositories=[NAME], token_file="token"
+        )
         assert len(batch.rows["images"]) == 3 and stranger.asked
         assert not any("Authorization" in headers for headers in stranger.headers)
 
@@ -261,7 +290,9 @@ def test_pulls_stop_before_the_quota_does(server):
     batch = ask(server)
     row = calls(batch)["manifests"]
     assert row["status"] == "partial" and server.pulls == 18
-    assert row["hint"].startswith("stopped before the pulls ran out: 2 of 20 pulls left per 6 h")
+    assert row["hint"].startswith(
+        "stopped before the pulls ran out: 2 of 20 pulls left per 6 h"
+    )
     # tags and digests came by HEAD, which costs nothing
     assert len(batch.rows["images"]) == 30 and row["ratio"] == 0.6
     assert table(batch)["size_bytes"].notna().sum() == 18
@@ -298,7 +329,8 @@ def test_what_is_no_json(server):
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [(401, "denied"), (403, "denied"), (500, "unreachable"), (404, "empty")]
+    ("code", "status"),
+    [(401, "denied"), (403, "denied"), (500, "unreachable"), (404, "empty")],
 )
 def test_refusals(server, code, status):
     server.answers = {"/v2/": (code, {}, b"")}
@@ -323,12 +355,30 @@ def test_nobody_listens():
         ([{"artifactType": "application/vnd.cncf.notary.signature"}], True),
         ([{"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}], True),
         ([{"artifactType": "application/spdx+json"}], False),
-        ([{"artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "annotations": {
-            "dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1"}}], False),
-        ([{"artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "annotations": {
-            "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1"}}], True),
+        (
+            [
+                {
+                    "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                    "annotations": {
+                        "dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1"
+                    },
+                }
+            ],
+            False,
+        ),
+        (
+            [
+                {
+                    "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                    "annotations": {
+                        "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1"
+                    },
+                }
+            ],
+            True,
+        ),
     ],
-)  # fmt: skip
+)
 def test_referrers(server, referrers, signed):
     body = json.dumps({"schemaVersion": 2, "manifests": referrers}).encode()
     server.tags = ["1"]
@@ -350,7 +400,8 @@ def test_docker_hub_tells_dates_and_its_own_api_sees_no_token(server, monkeypatc
         monkeypatch.setattr(oci, "HUB_API", hub.endpoint)
         tag = json.loads((FIXTURES / "hub-tag.json").read_text())
         pages = [
-            {"results": [tag | {"name": n, "digest": digest_of(manifest_of(n))}]} for n in "12"
+            {"results": [tag | {"name": n, "digest": digest_of(manifest_of(n))}]}
+            for n in "12"
         ]
         place = f"/v2/repositories/{NAME}/tags"
         pages[0]["next"] = f"{hub.endpoint}{place}?page=2"
@@ -364,7 +415,9 @@ def test_docker_hub_tells_dates_and_its_own_api_sees_no_token(server, monkeypatc
         images = table(batch := ask(server, name="docker.io")).set_index("tags")
         assert set(images["registry"]) == {"docker.io"}
         assert str(images.loc["1", "pushed_at"]) == "2026-03-01 11:22:33.444555+00:00"
-        assert str(images.loc["2", "last_pulled_at"]) == "2026-06-30 01:02:03.456789+00:00"
+        assert (
+            str(images.loc["2", "last_pulled_at"]) == "2026-06-30 01:02:03.456789+00:00"
+        )
         assert pd.isna(images.loc["3", "pushed_at"]) and calls(batch)["hub"]["rows"] == 2
         assert not any("Authorization" in headers for headers in hub.headers)
         assert "someone" not in repr(batch)  # who pushed it
@@ -376,19 +429,27 @@ def test_docker_hub_tells_dates_and_its_own_api_sees_no_token(server, monkeypatc
         assert batch.rows["images"][0]["pushed_at"] is not None
         hub.answers = {"/": (429, {"Retry-After": "99"}, b"")}
         batch = collect(endpoint=server.endpoint, name="docker.io", rows=rows)
-        assert calls(batch)["hub"]["status"] == "throttled" and len(batch.rows["images"]) == 1
+        assert (
+            calls(batch)["hub"]["status"] == "throttled"
+            and len(batch.rows["images"]) == 1
+        )
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
 def test_docker_hub_has_one_name_and_one_address(host):
     registry = oci.Registry({"endpoint": f"https://{host}"}, Path(), Deadline(1))
-    assert (registry.name, registry.endpoint) == ("docker.io", "https://registry-1.docker.io")
+    assert (registry.name, registry.endpoint) == (
+        "docker.io",
+        "https://registry-1.docker.io",
+    )
 
 
 def test_only_tags_and_digests_become_part_of_an_address(server):
     odd = "../../../admin"
     server.tags = ["1", odd, "https://example.com/x", ""]
-    body = json.dumps({"manifests": [{"digest": odd}, {"digest": "http://127.0.0.1:1/x"}]}).encode()
+    body = json.dumps(
+        {"manifests": [{"digest": odd}, {"digest": "http://127.0.0.1:1/x"}]}
+    ).encode()
     headers = {"Docker-Content-Digest": odd, "Content-Type": INDEX_OCI}
     server.answers = {f"/v2/{NAME}/manifests/": (200, headers, body)}
     (row,) = ask(server).rows["images"]

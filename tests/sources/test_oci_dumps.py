@@ -29,11 +29,15 @@ def test_dumps(tmp_path):
     assert {row["status"] for row in batch.coverage} == {"ok"}
     inspected = images[images["repository"] == "shop/web"].iloc[0]
     assert (inspected["registry"], inspected["schema"], inspected["arch"]) == (
-        "registry.example.com", "oci", "amd64",
-    )  # fmt: skip
+        "registry.example.com",
+        "oci",
+        "amd64",
+    )
     assert inspected["size_bytes"] == 3000 and inspected["layers_n"] == 2
     assert str(inspected["created_at"]) == "2026-03-01 10:00:00+00:00"
-    assert pd.isna(inspected["tags"])  # skopeo lists all tags, not the one that was asked for
+    assert pd.isna(
+        inspected["tags"]
+    )  # skopeo lists all tags, not the one that was asked for
     nested = images[images["repository"] == "library/redis"]
     assert sorted(nested["arch"]) == ["amd64", "arm64"] and not nested["dangling"].any()
     assert nested["schema"].tolist() == ["oci", "oci"]
@@ -50,12 +54,15 @@ def test_dumps(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {}, {"path": "x", "endpoint": "https://x"}, {"endpoint": "registry.example.com"},
+        {},
+        {"path": "x", "endpoint": "https://x"},
+        {"endpoint": "registry.example.com"},
         {"endpoint": "https://x", "repositories": "shop/web"},
         {"endpoint": "https://x", "repositories": ["../etc"]},
-        {"endpoint": "https://x", "tags": "some"}, {"path": 3},
+        {"endpoint": "https://x", "tags": "some"},
+        {"path": 3},
     ],
-)  # fmt: skip
+)
 def test_options_are_checked(options):
     assert RegistrySource().check(options)
 
@@ -64,31 +71,72 @@ def test_what_the_fleet_names():
     image_id, digest = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     place = {"registry": "r.example.com", "repository": "a"}
     rows = {
-        "images": [place | {"tags": "1;2", "digest": digest, "image_id": image_id},
-                   place | {"tags": "local", "digest": image_id, "image_id": image_id},
-                   place | {"tags": pd.NA, "digest": "<none>"}],
-        "workloads": [place | {"tag": "3"}, {"registry": "docker.io", "repository": "b"},
-                      {"registry": "r.example.com", "repository": None}],
-    }  # fmt: skip
+        "images": [
+            place | {"tags": "1;2", "digest": digest, "image_id": image_id},
+            place | {"tags": "local", "digest": image_id, "image_id": image_id},
+            place | {"tags": pd.NA, "digest": "<none>"},
+        ],
+        "workloads": [
+            place | {"tag": "3"},
+            {"registry": "docker.io", "repository": "b"},
+            {"registry": "r.example.com", "repository": None},
+        ],
+    }
     assert used_refs(rows, "r.example.com") == {"a": {"1", "2", "3", "local", digest}}
 
 
 DIGEST = "sha256:" + "a" * 64
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-    | st.sampled_from([INDEX_OCI, MANIFEST_2, SCHEMA_1[0], DIGEST, "1628-01-01T00:00:00Z"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(
-            ["manifests", "layers", "config", "digest", "size", "mediaType", "platform", "created",
-             "history", "schemaVersion", "fsLayers", "annotations", "architecture", "os", "Name",
-             "Digest", "Descriptor", "OCIManifest", "Ref", "LayersData", "v1Compatibility"]),
-        inner, max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        [INDEX_OCI, MANIFEST_2, SCHEMA_1[0], DIGEST, "1628-01-01T00:00:00Z"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "manifests",
+                    "layers",
+                    "config",
+                    "digest",
+                    "size",
+                    "mediaType",
+                    "platform",
+                    "created",
+                    "history",
+                    "schemaVersion",
+                    "fsLayers",
+                    "annotations",
+                    "architecture",
+                    "os",
+                    "Name",
+                    "Digest",
+                    "Descriptor",
+                    "OCIManifest",
+                    "Ref",
+                    "LayersData",
+                    "v1Compatibility",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(JSON, JSON, st.sampled_from([None, "", INDEX_OCI, MANIFEST_2, SCHEMA_1[0], "text/html"]))
+@given(
+    JSON,
+    JSON,
+    st.sampled_from([None, "", INDEX_OCI, MANIFEST_2, SCHEMA_1[0], "text/html"]),
+)
 def test_nothing_that_a_registry_says_breaks_it(manifest, config, kind):
     found = Repository("r.example.com", "a", ["1"], {"1": DIGEST})
     found.manifests["sha256:" + "a" * 64] = keep_manifest(manifest, kind)

@@ -17,7 +17,9 @@ from assess.sources.hosts.rows import to_batch
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-CELL = st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.lists(st.text())
+CELL = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.lists(st.text())
+)
 COLUMNS = [
     "id",
     "name",
@@ -56,11 +58,16 @@ def fleet():
     return read()
 
 
-def test_hosts_are_named_by_their_directories_though_both_call_themselves_localhost(fleet):
+def test_hosts_are_named_by_their_directories_though_both_call_themselves_localhost(
+    fleet,
+):
     hosts = {row["host_id"]: row for row in fleet.rows["hosts"]}
     assert set(hosts) == {"web-02", "db-02"}
     assert {row["hostname"] for row in hosts.values()} == {"localhost"}
-    assert (hosts["web-02"]["os_name"], hosts["web-02"]["os_version"]) == ("ubuntu", "22.04")
+    assert (hosts["web-02"]["os_name"], hosts["web-02"]["os_version"]) == (
+        "ubuntu",
+        "22.04",
+    )
     assert (hosts["db-02"]["os_name"], hosts["db-02"]["os_version"]) == ("centos", "7")
     assert (hosts["web-02"]["vcpus"], hosts["web-02"]["memory_bytes"]) == (8, 16595038208)
 
@@ -137,7 +144,9 @@ def test_bad_files(tmp_path):
     assert read("nowhere", tmp_path).coverage[0]["status"] == "unreachable"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
 def test_a_directory_that_may_not_be_listed_is_denied_not_empty():
     directory = Path(tempfile.mkdtemp())
     try:
@@ -157,7 +166,9 @@ def test_seven_directories_called_localhost(tmp_path):
     for number in range(7):
         directory = tmp_path / f"rack{number}" / "localhost"
         directory.mkdir(parents=True)
-        (directory / "system_info.json").write_text('[{"hostname": "localhost", "uuid": "same"}]')
+        (directory / "system_info.json").write_text(
+            '[{"hostname": "localhost", "uuid": "same"}]'
+        )
     ids = {row["host_id"] for row in read(".", tmp_path).rows["hosts"]}
     assert len(ids) == 7
 

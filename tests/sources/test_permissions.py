@@ -30,32 +30,45 @@ ANSWERS = {  # so much of everything that each call leads to the next
     "DescribeRegions": {"Regions": [{"RegionName": REGION}]},
     "DescribeInstances": {
         "Reservations": [
-            {"Instances": [{"InstanceId": "i-1", "ImageId": "ami-1", "InstanceType": "t3.nano"}]}
+            {
+                "Instances": [
+                    {"InstanceId": "i-1", "ImageId": "ami-1", "InstanceType": "t3.nano"}
+                ]
+            }
         ]
     },
     "DescribeTargetGroups": {"TargetGroups": [{"TargetGroupArn": "arn:tg"}]},
     "DescribeLoadBalancers": {
-        "LoadBalancers": [], "LoadBalancerDescriptions": [{"LoadBalancerName": "b"}],
+        "LoadBalancers": [],
+        "LoadBalancerDescriptions": [{"LoadBalancerName": "b"}],
     },
     "ListClusters": {"clusterArns": [f"{ARN}:cluster/c"]},
     "ListServices": {"serviceArns": [f"{ARN}:service/c/s"]},
     "ListTasks": {"taskArns": [f"{ARN}:task/c/t"]},
-    "ListContainerInstances": {"containerInstanceArns": [f"{ARN}:container-instance/c/i"]},
+    "ListContainerInstances": {
+        "containerInstanceArns": [f"{ARN}:container-instance/c/i"]
+    },
     "DescribeServices": {"services": [{"taskDefinition": f"{ARN}:task-definition/d:1"}]},
     "DescribeRepositories": {"repositories": [{"repositoryName": "web"}]},
     "DescribeImages": {
         "Images": [],
         "imageDetails": [
-            {"repositoryName": "web", "imageDigest": f"sha256:{n}", "imageManifestMediaType": kind}
+            {
+                "repositoryName": "web",
+                "imageDigest": f"sha256:{n}",
+                "imageManifestMediaType": kind,
+            }
             for n, kind in enumerate((MANIFEST, INDEX))
         ],
     },
-}  # fmt: skip
+}
 
 
 def actions(name: str) -> set[str]:
     document = json.loads(permissions(name))
-    return {action for statement in document["Statement"] for action in statement["Action"]}
+    return {
+        action for statement in document["Statement"] for action in statement["Action"]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +80,30 @@ def asked():
         for kind in AWS:
             source = homes()[kind].load()()
             batch = source.collect({"regions": "all"}, Path(), Deadline(30))
-            assert {row["status"] for row in batch.coverage} <= {"ok", "empty", "partial"}, kind
+            assert {row["status"] for row in batch.coverage} <= {
+                "ok",
+                "empty",
+                "partial",
+            }, kind
     return answers.actions
 
 
 def test_the_policy_of_aws_allows_every_call_and_nothing_else(asked):
     assert actions("aws") == asked
-    assert all(re.fullmatch(r"\w+:(Describe|List|Get|BatchGet)\w+", action) for action in asked)
+    assert all(
+        re.fullmatch(r"\w+:(Describe|List|Get|BatchGet)\w+", action) for action in asked
+    )
 
 
 def test_no_call_is_written_in_the_code_that_was_not_seen(asked):
     operations = {
-        name for kind in (*AWS, "sts", "elb", "elbv2", "autoscaling")
+        name
+        for kind in (*AWS, "sts", "elb", "elbv2", "autoscaling")
         for name in boto3.client(kind, REGION).meta.method_to_api_mapping
-    }  # fmt: skip
-    code = "".join(f.read_text() for f in Path(aws_sources.__file__).parents[1].glob("*/*.py"))
+    }
+    code = "".join(
+        f.read_text() for f in Path(aws_sources.__file__).parents[1].glob("*/*.py")
+    )
     written = set(re.findall(r'"([a-z]+_[a-z_]+)"', code)) & operations
     seen = {re.sub(r"(?<!^)(?=[A-Z])", "_", a.partition(":")[2]).lower() for a in asked}
     assert len(written) > 20
@@ -105,7 +127,9 @@ def as_reader(moto, monkeypatch):
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_user(UserName="reader")
         document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-        iam.put_user_policy(UserName="reader", PolicyName="assess", PolicyDocument=document)
+        iam.put_user_policy(
+            UserName="reader", PolicyName="assess", PolicyDocument=document
+        )
         key = iam.create_access_key(UserName="reader")["AccessKey"]
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
@@ -128,10 +152,13 @@ def fill(url: str) -> None:
         LaunchConfigurationName="c", ImageId=image, InstanceType="t3.nano"
     )
     client("autoscaling").create_auto_scaling_group(
-        AutoScalingGroupName="shop", LaunchConfigurationName="c", MinSize=1, MaxSize=1,
+        AutoScalingGroupName="shop",
+        LaunchConfigurationName="c",
+        MinSize=1,
+        MaxSize=1,
         AvailabilityZones=[f"{REGION}a"],
         Tags=[{"Key": "service", "Value": "shop", "PropagateAtLaunch": False}],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("lost", ["", "ecr:DescribeImages", "ec2:DescribeInstances"])
@@ -143,14 +170,18 @@ def test_a_user_with_the_policy_is_denied_nothing_and_without_an_action_just_tha
     statement["Action"].remove(lost) if lost else None
     as_reader(statement)
     options = {"endpoint_url": moto, "regions": [REGION]}
-    config = Config(tuple(SourceConfig(kind, options) for kind in AWS[:3]), {}, Path(), "test")
+    config = Config(
+        tuple(SourceConfig(kind, options) for kind in AWS[:3]), {}, Path(), "test"
+    )
     coverage = collect(config)["coverage"].set_index("call")
     denied = coverage[coverage["status"] == "denied"]
     assert len(denied) == bool(lost)
     assert all(lost in hint for hint in denied["hint"])
 
 
-def test_the_policy_of_s3_lets_read_and_write_snapshots(moto, as_reader, tmp_path, quarter):
+def test_the_policy_of_s3_lets_read_and_write_snapshots(
+    moto, as_reader, tmp_path, quarter
+):
     boto3.client("s3", REGION, endpoint_url=moto).create_bucket(
         Bucket="fleet", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -176,17 +207,22 @@ def quarter(tmp_path):
     made = tmp_path / "2026Q3"
     made.mkdir()
     (made / "hosts.csv").write_text("host_id\nh1\n")
-    (made / s3.MANIFEST).write_text(f"snapshot_at = {datetime(2026, 9, 30, tzinfo=UTC)}\n")
+    (made / s3.MANIFEST).write_text(
+        f"snapshot_at = {datetime(2026, 9, 30, tzinfo=UTC)}\n"
+    )
     return made
 
 
 @pytest.mark.parametrize(
     ("name", "excerpt"),
     [
-        ("aws", '"ec2:DescribeInstances"'), ("ecs", '"ec2:DescribeInstances"'),
-        ("s3", '"s3:GetObject"'), ("kubernetes", "kind: ClusterRole"), ("nomad", "read-job"),
+        ("aws", '"ec2:DescribeInstances"'),
+        ("ecs", '"ec2:DescribeInstances"'),
+        ("s3", '"s3:GetObject"'),
+        ("kubernetes", "kind: ClusterRole"),
+        ("nomad", "read-job"),
     ],
-)  # fmt: skip
+)
 def test_the_command_prints_the_policy_alone(name, excerpt):
     done = CliRunner().invoke(cli, ["sources", name, "--policy"])
     assert (done.exit_code, done.stderr) == (0, "")

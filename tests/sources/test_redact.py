@@ -12,20 +12,42 @@ CANARY = "hunter2"
 @pytest.mark.parametrize(
     "name",
     [
-        "DB_PASSWORD", "PGPASSWORD", "dbPassword", "API_KEY", "apiKey", "AWS_SECRET_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID", "GITHUB_TOKEN", "SECRET_KEY_BASE", "MYSQL_PWD", "SENTRY_DSN",
-        "traefik.http.middlewares.auth.basicauth.users", "splunk-token", "TOKEN2",
+        "DB_PASSWORD",
+        "PGPASSWORD",
+        "dbPassword",
+        "API_KEY",
+        "apiKey",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "GITHUB_TOKEN",
+        "SECRET_KEY_BASE",
+        "MYSQL_PWD",
+        "SENTRY_DSN",
+        "traefik.http.middlewares.auth.basicauth.users",
+        "splunk-token",
+        "TOKEN2",
     ],
-)  # fmt: skip
+)
 def test_names_of_secrets(name):
     assert redact.is_secret_name(name)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["PATH", "PWD", "MONKEY", "KEYBOARD", "COMPASS", "BYPASS_CACHE", "AUTHOR", "TOKENIZER",
-     "POSTGRES_PASSWORD_FILE", "DATABASE_URL", "com.docker.compose.service"],
-)  # fmt: skip
+    [
+        "PATH",
+        "PWD",
+        "MONKEY",
+        "KEYBOARD",
+        "COMPASS",
+        "BYPASS_CACHE",
+        "AUTHOR",
+        "TOKENIZER",
+        "POSTGRES_PASSWORD_FILE",
+        "DATABASE_URL",
+        "com.docker.compose.service",
+    ],
+)
 def test_names_of_other_things(name):
     assert not redact.is_secret_name(name)
 
@@ -40,11 +62,16 @@ def test_a_secret_is_told_by_its_value_too():
 @pytest.mark.parametrize(
     "text",
     [
-        "GET ssh://root:hunter2@host:22/x failed", "password=hunter2", "--password hunter2 --x",
-        '{"token": "hunter2"}', "Authorization: Bearer hunter2hunter2", "api_key: 'hunter2'",
-        "secret = hunter2, next", "cannot mount: username=u,password=hunter2",
+        "GET ssh://root:hunter2@host:22/x failed",
+        "password=hunter2",
+        "--password hunter2 --x",
+        '{"token": "hunter2"}',
+        "Authorization: Bearer hunter2hunter2",
+        "api_key: 'hunter2'",
+        "secret = hunter2, next",
+        "cannot mount: username=u,password=hunter2",
     ],
-)  # fmt: skip
+)
 def test_messages_lose_their_secrets(text):
     scrubbed = redact.scrub(text)
     assert CANARY not in scrubbed and scrubbed
@@ -61,7 +88,10 @@ def test_messages_keep_their_sense_and_end():
 @settings(max_examples=50)
 def test_no_password_of_an_address_survives(secret):
     text = f"cannot reach https://user:{secret}@registry.example.com/v2/ at all"
-    assert redact.strip_userinfo(text) == "cannot reach https://registry.example.com/v2/ at all"
+    assert (
+        redact.strip_userinfo(text)
+        == "cannot reach https://registry.example.com/v2/ at all"
+    )
     assert f":{secret}" not in redact.scrub(text)
 
 
@@ -86,10 +116,12 @@ def test_only_listed_labels_pass():
 
 def test_of_an_environment_names_pass():
     env = {
-        "PATH": "/bin", "OTEL_SERVICE_NAME": "checkout", "API_KEY": CANARY,
+        "PATH": "/bin",
+        "OTEL_SERVICE_NAME": "checkout",
+        "API_KEY": CANARY,
         "DATABASE_URL": f"postgres://shop:{CANARY}@db:5432/shop?sslpassword={CANARY}",
         "REDIS_HOST": "cache",
-    }  # fmt: skip
+    }
     kept = redact.keep_env(env)
     assert kept == {
         "names": ["API_KEY", "DATABASE_URL", "OTEL_SERVICE_NAME", "PATH", "REDIS_HOST"],

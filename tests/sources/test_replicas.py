@@ -11,18 +11,30 @@ CONTAINER = "0123456789ab"
 
 def engine(**more):
     batch = Batch()
-    workload = {"workload_id": f"h1/{CONTAINER}", "names": FAMILY, "restarts_n": 3, **more}
+    workload = {
+        "workload_id": f"h1/{CONTAINER}",
+        "names": FAMILY,
+        "restarts_n": 3,
+        **more,
+    }
     batch.add("workloads", workload)
     batch.add("mounts", {"workload_id": f"h1/{CONTAINER}", "destination": "/data"})
     batch.add("services", {"names": FAMILY, "platform": "ecs"})
     db = Name("db", "address", 0.8)
-    batch.add("dependencies", {"src": FAMILY[0], "dst": db, "kind": "data", "evidence": "env"})
+    batch.add(
+        "dependencies", {"src": FAMILY[0], "dst": db, "kind": "data", "evidence": "env"}
+    )
     return "docker", batch
 
 
 def orchestrator(**more):
     batch = Batch()
-    task = {"workload_id": "ecs:prod/task-1", "names": SERVICE, "state": "running", **more}
+    task = {
+        "workload_id": "ecs:prod/task-1",
+        "names": SERVICE,
+        "state": "running",
+        **more,
+    }
     batch.add("workloads", task)
     batch.add("services", {"names": SERVICE, "platform": "ecs"})
     return "ecs", batch

@@ -18,7 +18,9 @@ from assess.sources.ssm.source import APPLICATIONS, DETAILS, SsmSource
 FIXTURES = Path(__file__).parents[1] / "fixtures/ssm"
 HERE = f"{ACCOUNT}-{REGION}"
 CANARY = "hunter2"
-SHOP, DEBIAN, NODE, PODMAN, LEFT, GONE = (f"i-0c4e550000000000{n}" for n in (1, 3, 5, 7, 8, 9))
+SHOP, DEBIAN, NODE, PODMAN, LEFT, GONE = (
+    f"i-0c4e550000000000{n}" for n in (1, 3, 5, 7, 8, 9)
+)
 OWN = "mi-0c4e55000000000aa"  # a machine outside of AWS
 
 
@@ -36,8 +38,17 @@ def coverage(batch: Batch) -> dict[str, dict]:
 
 
 def engines(batch: Batch) -> dict[str, tuple]:
-    columns = ("runtime", "version", "distro_package", "containerd_version", "ecs_agent_version")
-    return {row["host_id"]: tuple(row.get(c) for c in columns) for row in batch.rows["engines"]}
+    columns = (
+        "runtime",
+        "version",
+        "distro_package",
+        "containerd_version",
+        "ecs_agent_version",
+    )
+    return {
+        row["host_id"]: tuple(row.get(c) for c in columns)
+        for row in batch.rows["engines"]
+    }
 
 
 # -- recorded ------------------------------------------------------------------------------------
@@ -55,7 +66,13 @@ def test_every_frame_fits_the_data_dictionary(dumps):
 def test_engines_of_machines_whose_socket_nobody_can_reach(dumps):
     assert engines(collect(dumps)) == {
         SHOP: ("docker", "20.10.24", "docker-ce", "1.6.21", None),
-        DEBIAN: ("none", None, None, None, None),  # Debian's package docker is a tray for windows
+        DEBIAN: (
+            "none",
+            None,
+            None,
+            None,
+            None,
+        ),  # Debian's package docker is a tray for windows
         NODE: ("docker", "20.10.25", "docker", "1.7.2", "1.75.0"),
         PODMAN: ("podman", "4.2.0", "podman", None, None),
         LEFT: ("docker", "20.10.21", "docker.io", None, None),
@@ -66,31 +83,47 @@ def test_hosts_systems_and_kernels(dumps):
     hosts = {row["host_id"]: row for row in collect(dumps).rows["hosts"]}
     told = {h: (r["os_name"], r["os_version"], r.get("kernel")) for h, r in hosts.items()}
     assert told == {
-        SHOP: ("ubuntu", "22.04", None),  # two are installed, and nobody says which one runs
+        SHOP: (
+            "ubuntu",
+            "22.04",
+            None,
+        ),  # two are installed, and nobody says which one runs
         DEBIAN: ("debian", "12", "6.1.0-18-cloud-amd64"),
         NODE: ("amazon-linux", "2", "4.14.322-246.539.amzn2.x86_64"),
         OWN: ("rhel", "7", None),
         PODMAN: ("rhel", "8", None),
-        LEFT: ("ubuntu", "18.04", None),  # of its last inventory: no agent reports any more
+        LEFT: (
+            "ubuntu",
+            "18.04",
+            None,
+        ),  # of its last inventory: no agent reports any more
     }
     assert GONE not in hosts  # it was terminated
     assert hosts[NODE]["vcpus"] == 4
     assert {h: r["state"] for h, r in hosts.items()} == {
-        SHOP: "running", DEBIAN: "running", NODE: "running", PODMAN: "running",
-        OWN: None, LEFT: None,
-    }  # fmt: skip
+        SHOP: "running",
+        DEBIAN: "running",
+        NODE: "running",
+        PODMAN: "running",
+        OWN: None,
+        LEFT: None,
+    }
     assert hosts[OWN]["provider"] is None and hosts[SHOP]["provider"] == "aws"
 
 
 def test_facts_are_of_the_moment_of_the_inventory_not_of_the_ping(dumps):
     hosts = {row["host_id"]: row for row in collect(dumps).rows["hosts"]}
     assert hosts[SHOP]["last_seen_at"] == datetime(2026, 9, 29, 22, 30, tzinfo=UTC)
-    assert hosts[OWN]["last_seen_at"] == datetime(2026, 9, 29, 22, 58, 13, 401000, tzinfo=UTC)
+    assert hosts[OWN]["last_seen_at"] == datetime(
+        2026, 9, 29, 22, 58, 13, 401000, tzinfo=UTC
+    )
     assert "facts_age_hours" not in hosts[OWN]
 
 
 def test_two_machines_called_localhost_stay_two(dumps):
-    hosts = [row for row in collect(dumps).rows["hosts"] if row["hostname"] == "localhost"]
+    hosts = [
+        row for row in collect(dumps).rows["hosts"] if row["hostname"] == "localhost"
+    ]
     assert {row["host_id"] for row in hosts} == {OWN, PODMAN}
 
 
@@ -101,7 +134,12 @@ def test_the_canary_is_in_the_payloads_and_nowhere_in_the_rows(dumps):
 
 def test_machines_without_an_inventory_are_counted(dumps):
     row = coverage(collect(dumps))["get-inventory"]
-    assert (row["status"], row["rows"], row["expected"], row["ratio"]) == ("partial", 5, 6, 0.8333)
+    assert (row["status"], row["rows"], row["expected"], row["ratio"]) == (
+        "partial",
+        5,
+        6,
+        0.8333,
+    )
     assert row["redacted_n"] == 6  # packages of no engine and no store
     assert "AWS-GatherSoftwareInventory" in row["hint"]
 
@@ -116,7 +154,10 @@ def test_half_of_what_is_asked_for_is_kept(dumps, lost):
     if lost == "get-inventory":
         assert hosts == {SHOP, DEBIAN, NODE, PODMAN, OWN} and not batch.rows["engines"]
     else:
-        assert hosts == {SHOP, DEBIAN, NODE, PODMAN, LEFT} and len(batch.rows["engines"]) == 5
+        assert (
+            hosts == {SHOP, DEBIAN, NODE, PODMAN, LEFT}
+            and len(batch.rows["engines"]) == 5
+        )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +187,9 @@ def changed(place, seed):
         found = mutated(json.loads(file.read_text()), seed + number)
         (place / file.name).write_text(json.dumps(found))
     batch = collect(place)
-    assert "read" not in coverage(batch)  # where a failure that nobody thought of is noted
+    assert "read" not in coverage(
+        batch
+    )  # where a failure that nobody thought of is noted
     return batch
 
 
@@ -159,7 +202,10 @@ def node(identifier: str) -> dict:
 
 def entity(identifier: str, version: str) -> dict:
     content = [{"Name": "docker.io", "Version": version}]
-    return {"Id": identifier, "Data": {APPLICATIONS: {"TypeName": "x", "Content": content}}}
+    return {
+        "Id": identifier,
+        "Data": {APPLICATIONS: {"TypeName": "x", "Content": content}},
+    }
 
 
 def test_all_pages_and_both_kinds_of_inventory():
@@ -182,7 +228,9 @@ def test_all_pages_and_both_kinds_of_inventory():
     assert rows["get-inventory"]["status"] == "ok" and rows["get-inventory"]["ratio"] == 1
     kinds = [a["ResultAttributes"][0]["TypeName"] for a in answers.asked["GetInventory"]]
     assert kinds == [APPLICATIONS, APPLICATIONS, DETAILS]
-    sizes = {asked["MaxResults"] for asked in answers.asked["DescribeInstanceInformation"]}
+    sizes = {
+        asked["MaxResults"] for asked in answers.asked["DescribeInstanceInformation"]
+    }
     assert sizes == {50}
 
 
@@ -202,10 +250,12 @@ def test_half_an_inventory_then_an_error_is_partial():
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("AccessDeniedException", "denied"), ("ExpiredTokenException", "denied"),
-        ("ThrottlingException", "throttled"), ("InternalServerError", "unreachable"),
+        ("AccessDeniedException", "denied"),
+        ("ExpiredTokenException", "denied"),
+        ("ThrottlingException", "throttled"),
+        ("InternalServerError", "unreachable"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("operation", ["DescribeInstanceInformation", "GetInventory"])
 def test_what_is_refused_is_told_and_costs_nothing_else(operation, code, status):
     answers = Answers(
@@ -216,7 +266,9 @@ def test_what_is_refused_is_told_and_costs_nothing_else(operation, code, status)
     )
     answers.give(operation, code, *[code] * (operation == "GetInventory"))
     batch = answers.read(SsmSource())
-    call = {"GetInventory": "get-inventory"}.get(operation, "describe-instance-information")
+    call = {"GetInventory": "get-inventory"}.get(
+        operation, "describe-instance-information"
+    )
     assert coverage(batch)[call]["status"] == status
     assert len(batch.rows["hosts"]) == 1
     assert len(batch.rows["engines"]) == (operation != "GetInventory")

@@ -14,7 +14,9 @@ from assess.sources.swarm.source import SwarmSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/swarm"
 CANARY = "hunter2"
-INSPECTED = {f.stem: json.loads(f.read_text()) for f in (FIXTURES / "inspect").glob("*.json")}
+INSPECTED = {
+    f.stem: json.loads(f.read_text()) for f in (FIXTURES / "inspect").glob("*.json")
+}
 
 
 def collect(base: Path = FIXTURES, **options) -> Batch:
@@ -48,7 +50,9 @@ def test_every_frame_fits_and_no_secret_is_in_any(dumped):
 
 def test_services(dumped):
     columns = ("stateful", "min_healthy_pct", "health_checked", "secrets_in_image")
-    found = {r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]}
+    found = {
+        r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]
+    }
     assert found == {
         "web": (False, 50.0, True, True),
         "db": (True, 0.0, None, False),
@@ -66,15 +70,23 @@ def test_tasks_and_what_became_of_them(dumped):
     shared = {m["workload_id"]: m["shared_with_n"] for m in dumped.rows["mounts"]}
     assert set(shared.values()) == {0}  # what has ended shares nothing with what runs
     kinds = {r["kind"]: r for r in dumped.rows["activities"]}
-    assert (kinds["deploy"]["from_version"], kinds["deploy"]["to_version"]) == ("1.4.2", "1.5.0")
+    assert (kinds["deploy"]["from_version"], kinds["deploy"]["to_version"]) == (
+        "1.4.2",
+        "1.5.0",
+    )
     heal = kinds["launch"]["ended_at"] - kinds["terminate"]["started_at"]
     assert 0 < heal.total_seconds() < 10
 
 
 def test_lines_of_the_command_line(dumped):
     batch = collect(path="cli")
-    assert sorted(table(batch, "workloads")["name"]) == sorted(table(dumped, "workloads")["name"])
-    assert table(batch, "engines")["version"].tolist() == ["20.10.24+dfsg1", "26.1.5+dfsg1"]
+    assert sorted(table(batch, "workloads")["name"]) == sorted(
+        table(dumped, "workloads")["name"]
+    )
+    assert table(batch, "engines")["version"].tolist() == [
+        "20.10.24+dfsg1",
+        "26.1.5+dfsg1",
+    ]
     assert {r["stateful"] for r in batch.rows["services"]} == {None}
     assert {w["inspect_status"] for w in batch.rows["workloads"]} == {"list"}
 
@@ -83,7 +95,12 @@ def test_lists_and_inspections_together_are_one(dumped):
     both = collect(path=["cli", "inspect"], cluster="inspect")
     for frame in ("hosts", "engines", "workloads", "services"):
         assert len(both.rows[frame]) == len(dumped.rows[frame])
-    assert {r["names"][0].name for r in both.rows["services"]} == {"web", "db", "agent", "legacy"}
+    assert {r["names"][0].name for r in both.rows["services"]} == {
+        "web",
+        "db",
+        "agent",
+        "legacy",
+    }
 
 
 def test_a_task_that_a_lost_node_calls_running_does_not_run():
@@ -98,12 +115,22 @@ def test_a_task_that_a_lost_node_calls_running_does_not_run():
 
 @pytest.mark.parametrize(
     ("update", "replicas", "share"),
-    [({"Parallelism": 1}, 3, 66.66), ({"Parallelism": 0}, 3, 0.0), ({"Parallelism": 9}, 3, 0.0),
-     ({"Parallelism": 1, "Order": "start-first"}, 3, 100.0), ({}, 3, None),
-     ({"Parallelism": 1}, 0, None), ({"Parallelism": 1}, None, None)],
-)  # fmt: skip
+    [
+        ({"Parallelism": 1}, 3, 66.66),
+        ({"Parallelism": 0}, 3, 0.0),
+        ({"Parallelism": 9}, 3, 0.0),
+        ({"Parallelism": 1, "Order": "start-first"}, 3, 100.0),
+        ({}, 3, None),
+        ({"Parallelism": 1}, 0, None),
+        ({"Parallelism": 1}, None, None),
+    ],
+)
 def test_what_an_update_leaves_running(update, replicas, share):
-    spec = {"Name": "x", "UpdateConfig": update, "Mode": {"Replicated": {"Replicas": replicas}}}
+    spec = {
+        "Name": "x",
+        "UpdateConfig": update,
+        "Mode": {"Replicated": {"Replicas": replicas}},
+    }
     assert min_healthy(Service({"Spec": spec})) == share
 
 
@@ -111,9 +138,9 @@ def test_what_an_update_leaves_running(update, replicas, share):
 def test_what_is_no_dump_is_told(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     batch = collect(tmp_path, path="x.json")
-    assert [row["status"] for row in batch.coverage] == ["parse_error"] and batch.coverage[0][
-        "hint"
-    ]
+    assert [row["status"] for row in batch.coverage] == [
+        "parse_error"
+    ] and batch.coverage[0]["hint"]
 
 
 @whatever_comes
@@ -122,8 +149,11 @@ def test_no_payload_breaks_it(seeds):
 
 
 def changed(seed):
-    lines = [json.loads(line) for f in (FIXTURES / "cli").glob("*.json")
-             for line in f.read_text().splitlines()]  # fmt: skip
+    lines = [
+        json.loads(line)
+        for f in (FIXTURES / "cli").glob("*.json")
+        for line in f.read_text().splitlines()
+    ]
     source, found = SwarmSource(), {}
     for document in [*(d for dump in INSPECTED.values() for d in dump), *lines]:
         for kind, items in source.sort(mutated(document, seed + len(found))):
@@ -133,6 +163,10 @@ def changed(seed):
 
 def test_options():
     check = SwarmSource().check
-    assert not check({}) and not check({"endpoint": "ssh://web-1"}) and not check({"path": "a"})
+    assert (
+        not check({})
+        and not check({"endpoint": "ssh://web-1"})
+        and not check({"path": "a"})
+    )
     assert check({"endpoint": "https://x"}) and check({"path": 3})
     assert check({"path": "a", "endpoint": "tcp://b"}) and check({"tls_cert": "a"})

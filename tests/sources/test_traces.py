@@ -16,7 +16,13 @@ from assess.policy.policy import load_policy
 from assess.score.blast_radius.topology import build_fleet, dependencies_observed
 from assess.sources import collect
 from assess.sources.base import Deadline
-from assess.sources.traces.source import FAILED, TOTAL, TracesSource, to_calls, to_dependencies
+from assess.sources.traces.source import (
+    FAILED,
+    TOTAL,
+    TracesSource,
+    to_calls,
+    to_dependencies,
+)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
 SECRET = "hunter2"
@@ -39,7 +45,11 @@ def asked(answer, base, probe=False, **options):
 
 def edges(batch):
     return {
-        (e["src"].name, e["dst"] if isinstance(e["dst"], str) else e["dst"].name, e["kind"]): e
+        (
+            e["src"].name,
+            e["dst"] if isinstance(e["dst"], str) else e["dst"].name,
+            e["kind"],
+        ): e
         for e in batch.rows["dependencies"]
     }
 
@@ -52,9 +62,10 @@ def test_jaeger():
     batch = read("jaeger.json")
     found = edges(batch)
     assert set(found) == {
-        ("checkout", "payment", "call"), ("checkout", "orders-db", "call"),
+        ("checkout", "payment", "call"),
+        ("checkout", "orders-db", "call"),
         ("search", "search", "call"),
-    }  # fmt: skip
+    }
     edge = found["checkout", "payment", "call"]
     assert (edge["calls"], edge["evidence"]) == (1200, "traces")
     assert "error_rate" not in edge
@@ -74,15 +85,21 @@ def test_service_graph():
     batch = read(["servicegraph_total.json", "servicegraph_failed.json"])
     found = edges(batch)
     assert set(found) == {
-        ("checkout", "payment", "call"), ("checkout", "orders-db", "data"),
-        ("checkout", "mailer", "queue"), ("payment", "ext:api.bank.example", "call"),
-        ("payment", "ext:unknown", "call"), ("search", "index", "call"),
-    }  # fmt: skip
+        ("checkout", "payment", "call"),
+        ("checkout", "orders-db", "data"),
+        ("checkout", "mailer", "queue"),
+        ("payment", "ext:api.bank.example", "call"),
+        ("payment", "ext:unknown", "call"),
+        ("search", "index", "call"),
+    }
     edge = found["checkout", "payment", "call"]
     assert (edge["calls"], edge["error_rate"]) == (1200, 0.01)
     assert found["checkout", "mailer", "queue"]["error_rate"] == 0.0
     assert found["search", "index", "call"]["calls"] is None
-    assert [row["unmapped_n"] for row in batch.coverage] == [1, 0]  # a client that is no service
+    assert [row["unmapped_n"] for row in batch.coverage] == [
+        1,
+        0,
+    ]  # a client that is no service
 
 
 def test_without_the_counter_of_failures_no_rate_is_told():
@@ -96,8 +113,16 @@ def test_without_the_counter_of_failures_no_rate_is_told():
         ('{"data": [], "errors": null}', "empty", "nothing of the services"),
         ('{"data": null, "errors": null}', "empty", "nothing of the services"),
         ("[]", "empty", "nothing of the services"),
-        ('{"status":"success","data":{"resultType":"vector","result":[]}}', "empty", "nothing"),
-        ('{"data": null, "errors": [{"code": 500, "msg": "hunter2"}]}', "parse_error", "failed"),
+        (
+            '{"status":"success","data":{"resultType":"vector","result":[]}}',
+            "empty",
+            "nothing",
+        ),
+        (
+            '{"data": null, "errors": [{"code": 500, "msg": "hunter2"}]}',
+            "parse_error",
+            "failed",
+        ),
         ('{"something": "else"}', "parse_error", "no graph"),
         ('{"data": {"something": "else"}}', "parse_error", "no graph"),
         ("<html>Sign in</html>", "parse_error", "web page"),
@@ -205,16 +230,22 @@ def test_a_probe_asks_for_an_hour(tmp_path):
 
 def fleet(tmp_path, graph):
     (tmp_path / "own").mkdir(exist_ok=True)
-    (tmp_path / "own" / "services.csv").write_text("service_id\ncheckout\npayment\nlonely\n")
+    (tmp_path / "own" / "services.csv").write_text(
+        "service_id\ncheckout\npayment\nlonely\n"
+    )
     (tmp_path / "graph.json").write_text(json.dumps(graph))
-    sources = (SourceConfig("frames", {"path": "own"}),
-               SourceConfig("traces", {"path": "graph.json"}))  # fmt: skip
+    sources = (
+        SourceConfig("frames", {"path": "own"}),
+        SourceConfig("traces", {"path": "graph.json"}),
+    )
     return collect(Config(sources, {}, tmp_path, "assess.toml"))
 
 
 def observed(inventory):
     policy = load_policy()
-    return dependencies_observed(inventory, policy, build_fleet(inventory, policy)).to_dict()
+    return dependencies_observed(
+        inventory, policy, build_fleet(inventory, policy)
+    ).to_dict()
 
 
 def test_an_empty_graph_says_nothing_of_any_service(tmp_path):
@@ -228,28 +259,50 @@ def test_a_graph_says_nothing_of_services_that_are_not_in_it(tmp_path):
     inventory = fleet(tmp_path, recorded("jaeger.json"))
     found = observed(inventory)
     assert (found["checkout"], found["payment"], found["lonely"]) == (True, False, False)
-    pairs = set(inventory["dependencies"][["src_id", "dst_id"]].itertuples(index=False, name=None))
+    pairs = set(
+        inventory["dependencies"][["src_id", "dst_id"]].itertuples(index=False, name=None)
+    )
     assert ("checkout", "payment") in pairs
     assert ("checkout", "ext:orders-db") in pairs
 
 
 def test_options_are_checked():
     source = TracesSource()
-    assert source.check({"endpoint": "http://x", "format": "zipkin", "window_hours": 24}) == []
+    assert (
+        source.check({"endpoint": "http://x", "format": "zipkin", "window_hours": 24})
+        == []
+    )
     assert len(source.check({"format": "tempo", "window_hours": -1})) == 3
     assert len(source.check({"path": "x", "endpoint": 3, "window_hours": True})) == 3
 
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["data", "result", "parent", "child", "callCount", "errorCount", "metric",
-                         "client", "server", "connection_type", "value", "status"]),
-        inner, max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "data",
+                    "result",
+                    "parent",
+                    "child",
+                    "callCount",
+                    "errorCount",
+                    "metric",
+                    "client",
+                    "server",
+                    "connection_type",
+                    "value",
+                    "status",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=80, deadline=None)

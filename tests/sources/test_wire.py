@@ -25,7 +25,10 @@ BODY = b"Content-Length: 2\r\n\r\n{}"
         (b"HTTP/1.0 200 OK\r\n" + BODY, (200, b"{}", False)),
         (OK + b"\r\nuntil the end", (200, b"until the end", False)),
         (
-            OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0a;x=y\r\n" + b" " * 10 + b"\r\n"
+            OK
+            + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0a;x=y\r\n"
+            + b" " * 10
+            + b"\r\n"
             b"1\r\n}\r\n0\r\nTrailer: x\r\n\r\n",
             (200, b"{" + b" " * 10 + b"}", True),
         ),

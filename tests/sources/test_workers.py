@@ -26,7 +26,9 @@ def task(label: str, source, **options) -> Task:
 
 
 def frames_of(inventory) -> dict[str, pd.DataFrame]:
-    tables = {name: inventory[name].copy() for name in ("services", "workloads", "incidents")}
+    tables = {
+        name: inventory[name].copy() for name in ("services", "workloads", "incidents")
+    }
     return tables | {"coverage": inventory["coverage"].drop(columns="seconds")}
 
 
@@ -42,8 +44,15 @@ def test_an_engine_that_hangs_costs_its_own_deadline_in_a_worker_too(two_process
     told = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        tables = (SHOP, ("docker", {"endpoint": address, "deadline": 1}), DUMPS, INCIDENTS)
-        inventory = collect(config(*tables), progress=lambda *done: told.append(done), now=NOW)
+        tables = (
+            SHOP,
+            ("docker", {"endpoint": address, "deadline": 1}),
+            DUMPS,
+            INCIDENTS,
+        )
+        inventory = collect(
+            config(*tables), progress=lambda *done: told.append(done), now=NOW
+        )
     coverage = inventory["coverage"].set_index(["source", "scope"])
     assert coverage.loc[("docker", address), "status"] == "timeout"
     assert len(inventory["incidents"]) == 6 and len(inventory["engines"]) == 1
@@ -73,6 +82,12 @@ def test_sources_of_other_packages_stay_where_they_were_loaded(monkeypatch):
     theirs = [task(f"theirs#{n}", Plugin()) for n in range(3)]
     here, elsewhere = workers.shares([*ours, *theirs], 8)
     assert [[t.label for t in part] for part in elsewhere] == [["ours#1"], ["ours#2"]]
-    assert [t.label for t in here] == ["theirs#0", "theirs#1", "theirs#2", "ours#0", "ours#3"]
+    assert [t.label for t in here] == [
+        "theirs#0",
+        "theirs#1",
+        "theirs#2",
+        "ours#0",
+        "ours#3",
+    ]
     assert workers.shares(ours[:3], 8) == (ours[:3], [])
     assert workers.shares(ours, 1) == (ours, [])

@@ -50,8 +50,13 @@ class Backtest(Result):
 
     name: ClassVar[str] = "backtest"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        "value", "lo", "hi", "baseline_history", "baseline_random", "verdict",
-    )  # fmt: skip
+        "value",
+        "lo",
+        "hi",
+        "baseline_history",
+        "baseline_random",
+        "verdict",
+    )
 
     @property
     def headline(self) -> str:
@@ -74,7 +79,8 @@ class Backtest(Result):
             "history alone",
             TOO_FEW: f"The score cannot be judged: {TOO_FEW}",
         }.get(
-            auc["verdict"], "The score has not yet shown that it predicts incidents on this fleet"
+            auc["verdict"],
+            "The score has not yet shown that it predicts incidents on this fleet",
         )
         return f"{said}: {found}; {history}; {counted}."
 
@@ -129,7 +135,11 @@ def backtest(
     services = forecasts(previous, policy, years=years, readiness=readiness)
     services = services.join(_happened(inventory, held, services.index))
     frame = _judged(services, policy)
-    spell = {"start": held[0], "end": held[1], "days": (held[1] - held[0]) / pd.Timedelta(days=1)}
+    spell = {
+        "start": held[0],
+        "end": held[1],
+        "days": (held[1] - held[0]) / pd.Timedelta(days=1),
+    }
     details = {
         "services": services,
         "reliability": reliability(services, int(policy["backtest"]["bins"])),
@@ -191,18 +201,24 @@ def forecasts(
     shrunk to what its readiness lets expect (`rates.shrunk_rates` over the exposure times the
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
-    names = pd.Index(sorted(earlier["services"]["service_id"]), name="service_id", dtype="str")
+    names = pd.Index(
+        sorted(earlier["services"]["service_id"]), name="service_id", dtype="str"
+    )
     held = window(earlier, policy)
     before = counted_incidents(earlier)
     inside = before[before["opened_at"].between(*held)] if held else before.iloc[:0]
-    counts = inside["service_id"].value_counts().reindex(names, fill_value=0).astype(float)
+    counts = (
+        inside["service_id"].value_counts().reindex(names, fill_value=0).astype(float)
+    )
     watched = pd.Series((held[1] - held[0]) / YEAR if held else np.nan, index=names)
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
     lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
     slope = _slope(counts.to_numpy(), lack.to_numpy(), policy)
     multiplier = np.exp(slope * lack)
-    unseen = np.log(2) / years if years else 0.0  # nobody watched before: as good as a coin
+    unseen = (
+        np.log(2) / years if years else 0.0
+    )  # nobody watched before: as good as a coin
     rate = multiplier * shrunk_rates(counts, watched * multiplier)["rate"].fillna(unseen)
     history = shrunk_rates(counts, watched)["rate"].fillna(unseen)
     return pd.DataFrame(
@@ -242,7 +258,9 @@ def _happened(
     minutes = table["ttr_s"].astype("float64") / 60
     minutes = minutes.fillna(lasted.dt.total_seconds() / 60)
     sums = minutes.groupby(table["service_id"]).sum().reindex(names)
-    return pd.DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)}, index=names)
+    return pd.DataFrame(
+        {"incident": sums.notna(), "minutes": sums.fillna(0.0)}, index=names
+    )
 
 
 def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
@@ -267,7 +285,9 @@ def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
         own = order.iloc[places]
         hit, n = int(own["incident"].sum()), len(own)
         found = jeffreys_interval(hit, n, level=0.95)
-        rows.append((own["foretold"].mean(), hit / n if n else np.nan, found.lo, found.hi, n))
+        rows.append(
+            (own["foretold"].mean(), hit / n if n else np.nan, found.lo, found.hi, n)
+        )
     columns = ["foretold", "observed", "observed_lo", "observed_hi", "n"]
     return pd.DataFrame([row for row in rows if row[-1]], columns=columns)
 
@@ -276,7 +296,9 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Judge the forecasts by each metric, beside both baselines."""
     settings = policy["backtest"]
     hit = services["incident"].to_numpy(dtype=bool)
-    ours, theirs = (services[n].to_numpy(float) for n in ("foretold", "foretold_by_history"))
+    ours, theirs = (
+        services[n].to_numpy(float) for n in ("foretold", "foretold_by_history")
+    )
     lack = -services["readiness"].fillna(services["readiness"].mean()).to_numpy(float)
     names = ["auc", "auc_gain", "brier", "kendall_tau", "auc_readiness"]
     index = pd.Index(names, name="metric")
@@ -305,7 +327,9 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         ends["auc_readiness"] = skill.delong(lack, hit)
     frame[["lo", "hi"]] = [ends[metric] for metric in names]
     better = drawn.better()
-    better |= {name: (ends[name][0] > 0.5, better[name][1]) for name in ("auc", "auc_readiness")}
+    better |= {
+        name: (ends[name][0] > 0.5, better[name][1]) for name in ("auc", "auc_readiness")
+    }
     verdicts = [_verdict(*better[metric]) for metric in names]
     return frame.astype("Float64").assign(verdict=verdicts)
 

@@ -81,7 +81,8 @@ def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
     for first in range(0, len(draws), step):
         rows = draws[first : first + step, order]
         yes, no = (
-            np.add.reduceat(rows * kind, starts, axis=1) for kind in (hit[order], ~hit[order])
+            np.add.reduceat(rows * kind, starts, axis=1)
+            for kind in (hit[order], ~hit[order])
         )
         wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
         pairs = yes.sum(axis=1) * no.sum(axis=1)
@@ -100,7 +101,9 @@ def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
         return sums
 
     scale = np.sqrt(total(first**2) * total(second**2))
-    return np.divide(total(first * second), scale, out=np.zeros(len(draws)), where=scale > 0)
+    return np.divide(
+        total(first * second), scale, out=np.zeros(len(draws)), where=scale > 0
+    )
 
 
 def ends_of(values: Floats) -> Ends:

@@ -265,7 +265,9 @@ class Weights:
     @cached_property
     def digits(self) -> list[list[int]]:
         """By node, the binary digits of its weight that are one."""
-        return [[d for d in range(w.bit_length()) if w >> d & 1] for w in self.whole.tolist()]
+        return [
+            [d for d in range(w.bit_length()) if w >> d & 1] for w in self.whole.tolist()
+        ]
 
 
 class Scales:

@@ -76,7 +76,9 @@ class BlastRadius(Result):
     @property
     def how(self) -> pd.Series:
         """By element, how its impact was found: ``exact``, by ``draws``, or a ``lower bound``."""
-        found = np.select([self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws")
+        found = np.select(
+            [self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws"
+        )
         return pd.Series(found, self.frame.index, dtype="str", name="how")
 
     def summary(self) -> pd.DataFrame:
@@ -155,7 +157,9 @@ class BlastRadius(Result):
         """
         return chain(self._graph, (element_kind, element), service)
 
-    def explain_path(self, element_kind: str, element: str, service_id: str) -> Explanation:
+    def explain_path(
+        self, element_kind: str, element: str, service_id: str
+    ) -> Explanation:
         """Say in words how the failure of an element reaches a service.
 
         Parameters
@@ -209,20 +213,31 @@ class BlastRadius(Result):
         """
         row = self.row(service_id)
         affected = self.details["affected"]
-        own = (affected["element_kind"] == "service") & (affected["element"] == service_id)
+        own = (affected["element_kind"] == "service") & (
+            affected["element"] == service_id
+        )
         falls = affected[own & (affected["service_id"] != service_id)]
         fells = affected[~own & (affected["service_id"] == service_id)]
         fells = fells.astype({"element_kind": "str", "element": "str"})
-        fells = fells.sort_values("p_down", ascending=False, kind="stable", ignore_index=True)
+        fells = fells.sort_values(
+            "p_down", ascending=False, kind="stable", ignore_index=True
+        )
         fells["because"] = [
-            because(self.paths(e.element_kind, e.element, service_id)) for e in fells.itertuples()
+            because(self.paths(e.element_kind, e.element, service_id))
+            for e in fells.itertuples()
         ]
         lines = sentences(service_id, row, falls, fells)
         if self.how[("service", service_id)] == BOUND:
-            lines = [*lines, "What it loses is a lower bound, by the most probable way to each "
-                     "service: `assess explain --score blast-radius` simulates it."]  # fmt: skip
+            lines = [
+                *lines,
+                "What it loses is a lower bound, by the most probable way to each "
+                "service: `assess explain --score blast-radius` simulates it.",
+            ]
         if not own.any():
-            lines = [*lines, "What falls with it is not listed: raise `blast_radius.pairs_max`."]
+            lines = [
+                *lines,
+                "What falls with it is not listed: raise `blast_radius.pairs_max`.",
+            ]
         text = "\n".join(lines)
         title = f"{service_id}: blast radius {percent(row, 'impact')}"
         return Explanation(title, text, fells.drop(columns="service_id"))
@@ -276,7 +291,9 @@ def score_blast_radius(
     sampling, settings = sampling_of(policy), policy["blast_radius"]
     known = {t.element for t in trials(inventory, fleet.services, fleet.elements)}
     wanted = fleet.elements.isin([*known, *asked])
-    listed = _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"])) | wanted
+    listed = (
+        _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"])) | wanted
+    )
     drawn = _drawn(fleet, graphs, sampling, most=int(settings["drawn_most"])) | wanted
     spreads = _by_level(fleet, graphs, sampling, listed=listed, drawn=drawn)
     reach = _reach(fleet, spreads)
@@ -294,7 +311,9 @@ def score_blast_radius(
         )
     else:
         moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
-    services = services.join(moved).assign(dependencies_observed=observed.astype("boolean"))
+    services = services.join(moved).assign(
+        dependencies_observed=observed.astype("boolean")
+    )
     affected = _named(fleet, reach)
     weight = fleet.weight[: len(fleet.services)]
     lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
@@ -319,14 +338,18 @@ def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Boo
     element, node = fleet.seeds("hi")
     sure = replace(graph, p=(graph.p > 0).astype("float64"))
     n = len(fleet.elements)
-    found = spread(sure, Scenarios(element, node, n, np.zeros(n, bool)), sampling=sampling)
+    found = spread(
+        sure, Scenarios(element, node, n, np.zeros(n, bool)), sampling=sampling
+    )
     worst = np.argsort(-found.loss, kind="stable")
     listed = np.zeros(n, bool)
     listed[worst[np.cumsum(found.reached_n[worst]) <= most]] = True
     return listed
 
 
-def _drawn(fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, *, most: int) -> Booleans:
+def _drawn(
+    fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, *, most: int
+) -> Booleans:
     """Choose the elements that lose most, by what they lose at least, as far as draws go."""
     n = len(fleet.elements)
     if n <= most or not any(graph.uncertain for graph in graphs.values()):
@@ -405,7 +428,8 @@ def _frame(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
     impact = {level: np.clip(spreads[level].loss / total, 0, 1) for level in LEVELS}
     frozen = pd.MultiIndex.from_frame(fleet.frozen[["element_kind", "element"]])
     counts = {
-        "services_down_n": point.reached_n - (fleet.elements.get_level_values(0) == "ext"),
+        "services_down_n": point.reached_n
+        - (fleet.elements.get_level_values(0) == "ext"),
         "frozen_n": np.bincount(fleet.elements.get_indexer(frozen), minlength=n),
     }
     table = pd.DataFrame(
@@ -422,14 +446,18 @@ def _frame(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def _widened(hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float) -> pd.Series:
+def _widened(
+    hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float
+) -> pd.Series:
     """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
     unseen = observed.index[~observed]
     is_service = hi.index.get_level_values(0) == "service"
     if not len(unseen):
         return hi
     callers = fleet.edges.loc[fleet.edges["dst"].isin(unseen), "src"]
-    doubtful = is_service & hi.index.get_level_values(1).isin(unseen.union(callers.unique()))
+    doubtful = is_service & hi.index.get_level_values(1).isin(
+        unseen.union(callers.unique())
+    )
     return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
 
 
@@ -437,7 +465,9 @@ def _services(frame: pd.DataFrame, fleet: Fleet, point: Spread) -> pd.DataFrame:
     """Impact and exposure by service; where it runs nowhere known, its exposure is unknown."""
     n = len(fleet.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
-    counts = pd.array(point.felled_n[:n] - 1, dtype="Int64")  # its own failure does not count
+    counts = pd.array(
+        point.felled_n[:n] - 1, dtype="Int64"
+    )  # its own failure does not count
     counts[~table.index.isin(fleet.placed)] = pd.NA
     return table.assign(exposure_n=counts)
 

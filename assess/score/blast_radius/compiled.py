@@ -69,7 +69,9 @@ def _weigh(sums: _Sums, part: int, tile: int, row: Words, copy: Words) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sweep(ends: Integers, heads: Integers, rows: Words, span: Integers, sums: _Sums) -> None:
+def _sweep(
+    ends: Integers, heads: Integers, rows: Words, span: Integers, sums: _Sums
+) -> None:
     """Spread failures part by part, and weigh each part once it is final."""
     copy = np.zeros(TILE, np.uint64)
     for part in range(len(ends) - 1):
@@ -119,7 +121,9 @@ class _Matrix:
     def felled(self, times: Integers) -> Integers:
         """Count digit by digit of the number of times."""
         digits = range(int(times.max()).bit_length())
-        masks = [_words((times >> d & 1).astype(bool), self.rows.shape[1]) for d in digits]
+        masks = [
+            _words((times >> d & 1).astype(bool), self.rows.shape[1]) for d in digits
+        ]
         found = np.zeros(len(self.rows), np.int64)
         if masks:
             _count(self.rows, self.span, np.stack(masks), found)
@@ -162,7 +166,9 @@ def fall(parts: Parts, loads: Loads, lanes: Lanes, *, start: int, width: int) ->
     tiles = -(-width // (TILE * WORD))
     rows = np.zeros((len(parts.heads), tiles * TILE), np.uint64)
     part, lane = lanes.own(parts, start, width)
-    np.bitwise_or.at(rows, (part, lane // WORD), np.uint64(1) << (lane % WORD).astype(np.uint64))
+    np.bitwise_or.at(
+        rows, (part, lane // WORD), np.uint64(1) << (lane % WORD).astype(np.uint64)
+    )
     span = np.tile(np.array([tiles, 0]), (len(rows), 1))
     np.minimum.at(span[:, 0], part, lane // (TILE * WORD))
     np.maximum.at(span[:, 1], part, lane // (TILE * WORD) + 1)

@@ -79,14 +79,21 @@ def fallen(
     counted = ["running", "perhaps"]
     every = live.drop_duplicates("workload_id").groupby("service_id")[counted].sum()
     on = live.groupby(FELLED, dropna=False)[counted].sum().reset_index()
-    known, astray = on[on["element"].notna()], on[on["element"].isna()].drop(columns="element")
+    known, astray = (
+        on[on["element"].notna()],
+        on[on["element"].isna()].drop(columns="element"),
+    )
     wide = pd.concat([known, astray.merge(elements, on="element_kind")])
     wide = wide.groupby(FELLED)[counted].sum().reset_index()
 
     def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
-        n, all_perhaps = (table["service_id"].map(every[name]).to_numpy() for name in counted)
+        n, all_perhaps = (
+            table["service_id"].map(every[name]).to_numpy() for name in counted
+        )
         off = (all_perhaps - table["perhaps"].to_numpy()) * best
-        share = table["service_id"].map(min_healthy_pct).to_numpy("float64", na_value=np.nan)
+        share = (
+            table["service_id"].map(min_healthy_pct).to_numpy("float64", na_value=np.nan)
+        )
         need = needed(n + off + table["perhaps"].to_numpy() * worst, share)
         return table.loc[(n > 0) & (n + off - table["running"].to_numpy() < need), FELLED]
 

@@ -17,7 +17,10 @@ from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
 STRENGTHS = np.geomspace(0.5, 64.0, 10)  # … and over how alike its edges are
 PRIOR_N = 2.0  # weight of the policy's probability of a kind [edges]
-CHANCES = 0.05, 0.95  # most that the policy's probability says, and where the sharing starts
+CHANCES = (
+    0.05,
+    0.95,
+)  # most that the policy's probability says, and where the sharing starts
 ROUNDS = 30  # of sharing falls out among the edges that can have caused them
 ENOUGH = 1e-3  # change of a probability at which the sharing has settled
 SETTLING, DRAWS = 100, 1000  # draws left out, and kept
@@ -51,7 +54,9 @@ class Evidence:
     def shared(self, weight: Floats) -> Floats:
         """Add up weights of possible causes, shape (falls, k), by edge."""
         n = len(self.held)
-        return np.asarray(np.bincount(self.causes.ravel(), weight.ravel(), n + 1)[:n], float)
+        return np.asarray(
+            np.bincount(self.causes.ravel(), weight.ravel(), n + 1)[:n], float
+        )
 
     @cached_property
     def tries(self) -> Floats:
@@ -122,7 +127,9 @@ def _means(evidence: Evidence, falls: Floats, held: Floats) -> Floats:
     p, logs, empty = np.zeros(len(falls)), evidence.prior_logs(), betaln(A, B)
     pairs = falls + 1j * held  # edges that are alike need no work of their own
     for own, log in zip(evidence.kinds, logs, strict=True):
-        alike, which, times = np.unique(pairs[own], return_inverse=True, return_counts=True)
+        alike, which, times = np.unique(
+            pairs[own], return_inverse=True, return_counts=True
+        )
         f, h = alike.real[:, None], alike.imag[:, None]
         weight = _normed(log + times @ (betaln(A + f, B + h) - empty))
         p[own] = ((A + f) / (A + B + f + h) @ weight)[which]
@@ -172,7 +179,9 @@ def ends(evidence: Evidence, level: float, seed: int) -> tuple[Floats, Floats]:
     kind = evidence.kind
 
     def tallied(n: Integers) -> Integers:
-        return np.bincount(kind * shape[1] + n, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(kind * shape[1] + n, minlength=shape[0] * shape[1]).reshape(
+            shape
+        )
 
     logs = evidence.prior_logs() - tallied(tries) @ both
     p, drawn = np.full(len(tries), 0.5), np.empty((DRAWS, len(tries)))
@@ -191,7 +200,9 @@ def ends(evidence: Evidence, level: float, seed: int) -> tuple[Floats, Floats]:
 def _caused(p: Floats, rng: np.random.Generator) -> Floats:
     """Draw which of the possible causes of each fall it were, given that at least one was."""
     caused, some = np.zeros(p.shape), np.zeros(len(p), bool)
-    rest = 1 - np.cumprod((1 - p)[:, ::-1], axis=1)[:, ::-1]  # that this one or a later one is
+    rest = (
+        1 - np.cumprod((1 - p)[:, ::-1], axis=1)[:, ::-1]
+    )  # that this one or a later one is
     for k, u in enumerate(rng.random(p.shape[::-1])):
         hit = u * np.where(some, 1.0, rest[:, k]) < p[:, k]
         caused[hit, k] = 1.0

@@ -31,13 +31,21 @@ def judge_outside(
         ``p_down``, and of learned probabilities, each failure left out; ``precision_curve``; and
         ``learned_judged`` with its verdict. All services weigh the same.
     """
-    edges = pd.DataFrame({"kind": "call", "evidence": "outside"}, index=dependencies.index)
+    edges = pd.DataFrame(
+        {"kind": "call", "evidence": "outside"}, index=dependencies.index
+    )
     edges = dependencies.combine_first(edges)
     numbers = [f"x{number:06}" for number in range(len(experiments))]
-    given = {"experiment_id": numbers, "element_kind": "service", "started_at": "2000-01-01"}
+    given = {
+        "experiment_id": numbers,
+        "element_kind": "service",
+        "started_at": "2000-01-01",
+    }
     faults = experiments.combine_first(pd.DataFrame(given, index=experiments.index))
     lists = (
-        faults.reindex(columns=["affected_services", "observed_services"]).melt()["value"].dropna()
+        faults.reindex(columns=["affected_services", "observed_services"])
+        .melt()["value"]
+        .dropna()
     )
     told = lists.astype("str").str.split(";").explode().str.strip()
     ids = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], told])
@@ -47,4 +55,6 @@ def judge_outside(
     details = score_blast_radius(
         from_frames(frames, snapshot_at="2000-01-02"), policy, detail=False
     ).details
-    return {name: details[name] for name in ("precision", "precision_curve", "learned_judged")}
+    return {
+        name: details[name] for name in ("precision", "precision_curve", "learned_judged")
+    }

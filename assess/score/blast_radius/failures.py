@@ -15,8 +15,17 @@ from assess.score.incidents.rates import jeffreys_interval
 from assess.score.incidents.recovery import counted_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
-COLUMNS = ["event", "event_id", "element_kind", "element", "observed", "predicted", "predicted_lo",
-           "predicted_hi", "services_n"]  # fmt: skip
+COLUMNS = [
+    "event",
+    "event_id",
+    "element_kind",
+    "element",
+    "observed",
+    "predicted",
+    "predicted_lo",
+    "predicted_hi",
+    "services_n",
+]
 METHODS = ("self", "direct callers", "all transitive callers")
 RESAMPLES = 1000  # of the events, for intervals
 
@@ -50,7 +59,9 @@ def events(inventory: Inventory) -> pd.DataFrame:
         }
     )
     experiments = inventory["experiments"].dropna(subset=["affected_services"])
-    second = experiments.rename(columns={"experiment_id": "event_id"}).assign(event="experiment")
+    second = experiments.rename(columns={"experiment_id": "event_id"}).assign(
+        event="experiment"
+    )
     table = pd.concat([first, second[first.columns]], ignore_index=True).astype("object")
     return table.sort_values(["event", "event_id"], ignore_index=True)
 
@@ -76,7 +87,9 @@ class Trial:
     hit: Booleans
 
 
-def trials(inventory: Inventory, services: pd.Index, elements: pd.MultiIndex) -> list[Trial]:
+def trials(
+    inventory: Inventory, services: pd.Index, elements: pd.MultiIndex
+) -> list[Trial]:
     """Give the failures of elements of the fleet.
 
     Parameters
@@ -107,7 +120,9 @@ def trials(inventory: Inventory, services: pd.Index, elements: pd.MultiIndex) ->
     return found
 
 
-def calibrate(trials: list[Trial], affected: pd.DataFrame, weight: pd.Series) -> pd.DataFrame:
+def calibrate(
+    trials: list[Trial], affected: pd.DataFrame, weight: pd.Series
+) -> pd.DataFrame:
     """Compare what failures took down with what was predicted for the element that failed.
 
     Parameters
@@ -133,8 +148,16 @@ def calibrate(trials: list[Trial], affected: pd.DataFrame, weight: pd.Series) ->
         if not total:
             continue
         shares = (values[t.seen] * said[t.element][:, t.seen]).sum(axis=1) / total
-        found.append((t.event, t.event_id, *t.element, values[t.hit].sum() / total, *shares,
-                      int(t.seen.sum())))  # fmt: skip
+        found.append(
+            (
+                t.event,
+                t.event_id,
+                *t.element,
+                values[t.hit].sum() / total,
+                *shares,
+                int(t.seen.sum()),
+            )
+        )
     return pd.DataFrame(found, columns=COLUMNS)
 
 
@@ -185,7 +208,9 @@ def baselines(fleet: Fleet, elements: Sequence[tuple[str, str]]) -> dict[str, Bo
     """
     from scipy.sparse import coo_array
 
-    ends = [fleet.nodes.get_indexer(pd.Index(fleet.edges[name])) for name in ("dst", "src")]
+    ends = [
+        fleet.nodes.get_indexer(pd.Index(fleet.edges[name])) for name in ("dst", "src")
+    ]
     size = len(fleet.nodes), len(fleet.nodes)
     calls = coo_array((np.ones(len(fleet.edges)), tuple(ends)), shape=size).tocsr()
     own = fleet.struck(elements, "point")
@@ -199,7 +224,12 @@ def baselines(fleet: Fleet, elements: Sequence[tuple[str, str]]) -> dict[str, Bo
 
 
 def precision(
-    fleet: Fleet, trials: list[Trial], scores: dict[str, list[Floats]], *, seed: int, level: float
+    fleet: Fleet,
+    trials: list[Trial],
+    scores: dict[str, list[Floats]],
+    *,
+    seed: int,
+    level: float,
 ) -> pd.DataFrame:
     """Compare who was said to fall with who fell, by rule.
 
@@ -229,7 +259,9 @@ def precision(
         method: (np.nan, [f[t.seen] for f, t in zip(flags, trials, strict=True)])
         for method, flags in said.items()
     }
-    goal = sum(int((s & f).sum()) for s, f in zip(rows[METHODS[-1]][1], fell, strict=True))
+    goal = sum(
+        int((s & f).sum()) for s, f in zip(rows[METHODS[-1]][1], fell, strict=True)
+    )
     hit = np.concatenate([np.empty(0, bool), *fell])
     for name, chances in scores.items():
         own = [c[t.seen] for c, t in zip(chances, trials, strict=True)]
@@ -253,10 +285,27 @@ def precision(
         drawn = counts[draws].sum(axis=1)
         shares = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
         ends = np.quantile(shares, [tail, 1 - tail]) if len(trials) else [np.nan, np.nan]
-        table.append((rule, threshold, right / told if told else np.nan, *ends,
-                      right / there if there else np.nan, told, there))  # fmt: skip
-    names = ["rule", "threshold", "precision", "precision_lo", "precision_hi", "recall", "said_n",
-             "fell_n"]  # fmt: skip
+        table.append(
+            (
+                rule,
+                threshold,
+                right / told if told else np.nan,
+                *ends,
+                right / there if there else np.nan,
+                told,
+                there,
+            )
+        )
+    names = [
+        "rule",
+        "threshold",
+        "precision",
+        "precision_lo",
+        "precision_hi",
+        "recall",
+        "said_n",
+        "fell_n",
+    ]
     return pd.DataFrame(table, columns=names)
 
 
@@ -294,7 +343,9 @@ def curve(trials: list[Trial], scores: dict[str, list[Floats]]) -> pd.DataFrame:
             )
         )
     columns = ["rule", "threshold", "precision", "recall"]
-    return pd.concat([pd.DataFrame(columns=columns), *[p for p in parts if len(p)]])[columns]
+    return pd.concat([pd.DataFrame(columns=columns), *[p for p in parts if len(p)]])[
+        columns
+    ]
 
 
 def measures(
@@ -323,7 +374,9 @@ def measures(
     both = calibration[["observed", "predicted"]].to_numpy("float64").reshape(-1, 2)
     ratio = (np.nan, np.nan, np.nan)
     if len(both) and both[:, 1].sum():
-        drawn = both[np.random.default_rng(seed).integers(0, len(both), (RESAMPLES, len(both)))]
+        drawn = both[
+            np.random.default_rng(seed).integers(0, len(both), (RESAMPLES, len(both)))
+        ]
         seen, said = drawn.sum(axis=1).T
         tail = (1 - level) / 2
         ends = np.quantile(seen[said > 0] / said[said > 0], [tail, 1 - tail])

@@ -117,7 +117,9 @@ def chosen(nodes: int, *, compiled: bool | None) -> Fall:
     """
     is_there = importlib.util.find_spec("numba") is not None
     if compiled and not is_there:
-        raise AssessError("there are no compiled lanes", hint="pip install 'assess[fast]'")
+        raise AssessError(
+            "there are no compiled lanes", hint="pip install 'assess[fast]'"
+        )
     if compiled or (compiled is None and is_there and nodes > COMPILED_FROM):
         from assess.score.blast_radius import compiled as by_numba
 
@@ -165,7 +167,10 @@ class _Rows:
 
     def felled(self, times: Integers) -> Integers:
         """Count digit by digit of the number of times."""
-        digits = [pack((times >> d & 1).astype(bool)) for d in range(int(times.max()).bit_length())]
+        digits = [
+            pack((times >> d & 1).astype(bool))
+            for d in range(int(times.max()).bit_length())
+        ]
         found = np.zeros(self.parts_n, np.int64)
         for part, lanes in self.rows.items():
             found[part] = sum((lanes & m).bit_count() << d for d, m in enumerate(digits))
@@ -183,4 +188,6 @@ class _Rows:
 
     def packed(self) -> Bytes:
         """Lay the rows out."""
-        return to_bytes([self.rows.get(part, 0) for part in range(self.parts_n)], len(self.n))
+        return to_bytes(
+            [self.rows.get(part, 0) for part in range(self.parts_n)], len(self.n)
+        )

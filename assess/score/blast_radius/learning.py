@@ -89,7 +89,9 @@ def evidence(fleet: Fleet, tries: pd.DataFrame) -> Evidence:
         Kinds in alphabetical order.
     """
     n, fell, edge = len(fleet.edges), tries["fell"].to_numpy(), tries["edge"].to_numpy()
-    fall = (tries["trial"].to_numpy() * len(fleet.nodes) + tries["caller"].to_numpy())[fell]
+    fall = (tries["trial"].to_numpy() * len(fleet.nodes) + tries["caller"].to_numpy())[
+        fell
+    ]
     order = np.argsort(fall, kind="stable")
     _, first, row = np.unique(fall[order], return_index=True, return_inverse=True)
     column = np.arange(len(order)) - first[row]
@@ -193,9 +195,7 @@ def says(judged: pd.DataFrame, trials_n: int) -> str:
         Plain words.
     """
     if trials_n < 2 or judged.empty:
-        return (
-            "Too few failures are recorded to judge learned probabilities: at least two are needed."
-        )
+        return "Too few failures are recorded to judge learned probabilities: at least two are needed."
     row = judged.set_index("rule").loc["learned"]
     gain = f"{row['gain']:+.3f} ({row['gain_lo']:+.3f} to {row['gain_hi']:+.3f})"
     if row["gain_lo"] > 0:

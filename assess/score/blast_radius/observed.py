@@ -15,7 +15,9 @@ ANSWERED = ("ok", "empty", "partial")
 def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
     """Leave out the rows that were carried forward: an earlier snapshot saw them, not this one."""
     table, coverage = inventory[frame], inventory["coverage"]
-    carried = coverage[coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")]
+    carried = coverage[
+        coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")
+    ]
     if carried.empty:
         return table
     answered = set(coverage.loc[coverage["status"].isin(ANSWERED), "source"])
@@ -23,7 +25,9 @@ def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
     is_old = pd.Series(False, index=table.index)
     for name, scope in carried[["source", "scope"]].itertuples(index=False):
         own = source.eq(name).fillna(False)
-        is_old |= own & table["source_ref"].eq(scope).fillna(False) if name in answered else own
+        is_old |= (
+            own & table["source_ref"].eq(scope).fillna(False) if name in answered else own
+        )
     return table[~is_old]
 
 

@@ -58,7 +58,9 @@ def _steps(
                 break
             continue
         for row in callers.get(node, links.iloc[:0]).itertuples():
-            total = spent - math.log(getattr(row, level)) + 1e-9  # of equal chains the shortest
+            total = (
+                spent - math.log(getattr(row, level)) + 1e-9
+            )  # of equal chains the shortest
             if total < cost.get(row.src, math.inf):
                 cost[row.src] = total
                 came[row.src] = (row.src, node, row.kinds, float(getattr(row, level)))
@@ -99,7 +101,9 @@ def known_element(fleet: Fleet, kind: str, name: str) -> tuple[str, str]:
         said = [f"{k}:{n}" for k, n in fleet.elements]
         near = difflib.get_close_matches(f"{kind}:{name}", said, n=3)
         hint = (
-            f"did you mean {', '.join(near)}?" if near else f"a kind is one of {', '.join(KINDS)}"
+            f"did you mean {', '.join(near)}?"
+            if near
+            else f"a kind is one of {', '.join(KINDS)}"
         )
         raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
     return kind, name
@@ -191,26 +195,40 @@ def sentences(
         Plain sentences.
     """
     reach = falls.loc[falls["p_down"] > 0, "service_id"].astype("str")
-    named = ", ".join(reach[:8]) + (f" and {len(reach) - 8} more" if len(reach) > 8 else "")
+    named = ", ".join(reach[:8]) + (
+        f" and {len(reach) - 8} more" if len(reach) > 8 else ""
+    )
     share = f"{percent(row, 'impact')} % of the fleet's criticality"
-    text = [f"When {service_id} fails, {share} is lost; it can reach "
-            f"{named or 'no other service that is known'}."]  # fmt: skip
+    text = [
+        f"When {service_id} fails, {share} is lost; it can reach "
+        f"{named or 'no other service that is known'}."
+    ]
     sure = fells[fells["p_down"] > 0]
-    single = [f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()]
+    single = [
+        f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()
+    ]
     rest = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
     if pd.isna(row["exposure_n"]):
-        text.append("Where it runs is unknown: any host, zone or engine may take it down.")
+        text.append(
+            "Where it runs is unknown: any host, zone or engine may take it down."
+        )
     if single:
         text.append(f"Each of these can take it down alone: {', '.join(single)}{rest}.")
     if not row["dependencies_observed"]:
-        text.append("Nobody observed what it depends on: none declared is unknown, not safe.")
+        text.append(
+            "Nobody observed what it depends on: none declared is unknown, not safe."
+        )
     heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
     heal += f" of twenty times ({row['minutes_basis']})"
     if pd.isna(row["rate_per_year"]):
-        text.append(f"{heal}; how often it breaks is unknown, as no incidents were looked at.")
+        text.append(
+            f"{heal}; how often it breaks is unknown, as no incidents were looked at."
+        )
     else:
         often = f"{row['rate_per_year']:.1f} incidents a year"
-        text.append(f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes.")
+        text.append(
+            f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes."
+        )
     if pd.notna(row["delta_lo"]):
         text.append(
             f"The move to the target changes what infrastructure can take down through it by "

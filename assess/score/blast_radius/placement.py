@@ -31,7 +31,9 @@ def standing(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     replicas = inventory["workloads"]
     parts = {
         "host": replicas[[*columns, "host_id"]],
-        "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[[*columns, "az"]],
+        "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[
+            [*columns, "az"]
+        ],
         "engine": _on_engines(inventory, policy)[[*columns, "element"]],
         "image": replicas.assign(element=image_names(replicas))[[*columns, "element"]],
         "base_image": on_bases(inventory)[[*columns, "element"]],
@@ -53,7 +55,9 @@ def _on_engines(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     engines = engines[engines["runtime"].astype("str") != "none"]
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
     known = replicas[~off].merge(engines, on="host_id", how="inner")
-    return pd.concat([known, replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)])
+    return pd.concat(
+        [known, replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)]
+    )
 
 
 def engine_names(engines: pd.DataFrame) -> pd.Series:
@@ -137,7 +141,9 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     engines = engines[engines["runtime"].astype("str") != "none"][
         ["host_id", "runtime", "mirrors_n"]
     ]
-    seen = replicas[["service_id", "registry", "host_id"]].merge(engines, on="host_id", how="left")
+    seen = replicas[["service_id", "registry", "host_id"]].merge(
+        engines, on="host_id", how="left"
+    )
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)

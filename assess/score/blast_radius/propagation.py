@@ -18,7 +18,14 @@ import numpy.typing as npt
 
 from assess.execution import each, means
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Bytes, Floats, Integers, Parts, condense
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Bytes,
+    Floats,
+    Integers,
+    Parts,
+    condense,
+)
 from assess.score.blast_radius.impact import Fallen, Loads, chosen
 from assess.score.blast_radius.scenarios import Groups, Lanes, Scenarios
 from assess.score.blast_radius.uncertain import Dice, Open, best_paths, decide, undecided
@@ -147,8 +154,14 @@ def sampling_of(policy: Policy) -> Sampling:
     """
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
-    return Sampling(policy.seed, draws, settings["enumerate_up_to"],
-                    settings["block_mib"], settings["exposed_from"], means().compiled)  # fmt: skip
+    return Sampling(
+        policy.seed,
+        draws,
+        settings["enumerate_up_to"],
+        settings["block_mib"],
+        settings["exposed_from"],
+        means().compiled,
+    )
 
 
 @dataclass(frozen=True)
@@ -238,14 +251,24 @@ def spread(
     )
     lane, node, p = (
         np.concatenate(column)
-        for column in zip(*(pairs for block in blocks for pairs in block.pairs), strict=True)
+        for column in zip(
+            *(pairs for block in blocks for pairs in block.pairs), strict=True
+        )
     )
     shown = np.flatnonzero(scenarios.shown)
     which, at = Groups.of(lane, len(loss)).members(lanes.of[shown])
     scenario, node, p = shown[which], node[at], p[at]
     order, of = np.lexsort((node, scenario)), lanes.of
-    return Spread(loss[of], se[of], exact[of], reached_n[of],
-                  felled_n, scenario[order], node[order], p[order])  # fmt: skip
+    return Spread(
+        loss[of],
+        se[of],
+        exact[of],
+        reached_n[of],
+        felled_n,
+        scenario[order],
+        node[order],
+        p[order],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,8 +285,13 @@ class _Block:
     def empty(cls, lanes: int = 0) -> _Block:
         """Nothing falls."""
         none = np.empty(0, np.int64)
-        return cls(np.zeros(lanes), np.zeros(lanes), np.ones(lanes, bool),
-                   np.zeros(lanes, np.int64), [(none, none, np.empty(0))])  # fmt: skip
+        return cls(
+            np.zeros(lanes),
+            np.zeros(lanes),
+            np.ones(lanes, bool),
+            np.zeros(lanes, np.int64),
+            [(none, none, np.empty(0))],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,9 +314,15 @@ class _Work:
 
     def spans(self) -> list[tuple[int, int]]:
         """Give first lane and width of each block: the memory, and enough for all hands."""
-        lanes, nodes, hands = len(self.lanes.times), max(self.graph.nodes, 1), means().hands.n
+        lanes, nodes, hands = (
+            len(self.lanes.times),
+            max(self.graph.nodes, 1),
+            means().hands.n,
+        )
         width = min(LANES_MOST, int(self.sampling.block_mib * 2**23 / nodes))
-        if self.graph.uncertain:  # where a lane may take long: so many that one sees it go on
+        if (
+            self.graph.uncertain
+        ):  # where a lane may take long: so many that one sees it go on
             width = min(width, max(UNCERTAIN_CELLS // nodes, 1))
         if hands > 1:
             width = min(width, max(-(-lanes // (4 * hands)), SHARED_CELLS // nodes))
@@ -333,13 +367,17 @@ class _Work:
         for at in range(0, len(bounded), room):
             yield from self._bounds(bounded[at : at + room], down, reach)
 
-    def _bounds(self, lanes: list[int], down: Bytes, reach: Bytes) -> Iterator[tuple[int, Open]]:
+    def _bounds(
+        self, lanes: list[int], down: Bytes, reach: Bytes
+    ) -> Iterator[tuple[int, Open]]:
         """Bound what uncertain arcs do, in some lanes at once."""
         certain = np.stack([_column(down, lane) for lane in lanes], axis=1)
         possible = np.stack([_column(reach, lane) for lane in lanes], axis=1)
         p = possible * 1.0 if self.bound == "most" else best_paths(self.graph, certain)
         open_p = np.where(possible & ~certain, p, 0.0)
-        losses = np.add.accumulate(open_p * self.graph.weight[:, None])[-1]  # in order: no size
+        losses = np.add.accumulate(open_p * self.graph.weight[:, None])[
+            -1
+        ]  # in order: no size
         for at, lane in enumerate(lanes):  # of a block changes a digit
             node = np.flatnonzero(possible[:, at] & ~certain[:, at])
             yield lane, Open(node, p[node, at], float(losses[at]), math.nan, exact=False)
@@ -348,7 +386,9 @@ class _Work:
         fall = chosen(self.graph.nodes, compiled=self.sampling.compiled)
         return fall(parts, self.loads[parts], self.lanes, start=start, width=width)
 
-    def _listed(self, fallen: Fallen, start: int, width: int) -> tuple[Integers, Integers, Floats]:
+    def _listed(
+        self, fallen: Fallen, start: int, width: int
+    ) -> tuple[Integers, Integers, Floats]:
         """List who falls with what for certain."""
         fell, lane = fallen.members(self.lanes.listed[start : start + width])
         at, node = self.graph.members.members(fell)

@@ -50,7 +50,9 @@ def landing(fleet: Fleet, target: Mapping[str, Any]) -> dict[str, str]:
         named["base_image"] = str(target["base_image"])
     if target["landing"] == "cluster":
         used = fleet.stands.loc[fleet.stands["element_kind"] == "cluster", "element"]
-        sizes = used.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        sizes = (
+            used.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        )
         named["cluster"] = str(sizes.index[0]) if len(sizes) else "new cluster"
     return named
 
@@ -84,7 +86,9 @@ def spread_replicas(
     for host, n in held.items():
         if zones:
             in_zone[zones[host % len(zones)]] += n
-    return sum(n > spare for n in held.values()), sorted(z for z, n in in_zone.items() if n > spare)
+    return sum(n > spare for n in held.values()), sorted(
+        z for z, n in in_zone.items() if n > spare
+    )
 
 
 def replicas_of(inventory: Inventory, fleet: Fleet) -> pd.DataFrame:
@@ -109,7 +113,9 @@ def replicas_of(inventory: Inventory, fleet: Fleet) -> pd.DataFrame:
         .reindex(fleet.services, fill_value=0)
     )
     share = inventory["services"].set_index("service_id")["min_healthy_pct"]
-    return pd.DataFrame({"replicas": counts, "min_healthy_pct": share.reindex(fleet.services)})
+    return pd.DataFrame(
+        {"replicas": counts, "min_healthy_pct": share.reindex(fleet.services)}
+    )
 
 
 def exchanges(
@@ -143,14 +149,20 @@ def exchanges(
     for row in replicas_of(inventory, fleet).itertuples():
         replicas = max(int(row.replicas), int(target["replicas"]), 1)
         share = np.nan if pd.isna(row.min_healthy_pct) else float(row.min_healthy_pct)
-        hosts, lost = spread_replicas(replicas, share, max(1, int(target["hosts_n"])), zones)
+        hosts, lost = spread_replicas(
+            replicas, share, max(1, int(target["hosts_n"])), zones
+        )
         new_hosts.append(hosts)
         added += [(kind, element, row.Index) for kind, element in shared.items()]
         added += [("az", zone, row.Index) for zone in lost]
-    after = pd.concat([stays, pd.DataFrame(added, columns=KEY, dtype="str")]).drop_duplicates()
+    after = pd.concat(
+        [stays, pd.DataFrame(added, columns=KEY, dtype="str")]
+    ).drop_duplicates()
     both = before.merge(after, how="outer", indicator="said").query("said != 'both'")
     both = both.assign(sign=np.where(both["said"] == "right_only", 1.0, -1.0))
-    return both[[*KEY, "sign"]].sort_values(KEY, ignore_index=True), np.array(new_hosts, float)
+    return both[[*KEY, "sign"]].sort_values(KEY, ignore_index=True), np.array(
+        new_hosts, float
+    )
 
 
 class _Tree:
@@ -232,7 +244,9 @@ class _Trials:
         simulated[: len(drawn)] = drawn
         own = self.terms[drawn[self.terms["service"]]]
         simulated[own["together"]] = simulated[own["without"]] = True
-        return Scenarios(self.scenario, self.node, self.n, np.zeros(self.n, bool), simulated)
+        return Scenarios(
+            self.scenario, self.node, self.n, np.zeros(self.n, bool), simulated
+        )
 
 
 def trials_of(fleet: Fleet, changes: pd.DataFrame) -> _Trials:
@@ -260,7 +274,9 @@ def trials_of(fleet: Fleet, changes: pd.DataFrame) -> _Trials:
         others = np.sort(members.get(key, nothing))
         tree = _Tree(others, first)
         services = fleet.nodes.get_indexer(pd.Index(rows["service_id"]))
-        lanes = np.arange(end + 1, end + 1 + len(services))  # ``end`` is the fleet as it is
+        lanes = np.arange(
+            end + 1, end + 1 + len(services)
+        )  # ``end`` is the fleet as it is
         leaves = np.isin(services, others)
         wish, node = tree.without(np.searchsorted(others, services[leaves]))
         joins = np.repeat(lanes[~leaves], len(tree.root))
@@ -338,7 +354,9 @@ def containment(  # noqa: PLR0913
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
             wider = trials.on(graph)
-            known[same] = _ends(wider, failing, trials, new_hosts=new_hosts, sampling=sampling)
+            known[same] = _ends(
+                wider, failing, trials, new_hosts=new_hosts, sampling=sampling
+            )
     levels = [known[graphs[level].p.tobytes()] for level in LEVELS]
     lo = np.min([low for low, _, _ in levels], axis=0)
     hi = np.max([high for _, high, _ in levels], axis=0)
@@ -353,7 +371,12 @@ def containment(  # noqa: PLR0913
 
 
 def _ends(
-    graph: Graph, failing: Scenarios, trials: _Trials, *, new_hosts: Floats, sampling: Sampling
+    graph: Graph,
+    failing: Scenarios,
+    trials: _Trials,
+    *,
+    new_hosts: Floats,
+    sampling: Sampling,
 ) -> tuple[Floats, Floats, Floats]:
     """Give by service the least and the most that its move adds, and what it loses at most."""
     terms, n, total = trials.terms, len(new_hosts), float(graph.weight.sum()) or 1.0
@@ -365,6 +388,12 @@ def _ends(
     little = np.maximum(least[with_it] - most[without], 0)
     much = np.maximum(most[with_it] - least[without], 0)
     added = terms["sign"].to_numpy() > 0
-    low = np.bincount(terms["service"], np.where(added, little, -much), n) + new_hosts * least[:n]
-    high = np.bincount(terms["service"], np.where(added, much, -little), n) + new_hosts * most[:n]
+    low = (
+        np.bincount(terms["service"], np.where(added, little, -much), n)
+        + new_hosts * least[:n]
+    )
+    high = (
+        np.bincount(terms["service"], np.where(added, much, -little), n)
+        + new_hosts * most[:n]
+    )
     return low, high, most[:n]

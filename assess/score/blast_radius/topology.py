@@ -16,10 +16,26 @@ from assess.score.blast_radius.placement import engine_names, frozen, standing
 from assess.score.incidents.recovery import coverage_of
 
 LEVELS = ("lo", "point", "hi")
-KINDS = ("service", "ext", "host", "az", "engine", "image", "base_image", "registry", "cluster")
+KINDS = (
+    "service",
+    "ext",
+    "host",
+    "az",
+    "engine",
+    "image",
+    "base_image",
+    "registry",
+    "cluster",
+)
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
-OBSERVING = ("traces",)  # evidence that saw calls; all other evidence is what somebody wrote down
-KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave open what the need is
+OBSERVING = (
+    "traces",
+)  # evidence that saw calls; all other evidence is what somebody wrote down
+KINDLESS = (
+    "declared",
+    "start_order",
+    "unknown",
+)  # kinds that leave open what the need is
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -39,7 +55,11 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
         for a service of which neither is known. [the fleet's own unit, >= 0]
     """
     weights = policy["criticality"]
-    by_tier = {int(key.removeprefix("tier_")): w for key, w in weights.items() if key != "unknown"}
+    by_tier = {
+        int(key.removeprefix("tier_")): w
+        for key, w in weights.items()
+        if key != "unknown"
+    }
     own = services["criticality"].astype("Float64")
     filled = own.fillna(services["tier"].map(by_tier).astype("Float64"))
     values = filled.fillna(weights["unknown"]).to_numpy("float64")
@@ -71,19 +91,29 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """
     rows = dependencies[["src_id", "dst_id", "kind", "p"]]
     rows = rows.set_axis(["src", "dst", "kind", "own"], axis=1)
-    rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"}).fillna({"kind": "unknown"})
+    rows = (
+        rows[rows["src"] != rows["dst"]]
+        .astype({"kind": "str"})
+        .fillna({"kind": "unknown"})
+    )
     told = rows["own"].notna()
     spoken = rows[told].drop_duplicates(["src", "dst", "kind"]).drop(columns="own")
     silent = rows[~told].drop_duplicates(["src", "dst", "kind"])
-    silent = silent.merge(spoken, how="left", indicator="said").query("said == 'left_only'")
+    silent = silent.merge(spoken, how="left", indicator="said").query(
+        "said == 'left_only'"
+    )
     rows = pd.concat([rows[told], silent.drop(columns="said")], ignore_index=True)
     table = policy["edges"]
     for level, key in zip(LEVELS, ("lo", "p", "hi"), strict=True):
-        by_kind = rows["kind"].map({kind: float(edge[key]) for kind, edge in table.items()})
+        by_kind = rows["kind"].map(
+            {kind: float(edge[key]) for kind, edge in table.items()}
+        )
         rows[level] = rows["own"].astype("float64").fillna(by_kind.astype("float64"))
     rows = rows.sort_values(["src", "dst", "kind", *LEVELS], kind="stable")
     pairs = rows.groupby(["src", "dst"], sort=True)
-    joint = 1 - (1 - rows[list(LEVELS)]).groupby([rows["src"], rows["dst"]], sort=True).prod()
+    joint = (
+        1 - (1 - rows[list(LEVELS)]).groupby([rows["src"], rows["dst"]], sort=True).prod()
+    )
     single = pairs.size() == 1  # where there is nothing to round
     table = pairs[list(LEVELS)].first().where(single, joint)
     kinds = rows.drop_duplicates(["src", "dst", "kind"])
@@ -119,7 +149,11 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
     pair = ["src_id", "dst_id"]
     rows = inventory["dependencies"].query("src_id != dst_id")
-    rows = rows.astype({"kind": "str"}).fillna({"kind": "unknown"}).sort_values([*pair, "kind"])
+    rows = (
+        rows.astype({"kind": "str"})
+        .fillna({"kind": "unknown"})
+        .sort_values([*pair, "kind"])
+    )
     seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
     by_pair = [rows[name] for name in pair]
     some, every = seen.groupby(by_pair).any(), seen.groupby(by_pair).all()
@@ -128,17 +162,26 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     sources_n = told.groupby(pair)["evidence"].nunique()
     agreeing_n = told.groupby([*pair, "kind"])["evidence"].nunique().groupby(pair).max()
     torn = (agreeing_n < sources_n).reindex(some.index, fill_value=False)
-    table = pd.DataFrame({
-        "known_by": np.select([every, some], ["traces", "both"], "declaration"),
-        "kinds": groups["kind"].agg(lambda kinds: ",".join(dict.fromkeys(kinds))),
-        "evidence": groups["evidence"].agg(lambda names: ",".join(sorted(set(names)))),
-        "conflict": torn.astype(bool),
-        "calls": groups["calls"].sum(min_count=1),
-    }, index=some.index)  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "known_by": np.select([every, some], ["traces", "both"], "declaration"),
+            "kinds": groups["kind"].agg(lambda kinds: ",".join(dict.fromkeys(kinds))),
+            "evidence": groups["evidence"].agg(
+                lambda names: ",".join(sorted(set(names)))
+            ),
+            "conflict": torn.astype(bool),
+            "calls": groups["calls"].sum(min_count=1),
+        },
+        index=some.index,
+    )
     met = set(rows.loc[seen, pair].to_numpy().ravel())
     services = inventory["services"]["service_id"]
-    unseen = pd.DataFrame({"src_id": sorted(set(services) - met)}).assign(known_by="nobody")
-    full = pd.concat([table.reset_index(), unseen], ignore_index=True).reindex(columns=columns)
+    unseen = pd.DataFrame({"src_id": sorted(set(services) - met)}).assign(
+        known_by="nobody"
+    )
+    full = pd.concat([table.reset_index(), unseen], ignore_index=True).reindex(
+        columns=columns
+    )
     text = dict.fromkeys(columns[:5], "str")
     return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
 
@@ -196,7 +239,9 @@ class Fleet:
         """
         own = np.flatnonzero(self.elements.get_level_values(0).isin(["service", "ext"]))
         down = self.down[level]
-        hit = self.elements.get_indexer(pd.MultiIndex.from_frame(down[["element_kind", "element"]]))
+        hit = self.elements.get_indexer(
+            pd.MultiIndex.from_frame(down[["element_kind", "element"]])
+        )
         node = self.nodes.get_indexer(pd.Index(down["service_id"]))
         alone = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
         return np.concatenate([own, hit]), np.concatenate([alone, node])
@@ -268,7 +313,9 @@ def _elements(
         "ext": outside.to_series(),
         "host": inventory["hosts"]["host_id"],
         "az": inventory["hosts"]["az"],
-        "engine": engine_names(inventory["engines"])[inventory["engines"]["runtime"] != "none"],
+        "engine": engine_names(inventory["engines"])[
+            inventory["engines"]["runtime"] != "none"
+        ],
         "registry": inventory["workloads"]["registry"],
     }
     tuples = []
@@ -284,14 +331,21 @@ def _down(
 ) -> dict[str, pd.DataFrame]:
     """Give what fails directly, by level; unknown states and places make the difference."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
-    levels = fallen(stands, services.set_index("service_id")["min_healthy_pct"], infrastructure)
+    levels = fallen(
+        stands, services.set_index("service_id")["min_healthy_pct"], infrastructure
+    )
     running = stands.loc[is_running(stands), "service_id"]
     placeless = services.loc[~services["service_id"].isin(running), ["service_id"]]
     levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])
-    return {name: t[FELLED].sort_values(FELLED, ignore_index=True) for name, t in levels.items()}
+    return {
+        name: t[FELLED].sort_values(FELLED, ignore_index=True)
+        for name, t in levels.items()
+    }
 
 
-def dependencies_observed(inventory: Inventory, policy: Policy, fleet: Fleet) -> pd.Series:
+def dependencies_observed(
+    inventory: Inventory, policy: Policy, fleet: Fleet
+) -> pd.Series:
     """Say of which services somebody observed what they depend on.
 
     Parameters

@@ -64,7 +64,9 @@ class Open:
     exact: bool
 
 
-def undecided(graph: Graph, certain: Booleans, possible: Booleans) -> tuple[Integers, Integers]:
+def undecided(
+    graph: Graph, certain: Booleans, possible: Booleans
+) -> tuple[Integers, Integers]:
     """Find what is possibly, but not certainly down, and the arcs that decide it.
 
     Parameters
@@ -113,7 +115,9 @@ def decide(graph: Graph, node: Integers, way: Integers, dice: Dice) -> Open:
     local = dict(zip(node.tolist(), range(len(node)), strict=True))
     arcs: Arcs = [[] for _ in local]
     down = [0] * len(local)
-    ends = zip(way.tolist(), graph.tail[way].tolist(), graph.head[way].tolist(), strict=True)
+    ends = zip(
+        way.tolist(), graph.tail[way].tolist(), graph.head[way].tolist(), strict=True
+    )
     for arc, tail, head in ends:
         if tail in local:
             arcs[local[tail]].append((local[head], masks.get(arc)))

@@ -101,7 +101,9 @@ def judged(
         verdict = says(brier, len(trials))
     table = cal.precision(fleet, trials, scores, seed=seed, level=level)
     totals = cal.measures(inventory, compared, seed=seed, level=level)
-    return Judged(compared, table, cal.curve(trials, scores), totals, learned, brier, verdict)
+    return Judged(
+        compared, table, cal.curve(trials, scores), totals, learned, brier, verdict
+    )
 
 
 def leave_one_out(
@@ -177,7 +179,9 @@ def failure_graph(fleet: Fleet, level: str) -> Graph:
         Arcs from what is needed to what needs it.
     """
     links = fleet.edges
-    keys = [arc_key(dst, src) for dst, src in zip(links["dst"], links["src"], strict=True)]
+    keys = [
+        arc_key(dst, src) for dst, src in zip(links["dst"], links["src"], strict=True)
+    ]
     return Graph(
         nodes=len(fleet.nodes),
         tail=fleet.nodes.get_indexer(pd.Index(links["dst"])),
@@ -189,7 +193,12 @@ def failure_graph(fleet: Fleet, level: str) -> Graph:
 
 
 def judge(
-    trials: list[cal.Trial], base: list[Floats], learned: list[Floats], *, seed: int, level: float
+    trials: list[cal.Trial],
+    base: list[Floats],
+    learned: list[Floats],
+    *,
+    seed: int,
+    level: float,
 ) -> pd.DataFrame:
     """Compare two predictions of the same failures by their squared error.
 
@@ -222,9 +231,15 @@ def judge(
     gain = errors[:, 0] - errors[:, 1]
     draws = np.random.default_rng(seed).integers(0, len(gain), (cal.RESAMPLES, len(gain)))
     ends = np.quantile(gain[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return pd.DataFrame({"rule": ["policy", "learned"], "brier": errors.mean(axis=0),
-                         "gain": [0.0, float(gain.mean())], "gain_lo": [0.0, float(ends[0])],
-                         "gain_hi": [0.0, float(ends[1])]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "rule": ["policy", "learned"],
+            "brier": errors.mean(axis=0),
+            "gain": [0.0, float(gain.mean())],
+            "gain_lo": [0.0, float(ends[0])],
+            "gain_hi": [0.0, float(ends[1])],
+        }
+    )
 
 
 def taught(inventory: Inventory, policy: Policy, fleet: Fleet) -> Fleet:
@@ -250,4 +265,6 @@ def taught(inventory: Inventory, policy: Policy, fleet: Fleet) -> Fleet:
     level = float(policy["simulation"]["level"])
     if not trials:
         return fleet
-    return with_learned(fleet, learn(fleet, tries(fleet, trials), level=level, seed=policy.seed))
+    return with_learned(
+        fleet, learn(fleet, tries(fleet, trials), level=level, seed=policy.seed)
+    )

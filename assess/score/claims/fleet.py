@@ -72,7 +72,9 @@ class Fleet:
         from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 
         known = self.given.get("churn")
-        return known or score_upgrade_churn(self.inventory, self.policy, history=self.past)
+        return known or score_upgrade_churn(
+            self.inventory, self.policy, history=self.past
+        )
 
     @cached_property
     def past(self) -> History:
@@ -126,13 +128,18 @@ class Fleet:
         level, spread = self.widened(record, ours, ours.fillna(True), ours.fillna(False))
         table = compare(record, ours).assign(**spread)
         either = [
-            added(table, {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")})
+            added(
+                table,
+                {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")},
+            )
             for side in ("", "other_")
         ]
         unplaced = int(record.loc[ours.isna(), "service_id"].nunique())
         return ratio(table, *either, level=level, unknown_n=unplaced)
 
-    def widened(self, record: pd.DataFrame, *sides: pd.Series) -> tuple[float, dict[str, float]]:
+    def widened(
+        self, record: pd.DataFrame, *sides: pd.Series
+    ) -> tuple[float, dict[str, float]]:
         """Give the level that makes up for services of one side and tier that differ much.
 
         Parameters

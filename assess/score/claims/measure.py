@@ -95,7 +95,9 @@ def share(table: pd.DataFrame, *, level: float) -> Finding:
     return Finding(Interval(point, low, high), sampled, n, table, unknown, more)
 
 
-def ratio(table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0) -> Finding:
+def ratio(
+    table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0
+) -> Finding:
     """Measure a ratio of rates over strata: only those with both sides compare anything.
 
     Parameters
@@ -121,7 +123,11 @@ def ratio(table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: i
     n = int((a + b)[both].sum())
     found = ratio_of(table, level=level)
     whole = _hull(found, *(ratio_of(other, level=level) for other in others))
-    gap = "" if n or not both.any() else "nothing has happened on either side so far: keep counting"
+    gap = (
+        ""
+        if n or not both.any()
+        else "nothing has happened on either side so far: keep counting"
+    )
 
     def more(bound: float) -> float:
         from scipy.special import ndtri
@@ -168,7 +174,9 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
     def around(column: str) -> Interval:
         values = np.repeat(table[column].to_numpy(dtype=float), times)
         half = t * values.std(ddof=1) / math.sqrt(n)
-        return Interval(values.mean(), max(values.mean() - half, 0.0), values.mean() + half)
+        return Interval(
+            values.mean(), max(values.mean() - half, 0.0), values.mean() + half
+        )
 
     sampled = around("point")
 
@@ -182,7 +190,12 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
 
 
 def amount(
-    table: pd.DataFrame, whole: pd.DataFrame, *, factor: float, level: float, unknown_n: int = 0
+    table: pd.DataFrame,
+    whole: pd.DataFrame,
+    *,
+    factor: float,
+    level: float,
+    unknown_n: int = 0,
 ) -> Finding:
     """Measure an amount to expect: so many times the rate of events in some exposure.
 
@@ -233,7 +246,9 @@ def seen(finding: Finding, gap: str, *, looked: bool) -> Finding:
 
 def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
     """Add to columns, by name, what others hold."""
-    return table.assign(**{name: table[name] + table[other] for name, other in more.items()})
+    return table.assign(
+        **{name: table[name] + table[other] for name, other in more.items()}
+    )
 
 
 def _hull(found: Interval, *others: Interval) -> Interval:

@@ -37,18 +37,26 @@ def contained_incidents(fleet: Fleet) -> Finding:
     table = table[side_of(table["platform"]).eq(CONTAINER).fillna(False)]
     touched = [
         None if pd.isna(names) else len({service, *_ids(names)}) <= 1
-        for service, names in table[["service_id", "affected_services"]].itertuples(index=False)
+        for service, names in table[["service_id", "affected_services"]].itertuples(
+            index=False
+        )
     ]
     alone = pd.Series(touched, table.index, dtype="boolean")
     found = share(tally(table["platform"], alone), level=fleet.level)
-    looked = window(fleet.inventory, fleet.policy) is not None and len(fleet.contained) > 0
-    return seen(found, "no incident in containers was seen so far: keep counting", looked=looked)
+    looked = (
+        window(fleet.inventory, fleet.policy) is not None and len(fleet.contained) > 0
+    )
+    return seen(
+        found, "no incident in containers was seen so far: keep counting", looked=looked
+    )
 
 
 def replaced_in_time(fleet: Fleet) -> Finding:
     """C11: how many instances an auto-scaling group replaced in time."""
     seconds = float(fleet.words["self_heal_seconds"])
-    return share(self_healing(fleet.inventory, fleet.policy, seconds=seconds), level=fleet.level)
+    return share(
+        self_healing(fleet.inventory, fleet.policy, seconds=seconds), level=fleet.level
+    )
 
 
 def orchestrated(fleet: Fleet) -> Finding:
@@ -63,16 +71,25 @@ def many_at_once(fleet: Fleet) -> Finding:
     inside, vague = record["side"].eq(CONTAINER).fillna(False), record["side"].isna()
     place = record["platform"].mask(vague, "unknown")[inside | vague]
     whole = (
-        record[inside | vague].groupby(place)[["incidents", "service_months"]].sum().reset_index()
+        record[inside | vague]
+        .groupby(place)[["incidents", "service_months"]]
+        .sum()
+        .reset_index()
     )
     known = record["side"].where(inside)
-    level, spread = fleet.widened(record.assign(tier=0), known, known.mask(vague, CONTAINER))
+    level, spread = fleet.widened(
+        record.assign(tier=0), known, known.mask(vague, CONTAINER)
+    )
     whole = whole.assign(**spread)
     return amount(
-        whole[whole["platform"].ne("unknown")], whole, level=level,
-        factor=float(fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]),
+        whole[whole["platform"].ne("unknown")],
+        whole,
+        level=level,
+        factor=float(
+            fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]
+        ),
         unknown_n=int(vague.sum()),
-    )  # fmt: skip
+    )
 
 
 def less_stable(fleet: Fleet) -> Finding:
@@ -88,7 +105,11 @@ def depends_on_who_asks(fleet: Fleet) -> Finding:
     lows, highs = ends["lo"], ends["hi"]
     divided = (highs["min"] < bar) & (lows["max"] >= bar)
     agreed = (lows["min"] >= bar) | (highs["max"] < bar)
-    answer = pd.Series(pd.NA, ends.index, dtype="boolean").mask(divided, True).mask(agreed, False)
+    answer = (
+        pd.Series(pd.NA, ends.index, dtype="boolean")
+        .mask(divided, True)
+        .mask(agreed, False)
+    )
     services = fleet.inventory["services"].set_index("service_id").index.sort_values()
     side = fleet.sides.reindex(services)
     return share(tally(side, answer.reindex(services)), level=fleet.level)
@@ -105,7 +126,9 @@ def held_back(fleet: Fleet) -> Finding:
     answer = answer.mask(outside.isin(unclear) & ~answer)
     tier = fleet.inventory["services"].set_index("service_id")["tier"].reindex(outside)
     known = fleet.sides[outside].eq(HOST).fillna(False)
-    found = share(tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level)
+    found = share(
+        tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level
+    )
     gap = "no service runs outside of containers: there is no transition left to measure"
     return seen(found, gap, looked=len(fleet.contained) > 0)
 

@@ -94,7 +94,9 @@ class View:
             The rows and where they belong.
         """
         codes = services.get_indexer(table["service_id"].astype("str"))
-        none_there, not_asked, missed = (services.isin(list(ids)) for ids in (none, na, partly))
+        none_there, not_asked, missed = (
+            services.isin(list(ids)) for ids in (none, na, partly)
+        )
         every = np.ones(len(table), dtype=bool)
         sure = table["sure"].to_numpy(dtype=bool) if "sure" in table else every
         return cls(table, codes, none_there, not_asked, sure, ~missed)
@@ -146,7 +148,13 @@ class Evidence:
     at: pd.Timestamp
 
     def ask(
-        self, table: str, rule: str, *, applies: str = "", fresh: str = "", how: How = "all"
+        self,
+        table: str,
+        rule: str,
+        *,
+        applies: str = "",
+        fresh: str = "",
+        how: How = "all",
     ) -> Answers:
         """Ask a rule of every service.
 
@@ -227,7 +235,9 @@ class Evidence:
         held = self.views[table].table
         added = columns.reindex(held["service_id"].astype("str")).set_axis(held.index)
         kinds = rules.columns(table)
-        typed = {str(name): added[name].astype(rules.DTYPES[kinds[name]]) for name in added}
+        typed = {
+            str(name): added[name].astype(rules.DTYPES[kinds[name]]) for name in added
+        }
         view = View.of(self.services, held.assign(**typed))
         return Evidence(self.services, {**self.views, table: view}, self.at)
 
@@ -252,7 +262,8 @@ def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
         0 to 1 by group; NaN where the known rows do not settle it, and where there is no row.
     """
     rows, unknown, yes = (
-        np.bincount(codes[mask], minlength=n) for mask in (slice(None), np.isnan(holds), holds == 1)
+        np.bincount(codes[mask], minlength=n)
+        for mask in (slice(None), np.isnan(holds), holds == 1)
     )
     value = yes / np.maximum(rows, 1)
     undecided = unknown > 0

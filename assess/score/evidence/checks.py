@@ -13,8 +13,15 @@ from assess.policy.policy import Policy
 from assess.score.evidence.answers import Answers, Evidence
 
 ATOM_COLUMNS = (
-    "service_id", "check", "dimension", "state", "value", "weight", "source", "observed_at",
-)  # fmt: skip
+    "service_id",
+    "check",
+    "dimension",
+    "state",
+    "value",
+    "weight",
+    "source",
+    "observed_at",
+)
 RISKS = {"green": 1.0, "yellow": 0.5, "red": 0.0}
 DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 
@@ -54,14 +61,18 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
         "source": [check["table"] for check in asked],
         "asked": [check.get("asked", False) for check in asked],
     }
-    atoms = pd.DataFrame({name: np.repeat(words, len(services)) for name, words in told.items()})
+    atoms = pd.DataFrame(
+        {name: np.repeat(words, len(services)) for name, words in told.items()}
+    )
     atoms["service_id"] = np.tile(services, len(asked))
     atoms["value"] = pd.arrays.FloatingArray(value, np.isnan(value))
     atoms["na"] = na.astype(bool)
     observed = [_observed(check, evidence) for check in asked]
     atoms["observed_at"] = pd.concat(observed, ignore_index=True)
     atoms = atoms.astype({"check": "str", "service_id": "str"})  # of an empty fleet too
-    return _with_opinions(atoms.join(opinions(inventory, policy), on=["check", "service_id"]))
+    return _with_opinions(
+        atoms.join(opinions(inventory, policy), on=["check", "service_id"])
+    )
 
 
 def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -84,7 +95,9 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     value = table["risk"].astype(object).map(RISKS).astype("Float64")
     counts = age.between(0, policy["evidence"]["answer_ttl_days"]) & value.notna()
     grouped = table.assign(value=value)[counts].groupby(["check", "service_id"])
-    return grouped.agg(low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min"))
+    return grouped.agg(
+        low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min")
+    )
 
 
 def _dimension(check: str) -> str:
@@ -124,7 +137,9 @@ def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
     words = ["na", "conflict", "unknown", "pass", "fail"]
     source = atoms["source"]
     return atoms.assign(
-        state=pd.Series(np.select(conditions, words, "partial"), atoms.index, dtype="str"),
+        state=pd.Series(
+            np.select(conditions, words, "partial"), atoms.index, dtype="str"
+        ),
         value=value,
         source=source.mask(stands_in, "answers").mask(conflict, source + "+answers"),
         observed_at=atoms["observed_at"].mask(stands_in, atoms["said_at"]),

@@ -20,11 +20,15 @@ from assess.score.evidence.answers import Evidence, View, found
 from assess.score.incidents.recovery import watched
 
 DAYS_PER_MONTH = 365.25 / 12
-RUNTIMES = ("docker", "podman", "cri-o", "containerd", "none")  # the first that a host has counts
+RUNTIMES = (
+    "docker",
+    "podman",
+    "cri-o",
+    "containerd",
+    "none",
+)  # the first that a host has counts
 # registry host (has a dot or a port, or is localhost), then the repository; tag and digest are left
-_IMAGE = (
-    r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
-)
+_IMAGE = r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 _PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -66,7 +70,9 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         "mounts": View.of(
             everywhere, mounts, none=none, na=na, partly=set(unmounted["service_id"])
         ),
-        "hosts": View.of(everywhere, _joined(_distinct(workloads, ["host_id"]), hosts, "host_id")),
+        "hosts": View.of(
+            everywhere, _joined(_distinct(workloads, ["host_id"]), hosts, "host_id")
+        ),
         "engines": View.of(
             everywhere,
             _joined(_distinct(workloads[~units], ["host_id"]), engines, "host_id"),
@@ -139,16 +145,22 @@ def _workloads(
     kinds = _image_kind(table["repository"], words["store_names"])
     table["image_kind"] = kinds.mask(unit, other="none")
     mirrors = engines.set_index("host_id")["mirrors_n"].reindex(table["host_id"])
-    through = _in(table["registry"], registries["hub"]) & (mirrors > 0).set_axis(table.index)
+    through = _in(table["registry"], registries["hub"]) & (mirrors > 0).set_axis(
+        table.index
+    )
     public = _in(table["registry"], registries["public"]) & ~through
     table["public_unmirrored"] = public.mask(unit, other=False)
     return table
 
 
-def _contained(table: pd.DataFrame, platform: pd.Series, host_kinds: Sequence[str]) -> pd.Series:
+def _contained(
+    table: pd.DataFrame, platform: pd.Series, host_kinds: Sequence[str]
+) -> pd.Series:
     """Whether a workload is a container: by its kind, else its image, else its service."""
     by_kind = ~_in(table["source_kind"].str.lower(), host_kinds)
-    by_image = pd.Series(True, index=table.index, dtype="boolean").mask(table["repository"].isna())
+    by_image = pd.Series(True, index=table.index, dtype="boolean").mask(
+        table["repository"].isna()
+    )
     platform = platform.mask(_is(platform, value="mixed")).set_axis(table.index)
     by_platform = platform.ne("host").astype("boolean")
     return by_kind.fillna(by_image).fillna(by_platform)
@@ -162,7 +174,9 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
         named = "database" if any(name.search(repository) for name in own) else "none"
         return reference.stateful_kind(repository) or named
 
-    kinds = {repository: kind(repository) for repository in repositories.dropna().unique()}
+    kinds = {
+        repository: kind(repository) for repository in repositories.dropna().unique()
+    }
     return repositories.map(kinds).astype("string")
 
 
@@ -179,7 +193,9 @@ def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
     """One engine per host, with what the reference facts say of it."""
-    table = table.assign(rank=table["runtime"].map(RUNTIMES.index)).sort_values(["host_id", "rank"])
+    table = table.assign(rank=table["runtime"].map(RUNTIMES.index)).sort_values(
+        ["host_id", "rank"]
+    )
     table = table.drop_duplicates("host_id").drop(columns="rank")
     versions = table["version"].where(_is(table["runtime"], value="docker"))
     table["engine_supported"] = _known(
@@ -194,7 +210,9 @@ def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame
 def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
     """Hosts, with what the reference facts say of their kernel and operating system."""
     systems = pd.Series(
-        list(zip(table["os_name"], table["os_version"], strict=True)), table.index, dtype=object
+        list(zip(table["os_name"], table["os_version"], strict=True)),
+        table.index,
+        dtype=object,
     ).where(table["os_name"].notna() & table["os_version"].notna())
     table["os_supported"] = _known(
         systems, lambda system: _supported(reference.os_support(*system, at))
@@ -227,7 +245,9 @@ def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
 def _bare(services: pd.DataFrame, workloads: pd.DataFrame, *, is_known: bool) -> set[str]:
     """Services on plain hosts of which no workload is listed: there is no container to look at."""
     return (
-        _only(services[_is(services["platform"], value="host")], workloads) if is_known else set()
+        _only(services[_is(services["platform"], value="host")], workloads)
+        if is_known
+        else set()
     )
 
 
@@ -243,7 +263,10 @@ def _mounts(
     own = ["workload_id", "service_id", "sure"]
     mounted = workloads[own].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    looked, unit = _is(rest["inspect_status"], value="ok"), _is(rest["contained"], value=False)
+    looked, unit = (
+        _is(rest["inspect_status"], value="ok"),
+        _is(rest["contained"], value=False),
+    )
     settled = (looked | unit) & inventory.has("mounts")
     unseen = rest.loc[~settled, own]
     rows = pd.concat([mounted, unseen], ignore_index=True)
@@ -305,7 +328,9 @@ def _services(
         table["health_checked"], _seen(live, health.ne("none").astype("boolean"))
     )
     exported = _in(workloads["log_driver"].str.lower(), words["exporting_log_drivers"])
-    table["logs_found"] = found(table["logs_exported"], _seen(live, exported.mask(~exported)))
+    table["logs_found"] = found(
+        table["logs_exported"], _seen(live, exported.mask(~exported))
+    )
     months = _clean_months(services, inventory, policy)
     table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
     return table
@@ -318,7 +343,9 @@ def _running(live: View, values: pd.Series) -> pd.Series:
     words, _ = pd.factorize(values)
     vague = running.isna().to_numpy(dtype=bool) | (counted & (words < 0))
     pairs = np.unique(np.stack([live.codes, words])[:, counted & (words >= 0)], axis=1)
-    rows, unsure = (np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), vague))
+    rows, unsure = (
+        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), vague)
+    )
     count = np.bincount(pairs[0], minlength=n).astype(float)
     return pd.Series(pd.arrays.FloatingArray(count, (rows == 0) | (unsure > 0)))
 
@@ -329,7 +356,9 @@ def _seen(live: View, signs: pd.Series) -> pd.Series:
     That one which may have ended shows none says something only where none of the others does.
     """
     n, told = len(live.none), signs.to_numpy(dtype=float, na_value=np.nan)
-    rows, bad = (np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), told == 0))
+    rows, bad = (
+        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), told == 0)
+    )
     counts = live.sure | (bad == rows)[live.codes]
     good, known = (
         np.bincount(live.codes[counts & mask], minlength=n) > 0
@@ -348,7 +377,9 @@ def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
     return cells.isin(words).astype("boolean").mask(cells.isna())
 
 
-def _clean_months(services: pd.DataFrame, inventory: Inventory, policy: Policy) -> float | None:
+def _clean_months(
+    services: pd.DataFrame, inventory: Inventory, policy: Policy
+) -> float | None:
     """Service-months that tiers below 1 have run in containers since their last incident.
 
     Counted within the time over which incidents were watched; None where nobody watched.

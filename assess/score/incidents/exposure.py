@@ -9,7 +9,12 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.rates import Interval, jeffreys_interval, jeffreys_rate, rate_ratio
+from assess.score.incidents.rates import (
+    Interval,
+    jeffreys_interval,
+    jeffreys_rate,
+    rate_ratio,
+)
 from assess.score.incidents.recovery import (
     counted_incidents,
     heal_quantiles,
@@ -56,7 +61,9 @@ def platforms(inventory: Inventory, policy: Policy) -> pd.Series:
     )
 
 
-def window(inventory: Inventory, policy: Policy) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+def window(
+    inventory: Inventory, policy: Policy
+) -> tuple[pd.Timestamp, pd.Timestamp] | None:
     """Give the time over which incidents were watched, up to the snapshot at most."""
     found = watched(inventory, policy) if inventory.has("incidents") else None
     if found is None:
@@ -197,7 +204,9 @@ def compare(record: pd.DataFrame, ours: pd.Series) -> pd.DataFrame:
     tier = record["tier"].astype("Float64").fillna(0).astype(int)
     side = ours.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
     both = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
-    counted = record[["incidents", "service_months"]].set_axis(["incidents", "months"], axis=1)
+    counted = record[["incidents", "service_months"]].set_axis(
+        ["incidents", "months"], axis=1
+    )
     for prefix in ("", "other_", "unplaced_"):
         own = counted[side.eq(prefix)].groupby(tier).sum()
         both = both.join(own.add_prefix(prefix))
@@ -232,10 +241,14 @@ def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     then = inventory["incidents"]["platform_at_time"].reindex(rows.index).astype("object")
     rows = rows.assign(side=side_of(then.fillna(here)))
     found = [
-        (name, *heal_quantiles(own["minutes"].to_numpy(float), own["closed"].to_numpy(bool)),
-         len(own), int((~own["closed"]).sum()))
+        (
+            name,
+            *heal_quantiles(own["minutes"].to_numpy(float), own["closed"].to_numpy(bool)),
+            len(own),
+            int((~own["closed"]).sum()),
+        )
         for name, own in rows.groupby("side", sort=True)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(found, columns=["side", "median", "p95", "n", "open_n"])
 
 
@@ -309,13 +322,20 @@ def around_upgrades(
     if held:
         for upgrade in pace.recorded_upgrades(past):
             own, at = moments.get(upgrade.host_id, []), upgrade.after
-            sums += [*_within(own, at, at + span, held), *_within(own, at - span, at, held)]
+            sums += [
+                *_within(own, at, at + span, held),
+                *_within(own, at - span, at, held),
+            ]
     after, days_after, before, days_before = sums
     row = (0, int(after), days_after, int(before), days_before)
-    table = pd.DataFrame([row], columns=["tier", "after", "days_after", "before", "days_before"])
+    table = pd.DataFrame(
+        [row], columns=["tier", "after", "days_after", "before", "days_before"]
+    )
     ratio = ratio_of(table, level=float(policy["claims"]["level"]))
     ends = {"ratio": ratio.point, "ratio_lo": ratio.lo, "ratio_hi": ratio.hi}
-    return table.assign(**{name: end if np.isfinite(end) else np.nan for name, end in ends.items()})
+    return table.assign(
+        **{name: end if np.isfinite(end) else np.nan for name, end in ends.items()}
+    )
 
 
 def _within(

@@ -75,7 +75,9 @@ def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Disp
     much as it does in a sum; groups without an event say nothing, and members without a group are
     left out.
     """
-    rows = pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
+    rows = (
+        pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
+    )
     sums = rows.groupby("group")[["n", "t"]].transform("sum")
     held = (sums["n"] > 0) & (sums["t"] > rows["t"])
     rows, sums = rows[held], sums[held]
@@ -218,10 +220,14 @@ def shrunk_rates(
     estimate in gives intervals that are too narrow wherever the fleet has seen few events.
     """
     counts = pd.to_numeric(events.sort_index(), errors="coerce").astype("float64")
-    years = pd.to_numeric(exposure_years.reindex(counts.index), errors="coerce").astype("float64")
+    years = pd.to_numeric(exposure_years.reindex(counts.index), errors="coerce").astype(
+        "float64"
+    )
     is_seen = ((counts >= 0) & (years > 0)).to_numpy()
     n, t = counts.where(is_seen, 0).to_numpy(), years.where(is_seen, 0).to_numpy()
-    found = pd.DataFrame({"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index)
+    found = pd.DataFrame(
+        {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index
+    )
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
@@ -258,7 +264,9 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))
-    log_weights = _log_evidence(n, t, np.exp(log_means)[:, None], shapes) + log_means[:, None] / 2
+    log_weights = (
+        _log_evidence(n, t, np.exp(log_means)[:, None], shapes) + log_means[:, None] / 2
+    )
     weights = np.exp(log_weights - log_weights.max())
     by_shape = weights.sum(axis=0) / weights.sum()
     is_held = by_shape > 1e-4

@@ -139,7 +139,9 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     ended = table["started_at"] + pd.to_timedelta(
         table["duration_s"].astype("float64"), unit="s"
     ).dt.as_unit("us")
-    table = table.assign(ended=table["ended_at"].fillna(ended).fillna(table["started_at"]))
+    table = table.assign(
+        ended=table["ended_at"].fillna(ended).fillna(table["started_at"])
+    )
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     table = table.assign(place=table["group"].fillna(table["service_id"]))
     table = table[["place", "kind", "cause", "started_at", "ended"]]
@@ -168,7 +170,9 @@ def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp,
     for row in rows.itertuples():
         if row.kind == "terminate" and row.cause == "health":
             waiting.append(row.started_at)
-        elif row.kind == "launch" and (pd.isna(row.cause) or row.cause in ("health", "unknown")):
+        elif row.kind == "launch" and (
+            pd.isna(row.cause) or row.cause in ("health", "unknown")
+        ):
             while waiting and row.started_at - waiting[0] > longest:
                 pairs.append((waiting.popleft(), pd.NaT))
             if waiting:
@@ -178,7 +182,9 @@ def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp,
 
 def _places(inventory: Inventory) -> pd.DataFrame:
     """Services by auto-scaling group or cluster, and by their own name."""
-    replicas = inventory["workloads"].merge(inventory["hosts"][["host_id", "asg_name"]], how="left")
+    replicas = inventory["workloads"].merge(
+        inventory["hosts"][["host_id", "asg_name"]], how="left"
+    )
     own = inventory["services"]["service_id"]
     parts = [
         replicas[["asg_name", "service_id"]].set_axis(["place", "service_id"], axis=1),
@@ -209,16 +215,28 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "incidents": incident_minutes(inventory),
     }
     settings = policy["blast_radius"]
-    default = (float(settings["heal_minutes"]), float(settings["heal_minutes_p95"]), "policy")
+    default = (
+        float(settings["heal_minutes"]),
+        float(settings["heal_minutes_p95"]),
+        "policy",
+    )
     found: dict[str, tuple[float, float, str]] = {}
     for basis, rows in reversed(sources.items()):
         for service, own in rows.groupby("service_id", sort=True):
-            spans = heal_quantiles(own["minutes"].to_numpy("float64"), own["closed"].to_numpy(bool))
+            spans = heal_quantiles(
+                own["minutes"].to_numpy("float64"), own["closed"].to_numpy(bool)
+            )
             found[str(service)] = (*spans, basis)
-    index = pd.Index(sorted(inventory["services"]["service_id"]), name="service_id", dtype="str")
+    index = pd.Index(
+        sorted(inventory["services"]["service_id"]), name="service_id", dtype="str"
+    )
     rows = [found.get(str(service), default) for service in index]
-    table = pd.DataFrame(rows, index=index, columns=["minutes", "minutes_p95", "minutes_basis"])
-    return table.astype({"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"})
+    table = pd.DataFrame(
+        rows, index=index, columns=["minutes", "minutes_p95", "minutes_basis"]
+    )
+    return table.astype(
+        {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}
+    )
 
 
 def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
@@ -244,7 +262,9 @@ def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
     return table[named & table["status"].isin(LOOKED)]
 
 
-def watched(inventory: Inventory, policy: Policy) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+def watched(
+    inventory: Inventory, policy: Policy
+) -> tuple[pd.Timestamp, pd.Timestamp] | None:
     """Give the window over which incidents were watched.
 
     Parameters
@@ -285,14 +305,18 @@ def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         Index ``service_id``: ``rate_per_year``, ``rate_per_year_lo``, ``rate_per_year_hi``, shrunk
         to the fleet; NA where no source of incidents was looked at.
     """
-    index = pd.Index(sorted(inventory["services"]["service_id"]), name="service_id", dtype="str")
+    index = pd.Index(
+        sorted(inventory["services"]["service_id"]), name="service_id", dtype="str"
+    )
     names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
     window = watched(inventory, policy)
     if window is None or not len(index):
         return pd.DataFrame(np.nan, index=index, columns=names).astype("Float64")
     incidents = counted_incidents(inventory)
     inside = incidents[incidents["opened_at"].between(*window)]
-    events = inside["service_id"].value_counts().reindex(index, fill_value=0).astype("float64")
+    events = (
+        inside["service_id"].value_counts().reindex(index, fill_value=0).astype("float64")
+    )
     years = pd.Series((window[1] - window[0]) / YEAR, index=index)
     rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
     return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")

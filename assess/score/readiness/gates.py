@@ -18,8 +18,15 @@ from assess.score.evidence.answers import Evidence
 
 GATE_COLUMNS = ("service_id", "gate", "state", "label", "evidence", "fact")
 REASON_COLUMNS = (
-    "service_id", "gate", "label", "fails_when", "state", "rule", "fact", "check",
-)  # fmt: skip
+    "service_id",
+    "gate",
+    "label",
+    "fails_when",
+    "state",
+    "rule",
+    "fact",
+    "check",
+)
 NOT_DECIDABLE = "NOT DECIDABLE"
 HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 WAIVER_DAYS = 180
@@ -63,7 +70,9 @@ def judge(
         for rows in zip(*parts, strict=True)
     )
     _warn_of_strangers(inventory["waivers"], list(order))
-    table = _waive(pd.DataFrame(judged, columns=list(GATE_COLUMNS), dtype="str"), inventory)
+    table = _waive(
+        pd.DataFrame(judged, columns=list(GATE_COLUMNS), dtype="str"), inventory
+    )
     held = table.loc[table["state"].isin(["fail", "unknown"]), ["service_id", "gate"]]
     open_ = set(held.itertuples(index=False, name=None))
     left = [row for row in reasons if row[:2] in open_]
@@ -110,7 +119,9 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
     ):
         pairs = list(zip(reasons, own, strict=True))
         says = [
-            r["says"] + v.get(service, "") for r, h, v in zip(reasons, own, shown, strict=True) if h
+            r["says"] + v.get(service, "")
+            for r, h, v in zip(reasons, own, shown, strict=True)
+            if h
         ]
         lacks = "; ".join(reason["fact"] for reason, held in pairs if held is None)
         fails = _fails(own, gate["fails_when"])
@@ -119,14 +130,24 @@ def _judge(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
         elif fails is None:
             state = ("unknown", f"not known: {lacks}", lacks)
         elif fails:  # where it fails because facts are missing, they are named
-            state = ("fail", "; ".join(says), missed if gate["label"] == NOT_DECIDABLE else "")
+            state = (
+                "fail",
+                "; ".join(says),
+                missed if gate["label"] == NOT_DECIDABLE else "",
+            )
         else:
             state = ("pass", gate["clear"], "")
         word, said, fact = state
         judged.append((service, gate["id"], word, gate["label"], said, fact))
         told = (service, gate["id"], gate["label"], gate["fails_when"])
         left += [
-            (*told, "holds" if held else "unknown", r["rule"], r["fact"], r.get("check", ""))
+            (
+                *told,
+                "holds" if held else "unknown",
+                r["rule"],
+                r["fact"],
+                r.get("check", ""),
+            )
             for r, held in pairs
             if held is not False
         ]
@@ -157,14 +178,18 @@ def _shown(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
         ):
             found.setdefault(service, {}).setdefault(column, set()).add(_word(value))
     return {
-        service: " (" + ", ".join(f"{column} {_few(words)}" for column, words in own.items()) + ")"
+        service: " ("
+        + ", ".join(f"{column} {_few(words)}" for column, words in own.items())
+        + ")"
         for service, own in found.items()
     }
 
 
 def _few(words: set[str]) -> str:
     """List a few words, sorted."""
-    return ", ".join(sorted(words)[:SHOWN_VALUES]) + (" …" if len(words) > SHOWN_VALUES else "")
+    return ", ".join(sorted(words)[:SHOWN_VALUES]) + (
+        " …" if len(words) > SHOWN_VALUES else ""
+    )
 
 
 def _word(value: object) -> str:
@@ -179,9 +204,13 @@ def _warn_of_strangers(waivers: pd.DataFrame, gates: Sequence[str]) -> None:
     if strange.empty:
         return
     named = []
-    for service, gate in strange[["service_id", "gate"]].itertuples(index=False, name=None):
+    for service, gate in strange[["service_id", "gate"]].itertuples(
+        index=False, name=None
+    ):
         near = difflib.get_close_matches(gate.upper(), gates, n=1)
-        named.append(f"{gate} of {service}" + (f" (did you mean {near[0]}?)" if near else ""))
+        named.append(
+            f"{gate} of {service}" + (f" (did you mean {near[0]}?)" if near else "")
+        )
     warnings.warn(
         f"waivers of gates that the policy does not have count for nothing: {', '.join(named)}",
         UnknownGateWarning,
@@ -202,14 +231,20 @@ def _waive(gates: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
         "is not granted yet": waivers["granted_at"] > at,
         "has run out": waivers["expires_at"] <= at,
     }
-    why = np.select([bad.to_numpy(dtype=bool) for bad in refused.values()], list(refused), "")
+    why = np.select(
+        [bad.to_numpy(dtype=bool) for bad in refused.values()], list(refused), ""
+    )
     told = waivers[["service_id", "gate", "owner", "expires_at"]].assign(refused=why)
     joined = gates.merge(told, how="left")
     failed = gates["state"].eq("fail") & joined["owner"].notna()
     waived = failed & joined["refused"].eq("")
     by = joined["owner"] + " until " + joined["expires_at"].dt.strftime("%Y-%m-%d")
     note = ("; waived by " + by).where(
-        waived, "; the waiver by " + by + " does not count, it " + joined["refused"].astype("str")
+        waived,
+        "; the waiver by "
+        + by
+        + " does not count, it "
+        + joined["refused"].astype("str"),
     )
     return gates.assign(
         state=gates["state"].mask(waived, "waived"),

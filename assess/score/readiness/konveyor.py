@@ -13,7 +13,11 @@ import pandas as pd
 
 from assess.score.readiness.readiness import dimension_scores, dimension_weights, overall
 
-THRESHOLDS = {"red": 5, "yellow": 30, "unknown": 5}  # percent; of its questionnaire "Pathfinder"
+THRESHOLDS = {
+    "red": 5,
+    "yellow": 30,
+    "unknown": 5,
+}  # percent; of its questionnaire "Pathfinder"
 _ADJUSTER = {"red": 0.5, "yellow": 0.98}
 _MULTIPLIER = {"red": 0.6, "yellow": 0.95}
 _WEIGHT = {"red": 1, "yellow": 80, "green": 100, "unknown": 70}
@@ -38,7 +42,9 @@ def risk(counts: Mapping[str, int], thresholds: Mapping[str, float] = THRESHOLDS
     total = sum(counts.values())
     if total == 0:
         return "unknown"
-    reached = (c for c, least in thresholds.items() if counts.get(c, 0) / total >= least / 100)
+    reached = (
+        c for c, least in thresholds.items() if counts.get(c, 0) / total >= least / 100
+    )
     return next(reached, "green")
 
 
@@ -100,7 +106,12 @@ def _figures(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     counts = table.to_dict("index")
     scores = dimension_scores(atoms)
     ready = overall(scores, dimension_weights(scores, weights))
-    known = asked["weight"].where(asked["value"].notna(), 0.0).groupby(asked["service_id"]).sum()
+    known = (
+        asked["weight"]
+        .where(asked["value"].notna(), 0.0)
+        .groupby(asked["service_id"])
+        .sum()
+    )
     return pd.DataFrame(
         {
             "risk": [risk(own) for own in counts.values()],

@@ -33,9 +33,14 @@ class Readiness(Result):
 
     name: ClassVar[str] = "readiness"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        "readiness", "readiness_lo", "readiness_hi", "coverage", "label_gates", "arithmetic",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "coverage",
+        "label_gates",
+        "arithmetic",
         "compensation_gap",
-    )  # fmt: skip
+    )
 
     def explain(self, service_id: str) -> Explanation:
         """Say why a service has its score.
@@ -66,7 +71,11 @@ class Readiness(Result):
         table = own["dimensions"][columns].merge(
             parts[["dimension", "weight", "contribution"]], on="dimension"
         )
-        sentences = [*_gate_sentences(own["gates"]), *_score_sentences(row, table), *_unknown(own)]
+        sentences = [
+            *_gate_sentences(own["gates"]),
+            *_score_sentences(row, table),
+            *_unknown(own),
+        ]
         failed = own["atoms"].loc[own["atoms"]["state"].eq("fail"), "check"].tolist()
         if failed:
             noun = "check" if len(failed) == 1 else "checks"
@@ -93,7 +102,8 @@ class Readiness(Result):
                 **row,
                 "gates": listed.get(row["service_id"], []),
                 "dimensions": {
-                    part.pop("dimension"): part for part in dimensions.get(row["service_id"], [])
+                    part.pop("dimension"): part
+                    for part in dimensions.get(row["service_id"], [])
                 },
                 "unknown": unknown.get(row["service_id"], []),
             }
@@ -138,7 +148,9 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     evidence = evidence.with_columns("services", known)
     judged, reasons = gates.judge(evidence, inventory, policy)
     frame["label_gates"] = gates.labels(judged)
-    frame["label_before_waivers"] = gates.labels(judged.replace({"state": {"waived": "fail"}}))
+    frame["label_before_waivers"] = gates.labels(
+        judged.replace({"state": {"waived": "fail"}})
+    )
     frame.index.name = "service_id"
     details = {
         "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
@@ -284,7 +296,9 @@ def _coverage(atoms: pd.DataFrame, by: list[str]) -> pd.Series:
     held = atoms[atoms["state"] != "na"]
     known = held["weight"].where(held["value"].notna(), 0.0)
     sums = (
-        pd.DataFrame({"known": known, "all": held["weight"]}).groupby([held[c] for c in by]).sum()
+        pd.DataFrame({"known": known, "all": held["weight"]})
+        .groupby([held[c] for c in by])
+        .sum()
     )
     return (sums["known"] / sums["all"]).fillna(0.0)
 
@@ -305,8 +319,12 @@ def _facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     worth = held["weight"] * held["dimension"].map(shares).astype(float)
     held = held.assign(worth=worth, fact=held["check"].map(texts).astype("str"))
     clash = held["state"].eq("conflict")
-    held["fact"] = held["fact"].mask(clash, "sources contradict each other: " + held["fact"])
-    ordered = held.sort_values(["service_id", "worth", "check"], ascending=[True, False, True])
+    held["fact"] = held["fact"].mask(
+        clash, "sources contradict each other: " + held["fact"]
+    )
+    ordered = held.sort_values(
+        ["service_id", "worth", "check"], ascending=[True, False, True]
+    )
     return ordered[["service_id", "check", "fact"]].reset_index(drop=True)
 
 
@@ -325,13 +343,16 @@ def _gate_sentences(own: pd.DataFrame) -> list[str]:
     stops = own[own["state"] != "pass"]
     words = {"fail": "is closed", "unknown": "is undecided", "waived": "is waived"}
     return [
-        f"Gate {g.gate} ({g.label}) {words[g.state]}: {g.evidence}." for g in stops.itertuples()
+        f"Gate {g.gate} ({g.label}) {words[g.state]}: {g.evidence}."
+        for g in stops.itertuples()
     ] or ["Every gate passes."]
 
 
 def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
     """Word the interval, and what weighs it down."""
-    point, low, high = (f"{row[c]:.0f}" for c in ("readiness", "readiness_lo", "readiness_hi"))
+    point, low, high = (
+        f"{row[c]:.0f}" for c in ("readiness", "readiness_lo", "readiness_hi")
+    )
     if low == high:
         sentences = [
             f"Readiness is {point} of 100; {row['coverage']:.0%} of the evidence is there."

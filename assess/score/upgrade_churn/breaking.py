@@ -26,7 +26,10 @@ HOST_FACTS = ["kernel", "cgroup_version"]
 REPLICA_FACTS = ["client_api_version", "log_driver"]
 OVERLAYS = ("overlay", "overlay2")  # the drivers that need d_type
 FITS = {  # where no single change is to blame: the table that says so, and how
-    "kernel": ("engine_kernel", "kernel {} carries none of the usual storage drivers of {}"),
+    "kernel": (
+        "engine_kernel",
+        "kernel {} carries none of the usual storage drivers of {}",
+    ),
     "storage_driver": ("storage_drivers", "storage driver {} does not exist in {}"),
 }
 
@@ -50,7 +53,9 @@ class Hit(NamedTuple):
 Facts = dict[Any, set[Fact]]
 
 
-def breaks(inventory: Inventory, held: list[Place], engines: Engines, target: str) -> pd.DataFrame:
+def breaks(
+    inventory: Inventory, held: list[Place], engines: Engines, target: str
+) -> pd.DataFrame:
     """List what the way to a target breaks, and what nobody knows that it might.
 
     Parameters
@@ -74,13 +79,17 @@ def breaks(inventory: Inventory, held: list[Place], engines: Engines, target: st
     rows = set()
     by_host, by_replica = _host_facts(inventory, engines), _replica_facts(inventory)
     idle = sorted(engines.keys() - {place.host_id for place in held})
-    alone = [Place(IDLE, h, MEASURED, engines[h].runtime, engines[h].version) for h in idle]
+    alone = [
+        Place(IDLE, h, MEASURED, engines[h].runtime, engines[h].version) for h in idle
+    ]
     for service, host, basis, product, version in held + alone:
         if basis == PROSPECTIVE or product == "none":
             continue
         if product != reference.ENGINE or not reference.is_known(version):
             named = "" if pd.isna(version) else f"{product} {version}"
-            what = f"the facts do not know {named}" if named else "nobody knows its engine"
+            what = (
+                f"the facts do not know {named}" if named else "nobody knows its engine"
+            )
             rows.add((service, host, "version", named, *Hit(None, None, what)))
             continue
         for fact in by_host[host] | by_replica[service, host]:
@@ -107,7 +116,11 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
     key = [name for name in COLUMNS if name != "service_id"]
     rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
     groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
-    return groups.agg(lambda names: "; ".join(filter(None, names))).rename("services").reset_index()
+    return (
+        groups.agg(lambda names: "; ".join(filter(None, names)))
+        .rename("services")
+        .reset_index()
+    )
 
 
 def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
@@ -130,13 +143,17 @@ def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
 def _replica_facts(inventory: Inventory) -> Facts:
     """List API of the clients, logging drivers and oldest image schemas by service and host."""
     images = inventory["images"].dropna(subset="schema").astype({"schema": "str"})
-    oldest = images.groupby(["registry", "repository", "digest"])["schema"].min().to_dict()
+    oldest = (
+        images.groupby(["registry", "repository", "digest"])["schema"].min().to_dict()
+    )
     found: Facts = defaultdict(set)
     for row in inventory["workloads"].itertuples():
         schema = oldest.get((row.registry, row.repository, row.image_digest))
         image = "" if pd.isna(row.repository) else str(row.repository)
         facts = {Fact(name, _text(getattr(row, name))) for name in REPLICA_FACTS}
-        found[row.service_id, row.host_id] |= facts | {Fact("image_schema", schema, image)}
+        found[row.service_id, row.host_id] |= facts | {
+            Fact("image_schema", schema, image)
+        }
     return found
 
 
@@ -151,7 +168,9 @@ def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
         return broken_by(fact.name, fact.value, version, target)
     if not is_asked(fact.name, version, target):
         return None
-    return Hit(None, None, f"nobody knows its {fact.name.replace('_', ' ')}, which may break")
+    return Hit(
+        None, None, f"nobody knows its {fact.name.replace('_', ' ')}, which may break"
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -159,12 +178,19 @@ def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
     """Say which change between two engines hits a fact: the last, since one has to live with it."""
     for rule in reversed(_on_the_way(fact, version, target)):
         if _holds(rule, value, target):
-            return Hit(rule["version"], rule["change_id"], rule["why"].format(value=value))
-    runs = {"kernel": reference.kernel_runs, "storage_driver": reference.driver_runs}.get(fact)
+            return Hit(
+                rule["version"], rule["change_id"], rule["why"].format(value=value)
+            )
+    runs = {"kernel": reference.kernel_runs, "storage_driver": reference.driver_runs}.get(
+        fact
+    )
     if runs and is_asked(fact, version, target) and runs(value, target) is False:
         table, why = FITS[fact]
-        gone = (row["version"] for row in reference.rows("engine_releases")
-                if runs(value, row["version"]) is False)  # fmt: skip
+        gone = (
+            row["version"]
+            for row in reference.rows("engine_releases")
+            if runs(value, row["version"]) is False
+        )
         ahead = [release for release in gone if _is_ahead(version, release)]
         first = min(ahead, key=reference.numbers_of, default=target)
         return Hit(first, table, why.format(value, target))
@@ -196,7 +222,9 @@ def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
 
 
 def _holds(rule: dict[str, str], value: str, target: str) -> bool:
-    until, from_, below = (reference.numbers_of(rule[key]) for key in ("until", "from", "below"))
+    until, from_, below = (
+        reference.numbers_of(rule[key]) for key in ("until", "from", "below")
+    )
     if rule["until"] and (reference.release_of(target) or ()) >= until:
         return False
     if rule["equals"]:

@@ -12,7 +12,14 @@ from typing import Any
 import pandas as pd
 
 from assess.score.incidents.rates import Interval, jeffreys_rate
-from assess.score.upgrade_churn.history import ROLLBACK, History, ImageMove, Spans, days_in, holds
+from assess.score.upgrade_churn.history import (
+    ROLLBACK,
+    History,
+    ImageMove,
+    Spans,
+    days_in,
+    holds,
+)
 from assess.score.upgrade_churn.image_changes import is_third_party, written
 
 PARTIES = {"third": True, "first": False}
@@ -20,7 +27,13 @@ YEAR_DAYS = 365.25
 ENDS = ("", "_lo", "_hi")
 CHANGES = ["service_id", "before", "after", "change", "third_party"]
 MOVES = ["component", "name", "change", "after_at", "before_at"]
-PACE = ["component", "changes_n", "rollbacks_n", "watched_years", *(f"per_year{e}" for e in ENDS)]
+PACE = [
+    "component",
+    "changes_n",
+    "rollbacks_n",
+    "watched_years",
+    *(f"per_year{e}" for e in ENDS),
+]
 
 
 def image_changes(history: History, registries: Mapping[str, Any]) -> pd.DataFrame:
@@ -74,10 +87,15 @@ def image_rates(
     """
     counts = Counter((m.service_id, _is_third(m, registries)) for m in _watched(history))
     rows = [
-        [cell for third in PARTIES.values()
-         for cell in _changes(counts[name, third], history.services.get(name, ()), level)]
+        [
+            cell
+            for third in PARTIES.values()
+            for cell in _changes(
+                counts[name, third], history.services.get(name, ()), level
+            )
+        ]
         for name in services
-    ]  # fmt: skip
+    ]
     names = [
         f"{party}_party_changes_{what}"
         for party in PARTIES
@@ -120,12 +138,18 @@ def moves(history: History, registries: Mapping[str, Any]) -> pd.DataFrame:
         (_component(_is_third(m, registries)), m.service_id, m.change, m.after, m.before)
         for m in history.moved
     ]
-    kinds = dict.fromkeys(MOVES[:3], "str") | dict.fromkeys(MOVES[3:], "datetime64[us, UTC]")
+    kinds = dict.fromkeys(MOVES[:3], "str") | dict.fromkeys(
+        MOVES[3:], "datetime64[us, UTC]"
+    )
     table = pd.DataFrame(rows, columns=MOVES).astype(kinds)
-    return table.sort_values(["component", "after_at", "name"], kind="stable", ignore_index=True)
+    return table.sort_values(
+        ["component", "after_at", "name"], kind="stable", ignore_index=True
+    )
 
 
-def fleet_pace(history: History, registries: Mapping[str, Any], *, level: float) -> pd.DataFrame:
+def fleet_pace(
+    history: History, registries: Mapping[str, Any], *, level: float
+) -> pd.DataFrame:
     """Say how often a year engines and images of the whole fleet changed.
 
     Parameters
@@ -144,7 +168,9 @@ def fleet_pace(history: History, registries: Mapping[str, Any], *, level: float)
         [count], ``watched_years`` [host-years of engines, service-years of images], ``per_year``
         with ``_lo, _hi`` [changes per host or service and year; NaN where nobody watched].
     """
-    engines = [m for m in history.moves if holds(history.hosts.get(m.host_id, ()), m[1:3])]
+    engines = [
+        m for m in history.moves if holds(history.hosts.get(m.host_id, ()), m[1:3])
+    ]
     counts = Counter(("engine", m.change == ROLLBACK) for m in engines)
     for move in _watched(history):
         counts[_component(_is_third(move, registries)), move.change == ROLLBACK] += 1
@@ -164,9 +190,10 @@ def _watched(history: History) -> list[ImageMove]:
     """Keep what changed while all images of its service were watched."""
     spans = history.services
     return [
-        move for move in history.moved
+        move
+        for move in history.moved
         if holds(spans.get(move.service_id, ()), (move.after, move.before))
-    ]  # fmt: skip
+    ]
 
 
 def _is_third(move: ImageMove, registries: Mapping[str, Any]) -> bool:

@@ -29,7 +29,9 @@ def clocks(
 ) -> pd.DataFrame:
     """List the clocks of every service, each once; NA where no end is announced or known."""
     at = inventory.snapshot_at
-    on_host = {row.host_id: list(_of_host(row, at)) for row in inventory["hosts"].itertuples()}
+    on_host = {
+        row.host_id: list(_of_host(row, at)) for row in inventory["hosts"].itertuples()
+    }
     on_engine = {host: list(_of_engine(engine, at)) for host, engine in engines.items()}
     rows = dict[Clock, None]()  # a set in order
     for service, host, basis, *_ in held:
@@ -42,7 +44,9 @@ def clocks(
             product = PLATFORMS[platform]
             end = reference.product_support(product, None, at)
             rows[service, *_clock("orchestrator", product, None, end)] = None
-    for owner, base in ((owner, base) for owner, images in bases.items() for base in images):
+    for owner, base in (
+        (owner, base) for owner, images in bases.items() for base in images
+    ):
         name, version = base_system(base)
         end = reference.os_support(name, version, at)
         rows[owner, *_clock("base image", name or base, version, end)] = None
@@ -55,7 +59,9 @@ def clocks(
     return table.sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def _clock(component: str, name: str, version: str | None, end: reference.Support) -> Clock:
+def _clock(
+    component: str, name: str, version: str | None, end: reference.Support
+) -> Clock:
     return component, name, version, end.eol_date, end.days_to_eol, end.basis
 
 

@@ -32,7 +32,15 @@ from assess.score.upgrade_churn.image_changes import (
 )
 
 NOWHERE = ""  # on a host that nobody knows
-FRAMES = ("services", "hosts", "engines", "workloads", "activities", "incidents", "coverage")
+FRAMES = (
+    "services",
+    "hosts",
+    "engines",
+    "workloads",
+    "activities",
+    "incidents",
+    "coverage",
+)
 LONG_AGO = pd.Timestamp.min.tz_localize("UTC")
 ROLLBACK = "rollback"
 DAY = pd.Timedelta(days=1)
@@ -115,7 +123,9 @@ class History:
         """Read what one snapshot tells by itself: what sources recorded up to then."""
         sight = Sight(inventory.snapshot_at, _versions(inventory), images_of(inventory))
         hosts = hosts_of(inventory)
-        recorded = {(move.host_id, move.after): move for move in _recorded(inventory, hosts)}
+        recorded = {
+            (move.host_id, move.after): move for move in _recorded(inventory, hosts)
+        }
         return cls(
             first=sight,
             last=sight,
@@ -131,7 +141,9 @@ class History:
             return later if self.last is None else self
         if later.first.at <= self.last.at:
             days = f"{later.first.at:%Y-%m-%d} after {self.last.at:%Y-%m-%d}"
-            raise AssessError(f"snapshots out of order: {days}", hint="give the oldest first")
+            raise AssessError(
+                f"snapshots out of order: {days}", hint="give the oldest first"
+            )
         span = (self.last.at, later.first.at)
         moves, hosts = _between(self.last.engines, later.first.engines, span)
         moved, services = _images_between(self.last.images, later.first.images, span)
@@ -154,9 +166,12 @@ class History:
         for host, moment in self.recorded:
             told[host].append(moment)
         unsaid = [
-            move for move in self.seen
-            if not any(move.after <= moment <= move.before for moment in told[move.host_id])
-        ]  # fmt: skip
+            move
+            for move in self.seen
+            if not any(
+                move.after <= moment <= move.before for moment in told[move.host_id]
+            )
+        ]
         return [*self.recorded.values(), *unsaid]
 
     def __repr__(self) -> str:
@@ -167,7 +182,9 @@ class History:
         return f"<History {days}: {len(self.moves)} engines, {len(self.moved)} images changed>"
 
 
-def upgrade_history(snapshots: Iterable[Inventory | str | Path], policy: Policy) -> History:
+def upgrade_history(
+    snapshots: Iterable[Inventory | str | Path], policy: Policy
+) -> History:
     """Walk a series of snapshots, and keep what it tells of upgrades.
 
     Parameters
@@ -227,7 +244,9 @@ def known_history(
     if history and history.last and history.last.at == at:
         return history
     own = History.of(previous, policy) if previous else None
-    found = joined(part for part in (history, own) if part and part.last and part.last.at < at)
+    found = joined(
+        part for part in (history, own) if part and part.last and part.last.at < at
+    )
     return found + History.of(inventory, policy)
 
 
@@ -268,7 +287,9 @@ def host_engines(inventory: Inventory) -> Engines:
 def hosts_of(inventory: Inventory) -> Hosts:
     """Give the hosts of every service on which a replica runs, or may."""
     found: Hosts = defaultdict(set)
-    for service, host, state in cells(inventory["workloads"], "service_id", "host_id", "state"):
+    for service, host, state in cells(
+        inventory["workloads"], "service_id", "host_id", "state"
+    ):
         if isinstance(host, str) and (state == "running" or pd.isna(state)):
             found[service].add(host)
     return found
@@ -277,9 +298,10 @@ def hosts_of(inventory: Inventory) -> Hosts:
 def _versions(inventory: Inventory) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for host, runtime, version in sorted(
-        row for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
+        row
+        for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
         if isinstance(row[2], str) and row[2].strip()
-    ):  # fmt: skip
+    ):
         found[host][runtime] = version
     return found
 
@@ -298,7 +320,9 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
             yield Move(own, at, at, status or "", line, change)
 
 
-def _told_of(inventory: Inventory, recorded: Iterable[tuple[str, Any]]) -> dict[str, Spans]:
+def _told_of(
+    inventory: Inventory, recorded: Iterable[tuple[str, Any]]
+) -> dict[str, Spans]:
     """When each host was watched by what records upgrades: since its launch, unless one is older.
 
     Hosts of which no source of history was looked at are left out.
@@ -319,7 +343,9 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
     """When the record of upgrades begins; NaT where no source has ever told of one."""
     table, coverage = inventory["activities"], inventory["coverage"]
     tellers = table["source"][table["kind"].eq("engine_upgrade")]
-    table = table[table["source"].isin(tellers)]  # who lists deployments may not see upgrades
+    table = table[
+        table["source"].isin(tellers)
+    ]  # who lists deployments may not see upgrades
     past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
     asked = coverage["source"].isin(table["source"].dropna())
     return pd.concat([past, coverage["window_start"][asked]]).min()
@@ -329,7 +355,9 @@ def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Tim
     """Give hosts and moments of the incidents, and of those that nobody placed."""
     names = "host_id", "opened_at", "service_id", "affected_services"
     for host, moment, *texts in cells(sound_incidents(inventory), *names):
-        services = [name for text in texts if isinstance(text, str) for name in text.split(";")]
+        services = [
+            name for text in texts if isinstance(text, str) for name in text.split(";")
+        ]
         own = {place for name in services for place in hosts.get(name, ())}
         for place in {host} if isinstance(host, str) else own or {NOWHERE}:
             yield place, moment
@@ -341,7 +369,9 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
         return ()
     at = inventory.snapshot_at
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
-    told = asked[["window_start", "window_end"]].dropna().itertuples(index=False, name=None)
+    told = (
+        asked[["window_start", "window_end"]].dropna().itertuples(index=False, name=None)
+    )
     return united(*((start, min(end, at)) for start, end in told)) or ((LONG_AGO, at),)
 
 
@@ -360,10 +390,14 @@ def _between(
 
 
 def _is_read(versions: dict[str, str]) -> bool:
-    return all(reference.parse_version(version) is not None for version in versions.values())
+    return all(
+        reference.parse_version(version) is not None for version in versions.values()
+    )
 
 
-def _engine_move(was: dict[str, str], now: dict[str, str]) -> tuple[str | None, str] | None:
+def _engine_move(
+    was: dict[str, str], now: dict[str, str]
+) -> tuple[str | None, str] | None:
     """Give line and kind of the first change of a runtime, or of the runtime itself."""
     for runtime in now if was != now else ():
         before = (runtime, was[runtime]) if runtime in was else next(iter(was.items()))
@@ -388,7 +422,10 @@ def _images_between(
 
 
 def _both(one: Mapping[str, Spans], other: Mapping[str, Spans]) -> Mapping[str, Spans]:
-    return {**one, **{key: united(*one.get(key, ()), *spans) for key, spans in other.items()}}
+    return {
+        **one,
+        **{key: united(*one.get(key, ()), *spans) for key, spans in other.items()},
+    }
 
 
 def united(*spans: Span) -> Spans:

@@ -19,7 +19,9 @@ def images_of(inventory: Inventory) -> Images:
     """Give the images of every service, where their repository is known."""
     found: dict[str, set[Image]] = defaultdict(set)
     for service, *image in cells(observed(inventory, "workloads"), "service_id", *_IMAGE):
-        registry, repository, tag, digest = (x if isinstance(x, str) else None for x in image)
+        registry, repository, tag, digest = (
+            x if isinstance(x, str) else None for x in image
+        )
         if repository is not None:
             found[service].add((registry, repository, tag, digest))
     return found
@@ -46,7 +48,9 @@ def is_pinned(image: Image) -> bool:
 def is_third_party(image: Image, *, public: Iterable[str], own: Iterable[str]) -> bool:
     """Say whether others make an image: of a public registry, and in no namespace of one's own."""
     registry, repository = image[:2]
-    return registry in set(public) and (repository or "").partition("/")[0] not in set(own)
+    return registry in set(public) and (repository or "").partition("/")[0] not in set(
+        own
+    )
 
 
 def written(image: Image) -> str:

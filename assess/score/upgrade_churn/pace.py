@@ -47,9 +47,13 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     engines = host_engines(inventory)
     off, on_engine = policy["blast_radius"]["off_engine"], dict[tuple[str, str], bool]()
     columns = ["service_id", "host_id", "source_kind", "state"]
-    for service, host, kind, state in inventory["workloads"][columns].itertuples(index=False):
+    for service, host, kind, state in inventory["workloads"][columns].itertuples(
+        index=False
+    ):
         if isinstance(host, str) and (state == "running" or pd.isna(state)):
-            on_engine[service, host] = kind not in off or on_engine.get((service, host), False)
+            on_engine[service, host] = kind not in off or on_engine.get(
+                (service, host), False
+            )
     services = inventory["services"][["service_id", "platform"]].itertuples(index=False)
     platform = dict(map(tuple, services))
     homeless = set(platform).difference(service for service, _ in on_engine)
@@ -58,7 +62,9 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     for (service, host), has_engine in sorted(on_engine.items()):
         engine = engines.get(host)
         own: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
-        if not has_engine or (engine.runtime == "none" if engine else platform[service] == "host"):
+        if not has_engine or (
+            engine.runtime == "none" if engine else platform[service] == "host"
+        ):
             own = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
         elif engine:
             own = (MEASURED, engine.runtime, engine.version)
@@ -90,7 +96,9 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     products = products if len(known) else (reference.ENGINE,)
     recent = reference.support_windows(*products, since=since).dropna()
     days = (recent if len(recent) else known).astype(float)
-    return Interval(*(YEAR_DAYS / window for window in (days.median(), days.max(), days.min())))
+    return Interval(
+        *(YEAR_DAYS / window for window in (days.median(), days.max(), days.min()))
+    )
 
 
 @cache
@@ -127,14 +135,20 @@ def recorded_upgrades(history: History) -> list[Move]:
     return [move for move in history.recorded.values() if move.change != ROLLBACK]
 
 
-def own_rates(inventory: Inventory, policy: Policy, history: History) -> dict[str, Interval]:
+def own_rates(
+    inventory: Inventory, policy: Policy, history: History
+) -> dict[str, Interval]:
     """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
     Hosts that neither a source of history nor two snapshots that follow each other saw are left
     out, and so is what changed while nobody could have seen it stand.
     """
     spans = history.hosts
-    seen = (m for m in upgrades(history) if holds(spans.get(m.host_id, ()), (m.after, m.before)))
+    seen = (
+        m
+        for m in upgrades(history)
+        if holds(spans.get(m.host_id, ()), (m.after, m.before))
+    )
     counts = Counter(move.host_id for move in seen)
     here = set(inventory["engines"]["host_id"].tolist())
     hosts = sorted(host for host in here if spans.get(host))
@@ -157,7 +171,11 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
-    moments, backs, found = incident_moments(history), defaultdict(list), dict[str, Tally]()
+    moments, backs, found = (
+        incident_moments(history),
+        defaultdict(list),
+        dict[str, Tally](),
+    )
     for move in history.moves:
         if move.change == ROLLBACK:
             backs[move.host_id].append((move.after, move.before))
@@ -167,7 +185,9 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
         failed = _any_in(own, sure) or any(holds((sure,), back) for back in backs[host])
         failed |= bool(words.search(status))
         may = (
-            _any_in(own, near) or _any_in(vague, near) or any(_touch(near, b) for b in backs[host])
+            _any_in(own, near)
+            or _any_in(vague, near)
+            or any(_touch(near, b) for b in backs[host])
         )
         if failed or holds(history.looked, (first, first + window)):
             for name in {POOL, line or POOL}:

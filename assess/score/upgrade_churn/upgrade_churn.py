@@ -24,9 +24,19 @@ from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, plain, records_by
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import breaks, on_hosts
-from assess.score.upgrade_churn.change_rates import fleet_pace, image_changes, image_rates, moves
+from assess.score.upgrade_churn.change_rates import (
+    fleet_pace,
+    image_changes,
+    image_rates,
+    moves,
+)
 from assess.score.upgrade_churn.end_of_life import base_system, clocks
-from assess.score.upgrade_churn.history import NOWHERE, History, host_engines, known_history
+from assess.score.upgrade_churn.history import (
+    NOWHERE,
+    History,
+    host_engines,
+    known_history,
+)
 
 ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts
@@ -72,13 +82,17 @@ class UpgradeChurn(Result):
             for table in (self.details["clocks"], self.details["breaking"])
         )
         text = "\n".join(_sentences(row, times, hits))
-        return Explanation(f"{service_id}: upgrade churn", text, times.set_index("component"))
+        return Explanation(
+            f"{service_id}: upgrade churn", text, times.set_index("component")
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
         hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
         own = records_by(hits.drop_duplicates(), "service_id")
-        return [{**row, "breaking": own.get(row["service_id"], [])} for row in super().rows()]
+        return [
+            {**row, "breaking": own.get(row["service_id"], [])} for row in super().rows()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the result as plain JSON types, in it ``simulation``: what breaks, host by host."""
@@ -168,14 +182,20 @@ def _paces(
     past: History,
 ) -> Floats:
     """Pace of the host, pace with the base image [per year], and chance of failure, by place."""
-    since, level = str(policy["churn"]["forced_since"]), float(policy["simulation"]["level"])
+    since, level = (
+        str(policy["churn"]["forced_since"]),
+        float(policy["simulation"]["level"]),
+    )
     own = pace.own_rates(inventory, policy, past)
     # A host that nobody watched may be upgraded as often as any.
-    unwatched = Interval(0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf))
+    unwatched = Interval(
+        0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf)
+    )
     tallies = pace.upgrade_failures(past, policy)
     columns = ["host_id", "os_name", "os_version"]
     systems = {
-        host: system for host, *system in inventory["hosts"][columns].itertuples(index=False)
+        host: system
+        for host, *system in inventory["hosts"][columns].itertuples(index=False)
     }
     found = []
     for service, host, basis, product, version in held:
@@ -187,11 +207,15 @@ def _paces(
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         whole = pace.together(engine, system)
         tally = tallies.get(line or pace.POOL) or tallies.get(pace.POOL) or (0, 0, 0)
-        found.append((whole, pace.together(whole, base), pace.failure_chance(tally, level)))
+        found.append(
+            (whole, pace.together(whole, base), pace.failure_chance(tally, level))
+        )
     return np.array(found, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
-def _breaking(hits: pd.DataFrame, unseen: pd.DataFrame, services: pd.Index) -> pd.DataFrame:
+def _breaking(
+    hits: pd.DataFrame, unseen: pd.DataFrame, services: pd.Index
+) -> pd.DataFrame:
     """Count by service what breaks (NA where its engine is unknown), and what nobody knows."""
     counts = {
         "breaking_n": hits.groupby("service_id")["change_id"].nunique(),
@@ -225,7 +249,9 @@ def _per_service(
         "failures_per_year": events * chance,
         "hours_per_year": share * cost,
     }
-    cells = {f"{n}{end}": part[:, i] for n, part in parts.items() for i, end in enumerate(ENDS)}
+    cells = {
+        f"{n}{end}": part[:, i] for n, part in parts.items() for i, end in enumerate(ENDS)
+    }
     cells["hours_undivided"] = (events * cost)[:, 0]
     index = pd.Index([place.service_id for place in held], dtype="str", name="service_id")
     grouped = pd.DataFrame(cells, index).groupby(level=0)
@@ -234,7 +260,9 @@ def _per_service(
     for end in ENDS:
         failures = frame[f"failures_per_year{end}"]
         frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
-    ranks = pd.Series([list(BASES).index(place.basis) for place in held], index, dtype=int)
+    ranks = pd.Series(
+        [list(BASES).index(place.basis) for place in held], index, dtype=int
+    )
     basis = ranks.groupby(level=0).min().map(dict(enumerate(BASES)))
     return frame.astype("Float64").assign(basis=basis.astype("str"))
 
@@ -267,7 +295,9 @@ def _base_images(inventory: Inventory) -> dict[str, list[str]]:
 
 def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
     """Count the images of a service by who makes them: the third-party ones move by themselves."""
-    images = inventory["workloads"][["service_id", "registry", "repository"]].drop_duplicates()
+    images = inventory["workloads"][
+        ["service_id", "registry", "repository"]
+    ].drop_duplicates()
     is_named = images[["registry", "repository"]].notna().all(axis=1)
     is_third = images["registry"].isin(registries["public"])
     space = images["repository"].str.replace("/.*", "", regex=True)
@@ -297,13 +327,19 @@ def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[
         named = " ".join(name for name in names if isinstance(name, str))
         text.append(f"Nearest end of support: {named} {when}.")
     if first.empty:
-        text.append("No end of support is known of anything beneath it: unknown, not safe.")
+        text.append(
+            "No end of support is known of anything beneath it: unknown, not safe."
+        )
     if pd.notna(row["versions_behind"]):
         lines = "line" if row["versions_behind"] == 1 else "lines"
         text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
     if pd.isna(row["breaking_n"]):
-        text.append("What the way to the target breaks cannot be said: its engine is unknown.")
-    for version, why in hits[["version", "why"]].drop_duplicates().itertuples(index=False):
+        text.append(
+            "What the way to the target breaks cannot be said: its engine is unknown."
+        )
+    for version, why in (
+        hits[["version", "why"]].drop_duplicates().itertuples(index=False)
+    ):
         text.append(f"The way to the target breaks, from engine {version} on: {why}.")
     if row["breaking_unknown_n"]:
         text.append(f"{row['breaking_unknown_n']} facts that could break are not known.")

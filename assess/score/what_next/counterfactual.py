@@ -61,7 +61,9 @@ class Gate:
         """How hard it stands in the way as things are."""
         return HARDNESS[self.label if self.fails else NOT_DECIDABLE]
 
-    def hardness(self, good: Sets, bad: Sets, known: pd.DataFrame | None) -> NDArray[np.int64]:
+    def hardness(
+        self, good: Sets, bad: Sets, known: pd.DataFrame | None
+    ) -> NDArray[np.int64]:
         """Give by set how hard the gate stands in the way, 0 where it does not."""
         holds, unknown = [], []
         for reason in self.reasons:
@@ -80,7 +82,9 @@ class Gate:
         else:
             fails = all_hold
             open_ = np.all([h | u for h, u in zip(holds, unknown, strict=True)], axis=0)
-        return np.where(fails, HARDNESS[self.label], np.where(open_, HARDNESS[NOT_DECIDABLE], 0))
+        return np.where(
+            fails, HARDNESS[self.label], np.where(open_, HARDNESS[NOT_DECIDABLE], 0)
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,9 @@ class Case:
         bad = np.zeros_like(good) if bad is None else bad
         ready = self.readiness(good)
         known = (
-            self._known(good | bad) if any(r.rule for g in self.gates for r in g.reasons) else None
+            self._known(good | bad)
+            if any(r.rule for g in self.gates for r in g.reasons)
+            else None
         )
         hard = np.zeros(len(good), dtype=np.int64)
         for gate in self.gates:
@@ -154,7 +160,9 @@ class Case:
 
     def readiness(self, good: Sets) -> Floats:
         """Give the lower end of readiness by set of items that pass [points]."""
-        lifted = 100 * (self.earned + good @ (self._columns * self.gain[:, None])) / self.total
+        lifted = (
+            100 * (self.earned + good @ (self._columns * self.gain[:, None])) / self.total
+        )
         ready: Floats = np.exp(np.log(np.maximum(lifted, 1.0)) @ self.share)
         return ready
 
@@ -167,7 +175,10 @@ class Case:
         }
         sure = np.zeros(len(found), dtype=bool)
         return pd.DataFrame(
-            {name: pd.arrays.FloatingArray(np.round(v, 12), sure) for name, v in coverage.items()}
+            {
+                name: pd.arrays.FloatingArray(np.round(v, 12), sure)
+                for name, v in coverage.items()
+            }
         )
 
     @property
@@ -219,7 +230,9 @@ def make_case(  # noqa: PLR0913
     codes = np.array([names.index(atom["dimension"]) for atom in held], dtype=np.int64)
     weight = np.array([atom["weight"] for atom in held], dtype=float)
     hidden = np.array([pd.isna(atom["value"]) for atom in held], dtype=bool)
-    value = np.array([0.0 if pd.isna(a["value"]) else a["value"] for a in held], dtype=float)
+    value = np.array(
+        [0.0 if pd.isna(a["value"]) else a["value"] for a in held], dtype=float
+    )
     earned, known, total = (
         np.bincount(codes, part, minlength=len(names)).astype(float)
         for part in (weight * value, weight * ~hidden, weight)
@@ -227,7 +240,10 @@ def make_case(  # noqa: PLR0913
     share = np.array([weights[name] for name in names], dtype=float)
     open_ = np.flatnonzero((value < 1) & (weight > 0))
     items = [held[i]["check"] for i in open_]
-    facts = [questions.get(held[i]["check"], held[i]["check"]) if hidden[i] else "" for i in open_]
+    facts = [
+        questions.get(held[i]["check"], held[i]["check"]) if hidden[i] else ""
+        for i in open_
+    ]
     gates = _gates(reasons, items, facts)
     pad = (0, len(items) - len(open_))  # what gates ask and no check is about
     return Case(
@@ -246,7 +262,9 @@ def make_case(  # noqa: PLR0913
     )
 
 
-def _gates(reasons: Sequence[Row], items: list[str], facts: list[str]) -> tuple[Gate, ...]:
+def _gates(
+    reasons: Sequence[Row], items: list[str], facts: list[str]
+) -> tuple[Gate, ...]:
     """Gather the open gates; a reason that no open check settles adds an item of its own."""
     gates = []
     for name, own in groupby(reasons, key=itemgetter("gate")):
@@ -257,7 +275,11 @@ def _gates(reasons: Sequence[Row], items: list[str], facts: list[str]) -> tuple[
                 parts.append(Reason(holds, -1, row["rule"]))
                 continue
             named = row["check"] if row["check"] in items else ""
-            named = named or ", ".join(_COLUMN.findall(row["fact"])) or f"{name}: {row['fact']}"
+            named = (
+                named
+                or ", ".join(_COLUMN.findall(row["fact"]))
+                or f"{name}: {row['fact']}"
+            )
             if named not in items:
                 items.append(named)
                 facts.append("" if holds else row["fact"])

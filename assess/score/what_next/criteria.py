@@ -20,7 +20,11 @@ NEEDS = {
 
 
 def criteria_table(
-    services: pd.DataFrame, readiness: Result, blast: Result, churn: Result, policy: Policy
+    services: pd.DataFrame,
+    readiness: Result,
+    blast: Result,
+    churn: Result,
+    policy: Policy,
 ) -> pd.DataFrame:
     """Bring all criteria of a move to one scale.
 
@@ -44,7 +48,12 @@ def criteria_table(
     effort = _share(services["move_effort_hours"], settings["effort_hours_max"])
     lead = _share(services["lead_time_days"], settings["lead_time_days_max"])
     pain = {
-        end: (_share(radius[f"expected_minutes_per_year{end}"], settings["pain_minutes_max"]), lead)
+        end: (
+            _share(
+                radius[f"expected_minutes_per_year{end}"], settings["pain_minutes_max"]
+            ),
+            lead,
+        )
         for end in ("", "_lo", "_hi")
     }
     scale = 2 * settings["containment_scale"]
@@ -60,7 +69,9 @@ def criteria_table(
                 "hi": _mean(*pain["_hi"], 1.0),
             }
         ),
-        "low_effort": pd.DataFrame({"point": 1 - effort, "lo": 1 - effort, "hi": 1 - effort}),
+        "low_effort": pd.DataFrame(
+            {"point": 1 - effort, "lo": 1 - effort, "hi": 1 - effort}
+        ),
     }
     typed = {name: table.astype("Float64") for name, table in bounds.items()}
     table = pd.concat(typed, names=["criterion", "service_id"])
@@ -77,8 +88,13 @@ def _bounds(frame: pd.DataFrame, column: str, scale: float) -> pd.DataFrame:
 
 def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
     """Turn low-is-good into high-is-good: the ends change places."""
-    return pd.DataFrame({"point": around - bounds["point"], "lo": around - bounds["hi"],
-                         "hi": around - bounds["lo"]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "point": around - bounds["point"],
+            "lo": around - bounds["hi"],
+            "hi": around - bounds["lo"],
+        }
+    )
 
 
 def _share(values: pd.Series, most: float) -> pd.Series:

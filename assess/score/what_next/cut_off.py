@@ -45,7 +45,12 @@ class Rival:
 
 
 def rival_of(
-    own: Floats, readiness: int, weights: Floats, over: tuple[Floats, Floats], *, competes: bool
+    own: Floats,
+    readiness: int,
+    weights: Floats,
+    over: tuple[Floats, Floats],
+    *,
+    competes: bool,
 ) -> Rival:
     """Say what a service competes with.
 

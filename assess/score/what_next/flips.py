@@ -53,7 +53,9 @@ class Finding(NamedTuple):
     decides: bool
 
 
-def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, pd.DataFrame]:
+def what_ifs(
+    contest: Contest, readiness: Result, policy: Policy
+) -> dict[str, pd.DataFrame]:
     """Ask both questions of every service.
 
     Parameters
@@ -74,7 +76,9 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
     tables, settings = readiness.details, policy["what_next"]
     priors = dict(zip(tables["priors"]["check"], tables["priors"]["prior"], strict=True))
     atoms = records_by(tables["atoms"][["service_id", *ATOM]], "service_id")
-    reasons, unknown = (records_by(tables[name], "service_id") for name in ("reasons", "unknown"))
+    reasons, unknown = (
+        records_by(tables[name], "service_id") for name in ("reasons", "unknown")
+    )
     flips, information = [], []
     for at, service_id in enumerate(contest.services):
         if service_id not in atoms:
@@ -87,18 +91,26 @@ def what_ifs(contest: Contest, readiness: Result, policy: Policy) -> dict[str, p
             rival=contest.rival(at),
             questions={row["check"]: row["fact"] for row in unknown.get(service_id, [])},
         )
-        flips += [(service_id, list(s), label) for s, label in smallest_flips(case, settings)]
+        flips += [
+            (service_id, list(s), label) for s, label in smallest_flips(case, settings)
+        ]
         found = value_of_information(case, priors, settings, contest.options(at))
-        found.sort(key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown))
+        found.sort(
+            key=lambda fact: (not fact.decides, -round(fact.gain, 6), fact.unknown)
+        )
         information += [(service_id, *fact) for fact in found]
     facts = pd.DataFrame(information, columns=["service_id", *Finding._fields])
     return {
         "flips": pd.DataFrame(flips, columns=["service_id", "checks", "label"]),
-        "information": facts.astype({"chance": "float64", "gain": "float64", "decides": "bool"}),
+        "information": facts.astype(
+            {"chance": "float64", "gain": "float64", "decides": "bool"}
+        ),
     }
 
 
-def smallest_flips(case: Case, settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+def smallest_flips(
+    case: Case, settings: Mapping[str, Any]
+) -> list[tuple[tuple[str, ...], str]]:
     """Find the smallest sets of fixes that lead to another label.
 
     Parameters
@@ -139,7 +151,8 @@ def smallest_flips(case: Case, settings: Mapping[str, Any]) -> list[tuple[tuple[
             rank = np.array([STANDING[label] for label in found[better]])
             best = better[np.lexsort((better, -chances[better], rank))][:SHOWN]
             return [
-                (tuple(case.items[i] for i in np.flatnonzero(sets[s])), str(found[s])) for s in best
+                (tuple(case.items[i] for i in np.flatnonzero(sets[s])), str(found[s]))
+                for s in best
             ]
     return []
 
@@ -212,9 +225,13 @@ def value_of_information(
         gain = chance * better + (1 - chance) * worse - p_now
         ends = str(good[at]), str(bad[at])
         decides = set(ends) != {now}
-        found.append(Finding(case.items[i], case.facts[i], chance, better, *ends, gain, decides))
+        found.append(
+            Finding(case.items[i], case.facts[i], chance, better, *ends, gain, decides)
+        )
     ready = float(case.readiness(sets[-1:])[0])
     for name, fact, best, middle in options:
         label = str(labels([None], [best], [ready], [False], settings)[0])
-        found.append(Finding(name, fact, 0.5, best, label, now, middle - p_now, label != now))
+        found.append(
+            Finding(name, fact, 0.5, best, label, now, middle - p_now, label != now)
+        )
     return found

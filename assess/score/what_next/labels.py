@@ -17,8 +17,17 @@ INSIDE = ("KEEP", "FIX", "PULL BACK")
 LABELS = (*CANDIDATES, *INSIDE)
 GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
 # from good to bad; with neither of the last two does a service move, so neither is the better
-STANDING = {"MOVE NOW": 0, "PILOT": 1, "PREPARE": 2, "HOLD": 3, "NEVER": 4, "NOT DECIDABLE": 4,
-            "KEEP": 0, "FIX": 1, "PULL BACK": 4}  # fmt: skip
+STANDING = {
+    "MOVE NOW": 0,
+    "PILOT": 1,
+    "PREPARE": 2,
+    "HOLD": 3,
+    "NEVER": 4,
+    "NOT DECIDABLE": 4,
+    "KEEP": 0,
+    "FIX": 1,
+    "PULL BACK": 4,
+}
 
 
 def labels(
@@ -53,7 +62,9 @@ def labels(
     """
     told = np.array(list(gates), dtype=object)
     gated, within = ~pd.isna(told), np.asarray(inside, dtype=bool)
-    chance = np.nan_to_num(np.array([None if p is pd.NA else p for p in p_top], dtype=float))
+    chance = np.nan_to_num(
+        np.array([None if p is pd.NA else p for p in p_top], dtype=float)
+    )
     ready = np.asarray(readiness_lo, dtype=float)
     likely, is_ready = chance >= settings["pilot_p"], ready >= settings["ready_points"]
     given = np.full(len(told), "HOLD", dtype=object)

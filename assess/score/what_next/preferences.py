@@ -78,17 +78,25 @@ class Contest:
         """
         frame = frame.sort_index()
         ends = [
-            criteria.pivot(index="service_id", columns="criterion", values=end) for end in
-            ("lo", "hi")
-        ]  # fmt: skip
+            criteria.pivot(index="service_id", columns="criterion", values=end)
+            for end in ("lo", "hi")
+        ]
         names = tuple(str(name) for name in policy["criteria"])
         worst, best = (
             end.reindex(index=frame.index, columns=list(names)).to_numpy(dtype=float)
             for end in ends
         )
         inside = frame["platform"].isin(CONTAINER_PLATFORMS)
-        return cls(frame.index, names, worst, best, frame["label_gates"], frame["readiness_lo"],
-                   inside, policy)  # fmt: skip
+        return cls(
+            frame.index,
+            names,
+            worst,
+            best,
+            frame["label_gates"],
+            frame["readiness_lo"],
+            inside,
+            policy,
+        )
 
     @property
     def k(self) -> int:
@@ -104,7 +112,9 @@ class Contest:
     @cached_property
     def hoping(self) -> NDArray[np.bool_]:
         """Who competes in the neutral run: gates aside, but for NEVER."""
-        mask: NDArray[np.bool_] = (self.gates.ne("NEVER") & ~self.inside).to_numpy(dtype=bool)
+        mask: NDArray[np.bool_] = (self.gates.ne("NEVER") & ~self.inside).to_numpy(
+            dtype=bool
+        )
         return mask
 
     @cached_property
@@ -132,8 +142,9 @@ class Contest:
         """
         ids, values = self.services[self.competing], self.worst[self.competing]
         ranks = min(RANKS, len(ids))
-        found = acceptability(values, values, self.weights, k=self.k, rng=self._rng("ranks"),
-                              ranks=ranks)  # fmt: skip
+        found = acceptability(
+            values, values, self.weights, k=self.k, rng=self._rng("ranks"), ranks=ranks
+        )
         frame = pd.DataFrame(
             {
                 "p_first": found.p_first,
@@ -146,14 +157,22 @@ class Contest:
         ).reindex(self.services)
         frame["p_top_neutral"] = self._neutral(self.weights)
         rank = pd.DataFrame(found.by_rank, index=ids, columns=range(1, ranks + 1))
-        tidy = rank.rename_axis("service_id").reset_index().melt("service_id", var_name="rank")
+        tidy = (
+            rank.rename_axis("service_id")
+            .reset_index()
+            .melt("service_id", var_name="rank")
+        )
         tidy = tidy.rename(columns={"value": "probability"})
         central = pd.DataFrame(found.central_weights, index=ids, columns=list(self.names))
         weights = central.rename_axis("service_id").reset_index()
-        weights = weights.melt("service_id", var_name="criterion", value_name="weight").dropna()
+        weights = weights.melt(
+            "service_id", var_name="criterion", value_name="weight"
+        ).dropna()
         details = {
             "acceptability": tidy.sort_values(["service_id", "rank"], ignore_index=True),
-            "central_weights": weights.sort_values("service_id", kind="stable", ignore_index=True),
+            "central_weights": weights.sort_values(
+                "service_id", kind="stable", ignore_index=True
+            ),
         }
         return self._typed(frame), details
 
@@ -177,7 +196,9 @@ class Contest:
         values = self.worst[self.competing]
         found = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
         columns = {"p_first": found.p_first, "p_top": found.p_top}
-        frame = pd.DataFrame(columns, index=self.services[self.competing]).reindex(self.services)
+        frame = pd.DataFrame(columns, index=self.services[self.competing]).reindex(
+            self.services
+        )
         frame["p_top_neutral"] = self._neutral(weights)
         frame = self._typed(frame)
         settings = self.policy["what_next"]
@@ -194,8 +215,12 @@ class Contest:
     def _neutral(self, weights: Floats) -> pd.Series:
         """Chance of the short list with measurements drawn from their intervals."""
         lo, hi = self.worst[self.hoping], self.best[self.hoping]
-        found = acceptability(lo, hi, weights, k=self.k, rng=self._rng("neutral"), ranks=0)
-        return pd.Series(found.p_top, index=self.services[self.hoping]).reindex(self.services)
+        found = acceptability(
+            lo, hi, weights, k=self.k, rng=self._rng("neutral"), ranks=0
+        )
+        return pd.Series(found.p_top, index=self.services[self.hoping]).reindex(
+            self.services
+        )
 
     def _confidence(self, central: Floats) -> Floats:
         """Say how often each comes first by its own central weights.
@@ -215,7 +240,9 @@ class Contest:
 
     def _rank_equal(self, values: Floats) -> NDArray[np.int64]:
         """Rank by the one set of weights of the policy, for contrast."""
-        fixed = np.array([self.policy["criteria"][name] for name in self.names], dtype=float)
+        fixed = np.array(
+            [self.policy["criteria"][name] for name in self.names], dtype=float
+        )
         totals = values @ (fixed / fixed.sum())
         better = np.searchsorted(np.sort(totals), totals + EQUAL, side="right")
         ranks: NDArray[np.int64] = 1 + len(totals) - better
@@ -226,9 +253,12 @@ class Contest:
         if self.inside.iloc[at]:
             return None
         return rival_of(
-            self.worst[at], self.names.index("readiness"), self.weights, self._bars,
+            self.worst[at],
+            self.names.index("readiness"),
+            self.weights,
+            self._bars,
             competes=bool(self.competing[at]),
-        )  # fmt: skip
+        )
 
     def options(self, at: int) -> list[tuple[str, str, float, float]]:
         """Say what the chance of the short list would be, were an unknown measurement known.
@@ -277,7 +307,14 @@ def over_boards(contest: Contest, boards: Sequence[Mapping[str, Any]]) -> pd.Dat
     """
     columns = ["board", "service_id", "label", *CHANCES]
     parts = [
-        contest.under(board).rename_axis("service_id").reset_index().assign(board=board["id"])
+        contest.under(board)
+        .rename_axis("service_id")
+        .reset_index()
+        .assign(board=board["id"])
         for board in boards
     ]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return (
+        pd.concat(parts, ignore_index=True)[columns]
+        if parts
+        else pd.DataFrame(columns=columns)
+    )

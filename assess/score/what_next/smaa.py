@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-GRID = 2.0**20  # steps of a value and of a weight; a sum of products then fits into a float
-PRODUCTS = 2**18  # of a matrix product; OpenBLAS sets threads on larger ones, at a multiple of CPU
+GRID = (
+    2.0**20
+)  # steps of a value and of a weight; a sum of products then fits into a float
+PRODUCTS = (
+    2**18
+)  # of a matrix product; OpenBLAS sets threads on larger ones, at a multiple of CPU
 ROWS = 64  # draws at once where alternatives are many
 BLOCK_BYTES = 2**20  # totals at once; what stays in the cache is read once
 POOL = 2**18  # uniform numbers that measurements are taken from
@@ -239,7 +243,9 @@ class _Field:
         if span.any():
             pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, tiles * width - n))
             entries = rng.integers(POOL, size=weights.shape)
-        low, span = (np.ascontiguousarray(part.transpose(0, 2, 1)) for part in (low, span))
+        low, span = (
+            np.ascontiguousarray(part.transpose(0, 2, 1)) for part in (low, span)
+        )
         return cls(low, span, order, weights, k, pool, entries)
 
     @cached_property
@@ -319,7 +325,9 @@ def _shares(draw: Ints, total: Floats, bar: Floats, k: int) -> tuple[Ints, Float
     return at, np.where(above, 1.0, ((k - surely) / equal)[draw])
 
 
-def _ranks(field: _Field, counted: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _ranks(
+    field: _Field, counted: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
     """Give the mean rank, and the share of the draws at each of the first ranks.
 
     A total, random bits for the order among equals and the place are packed into one integer: to
@@ -331,7 +339,9 @@ def _ranks(field: _Field, counted: int, rng: np.random.Generator) -> tuple[Float
     at_rank, sums = np.zeros(n * counted, dtype=np.int64), np.zeros(n)
     for rows in field.blocks():
         totals = field.totals(rows, slice(None)).transpose(1, 0, 2)
-        key = (totals.reshape(len(totals), -1)[:, :n] * -(GRID**2)).astype(np.int64) << KEY_BITS
+        key = (totals.reshape(len(totals), -1)[:, :n] * -(GRID**2)).astype(
+            np.int64
+        ) << KEY_BITS
         luck = ticket * (turn[rows] | 1) >> 64 - KEY_BITS & 2**KEY_BITS - 1
         key |= luck & ~mask | place
         key.sort(axis=1)

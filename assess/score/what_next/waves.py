@@ -14,7 +14,15 @@ from scipy.special import gammaincinv
 from assess.errors import AssessError
 
 MOVABLE = ("MOVE NOW", "PILOT")
-CONTAINER_PLATFORMS = ("docker", "swarm", "ecs", "kubernetes", "nomad", "marathon", "mixed")
+CONTAINER_PLATFORMS = (
+    "docker",
+    "swarm",
+    "ecs",
+    "kubernetes",
+    "nomad",
+    "marathon",
+    "mixed",
+)
 
 
 def exposure_budget(
@@ -99,7 +107,9 @@ def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
     inside = (source >= 0) & (target >= 0)
     ones = np.ones(int(inside.sum()), dtype=np.int8)
-    graph = coo_array((ones, (source[inside], target[inside])), shape=(len(ids), len(ids)))
+    graph = coo_array(
+        (ones, (source[inside], target[inside])), shape=(len(ids), len(ids))
+    )
     _, label = connected_components(graph.tocsr(), directed=True, connection="strong")
     groups = pd.Series(ids, index=ids, dtype="str")
     return groups.groupby(label).transform("min").reindex(services)
@@ -149,13 +159,22 @@ def waves(  # noqa: PLR0913
         movable=movable, hours=held["hours"].astype("Float64").fillna(hours_unknown), n=1
     ).groupby("group")
     plan = groups.agg(
-        services_n=("n", "sum"), hours=("hours", "sum"), all_move=("movable", "all"),
+        services_n=("n", "sum"),
+        hours=("hours", "sum"),
+        all_move=("movable", "all"),
         p=("p_top", "max"),
-    )  # fmt: skip
-    plan["hours"], plan["p"] = plan["hours"].astype(float), plan["p"].fillna(0).astype(float)
+    )
+    plan["hours"], plan["p"] = (
+        plan["hours"].astype(float),
+        plan["p"].fillna(0).astype(float),
+    )
     plan["why"] = [_obstacle(row, budget, capacity_hours) for row in plan.itertuples()]
     plan["wave"] = pd.array([pd.NA] * len(plan), dtype="Int64")
-    order = plan.assign(name=plan.index).sort_values(["p", "name"], ascending=[False, True]).index
+    order = (
+        plan.assign(name=plan.index)
+        .sort_values(["p", "name"], ascending=[False, True])
+        .index
+    )
     plan = plan.loc[order]
     left = plan.index[plan["why"] == ""]
     needs = _needs(frame["group"], dependencies, left)
@@ -174,17 +193,25 @@ def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
     if not row.all_move:
         return "moves together with a service that may not move"
     if row.services_n > budget:
-        return f"infeasible: {row.services_n} at once, the exposure budget allows {budget}"
+        return (
+            f"infeasible: {row.services_n} at once, the exposure budget allows {budget}"
+        )
     if row.hours > capacity_hours:
         return f"infeasible: {row.hours:.0f} hours, a quarter has {capacity_hours:.0f}"
     return ""
 
 
-def _needs(group: pd.Series, dependencies: pd.DataFrame, groups: pd.Index) -> list[tuple[Any, Any]]:
+def _needs(
+    group: pd.Series, dependencies: pd.DataFrame, groups: pd.Index
+) -> list[tuple[Any, Any]]:
     """Pairs of groups of which the first calls the second."""
     ends = [dependencies[column].map(group) for column in ("src_id", "dst_id")]
     pairs = pd.DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
-    both = pairs["src"].isin(groups) & pairs["dst"].isin(groups) & (pairs["src"] != pairs["dst"])
+    both = (
+        pairs["src"].isin(groups)
+        & pairs["dst"].isin(groups)
+        & (pairs["src"] != pairs["dst"])
+    )
     return sorted(pairs[both].itertuples(index=False, name=None))
 
 
@@ -202,20 +229,28 @@ def _best_wave(
     n = len(plan)
     # a chance counts in steps of 1e-4; a millionth less for every place by which a group is later
     worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
-    limits = np.vstack([plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()])
+    limits = np.vstack(
+        [plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()]
+    )
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:
         rows = np.arange(len(waits))
         first, second = np.array(waits).T
         order = coo_array(
-            (np.repeat([1.0, -1.0], len(waits)), (np.tile(rows, 2), np.append(first, second))),
+            (
+                np.repeat([1.0, -1.0], len(waits)),
+                (np.tile(rows, 2), np.append(first, second)),
+            ),
             shape=(len(waits), n),
         )
         constraints.append(LinearConstraint(order.tocsr(), ub=0))
     found = milp(
-        -worth, integrality=np.ones(n), bounds=Bounds(0, 1), constraints=constraints,
+        -worth,
+        integrality=np.ones(n),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
         options={"mip_rel_gap": 0},
-    )  # fmt: skip
+    )
     if found.x is None:  # nothing at all is always feasible: the solver itself has failed
         raise AssessError(f"the plan of waves found no answer: {found.message}")
     chosen: np.ndarray = found.x > 0.5

@@ -69,7 +69,9 @@ def ordered_weights(
     return weights
 
 
-def interval_weights(lo: Floats, hi: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def interval_weights(
+    lo: Floats, hi: Floats, draws: int, rng: np.random.Generator
+) -> Floats:
     """Draw weights within intervals.
 
     Parameters
@@ -108,7 +110,9 @@ def interval_weights(lo: Floats, hi: Floats, draws: int, rng: np.random.Generato
     for _ in range(ROUNDS):
         share = simplex_weights(max(draws, 1), len(lo), rng)
         drawn = lo + room_up * share if room_up <= room_down else hi - room_down * share
-        kept = drawn[((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)][:missing]
+        kept = drawn[((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)][
+            :missing
+        ]
         found.append(kept)
         missing -= len(kept)
         if missing == 0:
@@ -151,7 +155,9 @@ def problems(board: Mapping[str, Any], criteria: Sequence[str]) -> Iterator[str]
         yield f"order: impossible, {name} would have to weigh more than itself"
     ends = dict(board.get("intervals", {}))
     wrong = [name for name, pair in ends.items() if not _is_interval(pair)]
-    yield from (f"intervals.{name}: needs [lo, hi] with 0 <= lo <= hi <= 1" for name in wrong)
+    yield from (
+        f"intervals.{name}: needs [lo, hi] with 0 <= lo <= hi <= 1" for name in wrong
+    )
     if ends and not wrong:
         low = sum(pair[0] for pair in ends.values())
         high = sum(ends.get(name, (0, 1))[1] for name in criteria)
@@ -181,7 +187,10 @@ def _is_interval(pair: object) -> bool:
 
 
 def draw(
-    board: Mapping[str, Any], criteria: Sequence[str], draws: int, rng: np.random.Generator
+    board: Mapping[str, Any],
+    criteria: Sequence[str],
+    draws: int,
+    rng: np.random.Generator,
 ) -> Floats:
     """Draw the weights of a board.
 
@@ -214,7 +223,9 @@ def draw(
     if board.get("order"):
         return ordered_weights([criteria.index(c) for c in board["order"]], draws, n, rng)
     if board.get("intervals"):
-        ends = np.array([board["intervals"].get(c, (0.0, 1.0)) for c in criteria], dtype=float)
+        ends = np.array(
+            [board["intervals"].get(c, (0.0, 1.0)) for c in criteria], dtype=float
+        )
         return interval_weights(ends[:, 0], ends[:, 1], draws, rng)
     if board.get("weights"):
         fixed = np.array([board["weights"].get(c, 0.0) for c in criteria], dtype=float)

@@ -36,9 +36,15 @@ class WhatNext(Result):
 
     name: ClassVar[str] = "what_next"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        "label", "p_first", "p_top", "p_top_neutral", "readiness", "readiness_lo", "readiness_hi",
+        "label",
+        "p_first",
+        "p_top",
+        "p_top_neutral",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
         "owner",
-    )  # fmt: skip
+    )
 
     @property
     def headline(self) -> str:
@@ -89,7 +95,9 @@ class WhatNext(Result):
         if len(fixes):
             sets = [f"{' and '.join(f.checks)} ({f.label})" for f in fixes.itertuples()]
             lines.append("Would change it: " + "; or ".join(sets) + ".")
-        table = self._of("criteria", service_id).set_index("criterion")[["point", "lo", "hi"]]
+        table = self._of("criteria", service_id).set_index("criterion")[
+            ["point", "lo", "hi"]
+        ]
         return Explanation(f"{service_id}: what next", "\n".join(lines), table.round(2))
 
     def under(
@@ -125,8 +133,12 @@ class WhatNext(Result):
             Where no weights fit.
         """
         assert self.provenance.policy is not None
-        board = {"id": "of the meeting", "order": list(order), "intervals": dict(intervals or {}),
-                 "weights": dict(weights or {})}  # fmt: skip
+        board = {
+            "id": "of the meeting",
+            "order": list(order),
+            "intervals": dict(intervals or {}),
+            "weights": dict(weights or {}),
+        }
         contest = Contest.of(self.frame, self.details["criteria"], self.provenance.policy)
         table = contest.under(board, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
@@ -143,7 +155,9 @@ class WhatNext(Result):
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
         lists = {
-            name: records_by(self.details[name].groupby("service_id").head(TOLD), "service_id")
+            name: records_by(
+                self.details[name].groupby("service_id").head(TOLD), "service_id"
+            )
             for name in ("information", "boards")
         }
         return [
@@ -151,7 +165,9 @@ class WhatNext(Result):
                 **record,
                 "missing": missing.get(record["service_id"], []),
                 "flips": flips.get(record["service_id"], []),
-                **{name: own.get(record["service_id"], []) for name, own in lists.items()},
+                **{
+                    name: own.get(record["service_id"], []) for name, own in lists.items()
+                },
             }
             for record in records
         ]
@@ -205,7 +221,13 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[
-        ["readiness", "readiness_lo", "readiness_hi", "label_gates", "label_before_waivers"]
+        [
+            "readiness",
+            "readiness_lo",
+            "readiness_hi",
+            "label_gates",
+            "label_before_waivers",
+        ]
     ]
     frame = frame.assign(owner=services["owner"], platform=_platform(inventory, services))
     contest = Contest.of(frame, criteria, policy)
@@ -213,8 +235,11 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     frame = frame.join(ranked)
     _put_labels(frame, readiness.details["gates"], contest.inside, policy["what_next"])
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
-    plan = _plan(frame.assign(hours=services["move_effort_hours"])[~contest.inside], inventory,
-                 policy)  # fmt: skip
+    plan = _plan(
+        frame.assign(hours=services["move_effort_hours"])[~contest.inside],
+        inventory,
+        policy,
+    )
     frame["wave"] = frame["group"].map(plan["wave"]).astype("Int64")
     frame["wave"] = frame["wave"].mask(contest.inside)
     details |= {
@@ -225,10 +250,24 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
         **what_ifs(contest, readiness, policy),
     }
     columns = [
-        "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave", "group", "why",
-        "readiness", "readiness_lo", "readiness_hi", "label_gates", "label_before_waivers",
-        "confidence", "rank_equal", "owner", "platform",
-    ]  # fmt: skip
+        "label",
+        "p_first",
+        "p_top",
+        "p_top_neutral",
+        "rank_expected",
+        "wave",
+        "group",
+        "why",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "label_gates",
+        "label_before_waivers",
+        "confidence",
+        "rank_equal",
+        "owner",
+        "platform",
+    ]
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
     )
@@ -257,7 +296,11 @@ def _put_labels(
     failed = gates["state"].eq("fail") & given.notna()
     undecided = gates["state"].eq("unknown") & given.eq(NOT_DECIDABLE)
     stops = gates[failed | undecided]
-    said = (stops["gate"] + ": " + stops["evidence"]).groupby(stops["service_id"]).agg("; ".join)
+    said = (
+        (stops["gate"] + ": " + stops["evidence"])
+        .groupby(stops["service_id"])
+        .agg("; ".join)
+    )
     frame["label"] = labels(
         frame["label_gates"], frame["p_top"], frame["readiness_lo"], inside, settings
     )

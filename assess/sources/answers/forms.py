@@ -20,9 +20,15 @@ Found = tuple[str, Row]  # frame and row
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 STATED, STATED_CONFIDENCE = "questionnaire", 0.8
 _RISK_WORDS = {
-    "high": "red", "medium": "yellow", "low": "green", "amber": "yellow", "orange": "yellow",
-    "rot": "red", "gelb": "yellow", "gruen": "green",
-}  # fmt: skip
+    "high": "red",
+    "medium": "yellow",
+    "low": "green",
+    "amber": "yellow",
+    "orange": "yellow",
+    "rot": "red",
+    "gelb": "yellow",
+    "gruen": "green",
+}
 _VERDICTS = {"yes": "green", "true": "green", "no": "red", "false": "red"}
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = {
@@ -82,7 +88,9 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     for row in [*listed, *rows("answers/answer_checks")]:
         if (row.get("tool") or "").strip() != tool:
             continue
-        match, target = ((row.get(column) or "").strip() for column in ("match", "target"))
+        match, target = (
+            (row.get(column) or "").strip() for column in ("match", "target")
+        )
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
         values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
@@ -109,14 +117,23 @@ def risk_of(text: Any) -> str | None:
 
 def words_of(text: Any) -> str | None:
     """Give what was said, without what may be secret."""
-    return (scrub(str(text).replace("\0", "")) or None) if isinstance(text, str | int) else None
+    return (
+        (scrub(str(text).replace("\0", "")) or None)
+        if isinstance(text, str | int)
+        else None
+    )
 
 
 def worst(answers: Iterable[Row]) -> list[Row]:
     """Keep the riskiest answer where several of one questionnaire are about one check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
-        key = (row.get("names"), tuple(row.get("about", ())), row["question"], row["source"])
+        key = (
+            row.get("names"),
+            tuple(row.get("about", ())),
+            row["question"],
+            row["source"],
+        )
         held = kept.setdefault(key, row)
         if RISKS.index(row["risk"]) < RISKS.index(held["risk"]):
             kept[key] = row

@@ -24,7 +24,14 @@ from assess.sources.base import Name, Row
 from assess.sources.dumps import dicts, dig
 
 _KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
-_PEOPLE = ("createUser", "updateUser", "stakeholders", "owner", "contributors", "comments")
+_PEOPLE = (
+    "createUser",
+    "updateUser",
+    "stakeholders",
+    "owner",
+    "contributors",
+    "comments",
+)
 
 
 def resources(values: Iterable[Any]) -> list[Row]:
@@ -47,7 +54,11 @@ def _kind(value: Any) -> str:
     if isinstance(value.get("sections"), list):
         return "assessment" if "questionnaire" in value else "questionnaire"
     if isinstance(value.get("name"), str) and "id" in value:
-        return "archetype" if "criteria" in value or "applications" in value else "application"
+        return (
+            "archetype"
+            if "criteria" in value or "applications" in value
+            else "application"
+        )
     return ""
 
 
@@ -76,19 +87,28 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     return worst(rows), asked_n
 
 
-def _answered(assessment: Row, application: str, context: Context) -> tuple[list[Row], int]:
+def _answered(
+    assessment: Row, application: str, context: Context
+) -> tuple[list[Row], int]:
     """Give the answers of one assessment, and how many questions it has."""
     asked = list(_questions(assessment))
-    groups = [words_of(group.get("name")) for group in dicts(assessment.get("stakeholderGroups"))]
+    groups = [
+        words_of(group.get("name"))
+        for group in dicts(assessment.get("stakeholderGroups"))
+    ]
     rows = []
     for question, text in asked:
-        selected = [a for a in dicts(question.get("answers")) if a.get("selected") is True]
+        selected = [
+            a for a in dicts(question.get("answers")) if a.get("selected") is True
+        ]
         if not selected:
             continue
         rule = context.rule(text)
         context.unmapped += rule is None
         risks = [risk_of(answer.get("risk")) or "unknown" for answer in selected]
-        said = "; ".join(filter(None, (words_of(answer.get("text")) for answer in selected)))
+        said = "; ".join(
+            filter(None, (words_of(answer.get("text")) for answer in selected))
+        )
         rows.append(
             {
                 "names": (Name(application, STATED, STATED_CONFIDENCE),),

@@ -41,7 +41,11 @@ def of_docker_bench(report: Row, context: Context) -> list[Found]:
     """
     if "dockerbenchsecurity" not in report:
         return []
-    when = moment_of(report.get("end")) or moment_of(report.get("start")) or context.file_time
+    when = (
+        moment_of(report.get("end"))
+        or moment_of(report.get("start"))
+        or context.file_time
+    )
     engine: Row = {"host_id": context.host_id, "runtime": "docker"}
     answers: list[Row] = []
     for test in (
@@ -57,8 +61,13 @@ def of_docker_bench(report: Row, context: Context) -> list[Found]:
             continue
         for item in texts(test.get("items")):
             about = _about_item(item, context.host_id)
-            told = {"answer": f"{result}: {text_of(test.get('desc'))}", "answered_at": when}
-            answers.append(_answer(rule, rule.values[result], about, source="docker-bench", **told))
+            told = {
+                "answer": f"{result}: {text_of(test.get('desc'))}",
+                "answered_at": when,
+            }
+            answers.append(
+                _answer(rule, rule.values[result], about, source="docker-bench", **told)
+            )
     rows = _kept(answers)
     return [("engines", engine), *rows] if len(engine) > 2 else rows
 
@@ -84,19 +93,26 @@ def of_trivy(report: Row, context: Context) -> list[Found]:
     if report.get("ArtifactType") not in ("container_image", None):
         return []
     metadata = report.get("Metadata") if isinstance(report.get("Metadata"), dict) else {}
-    image = _image_of(texts(dig(metadata, "RepoDigests")), texts(dig(metadata, "RepoTags")))
+    image = _image_of(
+        texts(dig(metadata, "RepoDigests")), texts(dig(metadata, "RepoTags"))
+    )
     image = image if image.repository else parse_image(report["ArtifactName"])
     identifier = dig(metadata, "ImageID")
-    identifier = identifier if isinstance(identifier, str) and _ID.fullmatch(identifier) else ""
+    identifier = (
+        identifier if isinstance(identifier, str) and _ID.fullmatch(identifier) else ""
+    )
     digest = image.digest or identifier
     results = list(dicts(report.get("Results")))
     row: Row = {
-        "registry": image.registry, "repository": image.repository, "digest": digest, "host_id": "",
+        "registry": image.registry,
+        "repository": image.repository,
+        "digest": digest,
+        "host_id": "",
         "image_id": identifier or None,
         "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
         "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
         **_vulnerabilities(results),
-    }  # fmt: skip
+    }
     found: list[Found] = [("images", row)] if image.repository and digest else []
     about = _image_keys(image, identifier)
     when = moment_of(report.get("CreatedAt")) or context.file_time
@@ -112,11 +128,17 @@ def of_trivy(report: Row, context: Context) -> list[Found]:
 
 def _vulnerabilities(results: list[Row]) -> Row:
     """Count vulnerabilities by severity; nothing where no packages were looked at."""
-    looked = [r for r in results if str(r.get("Class")).endswith("-pkgs") or "Vulnerabilities" in r]
+    looked = [
+        r
+        for r in results
+        if str(r.get("Class")).endswith("-pkgs") or "Vulnerabilities" in r
+    ]
     if not looked:
         return {}
     seen = {
-        tuple(text_of(v.get(n)) for n in ("VulnerabilityID", "PkgName", "InstalledVersion")): v
+        tuple(
+            text_of(v.get(n)) for n in ("VulnerabilityID", "PkgName", "InstalledVersion")
+        ): v
         for result in looked
         for v in dicts(result.get("Vulnerabilities"))
     }
@@ -161,7 +183,12 @@ def of_scorecard(report: Row, context: Context) -> list[Found]:
             continue
         risk = rule.of_number(score) if score >= 0 else "unknown"
         said = f"{text_of(check.get('name'))}: {score} of 10"
-        told = {"answer": said, "answered_at": when, "source": "scorecard", "source_ref": name}
+        told = {
+            "answer": said,
+            "answered_at": when,
+            "source": "scorecard",
+            "source_ref": name,
+        }
         answers.append(_answer(rule, risk or "unknown", about, **told))
     return _kept(answers)
 
@@ -173,18 +200,27 @@ def of_xeol(report: Row, context: Context) -> list[Found]:
     """Say whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     rule = context.rule("end of life")
-    if not isinstance(report.get("matches"), list) or not isinstance(target, dict) or rule is None:
+    if (
+        not isinstance(report.get("matches"), list)
+        or not isinstance(target, dict)
+        or rule is None
+    ):
         return []
     tags = [text_of(target.get("userInput")), *texts(target.get("tags"))]
     image = _image_of(texts(target.get("repoDigests")), tags)
     about = _image_keys(image, text_of(target.get("imageID")))
     cycles = [dig(match, "Cycle") for match in dicts(report.get("matches"))]
-    told = [[text_of(dig(c, n)) for n in ("ProductName", "ReleaseCycle", "Eol")] for c in cycles]
+    told = [
+        [text_of(dig(c, n)) for n in ("ProductName", "ReleaseCycle", "Eol")]
+        for c in cycles
+    ]
     ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in told})
     when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
     said = words_of("; ".join(ended)) if ended else "no package past its end of life"
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
-    return _kept([_answer(rule, risk, about, answer=said, answered_at=when, source="xeol")])
+    return _kept(
+        [_answer(rule, risk, about, answer=said, answered_at=when, source="xeol")]
+    )
 
 
 def _image_of(digests: list[str], tags: list[str]) -> ImageRef:

@@ -44,8 +44,15 @@ class AnswersSource:
 
     type = "answers"
     options: tuple[str, ...] = (
-        "path", "format", "map", "answered_at", "host_id", "endpoint", "token_file", "ca",
-    )  # fmt: skip
+        "path",
+        "format",
+        "map",
+        "answered_at",
+        "host_id",
+        "endpoint",
+        "token_file",
+        "ca",
+    )
     fills: tuple[str, ...] = ("answers", "services", "images", "engines")
     needs = (
         "read access to the files; of Konveyor's hub a token that may GET /applications, "
@@ -63,7 +70,9 @@ class AnswersSource:
         if kind not in FORMATS:
             problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
         if "endpoint" in options and ("path" in options or kind != "konveyor"):
-            problems.append("endpoint is that of a Konveyor hub, and stands in place of a path")
+            problems.append(
+                "endpoint is that of a Konveyor hub, and stands in place of a path"
+            )
         if "endpoint" not in options and not paths_of(options):
             problems.append("path names no file and no directory")
         if options.get("answered_at") and forms.moment_of(options["answered_at"]) is None:
@@ -74,7 +83,9 @@ class AnswersSource:
         """Read the answers of files, or of a hub."""
         batch, kind = Batch(), options.get("format", "konveyor")
         try:
-            table = forms.checks(kind, base / options["map"] if options.get("map") else None)
+            table = forms.checks(
+                kind, base / options["map"] if options.get("map") else None
+            )
         except (OSError, ValueError, csv.Error) as error:
             batch.cover(str(options["map"]), "map", **file_failure(error))
             return batch
@@ -95,11 +106,16 @@ def _read_konveyor(
 ) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
     documents: list[Row] = []
-    for _, file, row in each_file(options, base, deadline, batch, JSON_SUFFIXES + YAML_SUFFIXES):
+    for _, file, row in each_file(
+        options, base, deadline, batch, JSON_SUFFIXES + YAML_SUFFIXES
+    ):
         found = konveyor.resources(read_documents(file, row))
         documents += found
         _count(
-            row, len(found), len(found), "no assessment, application, archetype or questionnaire"
+            row,
+            len(found),
+            len(found),
+            "no assessment, application, archetype or questionnaire",
         )
     _add_konveyor(documents, ", ".join(paths_of(options)), context, batch)
 
@@ -131,7 +147,9 @@ def _ask(
     _add_konveyor(documents, web.scope, context, batch)
 
 
-def _add_konveyor(documents: list[Row], scope: str, context: forms.Context, batch: Batch) -> None:
+def _add_konveyor(
+    documents: list[Row], scope: str, context: forms.Context, batch: Batch
+) -> None:
     rows, asked_n = konveyor.to_answers(documents, context)
     if documents:
         batch.add("answers", *rows)
@@ -139,7 +157,10 @@ def _add_konveyor(documents: list[Row], scope: str, context: forms.Context, batc
         row |= {"ratio": round(len(rows) / asked_n, 4) if asked_n else 1.0}
         row |= {"unmapped_n": context.unmapped, "redacted_n": context.redacted}
         if not rows:
-            row |= {"status": "empty", "hint": "no assessment of an application was answered"}
+            row |= {
+                "status": "empty",
+                "hint": "no assessment of an application was answered",
+            }
 
 
 def _read_csv(
@@ -161,7 +182,12 @@ def _read_csv(
 
 
 def _read_scans(  # noqa: PLR0913, PLR0917
-    kind: str, options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
+    kind: str,
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    context: forms.Context,
+    batch: Batch,
 ) -> None:
     """Read the reports of a scanner."""
     for scope, file, row in each_file(options, base, deadline, batch, call=kind):

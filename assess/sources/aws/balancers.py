@@ -12,9 +12,13 @@ from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import text_of
 
 _HEALTH = {
-    "healthy": "healthy", "inservice": "healthy", "unhealthy": "unhealthy",
-    "outofservice": "unhealthy", "initial": "starting", "unhealthy.draining": "unhealthy",
-}  # fmt: skip
+    "healthy": "healthy",
+    "inservice": "healthy",
+    "unhealthy": "unhealthy",
+    "outofservice": "unhealthy",
+    "initial": "starting",
+    "unhealthy.draining": "unhealthy",
+}
 _WORST_FIRST = ("unhealthy", "starting", "healthy")
 
 
@@ -81,8 +85,12 @@ class Fronts:
                 keys |= dict.fromkeys(self._members.get(address, ()))
                 found.states += self._states.get(address, ())
         for group in groups:
-            sources = [text_of(s.get("Identifier")) for s in dicts(group.get("TrafficSources"))]
-            names = texts(group.get("TargetGroupARNs")) + texts(group.get("LoadBalancerNames"))
+            sources = [
+                text_of(s.get("Identifier")) for s in dicts(group.get("TrafficSources"))
+            ]
+            names = texts(group.get("TargetGroupARNs")) + texts(
+                group.get("LoadBalancerNames")
+            )
             keys |= dict.fromkeys(names + sources)
         for key in keys:
             if front := self._by_arn.get(key) or self._by_name.get(key):

@@ -7,21 +7,44 @@ import re
 from assess.sources.base import HINTS, Row, failure, status_of
 
 _DENIED = {
-    "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure",
-    "UnrecognizedClientException", "InvalidClientTokenId", "SubscriptionRequiredException",
-    "OptInRequired", "SignatureDoesNotMatch",
-}  # fmt: skip
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthFailure",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "SubscriptionRequiredException",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+}
 _EXPIRED = {
-    "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
-    "UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "TokenRefreshRequired",
+    "UnauthorizedSSOTokenError",
+    "SSOTokenLoadError",
+    "TokenRetrievalError",
     "LoginRefreshRequired",
-}  # fmt: skip
+}
 _NO_CREDENTIALS = {
-    "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError",
-    "ProfileNotFound", "NoAuthTokenError", "InfiniteLoopConfigError", "ConfigParseError",
-}  # fmt: skip
-_THROTTLED = re.compile(r"[Tt]hrottl|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceeded$")
-REFUSED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}  # this call
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "ProfileNotFound",
+    "NoAuthTokenError",
+    "InfiniteLoopConfigError",
+    "ConfigParseError",
+}
+_THROTTLED = re.compile(
+    r"[Tt]hrottl|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceeded$"
+)
+REFUSED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "403",
+}  # this call
 _SCP = re.compile(r"service control policy", re.IGNORECASE)
 _IAM_PREFIX = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
 
@@ -38,7 +61,10 @@ def aws_failure(error: Exception, service: str, call: str) -> Row:
     http = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     row: Row = {"status": "unreachable", "error_class": code}
     if code in _EXPIRED:
-        return row | {"status": "denied", "hint": "the credentials have expired: log in again"}
+        return row | {
+            "status": "denied",
+            "hint": "the credentials have expired: log in again",
+        }
     if code in _NO_CREDENTIALS:
         hint = "no usable credentials: name a profile that exists, or log in"
         return row | {"status": "denied", "hint": hint}
@@ -53,12 +79,21 @@ def aws_failure(error: Exception, service: str, call: str) -> Row:
     if isinstance(http, int) and http >= 500:
         return row | {"hint": "AWS is unavailable: run again later"}
     if isinstance(http, int):
-        return row | {"status": "unsupported", "hint": f"AWS does not take this call: {code}"}
+        return row | {
+            "status": "unsupported",
+            "hint": f"AWS does not take this call: {code}",
+        }
     if code in ("ResponseParserError", "ForeignAnswerError"):
-        hint = "the answer is not that of AWS: look for a login page or a proxy in between"
+        hint = (
+            "the answer is not that of AWS: look for a login page or a proxy in between"
+        )
         return row | {"status": "parse_error", "hint": hint}
     status = status_of(error)
-    return failure(error) | {"status": status, "error_class": code, "hint": HINTS.get(status)}
+    return failure(error) | {
+        "status": status,
+        "error_class": code,
+        "hint": HINTS.get(status),
+    }
 
 
 def _denial(response: Row, code: str, service: str, call: str) -> str:

@@ -47,9 +47,17 @@ class Place:
         raise NotImplementedError
 
     def ask_each(  # noqa: PLR0913
-        self, service: str, call: str, key: str, name: str, values: Iterable[str],
-        *, size: int | None = None, absent: str = "", **params: Any,
-    ) -> list[Row] | None:  # fmt: skip
+        self,
+        service: str,
+        call: str,
+        key: str,
+        name: str,
+        values: Iterable[str],
+        *,
+        size: int | None = None,
+        absent: str = "",
+        **params: Any,
+    ) -> list[Row] | None:
         """Ask a call for many values of the parameter ``name``, ``size`` at a time, as a list.
 
         Without a size, for one value at a time; its objects then carry the parameter, and
@@ -61,16 +69,23 @@ class Place:
         """Give the coverage row of a call."""
         text = _text(service, call)
         if text not in self._rows:
-            self._rows[text] = self.batch.cover(self.scope, text, "timeout", rows=0)  # until then
+            self._rows[text] = self.batch.cover(
+                self.scope, text, "timeout", rows=0
+            )  # until then
         return self._rows[text]
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows of this place to a frame."""
         self.batch.add(frame, *({"source_ref": self.scope, **row} for row in rows))
 
-    def _note(self, service: str, call: str, found: list[Row], failed: Row | None) -> None:
+    def _note(
+        self, service: str, call: str, found: list[Row], failed: Row | None
+    ) -> None:
         """Write what came of one more answer into the row of its call."""
-        row, sound = self.row(service, call), self._sound.setdefault(_text(service, call), [])
+        row, sound = (
+            self.row(service, call),
+            self._sound.setdefault(_text(service, call), []),
+        )
         if found or not failed:
             sound.append(True)
         if failed:
@@ -87,7 +102,13 @@ class LivePlace(Place):
     """A place that is asked through the API."""
 
     def __init__(
-        self, scope: str, deadline: Deadline, login: Any, region: str, *, is_probe: bool = False
+        self,
+        scope: str,
+        deadline: Deadline,
+        login: Any,
+        region: str,
+        *,
+        is_probe: bool = False,
     ) -> None:
         super().__init__(scope, deadline, is_probe=is_probe)
         self._login, self.region = login, region
@@ -123,9 +144,17 @@ class LivePlace(Place):
         return found if found or not failed else None
 
     def ask_each(  # noqa: PLR0913
-        self, service: str, call: str, key: str, name: str, values: Iterable[str],
-        *, size: int | None = None, absent: str = "", **params: Any,
-    ) -> list[Row] | None:  # fmt: skip
+        self,
+        service: str,
+        call: str,
+        key: str,
+        name: str,
+        values: Iterable[str],
+        *,
+        size: int | None = None,
+        absent: str = "",
+        **params: Any,
+    ) -> list[Row] | None:
         """Ask for some values at a time, until an answer shows that there is no use."""
         unique = list(dict.fromkeys(values))
         groups = [unique[n : n + (size or 1)] for n in range(0, len(unique), size or 1)]
@@ -139,11 +168,15 @@ class LivePlace(Place):
             self._note(service, call, items, failed)
             has_answered |= bool(items) or not failed
             found += items if size else [{**own, **item} for item in items]
-            if failed and (failed["error_class"] in REFUSED or failed["status"] == "timeout"):
+            if failed and (
+                failed["error_class"] in REFUSED or failed["status"] == "timeout"
+            ):
                 break
         return found if has_answered else None
 
-    def _ask(self, service: str, call: str, key: str, params: Row) -> tuple[list[Row], Row | None]:
+    def _ask(
+        self, service: str, call: str, key: str, params: Row
+    ) -> tuple[list[Row], Row | None]:
         """Make one call: the objects of its pages, and why there are no more."""
         row = self.row(service, call)
         found: list[Row] = []
@@ -200,7 +233,9 @@ class DumpPlace(Place):
         for file, (documents, told) in own:
             items = [i for d in documents for i in (dicts(d[key]) if key else [d])]
             row["age_hours"] = max(told.get("age_hours", 0.0), row.get("age_hours", 0.0))
-            failed = {column: value for column, value in told.items() if column != "age_hours"}
+            failed = {
+                column: value for column, value in told.items() if column != "age_hours"
+            }
             if not documents and not failed:
                 hint = f"{file.name} is not what `aws {text}` prints"
                 failed = aws_failure(ForeignAnswerError(), service, call) | {"hint": hint}
@@ -213,9 +248,17 @@ class DumpPlace(Place):
         return found if row["status"] in ANSWERED else None
 
     def ask_each(  # noqa: PLR0913
-        self, service: str, call: str, key: str, name: str, values: Iterable[str],
-        *, size: int | None = None, absent: str = "", **params: Any,
-    ) -> list[Row] | None:  # fmt: skip
+        self,
+        service: str,
+        call: str,
+        key: str,
+        name: str,
+        values: Iterable[str],
+        *,
+        size: int | None = None,
+        absent: str = "",
+        **params: Any,
+    ) -> list[Row] | None:
         """Give what the files of a call list, whatever it was asked with, once."""
         return self.ask(service, call, key)
 

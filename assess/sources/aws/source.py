@@ -11,7 +11,15 @@ from typing import Any
 
 from assess.sources.aws.errors import aws_failure
 from assess.sources.aws.place import DumpPlace, LivePlace, Place
-from assess.sources.base import Batch, Deadline, Name, Row, failure, file_failure, paths_of
+from assess.sources.base import (
+    Batch,
+    Deadline,
+    Name,
+    Row,
+    failure,
+    file_failure,
+    paths_of,
+)
 from assess.sources.dumps import dicts, find_files
 from assess.sources.redact import is_secret, scrub
 
@@ -27,22 +35,40 @@ _NAMING_TAGS = (  # tags, rule, confidence; the first that is there
     (("assess.service",), "label", 1.0),
     (
         ("service", "Service", "app", "application", "Application", "role", "component"),
-        "cloud-tag", 0.8,
+        "cloud-tag",
+        0.8,
     ),
     (("aws:autoscaling:groupName",), "auto-scaling-group", 0.7),
-    (("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name"), "stack", 0.6),
+    (
+        ("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name"),
+        "stack",
+        0.6,
+    ),
     (("Name",), "name-tag", 0.5),
-)  # fmt: skip
+)
 _CLUSTER_TAGS = (
-    "eks:cluster-name", "alpha.eksctl.io/cluster-name", "kubernetes.io/cluster/",
-    "AmazonECSManaged", "aws:ecs:clusterName",
-)  # fmt: skip
+    "eks:cluster-name",
+    "alpha.eksctl.io/cluster-name",
+    "kubernetes.io/cluster/",
+    "AmazonECSManaged",
+    "aws:ecs:clusterName",
+)
 _ENV_TAGS = ("env", "Env", "environment", "Environment", "stage", "Stage")
 _ENVS = {
-    "prod": "prod", "prd": "prod", "production": "prod", "live": "prod",
-    "stage": "stage", "staging": "stage", "stg": "stage", "preprod": "stage",
-    "dev": "dev", "development": "dev", "test": "dev", "qa": "dev", "sandbox": "dev",
-}  # fmt: skip
+    "prod": "prod",
+    "prd": "prod",
+    "production": "prod",
+    "live": "prod",
+    "stage": "stage",
+    "staging": "stage",
+    "stg": "stage",
+    "preprod": "stage",
+    "dev": "dev",
+    "development": "dev",
+    "test": "dev",
+    "qa": "dev",
+    "sandbox": "dev",
+}
 _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 
 
@@ -61,17 +87,23 @@ class AwsSource:
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        live = [name for name in ("profile", "regions", "endpoint_url") if name in options]
+        live = [
+            name for name in ("profile", "regions", "endpoint_url") if name in options
+        ]
         wrong = {
-            "path names no file or directory": "path" in options and not paths_of(options),
-            f"path and {' and '.join(live)} exclude each other": "path" in options and live,
-            "profile is a name, or a list of names": not _is_words(options.get("profile", "x")),
+            "path names no file or directory": "path" in options
+            and not paths_of(options),
+            f"path and {' and '.join(live)} exclude each other": "path" in options
+            and live,
+            "profile is a name, or a list of names": not _is_words(
+                options.get("profile", "x")
+            ),
             "regions is a region, a list of them, or 'all'": not _is_words(
                 options.get("regions", "x")
             ),
-            "endpoint_url is an address": not str(options.get("endpoint_url", "http")).startswith(
-                "http"
-            ),
+            "endpoint_url is an address": not str(
+                options.get("endpoint_url", "http")
+            ).startswith("http"),
         }
         return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
@@ -106,7 +138,9 @@ class AwsSource:
             try:
                 if not isinstance(place, LivePlace) or place.sign_in():
                     self.read(place)
-            except Exception as error:  # a payload that nobody has thought of, or the deadline
+            except (
+                Exception
+            ) as error:  # a payload that nobody has thought of, or the deadline
                 place.batch.cover(place.scope, "read", **failure(error))
 
 
@@ -160,9 +194,13 @@ def live_places(
             regions = [str(region.get("RegionName")) for region in found or ()]
         elif not regions:
             hint = "name the regions, such as regions = ['eu-west-1']"
-            batch.cover(account, "session", "unreachable", error_class="NoRegionError", hint=hint)
+            batch.cover(
+                account, "session", "unreachable", error_class="NoRegionError", hint=hint
+            )
         for region in dict.fromkeys(regions):
-            yield LivePlace(f"{account}/{region}", deadline, login, region, is_probe=is_probe)
+            yield LivePlace(
+                f"{account}/{region}", deadline, login, region, is_probe=is_probe
+            )
 
 
 class Login:
@@ -179,7 +217,10 @@ class Login:
         """Make a client."""
         with self._lock:  # a session is not made for threads; clients are
             return self._session.client(
-                service, region_name=region, endpoint_url=self._endpoint_url, config=config
+                service,
+                region_name=region,
+                endpoint_url=self._endpoint_url,
+                config=config,
             )
 
 
@@ -192,7 +233,9 @@ def dump_places(
         if not file.exists():
             batch.cover(scope, "read", **file_failure(FileNotFoundError()))
         else:
-            files[str(Path(scope).parent) if (base / scope).parent != base else scope].append(file)
+            files[
+                str(Path(scope).parent) if (base / scope).parent != base else scope
+            ].append(file)
     for scope, found in files.items():
         yield DumpPlace(scope, deadline, found, is_probe=is_probe)
 
@@ -216,7 +259,9 @@ def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
         return ()
     names = []
     for keys, rule, confidence in _NAMING_TAGS:
-        found = (tags[key] for key in keys if tags.get(key) and not is_secret(key, tags[key]))
+        found = (
+            tags[key] for key in keys if tags.get(key) and not is_secret(key, tags[key])
+        )
         if text := scrub(next(found, "")):
             text = _NUMBER.sub("", text) if rule == "name-tag" else text
             names.append(Name(text, rule, confidence))

@@ -13,15 +13,25 @@ from assess.sources.dumps import dicts, dig
 RULE, NAMED, ALSO_NAMED = "backstage", 0.95, 0.8
 # Annotations by which other systems know it; of a path, the last part is its name.
 ALIASES = (
-    "backstage.io/kubernetes-id", "jaegertracing.io/service", "pagerduty.com/service-id",
-    "github.com/project-slug", "gitlab.com/project-slug", "bitbucket.org/project-slug",
-)  # fmt: skip
+    "backstage.io/kubernetes-id",
+    "jaegertracing.io/service",
+    "pagerduty.com/service-id",
+    "github.com/project-slug",
+    "gitlab.com/project-slug",
+    "bitbucket.org/project-slug",
+)
 _ORPHAN = "backstage.io/orphan"
 _LIBRARIES = ("library", "documentation", "docs", "package", "sdk", "storybook")
 _SERVICE_KINDS = {
-    "website": "web", "frontend": "web", "worker": "worker", "job": "job", "cronjob": "job",
-    "database": "database", "cache": "cache", "queue": "queue",
-}  # fmt: skip
+    "website": "web",
+    "frontend": "web",
+    "worker": "worker",
+    "job": "job",
+    "cronjob": "job",
+    "database": "database",
+    "cache": "cache",
+    "queue": "queue",
+}
 _TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
 _NAME = re.compile(r"[\w.-]{1,63}")
 _WORDS = re.compile(r"[\w .,&()/+-]{1,80}")  # what may pass as a title or a team
@@ -95,7 +105,13 @@ class Entity:
             found = [_target(r) for r in relations if r.get("type") == relation]
         else:
             said = dig(self.raw, "spec", key)
-            found = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+            found = (
+                [said]
+                if isinstance(said, str)
+                else said
+                if isinstance(said, list)
+                else []
+            )
         refs = (to_ref(text, kind, self.namespace) for text in found)
         return [ref for ref in dict.fromkeys(refs) if ref]
 
@@ -145,18 +161,26 @@ def to_service(entity: Entity, kept: Kept) -> Row:
     weight = next((w for text in weights if (w := _weight(text)) is not None), None)
     kept.unmapped += (bool(tiers) and tier is None) + (bool(weights) and weight is None)
     names = (entity.name, *_aliases(entity, notes))
-    used = sum(key in notes for key in (*ALIASES, *kept.tier_keys, *kept.criticality_keys))
+    used = sum(
+        key in notes for key in (*ALIASES, *kept.tier_keys, *kept.criticality_keys)
+    )
     links = dig(entity.raw, "metadata", "links")
-    kept.redacted += max(len(notes) - used, 0) + bool(dig(entity.raw, "metadata", "description"))
+    kept.redacted += max(len(notes) - used, 0) + bool(
+        dig(entity.raw, "metadata", "description")
+    )
     kept.redacted += len(links) if isinstance(links, list) else 0
     owner = _owner(entity, kept)
     stage = dig(entity.raw, "spec", "lifecycle")
     row = {
-        "owner": owner, "tier": tier, "criticality": weight,
+        "owner": owner,
+        "tier": tier,
+        "criticality": weight,
         "lifecycle": stage if isinstance(stage, str) and _NAME.fullmatch(stage) else None,
         "kind": _SERVICE_KINDS.get(entity.type),
-    }  # fmt: skip
-    return {"names": names} | {key: value for key, value in row.items() if value is not None}
+    }
+    return {"names": names} | {
+        key: value for key, value in row.items() if value is not None
+    }
 
 
 def to_tier(text: str) -> int | None:

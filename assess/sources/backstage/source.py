@@ -30,9 +30,13 @@ KINDS = ("Component", "API", "Resource", "System")
 _PAGE, _PAGES_MAX = 500, 1000
 # Kinds of dependency by the type of the resource that is needed; others are declared.
 _RESOURCES = {
-    **dict.fromkeys(("database", "db", "bucket", "s3-bucket", "object-store", "storage"), "data"),
+    **dict.fromkeys(
+        ("database", "db", "bucket", "s3-bucket", "object-store", "storage"), "data"
+    ),
     **dict.fromkeys(("cache", "redis", "memcached"), "cache"),
-    **dict.fromkeys(("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"),
+    **dict.fromkeys(
+        ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
+    ),
 }
 Edge = tuple[str, str, str]  # who needs it, what it needs (references), kind
 
@@ -42,8 +46,13 @@ class BackstageSource:
 
     type = "backstage"
     options: tuple[str, ...] = (
-        "path", "endpoint", "token_file", "ca", "tier_keys", "criticality_keys",
-    )  # fmt: skip
+        "path",
+        "endpoint",
+        "token_file",
+        "ca",
+        "tier_keys",
+        "criticality_keys",
+    )
     fills: tuple[str, ...] = ("services", "dependencies")
     needs = "read access to the files, or a token that may read the catalog"
     dump = (
@@ -61,7 +70,9 @@ class BackstageSource:
             problems.append("path names no file")
         for option in ("tier_keys", "criticality_keys"):
             keys = options.get(option, [])
-            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            if not isinstance(keys, list) or not all(
+                isinstance(key, str) for key in keys
+            ):
                 problems.append(f"{option} is no list of labels or annotations")
         texts = ("endpoint", "token_file", "ca")
         return problems + [
@@ -76,18 +87,25 @@ class BackstageSource:
         """Read the files, or ask for the first page."""
         return self._collect(options, base, deadline, pages=1)
 
-    def _collect(self, options: Row, base: Path, deadline: Deadline, *, pages: int) -> Batch:
+    def _collect(
+        self, options: Row, base: Path, deadline: Deadline, *, pages: int
+    ) -> Batch:
         batch, found = Batch(), dict[str, Entity]()
         if "endpoint" in options:
             _ask(options, base, deadline, pages=pages, batch=batch, found=found)
         else:
             suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
-            for _, file, row in each_file(options, base, deadline, batch, suffixes, "entities"):
+            for _, file, row in each_file(
+                options, base, deadline, batch, suffixes, "entities"
+            ):
                 _take(read_documents(file, row), found, row)
         kept = Kept(
-            tuple(options.get("tier_keys", TIER_KEYS)), tuple(options.get("criticality_keys", ()))
+            tuple(options.get("tier_keys", TIER_KEYS)),
+            tuple(options.get("criticality_keys", ())),
         )
-        rows = [to_service(entity, kept) for entity in found.values() if entity.is_service]
+        rows = [
+            to_service(entity, kept) for entity in found.values() if entity.is_service
+        ]
         batch.add("services", *rows)
         batch.add("dependencies", *to_dependencies(found))
         if batch.coverage:
@@ -129,7 +147,9 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
         page = answer.json()
         page = page.get("items") if isinstance(page, dict) else page
         if not isinstance(page, list):
-            raise DumpError("this is no list of entities: is the endpoint that of Backstage?")
+            raise DumpError(
+                "this is no list of entities: is the endpoint that of Backstage?"
+            )
         if not page or str(page[0]) == last:
             return
         yield list(dicts(page))
@@ -154,7 +174,9 @@ def _take(values: list[Any], found: dict[str, Entity], row: Row) -> None:
     row["unmapped_n"] = row.get("unmapped_n", 0) + unmapped
     if orphans:
         names = ", ".join(entity.ref for entity in orphans[:3])
-        row["hint"] = f"orphaned in the catalog, and left out: {len(orphans)}, such as {names}"
+        row["hint"] = (
+            f"orphaned in the catalog, and left out: {len(orphans)}, such as {names}"
+        )
     if row["status"] in ("ok", "empty"):
         row["status"] = "ok" if row["rows"] else "empty"
         if not row["rows"] and not orphans:
@@ -170,12 +192,19 @@ def to_dependencies(found: dict[str, Entity]) -> list[Row]:
         is_code = called is not None and called.is_library
         if caller is None or not caller.is_service or is_code or src == dst:
             continue
-        is_resource = called is not None and called.kind == "resource" and said == "declared"
+        is_resource = (
+            called is not None and called.kind == "resource" and said == "declared"
+        )
         kind = _RESOURCES.get(called.type, said) if is_resource and called else said
-        rows.append({
-            "src": caller.name, "dst": called.name if called else Entity.named(dst), "kind": kind,
-            "evidence": EVIDENCE, "confidence": CONFIDENCE,
-        })  # fmt: skip
+        rows.append(
+            {
+                "src": caller.name,
+                "dst": called.name if called else Entity.named(dst),
+                "kind": kind,
+                "evidence": EVIDENCE,
+                "confidence": CONFIDENCE,
+            }
+        )
     return rows
 
 
@@ -201,8 +230,12 @@ def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
             providers.setdefault(ref, []).append(entity.ref)
         for ref in entity.related("apiProvidedBy", "", "component"):
             providers.setdefault(entity.ref, []).append(ref)
-        consumers += [(entity.ref, r) for r in entity.related("consumesApi", "consumesApis", "api")]
-        consumers += [(r, entity.ref) for r in entity.related("apiConsumedBy", "", "component")]
+        consumers += [
+            (entity.ref, r) for r in entity.related("consumesApi", "consumesApis", "api")
+        ]
+        consumers += [
+            (r, entity.ref) for r in entity.related("apiConsumedBy", "", "component")
+        ]
     for consumer, interface in consumers:
         for provider in dict.fromkeys(providers.get(interface, [interface])):
             yield consumer, provider, "call"

@@ -10,11 +10,27 @@ from typing import Any
 
 import yaml
 
-from assess.sources.compose.forms import Replaced, Service, as_list, as_mapping, canonical, merged
+from assess.sources.compose.forms import (
+    Replaced,
+    Service,
+    as_list,
+    as_mapping,
+    canonical,
+    merged,
+)
 from assess.sources.dumps import read_bytes
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
-_TOP_KEYS = {"services", "include", "name", "version", "networks", "volumes", "secrets", "configs"}
+_TOP_KEYS = {
+    "services",
+    "include",
+    "name",
+    "version",
+    "networks",
+    "volumes",
+    "secrets",
+    "configs",
+}
 _OWN_KEYS_V1 = {"image", "build", "extends"}
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
@@ -38,7 +54,9 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
-    failed: dict[str, Exception] = field(default_factory=dict)  # files that could not be read
+    failed: dict[str, Exception] = field(
+        default_factory=dict
+    )  # files that could not be read
 
 
 def read_project(files: list[Path]) -> Project:
@@ -49,7 +67,11 @@ def read_project(files: list[Path]) -> Project:
     directory = files[0].parent
     project = Project(env=_read_dotenv(directory / ".env", {}))
     _Reader(project, directory, project.env).read(files, ())
-    name = project.name or project.env.get("COMPOSE_PROJECT_NAME") or directory.resolve().name
+    name = (
+        project.name
+        or project.env.get("COMPOSE_PROJECT_NAME")
+        or directory.resolve().name
+    )
     project.name = re.sub(r"^[^a-z0-9]+|[^a-z0-9_-]", "", name.lower())
     return project
 
@@ -79,7 +101,9 @@ def interpolate(text: str, env: Mapping[str, str], unset: set[str]) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _value(name: str, how: str, word: str, env: Mapping[str, str], unset: set[str]) -> str:
+def _value(
+    name: str, how: str, word: str, env: Mapping[str, str], unset: set[str]
+) -> str:
     value = env.get(name)
     is_there = bool(value) if how.startswith(":") else value is not None
     if how.endswith("+"):
@@ -110,7 +134,9 @@ def read_env(text: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
         if line["literal"] is not None:
             value = line["literal"]
         elif line["quoted"] is not None:
-            plain = re.sub(r"(?s)\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), line["quoted"])
+            plain = re.sub(
+                r"(?s)\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), line["quoted"]
+            )
             value = interpolate(plain, known, set())
         else:
             bare = re.split(r"(?:^|[ \t])#", line["bare"], maxsplit=1)[0]
@@ -178,7 +204,11 @@ class _Reader:
         budget = iter(range(NODES_MAX))
         try:
             return [
-                _checked(_walk(d, lambda t: interpolate(t, self.env, self.project.unset), budget))
+                _checked(
+                    _walk(
+                        d, lambda t: interpolate(t, self.env, self.project.unset), budget
+                    )
+                )
                 for d in yaml.load_all(read_bytes(file, {}).decode("utf-8-sig"), _Loader)
                 if d is not None
             ]
@@ -209,14 +239,21 @@ class _Reader:
             self.project.notes.append("an include of something remote was not read")
             return
         files = [self.directory / path for path in paths]
-        directory = self.directory / str(options.get("project_directory") or files[0].parent)
+        directory = self.directory / str(
+            options.get("project_directory") or files[0].parent
+        )
         env: dict[str, str] = {}
         for file in as_list(options.get("env_file")) or [directory / ".env"]:
             env |= _read_dotenv(self.directory / str(file), {**env, **self.env})
         _Reader(self.project, directory, {**env, **self.env}).read(files, trail)
 
     def _extended(
-        self, name: str, raw: Service, document: dict[str, Any], file: Path, trail: tuple[str, ...]
+        self,
+        name: str,
+        raw: Service,
+        document: dict[str, Any],
+        file: Path,
+        trail: tuple[str, ...],
     ) -> Service:
         """Give a service in canonical form, on top of what it extends."""
         service = canonical(raw, self.directory)
@@ -234,10 +271,14 @@ class _Reader:
         found = [(d["services"][wanted], d) for d in documents if wanted in d["services"]]
         step = f"{home.resolve()}:{wanted}"
         if not found or step in trail or not isinstance(found[-1][0], dict | None):
-            self.project.notes.append(f"service {name} extends {wanted}, which cannot be read")
+            self.project.notes.append(
+                f"service {name} extends {wanted}, which cannot be read"
+            )
             return service
         body, whole = found[-1]
-        return merged(reader._extended(wanted, body or {}, whole, home, (*trail, step)), service)
+        return merged(
+            reader._extended(wanted, body or {}, whole, home, (*trail, step)), service
+        )
 
 
 def _walk(value: Any, put: Callable[[str], str], budget: Iterator[int]) -> Any:
@@ -250,7 +291,11 @@ def _walk(value: Any, put: Callable[[str], str], budget: Iterator[int]) -> Any:
         return {str(key): _walk(item, put, budget) for key, item in value.items()}
     if isinstance(value, list):
         return [_walk(item, put, budget) for item in value]
-    return Replaced(_walk(value.value, put, budget)) if isinstance(value, Replaced) else value
+    return (
+        Replaced(_walk(value.value, put, budget))
+        if isinstance(value, Replaced)
+        else value
+    )
 
 
 def _checked(document: Any) -> dict[str, Any]:

@@ -11,9 +11,22 @@ from typing import Any
 _MAPPINGS = ("environment", "labels", "networks", "deploy", "logging")
 _LISTS = ("links", "external_links", "volumes_from", "cap_add", "profiles", "expose")
 _SCALARS = (
-    "image", "container_name", "hostname", "restart", "privileged", "network_mode", "pid", "ipc",
-    "user", "read_only", "scale", "mem_limit", "cpus", "pids_limit", "stop_grace_period",
-)  # fmt: skip
+    "image",
+    "container_name",
+    "hostname",
+    "restart",
+    "privileged",
+    "network_mode",
+    "pid",
+    "ipc",
+    "user",
+    "read_only",
+    "scale",
+    "mem_limit",
+    "cpus",
+    "pids_limit",
+    "stop_grace_period",
+)
 
 Service = dict[str, Any]
 
@@ -33,18 +46,26 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
 
     def env_file(item: Any) -> tuple[Path, bool]:
         options = item if isinstance(item, dict) else {"path": item}
-        return directory / str(options.get("path")), is_true(options.get("required", "true"))
+        return directory / str(options.get("path")), is_true(
+            options.get("required", "true")
+        )
 
     forms: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(_MAPPINGS, as_mapping),
         **dict.fromkeys(_LISTS, lambda value: [str(item) for item in as_list(value)]),
         **dict.fromkeys(_SCALARS, lambda value: value),
-        "depends_on": lambda value: {k: as_mapping(v) for k, v in as_mapping(value).items()},
+        "depends_on": lambda value: {
+            k: as_mapping(v) for k, v in as_mapping(value).items()
+        },
         "env_file": lambda value: [env_file(item) for item in as_list(value)],
-        "ports": lambda value: [port for item in as_list(value) if (port := port_text(item))],
+        "ports": lambda value: [
+            port for item in as_list(value) if (port := port_text(item))
+        ],
         "volumes": lambda value: dict(mount(item) for item in as_list(value)),
         "healthcheck": _healthcheck,
-        "tmpfs": lambda value: dict(mount({"type": "tmpfs", "target": t}) for t in as_list(value)),
+        "tmpfs": lambda value: dict(
+            mount({"type": "tmpfs", "target": t}) for t in as_list(value)
+        ),
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
@@ -69,7 +90,9 @@ def port_text(item: Any) -> str:
     The result is empty where there is no port in it.
     """
     if isinstance(item, dict):
-        target, host, published = (item.get(k) for k in ("target", "host_ip", "published"))
+        target, host, published = (
+            item.get(k) for k in ("target", "host_ip", "published")
+        )
         protocol = item.get("protocol")
     else:
         body, _, protocol = str(item).partition("/")
@@ -87,10 +110,17 @@ def mount(item: Any) -> tuple[str, dict[str, Any]]:
     """Give the path inside the container of ``data:/var/lib/x:ro``, and type, source, read_only."""
     if isinstance(item, dict):
         source = str(item.get("source") or item.get("src") or "")
-        target = str(item.get("target") or item.get("dst") or item.get("destination") or "")
-        kind, read_only = str(item.get("type") or "volume"), is_true(item.get("read_only"))
+        target = str(
+            item.get("target") or item.get("dst") or item.get("destination") or ""
+        )
+        kind, read_only = (
+            str(item.get("type") or "volume"),
+            is_true(item.get("read_only")),
+        )
     else:
-        first, *rest = re.split(r"(?<!^[A-Za-z]):|:(?![\\/])", str(item))  # C:\x is one part
+        first, *rest = re.split(
+            r"(?<!^[A-Za-z]):|:(?![\\/])", str(item)
+        )  # C:\x is one part
         source, target = (first, rest[0]) if rest else ("", first)
         kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
         read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
@@ -127,7 +157,9 @@ def as_mapping(value: Any) -> dict[str, Any]:
     """Give a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
     if isinstance(value, dict):
         return value
-    pairs = (str(item).partition("=") for item in as_list(value) if not isinstance(item, dict))
+    pairs = (
+        str(item).partition("=") for item in as_list(value) if not isinstance(item, dict)
+    )
     return {name: text if equals else None for name, equals, text in pairs}
 
 

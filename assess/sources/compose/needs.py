@@ -13,7 +13,9 @@ from assess.sources.compose.file import Project
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.docker.names import COMPOSE_CONFIDENCE, COMPOSE_RULE
 
-SHARED_VOLUME = 0.5  # two services that write to one volume: which needs the other is not said
+SHARED_VOLUME = (
+    0.5  # two services that write to one volume: which needs the other is not said
+)
 
 Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
 
@@ -29,8 +31,16 @@ def to_dependencies(
         for dst, kind, evidence, more in [*needs, *_shared(project, names, src)]:
             target: Name | str = dst
             if not dst.startswith(EXTERNAL):
-                target = names.get(dst) or Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
-            row = {"src": names[src], "dst": target, "kind": kind, "evidence": evidence, **more}
+                target = names.get(dst) or Name(
+                    dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name
+                )
+            row = {
+                "src": names[src],
+                "dst": target,
+                "kind": kind,
+                "evidence": evidence,
+                **more,
+            }
             if src != dst:
                 rows.setdefault((src, dst, kind, evidence), row)
     return list(rows.values())
@@ -49,7 +59,12 @@ def _needs(
     for variable, address in addresses(env):
         dst = hosts.get(address.host) or f"{EXTERNAL}{address.host}"
         image = parse_image(str(project.services.get(dst, {}).get("image") or ""))
-        yield dst, kind_of(address, last_part(image.repository), variable), "environment", {}
+        yield (
+            dst,
+            kind_of(address, last_part(image.repository), variable),
+            "environment",
+            {},
+        )
 
 
 def _declared(service: Service) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,12 @@ from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.redact import is_secret, is_secret_name, keep_env, keep_labels, scrub
 from assess.sources.unit import LOG_SHIPPERS
 
-DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+DEFAULT_NAMES = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+)
 REPLICAS_MAX = 1000  # more than that is a slip of the pen
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -36,7 +41,9 @@ class ComposeSource:
         """List what is wrong with the options."""
         problems = [] if paths_of(options) else ["path names no file"]
         profiles = options.get("profiles", [])
-        are_names = isinstance(profiles, str | list) and all(isinstance(p, str) for p in profiles)
+        are_names = isinstance(profiles, str | list) and all(
+            isinstance(p, str) for p in profiles
+        )
         return problems + ([] if are_names else ["profiles is no list of names"])
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
@@ -91,7 +98,10 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
         mounts = _to_mounts(project, service)
         workload: Row = {"names": found, "namespace": project.name, "name": name}
         workload |= _to_workload(service) | image.columns()
-        workload |= {"env_names_n": len(env["names"]), "secret_like_env_n": env["secret_like"]}
+        workload |= {
+            "env_names_n": len(env["names"]),
+            "secret_like_env_n": env["secret_like"],
+        }
         batch.add("services", _to_service(workload, mounts, service, envs[name]))
         for number in range(1, _replicas(service) + 1):
             identifier = {"workload_id": f"compose:{project.name}/{name}/{number}"}
@@ -105,7 +115,9 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
 def _unknown(project: Project, batch: Batch) -> Row:
     """Columns of the coverage row that say what is not known."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
-    needed = {e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)}
+    needed = {
+        e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
+    }
     dangling = sorted(needed - known)
     notes = [*dict.fromkeys(project.notes)]
     if project.unset:
@@ -165,7 +177,9 @@ def _to_workload(service: Service) -> Row:
     }
 
 
-def _to_service(workload: Row, mounts: list[Row], service: Service, env: dict[str, str]) -> Row:
+def _to_service(
+    workload: Row, mounts: list[Row], service: Service, env: dict[str, str]
+) -> Row:
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
     # a variable that is only set elsewhere leaves open whether secrets are in the file
@@ -183,12 +197,17 @@ def _to_service(workload: Row, mounts: list[Row], service: Service, env: dict[st
 
 def _to_mounts(project: Project, service: Service) -> list[Row]:
     payloads = []
-    for target, volume in {**service.get("volumes", {}), **service.get("tmpfs", {})}.items():
+    for target, volume in {
+        **service.get("volumes", {}),
+        **service.get("tmpfs", {}),
+    }.items():
         source, options = volume["source"], _part(project.volumes, volume["source"])
         name = None
         if volume["type"] == "volume" and source:  # its name on the engine
             is_external = is_true(options.get("external"))
-            name = options.get("name") or (source if is_external else f"{project.name}_{source}")
+            name = options.get("name") or (
+                source if is_external else f"{project.name}_{source}"
+            )
         payloads.append(
             {
                 "Type": volume["type"],
@@ -203,7 +222,9 @@ def _to_mounts(project: Project, service: Service) -> list[Row]:
     for row in rows:
         if row["type"] == "volume" and not row["volume_name"]:
             row["source_class"] = "anonymous-volume"
-            row["data_like"] = is_data("anonymous-volume", row["destination"], not row["read_only"])
+            row["data_like"] = is_data(
+                "anonymous-volume", row["destination"], not row["read_only"]
+            )
     return rows
 
 
@@ -227,7 +248,9 @@ def _number(value: Any) -> float | None:
 
 def _bytes(value: Any) -> int | None:
     """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?\s*", str(value or "").lower())
+    found = re.fullmatch(
+        r"\s*(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?\s*", str(value or "").lower()
+    )
     return int(float(found[1]) * _UNITS[found[2] or "b"]) if found else None
 
 

@@ -30,22 +30,44 @@ TLS = ("tls_ca", "tls_cert", "tls_key")
 _CERTIFICATE = "set tls_cert and tls_key"
 _NO_TLS = "nothing speaks TLS there: leave tls_ca out, or mend the port"
 _KNOWN = {  # status and hint by what the messages say; None: told by their classes
-    "tlsparametererror": ("not_configured", "tls_ca, tls_cert and tls_key name files that exist"),
-    "certificate required": ("denied", f"the engine wants a client certificate: {_CERTIFICATE}"),
-    "bad certificate": ("denied", f"the engine refuses this client certificate: {_CERTIFICATE}"),
-    "unknown ca": ("denied", f"another authority signed this client certificate: {_CERTIFICATE}"),
-    "http request to an https server": (None, f"the engine speaks TLS: {_CERTIFICATE} and tls_ca"),
+    "tlsparametererror": (
+        "not_configured",
+        "tls_ca, tls_cert and tls_key name files that exist",
+    ),
+    "certificate required": (
+        "denied",
+        f"the engine wants a client certificate: {_CERTIFICATE}",
+    ),
+    "bad certificate": (
+        "denied",
+        f"the engine refuses this client certificate: {_CERTIFICATE}",
+    ),
+    "unknown ca": (
+        "denied",
+        f"another authority signed this client certificate: {_CERTIFICATE}",
+    ),
+    "http request to an https server": (
+        None,
+        f"the engine speaks TLS: {_CERTIFICATE} and tls_ca",
+    ),
     "certificate_verify_failed": (
-        None, "tls_ca did not sign the engine's certificate for this address"),
+        None,
+        "tls_ca did not sign the engine's certificate for this address",
+    ),
     "wrong_version_number": (None, _NO_TLS),
     "record layer failure": (None, _NO_TLS),
     "not found in known_hosts": ("denied", "add the host's key to ~/.ssh/known_hosts"),
     "authentication failed": ("denied", HINTS["denied"]),
     "ssh protocol banner": (None, "nothing speaks ssh there, or not in time"),
-    "no such file or directory": (None, "no such socket: check the path, and that the engine runs"),
+    "no such file or directory": (
+        None,
+        "no such socket: check the path, and that the engine runs",
+    ),
     "connection refused": (
-        None, "nothing listens there: check the address, and that the engine runs"),
-}  # fmt: skip
+        None,
+        "nothing listens there: check the address, and that the engine runs",
+    ),
+}
 
 
 class StatusError(Exception):
@@ -63,9 +85,14 @@ class Connection:
     """
 
     def __init__(
-        self, opened: Callable[[float], HTTPConnection], deadline: Deadline,
-        *, host: str = "localhost", root: str = "", headers: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        opened: Callable[[float], HTTPConnection],
+        deadline: Deadline,
+        *,
+        host: str = "localhost",
+        root: str = "",
+        headers: str = "",
+    ) -> None:
         self._wire, self._deadline, self._root = Wire(opened), deadline, root
         self._headers = f"Host: {host}\r\nUser-Agent: assess\r\n{headers}\r\n"
         self._prefix = f"/v{OLDEST_API}"
@@ -105,10 +132,14 @@ def problems_of(options: Row) -> list[str]:
     """Say what is wrong with the options of an engine."""
     endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
     wrong = {
-        "path and endpoint exclude each other": "path" in options and "endpoint" in options,
-        f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(SCHEMES),
+        "path and endpoint exclude each other": "path" in options
+        and "endpoint" in options,
+        f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(
+            SCHEMES
+        ),
         "endpoint names no host": endpoint.partition("://")[2].strip("/") == "",
-        "tls_cert and tls_key go together": ("tls_cert" in options) != ("tls_key" in options),
+        "tls_cert and tls_key go together": ("tls_cert" in options)
+        != ("tls_key" in options),
     }
     return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
@@ -127,7 +158,11 @@ def connect(options: Row, base: Path, deadline: Deadline) -> Connection:
         return _OverSsh(endpoint, deadline)
     if parts.scheme == "unix":
         return Connection(partial(_UnixConnection, parts.path), deadline)
-    host, port, headers = parts.hostname or "localhost", parts.port or (2376 if tls else 2375), ""
+    host, port, headers = (
+        parts.hostname or "localhost",
+        parts.port or (2376 if tls else 2375),
+        "",
+    )
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = f"Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
@@ -135,7 +170,9 @@ def connect(options: Row, base: Path, deadline: Deadline) -> Connection:
     if tls:
         opened = partial(HTTPSConnection, host, port, context=_context(tls))
     place, root = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
-    return Connection(lambda s: opened(timeout=s), deadline, host=place, root=root, headers=headers)
+    return Connection(
+        lambda s: opened(timeout=s), deadline, host=place, root=root, headers=headers
+    )
 
 
 def _context(tls: Row) -> ssl.SSLContext:
@@ -173,7 +210,9 @@ class _OverSsh(Connection):
                 super()._create_paramiko_client(base_url)
                 deadline.check()
                 waits = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
-                self.ssh_params |= dict.fromkeys(waits, min(CONNECT_SECONDS, deadline.left))
+                self.ssh_params |= dict.fromkeys(
+                    waits, min(CONNECT_SECONDS, deadline.left)
+                )
                 self.ssh_params["port"] = self.ssh_params["port"] or 22
 
         self._adapter = Adapter(endpoint, timeout=CALL_SECONDS)
@@ -191,5 +230,8 @@ def failure(error: Exception) -> Row:
     status, hint = next((_KNOWN[w] for w in _KNOWN if w in words), (None, None))
     if getattr(error, "status_code", None) is not None or not status:
         status = status_of(error)
-    return {"status": status, "error_class": type(error).__name__,
-            "hint": hint or HINTS.get(status)}  # fmt: skip
+    return {
+        "status": status,
+        "error_class": type(error).__name__,
+        "hint": hint or HINTS.get(status),
+    }

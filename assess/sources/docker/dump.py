@@ -34,7 +34,9 @@ def find_dumps(paths: list[Path]) -> dict[Path, dict[str, list[Path]]]:
     """
     hosts: dict[Path, dict[str, list[Path]]] = {}
     for path in paths:
-        for file in [path] if path.is_file() else sorted([*path.glob("*"), *path.glob("*/*")]):
+        for file in (
+            [path] if path.is_file() else sorted([*path.glob("*"), *path.glob("*/*")])
+        ):
             stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
             call = next((call for call, stems in STEMS.items() if stem in stems), None)
             if call and file.suffix.lower() in SUFFIXES and file.is_file():
@@ -49,13 +51,17 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloa
         if call not in files and call in OPTIONAL:
             continue
         if call not in files:
-            batch.cover(scope, call, "not_configured", hint=f"no dump of it; write {stem}.json")
+            batch.cover(
+                scope, call, "not_configured", hint=f"no dump of it; write {stem}.json"
+            )
             continue
         row = batch.cover(scope, call, "ok")
         with timed(row):
             values = _read_all(files[call], row)
             if call == "containers":
-                values = [from_cli_container(v) if isinstance(v, dict) else v for v in values]
+                values = [
+                    from_cli_container(v) if isinstance(v, dict) else v for v in values
+                ]
             elif call == "images":
                 values = merge_cli_images(values)
             elif call == "df":
@@ -94,7 +100,9 @@ def from_cli_container(raw: Payload) -> Payload:
     """
     if "Id" in raw:
         return raw
-    same = {name: raw.get(name) for name in ("Image", "Ports", "State", "Status", "Command")}
+    same = {
+        name: raw.get(name) for name in ("Image", "Ports", "State", "Status", "Command")
+    }
     return same | {
         "Id": raw.get("ID"),
         "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
@@ -134,10 +142,13 @@ def from_cli_disk(raw: Payload) -> Payload:
         whole = None if shared is None or own is None else shared + own
         images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
     volumes = [
-        {"Name": v.get("Name"), "Driver": v.get("Driver"),
-         "UsageData": {"Size": cli_size(v.get("Size"))}}
+        {
+            "Name": v.get("Name"),
+            "Driver": v.get("Driver"),
+            "UsageData": {"Size": cli_size(v.get("Size"))},
+        }
         for v in dicts(raw.get("Volumes"))
-    ]  # fmt: skip
+    ]
     return {"Images": images, "Volumes": volumes}
 
 

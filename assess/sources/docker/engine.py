@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import Payloads, containers_of, dicts, dig, moment, texts
+from assess.sources.docker.payload import (
+    Payloads,
+    containers_of,
+    dicts,
+    dig,
+    moment,
+    texts,
+)
 
 DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a version that they tell
     ("debian", "debian", 1),
@@ -59,12 +66,18 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
 def to_engine(payloads: Payloads, host_id: str) -> Row:
     """Give the row of the engines frame."""
     info, version = payloads.info, payloads.version
-    parts = {str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))}
-    status = [d for d in info.get("DriverStatus", []) if isinstance(d, list) and len(d) == 2]
+    parts = {
+        str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))
+    }
+    status = [
+        d for d in info.get("DriverStatus", []) if isinstance(d, list) and len(d) == 2
+    ]
     driver = {str(name): value for name, value in status}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
-    security = " ".join(texts(info["SecurityOptions"])) if "SecurityOptions" in info else None
+    security = (
+        " ".join(texts(info["SecurityOptions"])) if "SecurityOptions" in info else None
+    )
     return {
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in parts else "docker",
@@ -72,7 +85,9 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "api_version": version.get("ApiVersion"),
         "min_api_version": version.get("MinAPIVersion"),
         "build_at": moment(version.get("BuildTime")),
-        "distro_package": "docker.io" if re.search(r"[+~-](dfsg|0ubuntu)", number or "") else None,
+        "distro_package": "docker.io"
+        if re.search(r"[+~-](dfsg|0ubuntu)", number or "")
+        else None,
         "containerd_version": parts.get("containerd"),
         "runc_version": parts.get("runc"),
         "storage_driver": info.get("Driver"),
@@ -105,18 +120,24 @@ def to_waste(payloads: Payloads) -> Row:
     mounts = [c.mounts for c in containers]
     # a list tells the mounts too, but one by the command line, which cuts names, does not
     free = [
-        u for n, u in volumes.items() if n not in {m.get("Name") for x in mounts for m in x or []}
+        u
+        for n, u in volumes.items()
+        if n not in {m.get("Name") for x in mounts for m in x or []}
     ]
     sizes = [usage.get("Size", -1) for usage in free]
     is_listed = payloads.containers is not None and None not in states
     is_told = (
-        payloads.volumes is not None and payloads.containers is not None and None not in mounts
+        payloads.volumes is not None
+        and payloads.containers is not None
+        and None not in mounts
     )
     return {
         "stopped_n": sum(s in ("exited", "dead") for s in states) if is_listed else None,
         "never_started_n": states.count("created") if is_listed else None,
         "dangling_volumes_n": len(free) if is_told else None,
-        "dangling_volumes_bytes": sum(sizes) if is_told and min(sizes, default=0) >= 0 else None,
+        "dangling_volumes_bytes": sum(sizes)
+        if is_told and min(sizes, default=0) >= 0
+        else None,
     }
 
 

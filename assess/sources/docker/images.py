@@ -9,7 +9,15 @@ from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.base import Row
-from assess.sources.docker.payload import Container, Payload, Payloads, dig, moment, short, texts
+from assess.sources.docker.payload import (
+    Container,
+    Payload,
+    Payloads,
+    dig,
+    moment,
+    short,
+    texts,
+)
 
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
@@ -20,7 +28,9 @@ class ImageIndex:
 
     def __init__(self, images: list[Payload]) -> None:
         self._by_id = {short(i.get("Id")): i for i in images}
-        self._by_tag = {ref: short(i.get("Id")) for i in images for ref in _refs(i, "RepoTags")}
+        self._by_tag = {
+            ref: short(i.get("Id")) for i in images for ref in _refs(i, "RepoTags")
+        }
 
     def find(self, container: Container) -> str | None:
         """Find the short id of the image of a container; None where the payloads do not tell."""
@@ -47,7 +57,9 @@ class ImageIndex:
 
 
 def _refs(image: Payload, field: str) -> list[ImageRef]:
-    return [parse_image(ref) for ref in sorted(texts(image.get(field))) if NONE not in ref]
+    return [
+        parse_image(ref) for ref in sorted(texts(image.get(field))) if NONE not in ref
+    ]
 
 
 def _place(ref: ImageRef) -> tuple[str, str]:
@@ -99,7 +111,9 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
         for place in sorted({_place(ref) for ref in named}) or [(NONE, NONE)]:
             here = [ref for ref in named if _place(ref) == place]
             names = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
-            for digest in sorted({r.digest for r in here if r.digest}) or [str(image.get("Id"))]:
+            for digest in sorted({r.digest for r in here if r.digest}) or [
+                str(image.get("Id"))
+            ]:
                 where = {"registry": place[0], "repository": place[1], "digest": digest}
                 rows.append(common | where | {"tags": names})
     return rows
@@ -117,7 +131,10 @@ def needed_at(container: Container, now: datetime | None) -> datetime | None:
 
 
 def _is_reclaimable(
-    created: datetime | None, users_n: int | None, used_at: datetime | None, now: datetime | None
+    created: datetime | None,
+    users_n: int | None,
+    used_at: datetime | None,
+    now: datetime | None,
 ) -> bool | None:
     """Say whether docker-gc, by its defaults, would remove an image; None where nobody can tell."""
     is_old = None if created is None or now is None else now - created > GRACE

@@ -18,7 +18,12 @@ COMPOSE_RULE, COMPOSE_CONFIDENCE = "compose-service", 0.85
 
 _POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-_NAMESPACES = (KUBERNETES + "pod.namespace", SWARM_STACK, NOMAD + "namespace", COMPOSE + "project")
+_NAMESPACES = (
+    KUBERNETES + "pod.namespace",
+    SWARM_STACK,
+    NOMAD + "namespace",
+    COMPOSE + "project",
+)
 _PLATFORM_LABELS = {
     ECS + "task-definition-family": "ecs",
     KUBERNETES + "pod.name": "kubernetes",
@@ -26,8 +31,11 @@ _PLATFORM_LABELS = {
     SWARM_SERVICE: "swarm",
 }
 _TASK_LABELS = (
-    ECS + "task-arn", KUBERNETES + "pod.uid", NOMAD + "alloc_id", "com.docker.swarm.task.id",
-)  # fmt: skip
+    ECS + "task-arn",
+    KUBERNETES + "pod.uid",
+    NOMAD + "alloc_id",
+    "com.docker.swarm.task.id",
+)
 
 
 def container_names(
@@ -49,14 +57,20 @@ def container_names(
         (env.get("DD_SERVICE"), "telemetry-env", 0.8),
         (env.get("SERVICE_NAME"), "telemetry-env", 0.8),
         (_POD_HASHES.sub("", pod), "kubernetes-pod", 0.75),
-        (_ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else "", "nomad-task", 0.75),
+        (
+            _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else "",
+            "nomad-task",
+            0.75,
+        ),
         (labels.get("org.opencontainers.image.title"), "image-title", 0.6),
         (last_part(labels.get("org.opencontainers.image.source")), "image-source", 0.6),
         (last_part(image.repository), "image-repository", 0.6),
         (name, "container-name", 0.3),
     )
     return tuple(
-        Name(text, rule, trust, "" if rule == "label" else namespace)  # a label says it all
+        Name(
+            text, rule, trust, "" if rule == "label" else namespace
+        )  # a label says it all
         for text, rule, trust in candidates
         if text
     )
@@ -92,4 +106,8 @@ def is_replica(labels: Mapping[str, str]) -> bool:
 def compose_dependencies(labels: Mapping[str, str]) -> list[tuple[str, str | None]]:
     """Read what Compose starts before it: services and conditions (db, service_healthy)."""
     entries = [e.split(":") for e in labels.get(COMPOSE + "depends_on", "").split(",")]
-    return [(name.strip(), (rest or [""])[0] or None) for name, *rest in entries if name.strip()]
+    return [
+        (name.strip(), (rest or [""])[0] or None)
+        for name, *rest in entries
+        if name.strip()
+    ]

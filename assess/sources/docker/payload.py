@@ -14,12 +14,20 @@ from assess.sources.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
 SHORT_ID = 12
-NEVER_BEFORE = 2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
+NEVER_BEFORE = (
+    2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
+)
 
 
-def _shape(text: str = "", number: str = "", flag: str = "", **others: Any) -> dict[str, Any]:
+def _shape(
+    text: str = "", number: str = "", flag: str = "", **others: Any
+) -> dict[str, Any]:
     """Types, shapes, or a list of one shape, by name: only what is listed passes the border."""
-    kinds: tuple[tuple[str, Any], ...] = ((text, str), (number, (int, float)), (flag, bool))
+    kinds: tuple[tuple[str, Any], ...] = (
+        (text, str),
+        (number, (int, float)),
+        (flag, bool),
+    )
     return {name: kind for names, kind in kinds for name in names.split()} | others
 
 
@@ -49,7 +57,9 @@ _INSPECTED = _shape(
     "Id Name Image Created",
     "RestartCount",
     Mounts=_MOUNTS,
-    State=_shape("Status StartedAt FinishedAt", "ExitCode", "OOMKilled", Health=_shape("Status")),
+    State=_shape(
+        "Status StartedAt FinishedAt", "ExitCode", "OOMKilled", Health=_shape("Status")
+    ),
     Config=_shape("Image User", "StopTimeout", ExposedPorts=dict),
     HostConfig=_shape(
         "NetworkMode PidMode",
@@ -62,7 +72,9 @@ _INSPECTED = _shape(
     ),
     NetworkSettings=_shape(Ports=dict),
 )
-_IMAGE = _shape("Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str))
+_IMAGE = _shape(
+    "Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str)
+)
 _VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
 _SIZES = _shape("", "Size SharedSize Containers")
 
@@ -76,9 +88,13 @@ class Payloads:
     containers: list[Payload] | None = None  # this and the next two as the API lists them
     images: list[Payload] | None = None
     volumes: list[Payload] | None = None
-    disk: Payload = field(default_factory=dict)  # ``images`` by short id, and ``layers_bytes``
+    disk: Payload = field(
+        default_factory=dict
+    )  # ``images`` by short id, and ``layers_bytes``
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
-    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not, by short id
+    inspect_status: dict[str, str] = field(
+        default_factory=dict
+    )  # why one was not, by short id
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
 
@@ -98,7 +114,9 @@ class Payloads:
             self._take_disk(next(iter(dicts(values)), {}), row)
             return
         if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
-            values = values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
+            values = (
+                values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
+            )
         keep, identity, total = _KEEP[call]
         pairs = [keep(value) for value in dicts(values)]
         entries = [entry for entry, _ in pairs if entry.get(identity)]
@@ -106,7 +124,10 @@ class Payloads:
             self.inspected = {short(entry["Id"]): entry for entry in entries}
         else:
             setattr(self, call, entries)
-        row |= {"rows": len(entries), "redacted_n": sum(redacted for _, redacted in pairs)}
+        row |= {
+            "rows": len(entries),
+            "redacted_n": sum(redacted for _, redacted in pairs),
+        }
         if row["status"] == "ok" and len(entries) < len(values):
             row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
         expect(row, self.info.get(total) if expected is None else expected)
@@ -115,7 +136,10 @@ class Payloads:
 
     def _take_disk(self, raw: Payload, row: Row) -> None:
         """Keep what is wanted of the use of the disk; the sizes of volumes join their list."""
-        sizes = (_pick(i, _SIZES) | {"Id": short(i.get("Id"))} for i in dicts(raw.get("Images")))
+        sizes = (
+            _pick(i, _SIZES) | {"Id": short(i.get("Id"))}
+            for i in dicts(raw.get("Images"))
+        )
         # -1 is what an engine writes that did not count
         images = {s.pop("Id"): {k: n for k, n in s.items() if n >= 0} for s in sizes}
         layers = raw.get("LayersSize")
@@ -128,14 +152,20 @@ class Payloads:
         self.volumes = [*volumes.values()] if volumes else self.volumes
         row |= {"rows": len(images), "status": row["status"] if images else "empty"}
         if "Images" not in raw:
-            row |= {"status": "unsupported", "hint": "this engine tells its disk in another form"}
+            row |= {
+                "status": "unsupported",
+                "hint": "this engine tells its disk in another form",
+            }
 
 
 def expect(row: Row, expected: Any) -> None:
     """Compare what a call gave with what the engine said that it has, where it said so."""
     if not isinstance(expected, int):
         return
-    row |= {"expected": expected, "ratio": round(row["rows"] / expected, 4) if expected else 1.0}
+    row |= {
+        "expected": expected,
+        "ratio": round(row["rows"] / expected, 4) if expected else 1.0,
+    }
     if row["status"] == "ok" and row["rows"] < expected:
         row["status"] = "partial"
 
@@ -216,7 +246,9 @@ def moment(value: Any) -> datetime | None:
             found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
         else:
             found = datetime.fromtimestamp(value, UTC)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        found = (
+            found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        )
     except (ValueError, OverflowError, OSError):
         return None
     return found if found.year >= NEVER_BEFORE else None
@@ -237,7 +269,10 @@ def keep_info(raw: Any) -> Payload:
         return {}
     registries = raw.get("RegistryConfig")
     if isinstance(registries, dict):
-        networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {"127.0.0.0/8", "::1/128"}
+        networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {
+            "127.0.0.0/8",
+            "::1/128",
+        }
         hosts = registries.get("IndexConfigs")
         hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
@@ -270,7 +305,10 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Env": env | {"addresses": list(addresses(values))},
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
-    options, outputs = dig(raw, "HostConfig", "LogConfig", "Config"), dig(raw, "State", "Health")
+    options, outputs = (
+        dig(raw, "HostConfig", "LogConfig", "Config"),
+        dig(raw, "State", "Health"),
+    )
     withheld = (raw.get("Args"), tests[1:], options, dig(outputs, "Log"))
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
@@ -304,7 +342,11 @@ def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
         if isinstance(kind, dict):
             kept |= {name: part} if (part := _pick(value, kind)) else {}
         elif isinstance(kind, list):
-            kept |= {name: [_pick(v, kind[0]) for v in dicts(value)]} if value is not None else {}
+            kept |= (
+                {name: [_pick(v, kind[0]) for v in dicts(value)]}
+                if value is not None
+                else {}
+            )
         elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
             kept[name] = strip_userinfo(value) if isinstance(value, str) else value
     return kept

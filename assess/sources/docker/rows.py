@@ -76,7 +76,9 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
     image = _parse_image(declared)
     if image.repository is None:
         image = index.named(image_id)
-    name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip("/")
+    name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip(
+        "/"
+    )
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
@@ -162,7 +164,8 @@ def _sees_socket(mounts: list[Payload] | None) -> bool | None:
         return None
     sources = [str(m.get("Source") or "") for m in mounts]
     return any(
-        s.rstrip("/") in ("/", "/run", "/var/run") or s.endswith(("docker.sock", "podman.sock"))
+        s.rstrip("/") in ("/", "/run", "/var/run")
+        or s.endswith(("docker.sock", "podman.sock"))
         for s in sources
     )
 
@@ -182,13 +185,22 @@ def to_ports(container: Container) -> str | None:
     ]
     listed = container.listing.get("Ports")
     found += [
-        (p.get("IP"), p.get("PublicPort"), f"{p.get('PrivatePort')}/{p.get('Type') or 'tcp'}")
+        (
+            p.get("IP"),
+            p.get("PublicPort"),
+            f"{p.get('PrivatePort')}/{p.get('Type') or 'tcp'}",
+        )
         for p in dicts(listed)
     ]
-    ports = {f"{ip or ''}:{public}->{port}" if public else port for ip, public, port in found}
+    ports = {
+        f"{ip or ''}:{public}->{port}" if public else port for ip, public, port in found
+    }
     if isinstance(listed, str):  # by the command line
         ports |= {port for port in listed.split(", ") if port}
-    return ";".join(sorted({_WILDCARD.sub("", port).removeprefix(":") for port in ports})) or None
+    return (
+        ";".join(sorted({_WILDCARD.sub("", port).removeprefix(":") for port in ports}))
+        or None
+    )
 
 
 def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
@@ -199,7 +211,9 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
     if platform != "docker" or workload["state"] != "running":
         health_checked = health_checked or None  # by the orchestrator, or when it ran
     is_told = bool(container.inspected) and container.mounts is not None
-    stateful = keeps_data(mounts, workload["repository"], workload["ports"], is_told=is_told)
+    stateful = keeps_data(
+        mounts, workload["repository"], workload["ports"], is_told=is_told
+    )
     kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
     return {
         "names": workload["names"],

@@ -31,13 +31,21 @@ from assess.sources.docker.rows import to_batch
 from assess.sources.redact import strip_userinfo
 
 INSPECT = ("all", "none")
-_WANTED = re.compile(r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE)
+_WANTED = re.compile(
+    r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE
+)
 _GONE = (404, 409)
-_COMMON_LANES = Semaphore(32)  # beyond them threads wait for the interpreter, not for engines
+_COMMON_LANES = Semaphore(
+    32
+)  # beyond them threads wait for the interpreter, not for engines
 _PATHS = {
-    "version": "/version", "info": "/info", "containers": "/containers/json?all=1",
-    "images": "/images/json?all=1", "volumes": "/volumes", "df": "/system/df",
-}  # fmt: skip
+    "version": "/version",
+    "info": "/info",
+    "containers": "/containers/json?all=1",
+    "images": "/images/json?all=1",
+    "volumes": "/volumes",
+    "df": "/system/df",
+}
 
 
 class DockerSource:
@@ -46,8 +54,14 @@ class DockerSource:
     type = "docker"
     options = ("endpoint", "path", "host_id", "inspect", "disk", *TLS)
     fills = (
-        "hosts", "engines", "images", "workloads", "mounts", "services", "dependencies",
-    )  # fmt: skip
+        "hosts",
+        "engines",
+        "images",
+        "workloads",
+        "mounts",
+        "services",
+        "dependencies",
+    )
     needs = (
         "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
         "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
@@ -62,10 +76,13 @@ class DockerSource:
     def check(self, options: dict[str, Any]) -> list[str]:
         """Say what is wrong with options, before anything is asked."""
         wrong = {
-            f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all") not in INSPECT,
+            f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all")
+            not in INSPECT,
             "disk is true or false": not isinstance(options.get("disk", False), bool),
         }
-        return problems_of(options) + [problem for problem, is_wrong in wrong.items() if is_wrong]
+        return problems_of(options) + [
+            problem for problem, is_wrong in wrong.items() if is_wrong
+        ]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Give what one engine, or the dumps of several, hold."""
@@ -126,7 +143,8 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
     batch.coverage.remove(row)  # nothing was asked yet
     try:
         engine.ask(
-            is_inspecting=options.get("inspect") != "none", is_sizing=options.get("disk") is True
+            is_inspecting=options.get("inspect") != "none",
+            is_sizing=options.get("disk") is True,
         )
     finally:
         engine.api.close()

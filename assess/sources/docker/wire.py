@@ -90,7 +90,9 @@ def read_answer(file: BinaryIO) -> tuple[int, bytes, bool]:
     if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
         raise BadStatusLine("no answer of HTTP")
     headers = _read_headers(file)
-    is_open = version == b"HTTP/1.1" and headers.get(b"connection", b"").lower() != b"close"
+    is_open = (
+        version == b"HTTP/1.1" and headers.get(b"connection", b"").lower() != b"close"
+    )
     if b"chunked" in headers.get(b"transfer-encoding", b"").lower():
         body = b"".join(_read_chunks(file))
     elif (length := headers.get(b"content-length", b"")).isdigit():

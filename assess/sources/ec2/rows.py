@@ -8,7 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from assess.sources.aws.balancers import Balancers, Behind, Fronts
-from assess.sources.aws.source import env_of, is_cluster_node, is_naming, names_of, tags_of
+from assess.sources.aws.source import (
+    env_of,
+    is_cluster_node,
+    is_naming,
+    names_of,
+    tags_of,
+)
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.payload import moment
 from assess.sources.dumps import dicts, dig
@@ -33,7 +39,9 @@ Names = tuple[Name, ...]
 class Payloads:
     """What one region of one account told."""
 
-    instances: list[Row] = field(default_factory=list)  # each with the account that owns it
+    instances: list[Row] = field(
+        default_factory=list
+    )  # each with the account that owns it
     images: list[Row] = field(default_factory=list)
     types: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)  # auto-scaling groups
@@ -68,7 +76,9 @@ def to_batch(payloads: Payloads) -> tuple[Batch, int]:
     """Turn the payloads into rows, and count the activities that are no launch or termination."""
     batch, fronts = Batch(), Fronts(payloads.balancers)
     types = {text_of(kind.get("InstanceType")): kind for kind in payloads.types}
-    groups = {text_of(group.get("AutoScalingGroupName")): group for group in payloads.groups}
+    groups = {
+        text_of(group.get("AutoScalingGroupName")): group for group in payloads.groups
+    }
     groups.pop("", None)
     members = _members(payloads, groups)
     clustered = {m.group for m in members if is_for_cluster(m.tags, m.image)}
@@ -82,11 +92,15 @@ def to_batch(payloads: Payloads) -> tuple[Batch, int]:
             found.groups.append(group)
     for member in members:
         instance = member.instance
-        host = to_host(instance, member.image, types.get(text_of(instance.get("InstanceType")), {}))
+        host = to_host(
+            instance, member.image, types.get(text_of(instance.get("InstanceType")), {})
+        )
         batch.add("hosts", _of_place(host, payloads) | {"asg_name": member.group or None})
         own = () if is_for_cluster(member.tags, member.image) else names_of(member.tags)
         if own:
-            services.setdefault(own[0], _Service(own, member.tags)).instances.append(instance)
+            services.setdefault(own[0], _Service(own, member.tags)).instances.append(
+                instance
+            )
             batch.add("workloads", to_workload(instance, own, fronts.of([instance], [])))
     batch.add("services", *(to_service(service, fronts) for service in services.values()))
     activities, others_n = to_activities(payloads.activities, names)
@@ -109,15 +123,23 @@ def _members(payloads: Payloads, groups: dict[str, Row]) -> list[_Member]:
             continue
         own = tags_of(instance.get("Tags"))
         group = own.get(GROUP_TAG) or joined.get(identifier, "")
-        tags = tags_of(dig(groups, group, "Tags")) | own | ({GROUP_TAG: group} if group else {})
+        tags = (
+            tags_of(dig(groups, group, "Tags"))
+            | own
+            | ({GROUP_TAG: group} if group else {})
+        )
         image = images.get(text_of(instance.get("ImageId")), {})
-        members[identifier] = _Member(instance | {"InstanceId": identifier}, image, group, tags)
+        members[identifier] = _Member(
+            instance | {"InstanceId": identifier}, image, group, tags
+        )
     return list(members.values())
 
 
 def is_for_cluster(tags: dict[str, str], image: Row) -> bool:
     """Say whether an instance is there for a cluster, whose containers are the services."""
-    return is_cluster_node(tags) or bool(_CLUSTER_IMAGE.search(text_of(image.get("Name"))))
+    return is_cluster_node(tags) or bool(
+        _CLUSTER_IMAGE.search(text_of(image.get("Name")))
+    )
 
 
 def to_host(instance: Row, image: Row, kind: Row) -> Row:
@@ -128,7 +150,9 @@ def to_host(instance: Row, image: Row, kind: Row) -> Row:
     )
     memory = count_of(dig(kind, "MemoryInfo", "SizeInMiB"))
     vcpus = (
-        cores * threads if cores and threads else count_of(dig(kind, "VCpuInfo", "DefaultVCpus"))
+        cores * threads
+        if cores and threads
+        else count_of(dig(kind, "VCpuInfo", "DefaultVCpus"))
     )
     return {
         "host_id": instance["InstanceId"],
@@ -153,7 +177,9 @@ def _of_place(host: Row, payloads: Payloads) -> Row:
     """Add what the place knows, where the instance does not say it."""
     host["account"] = host["account"] or payloads.account
     host["region"] = host["region"] or payloads.region or None
-    return host | ({"last_seen_at": payloads.seen_at} if host["state"] == "running" else {})
+    return host | (
+        {"last_seen_at": payloads.seen_at} if host["state"] == "running" else {}
+    )
 
 
 def _system(instance: Row, image: Row) -> Row:
@@ -163,7 +189,11 @@ def _system(instance: Row, image: Row) -> Row:
         if found := re.search(pattern, name):
             return system_of(system, version or found[1])
     billed = text_of(instance.get("PlatformDetails"))
-    return {} if billed in ("", "Linux/UNIX") else system_of(re.sub(r" with .*", "", billed), "")
+    return (
+        {}
+        if billed in ("", "Linux/UNIX")
+        else system_of(re.sub(r" with .*", "", billed), "")
+    )
 
 
 def to_workload(instance: Row, names: Names, front: Behind) -> Row:
@@ -214,7 +244,9 @@ def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> boo
     if True in front.public:
         return True
     has_address = any(instance.get("PublicIpAddress") for instance in instances)
-    is_inside = front.public and None not in front.public and instances and not has_address
+    is_inside = (
+        front.public and None not in front.public and instances and not has_address
+    )
     return False if is_inside and is_complete else None
 
 

@@ -35,7 +35,10 @@ def to_activities(
         identifier, group = text_of(activity.get("ActivityId")), group_of(activity)
         description = text_of(activity.get("Description"))
         kind = _KINDS.get(description.partition(" ")[0].lower())
-        started, ended = moment(activity.get("StartTime")), moment(activity.get("EndTime"))
+        started, ended = (
+            moment(activity.get("StartTime")),
+            moment(activity.get("EndTime")),
+        )
         if not identifier or not kind or not started:
             others += 1
             continue
@@ -59,7 +62,9 @@ def to_activities(
 def group_of(activity: Row) -> str:
     """Give the group of an activity."""
     arn = str(activity.get("AutoScalingGroupARN") or "")
-    return text_of(activity.get("AutoScalingGroupName")) or text_of(arn.rpartition("/")[2])
+    return text_of(activity.get("AutoScalingGroupName")) or text_of(
+        arn.rpartition("/")[2]
+    )
 
 
 def cause_of(text: object) -> str:
@@ -69,4 +74,6 @@ def cause_of(text: object) -> str:
     health check failure.`` is of health.
     """
     words = text.lower() if isinstance(text, str) else ""
-    return next((cause for cause, pattern in _CAUSES if re.search(pattern, words)), "unknown")
+    return next(
+        (cause for cause, pattern in _CAUSES if re.search(pattern, words)), "unknown"
+    )

@@ -13,7 +13,9 @@ from assess.sources.ec2.rows import Payloads, to_batch, withheld_n
 from assess.sources.ec2.scaling import KEPT
 from assess.sources.hosts.rows import text_of
 
-_PAGE = {"PageSize": 1000}  # instances at once; without it AWS may take too long over one answer
+_PAGE = {
+    "PageSize": 1000
+}  # instances at once; without it AWS may take too long over one answer
 _IMAGES, _TYPES = 200, 100  # values that AWS takes in one call
 
 
@@ -45,12 +47,17 @@ class Ec2Source(AwsSource):
         if others_n:
             row["unmapped_n"] = others_n
         if payloads.seen_at and row["status"] in ANSWERED:
-            row |= {"window_start": payloads.seen_at - KEPT, "window_end": payloads.seen_at}
+            row |= {
+                "window_start": payloads.seen_at - KEPT,
+                "window_end": payloads.seen_at,
+            }
 
 
 def get_all(place: Place) -> Payloads:
     """Ask for all that a region has; images and types only of the instances there are."""
-    reservations = place.ask("ec2", "describe_instances", "Reservations", PaginationConfig=_PAGE)
+    reservations = place.ask(
+        "ec2", "describe_instances", "Reservations", PaginationConfig=_PAGE
+    )
     instances = [
         {"OwnerId": reservation.get("OwnerId"), **instance}
         for reservation in reservations or ()
@@ -59,15 +66,26 @@ def get_all(place: Place) -> Payloads:
     types = (text_of(instance.get("InstanceType")) for instance in instances)
     return Payloads(
         instances=instances,
-        images=_get_images(place, [text_of(instance.get("ImageId")) for instance in instances]),
+        images=_get_images(
+            place, [text_of(instance.get("ImageId")) for instance in instances]
+        ),
         types=place.ask_each(
-            "ec2", "describe_instance_types", "InstanceTypes", "InstanceTypes",
-            filter(None, types), size=_TYPES,
-        ) or [],
-        groups=place.ask("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups") or [],
-        activities=place.ask("autoscaling", "describe_scaling_activities", "Activities") or [],
+            "ec2",
+            "describe_instance_types",
+            "InstanceTypes",
+            "InstanceTypes",
+            filter(None, types),
+            size=_TYPES,
+        )
+        or [],
+        groups=place.ask(
+            "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups"
+        )
+        or [],
+        activities=place.ask("autoscaling", "describe_scaling_activities", "Activities")
+        or [],
         balancers=_get_balancers(place),
-    )  # fmt: skip
+    )
 
 
 def _get_images(place: Place, ids: list[str]) -> list[Row]:
@@ -92,12 +110,18 @@ def _get_balancers(place: Place) -> Balancers:
         balancers=place.ask("elbv2", "describe_load_balancers", "LoadBalancers"),
         groups=groups,
         targets=place.ask_each(
-            "elbv2", "describe_target_health", "TargetHealthDescriptions", "TargetGroupArn",
+            "elbv2",
+            "describe_target_health",
+            "TargetHealthDescriptions",
+            "TargetGroupArn",
             filter(None, arns),
         ),
         classic=classic,
         states=place.ask_each(
-            "elb", "describe_instance_health", "InstanceStates", "LoadBalancerName",
+            "elb",
+            "describe_instance_health",
+            "InstanceStates",
+            "LoadBalancerName",
             filter(None, names),
         ),
-    )  # fmt: skip
+    )

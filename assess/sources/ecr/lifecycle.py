@@ -21,9 +21,14 @@ _AGES = ("sinceImagePushed", "sinceImagePulled", "sinceImageTransitioned")
 _COUNT_TYPES = ("imageCountMoreThan", *_AGES)
 _RULE_KEYS = {"rulePriority", "description", "selection", "action"}
 _SELECTION_KEYS = {
-    "tagStatus", "tagPatternList", "tagPrefixList", "storageClass", "countType", "countUnit",
+    "tagStatus",
+    "tagPatternList",
+    "tagPrefixList",
+    "storageClass",
+    "countType",
+    "countUnit",
     "countNumber",
-}  # fmt: skip
+}
 _WILDCARDS_MAX = 4
 _DAYS_MAX = 36_500
 _SAFETY: dict[bool | None, int] = {True: 0, None: 1, False: 2}  # of being expired
@@ -93,7 +98,9 @@ class Rule:
         last = times[self.count - 1]  # of those that stay
         tied = {digest for digest, at in since.items() if at == last}
         is_sure = times[self.count] < last
-        return {d for d, at in since.items() if at and at < last}, set() if is_sure else tied
+        return {
+            d for d, at in since.items() if at and at < last
+        }, set() if is_sure else tied
 
     def _since(self, image: Image) -> datetime | None:
         """From when on the rule counts the days of an image."""
@@ -119,7 +126,10 @@ def read_policy(text: Any) -> list[Rule] | None:
     if len(priorities) != len(raw):
         return None
     rules.sort(key=lambda rule: rule.priority)
-    for storage in (STANDARD, ARCHIVE):  # a rule for any image comes last in its storage class
+    for storage in (
+        STANDARD,
+        ARCHIVE,
+    ):  # a rule for any image comes last in its storage class
         kinds = [rule.tag_status for rule in rules if rule.storage == storage]
         if "any" in kinds[:-1] or kinds.count("untagged") > 1:
             return None
@@ -162,12 +172,19 @@ def _is_action(action: Any, storage: str) -> bool:
     """Say whether an action is one that ECR knows: expire, or move from standard to archive."""
     if action == {"type": "expire"}:
         return True
-    return storage == STANDARD and action == {"type": "transition", "targetStorageClass": ARCHIVE}
+    return storage == STANDARD and action == {
+        "type": "transition",
+        "targetStorageClass": ARCHIVE,
+    }
 
 
-def _patterns(selection: Mapping[str, Any], status: str) -> tuple[tuple[str, ...], ...] | None:
+def _patterns(
+    selection: Mapping[str, Any], status: str
+) -> tuple[tuple[str, ...], ...] | None:
     """Read what tags have to look like; None where the lists do not fit the tag status."""
-    given = {k: selection[k] for k in ("tagPatternList", "tagPrefixList") if selection.get(k)}
+    given = {
+        k: selection[k] for k in ("tagPatternList", "tagPrefixList") if selection.get(k)
+    }
     if status != "tagged":
         return None if given else ()
     if len(given) != 1:
@@ -188,7 +205,9 @@ def is_like(tag: str, parts: Sequence[str]) -> bool:
         return tag == parts[0]
     first, *between, last = parts
     at = len(first)
-    for part in between:  # each as far to the left as it goes; no expression, for tags are foreign
+    for part in (
+        between
+    ):  # each as far to the left as it goes; no expression, for tags are foreign
         if (found := tag.find(part, at)) < 0:
             return False
         at = found + len(part)
@@ -220,11 +239,15 @@ def would_expire(
         if root != digest:
             # ECR removes with an image what refers to it; whether that may go before is not said
             gone = fates[root]
-            fates[digest] = True if gone else None if gone is None or fates[digest] else False
+            fates[digest] = (
+                True if gone else None if gone is None or fates[digest] else False
+            )
     return fates
 
 
-def _hold(fates: dict[str, bool | None], children: Mapping[str, frozenset[str] | None]) -> None:
+def _hold(
+    fates: dict[str, bool | None], children: Mapping[str, frozenset[str] | None]
+) -> None:
     """Keep what an index refers to as long as the index stays; fates only ever get safer."""
     waiting = [digest for digest in children if digest in fates]
     while waiting:

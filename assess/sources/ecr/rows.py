@@ -45,7 +45,9 @@ class Payloads:
 
     repositories: list[Payload] = field(default_factory=list)
     images: list[Payload] = field(default_factory=list)
-    policies: list[Payload] | None = None  # one without a text stands for a repository with none
+    policies: list[Payload] | None = (
+        None  # one without a text stands for a repository with none
+    )
     manifests: list[Payload] = field(default_factory=list)
     scans: list[Payload] = field(default_factory=list)
     is_complete: bool = True  # whether all images are listed
@@ -73,12 +75,15 @@ def to_indexes(manifests: Iterable[Payload]) -> dict[tuple[str, str], Index]:
             manifest = json.loads(text_of(payload.get("imageManifest")))
         except (ValueError, RecursionError):
             continue
-        entries = [d for d in dicts(dig(manifest, "manifests")) if text_of(d.get("digest"))]
+        entries = [
+            d for d in dicts(dig(manifest, "manifests")) if text_of(d.get("digest"))
+        ]
         digest = text_of(dig(payload, "imageId", "imageDigest"))
         if digest and isinstance(dig(manifest, "manifests"), list):
             notes = dig(manifest, "annotations")
             index = Index(
-                notes if isinstance(notes, dict) else {}, {d["digest"]: d for d in entries}
+                notes if isinstance(notes, dict) else {},
+                {d["digest"]: d for d in entries},
             )
             found[text_of(payload.get("repositoryName")), digest] = index
     return found
@@ -107,7 +112,9 @@ def to_images(payloads: Payloads) -> tuple[list[Row], int]:
             "repository": name,
             "host_id": "",
             "location": "registry",
-            "lifecycle_policy": None if policy is None else "lifecyclePolicyText" in policy,
+            "lifecycle_policy": None
+            if policy is None
+            else "lifecyclePolicyText" in policy,
         }
         made = [
             columns
@@ -143,7 +150,9 @@ def _to_image(image: Payload, scanned: Payload | None) -> Row:
     counts: Row = {}
     if isinstance(summary, dict) and (not status or status in SCANNED):
         counts = {f"vuln_{s}_n": count_of(summary.get(s.upper(), 0)) for s in SEVERITIES}
-    schemas = (schema for start, schema in _SCHEMAS.items() if media_type.startswith(start))
+    schemas = (
+        schema for start, schema in _SCHEMAS.items() if media_type.startswith(start)
+    )
     return {
         "digest": image["imageDigest"],
         "tags": ";".join(_tags(image)) or None,
@@ -159,13 +168,19 @@ def _to_image(image: Payload, scanned: Payload | None) -> Row:
 
 def _of_index(digest: str, image: Payload, children: Mapping[str, Index | None]) -> Row:
     """Give the columns that depend on indexes: their own notes, and whose children images are."""
-    holders = {d: index for d, index in children.items() if index and digest in index.children}
+    holders = {
+        d: index for d, index in children.items() if index and digest in index.children
+    }
     descriptor = next((i.children[digest] for i in holders.values()), {})
     own = children.get(digest)
-    notes: Mapping[str, Any] = own.annotations if own else dig(descriptor, "annotations") or {}
+    notes: Mapping[str, Any] = (
+        own.annotations if own else dig(descriptor, "annotations") or {}
+    )
     notes = notes if isinstance(notes, dict) else {}
     arch = text_of(dig(descriptor, "platform", "architecture"))
-    is_held = bool(holders) or bool(_tags(image)) or bool(image.get("subjectManifestDigest"))
+    is_held = (
+        bool(holders) or bool(_tags(image)) or bool(image.get("subjectManifestDigest"))
+    )
     # An index that nobody could read may hold any image that is none itself.
     is_open = None in children.values() and digest not in children
     return {

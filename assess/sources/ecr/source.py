@@ -16,7 +16,9 @@ from assess.sources.ecs.definition import text_of
 NO_POLICY = "LifecyclePolicyNotFoundException"
 NO_SCAN = "ScanNotFoundException"
 MANIFESTS_AT_ONCE = 100
-SCANS_UNTOLD = 5  # newest images of a repository that are asked for a scan nobody mentioned
+SCANS_UNTOLD = (
+    5  # newest images of a repository that are asked for a scan nobody mentioned
+)
 PULLS = "reading indexes counts as a pull of them for ECR; manifests = false leaves them unread"
 _NOBODY = "sha256:" + 64 * "0"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,28 +39,40 @@ class EcrSource(AwsSource):
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         is_flag = isinstance(options.get("manifests", True), bool)
-        return super().check(options) + ([] if is_flag else ["manifests is true or false"])
+        return super().check(options) + (
+            [] if is_flag else ["manifests is true or false"]
+        )
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
         payloads = Payloads()
-        payloads.repositories = place.ask("ecr", "describe_repositories", "repositories") or []
-        names = [n for r in payloads.repositories if (n := text_of(r.get("repositoryName")))]
+        payloads.repositories = (
+            place.ask("ecr", "describe_repositories", "repositories") or []
+        )
+        names = [
+            n for r in payloads.repositories if (n := text_of(r.get("repositoryName")))
+        ]
         if not names:
             return
         payloads.images = (
             place.ask_each(
-                "ecr", "describe_images", "imageDetails", "repositoryName", names,
+                "ecr",
+                "describe_images",
+                "imageDetails",
+                "repositoryName",
+                names,
                 filter={"imageStatus": "ANY"},
             )
             or []
-        )  # fmt: skip
+        )
         described = place.row("ecr", "describe_images")
         payloads.is_complete = described["status"] in ("ok", "empty")
         payloads.policies = place.ask_each(
             "ecr", "get_lifecycle_policy", "", "repositoryName", names, absent=NO_POLICY
         )
-        payloads.seen_at = datetime.now(UTC) - timedelta(hours=described.get("age_hours", 0))
+        payloads.seen_at = datetime.now(UTC) - timedelta(
+            hours=described.get("age_hours", 0)
+        )
         if place.options.get("manifests", True):
             payloads.manifests = list(_manifests(place, payloads.images))
         payloads.scans = list(_scans(place, payloads.images))
@@ -77,7 +91,9 @@ def _by_repository(images: Iterable[Payload]) -> dict[str, list[Payload]]:
         if text_of(image.get("imageDigest")) and text_of(image.get("repositoryName")):
             found[image["repositoryName"]].append(image)
     for held in found.values():
-        held.sort(key=lambda image: moment(image.get("imagePushedAt")) or _EVER, reverse=True)
+        held.sort(
+            key=lambda image: moment(image.get("imagePushedAt")) or _EVER, reverse=True
+        )
     return found
 
 
@@ -100,10 +116,15 @@ def _manifests(place: Place, images: list[Payload]) -> Iterator[Payload]:
             place.row("ecr", "batch_get_image")["hint"] = PULLS
         for start in range(0, len(digests), MANIFESTS_AT_ONCE):
             answer = place.ask(
-                "ecr", "batch_get_image", "images", repositoryName=name,
-                imageIds=[{"imageDigest": d} for d in digests[start : start + MANIFESTS_AT_ONCE]],
+                "ecr",
+                "batch_get_image",
+                "images",
+                repositoryName=name,
+                imageIds=[
+                    {"imageDigest": d} for d in digests[start : start + MANIFESTS_AT_ONCE]
+                ],
                 acceptedMediaTypes=list(INDEXES),
-            )  # fmt: skip
+            )
             if answer is None:
                 return
             yield from answer
@@ -135,10 +156,15 @@ def _scans(place: Place, images: list[Payload]) -> Iterator[Payload]:
             if not status and (untold > SCANS_UNTOLD or is_index(image)):
                 continue
             answer = place.ask_each(
-                "ecr", "describe_image_scan_findings", "", "repositoryName", [name],
-                absent=NO_SCAN, imageId={"imageDigest": image["imageDigest"]},
+                "ecr",
+                "describe_image_scan_findings",
+                "",
+                "repositoryName",
+                [name],
+                absent=NO_SCAN,
+                imageId={"imageDigest": image["imageDigest"]},
                 PaginationConfig={"MaxItems": 1, "PageSize": 1},
-            )  # fmt: skip
+            )
             if answer is None or place.is_probe:
                 return
             yield from answer

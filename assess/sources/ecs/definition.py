@@ -31,9 +31,12 @@ _ARN = re.compile(
 def parts_of(arn: Any) -> dict[str, str]:
     """Take an ARN apart: service, region, account, rest; empty texts where it is none."""
     found = _ARN.fullmatch(arn) if isinstance(arn, str) else None
-    return found.groupdict() if found else dict.fromkeys(("service", "region", "account"), "") | {
-        "rest": arn if isinstance(arn, str) else ""
-    }  # fmt: skip
+    return (
+        found.groupdict()
+        if found
+        else dict.fromkeys(("service", "region", "account"), "")
+        | {"rest": arn if isinstance(arn, str) else ""}
+    )
 
 
 def last_of(arn: Any) -> str:
@@ -50,7 +53,9 @@ def count_of(value: Any) -> int | None:
     """Read a whole number that is not negative, or a text of one; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         value = int(value)
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    is_count = (
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    )
     return value if is_count else None
 
 
@@ -108,13 +113,19 @@ def to_definition(raw: Payload) -> Definition:
 def environment_of(container: Payload) -> dict[str, str]:
     """Give names and values of an environment, for use inside the source only."""
     pairs = dicts(container.get("environment"))
-    return {text_of(p["name"]): text_of(p.get("value")) for p in pairs if text_of(p.get("name"))}
+    return {
+        text_of(p["name"]): text_of(p.get("value"))
+        for p in pairs
+        if text_of(p.get("name"))
+    }
 
 
 def withheld_of_overrides(overrides: Any) -> int:
     """Count the values that the overrides of a task hold: variables and arguments."""
     return sum(
-        len(environment_of(o)) + len(texts(o.get("command"))) + len(_list(o, "environmentFiles"))
+        len(environment_of(o))
+        + len(texts(o.get("command")))
+        + len(_list(o, "environmentFiles"))
         for o in dicts(dig(overrides, "containerOverrides"))
     )
 
@@ -152,7 +163,9 @@ def _columns(raw: Payload, containers: list[Payload], main: Payload) -> Row:
     user = text_of(main.get("user")).partition(":")[0]
     return {
         "image_ref": text_of(main.get("image")) or None,
-        "restart_policy": ("always" if restarts else "no") if isinstance(restarts, bool) else None,
+        "restart_policy": ("always" if restarts else "no")
+        if isinstance(restarts, bool)
+        else None,
         "privileged": any(c.get("privileged") is True for c in containers),
         "host_network": raw.get("networkMode") == "host",
         "host_pid": raw.get("pidMode") == "host",
@@ -162,7 +175,9 @@ def _columns(raw: Payload, containers: list[Payload], main: Payload) -> Row:
         "caps_added_n": len({cap for caps in added for cap in caps}),
         "memory_limit_bytes": memory * MIB if memory else None,
         "memory_unlimited": memory is None,
-        "cpu_limit": cpu / 1024 if cpu else None,  # that of a container is a share, no limit
+        "cpu_limit": cpu / 1024
+        if cpu
+        else None,  # that of a container is a share, no limit
         "log_driver": text_of(dig(main, "logConfiguration", "logDriver")) or None,
         "stop_timeout_s": count_of(main.get("stopTimeout")),
         "ports": ports_text(dicts(main.get("portMappings"))),
@@ -170,7 +185,9 @@ def _columns(raw: Payload, containers: list[Payload], main: Payload) -> Row:
 
 
 def _is_socket(source: str) -> bool:
-    return source != "" and ((source.rstrip("/") or "/") in SOCKET_DIRS or source.endswith(SOCKETS))
+    return source != "" and (
+        (source.rstrip("/") or "/") in SOCKET_DIRS or source.endswith(SOCKETS)
+    )
 
 
 def _is_checked(container: Payload) -> bool:
@@ -182,7 +199,10 @@ def ports_text(bindings: Iterable[Payload]) -> str | None:
     """Give ``8080->80/tcp`` for ports of the host and ``80/tcp`` for others, joined."""
     found = set()
     for binding in bindings:
-        inside, outside = count_of(binding.get("containerPort")), count_of(binding.get("hostPort"))
+        inside, outside = (
+            count_of(binding.get("containerPort")),
+            count_of(binding.get("hostPort")),
+        )
         if inside:
             port = f"{inside}/{text_of(binding.get('protocol')) or 'tcp'}"
             found.add(f"{outside}->{port}" if outside else port)
@@ -199,7 +219,11 @@ def _mounts(container: Payload, volumes: dict[str, Payload]) -> Iterator[Payload
             "RW": point.get("readOnly") is not True,
         }
     for tmpfs in dicts(dig(container, "linuxParameters", "tmpfs")):
-        yield {"Type": "tmpfs", "Destination": text_of(tmpfs.get("containerPath")), "RW": True}
+        yield {
+            "Type": "tmpfs",
+            "Destination": text_of(tmpfs.get("containerPath")),
+            "RW": True,
+        }
 
 
 def _source(volume: Payload) -> Payload:

@@ -25,14 +25,28 @@ from assess.sources.ecs.definition import (
     to_definition,
     withheld_of_overrides,
 )
-from assess.sources.ecs.tasks import span_of, to_task_activities, to_task_mounts, to_workload
+from assess.sources.ecs.tasks import (
+    span_of,
+    to_task_activities,
+    to_task_mounts,
+    to_workload,
+)
 from assess.sources.unit import LOG_SHIPPERS, keeps_data
 
 _SHIPPERS = (*LOG_SHIPPERS, "awsfirelens", "syslog")
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
-_SCHEDULERS = ("events-rule/", "chronos-schedule/", "ecs-scheduler/", "AWS Step Functions")
-_NAMING_TAGS = ("assess.service", "service", "Service")  # those of an application have many
+_SCHEDULERS = (
+    "events-rule/",
+    "chronos-schedule/",
+    "ecs-scheduler/",
+    "AWS Step Functions",
+)
+_NAMING_TAGS = (
+    "assess.service",
+    "service",
+    "Service",
+)  # those of an application have many
 _MIN_HEALTHY_DEFAULT = 100
 RULE, CONFIDENCE = "ecs-service", 0.98
 
@@ -53,15 +67,23 @@ class _Known:
     """What the rows of one place refer to."""
 
     definitions: dict[str, Definition]  # by ARN
-    hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the container instance
+    hosts: dict[str, str] = field(
+        default_factory=dict
+    )  # by ARN of the container instance
     services: dict[tuple[str, str], tuple[Name, ...]] = field(default_factory=dict)
-    own_hosts: dict[tuple[str, str], Name] = field(default_factory=dict)  # that services listen on
+    own_hosts: dict[tuple[str, str], Name] = field(
+        default_factory=dict
+    )  # that services listen on
 
 
 def to_batch(payloads: Payloads) -> Batch:
     """Turn the payloads of one place into rows of all frames."""
     batch = Batch()
-    services = [s for s in unique(payloads.services, "serviceArn") if s.get("status") != "INACTIVE"]
+    services = [
+        s
+        for s in unique(payloads.services, "serviceArn")
+        if s.get("status") != "INACTIVE"
+    ]
     tasks = unique(payloads.tasks, "taskArn")
     definitions = unique(payloads.definitions, "taskDefinitionArn")
     known = _Known({d["taskDefinitionArn"]: to_definition(d) for d in definitions})
@@ -84,22 +106,29 @@ def to_batch(payloads: Payloads) -> Batch:
 
 def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
     """Give the entities that have an identity, each once."""
-    return list({text_of(row[key]): row for row in rows if text_of(row.get(key))}.values())
+    return list(
+        {text_of(row[key]): row for row in rows if text_of(row.get(key))}.values()
+    )
 
 
 def to_host(instance: Payload) -> tuple[Row, Row]:
     """Give the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
     told = {
-        text_of(a.get("name")): text_of(a.get("value")) for a in dicts(instance.get("attributes"))
+        text_of(a.get("name")): text_of(a.get("value"))
+        for a in dicts(instance.get("attributes"))
     }
-    units = {text_of(r.get("name")): r for r in dicts(instance.get("registeredResources"))}
+    units = {
+        text_of(r.get("name")): r for r in dicts(instance.get("registeredResources"))
+    }
     cpu = count_of(dig(units.get("CPU"), "integerValue"))
     host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
     versions = dig(instance, "versionInfo")
     host = {
         "host_id": host_id,
-        "provider": "aws" if host_id.startswith("i-") else None,  # else a machine of one's own
+        "provider": "aws"
+        if host_id.startswith("i-")
+        else None,  # else a machine of one's own
         "account": arn["account"] or None,
         "region": arn["region"] or None,
         "az": told.get("ecs.availability-zone") or None,
@@ -110,7 +139,9 @@ def to_host(instance: Payload) -> tuple[Row, Row]:
         "asg_name": tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
         "state": "running" if instance.get("agentConnected") is True else None,
     }
-    version = text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
+    version = (
+        text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
+    )
     engine = {
         "host_id": host_id,
         "runtime": "docker",
@@ -149,7 +180,9 @@ def _names(
 def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row:
     """Say what a service and its definition tell, whether or not any task runs."""
     definition = known.definitions.get(text_of(service.get("taskDefinition")))
-    share_needed = count_of(dig(service, "deploymentConfiguration", "minimumHealthyPercent"))
+    share_needed = count_of(
+        dig(service, "deploymentConfiguration", "minimumHealthyPercent")
+    )
     # That no task may be missing while it deploys is the default, and tells nothing of its needs.
     if share_needed is not None and share_needed >= _MIN_HEALTHY_DEFAULT:
         share_needed = None
@@ -197,7 +230,9 @@ def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
             "names": names,
             "group": _key(service)[0],
             "kind": "rollback" if went_back else "deploy",
-            **span_of(deployment, "createdAt", "updatedAt" if state == "COMPLETED" else ""),
+            **span_of(
+                deployment, "createdAt", "updatedAt" if state == "COMPLETED" else ""
+            ),
             "status": state.lower() or None,
             "from_version": before,
             "to_version": version,
@@ -238,12 +273,18 @@ def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
     return list({(str(r["dst"]), r["kind"], r["evidence"]): r for r in rows}.values())
 
 
-def _declared_needs(src: Name, cluster: str, definition: Definition, known: _Known) -> list[Row]:
+def _declared_needs(
+    src: Name, cluster: str, definition: Definition, known: _Known
+) -> list[Row]:
     """Read start orders and addresses out of a definition."""
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
         # It starts within the same task, so it is no service, whoever else is called so.
-        row: Row = {"src": src, "dst": f"{EXTERNAL}{src.name}/{container}", "kind": "start_order"}
+        row: Row = {
+            "src": src,
+            "dst": f"{EXTERNAL}{src.name}/{container}",
+            "kind": "start_order",
+        }
         rows.append(row | {"evidence": evidence, "condition": condition or None})
     for variable, address in definition.addresses:
         private = _PRIVATE_HOST.fullmatch(address.host)
@@ -255,14 +296,18 @@ def _declared_needs(src: Name, cluster: str, definition: Definition, known: _Kno
     return [row for row in rows if row["dst"] != src]
 
 
-def _add_tasks(batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None) -> None:
+def _add_tasks(
+    batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None
+) -> None:
     """Add replicas, their mounts, what happened to them, and services that only tasks tell of."""
     alone: dict[Name, Row] = {}
     for task in tasks:
         definition = known.definitions.get(text_of(task.get("taskDefinitionArn")))
         kind, _, name = text_of(task.get("group")).partition(":")
         key = _key(task, name if kind == "service" else "")
-        names = known.services.get(key) or _names(key, tags_of(task.get("tags")), definition)
+        names = known.services.get(key) or _names(
+            key, tags_of(task.get("tags")), definition
+        )
         if not names:
             names = (Name(_family_of(task), "ecs-family", 0.9),)
         if key not in known.services:
@@ -275,7 +320,9 @@ def _add_tasks(batch: Batch, tasks: list[Payload], known: _Known, since: datetim
         batch.add("workloads", workload)
         batch.add("mounts", *to_task_mounts(workload, definition))
         happened = to_task_activities(task, workload)
-        batch.add("activities", *(a for a in happened if since and a["started_at"] >= since))
+        batch.add(
+            "activities", *(a for a in happened if since and a["started_at"] >= since)
+        )
     batch.add("services", *alone.values())
     share(batch.rows["mounts"], None)
 
@@ -289,5 +336,9 @@ def _family_of(task: Payload) -> str:
 def redacted_n(payloads: Payloads) -> int:
     """Count the values in the payloads that pass into no row."""
     return sum(
-        to_definition(d).redacted_n for d in unique(payloads.definitions, "taskDefinitionArn")
-    ) + sum(withheld_of_overrides(t.get("overrides")) for t in unique(payloads.tasks, "taskArn"))
+        to_definition(d).redacted_n
+        for d in unique(payloads.definitions, "taskDefinitionArn")
+    ) + sum(
+        withheld_of_overrides(t.get("overrides"))
+        for t in unique(payloads.tasks, "taskArn")
+    )

@@ -19,7 +19,9 @@ AT_ONCE = {  # what AWS takes in one call
     "describe_container_instances": 100,
 }
 STATUSES = ("RUNNING", "STOPPED")
-STOPPED_SHOWN = timedelta(hours=1)  # for at least so long ECS shows a task that has stopped
+STOPPED_SHOWN = timedelta(
+    hours=1
+)  # for at least so long ECS shows a task that has stopped
 _COUNTS = {
     "describe_services": ("activeServicesCount",),
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
@@ -32,8 +34,14 @@ class EcsSource(AwsSource):
 
     type = "ecs"
     fills = (
-        "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
-    )  # fmt: skip
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "
@@ -47,7 +55,9 @@ class EcsSource(AwsSource):
         for frame, rows in to_batch(payloads).rows.items():
             place.add(frame, *rows)
         if payloads.definitions:
-            place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(payloads)
+            place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(
+                payloads
+            )
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
@@ -70,15 +80,22 @@ def dumped(place: Place) -> Payloads:
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],
         tasks=place.ask("ecs", "describe_tasks", "tasks") or [],
-        instances=place.ask("ecs", "describe_container_instances", "containerInstances") or [],
+        instances=place.ask("ecs", "describe_container_instances", "containerInstances")
+        or [],
         definitions=_definitions(place.ask("ecs", "describe_task_definition", "")),
     )
     found = (payloads.services, payloads.tasks, payloads.instances)
     stopped_n = sum(task.get("lastStatus") == "STOPPED" for task in payloads.tasks)
     for (call, counts), entries in zip(_COUNTS.items(), found, strict=True):
-        numbers = [count_of(c.get(name)) for c in unique(clusters, "clusterArn") for name in counts]
+        numbers = [
+            count_of(c.get(name))
+            for c in unique(clusters, "clusterArn")
+            for name in counts
+        ]
         if numbers and None not in numbers:
-            expected = sum(n or 0 for n in numbers) + stopped_n * (call == "describe_tasks")
+            expected = sum(n or 0 for n in numbers) + stopped_n * (
+                call == "describe_tasks"
+            )
             _expect(place.row("ecs", call), expected, len(entries))
     return payloads
 
@@ -96,7 +113,9 @@ def asked(place: Place) -> Payloads:
     statuses = [{"desiredStatus": status} for status in STATUSES]
     payloads.services = _all(place, "services", "serviceArns", arns, [{}])
     payloads.tasks = _all(place, "tasks", "taskArns", arns, statuses)
-    payloads.instances = _all(place, "container_instances", "containerInstanceArns", arns, [{}])
+    payloads.instances = _all(
+        place, "container_instances", "containerInstanceArns", arns, [{}]
+    )
     wanted = [text_of(s.get("taskDefinition")) for s in payloads.services]
     wanted += [text_of(t.get("taskDefinitionArn")) for t in payloads.tasks]
     definitions = place.ask_each(
@@ -114,11 +133,15 @@ def _all(
         return []
     pages: list[Row] = []
     for params in filters:
-        pages += place.ask_each("ecs", f"list_{noun}", "", "cluster", clusters, **params) or []
+        pages += (
+            place.ask_each("ecs", f"list_{noun}", "", "cluster", clusters, **params) or []
+        )
     return _described(place, noun, _listed(place, f"list_{noun}", key, pages))
 
 
-def _listed(place: Place, call: str, key: str, pages: list[Row] | None) -> dict[str, list[str]]:
+def _listed(
+    place: Place, call: str, key: str, pages: list[Row] | None
+) -> dict[str, list[str]]:
     """Take the ARNs out of pages, by cluster; the row of the call counts them, not the pages."""
     found: dict[str, list[str]] = {}
     for page in pages or ():
@@ -136,9 +159,15 @@ def _described(place: Place, noun: str, listed: dict[str, list[str]]) -> list[Pa
     name = "containerInstances" if noun == "container_instances" else noun
     for cluster, arns in listed.items():
         answer = place.ask_each(
-            "ecs", call, name, name, arns,
-            size=AT_ONCE[call], cluster=cluster, include=["TAGS"],
-        )  # fmt: skip
+            "ecs",
+            call,
+            name,
+            name,
+            arns,
+            size=AT_ONCE[call],
+            cluster=cluster,
+            include=["TAGS"],
+        )
         if answer is None:
             break
         found += answer
@@ -149,7 +178,10 @@ def _described(place: Place, noun: str, listed: dict[str, list[str]]) -> list[Pa
 
 def _expect(row: Row, expected: int, found: int) -> None:
     """Compare what was described with what there is."""
-    row |= {"expected": expected, "ratio": round(found / expected, 4) if expected else 1.0}
+    row |= {
+        "expected": expected,
+        "ratio": round(found / expected, 4) if expected else 1.0,
+    }
     if row["status"] == "ok" and found < expected:
         hint = "ECS counts more than it described: some ended in between, or a part is missing"
         row |= {"status": "partial", "hint": hint}

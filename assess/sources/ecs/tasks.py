@@ -21,14 +21,22 @@ from assess.sources.joining.replicas import KNOWN_AS
 from assess.sources.redact import is_secret
 
 _STATES = {
-    "RUNNING": "running", "STOPPED": "stopped", "PROVISIONING": "pending", "PENDING": "pending",
-    "ACTIVATING": "pending", "DEACTIVATING": "stopping", "STOPPING": "stopping",
-    "DEPROVISIONING": "stopping", "DELETED": "stopped",
-}  # fmt: skip
+    "RUNNING": "running",
+    "STOPPED": "stopped",
+    "PROVISIONING": "pending",
+    "PENDING": "pending",
+    "ACTIVATING": "pending",
+    "DEACTIVATING": "stopping",
+    "STOPPING": "stopping",
+    "DEPROVISIONING": "stopping",
+    "DELETED": "stopped",
+}
 _CAUSES = {
-    "EssentialContainerExited": "health", "InfrastructureHealth": "health",
-    "UserInitiated": "manual", "SpotInterruption": "spot",
-}  # fmt: skip
+    "EssentialContainerExited": "health",
+    "InfrastructureHealth": "health",
+    "UserInitiated": "manual",
+    "SpotInterruption": "spot",
+}
 _REASONS = (
     (re.compile(r"health check", re.IGNORECASE), "health"),
     (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),
@@ -41,15 +49,21 @@ _KILLED = 137
 def span_of(payload: Payload, start: str, end: str) -> Row:
     """Columns of an activity that say when it was."""
     begun, ended = moment(payload.get(start)), moment(payload.get(end))
-    lasted = (ended - begun).total_seconds() if begun and ended and ended >= begun else None
+    lasted = (
+        (ended - begun).total_seconds() if begun and ended and ended >= begun else None
+    )
     return {"started_at": begun, "ended_at": ended, "duration_s": lasted}
 
 
-def to_workload(task: Payload, names: tuple[Name, ...], definition: Definition | None) -> Row:
+def to_workload(
+    task: Payload, names: tuple[Name, ...], definition: Definition | None
+) -> Row:
     """Give the row of one replica: a task, seen through its first essential container."""
     containers = list(dicts(task.get("containers")))
     wanted = definition.main if definition else ""
-    main = next((c for c in containers if c.get("name") == wanted), (containers or [{}])[0])
+    main = next(
+        (c for c in containers if c.get("name") == wanted), (containers or [{}])[0]
+    )
     columns = dict(definition.columns) if definition else {}
     ref = text_of(main.get("image")) or columns.get("image_ref") or ""
     image = parse_image(ref)
@@ -166,7 +180,9 @@ def _cause(task: Payload) -> str:
     """
     reason, code = text_of(task.get("stoppedReason")), text_of(task.get("stopCode"))
     is_replica = text_of(task.get("group")).startswith("service:")
-    if code == "TaskFailedToStart" or (code == "EssentialContainerExited" and not is_replica):
+    if code == "TaskFailedToStart" or (
+        code == "EssentialContainerExited" and not is_replica
+    ):
         return "unknown"
     by_words = (cause for pattern, cause in _REASONS if pattern.search(reason))
     return next(by_words, _CAUSES.get(code, "unknown"))

@@ -40,11 +40,15 @@ _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
 _ARGUMENTS = {
     **dict.fromkeys(("service", "service_name", "deployment_name", "app"), "service"),
-    **dict.fromkeys(("label_selector", "container_name", "pod_name", "name_pattern"), "service"),
-    **dict.fromkeys(("node_name", "host", "hostname", "instance_id", "instance_ids"), "host"),
+    **dict.fromkeys(
+        ("label_selector", "container_name", "pod_name", "name_pattern"), "service"
+    ),
+    **dict.fromkeys(
+        ("node_name", "host", "hostname", "instance_id", "instance_ids"), "host"
+    ),
     **dict.fromkeys(("az", "availability_zone", "zone"), "az"),
     "cluster": "cluster",
-}  # fmt: skip
+}
 _TARGETS = {"node": "host"}  # kinds of a target of Litmus; every other is a service
 _POD = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
@@ -54,7 +58,9 @@ def of_csv(data: bytes, _map: Map) -> Iterator[Row | None]:
     """Read experiments that people keep in a table; None for a row that lacks what it needs."""
     header, records = read_records(data)
     if not set(header) & set(_COLUMNS["element"]):
-        raise ValueError("no column says which element was failed: element, target or failed")
+        raise ValueError(
+            "no column says which element was failed: element, target or failed"
+        )
     for cells in records:
         row: Row = {
             column: next((cells[name] for name in names if cells.get(name)), None)
@@ -66,7 +72,9 @@ def of_csv(data: bytes, _map: Map) -> Iterator[Row | None]:
             continue
         basis = str(row["basis"] or "").lower()
         yield {
-            **_row(row["experiment_id"], kind.lower(), row["element"], began, row["ended_at"]),
+            **_row(
+                row["experiment_id"], kind.lower(), row["element"], began, row["ended_at"]
+            ),
             **({"affected": _names(_split(row["affected"]))} if row["affected"] else {}),
             **({"observed": _names(_split(row["observed"]))} if row["observed"] else {}),
             "basis": basis if basis in _BASES else None,
@@ -77,7 +85,9 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     """Read the journal of one run of Chaos Toolkit; None where nothing known was failed."""
     runs = [r for r in journal.get("run") or () if isinstance(r, dict)]
     done = [
-        r for r in runs if _activity(r).get("type") == "action" and r.get("status") == "succeeded"
+        r
+        for r in runs
+        if _activity(r).get("type") == "action" and r.get("status") == "succeeded"
     ]
     struck = {s for r in done if (s := _struck(_activity(r), names))}
     began = moment_of(journal.get("start"))
@@ -95,7 +105,9 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
         if probe.get("tolerance_met") is False or probe.get("status") == "failed":
             failed.append(service)
     title = str((journal.get("experiment") or {}).get("title") or "chaos toolkit")
-    row = _row(f"{title} {journal.get('start')}", kind, element, began, journal.get("end"))
+    row = _row(
+        f"{title} {journal.get('start')}", kind, element, began, journal.get("end")
+    )
     return row | _seen(kind, element, failed, seen) | {"basis": "outage"}
 
 
@@ -103,7 +115,9 @@ def of_litmus(result: Row, names: Map) -> Row | None:
     """Read one ChaosResult of LitmusChaos; None where nothing known was failed."""
     meta, status = result.get("metadata") or {}, result.get("status") or {}
     history = status.get("history") or {}
-    hit = [t for t in _list(history.get("targets")) if t.get("chaosStatus") != "not injected"]
+    hit = [
+        t for t in _list(history.get("targets")) if t.get("chaosStatus") != "not injected"
+    ]
     struck = {
         (kind, names.get(name, name if kind == "host" else _POD.sub("", name)))
         for t in hit
@@ -120,7 +134,10 @@ def of_litmus(result: Row, names: Map) -> Row | None:
         service = names.get(str(probe.get("name")), str(probe.get("name")))
         seen.append(service)
         said = probe.get("status") or {}
-        words = {str(value).lower() for value in (said if isinstance(said, dict) else {}).values()}
+        words = {
+            str(value).lower()
+            for value in (said if isinstance(said, dict) else {}).values()
+        }
         if any(word.startswith("fail") for word in words):
             failed.append(service)
     row = _row(str(meta.get("uid") or meta.get("name")), kind, element, began, None)
@@ -134,9 +151,16 @@ def _seen(kind: str, element: str, failed: list[str], seen: list[str]) -> Row:
 
 
 def _row(name: Any, kind: str, element: str, began: Any, ended: Any) -> Row:
-    row: Row = {"experiment_id": name, "element_kind": kind, "element": element,
-                "started_at": began, "ended_at": moment_of(ended)}  # fmt: skip
-    return row | ({"struck": Name(element, "experiment", 0.9)} if kind == "service" else {})
+    row: Row = {
+        "experiment_id": name,
+        "element_kind": kind,
+        "element": element,
+        "started_at": began,
+        "ended_at": moment_of(ended),
+    }
+    return row | (
+        {"struck": Name(element, "experiment", 0.9)} if kind == "service" else {}
+    )
 
 
 def _struck(activity: Row, names: Map) -> tuple[str, str] | None:
@@ -226,10 +250,17 @@ class ExperimentsSource:
             found = list(_read(kind, file, row, names))
             kept = [each | {"source_ref": scope} for each in found if each]
             batch.add("experiments", *_named_apart(kept, scope))
-            row |= {"rows": len(kept), "expected": len(found), "unmapped_n": len(found) - len(kept)}
+            row |= {
+                "rows": len(kept),
+                "expected": len(found),
+                "unmapped_n": len(found) - len(kept),
+            }
             if row["status"] == "ok" and len(kept) < len(found):
-                row |= {"status": "partial", "hint": "some name no one element that was failed, or "
-                        "no time: name the action in the map"}  # fmt: skip
+                row |= {
+                    "status": "partial",
+                    "hint": "some name no one element that was failed, or "
+                    "no time: name the action in the map",
+                }
             elif row["status"] == "ok" and not found:
                 row |= {"status": "empty", "hint": "it holds no experiment"}
         return batch

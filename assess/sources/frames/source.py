@@ -17,8 +17,13 @@ from assess.sources.dumps import DumpError, refuse_large
 from assess.sources.redact import scrub
 
 _NAMING = {
-    "identity_rule", "identity_confidence", "service_id", "src_id", "dst_id", "affected_services",
-}  # fmt: skip
+    "identity_rule",
+    "identity_confidence",
+    "service_id",
+    "src_id",
+    "dst_id",
+    "affected_services",
+}
 
 
 class FramesSource:
@@ -42,7 +47,9 @@ class FramesSource:
             batch.cover(scope, "read", "unreachable", hint="there is no such directory")
             return batch
         age = _age_hours(directory)
-        files = [f for f in sorted(directory.iterdir()) if f.suffix in (".csv", ".parquet")]
+        files = [
+            f for f in sorted(directory.iterdir()) if f.suffix in (".csv", ".parquet")
+        ]
         for file in files:
             deadline.check()
             row = batch.cover(scope, file.name, "ok", age_hours=age)
@@ -53,7 +60,9 @@ class FramesSource:
                 refuse_large(file)
                 table = read_table(file)
                 if not {*table.columns} & {*frames.columns(file.stem)}:
-                    raise DumpError(f"no column of it is one of {file.stem}: see `assess frames`")
+                    raise DumpError(
+                        f"no column of it is one of {file.stem}: see `assess frames`"
+                    )
             except (ValueError, OSError) as error:
                 row |= file_failure(error)
                 continue
@@ -61,7 +70,9 @@ class FramesSource:
             row |= _problems(file.stem, table)
             add_table(batch, file.stem, table)
         if not files:
-            batch.cover(scope, "read", "empty", hint="it holds no <frame>.csv or <frame>.parquet")
+            batch.cover(
+                scope, "read", "empty", hint="it holds no <frame>.csv or <frame>.parquet"
+            )
         return batch
 
 
@@ -69,14 +80,19 @@ def _problems(frame: str, table: pd.DataFrame) -> Row:
     """Columns of the coverage row that say what does not fit the data dictionary."""
     typed, unreadable = frames.conform(frame, table)
     problems = frames.join_problems([unreadable, frames.check(frame, typed)])
-    notes = [f"row {p.row} {p.column}={p.value!r}: {p.rule}" for p in problems.head(5).itertuples()]
+    notes = [
+        f"row {p.row} {p.column}={p.value!r}: {p.rule}"
+        for p in problems.head(5).itertuples()
+    ]
     if len(problems) > len(notes):
         notes.append(f"and {len(problems) - len(notes)} more")
     unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
     if len(unknown):
         notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
     row: Row = {"hint": scrub("; ".join(notes))} if notes else {}
-    return row | ({"status": "partial", "unmapped_n": len(problems)} if len(problems) else {})
+    return row | (
+        {"status": "partial", "unmapped_n": len(problems)} if len(problems) else {}
+    )
 
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
@@ -102,7 +118,9 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
             row["names"] = (_name(record["service_id"]),)
         if frame == "service_aliases" and str(record.get("ambiguous")).lower() != "true":
             trust = pd.to_numeric(record.get("confidence"), errors="coerce")
-            alias = _name(record.get("alias", ""), 1.0 if pd.isna(trust) else float(trust))
+            alias = _name(
+                record.get("alias", ""), 1.0 if pd.isna(trust) else float(trust)
+            )
             batch.add("services", {"names": (*row.get("names", ()), alias)})
         batch.add(frame, row)
 

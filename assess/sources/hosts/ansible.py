@@ -22,7 +22,9 @@ PARTS = {
     "packages": "ansible -m package_facts",
 }
 _SCHEMA = re.compile(r"^s\d+_")  # before the names of hosts, since ansible-core 2.19
-_DENIED = re.compile(r"permission denied|password|sudo|authentication|denied", re.IGNORECASE)
+_DENIED = re.compile(
+    r"permission denied|password|sudo|authentication|denied", re.IGNORECASE
+)
 
 
 class AnsibleSource:
@@ -31,9 +33,7 @@ class AnsibleSource:
     type = "ansible"
     options: tuple[str, ...] = ("path", "prefix")
     fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts")
-    needs = (
-        "read access to the files; they hold environments and local facts, of which nothing is kept"
-    )
+    needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
     dump = (
         "ansible all -m setup|service_facts|package_facts --tree facts/setup|services|packages, or "
         "the directory of fact_caching = jsonfile"
@@ -75,7 +75,12 @@ def find_files(path: str, base: Path) -> list[tuple[str, Path]]:
 
 
 def _read_path(  # noqa: PLR0913, PLR0917
-    path: str, options: Row, base: Path, deadline: Deadline, hosts: list[PlainHost], total: Row
+    path: str,
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    hosts: list[PlainHost],
+    total: Row,
 ) -> list[Row]:
     """Read all files of a path into the hosts; give coverage rows of those that are of no use."""
     failed: list[Row] = []
@@ -100,11 +105,16 @@ def _read_path(  # noqa: PLR0913, PLR0917
     elif failed and total["status"] == "ok":
         total["status"] = "partial" if total["rows"] else failed[0]["status"]
         total.setdefault("hint", "some files are not facts of a host: see their rows")
-    total |= {"expected": len(files), "ratio": round(total["rows"] / max(1, len(files)), 4)}
+    total |= {
+        "expected": len(files),
+        "ratio": round(total["rows"] / max(1, len(files)), 4),
+    }
     return failed
 
 
-def _read_file(file: Path, scope: str, prefix: str, hosts: list[PlainHost], total: Row) -> Row:
+def _read_file(
+    file: Path, scope: str, prefix: str, hosts: list[PlainHost], total: Row
+) -> Row:
     """Read one file into the hosts; give what its coverage row would say."""
     row: Row = {"status": "ok"}
     found = list(documents(file, row, prefix))
@@ -150,7 +160,10 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
             try:
                 inner = json.loads(payload, object_hook=facts.untagged)
             except (ValueError, RecursionError):
-                row |= {"status": "parse_error", "hint": "the facts in this cache are cut off"}
+                row |= {
+                    "status": "parse_error",
+                    "hint": "the facts in this cache are cut off",
+                }
                 continue
             if isinstance(inner, dict):
                 yield _SCHEMA.sub("", name), inner
@@ -163,7 +176,9 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
 
 def _told(value: Row) -> Row:
     """Keep what a module said beside the facts: whether it failed, and whether it saw all."""
-    return {k: value[k] for k in ("msg", "failed", "unreachable", "warnings") if k in value}
+    return {
+        k: value[k] for k in ("msg", "failed", "unreachable", "warnings") if k in value
+    }
 
 
 def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
@@ -184,10 +199,18 @@ def failure_of(document: Row) -> Row:
     words = str(document.get("msg") or "")
     if document.get("unreachable") is True:
         status = "denied" if _DENIED.search(words) else "unreachable"
-        return {"status": status, "error_class": "unreachable", "hint": "Ansible did not get in"}
+        return {
+            "status": status,
+            "error_class": "unreachable",
+            "hint": "Ansible did not get in",
+        }
     if document.get("failed") is True:
         status = "denied" if _DENIED.search(words) else "unsupported"
-        return {"status": status, "error_class": "failed", "hint": "run it with become = true"}
+        return {
+            "status": status,
+            "error_class": "failed",
+            "hint": "run it with become = true",
+        }
     return {}
 
 
@@ -214,7 +237,11 @@ def join(host: PlainHost, hosts: list[PlainHost]) -> None:
 
 def _when(host: PlainHost) -> datetime:
     moment = host.facts.get("last_seen_at")
-    return moment if isinstance(moment, datetime) else datetime.min.replace(tzinfo=now_utc().tzinfo)
+    return (
+        moment
+        if isinstance(moment, datetime)
+        else datetime.min.replace(tzinfo=now_utc().tzinfo)
+    )
 
 
 def _is_same(one: PlainHost, other: PlainHost) -> bool:

@@ -52,7 +52,9 @@ def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
 ) -> tuple[PlainHost, Row]:
     """Give one host, and for its coverage row what was left out or could not be read."""
-    clock = dig(fact(facts, "date_time"), "epoch") or dig(fact(facts, "date_time"), "iso8601")
+    clock = dig(fact(facts, "date_time"), "epoch") or dig(
+        fact(facts, "date_time"), "iso8601"
+    )
     units, unknown_n = to_units(facts)
     host = PlainHost(
         name=text_of(name) or "unnamed",
@@ -101,7 +103,9 @@ def withheld_n(facts: Row) -> int:
     """Count the values that are never read."""
     parts = [fact(facts, name) for name in WITHHELD]
     keys = [key for key in facts if "ssh_host_key" in key]
-    return len(keys) + sum(len(p) if isinstance(p, dict) else p is not None for p in parts)
+    return len(keys) + sum(
+        len(p) if isinstance(p, dict) else p is not None for p in parts
+    )
 
 
 def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
@@ -118,7 +122,9 @@ def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
         if not isinstance(entry, dict) or entry.get("status") in _GONE:
             continue
         name = text_of(entry.get("name")) or text_of(key)
-        if f"{name}.service" in listed or name.endswith("@.service"):  # a template runs nothing
+        if f"{name}.service" in listed or name.endswith(
+            "@.service"
+        ):  # a template runs nothing
             continue
         word = text_of(entry.get("state")).lower()
         state = _RUNNING.get(word)
@@ -147,11 +153,16 @@ def to_mounted(listed: Any) -> list[Row]:
     """Give the file systems of a host: where, of which type, how full, and whether writable."""
     found = []
     for disk in dicts(listed):
-        total, free = count_of(disk.get("size_total")), count_of(disk.get("size_available"))
+        total, free = (
+            count_of(disk.get("size_total")),
+            count_of(disk.get("size_available")),
+        )
         options = text_of(disk.get("options")).split(",")
         if path := text_of(disk.get("mount")):
             used = None if total is None or free is None else max(0, total - free)
             read_only = "ro" in options if disk.get("options") else None
             kind = text_of(disk.get("fstype")) or None
-            found.append({"path": path, "type": kind, "size": used, "read_only": read_only})
+            found.append(
+                {"path": path, "type": kind, "size": used, "read_only": read_only}
+            )
     return found

@@ -25,16 +25,37 @@ from assess.sources.hosts.rows import (
 )
 
 TABLES = (
-    "os_version", "kernel_info", "system_info", "deb_packages", "rpm_packages", "systemd_units",
-    "mounts", "ec2_instance_metadata", "docker_version", "docker_info", "docker_containers",
-    "docker_container_labels", "docker_container_mounts", "docker_container_ports", "docker_images",
-)  # fmt: skip
+    "os_version",
+    "kernel_info",
+    "system_info",
+    "deb_packages",
+    "rpm_packages",
+    "systemd_units",
+    "mounts",
+    "ec2_instance_metadata",
+    "docker_version",
+    "docker_info",
+    "docker_containers",
+    "docker_container_labels",
+    "docker_container_mounts",
+    "docker_container_ports",
+    "docker_images",
+)
 WANTED = ("os_version", "kernel_info", "system_info", "systemd_units")
 # never read: commands and environments of containers, proxies
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
 MAY_BE_EMPTY = "osquery shows an empty table where it may not look: run it as root"
 _STATES = {"active/running": "running", "failed/failed": "failed"}
-_PSEUDO = ("proc", "sysfs", "tmpfs", "devtmpfs", "cgroup", "cgroup2", "overlay", "squashfs")
+_PSEUDO = (
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devtmpfs",
+    "cgroup",
+    "cgroup2",
+    "overlay",
+    "squashfs",
+)
 
 _OF_MOUNTS = ("type", "name", "source", "destination", "driver")
 
@@ -48,8 +69,14 @@ class OsquerySource:
     type = "osquery"
     options: tuple[str, ...] = ("path",)
     fills: tuple[str, ...] = (
-        "hosts", "engines", "services", "workloads", "mounts", "images", "dependencies",
-    )  # fmt: skip
+        "hosts",
+        "engines",
+        "services",
+        "workloads",
+        "mounts",
+        "images",
+        "dependencies",
+    )
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
     dump = (
         "for t in os_version kernel_info system_info systemd_units deb_packages rpm_packages "
@@ -72,7 +99,10 @@ class OsquerySource:
                 batch.cover(path, "read", **file_failure(error))
                 continue
             if not directories:
-                status, hint = "empty", "it holds no <table>.json, such as os_version.json"
+                status, hint = (
+                    "empty",
+                    "it holds no <table>.json, such as os_version.json",
+                )
                 if not (base / path).exists():
                     status, hint = "unreachable", "there is no such directory"
                 batch.cover(path, "read", status, hint=hint)
@@ -83,7 +113,9 @@ class OsquerySource:
                     break
                 tables, age = read_tables(directory, scope, batch)
                 name = directory.name or directory.resolve().name
-                found.append((to_host(tables, name, str(Path(scope).parent), age), tables))
+                found.append(
+                    (to_host(tables, name, str(Path(scope).parent), age), tables)
+                )
         tell_apart(host for host, _ in found)
         batch.merge(to_batch([host for host, _ in found]))
         for host, tables in found:
@@ -94,7 +126,9 @@ class OsquerySource:
 def find_hosts(place: Path) -> list[Path]:
     """Find the directories of hosts: the place itself, or those below it."""
     known = {f"{table}.json" for table in TABLES}
-    return sorted({file.parent for file in files_below(place) or () if file.name in known})
+    return sorted(
+        {file.parent for file in files_below(place) or () if file.name in known}
+    )
 
 
 def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, float | None]:
@@ -147,7 +181,8 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
     return PlainHost(
         name=name,
         place=place,
-        facts={k: v for k, v in facts.items() if v is not None} | seen(None, written, now_utc()),
+        facts={k: v for k, v in facts.items() if v is not None}
+        | seen(None, written, now_utc()),
         cloud_id=text_of(cloud.get("instance_id")),
         units=to_units(tables),
         packages=to_packages(tables),
@@ -195,8 +230,14 @@ def to_mounted(tables: Tables) -> list[Row]:
 
 def _used(disk: Row) -> int | None:
     """Give the bytes that are in use on a file system."""
-    blocks, free, size = (count_of(disk.get(n)) for n in ("blocks", "blocks_free", "blocks_size"))
-    return None if blocks is None or free is None or not size else max(0, blocks - free) * size
+    blocks, free, size = (
+        count_of(disk.get(n)) for n in ("blocks", "blocks_free", "blocks_size")
+    )
+    return (
+        None
+        if blocks is None or free is None or not size
+        else max(0, blocks - free) * size
+    )
 
 
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
@@ -208,10 +249,14 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     ):
         if tables.get(table):
             payloads.take(call, shape(tables[table][0]), dict(ignored))
-    if "docker_containers" in tables and (payloads.version or tables["docker_containers"]):
+    if "docker_containers" in tables and (
+        payloads.version or tables["docker_containers"]
+    ):
         payloads.take("containers", to_containers(tables), dict(ignored))
     if tables.get("docker_images"):
-        payloads.take("images", [to_image(i) for i in tables["docker_images"]], dict(ignored))
+        payloads.take(
+            "images", [to_image(i) for i in tables["docker_images"]], dict(ignored)
+        )
     if not (payloads.version or payloads.info or payloads.containers):
         return Batch()
     batch = to_docker_batch(payloads, host.host_id)
@@ -229,18 +274,30 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
 def to_version(row: Row) -> Row:
     """Give the version of an engine the names of its API."""
     return _renamed(
-        row, Version="version", ApiVersion="api_version", MinAPIVersion="min_api_version",
-        BuildTime="build_time", Arch="arch", KernelVersion="kernel_version",
-    )  # fmt: skip
+        row,
+        Version="version",
+        ApiVersion="api_version",
+        MinAPIVersion="min_api_version",
+        BuildTime="build_time",
+        Arch="arch",
+        KernelVersion="kernel_version",
+    )
 
 
 def to_info(row: Row) -> Row:
     """Give what an engine says of itself the names of its API, without proxies."""
-    counts = {"Containers": count_of(row.get("containers")), "Images": count_of(row.get("images"))}
+    counts = {
+        "Containers": count_of(row.get("containers")),
+        "Images": count_of(row.get("images")),
+    }
     return counts | _renamed(
-        row, Name="name", ServerVersion="server_version", Driver="storage_driver",
-        LoggingDriver="logging_driver", CgroupDriver="cgroup_driver",
-    )  # fmt: skip
+        row,
+        Name="name",
+        ServerVersion="server_version",
+        Driver="storage_driver",
+        LoggingDriver="logging_driver",
+        CgroupDriver="cgroup_driver",
+    )
 
 
 def _renamed(row: Row, **columns: str) -> Row:
@@ -253,7 +310,11 @@ def to_containers(tables: Tables) -> list[Row]:
     return [
         {
             **_renamed(
-                container, Image="image", ImageID="image_id", State="state", Status="status"
+                container,
+                Image="image",
+                ImageID="image_id",
+                State="state",
+                Status="status",
             ),
             "Id": identifier,
             "Names": [text_of(container.get("name"))],
@@ -292,7 +353,12 @@ def to_image(row: Row) -> Row:
     """Give an image the names of the API."""
     tags = [tag for tag in text_of(row.get("tags")).split(",") if tag]
     size, created = count_of(row.get("size_bytes")), count_of(row.get("created"))
-    return {"Id": text_of(row.get("id")), "Created": created, "Size": size, "RepoTags": tags}
+    return {
+        "Id": text_of(row.get("id")),
+        "Created": created,
+        "Size": size,
+        "RepoTags": tags,
+    }
 
 
 def _of(tables: Tables, table: str, identifier: str) -> Table:

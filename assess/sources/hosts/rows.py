@@ -74,8 +74,12 @@ class PlainHost:
     cloud_id: str = ""  # id of the instance
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
     units: list[Unit] | None = None
-    packages: dict[str, Package] | None = None  # those `is_of_interest`; {}: none of those
-    mounted: list[Row] = field(default_factory=list)  # file systems: path, type, size, read-only
+    packages: dict[str, Package] | None = (
+        None  # those `is_of_interest`; {}: none of those
+    )
+    mounted: list[Row] = field(
+        default_factory=list
+    )  # file systems: path, type, size, read-only
     host_id: str = ""
 
 
@@ -84,7 +88,9 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
     tell_apart(hosts)
     batch = Batch()
     for host in hosts:
-        batch.add("hosts", {"host_id": host.host_id, **host.facts, "source_ref": host.place})
+        batch.add(
+            "hosts", {"host_id": host.host_id, **host.facts, "source_ref": host.place}
+        )
         batch.add("engines", *to_engines(host))
         if host.units is None:
             continue
@@ -118,7 +124,10 @@ def own_units(host: PlainHost) -> list[Unit]:
 def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
     """Give the names of the service of a unit; that of its host is the last, and the weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
-    names = (Name(unit.service, UNIT, UNIT_CONFIDENCE), Name(guess, HOSTNAME, HOSTNAME_CONFIDENCE))
+    names = (
+        Name(unit.service, UNIT, UNIT_CONFIDENCE),
+        Name(guess, HOSTNAME, HOSTNAME_CONFIDENCE),
+    )
     return tuple(name for name in names if name.name)
 
 
@@ -146,7 +155,10 @@ def to_service(host: PlainHost, unit: Unit) -> Row:
         "source_ref": f"unit {unit.name} on {host.host_id}",
     }
     if stores := stores_of(unit):
-        row |= {"kind": stores[0]["kind"], "stateful": stores[0]["stateful"] == "true" or None}
+        row |= {
+            "kind": stores[0]["kind"],
+            "stateful": stores[0]["stateful"] == "true" or None,
+        }
         package = any_of(store["package"] for store in stores if store["package"])
         installed = host.packages or {}
         if found := next((p for p in sorted(installed) if package.fullmatch(p)), None):
@@ -180,7 +192,9 @@ def to_mounts(host: PlainHost, unit: Unit) -> list[Row]:
 
 def _holds(mounted: str, path: str) -> bool:
     """Say whether a file system is that of a data directory, or a part of it."""
-    is_near = mounted.count("/") > 2 and path.startswith(f"{mounted}/")  # no more than one above
+    is_near = mounted.count("/") > 2 and path.startswith(
+        f"{mounted}/"
+    )  # no more than one above
     return mounted == path or mounted.startswith(f"{path}/") or is_near
 
 
@@ -253,7 +267,9 @@ def seen(told: Any, file_time: float | None, now: datetime) -> Row:
 
     Both may be wrong: a clock in 1628 or in the future tells nothing.
     """
-    number = int(told) if isinstance(told, str) and re.fullmatch(r"\d{9,11}", told) else told
+    number = (
+        int(told) if isinstance(told, str) and re.fullmatch(r"\d{9,11}", told) else told
+    )
     for value in (number, file_time):
         when = moment(value)
         if when and when <= now + timedelta(days=1):

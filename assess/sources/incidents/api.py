@@ -12,10 +12,14 @@ from assess.sources.dumps import DumpError, dicts
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text, read_time
 
-MONTH = timedelta(days=30)  # PagerDuty gives at most six months, and one where nobody says
+MONTH = timedelta(
+    days=30
+)  # PagerDuty gives at most six months, and one where nobody says
 CEILING = 10_000  # rows by offset that PagerDuty and Opsgenie give for one question
 _SHORTEST = timedelta(minutes=10)  # a slice is not halved any further
-_ASIDE = timedelta(days=1)  # asked beyond the window, where a tool compares in the zone of a user
+_ASIDE = timedelta(
+    days=1
+)  # asked beyond the window, where a tool compares in the zone of a user
 _PAGE, _TABLE_PAGE = 100, 1000
 _JIRA_FIELDS = (
     "created,resolutiondate,statuscategorychangedate,status,priority,components,labels,summary,"
@@ -45,11 +49,16 @@ def get_pagerduty(call: Call) -> Iterator[list[Row]]:
         page = call.web.json(
             "incidents",
             params={
-                "since": since.isoformat(), "until": until.isoformat(), "time_zone": "UTC",
-                "total": "true", "limit": _PAGE, "offset": offset, "sort_by": "created_at:asc",
+                "since": since.isoformat(),
+                "until": until.isoformat(),
+                "time_zone": "UTC",
+                "total": "true",
+                "limit": _PAGE,
+                "offset": offset,
+                "sort_by": "created_at:asc",
             },
             headers={"Accept": "application/vnd.pagerduty+json;version=2"},
-        )  # fmt: skip
+        )
         return page, page.get("total") if isinstance(page, dict) else None
 
     for since, until in months(call.since, call.until):
@@ -64,9 +73,14 @@ def get_opsgenie(call: Call) -> Iterator[list[Row]]:
         query = f"createdAt >= {start} AND createdAt < {end}"
         page = call.web.json(
             "v1/incidents",
-            params={"query": query, "sort": "createdAt", "order": "asc", "limit": _PAGE,
-                    "offset": offset},
-        )  # fmt: skip
+            params={
+                "query": query,
+                "sort": "createdAt",
+                "order": "asc",
+                "limit": _PAGE,
+                "offset": offset,
+            },
+        )
         return page, page.get("totalCount") if isinstance(page, dict) else None
 
     for since, until in months(call.since, call.until):
@@ -86,7 +100,9 @@ def get_opsgenie_services(call: Call) -> Iterator[list[Row]]:
 
 def get_jira(call: Call) -> Iterator[list[Row]]:
     """Search for issues; JQL compares days in the zone of the user, so a day more is asked for."""
-    days = [f"{moment:%Y-%m-%d}" for moment in (call.since - _ASIDE, call.until + 2 * _ASIDE)]
+    days = [
+        f"{moment:%Y-%m-%d}" for moment in (call.since - _ASIDE, call.until + 2 * _ASIDE)
+    ]
     own = str(call.options.get("jql") or "issuetype = Incident")
     jql = f'({own}) AND created >= "{days[0]}" AND created < "{days[1]}" ORDER BY created'
     params = {"jql": jql, "fields": _JIRA_FIELDS, "maxResults": _PAGE}
@@ -95,7 +111,12 @@ def get_jira(call: Call) -> Iterator[list[Row]]:
         page = call.web.json("rest/api/3/search/jql", params=params)
         yield listed(page, "issues")
         token = page.get("nextPageToken")
-        if not isinstance(token, str) or not token or page.get("isLast") is True or token in seen:
+        if (
+            not isinstance(token, str)
+            or not token
+            or page.get("isLast") is True
+            or token in seen
+        ):
             return
         seen.add(token)
         params["nextPageToken"] = token
@@ -103,15 +124,21 @@ def get_jira(call: Call) -> Iterator[list[Row]]:
 
 def get_servicenow(call: Call) -> Iterator[list[Row]]:
     """Read the table ``incident``, with values beside what people are shown."""
-    start, end = (f"{m:%Y-%m-%d %H:%M:%S}" for m in (call.since - _ASIDE, call.until + _ASIDE))
+    start, end = (
+        f"{m:%Y-%m-%d %H:%M:%S}" for m in (call.since - _ASIDE, call.until + _ASIDE)
+    )
     params: Row = {
         "sysparm_query": f"opened_at>={start}^opened_at<{end}^ORDERBYopened_at^ORDERBYnumber",
-        "sysparm_fields": _SERVICENOW_FIELDS, "sysparm_display_value": "all",
-        "sysparm_exclude_reference_link": "true", "sysparm_limit": _TABLE_PAGE,
-    }  # fmt: skip
+        "sysparm_fields": _SERVICENOW_FIELDS,
+        "sysparm_display_value": "all",
+        "sysparm_exclude_reference_link": "true",
+        "sysparm_limit": _TABLE_PAGE,
+    }
     offset = 0
     while True:
-        answer = call.web.get("api/now/table/incident", params={**params, "sysparm_offset": offset})
+        answer = call.web.get(
+            "api/now/table/incident", params={**params, "sysparm_offset": offset}
+        )
         found = listed(answer.json(), "result")
         total = answer.headers.get("X-Total-Count") or ""
         if total.isdigit():  # with those that the account may not read

@@ -20,7 +20,12 @@ def to_dependencies(values: Iterable[Any], names: dict[str, str]) -> list[Row]:
         src = _name(dig(relation, "dependent_service"), names)
         dst = _name(dig(relation, "supporting_service"), names)
         if src and dst and src != dst:
-            rows[src, dst] = {"src": src, "dst": dst, "kind": "declared", "evidence": RULE}
+            rows[src, dst] = {
+                "src": src,
+                "dst": dst,
+                "kind": "declared",
+                "evidence": RULE,
+            }
     return list(rows.values())
 
 
@@ -28,12 +33,19 @@ def to_activities(values: Iterable[Any], names: dict[str, str]) -> list[Row]:
     """Make deployments of ``/change_events``, one per service; their texts are not kept."""
     rows = []
     for event in _each(values, "change_events"):
-        started, key = read_time(as_text(event.get("timestamp"))), as_text(event.get("id"))
+        started, key = (
+            read_time(as_text(event.get("timestamp"))),
+            as_text(event.get("id")),
+        )
         if started is None or not key:
             continue
         services = [_name(service, names) for service in dicts(event.get("services"))]
         for name in dict.fromkeys(services) or [None]:
-            row: Row = {"activity_id": f"{RULE}:{key}", "kind": "deploy", "started_at": started}
+            row: Row = {
+                "activity_id": f"{RULE}:{key}",
+                "kind": "deploy",
+                "started_at": started,
+            }
             if name is not None:
                 row |= {"activity_id": f"{RULE}:{key}/{name.name}", "names": (name,)}
             rows.append(row)

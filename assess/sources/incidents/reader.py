@@ -23,9 +23,16 @@ _YEARS = (1990, 2200)  # outside of them a date means never, or is a slip of the
 _LONGEST = 200  # characters of a name; more is no name
 # Forms in which the tools write local times, and no other reading is possible.
 _LOCAL_FORMS = (
-    "%d/%b/%y %I:%M %p", "%d/%b/%Y %I:%M %p", "%d/%b/%y %H:%M", "%d/%b/%Y %H:%M", "%d/%b/%y",
-    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%b %d, %Y %I:%M %p", "%b %d, %Y, %I:%M %p",
-)  # fmt: skip
+    "%d/%b/%y %I:%M %p",
+    "%d/%b/%Y %I:%M %p",
+    "%d/%b/%y %H:%M",
+    "%d/%b/%Y %H:%M",
+    "%d/%b/%y",
+    "%d-%b-%Y %H:%M:%S",
+    "%d-%b-%Y %H:%M",
+    "%b %d, %Y %I:%M %p",
+    "%b %d, %Y, %I:%M %p",
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,13 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
         {word.lower(): int(severity) for word, severity in table["severity"].items()},
         {_slug(word): cause for word, cause in table["cause"].items()},
         {_slug(word): platform for word, platform in table["platform"].items()},
-        tuple((re.compile(p, re.IGNORECASE), cause) for p, cause in table["cause_text"].items()),
-        re.compile(rf"\b(?:{'|'.join(table['container_words']) or '(?!)'})\b", re.IGNORECASE),
+        tuple(
+            (re.compile(p, re.IGNORECASE), cause)
+            for p, cause in table["cause_text"].items()
+        ),
+        re.compile(
+            rf"\b(?:{'|'.join(table['container_words']) or '(?!)'})\b", re.IGNORECASE
+        ),
     )
 
 
@@ -64,7 +76,9 @@ class Reader:
     taken as UTC, and local forms cannot be read.
     """
 
-    def __init__(self, vocabulary: Vocabulary | None = None, zone: tzinfo | None = None) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary | None = None, zone: tzinfo | None = None
+    ) -> None:
         self.unmapped = 0  # values without a mapping
         self.bad_times: Counter[str] = Counter()  # by column
         self.local_times = 0  # of those, how many only lack the time zone
@@ -75,7 +89,9 @@ class Reader:
         opened = self._time(cells, "opened_at")[0]
         if opened is None:
             return None
-        exact, service = (_first(cells, column)[0] for column in ("service_id", "service"))
+        exact, service = (
+            _first(cells, column)[0] for column in ("service_id", "service")
+        )
         cause, cause_basis = self._cause(cells)
         is_change = self._boolean(cells, "change_related")
         if is_change is None and cause in ("deploy", "change"):
@@ -128,8 +144,11 @@ class Reader:
         ttr = None if is_bad else seconds
         basis = cells.get("resolved_basis") or header
         return {
-            "resolved_at": resolved, "resolved_basis": basis, "bad_time": is_bad, "ttr_s": ttr,
-        }  # fmt: skip
+            "resolved_at": resolved,
+            "resolved_basis": basis,
+            "bad_time": is_bad,
+            "ttr_s": ttr,
+        }
 
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
         text, header = _first(cells, "duration")
@@ -163,7 +182,9 @@ class Reader:
                     return meant, f"words of the {title}"
         return None, ""
 
-    def _word(self, cells: Cells, column: str, known: dict[str, str]) -> tuple[str | None, str]:
+    def _word(
+        self, cells: Cells, column: str, known: dict[str, str]
+    ) -> tuple[str | None, str]:
         text, header = _first(cells, column)
         word = _slug(text)
         found = _meant(column).get(word, known.get(word))
@@ -189,7 +210,11 @@ class Reader:
                 return basis
         if platform not in (None, "host", "unknown", "mixed"):
             return "platform"
-        return "none" if platform == "host" or any(t.strip() for t in texts.values()) else None
+        return (
+            "none"
+            if platform == "host" or any(t.strip() for t in texts.values())
+            else None
+        )
 
 
 def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
@@ -237,7 +262,9 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
         services = [name for part in parts for name in part or ()]
         if len(set(services)) > 1:
             first["affected"] = tuple(dict.fromkeys(services))
-        first |= {k: v for k, v in row.items() if first.get(k) is None or first.get(k) == ()}
+        first |= {
+            k: v for k, v in row.items() if first.get(k) is None or first.get(k) == ()
+        }
     return list(joined.values())
 
 
@@ -245,13 +272,19 @@ def as_text(value: Any) -> str:
     """Give a text or a number of a payload as a cell; empty for anything else."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value).replace("\0", "").strip() if isinstance(value, str | int | float) else ""
+    return (
+        str(value).replace("\0", "").strip()
+        if isinstance(value, str | int | float)
+        else ""
+    )
 
 
 def _first(cells: Cells, column: str) -> tuple[str, str]:
     """Give the first filled cell under any header of a column, and its header."""
     filled = ((cells.get(header, ""), header) for header in words.COLUMNS[column])
-    text, found = next(((t, h) for t, h in filled if t.lower() not in words.MISSING), ("", ""))
+    text, found = next(
+        ((t, h) for t, h in filled if t.lower() not in words.MISSING), ("", "")
+    )
     return strip_userinfo(text), found
 
 
@@ -274,7 +307,9 @@ def _names(services: Iterable[str]) -> tuple[Name, ...]:
 @cache
 def _meant(column: str) -> dict[str, str]:
     """Values of a column, by how they may be written."""
-    return {_slug(value): value for value in frames.columns("incidents")[column].vocabulary}
+    return {
+        _slug(value): value for value in frames.columns("incidents")[column].vocabulary
+    }
 
 
 def _slug(text: str) -> str:

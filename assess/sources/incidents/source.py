@@ -63,7 +63,9 @@ class _Asked:
 
     def reader(self, *, is_local: bool) -> Reader:
         """Give a reader; the time zone is for exports that are written for people."""
-        return Reader(self.vocabulary, _zone(self.options.get("timezone")) if is_local else None)
+        return Reader(
+            self.vocabulary, _zone(self.options.get("timezone")) if is_local else None
+        )
 
     def holds(self, row: Row) -> bool:
         """Say whether an incident opened in the window."""
@@ -77,9 +79,18 @@ class IncidentsSource:
 
     type = "incidents"
     options: tuple[str, ...] = (
-        "path", "format", "endpoint", "token_file", "ca", "since", "until", "timezone", "policy",
-        "page", "jql",
-    )  # fmt: skip
+        "path",
+        "format",
+        "endpoint",
+        "token_file",
+        "ca",
+        "since",
+        "until",
+        "timezone",
+        "policy",
+        "page",
+        "jql",
+    )
     fills: tuple[str, ...] = ("incidents", "dependencies", "activities")
     needs = (
         "read access to the files, or a read-only API token (PagerDuty incidents.read, Opsgenie "
@@ -102,8 +113,12 @@ class IncidentsSource:
             problems.append(f"an endpoint needs a format: one of {', '.join(TOOLS)}")
         elif "endpoint" not in options and not paths_of(options):
             problems.append("path names no file")
-        times = {key: _moment(options[key]) for key in ("since", "until") if key in options}
-        problems += [f"{key} is no date" for key, moment in times.items() if moment is None]
+        times = {
+            key: _moment(options[key]) for key in ("since", "until") if key in options
+        }
+        problems += [
+            f"{key} is no date" for key, moment in times.items() if moment is None
+        ]
         since, until = times.get("since"), times.get("until")
         if since and until and since >= until:
             problems.append("since is not before until")
@@ -122,13 +137,19 @@ class IncidentsSource:
         """Read the files, or ask for the first page."""
         return self._collect(options, base, deadline, pages=1)
 
-    def _collect(self, options: Row, base: Path, deadline: Deadline, *, pages: int | None) -> Batch:
+    def _collect(
+        self, options: Row, base: Path, deadline: Deadline, *, pages: int | None
+    ) -> Batch:
         batch = Batch()
         try:
             path = options.get("policy")
-            vocabulary = vocabulary_of(load_policy(base / path)) if path else default_vocabulary()
+            vocabulary = (
+                vocabulary_of(load_policy(base / path)) if path else default_vocabulary()
+            )
         except PolicyError as error:
-            batch.cover(str(options["policy"]), "read", "parse_error", hint=scrub(str(error)))
+            batch.cover(
+                str(options["policy"]), "read", "parse_error", hint=scrub(str(error))
+            )
             return batch
         since, until = (_moment(options.get(key)) for key in ("since", "until"))
         asked = _Asked(options, base, deadline, pages, vocabulary, since, until)
@@ -141,7 +162,9 @@ def _read(asked: _Asked, batch: Batch) -> None:
     is_csv = asked.kind == "csv"
     suffixes = (".csv",) if is_csv else (*JSON_SUFFIXES, ".csv")
     payloads: list[tuple[Row, list[Any]]] = []
-    for _, file, row in each_file(asked.options, asked.base, asked.deadline, batch, suffixes):
+    for _, file, row in each_file(
+        asked.options, asked.base, asked.deadline, batch, suffixes
+    ):
         if is_csv or file.suffix.lower() not in JSON_SUFFIXES:
             _read_csv(asked, file, batch, row)
         else:
@@ -157,14 +180,20 @@ def _read_csv(asked: _Asked, file: Path, batch: Batch, row: Row) -> None:
     try:
         header, cells = read_records(read_bytes(file, row))
         if not set(opened) & set(header):
-            raise ValueError(f"no column says when; call it one of {', '.join(opened[:5])}")
+            raise ValueError(
+                f"no column says when; call it one of {', '.join(opened[:5])}"
+            )
     except (OSError, ValueError, csv.Error) as error:
         row |= file_failure(error)
         return
-    _add(asked, [(record, []) for record in cells], asked.reader(is_local=True), batch, row)
+    _add(
+        asked, [(record, []) for record in cells], asked.reader(is_local=True), batch, row
+    )
 
 
-def _to_rows(asked: _Asked, values: list[Any], names: Names, batch: Batch, row: Row) -> None:
+def _to_rows(
+    asked: _Asked, values: list[Any], names: Names, batch: Batch, row: Row
+) -> None:
     """Turn the JSON of a tool into rows."""
     tool, status = TOOLS[asked.kind], row["status"]
     raw = incidents_in(tool, values)
@@ -191,7 +220,9 @@ def _pages_in(values: list[Any]) -> bool:
     return any(isinstance(dig(value, key), list) for value in values for key in known)
 
 
-def _add(asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row: Row) -> None:
+def _add(
+    asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row: Row
+) -> None:
     """Add the incidents of records, and tell in the coverage row what came of them."""
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
@@ -215,7 +246,9 @@ def _add(asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row
         row["status"] = "parse_error" if lost == len(records) else "partial"
         row["ratio"] = 1 - lost / len(records)
         counts = ", ".join(f"{n} {column}" for column, n in bad.items())
-        row["hint"] = f"times that are not ISO-8601 were left out: {counts}; export them in UTC"
+        row["hint"] = (
+            f"times that are not ISO-8601 were left out: {counts}; export them in UTC"
+        )
         if reader.local_times:
             row["hint"] += ', or say where they are local: timezone = "Europe/Berlin"'
 
@@ -228,12 +261,18 @@ def _ask(asked: _Asked, batch: Batch) -> None:
     scope = strip_userinfo(str(asked.options["endpoint"]))
     names: Names = {}
     if tool.get_services is not None and asked.pages is None:
-        services = _fetched(asked, tool.get_services, batch.cover(scope, "services", "ok"))
+        services = _fetched(
+            asked, tool.get_services, batch.cover(scope, "services", "ok")
+        )
         names = names_in([{"services": services}])
     row = batch.cover(scope, "incidents", "ok")
     raw = _fetched(asked, tool.get, row)
     told: Row = {key: row[key] for key in ("status", "hint") if key in row}
-    if told["status"] == "ok" and row.get("expected", 0) > len(raw) and asked.pages is None:
+    if (
+        told["status"] == "ok"
+        and row.get("expected", 0) > len(raw)
+        and asked.pages is None
+    ):
         told = {"status": "partial", "hint": "the account may not read all of them"}
     if told["status"] != "ok":
         told["expected"] = row.get("expected")
@@ -243,7 +282,9 @@ def _ask(asked: _Asked, batch: Batch) -> None:
         row |= told
 
 
-def _fetched(asked: _Asked, get: Callable[[Call], Iterator[list[Row]]], row: Row) -> list[Row]:
+def _fetched(
+    asked: _Asked, get: Callable[[Call], Iterator[list[Row]]], row: Row
+) -> list[Row]:
     """Take pages, and count them in a coverage row while they come."""
     found: list[Row] = []
     since, until = asked.since or _NEVER, asked.until or _NEVER

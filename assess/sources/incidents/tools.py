@@ -55,7 +55,9 @@ def to_pagerduty(raw: Row, names: Names) -> Record | None:
     """Read an incident of the REST API, or of the raw data of its analytics."""
     service = as_text(dig(raw, "service", "id")) or as_text(raw.get("service_id"))
     named = as_text(dig(raw, "service", "summary")) or as_text(raw.get("service_name"))
-    priority = as_text(dig(raw, "priority", "summary")) or as_text(dig(raw, "priority", "name"))
+    priority = as_text(dig(raw, "priority", "summary")) or as_text(
+        dig(raw, "priority", "name")
+    )
     cells = {
         "incident_id": as_text(raw.get("id")) or as_text(raw.get("incident_number")),
         "service_id": service,
@@ -67,7 +69,9 @@ def to_pagerduty(raw: Row, names: Names) -> Record | None:
         **_taken(raw, "created_at", "seconds_to_resolve", "seconds_to_first_ack"),
     }
     is_over = raw.get("status") == "resolved"
-    return cells | _resolved(raw, "resolved_at", "last_status_change_at" if is_over else ""), []
+    return cells | _resolved(
+        raw, "resolved_at", "last_status_change_at" if is_over else ""
+    ), []
 
 
 def to_opsgenie(raw: Row, names: Names) -> Record | None:
@@ -108,7 +112,9 @@ def to_jira(raw: Row, names: Names) -> Record | None:
         **_taken(fields, "created", "summary"),
     }
     is_over = dig(fields, "status", "statusCategory", "key") == "done"
-    cells |= _resolved(fields, "resolutiondate", "statuscategorychangedate" if is_over else "")
+    cells |= _resolved(
+        fields, "resolutiondate", "statuscategorychangedate" if is_over else ""
+    )
     return cells, components if len(components) > 1 else []
 
 
@@ -117,8 +123,10 @@ def to_servicenow(raw: Row, names: Names) -> Record | None:
     values = {key: _shown(value, "value") for key, value in raw.items()}
     if values.get("state") == "8":  # cancelled
         return None
-    services = [_shown(raw.get(key), "display_value", "value")
-                for key in ("business_service", "service_offering", "cmdb_ci")]  # fmt: skip
+    services = [
+        _shown(raw.get(key), "display_value", "value")
+        for key in ("business_service", "service_offering", "cmdb_ci")
+    ]
     is_change = any(values.get(key) for key in ("caused_by", "rfc"))
     cells = {
         "service_raw": next(filter(None, services), ""),
@@ -144,7 +152,9 @@ def to_statuspage(raw: Row, names: Names) -> Record | None:
         "title": as_text(raw.get("name")),
         **_taken(raw, "impact"),
     }
-    return cells | _resolved(raw, "resolved_at"), components if len(components) > 1 else []
+    return cells | _resolved(raw, "resolved_at"), components if len(
+        components
+    ) > 1 else []
 
 
 def _taken(raw: Row, *keys: str) -> Cells:
@@ -174,17 +184,29 @@ def _tool(lists: str, marks: str, *more: Any, **options: Any) -> Tool:
 
 TOOLS = {
     "pagerduty": _tool(
-        "incidents data", "incident_number created_at", to_pagerduty, api.get_pagerduty,
+        "incidents data",
+        "incident_number created_at",
+        to_pagerduty,
+        api.get_pagerduty,
         token="Token token={}",
     ),
     "opsgenie": _tool(
-        "data incidents", "tinyId message", to_opsgenie, api.get_opsgenie,
-        token="GenieKey {}", get_services=api.get_opsgenie_services,
+        "data incidents",
+        "tinyId message",
+        to_opsgenie,
+        api.get_opsgenie,
+        token="GenieKey {}",
+        get_services=api.get_opsgenie_services,
     ),
     "jira": _tool("issues", "fields", to_jira, api.get_jira),
-    "servicenow": _tool("result records", "number opened_at", to_servicenow, api.get_servicenow),
+    "servicenow": _tool(
+        "result records", "number opened_at", to_servicenow, api.get_servicenow
+    ),
     "statuspage": _tool(
-        "incidents", "impact incident_updates", to_statuspage, api.get_statuspage,
+        "incidents",
+        "impact incident_updates",
+        to_statuspage,
+        api.get_statuspage,
         token="OAuth {}",
     ),
-}  # fmt: skip
+}

@@ -7,29 +7,75 @@ from __future__ import annotations
 
 # Units of durations, by header. [s]
 DURATIONS = {
-    "ttr_s": 1, "time_to_resolve_s": 1, "duration_s": 1, "seconds_to_resolve": 1,
-    "duration_seconds": 1, "ttr_minutes": 60, "duration_minutes": 60, "minutes_to_resolve": 60,
-    "ttr_hours": 3600, "duration_hours": 3600,
-}  # fmt: skip
+    "ttr_s": 1,
+    "time_to_resolve_s": 1,
+    "duration_s": 1,
+    "seconds_to_resolve": 1,
+    "duration_seconds": 1,
+    "ttr_minutes": 60,
+    "duration_minutes": 60,
+    "minutes_to_resolve": 60,
+    "ttr_hours": 3600,
+    "duration_hours": 3600,
+}
 # Headers, written alike, by column of the frame; the first that a row fills counts.
 COLUMNS = {
     "incident_id": (
-        "incident_id", "id", "incident", "incident_number", "number", "key", "issue_key",
+        "incident_id",
+        "id",
+        "incident",
+        "incident_number",
+        "number",
+        "key",
+        "issue_key",
     ),
     "service": (
-        "service_raw", "service", "service_name", "service_id", "affected_service", "component",
-        "components", "component_s", "business_service", "cmdb_ci", "application", "app",
+        "service_raw",
+        "service",
+        "service_name",
+        "service_id",
+        "affected_service",
+        "component",
+        "components",
+        "component_s",
+        "business_service",
+        "cmdb_ci",
+        "application",
+        "app",
     ),
     "service_id": ("service_id",),
     "opened_at": (
-        "opened_at", "opened", "created_at", "created", "started_at", "start_time", "start",
-        "started", "start_date", "impact_start", "impact_start_date", "triggered_at", "date",
-        "created_on", "created_date",
+        "opened_at",
+        "opened",
+        "created_at",
+        "created",
+        "started_at",
+        "start_time",
+        "start",
+        "started",
+        "start_date",
+        "impact_start",
+        "impact_start_date",
+        "triggered_at",
+        "date",
+        "created_on",
+        "created_date",
     ),
     "acked_at": ("acked_at", "acknowledged_at", "acknowledged", "first_ack_at", "acked"),
     "resolved_at": (
-        "resolved_at", "resolved", "resolved_on", "ended_at", "end_time", "end", "end_date",
-        "impact_end", "impact_end_date", "fixed_at", "closed_at", "closed", "resolution_date",
+        "resolved_at",
+        "resolved",
+        "resolved_on",
+        "ended_at",
+        "end_time",
+        "end",
+        "end_date",
+        "impact_end",
+        "impact_end_date",
+        "fixed_at",
+        "closed_at",
+        "closed",
+        "resolution_date",
         "resolutiondate",
     ),
     "duration": tuple(DURATIONS),
@@ -42,13 +88,25 @@ COLUMNS = {
     "affected": ("affected_services", "affected", "services", "impacted_services"),
     "host_id": ("host_id", "host", "hostname", "instance_id", "node"),
     "duplicate_of": ("duplicate_of", "duplicate", "parent_incident"),
-}  # fmt: skip
+}
 LABELS = ("labels", "label", "tags", "tag")
 TITLES = ("title", "summary", "message", "short_description", "name")
 FREE_TEXT = (
-    "title", "summary", "description", "name", "message", "notes", "comments", "short_description",
-    "postmortem", "resolution", "assignee", "reporter", "caller", "email",
-)  # fmt: skip
+    "title",
+    "summary",
+    "description",
+    "name",
+    "message",
+    "notes",
+    "comments",
+    "short_description",
+    "postmortem",
+    "resolution",
+    "assignee",
+    "reporter",
+    "caller",
+    "email",
+)
 BOOLEANS = dict.fromkeys(("true", "yes", "y", "1"), True) | dict.fromkeys(
     ("false", "no", "n", "0"), False
 )

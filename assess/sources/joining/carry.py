@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 LOST = ("denied", "timeout", "unreachable", "throttled", "parse_error", "unsupported")
 SEEN = ("ok", "empty", "partial")
-_NEVER = ("coverage", "service_aliases", "services")  # services follow the rows that name them
+_NEVER = (
+    "coverage",
+    "service_aliases",
+    "services",
+)  # services follow the rows that name them
 Scope = tuple[str, str]  # type of the source, and what it was asked about
 
 
@@ -40,7 +44,11 @@ def carry_forward(
             rows = _rows_of(previous, source, None if is_blind else scope)
             if statuses & {*SEEN}:
                 now = given[source, scope]
-                rows = {f: t for f, t in rows.items() if f not in now and "empty" not in statuses}
+                rows = {
+                    f: t
+                    for f, t in rows.items()
+                    if f not in now and "empty" not in statuses
+                }
             if rows:
                 age = _age(previous, source, scope, moment)
                 carried.append((source, _batch(previous, rows, scope, age)))
@@ -68,7 +76,9 @@ def _given(batches: list[tuple[str, Batch]]) -> dict[Scope, set[str]]:
     return given
 
 
-def _rows_of(previous: Inventory, source: str, scope: str | None) -> dict[str, pd.DataFrame]:
+def _rows_of(
+    previous: Inventory, source: str, scope: str | None
+) -> dict[str, pd.DataFrame]:
     """Rows that a scope, or the whole source, gave to an earlier snapshot, by frame."""
     found = {}
     for frame in previous.present - {*_NEVER}:
@@ -81,14 +91,18 @@ def _rows_of(previous: Inventory, source: str, scope: str | None) -> dict[str, p
     return found
 
 
-def _batch(previous: Inventory, rows: dict[str, pd.DataFrame], scope: str, age: float) -> Batch:
+def _batch(
+    previous: Inventory, rows: dict[str, pd.DataFrame], scope: str, age: float
+) -> Batch:
     batch = Batch()
     since = f"as of {previous.snapshot_at:%Y-%m-%d}, for it could not be seen now"
     for frame, table in rows.items():
         add_table(batch, frame, table)
         call = f"carried:{frame}"
         batch.cover(scope, call, "stale", rows=len(table), age_hours=age, hint=since)
-    ids = {i for t in rows.values() if "service_id" in t for i in t["service_id"].dropna()}
+    ids = {
+        i for t in rows.values() if "service_id" in t for i in t["service_id"].dropna()
+    }
     services = previous["services"]
     add_table(batch, "services", services[services["service_id"].isin(ids)])
     return batch
@@ -98,6 +112,8 @@ def _age(previous: Inventory, source: str, scope: str, moment: datetime) -> floa
     """Hours since it was seen; what was stale then is older [h]."""
     hours = (pd.Timestamp(moment) - previous.snapshot_at).total_seconds() / 3600
     then = previous["coverage"]
-    stale = then[then["source"].eq(source) & then["scope"].eq(scope) & then["status"].eq("stale")]
+    stale = then[
+        then["source"].eq(source) & then["scope"].eq(scope) & then["status"].eq("stale")
+    ]
     older = stale["age_hours"].max()
     return round(hours + (0.0 if pd.isna(older) else float(older)), 1)

@@ -18,7 +18,9 @@ def settle(batches: list[tuple[str, Batch]]) -> None:
 
     A finding that nothing in the fleet fits is left out, and counted in a coverage row.
     """
-    concerned = [(batch, frame) for _, batch in batches for frame in FRAMES if _has(batch, frame)]
+    concerned = [
+        (batch, frame) for _, batch in batches for frame in FRAMES if _has(batch, frame)
+    ]
     if not concerned:
         return
     index = _index(batch for _, batch in batches)
@@ -38,7 +40,9 @@ def settle(batches: list[tuple[str, Batch]]) -> None:
         note["ratio"] = round(found_n / total, 4)
         if lost_n:
             note |= {"status": "partial", "unmapped_n": lost_n}
-            note["hint"] = "findings about images or containers that no other source lists"
+            note["hint"] = (
+                "findings about images or containers that no other source lists"
+            )
 
 
 def _has(batch: Batch, frame: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-LOCAL = re.compile(r"localhost\d?|localhost\.localdomain|ip6?-localhost|127(\.\d+){3}|::1|\(none\)")
+LOCAL = re.compile(
+    r"localhost\d?|localhost\.localdomain|ip6?-localhost|127(\.\d+){3}|::1|\(none\)"
+)
 _ENV = re.compile(r"prod|prd|production|stg|stage|staging|dev|test|qa|uat")
 _REGION = re.compile(
     r"(us|eu|ap|sa|ca|me|af|il)(e|w|n|s|c|ne|nw|se|sw)\d"  # use1
@@ -32,5 +34,7 @@ def service_of(hostname: str) -> str:
     if is_local(name) or _ADDRESS.match(name):
         return ""
     name = _REGION.sub("", name.partition(".")[0])
-    words = [word for word in re.split(r"[-_]+", name) if word and not _ENV.fullmatch(word)]
+    words = [
+        word for word in re.split(r"[-_]+", name) if word and not _ENV.fullmatch(word)
+    ]
     return re.sub(r"[-_]?\d+[a-z]?$", "", "-".join(words))

@@ -28,19 +28,31 @@ def settle_hosts(batches: Batches) -> list[Row]:
         for row in (row for rows in batch.rows.values() for row in rows):
             if row.get("host_id"):
                 row["host_id"] = same.get((_type(label), row["host_id"]), row["host_id"])
-    _name_hosts(batches, {n: {same.get(h, h[1]) for h in found} for n, found in owners.items()})
+    _name_hosts(
+        batches, {n: {same.get(h, h[1]) for h in found} for n, found in owners.items()}
+    )
     if not same:
         return []
-    joined = f"{len(same)} hosts are known by another name to another source, and were joined"
+    joined = (
+        f"{len(same)} hosts are known by another name to another source, and were joined"
+    )
     return [
-        {"source": "identity", "scope": "hosts", "call": "join", "status": "ok",
-         "rows": len(same), "hint": joined}
-    ]  # fmt: skip
+        {
+            "source": "identity",
+            "scope": "hosts",
+            "call": "join",
+            "status": "ok",
+            "rows": len(same),
+            "hint": joined,
+        }
+    ]
 
 
 def spellings(row: Row) -> Iterator[str]:
     """Give the names of a host that may be its alone: as written, then without the domain."""
-    names = [str(row[c]).lower().rstrip(".") for c in ("host_id", "hostname") if row.get(c)]
+    names = [
+        str(row[c]).lower().rstrip(".") for c in ("host_id", "hostname") if row.get(c)
+    ]
     for name in names:
         if not is_local(name):
             yield name
@@ -50,14 +62,18 @@ def spellings(row: Row) -> Iterator[str]:
             yield first
 
 
-def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], dict[str, dict[_Host, None]]]:
+def _known_hosts(
+    batches: Batches,
+) -> tuple[dict[_Host, Row], dict[str, dict[_Host, None]]]:
     """Give what is known of every host, and the hosts that have a name."""
     facts: dict[_Host, Row] = defaultdict(dict)
     owners: dict[str, dict[_Host, None]] = defaultdict(dict)
     for label, batch in batches:
         for row in batch.rows.get("hosts", ()):
             host = (_type(label), row["host_id"])
-            facts[host] |= {k: v for k, v in row.items() if v is not None} | _cloud_id(row)
+            facts[host] |= {k: v for k, v in row.items() if v is not None} | _cloud_id(
+                row
+            )
             for name in spellings(row):
                 owners[name][host] = None
     return facts, owners
@@ -125,7 +141,9 @@ def tell_hosts_apart(batches: Iterable[Batch]) -> None:
     this, all but one would be lost. Engines that share containers are one engine, seen twice.
     """
     batches = list(batches)
-    engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by host and source
+    engines: dict[str, dict[str, set[str]]] = defaultdict(
+        dict
+    )  # containers by host and source
     for batch in batches:
         for row in batch.rows.get("engines", ()):
             engines[row["host_id"]].setdefault(row["source_ref"], set())

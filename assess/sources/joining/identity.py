@@ -70,7 +70,9 @@ class Service:
 
     def bears(self, name: Name) -> bool:
         """Say whether rows bear the service by a name that is written like this one."""
-        return any(b and slug(leaf(n)) == slug(leaf(name)) for (_, n), b in self.names.items())
+        return any(
+            b and slug(leaf(n)) == slug(leaf(name)) for (_, n), b in self.names.items()
+        )
 
 
 class Identity:
@@ -86,7 +88,9 @@ class Identity:
             order.setdefault(source, len(order))
             if usable := self._usable(names):
                 claims[source, usable] = None
-        self._bear(sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]])))
+        self._bear(
+            sorted(claims, key=lambda c: (order[c[0]], [_sort_key(n) for n in c[1]]))
+        )
         self._join_second_names()
         self.services = list(dict.fromkeys(s.root for s in self._bearers.values()))
         self._index = _index(self.services)
@@ -104,7 +108,8 @@ class Identity:
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
             self._matches[names] = next(
-                (m for m in found if m.service_id), Match(ambiguous=any(m.ambiguous for m in found))
+                (m for m in found if m.service_id),
+                Match(ambiguous=any(m.ambiguous for m in found)),
             )
         return self._matches[names]
 
@@ -125,7 +130,9 @@ class Identity:
         nearest = Nearest(named)
         nobody: set[str] = set()
         asked = [(s, n.name, leaf(n), nobody) for s, n in dict.fromkeys(unresolved)]
-        asked += [(min(s.sources), s.service_id, leaf(s.best), s.sources) for s in self.services]
+        asked += [
+            (min(s.sources), s.service_id, leaf(s.best), s.sources) for s in self.services
+        ]
         return [
             _alias(service, alias, source, "similar", ratio) | {"ambiguous": True}
             for source, alias, text, own in asked
@@ -151,7 +158,9 @@ class Identity:
         for source, names in claims:
             alike[SPELLINGS[-1](leaf(names[0]))].append((source, names[0]))
         for firsts in alike.values():
-            spell = next((s for s in SPELLINGS[::-1] if not _held_apart(firsts, s)), SPELLINGS[0])
+            spell = next(
+                (s for s in SPELLINGS[::-1] if not _held_apart(firsts, s)), SPELLINGS[0]
+            )
             spaces = {space(name) for _, name in firsts if name.confidence > ALONE} - {""}
             only = min(spaces) if len(spaces) == 1 else ""
             made: dict[tuple[str, str, str], Service] = defaultdict(Service)
@@ -172,7 +181,9 @@ class Identity:
         for service in services:
             for name in [name for (_, name), bears in service.names.items() if not bears]:
                 here = service.root
-                owners = {owner.root: None for owner in _owners(index, name, SPELLINGS[:2])}
+                owners = {
+                    owner.root: None for owner in _owners(index, name, SPELLINGS[:2])
+                }
                 others = [owner for owner in owners if owner is not here]
                 if len(others) != 1 or others[0].sources & here.sources:
                     continue
@@ -188,7 +199,9 @@ class Identity:
         owners = bearers if len(bearers) == 1 else owners
         if len(owners) != 1:
             return Match(ambiguous=bool(owners))
-        return Match(owners[0].service_id, min(name.confidence, owners[0].best.confidence))
+        return Match(
+            owners[0].service_id, min(name.confidence, owners[0].best.confidence)
+        )
 
 
 _Index = dict[tuple[str | None, str], dict[Service, None]]
@@ -219,7 +232,8 @@ def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
     """Say whether one source has two names that a spelling makes equal."""
     seen: dict[tuple[str, str, str], str] = {}
     return any(
-        seen.setdefault((source, space(name), spell(leaf(name))), leaf(name)) != leaf(name)
+        seen.setdefault((source, space(name), spell(leaf(name))), leaf(name))
+        != leaf(name)
         for source, name in firsts
     )
 
@@ -245,7 +259,9 @@ def _give_ids(services: list[Service]) -> None:
 
 def _qualified(service: Service) -> str:
     best = service.best
-    prefix = best.namespace or ("" if best.confidence > ALONE else _type(min(service.sources)))
+    prefix = best.namespace or (
+        "" if best.confidence > ALONE else _type(min(service.sources))
+    )
     return f"{prefix}/{best.name}" if prefix and "/" not in best.name else best.name
 
 
@@ -263,7 +279,9 @@ def _type(source: str) -> str:
     return source.partition("#")[0]
 
 
-def _alias(service: Service, alias: str, source: str, rule: str, confidence: float) -> Row:
+def _alias(
+    service: Service, alias: str, source: str, rule: str, confidence: float
+) -> Row:
     return {
         "service_id": service.service_id,
         "alias": alias,

@@ -18,15 +18,29 @@ UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
 _EXAMPLE_CHARS = 160
 _EXPECTED_TO_DIFFER = {
-    "source", "source_ref", "last_seen_at", "facts_age_hours", "name", "confidence", "rule",
-    "alias_source", "first_seen_at", "unresolved", "platform",
-    "source_kind", "created_at", "started_at", "finished_at",  # of a task, and of its container
-}  # fmt: skip
+    "source",
+    "source_ref",
+    "last_seen_at",
+    "facts_age_hours",
+    "name",
+    "confidence",
+    "rule",
+    "alias_source",
+    "first_seen_at",
+    "unresolved",
+    "platform",
+    "source_kind",
+    "created_at",
+    "started_at",
+    "finished_at",  # of a task, and of its container
+}
 
 Batches = list[tuple[str, Batch]]
 
 
-def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], list[Row]]:
+def to_tables(
+    batches: Batches, rules: Rules
+) -> tuple[dict[str, pd.DataFrame], list[Row]]:
     """Make frames of what the sources gave; where two know a value, the earlier one wins.
 
     The frames are those that any source filled, typed, sorted by key; with them come coverage rows
@@ -40,11 +54,17 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
         for frame, found in batch.rows.items():
             kept = (resolved.row(frame, label, row) for row in found)
             rows[frame] += [row for row in kept if row is not None]
-    identified = [(s.service_id, s.best.rule, s.best.confidence) for s in identity.services]
-    if any(row.get("service_id") == UNASSIGNED for frame in BEARING for row in rows[frame]):
+    identified = [
+        (s.service_id, s.best.rule, s.best.confidence) for s in identity.services
+    ]
+    if any(
+        row.get("service_id") == UNASSIGNED for frame in BEARING for row in rows[frame]
+    ):
         identified.append((UNASSIGNED, "unassigned", 0.0))
     columns = ("service_id", "identity_rule", "identity_confidence")
-    rows["services"][:0] = [dict(zip(columns, values, strict=True)) for values in identified]
+    rows["services"][:0] = [
+        dict(zip(columns, values, strict=True)) for values in identified
+    ]
     rows["services"] += [
         {"service_id": s.service_id, "name": s.best.name} for s in identity.services
     ]
@@ -52,7 +72,9 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
     rows["service_aliases"] += identity.suggestions(resolved.unresolved)
     tables, notes = {}, resolved.coverage()
     for frame, found in rows.items():
-        if frame in frames.names() and (found or any(frame in b.rows for _, b in batches)):
+        if frame in frames.names() and (
+            found or any(frame in b.rows for _, b in batches)
+        ):
             tables[frame], more = _to_table(frame, found)
             notes += more
     return tables, notes + _drop_dangling(tables)
@@ -73,7 +95,9 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
         for label, batch in batches
         for row in batch.rows.get("dependencies", ())
     ]
-    unknown = [claim for claim in dict.fromkeys(callers) if identity.match(claim[1]) == Match()]
+    unknown = [
+        claim for claim in dict.fromkeys(callers) if identity.match(claim[1]) == Match()
+    ]
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 
@@ -90,7 +114,9 @@ class _Resolved:
 
     def row(self, frame: str, label: str, row: Row) -> Row | None:
         """Resolve one row; None where it says nothing, such as that a service needs itself."""
-        row = {k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()}
+        row = {
+            k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()
+        }
         row.setdefault("source", label.partition("#")[0])
         if frame == "dependencies":
             return self._edge(label, row)
@@ -107,7 +133,9 @@ class _Resolved:
             self._count(frame, label, {names: match})
         for listed in ("affected", "observed"):
             if (said := row.pop(listed, None)) is not None:
-                found = (self._identity.match((name,)).service_id or name.name for name in said)
+                found = (
+                    self._identity.match((name,)).service_id or name.name for name in said
+                )
                 row[f"{listed}_services"] = ";".join(dict.fromkeys(found)) or NONE
         if struck := row.pop("struck", None):  # the service that an experiment failed
             row["element"] = self._identity.match((struck,)).service_id or struck.name
@@ -128,9 +156,14 @@ class _Resolved:
         if caller and caller == called:
             return None
         is_unresolved = not (caller and called) or row.get("unresolved", False)
-        return row | {"dst_id": called or f"{EXTERNAL}{dst.name}", "unresolved": is_unresolved}
+        return row | {
+            "dst_id": called or f"{EXTERNAL}{dst.name}",
+            "unresolved": is_unresolved,
+        }
 
-    def _count(self, frame: str, label: str, found: dict[tuple[Name, ...], Match]) -> None:
+    def _count(
+        self, frame: str, label: str, found: dict[tuple[Name, ...], Match]
+    ) -> None:
         matches = found.values()
         self._counts[frame] += Counter(
             expected=1,
@@ -148,10 +181,17 @@ class _Resolved:
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
                 sure = counts["rows"] / counts["expected"]
-                row: Row = {"source": "identity", "scope": frame, "call": "resolve", "ratio": sure}
+                row: Row = {
+                    "source": "identity",
+                    "scope": frame,
+                    "call": "resolve",
+                    "ratio": sure,
+                }
                 row["status"] = "ok" if sure == 1 else "partial"
                 if sure < 1:
-                    row["hint"] = "name services in the identity map, or label them assess.service"
+                    row["hint"] = (
+                        "name services in the identity map, or label them assess.service"
+                    )
                 fields = ("expected", "rows", "ambiguous_n", "unmapped_n")
                 rows.append(row | {name: counts[name] for name in fields})
         return rows
@@ -181,14 +221,18 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     if doubled.any():
         groups = table[doubled].groupby(key, sort=False, dropna=False)
         merged = groups.first().reset_index()
-        known = groups["source"].agg(lambda sources: ";".join(dict.fromkeys(sources.dropna())))
+        known = groups["source"].agg(
+            lambda sources: ";".join(dict.fromkeys(sources.dropna()))
+        )
         merged["source"] = known.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, table[doubled], key)
         table = pd.concat([table[~doubled], merged[table.columns]], ignore_index=True)
-        table = table.astype({c.name: c.pandas_dtype for c in frames.columns(frame).values()})
+        table = table.astype(
+            {c.name: c.pandas_dtype for c in frames.columns(frame).values()}
+        )
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
@@ -230,7 +274,9 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
 
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
     """Coverage rows for cells that do not fit the data dictionary; they become NA."""
-    sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
+    sources = (
+        table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
+    )
     return [
         {
             "source": source,
@@ -241,7 +287,9 @@ def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]
             "ratio": 1 - bad["row"].nunique() / len(table),
             "hint": f"left out, not {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
         }
-        for (column, source), bad in problems.assign(source=sources).groupby(["column", "source"])
+        for (column, source), bad in problems.assign(source=sources).groupby(
+            ["column", "source"]
+        )
     ]
 
 
@@ -254,6 +302,8 @@ def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
     raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
     key = frames.key("coverage")
     again = raw.groupby(key, dropna=False).cumcount()
-    raw["call"] = [f"{c}#{n + 1}" if n else c for c, n in zip(raw["call"], again, strict=True)]
+    raw["call"] = [
+        f"{c}#{n + 1}" if n else c for c, n in zip(raw["call"], again, strict=True)
+    ]
     table, _ = frames.conform("coverage", raw)
     return table.sort_values(key, kind="stable", ignore_index=True)

@@ -59,10 +59,14 @@ def read_map(path: Path) -> Rules:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             rows = list(csv.DictReader(handle))
     except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"the identity map {path.name} cannot be read: {error}") from error
+        raise ConfigError(
+            f"the identity map {path.name} cannot be read: {error}"
+        ) from error
     rules, problems = [], []
     for line, row in enumerate(rows, start=2):
-        pattern, service = ((row.get(column) or "").strip() for column in ("pattern", "service_id"))
+        pattern, service = (
+            (row.get(column) or "").strip() for column in ("pattern", "service_id")
+        )
         if not pattern or not service:
             problems.append(f"line {line} needs a pattern and a service_id")
             continue
@@ -100,7 +104,9 @@ class Nearest:
     def __call__(self, name: str) -> list[tuple[str, float]]:
         """Give the most similar names and their similarity, `SIMILAR` to 1."""
         text = slug(name)
-        shared = Counter(n for triple in _triples(text) for n in self._by_triple.get(triple, ()))
+        shared = Counter(
+            n for triple in _triples(text) for n in self._by_triple.get(triple, ())
+        )
         likely = sorted(shared, key=lambda n: (-shared[n], n))[: 4 * _NEAREST]
         ratios = {n: difflib.SequenceMatcher(None, text, slug(n)).ratio() for n in likely}
         found = [(n, round(ratio, 2)) for n, ratio in ratios.items() if ratio >= SIMILAR]

@@ -58,7 +58,9 @@ def _tasks(batches: Batches) -> dict[str, Row]:
     return found
 
 
-def _rename(batch: Batch, joined: dict[str, str], named: dict[Name, tuple[Name, ...]]) -> None:
+def _rename(
+    batch: Batch, joined: dict[str, str], named: dict[Name, tuple[Name, ...]]
+) -> None:
     """Carry the change over to the other rows of an engine."""
     for row in batch.rows.get("mounts", ()):
         row["workload_id"] = joined.get(row["workload_id"], row["workload_id"])

@@ -12,9 +12,15 @@ from assess.sources.kubernetes.pods import quantity
 from assess.sources.listing import host_ids, integer, table, text
 
 _TOPOLOGY = {
-    "region": ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
+    "region": (
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/region",
+    ),
     "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
-    "instance_type": ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type"),
+    "instance_type": (
+        "node.kubernetes.io/instance-type",
+        "beta.kubernetes.io/instance-type",
+    ),
 }
 _RUNTIMES = ("docker", "containerd", "cri-o")
 
@@ -30,7 +36,9 @@ def ids_of(nodes: list[Row], cluster: str) -> dict[str, str]:
     names = [place(node)[1] for node in nodes]
     ids = host_ids(((name, name) for name in names), cluster)
     for node in nodes:
-        instance = re.fullmatch(r"aws:///.*/(i-[0-9a-f]+)", text(dig(node, "spec", "providerID")))
+        instance = re.fullmatch(
+            r"aws:///.*/(i-[0-9a-f]+)", text(dig(node, "spec", "providerID"))
+        )
         if instance:
             ids[place(node)[1]] = instance[1]
     return ids
@@ -41,7 +49,9 @@ def to_host(node: Row, hosts: dict[str, str]) -> Row:
     name, status = place(node)[1], table(node.get("status"))
     labels, info = table(dig(node, "metadata", "labels")), table(status.get("nodeInfo"))
     os_name, os_version = to_os(text(info.get("osImage")))
-    ready = next((c for c in dicts(status.get("conditions")) if c.get("type") == "Ready"), {})
+    ready = next(
+        (c for c in dicts(status.get("conditions")) if c.get("type") == "Ready"), {}
+    )
     provider = text(dig(node, "spec", "providerID")).partition("://")[0]
     places = {
         column: next((text(labels[key]) for key in keys if text(labels.get(key))), None)

@@ -34,7 +34,9 @@ class Selected:
 
     namespace: str
     names: tuple[str, ...]
-    is_public: bool  # whether customers reach one of them, by a load balancer or an ingress
+    is_public: (
+        bool  # whether customers reach one of them, by a load balancer or an ingress
+    )
 
 
 @dataclass(eq=False)
@@ -51,7 +53,9 @@ class Controller:
     annotations: dict[str, str]
     names: tuple[Name, ...] = ()
     selected: list[Selected] = field(default_factory=list)  # by these Services
-    budgets: list[Row] = field(default_factory=list)  # specs of the disruption budgets of its pods
+    budgets: list[Row] = field(
+        default_factory=list
+    )  # specs of the disruption budgets of its pods
 
     @property
     def signature(self) -> tuple[str, str, bool]:
@@ -70,7 +74,10 @@ class Controller:
             (f"{app}-{role}" if app and role else None, "kubernetes-name", 0.95),
             (release, "kubernetes-name", 0.95),
             (labels.get("tags.datadoghq.com/service"), "datadog-label", 0.8),
-            *((labels.get(name), "kubernetes-app", 0.8) for name in ("k8s-app", "app", "run")),
+            *(
+                (labels.get(name), "kubernetes-app", 0.8)
+                for name in ("k8s-app", "app", "run")
+            ),
             (self.name, "kubernetes-controller", 0.75),
         ]
         return [
@@ -103,11 +110,16 @@ class Owners:
         """Find the controller of a pod; where no list has it, the pod tells of it."""
         meta = table(pod.get("metadata"))
         key = self._root(owner_of(pod) or _key("pod", pod), _strings(meta.get("labels")))
-        if key[0] in ("node", "pod"):  # a mirror pod of a node, named after both; or a bare pod
+        if key[0] in (
+            "node",
+            "pod",
+        ):  # a mirror pod of a node, named after both; or a bare pod
             node = text(dig(pod, "spec", "nodeName"))
             key = ("pod", key[1], text(meta.get("name")).removesuffix(f"-{node}"))
         if key not in self.controllers:
-            self.controllers[key] = _controller(key, {"metadata": meta, "pod": pod.get("spec")})
+            self.controllers[key] = _controller(
+                key, {"metadata": meta, "pod": pod.get("spec")}
+            )
         return self.controllers[key]
 
     def _root(self, key: Key, labels: dict[str, str]) -> Key:
@@ -149,7 +161,10 @@ def _controller(key: Key, item: Row) -> Controller:
     within = table(dig(spec, "jobTemplate", "spec")) if key[0] == "cronjob" else spec
     template, meta = table(within.get("template")), table(item.get("metadata"))
     inner = table(template.get("metadata"))
-    annotations = {**_strings(meta.get("annotations")), **_strings(inner.get("annotations"))}
+    annotations = {
+        **_strings(meta.get("annotations")),
+        **_strings(inner.get("annotations")),
+    }
     of_pods = _strings((inner if template else meta).get("labels"))
     labels = {**_strings(meta.get("labels")), **of_pods}
     if named := annotations.get("assess.service"):
@@ -179,6 +194,8 @@ def _name_all(controllers: Iterable[Controller]) -> None:
         usable = []
         for name in shared:
             others = claims[name.namespace, name.name] - {controller.signature}
-            if name.rule == "label" or not any(is_job or not other[2] for other in others):
+            if name.rule == "label" or not any(
+                is_job or not other[2] for other in others
+            ):
                 usable.append(name)
         controller.names = tuple(dict.fromkeys([*usable, own]))

@@ -23,11 +23,30 @@ _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _CONFIG_VOLUMES = ("configMap", "secret", "projected", "downwardAPI", "gitRepo", "image")
 _SCRATCH_VOLUMES = ("emptyDir", "ephemeral")
 _POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
-_PHASES = {"Pending": "created", "Running": "running", "Succeeded": "exited", "Failed": "exited"}
+_PHASES = {
+    "Pending": "created",
+    "Running": "running",
+    "Succeeded": "exited",
+    "Failed": "exited",
+}
 _UNITS = {
-    "": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
-    "E": 1e18, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
-}  # fmt: skip
+    "": 1,
+    "m": 1e-3,
+    "u": 1e-6,
+    "n": 1e-9,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+    "E": 1e18,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "Ei": 2**60,
+}
 _SOCKETS = re.compile(r"(docker|podman|containerd|crio)\.sock$")
 
 
@@ -35,7 +54,9 @@ def quantity(value: Any) -> float | None:
     """Read an amount such as ``500m``, ``128Mi`` or ``1e3``."""
     if not isinstance(value, str):
         return number(value)
-    found = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([mun]|[KMGTPE]i|[kMGTPE])?\s*", value)
+    found = re.fullmatch(
+        r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([mun]|[KMGTPE]i|[kMGTPE])?\s*", value
+    )
     amount = number(found[1]) if found else None
     return None if amount is None or not found else amount * _UNITS[found[2] or ""]
 
@@ -106,7 +127,11 @@ def _is_root(security: Row) -> bool | None:
 
 def _sees_socket(volume: Row) -> bool:
     path = text(dig(volume, "hostPath", "path"))
-    return path.rstrip("/") in ("/run", "/var/run") or path == "/" or bool(_SOCKETS.search(path))
+    return (
+        path.rstrip("/") in ("/run", "/var/run")
+        or path == "/"
+        or bool(_SOCKETS.search(path))
+    )
 
 
 def _environment(every: list[Row]) -> Iterator[tuple[str, str]]:
@@ -123,7 +148,11 @@ def environment(spec: Row) -> dict[str, str]:
 def has_config_outside(spec: Row) -> bool:
     """Say whether a pod is configured from outside its image."""
     has_env = any(c.get("env") or c.get("envFrom") for c in containers(spec))
-    volumes = (v for v in dicts(spec.get("volumes")) if not text(v.get("name")).startswith("kube-"))
+    volumes = (
+        v
+        for v in dicts(spec.get("volumes"))
+        if not text(v.get("name")).startswith("kube-")
+    )
     return has_env or any(v.get("configMap") or v.get("secret") for v in volumes)
 
 
@@ -152,7 +181,9 @@ def to_life(pod: Row, main: Row) -> Row:
     if state == "running" and "running" not in now and own:
         state = "restarting" if "waiting" in now else "exited"
     killed = [
-        table(s.get(part)).get("terminated") for s in every for part in ("state", "lastState")
+        table(s.get(part)).get("terminated")
+        for s in every
+        for part in ("state", "lastState")
     ]
     reasons = {text(table(k).get("reason")) for k in killed}
     _, _, digest = text(own.get("imageID")).rpartition("@")
@@ -161,7 +192,9 @@ def to_life(pod: Row, main: Row) -> Row:
         "health": _health(own, main) if state == "running" else None,
         "exit_code": _code(table(now.get("terminated"))) if state == "exited" else None,
         "oom_killed": "OOMKilled" in reasons if every else None,
-        "restarts_n": sum(integer(s.get("restartCount")) or 0 for s in every) if every else None,
+        "restarts_n": sum(integer(s.get("restartCount")) or 0 for s in every)
+        if every
+        else None,
         "created_at": moment(meta.get("creationTimestamp")),
         "started_at": moment(table(now.get("running") or ended).get("startedAt")),
         "finished_at": moment(ended.get("finishedAt")),
@@ -209,7 +242,9 @@ def to_mounts(spec: Row, namespace: str, claims: dict[tuple[str, str], Row]) -> 
         where, volume = text(mount.get("mountPath")), volumes.get(text(mount.get("name")))
         if where and where.rstrip("/") != _SERVICE_ACCOUNT:
             is_writable = mount.get("readOnly") is not True
-            row = _to_mount(volume or {}, where, namespace, claims, is_writable=is_writable)
+            row = _to_mount(
+                volume or {}, where, namespace, claims, is_writable=is_writable
+            )
             rows.setdefault(where, {"destination": where, **row})
     return list(rows.values())
 
@@ -226,19 +261,32 @@ def _to_mount(
     inside = table(volume.get(kind))
     driver = text(inside.get("driver"))
     if kind in _CONFIG_VOLUMES or "secrets-store" in driver:
-        return {"type": "config", "source_class": "config", "read_only": True, "data_like": False}
+        return {
+            "type": "config",
+            "source_class": "config",
+            "read_only": True,
+            "data_like": False,
+        }
     if kind in _SCRATCH_VOLUMES:
         in_memory = inside.get("medium") == "Memory"
         name = "tmpfs" if in_memory else "empty-dir"
         return {
-            "type": name, "source_class": name, "read_only": not is_writable, "data_like": False,
-        }  # fmt: skip
+            "type": name,
+            "source_class": name,
+            "read_only": not is_writable,
+            "data_like": False,
+        }
     if kind == "hostPath":
         path = text(inside.get("path"))
         form = source_class({"Type": "bind", "Source": path, "Destination": where})
         data = is_data(form, where, is_writable)
-        return {"type": "bind", "source_class": form, "read_only": not is_writable,
-                "data_like": data, "_source": f"host:{path}"}  # fmt: skip
+        return {
+            "type": "bind",
+            "source_class": form,
+            "read_only": not is_writable,
+            "data_like": data,
+            "_source": f"host:{path}",
+        }
     # a claim, also one that a StatefulSet makes for each replica; or storage named in the pod
     claim = text(inside.get("claimName"))
     known = claims.get((namespace, claim), {})
@@ -248,10 +296,11 @@ def _to_mount(
         "type": "volume",
         "source_class": "named-volume",
         "volume_name": claim or text(volume.get("name")) or None,
-        "driver": text(dig(known, "spec", "storageClassName")) or driver
+        "driver": text(dig(known, "spec", "storageClassName"))
+        or driver
         or (kind if kind != "persistentVolumeClaim" else None),
         "read_only": not is_writable,
         "size_bytes": integer(size),
         "data_like": is_data("named-volume", where, is_writable),
         "_source": f"{namespace}/{claim}" if claim else "",
-    }  # fmt: skip
+    }

@@ -52,7 +52,9 @@ class Around:
     """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
 
     claims: dict[Place, Row]
-    scalers: dict[tuple[str, str, str], Row]  # by kind, namespace and name of what they scale
+    scalers: dict[
+        tuple[str, str, str], Row
+    ]  # by kind, namespace and name of what they scale
     has_services: bool  # whether they were listed, and there are any
     ships_logs: bool | None
 
@@ -63,7 +65,11 @@ def around(found: Found) -> Around:
     for scaler in found.get("horizontalpodautoscalers", ()):
         spec = table(scaler.get("spec"))
         target = table(spec.get("scaleTargetRef"))
-        named = text(target.get("kind")).lower(), place(scaler)[0], text(target.get("name"))
+        named = (
+            text(target.get("kind")).lower(),
+            place(scaler)[0],
+            text(target.get("name")),
+        )
         scalers.setdefault(named, spec)
     return Around(
         claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
@@ -110,12 +116,16 @@ def to_workload(
     node = text(spec.get("nodeName"))
     main = main_container(spec, controller.annotations, (controller.name,))
     own = docker_id(pod, main)
-    identifier = f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
+    identifier = (
+        f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
+    )
     declared, life = to_pod(spec, main), to_life(pod, main)
     mounts = to_mounts(spec, namespace, claims)
     for mount in mounts:
         mount["workload_id"] = identifier
-        if mount.get("_source", "").startswith("host:"):  # shared with those of its node only
+        if mount.get("_source", "").startswith(
+            "host:"
+        ):  # shared with those of its node only
             mount["_source"] += f"@{node}"
     workload = {
         "workload_id": identifier,
@@ -152,13 +162,28 @@ def to_service(controller: Controller, lists: Around) -> Row:
     stateful = keeps_data(mounts, pod["repository"], pod["ports"])
     stateful = True if controller.kind == "statefulset" else stateful
     is_served = bool(pod["ports"] or controller.selected)
-    kind = "job" if is_job else "web" if is_served else None if pod["host_network"] else "worker"
-    limits = lists.scalers.get((controller.kind, controller.namespace, controller.name), {})
+    kind = (
+        "job"
+        if is_job
+        else "web"
+        if is_served
+        else None
+        if pod["host_network"]
+        else "worker"
+    )
+    limits = lists.scalers.get(
+        (controller.kind, controller.namespace, controller.name), {}
+    )
     return {
         "names": controller.names,
         "platform": "kubernetes",
-        "kind": "infra" if controller.namespace == "kube-system" else kind if stateful is False
-        else "job" if is_job else None,
+        "kind": "infra"
+        if controller.namespace == "kube-system"
+        else kind
+        if stateful is False
+        else "job"
+        if is_job
+        else None,
         "stateful": stateful,
         "min_healthy_pct": min_healthy(controller),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
@@ -168,17 +193,21 @@ def to_service(controller: Controller, lists: Around) -> Row:
         "logs_exported": lists.ships_logs,
         "config_external": has_config_outside(spec) or None,
         "secrets_in_image": pod["secret_like_env_n"] > 0,
-    }  # fmt: skip
+    }
 
 
 def _ships_logs(found: Found) -> bool | None:
     """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
     for item in found.get("daemonsets", ()):
-        images = [text(c.get("image")) for c in
-                  dicts(dig(item, "spec", "template", "spec", "containers"))]  # fmt: skip
+        images = [
+            text(c.get("image"))
+            for c in dicts(dig(item, "spec", "template", "spec", "containers"))
+        ]
         wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
         ready = integer(dig(item, "status", "numberReady")) or 0
-        is_shipper = any(_SHIPPERS.search(last_part(parse_image(i).repository)) for i in images)
+        is_shipper = any(
+            _SHIPPERS.search(last_part(parse_image(i).repository)) for i in images
+        )
         if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
             return True
     return None
@@ -190,7 +219,10 @@ def min_healthy(controller: Controller) -> float | None:
     Without either, and for what runs once per node, nothing is declared.
     """
     replicas = number(controller.spec.get("replicas", 1))
-    if controller.kind not in ("deployment", "statefulset", "replicaset") or not controller.spec:
+    if (
+        controller.kind not in ("deployment", "statefulset", "replicaset")
+        or not controller.spec
+    ):
         return None
     for budget in controller.budgets:
         if "minAvailable" in budget:
@@ -276,14 +308,16 @@ def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
         for before, item in pairwise([{}, *ordered]):
             started = moment(dig(item, "metadata", "creationTimestamp"))
             if controller and started:
-                rows.append({
-                    "activity_id": "/".join([cluster, *place(item)]),
-                    "names": controller.names,
-                    "kind": "deploy",
-                    "started_at": started,
-                    "from_version": _version(before),
-                    "to_version": _version(item),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "activity_id": "/".join([cluster, *place(item)]),
+                        "names": controller.names,
+                        "kind": "deploy",
+                        "started_at": started,
+                        "from_version": _version(before),
+                        "to_version": _version(item),
+                    }
+                )
     return rows
 
 

@@ -37,7 +37,9 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
     def users(selector: Selector) -> list[Controller]:
         namespace, asked = selector
         lists = [labelled.get((namespace, *label), []) for label in asked]
-        rarest: list[Controller] = min(lists, key=len, default=[])  # many share the other labels
+        rarest: list[Controller] = min(
+            lists, key=len, default=[]
+        )  # many share the other labels
         return [c for c in rarest if asked <= c.pod_labels.items()]
 
     reached = _backends_of_ingresses(found)
@@ -47,8 +49,12 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
             (selector[0], name) in reached for name in names
         )
         _attach(users(selector), Selected(selector[0], names, is_public))
-    for budget in found.get("poddisruptionbudgets", ()):  # the first that says anything counts
-        for user in (user for selector in _by_selector([budget]) for user in users(selector)):
+    for budget in found.get(
+        "poddisruptionbudgets", ()
+    ):  # the first that says anything counts
+        for user in (
+            user for selector in _by_selector([budget]) for user in users(selector)
+        ):
             user.budgets.append(table(budget.get("spec")))
 
 
@@ -78,7 +84,9 @@ def _asked(item: Row) -> Row:
     """Give the labels that a selector asks for; none where it is more than a list of them."""
     selector = table(dig(item, "spec", "selector"))
     if "matchLabels" in selector or "matchExpressions" in selector:
-        return {} if selector.get("matchExpressions") else table(selector.get("matchLabels"))
+        return (
+            {} if selector.get("matchExpressions") else table(selector.get("matchLabels"))
+        )
     return selector
 
 
@@ -93,7 +101,9 @@ def _is_internal(item: Row) -> bool:
 
 def _backends_of_ingresses(found: Found) -> set[tuple[str, str]]:
     """Namespaces and names of the Services that customers reach by an ingress."""
-    outer = [ingress for ingress in found.get("ingresses", ()) if not _is_internal(ingress)]
+    outer = [
+        ingress for ingress in found.get("ingresses", ()) if not _is_internal(ingress)
+    ]
     return {(place(ingress)[0], name) for ingress in outer for name in _backends(ingress)}
 
 
@@ -101,8 +111,12 @@ def _backends(ingress: Row) -> Iterator[str]:
     """Services that an ingress leads to, in the words of any version of its API."""
     spec = table(ingress.get("spec"))
     rules = [table(dig(rule, "http")) for rule in dicts(spec.get("rules"))]
-    backends: list[Any] = [path.get("backend") for r in rules for path in dicts(r.get("paths"))]
+    backends: list[Any] = [
+        path.get("backend") for r in rules for path in dicts(r.get("paths"))
+    ]
     for backend in [*backends, spec.get("defaultBackend"), spec.get("backend")]:
         service = table(backend)
-        if name := text(dig(service, "service", "name")) or text(service.get("serviceName")):
+        if name := text(dig(service, "service", "name")) or text(
+            service.get("serviceName")
+        ):
             yield name

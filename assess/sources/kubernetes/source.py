@@ -16,7 +16,9 @@ _APPS, _NETWORKING = "apis/apps/v1/", "networking.k8s.io"
 
 
 def _list(kind: str, *places: str, is_essential: bool = False) -> Listing:
-    return Listing(kind, tuple(f"{place.rstrip('/')}/{kind}" for place in places), is_essential)
+    return Listing(
+        kind, tuple(f"{place.rstrip('/')}/{kind}" for place in places), is_essential
+    )
 
 
 RESOURCES = (
@@ -32,17 +34,26 @@ RESOURCES = (
     _list("ingresses", f"apis/{_NETWORKING}/v1", f"apis/{_NETWORKING}/v1beta1"),
     _list("persistentvolumeclaims", "api/v1"),
     _list("poddisruptionbudgets", "apis/policy/v1", "apis/policy/v1beta1"),
-    _list("horizontalpodautoscalers", *(
-        f"apis/autoscaling/{version}" for version in ("v2", "v2beta2", "v1"))),
-)  # fmt: skip
+    _list(
+        "horizontalpodautoscalers",
+        *(f"apis/autoscaling/{version}" for version in ("v2", "v2beta2", "v1")),
+    ),
+)
 _KINDS = {
-    "Node": "nodes", "Pod": "pods", "Deployment": "deployments", "StatefulSet": "statefulsets",
-    "DaemonSet": "daemonsets", "ReplicaSet": "replicasets", "Job": "jobs", "CronJob": "cronjobs",
-    "Service": "services", "Ingress": "ingresses",
+    "Node": "nodes",
+    "Pod": "pods",
+    "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
+    "DaemonSet": "daemonsets",
+    "ReplicaSet": "replicasets",
+    "Job": "jobs",
+    "CronJob": "cronjobs",
+    "Service": "services",
+    "Ingress": "ingresses",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
-}  # fmt: skip
+}
 
 
 class KubernetesSource(ListSource):
@@ -50,8 +61,14 @@ class KubernetesSource(ListSource):
 
     type = "kubernetes"
     fills = (
-        "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
-    )  # fmt: skip
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
     needs = (
         "list on nodes, pods, workload controllers, services, ingresses, volume claims, disruption "
         "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "
@@ -85,7 +102,9 @@ class KubernetesSource(ListSource):
         names = (text(dig(item, "metadata", part)) for part in ("namespace", "name"))
         return kind, *names
 
-    def get_pages(self, web: Web, path: str, row: Row, *, is_probe: bool) -> Iterator[list[Any]]:
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first tells how many entries there are in all."""
         seen, count = {""}, 0
         params = {"limit": "1" if is_probe else str(PAGE)}

@@ -27,11 +27,20 @@ from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
 
 MARATHON = "marathon-app"
 _STATES = {
-    "TASK_RUNNING": "running", "TASK_STAGING": "created", "TASK_STARTING": "created",
-    "TASK_CREATED": "created", "TASK_KILLING": "removing", "TASK_FINISHED": "exited",
-    "TASK_FAILED": "exited", "TASK_KILLED": "exited", "TASK_ERROR": "exited", "TASK_LOST": "dead",
-    "TASK_GONE": "dead", "TASK_DROPPED": "dead", "TASK_UNREACHABLE": "dead",
-}  # fmt: skip
+    "TASK_RUNNING": "running",
+    "TASK_STAGING": "created",
+    "TASK_STARTING": "created",
+    "TASK_CREATED": "created",
+    "TASK_KILLING": "removing",
+    "TASK_FINISHED": "exited",
+    "TASK_FAILED": "exited",
+    "TASK_KILLED": "exited",
+    "TASK_ERROR": "exited",
+    "TASK_LOST": "dead",
+    "TASK_GONE": "dead",
+    "TASK_DROPPED": "dead",
+    "TASK_UNREACHABLE": "dead",
+}
 _MB = 2**20
 
 
@@ -45,14 +54,19 @@ class App:
         self.image = text(self.docker.get("image"))
         self.labels = table(item.get("labels"))
         values = table(item.get("env"))
-        self.values = {name: value for name, value in values.items() if isinstance(value, str)}
+        self.values = {
+            name: value for name, value in values.items() if isinstance(value, str)
+        }
         self.env_n = len(values)
         self.env = keep_env(self.values)
         naming = self.env["naming"]
         self.names = names_of(
             (self.labels.get("assess.service"), "label", 1.0),
             (self.path, MARATHON, 0.98),
-            *((naming.get(n), "telemetry-env", 0.8) for n in ("OTEL_SERVICE_NAME", "DD_SERVICE")),
+            *(
+                (naming.get(n), "telemetry-env", 0.8)
+                for n in ("OTEL_SERVICE_NAME", "DD_SERVICE")
+            ),
             (last_part(parse_image(self.image).repository), "image-repository", 0.6),
         )
 
@@ -71,7 +85,10 @@ def to_batch(found: Found, cluster: str) -> Batch:
     names = _hostnames(found, tasks)
     hosts = host_ids(names.items(), cluster)
     slaves = {text(s.get("id")): s for s in found.get("slaves", ())}
-    batch.add("hosts", *(to_host(slaves.get(own, {}), h, names[own]) for own, h in hosts.items()))
+    batch.add(
+        "hosts",
+        *(to_host(slaves.get(own, {}), h, names[own]) for own, h in hosts.items()),
+    )
     for path, task in tasks:
         workload = to_workload(task, apps.get(path), hosts, cluster)
         batch.add("workloads", workload)
@@ -117,12 +134,17 @@ def _hostnames(found: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
 
 def _agent(task: Row) -> str:
     """Id of the agent of a task, else the name of its host."""
-    return text(task.get("slaveId")) or text(task.get("slave_id")) or text(task.get("host"))
+    return (
+        text(task.get("slaveId")) or text(task.get("slave_id")) or text(task.get("host"))
+    )
 
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Give the row of the hosts frame, of an agent or of the name that a task has for one."""
-    resources, domain = table(slave.get("resources")), dig(slave, "domain", "fault_domain")
+    resources, domain = (
+        table(slave.get("resources")),
+        dig(slave, "domain", "fault_domain"),
+    )
     megabytes, active = integer(resources.get("mem")), slave.get("active")
     return {
         "host_id": host_id,
@@ -131,9 +153,15 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         "az": text(dig(domain, "zone", "name")) or None,
         "vcpus": integer(resources.get("cpus")),
         "memory_bytes": megabytes * _MB if megabytes else None,
-        "state": None if not isinstance(active, bool) else "running" if active else "inactive",
-        "last_seen_at": moment(slave.get("reregistered_time") or slave.get("registered_time")),
-    }  # fmt: skip
+        "state": None
+        if not isinstance(active, bool)
+        else "running"
+        if active
+        else "inactive",
+        "last_seen_at": moment(
+            slave.get("reregistered_time") or slave.get("registered_time")
+        ),
+    }
 
 
 # -- what runs -----------------------------------------------------------------------------------
@@ -172,7 +200,13 @@ def _health(task: Row, app: App | None) -> str | None:
     results = [r.get("alive") for r in dicts(task.get("healthCheckResults"))]
     if not app or not app.item.get("healthChecks"):
         return "none" if app else None
-    return None if not results else "healthy" if all(r is True for r in results) else "unhealthy"
+    return (
+        None
+        if not results
+        else "healthy"
+        if all(r is True for r in results)
+        else "unhealthy"
+    )
 
 
 def _declared(app: App) -> Row:
@@ -217,21 +251,29 @@ def _mounts(app: App, workload: Row) -> list[Row]:
     """Give rows of the mounts frame."""
     payloads, volumes = [], list(dicts(app.container.get("volumes")))
     used = {text(volume.get("hostPath")) for volume in volumes}
-    kept = {text(volume.get("containerPath")) for volume in volumes if volume.get("persistent")}
+    kept = {
+        text(volume.get("containerPath"))
+        for volume in volumes
+        if volume.get("persistent")
+    }
     for volume in volumes:
         outside = table(volume.get("external"))
         target, source = text(volume.get("containerPath")), text(volume.get("hostPath"))
         if target in kept & used:  # a volume that another entry puts in its place
             continue
         is_volume = bool(outside or target in kept or source in kept)
-        payloads.append({
-            "Type": "volume" if is_volume else "bind",
-            "Name": text(outside.get("name")) or source or target if is_volume else None,
-            "Source": source,
-            "Destination": target,
-            "Driver": text(outside.get("provider")) or None,
-            "RW": text(volume.get("mode")).upper() != "RO",
-        })  # fmt: skip
+        payloads.append(
+            {
+                "Type": "volume" if is_volume else "bind",
+                "Name": text(outside.get("name")) or source or target
+                if is_volume
+                else None,
+                "Source": source,
+                "Destination": target,
+                "Driver": text(outside.get("provider")) or None,
+                "RW": text(volume.get("mode")).upper() != "RO",
+            }
+        )
     rows = to_mounts(workload.get("workload_id", ""), payloads)
     for row in rows:
         if row["_source"] and not row["driver"]:  # of one agent
@@ -252,7 +294,9 @@ def to_service(app: App) -> Row:
         "min_healthy_pct": min_healthy(app),
         "health_checked": bool(checks) if isinstance(checks, list) else None,
         "public": True if _is_published(app) else None,
-        "logs_exported": True if app.parameters.get("log-driver") in LOG_SHIPPERS else None,
+        "logs_exported": True
+        if app.parameters.get("log-driver") in LOG_SHIPPERS
+        else None,
         "config_external": True if app.env_n else None,
         "secrets_in_image": app.env["secret_like"] > 0,
     }
@@ -280,8 +324,14 @@ def to_dependencies(app: App, apps: dict[str, App]) -> list[Row]:
         found = [apps[name]] if name in apps else inside
         for dst in [other.names[0] for other in found] or [Name(name, MARATHON, 0.98)]:
             if name and dst != app.names[0]:
-                rows.append({"src": app.names[0], "dst": dst, "kind": "declared",
-                             "evidence": "marathon-dependencies"})  # fmt: skip
+                rows.append(
+                    {
+                        "src": app.names[0],
+                        "dst": dst,
+                        "kind": "declared",
+                        "evidence": "marathon-dependencies",
+                    }
+                )
     return rows
 
 
@@ -289,7 +339,9 @@ def _absolute(path: str, own: str) -> str:
     """Give a path without ``..``: a relative one starts from the group of the app."""
     parts = [] if path.startswith("/") else own.split("/")[:-1]
     for part in path.strip("/").split("/"):
-        parts = parts[:-1] if part == ".." else parts if part in (".", "") else [*parts, part]
+        parts = (
+            parts[:-1] if part == ".." else parts if part in (".", "") else [*parts, part]
+        )
     return "/".join(parts)
 
 
@@ -301,21 +353,28 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
     place, shared = f"{cluster}/{app.path}", {"names": app.names}
     if changed := moment(dig(app.item, "versionInfo", "lastConfigChangeAt")):
         yield shared | {
-            "activity_id": f"{place}/{changed:%Y%m%dT%H%M%S}", "kind": "deploy",
-            "started_at": changed, "to_version": parse_image(app.image).tag,
-        }  # fmt: skip
+            "activity_id": f"{place}/{changed:%Y%m%dT%H%M%S}",
+            "kind": "deploy",
+            "started_at": changed,
+            "to_version": parse_image(app.image).tag,
+        }
     failed = table(app.item.get("lastTaskFailure"))
     if at := moment(failed.get("timestamp")):
         yield shared | {
-            "activity_id": f"{place}/{text(failed.get('taskId'))}", "kind": "terminate",
-            "started_at": at, "cause": "health", "status": text(failed.get("state")) or None,
-        }  # fmt: skip
+            "activity_id": f"{place}/{text(failed.get('taskId'))}",
+            "kind": "terminate",
+            "started_at": at,
+            "cause": "health",
+            "status": text(failed.get("state")) or None,
+        }
         after = (moment(t.get("startedAt")) for t in dicts(app.item.get("tasks")))
         if later := sorted(started for started in after if started and started >= at):
             yield shared | {
-                "activity_id": f"{place}/{text(failed.get('taskId'))}/launch", "kind": "launch",
-                "started_at": later[0], "cause": "health",
-            }  # fmt: skip
+                "activity_id": f"{place}/{text(failed.get('taskId'))}/launch",
+                "kind": "launch",
+                "started_at": later[0],
+                "cause": "health",
+            }
 
 
 def _deployments(found: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
@@ -325,6 +384,10 @@ def _deployments(found: Found, apps: dict[str, App], cluster: str) -> Iterator[R
         for path in affected if isinstance(affected, list) and started else ():
             app = apps.get(text(path).strip("/"))
             if app:
-                yield {"activity_id": f"{cluster}/{text(item.get('id'))}/{app.path}",
-                       "names": app.names, "kind": "deploy", "started_at": started,
-                       "status": "running"}  # fmt: skip
+                yield {
+                    "activity_id": f"{cluster}/{text(item.get('id'))}/{app.path}",
+                    "names": app.names,
+                    "kind": "deploy",
+                    "started_at": started,
+                    "status": "running",
+                }

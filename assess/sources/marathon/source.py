@@ -14,8 +14,14 @@ from assess.sources.marathon.rows import to_batch
 
 PAGE = 500
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
-_MARATHON = (Listing("apps", ("v2/apps",)), Listing("deployments", ("v2/deployments",), False))
-_MESOS = (Listing("slaves", ("master/slaves",), False), Listing("tasks", ("master/tasks",), False))
+_MARATHON = (
+    Listing("apps", ("v2/apps",)),
+    Listing("deployments", ("v2/deployments",), False),
+)
+_MESOS = (
+    Listing("slaves", ("master/slaves",), False),
+    Listing("tasks", ("master/tasks",), False),
+)
 
 
 class MarathonSource(ListSource):
@@ -52,7 +58,10 @@ class MarathonSource(ListSource):
         if not isinstance(document, dict):
             return
         for kind in ("apps", "slaves", "tasks"):
-            if isinstance(items := document.get(kind), list) and "instances" not in document:
+            if (
+                isinstance(items := document.get(kind), list)
+                and "instances" not in document
+            ):
                 yield kind, items
         if "affectedApps" in document:
             yield "deployments", [document]
@@ -68,7 +77,9 @@ class MarathonSource(ListSource):
         """Identify an entry."""
         return kind, text(item.get("id")) or id(item)
 
-    def get_pages(self, web: Web, path: str, row: Row, *, is_probe: bool) -> Iterator[list[Any]]:
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
         """Ask for a list; only that of tasks has pages, and no mark of its end but a short one."""
         if path == "v2/apps":
             embedded = ["apps.counts"] if is_probe else _EMBEDDED
@@ -89,7 +100,13 @@ class MarathonSource(ListSource):
                     return
 
     def _found(
-        self, options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
     ) -> Found:
         if "path" in options:
             return super()._found(options, base, deadline, batch)
@@ -100,7 +117,9 @@ class MarathonSource(ListSource):
                 part = MarathonSource()
                 part.lists = lists
                 own = options | {"endpoint": options[option]}
-                found |= ListSource._found(part, own, base, deadline, batch, is_probe=is_probe)
+                found |= ListSource._found(
+                    part, own, base, deadline, batch, is_probe=is_probe
+                )
         return found
 
 

@@ -19,11 +19,18 @@ def attribute(node: Row, name: str) -> str:
 
 def to_host(node: Row, host_id: str) -> Row:
     """Give the row of the hosts frame."""
-    os_name, os_version = to_os(f"{attribute(node, 'os.name')} {attribute(node, 'os.version')}")
-    status, zone = text(node.get("Status")), attribute(node, f"{AWS}placement.availability-zone")
+    os_name, os_version = to_os(
+        f"{attribute(node, 'os.name')} {attribute(node, 'os.version')}"
+    )
+    status, zone = (
+        text(node.get("Status")),
+        attribute(node, f"{AWS}placement.availability-zone"),
+    )
     memory = integer(attribute(node, "memory.totalbytes"))
     megabytes = integer(dig(node, "NodeResources", "Memory", "MemoryMB"))
-    version = attribute(node, "unique.cgroup.version") or attribute(node, "os.cgroups.version")
+    version = attribute(node, "unique.cgroup.version") or attribute(
+        node, "os.cgroups.version"
+    )
     return {
         "host_id": host_id,
         "hostname": attribute(node, "unique.hostname") or text(node.get("Name")) or None,
@@ -45,13 +52,21 @@ def to_host(node: Row, host_id: str) -> Row:
 def to_engines(node: Row, host_id: str) -> Iterator[Row]:
     """Give the rows of the engines frame, by the drivers of the node."""
     drivers = table(node.get("Drivers"))
-    found = [name for name in ("docker", "podman") if dig(drivers, name, "Detected") is True]
+    found = [
+        name for name in ("docker", "podman") if dig(drivers, name, "Detected") is True
+    ]
     found += [n for n in ("docker", "podman") if attribute(node, f"driver.{n}.version")]
     for name in dict.fromkeys(found):
         key = f"driver.{name}.version"
-        version = text(table(dig(drivers, name, "Attributes")).get(key)) or attribute(node, key)
+        version = text(table(dig(drivers, name, "Attributes")).get(key)) or attribute(
+            node, key
+        )
         is_well = dig(drivers, name, "Healthy")
-        yield {"host_id": host_id, "runtime": name, "version": version or None,
-               "reachable": is_well if isinstance(is_well, bool) else None}  # fmt: skip
+        yield {
+            "host_id": host_id,
+            "runtime": name,
+            "version": version or None,
+            "reachable": is_well if isinstance(is_well, bool) else None,
+        }
     if "docker" in drivers and not found:
         yield {"host_id": host_id, "runtime": "none"}

@@ -29,11 +29,22 @@ from assess.sources.redact import keep_env
 from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
 
 _DRIVERS = {  # what a task is that is no container
-    "exec": "process", "raw_exec": "process", "java": "process", "exec2": "process", "qemu": "vm",
-}  # fmt: skip
-_STATES = {"running": "running", "pending": "created", "complete": "exited", "failed": "exited",
-           "lost": "dead"}  # fmt: skip
-_RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that its parent starts again and again
+    "exec": "process",
+    "raw_exec": "process",
+    "java": "process",
+    "exec2": "process",
+    "qemu": "vm",
+}
+_STATES = {
+    "running": "running",
+    "pending": "created",
+    "complete": "exited",
+    "failed": "exited",
+    "lost": "dead",
+}
+_RUN = re.compile(
+    r"/(periodic|dispatch)-.*$"
+)  # of a job that its parent starts again and again
 _SECOND = 1e9  # [ns]
 
 GroupKey = tuple[str, str, str]  # namespace, job, group
@@ -45,13 +56,19 @@ class Group:
     def __init__(self, job: Row, group: Row, key: GroupKey, *, is_alone: bool) -> None:
         self.job, self.group, self.key = job, group, key
         tasks = list(dicts(group.get("Tasks")))
-        own = [t for t in tasks if not t.get("Lifecycle") and "connect-" not in text(t.get("Kind"))]
+        own = [
+            t
+            for t in tasks
+            if not t.get("Lifecycle") and "connect-" not in text(t.get("Kind"))
+        ]
         leaders = [task for task in own if task.get("Leader") is True]
         self.task: Row = next(iter(leaders or own or tasks), {})
         self.config = table(self.task.get("Config"))
         self.kind = _DRIVERS.get(text(self.task.get("Driver")), "allocation")
         values = table(self.task.get("Env"))
-        self.values = {name: value for name, value in values.items() if isinstance(value, str)}
+        self.values = {
+            name: value for name, value in values.items() if isinstance(value, str)
+        }
         self.env = keep_env(self.values)
         self.services = [*dicts(group.get("Services")), *dicts(self.task.get("Services"))]
         self.image = text(self.config.get("image"))
@@ -71,14 +88,21 @@ class Group:
         namespace, job, group = self.key
         metas = [table(part.get("Meta")) for part in (self.task, self.group, self.job)]
         told = next((m["assess.service"] for m in metas if m.get("assess.service")), None)
-        own = (job, "nomad-job", 0.95) if is_alone else (f"{job}-{group}", "nomad-group", 0.95)
+        own = (
+            (job, "nomad-job", 0.95)
+            if is_alone
+            else (f"{job}-{group}", "nomad-group", 0.95)
+        )
         served = [text(s.get("Name")) for s in self.services]
         naming = self.env["naming"]
         return names_of(
             (told, "label", 1.0),
             own,
             *((name, "nomad-service", 0.8) for name in served if "$" not in name),
-            *((naming.get(n), "telemetry-env", 0.8) for n in ("OTEL_SERVICE_NAME", "DD_SERVICE")),
+            *(
+                (naming.get(n), "telemetry-env", 0.8)
+                for n in ("OTEL_SERVICE_NAME", "DD_SERVICE")
+            ),
             (last_part(parse_image(self.image).repository), "image-repository", 0.6),
             namespace=namespace,
         )
@@ -89,7 +113,9 @@ def to_batch(found: Found, cluster: str) -> Batch:
     batch = Batch()
     nodes = _by_id(found.get("nodes", ()), ("ID",))
     jobs = _by_id(found.get("jobs", ()), ("Namespace", "ID"))
-    hosts = host_ids(((key[-1], text(n.get("Name"))) for key, n in nodes.items()), cluster)
+    hosts = host_ids(
+        ((key[-1], text(n.get("Name"))) for key, n in nodes.items()), cluster
+    )
     hosts |= {
         key[-1]: instance
         for key, node in nodes.items()
@@ -105,12 +131,16 @@ def to_batch(found: Found, cluster: str) -> Batch:
         workload = to_workload(identifier, allocation, group, hosts, cluster)
         batch.add("workloads", workload)
         batch.add("mounts", *_mounts(group, workload))
-        batch.add("activities", *to_healing(identifier, allocation, group, allocations, cluster))
+        batch.add(
+            "activities", *to_healing(identifier, allocation, group, allocations, cluster)
+        )
     share_live(batch)
     named = [group for group in groups.values() if group.names]
     batch.add("services", *merge_services([to_service(group) for group in named]))
     batch.add("dependencies", *to_dependencies(named))
-    batch.add("activities", *(row for group in named for row in to_deployment(group, cluster)))
+    batch.add(
+        "activities", *(row for group in named for row in to_deployment(group, cluster))
+    )
     return batch
 
 
@@ -120,16 +150,22 @@ def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
     for item in items:
         key = tuple(text(item.get(name)) for name in names)
         if key[-1]:
-            found[key] = found.get(key, {}) | {k: v for k, v in item.items() if v is not None}
+            found[key] = found.get(key, {}) | {
+                k: v for k, v in item.items() if v is not None
+            }
     return found
 
 
 def _groups(jobs: dict[tuple[str, ...], Row], found: Found) -> dict[GroupKey, Group]:
     """Task groups of all jobs; runs of a periodic job are those of the job that starts them."""
     groups: dict[GroupKey, Group] = {}
-    for (namespace, identifier), job in sorted(jobs.items(), key=lambda pair: len(pair[0][1])):
+    for (namespace, identifier), job in sorted(
+        jobs.items(), key=lambda pair: len(pair[0][1])
+    ):
         declared = {text(g.get("Name")): g for g in dicts(job.get("TaskGroups"))}
-        declared = declared or {name: {} for name in table(dig(job, "JobSummary", "Summary"))}
+        declared = declared or {
+            name: {} for name in table(dig(job, "JobSummary", "Summary"))
+        }
         for name, group in declared.items():
             key = (namespace, text(job.get("ParentID")) or _RUN.sub("", identifier), name)
             if key not in groups or not groups[key].is_known:
@@ -155,7 +191,11 @@ def to_workload(
     identifier: str, allocation: Row, group: Group, hosts: dict[str, str], cluster: str
 ) -> Row:
     """Give the row of an allocation."""
-    limits, config, is_container = group.task.get("Resources"), group.config, group.image != ""
+    limits, config, is_container = (
+        group.task.get("Resources"),
+        group.config,
+        group.image != "",
+    )
     memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
     user, pids = text(group.task.get("User")), integer(config.get("pids_limit"))
     row: Row = {
@@ -194,7 +234,9 @@ def to_workload(
             "host_pid": config.get("pid_mode") == "host",
             "readonly_root": config.get("readonly_rootfs") is True,
             "caps_added_n": len(texts(added)),
-            "docker_sock_mounted": any(str(p["Source"]).endswith(".sock") for p in _sources(group)),
+            "docker_sock_mounted": any(
+                str(p["Source"]).endswith(".sock") for p in _sources(group)
+            ),
         }
     return row
 
@@ -202,7 +244,9 @@ def to_workload(
 def _life(allocation: Row, group: Group) -> Row:
     """State, ends and times; of the main task where it is known, else of any."""
     states = table(allocation.get("TaskStates"))
-    own = table(states.get(text(group.task.get("Name"))) or next(iter(states.values()), None))
+    own = table(
+        states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
+    )
     ends = [e for e in dicts(own.get("Events")) if text(e.get("Type")) == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last.get("Details")).get("exit_code", last.get("ExitCode")))
@@ -228,8 +272,13 @@ def _restarts(group: Group) -> str | None:
     policy = table(group.group.get("RestartPolicy"))
     if not policy:
         return None
-    return "always" if policy.get("Mode") == "delay" else "on-failure" if policy.get(
-        "Attempts") else "no"  # fmt: skip
+    return (
+        "always"
+        if policy.get("Mode") == "delay"
+        else "on-failure"
+        if policy.get("Attempts")
+        else "no"
+    )
 
 
 def _log_driver(group: Group) -> str | None:
@@ -242,7 +291,10 @@ def _ports(group: Group) -> Iterator[str]:
     networks = [*dicts(group.group.get("Networks"))]
     networks += dicts(dig(group.task, "Resources", "Networks"))
     for network in networks:
-        for port in (*dicts(network.get("ReservedPorts")), *dicts(network.get("DynamicPorts"))):
+        for port in (
+            *dicts(network.get("ReservedPorts")),
+            *dicts(network.get("DynamicPorts")),
+        ):
             inner, outer = integer(port.get("To")), integer(port.get("Value"))
             if inner or outer:
                 yield f"{outer}->{inner or outer}/tcp" if outer else f"{inner}/tcp"
@@ -255,23 +307,37 @@ def _sources(group: Group) -> Iterator[Row]:
         target, _, mode = rest.partition(":")
         if target:
             is_path, is_own = "/" in source, not source.startswith("/")
-            yield {"Type": "bind" if is_path else "volume", "Name": None if is_path else source,
-                   "Source": source, "Destination": target, "RW": "ro" not in mode.split(","),
-                   "own": is_path and is_own}  # fmt: skip
+            yield {
+                "Type": "bind" if is_path else "volume",
+                "Name": None if is_path else source,
+                "Source": source,
+                "Destination": target,
+                "RW": "ro" not in mode.split(","),
+                "own": is_path and is_own,
+            }
     for part in ("mounts", "mount"):
         for mount in dicts(group.config.get(part)):
             kind, source = text(mount.get("type")) or "volume", text(mount.get("source"))
-            yield {"Type": kind, "Name": source if kind == "volume" else None, "Source": source,
-                   "Destination": text(mount.get("target")),
-                   "RW": mount.get("readonly") is not True,
-                   "own": kind == "bind" and not source.startswith("/")}  # fmt: skip
+            yield {
+                "Type": kind,
+                "Name": source if kind == "volume" else None,
+                "Source": source,
+                "Destination": text(mount.get("target")),
+                "RW": mount.get("readonly") is not True,
+                "own": kind == "bind" and not source.startswith("/"),
+            }
     volumes = table(group.group.get("Volumes"))
     for mount in dicts(group.task.get("VolumeMounts")):
         volume = table(volumes.get(text(mount.get("Volume"))))
         is_fixed = mount.get("ReadOnly") is True or volume.get("ReadOnly") is True
-        yield {"Type": "volume", "Name": text(volume.get("Source")) or text(mount.get("Volume")),
-               "Source": "", "Driver": text(volume.get("Type")) or None,
-               "Destination": text(mount.get("Destination")), "RW": not is_fixed}  # fmt: skip
+        yield {
+            "Type": "volume",
+            "Name": text(volume.get("Source")) or text(mount.get("Volume")),
+            "Source": "",
+            "Driver": text(volume.get("Type")) or None,
+            "Destination": text(mount.get("Destination")),
+            "RW": not is_fixed,
+        }
 
 
 def _mounts(group: Group, workload: Row) -> list[Row]:
@@ -299,10 +365,12 @@ def to_service(group: Group) -> Row:
         "kind": "job" if group.is_job else "web" if ports else "worker",
         "stateful": keeps_data(mounts, parse_image(group.image).repository, ports),
         "min_healthy_pct": min_healthy(group),
-        "health_checked": is_checked or (None if group.is_job or not group.is_known else False),
+        "health_checked": is_checked
+        or (None if group.is_job or not group.is_known else False),
         "logs_exported": True if driver in LOG_SHIPPERS else None,
         "config_external": True if templates or group.values else None,
-        "secrets_in_image": has_secrets or (None if templates or not group.is_known else False),
+        "secrets_in_image": has_secrets
+        or (None if templates or not group.is_known else False),
     }
 
 
@@ -323,19 +391,28 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
         needs: list[tuple[str, str, str]] = []
         for service in group.services:
             proxy = dig(service, "Connect", "SidecarService", "Proxy")
-            needs += [(text(u.get("DestinationName")), "call", "connect-upstream")
-                      for u in dicts(dig(proxy, "Upstreams"))]  # fmt: skip
+            needs += [
+                (text(u.get("DestinationName")), "call", "connect-upstream")
+                for u in dicts(dig(proxy, "Upstreams"))
+            ]
         for variable, address in addresses(group.values):
             name, _, rest = address.host.partition(".service.")
             called = known.get(name) if rest.endswith("consul") else None
             image = last_part(parse_image(called.image).repository) if called else ""
-            needs.append((name if called else "", kind_of(address, image, variable), "environment"))
+            needs.append(
+                (name if called else "", kind_of(address, image, variable), "environment")
+            )
         for name, kind, evidence in needs:
             called = known.get(name)
             if name and called is not group:
                 missing = Name(name, "nomad-service", 0.8)
                 dst = called.names[0] if called else missing
-                row = {"src": group.names[0], "dst": dst, "kind": kind, "evidence": evidence}
+                row = {
+                    "src": group.names[0],
+                    "dst": dst,
+                    "kind": kind,
+                    "evidence": evidence,
+                }
                 rows.setdefault(tuple(row.values()), row)
     return list(rows.values())
 
@@ -350,23 +427,45 @@ def to_deployment(group: Group, cluster: str) -> list[Row]:
         return []
     version = integer(group.job.get("Version"))
     place = "/".join([cluster, *group.key, str(version)])
-    return [{"activity_id": place, "names": group.names, "kind": "deploy", "started_at": started,
-             "to_version": parse_image(group.image).tag}]  # fmt: skip
+    return [
+        {
+            "activity_id": place,
+            "names": group.names,
+            "kind": "deploy",
+            "started_at": started,
+            "to_version": parse_image(group.image).tag,
+        }
+    ]
 
 
 def to_healing(
-    identifier: str, allocation: Row, group: Group, every: dict[tuple[str, ...], Row], cluster: str
+    identifier: str,
+    allocation: Row,
+    group: Group,
+    every: dict[tuple[str, ...], Row],
+    cluster: str,
 ) -> list[Row]:
     """Give the failure that an allocation made good, and when it did."""
     events = list(dicts(dig(allocation, "RescheduleTracker", "Events")))
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
-    up, created = _life(allocation, group)["started_at"], _at(allocation.get("CreateTime"))
+    up, created = (
+        _life(allocation, group)["started_at"],
+        _at(allocation.get("CreateTime")),
+    )
     if not before or not down or not created:
         return []
     shared: Row = {"names": group.names, "cause": "health"}
-    lost = shared | {"activity_id": f"{cluster}/{identifier}/terminate", "kind": "terminate",
-                     "started_at": down, "status": text(before.get("ClientStatus"))}  # fmt: skip
-    heir = shared | {"activity_id": f"{cluster}/{identifier}/launch", "kind": "launch",
-                     "started_at": max(created, down), "ended_at": up}  # fmt: skip
+    lost = shared | {
+        "activity_id": f"{cluster}/{identifier}/terminate",
+        "kind": "terminate",
+        "started_at": down,
+        "status": text(before.get("ClientStatus")),
+    }
+    heir = shared | {
+        "activity_id": f"{cluster}/{identifier}/launch",
+        "kind": "launch",
+        "started_at": max(created, down),
+        "ended_at": up,
+    }
     return [lost, heir] if up else [lost]

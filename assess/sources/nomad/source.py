@@ -27,8 +27,14 @@ class NomadSource(ListSource):
     type = "nomad"
     token = "X-Nomad-Token: {}"
     fills = (
-        "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
-    )  # fmt: skip
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
     needs = (
         "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
         "--policy`); no logs, files or exec"
@@ -38,7 +44,9 @@ class NomadSource(ListSource):
         "for each; nomad operator api '/v1/allocations?namespace=*' > allocations.json; "
         "nomad operator api /v1/node/ID > ID.json for each node"
     )
-    lists = tuple(Listing(kind, (f"v1/{kind}",)) for kind in ("jobs", "nodes", "allocations"))
+    lists = tuple(
+        Listing(kind, (f"v1/{kind}",)) for kind in ("jobs", "nodes", "allocations")
+    )
 
     def to_batch(self, found: Found, cluster: str) -> Batch:
         """Turn the lists of the cluster into rows."""
@@ -61,9 +69,16 @@ class NomadSource(ListSource):
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; what a list and what the details say of it are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
-        return kind, is_whole, text(item.get("Namespace")), text(item.get("ID")) or id(item)
+        return (
+            kind,
+            is_whole,
+            text(item.get("Namespace")),
+            text(item.get("ID")) or id(item),
+        )
 
-    def get_pages(self, web: Web, path: str, row: Row, *, is_probe: bool) -> Iterator[list[Any]]:
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
         """Ask for a list, page by page."""
         params = {**_PARAMS[path], "per_page": "1" if is_probe else str(PAGE)}
         seen = {""}
@@ -89,9 +104,15 @@ class NomadSource(ListSource):
             whole: list[Row] = []
             with timed(row), counted(web, row):
                 for stub in stubs:
-                    space = {"namespace": text(stub.get("Namespace"))} if kind == "jobs" else {}
+                    space = (
+                        {"namespace": text(stub.get("Namespace"))}
+                        if kind == "jobs"
+                        else {}
+                    )
                     try:
-                        answer = web.json(path + quote(text(stub["ID"]), safe=""), params=space)
+                        answer = web.json(
+                            path + quote(text(stub["ID"]), safe=""), params=space
+                        )
                     except Exception as error:
                         row |= failure(error)
                         if row["status"] in ("timeout", "unreachable"):

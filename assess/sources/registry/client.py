@@ -23,10 +23,14 @@ class Registry:
     def __init__(self, options: Row, base: Path, deadline: Deadline) -> None:
         endpoint = str(options["endpoint"])
         parts = urlsplit(endpoint)
-        named = parse_image(f"{options.get('name') or parts.netloc.rpartition('@')[2]}/x/y")
+        named = parse_image(
+            f"{options.get('name') or parts.netloc.rpartition('@')[2]}/x/y"
+        )
         self.name = named.registry or str(parts.hostname)
         self.is_hub = self.name == DEFAULT_REGISTRY
-        is_alias = self.is_hub and parse_image(f"{parts.hostname}/x/y").registry == self.name
+        is_alias = (
+            self.is_hub and parse_image(f"{parts.hostname}/x/y").registry == self.name
+        )
         self.endpoint = HUB_ENDPOINT if is_alias else strip_userinfo(endpoint)
         self.scope = strip_userinfo(endpoint).rstrip("/")
         self.deadline = deadline
@@ -46,7 +50,9 @@ class Registry:
 
     def open(self, endpoint: str = "", authorization: str | None = None) -> Web:
         """Open a connection with this authorization, or with the token that was given."""
-        said = authorization or (f"Bearer {self.token}" if self.token and not endpoint else None)
+        said = authorization or (
+            f"Bearer {self.token}" if self.token and not endpoint else None
+        )
         headers = {"Authorization": said} if said else None
         return Web(endpoint or self.endpoint, self.deadline, headers=headers, ca=self.ca)
 
@@ -58,7 +64,9 @@ class Registry:
 
     def note(self, answer: Answer) -> None:
         """Remember what an answer says of the limit of pulls, such as ``76;w=21600``."""
-        limit = re.match(r"(\d{1,9})(?:;w=(\d{1,9}))?", answer.headers.get("ratelimit-limit") or "")
+        limit = re.match(
+            r"(\d{1,9})(?:;w=(\d{1,9}))?", answer.headers.get("ratelimit-limit") or ""
+        )
         left = re.match(r"\d{1,9}", answer.headers.get("ratelimit-remaining") or "")
         if limit:
             hours = f" per {int(limit[2]) / 3600:g} h" if limit[2] else ""
@@ -78,8 +86,11 @@ class Registry:
         """What the registry says of its limit of pulls."""
         if self.left is None:
             return None
-        return f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}" if self.limit else (
-            f"{self.left} pulls left")  # fmt: skip
+        return (
+            f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}"
+            if self.limit
+            else (f"{self.left} pulls left")
+        )
 
 
 class Session:
@@ -89,7 +100,9 @@ class Session:
         self.registry, self.name = registry, name
         self.web = registry.open()
 
-    def ask(self, path: str, method: str = "GET", accept: str = "application/json") -> Answer:
+    def ask(
+        self, path: str, method: str = "GET", accept: str = "application/json"
+    ) -> Answer:
         """Ask the registry; where it wants a token for it, fetch one and ask again."""
         headers = {"Accept": accept}
         try:
@@ -117,7 +130,9 @@ class Session:
         is_safe = realm.scheme == "https" or self.registry.endpoint.startswith("http://")
         basic = self.registry.basic_header if is_safe else None
         web = self.registry.open(f"{realm.scheme}://{realm.netloc}", basic or "")
-        wanted = said.get("scope") or (f"repository:{self.name}:pull" if self.name else None)
+        wanted = said.get("scope") or (
+            f"repository:{self.name}:pull" if self.name else None
+        )
         asked = {"service": said.get("service"), "scope": wanted}
         try:
             answer = web.json(realm.path, params={k: v for k, v in asked.items() if v})

@@ -26,7 +26,9 @@ BASE = "org.opencontainers.image.base."
 ATTESTATION = "vnd.docker.reference.type"  # annotation of a child that is no image
 _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+json")
 _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
-_BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")  # a tag that points to another digest
+_BESIDE = re.compile(
+    r"sha256-[0-9a-f]{64}(\.\w+)?"
+)  # a tag that points to another digest
 _SIGNATURE = re.compile(r"cosign.*\bsig\b|notary\.signature")
 _BUNDLE, _PREDICATE = "sigstore.bundle", "dev.sigstore.bundle.predicateType"
 
@@ -38,11 +40,15 @@ class Repository:
     registry: str  # as references to images name it
     name: str
     tags: list[str] | None = None  # all of them; None where they were not listed
-    heads: dict[str, str] = field(default_factory=dict)  # digest by tag, or by digest asked for
+    heads: dict[str, str] = field(
+        default_factory=dict
+    )  # digest by tag, or by digest asked for
     types: dict[str, str] = field(default_factory=dict)  # media type by digest
     manifests: dict[str, Row] = field(default_factory=dict)  # by digest
     configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
-    signed: dict[str, bool] = field(default_factory=dict)  # by digest, where it can be told
+    signed: dict[str, bool] = field(
+        default_factory=dict
+    )  # by digest, where it can be told
     hub: dict[str, Row] = field(default_factory=dict)  # by tag, as Docker Hub knows it
 
 
@@ -76,7 +82,9 @@ def type_of(media_type: str | None, manifest: Any) -> str:
     said = str(media_type or "").partition(";")[0].strip().lower()
     if said.startswith((DOCKER, OCI)):
         return said
-    if isinstance(own := dig(manifest, "mediaType"), str) and own.startswith((DOCKER, OCI)):
+    if isinstance(own := dig(manifest, "mediaType"), str) and own.startswith(
+        (DOCKER, OCI)
+    ):
         return own
     if dig(manifest, "schemaVersion") == 1:
         return SCHEMA_1[0]
@@ -97,7 +105,9 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
         kept["arch"] = _text(dig(raw, "architecture"))
         kept["created_at"] = _date(dig(latest, "created"))
     elif kind in INDEXES:
-        kept["children"] = [child for c in dicts(dig(raw, "manifests")) if (child := _child(c))]
+        kept["children"] = [
+            child for c in dicts(dig(raw, "manifests")) if (child := _child(c))
+        ]
     else:
         layers = dig(raw, "layers")
         layers = [*dicts(layers)] if isinstance(layers, list) else None
@@ -105,7 +115,10 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
         kept["config_bytes"] = _count(dig(raw, "config", "size"))
         kept["is_image"] = dig(raw, "config", "mediaType") in (*_CONFIGS, None)
         if layers is not None:
-            sizes = [kept["config_bytes"], *(_count(layer.get("size")) for layer in layers)]
+            sizes = [
+                kept["config_bytes"],
+                *(_count(layer.get("size")) for layer in layers),
+            ]
             kept["layers_n"] = len(layers)
             kept["size_bytes"] = None if None in sizes else sum(s for s in sizes if s)
     return kept | keep_base(dig(raw, "annotations"))
@@ -126,16 +139,26 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     Its environment, arguments, labels and the commands of its history may hold secrets.
     """
     config = dig(raw, "config")
-    withheld = [dig(config, "Env"), dig(config, "Cmd"), dig(config, "Entrypoint"),
-                dig(config, "Labels"), dig(raw, "history")]  # fmt: skip
-    kept = {"arch": _text(dig(raw, "architecture")), "created_at": _date(dig(raw, "created"))}
+    withheld = [
+        dig(config, "Env"),
+        dig(config, "Cmd"),
+        dig(config, "Entrypoint"),
+        dig(config, "Labels"),
+        dig(raw, "history"),
+    ]
+    kept = {
+        "arch": _text(dig(raw, "architecture")),
+        "created_at": _date(dig(raw, "created")),
+    }
     kept |= keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
 
 
 def keep_base(labels: Any) -> Row:
     """Keep the base image that annotations or labels name, if they do."""
-    named = {f"base_{part}": _text(dig(labels, BASE + part)) for part in ("name", "digest")}
+    named = {
+        f"base_{part}": _text(dig(labels, BASE + part)) for part in ("name", "digest")
+    }
     return {column: value for column, value in named.items() if value}
 
 
@@ -157,7 +180,9 @@ def to_images(found: Repository) -> list[Row]:
         if children is not None:
             row.update(_to_index([rows[child["digest"]] for child in children]))
         kind = str(row.get("media_type") or "")
-        row.update(_known(schema=_schema(kind), is_index=kind in INDEXES if kind else None))
+        row.update(
+            _known(schema=_schema(kind), is_index=kind in INDEXES if kind else None)
+        )
     return list(rows.values())
 
 
@@ -168,7 +193,12 @@ def _is_image(found: Repository, digest: str) -> bool:
 def _to_image(found: Repository, digest: str, tags: list[str]) -> Row:
     """Give the row of one manifest, as far as it was read."""
     manifest, config = found.manifests.get(digest, {}), found.configs.get(digest, {})
-    row = {"registry": found.registry, "repository": found.name, "digest": digest, "host_id": ""}
+    row = {
+        "registry": found.registry,
+        "repository": found.name,
+        "digest": digest,
+        "host_id": "",
+    }
     columns = ("arch", "size_bytes", "layers_n", "created_at", "base_name", "base_digest")
     return row | _known(
         tags=";".join(tags) or None,
@@ -177,10 +207,12 @@ def _to_image(found: Repository, digest: str, tags: list[str]) -> Row:
         image_id=manifest.get("config"),
         signed=found.signed.get(digest),
         dangling=False if tags else True if found.tags is not None else None,
-        **(_known(**{c: config.get(c) for c in columns})
-           | _known(**{c: manifest.get(c) for c in columns})),
+        **(
+            _known(**{c: config.get(c) for c in columns})
+            | _known(**{c: manifest.get(c) for c in columns})
+        ),
         **_of_hub(found, digest, tags),
-    )  # fmt: skip
+    )
 
 
 def _to_index(children: list[Row]) -> Row:
@@ -229,9 +261,9 @@ def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
         ):  # built there and never pushed: no registry knows it
             digest = None
         refs = [row.get("tag"), *str(row.get("tags")).split(";"), digest]
-        used[name] |= {ref for ref in refs if isinstance(ref, str) and _REF.fullmatch(ref)} - {
-            "None"
-        }
+        used[name] |= {
+            ref for ref in refs if isinstance(ref, str) and _REF.fullmatch(ref)
+        } - {"None"}
     return dict(used)
 
 
@@ -268,8 +300,13 @@ def _dumped(ref: str, digest: Any, kept: Row) -> list[Row]:
     kind = str(kept.get("media_type") or "")
     columns = ("arch", "size_bytes", "layers_n", "created_at", "base_name", "base_digest")
     return [
-        {"registry": named.registry, "repository": named.repository, "digest": digest,
-         "host_id": "", "location": "registry"}
+        {
+            "registry": named.registry,
+            "repository": named.repository,
+            "digest": digest,
+            "host_id": "",
+            "location": "registry",
+        }
         | _known(
             tags=named.tag,
             dangling=False if named.tag else None,
@@ -279,7 +316,7 @@ def _dumped(ref: str, digest: Any, kept: Row) -> list[Row]:
             image_id=kept.get("config"),
             **{c: kept.get(c) for c in columns},
         )
-    ]  # fmt: skip
+    ]
 
 
 def _schema(media_type: str) -> str | None:
@@ -303,7 +340,9 @@ def _digest(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60
+    is_count = (
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60
+    )
     return value if is_count else None
 
 
@@ -320,4 +359,6 @@ def documents_of(values: list[Any]) -> list[Any]:
 
 def all_digests(manifests: Iterable[Row]) -> list[str]:
     """Give the digests of the images inside of indexes, each once."""
-    return list(dict.fromkeys(c["digest"] for m in manifests for c in m.get("children", ())))
+    return list(
+        dict.fromkeys(c["digest"] for m in manifests for c in m.get("children", ()))
+    )

@@ -9,7 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, failure, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Deadline,
+    Row,
+    failure,
+    file_failure,
+    paths_of,
+    timed,
+)
 from assess.sources.docker.payload import texts
 from assess.sources.dumps import (
     dicts,
@@ -72,7 +81,9 @@ class RegistrySource:
             and not paths_of(options),
             "endpoint starts with http:// or https://": not is_dump
             and not str(options.get("endpoint")).startswith(("http://", "https://")),
-            "repositories is a list of names, such as team/app": not all(map(_is_name, names)),
+            "repositories is a list of names, such as team/app": not all(
+                map(_is_name, names)
+            ),
             f"tags is one of {', '.join(TAGS)}": options.get("tags", "all") not in TAGS,
         }
         return [problem for problem, is_wrong in wrong.items() if is_wrong]
@@ -93,7 +104,9 @@ class RegistrySource:
         if not registry:
             return batch
         used = used_refs(rows, registry.name)
-        wanted = options.get("repositories") or [name for name in sorted(used) if _is_name(name)]
+        wanted = options.get("repositories") or [
+            name for name in sorted(used) if _is_name(name)
+        ]
         if not wanted:
             hint = "nothing that was found before names its images; list repositories"
             batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
@@ -126,7 +139,9 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
-def _opened(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registry | None:
+def _opened(
+    options: Row, base: Path, deadline: Deadline, batch: Batch
+) -> Registry | None:
     try:
         return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
@@ -155,7 +170,11 @@ class _Walk:
         try:
             is_there = mode == "used" or self._cover("tags", self._list_tags)
             if is_there:
-                refs = list(dict.fromkeys([*sorted(self.used), *filter(is_image_tag, self.listed)]))
+                refs = list(
+                    dict.fromkeys(
+                        [*sorted(self.used), *filter(is_image_tag, self.listed)]
+                    )
+                )
                 self._cover("manifests", lambda row: self._read_all(refs, row))
                 self._cover("signatures", self._find_signatures)
                 if self.registry.is_hub:
@@ -193,7 +212,10 @@ class _Walk:
                 elif code == 404:
                     row |= {"status": "empty", "hint": NOT_THERE}
                 row["status"] = "partial" if row["rows"] else row["status"]
-        row |= {"requests": self.web.requests_n - before, "retries": self.web.retries_n - again}
+        row |= {
+            "requests": self.web.requests_n - before,
+            "retries": self.web.retries_n - again,
+        }
         if row["status"] == "ok" and not row["rows"]:
             row["status"] = "empty"
         return row["status"] in ("ok", "partial")
@@ -297,7 +319,9 @@ class _Walk:
         if self.found.tags is not None:
             return signature_tag(digest) in self.found.tags
         try:
-            self.session.ask(f"v2/{self.name}/manifests/{signature_tag(digest)}", "HEAD", ACCEPT)
+            self.session.ask(
+                f"v2/{self.name}/manifests/{signature_tag(digest)}", "HEAD", ACCEPT
+            )
         except HttpError as error:
             if error.status_code != 404:
                 raise
@@ -308,7 +332,9 @@ class _Walk:
         if not self.registry.has_referrers:
             return None
         try:
-            answer = self.session.ask(f"v2/{self.name}/referrers/{digest}", accept=INDEX_OCI)
+            answer = self.session.ask(
+                f"v2/{self.name}/referrers/{digest}", accept=INDEX_OCI
+            )
         except HttpError as error:
             if error.status_code not in _ABSENT:
                 raise
@@ -352,5 +378,8 @@ def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
         rows = [r | {"source_ref": name} for part in found for r in part]
         row |= {"rows": len(rows), "expected": len(found)}
         if row["status"] == "ok" and not all(found):
-            row |= {"status": "partial" if rows else "parse_error", "hint": HINTS["parse_error"]}
+            row |= {
+                "status": "partial" if rows else "parse_error",
+                "hint": HINTS["parse_error"],
+            }
         batch.add("images", *rows)

@@ -23,7 +23,18 @@ from assess.sources.hosts.rows import (
 
 APPLICATIONS, DETAILS = "AWS:Application", "AWS:InstanceDetailedInformation"
 _NODES = {"PageSize": 50}  # as many as AWS takes
-_RPM = ("amazon", "red hat", "rhel", "centos", "rocky", "alma", "oracle", "suse", "sles", "fedora")
+_RPM = (
+    "amazon",
+    "red hat",
+    "rhel",
+    "centos",
+    "rocky",
+    "alma",
+    "oracle",
+    "suse",
+    "sles",
+    "fedora",
+)
 _KERNEL = re.compile(r"kernel(?:-default|-uek|\d[\d.]*)?|linux-image-(?:unsigned-)?\d\S*")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
 
@@ -42,13 +53,18 @@ class SsmSource(AwsSource):
     def read(self, place: Place) -> None:
         """Read one region of one account."""
         nodes = place.ask(
-            "ssm", "describe_instance_information", "InstanceInformationList",
+            "ssm",
+            "describe_instance_information",
+            "InstanceInformationList",
             PaginationConfig=_NODES,
-        )  # fmt: skip
+        )
         entities: list[Row] = []
         for kind in (APPLICATIONS, DETAILS):
             wanted = [{"TypeName": kind}]
-            entities += place.ask("ssm", "get_inventory", "Entities", ResultAttributes=wanted) or []
+            entities += (
+                place.ask("ssm", "get_inventory", "Entities", ResultAttributes=wanted)
+                or []
+            )
         hosts, withheld_n = to_hosts(nodes or [], entities, place)
         for frame, rows in to_batch(hosts).rows.items():
             place.add(frame, *rows)
@@ -103,7 +119,10 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Give a machine that left, or whose list was denied; None for one that was terminated."""
     identifier = text_of(entity.get("Id"))
     about = next(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content")), {})
-    if not identifier or text_of(about.get("InstanceStatus")).lower() in ("terminated", "stopped"):
+    if not identifier or text_of(about.get("InstanceStatus")).lower() in (
+        "terminated",
+        "stopped",
+    ):
         return None
     name = text_of(about.get("ComputerName")) or identifier
     return PlainHost(name, place.scope, _facts(about, place), cloud_id=identifier)
@@ -116,7 +135,9 @@ def _facts(node: Row, place: Place) -> Row:
     is_online = text_of(node.get("PingStatus")) == "Online"
     facts: Row = {
         "hostname": text_of(node.get("ComputerName")) or None,
-        "provider": "aws" if identifier.startswith("i-") else None,  # else a machine of one's own
+        "provider": "aws"
+        if identifier.startswith("i-")
+        else None,  # else a machine of one's own
         "account": place.account,
         "region": place.region or None,
         "state": "running" if is_online else None,

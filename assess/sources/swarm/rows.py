@@ -42,7 +42,9 @@ class Service:
         self.item, self.name = item, text(self.spec.get("Name"))
         self.task = table(self.spec.get("TaskTemplate"))
         self.container = table(self.task.get("ContainerSpec"))
-        self.is_listed = not item.get("Version")  # by the command line, which tells little
+        self.is_listed = not item.get(
+            "Version"
+        )  # by the command line, which tells little
         values = (entry.partition("=") for entry in texts(self.container.get("Env")))
         self.values = {name: value for name, _, value in values}
         self.env = keep_env(self.values)
@@ -65,19 +67,32 @@ class Service:
 def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames that they tell of."""
     batch = Batch()
-    nodes, listed, tasks = (_whole(found.get(k, ())) for k in ("nodes", "services", "tasks"))
+    nodes, listed, tasks = (
+        _whole(found.get(k, ())) for k in ("nodes", "services", "tasks")
+    )
     services = {key: s for key, item in listed.items() if (s := Service(item)).name}
     by_name = {service.name: key for key, service in services.items()}
     hosts = host_ids(
-        ((key, text(dig(n, "Description", "Hostname"))) for key, n in nodes.items()), cluster
+        ((key, text(dig(n, "Description", "Hostname"))) for key, n in nodes.items()),
+        cluster,
     )
-    batch.add("hosts", *(to_host(node, hosts[key]) for key, node in nodes.items() if key in hosts))
-    batch.add("engines", *filter(None, (
-        to_engine(node, hosts[key]) for key, node in nodes.items() if key in hosts)))  # fmt: skip
+    batch.add(
+        "hosts",
+        *(to_host(node, hosts[key]) for key, node in nodes.items() if key in hosts),
+    )
+    batch.add(
+        "engines",
+        *filter(
+            None,
+            (to_engine(node, hosts[key]) for key, node in nodes.items() if key in hosts),
+        ),
+    )
     mounts: dict[str, list[Row]] = defaultdict(list)
     history: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for key, task in tasks.items():
-        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(text(task.get("ServiceName")))
+        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(
+            text(task.get("ServiceName"))
+        )
         service = services.get(own or "")
         if service is None or own is None:
             continue
@@ -128,7 +143,9 @@ def to_engine(node: Row, host_id: str) -> Row | None:
     return row | {"reachable": status == "ready" if status in ("ready", "down") else None}
 
 
-def to_workload(key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str) -> Row:
+def to_workload(
+    key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str
+) -> Row:
     """Give the row of a task; that of a container which its engine lists has the same key."""
     spec = table(task.get("Spec")) or service.task
     container = table(spec.get("ContainerSpec")) or service.container
@@ -151,7 +168,9 @@ def to_workload(key: str, task: Row, service: Service, hosts: dict[str, str], cl
         "image_ref": image or None,
         **parse_image(image).columns(),
         **_life(task, status),
-        "exit_code": code if text(status.get("State")) in _ENDED and _is_code(code) else None,
+        "exit_code": code
+        if text(status.get("State")) in _ENDED and _is_code(code)
+        else None,
         "ports": _ports(service),
         "log_driver": text(dig(spec, "LogDriver", "Name")) or None,
         "stop_timeout_s": None if grace is None else grace / _SECOND,
@@ -167,7 +186,8 @@ def to_workload(key: str, task: Row, service: Service, hosts: dict[str, str], cl
             "user_root": _is_root(text(container.get("User"))),
             "caps_added_n": len(texts(container.get("CapabilityAdd"))),
             "docker_sock_mounted": any(
-                text(m.get("Source")).endswith(".sock") for m in dicts(container.get("Mounts"))
+                text(m.get("Source")).endswith(".sock")
+                for m in dicts(container.get("Mounts"))
             ),
             "memory_limit_bytes": memory or None,
             "memory_unlimited": not memory,
@@ -181,7 +201,9 @@ def to_workload(key: str, task: Row, service: Service, hosts: dict[str, str], cl
 
 def _named(task: Row, hosts: dict[str, str]) -> str | None:
     """Host of a task by the name that the command line gives; it is one only where it is alone."""
-    return next((host for host in hosts.values() if host == text(task.get("NodeName"))), None)
+    return next(
+        (host for host in hosts.values() if host == text(task.get("NodeName"))), None
+    )
 
 
 def _is_code(code: Any) -> bool:
@@ -232,14 +254,16 @@ def _mounts(service: Service, workload: Row) -> list[Row]:
     for mount in dicts(service.container.get("Mounts")):
         is_volume = mount.get("Type") == "volume"
         driver = text(dig(mount, "VolumeOptions", "DriverConfig", "Name"))
-        payloads.append({
-            "Type": text(mount.get("Type")),
-            "Name": text(mount.get("Source")) if is_volume else None,
-            "Source": "" if is_volume else text(mount.get("Source")),
-            "Destination": text(mount.get("Target")),
-            "Driver": driver or ("local" if is_volume else None),
-            "RW": mount.get("ReadOnly") is not True,
-        })  # fmt: skip
+        payloads.append(
+            {
+                "Type": text(mount.get("Type")),
+                "Name": text(mount.get("Source")) if is_volume else None,
+                "Source": "" if is_volume else text(mount.get("Source")),
+                "Destination": text(mount.get("Target")),
+                "Driver": driver or ("local" if is_volume else None),
+                "RW": mount.get("ReadOnly") is not True,
+            }
+        )
     rows = to_mounts(workload.get("workload_id", ""), payloads)
     for row in rows:
         if row["_source"] and row["driver"] in (None, "local"):  # one on every node
@@ -253,8 +277,12 @@ def to_service(service: Service, mounts: list[Row]) -> Row:
     repository = parse_image(service.image).repository
     is_told = not (mounts or service.is_listed)
     tests = texts(dig(container, "Healthcheck", "Test"))
-    is_job = any(mode in table(service.spec.get("Mode")) for mode in ("ReplicatedJob", "GlobalJob"))
-    is_outside = bool(container.get("Configs") or container.get("Secrets") or service.values)
+    is_job = any(
+        mode in table(service.spec.get("Mode")) for mode in ("ReplicatedJob", "GlobalJob")
+    )
+    is_outside = bool(
+        container.get("Configs") or container.get("Secrets") or service.values
+    )
     driver = text(dig(service.task, "LogDriver", "Name"))
     return {
         "names": service.names,
@@ -277,7 +305,9 @@ def min_healthy(service: Service) -> float | None:
     if update.get("Order") == "start-first":
         return 100.0
     parallel = number(update.get("Parallelism", 1))
-    return healthy(percent(parallel or service.replicas, service.replicas))  # 0 is all at once
+    return healthy(
+        percent(parallel or service.replicas, service.replicas)
+    )  # 0 is all at once
 
 
 def to_dependencies(services: list[Service]) -> list[Row]:
@@ -305,16 +335,18 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
         return []
     state = text(update.get("State"))
     before = dig(service.item, "PreviousSpec", "TaskTemplate", "ContainerSpec", "Image")
-    return [{
-        "activity_id": f"{cluster}/{key}/{started:%Y%m%dT%H%M%S}",
-        "names": service.names,
-        "kind": "rollback" if state.startswith("rollback") else "deploy",
-        "started_at": started,
-        "ended_at": moment(update.get("CompletedAt")),
-        "status": state or None,
-        "from_version": parse_image(text(before)).tag,
-        "to_version": parse_image(service.image).tag,
-    }]  # fmt: skip
+    return [
+        {
+            "activity_id": f"{cluster}/{key}/{started:%Y%m%dT%H%M%S}",
+            "names": service.names,
+            "kind": "rollback" if state.startswith("rollback") else "deploy",
+            "started_at": started,
+            "ended_at": moment(update.get("CompletedAt")),
+            "status": state or None,
+            "from_version": parse_image(text(before)).tag,
+            "to_version": parse_image(service.image).tag,
+        }
+    ]
 
 
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
@@ -328,15 +360,30 @@ def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
             continue
         shared = {"names": service.names}
         place = f"{cluster}/{text(lost.get('ID'))[:SHORT_ID]}"
-        rows.append(shared | {
-            "activity_id": f"{place}/terminate", "kind": "terminate", "started_at": down,
-            "cause": "health", "status": text(status.get("State")),
-        })  # fmt: skip
-        if text(after.get("State")) == "running" and (since := moment(after.get("Timestamp"))):
-            rows.append(shared | {
-                "activity_id": f"{place}/launch", "kind": "launch", "started_at": max(up, down),
-                "ended_at": max(since, down), "cause": "health", "status": "running",
-            })  # fmt: skip
+        rows.append(
+            shared
+            | {
+                "activity_id": f"{place}/terminate",
+                "kind": "terminate",
+                "started_at": down,
+                "cause": "health",
+                "status": text(status.get("State")),
+            }
+        )
+        if text(after.get("State")) == "running" and (
+            since := moment(after.get("Timestamp"))
+        ):
+            rows.append(
+                shared
+                | {
+                    "activity_id": f"{place}/launch",
+                    "kind": "launch",
+                    "started_at": max(up, down),
+                    "ended_at": max(since, down),
+                    "cause": "health",
+                    "status": "running",
+                }
+            )
     return rows
 
 
@@ -348,20 +395,32 @@ def from_cli(item: Row) -> tuple[str, Row] | None:
         mode = modes.get(text(item.get("Mode")), "GlobalJob")
         number_ = {"Replicas": int(wanted[1])} if wanted and mode == "Replicated" else {}
         container = {"Image": item.get("Image")}
-        spec = {"Name": item.get("Name"), "Mode": {mode: number_},
-                "TaskTemplate": {"ContainerSpec": container}}  # fmt: skip
-        return "services", {"ID": item.get("ID"), "Ports": item.get("Ports"), "Spec": spec}
+        spec = {
+            "Name": item.get("Name"),
+            "Mode": {mode: number_},
+            "TaskTemplate": {"ContainerSpec": container},
+        }
+        return "services", {
+            "ID": item.get("ID"),
+            "Ports": item.get("Ports"),
+            "Spec": spec,
+        }
     if {"Hostname", "Availability", "Status"} <= item.keys():
-        described = {"Hostname": item["Hostname"], "Engine": {
-            "EngineVersion": item.get("EngineVersion")}}  # fmt: skip
+        described = {
+            "Hostname": item["Hostname"],
+            "Engine": {"EngineVersion": item.get("EngineVersion")},
+        }
         state = {"State": text(item["Status"]).lower()}
         return "nodes", {"ID": item.get("ID"), "Description": described, "Status": state}
     if {"CurrentState", "DesiredState", "Node"} <= item.keys():
         name, _, slot = text(item.get("Name")).strip(" \\_").partition(".")
         return "tasks", {
-            "ID": item.get("ID"), "ServiceName": name, "Slot": integer(slot),
-            "NodeName": item["Node"], "DesiredState": text(item["DesiredState"]).lower(),
+            "ID": item.get("ID"),
+            "ServiceName": name,
+            "Slot": integer(slot),
+            "NodeName": item["Node"],
+            "DesiredState": text(item["DesiredState"]).lower(),
             "Status": {"State": text(item["CurrentState"]).partition(" ")[0].lower()},
             "Spec": {"ContainerSpec": {"Image": item.get("Image")}},
-        }  # fmt: skip
+        }
     return None

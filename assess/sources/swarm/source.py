@@ -30,8 +30,14 @@ class SwarmSource(ListSource):
     type = "swarm"
     options = ("endpoint", "path", "cluster", *TLS)
     fills = (
-        "services", "workloads", "mounts", "hosts", "engines", "dependencies", "activities",
-    )  # fmt: skip
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
     needs = (
         "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
         "or join tokens"
@@ -70,7 +76,13 @@ class SwarmSource(ListSource):
         return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
 
     def _found(
-        self, options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
     ) -> Found:
         if "path" in options:
             return super()._found(options, base, deadline, batch)
@@ -87,7 +99,9 @@ class SwarmSource(ListSource):
                 row |= _no_manager(text(dig(info, "Swarm", "LocalNodeState")))
                 return {}
             row["rows"] = 1
-            options.setdefault("cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID])
+            options.setdefault(
+                "cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
+            )
             return self._ask_lists(api, batch, scope)
         except Exception as error:
             row |= failure(error if deadline.left else TimeoutError("no answer in time"))

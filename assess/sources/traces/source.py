@@ -23,7 +23,10 @@ from assess.sources.redact import strip_userinfo
 
 EVIDENCE, RULE, SURE = "traces", "trace", 0.9
 HOURS = 720.0  # window asked for live where nobody names one
-TOTAL, FAILED = "traces_service_graph_request_total", "traces_service_graph_request_failed_total"
+TOTAL, FAILED = (
+    "traces_service_graph_request_total",
+    "traces_service_graph_request_failed_total",
+)
 # Kinds of dependency by the counters' label ``connection_type``; others are calls.
 _KINDS = {"messaging_system": "queue", "database": "data"}
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
@@ -37,10 +40,17 @@ class TracesSource:
 
     type = "traces"
     options: tuple[str, ...] = (
-        "path", "format", "endpoint", "token_file", "ca", "window_hours",
-    )  # fmt: skip
+        "path",
+        "format",
+        "endpoint",
+        "token_file",
+        "ca",
+        "window_hours",
+    )
     fills: tuple[str, ...] = ("dependencies",)
-    needs = "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
+    needs = (
+        "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
+    )
     dump = (
         "`curl 'JAEGER/api/dependencies?endTs=MS&lookback=2592000000'`, "
         "`curl 'ZIPKIN/api/v2/dependencies?endTs=MS&lookback=2592000000'`, or `curl "
@@ -56,9 +66,15 @@ class TracesSource:
         elif "endpoint" not in options and not paths_of(options):
             problems.append("path names no file")
         if options.get("format", "jaeger") not in FORMATS:
-            problems.append(f"format {options['format']!r} is not one of {', '.join(FORMATS)}")
+            problems.append(
+                f"format {options['format']!r} is not one of {', '.join(FORMATS)}"
+            )
         hours = options.get("window_hours", HOURS)
-        if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours < 1e5:
+        if (
+            isinstance(hours, bool)
+            or not isinstance(hours, int | float)
+            or not 0 < hours < 1e5
+        ):
             problems.append("window_hours is no number of hours")
         texts = ("endpoint", "token_file", "ca")
         return problems + [
@@ -100,7 +116,10 @@ def _ask(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
         for kind in formats:
             try:
                 found, unmapped = FORMATS[kind](web, until, hours, row)
-            except (HttpError, DumpError) as error:  # another server, or a page for people
+            except (
+                HttpError,
+                DumpError,
+            ) as error:  # another server, or a page for people
                 code = getattr(error, "status_code", 404)
                 if kind == formats[-1] or code not in (400, 404, 405):
                     raise
@@ -121,31 +140,45 @@ def _tell(row: Row, calls: list[Row], unmapped: int) -> None:
         row |= {"status": "empty", "hint": _EMPTY}
 
 
-def get_jaeger(web: Web, until: datetime, hours: float, row: Row) -> tuple[list[Row], int]:
+def get_jaeger(
+    web: Web, until: datetime, hours: float, row: Row
+) -> tuple[list[Row], int]:
     """Ask Jaeger's query service."""
     return _checked([web.json("api/dependencies", params=_window(until, hours))])
 
 
-def get_zipkin(web: Web, until: datetime, hours: float, row: Row) -> tuple[list[Row], int]:
+def get_zipkin(
+    web: Web, until: datetime, hours: float, row: Row
+) -> tuple[list[Row], int]:
     """Ask Zipkin."""
     found = web.json("api/v2/dependencies", params=_window(until, hours))
     return _checked(found if isinstance(found, list) else [found])
 
 
-def get_servicegraph(web: Web, until: datetime, hours: float, row: Row) -> tuple[list[Row], int]:
+def get_servicegraph(
+    web: Web, until: datetime, hours: float, row: Row
+) -> tuple[list[Row], int]:
     """Ask Prometheus, or what speaks like it, for both counters; failures are the lesser loss."""
     found, unmapped = [], 0
     for counter in (TOTAL, FAILED):
         window = f"{max(round(hours * 60), 1)}m"
         query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
         try:
-            answer = web.json("api/v1/query", params={"query": query, "time": until.timestamp()})
+            answer = web.json(
+                "api/v1/query", params={"query": query, "time": until.timestamp()}
+            )
             more, bad = _checked([answer], is_failed=counter == FAILED)
         except (OSError, ValueError) as error:
             if counter == TOTAL:
                 raise
-            hint = "the counter of failed calls was not to be had: error rates are unknown"
-            row |= {"status": "partial", "error_class": type(error).__name__, "hint": hint}
+            hint = (
+                "the counter of failed calls was not to be had: error rates are unknown"
+            )
+            row |= {
+                "status": "partial",
+                "error_class": type(error).__name__,
+                "hint": hint,
+            }
             break
         found += more
         unmapped += bad
@@ -154,8 +187,10 @@ def get_servicegraph(web: Web, until: datetime, hours: float, row: Row) -> tuple
 
 Get = Callable[[Web, datetime, float, Row], tuple[list[Row], int]]
 FORMATS: dict[str, Get] = {
-    "jaeger": get_jaeger, "zipkin": get_zipkin, "servicegraph": get_servicegraph,
-}  # fmt: skip
+    "jaeger": get_jaeger,
+    "zipkin": get_zipkin,
+    "servicegraph": get_servicegraph,
+}
 
 
 def _window(until: datetime, hours: float) -> dict[str, int]:
@@ -180,7 +215,9 @@ def _problem(value: Any) -> str | None:
     is_graph = data is None or isinstance(dig(data, "result") or data, list)
     if is_graph or {"parent", "metric"} & set(value) or dig(data, "result") == []:
         return None
-    return "this is no graph of calls; `assess sources traces` names the calls that give one"
+    return (
+        "this is no graph of calls; `assess sources traces` names the calls that give one"
+    )
 
 
 def to_calls(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
@@ -196,7 +233,9 @@ def to_calls(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], 
         if call is not None:
             calls.append(call)
         unmapped += call is None
-    if any(call.get("failed") is not None for call in calls):  # Zipkin leaves out a count of 0
+    if any(
+        call.get("failed") is not None for call in calls
+    ):  # Zipkin leaves out a count of 0
         calls = [{**call, "failed": call.get("failed") or 0} for call in calls]
     return calls, unmapped
 
@@ -219,8 +258,9 @@ def _from_link(link: Row) -> Row | None:
         return None
     calls, failed = _count(link.get("callCount")), _count(link.get("errorCount"))
     return {"src": src, "dst": dst, "kind": "call", "is_outside": False} | {
-        "calls": calls, "failed": failed,
-    }  # fmt: skip
+        "calls": calls,
+        "failed": failed,
+    }
 
 
 def _from_metric(metric: Row, link: Row, is_failed: bool) -> Row | None:
@@ -233,10 +273,12 @@ def _from_metric(metric: Row, link: Row, is_failed: bool) -> Row | None:
     value = link.get("value")
     count = _count(value[1]) if isinstance(value, list) and len(value) == 2 else None
     return {
-        "src": src, "dst": dst, "kind": kind,
+        "src": src,
+        "dst": dst,
+        "kind": kind,
         "is_outside": connection == _OUTSIDE or dst.lower() in _NOBODY,
         "failed" if is_failed else "calls": count,
-    }  # fmt: skip
+    }
 
 
 def _named(value: Any) -> str:
@@ -277,8 +319,11 @@ def to_dependencies(calls: list[Row], hours: float | None) -> list[Row]:
         row: Row = {
             "src": Name(src, RULE, SURE),
             "dst": f"{EXTERNAL}{dst}" if is_outside else Name(dst, RULE, SURE),
-            "kind": kind, "evidence": EVIDENCE, "calls": n, "confidence": SURE,
-        }  # fmt: skip
+            "kind": kind,
+            "evidence": EVIDENCE,
+            "calls": n,
+            "confidence": SURE,
+        }
         bad = failed.get((src, dst, kind, is_outside), 0 if is_counted else None)
         if n and bad is not None:
             row["error_rate"] = min(bad / n, 1.0)

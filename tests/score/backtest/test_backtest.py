@@ -23,15 +23,31 @@ from assess.score.backtest.backtest import (
 POLICY = load_policy()
 CUT, END = "2026-07-01T00:00:00Z", "2026-10-01T00:00:00Z"
 GOOD = {
-    "stateful": False, "health_checked": True, "logs_exported": True, "config_external": True,
-    "secrets_in_image": False, "runbook": True, "deploys_per_month": 9.0, "lead_time_days": 2.0,
-    "license_bound": False, "hardware_bound": False, "team_container_months": 24,
-}  # fmt: skip
+    "stateful": False,
+    "health_checked": True,
+    "logs_exported": True,
+    "config_external": True,
+    "secrets_in_image": False,
+    "runbook": True,
+    "deploys_per_month": 9.0,
+    "lead_time_days": 2.0,
+    "license_bound": False,
+    "hardware_bound": False,
+    "team_container_months": 24,
+}
 POOR = {
-    "stateful": True, "health_checked": False, "logs_exported": False, "config_external": False,
-    "secrets_in_image": True, "runbook": False, "deploys_per_month": 0.1, "lead_time_days": 40.0,
-    "license_bound": True, "hardware_bound": True, "team_container_months": 0,
-}  # fmt: skip
+    "stateful": True,
+    "health_checked": False,
+    "logs_exported": False,
+    "config_external": False,
+    "secrets_in_image": True,
+    "runbook": False,
+    "deploys_per_month": 0.1,
+    "lead_time_days": 40.0,
+    "license_bound": True,
+    "hardware_bound": True,
+    "team_container_months": 0,
+}
 
 
 def snapshots(services, hits, before=()):
@@ -51,23 +67,33 @@ def snapshots(services, hits, before=()):
     def watched(start, stop):
         return pd.DataFrame(
             {
-                "run_id": ["r"], "source": ["incidents"], "scope": ["x"], "call": ["read"],
-                "status": ["ok"], "window_start": [start], "window_end": [stop],
+                "run_id": ["r"],
+                "source": ["incidents"],
+                "scope": ["x"],
+                "call": ["read"],
+                "status": ["ok"],
+                "window_start": [start],
+                "window_end": [stop],
             }
-        )  # fmt: skip
+        )
 
     half = pd.Timedelta(days=90)
     earlier = from_frames(
-        {"services": services, "incidents": incidents(past), "coverage": watched(cut - half, cut)},
+        {
+            "services": services,
+            "incidents": incidents(past),
+            "coverage": watched(cut - half, cut),
+        },
         snapshot_at=cut,
     )
     now = from_frames(
         {
-            "services": services, "incidents": incidents([*past, *later]),
+            "services": services,
+            "incidents": incidents([*past, *later]),
             "coverage": watched(cut - half, end),
         },
         snapshot_at=end,
-    )  # fmt: skip
+    )
     return now, earlier
 
 
@@ -84,9 +110,17 @@ def simulated(n, *, informative, seed=7):
     services = pd.DataFrame({"service_id": names, "tier": 3, **cells})
     lack = 1 - good.mean(axis=1)
     rates = np.exp(5 * (lack - lack.mean()) - 1) if informative else rng.gamma(1, 0.6, n)
-    before = [(names[i], 90 * rng.random()) for i in range(n) for _ in range(rng.poisson(rates[i]))]
+    before = [
+        (names[i], 90 * rng.random())
+        for i in range(n)
+        for _ in range(rng.poisson(rates[i]))
+    ]
     rates = rates if informative else rng.permutation(rates)
-    hits = [(names[i], 90 * rng.random()) for i in range(n) for _ in range(rng.poisson(rates[i]))]
+    hits = [
+        (names[i], 90 * rng.random())
+        for i in range(n)
+        for _ in range(rng.poisson(rates[i]))
+    ]
     return snapshots(services, hits, before)
 
 
@@ -99,8 +133,10 @@ def test_a_score_that_knows_is_told_so():
     assert auc["value"] > auc["baseline_history"]
     assert found.frame.loc["auc_gain", "lo"] > 0
     assert found.frame.loc["brier", "value"] < found.frame.loc["brier", "baseline_random"]
-    assert found.frame.loc["auc_readiness", "verdict"] in (BOTH, "better than chance, not shown to "
-        "be better than history alone")  # fmt: skip
+    assert found.frame.loc["auc_readiness", "verdict"] in (
+        BOTH,
+        "better than chance, not shown to be better than history alone",
+    )
     assert "foretold which services would break" in found.headline
 
 
@@ -120,7 +156,10 @@ def test_noise_on_a_small_fleet_is_hardly_ever_praised(seed):
 
 def test_a_fleet_without_a_past_is_foretold_by_its_readiness():
     services = pd.DataFrame(
-        [{"service_id": f"s{i:02}", "tier": 3, **(GOOD if i < 30 else POOR)} for i in range(60)]
+        [
+            {"service_id": f"s{i:02}", "tier": 3, **(GOOD if i < 30 else POOR)}
+            for i in range(60)
+        ]
     )
     hits = [(f"s{i:02}", 10 + i / 2) for i in range(30, 52)]
     now, earlier = snapshots(services, hits)
@@ -158,7 +197,9 @@ def test_it_refuses_without_a_snapshot_from_before():
     with pytest.raises(AssessError, match="not dated before"):
         backtest(now, POLICY, previous=now)
     blind = from_frames({"services": services}, snapshot_at=END)
-    with pytest.raises(AssessError, match="nobody watched for incidents after 2026-07-01"):
+    with pytest.raises(
+        AssessError, match="nobody watched for incidents after 2026-07-01"
+    ):
         backtest(blind, POLICY, previous=earlier)
 
 

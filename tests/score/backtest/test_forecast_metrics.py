@@ -27,7 +27,9 @@ def test_auc_is_the_statistic_of_mann_and_whitney():
 def test_brier_and_tau():
     assert skill.brier(SCORE, HIT) == pytest.approx(((SCORE - HIT) ** 2).mean())
     minutes = np.array([0.0, 5, 3, 30, 0])
-    assert skill.tau(SCORE, minutes) == pytest.approx(stats.kendalltau(SCORE, minutes).statistic)
+    assert skill.tau(SCORE, minutes) == pytest.approx(
+        stats.kendalltau(SCORE, minutes).statistic
+    )
     assert skill.tau(np.ones(5), minutes) == 0.0
 
 

@@ -32,8 +32,14 @@ def graph_of(nodes, arcs, weight=None):
     )
     keys = [arc_key(str(t), str(h)) for t, h in zip(tail, head, strict=True)]
     weight = np.ones(nodes) if weight is None else np.array(weight, float)
-    return Graph(nodes, np.array(tail, int), np.array(head, int), np.array(p, float),
-                 np.array(keys, np.uint64), weight)  # fmt: skip
+    return Graph(
+        nodes,
+        np.array(tail, int),
+        np.array(head, int),
+        np.array(p, float),
+        np.array(keys, np.uint64),
+        weight,
+    )
 
 
 def from_each(graph, sampling):
@@ -65,7 +71,11 @@ def brute_force(nodes, arcs, start):
 def graphs(draw, p=(0.0, 0.25, 0.5, 1.0), most=7, sizes=(1, 5)):
     nodes = draw(st.integers(*sizes))
     pairs = [(t, h) for t in range(nodes) for h in range(nodes) if t != h]
-    chosen = draw(st.lists(st.sampled_from(pairs), max_size=most, unique=True)) if pairs else []
+    chosen = (
+        draw(st.lists(st.sampled_from(pairs), max_size=most, unique=True))
+        if pairs
+        else []
+    )
     return nodes, {arc: draw(st.sampled_from(p)) for arc in chosen}
 
 
@@ -94,7 +104,9 @@ def test_draws_stay_within_their_error(case):
     result = from_each(graph_of(nodes, arcs), DRAWN)
     want = np.array([brute_force(nodes, arcs, [start]).sum() for start in range(nodes)])
     assert (np.abs(result.loss - want) <= 5 * result.se + 1e-9).all()
-    assert (result.exact == (result.se == 0)).all() or (result.se[~result.exact] >= 0).all()
+    assert (result.exact == (result.se == 0)).all() or (
+        result.se[~result.exact] >= 0
+    ).all()
 
 
 def test_a_diamond_of_halves_is_seven_sixteenths():
@@ -139,7 +151,9 @@ def test_sweep_and_fixpoint_are_reachability(case):
     own = [1 << node for node in range(nodes)]
     tail, head = (np.array([arc[end] for arc in arcs], int) for end in (0, 1))
     lists = [[(h, None) for t, h in arcs if t == node] for node in range(nodes)]
-    want = [sum(1 << s for s in range(nodes) if n in reached(arcs, [s])) for n in range(nodes)]
+    want = [
+        sum(1 << s for s in range(nodes) if n in reached(arcs, [s])) for n in range(nodes)
+    ]
     parts = condense(nodes, tail, head)
     seeds = {}
     for node, lanes in enumerate(own):
@@ -152,13 +166,18 @@ def test_sweep_and_fixpoint_are_reachability(case):
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 70),
-    st.lists(st.tuples(st.integers(0, 2**70 - 1), st.sampled_from([0, 1, 2, 3, 8, 1000]))),
+    st.lists(
+        st.tuples(st.integers(0, 2**70 - 1), st.sampled_from([0, 1, 2, 3, 8, 1000]))
+    ),
     st.sampled_from([1.0, 0.1]),
 )
 def test_weighing_adds_up(width, rows, unit):
     lanes = [row & ((1 << width) - 1) for row, _ in rows]
     weights = np.array([weight * unit for _, weight in rows], float)
-    want = sum((w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)), np.zeros(width))
+    want = sum(
+        (w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)),
+        np.zeros(width),
+    )
     scales = Scales(Weights.of(weights))
     for node, row in enumerate(lanes):
         scales.put(node, row)
@@ -180,7 +199,9 @@ def test_counts_are_those_of_the_list(case):
     assert result.reached_n.tolist() == (p > 0).sum(axis=1).tolist()
     assert result.felled_n.tolist() == (p >= 0.5).sum(axis=0).tolist()
     every, listed = np.arange(nodes), np.arange(nodes) % 2 == 0
-    some = spread(graph_of(nodes, arcs), Scenarios(every, every, nodes, listed), sampling=EXACT)
+    some = spread(
+        graph_of(nodes, arcs), Scenarios(every, every, nodes, listed), sampling=EXACT
+    )
     np.testing.assert_array_equal(matrix(some, nodes), p * listed[:, None])
     for name in ("loss", "reached_n", "felled_n"):
         np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
@@ -194,7 +215,9 @@ def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
     drawn = np.array(data.draw(st.lists(st.booleans(), min_size=nodes, max_size=nodes)))
     failing = Scenarios(every, every, nodes, drawn=drawn)
     few = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64)
-    least, most = (spread(graph, failing, sampling=few, bound=b) for b in ("least", "most"))
+    least, most = (
+        spread(graph, failing, sampling=few, bound=b) for b in ("least", "most")
+    )
     want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
     bounded = np.isnan(least.se)
     assert not (bounded & drawn).any()
@@ -203,7 +226,9 @@ def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
     assert (low[bounded] <= want[bounded] + 1e-12).all()
     assert (high[bounded] >= want[bounded] - 1e-12).all()
     assert ((low[bounded] > 0) == (want[bounded] > 0)).all()
-    np.testing.assert_allclose(low[bounded] @ graph.weight, least.loss[bounded], atol=1e-9)
+    np.testing.assert_allclose(
+        low[bounded] @ graph.weight, least.loss[bounded], atol=1e-9
+    )
     assert (least.loss[bounded] <= want[bounded] @ graph.weight + 1e-9).all()
     assert (most.loss[bounded] >= want[bounded] @ graph.weight - 1e-9).all()
     for name in ("loss", "p"):

@@ -21,11 +21,17 @@ def inventory():
     rng = np.random.default_rng(8)
     names = [f"s{i:02}" for i in range(N)]
     pairs = np.unique(rng.integers(0, N, (3 * N, 2)), axis=0)
-    edges = pd.DataFrame({
-        "src_id": np.array(names)[pairs[:, 0]], "dst_id": np.array(names)[pairs[:, 1]],
-        "kind": rng.choice(["cache", "cache", "call"], len(pairs)), "evidence": "traces",
-    })  # fmt: skip
-    services = pd.DataFrame({"service_id": names, "criticality": rng.integers(1, 9, N) * 1.0})
+    edges = pd.DataFrame(
+        {
+            "src_id": np.array(names)[pairs[:, 0]],
+            "dst_id": np.array(names)[pairs[:, 1]],
+            "kind": rng.choice(["cache", "cache", "call"], len(pairs)),
+            "evidence": "traces",
+        }
+    )
+    services = pd.DataFrame(
+        {"service_id": names, "criticality": rng.integers(1, 9, N) * 1.0}
+    )
     frames = {"services": services, "dependencies": edges.query("src_id != dst_id")}
     return from_frames(frames, snapshot_at="2026-09-30")
 
@@ -63,7 +69,9 @@ def test_what_loses_most_and_what_is_asked_for_is_simulated(simulated, bounded):
     assert bounded.how[bounded.frame["impact"].idxmax()] != "lower bound"
     assert (bounded.how == "draws").sum() <= 4
     order = simulated.frame.index
-    both = simulated.frame["impact"].rank().corr(bounded.frame["impact"].loc[order].rank())
+    both = (
+        simulated.frame["impact"].rank().corr(bounded.frame["impact"].loc[order].rank())
+    )
     assert both > 0.9
 
 

@@ -24,8 +24,15 @@ POLICY = load_policy()
 LEVELS = ("lo", "p", "hi")
 ENDS = ["impact_lo", "impact", "impact_hi"]
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "cluster")
-LOOKED = [{"run_id": "r", "source": "traces", "scope": "all", "call": "dependencies",
-           "status": "ok"}]  # fmt: skip
+LOOKED = [
+    {
+        "run_id": "r",
+        "source": "traces",
+        "scope": "all",
+        "call": "dependencies",
+        "status": "ok",
+    }
+]
 
 
 def island(seed):
@@ -38,29 +45,62 @@ def island(seed):
     names = [f"s{i}-{seed}" for i in range(rng.integers(1, 6))]
     hosts = [{"host_id": f"h{i}-{seed}", "az": named("z", 2)} for i in range(3)]
     versions = [f"2{rng.integers(2)}-{seed}" for _ in hosts]
-    engines = [{"host_id": h["host_id"], "runtime": "docker", "version": version}
-               for h, version in zip(hosts, versions, strict=True)]  # fmt: skip
+    engines = [
+        {"host_id": h["host_id"], "runtime": "docker", "version": version}
+        for h, version in zip(hosts, versions, strict=True)
+    ]
     shares = [None, 0, 34, 50, 67, 100]
-    services = [{"service_id": s, "criticality": float(rng.choice([0, 1, 2.5, 8])),
-                 "min_healthy_pct": rng.choice(shares)} for s in names]  # fmt: skip
+    services = [
+        {
+            "service_id": s,
+            "criticality": float(rng.choice([0, 1, 2.5, 8])),
+            "min_healthy_pct": rng.choice(shares),
+        }
+        for s in names
+    ]
     workloads = [
-        {"workload_id": f"{s}/{i}", "service_id": s, "host_id": named("h", 3),
-         "state": rng.choice(["running", "running", "running", "exited", None]),
-         "registry": f"reg-{seed}", "repository": named("r", 2), "image_digest": "sha256:1",
-         "cluster": named("c", 2)}
-        for s in names for i in range(rng.integers(0, 5))
-    ]  # fmt: skip
-    images = [{"registry": f"reg-{seed}", "repository": f"r{i}-{seed}", "digest": "sha256:1",
-               "host_id": "", "base_name": named("b", 2)} for i in range(2)]  # fmt: skip
+        {
+            "workload_id": f"{s}/{i}",
+            "service_id": s,
+            "host_id": named("h", 3),
+            "state": rng.choice(["running", "running", "running", "exited", None]),
+            "registry": f"reg-{seed}",
+            "repository": named("r", 2),
+            "image_digest": "sha256:1",
+            "cluster": named("c", 2),
+        }
+        for s in names
+        for i in range(rng.integers(0, 5))
+    ]
+    images = [
+        {
+            "registry": f"reg-{seed}",
+            "repository": f"r{i}-{seed}",
+            "digest": "sha256:1",
+            "host_id": "",
+            "base_name": named("b", 2),
+        }
+        for i in range(2)
+    ]
     edges = [
-        {"src_id": str(rng.choice(names)), "dst_id": str(rng.choice([*names, f"ext:x-{seed}"])),
-         "kind": str(rng.choice(list(POLICY["edges"]))), "evidence": str(rng.choice(["e", "f"])),
-         "p": rng.choice([None, None, 0.0, 0.25, 0.5, 1.0])}
+        {
+            "src_id": str(rng.choice(names)),
+            "dst_id": str(rng.choice([*names, f"ext:x-{seed}"])),
+            "kind": str(rng.choice(list(POLICY["edges"]))),
+            "evidence": str(rng.choice(["e", "f"])),
+            "p": rng.choice([None, None, 0.0, 0.25, 0.5, 1.0]),
+        }
         for _ in range(rng.integers(0, 8))
-    ]  # fmt: skip
+    ]
     unique = {(e["src_id"], e["dst_id"], e["kind"], e["evidence"]): e for e in edges}
-    return {"services": services, "hosts": hosts, "engines": engines, "workloads": workloads,
-            "images": images, "dependencies": list(unique.values())}  # fmt: skip
+    return {
+        "services": services,
+        "hosts": hosts,
+        "engines": engines,
+        "workloads": workloads,
+        "images": images,
+        "dependencies": list(unique.values()),
+    }
 
 
 def pairs_of(rows):
@@ -71,7 +111,9 @@ def pairs_of(rows):
             group = alone.setdefault((row["src_id"], row["dst_id"], row["kind"]), [])
             group += [row["p"]] if row["p"] is not None else []
     for (src, dst, kind), own in alone.items():
-        each = [[p] * 3 for p in own] or [[POLICY["edges"][kind][level] for level in LEVELS]]
+        each = [[p] * 3 for p in own] or [
+            [POLICY["edges"][kind][level] for level in LEVELS]
+        ]
         survive = joint.setdefault((src, dst), [1.0, 1.0, 1.0])
         for ps in each:
             for at, p in enumerate(ps):
@@ -85,11 +127,13 @@ def stands_on(tables, kind, element):
     engine = {e["host_id"]: f"docker {e['version']}" for e in tables["engines"]}
     base = {i["repository"]: i["base_name"] for i in tables["images"]}
     place = {
-        "host": lambda w: w["host_id"], "az": lambda w: az[w["host_id"]],
-        "engine": lambda w: engine[w["host_id"]], "cluster": lambda w: w["cluster"],
+        "host": lambda w: w["host_id"],
+        "az": lambda w: az[w["host_id"]],
+        "engine": lambda w: engine[w["host_id"]],
+        "cluster": lambda w: w["cluster"],
         "image": lambda w: f"{w['repository']}@{w['image_digest']}",
         "base_image": lambda w: base[w["repository"]],
-    }[kind]  # fmt: skip
+    }[kind]
     return {w["workload_id"] for w in tables["workloads"] if place(w) == element}
 
 
@@ -130,14 +174,19 @@ def oracle(tables, elements):
     weight = {s["service_id"]: s["criticality"] for s in tables["services"]}
     lost = {element: [0.0, 0.0, 0.0] for element in elements}
     sets = {element: falls_itself(tables, *element) for element in elements}
-    doubtful = [pair for pair, ps in pairs.items() if len({*ps, 0.0, 1.0}) > 2 or len(set(ps)) > 1]
+    doubtful = [
+        pair for pair, ps in pairs.items() if len({*ps, 0.0, 1.0}) > 2 or len(set(ps)) > 1
+    ]
     sure = [pair for pair in pairs if pair not in doubtful and pairs[pair][1] == 1]
     for outcome in itertools.product([False, True], repeat=len(doubtful)):
         live = sure + [pair for pair, hit in zip(doubtful, outcome, strict=True) if hit]
         chances = [
-            math.prod(pairs[pair][at] if hit else 1 - pairs[pair][at]
-                      for pair, hit in zip(doubtful, outcome, strict=True)) for at in range(3)
-        ]  # fmt: skip
+            math.prod(
+                pairs[pair][at] if hit else 1 - pairs[pair][at]
+                for pair, hit in zip(doubtful, outcome, strict=True)
+            )
+            for at in range(3)
+        ]
         reached = {}
         for start in {*weight, *(name for _, down, _ in sets.values() for name in down)}:
             fallen, before = {start}, 0
@@ -162,7 +211,9 @@ def joined(islands):
 def test_every_kind_of_element_loses_what_the_oracle_says(seeds):
     islands = [island(seed) for seed in seeds]
     frames = {n: pd.DataFrame(rows) for n, rows in joined(islands).items() if rows}
-    inventory = from_frames({**frames, "coverage": pd.DataFrame(LOOKED)}, snapshot_at="2026-09-30")
+    inventory = from_frames(
+        {**frames, "coverage": pd.DataFrame(LOOKED)}, snapshot_at="2026-09-30"
+    )
     frame = score_blast_radius(inventory, POLICY, detail=False).frame
     assert frame["exact"].all()
     total = inventory["services"]["criticality"].sum() or 1
@@ -172,8 +223,13 @@ def test_every_kind_of_element_loses_what_the_oracle_says(seeds):
         own.setdefault(element[1].split("@")[0].rpartition("-")[2], []).append(element)
     for tables, seed in zip(islands, seeds, strict=True):
         for element, want in oracle(tables, own.pop(str(seed))).items():
-            upper = 2 if element[0] in INFRASTRUCTURE else 3  # hi holds what other islands place
-            assert np.abs(got[element][:upper] - want[:upper]).max() < 1e-6, (element, want)
+            upper = (
+                2 if element[0] in INFRASTRUCTURE else 3
+            )  # hi holds what other islands place
+            assert np.abs(got[element][:upper] - want[:upper]).max() < 1e-6, (
+                element,
+                want,
+            )
     assert not own
 
 
@@ -237,7 +293,10 @@ def test_an_edge_that_is_there_twice_is_a_problem_with_its_row():
 
 def test_a_dangling_id_is_a_problem_with_its_row():
     with pytest.raises(DataError, match="nobody") as told:
-        scored(services=SERVICES, dependencies=[edge("a", "nobody"), edge("a", "ext:somebody")])
+        scored(
+            services=SERVICES,
+            dependencies=[edge("a", "nobody"), edge("a", "ext:somebody")],
+        )
     assert told.value.problems["column"].tolist() == ["dst_id"]
 
 
@@ -265,8 +324,9 @@ def test_no_criticality_anywhere_is_no_loss_and_no_error():
 def test_a_cycle_of_everything_with_doubt_is_the_closed_form():
     names = [f"s{i:02}" for i in range(9)]
     ring = [edge(a, b, 0.5) for a, b in itertools.pairwise([*names, names[0]])]
-    result = scored(services=[{"service_id": s, "criticality": 1.0} for s in names],
-                    dependencies=ring)  # fmt: skip
+    result = scored(
+        services=[{"service_id": s, "criticality": 1.0} for s in names], dependencies=ring
+    )
     want = sum(0.5**k for k in range(9)) / 9  # each step further round halves the chance
     assert result.services["impact"].tolist() == pytest.approx([want] * 9)
     assert result.frame["exact"].all()

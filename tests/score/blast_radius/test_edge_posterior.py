@@ -81,4 +81,6 @@ def test_causes_are_drawn_given_that_there_was_one():
 
 def test_the_same_seed_gives_the_same_interval():
     known = evidence([4, 1], [[0, 1]] * 3)
-    assert [e.tolist() for e in ends(known, 0.9, 1)] == [e.tolist() for e in ends(known, 0.9, 1)]
+    assert [e.tolist() for e in ends(known, 0.9, 1)] == [
+        e.tolist() for e in ends(known, 0.9, 1)
+    ]

@@ -19,13 +19,26 @@ POLICY = load_policy()
 def told(ids, pairs, *experiments, **tables):
     """A fleet by its edges, and the experiments (element, who fell, who had data)."""
     edges = [{"src_id": s, "dst_id": d, "kind": k, "evidence": "e"} for s, d, k in pairs]
-    rows = [{"experiment_id": f"e{i}", "element_kind": element[0], "element": element[1],
-             "started_at": AT, "affected_services": ";".join(fell),
-             "observed_services": ";".join(seen) if seen else None}
-            for i, (element, fell, seen) in enumerate(experiments)]  # fmt: skip
-    frames = {"services": [{"service_id": s, "criticality": 1.0} for s in ids],
-              "dependencies": edges, "experiments": rows, **tables}  # fmt: skip
-    inventory = from_frames({k: pd.DataFrame(v) for k, v in frames.items()}, snapshot_at=AT)
+    rows = [
+        {
+            "experiment_id": f"e{i}",
+            "element_kind": element[0],
+            "element": element[1],
+            "started_at": AT,
+            "affected_services": ";".join(fell),
+            "observed_services": ";".join(seen) if seen else None,
+        }
+        for i, (element, fell, seen) in enumerate(experiments)
+    ]
+    frames = {
+        "services": [{"service_id": s, "criticality": 1.0} for s in ids],
+        "dependencies": edges,
+        "experiments": rows,
+        **tables,
+    }
+    inventory = from_frames(
+        {k: pd.DataFrame(v) for k, v in frames.items()}, snapshot_at=AT
+    )
     fleet = build_fleet(inventory, POLICY)
     return fleet, cal.trials(inventory, fleet.services, fleet.elements)
 
@@ -33,15 +46,19 @@ def told(ids, pairs, *experiments, **tables):
 def tried(fleet, trials):
     """By trial, which edges were tried and whether the caller fell."""
     table, edges = tries(fleet, trials), fleet.edges
-    return {(int(r.trial), edges["src"][r.edge] + edges["dst"][r.edge]): bool(r.fell)
-            for r in table.itertuples()}  # fmt: skip
+    return {
+        (int(r.trial), edges["src"][r.edge] + edges["dst"][r.edge]): bool(r.fell)
+        for r in table.itertuples()
+    }
 
 
 CHAIN = [("b", "a", "call"), ("c", "b", "call")]
 
 
 def test_an_edge_is_tried_when_what_is_needed_was_down():
-    fleet, trials = told("abc", CHAIN, (("service", "a"), "ab", None), (("service", "b"), "b", ""))
+    fleet, trials = told(
+        "abc", CHAIN, (("service", "a"), "ab", None), (("service", "b"), "b", "")
+    )
     assert tried(fleet, trials) == {(0, "ba"): True, (0, "cb"): False, (1, "cb"): False}
 
 
@@ -51,16 +68,26 @@ def test_a_caller_without_data_says_nothing():
 
 
 def test_a_caller_that_the_failure_itself_took_down_says_nothing():
-    replicas = [{"workload_id": s, "service_id": s, "host_id": "h", "state": "running"}
-                for s in "ab"]  # fmt: skip
-    fleet, trials = told("abc", CHAIN, (("host", "h"), "abc", None),
-                         hosts=[{"host_id": "h"}], workloads=replicas)  # fmt: skip
+    replicas = [
+        {"workload_id": s, "service_id": s, "host_id": "h", "state": "running"}
+        for s in "ab"
+    ]
+    fleet, trials = told(
+        "abc",
+        CHAIN,
+        (("host", "h"), "abc", None),
+        hosts=[{"host_id": "h"}],
+        workloads=replicas,
+    )
     assert tried(fleet, trials) == {}  # c has no known place: the host may be its own
 
 
 def test_what_lies_outside_can_fail_too():
-    fleet, trials = told("ab", [("a", "ext:x", "call"), ("b", "ext:y", "call")],
-                         (("ext", "ext:x"), "a", None))  # fmt: skip
+    fleet, trials = told(
+        "ab",
+        [("a", "ext:x", "call"), ("b", "ext:y", "call")],
+        (("ext", "ext:x"), "a", None),
+    )
     assert tried(fleet, trials) == {(0, "aext:x"): True}
 
 
@@ -76,7 +103,9 @@ def test_on_a_cycle_nobody_falls_because_of_whom_it_felled():
 def test_kinds_that_were_never_tried_keep_the_policys():
     pairs = [("b", "a", "call"), ("c", "a", "cache")]
     fleet, trials = told("abc", pairs, (("service", "a"), "a", "ab"))
-    known = with_learned(fleet, learn(fleet, tries(fleet, trials), level=0.9, seed=1)).edges
+    known = with_learned(
+        fleet, learn(fleet, tries(fleet, trials), level=0.9, seed=1)
+    ).edges
     call, cache = known.set_index("src").loc["b"], known.set_index("src").loc["c"]
     assert call["lo"] <= call["point"] <= call["hi"] < 1
     assert cache["point"] == POLICY["edges"]["cache"]["p"]
@@ -109,15 +138,24 @@ def test_intervals_cover_what_they_say(times):
 
 
 def judged(gain, lo, hi):
-    return pd.DataFrame({"rule": ["policy", "learned"], "gain": [0, gain], "gain_lo": [0, lo],
-                         "gain_hi": [0, hi]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "rule": ["policy", "learned"],
+            "gain": [0, gain],
+            "gain_lo": [0, lo],
+            "gain_hi": [0, hi],
+        }
+    )
 
 
 def test_the_verdict_is_honest():
     assert "Too few failures" in says(judged(1, 1, 1), 1)
     assert "Too few failures" in says(pd.DataFrame(), 0)
     assert "predicted better" in says(judged(0.03, 0.01, 0.05), 9)
-    unsure, worse = says(judged(0.03, -0.01, 0.05), 9), says(judged(-0.03, -0.05, -0.01), 9)
+    unsure, worse = (
+        says(judged(0.03, -0.01, 0.05), 9),
+        says(judged(-0.03, -0.05, -0.01), 9),
+    )
     assert "not shown to be better" in unsure
     assert "predicted worse" in worse
     assert all("They do not help on this fleet yet." in text for text in (unsure, worse))

@@ -18,11 +18,17 @@ def on(fleet):
 
 
 def test_a_container_stands_on_host_zone_engine_and_image():
-    found = on(Fleet().first("workloads", cluster="blue").first("images", base_name="debian:12"))
+    found = on(
+        Fleet().first("workloads", cluster="blue").first("images", base_name="debian:12")
+    )
     assert found == {
-        "host": "h1", "az": "a", "engine": "docker 29.7.2", "image": "acme/shop@sha256:aa",
-        "base_image": "debian:12", "cluster": "blue",
-    }  # fmt: skip
+        "host": "h1",
+        "az": "a",
+        "engine": "docker 29.7.2",
+        "image": "acme/shop@sha256:aa",
+        "base_image": "debian:12",
+        "cluster": "blue",
+    }
 
 
 def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
@@ -33,11 +39,19 @@ def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
 
 @pytest.mark.parametrize(
     ("registry", "mirrors", "expected"),
-    [("docker.io", 1, []), ("docker.io", 0, ["shop"]), ("docker.io", None, ["shop"]),
-     ("quay.io", 1, ["shop"])],
-)  # fmt: skip
+    [
+        ("docker.io", 1, []),
+        ("docker.io", 0, ["shop"]),
+        ("docker.io", None, ["shop"]),
+        ("quay.io", 1, ["shop"]),
+    ],
+)
 def test_a_registry_freezes_what_no_mirror_serves(registry, mirrors, expected):
-    fleet = Fleet().change("workloads", registry=registry).change("engines", mirrors_n=mirrors)
+    fleet = (
+        Fleet()
+        .change("workloads", registry=registry)
+        .change("engines", mirrors_n=mirrors)
+    )
     table = frozen(fleet.inventory(), POLICY)
     assert table["service_id"].tolist() == expected
     assert set(table["element"]) <= {registry}

@@ -15,7 +15,13 @@ from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.direct_impact import needed
 from assess.score.blast_radius.propagation import sampling_of, spread
-from assess.score.blast_radius.relocation import KEY, LEFT, exchanges, spread_replicas, trials_of
+from assess.score.blast_radius.relocation import (
+    KEY,
+    LEFT,
+    exchanges,
+    spread_replicas,
+    trials_of,
+)
 from assess.score.blast_radius.scenarios import Scenarios
 from assess.score.blast_radius.topology import build_fleet
 from assess.score.blast_radius.validation import failure_graph
@@ -24,9 +30,11 @@ POLICY = load_policy()
 
 
 @given(
-    st.integers(1, 12), st.floats(0, 100) | st.just(float("nan")), st.integers(1, 6),
+    st.integers(1, 12),
+    st.floats(0, 100) | st.just(float("nan")),
+    st.integers(1, 6),
     st.lists(st.sampled_from("abc"), max_size=3, unique=True),
-)  # fmt: skip
+)
 def test_replicas_are_laid_in_turn(replicas, share, hosts_n, zones):
     hosts, lost = spread_replicas(replicas, share, hosts_n, zones)
     places = [i % hosts_n for i in range(replicas)]
@@ -37,33 +45,58 @@ def test_replicas_are_laid_in_turn(replicas, share, hosts_n, zones):
 
     assert hosts == sum(falls(lambda p, h=h: p == h) for h in set(places))
     held = {zones[p % len(zones)] for p in places} if zones else set()
-    assert lost == sorted(z for z in held if falls(lambda p, z=z: zones[p % len(zones)] == z))
+    assert lost == sorted(
+        z for z in held if falls(lambda p, z=z: zones[p % len(zones)] == z)
+    )
 
 
 def a_fleet(seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 16))
     names = [f"s{i}" for i in range(n)]
-    hosts = pd.DataFrame({"host_id": ["h0", "h1", "h2"], "az": rng.choice(["za", "zb"], 3)})
-    engines = hosts[["host_id"]].assign(runtime="docker", version=rng.choice(["27.1", "28.0"], 3))
+    hosts = pd.DataFrame(
+        {"host_id": ["h0", "h1", "h2"], "az": rng.choice(["za", "zb"], 3)}
+    )
+    engines = hosts[["host_id"]].assign(
+        runtime="docker", version=rng.choice(["27.1", "28.0"], 3)
+    )
     owner = np.repeat(np.arange(n), rng.integers(0, 4, n))
-    workloads = pd.DataFrame({
-        "workload_id": [f"w{i}" for i in range(len(owner))],
-        "service_id": [names[i] for i in owner],
-        "host_id": rng.choice(hosts["host_id"], len(owner)), "state": "running",
-        "cluster": rng.choice(["c1", "c2"], len(owner)),
-    })  # fmt: skip
+    workloads = pd.DataFrame(
+        {
+            "workload_id": [f"w{i}" for i in range(len(owner))],
+            "service_id": [names[i] for i in owner],
+            "host_id": rng.choice(hosts["host_id"], len(owner)),
+            "state": "running",
+            "cluster": rng.choice(["c1", "c2"], len(owner)),
+        }
+    )
     pairs = np.unique(rng.integers(0, n, (n, 2)), axis=0)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    edges = pd.DataFrame({
-        "src_id": [names[a] for a in pairs[:, 0]], "dst_id": [names[b] for b in pairs[:, 1]],
-        "kind": rng.choice(["call", "cache"], len(pairs)), "evidence": "traces",
-    })  # fmt: skip
-    services = pd.DataFrame({"service_id": names, "criticality": rng.integers(0, 9, n) * 1.0,
-                             "min_healthy_pct": rng.choice([0.0, 50.0, 100.0], n)})  # fmt: skip
-    frames = {"services": services, "hosts": hosts, "engines": engines, "workloads": workloads,
-              "dependencies": edges}  # fmt: skip
-    return from_frames({k: v for k, v in frames.items() if len(v)}, snapshot_at="2026-09-30")
+    edges = pd.DataFrame(
+        {
+            "src_id": [names[a] for a in pairs[:, 0]],
+            "dst_id": [names[b] for b in pairs[:, 1]],
+            "kind": rng.choice(["call", "cache"], len(pairs)),
+            "evidence": "traces",
+        }
+    )
+    services = pd.DataFrame(
+        {
+            "service_id": names,
+            "criticality": rng.integers(0, 9, n) * 1.0,
+            "min_healthy_pct": rng.choice([0.0, 50.0, 100.0], n),
+        }
+    )
+    frames = {
+        "services": services,
+        "hosts": hosts,
+        "engines": engines,
+        "workloads": workloads,
+        "dependencies": edges,
+    }
+    return from_frames(
+        {k: v for k, v in frames.items() if len(v)}, snapshot_at="2026-09-30"
+    )
 
 
 def one_by_one(fleet, changes, new_hosts, policy):
@@ -73,7 +106,9 @@ def one_by_one(fleet, changes, new_hosts, policy):
     def loss(names):
         node = fleet.nodes.get_indexer(pd.Index(sorted(names)))
         failing = Scenarios(np.zeros(len(node), int), node, 1)
-        return spread(graph, failing, sampling=sampling).loss[0] / (fleet.weight.sum() or 1)
+        return spread(graph, failing, sampling=sampling).loss[0] / (
+            fleet.weight.sum() or 1
+        )
 
     down = fleet.down["point"].groupby(KEY[:2])["service_id"].agg(set).to_dict()
     delta = {}
@@ -124,7 +159,10 @@ def test_scenarios_fail_everything_but_the_service(seed):
     for term, row in zip(trials.terms.itertuples(), changes.itertuples(), strict=True):
         assert fleet.services[term.service] == row.service_id
         others = down.get((row.element_kind, row.element), set()) - {row.service_id}
-        for scenario, names in ((term.together, others | {row.service_id}), (term.without, others)):
+        for scenario, names in (
+            (term.together, others | {row.service_id}),
+            (term.without, others),
+        ):
             assert {fleet.nodes[node] for node in failing.get(scenario, [])} == names
 
 

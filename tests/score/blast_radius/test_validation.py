@@ -13,7 +13,12 @@ from assess.score.blast_radius import failures as cal
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.propagation import sampling_of
 from assess.score.blast_radius.topology import build_fleet
-from assess.score.blast_radius.validation import chances, failure_graph, judge, leave_one_out
+from assess.score.blast_radius.validation import (
+    chances,
+    failure_graph,
+    judge,
+    leave_one_out,
+)
 
 POLICY = load_policy()
 SAMPLING = sampling_of(POLICY)
@@ -31,8 +36,12 @@ def test_what_is_left_out_does_not_teach(fleet_and_trials):
     which = max(range(len(trials)), key=lambda i: trials[i].hit.sum())
     other = replace(trials[which], hit=fleet.services.isin([trials[which].element[1]]))
     _, before = leave_one_out(fleet, trials, SAMPLING)
-    _, after = leave_one_out(fleet, [*trials[:which], other, *trials[which + 1 :]], SAMPLING)
-    changed = [bool(np.abs(a - b).max() > 1e-6) for a, b in zip(before, after, strict=True)]
+    _, after = leave_one_out(
+        fleet, [*trials[:which], other, *trials[which + 1 :]], SAMPLING
+    )
+    changed = [
+        bool(np.abs(a - b).max() > 1e-6) for a, b in zip(before, after, strict=True)
+    ]
     assert not changed[which]  # its own outcome has no say in its prediction
     assert any(changed)  # in others it has
 

@@ -60,12 +60,14 @@ def test_a_conflict_is_named_among_what_to_find_out_and_lowers_coverage(result):
     alone = score(measured(health_checked=True, stateful=False), path="scorecard")
     assert result.frame.loc["checkout", "coverage"] < 1
     both, one = (
-        r.details["dimensions"].set_index(["service_id", "dimension"]) for r in (result, alone)
+        r.details["dimensions"].set_index(["service_id", "dimension"])
+        for r in (result, alone)
     )
     place = ("checkout", "observability")
     assert both.loc[place, "coverage"] < one.loc[place, "coverage"]
     assert (
-        both.loc[place, "hi"] - both.loc[place, "lo"] > one.loc[place, "hi"] - one.loc[place, "lo"]
+        both.loc[place, "hi"] - both.loc[place, "lo"]
+        > one.loc[place, "hi"] - one.loc[place, "lo"]
     )
 
 

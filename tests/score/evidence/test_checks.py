@@ -19,7 +19,9 @@ def many(fleets, policy=POLICY):
     """Atoms of the shop of each fleet, index check."""
     inventory = together(fleets)
     table = checks.decide(gather(inventory, policy), inventory, policy).set_index("check")
-    return [table[table["service_id"] == f"{number}/shop"] for number in range(len(fleets))]
+    return [
+        table[table["service_id"] == f"{number}/shop"] for number in range(len(fleets))
+    ]
 
 
 def answer(fleet, check, risk, *, source="survey", at="2026-09-01T00:00:00Z"):
@@ -42,7 +44,11 @@ def test_there_are_checks_in_every_dimension_and_each_is_explained():
 
 
 FAULTS = [
-    ("services", {"stateful": True, "restore_tested_at": "2026-09-01"}, {"state.stateless"}),
+    (
+        "services",
+        {"stateful": True, "restore_tested_at": "2026-09-01"},
+        {"state.stateless"},
+    ),
     ("mounts", {"read_only": False, "type": "volume"}, {"state.no_local_data"}),
     ("workloads", {"repository": "library/redis"}, {"state.no_store_image"}),
     ("workloads", {"readonly_root": False}, {"state.readonly_root"}),
@@ -57,7 +63,11 @@ FAULTS = [
     ("services", {"config_external": False}, {"config.external"}),
     ("services", {"secrets_in_image": True}, {"config.no_secrets"}),
     ("workloads", {"secret_like_env_n": 2}, {"config.no_secret_env"}),
-    ("workloads", {"tag_floating": True, "pinned": False}, {"build.tag_fixed", "build.pinned"}),
+    (
+        "workloads",
+        {"tag_floating": True, "pinned": False},
+        {"build.tag_fixed", "build.pinned"},
+    ),
     ("images", {"created_at": "2025-09-01"}, {"build.fresh"}),
     ("images", {"vuln_critical_n": 1}, {"build.no_critical"}),
     ("images", {"schema": "1"}, {"build.schema_current"}),
@@ -87,19 +97,30 @@ def test_each_fault_fails_its_own_check():
 
 
 def test_faults_of_the_whole():
-    fleet = Fleet().change("services", health_checked=False, logs_exported=False, asg_min=None)
+    fleet = Fleet().change(
+        "services", health_checked=False, logs_exported=False, asg_min=None
+    )
     fleet.change("workloads", health="none", log_driver="json-file", restart_policy="no")
     fleet.change("hosts", asg_name=None)
     fleet.rows["workloads"].pop()
     for name in "abcdef":
-        fleet.add("dependencies", src_id="shop", dst_id=f"ext:{name}", kind="call", evidence="t")
+        fleet.add(
+            "dependencies", src_id="shop", dst_id=f"ext:{name}", kind="call", evidence="t"
+        )
     states = atoms(fleet)["state"]
     assert set(states.index[states.eq("fail")]) == {
-        "observability.health", "observability.logs", "self_healing.replicas",
-        "self_healing.spread", "self_healing.zones", "self_healing.heals", "self_healing.spare",
+        "observability.health",
+        "observability.logs",
+        "self_healing.replicas",
+        "self_healing.spread",
+        "self_healing.zones",
+        "self_healing.heals",
+        "self_healing.spare",
         "coupling.fan_out",
-    }  # fmt: skip
-    assert states["observability.healthy"] == "na"  # nothing checks it, so nothing can be unwell
+    }
+    assert (
+        states["observability.healthy"] == "na"
+    )  # nothing checks it, so nothing can be unwell
 
 
 def without_group():
@@ -127,7 +148,9 @@ def test_a_check_is_unknown_without_what_it_needs():
 def test_an_answer_stands_in_where_nothing_was_measured_and_the_check_is_asked():
     cases = {"green": ("pass", 1), "yellow": ("partial", 0.5), "red": ("fail", 0)}
     silent = Fleet().change("services", runbook=None)
-    told = [answer(Fleet().change("services", runbook=None), "team.runbook", r) for r in cases]
+    told = [
+        answer(Fleet().change("services", runbook=None), "team.runbook", r) for r in cases
+    ]
     unknown, *heard = (own.loc["team.runbook"] for own in many([silent, *told]))
     assert unknown["state"] == "unknown"
     for (state, value), atom in zip(cases.values(), heard, strict=True):
@@ -137,15 +160,22 @@ def test_an_answer_stands_in_where_nothing_was_measured_and_the_check_is_asked()
 
 def test_no_word_replaces_a_measurement_that_is_gone():
     fleet = Fleet().change("workloads", privileged=None)
-    assert atoms(answer(fleet, "coupling.unprivileged", "green")).loc[
-        "coupling.unprivileged", "state"
-    ] == "unknown"  # fmt: skip
+    assert (
+        atoms(answer(fleet, "coupling.unprivileged", "green")).loc[
+            "coupling.unprivileged", "state"
+        ]
+        == "unknown"
+    )
 
 
 OPINIONS = [
-    (True, "red", "conflict"), (False, "green", "conflict"), (True, "green", "pass"),
-    (False, "red", "fail"), (True, "yellow", "pass"), (True, "unknown", "pass"),
-]  # fmt: skip
+    (True, "red", "conflict"),
+    (False, "green", "conflict"),
+    (True, "green", "pass"),
+    (False, "red", "fail"),
+    (True, "yellow", "pass"),
+    (True, "unknown", "pass"),
+]
 
 
 def test_contradicting_sources_are_a_conflict():
@@ -176,10 +206,15 @@ def test_an_answer_out_of_date_or_without_date_counts_as_none():
 
 
 def test_expired_rows_make_a_check_unknown():
-    dated = POLICY.replace(check=[{"id": "fit.os", "dated_by": "last_seen_at", "ttl_days": 90}])
+    dated = POLICY.replace(
+        check=[{"id": "fit.os", "dated_by": "last_seen_at", "ttl_days": 90}]
+    )
     seen = Fleet().change("hosts", last_seen_at="2026-09-01T00:00:00Z")
     atom = atoms(seen, dated).loc["fit.os"]
-    assert (atom["state"], atom["observed_at"]) == ("pass", pd.Timestamp("2026-09-01", tz="UTC"))
+    assert (atom["state"], atom["observed_at"]) == (
+        "pass",
+        pd.Timestamp("2026-09-01", tz="UTC"),
+    )
     old = seen.first("hosts", last_seen_at="2026-03-01T00:00:00Z")
     assert atoms(old, dated).loc["fit.os", "state"] == "unknown"
     assert atoms(old).loc["fit.os", "state"] == "pass"
@@ -193,7 +228,9 @@ def test_a_share_of_replicas_is_partial():
 
 
 def test_weight_zero_switches_a_check_off():
-    off = POLICY.replace(check=[{"id": "build.pinned", "weight": 0}], dimensions={"team": 0})
+    off = POLICY.replace(
+        check=[{"id": "build.pinned", "weight": 0}], dimensions={"team": 0}
+    )
     left = atoms(Fleet(), off)
     assert "build.pinned" not in left.index
     assert "team" not in set(left["dimension"])

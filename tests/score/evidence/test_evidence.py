@@ -58,7 +58,12 @@ def test_every_view_has_the_columns_and_kinds_that_rules_may_name():
     for fleet in (Fleet(), Fleet().on_plain_host()):
         views = look(fleet).views
         assert set(views) == set(rules.TABLES)
-        late = {"coverage", "coverage_lowest", "dimension_lowest", "missing"}  # from the score
+        late = {
+            "coverage",
+            "coverage_lowest",
+            "dimension_lowest",
+            "missing",
+        }  # from the score
         for name, view in views.items():
             for column, kind in rules.columns(name).items():
                 if column not in late:
@@ -70,7 +75,10 @@ def test_every_view_has_the_columns_and_kinds_that_rules_may_name():
 
 def test_the_word_unknown_is_unknown():
     assert pd.isna(row(Fleet().change("services", kind="unknown"))["kind"])
-    assert value(Fleet().change("services", env="unknown"), "services", 'env != "prod"') is None
+    assert (
+        value(Fleet().change("services", env="unknown"), "services", 'env != "prod"')
+        is None
+    )
 
 
 def test_looked_and_found_none_is_told_apart_from_could_not_look():
@@ -82,7 +90,9 @@ def test_looked_and_found_none_is_told_apart_from_could_not_look():
     empty = Fleet()
     empty.rows["mounts"] = []
     assert value(empty, "mounts", rule) == 1.0
-    assert value(empty.change("workloads", inspect_status="denied"), "mounts", rule) is None
+    assert (
+        value(empty.change("workloads", inspect_status="denied"), "mounts", rule) is None
+    )
     assert value(Fleet().drop("mounts"), "mounts", rule) is None
     one_blind = Fleet()
     one_blind.rows["workloads"][1]["inspect_status"] = "list"
@@ -118,7 +128,9 @@ def test_rows_that_do_not_apply_are_left_out_and_unknown_ones_are_not():
     fleet = Fleet().first("workloads", health="none").first("workloads", restarts_n=9)
     assert value(fleet, "workloads", "restarts_n <= 5", applies='health != "none"') == 1.0
     fleet = Fleet().first("workloads", health=None)
-    assert value(fleet, "workloads", "restarts_n <= 5", applies='health != "none"') is None
+    assert (
+        value(fleet, "workloads", "restarts_n <= 5", applies='health != "none"') is None
+    )
 
 
 def test_rows_out_of_date_are_unknown():
@@ -127,15 +139,23 @@ def test_rows_out_of_date_are_unknown():
     seen = Fleet().change("hosts", last_seen_at=new)
     assert value(seen, "hosts", "os_supported", fresh=fresh) == 1.0
     assert (
-        value(seen.first("hosts", last_seen_at=old), "hosts", "os_supported", fresh=fresh) is None
+        value(seen.first("hosts", last_seen_at=old), "hosts", "os_supported", fresh=fresh)
+        is None
     )
-    assert value(Fleet(), "hosts", "os_supported", fresh=fresh) is None  # no date is no proof
+    assert (
+        value(Fleet(), "hosts", "os_supported", fresh=fresh) is None
+    )  # no date is no proof
 
 
 def test_what_ended_counts_only_where_nothing_runs():
-    fleet = Fleet().add("workloads", **{**WORKLOAD, "workload_id": "shop.0", "state": "exited"})
+    fleet = Fleet().add(
+        "workloads", **{**WORKLOAD, "workload_id": "shop.0", "state": "exited"}
+    )
     assert row(fleet)["replicas_n"] == 2
-    assert value(fleet.change("workloads", state="exited"), "services", "replicas_n == 0") == 1.0
+    assert (
+        value(fleet.change("workloads", state="exited"), "services", "replicas_n == 0")
+        == 1.0
+    )
 
 
 def test_replicas_are_counted_only_where_certain():
@@ -167,7 +187,9 @@ def test_two_replicas_are_shown_by_either_source():
 )
 def test_what_heals(services, workloads, hosts, expected):
     fleet = Fleet().change("services", asg_min=None, **services)
-    healed = row(fleet.change("workloads", **workloads).change("hosts", **hosts))["heals_itself"]
+    healed = row(fleet.change("workloads", **workloads).change("hosts", **hosts))[
+        "heals_itself"
+    ]
     assert pd.isna(healed) if expected is None else healed == expected
 
 
@@ -175,13 +197,19 @@ def test_health_and_logs_are_found_by_any_source():
     fleet = Fleet().change("services", health_checked=None, logs_exported=None)
     assert row(fleet)[["health_found", "logs_found"]].tolist() == [True, True]
     quiet = row(fleet.change("workloads", health="none", log_driver="json-file"))
-    assert not quiet["health_found"] and pd.isna(quiet["logs_found"])  # an agent may ship the file
+    assert not quiet["health_found"] and pd.isna(
+        quiet["logs_found"]
+    )  # an agent may ship the file
     declared = row(fleet.change("services", logs_exported=False))
     assert not declared["logs_found"]
 
 
 def test_a_good_sign_counts_only_from_what_surely_runs():
-    fleet = Fleet().change("services", logs_exported=False).change("workloads", log_driver="none")
+    fleet = (
+        Fleet()
+        .change("services", logs_exported=False)
+        .change("workloads", log_driver="none")
+    )
     fleet.add("workloads", **{**WORKLOAD, "workload_id": "shop.0", "state": "exited"})
     assert not row(fleet)["logs_found"]
     for workload in fleet.rows["workloads"][:2]:
@@ -228,10 +256,15 @@ def test_an_image_as_declared_names_registry_and_repository(image, registry, rep
 @pytest.mark.parametrize(
     ("ports", "expected"),
     [
-        ("5432/tcp", True), ("15432->5432/tcp;80/tcp", True), ("127.0.0.1:5432->5432/tcp", True),
-        ("5432", True), ("5432->80/tcp", False), ("8080/tcp", False), ("15432/tcp", False),
+        ("5432/tcp", True),
+        ("15432->5432/tcp;80/tcp", True),
+        ("127.0.0.1:5432->5432/tcp", True),
+        ("5432", True),
+        ("5432->80/tcp", False),
+        ("8080/tcp", False),
+        ("15432/tcp", False),
     ],
-)  # fmt: skip
+)
 def test_port_of_a_store(ports, expected):
     fleet = Fleet().change("services", stateful=None).change("workloads", ports=ports)
     assert row(fleet, "workloads")["store_port"] == expected
@@ -242,21 +275,30 @@ def test_port_of_a_store(ports, expected):
 @pytest.mark.parametrize(
     ("registry", "mirrors", "expected"),
     [
-        ("docker.io", 0, True), ("docker.io", 1, False), ("docker.io", None, None),
+        ("docker.io", 0, True),
+        ("docker.io", 1, False),
+        ("docker.io", None, None),
         ("quay.io", 1, True),  # an engine's mirrors serve one registry only
-        ("registry.example.net", 0, False), (None, 0, None),
+        ("registry.example.net", 0, False),
+        (None, 0, None),
     ],
-)  # fmt: skip
+)
 def test_public_image_without_a_mirror(registry, mirrors, expected):
     fleet = Fleet().change("workloads", registry=registry, image_ref=None)
-    got = row(fleet.change("engines", mirrors_n=mirrors), "workloads")["public_unmirrored"]
+    got = row(fleet.change("engines", mirrors_n=mirrors), "workloads")[
+        "public_unmirrored"
+    ]
     assert pd.isna(got) if expected is None else got == expected
 
 
 def test_an_engine_is_judged_by_the_facts():
-    old = row(Fleet().change("engines", version="19.03.15", storage_driver="aufs"), "engines")
+    old = row(
+        Fleet().change("engines", version="19.03.15", storage_driver="aufs"), "engines"
+    )
     assert not old["engine_supported"] and not old["driver_runs_on_target"]
-    odd = row(Fleet().change("engines", version="99.1", storage_driver="quilt"), "engines")
+    odd = row(
+        Fleet().change("engines", version="99.1", storage_driver="quilt"), "engines"
+    )
     assert pd.isna(odd["engine_supported"]) and pd.isna(odd["driver_runs_on_target"])
     two = Fleet().add("engines", host_id="h1", runtime="containerd", version="1.7.2")
     assert look(two).views["engines"].table["runtime"].tolist() == ["docker", "docker"]
@@ -265,7 +307,9 @@ def test_an_engine_is_judged_by_the_facts():
 def test_months_of_lower_tiers_are_clean_since_their_last_incident():
     fleet = Fleet()
     assert pd.isna(row(fleet)["lower_tier_months"])
-    fleet.add("incidents", incident_id="i", service_id="shop", opened_at="2026-03-31T00:00:00Z")
+    fleet.add(
+        "incidents", incident_id="i", service_id="shop", opened_at="2026-03-31T00:00:00Z"
+    )
     fleet.add("services", service_id="other", tier=3, platform="ecs")
     # shop is clean since its incident, other for the whole window: 183 days each
     assert row(fleet)["lower_tier_months"] == pytest.approx(2 * 183 / (365.25 / 12))

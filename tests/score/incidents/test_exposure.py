@@ -13,14 +13,24 @@ from assess.score.incidents import exposure as track
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
 WATCHED = {
-    "run_id": "r", "source": "incidents", "scope": "all", "call": "read", "status": "ok",
-    "window_start": "2026-04-01T00:00:00Z", "window_end": "2026-10-01T00:00:00Z",
-}  # fmt: skip
+    "run_id": "r",
+    "source": "incidents",
+    "scope": "all",
+    "call": "read",
+    "status": "ok",
+    "window_start": "2026-04-01T00:00:00Z",
+    "window_end": "2026-10-01T00:00:00Z",
+}
 MONTHS = 183 / (365.25 / 12)
 
 
 def fleet(services, incidents=(), at=AT, **frames):
-    tables = {"services": services, "incidents": incidents, "coverage": [WATCHED], **frames}
+    tables = {
+        "services": services,
+        "incidents": incidents,
+        "coverage": [WATCHED],
+        **frames,
+    }
     made = {name: pd.DataFrame(list(rows)) for name, rows in tables.items() if len(rows)}
     if not incidents:
         made["incidents"] = pd.DataFrame({"incident_id": [], "opened_at": []})
@@ -32,7 +42,12 @@ def service(name, platform=None, tier=2, **more):
 
 
 def incident(number, name, day, **more):
-    return {"incident_id": f"i{number}", "service_id": name, "opened_at": f"2026-{day}", **more}
+    return {
+        "incident_id": f"i{number}",
+        "service_id": name,
+        "opened_at": f"2026-{day}",
+        **more,
+    }
 
 
 def test_incidents_and_months_by_service():
@@ -65,7 +80,10 @@ def test_incidents_that_no_clock_can_have_seen_are_kept_and_left_out():
 
 
 def test_who_moved_is_on_neither_side_until_an_earlier_snapshot_says_when():
-    events = [incident(1, "a", "05-01", platform_at_time="host"), incident(2, "b", "05-01")]
+    events = [
+        incident(1, "a", "05-01", platform_at_time="host"),
+        incident(2, "b", "05-01"),
+    ]
     now = fleet([service("a", "docker"), service("b", "docker")], events)
     alone = track.track_record(now, POLICY).set_index("service_id")
     assert pd.isna(alone.loc["a", "side"])
@@ -90,7 +108,9 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
 
 
 def test_nobody_watched_is_no_record():
-    inventory = from_frames({"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT)
+    inventory = from_frames(
+        {"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT
+    )
     assert track.track_record(inventory, POLICY).empty
 
 
@@ -113,9 +133,13 @@ def test_time_to_heal_by_side():
 def activity(number, kind, at, seconds=0, **more):
     begun = pd.Timestamp(f"2026-{at}", tz="UTC")
     return {
-        "activity_id": f"x{number}", "kind": kind, "started_at": begun, "group": "asg",
-        "ended_at": begun + pd.Timedelta(seconds=seconds), **more,
-    }  # fmt: skip
+        "activity_id": f"x{number}",
+        "kind": kind,
+        "started_at": begun,
+        "group": "asg",
+        "ended_at": begun + pd.Timedelta(seconds=seconds),
+        **more,
+    }
 
 
 def test_replacements_in_time_too_late_never_and_not_over_yet():
@@ -126,8 +150,13 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
         activity(4, "launch", "06-01T10:01", 300, cause="health"),  # 360 s
         activity(5, "terminate", "07-01T10:00", cause="health"),  # nothing came
         activity(6, "terminate", "08-01T10:00", cause="scale"),  # nobody was ill
-        activity(7, "terminate", "09-30T23:58", cause="health"),  # two minutes before the snapshot
-        {**activity(8, "terminate", "09-30T10:00", cause="health"), "started_at": "2027-05-01"},
+        activity(
+            7, "terminate", "09-30T23:58", cause="health"
+        ),  # two minutes before the snapshot
+        {
+            **activity(8, "terminate", "09-30T10:00", cause="health"),
+            "started_at": "2027-05-01",
+        },
     ]
     inventory = fleet([service("a", "docker")], activities=pairs)
     table = track.self_healing(inventory, POLICY, seconds=300)
@@ -138,10 +167,20 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
 
 def test_days_before_an_upgrade_are_compared_with_the_days_after():
     hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
-    engines = [{"host_id": h["host_id"], "runtime": "docker", "version": "28.5.1"} for h in hosts]
+    engines = [
+        {"host_id": h["host_id"], "runtime": "docker", "version": "28.5.1"} for h in hosts
+    ]
     upgrades = [
-        {**activity(1, "engine_upgrade", "06-10"), "host_id": "h1", "to_version": "28.5.1"},
-        {**activity(2, "engine_upgrade", "09-27"), "host_id": "h2", "to_version": "28.5.1"},
+        {
+            **activity(1, "engine_upgrade", "06-10"),
+            "host_id": "h1",
+            "to_version": "28.5.1",
+        },
+        {
+            **activity(2, "engine_upgrade", "09-27"),
+            "host_id": "h2",
+            "to_version": "28.5.1",
+        },
     ]
     events = [
         incident(1, "a", "06-12", host_id="h1"),
@@ -150,11 +189,17 @@ def test_days_before_an_upgrade_are_compared_with_the_days_after():
         incident(4, "a", "06-12", host_id="h2"),
     ]
     inventory = fleet(
-        [service("a", "docker")], events, hosts=hosts, engines=engines, activities=upgrades
+        [service("a", "docker")],
+        events,
+        hosts=hosts,
+        engines=engines,
+        activities=upgrades,
     )
     row = track.around_upgrades(inventory, POLICY).iloc[0]
     assert row[["after", "before"]].tolist() == [2, 1]
-    assert row["days_after"] == pytest.approx(7 + 4)  # the second window was cut by the snapshot
+    assert row["days_after"] == pytest.approx(
+        7 + 4
+    )  # the second window was cut by the snapshot
     assert row["days_before"] == pytest.approx(14)
     ratio = track.ratio_of(track.around_upgrades(inventory, POLICY), level=0.95)
     assert ratio.point == pytest.approx((2 / 11) / (1 / 14))

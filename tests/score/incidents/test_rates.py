@@ -35,7 +35,8 @@ def fleet(rng, services, mean, shape):
 
 
 @pytest.mark.parametrize(
-    ("services", "mean", "shape"), [(10, 3.0, 1.0), (10, 0.5, 2.0), (40, 0.5, 0.5), (200, 1.0, 2.0)]
+    ("services", "mean", "shape"),
+    [(10, 3.0, 1.0), (10, 0.5, 2.0), (40, 0.5, 0.5), (200, 1.0, 2.0)],
 )
 def test_shrunk_intervals_cover(services, mean, shape):
     rng = np.random.default_rng(2026)
@@ -89,7 +90,9 @@ def test_one_service_and_no_event_still_leaves_room_for_one():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    counts=st.lists(st.tuples(st.integers(0, 40), st.floats(0.01, 20)), min_size=1, max_size=12),
+    counts=st.lists(
+        st.tuples(st.integers(0, 40), st.floats(0.01, 20)), min_size=1, max_size=12
+    ),
     seed=st.integers(0, 99),
 )
 def test_row_order_is_irrelevant_and_intervals_hold_their_point(counts, seed):
@@ -161,14 +164,28 @@ def test_rates_and_shares_cover_the_truth():
     rng = np.random.default_rng(11)
     rates, chances = rng.uniform(0.5, 15, 3000), rng.uniform(0.02, 0.98, 3000)
     found = [jeffreys_rate(rng.poisson(2 * r), 2.0, level=0.95) for r in rates]
-    assert 0.93 <= np.mean([i.lo <= r <= i.hi for i, r in zip(found, rates, strict=True)]) <= 0.97
+    assert (
+        0.93
+        <= np.mean([i.lo <= r <= i.hi for i, r in zip(found, rates, strict=True)])
+        <= 0.97
+    )
     found = [jeffreys_interval(rng.binomial(25, p), 25, level=0.95) for p in chances]
-    assert 0.93 <= np.mean([i.lo <= p <= i.hi for i, p in zip(found, chances, strict=True)]) <= 0.97
+    assert (
+        0.93
+        <= np.mean([i.lo <= p <= i.hi for i, p in zip(found, chances, strict=True)])
+        <= 0.97
+    )
 
 
 @pytest.mark.parametrize(
     ("services", "mean", "shape", "runs"),
-    [(5, 2, 1, 300), (10, 3, 1, 200), (40, 0.5, 0.5, 100), (40, 2, 4, 100), (200, 1, 2, 30)],
+    [
+        (5, 2, 1, 300),
+        (10, 3, 1, 200),
+        (40, 0.5, 0.5, 100),
+        (40, 2, 4, 100),
+        (200, 1, 2, 30),
+    ],
 )
 def test_shrunk_intervals_cover_95_in_100(services, mean, shape, runs):
     rng = np.random.default_rng(5)
@@ -182,7 +199,10 @@ def test_shrunk_intervals_cover_95_in_100(services, mean, shape, runs):
 
 def test_dispersion_by_hand():
     """4 and 0 where 2 and 2 are expected, each with half the time; 3 and 3 as expected."""
-    events, years = pd.Series([4, 0, 3, 3, 9, 7]), pd.Series([1.0, 1.0, 2.0, 2.0, 1.0, 1.0])
+    events, years = (
+        pd.Series([4, 0, 3, 3, 9, 7]),
+        pd.Series([1.0, 1.0, 2.0, 2.0, 1.0, 1.0]),
+    )
     group = pd.Series(["a", "a", "b", "b", None, "alone"])
     assert dispersion(events, years, group) == ((4 / 0.5 + 4 / 0.5) / (4 + 6), 2)
     assert dispersion(events * 0, years, group) == (1, 0)
@@ -193,9 +213,12 @@ def test_dispersion_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "shape", "here", "there"), [(2, 4, 5, 8), (0.5, 1, 5, 8), (1, 2, 5, 8), (1, 2, 2, 3)]
+    ("ratio", "shape", "here", "there"),
+    [(2, 4, 5, 8), (0.5, 1, 5, 8), (1, 2, 5, 8), (1, 2, 2, 3)],
 )
-def test_ratios_cover_the_truth_where_services_of_a_tier_are_unlike(ratio, shape, here, there):
+def test_ratios_cover_the_truth_where_services_of_a_tier_are_unlike(
+    ratio, shape, here, there
+):
     rng = np.random.default_rng(1)
     n = 3 * (here + there)
     ours, tier = np.arange(n) < 3 * here, np.arange(n) % 3 + 1
@@ -206,9 +229,15 @@ def test_ratios_cover_the_truth_where_services_of_a_tier_are_unlike(ratio, shape
     for _ in range(700):
         events = rng.poisson(base * years * rng.gamma(shape, 1 / shape, n))
         spread = dispersion(pd.Series(events), pd.Series(years), group)
-        strata = [[cells[held & (tier == t)].sum() for t in (1, 2, 3)]
-                  for held in (ours, ~ours) for cells in (events, years)]  # fmt: skip
-        both = (rate_ratio(*strata, level=level) for level in (0.95, wider_level(0.95, spread)))
+        strata = [
+            [cells[held & (tier == t)].sum() for t in (1, 2, 3)]
+            for held in (ours, ~ours)
+            for cells in (events, years)
+        ]
+        both = (
+            rate_ratio(*strata, level=level)
+            for level in (0.95, wider_level(0.95, spread))
+        )
         covered.append([i.lo <= ratio <= i.hi for i in both])
     alike, wider = np.mean(covered, axis=0)
     assert alike < 0.93  # as if they were alike

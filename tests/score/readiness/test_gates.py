@@ -40,7 +40,9 @@ def quiet(health, logs):
 
 
 def volume(read_only, tested):
-    return shop(restore_tested_at=tested).change("mounts", type="volume", read_only=read_only)
+    return shop(restore_tested_at=tested).change(
+        "mounts", type="volume", read_only=read_only
+    )
 
 
 def single(**services):
@@ -82,7 +84,10 @@ CASES = {
         (undeclared(ports="5432/tcp"), "fail"),
         (undeclared(ports="5432/tcp").change("services", stateful=False), "pass"),
         (undeclared(source_kind="StatefulSet"), "fail"),
-        (undeclared(source_kind="StatefulSet").change("services", stateful=False), "pass"),
+        (
+            undeclared(source_kind="StatefulSet").change("services", stateful=False),
+            "pass",
+        ),
         (Fleet().on_plain_host().change("services", kind="database"), "fail"),
         (Fleet().on_plain_host().change("services", stateful=None), "unknown"),
     ],
@@ -110,7 +115,11 @@ CASES = {
         (shop(license_bound=None), "unknown"),
         (shop(), "pass"),
     ],
-    "G4": [(shop(tier=1), "unknown"), (shop(tier=2), "pass"), (shop(tier=None), "unknown")],
+    "G4": [
+        (shop(tier=1), "unknown"),
+        (shop(tier=2), "pass"),
+        (shop(tier=None), "unknown"),
+    ],
     "G5": [
         (quiet(False, False), "fail"),
         (quiet(True, False), "pass"),
@@ -144,7 +153,10 @@ CASES = {
         (single(tier=None), "unknown"),
         (single(tier=2).change("workloads", restart_policy="always"), "pass"),
         (single(tier=2).change("hosts", asg_name="web"), "pass"),
-        (single(tier=2).add("workloads", **{**WORKLOAD, "workload_id": "shop.2"}), "pass"),
+        (
+            single(tier=2).add("workloads", **{**WORKLOAD, "workload_id": "shop.2"}),
+            "pass",
+        ),
         (single(tier=2).change("workloads", state=None), "unknown"),
     ],
     "G10": [
@@ -167,7 +179,8 @@ def outcomes():
 
 
 @pytest.mark.parametrize(
-    ("gate", "case"), [(gate, i) for gate, cases in CASES.items() for i in range(len(cases))]
+    ("gate", "case"),
+    [(gate, i) for gate, cases in CASES.items() for i in range(len(cases))],
 )
 def test_state_of_a_gate(gate, case):
     expected = CASES[gate][case][1]
@@ -192,9 +205,16 @@ def test_a_sound_service_passes_every_gate_in_the_order_of_the_policy():
 
 
 def test_evidence_shows_what_was_seen():
-    seen = {"1.12.6": ("G2", 1), "aufs": ("G2", 7), "2.6.32-754.el6.x86_64": ("G2", 9),
-            "os_version 16.04": ("G2", 11), "2026-03-01": ("G7", 0), "quay.io": ("G10", 6),
-            "library/postgres": ("G1", 10), "/etc/shop": ("G1", 16)}  # fmt: skip
+    seen = {
+        "1.12.6": ("G2", 1),
+        "aufs": ("G2", 7),
+        "2.6.32-754.el6.x86_64": ("G2", 9),
+        "os_version 16.04": ("G2", 11),
+        "2026-03-01": ("G7", 0),
+        "quay.io": ("G10", 6),
+        "library/postgres": ("G1", 10),
+        "/etc/shop": ("G1", 16),
+    }
     for words, (gate, case) in seen.items():
         assert words in outcomes()[gate, case][0].loc[gate, "evidence"]
     lacking = outcomes()["G8", 1][0].loc["G8"]
@@ -209,7 +229,10 @@ def with_months(opened, **services):
 
 @pytest.mark.parametrize(
     ("opened", "core", "unknown_tier"),
-    [("2026-06-30T00:00:00Z", "fail", "unknown"), ("2025-06-30T00:00:00Z", "pass", "pass")],
+    [
+        ("2026-06-30T00:00:00Z", "fail", "unknown"),
+        ("2025-06-30T00:00:00Z", "pass", "pass"),
+    ],
 )
 def test_g4_lets_the_core_wait_for_lower_tiers(opened, core, unknown_tier):
     fleet = with_months(opened, tier=1)
@@ -226,12 +249,29 @@ def test_a_frame_that_is_gone_makes_the_store_question_unknown(frames):
 
 
 def called(address, kind="data"):
-    return shop().add("dependencies", src_id="shop", dst_id=address, kind=kind, evidence="env")
+    return shop().add(
+        "dependencies", src_id="shop", dst_id=address, kind=kind, evidence="env"
+    )
 
 
-HARDENED = {"readonly_root": True, "user_root": False, "privileged": False, "caps_added_n": 0}
-TMPFS = {"type": "tmpfs", "source_class": "tmpfs", "destination": "/tmp", "read_only": False}
-FILE = {"type": "volume", "source_class": "named-volume", "read_only": False, "data_like": True}
+HARDENED = {
+    "readonly_root": True,
+    "user_root": False,
+    "privileged": False,
+    "caps_added_n": 0,
+}
+TMPFS = {
+    "type": "tmpfs",
+    "source_class": "tmpfs",
+    "destination": "/tmp",
+    "read_only": False,
+}
+FILE = {
+    "type": "volume",
+    "source_class": "named-volume",
+    "read_only": False,
+    "data_like": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -243,17 +283,26 @@ FILE = {"type": "volume", "source_class": "named-volume", "read_only": False, "d
         (Fleet().change("workloads", repository="acme/user-db"), "fail"),
         (Fleet().change("workloads", repository="acme/user-db-exporter"), "pass"),
         (Fleet().change("workloads", **HARDENED).change("mounts", **TMPFS), "pass"),
-        (Fleet().change("mounts", destination="/etc/mysql/conf.d", source_class="config"), "pass"),
+        (
+            Fleet().change(
+                "mounts", destination="/etc/mysql/conf.d", source_class="config"
+            ),
+            "pass",
+        ),
     ],
 )
 def test_g1_flags_what_keeps_data_and_nothing_that_only_speaks_to_it(fleet, state):
     table = score_readiness(fleet.inventory(), POLICY).details["gates"]
-    assert set(table["service_id"]) == {"shop"}  # what lies outside the fleet is not judged
+    assert set(table["service_id"]) == {
+        "shop"
+    }  # what lies outside the fleet is not judged
     assert table.set_index("gate").loc["G1", "state"] == state
 
 
 def test_a_gate_is_lifted_by_the_policy_for_one_engine():
-    lifting = POLICY.replace(gate=[{"id": "G1", "unless": 'repository == "library/postgres"'}])
+    lifting = POLICY.replace(
+        gate=[{"id": "G1", "unless": 'repository == "library/postgres"'}]
+    )
     store = shop(kind="database").change("workloads", repository="library/postgres")
     other = shop(kind="database").change("workloads", repository="library/mysql")
     blind = shop(kind="database").change("workloads", repository=None, image_ref=None)
@@ -265,7 +314,12 @@ def test_a_gate_is_lifted_by_the_policy_for_one_engine():
 
 def test_a_threshold_of_zero_lets_everything_through():
     reasons = [
-        {"table": "services", "rule": "coverage < 0", "says": "too little", "fact": "anything"}
+        {
+            "table": "services",
+            "rule": "coverage < 0",
+            "says": "too little",
+            "fact": "anything",
+        }
     ]
     open_ = POLICY.replace(gate=[{"id": "G8", "reasons": reasons}])
     sparse = Fleet().drop("workloads", "mounts")
@@ -274,7 +328,11 @@ def test_a_threshold_of_zero_lets_everything_through():
     assert strict["state"] == "fail" and "less than 60 %" in strict["evidence"]
 
 
-NEVER, PREPARE, HOLD = {"license_bound": True}, {"secrets_in_image": True}, {"os_version": "16.04"}
+NEVER, PREPARE, HOLD = (
+    {"license_bound": True},
+    {"secrets_in_image": True},
+    {"os_version": "16.04"},
+)
 UNKNOWN = {"secrets_in_image": None}
 
 
@@ -289,11 +347,18 @@ def test_one_hard_no_wins_then_the_unknown_then_the_harder():
     assert found == list(fleets)
 
 
-def waived(secrets=True, granted="2026-07-01", expires="2026-12-01", owner="checkout", gate="G6"):
+def waived(
+    secrets=True, granted="2026-07-01", expires="2026-12-01", owner="checkout", gate="G6"
+):
     return shop(secrets_in_image=secrets).add(
-        "waivers", service_id="shop", gate=gate, owner=owner, reason="a vault is on its way",
-        granted_at=granted, expires_at=expires,
-    )  # fmt: skip
+        "waivers",
+        service_id="shop",
+        gate=gate,
+        owner=owner,
+        reason="a vault is on its way",
+        granted_at=granted,
+        expires_at=expires,
+    )
 
 
 def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
@@ -308,8 +373,13 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
         (waived(secrets=False), "pass"),
     ]
     found = many([fleet for fleet, _ in cases])
-    assert [table.loc["G6", "state"] for table, _ in found] == [state for _, state in cases]
-    said = [table.loc["G6", "evidence"].partition("does not count, it ")[2] for table, _ in found]
+    assert [table.loc["G6", "state"] for table, _ in found] == [
+        state for _, state in cases
+    ]
+    said = [
+        table.loc["G6", "evidence"].partition("does not count, it ")[2]
+        for table, _ in found
+    ]
     assert said == [
         "",
         "",
@@ -344,7 +414,9 @@ def test_a_waiver_without_owner_or_end_or_service_is_refused_with_its_row():
         fleet.rows["waivers"][0][column] = None
         with pytest.raises(DataError, match=rf"waivers row 1 {column}=''"):
             fleet.inventory()
-    fleet = waived().add("answers", service_id="gone", question="team.runbook", source="board")
+    fleet = waived().add(
+        "answers", service_id="gone", question="team.runbook", source="board"
+    )
     fleet.rows["waivers"][0]["service_id"] = "lost"
     with pytest.raises(DataError, match="2 problems") as caught:
         fleet.inventory()

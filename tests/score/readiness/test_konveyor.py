@@ -72,16 +72,20 @@ def test_an_export_loads_and_is_compared_question_by_question():
     )
     tables, _ = to_tables([("answers", said)], [])
     names = pd.DataFrame({"service_id": tables["answers"]["service_id"].unique()})
-    inventory = from_frames({"answers": tables["answers"], "services": names},
-                            snapshot_at="2026-09-30")  # fmt: skip
+    inventory = from_frames(
+        {"answers": tables["answers"], "services": names}, snapshot_at="2026-09-30"
+    )
     atoms = score_readiness(inventory, POLICY).details["atoms"]
     found = compare(atoms[atoms["source"] == "answers"], POLICY["dimensions"])
     assert found.loc["invoicing", "risk"] == "red"
-    assert found.loc["invoicing", "confidence_hidden"] > found.loc["invoicing", "confidence"]
+    assert (
+        found.loc["invoicing", "confidence_hidden"] > found.loc["invoicing", "confidence"]
+    )
     raw = json.loads((FIXTURES / "konveyor" / "assessments.json").read_text())
     first = [q for section in raw[0]["sections"] for q in section["questions"]]
     colours = Counter(
-        next((a["risk"] for a in q["answers"] if a.get("selected")), "unknown") for q in first
+        next((a["risk"] for a in q["answers"] if a.get("selected")), "unknown")
+        for q in first
     )
     assert colours == Counter(red=1, yellow=1, green=3)
     assert (risk(colours), confidence(colours)) == ("red", 37)

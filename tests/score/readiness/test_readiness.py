@@ -23,7 +23,9 @@ RANKS = {"": 0, "PREPARE": 1, "HOLD": 2, "NEVER": 3, "NOT DECIDABLE": 3}
 
 
 def atoms(*rows):
-    table = pd.DataFrame(rows, columns=["service_id", "check", "state", "value", "weight"])
+    table = pd.DataFrame(
+        rows, columns=["service_id", "check", "state", "value", "weight"]
+    )
     table["dimension"] = table["check"].str.partition(".")[0]
     return table.astype({"value": "Float64", "weight": float})
 
@@ -77,9 +79,13 @@ def test_a_dimension_that_does_not_apply_gives_its_weight_to_the_others():
 
 VALUES = st.sampled_from([("pass", 1), ("fail", 0), ("partial", 0.5), ("unknown", None)])
 TABLES = st.lists(
-    st.tuples(st.sampled_from("st"), st.sampled_from(["a.1", "a.2", "b.1", "b.2"]), VALUES),
-    min_size=1, max_size=8, unique_by=lambda row: row[:2],
-)  # fmt: skip
+    st.tuples(
+        st.sampled_from("st"), st.sampled_from(["a.1", "a.2", "b.1", "b.2"]), VALUES
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row[:2],
+)
 
 
 def scored(table):
@@ -96,10 +102,14 @@ def test_bounds_contributions_failing_and_na(rows, data):
     assert (frame["readiness_lo"] <= frame["readiness"] + 1e-9).all()
     assert (frame["readiness"] <= frame["readiness_hi"] + 1e-9).all()
     total = parts.groupby("service_id")["contribution"].sum()
-    assert total.to_numpy() == pytest.approx((frame["readiness"] / 100).map(math.log).to_numpy())
+    assert total.to_numpy() == pytest.approx(
+        (frame["readiness"] / 100).map(math.log).to_numpy()
+    )
 
     na = atoms(*((s, "b.9", "na", None, 5) for s in table["service_id"].unique()))
-    pd.testing.assert_frame_equal(scored(pd.concat([table, na], ignore_index=True))[0], frame)
+    pd.testing.assert_frame_equal(
+        scored(pd.concat([table, na], ignore_index=True))[0], frame
+    )
 
     fallen = data.draw(st.integers(0, len(table) - 1))
     worse = table.copy()
@@ -149,7 +159,8 @@ def with_an_ended_replica(**replica):
 def test_where_a_replica_may_run_is_possible_and_not_sure(hidden):
     fleet = with_an_ended_replica()
     assert (
-        score_readiness(fleet.inventory(), POLICY).frame["label_gates"]["shop"] == "NOT DECIDABLE"
+        score_readiness(fleet.inventory(), POLICY).frame["label_gates"]["shop"]
+        == "NOT DECIDABLE"
     )
     for row in fleet.rows["workloads"]:
         row["state"] = None if row["workload_id"] in hidden else row["state"]
@@ -163,7 +174,11 @@ def test_what_every_replica_would_show_is_sure_though_no_state_is_known():
     fleet = with_an_ended_replica(state=None).change("hosts", kernel="2.6.32")
     fleet.change("workloads", state=None, health="none", log_driver="json-file")
     fleet.change("services", health_checked=None, logs_exported=None)
-    gates = score_readiness(fleet.inventory(), POLICY).details["gates"].set_index("gate")["state"]
+    gates = (
+        score_readiness(fleet.inventory(), POLICY)
+        .details["gates"]
+        .set_index("gate")["state"]
+    )
     assert gates["G2"] == "fail"
 
 
@@ -176,15 +191,24 @@ def test_what_only_an_ended_replica_lacks_says_nothing_while_others_may_run():
     for states in (("running", "running"), (None, None)):
         for row, state in zip(fleet.rows["workloads"], states, strict=False):
             row["state"] = state
-        gates = score_readiness(fleet.inventory(), POLICY).details["gates"].set_index("gate")
+        gates = (
+            score_readiness(fleet.inventory(), POLICY).details["gates"].set_index("gate")
+        )
         assert gates["state"]["G5"] == "unknown"
 
 
 @pytest.mark.parametrize(
     "lost",
-    [("workloads", "mounts"), ("hosts", "engines"), ("engines",), ("images",), ("mounts",),
-     ("dependencies",), ("answers",)],
-)  # fmt: skip
+    [
+        ("workloads", "mounts"),
+        ("hosts", "engines"),
+        ("engines",),
+        ("images",),
+        ("mounts",),
+        ("dependencies",),
+        ("answers",),
+    ],
+)
 def test_losing_a_frame_never_raises_bound_coverage_or_label(lost):
     draw = random.Random(str(lost))
     fleets = [some_fleet(draw) for _ in range(30)]
@@ -196,9 +220,17 @@ def test_losing_a_frame_of_the_sample_raises_nothing():
     """What people said cannot stand in for what was measured; only they can contradict."""
     inventory = load(data_path("sample/2026Q3"))
     before = score_readiness(inventory, POLICY).frame
-    for lost in [("mounts",), ("images",), ("engines",), ("hosts", "engines"), ("dependencies",)]:
+    for lost in [
+        ("mounts",),
+        ("images",),
+        ("engines",),
+        ("hosts", "engines"),
+        ("dependencies",),
+    ]:
         left = {name: inventory[name] for name in inventory.present - set(lost)}
-        after = score_readiness(from_frames(left, snapshot_at=inventory.snapshot_at), POLICY).frame
+        after = score_readiness(
+            from_frames(left, snapshot_at=inventory.snapshot_at), POLICY
+        ).frame
         assert (after["readiness_lo"] <= before["readiness_lo"] + 1e-6).all(), lost
         ranks = [frame["label_gates"].fillna("").map(RANKS) for frame in (after, before)]
         assert (ranks[0] >= ranks[1]).all(), lost
@@ -218,11 +250,11 @@ def result(fleets):
 def test_order_of_rows_and_columns_and_the_index_do_not_matter(fleets, result):
     inventory = together(fleets)
     mixed = {
-        name: inventory[name].sample(frac=1, random_state=3, axis=0).sample(
-            frac=1, random_state=4, axis=1
-        )
+        name: inventory[name]
+        .sample(frac=1, random_state=3, axis=0)
+        .sample(frac=1, random_state=4, axis=1)
         for name in inventory.present
-    }  # fmt: skip
+    }
     again = score_readiness(from_frames(mixed, snapshot_at=inventory.snapshot_at), POLICY)
     assert json.dumps(again.to_dict()) == json.dumps(result.to_dict())
     for name, table in result.details.items():
@@ -233,9 +265,15 @@ def test_an_unrelated_service_leaves_the_others_as_they_are(fleets, result):
     blank = Fleet()
     blank.rows = {name: [] for name in fleets[0].rows}
     blank.add("services", service_id="shop")
-    more = score_readiness(together([*fleets, blank]), POLICY).frame.loc[result.frame.index]
-    pd.testing.assert_frame_equal(more, result.frame)  # nothing is known of it: not even the point
-    known = score_readiness(together([*fleets, Fleet()]), POLICY).frame.loc[result.frame.index]
+    more = score_readiness(together([*fleets, blank]), POLICY).frame.loc[
+        result.frame.index
+    ]
+    pd.testing.assert_frame_equal(
+        more, result.frame
+    )  # nothing is known of it: not even the point
+    known = score_readiness(together([*fleets, Fleet()]), POLICY).frame.loc[
+        result.frame.index
+    ]
     kept = ["readiness_lo", "readiness_hi", "coverage", "label_gates"]
     pd.testing.assert_frame_equal(known[kept], result.frame[kept])
     sure = result.frame["coverage"] == 1
@@ -257,21 +295,42 @@ def test_frame_details_and_contributions_hang_together(result):
     assert ((points >= 1) & (points <= 100)).all(axis=None)
     assert (frame["compensation_gap"] >= 0).all()
     total = result.contributions.groupby("service_id")["contribution"].sum()
-    assert total.to_numpy() == pytest.approx((frame["readiness"] / 100).map(math.log).to_numpy())
+    assert total.to_numpy() == pytest.approx(
+        (frame["readiness"] / 100).map(math.log).to_numpy()
+    )
     unknown = result.details["atoms"].query("state in ['unknown', 'conflict']")
     assert len(unknown) == len(result.details["unknown"])
     assert set(result.details) == {
-        "atoms", "gates", "reasons", "dimensions", "unknown", "priors",
-    }  # fmt: skip
+        "atoms",
+        "gates",
+        "reasons",
+        "dimensions",
+        "unknown",
+        "priors",
+    }
     assert list(result.details["gates"]) == [
-        "service_id", "gate", "state", "label", "evidence", "fact",
-    ]  # fmt: skip
+        "service_id",
+        "gate",
+        "state",
+        "label",
+        "evidence",
+        "fact",
+    ]
 
 
 def test_rows_have_the_keys_of_the_interface(result):
     row = result.to_dict()["rows"][0]
-    assert {"service_id", "readiness", "readiness_lo", "readiness_hi", "coverage", "label_gates",
-            "gates", "dimensions", "unknown"} <= set(row)  # fmt: skip
+    assert {
+        "service_id",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "coverage",
+        "label_gates",
+        "gates",
+        "dimensions",
+        "unknown",
+    } <= set(row)
     assert len(row["gates"]) == 10
     assert {"gate", "state", "label", "evidence"} <= set(row["gates"][0])
     assert set(row["dimensions"]["fit"]) == {"point", "lo", "hi", "coverage"}
@@ -289,7 +348,10 @@ def test_explanation_says_gates_interval_and_what_to_find_out():
     assert "Is there a runbook? (services.runbook)" in told.text
     assert "It fails 1 check: config.no_secrets." in told.text
     assert told.table["weight"].sum() == pytest.approx(1)
-    assert "Every gate passes." in score_readiness(Fleet().inventory(), POLICY).explain("shop").text
+    assert (
+        "Every gate passes."
+        in score_readiness(Fleet().inventory(), POLICY).explain("shop").text
+    )
     with pytest.raises(AssessError, match="no service 'shp'"):
         result.explain("shp")
 
@@ -299,7 +361,11 @@ def test_fleets_of_nothing_and_of_one_name():
     assert score_readiness(from_frames({}, snapshot_at=at), POLICY).rows() == []
     services = {"services": pd.DataFrame({"service_id": ["a"]})}
     row = score_readiness(from_frames(services, snapshot_at=at), POLICY).rows()[0]
-    assert (row["readiness_lo"], row["readiness_hi"], row["coverage"]) == (1.0, 100.0, 0.0)
+    assert (row["readiness_lo"], row["readiness_hi"], row["coverage"]) == (
+        1.0,
+        100.0,
+        0.0,
+    )
     assert row["readiness"] == 50.0 and row["label_gates"] == "NOT DECIDABLE"
     assert len(row["unknown"]) == len(POLICY["check"])
 
@@ -313,6 +379,16 @@ def test_a_change_of_weights_moves_the_score_and_the_hash(fleets, result):
 
 
 def test_replicas_that_ended_long_ago_do_not_count():
-    fleet = Fleet().add("workloads", **{**WORKLOAD, "workload_id": "old", "state": "exited",
-                                        "privileged": True, "oom_killed": True})  # fmt: skip
-    assert score_readiness(fleet.inventory(), POLICY).frame.loc["shop", "readiness"] == 100.0
+    fleet = Fleet().add(
+        "workloads",
+        **{
+            **WORKLOAD,
+            "workload_id": "old",
+            "state": "exited",
+            "privileged": True,
+            "oom_killed": True,
+        },
+    )
+    assert (
+        score_readiness(fleet.inventory(), POLICY).frame.loc["shop", "readiness"] == 100.0
+    )

@@ -33,7 +33,13 @@ def what_breaks(engine, target="", **tables):
         ("client_api_version", "1.24", "24.0.7", "28", None),
         ("client_api_version", "1.39", "24.0.7", "29", "EC0423"),
         ("client_api_version", "1.41", "24.0.7", "29.1.0", "EC0423"),
-        ("client_api_version", "1.41", "24.0.7", "29.3.0", None),  # the floor was lowered again
+        (
+            "client_api_version",
+            "1.41",
+            "24.0.7",
+            "29.3.0",
+            None,
+        ),  # the floor was lowered again
         ("client_api_version", "1.44", "24.0.7", "29.0.0", None),
         ("image_schema", "1", "24.0.7", "26.0", "EC0337"),
         ("image_schema", "1", "28.1.1", "28", "EC0406"),  # the line: its newest release
@@ -53,7 +59,11 @@ def test_which_change_hits(fact, value, engine, target, change):
         ("storage_driver", "aufs", "24.0.0"),
         ("storage_driver", "overlay", "24.0.0"),
         ("storage_driver", "devicemapper", "25.0.0"),
-        ("kernel", "3.13.0", "25.0.0"),  # with devicemapper the last driver that it carried goes
+        (
+            "kernel",
+            "3.13.0",
+            "25.0.0",
+        ),  # with devicemapper the last driver that it carried goes
         ("client_api_version", "1.20", "26.0.0"),
     ],
 )
@@ -62,7 +72,10 @@ def test_the_release_from_which_on_it_no_longer_works(fact, value, version):
 
 
 def test_a_target_is_simulated_host_by_host_and_client_by_client():
-    hosts = [{"host_id": h, "kernel": "6.1.0", "cgroup_version": "2"} for h in ("h1", "h2", "h3")]
+    hosts = [
+        {"host_id": h, "kernel": "6.1.0", "cgroup_version": "2"}
+        for h in ("h1", "h2", "h3")
+    ]
     engine = {
         "runtime": "docker",
         "version": "24.0.7",
@@ -71,7 +84,11 @@ def test_a_target_is_simulated_host_by_host_and_client_by_client():
     }
     engines = [
         {"host_id": "h1", "storage_driver": "overlay2", "d_type": True, **engine},
-        {"host_id": "h2", "storage_driver": "devicemapper", **engine},  # runs nothing that is known
+        {
+            "host_id": "h2",
+            "storage_driver": "devicemapper",
+            **engine,
+        },  # runs nothing that is known
         {"host_id": "h3", **engine, "version": "master"},
     ]
     image = {"registry": "hub", "repository": "old/app", "image_digest": "d"}
@@ -94,11 +111,23 @@ def test_a_target_is_simulated_host_by_host_and_client_by_client():
         {"workload_id": "3", "service_id": "till", "host_id": "h3"},
     ]
     images = [
-        {"registry": "hub", "repository": "old/app", "digest": "d", "host_id": "h1", "schema": "1"}
+        {
+            "registry": "hub",
+            "repository": "old/app",
+            "digest": "d",
+            "host_id": "h1",
+            "schema": "1",
+        }
     ]
     services = [{"service_id": "shop"}, {"service_id": "till"}]
     found = score(
-        fleet(hosts=hosts, engines=engines, workloads=workloads, images=images, services=services),
+        fleet(
+            hosts=hosts,
+            engines=engines,
+            workloads=workloads,
+            images=images,
+            services=services,
+        ),
         target="29.0.0",
     ).details["simulation"]
     told = found.dropna(subset="change_id").set_index(["host_id", "fact"])
@@ -111,7 +140,10 @@ def test_a_target_is_simulated_host_by_host_and_client_by_client():
         "shop",
     ]
     assert told.loc[("h1", "log_driver"), "version"] == "25.0.0"
-    assert told.loc[("h2", "storage_driver"), ["version", "services"]].tolist() == ["25.0.0", ""]
+    assert told.loc[("h2", "storage_driver"), ["version", "services"]].tolist() == [
+        "25.0.0",
+        "",
+    ]
     assert "h3" not in told.index.get_level_values(0)
     vague = found[found["change_id"].isna()].set_index(["host_id", "fact"])
     assert vague.loc[("h3", "version"), "why"] == "the facts do not know docker master"
@@ -125,7 +157,11 @@ def test_only_what_lies_ahead_and_is_in_use_breaks():
     assert (found, row["breaking_n"]) == (["EC0282"], 1)
     found, row = what_breaks({**engine, "version": "29.1.0"}, "28")
     assert (found, row["breaking_n"]) == ([], 0)
-    aufs = {"version": "17.09.1", "storage_driver": "aufs", "d_type": False}  # needs no d_type
+    aufs = {
+        "version": "17.09.1",
+        "storage_driver": "aufs",
+        "d_type": False,
+    }  # needs no d_type
     assert what_breaks(aufs, "18.09")[0] == []
 
 

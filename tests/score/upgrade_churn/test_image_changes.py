@@ -14,12 +14,19 @@ REGISTRIES = {"public": ["docker.io"], "own_namespaces": ["shop"]}
 def fleet(day, *images):
     rows = [
         {
-            "workload_id": f"w{n}", "service_id": service, "registry": registry,
-            "repository": repository, "tag": tag, "image_digest": digest, "state": "running",
+            "workload_id": f"w{n}",
+            "service_id": service,
+            "registry": registry,
+            "repository": repository,
+            "tag": tag,
+            "image_digest": digest,
+            "state": "running",
         }
         for n, (service, registry, repository, tag, digest) in enumerate(images)
-    ]  # fmt: skip
-    services = [{"service_id": name} for name in sorted({row["service_id"] for row in rows})]
+    ]
+    services = [
+        {"service_id": name} for name in sorted({row["service_id"] for row in rows})
+    ]
     frames = {"services": services, "workloads": rows}
     tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
     return from_frames(tables, snapshot_at=day)
@@ -49,11 +56,17 @@ def test_changes_by_service():
     found = image_changes(upgrade_history([BEFORE, AFTER], POLICY), REGISTRIES)
     found = found.set_index("service_id")
     assert found["change"].to_dict() == {
-        "api": "rollback", "cache": "swap", "db": "major", "web": "patch",
-    }  # fmt: skip
+        "api": "rollback",
+        "cache": "swap",
+        "db": "major",
+        "web": "patch",
+    }
     assert found["third_party"].to_dict() == {
-        "api": False, "cache": True, "db": True, "web": False,
-    }  # fmt: skip
+        "api": False,
+        "cache": True,
+        "db": True,
+        "web": False,
+    }
     assert found.loc["web", ["before", "after"]].tolist() == [
         "registry.example/shop/web:2.0.0",
         "registry.example/shop/web:2.0.1",
@@ -62,7 +75,9 @@ def test_changes_by_service():
 
 def test_nothing_changes_between_a_snapshot_and_itself():
     same = from_frames(BEFORE.tables, snapshot_at="2026-07-01")
-    assert image_changes(upgrade_history([BEFORE, BEFORE, same], POLICY), REGISTRIES).empty
+    assert image_changes(
+        upgrade_history([BEFORE, BEFORE, same], POLICY), REGISTRIES
+    ).empty
 
 
 def test_churn_counts_them_apart_and_knows_nothing_without_an_earlier_snapshot():
@@ -73,4 +88,9 @@ def test_churn_counts_them_apart_and_knows_nothing_without_an_earlier_snapshot()
     assert both.frame.loc["db", columns].tolist() == [1, 0]
     assert both.frame.loc["web", columns].tolist() == [0, 1]
     assert both.frame.loc["new", columns].isna().all()  # nobody saw it then
-    assert set(both.details["image_changes"]["service_id"]) == {"api", "cache", "db", "web"}
+    assert set(both.details["image_changes"]["service_id"]) == {
+        "api",
+        "cache",
+        "db",
+        "web",
+    }

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from churn_fleet import AT, POLICY, YEARLY, failures, fleet, incident, only, score, upgrade
+from churn_fleet import (
+    AT,
+    POLICY,
+    YEARLY,
+    failures,
+    fleet,
+    incident,
+    only,
+    score,
+    upgrade,
+)
 
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import known_history
@@ -12,7 +22,10 @@ from assess.score.upgrade_churn.history import known_history
 @pytest.mark.parametrize(
     ("found", "failed"),
     [
-        ({"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"}, 1),  # to the second, day 7
+        (
+            {"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"},
+            1,
+        ),  # to the second, day 7
         ({"opened_at": "2025-03-08T00:00:01Z", "host_id": "h1"}, 0),
         ({"opened_at": "2025-02-28T23:59:59Z", "host_id": "h1"}, 0),
         ({"service_id": "shop"}, 1),  # runs on that host
@@ -39,7 +52,9 @@ def test_a_version_changed_between_snapshots_is_an_upgrade():
     row = only(fleet(), previous=earlier)
     assert row["events_per_year"] == pytest.approx(1 / (183 / 365.25))
     recorded = fleet(activities=[upgrade(1, "2026-03-31"), upgrade(2, "2026-05-01")])
-    assert only(recorded, previous=earlier)["events_per_year"] == pytest.approx(2 / (183 / 365.25))
+    assert only(recorded, previous=earlier)["events_per_year"] == pytest.approx(
+        2 / (183 / 365.25)
+    )
     assert only(fleet(), previous=fleet())["events_per_year"] == pytest.approx(365 / 1097)
 
 
@@ -73,7 +88,9 @@ def test_an_upgrade_whose_moment_nobody_saw_may_have_failed():
     before = [{"host_id": "h1", "runtime": "docker", "version": "20.10.5"}]
     earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
     quiet, loud = (
-        score(fleet(incidents=[incident(1, day, host_id="h1")]), previous=earlier).frame.loc["shop"]
+        score(
+            fleet(incidents=[incident(1, day, host_id="h1")]), previous=earlier
+        ).frame.loc["shop"]
         for day in ("2026-01-01", "2026-06-01")
     )
     chance = {

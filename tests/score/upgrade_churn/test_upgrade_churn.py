@@ -33,7 +33,9 @@ def test_own_history_counts_where_it_is_faster():
     row = only(fleet(activities=history))
     days = (pd.Timestamp(AT) - pd.Timestamp("2026-01-10", tz="UTC")).days
     assert row["events_per_year"] == pytest.approx(8 / (days / 365.25))
-    assert row["events_per_year_lo"] <= row["events_per_year"] <= row["events_per_year_hi"]
+    assert (
+        row["events_per_year_lo"] <= row["events_per_year"] <= row["events_per_year_hi"]
+    )
 
 
 def test_one_upgrade_yesterday_is_no_habit():
@@ -52,7 +54,10 @@ def test_a_host_is_watched_from_its_launch_unless_its_history_is_older():
 
 
 def test_failures_hours_and_score_by_hand():
-    incidents = [incident(1, "2025-03-05", host_id="h1"), incident(2, "2026-05-05", host_id="h1")]
+    incidents = [
+        incident(1, "2025-03-05", host_id="h1"),
+        incident(2, "2026-05-05", host_id="h1"),
+    ]
     row = only(fleet(activities=YEARLY, incidents=incidents))
     events, chance = 3 / (730 / 365.25), 1.5 / 4  # 1 of 3 failed
     failures = events * chance
@@ -110,8 +115,12 @@ def test_a_host_is_paid_by_its_tenants():
     shared = score(fleet(services=services, workloads=workloads)).frame
     alone = only(fleet())
     assert shared["hours_per_year"].sum() == pytest.approx(alone["hours_per_year"])
-    assert shared.loc["shop", "hours_undivided"] == pytest.approx(alone["hours_undivided"])
-    assert shared.loc["shop", "events_per_year"] == pytest.approx(alone["events_per_year"])
+    assert shared.loc["shop", "hours_undivided"] == pytest.approx(
+        alone["hours_undivided"]
+    )
+    assert shared.loc["shop", "events_per_year"] == pytest.approx(
+        alone["events_per_year"]
+    )
 
 
 def test_contributions_add_up_to_the_hours():
@@ -129,10 +138,15 @@ def test_the_operating_system_and_the_base_image_tick_too():
 
 
 def test_clocks_name_the_nearest_end():
-    hosts = [{"host_id": "h1", "os_name": "debian", "os_version": "12", "kernel": "6.1.0-21"}]
+    hosts = [
+        {"host_id": "h1", "os_name": "debian", "os_version": "12", "kernel": "6.1.0-21"}
+    ]
     result = score(fleet(hosts=hosts))
     row = result.frame.loc["shop"]
-    assert row["days_to_eol"] == (pd.Timestamp("2023-12-10") - pd.Timestamp("2026-09-30")).days
+    assert (
+        row["days_to_eol"]
+        == (pd.Timestamp("2023-12-10") - pd.Timestamp("2026-09-30")).days
+    )
     assert row["versions_behind"] == 8
     assert set(result.details["clocks"]["component"]) == {"engine", "os", "kernel"}
     assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
@@ -182,7 +196,10 @@ def test_the_unknown_spans_the_range(tables):
 
 def test_clocks_of_the_future_do_not_count():
     ahead = [*YEARLY, upgrade(8, "2027-01-01"), upgrade(9, "2030-01-01")]
-    told = [incident(1, "2027-01-02", host_id="h1"), incident(2, "2024-01-01", host_id="h1")]
+    told = [
+        incident(1, "2027-01-02", host_id="h1"),
+        incident(2, "2024-01-01", host_id="h1"),
+    ]
     row = only(fleet(activities=ahead, incidents=told))
     clean = only(fleet(activities=YEARLY, incidents=told[1:]))
     pd.testing.assert_series_equal(row, clean)
@@ -195,7 +212,9 @@ def test_nothing_at_all():
     result = score(empty, previous=empty)
     assert result.frame.empty
     assert result.to_dict()["rows"] == []
-    bare = from_frames({"services": pd.DataFrame({"service_id": ["shop"]})}, snapshot_at=AT)
+    bare = from_frames(
+        {"services": pd.DataFrame({"service_id": ["shop"]})}, snapshot_at=AT
+    )
     row = score(bare).frame.loc["shop"]
     assert row["basis"] == "unknown"
     assert pd.isna(row["days_to_eol"])
@@ -204,7 +223,12 @@ def test_nothing_at_all():
 
 def test_rows_hold_the_keys_of_the_interface():
     engines = [
-        {"host_id": "h1", "runtime": "docker", "version": "20.10.24", "storage_driver": "aufs"}
+        {
+            "host_id": "h1",
+            "runtime": "docker",
+            "version": "20.10.24",
+            "storage_driver": "aufs",
+        }
     ]
     row = score(fleet(engines=engines)).to_dict()["rows"][0]
     keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
@@ -233,11 +257,26 @@ def whole_fleet():
     return {
         "services": [{"service_id": "shop"}, {"service_id": "till"}],
         "hosts": [
-            {"host_id": "h1", "os_name": "ubuntu", "os_version": "22.04", "kernel": "5.15.0"},
-            {"host_id": "h2", "os_name": "debian", "os_version": "11", "kernel": "5.10.0"},
+            {
+                "host_id": "h1",
+                "os_name": "ubuntu",
+                "os_version": "22.04",
+                "kernel": "5.15.0",
+            },
+            {
+                "host_id": "h2",
+                "os_name": "debian",
+                "os_version": "11",
+                "kernel": "5.10.0",
+            },
         ],
         "engines": [
-            {"host_id": "h1", "runtime": "docker", "version": "24.0.7", "storage_driver": "aufs"},
+            {
+                "host_id": "h1",
+                "runtime": "docker",
+                "version": "24.0.7",
+                "storage_driver": "aufs",
+            },
             {"host_id": "h2", "runtime": "docker", "version": "28.5.2"},
         ],
         "workloads": [

@@ -39,16 +39,30 @@ def day(number):
 def snapshot(number, engines=(), images=(), **tables):
     """A fleet on a day: engines as host -> (runtime, version), images as service -> references."""
     hosts = [{"host_id": host} for host in dict(engines)]
-    rows = [{"host_id": h, "runtime": r, "version": v} for h, (r, v) in dict(engines).items()]
+    rows = [
+        {"host_id": h, "runtime": r, "version": v} for h, (r, v) in dict(engines).items()
+    ]
     workloads = [
-        {"workload_id": f"{service}{n}", "service_id": service, "registry": registry,
-         "repository": repository, "tag": tag, "image_digest": digest, "state": "running"}
+        {
+            "workload_id": f"{service}{n}",
+            "service_id": service,
+            "registry": registry,
+            "repository": repository,
+            "tag": tag,
+            "image_digest": digest,
+            "state": "running",
+        }
         for service, held in dict(images).items()
         for n, (registry, repository, tag, digest) in enumerate(held)
-    ]  # fmt: skip
+    ]
     services = [{"service_id": name} for name in dict(images)] or [{"service_id": "shop"}]
     return fleet(
-        day(number), services=services, hosts=hosts, engines=rows, workloads=workloads, **tables
+        day(number),
+        services=services,
+        hosts=hosts,
+        engines=rows,
+        workloads=workloads,
+        **tables,
     )
 
 
@@ -57,24 +71,47 @@ def docker(**versions):
 
 
 FOUR = [
-    snapshot(0, {**docker(up="20.10.5", back="24.0.7", gone="24.0.7", dark="20.10.5"),
-                 "swap": ("docker", "24.0.7")}),
-    snapshot(100, {**docker(up="20.10.24", back="25.0.0", dark=None),
-                   "swap": ("containerd", "1.7.2")}),
-    snapshot(200, {**docker(up="20.10.24+dfsg1", back="24.0.7", gone="25.0.0", dark="24.0.7"),
-                   "swap": ("containerd", "1.7.2")}),
-    snapshot(365, {**docker(up="24.0.7", back="24.0.7", gone="25.0.0", dark="24.0.7"),
-                   "swap": ("containerd", "1.7.9")}),
-]  # fmt: skip
+    snapshot(
+        0,
+        {
+            **docker(up="20.10.5", back="24.0.7", gone="24.0.7", dark="20.10.5"),
+            "swap": ("docker", "24.0.7"),
+        },
+    ),
+    snapshot(
+        100,
+        {
+            **docker(up="20.10.24", back="25.0.0", dark=None),
+            "swap": ("containerd", "1.7.2"),
+        },
+    ),
+    snapshot(
+        200,
+        {
+            **docker(up="20.10.24+dfsg1", back="24.0.7", gone="25.0.0", dark="24.0.7"),
+            "swap": ("containerd", "1.7.2"),
+        },
+    ),
+    snapshot(
+        365,
+        {
+            **docker(up="24.0.7", back="24.0.7", gone="25.0.0", dark="24.0.7"),
+            "swap": ("containerd", "1.7.9"),
+        },
+    ),
+]
 
 
 def test_four_snapshots_by_hand():
     past = upgrade_history(FOUR, POLICY)
     assert {(m.host_id, (m.after - START).days): m.change for m in past.moves} == {
-        ("up", 0): "patch", ("up", 200): "major",
-        ("back", 0): "major", ("back", 100): "rollback",
-        ("swap", 0): "swap", ("swap", 200): "patch",
-    }  # fmt: skip
+        ("up", 0): "patch",
+        ("up", 200): "major",
+        ("back", 0): "major",
+        ("back", 100): "rollback",
+        ("swap", 0): "swap",
+        ("swap", 200): "patch",
+    }
     watched = {host: days_in(spans) for host, spans in past.hosts.items()}
     assert watched == {"up": 365, "back": 365, "swap": 365, "gone": 165, "dark": 165}
     rates = pace.own_rates(FOUR[-1], POLICY, past)
@@ -96,43 +133,76 @@ def test_three_snapshots_of_images_by_hand():
     redis, valkey = ("docker.io", "library/redis"), ("docker.io", "valkey/valkey")
     late = {"late": [(*nginx, "latest", None)]}
     series = [
-        snapshot(0, images={
-            **late, "web": [(*web, "1.0", first)], "db": [(*db, "9.5", None)],
-            "kv": [(*redis, "7.2", None)], "lost": [(*nginx, "1.25", None)],
-            "job": [(*job, "3f2a1bc", None)],
-        }),
-        snapshot(50, images={
-            **late, "web": [(*web, "stable", first)], "db": [(*db, "9.6", None)],
-            "kv": [(*valkey, "8.0", None)], "job": [(*job, "99e0d1f", None)],
-        }),
-        snapshot(200, images={
-            **late, "web": [(*web, "stable", second)], "db": [(*db, "9.5", None)],
-            "kv": [(*valkey, "8.0", None)], "lost": [(*nginx, "1.27", None)],
-            "job": [(*job, "99e0d1f", first)],
-        }),
-    ]  # fmt: skip
+        snapshot(
+            0,
+            images={
+                **late,
+                "web": [(*web, "1.0", first)],
+                "db": [(*db, "9.5", None)],
+                "kv": [(*redis, "7.2", None)],
+                "lost": [(*nginx, "1.25", None)],
+                "job": [(*job, "3f2a1bc", None)],
+            },
+        ),
+        snapshot(
+            50,
+            images={
+                **late,
+                "web": [(*web, "stable", first)],
+                "db": [(*db, "9.6", None)],
+                "kv": [(*valkey, "8.0", None)],
+                "job": [(*job, "99e0d1f", None)],
+            },
+        ),
+        snapshot(
+            200,
+            images={
+                **late,
+                "web": [(*web, "stable", second)],
+                "db": [(*db, "9.5", None)],
+                "kv": [(*valkey, "8.0", None)],
+                "lost": [(*nginx, "1.27", None)],
+                "job": [(*job, "99e0d1f", first)],
+            },
+        ),
+    ]
     past = upgrade_history(series, POLICY)
     found = {(m.service_id, (m.after - START).days): m.change for m in past.moved}
     assert found == {
-        ("db", 0): "major", ("kv", 0): "swap", ("job", 0): "unknown", ("late", 0): "unknown",
-        ("web", 50): "rebuild", ("db", 50): "rollback", ("late", 50): "unknown",
-    }  # fmt: skip
+        ("db", 0): "major",
+        ("kv", 0): "swap",
+        ("job", 0): "unknown",
+        ("late", 0): "unknown",
+        ("web", 50): "rebuild",
+        ("db", 50): "rollback",
+        ("late", 50): "unknown",
+    }
     index = pd.Index(["db", "job", "kv", "late", "lost", "web"], name="service_id")
     rates = image_rates(past, index, POLICY["registries"], level=LEVEL)
     third, ours = rates["third_party_changes_n"], rates["first_party_changes_n"]
     assert third[["db", "kv"]].tolist() == [2, 1]
-    assert ours[["web", "job"]].tolist() == [1, 1]  # a commit that differs is another image
-    assert rates.loc[["late", "lost"]].isna().all(axis=None)  # nobody could see whether they moved
+    assert ours[["web", "job"]].tolist() == [
+        1,
+        1,
+    ]  # a commit that differs is another image
+    assert (
+        rates.loc[["late", "lost"]].isna().all(axis=None)
+    )  # nobody could see whether they moved
     per_year = rates["third_party_changes_per_year"]
     assert per_year["db"] == pytest.approx(2 / (200 / 365.25))
-    assert rates["first_party_changes_per_year"]["job"] == pytest.approx(1 / (200 / 365.25))
+    assert rates["first_party_changes_per_year"]["job"] == pytest.approx(
+        1 / (200 / 365.25)
+    )
     lo, hi = (rates[f"third_party_changes_per_year{end}"] for end in ("_lo", "_hi"))
     assert ((lo <= per_year) & (per_year <= hi)).dropna().all()
     assert (hi["db"] > 0) & (lo["db"] > 0)
 
 
 def test_what_is_recorded_is_not_seen_again_and_older_records_count():
-    told = [upgrade(1, "2024-02-01", host="h"), upgrade(2, "2024-05-01", host="h", to="24.0.7")]
+    told = [
+        upgrade(1, "2024-02-01", host="h"),
+        upgrade(2, "2024-05-01", host="h", to="24.0.7"),
+    ]
     series = [
         snapshot(0, docker(h="20.10.5")),
         snapshot(90, docker(h="20.10.24"), activities=told[:1]),
@@ -140,7 +210,10 @@ def test_what_is_recorded_is_not_seen_again_and_older_records_count():
         snapshot(365, docker(h="25.0.3"), activities=[{**told[1], "kind": "deploy"}]),
     ]
     past = upgrade_history(series, POLICY)
-    assert sorted(m.after for m in past.moves) == [*(a for _, a in sorted(past.recorded)), day(180)]
+    assert sorted(m.after for m in past.moves) == [
+        *(a for _, a in sorted(past.recorded)),
+        day(180),
+    ]
     assert len(past.recorded) == 2
     assert days_in(past.hosts["h"]) == 365
 
@@ -153,13 +226,22 @@ def test_a_rollback_soon_enough_is_a_failure_and_a_late_one_may_be():
             snapshot(n, docker(h=version), incidents=quiet)
             for n, version in zip(days, (*versions, versions[-1]), strict=True)
         ]
-        assert pace.upgrade_failures(upgrade_history(series, POLICY), POLICY)[""] == expected
+        assert (
+            pace.upgrade_failures(upgrade_history(series, POLICY), POLICY)[""] == expected
+        )
 
 
 def test_an_upgrade_of_which_nobody_watched_the_week_is_not_judged():
     def now(since):
-        asked = {"run_id": "r", "source": "incidents", "scope": "s", "call": "read",
-                 "status": "ok", "window_start": day(since), "window_end": day(400)}  # fmt: skip
+        asked = {
+            "run_id": "r",
+            "source": "incidents",
+            "scope": "s",
+            "call": "read",
+            "status": "ok",
+            "window_start": day(since),
+            "window_end": day(400),
+        }
         told = [incident(1, "2024-12-01", host_id="h")]
         return snapshot(365, docker(h="20.10.24"), incidents=told, coverage=[asked])
 
@@ -173,14 +255,25 @@ def test_an_upgrade_of_which_nobody_watched_the_week_is_not_judged():
 
 def test_what_was_carried_forward_was_not_seen():
     engines = [
-        {"host_id": host, "runtime": "docker", "version": "24.0.7", "source": "docker",
-         "source_ref": host}
+        {
+            "host_id": host,
+            "runtime": "docker",
+            "version": "24.0.7",
+            "source": "docker",
+            "source_ref": host,
+        }
         for host in ("one", "two")
-    ]  # fmt: skip
+    ]
 
     def at(number, *calls):
         coverage = [
-            {"run_id": "r", "source": "docker", "scope": scope, "call": call, "status": status}
+            {
+                "run_id": "r",
+                "source": "docker",
+                "scope": scope,
+                "call": call,
+                "status": status,
+            }
             for scope, call, status in calls
         ]
         hosts = [{"host_id": row["host_id"]} for row in engines]
@@ -197,13 +290,19 @@ def test_what_was_carried_forward_was_not_seen():
 @pytest.mark.parametrize(
     ("version", "moves", "days"),
     [
-        ("20.10.24+dfsg1", 0, 200), ("20.10.24-ce", 0, 200), ("99.0.0", 1, 200),
-        ("master", 2, 0), ("", 0, 0), (" ", 0, 0), (None, 0, 0),
+        ("20.10.24+dfsg1", 0, 200),
+        ("20.10.24-ce", 0, 200),
+        ("99.0.0", 1, 200),
+        ("master", 2, 0),
+        ("", 0, 0),
+        (" ", 0, 0),
+        (None, 0, 0),
     ],
-)  # fmt: skip
+)
 def test_a_version_in_the_middle_that_nobody_can_read(version, moves, days):
     series = [
-        snapshot(n, docker(h=v)) for n, v in ((0, "20.10.24"), (100, version), (200, "20.10.24"))
+        snapshot(n, docker(h=v))
+        for n, v in ((0, "20.10.24"), (100, version), (200, "20.10.24"))
     ]
     past = upgrade_history(series, POLICY)
     assert days_in(past.hosts.get("h", ())) == days
@@ -213,8 +312,10 @@ def test_a_version_in_the_middle_that_nobody_can_read(version, moves, days):
 
 
 def test_two_runtimes_on_a_host_are_no_swap():
-    both = [{"host_id": "h", "runtime": r, "version": v} for r, v in
-            (("docker", "25.0.0"), ("containerd", "1.7.2"))]  # fmt: skip
+    both = [
+        {"host_id": "h", "runtime": r, "version": v}
+        for r, v in (("docker", "25.0.0"), ("containerd", "1.7.2"))
+    ]
     was = snapshot(0, docker(h="24.0.7"))
     now = fleet(day(100), hosts=[{"host_id": "h"}], engines=both, workloads=None)
     (move,) = upgrade_history([was, now], POLICY).moves
@@ -224,7 +325,10 @@ def test_two_runtimes_on_a_host_are_no_swap():
 def test_a_series_of_one_is_the_previous_snapshot():
     one, both = (
         assess.score_upgrade_churn(FOUR[-1], POLICY, **given)
-        for given in ({"previous": FOUR[-2]}, {"history": upgrade_history(FOUR[2:3], POLICY)})
+        for given in (
+            {"previous": FOUR[-2]},
+            {"history": upgrade_history(FOUR[2:3], POLICY)},
+        )
     )
     pd.testing.assert_frame_equal(one.frame, both.frame)
     whole = known_history(FOUR[-1], POLICY, history=upgrade_history(FOUR[:-1], POLICY))
@@ -248,9 +352,12 @@ def test_snapshots_out_of_order_are_refused_or_left_out():
 
 VERSION = st.sampled_from([None, "20.10.5", "20.10.24", "24.0.7", "master"])
 SERIES = st.lists(
-    st.tuples(st.integers(1, 200), st.dictionaries(st.sampled_from("abc"), VERSION, max_size=3)),
-    min_size=2, max_size=6,
-)  # fmt: skip
+    st.tuples(
+        st.integers(1, 200), st.dictionaries(st.sampled_from("abc"), VERSION, max_size=3)
+    ),
+    min_size=2,
+    max_size=6,
+)
 
 
 def sighted(series):
@@ -258,8 +365,14 @@ def sighted(series):
     found, at = [], START
     for days, hosts in series:
         at += pd.Timedelta(days=days)
-        engines = {host: {"docker": version} for host, version in hosts.items() if version}
-        images = {h: {("docker.io", h, version, None)} for h, version in hosts.items() if version}
+        engines = {
+            host: {"docker": version} for host, version in hosts.items() if version
+        }
+        images = {
+            h: {("docker.io", h, version, None)}
+            for h, version in hosts.items()
+            if version
+        }
         sight = Sight(at, engines, images)
         found.append(History(first=sight, last=sight))
     return found
@@ -267,7 +380,10 @@ def sighted(series):
 
 def told(past):
     """What every rate is made of."""
-    held = {**past.hosts, **{f"image {name}": spans for name, spans in past.services.items()}}
+    held = {
+        **past.hosts,
+        **{f"image {name}": spans for name, spans in past.services.items()},
+    }
     days = {name: days_in(spans) for name, spans in held.items()}
     images = sorted((m.service_id, str(m.now)) for m in past.moved if m.was != m.now)
     return days, sorted((m.host_id, m.change) for m in past.moves), images
@@ -286,15 +402,23 @@ def test_another_identical_snapshot_changes_no_rate(series, at, share):
     if 0 < inside < days:
         rest = (days - inside, hosts), *series[at + 2 :]
         split = [*series[: at + 1], (inside, series[at][1]), *rest]
-        (watched, *moves), (more, *same) = (told(summed(sighted(s))) for s in (series, split))
+        (watched, *moves), (more, *same) = (
+            told(summed(sighted(s))) for s in (series, split)
+        )
         assert moves == same
-        seen = {host for host, version in series[at][1].items() if version and hosts.get(host)}
+        seen = {
+            host for host, version in series[at][1].items() if version and hosts.get(host)
+        }
         fixed = {host for host in seen if hosts[host] != "master"}
-        lost = {f"{what}{h}" for h in series[at][1].keys() - fixed for what in ("", "image ")}
+        lost = {
+            f"{what}{h}" for h in series[at][1].keys() - fixed for what in ("", "image ")
+        }
         assert {k: v for k, v in more.items() if k not in lost} == pytest.approx(
             {k: v for k, v in watched.items() if k not in lost}
         )
-        assert all(more[k] >= watched.get(k, 0) for k in more)  # gone later, and seen once more
+        assert all(
+            more[k] >= watched.get(k, 0) for k in more
+        )  # gone later, and seen once more
 
 
 @settings(max_examples=60, deadline=None)
@@ -321,14 +445,20 @@ def test_intervals_cover_the_true_rate_about_as_often_as_they_say(shape):
     for fortnight in range(53):
         engines = {
             host: {"docker": f"24.0.{patch}"}
-            for host, patch, is_seen in zip(names, patches, rng.random(300) > 0.1, strict=True)
+            for host, patch, is_seen in zip(
+                names, patches, rng.random(300) > 0.1, strict=True
+            )
             if is_seen
         }
         sight = Sight(day(14 * fortnight), engines, {})
         past = past + History(first=sight, last=sight)
         patches = patches + rng.poisson(rates * 14 / 365.25)
-    found = pace.own_rates(snapshot(728, docker(**dict.fromkeys(names, "24.0.1"))), POLICY, past)
-    covered = [found[h].lo <= rate <= found[h].hi for h, rate in zip(names, rates, strict=True)]
+    found = pace.own_rates(
+        snapshot(728, docker(**dict.fromkeys(names, "24.0.1"))), POLICY, past
+    )
+    covered = [
+        found[h].lo <= rate <= found[h].hi for h, rate in zip(names, rates, strict=True)
+    ]
     assert 0.85 <= np.mean(covered) <= 0.96
     (engine, *_) = fleet_pace(past, POLICY["registries"], level=LEVEL).to_dict("records")
     assert engine["per_year_lo"] <= rates.mean() <= engine["per_year_hi"]

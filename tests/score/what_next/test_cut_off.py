@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from assess.score.what_next.cut_off import rival_of
 from assess.score.what_next.smaa import bars
 
-QUARTERS = st.integers(0, 4).map(lambda n: n / 4)  # sums of their products are exact, ties many
+QUARTERS = st.integers(0, 4).map(
+    lambda n: n / 4
+)  # sums of their products are exact, ties many
 CRITERIA = 3
 
 

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from assess.policy.policy import load_policy
 from assess.score.what_next.counterfactual import make_case
 from assess.score.what_next.cut_off import rival_of
-from assess.score.what_next.flips import MAX_FIXES, SHOWN, smallest_flips, value_of_information
+from assess.score.what_next.flips import (
+    MAX_FIXES,
+    SHOWN,
+    smallest_flips,
+    value_of_information,
+)
 from assess.score.what_next.labels import STANDING
 from assess.score.what_next.smaa import bars
 from assess.score.what_next.weights import simplex_weights
@@ -29,28 +34,52 @@ def rival(ready=0.5, other=0.5):
 
 def atom(check, value, weight=1.0, state=""):
     known = {1: "pass", 0: "fail", None: "unknown"}.get(value, "partial")
-    return {"check": check, "dimension": check[0], "state": state or known, "value": value,
-            "weight": weight}  # fmt: skip
+    return {
+        "check": check,
+        "dimension": check[0],
+        "state": state or known,
+        "value": value,
+        "weight": weight,
+    }
 
 
-def why(gate, check="", *, label="HOLD", fails_when="any", state="holds", rule="x", fact="f"):
-    return {"gate": gate, "label": label, "fails_when": fails_when, "state": state, "rule": rule,
-            "fact": fact, "check": check}  # fmt: skip
+def why(
+    gate, check="", *, label="HOLD", fails_when="any", state="holds", rule="x", fact="f"
+):
+    return {
+        "gate": gate,
+        "label": label,
+        "fails_when": fails_when,
+        "state": state,
+        "rule": rule,
+        "fact": fact,
+        "check": check,
+    }
 
 
 def case(atoms, reasons=(), *, inside=False, against=None):
     return make_case(
-        atoms, reasons, SHARES, inside=inside, rival=None if inside else against or rival(),
+        atoms,
+        reasons,
+        SHARES,
+        inside=inside,
+        rival=None if inside else against or rival(),
         questions={a["check"]: f"ask {a['check']}" for a in atoms},
-    )  # fmt: skip
+    )
 
 
 SOUND = [atom("a.1", 1), atom("b.1", 1)]
 
 
 def test_the_case_of_a_sound_service_is_its_readiness():
-    atoms = [atom("a.1", 1, 3), atom("a.2", 0), atom("b.1", 0.5), atom("b.2", None), atom("b.3", 1),
-             atom("b.4", None, state="na")]  # fmt: skip
+    atoms = [
+        atom("a.1", 1, 3),
+        atom("a.2", 0),
+        atom("b.1", 0.5),
+        atom("b.2", None),
+        atom("b.3", 1),
+        atom("b.4", None, state="na"),
+    ]
     told = case(atoms)
     assert told.items == ("a.2", "b.1", "b.2") and told.facts == ("", "", "ask b.2")
     nothing = np.zeros((1, 3), dtype=bool)
@@ -59,14 +88,19 @@ def test_the_case_of_a_sound_service_is_its_readiness():
 
 
 def test_one_fix_that_opens_the_gate():
-    told = case([*SOUND, atom("b.2", 0)], [why("G6", "b.2", label="PREPARE")], inside=True)
+    told = case(
+        [*SOUND, atom("b.2", 0)], [why("G6", "b.2", label="PREPARE")], inside=True
+    )
     assert smallest_flips(told, SETTINGS) == [(("b.2",), "KEEP")]
 
 
 def test_all_reasons_of_the_hardest_gate_have_to_go():
     fails = [atom(f"a.{n}", 0, 0.1) for n in range(2, 6)]
-    reasons = [why("G1", "a.2", label="NEVER"), why("G1", "a.3", label="NEVER"),
-               why("G6", "a.4", label="PREPARE")]  # fmt: skip
+    reasons = [
+        why("G1", "a.2", label="NEVER"),
+        why("G1", "a.3", label="NEVER"),
+        why("G6", "a.4", label="PREPARE"),
+    ]
     [(fixes, label)] = smallest_flips(case([*SOUND, *fails], reasons), SETTINGS)
     assert (fixes, label) == (("a.2", "a.3"), "PREPARE")
     four = [why("G1", f"a.{n}", label="NEVER") for n in range(2, 6)]
@@ -81,7 +115,11 @@ def test_what_is_known_and_no_check_is_about_cannot_be_fixed():
     asked = case(SOUND, [{**reasons[0], "state": "unknown"}], inside=True)
     assert smallest_flips(asked, SETTINGS) == [(("services.kind",), "KEEP")]
     [found] = value_of_information(asked, {}, SETTINGS)
-    assert (found.label_if, found.label_else, found.decides) == ("KEEP", "PULL BACK", True)
+    assert (found.label_if, found.label_else, found.decides) == (
+        "KEEP",
+        "PULL BACK",
+        True,
+    )
 
 
 def test_to_find_out_what_is_asked_lifts_a_gate_of_coverage():
@@ -102,7 +140,9 @@ def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
     good = told.outcome(np.array([[True, False]]), SETTINGS)[1][0]
     [fact] = value_of_information(told, {"a.2": 0.8}, SETTINGS)
     assert 0 < now < good
-    assert fact.gain == pytest.approx(0.8 * (good - now))  # a bad answer is what is assumed now
+    assert fact.gain == pytest.approx(
+        0.8 * (good - now)
+    )  # a bad answer is what is assumed now
     options = [("low_effort", "hours", 0.95, 0.5)]
     measured = value_of_information(told, {}, SETTINGS, options)[-1]
     assert measured.p_top_if == 0.95 and measured.gain == pytest.approx(0.5 - now)
@@ -112,7 +152,8 @@ def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
 CHECKS = ["a.1", "a.2", "a.3", "b.1", "b.2", "b.3"]
 values = st.sampled_from([0, 0, None, 0.5, 1])
 gate_kinds = st.tuples(
-    st.sampled_from(["NEVER", "HOLD", "PREPARE", "NOT DECIDABLE"]), st.sampled_from(["any", "all"])
+    st.sampled_from(["NEVER", "HOLD", "PREPARE", "NOT DECIDABLE"]),
+    st.sampled_from(["any", "all"]),
 )
 
 
@@ -128,8 +169,16 @@ def services(draw):
             st.lists(st.sampled_from([*open_, ""]), min_size=1, max_size=3, unique=True)
         ):
             state = states.get(check) or draw(st.sampled_from(["holds", "unknown"]))
-            reasons.append(why(f"G{n}", check, label=label, fails_when=fails_when, state=state,
-                               fact=f"t.g{n}"))  # fmt: skip
+            reasons.append(
+                why(
+                    f"G{n}",
+                    check,
+                    label=label,
+                    fails_when=fails_when,
+                    state=state,
+                    fact=f"t.g{n}",
+                )
+            )
     if draw(st.booleans()):
         reasons.append(
             why(
@@ -142,7 +191,10 @@ def services(draw):
     if known / sum(a["weight"] for a in atoms) >= 0.6:
         reasons = [r for r in reasons if r["gate"] != "G8"]
     return case(
-        atoms, reasons, inside=draw(st.booleans()), against=rival(other=draw(st.floats(0, 1)))
+        atoms,
+        reasons,
+        inside=draw(st.booleans()),
+        against=rival(other=draw(st.floats(0, 1))),
     )
 
 
@@ -150,7 +202,9 @@ def services(draw):
 @given(services())
 def test_the_smallest_sets_are_those_of_a_search_through_all(told):
     n = len(told.items)
-    fixable = [i for i in range(n) if told.gain[i] > 0 or told.hidden[i] > 0 or told.facts[i]]
+    fixable = [
+        i for i in range(n) if told.gain[i] > 0 or told.hidden[i] > 0 or told.facts[i]
+    ]
 
     def with_items(chosen):
         sets = np.zeros((1, n), dtype=bool)
@@ -169,7 +223,10 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(told):
         if expected:
             break
     found = smallest_flips(told, SETTINGS)
-    best = [(tuple(told.items[i] for i in c), label) for _, _, c, label in sorted(expected)[:SHOWN]]
+    best = [
+        (tuple(told.items[i] for i in c), label)
+        for _, _, c, label in sorted(expected)[:SHOWN]
+    ]
     assert sorted(found) == sorted(best)
 
 

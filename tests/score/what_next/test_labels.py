@@ -51,15 +51,21 @@ def test_what_runs_in_containers_is_kept_fixed_or_pulled_back():
 def test_thresholds_of_zero_behave():
     open_ = {**SETTINGS, "move_p": 0, "pilot_p": 0, "ready_points": 0, "pilot_points": 0}
     assert labels([None, "HOLD"], [0, 0], [0, 0], [False] * 2, open_).tolist() == [
-        "MOVE NOW", "HOLD",
-    ]  # fmt: skip
+        "MOVE NOW",
+        "HOLD",
+    ]
     assert labels([], [], [], [], SETTINGS).shape == (0,)
 
 
 shares, points = st.floats(0, 1), st.floats(0, 100)
 
 
-@given(st.sampled_from(GATES), st.tuples(shares, shares), st.tuples(points, points), st.booleans())
+@given(
+    st.sampled_from(GATES),
+    st.tuples(shares, shares),
+    st.tuples(points, points),
+    st.booleans(),
+)
 def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, inside):
     now, worse = (label(gate, end(p), end(ready), inside) for end in (max, min))
     assert {now, worse} <= set(LABELS)

@@ -71,12 +71,17 @@ def test_a_board_by_order_by_intervals_and_by_weights(board, first):
 
 
 def test_every_board_has_its_chances_and_its_labels():
-    boards = [{"id": "one", "order": ["readiness"]}, {"id": "two", "order": ["containment"]}]
+    boards = [
+        {"id": "one", "order": ["readiness"]},
+        {"id": "two", "order": ["containment"]},
+    ]
     table = over_boards(contest(TWO), boards).set_index(["board", "service_id"])["label"]
     assert table.to_dict() == {
-        ("one", "a"): "MOVE NOW", ("one", "b"): "HOLD",
-        ("two", "a"): "HOLD", ("two", "b"): "MOVE NOW",
-    }  # fmt: skip
+        ("one", "a"): "MOVE NOW",
+        ("one", "b"): "HOLD",
+        ("two", "a"): "HOLD",
+        ("two", "b"): "MOVE NOW",
+    }
     assert over_boards(contest(TWO), []).empty
 
 
@@ -91,7 +96,9 @@ def test_only_candidates_with_clear_gates_compete_and_hope_stops_at_never():
 
 
 def test_the_unknown_counts_at_its_worst_and_the_neutral_run_shows_what_it_could_buy():
-    frame, _ = contest({"a": {"readiness": 0.5}, "b": {"readiness": (0.0, 1.0)}}).all_weightings()
+    frame, _ = contest(
+        {"a": {"readiness": 0.5}, "b": {"readiness": (0.0, 1.0)}}
+    ).all_weightings()
     assert frame["p_top"].to_list() == [1, 0]
     assert frame["p_top_neutral"].to_list() == pytest.approx([0.5, 0.5], abs=SOME)
     assert frame.loc["a", "confidence"] == pytest.approx(0.5, abs=0.07)  # 1,000 draws
@@ -112,8 +119,10 @@ def test_what_a_measurement_is_worth_is_the_chance_with_it():
     [(name, _, best, middle)] = held.options(1)
     # readiness at .6 against effort at 1 and at a half: P(w2 > .6 w1) = 1 / 1.6, P(.5 w2 > .6 w1)
     assert (name, best, middle) == (
-        "low_effort", pytest.approx(1 / 1.6, abs=SOME), pytest.approx(0.5 / 1.1, abs=SOME),
-    )  # fmt: skip
+        "low_effort",
+        pytest.approx(1 / 1.6, abs=SOME),
+        pytest.approx(0.5 / 1.1, abs=SOME),
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers_in_any_order():

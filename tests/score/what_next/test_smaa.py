@@ -84,7 +84,9 @@ def test_the_size_of_a_block_changes_nothing_but_the_memory(monkeypatch, width):
     for products, block in ((1, 1), (64, 500), (3000, 2**20)):
         monkeypatch.setattr("assess.score.what_next.smaa.PRODUCTS", products)
         monkeypatch.setattr("assess.score.what_next.smaa.BLOCK_BYTES", block)
-        again = acceptability(lo, lo + width, weights, rng=np.random.default_rng(1), **args)
+        again = acceptability(
+            lo, lo + width, weights, rng=np.random.default_rng(1), **args
+        )
         for name, values in vars(once).items():
             np.testing.assert_array_equal(values, getattr(again, name), err_msg=name)
 
@@ -110,8 +112,12 @@ def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
         found = chance_of_top(other[i], weights, over, competes=values[i])
         assert found == pytest.approx(truth, abs=1e-12)
     newcomer = rng.random(4)
-    truth = acceptability(*[np.vstack([values, newcomer])] * 2, weights, k=3, rng=rng).p_top[-1]
-    assert chance_of_top(newcomer, weights, over, competes=None) == pytest.approx(truth, abs=1e-12)
+    truth = acceptability(
+        *[np.vstack([values, newcomer])] * 2, weights, k=3, rng=rng
+    ).p_top[-1]
+    assert chance_of_top(newcomer, weights, over, competes=None) == pytest.approx(
+        truth, abs=1e-12
+    )
     alone = chance_of_top(newcomer, weights, bars(values[:2], weights, 3), competes=None)
     assert alone == 1  # fewer compete than there are places
 

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.frames import conform
-from assess.score.what_next.waves import container_experience, cycle_groups, exposure_budget, waves
+from assess.score.what_next.waves import (
+    container_experience,
+    cycle_groups,
+    exposure_budget,
+    waves,
+)
 
 
 @pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)])
@@ -44,7 +49,8 @@ def test_experience_counts_what_was_in_a_container_at_that_time():
 
 def test_a_cycle_moves_together():
     edges = pd.DataFrame(
-        {"src_id": ["b", "c", "d", "a"], "dst_id": ["c", "b", "b", "ext:outside"]}, dtype="str"
+        {"src_id": ["b", "c", "d", "a"], "dst_id": ["c", "b", "b", "ext:outside"]},
+        dtype="str",
     )
     groups = cycle_groups(pd.Index(list("abcd")), edges)
     assert groups.to_dict() == {"a": "a", "b": "b", "c": "b", "d": "d"}
@@ -53,7 +59,13 @@ def test_a_cycle_moves_together():
 def plan(rows, calls=(), **limits):
     frame = pd.DataFrame(rows, columns=["service_id", "label", "p_top", "group", "hours"])
     edges = pd.DataFrame(calls, columns=["src_id", "dst_id"], dtype="str")
-    wanted = {"budget": 2, "capacity_hours": 100, "hours_unknown": 60, "waves_max": 4, **limits}
+    wanted = {
+        "budget": 2,
+        "capacity_hours": 100,
+        "hours_unknown": 60,
+        "waves_max": 4,
+        **limits,
+    }
     return waves(frame.set_index("service_id"), edges, **wanted)
 
 
@@ -76,8 +88,12 @@ def test_waves_respect_the_budget_and_leave_broken_groups_out():
 
 
 def test_hours_are_a_limit_and_what_nobody_estimated_counts_in_full():
-    rows = [("a", "PILOT", 0.9, "a", 50), ("b", "PILOT", 0.8, "b", None),
-            ("c", "PILOT", 0.7, "c", 50), ("d", "PILOT", 0.6, "d", 101)]  # fmt: skip
+    rows = [
+        ("a", "PILOT", 0.9, "a", 50),
+        ("b", "PILOT", 0.8, "b", None),
+        ("c", "PILOT", 0.7, "c", 50),
+        ("d", "PILOT", 0.6, "d", 101),
+    ]
     found = plan(rows, budget=9)
     assert found["wave"].to_dict() == {"a": 1, "b": 2, "c": 1, "d": None}
     assert found.loc["d", "why"] == "infeasible: 101 hours, a quarter has 100"
@@ -99,8 +115,16 @@ def test_what_is_called_moves_no_later_than_its_caller():
         ("b", "PILOT", 0.3, "b", 10),
         ("c", "PILOT", 0.5, "c", 10),
     ]
-    assert plan(rows, [("a", "b")], budget=1)["wave"].to_dict() == {"c": 1, "b": 2, "a": 3}
-    assert plan(rows, [("a", "b")], budget=2)["wave"].to_dict() == {"a": 1, "b": 1, "c": 2}
+    assert plan(rows, [("a", "b")], budget=1)["wave"].to_dict() == {
+        "c": 1,
+        "b": 2,
+        "a": 3,
+    }
+    assert plan(rows, [("a", "b")], budget=2)["wave"].to_dict() == {
+        "a": 1,
+        "b": 1,
+        "c": 2,
+    }
     # what stays where it is can be called from anywhere
     rows[1] = ("b", "HOLD", 0.0, "b", 10)
     assert plan(rows, [("a", "b")], budget=1)["wave"].to_dict() == {"a": 1, "c": 2}
@@ -157,7 +181,11 @@ def test_every_wave_is_the_best_that_fits(services, calls, budget, capacity, rng
 
     def fits(taken):
         waits = any(a in taken and b in left - taken for a, b in edges if b in left)
-        return len(taken) <= budget and sum(hours[s] for s in taken) <= capacity and not waits
+        return (
+            len(taken) <= budget
+            and sum(hours[s] for s in taken) <= capacity
+            and not waits
+        )
 
     def worth(taken):
         return sum(round(chance[s] * 1e4) + 1 for s in taken)
@@ -165,6 +193,10 @@ def test_every_wave_is_the_best_that_fits(services, calls, budget, capacity, rng
     for wave in (1, 2, 3):
         taken = set(found.index[found["wave"].eq(wave).fillna(False)])
         assert fits(taken)
-        sets = (set(c) for size in range(len(left) + 1) for c in combinations(sorted(left), size))
+        sets = (
+            set(c)
+            for size in range(len(left) + 1)
+            for c in combinations(sorted(left), size)
+        )
         assert worth(taken) == max(worth(other) for other in sets if fits(other))
         left -= taken

@@ -71,8 +71,12 @@ def test_intervals_are_the_simplex_cut_to_them(lo, hi):
 
 def test_intervals_that_leave_one_point_or_next_to_nothing():
     point = np.array([0.5, 0.3, 0.2])
-    assert interval_weights(point, np.ones(3), 5, rng()) == pytest.approx(np.tile(point, (5, 1)))
-    assert interval_weights(np.zeros(3), point, 5, rng()) == pytest.approx(np.tile(point, (5, 1)))
+    assert interval_weights(point, np.ones(3), 5, rng()) == pytest.approx(
+        np.tile(point, (5, 1))
+    )
+    assert interval_weights(np.zeros(3), point, 5, rng()) == pytest.approx(
+        np.tile(point, (5, 1))
+    )
     # 40 criteria of which each end cuts off nearly all: found out, not waited for
     lo, hi = np.zeros(40), np.full(40, 0.0500001)
     lo[:10] = 0.0499
@@ -82,7 +86,11 @@ def test_intervals_that_leave_one_point_or_next_to_nothing():
 
 @pytest.mark.parametrize(
     ("lo", "hi"),
-    [([0.6, 0.6, 0], [1, 1, 1]), ([0, 0, 0], [0.3, 0.3, 0.3]), ([0.5, 0, 0], [0.4, 1, 1])],
+    [
+        ([0.6, 0.6, 0], [1, 1, 1]),
+        ([0, 0, 0], [0.3, 0.3, 0.3]),
+        ([0.5, 0, 0], [0.4, 1, 1]),
+    ],
 )
 def test_impossible_intervals_say_so(lo, hi):
     with pytest.raises(PolicyError, match="1 has to lie between them"):
@@ -102,18 +110,30 @@ def test_a_board_draws_what_it_says():
 @pytest.mark.parametrize(
     ("board", "part"),
     [
-        ({"order": ["readiness", "low_churn", "readiness"]}, "readiness would have to weigh more"),
-        ({"order": ["readyness"]}, "unknown criterion readyness, did you mean readiness?"),
+        (
+            {"order": ["readiness", "low_churn", "readiness"]},
+            "readiness would have to weigh more",
+        ),
+        (
+            {"order": ["readyness"]},
+            "unknown criterion readyness, did you mean readiness?",
+        ),
         (
             {"intervals": {"readiness": [0.7, 1], "low_churn": [0.6, 1]}},
             "the lower ends sum to 1.3",
         ),
         ({"intervals": {name: [0, 0.2] for name in NAMES}}, "the upper ends to 0.6"),
-        ({"intervals": {"readiness": [0.7, 0.2]}}, "needs [lo, hi] with 0 <= lo <= hi <= 1"),
+        (
+            {"intervals": {"readiness": [0.7, 0.2]}},
+            "needs [lo, hi] with 0 <= lo <= hi <= 1",
+        ),
         ({"intervals": {"readiness": 0.7}}, "needs [lo, hi]"),
         ({"weights": dict.fromkeys(NAMES, 0)}, "they sum to 0"),
         ({"weights": {"readiness": -1}}, "weights.readiness: a number >= 0 is expected"),
-        ({"weights": {"readiness": True}}, "weights.readiness: a number >= 0 is expected"),
+        (
+            {"weights": {"readiness": True}},
+            "weights.readiness: a number >= 0 is expected",
+        ),
         ({"order": ["readiness"], "weights": {"readiness": 1}}, "has order and weights"),
     ],
 )

@@ -44,12 +44,16 @@ def test_every_label_can_be_argued_from_the_evidence_beside_it(sample):
         label, gate, ready, p = row[["label", "label_gates", "readiness_lo", "p_top"]]
         if pd.notna(gate):
             assert row["why"].startswith("G"), service
-            expected = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}.get(gate, "FIX")
+            expected = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}.get(
+                gate, "FIX"
+            )
             assert label == (expected if pd.isna(p) else gate)
         elif pd.isna(p):
             assert label == ("KEEP" if ready >= bars["ready_points"] else "FIX")
         else:
-            assert (label == "MOVE NOW") == (p >= bars["move_p"] and ready >= bars["ready_points"])
+            assert (label == "MOVE NOW") == (
+                p >= bars["move_p"] and ready >= bars["ready_points"]
+            )
             assert (label == "HOLD") == (p < bars["pilot_p"])
         if label == "NOT DECIDABLE":
             assert "To find out:" in told
@@ -73,10 +77,14 @@ def test_waves_hold_no_more_than_the_budget_and_the_hours(sample):
 def test_a_knob_turned_in_the_meeting_gives_what_the_board_of_the_policy_gives(sample):
     board = next(b for b in POLICY["board"] if b["id"] == "reliability")
     turned = sample.under(order=board["order"])
-    told = sample.details["boards"].query("board == 'reliability'").set_index("service_id")
+    told = (
+        sample.details["boards"].query("board == 'reliability'").set_index("service_id")
+    )
     gap = (turned["p_top"] - told["p_top"].reindex(turned.index)).abs().fillna(0)
     assert (gap < 0.03).all()
-    assert list(turned["label"].map(LABELS.index)) == sorted(turned["label"].map(LABELS.index))
+    assert list(turned["label"].map(LABELS.index)) == sorted(
+        turned["label"].map(LABELS.index)
+    )
     with pytest.raises(PolicyError, match="did you mean readiness"):
         sample.under(weights={"readyness": 1})
     with pytest.raises(PolicyError, match="sum to 0"):
@@ -85,8 +93,19 @@ def test_a_knob_turned_in_the_meeting_gives_what_the_board_of_the_policy_gives(s
 
 def test_rows_have_the_keys_of_the_interface_and_an_unknown_service_its_neighbour(sample):
     row = sample.to_dict()["rows"][0]
-    assert {"service_id", "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave",
-            "group", "why", "missing", "flips"} <= set(row)  # fmt: skip
+    assert {
+        "service_id",
+        "label",
+        "p_first",
+        "p_top",
+        "p_top_neutral",
+        "rank_expected",
+        "wave",
+        "group",
+        "why",
+        "missing",
+        "flips",
+    } <= set(row)
     with pytest.raises(AssessError) as error:
         sample.explain("chekout")
     assert "checkout" in error.value.hint
@@ -115,7 +134,9 @@ def assert_not_better(after, before, service):
     assert STANDING[now["label"]] >= STANDING[was["label"]], (was["label"], now["label"])
     if pd.notna(was["p_top"]):
         assert now["p_top"] <= was["p_top"] + NONE
-    boards = [r.details["boards"].set_index(["board", "service_id"]) for r in (after, before)]
+    boards = [
+        r.details["boards"].set_index(["board", "service_id"]) for r in (after, before)
+    ]
     for board in POLICY["board"]:
         now, was = (table.loc[(board["id"], service), "label"] for table in boards)
         assert STANDING[now] >= STANDING[was]
@@ -136,13 +157,26 @@ def test_hiding_own_evidence_never_improves_bound_label_or_chance(seed):
 
 
 FAILS = {
-    "services": {"health_checked": False, "logs_exported": False, "config_external": False,
-                 "secrets_in_image": True, "runbook": False, "team_container_months": 0,
-                 "license_bound": True, "stateful": True, "deploys_per_month": 0.1},
+    "services": {
+        "health_checked": False,
+        "logs_exported": False,
+        "config_external": False,
+        "secrets_in_image": True,
+        "runbook": False,
+        "team_container_months": 0,
+        "license_bound": True,
+        "stateful": True,
+        "deploys_per_month": 0.1,
+    },
     "hosts": {"kernel": "2.6.32", "os_version": "14.04", "cgroup_version": "1"},
-    "workloads": {"restart_policy": "no", "restarts_n": 99, "oom_killed": True,
-                  "health": "unhealthy", "secret_like_env_n": 9},
-}  # fmt: skip
+    "workloads": {
+        "restart_policy": "no",
+        "restarts_n": 99,
+        "oom_killed": True,
+        "health": "unhealthy",
+        "secret_like_env_n": 9,
+    },
+}
 
 
 @settings(max_examples=2, deadline=None)
@@ -177,7 +211,9 @@ def test_a_failed_gate_never_moves_and_order_and_index_do_not_matter(seed):
     assert (found.frame.loc[gated, "p_top"].fillna(0) == 0).all()
     inventory = together(fleets)
     mixed = {
-        name: inventory[name].sample(frac=1, random_state=3).sample(frac=1, random_state=4, axis=1)
+        name: inventory[name]
+        .sample(frac=1, random_state=3)
+        .sample(frac=1, random_state=4, axis=1)
         for name in inventory.present
     }
     again = what_next(from_frames(mixed, snapshot_at=AT), QUICK)
@@ -190,9 +226,18 @@ def test_an_unrelated_service_and_an_na_check_leave_labels_of_gates_and_readines
     kept = ["label_gates", "readiness_lo", "readiness_hi"]
     more = ranked([*fleets, Fleet()]).frame.loc[before.index]
     pd.testing.assert_frame_equal(more[kept], before[kept])
-    check = {"id": "team.of_ponies", "question": "q", "table": "services", "rule": "runbook",
-             "applies": 'kind == "job"', "weight": 9, "needs": ["services.runbook"], "why": "w",
-             "remedy": "r", "source": "s"}  # fmt: skip
+    check = {
+        "id": "team.of_ponies",
+        "question": "q",
+        "table": "services",
+        "rule": "runbook",
+        "applies": 'kind == "job"',
+        "weight": 9,
+        "needs": ["services.runbook"],
+        "why": "w",
+        "remedy": "r",
+        "source": "s",
+    }
     webs = [fleet.change("services", kind="web") for fleet in fleets]
     plain, with_na = (
         what_next(together(webs), p).frame for p in (QUICK, QUICK.replace(check=[check]))
@@ -215,19 +260,30 @@ def test_a_fleet_of_which_nothing_is_known_is_not_ranked():
 def test_no_service_at_all():
     found = what_next(from_frames({}, snapshot_at=AT), QUICK)
     assert found.frame.empty and found.rows() == []
-    assert found.headline == "No service can be ranked yet: every candidate stands behind a gate."
+    assert (
+        found.headline
+        == "No service can be ranked yet: every candidate stands behind a gate."
+    )
 
 
 def test_a_short_list_longer_than_the_fleet_is_said_to_be_the_fleet():
-    fleets = [Fleet().change("services", platform="host", move_effort_hours=n) for n in (9, 99)]
+    fleets = [
+        Fleet().change("services", platform="host", move_effort_hours=n) for n in (9, 99)
+    ]
     found = what_next(together(fleets), QUICK.replace(what_next={"k": 40}))
     assert (found.frame["p_top"] == 1).all()
     assert found.frame["why"].str.contains("room for all 2 candidates").all()
 
 
 def test_answers_about_services_that_are_not_there_are_refused_by_name():
-    fleet = Fleet().add("answers", service_id="shopp", question="team.runbook", source="q",
-                        risk="green", answered_at="2026-09-01")  # fmt: skip
+    fleet = Fleet().add(
+        "answers",
+        service_id="shopp",
+        question="team.runbook",
+        source="q",
+        risk="green",
+        answered_at="2026-09-01",
+    )
     with pytest.raises(AssessError) as error:
         fleet.inventory()
     assert "shopp" in str(error.value)
@@ -238,8 +294,13 @@ def test_the_budget_comes_from_the_months_since_the_first_incident_was_watched()
     for n in range(10):
         fleet.add("services", service_id=f"s{n}", platform="docker", tier=3)
     fleet.add("services", service_id="h", platform="host")
-    fleet.add("incidents", incident_id="1", service_id="h", platform_at_time="host",
-              opened_at="2025-09-30T00:00:00Z")  # fmt: skip
+    fleet.add(
+        "incidents",
+        incident_id="1",
+        service_id="h",
+        platform_at_time="host",
+        opened_at="2025-09-30T00:00:00Z",
+    )
     months = 11 * 12  # of 11 services in containers, clean
     assert months == 132 and budget(fleet.inventory(), POLICY) == 11  # .5 a quarter
     assert budget(Fleet().inventory(), POLICY) == 0  # nobody watched
