@@ -122,7 +122,7 @@ def test_an_answer_that_is_not_whole_is_a_failure(answer, status):
     with (
         server(answer) as (endpoint, _),
         opened(endpoint) as engine,
-        pytest.raises(Exception) as error,  # noqa: PT011
+        pytest.raises(Exception) as error,
     ):
         engine.get("/x")
     assert failure(error.value)["status"] == status
