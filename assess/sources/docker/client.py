@@ -237,7 +237,7 @@ def _context(tls: Row) -> ssl.SSLContext:
 class _Dialled(HTTPConnection):
     """HTTP over something else than TCP, that ``dial`` opens within some seconds."""
 
-    def __init__(self, dial: Callable[[float], Any]) -> None:
+    def __init__(self, dial: Callable[[float | None], Any]) -> None:
         super().__init__("localhost")
         self._dial = dial
 
@@ -245,7 +245,7 @@ class _Dialled(HTTPConnection):
         self.sock = self._dial(self.timeout)
 
 
-def _dial_unix(path: str, seconds: float) -> socket.socket:
+def _dial_unix(path: str, seconds: float | None) -> socket.socket:
     dialled = socket.socket(socket.AF_UNIX)
     dialled.settimeout(seconds)
     try:
@@ -275,7 +275,7 @@ class _SshConnection(Connection):
         self._adapter = Adapter(endpoint, timeout=CALL_SECONDS)
         super().__init__(partial(_Dialled, self._dial), deadline)
 
-    def _dial(self, seconds: float) -> Any:
+    def _dial(self, seconds: float | None) -> Any:
         channel = self._adapter.ssh_client.get_transport().open_session(timeout=seconds)
         channel.settimeout(seconds)
         channel.exec_command("docker system dial-stdio")
