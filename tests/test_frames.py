@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
 from assess import frames
+from assess.errors import DataError
 
 WHEN = "2026-09-30T00:00:00Z"
 
@@ -90,6 +91,8 @@ def test_cells_that_can_be_read(column, given, read):
         ("identity_confidence", 1.01),
         ("restore_tested_at", "30/09/2026"),
         ("restore_tested_at", 1700000000),
+        ("restore_tested_at", 2026),
+        ("restore_tested_at", "2026-02-30"),
         ("restore_tested_at", "soon"),
     ],
 )
@@ -249,3 +252,73 @@ def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
     assert (
         said == accepted or harm == "type"
     )  # text may stand as objects: pandera is asked then
+
+
+def test_a_row_refuses_a_misspelt_column_and_names_the_nearest():
+    assert frames.row("hosts", host_id="h", vcpus=2) == {"host_id": "h", "vcpus": 2}
+    with pytest.raises(DataError) as caught:
+        frames.row("workloads", workload_id="w", memory_limits_bytes=1, qqq="red")
+    found = caught.value.problems
+    assert found["column"].tolist() == ["memory_limits_bytes", "qqq"]
+    assert found["hint"].tolist() == ["did you mean 'memory_limit_bytes'?", ""]
+
+
+def test_a_row_of_an_unknown_frame_is_refused():
+    with pytest.raises(DataError, match="did you mean 'workloads'"):
+        frames.row("workload", workload_id="w")
+
+
+def test_a_row_is_read_by_the_dictionary_and_what_does_not_fit_is_listed():
+    row, unmapped = frames.read_row(
+        "services",
+        {
+            "service_id": "a",
+            "name": "",
+            "tier": "2",
+            "criticality": -1,
+            "kind": "webb",
+            "public": "TRUE",
+            "stateful": None,
+            "restore_tested_at": "2026-09-30T02:00:00+02:00",
+            "identity_confidence": float("nan"),
+            "asg_min": "many",
+            "nobody_knows": 1,
+        },
+    )
+    assert row == {
+        "service_id": "a",
+        "name": None,
+        "tier": 2,
+        "criticality": None,
+        "kind": None,
+        "public": True,
+        "stateful": None,
+        "restore_tested_at": pd.Timestamp(WHEN),
+        "identity_confidence": None,
+        "asg_min": None,
+    }
+    assert unmapped == {"criticality": -1, "kind": "webb", "asg_min": "many"}
+
+
+@pytest.mark.parametrize("value", [pd.NA, pd.NaT, None, float("nan"), ""])
+@pytest.mark.parametrize("column", ["tier", "kind", "public", "restore_tested_at"])
+def test_a_cell_that_says_nothing_is_unknown_and_not_counted(column, value):
+    assert frames.read_row("services", {column: value}) == ({column: None}, {})
+
+
+@given(st.sampled_from(frames.names()), CELLS | st.datetimes() | st.just(WHEN), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_cell_is_read_alike_in_a_row_and_in_a_table(name, value, data):
+    column = data.draw(st.sampled_from(list(frames.columns(name))))
+    row, unmapped = frames.read_row(name, {column: value})
+    if value == "":  # unknown in a source's answer, text in a table
+        return
+    typed, unreadable = frames.conform(
+        name, pd.DataFrame({column: [value]}, dtype=object)
+    )
+    problems = frames.join_problems([unreadable, frames.check(name, typed)])
+    unfit = problems["column"].eq(column) & problems["rule"].ne("required")
+    assert bool(unmapped) == bool(unfit.any())
+    if row[column] is not None:
+        exact = float if isinstance(row[column], int) else lambda cell: cell
+        assert exact(row[column]) == exact(typed[column][0])
