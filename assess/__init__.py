@@ -9,22 +9,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from assess.collect import collect
-    from assess.errors import AssessError, CollectError, ConfigError, DataError, PolicyError
+    from assess.errors import (
+        AssessError,
+        CollectError,
+        ConfigError,
+        DataError,
+        PolicyError,
+    )
     from assess.execution import working
     from assess.figures import notebook_style
     from assess.inventory import Inventory, from_frames, load, validate
-    from assess.policy import Policy, load_policy
+    from assess.policy.policy import Policy, load_policy
     from assess.report import Report, build_report
-    from assess.score.backtest import backtest
-    from assess.score.blast_radius import score_blast_radius
+    from assess.score.backtest.backtest import backtest
+    from assess.score.blast_radius.blast_radius import score_blast_radius
+    from assess.score.blast_radius.external import judge_outside
+    from assess.score.blast_radius.topology import edge_evidence
     from assess.score.claims import judge_claims
-    from assess.score.graph import edge_evidence
-    from assess.score.outside import judge_outside
-    from assess.score.readiness import score_readiness
-    from assess.score.upgrade_churn import score_upgrade_churn
-    from assess.score.upgrade_history import upgrade_history
-    from assess.score.what_next import what_next
+    from assess.score.readiness.readiness import score_readiness
+    from assess.score.upgrade_churn.history import upgrade_history
+    from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
+    from assess.score.what_next.what_next import what_next
+    from assess.sources import collect
     from assess.store import earlier
 
 _HOMES = {
@@ -33,34 +39,56 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "Inventory": "inventory",
-    "Policy": "policy",
+    "Policy": "policy.policy",
     "PolicyError": "errors",
     "Report": "report",
-    "backtest": "score.backtest",
+    "backtest": "score.backtest.backtest",
     "build_report": "report",
-    "collect": "collect",
+    "collect": "sources",
     "earlier": "store",
-    "edge_evidence": "score.graph",
+    "edge_evidence": "score.blast_radius.topology",
     "from_frames": "inventory",
     "judge_claims": "score.claims",
-    "judge_outside": "score.outside",
+    "judge_outside": "score.blast_radius.external",
     "load": "inventory",
-    "load_policy": "policy",
+    "load_policy": "policy.policy",
     "notebook_style": "figures",
-    "score_blast_radius": "score.blast_radius",
-    "score_readiness": "score.readiness",
-    "score_upgrade_churn": "score.upgrade_churn",
-    "upgrade_history": "score.upgrade_history",
+    "score_blast_radius": "score.blast_radius.blast_radius",
+    "score_readiness": "score.readiness.readiness",
+    "score_upgrade_churn": "score.upgrade_churn.upgrade_churn",
+    "upgrade_history": "score.upgrade_churn.history",
     "validate": "inventory",
-    "what_next": "score.what_next",
+    "what_next": "score.what_next.what_next",
     "working": "execution",
 }
 __all__ = [
-    "AssessError", "CollectError", "ConfigError", "DataError", "Inventory", "Policy", "PolicyError",
-    "Report", "backtest", "build_report", "collect", "earlier", "edge_evidence", "from_frames",
-    "judge_claims", "judge_outside", "load", "load_policy", "notebook_style", "score_blast_radius",
-    "score_readiness", "score_upgrade_churn", "upgrade_history", "validate", "what_next", "working",
-]  # fmt: skip
+    "AssessError",
+    "CollectError",
+    "ConfigError",
+    "DataError",
+    "Inventory",
+    "Policy",
+    "PolicyError",
+    "Report",
+    "backtest",
+    "build_report",
+    "collect",
+    "earlier",
+    "edge_evidence",
+    "from_frames",
+    "judge_claims",
+    "judge_outside",
+    "load",
+    "load_policy",
+    "notebook_style",
+    "score_blast_radius",
+    "score_readiness",
+    "score_upgrade_churn",
+    "upgrade_history",
+    "validate",
+    "what_next",
+    "working",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

@@ -66,7 +66,9 @@ class Helper:
         if _can_fork():
             context = multiprocessing.get_context("fork")
             self._pipe, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(work, theirs, self._pipe), daemon=True)
+            process = context.Process(
+                target=_serve, args=(work, theirs, self._pipe), daemon=True
+            )
             process.start()
             theirs.close()
             self._end = weakref.finalize(self, _end, self._pipe, process)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assess.errors import ConfigError
+from assess.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
@@ -123,7 +122,9 @@ def _work_problems(work: Any) -> list[str]:
         return ["work is no table"]
     problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
     fitting = {key: value for key, value in work.items() if key in _WORK}
-    problems += [f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]]
+    problems += [
+        f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]
+    ]
     if type(work.get("processes")) is int and work["processes"] < 1:
         problems.append("work.processes has to be above 0")
     return problems
@@ -161,8 +162,7 @@ def unknown_key(key: str, known: tuple[str, ...]) -> str:
     str
         The message, with the nearest known key.
     """
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
 
 
 def _find() -> Path:

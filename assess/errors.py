@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ class DataError(AssessError):
     """
 
     def __init__(self, message: str, problems: pd.DataFrame) -> None:
-        super().__init__(f"{message}: {_digest(problems)}", hint="mend the rows named above")
+        super().__init__(
+            f"{message}: {_digest(problems)}", hint="mend the rows named above"
+        )
         self.problems = problems
 
 
@@ -65,3 +69,9 @@ def _digest(problems: pd.DataFrame) -> str:
         lines.append(f"  and {rest} more")
     noun = "problem" if len(problems) == 1 else "problems"
     return "\n".join([f"{len(problems)} {noun}", *lines])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest known name; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""

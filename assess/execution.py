@@ -29,7 +29,9 @@ class Hands(Protocol):
     def n(self) -> int:
         """How many work at a time [count]."""
 
-    def map(self, function: Callable[[S, T], R], shared: S, items: Sequence[T]) -> Iterable[R]:
+    def map(
+        self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
+    ) -> Iterable[R]:
         """Do every item, and give what comes of it in order."""
 
 
@@ -39,7 +41,9 @@ class Loop:
 
     n: int = 1
 
-    def map(self, function: Callable[[S, T], R], shared: S, items: Sequence[T]) -> Iterable[R]:
+    def map(
+        self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
+    ) -> Iterable[R]:
         """Do every item when it is asked for."""
         return (function(shared, item) for item in items)
 
@@ -50,13 +54,19 @@ class Processes:
 
     n: int
 
-    def map(self, function: Callable[[S, T], R], shared: S, items: Sequence[T]) -> Iterable[R]:
+    def map(
+        self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
+    ) -> Iterable[R]:
         """Start the processes, and end them with the last item."""
-        with ProcessPoolExecutor(self.n, initializer=_take, initargs=(function, shared)) as pool:
+        with ProcessPoolExecutor(
+            self.n, initializer=_take, initargs=(function, shared)
+        ) as pool:
             yield from pool.map(_do, items)
 
 
-_taken: tuple[Callable[[Any, Any], Any], Any]  # of a process that works: what to do, with what
+_taken: tuple[
+    Callable[[Any, Any], Any], Any
+]  # of a process that works: what to do, with what
 
 
 def _take(function: Callable[[S, T], R], shared: S) -> None:
@@ -80,7 +90,9 @@ class Cluster:
         """Threads of all workers [count]."""
         return max(sum(self.client.nthreads().values()), 1)
 
-    def map(self, function: Callable[[S, T], R], shared: S, items: Sequence[T]) -> Iterable[R]:
+    def map(
+        self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
+    ) -> Iterable[R]:
         """Send what is shared once, and every item to whoever is free."""
         sent = self.client.scatter(shared, broadcast=True, hash=False)
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
@@ -173,12 +185,16 @@ def _client(scheduler: str) -> Any:
         from distributed import Client
     except ImportError as error:
         hint = "pip install 'assess[distributed]'"
-        raise AssessError("there is no Dask to work on a cluster with", hint=hint) from error
+        raise AssessError(
+            "there is no Dask to work on a cluster with", hint=hint
+        ) from error
     try:
         return Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         hint = "`scheduler` of [work] in assess.toml is the address that `dask scheduler` prints"
-        raise AssessError(f"no Dask scheduler answers at {scheduler}", hint=hint) from error
+        raise AssessError(
+            f"no Dask scheduler answers at {scheduler}", hint=hint
+        ) from error
 
 
 def tell(what: str, done: int, total: int) -> None:
@@ -195,7 +211,9 @@ def tell(what: str, done: int, total: int) -> None:
         listener(what, done, total)
 
 
-def each(function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: str) -> Iterator[R]:
+def each(
+    function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: str
+) -> Iterator[R]:
     """Do some work, item by item, as `working` says.
 
     Parameters

@@ -6,13 +6,19 @@ a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from assess.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -30,6 +36,11 @@ DTYPES = {
 }
 PROBLEM_COLUMNS = ["table", "row", "column", "value", "rule", "hint"]
 _BOOLEANS = {"true": True, "false": False}
+# a date alone is a moment too; a number alone is not, although pandas reads -1 as a year
+_ISO_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class Column:
         """Whether the column may never be NA."""
         return self.role != "" and (self.frame, self.name) != ("images", "host_id")
 
-    @property
+    @cached_property
     def vocabulary(self) -> list[str]:
         """Values that the column admits; empty where it admits any."""
         return self.rule.split("|") if "|" in self.rule else []
@@ -65,7 +76,7 @@ class Column:
         frame, _, key = self.rule.removeprefix("->").partition(".")
         return (frame, key) if self.rule.startswith("->") else None
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float] | None:
         """Smallest and largest value."""
         if self.rule.startswith(">="):
@@ -98,6 +109,16 @@ class Column:
             "time": "an ISO-8601 time with Z",
         }.get(self.dtype, "text")
 
+    def read(self, value: Any) -> Any:
+        """Return a value as the type of the column; None where it does not fit."""
+        cell = _READERS[self.dtype](value)
+        if cell is not None and self.vocabulary and cell not in self.vocabulary:
+            return None
+        if cell is not None and self.bounds:
+            low, high = self.bounds
+            return cell if low <= cell <= high else None
+        return cell
+
 
 @cache
 def dictionary() -> pd.DataFrame:
@@ -109,10 +130,14 @@ def dictionary() -> pd.DataFrame:
 @cache
 def columns(frame: str) -> dict[str, Column]:
     """Give the columns of a frame, in order."""
-    told = [Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame]
+    told = [
+        Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
+    ]
     found = {column.name: column for column in told}
     for name in SHARED_COLUMNS:
-        found.setdefault(name, Column(frame, name, "str", "", "", "", "Where the row came from"))
+        found.setdefault(
+            name, Column(frame, name, "str", "", "", "", "Where the row came from")
+        )
     return found
 
 
@@ -196,14 +221,19 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
         flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells]
         cast = pd.Series(flags, index=cells.index, dtype="boolean")
     elif column.dtype == "time":
-        if not isinstance(cells.dtype, pd.DatetimeTZDtype):  # without an offset they are UTC
-            cells = pd.to_datetime(_text(cells), utc=True, format="ISO8601", errors="coerce")
+        if not isinstance(cells.dtype, pd.DatetimeTZDtype):
+            text = _text(cells)
+            text = text.where(text.str.fullmatch(_ISO_TIME.pattern))
+            # without an offset they are UTC
+            cells = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
         cast = cells.dt.tz_convert("UTC").dt.as_unit("us")
     else:
         if cells.dtype == "str":
             cells = pd.to_numeric(cells, errors="coerce")
         elif not pd.api.types.is_numeric_dtype(cells.dtype):
-            cells = pd.to_numeric(cells.astype(object).where(known, None), errors="coerce")
+            cells = pd.to_numeric(
+                cells.astype(object).where(known, None), errors="coerce"
+            )
         values = cells.to_numpy("float64", na_value=np.nan)
         unread = ~np.isfinite(values)
         values = np.where(unread, 0.0, values)
@@ -216,11 +246,116 @@ def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
     return cast, known & cast.isna()
 
 
+Row = dict[str, Any]
+
+
+def row(frame: str, /, **values: Any) -> Row:
+    """Return a row of a frame; raise DataError where a name is no column of it."""
+    problems = unknown_columns(frame, values)
+    if len(problems):
+        raise DataError("a row has columns that its frame does not have", problems)
+    return values
+
+
+def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
+    """List the names that are no columns of a frame, each with the nearest column."""
+    if frame not in names():
+        rule = f"one of {', '.join(names())}"
+        cells = [frame, pd.NA, "", frame, rule, did_you_mean(frame, names())]
+        return pd.DataFrame([cells], columns=PROBLEM_COLUMNS)
+    known = columns(frame)
+    if known.keys() >= set(given):  # the common case, without the cost of a table
+        return join_problems([])
+    rule = f"a column of {frame}"
+    problems = [
+        [frame, pd.NA, name, "", rule, did_you_mean(name, known)]
+        for name in given
+        if name not in known
+    ]
+    return pd.DataFrame(problems, columns=PROBLEM_COLUMNS)
+
+
+def read_row(frame: str, values: Mapping[str, Any]) -> tuple[Row, Row]:
+    """Return the cells as the types of their columns, and the values that do not fit, by column.
+
+    A value of another type, out of range or outside the vocabulary is None in the row. Names that
+    are no columns are left out of both; `unknown_columns` lists them.
+    """
+    known = columns(frame)
+    cells: Row = {}
+    unmapped: Row = {}
+    for name, value in values.items():
+        if name not in known:
+            continue
+        cells[name] = None if _is_unknown(value) else known[name].read(value)
+        if cells[name] is None and not _is_unknown(value):
+            unmapped[name] = value
+    return cells, unmapped
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether a value says nothing; the zero value of Go's text means "not set"."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    if isinstance(value, float):
+        return math.isnan(value)
+    return isinstance(value, str) and value == ""
+
+
+def _read_bool(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return _BOOLEANS.get(str(value).strip().lower())
+
+
+def _read_float(value: Any) -> float | None:
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        return None  # float() reads 1_000 and digits of other scripts
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _read_int(value: Any) -> int | None:
+    number = _read_float(value)
+    if number is None or number % 1 or abs(number) >= 2**63:
+        return None
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def _read_time(value: Any) -> datetime | None:
+    """Read a time; without an offset it is UTC."""
+    if isinstance(value, datetime):
+        moment = value
+    elif _ISO_TIME.fullmatch(str(value)):
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:  # such as a 31st of February
+            return None
+    else:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": str,
+    "category": str,
+    "bool": _read_bool,
+    "int": _read_int,
+    "float": _read_float,
+    "time": _read_time,
+}
+
+
 def _text(cells: pd.Series) -> pd.Series:
     if cells.dtype == "str":
         return cells
     known = cells.notna()
-    return cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
+    return (
+        cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
+    )
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
@@ -240,12 +375,18 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
     """Put lists of problems together."""
     found = [p for p in problems if len(p)]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PROBLEM_COLUMNS)
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=PROBLEM_COLUMNS)
+    )
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """List what breaks the schema of a frame: ranges, keys, missing required cells."""
-    if is_sound(frame, table):  # pandera tells what is wrong, but takes long where nothing is
+    if is_sound(
+        frame, table
+    ):  # pandera tells what is wrong, but takes long where nothing is
         return join_problems([])
     from pandera.errors import SchemaErrors
 
@@ -272,7 +413,9 @@ def is_sound(frame: str, table: pd.DataFrame) -> bool:
     return not table.duplicated(key(frame)).any()
 
 
-def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+def _from_failure_cases(
+    frame: str, table: pd.DataFrame, cases: pd.DataFrame
+) -> pd.DataFrame:
     problems = []
     is_duplicate = cases["check"] == "multiple_fields_uniqueness"
     if is_duplicate.any():
@@ -283,7 +426,9 @@ def _from_failure_cases(frame: str, table: pd.DataFrame, cases: pd.DataFrame) ->
         problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
     for name, found in cases[~is_duplicate].groupby("column", sort=False):
         column = columns(frame)[str(name)]
-        bad = pd.Series(found["failure_case"].to_numpy(), index=found["index"].astype(int))
+        bad = pd.Series(
+            found["failure_case"].to_numpy(), index=found["index"].astype(int)
+        )
         missing = found["check"].eq("not_nullable").to_numpy()
         problems += [
             _problems(column, bad[missing], "required", "may not be empty"),
@@ -301,10 +446,14 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             target, target_key = column.reference
             values = table[name]
-            dangling = values.notna() & (values != "") & ~values.isin(tables[target][target_key])
+            dangling = (
+                values.notna() & (values != "") & ~values.isin(tables[target][target_key])
+            )
             if (frame, name) == ("dependencies", "dst_id"):
                 dangling &= ~values.str.startswith(EXTERNAL, na=False)
             problems.append(
-                _problems(column, values[dangling], column.expectation, "dangling reference")
+                _problems(
+                    column, values[dangling], column.expectation, "dangling reference"
+                )
             )
     return join_problems(problems)

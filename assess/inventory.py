@@ -69,8 +69,12 @@ class Inventory:
     def __reduce__(self) -> tuple[Any, ...]:
         """Take it to pieces that another process can put together."""
         return _inventory, (
-            dict(self.tables), self.snapshot_at, self.quarter, self.present, dict(self.extras)
-        )  # fmt: skip
+            dict(self.tables),
+            self.snapshot_at,
+            self.quarter,
+            self.present,
+            dict(self.extras),
+        )
 
     def has(self, *names: str) -> bool:
         """Say whether all of these frames were supplied.
@@ -101,7 +105,9 @@ class Inventory:
             The rest is shared with this one.
         """
         kept = {name: self.tables[name] for name in self.present}
-        return from_frames({**kept, **tables}, snapshot_at=self.snapshot_at, quarter=self.quarter)
+        return from_frames(
+            {**kept, **tables}, snapshot_at=self.snapshot_at, quarter=self.quarter
+        )
 
     def summary(self) -> pd.DataFrame:
         """Count what is known.
@@ -114,7 +120,9 @@ class Inventory:
         """
         rows = []
         for name, table in self.tables.items():
-            cells = table.drop(columns=[*frames.key(name), *frames.SHARED_COLUMNS], errors="ignore")
+            cells = table.drop(
+                columns=[*frames.key(name), *frames.SHARED_COLUMNS], errors="ignore"
+            )
             known = cells.notna().to_numpy().mean() if cells.size else None
             rows.append((name, len(table), known, name in self.present))
         table = pd.DataFrame(rows, columns=["frame", "rows", "known_share", "supplied"])
@@ -135,10 +143,14 @@ class Inventory:
             changed. Only frames that both supplied are compared.
         """
         both = self.present & earlier.present - {"coverage"}
-        parts = [_diff(name, earlier[name], self[name]) for name in frames.names() if name in both]
-        return pd.concat([pd.DataFrame(columns=DIFFERENCE, dtype=object), *parts]).reset_index(
-            drop=True
-        )
+        parts = [
+            _diff(name, earlier[name], self[name])
+            for name in frames.names()
+            if name in both
+        ]
+        return pd.concat(
+            [pd.DataFrame(columns=DIFFERENCE, dtype=object), *parts]
+        ).reset_index(drop=True)
 
     def __repr__(self) -> str:
         """Say what it is, without address or clock."""
@@ -149,9 +161,7 @@ class Inventory:
 
     def _repr_html_(self) -> str:
         when = f"{self.snapshot_at:%Y-%m-%d}"
-        return (
-            f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{to_html(self.summary())}"
-        )
+        return f"<p><b>Inventory {self.quarter}</b>, snapshot of {when}</p>{to_html(self.summary())}"
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +176,8 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     shared = old.index.intersection(new.index)
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
     was, now = (
-        _cells(table[names]).take(table.index.get_indexer(shared), 0) for table in (old, new)
+        _cells(table[names]).take(table.index.get_indexer(shared), 0)
+        for table in (old, new)
     )
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
@@ -188,7 +199,10 @@ def _key_text(key: object) -> str:
 
 
 def from_frames(
-    tables: Mapping[str, pd.DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    snapshot_at: str | pd.Timestamp,
+    quarter: str = "",
 ) -> Inventory:
     """Make an inventory from tables, and check it.
 
@@ -225,7 +239,9 @@ def _build(
     problems = []
     for name, raw in tables.items():
         if name not in frames.names():
-            problems.append(_file_problem(name, name, f"one of {', '.join(frames.names())}"))
+            problems.append(
+                _file_problem(name, name, f"one of {', '.join(frames.names())}")
+            )
             continue
         typed[name], unreadable = frames.conform(name, raw)
         unknown = raw.columns.difference(list(frames.columns(name)), sort=False)
@@ -239,10 +255,14 @@ def _build(
     problems.append(frames.check_references(typed))
     when = utc(snapshot_at)
     whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
-    inventory = _inventory(whole, when, quarter or quarter_of(when), frozenset(typed), extras)
+    inventory = _inventory(
+        whole, when, quarter or quarter_of(when), frozenset(typed), extras
+    )
     found = frames.join_problems(problems)
     # A required cell that could not be read is told once, as unreadable.
-    return inventory, found[~found.duplicated(["table", "row", "column"]) | found["row"].isna()]
+    return inventory, found[
+        ~found.duplicated(["table", "row", "column"]) | found["row"].isna()
+    ]
 
 
 def _inventory(
@@ -263,7 +283,9 @@ def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     except (ValueError, TypeError):
         when = pd.NaT
     if pd.isna(when):
-        raise AssessError(f"{moment!r} is no time", hint='write it as "2026-09-30T00:00:00Z"')
+        raise AssessError(
+            f"{moment!r} is no time", hint='write it as "2026-09-30T00:00:00Z"'
+        )
     return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
 
 
@@ -274,7 +296,11 @@ def quarter_of(when: pd.Timestamp) -> str:
 
 def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Services that the other frames speak of, for a snapshot without that frame."""
-    columns = [("workloads", "service_id"), ("dependencies", "src_id"), ("dependencies", "dst_id")]
+    columns = [
+        ("workloads", "service_id"),
+        ("dependencies", "src_id"),
+        ("dependencies", "dst_id"),
+    ]
     named = [tables[frame][column] for frame, column in columns if frame in tables]
     ids = pd.concat([pd.Series(dtype="str"), *named]).dropna().unique()
     inside = sorted(name for name in ids if not str(name).startswith(frames.EXTERNAL))
@@ -345,7 +371,8 @@ def _local(path: str | Path) -> Path:
 def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.DataFrame]:
     if not directory.is_dir():
         raise AssessError(
-            f"there is no snapshot at {directory}", hint="make one with `assess sample DIR`"
+            f"there is no snapshot at {directory}",
+            hint="make one with `assess sample DIR`",
         )
     tables: dict[str, pd.DataFrame] = {}
     problems = []
@@ -359,10 +386,13 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
             tables[file.stem] = read_table(file)
         except (ValueError, OSError) as error:
             reason = f"cannot be read: {str(error).splitlines()[0]}"
-            problems.append(_file_problem(file.stem, file.name, "a readable file", reason))
+            problems.append(
+                _file_problem(file.stem, file.name, "a readable file", reason)
+            )
     if not tables and not problems:
         raise AssessError(
-            f"{directory} holds no frames", hint="a snapshot holds <frame>.csv or <frame>.parquet"
+            f"{directory} holds no frames",
+            hint="a snapshot holds <frame>.csv or <frame>.parquet",
         )
     manifest = read_manifest(directory)
     snapshot_at = manifest.get("snapshot_at") or _newest_time(tables)
@@ -393,7 +423,9 @@ def read_table(file: Path) -> pd.DataFrame:
     rows = [row for row in rows if row]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} cells, its header {len(header)}")
+            raise ValueError(
+                f"row {number} has {len(row)} cells, its header {len(header)}"
+            )
     known = [[cell or None for cell in row] for row in rows]
     return pd.DataFrame(known, columns=header, dtype="str")
 
@@ -408,7 +440,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         if "snapshot_at" in manifest:
             manifest["snapshot_at"] = utc(manifest["snapshot_at"])
     except (ValueError, AssessError) as error:
-        raise AssessError(f"{file} cannot be read: {error}", hint="mend or rewrite it") from error
+        raise AssessError(
+            f"{file} cannot be read: {error}", hint="mend or rewrite it"
+        ) from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
     if version != frames.SCHEMA_VERSION:
         raise AssessError(
@@ -420,7 +454,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp | None:
     """Newest moment that any source recorded."""
-    typed = [frames.conform(name, raw)[0] for name, raw in tables.items() if name in frames.names()]
+    typed = [
+        frames.conform(name, raw)[0]
+        for name, raw in tables.items()
+        if name in frames.names()
+    ]
     times = [
         cells.max()
         for table in typed

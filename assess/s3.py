@@ -42,9 +42,15 @@ def fetch(address: str) -> Path:
     client, found = _client(), 0
     try:
         for key in _keys(client, bucket, prefix):
-            inside = PurePosixPath(key).relative_to(prefix) if prefix else PurePosixPath(key)
+            inside = (
+                PurePosixPath(key).relative_to(prefix) if prefix else PurePosixPath(key)
+            )
             file = target / inside
-            if key.endswith("/") or ".." in inside.parts or not file.is_relative_to(target):
+            if (
+                key.endswith("/")
+                or ".." in inside.parts
+                or not file.is_relative_to(target)
+            ):
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(bucket, key, str(file))
@@ -52,7 +58,9 @@ def fetch(address: str) -> Path:
     except Exception as error:
         raise _failure(address, "read", error) from error
     if not found:
-        raise AssessError(f"there is nothing at {address}", hint="list it with `aws s3 ls`")
+        raise AssessError(
+            f"there is nothing at {address}", hint="list it with `aws s3 ls`"
+        )
     return target
 
 
@@ -67,11 +75,15 @@ def push(directory: Path, address: str) -> str:
     bucket, prefix = _taken_apart(address)
     refuse_taken(address)
     client = _client()
-    files = sorted(directory.iterdir(), key=lambda file: (file.name == MANIFEST, file.name))
+    files = sorted(
+        directory.iterdir(), key=lambda file: (file.name == MANIFEST, file.name)
+    )
     try:
         for file in files:
             key = str(PurePosixPath(prefix) / file.name)
-            only_one = {"IfNoneMatch": "*"} if file.name == MANIFEST else {}  # of two writers
+            only_one = (
+                {"IfNoneMatch": "*"} if file.name == MANIFEST else {}
+            )  # of two writers
             with file.open("rb") as body:
                 client.put_object(Bucket=bucket, Key=key, Body=body, **only_one)
     except Exception as error:
@@ -97,7 +109,9 @@ def _keys(client: Any, bucket: str, prefix: str) -> list[str]:
     """List the object of that name and all below it, but nothing that only starts alike."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [str(entry["Key"]) for page in pages for entry in page.get("Contents", ())]
-    return [key for key in keys if not prefix or key == prefix or key.startswith(f"{prefix}/")]
+    return [
+        key for key in keys if not prefix or key == prefix or key.startswith(f"{prefix}/")
+    ]
 
 
 def _taken_apart(address: str) -> tuple[str, str]:

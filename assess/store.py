@@ -22,7 +22,15 @@ import pandas as pd
 from assess import frames, s3
 from assess.errors import AssessError, DataError
 from assess.execution import each
-from assess.inventory import MANIFEST, Inventory, load, quarter_of, read_manifest, read_table, utc
+from assess.inventory import (
+    MANIFEST,
+    Inventory,
+    load,
+    quarter_of,
+    read_manifest,
+    read_table,
+    utc,
+)
 
 
 class BrokenSnapshotWarning(UserWarning):
@@ -77,9 +85,13 @@ def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None
     ]
     for name in sorted(inventory.present):
         file = directory / f"{name}.{format}"
-        _write_table(file, inventory[name].join(inventory.extras.get(name, pd.DataFrame())))
+        _write_table(
+            file, inventory[name].join(inventory.extras.get(name, pd.DataFrame()))
+        )
         lines.append(f'"{file.name}" = "{_sha256(file)}"')
-    (directory / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    (directory / MANIFEST).write_text(
+        "\n".join(lines) + "\n", encoding="utf-8", newline="\n"
+    )
     for path in (*directory.iterdir(), directory):
         _sync(path)
 
@@ -177,7 +189,9 @@ def resolve(reference: str | Path) -> Path:
         reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
-        held = {file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")}
+        held = {
+            file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")
+        }
         return path if held.intersection(frames.names()) else latest(path)
     store, at, moment = str(reference).rpartition("@")
     if not at:
@@ -190,8 +204,12 @@ def resolve(reference: str | Path) -> Path:
     else:
         fitting = listed[listed["snapshot_at"] < _just_after(moment)]
     if fitting.empty:
-        held_days = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
-        raise AssessError(f"{store} has no snapshot for @{moment}", hint=f"it holds: {held_days}")
+        held_days = (
+            ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
+        )
+        raise AssessError(
+            f"{store} has no snapshot for @{moment}", hint=f"it holds: {held_days}"
+        )
     return Path(fitting["path"].iloc[-1])
 
 
@@ -201,7 +219,8 @@ def _just_after(moment: str) -> pd.Timestamp:
         when = utc(moment)
     except AssessError as error:
         raise AssessError(
-            f"@{moment} is neither a day nor a quarter", hint="write @2026-09-30 or @2026Q3"
+            f"@{moment} is neither a day nor a quarter",
+            hint="write @2026-09-30 or @2026Q3",
         ) from error
     is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", moment)
     return when + (pd.Timedelta(days=1) if is_day else pd.Timedelta(microseconds=1))
@@ -211,7 +230,9 @@ def latest(store: str | Path) -> Path:
     """Find the newest snapshot of a store."""
     listed = snapshots(store)
     if listed.empty:
-        raise AssessError(f"{store} holds no snapshot", hint="make one with `assess collect`")
+        raise AssessError(
+            f"{store} holds no snapshot", hint="make one with `assess collect`"
+        )
     return Path(listed["path"].iloc[-1])
 
 
@@ -224,7 +245,11 @@ def previous(path: str | Path) -> Path | None:
     listed = snapshots(here.parent if here.name else here.resolve().parent)
     when, quarter = _moment(here)
     older = listed[listed["snapshot_at"] < when]
-    chosen = older[older["quarter"] != quarter] if older["quarter"].ne(quarter).any() else older
+    chosen = (
+        older[older["quarter"] != quarter]
+        if older["quarter"].ne(quarter).any()
+        else older
+    )
     return None if chosen.empty else Path(chosen["path"].iloc[-1])
 
 
@@ -253,7 +278,9 @@ def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataF
 def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]:
     """Find the files of one frame, oldest snapshot first."""
     if frame not in frames.names():
-        raise AssessError(f"there is no frame {frame!r}", hint="`assess frames` lists them")
+        raise AssessError(
+            f"there is no frame {frame!r}", hint="`assess frames` lists them"
+        )
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
         yield from [(when, file) for file in files if file.is_file()][:1]
@@ -280,9 +307,13 @@ def roll_up(
     asked = (frame, tuple(by), tuple(values))
     unknown = [name for name in (*by, *values) if name not in frames.columns(frame)]
     if unknown:
-        raise AssessError(f"{frame} has no column {', '.join(unknown)}", hint="see `assess frames`")
+        raise AssessError(
+            f"{frame} has no column {', '.join(unknown)}", hint="see `assess frames`"
+        )
     if words := [
-        name for name in values if frames.columns(frame)[name].dtype not in ("int", "float")
+        name
+        for name in values
+        if frames.columns(frame)[name].dtype not in ("int", "float")
     ]:
         raise AssessError(f"{', '.join(words)} cannot be added up", hint="name numbers")
     found = list(_files(store, frame))
@@ -299,7 +330,9 @@ def _rolled(
 
 
 def _rolled_table(
-    table: pd.DataFrame, asked: tuple[str, tuple[str, ...], tuple[str, ...]], when: pd.Timestamp
+    table: pd.DataFrame,
+    asked: tuple[str, tuple[str, ...], tuple[str, ...]],
+    when: pd.Timestamp,
 ) -> pd.DataFrame:
     _, by, values = asked
     text = {name: "string" for name in by if table[name].dtype == "category"}
@@ -308,7 +341,10 @@ def _rolled_table(
     for name in values:
         rolled[f"{name}_n"] = groups[name].count()
         rolled[f"{name}_sum"] = groups[name].sum(min_count=1)
-        rolled[f"{name}_min"], rolled[f"{name}_max"] = groups[name].min(), groups[name].max()
+        rolled[f"{name}_min"], rolled[f"{name}_max"] = (
+            groups[name].min(),
+            groups[name].max(),
+        )
     rolled = rolled.reset_index()
     dates = pd.Series(when, index=rolled.index, dtype=frames.DTYPES["time"])
     rolled.insert(0, "snapshot_at", dates)

@@ -12,7 +12,13 @@ from pandas.api import types
 
 UNKNOWN = "unknown"
 # what an empty cell of a result means, where it does not mean that nobody knows
-ABSENT = {"label_gates": "clear", "p_first": "-", "p_top": "-", "p_top_neutral": "-", "needs": "-"}
+ABSENT = {
+    "label_gates": "clear",
+    "p_first": "-",
+    "p_top": "-",
+    "p_top_neutral": "-",
+    "needs": "-",
+}
 ROWS_SHOWN = 20
 DECIMALS = 2
 STYLE = (
@@ -35,7 +41,9 @@ def clean(text: object) -> str:
         One line without control, direction or unpaired characters.
     """
     line = str(text)
-    if not (line.isascii() and line.isprintable()):  # most names need no look at each character
+    if not (
+        line.isascii() and line.isprintable()
+    ):  # most names need no look at each character
         line = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in line)
     return " ".join(line.split())
 
@@ -57,13 +65,21 @@ def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
     """
     flat, heads = _flat(table)
     shown = flat.head(rows)
-    marks = ["" if _is_number(shown.iloc[:, i]) else ' class="t"' for i in range(shown.shape[1])]
-    titles = [" · ".join(map(clean, n)) if isinstance(n, tuple) else clean(n) for n in flat]
+    marks = [
+        "" if _is_number(shown.iloc[:, i]) else ' class="t"'
+        for i in range(shown.shape[1])
+    ]
+    titles = [
+        " · ".join(map(clean, n)) if isinstance(n, tuple) else clean(n) for n in flat
+    ]
     lines = ["<tr>", *_cells("th", titles, marks), "</tr>"]
     columns = [_texts(shown.iloc[:, i], titles[i]) for i in range(shown.shape[1])]
     body = []
     for row in zip(*columns, strict=True):
-        cells = [*_cells("th", row[:heads], marks), *_cells("td", row[heads:], marks[heads:])]
+        cells = [
+            *_cells("th", row[:heads], marks),
+            *_cells("td", row[heads:], marks[heads:]),
+        ]
         body.append(f"<tr>{''.join(cells)}</tr>")
     if len(flat) > rows:
         body.append(
@@ -140,7 +156,11 @@ def _word(value: Any) -> str:
     if types.is_bool(value):
         return "yes" if value else "no"
     if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
+        return (
+            f"{value:%Y-%m-%d}"
+            if value == value.normalize()
+            else f"{value:%Y-%m-%d %H:%M}"
+        )
     if isinstance(value, float):
         return f"{value:.{DECIMALS}f}"
     if isinstance(value, list | tuple | set | frozenset):

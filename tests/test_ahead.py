@@ -58,7 +58,9 @@ def test_a_process_within_a_process_starts_no_third():
 
 def test_a_process_that_nobody_asks_ends():
     others = set(multiprocessing.active_children())
-    result = ahead(lambda: b"x" * 1_000_000)  # more than a pipe holds: it waits for a reader
+    result = ahead(
+        lambda: b"x" * 1_000_000
+    )  # more than a pipe holds: it waits for a reader
     helpers = set(multiprocessing.active_children()) - others
     del result
     for helper in helpers:

@@ -14,14 +14,17 @@ from assess import store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
-from assess.score.scenarios import Scenarios
-from assess.score.spread import Graph, Sampling, spread
+from assess.score.blast_radius.propagation import Graph, Sampling, spread
+from assess.score.blast_radius.scenarios import Scenarios
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
     ) as local:
         yield local.scheduler_address
 
@@ -75,10 +78,14 @@ def test_the_spread_of_failures_is_the_same_everywhere(hands):
 def history(tmp_path_factory):
     place = tmp_path_factory.mktemp("history") / "store"
     for day in range(1, 4):
-        rows = [{"host_id": f"h{i}", "az": "z" if i else None, "vcpus": i * day or None}
-                for i in range(4)]  # fmt: skip
+        rows = [
+            {"host_id": f"h{i}", "az": "z" if i else None, "vcpus": i * day or None}
+            for i in range(4)
+        ]
         at = f"2026-09-0{day}"
-        store.write_snapshot(from_frames({"hosts": pd.DataFrame(rows)}, snapshot_at=at), place / at)
+        store.write_snapshot(
+            from_frames({"hosts": pd.DataFrame(rows)}, snapshot_at=at), place / at
+        )
     return place
 
 
@@ -89,9 +96,9 @@ def test_history_is_rolled_up_to_the_same_parts(history, hands):
     pd.testing.assert_frame_equal(shared, alone, check_exact=True)
     zone = alone[alone["az"] == "z"]
     assert zone["snapshot_at"].dt.day.tolist() == [1, 2, 3]
-    assert zone[["n", "vcpus_n", "vcpus_sum", "vcpus_min", "vcpus_max"]].to_numpy().tolist() == [
-        [3, 3, 6 * day, day, 3 * day] for day in (1, 2, 3)
-    ]
+    assert zone[
+        ["n", "vcpus_n", "vcpus_sum", "vcpus_min", "vcpus_max"]
+    ].to_numpy().tolist() == [[3, 3, 6 * day, day, 3 * day] for day in (1, 2, 3)]
     nowhere = alone[alone["az"].isna()]
     assert nowhere["n"].tolist() == [1, 1, 1]
     assert nowhere["vcpus_n"].tolist() == [0, 0, 0]
@@ -117,7 +124,9 @@ def test_rolling_up_says_what_is_not_there(history, tmp_path):
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("assess.execution.PATIENCE", 1.0)
     with (
-        pytest.raises(AssessError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        pytest.raises(
+            AssessError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"
+        ),
         working(scheduler="tcp://127.0.0.1:9"),
     ):
         raise AssertionError("nobody can work there")

@@ -39,7 +39,9 @@ def inventory(quarter="2026-09-30"):
 
 def result(name, frame, details=None, at="2026-09-30"):
     made = type(name, (Result,), {"name": name})
-    return made(frame, pd.DataFrame(), Provenance.of(inventory(at), POLICY), details or {})
+    return made(
+        frame, pd.DataFrame(), Provenance.of(inventory(at), POLICY), details or {}
+    )
 
 
 def by_service(columns, names):
@@ -62,7 +64,12 @@ def readiness():
 @pytest.fixture
 def blast():
     index = pd.MultiIndex.from_tuples(
-        [("az", "east-1"), ("host", "h1"), ("image", "web@sha256:" + "ab" * 32), ("registry", "r")],
+        [
+            ("az", "east-1"),
+            ("host", "h1"),
+            ("image", "web@sha256:" + "ab" * 32),
+            ("registry", "r"),
+        ],
         names=["element_kind", "element"],
     )
     frame = pd.DataFrame(
@@ -82,7 +89,9 @@ def blast():
         "exposure_n": [4.0, None, 0.0],
         "dependencies_observed": [True, True, False],
     }
-    return result("blast_radius", frame, {"services": by_service(columns, ["apt", "bare", "core"])})
+    return result(
+        "blast_radius", frame, {"services": by_service(columns, ["apt", "bare", "core"])}
+    )
 
 
 @pytest.fixture
@@ -102,7 +111,9 @@ def churn():
         ],
         columns=["service_id", "component", "name", "version", "days_to_eol"],
     ).astype({"days_to_eol": "Int64"})
-    return result("upgrade_churn", by_service(columns, ["apt", "bare", "core"]), {"clocks": clocks})
+    return result(
+        "upgrade_churn", by_service(columns, ["apt", "bare", "core"]), {"clocks": clocks}
+    )
 
 
 @pytest.fixture
@@ -135,7 +146,9 @@ def rows(ax):
         if kind.startswith("points"):
             for x, y in np.asarray(marks.get_offsets()):
                 if np.isfinite(x):
-                    found.append((names[round(y)], kind.removeprefix("points").strip(), x))
+                    found.append(
+                        (names[round(y)], kind.removeprefix("points").strip(), x)
+                    )
     return sorted(found)
 
 
@@ -154,15 +167,21 @@ def test_readiness_puts_each_value_in_the_row_of_its_service(readiness):
     expected = readiness.frame["readiness"].dropna().to_dict()
     assert {name: x for name, _, x in drawn} == expected
     assert {name: kind for name, kind, _ in drawn} == {
-        "apt": "ready", "bare": "conditional", "core": "blocked", "edge": "conditional",
-    }  # fmt: skip
+        "apt": "ready",
+        "bare": "conditional",
+        "core": "blocked",
+        "edge": "conditional",
+    }
 
 
 def test_readiness_says_bands_in_words_too(readiness):
     assert notes(figures.readiness(readiness)) == {
-        "core": "NEVER", "apt": "ready", "bare": "conditional", "edge": "conditional",
+        "core": "NEVER",
+        "apt": "ready",
+        "bare": "conditional",
+        "edge": "conditional",
         "dark": "NOT DECIDABLE",
-    }  # fmt: skip
+    }
 
 
 def test_readiness_draws_the_interval_and_the_bar_of_the_policy(readiness):
@@ -170,7 +189,9 @@ def test_readiness_draws_the_interval_and_the_bar_of_the_policy(readiness):
     segments = [s for c in ax.collections if not c.get_gid() for s in c.get_segments()]
     ends = sorted((round(s[0][0]), round(s[1][0])) for s in segments)
     assert ends == [(30, 95), (40, 70), (70, 90), (85, 95)]
-    assert [line.get_xdata()[0] for line in ax.lines] == [POLICY["what_next"]["ready_points"]]
+    assert [line.get_xdata()[0] for line in ax.lines] == [
+        POLICY["what_next"]["ready_points"]
+    ]
     assert "60" in [t.get_text() for t in ax.texts]
 
 
@@ -183,8 +204,12 @@ def test_an_unknown_service_is_drawn_as_unknown_and_not_at_zero(readiness):
 
 def test_a_wide_interval_never_leads(readiness):
     assert figures.readiness_data(readiness)["service_id"].tolist() == [
-        "core", "apt", "bare", "edge", "dark",
-    ]  # fmt: skip
+        "core",
+        "apt",
+        "bare",
+        "edge",
+        "dark",
+    ]
 
 
 def test_readiness_of_some_services_only(readiness):
@@ -192,7 +217,9 @@ def test_readiness_of_some_services_only(readiness):
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["apt", "edge"]
 
 
-def test_blast_radius_is_in_percent_worst_first_and_unknown_counts_as_its_upper_end(blast):
+def test_blast_radius_is_in_percent_worst_first_and_unknown_counts_as_its_upper_end(
+    blast,
+):
     data = figures.blast_radius_data(blast)
     assert data["label"].tolist() == [
         "image web@abababab",
@@ -201,7 +228,11 @@ def test_blast_radius_is_in_percent_worst_first_and_unknown_counts_as_its_upper_
         "registry r",
     ]
     ax = figures.blast_radius(blast)
-    assert rows(ax) == [("host h1", "", 50.0), ("registry r", "", 0.0), ("zone east-1", "", 30.0)]
+    assert rows(ax) == [
+        ("host h1", "", 50.0),
+        ("registry r", "", 0.0),
+        ("zone east-1", "", 30.0),
+    ]
     assert notes(ax)["registry r"] == "5 frozen"
     assert "% of fleet criticality" in ax.get_xlabel()
 
@@ -213,8 +244,10 @@ def test_blast_radius_of_some_kinds_only(blast):
 
 def test_a_service_whose_dependencies_were_never_observed_is_hollow(blast):
     assert rows(figures.blast_services(blast)) == [
-        ("apt", "", 10.0), ("bare", "", 60.0), ("core", "unknown", 20.0),
-    ]  # fmt: skip
+        ("apt", "", 10.0),
+        ("bare", "", 60.0),
+        ("core", "unknown", 20.0),
+    ]
 
 
 def test_exposure_puts_the_unknown_first_and_zero_last(blast):
@@ -247,11 +280,14 @@ def test_clocks_gather_equal_components_and_never_call_an_unknown_end_supported(
         "os debian 12": "supported · 1 service",
     }
     assert rows(ax) == [
-        ("engine docker 20.10.24", "blocked", -700.0), ("os debian 12", "ready", 600.0),
-    ]  # fmt: skip
+        ("engine docker 20.10.24", "blocked", -700.0),
+        ("os debian 12", "ready", 600.0),
+    ]
 
 
-def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(what_next):
+def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(
+    what_next,
+):
     ax = figures.acceptability(what_next)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt"]
     cells = {text.get_position(): text.get_text() for text in ax.texts}
@@ -261,7 +297,9 @@ def test_acceptability_shows_each_share_at_its_rank_in_the_order_of_the_ranking(
     assert "No service competes" in figures.acceptability(what_next).texts[0].get_text()
 
 
-def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_compete(what_next):
+def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_compete(
+    what_next,
+):
     ax = figures.what_next(what_next)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["zeal", "apt", "core"]
     worst = {name: x for name, kind, x in rows(ax) if kind == "worst"}
@@ -273,7 +311,12 @@ def test_what_next_keeps_the_order_of_the_ranking_and_leaves_out_what_does_not_c
 
 def test_coverage_counts_calls_by_outcome_and_an_unasked_source_is_not_seen():
     data = figures.coverage_data(inventory())
-    assert data.loc["docker"].to_dict() == {"seen": 1, "in part": 0, "not seen": 1, "not asked": 0}
+    assert data.loc["docker"].to_dict() == {
+        "seen": 1,
+        "in part": 0,
+        "not seen": 1,
+        "not asked": 0,
+    }
     assert data.loc["kubernetes", "not asked"] == 1
     ax = figures.coverage(inventory())
     names = [tick.get_text() for tick in ax.get_yticklabels()]
@@ -300,8 +343,13 @@ def test_quarter_change_tells_new_gone_moved_and_same(readiness):
     earlier = result("readiness", before, at="2026-06-30")
     data = figures.quarter_change_data(readiness, earlier).set_index("service_id")
     assert data["state"].to_dict() == {
-        "apt": "up", "bare": "same", "core": "down", "dark": "new", "edge": "new", "old": "gone",
-    }  # fmt: skip
+        "apt": "up",
+        "bare": "same",
+        "core": "down",
+        "dark": "new",
+        "edge": "new",
+        "old": "gone",
+    }
     ax = figures.quarter_change(readiness, earlier)
     assert ("apt", "before", 70.0) in rows(ax)
     assert ("apt", "after", 80.0) in rows(ax)
@@ -342,7 +390,9 @@ def test_every_figure_says_readably_that_there_is_nothing(request):
             details = {key: table.head(0) for key, table in shown.details.items()}
             bare = result(shown.name, shown.frame.head(0), details)
         else:
-            bare = from_frames({"services": pd.DataFrame({"service_id": []})}, snapshot_at="2026")
+            bare = from_frames(
+                {"services": pd.DataFrame({"service_id": []})}, snapshot_at="2026"
+            )
         ax = getattr(figures, name)(bare)
         (text,) = [t.get_text() for t in ax.texts]
         assert len(text.split()) > 4, name
@@ -352,9 +402,11 @@ def test_every_figure_says_readably_that_there_is_nothing(request):
 def test_more_than_25_rows_are_counted(readiness):
     names = [f"s{number:02d}" for number in range(40)]
     columns = {
-        "readiness": np.arange(40.0), "readiness_lo": np.arange(40.0),
-        "readiness_hi": np.arange(40.0), "label_gates": None,
-    }  # fmt: skip
+        "readiness": np.arange(40.0),
+        "readiness_lo": np.arange(40.0),
+        "readiness_hi": np.arange(40.0),
+        "label_gates": None,
+    }
     ax = figures.readiness(result("readiness", by_service(columns, names)))
     labels = [tick.get_text() for tick in ax.get_yticklabels()]
     assert labels[-1] == "and 15 more"
@@ -364,8 +416,16 @@ def test_more_than_25_rows_are_counted(readiness):
 
 
 def test_svg_is_the_same_twice_and_carries_hostile_names_as_text(readiness):
-    names = ["<script>alert(1)</script>", "a\nb\x00\u202ec", "$x^2$", "x" * 300, "naïve 😀"]
-    hostile = result("readiness", readiness.frame.set_axis(pd.Index(names, name="service_id")))
+    names = [
+        "<script>alert(1)</script>",
+        "a\nb\x00\u202ec",
+        "$x^2$",
+        "x" * 300,
+        "naïve 😀",
+    ]
+    hostile = result(
+        "readiness", readiness.frame.set_axis(pd.Index(names, name="service_id"))
+    )
     first, second = (figures.svg(figures.readiness(hostile)) for _ in range(2))
     assert first == second
     assert "<script>" not in first
@@ -386,7 +446,9 @@ def test_svg_closes_its_figure(readiness):
 
 def test_describe_is_one_sentence_with_topic_measure_and_range(readiness):
     told = figures.describe(figures.readiness(readiness))
-    assert told.startswith("Readiness per service: 5 rows, core to dark; Readiness (0–100 points")
+    assert told.startswith(
+        "Readiness per service: 5 rows, core to dark; Readiness (0–100 points"
+    )
     assert told.endswith("points from 55 to 90.")
 
 
@@ -394,13 +456,19 @@ def test_describe_is_one_sentence_with_topic_measure_and_range(readiness):
 def test_signatures_are_plain(name):
     parameters = inspect.signature(getattr(figures, name)).parameters.values()
     assert all(p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
-    assert inspect.signature(getattr(figures, name)).parameters["ax"].kind.name == "KEYWORD_ONLY"
+    assert (
+        inspect.signature(getattr(figures, name)).parameters["ax"].kind.name
+        == "KEYWORD_ONLY"
+    )
     document = inspect.getdoc(getattr(figures, name))
     assert all(p.name in document for p in parameters)
 
 
 def test_notebook_style_is_the_only_call_that_sets_anything():
-    with plt.rc_context(), pd.option_context("display.precision", 6, "display.max_rows", 60):
+    with (
+        plt.rc_context(),
+        pd.option_context("display.precision", 6, "display.max_rows", 60),
+    ):
         figures.notebook_style()
         assert plt.rcParams["figure.dpi"] == 72
         assert pd.get_option("display.precision") == 2

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from assess import figures, from_frames, load, load_policy
-from assess.score.backtest import backtest
+from assess.score.backtest.backtest import backtest
 from assess.score.claims import judge_claims
 
 POLICY = load_policy()
@@ -29,7 +29,9 @@ def tested():
 @pytest.fixture(scope="module")
 def empty():
     services = pd.DataFrame({"service_id": ["only"]})
-    return judge_claims(from_frames({"services": services}, snapshot_at="2026-09-30"), POLICY)
+    return judge_claims(
+        from_frames({"services": services}, snapshot_at="2026-09-30"), POLICY
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +42,10 @@ def closed():
 
 def drawn(ax):
     """Read back the points: row label -> x."""
-    labels = {tick: text.get_text() for tick, text in zip(ax.get_yticks(), ax.get_yticklabels(),
-              strict=True)}  # fmt: skip
+    labels = {
+        tick: text.get_text()
+        for tick, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+    }
     return {
         labels[y]: x
         for marks in ax.collections
@@ -63,9 +67,13 @@ def test_the_overview_draws_every_claim_on_its_side(judged):
             assert row.lo <= 0 <= row.hi
     # twice its bound is one doubling; where the claim is supported below, it lies to the left
     row = judged.frame.loc["C5"]
-    assert table.loc[4, "point"] == pytest.approx(np.log2(row["value"] / row["threshold"]))
+    assert table.loc[4, "point"] == pytest.approx(
+        np.log2(row["value"] / row["threshold"])
+    )
     row = judged.frame.loc["C2"]
-    assert table.loc[1, "point"] == pytest.approx(-np.log2(row["value"] / row["threshold"]))
+    assert table.loc[1, "point"] == pytest.approx(
+        -np.log2(row["value"] / row["threshold"])
+    )
 
 
 @pytest.mark.parametrize("claim", ALL)
@@ -73,7 +81,9 @@ def test_the_evidence_of_each_claim_is_drawn_with_its_verdict(judged, claim):
     ax = figures.claim(judged, claim)
     table = figures.claim_data(judged, claim)
     known = table.dropna(subset=["point"])
-    assert drawn(ax) == pytest.approx(dict(zip(known["label"], known["point"], strict=True)))
+    assert drawn(ax) == pytest.approx(
+        dict(zip(known["label"], known["point"], strict=True))
+    )
     assert judged.frame.loc[claim, "verdict"] in ax.get_title(loc="left")
     assert f"n = {judged.frame.loc[claim, 'n']}" in ax.get_xlabel()
     assert figures.describe(ax).startswith(claim)

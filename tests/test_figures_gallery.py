@@ -35,7 +35,7 @@ def quarters(tmp_path_factory):
     policy = assess.load_policy().replace(simulation={"draws": 200})
     return [
         scored(assess.load(place / quarter), policy) for quarter in ("2026Q2", "2026Q3")
-    ] + [policy]  # fmt: skip
+    ] + [policy]
 
 
 def scored(inventory, policy):
@@ -50,7 +50,9 @@ def scored(inventory, policy):
 
 def sized(table, n):
     """The first n services of a table of fifty, or as many copies of it as make n."""
-    is_index = "service_id" not in table and not pd.api.types.is_numeric_dtype(table.index.dtype)
+    is_index = "service_id" not in table and not pd.api.types.is_numeric_dtype(
+        table.index.dtype
+    )
     if is_index and table.index.nlevels > 1:
         return table
     flat = table.rename_axis("service_id").reset_index() if is_index else table
@@ -72,7 +74,9 @@ def of_size(result, n):
 def arguments(name, quarters, n):
     before, now, policy = quarters
     if name in ("claims", "claim"):
-        judged = assess.judge_claims(now["inventory"], policy, previous=before["inventory"])
+        judged = assess.judge_claims(
+            now["inventory"], policy, previous=before["inventory"]
+        )
         return (judged, "C5") if name == "claim" else (judged,)
     if name == "backtest":
         return (assess.backtest(now["inventory"], policy, previous=before["inventory"]),)
@@ -82,7 +86,9 @@ def arguments(name, quarters, n):
         return now["blast"], *now["blast"].frame.index[0]
     if name == "history":
         pairs = (("2026Q2", before), ("2026Q3", now))
-        return (pd.DataFrame({q: of_size(s["next"], n).frame["label"] for q, s in pairs}),)
+        return (
+            pd.DataFrame({q: of_size(s["next"], n).frame["label"] for q, s in pairs}),
+        )
     if name == "quarter_change":
         return of_size(now["readiness"], n), of_size(before["readiness"], n)
     score = {"readiness": "readiness", "what_next": "next", "acceptability": "next"}.get(

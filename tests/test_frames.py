@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
 from assess import frames
+from assess.errors import DataError
 
 WHEN = "2026-09-30T00:00:00Z"
 
@@ -90,6 +91,8 @@ def test_cells_that_can_be_read(column, given, read):
         ("identity_confidence", 1.01),
         ("restore_tested_at", "30/09/2026"),
         ("restore_tested_at", 1700000000),
+        ("restore_tested_at", 2026),
+        ("restore_tested_at", "2026-02-30"),
         ("restore_tested_at", "soon"),
     ],
 )
@@ -114,7 +117,10 @@ def test_typed_columns_are_checked_too():
     assert typed["ttr_s"].isna().tolist() == [True, True, False]
     assert typed["bad_time"].tolist() == [True, False, True]
     told = frames.join_problems([unreadable, frames.check("incidents", typed)])
-    assert [(p.row, p.column) for p in told.itertuples()] == [(1, "ttr_s"), (3, "severity")]
+    assert [(p.row, p.column) for p in told.itertuples()] == [
+        (1, "ttr_s"),
+        (3, "severity"),
+    ]
 
 
 def test_keys_occur_once_and_are_never_empty():
@@ -176,7 +182,9 @@ def test_whatever_comes_in_is_typed_or_told(data):
     rows = data.draw(st.integers(1, 3))
     table = {
         column: data.draw(st.lists(CELLS, min_size=rows, max_size=rows))
-        for column in data.draw(st.lists(st.sampled_from(list(frames.columns(name))), unique=True))
+        for column in data.draw(
+            st.lists(st.sampled_from(list(frames.columns(name))), unique=True)
+        )
     }
     raw = pd.DataFrame(table, index=range(rows), dtype=object)
     typed, unreadable = frames.conform(name, raw)
@@ -202,7 +210,9 @@ def accepted_by_pandera(name, table):
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
-    name = data.draw(st.sampled_from(["hosts", "services", "incidents", "mounts", "dependencies"]))
+    name = data.draw(
+        st.sampled_from(["hosts", "services", "incidents", "mounts", "dependencies"])
+    )
     told = frames.columns(name)
     cells = {
         column: [f"{column}{row}" for row in range(3)]
@@ -211,11 +221,19 @@ def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
     }
     for column, about in told.items():
         if column not in cells and (about.is_required or data.draw(st.booleans())):
-            known = about.vocabulary or {
-                "time": [WHEN], "bool": ["true"], "int": ["-1", "0", "1", "7"], "str": ["x"],
-                "float": ["-0.5", "0", "0.5", "1", "1.5", "101"],
-            }[about.dtype]  # fmt: skip
-            cells[column] = data.draw(st.lists(st.sampled_from(known), min_size=3, max_size=3))
+            known = (
+                about.vocabulary
+                or {
+                    "time": [WHEN],
+                    "bool": ["true"],
+                    "int": ["-1", "0", "1", "7"],
+                    "str": ["x"],
+                    "float": ["-0.5", "0", "0.5", "1", "1.5", "101"],
+                }[about.dtype]
+            )
+            cells[column] = data.draw(
+                st.lists(st.sampled_from(known), min_size=3, max_size=3)
+            )
     table, _ = frames.conform(name, pd.DataFrame(cells))
     harm = data.draw(st.sampled_from(["none", "hole", "twice", "type", "lost", "more"]))
     column = data.draw(st.sampled_from(list(told)))
@@ -231,4 +249,76 @@ def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
         table["nobody_knows"] = 1
     said, accepted = frames.is_sound(name, table), accepted_by_pandera(name, table)
     assert accepted or not said
-    assert said == accepted or harm == "type"  # text may stand as objects: pandera is asked then
+    assert (
+        said == accepted or harm == "type"
+    )  # text may stand as objects: pandera is asked then
+
+
+def test_a_row_refuses_a_misspelt_column_and_names_the_nearest():
+    assert frames.row("hosts", host_id="h", vcpus=2) == {"host_id": "h", "vcpus": 2}
+    with pytest.raises(DataError) as caught:
+        frames.row("workloads", workload_id="w", memory_limits_bytes=1, qqq="red")
+    found = caught.value.problems
+    assert found["column"].tolist() == ["memory_limits_bytes", "qqq"]
+    assert found["hint"].tolist() == ["did you mean 'memory_limit_bytes'?", ""]
+
+
+def test_a_row_of_an_unknown_frame_is_refused():
+    with pytest.raises(DataError, match="did you mean 'workloads'"):
+        frames.row("workload", workload_id="w")
+
+
+def test_a_row_is_read_by_the_dictionary_and_what_does_not_fit_is_listed():
+    row, unmapped = frames.read_row(
+        "services",
+        {
+            "service_id": "a",
+            "name": "",
+            "tier": "2",
+            "criticality": -1,
+            "kind": "webb",
+            "public": "TRUE",
+            "stateful": None,
+            "restore_tested_at": "2026-09-30T02:00:00+02:00",
+            "identity_confidence": float("nan"),
+            "asg_min": "many",
+            "nobody_knows": 1,
+        },
+    )
+    assert row == {
+        "service_id": "a",
+        "name": None,
+        "tier": 2,
+        "criticality": None,
+        "kind": None,
+        "public": True,
+        "stateful": None,
+        "restore_tested_at": pd.Timestamp(WHEN),
+        "identity_confidence": None,
+        "asg_min": None,
+    }
+    assert unmapped == {"criticality": -1, "kind": "webb", "asg_min": "many"}
+
+
+@pytest.mark.parametrize("value", [pd.NA, pd.NaT, None, float("nan"), ""])
+@pytest.mark.parametrize("column", ["tier", "kind", "public", "restore_tested_at"])
+def test_a_cell_that_says_nothing_is_unknown_and_not_counted(column, value):
+    assert frames.read_row("services", {column: value}) == ({column: None}, {})
+
+
+@given(st.sampled_from(frames.names()), CELLS | st.datetimes() | st.just(WHEN), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_cell_is_read_alike_in_a_row_and_in_a_table(name, value, data):
+    column = data.draw(st.sampled_from(list(frames.columns(name))))
+    row, unmapped = frames.read_row(name, {column: value})
+    if value == "":  # unknown in a source's answer, text in a table
+        return
+    typed, unreadable = frames.conform(
+        name, pd.DataFrame({column: [value]}, dtype=object)
+    )
+    problems = frames.join_problems([unreadable, frames.check(name, typed)])
+    unfit = problems["column"].eq(column) & problems["rule"].ne("required")
+    assert bool(unmapped) == bool(unfit.any())
+    if row[column] is not None:
+        exact = float if isinstance(row[column], int) else lambda cell: cell
+        assert exact(row[column]) == exact(typed[column][0])

@@ -114,7 +114,12 @@ def test_a_parquet_file_that_was_half_written(tmp_path, snapshot, kept):
 
 def test_parquet_with_wrong_types_is_told_cell_by_cell(snapshot):
     path = snapshot()
-    table = {"service_id": [1, 2], "tier": [1.5, 2.0], "public": [0, 1], "owner": [["x"], None]}
+    table = {
+        "service_id": [1, 2],
+        "tier": [1.5, 2.0],
+        "public": [0, 1],
+        "owner": [["x"], None],
+    }
     pd.DataFrame(table).to_parquet(path / "services.parquet")
     found = validate(path)
     assert [(p.row, p.column) for p in found.itertuples()] == [
@@ -190,7 +195,8 @@ def test_a_manifest_that_cannot_be_used(snapshot, manifest):
 
 
 @pytest.mark.parametrize(
-    "manifest", ["snapshot_at = 2026-09-30", "snapshot_at = 2026-09-30T02:00:00+02:00", MANIFEST]
+    "manifest",
+    ["snapshot_at = 2026-09-30", "snapshot_at = 2026-09-30T02:00:00+02:00", MANIFEST],
 )
 def test_ways_to_write_the_moment(snapshot, manifest):
     inventory = load(snapshot(manifest, services="service_id\na\n"))
@@ -215,7 +221,12 @@ def test_an_inventory_of_nothing():
 
 def test_services_that_other_frames_name():
     edges = pd.DataFrame(
-        {"src_id": ["b"], "dst_id": ["ext:bank"], "kind": ["call"], "evidence": ["traces"]}
+        {
+            "src_id": ["b"],
+            "dst_id": ["ext:bank"],
+            "kind": ["call"],
+            "evidence": ["traces"],
+        }
     )
     replicas = pd.DataFrame({"workload_id": ["a.1"], "service_id": ["a"]})
     inventory = from_frames(
@@ -234,7 +245,9 @@ def test_differences_between_quarters(sample):
     assert set(table["change"]) == {"added", "removed", "changed"}
     moved = table[(table["key"] == "email-sender") & (table["column"] == "platform")]
     assert moved[["before", "after"]].to_numpy().tolist() == [["host", "docker"]]
-    upgraded = table[(table["key"] == "dock-blue-1/docker") & (table["column"] == "version")]
+    upgraded = table[
+        (table["key"] == "dock-blue-1/docker") & (table["column"] == "version")
+    ]
     assert upgraded["after"].tolist() == ["29.7.2"]
     assert sample["2026Q3"].diff(sample["2026Q3"]).empty
 

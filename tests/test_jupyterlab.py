@@ -23,12 +23,12 @@ SIZE = {"width": 1280, "height": 900}
 TALLEST = 16_000  # of a screenshot [pixels]
 KINDS = ("CONFIG", "DATA", "RUNTIME")
 SETTINGS = {
-    "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are there, too
+    "notebook-extension/tracker": {
+        "windowingMode": "none"
+    },  # cells out of sight are there, too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-IDLE = (
-    "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.kernelDisplayStatus === 'idle'"
-)
+IDLE = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.kernelDisplayStatus === 'idle'"
 RUN_AND_SAVE = """async () => {
   await jupyterapp.commands.execute("application:toggle-left-area");
   const done = await jupyterapp.commands.execute("notebook:run-all-cells");
@@ -68,12 +68,20 @@ def lab(project, tmp_path_factory):
         file.write_text(json.dumps(values))
     port, token = free_port(), secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-        f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={project}", "--LabApp.expose_app_in_browser=True",
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={project}",
+        "--LabApp.expose_app_in_browser=True",
         "--LabApp.extension_manager=readonly",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # fmt: skip
+    ]
     places = {f"JUPYTER_{kind}_DIR": str(own / kind.lower()) for kind in KINDS}
     with (own / "log").open("w") as log:
         server = subprocess.Popen(

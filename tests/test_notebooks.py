@@ -77,9 +77,13 @@ def test_a_notebook_follows_the_conventions(path):
 def test_a_notebook_runs_on_another_snapshot(path, tmp_path):
     write_sample(tmp_path / "fleet", services=12)
     snapshot = str(tmp_path / "fleet" / "2026Q2")
-    (written,) = notebooks.run([path], {"snapshot": snapshot}, output_dir=tmp_path / "out")
+    (written,) = notebooks.run(
+        [path], {"snapshot": snapshot}, output_dir=tmp_path / "out"
+    )
     node = nbformat.read(written, as_version=4)
-    assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in node.cells)
+    assert any(
+        "injected-parameters" in cell.metadata.get("tags", []) for cell in node.cells
+    )
     assert snapshot in written.read_text()
 
 
@@ -104,13 +108,19 @@ def test_refresh_stores_outputs_that_a_second_refresh_does_not_change(book):
     assert path.read_bytes() == first
     node = json.loads(first)
     assert [c["id"] for c in node["cells"]] == [
-        "03-a-small-notebook", "03-parameters", "03-greet", "03-import-sys",
-        "03-twice-on-one-stream", "03-for-in-range-repeat", "03-limits",
-    ]  # fmt: skip
+        "03-a-small-notebook",
+        "03-parameters",
+        "03-greet",
+        "03-import-sys",
+        "03-twice-on-one-stream",
+        "03-for-in-range-repeat",
+        "03-limits",
+    ]
     assert node["cells"][-2]["outputs"][0]["text"] == ["worldworld"]
     assert node["metadata"] == {
-        "kernelspec": notebooks.KERNELSPEC, "language_info": notebooks.LANGUAGE_INFO,
-    }  # fmt: skip
+        "kernelspec": notebooks.KERNELSPEC,
+        "language_info": notebooks.LANGUAGE_INFO,
+    }
     assert first.endswith(b"}\n")
     assert b"\r" not in first
 
@@ -136,7 +146,12 @@ def test_run_injects_parameters_and_leaves_the_notebook_alone(book):
     node = nbformat.read(written, as_version=4)
     assert node.cells[-2].outputs[-1].data["text/plain"] == "'fleetfleetfleet'"
     assert "papermill" not in written.read_text()
-    assert [c.execution_count for c in node.cells if c.cell_type == "code"] == [1, 2, 3, 4]
+    assert [c.execution_count for c in node.cells if c.cell_type == "code"] == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(book):
@@ -156,34 +171,40 @@ def test_run_never_overwrites_its_own_notebook(book):
 def test_a_failing_notebook_says_where_and_stays_as_it_was(book):
     path = book([*small(), code("1 / 0")])
     before = path.read_bytes()
-    with pytest.raises(AssessError, match=r"stopped in code cell 4: ZeroDivisionError: division"):
+    with pytest.raises(
+        AssessError, match=r"stopped in code cell 4: ZeroDivisionError: division"
+    ):
         notebooks.refresh()
     assert path.read_bytes() == before
 
 
 def test_shipped_data_that_is_not_beside_the_notebook_is_found(book):
-    path = book([
-        markdown("# Data"),
-        code('snapshot = "../data/sample/2026Q3"', "parameters"),
-        markdown("Look."),
-        code("from pathlib import Path\n\nPath(snapshot).is_dir()"),
-    ])  # fmt: skip
+    path = book(
+        [
+            markdown("# Data"),
+            code('snapshot = "../data/sample/2026Q3"', "parameters"),
+            markdown("Look."),
+            code("from pathlib import Path\n\nPath(snapshot).is_dir()"),
+        ]
+    )
     (written,) = notebooks.run([path], {}, output_dir="out")
     node = nbformat.read(written, as_version=4)
     assert node.cells[-1].outputs[-1].data["text/plain"] == "True"
 
 
 def test_the_sockets_of_a_kernel_are_not_beside_the_notebook(book):
-    path = book([
-        markdown("# Sockets"),
-        code("who = 1", "parameters"),
-        markdown("What is here, and where the kernel listens."),
-        code(
-            "import json\nfrom pathlib import Path\n\nimport ipykernel\n\n"
-            "told = json.loads(Path(ipykernel.get_connection_file()).read_text())\n"
-            "sorted(p.name for p in Path().iterdir()), told['transport'], told['ip']"
-        ),
-    ])  # fmt: skip
+    path = book(
+        [
+            markdown("# Sockets"),
+            code("who = 1", "parameters"),
+            markdown("What is here, and where the kernel listens."),
+            code(
+                "import json\nfrom pathlib import Path\n\nimport ipykernel\n\n"
+                "told = json.loads(Path(ipykernel.get_connection_file()).read_text())\n"
+                "sorted(p.name for p in Path().iterdir()), told['transport'], told['ip']"
+            ),
+        ]
+    )
     notebooks.refresh()
     output = nbformat.read(path, as_version=4).cells[-1].outputs[-1]
     files, transport, place = ast.literal_eval(output.data["text/plain"])
@@ -206,28 +227,66 @@ DEVIATIONS = [
     (lambda n: n.cells[3].update(execution_count=7), "stored execution counts 1 to n"),
     (lambda n: n.cells[3].update(source="import sys;"), "no semicolon at the end"),
     (lambda n: n.cells[5].update(source="print(1.5)"), "print takes only fixed text"),
-    (lambda n: n.cells[5].update(source="print(f'{who}')"), "print takes only fixed text"),
+    (
+        lambda n: n.cells[5].update(source="print(f'{who}')"),
+        "print takes only fixed text",
+    ),
     (lambda n: n.cells[5].update(source="def f():\n    pass"), "no def and no class"),
     (lambda n: n.cells[5].update(source="class A:\n    pass"), "no def and no class"),
     (lambda n: n.cells[5].update(source="%time who"), "plain Python, no magic"),
-    (lambda n: n.cells[5].update(source="import os"), "imports only in the first code cell"),
-    (lambda n: n.cells[5].update(source="\n".join(["who"] * 13)), "at most 12 lines of code"),
+    (
+        lambda n: n.cells[5].update(source="import os"),
+        "imports only in the first code cell",
+    ),
+    (
+        lambda n: n.cells[5].update(source="\n".join(["who"] * 13)),
+        "at most 12 lines of code",
+    ),
     (lambda n: n.cells[5].update(source="frame.iterrows()"), "no loop over rows"),
     (lambda n: n.cells[1].update(source="who = str(1)"), "parameters are plain literals"),
-    (lambda n: (n.cells.pop(4), n.cells.pop(2)), "at least as many markdown cells as code cells"),
-    (lambda n: n.cells[2].update(source="x" * 250_000), "at most 250000 bytes"),
-    (lambda n: n.metadata.kernelspec.update(name="mine"), "kernelspec python3, and no more"),
-    (lambda n: n.metadata.language_info.update(version="3.11.2"), "without patch version"),
-    (lambda n: n.metadata.update(papermill={}), "metadata holds kernelspec and language_info"),
-    (lambda n: n.cells[2].metadata.update(collapsed=True), "cell metadata holds tags only"),
-    (lambda n: n.cells[2].update(id="abc"), "cell id 03-<slug>"),
-    (lambda n: n.cells[0].update(source="# T"), "the first cell says Question and What you will"),
-    (lambda n: n.cells[6].update(source="Done."), "the last cell has the headings Limits and Next"),
-    (lambda n: n.cells[6].update(source="## Limits\n\nNone.\n\n## Next"), "limits are a list"),
-    (lambda n: n.cells[4].update(source="[it](gone.md)"), "every link leads to a file"),
-    (lambda n: n.cells[1].update(source='snapshot = "x"'), "the parameters name snapshot and"),
     (
-        lambda n: n.cells[5].update(outputs=[v4.new_output("stream", name="stderr", text="w")]),
+        lambda n: (n.cells.pop(4), n.cells.pop(2)),
+        "at least as many markdown cells as code cells",
+    ),
+    (lambda n: n.cells[2].update(source="x" * 250_000), "at most 250000 bytes"),
+    (
+        lambda n: n.metadata.kernelspec.update(name="mine"),
+        "kernelspec python3, and no more",
+    ),
+    (
+        lambda n: n.metadata.language_info.update(version="3.11.2"),
+        "without patch version",
+    ),
+    (
+        lambda n: n.metadata.update(papermill={}),
+        "metadata holds kernelspec and language_info",
+    ),
+    (
+        lambda n: n.cells[2].metadata.update(collapsed=True),
+        "cell metadata holds tags only",
+    ),
+    (lambda n: n.cells[2].update(id="abc"), "cell id 03-<slug>"),
+    (
+        lambda n: n.cells[0].update(source="# T"),
+        "the first cell says Question and What you will",
+    ),
+    (
+        lambda n: n.cells[6].update(source="Done."),
+        "the last cell has the headings Limits and Next",
+    ),
+    (
+        lambda n: n.cells[6].update(source="## Limits\n\nNone.\n\n## Next"),
+        "limits are a list",
+    ),
+    (lambda n: n.cells[4].update(source="[it](gone.md)"), "every link leads to a file"),
+    (
+        lambda n: n.cells[1].update(source='snapshot = "x"'),
+        "the parameters name snapshot and",
+    ),
+    (
+        lambda n: n.cells[5].update(
+            outputs=[v4.new_output("stream", name="stderr", text="w")]
+        ),
         "nothing on stderr in the outputs",
     ),
     (
@@ -239,12 +298,16 @@ DEVIATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "rule"), DEVIATIONS, ids=[rule for _, rule in DEVIATIONS])
+@pytest.mark.parametrize(
+    ("change", "rule"), DEVIATIONS, ids=[rule for _, rule in DEVIATIONS]
+)
 def test_every_deviation_is_named(book, change, rule):
     path = book(small())
     node = nbformat.read(path, as_version=4)
     notebooks.tidy(node, path.name)
-    for count, cell in enumerate((c for c in node.cells if c.cell_type == "code"), start=1):
+    for count, cell in enumerate(
+        (c for c in node.cells if c.cell_type == "code"), start=1
+    ):
         cell.execution_count = count
     path.write_text(nbformat.writes(node) + "\n")
     assert notebooks.check() == []
@@ -282,11 +345,13 @@ def test_what_is_not_a_notebook_is_named(book):
 
 
 def test_a_fragment_fits_into_another_page_and_shows_code_on_request(book):
-    path = book([
-        markdown("# A *title*\n\n[next](04_next.ipynb)"),
-        code("6 * 7"),
-        markdown("## Part\n\n<script>alert(1)</script>"),
-    ])  # fmt: skip
+    path = book(
+        [
+            markdown("# A *title*\n\n[next](04_next.ipynb)"),
+            code("6 * 7"),
+            markdown("## Part\n\n<script>alert(1)</script>"),
+        ]
+    )
     (run,) = notebooks.run([path], {}, output_dir="out")
     title, told = notebooks.fragment(run)
     assert title == "A <em>title</em>"
@@ -301,7 +366,14 @@ def test_a_fragment_fits_into_another_page_and_shows_code_on_request(book):
 
 def test_a_parameter_goes_to_the_notebooks_that_have_it(book):
     first = book(small())
-    second = book([markdown("# Two"), code("deep = 1", "parameters"), code("deep")], "04_two.ipynb")
+    second = book(
+        [markdown("# Two"), code("deep = 1", "parameters"), code("deep")], "04_two.ipynb"
+    )
     one, two = notebooks.run([first, second], {"who": "x", "deep": 5}, output_dir="out")
-    assert nbformat.read(one, as_version=4).cells[-2].outputs[-1].data["text/plain"] == "'xx'"
-    assert nbformat.read(two, as_version=4).cells[-1].outputs[-1].data["text/plain"] == "5"
+    assert (
+        nbformat.read(one, as_version=4).cells[-2].outputs[-1].data["text/plain"]
+        == "'xx'"
+    )
+    assert (
+        nbformat.read(two, as_version=4).cells[-1].outputs[-1].data["text/plain"] == "5"
+    )

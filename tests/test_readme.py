@@ -26,7 +26,9 @@ def dictionary() -> str:
 
 
 def block(language: str) -> str:
-    return re.search(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S)[1]
+    return re.search(
+        rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S
+    )[1]
 
 
 def test_it_is_short():
@@ -57,18 +59,25 @@ def test_the_check_of_your_own_is_a_policy(tmp_path):
 
 def test_every_command_source_and_notebook_is_named():
     from assess.cli import VERBS
-    from assess.collect import source_types
+    from assess.sources import source_types
 
     text = README.read_text(encoding="utf-8")
     missing = [
-        verb for verbs in VERBS.values() for verb in verbs if not re.search(rf"\b{verb}\b", text)
+        verb
+        for verbs in VERBS.values()
+        for verb in verbs
+        if not re.search(rf"\b{verb}\b", text)
     ]
     missing += [kind for kind in source_types() if f"| `{kind}` |" not in text]
-    missing += [p.name for p in (ROOT / "notebooks").glob("*.ipynb") if p.name not in text]
+    missing += [
+        p.name for p in (ROOT / "notebooks").glob("*.ipynb") if p.name not in text
+    ]
     assert missing == []
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")))
+@pytest.mark.parametrize(
+    "link", re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
+)
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 

@@ -12,10 +12,10 @@ from moto.server import ThreadedMotoServer
 import assess
 from assess import s3, store
 from assess.cli import cli
-from assess.collect import collect
 from assess.config import Config, SourceConfig
 from assess.errors import AssessError
 from assess.sample import write_sample
+from assess.sources import collect
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -29,7 +29,9 @@ def bucket():
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
-        patch.setenv("AWS_ENDPOINT_URL_S3", "http://{}:{}".format(*server.get_host_and_port()))
+        patch.setenv(
+            "AWS_ENDPOINT_URL_S3", "http://{}:{}".format(*server.get_host_and_port())
+        )
         client = boto3.client("s3")
         client.create_bucket(Bucket="fleet")
         yield client
@@ -105,7 +107,9 @@ def test_keys_that_climb_out_of_the_prefix_are_left_out(bucket):
 def test_dumps_are_read_where_they_are(bucket):
     for file in (FIXTURES / "docker" / "cli").iterdir():
         bucket.upload_file(str(file), "fleet", f"dumps/h1/{file.name}")
-    bucket.upload_file(str(FIXTURES / "incidents" / "incidents.csv"), "fleet", "exports/i.csv")
+    bucket.upload_file(
+        str(FIXTURES / "incidents" / "incidents.csv"), "fleet", "exports/i.csv"
+    )
     sources = (
         SourceConfig("docker", {"path": "s3://fleet/dumps"}),
         SourceConfig("incidents", {"path": ["s3://fleet/exports/i.csv"]}),

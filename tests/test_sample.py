@@ -97,7 +97,9 @@ def test_it_says_that_it_is_invented():
 
 def test_no_address_leads_to_anybody():
     text = "".join(file.read_text() for file in data_path("sample").rglob("*.csv"))
-    hosts = set(re.findall(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|example)\b", text))
+    hosts = set(
+        re.findall(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|example)\b", text)
+    )
     real = {h for h in hosts if not h.endswith(".example")}
     assert real == {"docker.io", "111122223333.dkr.ecr.eu-west-1.amazonaws.com"}
 
@@ -118,7 +120,10 @@ def test_nothing_is_dated_after_its_snapshot(sample):
         for name, table in inventory.tables.items():
             for column in table.select_dtypes("datetimetz"):
                 if (name, column) != ("waivers", "expires_at"):
-                    assert not (table[column] > inventory.snapshot_at).any(), (name, column)
+                    assert not (table[column] > inventory.snapshot_at).any(), (
+                        name,
+                        column,
+                    )
 
 
 def test_spells_end_after_they_start(sample):
@@ -132,21 +137,39 @@ def test_spells_end_after_they_start(sample):
 
 def test_every_kind_of_evidence_and_of_its_absence_is_there(sample):
     early, late = (set(sample[q]["coverage"]["status"]) for q in QUARTERS)
-    assert late - early == {"stale", "timeout"}  # hosts that could be read a quarter before
-    assert late > {"ok", "denied", "partial", "unsupported", "not_configured", "throttled"}
+    assert late - early == {
+        "stale",
+        "timeout",
+    }  # hosts that could be read a quarter before
+    assert late > {
+        "ok",
+        "denied",
+        "partial",
+        "unsupported",
+        "not_configured",
+        "throttled",
+    }
     for inventory in sample.values():
         failed = inventory["coverage"].query("status != 'ok'")
         assert failed["hint"].notna().all()
     late = sample["2026Q3"]
     assert {"1", "2", "oci"} == set(late["images"]["schema"])
     assert {"host", "registry"} == set(late["images"]["location"])
-    assert {"aufs", "devicemapper", "overlay2"} <= set(late["engines"]["storage_driver"].dropna())
+    assert {"aufs", "devicemapper", "overlay2"} <= set(
+        late["engines"]["storage_driver"].dropna()
+    )
     assert late["incidents"]["service_id"].isna().any()
     assert late["incidents"]["bad_time"].any()
     assert late["incidents"]["ttr_s"].isna().any()
-    assert {"registry", "package-repo", "engine", "kernel", "storage", "deploy", "database"} <= set(
-        late["incidents"]["cause"]
-    )
+    assert {
+        "registry",
+        "package-repo",
+        "engine",
+        "kernel",
+        "storage",
+        "deploy",
+        "database",
+    } <= set(late["incidents"]["cause"])
     for trait in ("privileged", "docker_sock", "oom_killed", "tag_floating", "user_root"):
         column = "docker_sock_mounted" if trait == "docker_sock" else trait
         assert late["workloads"][column].any(), trait
@@ -159,8 +182,10 @@ def test_nothing_is_known_of_one_service(sample):
     known = set(row.dropna().index) - {"name", "source", "platform"}
     assert known <= {"identity_rule", "identity_confidence"}
     for name, column in [
-        ("workloads", "service_id"), ("dependencies", "src_id"), ("incidents", "service_id"),
-    ]:  # fmt: skip
+        ("workloads", "service_id"),
+        ("dependencies", "src_id"),
+        ("incidents", "service_id"),
+    ]:
         assert not (inventory[name][column] == "ghost-exporter").any()
 
 
@@ -179,7 +204,7 @@ def test_there_is_a_cycle_of_calls(sample):
 
 
 def test_every_label_is_given_to_some_service(sample):
-    from assess.score.what_next import LABELS
+    from assess.score.what_next.what_next import LABELS
 
     frame = assess.what_next(sample["2026Q3"], assess.load_policy()).frame
     assert set(frame["label"]) == set(LABELS)

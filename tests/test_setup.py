@@ -21,7 +21,8 @@ README_COMMAND = r"^(python3 -m pip install -q uv) && (uv run [a-z ]+?) *(?:#.*)
 # `uv run` names itself in UV, and has just written uv.lock; CI never skips
 IS_SYNCED = "UV" in os.environ and (ROOT / "uv.lock").exists()
 by_uv = pytest.mark.skipif(
-    not IS_SYNCED and "CI" not in os.environ, reason="only `uv run` installs the audited set"
+    not IS_SYNCED and "CI" not in os.environ,
+    reason="only `uv run` installs the audited set",
 )
 
 
@@ -53,7 +54,9 @@ def floors(requirements) -> dict[str, str]:
 
 
 def wanted() -> dict[str, str]:
-    return floors([*project()["project"]["dependencies"], *project()["dependency-groups"]["dev"]])
+    return floors(
+        [*project()["project"]["dependencies"], *project()["dependency-groups"]["dev"]]
+    )
 
 
 def test_constraints_pin_every_dependency_with_a_hash_and_no_address():
@@ -65,7 +68,14 @@ def test_constraints_pin_every_dependency_with_a_hash_and_no_address():
 
 @by_uv
 def test_uv_resolves_the_audited_set():
-    export = ["export", "-q", "--frozen", "--no-emit-project", "--no-annotate", "--no-header"]
+    export = [
+        "export",
+        "-q",
+        "--frozen",
+        "--no-emit-project",
+        "--no-annotate",
+        "--no-header",
+    ]
     done = subprocess.run(
         [os.environ["UV"], *export], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -89,21 +99,32 @@ def test_ci_runs_the_commands_of_the_readme():
     commands = re.findall(README_COMMAND, text, re.MULTILINE)
     assert [run for _, run in commands] == ["uv run assess report", "uv run pytest"]
     # line by line: where the first of `a && b` fails, `set -e` goes on
-    lines = {line.strip() for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()}
+    lines = {
+        line.strip()
+        for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    }
     assert {command for pair in commands for command in pair} <= lines
 
 
 def test_the_readme_puts_uv_into_a_clone_where_debian_refuses_to_install_it():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    command = r"^python3 -m pip install -q --target (\.\w+) uv && \1/bin/uv run assess report$"
+    command = (
+        r"^python3 -m pip install -q --target (\.\w+) uv && \1/bin/uv run assess report$"
+    )
     (directory,) = re.findall(command, text, re.MULTILINE)
     assert f"{directory}/" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
 
 
 def test_environment_and_pyproject_agree():
-    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))[
+        "dependencies"
+    ]
     by_conda = [text for text in listed if isinstance(text, str)]
-    by_pip = [text for entry in listed if isinstance(entry, dict) for text in entry["pip"]]
+    by_pip = [
+        text for entry in listed if isinstance(entry, dict) for text in entry["pip"]
+    ]
     found = floors([*by_conda, *by_pip])
     names = {CONDA_NAMES.get(name, name): bound for name, bound in found.items()}
-    assert {name: bound for name, bound in names.items() if name not in CONDA_ONLY} == wanted()
+    assert {
+        name: bound for name, bound in names.items() if name not in CONDA_ONLY
+    } == wanted()

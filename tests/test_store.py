@@ -250,7 +250,9 @@ def test_references(three, moment, found):
     assert store.resolve(f"{three}{moment}") == three / found
 
 
-@pytest.mark.parametrize("moment", ["@2026-03-30", "@2025Q4", "@yesterday-ish", "@", "/2027Q1"])
+@pytest.mark.parametrize(
+    "moment", ["@2026-03-30", "@2025Q4", "@yesterday-ish", "@", "/2027Q1"]
+)
 def test_references_that_lead_nowhere(three, moment):
     with pytest.raises(AssessError) as caught:
         store.resolve(f"{three}{moment}")
@@ -277,7 +279,11 @@ def test_earlier_lists_what_is_older_here_and_elsewhere(three, small, monkeypatc
     assert store.earlier(three / "2026Q3") == [three / "2026Q1", three / "2026Q2"]
     assert store.earlier(three / "2026Q1", three / "2026Q3") == []
     other = store.write_snapshot(small("2026-05-01"), three.parent / "other")
-    assert store.earlier(three / "2026Q3", other) == [three / "2026Q1", other, three / "2026Q2"]
+    assert store.earlier(three / "2026Q3", other) == [
+        three / "2026Q1",
+        other,
+        three / "2026Q2",
+    ]
     monkeypatch.chdir(three)
     assert store.earlier("2026Q2") == [Path("2026Q1")]
 
@@ -365,10 +371,14 @@ def services_frames(draw):
 
 @given(services_frames())
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_csv_and_parquet_agree(tmp_path_factory, table):
-    inventory = from_frames({"services": table}, snapshot_at="2026-09-30T01:02:03.000004Z")
+    inventory = from_frames(
+        {"services": table}, snapshot_at="2026-09-30T01:02:03.000004Z"
+    )
     base = tmp_path_factory.mktemp("round")
     for format in ("csv", "parquet"):
         path = store.write_snapshot(inventory, base / format, format=format)

@@ -38,7 +38,11 @@ def shown(table, **how):
 
 def test_numbers_of_a_column_are_written_alike_and_words_stand_to_the_left():
     table = pd.DataFrame({"name": ["a", "b"], "hours": [0.5, 1204.25], "n": [3, 40_000]})
-    assert shown(table) == [["name", "hours", "n"], ["a", "0.50", "3"], ["b", "1,204.25", "40,000"]]
+    assert shown(table) == [
+        ["name", "hours", "n"],
+        ["a", "0.50", "3"],
+        ["b", "1,204.25", "40,000"],
+    ]
     words = [[is_word for _, is_word in row] for row in Cells(to_html(table)).rows]
     assert words == [[True, False, False]] * 3
 
@@ -56,7 +60,7 @@ def test_numbers_of_a_column_are_written_alike_and_words_stand_to_the_left():
         (pd.Categorical(["x", None]), ["x", "unknown"]),
         (pd.Series([0.25, None], dtype=object), ["0.25", "unknown"]),
     ],
-)  # fmt: skip
+)
 def test_every_kind_of_value_has_words(values, texts):
     assert [row[0] for row in shown(pd.DataFrame({"x": values}))[1:]] == texts
 
@@ -79,7 +83,11 @@ def test_an_index_that_only_counts_is_left_out():
 
 
 def test_the_name_of_the_columns_is_kept():
-    counts = pd.DataFrame({"cause": ["app"], "where": ["host"]}).groupby(["cause", "where"]).size()
+    counts = (
+        pd.DataFrame({"cause": ["app"], "where": ["host"]})
+        .groupby(["cause", "where"])
+        .size()
+    )
     assert shown(counts.unstack()) == [["cause / where", "host"], ["app", "1"]]
 
 
@@ -92,7 +100,9 @@ def test_what_is_left_out_is_counted():
 
 def test_names_of_the_fleet_are_hostile():
     hostile = "<script>alert(1)</script>\u202e\n&"
-    text = to_html(pd.DataFrame({hostile: [hostile]}, index=pd.Index([hostile], name=hostile)))
+    text = to_html(
+        pd.DataFrame({hostile: [hostile]}, index=pd.Index([hostile], name=hostile))
+    )
     assert "<script>" not in text
     assert "\u202e" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp;") == 4

@@ -116,7 +116,11 @@ class Verbs(click.Group):
         tuple of str, Command and list of str
             Name, verb and its arguments.
         """
-        if args[0] not in _HOMES and not args[0].startswith("-") and not ctx.resilient_parsing:
+        if (
+            args[0] not in _HOMES
+            and not args[0].startswith("-")
+            and not ctx.resilient_parsing
+        ):
             near = difflib.get_close_matches(args[0], list(_HOMES), n=1)
             guess = f", did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
@@ -134,7 +138,9 @@ class Verbs(click.Group):
         """
         for section, verbs in VERBS.items():
             with formatter.section(section):
-                formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()], col_max=12)
+                formatter.write_dl(
+                    [(verb, text) for verb, (_, text) in verbs.items()], col_max=12
+                )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb; what goes wrong becomes a message, with a traceback only on ``--debug``.
@@ -152,7 +158,12 @@ class Verbs(click.Group):
         try:
             with listening():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (
+            click.ClickException,
+            click.exceptions.Exit,
+            click.Abort,
+            BrokenPipeError,
+        ):
             raise
         except Exception as error:
             if level() >= DEBUG:

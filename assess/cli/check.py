@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assess.cli import output
-from assess.cli.command import Command, policy_option, read, read_policy, snapshot, target_option
+from assess.cli.command import (
+    Command,
+    policy_option,
+    read,
+    read_policy,
+    snapshot,
+    target_option,
+)
 from assess.cli.messages import say
 from assess.errors import AssessError
 
@@ -56,10 +63,16 @@ class Breach:
     ],
 )
 @snapshot
-@click.option("--min-readiness", type=float, help="Least readiness of a service. [points 0-100]")
-@click.option("--min-coverage", type=float, help="Least coverage of a service. [share 0-1]")
+@click.option(
+    "--min-readiness", type=float, help="Least readiness of a service. [points 0-100]"
+)
+@click.option(
+    "--min-coverage", type=float, help="Least coverage of a service. [share 0-1]"
+)
 @click.option("--max-open-gates", type=int, help="Most open gates, in all. [count]")
-@click.option("--service", "services", multiple=True, help="Only this service; may be repeated.")
+@click.option(
+    "--service", "services", multiple=True, help="Only this service; may be repeated."
+)
 @policy_option
 @target_option
 @output.options
@@ -82,13 +95,19 @@ def check(
     import assess
 
     if min_readiness is None and min_coverage is None and max_open_gates is None:
-        raise click.UsageError("name a limit: --min-readiness, --min-coverage or --max-open-gates")
-    result = assess.score_readiness(read(snapshot), read_policy(policy_file, target=target))
+        raise click.UsageError(
+            "name a limit: --min-readiness, --min-coverage or --max-open-gates"
+        )
+    result = assess.score_readiness(
+        read(snapshot), read_policy(policy_file, target=target)
+    )
     for name in services:
         result.row(name)
     chosen = list(services) or list(result.frame.index)
     if not chosen:
-        raise AssessError("there is no service to check", hint="see `assess show SNAPSHOT`")
+        raise AssessError(
+            "there is no service to check", hint="see `assess show SNAPSHOT`"
+        )
     frame, gates = result.frame.loc[chosen], result.details["gates"]
     breaches = [
         *_below(frame["readiness"], "min-readiness", min_readiness),
@@ -108,7 +127,9 @@ def _below(values: pd.Series, limit: str, wanted: float | None) -> Iterator[Brea
         if pd.isna(value):
             yield Breach(limit, wanted, str(service_id), None, "unknown")
         elif value < wanted:
-            yield Breach(limit, wanted, str(service_id), round(float(value), 4), "below the limit")
+            yield Breach(
+                limit, wanted, str(service_id), round(float(value), 4), "below the limit"
+            )
 
 
 def _open(gates: pd.DataFrame, wanted: int | None) -> Iterator[Breach]:

@@ -32,28 +32,40 @@ IDENTITY = "identity"  # rows of coverage on the naming of services, which asks 
     ],
 )
 @click.option(
-    "-c", "--config", "config_file", type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_CONFIG", show_envvar=True,
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_CONFIG",
+    show_envvar=True,
     help="Configuration; the nearest assess.toml upwards from here where it is left out.",
-)  # fmt: skip
+)
 @click.option(
     "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
 )
 @click.option("--strict", is_flag=True, help="Fail where a source fails.")
-@click.option("--deadline", type=float, default=300, help="Time that each source has. [s]")
 @click.option(
-    "--min-coverage", type=click.FloatRange(0, 1), default=0.8,
+    "--deadline", type=float, default=300, help="Time that each source has. [s]"
+)
+@click.option(
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    default=0.8,
     help="Least share of what was asked that has to be seen. [share 0-1]",
-)  # fmt: skip
+)
 @click.option(
-    "-o", "--output", "place", metavar="DIRECTORY",
+    "-o",
+    "--output",
+    "place",
+    metavar="DIRECTORY",
     help="Snapshot directory to write, or s3://bucket/prefix.  [default: data/snapshots/<day>]",
-)  # fmt: skip
+)
 @click.option(
-    "--previous", metavar="SNAPSHOT",
+    "--previous",
+    metavar="SNAPSHOT",
     help="Snapshot whose knowledge of what cannot be seen now is carried forward, as stale."
-         "  [default: the newest beside the one to write]",
-)  # fmt: skip
+    "  [default: the newest beside the one to write]",
+)
 @click.option("--fresh", is_flag=True, help="Carry nothing forward.")
 def collect(
     *,
@@ -73,8 +85,8 @@ def collect(
     --min-coverage was seen. It prints the path of the snapshot.
     """
     from assess import s3, store
-    from assess.collect import collect as collect_all
     from assess.config import load_config
+    from assess.sources import collect as collect_all
 
     if place and s3.is_s3(place):
         s3.refuse_taken(place)
@@ -94,7 +106,10 @@ def collect(
     _tell_counts(inventory)
     share = seen_share(inventory["coverage"])
     if share < min_coverage:
-        say("warning", f"{share:.0%} of what was asked was seen; the limit is {min_coverage:.0%}")
+        say(
+            "warning",
+            f"{share:.0%} of what was asked was seen; the limit is {min_coverage:.0%}",
+        )
         click.get_current_context().exit(UNDER_LIMIT)
 
 
@@ -136,25 +151,33 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     ],
 )
 @click.option(
-    "-c", "--config", "config_file", type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_CONFIG", show_envvar=True,
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_CONFIG",
+    show_envvar=True,
     help="Configuration; the nearest assess.toml upwards from here where it is left out.",
-)  # fmt: skip
+)
 @click.option(
     "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
 )
 @click.option("--deadline", type=float, default=30, help="Time that each source has. [s]")
 @output.options
 def doctor(
-    *, config_file: Path | None, types: tuple[str, ...], deadline: float, out: output.Output
+    *,
+    config_file: Path | None,
+    types: tuple[str, ...],
+    deadline: float,
+    out: output.Output,
 ) -> None:
     """Tell before a run what each configured source can and cannot see.
 
     A few cheap calls per source, and nothing is written. Exits with 4 where something cannot be
     seen.
     """
-    from assess.collect import probe
     from assess.config import load_config
+    from assess.sources import probe
 
     found = probe(
         load_config(config_file),
@@ -165,7 +188,10 @@ def doctor(
     out.table(found[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
     gaps = found[~found["status"].isin(["ok", "empty", "not_configured"])]
     if len(gaps):
-        say("warning", f"{len(gaps)} of {len(found)} calls would not see what they ask for")
+        say(
+            "warning",
+            f"{len(gaps)} of {len(found)} calls would not see what they ask for",
+        )
         click.get_current_context().exit(UNDER_LIMIT)
 
 
@@ -184,13 +210,17 @@ def seen_share(coverage: pd.DataFrame) -> float:
         so that a scope that fails at its first call weighs as much as one that answers a hundred.
         A partial answer counts by its ratio; what nobody configured does not count. [share 0-1]
     """
-    asked = coverage[coverage["status"].ne("not_configured") & coverage["source"].ne(IDENTITY)]
+    asked = coverage[
+        coverage["status"].ne("not_configured") & coverage["source"].ne(IDENTITY)
+    ]
     if asked.empty:
         return 0.0
     status, ratio = asked["status"], asked["ratio"].clip(0, 1).fillna(0.0)
     seen = status.isin(["ok", "empty"]).astype("Float64")
     seen = seen.mask(status.eq("partial"), ratio)
-    return float(seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean())
+    return float(
+        seen.groupby([asked["source"], asked["scope"]], sort=False).mean().mean()
+    )
 
 
 def _tell_gaps(coverage: pd.DataFrame) -> None:
@@ -199,7 +229,9 @@ def _tell_gaps(coverage: pd.DataFrame) -> None:
     gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
     for row in gaps.itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
-        say(str(row.status), output.visible(f"{row.source} {row.scope}, {row.call}{hint}"))
+        say(
+            str(row.status), output.visible(f"{row.source} {row.scope}, {row.call}{hint}")
+        )
 
 
 def _tell_counts(inventory: Inventory) -> None:
@@ -209,27 +241,35 @@ def _tell_counts(inventory: Inventory) -> None:
 
 @click.command(
     cls=Command,
-    examples=["assess sources", "assess sources ecs --json", "assess sources aws --policy"],
+    examples=[
+        "assess sources",
+        "assess sources ecs --json",
+        "assess sources aws --policy",
+    ],
 )
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.option(
-    "--policy", "is_policy", is_flag=True,
+    "--policy",
+    "is_policy",
+    is_flag=True,
     help="Print the least permissions of TYPE in the form of its system: aws, s3, kubernetes,"
-         " nomad.",
-)  # fmt: skip
+    " nomad.",
+)
 @output.options
 def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:
     """Say what each source needs: options, permissions, the frames that it fills, dump commands."""
     import pandas as pd
 
-    from assess.collect import permissions, source_types
+    from assess.sources import permissions, source_types
 
     if is_policy:
         click.echo(permissions(type_ or ""), nl=False)
         return
     known = source_types()
     if type_ and type_ not in known:
-        raise click.UsageError(f"there is no source {type_!r}; sources: {', '.join(known)}")
+        raise click.UsageError(
+            f"there is no source {type_!r}; sources: {', '.join(known)}"
+        )
     chosen = {type_: known[type_]} if type_ else known
     rows = [
         (s.type, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, s.origin)

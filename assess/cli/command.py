@@ -13,8 +13,8 @@ from assess.cli.messages import progress, verbosity
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory
-    from assess.policy import Policy
-    from assess.score.upgrade_history import History
+    from assess.policy.policy import Policy
+    from assess.score.upgrade_churn.history import History
 
 PATIENCE = 1.0  # seconds before long work is worth a line
 
@@ -132,15 +132,20 @@ class SnapshotType(click.ParamType[str]):
 SNAPSHOT = SnapshotType()
 snapshot = click.argument("snapshot", type=SNAPSHOT)
 policy_option = click.option(
-    "--policy", "policy_file", type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_POLICY", show_envvar=True,
+    "--policy",
+    "policy_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="ASSESS_POLICY",
+    show_envvar=True,
     help="Policy file; the default policy where it is left out.",
-)  # fmt: skip
+)
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
 )
 target_option = click.option(
-    "--target", metavar="ENGINE", help="Engine version to move to, such as 29; tops the policy."
+    "--target",
+    metavar="ENGINE",
+    help="Engine version to move to, such as 29; tops the policy.",
 )
 
 
@@ -180,7 +185,7 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
         Of all of them that are older, oldest first.
     """
     from assess import store
-    from assess.score.upgrade_history import upgrade_history
+    from assess.score.upgrade_churn.history import upgrade_history
 
     others = [store.resolve(name) for name in more if name]
     return upgrade_history(store.earlier(store.resolve(text), *others), policy)
@@ -201,7 +206,7 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     Policy
         Complete and checked.
     """
-    from assess.policy import load_policy
+    from assess.policy.policy import load_policy
 
     policy = load_policy(file)
     return policy.replace(target={"engine": target}) if target else policy

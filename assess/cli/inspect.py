@@ -12,7 +12,16 @@ from assess.cli.command import SNAPSHOT, Command, read, snapshot
 if TYPE_CHECKING:
     import pandas as pd
 
-COVERAGE_SHOWN = ["source", "scope", "call", "status", "rows", "expected", "age_hours", "hint"]
+COVERAGE_SHOWN = [
+    "source",
+    "scope",
+    "call",
+    "status",
+    "rows",
+    "expected",
+    "age_hours",
+    "hint",
+]
 
 
 @click.command(
@@ -25,7 +34,9 @@ COVERAGE_SHOWN = ["source", "scope", "call", "status", "rows", "expected", "age_
 )
 @snapshot
 @click.argument("frame", required=False)
-@click.option("--where", metavar="EXPR", help="Rows to show: a pandas query on the columns.")
+@click.option(
+    "--where", metavar="EXPR", help="Rows to show: a pandas query on the columns."
+)
 @click.option("--columns", metavar="A,B", help="Columns to show.")
 @output.options
 def show(
@@ -78,7 +89,9 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
     wanted = [name.strip() for name in names.split(",")]
     missing = [name for name in wanted if name not in table]
     if missing:
-        raise click.UsageError(f"no column {', '.join(missing)}; columns: {', '.join(table)}")
+        raise click.UsageError(
+            f"no column {', '.join(missing)}; columns: {', '.join(table)}"
+        )
     return table[wanted]
 
 
@@ -113,7 +126,9 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
     out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
 
 
-@click.command(cls=Command, examples=["assess diff data/sample/2026Q2 data/sample/2026Q3"])
+@click.command(
+    cls=Command, examples=["assess diff data/sample/2026Q2 data/sample/2026Q3"]
+)
 @click.argument("earlier", type=SNAPSHOT)
 @click.argument("later", type=SNAPSHOT)
 @output.options
@@ -129,7 +144,9 @@ def diff(earlier: str, later: str, *, out: output.Output) -> None:
     out.table(table, document, empty="nothing changed")
 
 
-@click.command(cls=Command, examples=["assess frames hosts", "assess frames --format markdown"])
+@click.command(
+    cls=Command, examples=["assess frames hosts", "assess frames --format markdown"]
+)
 @click.argument("frame", required=False)
 @output.options
 def frames(frame: str | None, *, out: output.Output) -> None:

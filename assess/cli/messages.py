@@ -66,7 +66,9 @@ def say(word: str, text: str) -> None:
         The line.
     """
     label = click.style(f"{word}:", fg=_COLOURS.get(word), bold=True)
-    click.echo(f"{label} {text}", err=True, color=False if os.environ.get("NO_COLOR") else None)
+    click.echo(
+        f"{label} {text}", err=True, color=False if os.environ.get("NO_COLOR") else None
+    )
 
 
 def level() -> int:
@@ -138,11 +140,15 @@ def verbosity() -> list[click.Option]:
     ]
     return [
         click.Option(
-            names, is_flag=True, expose_value=False, is_eager=True, help=text,
+            names,
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            help=text,
             callback=_remember(wanted),
         )
         for names, wanted, text in flags
-    ]  # fmt: skip
+    ]
 
 
 def _remember(wanted: int) -> Any:

@@ -34,19 +34,29 @@ def notebooks() -> None:
 )
 @selection
 @click.option(
-    "-p", "--parameter", "pairs", metavar="NAME=VALUE", multiple=True,
+    "-p",
+    "--parameter",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
     help="Value for the cell tagged parameters; may be repeated. A path counts from here.",
-)  # fmt: skip
+)
 @click.option(
-    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/notebooks"), help="Directory to write the executed notebooks to.",
-)  # fmt: skip
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/notebooks"),
+    help="Directory to write the executed notebooks to.",
+)
 def run(notebook: tuple[str, ...], *, pairs: tuple[str, ...], directory: Path) -> None:
     """Run notebooks with other parameters; prints the paths of what was written."""
     from assess import notebooks as runner
 
     parameters = dict(map(_parameter, pairs))
-    for path in runner.run(notebook, parameters, output_dir=directory, progress=_is_watched()):
+    for path in runner.run(
+        notebook, parameters, output_dir=directory, progress=_is_watched()
+    ):
         click.echo(path)
 
 

@@ -65,7 +65,9 @@ class Output:
             note(empty)
 
     def tables(
-        self, tables: Mapping[str, pd.DataFrame], document: Mapping[str, Any] | None = None
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        document: Mapping[str, Any] | None = None,
     ) -> None:
         """Write tables under headings.
 
@@ -90,10 +92,14 @@ class Output:
                 raise click.UsageError("CSV holds one table; use --format json")
             self.text("".join(map(to_csv, flat.values())))
         elif self.format == "markdown":
-            self.text("\n".join(_titled(t, to_markdown(x), "## ") for t, x in flat.items()))
+            self.text(
+                "\n".join(_titled(t, to_markdown(x), "## ") for t, x in flat.items())
+            )
         else:
             width = None if self.file else _terminal_width()
-            self.text("\n".join(_titled(t, to_text(x, width), "") for t, x in flat.items()))
+            self.text(
+                "\n".join(_titled(t, to_text(x, width), "") for t, x in flat.items())
+            )
 
     def text(self, text: str) -> None:
         """Write text as it is.
@@ -129,21 +135,31 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
     ) -> Any:
-        named = "json" if as_json else format or (_BY_SUFFIX.get(file.suffix) if file else None)
+        named = (
+            "json"
+            if as_json
+            else format or (_BY_SUFFIX.get(file.suffix) if file else None)
+        )
         to_file = None if file == Path("-") else file
         return command(*args, out=Output(named or "text", to_file), **rest)
 
     for option in (
         click.option(
-            "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path),
+            "-o",
+            "--output",
+            "file",
+            type=click.Path(dir_okay=False, path_type=Path),
             help="File to write; its suffix names the format where --format does not.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
         click.option(
-            "--format", type=click.Choice(FORMATS), envvar="ASSESS_FORMAT",
-            show_envvar=True, help="How to write it; text where nothing says otherwise.",
+            "--format",
+            type=click.Choice(FORMATS),
+            envvar="ASSESS_FORMAT",
+            show_envvar=True,
+            help="How to write it; text where nothing says otherwise.",
         ),
-    ):  # fmt: skip
+    ):
         wrapped = option(wrapped)
     return wrapped
 
@@ -308,7 +324,8 @@ def visible(text: str) -> str:
         Other control characters are written as escapes.
     """
     return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+        for c in text
     )
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from assess.inventory import Inventory
-    from assess.policy import Policy
+    from assess.policy.policy import Policy
     from assess.report import Appendix, Report
-    from assess.score.upgrade_history import History
+    from assess.score.upgrade_churn.history import History
 
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
@@ -46,17 +46,24 @@ REPORTS = Path("reports")
 @previous_option
 @target_option
 @click.option(
-    "-o", "--output", "directory", type=click.Path(file_okay=False, path_type=Path),
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write to.  [default: reports/<quarter>]",
-)  # fmt: skip
+)
 @click.option(
-    "--pdf", "is_printed", is_flag=True,
+    "--pdf",
+    "is_printed",
+    is_flag=True,
     help="Write report.pdf too, with the Chromium of this machine.",
-)  # fmt: skip
+)
 @click.option(
-    "--appendix", type=click.Choice(["code", "results", "none"]), default="code",
+    "--appendix",
+    type=click.Choice(["code", "results", "none"]),
+    default="code",
     help="What the PDF shows of the notebooks, run on the snapshot.",
-)  # fmt: skip
+)
 def report(
     snapshot: str | None,
     *,
@@ -102,9 +109,17 @@ def report(
     if len(past) > 1:
         made.save_history(place, past)
     if is_printed:
-        told = [] if appendix == "none" else _notebooks(
-            place / "notebooks", path, before, policy_file, has_code=appendix == "code"
-        )  # fmt: skip
+        told = (
+            []
+            if appendix == "none"
+            else _notebooks(
+                place / "notebooks",
+                path,
+                before,
+                policy_file,
+                has_code=appendix == "code",
+            )
+        )
         file = place / "report.pdf"
         file.write_bytes(made.to_pdf(told))
         click.echo(file)
@@ -117,7 +132,12 @@ def _get_ready() -> None:
 
 
 def _notebooks(
-    place: Path, path: Path, before: Path | None, policy_file: Path | None, *, has_code: bool
+    place: Path,
+    path: Path,
+    before: Path | None,
+    policy_file: Path | None,
+    *,
+    has_code: bool,
 ) -> list[Appendix]:
     """Run the notebooks on the snapshot, for the appendix."""
     from assess import notebooks
@@ -131,7 +151,8 @@ def _notebooks(
     note("running the notebooks")
     run = notebooks.run((), given, output_dir=place)
     return [
-        Appendix(f"notebook-{f.name[:2]}", *notebooks.fragment(f, has_code=has_code)) for f in run
+        Appendix(f"notebook-{f.name[:2]}", *notebooks.fragment(f, has_code=has_code))
+        for f in run
     ]
 
 
@@ -157,10 +178,12 @@ def _before(path: Path) -> Path | None:
         return store.previous(path)
 
 
-def _histories(path: Path, before: Path | None, policy: Policy) -> tuple[History, History]:
+def _histories(
+    path: Path, before: Path | None, policy: Policy
+) -> tuple[History, History]:
     """Read what the snapshots before the earlier one tell of upgrades, and those after it."""
     from assess import store
-    from assess.score.upgrade_history import upgrade_history
+    from assess.score.upgrade_churn.history import upgrade_history
 
     older = store.earlier(path, *([before] if before else []))
     at = older.index(before) if before in older else len(older)
@@ -173,7 +196,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     from assess import store
     from assess.report.history import of_report, of_scores
     from assess.report.scores import Scores
-    from assess.score.upgrade_history import History, upgrade_history
+    from assess.score.upgrade_churn.history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
     with warnings.catch_warnings():

@@ -22,9 +22,9 @@ from assess.cli.messages import note
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory
-    from assess.policy import Policy
+    from assess.policy.policy import Policy
     from assess.score.result import Explanation, Result
-    from assess.score.upgrade_history import History
+    from assess.score.upgrade_churn.history import History
 
 # name on the command line -> function of `assess`
 SCORES = {
@@ -98,8 +98,12 @@ def score(
     note(repr(result)[1:-1])
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:
-        document["detail"] = {title: output.records(part) for title, part in parts.items()}
-    if target and "simulation" in result.details and out.format != "csv":  # which holds one table
+        document["detail"] = {
+            title: output.records(part) for title, part in parts.items()
+        }
+    if (
+        target and "simulation" in result.details and out.format != "csv"
+    ):  # which holds one table
         parts["simulation"] = result.details["simulation"]
     out.tables({"" if not parts else name: table, **parts}, document)
 
@@ -172,7 +176,11 @@ def _changes(result: Result, earlier: Result) -> Any:
 @policy_option
 @target_option
 @click.option(
-    "--score", "names", type=click.Choice(list(SCORES)), multiple=True, help="Only this score."
+    "--score",
+    "names",
+    type=click.Choice(list(SCORES)),
+    multiple=True,
+    help="Only this score.",
 )
 @click.option(
     "--element", metavar="KIND:NAME", help="Only the path from what fails to the service."
@@ -194,16 +202,22 @@ def explain(
         import assess
 
         kind, _, name = element.partition(":")
-        blast = assess.score_blast_radius(inventory, policy, detail=False, asked=[(kind, name)])
+        blast = assess.score_blast_radius(
+            inventory, policy, detail=False, asked=[(kind, name)]
+        )
         explained = {"blast-radius": blast.explain_path(kind, name, service)}
     elif names:
         past = read_history(snapshot, policy)
         explained = {
-            name: compute(name, inventory, policy, history=past, asked=service).explain(service)
+            name: compute(name, inventory, policy, history=past, asked=service).explain(
+                service
+            )
             for name in names
         }
     else:
-        from assess.report.scores import Scores  # computes what the scores share just once
+        from assess.report.scores import (
+            Scores,
+        )  # computes what the scores share just once
 
         past = read_history(snapshot, policy)
         results = Scores.of(inventory, policy, history=past).results
@@ -255,9 +269,12 @@ def _as_markdown(found: Explanation) -> str:
 @previous_option
 @target_option
 @click.option(
-    "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path),
+    "-o",
+    "--output",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
     help="File to write; stdout where it is left out.",
-)  # fmt: skip
+)
 def record(
     snapshot: str,
     service: str,

@@ -11,11 +11,17 @@ from assess.cli.messages import note
 from assess.errors import AssessError
 
 
-@click.command(cls=Command, examples=["assess serve", "assess serve reports/2026Q3 --port 8080"])
-@click.argument(
-    "directory", default="reports", type=click.Path(exists=True, file_okay=False, path_type=Path)
+@click.command(
+    cls=Command, examples=["assess serve", "assess serve reports/2026Q3 --port 8080"]
 )
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.argument(
+    "directory",
+    default="reports",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
 def serve(directory: Path, *, port: int) -> None:
     """Show DIRECTORY on the loopback address until interrupted; it prints the address.
 
@@ -28,7 +34,8 @@ def serve(directory: Path, *, port: int) -> None:
         server = Server(directory, port)
     except OSError as error:
         raise AssessError(
-            f"port {port} cannot be listened on: {error.strerror}", hint="leave out --port"
+            f"port {port} cannot be listened on: {error.strerror}",
+            hint="leave out --port",
         ) from error
     with server:
         click.echo(server.address)

@@ -22,10 +22,13 @@ UPDATE_SECONDS = 60.0  # that an update of the facts may take
 
 
 @click.command(
-    cls=Command, examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"]
+    cls=Command,
+    examples=["assess sample fleet", "assess sample fleet --services 200 --seed 7"],
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--services", type=click.IntRange(min=1), default=40, help="Size of the fleet.")
+@click.option(
+    "--services", type=click.IntRange(min=1), default=40, help="Size of the fleet."
+)
 @click.option("--seed", default=2026, help="Seed of all that is drawn.")
 def sample(directory: Path, *, services: int, seed: int) -> None:
     """Write a fictional sample fleet of any size; the same seed gives the same bytes."""
@@ -37,17 +40,27 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
 
 @click.command(
     cls=Command,
-    examples=["assess policy", "assess policy --json", "assess policy --check our-policy.toml"],
+    examples=[
+        "assess policy",
+        "assess policy --json",
+        "assess policy --check our-policy.toml",
+    ],
 )
 @policy_option
 @target_option
 @click.option(
-    "--check", "candidate", type=click.Path(dir_okay=False, path_type=Path),
+    "--check",
+    "candidate",
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Say only whether this policy file can be used.",
-)  # fmt: skip
+)
 @output.options
 def policy(
-    *, policy_file: Path | None, target: str | None, candidate: Path | None, out: output.Output
+    *,
+    policy_file: Path | None,
+    target: str | None,
+    candidate: Path | None,
+    out: output.Output,
 ) -> None:
     """Give the policy in force: every value, and whether it is a default or your own."""
     import pandas as pd
@@ -60,12 +73,20 @@ def policy(
         return
     default = dict(_leaves(read_policy(None).values))
     rows = [
-        (key, value, "default" if key in default and default[key] == value else chosen.origin)
+        (
+            key,
+            value,
+            "default" if key in default and default[key] == value else chosen.origin,
+        )
         for key, value in _leaves(chosen.values)
     ]
     note(repr(chosen)[1:-1])
     table = pd.DataFrame(rows, columns=["key", "value", "origin"], dtype=object)
-    document = {"policy_hash": chosen.hash, "origin": chosen.origin, "policy": chosen.values}  # noqa: PD011
+    document = {
+        "policy_hash": chosen.hash,
+        "origin": chosen.origin,
+        "policy": chosen.values,  # noqa: PD011
+    }
     out.table(table, document)
 
 
@@ -75,7 +96,11 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
         name = f"{at}{key}"
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
-        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+        elif (
+            isinstance(value, list)
+            and value
+            and all(isinstance(v, Mapping) for v in value)
+        ):
             for number, row in enumerate(value):
                 yield from _leaves(row, f"{name}.{row.get('id', number)}.")
         else:
@@ -94,9 +119,11 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
 )
 @click.argument("table", metavar="[TABLE|update]", required=False)
 @click.option(
-    "--from", "place", metavar="PLACE",
+    "--from",
+    "place",
+    metavar="PLACE",
     help="With update: a mirror of endoflife.date, or files <product>.json, one or a directory.",
-)  # fmt: skip
+)
 @output.options
 def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
     """List the reference facts and their age, give one TABLE of them, or update their dates.
@@ -132,9 +159,9 @@ def _update_facts(place: str | None) -> pd.DataFrame:
     """Ask for every product, keep what came, and write it; gives what changed."""
     import datetime
 
-    from assess.collect.web import HttpError
     from assess.reference import update
     from assess.reference.tables import newer
+    from assess.sources.http import HttpError
 
     answers, lost, origin = {}, {}, place or update.ADDRESS
     for slug, payload in _published(list(update.products()), origin):
@@ -166,8 +193,8 @@ def _is_address(place: str) -> bool:
 
 def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Give for every product how to get its answer; files that are not there are left out."""
-    from assess.collect.base import Deadline
-    from assess.collect.web import Web
+    from assess.sources.base import Deadline
+    from assess.sources.http import Web
 
     if _is_address(place):
         web = Web(place, Deadline(UPDATE_SECONDS))

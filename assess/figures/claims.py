@@ -11,7 +11,7 @@ from assess.figures.rows import canvas, intervals, message, points
 from assess.figures.style import ACCENT, GRID, INK, MUTED, style
 from assess.score.claims import texts
 from assess.score.claims.measure import share
-from assess.score.rates import jeffreys_rate
+from assess.score.incidents.rates import jeffreys_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from assess.score.result import Result
 
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
-ROOM = 20  # between title and axes, for the number of a bound [points]
-REACH = 16.0  # times a bound; what lies further is drawn at the edge
+ROOM = 20  # room between title and axes, for the number of a bound [points]
+REACH = 16.0  # largest multiple of a bound; anything beyond is drawn at the edge
 VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
 
 def claims_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `claims`.
+    """Return the frame behind `claims`.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ def claims_data(result: Result) -> pd.DataFrame:
 
 
 def claims(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what the fleet says to every claim: each interval against its bound.
+    """Draw the verdict on every claim: each interval against its bound.
 
     Parameters
     ----------
     result : Result
         Judged claims.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     most = np.log2(REACH)
     ax = intervals(
@@ -102,7 +102,7 @@ def _raised(ax: Axes) -> Axes:
 
 
 def claim_data(result: Result, claim: str) -> pd.DataFrame:
-    """Give the frame behind `claim`.
+    """Return the frame behind `claim`.
 
     Parameters
     ----------
@@ -121,23 +121,36 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
     policy = result.provenance.policy
     level = float(policy["claims"]["level"]) if policy else 0.95
     if "yes" in table:
-        rows = [_share_row(group, own, level) for group, own in table.groupby("group", sort=False)]
+        rows = [
+            _share_row(group, own, level)
+            for group, own in table.groupby("group", sort=False)
+        ]
     elif "point" in table:
         lines = table[["engine", "line", *COLUMNS[1:4], "n"]].itertuples(index=False)
-        rows = [(f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines]
+        rows = [
+            (f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines
+        ]
     elif "platform" in table:
         scale = _factor(policy)
         own = table[["platform", "incidents", "service_months"]].itertuples(index=False)
         rows = [
-            _rate_row(name, n, t, scale, level=level, unit="service-months") for name, n, t in own
+            _rate_row(name, n, t, scale, level=level, unit="service-months")
+            for name, n, t in own
         ]
     else:
         rows = list(_pairs(claim, table, level))
     found = pd.DataFrame(rows, columns=COLUMNS)
     if {"yes", "point", "platform"} & set(table):
         scale = 100.0 if "yes" in table else 1.0
-        ends = [scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS]
-        found.loc[len(found)] = ["all", *ends, VERDICT_BANDS[row["verdict"]], row["verdict"]]
+        ends = [
+            scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS
+        ]
+        found.loc[len(found)] = [
+            "all",
+            *ends,
+            VERDICT_BANDS[row["verdict"]],
+            row["verdict"],
+        ]
     return found
 
 
@@ -157,19 +170,25 @@ def _share_row(group: object, own: pd.DataFrame, level: float) -> tuple[Any, ...
     return (group, *ends, "", f"{int(own['yes'].sum())} of {found.n}{vague}")
 
 
-def _rate_row(label: str, events: float, exposure: float, scale: float, **how: Any) -> Any:
+def _rate_row(
+    label: str, events: float, exposure: float, scale: float, **how: Any
+) -> Any:
     ends = [scale * end for end in jeffreys_rate(events, exposure, level=how["level"])]
     ends = ends if exposure > 0 else [np.nan] * 3
     return (label, *ends, "", f"{events:g} in {exposure:.0f} {how['unit']}")
 
 
 def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
-    """Give both sides of every stratum, one after the other."""
+    """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
     scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
     for stratum, *cells in table.iloc[:, :5].itertuples(index=False):
-        name = "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
-        for side, (n, t) in zip(texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True):
+        name = (
+            "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
+        )
+        for side, (n, t) in zip(
+            texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True
+        ):
             if t > 0:
                 yield _rate_row(f"{name}{side}", n, t, scale, level=level, unit=unit)
 
@@ -184,12 +203,12 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     claim : str
         Such as ``C4``.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     row = result.row(claim)
     name = str(row.name)
@@ -200,7 +219,12 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     bound: float | None = float(row["threshold"])
     unit, noun, limits = str(row["unit"]), str(texts()[name]["more"]), None
     if "yes" in details:
-        bound, unit, noun, limits = 100 * float(row["threshold"]), f"{unit} (%)", "", SHARES
+        bound, unit, noun, limits = (
+            100 * float(row["threshold"]),
+            f"{unit} (%)",
+            "",
+            SHARES,
+        )
     elif "hub_pulls" in details:
         bound, unit, noun = None, "Pulls that failed (%)", "failed pulls"
     elif "tier" in details:
@@ -209,9 +233,15 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     if bound is None:
         unit += f"; ratio {_number(row['value'])} ({_number(row['lo'])} to {_number(row['hi'])})"
     ax = intervals(
-        table, ax=ax, title=title, xlabel=unit, noun=noun, total=int(row["n"]), limits=limits,
+        table,
+        ax=ax,
+        title=title,
+        xlabel=unit,
+        noun=noun,
+        total=int(row["n"]),
+        limits=limits,
         threshold=bound,
-    )  # fmt: skip
+    )
     return _raised(ax)
 
 
@@ -220,24 +250,24 @@ def _number(value: Any) -> str:
 
 
 def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what was foretold against what happened: on the diagonal, both are the same.
+    """Draw predicted against observed incidents; on the diagonal both are equal.
 
     Parameters
     ----------
     result : Result
         A back-test.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table, row = result.details["reliability"], result.frame.loc["auc"]
-    title = "Foretold and happened"
+    title = "Predicted and observed"
     if table.empty:
-        return message(ax, title, "There is no service in the earlier snapshot.")
+        return message(ax, title, "The earlier snapshot holds no service.")
     with style():
         ax = canvas(ax, 9)
         ax.set_xlim(0, 100)
@@ -251,11 +281,13 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
         points(ax, x, y, colour=ACCENT, of="observed")
         ax.set_title(f"{title}: {row['verdict']}", loc="left")
-        said = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
-        said += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
+        score = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
+        score += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
         history = row["baseline_history"]
-        said += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
+        score += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
         total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
-        ax.set_xlabel(f"Foretold chance of an incident (%); {total}\n{said.removeprefix('; ')}")
+        ax.set_xlabel(
+            f"Predicted chance of an incident (%); {total}\n{score.removeprefix('; ')}"
+        )
         ax.set_ylabel("Services that had one (%)")
     return ax

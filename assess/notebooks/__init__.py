@@ -1,4 +1,4 @@
-"""Notebooks: run them with other parameters, refresh their stored outputs, hold them to rules."""
+"""Notebooks: run them with other parameters, refresh their outputs, check their conventions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from assess.notebooks.fragments import fragment
 from assess.notebooks.running import refresh, run
 
 __all__ = [
-    "KERNELSPEC", "LANGUAGE_INFO", "Deviation", "check", "find", "fragment", "refresh", "run",
+    "KERNELSPEC",
+    "LANGUAGE_INFO",
+    "Deviation",
+    "check",
+    "find",
+    "fragment",
+    "refresh",
+    "run",
     "tidy",
-]  # fmt: skip
+]

@@ -16,7 +16,13 @@ from assess.reference.engines import (
     stateful_kind,
     target_engine,
 )
-from assess.reference.images import engine_change, image_change, is_fixed, is_fork, tag_version
+from assess.reference.images import (
+    engine_change,
+    image_change,
+    is_fixed,
+    is_fork,
+    tag_version,
+)
 from assess.reference.lines import engine_lines, outages
 from assess.reference.support import (
     ENGINE,
@@ -76,4 +82,4 @@ __all__ = [
     "tag_version",
     "target_engine",
     "versions_behind",
-]  # fmt: skip
+]

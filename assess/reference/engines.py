@@ -28,7 +28,9 @@ def target_engine(target: Mapping[str, Any]) -> str:
     """Give the engine of the policy's ``[target]``; where it is empty, the newest known line."""
     named = str(target.get("engine", "") or "")
     if named and parse_version(named) is None:
-        raise PolicyError(f"target.engine is {named!r}", hint="a version or a line, such as 29")
+        raise PolicyError(
+            f"target.engine is {named!r}", hint="a version or a line, such as 29"
+        )
     return named or list(newest_releases())[-1]
 
 
@@ -90,7 +92,9 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
     if numbers is None or kernel is None or floor is None:
         return None
     backport = _BACKPORT.match(kernel)
-    return numbers >= numbers_of(floor) or bool(backport and int(backport[1]) >= _BACKPORT_BUILD)
+    return numbers >= numbers_of(floor) or bool(
+        backport and int(backport[1]) >= _BACKPORT_BUILD
+    )
 
 
 @lru_cache(maxsize=256)
@@ -99,7 +103,11 @@ def changes_between(version: str | None, target: str | None) -> list[dict[str, s
     here, there = release_of(version), release_of(target)
     if here is None or there is None:
         return []
-    held = [row for row in rows("engine_changes") if here < numbers_of(row["version"]) <= there]
+    held = [
+        row
+        for row in rows("engine_changes")
+        if here < numbers_of(row["version"]) <= there
+    ]
     return sorted(held, key=lambda row: (numbers_of(row["version"]), row["change_id"]))
 
 
@@ -119,7 +127,9 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
     if release is None or not is_known(version):
         return None, None
     known = [row for row in rows("engine_releases") if row["api_version_max"]]
-    own = {numbers_of(row["version"]): row for row in known if row["release_line"] == line}
+    own = {
+        numbers_of(row["version"]): row for row in known if row["release_line"] == line
+    }
     last = max((held for held in own if held <= release), default=None)
     if last is None:
         return None, None
@@ -132,4 +142,6 @@ def stateful_kind(repository: str | None) -> str | None:
     if not isinstance(repository, str):
         return None
     known = rows("database_images")
-    return next((row["kind"] for row in known if re.search(row["pattern"], repository)), None)
+    return next(
+        (row["kind"] for row in known if re.search(row["pattern"], repository)), None
+    )

@@ -10,10 +10,14 @@ from assess.reference.support import line_of
 from assess.reference.tables import rows
 from assess.reference.versions import Version, numbers_of, parse_version
 
-Change = Literal["same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"]
+Change = Literal[
+    "same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"
+]
 
 # Numbers at the start, after what people put before them; a word behind them is a flavour.
-_TAG = re.compile(r"(?:v|version-|release-|rel-|r)?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)")
+_TAG = re.compile(
+    r"(?:v|version-|release-|rel-|r)?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
+)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
 
@@ -39,14 +43,18 @@ def is_fixed(tag: str | None) -> bool:
 def product_of(repository: str | None) -> str:
     """Give the product of a repository: the last part of its path, without what wraps it."""
     text = repository.rpartition("/")[2].lower() if isinstance(repository, str) else ""
-    return {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}.get(text, text)
+    return {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}.get(
+        text, text
+    )
 
 
 @lru_cache(maxsize=4096)
 def major_parts(product: str, version: Version) -> int:
     """Say how many leading numbers of a version are its major one."""
     for row in rows("image_versions"):
-        if row["product"] == product and (not row["below"] or version < numbers_of(row["below"])):
+        if row["product"] == product and (
+            not row["below"] or version < numbers_of(row["below"])
+        ):
             return int(row["parts"])
     return 2 if version[0] == 0 else 1  # semver promises nothing below 1.0
 

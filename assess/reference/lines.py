@@ -30,7 +30,9 @@ def engine_lines() -> pd.DataFrame:
     public = known["channel"].ne("source_tag") & known["release_date"].notna()
     lines = known[public].groupby("release_line", sort=False)
     first, last = lines["release_date"].min(), lines["release_date"].max()
-    found = pd.DataFrame({"first_release": first, "last_release": last, "releases_n": lines.size()})
+    found = pd.DataFrame(
+        {"first_release": first, "last_release": last, "releases_n": lines.size()}
+    )
     found["active_days"] = (last - first).dt.days
     pace = found["releases_n"] / (found["active_days"] / 365.25)
     found["releases_per_year"] = pace.where(found["active_days"] >= ACTIVE_DAYS_MIN)

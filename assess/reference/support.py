@@ -11,9 +11,17 @@ import pandas as pd
 from assess.reference.tables import STALE_DAYS, compiled_on, rows
 from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
 
-ALIVE_DAYS = 180  # a line without an announced end counts as supported after its last release
+ALIVE_DAYS = (
+    180  # a line without an announced end counts as supported after its last release
+)
 ENGINE = "docker"
-DATED = ("engine_releases", "distro_releases", "kernel_lines", "orchestrators", "runtime_lines")
+DATED = (
+    "engine_releases",
+    "distro_releases",
+    "kernel_lines",
+    "orchestrators",
+    "runtime_lines",
+)
 
 State = Literal["supported", "ended", "unknown"]
 
@@ -35,7 +43,9 @@ class _Line(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def product_support(product: str | None, version: str | None, at: pd.Timestamp) -> Support:
+def product_support(
+    product: str | None, version: str | None, at: pd.Timestamp
+) -> Support:
     """Say whether a version of an engine, runtime, orchestrator, kernel or system is supported.
 
     A line without an announced end is supported where it is the newest, or had a release within
@@ -56,7 +66,10 @@ def product_support(product: str | None, version: str | None, at: pd.Timestamp) 
     else:
         state, basis = _without_end(line, held, at)
     if state == "supported" and product == ENGINE and not is_known(version):
-        state, basis = "unknown", f"{version} is newer than the facts of {compiled_on(*DATED)}"
+        state, basis = (
+            "unknown",
+            f"{version} is newer than the facts of {compiled_on(*DATED)}",
+        )
     return Support(state, line, eol, days, basis)
 
 
@@ -80,7 +93,10 @@ def kernel_support(
     os_version: str | None = None,
 ) -> Support:
     """Say whether a kernel is supported: the default one of a system for as long as that is."""
-    own, whole = product_support("kernel", kernel, at), os_support(os_name, os_version, at)
+    own, whole = (
+        product_support("kernel", kernel, at),
+        os_support(os_name, os_version, at),
+    )
     numbers, distro = parse_version(kernel), distro_of(os_name)
     for row in rows("distro_releases") if numbers else []:
         shipped = parse_version(row["default_kernel"])
@@ -98,7 +114,11 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
     Only lines that came out on or after the day ``since``; without products, operating systems.
     """
     lines = _lines()
-    held = [item for p in products or sorted(_codenames()) for item in lines.get(p, {}).items()]
+    held = [
+        item
+        for p in products or sorted(_codenames())
+        for item in lines.get(p, {}).items()
+    ]
     days = {
         name: (line.eol - min(line.released)).days if line.eol else None
         for name, line in held
@@ -137,7 +157,9 @@ def line_of(product: str | None, version: str | None) -> str | None:
     return next(starts, ".".join(map(str, numbers[:2])))
 
 
-def _without_end(line: str, held: dict[str, _Line], at: pd.Timestamp) -> tuple[State, str]:
+def _without_end(
+    line: str, held: dict[str, _Line], at: pd.Timestamp
+) -> tuple[State, str]:
     """Judge a line whose end nobody announced."""
     told = compiled_on(*DATED)
     if (at - _day(told)).days > STALE_DAYS:
@@ -172,14 +194,32 @@ def _dated() -> Iterator[tuple[str, ...]]:
         basis = "stated support window" if stated else row["line_eol_basis"]
         yield ENGINE, row["release_line"], stated or row["line_eol_date"], basis, day
     for row in rows("distro_releases"):
-        more = row["extended_eol_date"] and f"; extended support to {row['extended_eol_date']}"
+        more = (
+            row["extended_eol_date"]
+            and f"; extended support to {row['extended_eol_date']}"
+        )
         basis = f"end of general support{more}"
         yield row["distro"], row["version"], row["eol_date"], basis, row["release_date"]
     for row in rows("kernel_lines"):
-        basis = f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
-        yield "kernel", row["line"], row["eol_date"], basis, row["release_date"], row["latest_date"]
+        basis = (
+            f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
+        )
+        yield (
+            "kernel",
+            row["line"],
+            row["eol_date"],
+            basis,
+            row["release_date"],
+            row["latest_date"],
+        )
     for row in rows("orchestrators"):
-        yield row["product"], row["line"], row["eol_date"], row["eol_basis"], row["release_date"]
+        yield (
+            row["product"],
+            row["line"],
+            row["eol_date"],
+            row["eol_basis"],
+            row["release_date"],
+        )
     for row in rows("runtime_lines"):
         basis, days = "end of security support", (row["release_date"], row["latest_date"])
         yield row["product"], row["line"], row["eol_date"], basis, *days

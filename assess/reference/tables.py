@@ -35,7 +35,9 @@ def _days() -> dict[str, str]:
     if not (newer() / f"{INDEX}.csv").is_file():
         return {}
     homes = (newer(), _packaged())
-    days, own = (_csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes)
+    days, own = (
+        _csv(h, INDEX).set_index("table")["compiled_on"].to_dict() for h in homes
+    )
     return {table: day for table, day in days.items() if day > own.get(table, "9999")}
 
 
@@ -57,7 +59,9 @@ def read(name: str) -> pd.DataFrame:
 def tables() -> pd.DataFrame:
     """List the tables of facts: index ``table``; ``rows, key, compiled_on, doc, origin``."""
     listed = read(INDEX).set_index("table")
-    listed["origin"] = ["updated" if name in _days() else "packaged" for name in listed.index]
+    listed["origin"] = [
+        "updated" if name in _days() else "packaged" for name in listed.index
+    ]
     listed.insert(0, "rows", [len(read(name)) for name in listed.index])
     return listed
 
@@ -66,7 +70,9 @@ def table(name: str) -> pd.DataFrame:
     """Give one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = read(INDEX)["table"]
     if name not in set(known):
-        raise AssessError(f"there is no table {name!r}", hint=f"tables: {', '.join(known)}")
+        raise AssessError(
+            f"there is no table {name!r}", hint=f"tables: {', '.join(known)}"
+        )
     return read(name).copy()
 
 

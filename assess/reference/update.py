@@ -68,7 +68,9 @@ def to_cycles(payload: Any) -> list[Cycle]:
     """
     result = payload.get("result", payload) if isinstance(payload, Mapping) else payload
     listed = result.get("releases") if isinstance(result, Mapping) else result
-    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    entries = (
+        [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    )
     cycles = [_cycle(entry) for entry in entries]
     cycles = [cycle for cycle in cycles if re.match(r"v?\d", cycle.line)]
     if not cycles:
@@ -88,7 +90,9 @@ def _cycle(entry: Mapping[str, Any]) -> Cycle:
         support=_day(entry.get("eoasFrom") or entry.get("support")),
         end=_day(entry.get("eolFrom") or entry.get("eol")),
         extended=_day(entry.get("eoesFrom") or entry.get("extendedSupport")),
-        latest=str(newest.get("name") or (latest if isinstance(latest, str) else "") or ""),
+        latest=str(
+            newest.get("name") or (latest if isinstance(latest, str) else "") or ""
+        ),
         latest_day=_day(newest.get("date") or entry.get("latestReleaseDate")),
         codename=str(entry.get("codename") or ""),
     )
@@ -128,7 +132,11 @@ def refreshed(
         facts = made[name] if name in made else table(name).astype(object)
         work = _engine_changes if name == "engine_releases" else _line_changes
         for place, values in work(facts, name, product, answers[slug]):
-            line = str(values.get("release_line") or values.get(_KEYS.get(name, ("", ""))[1]) or "")
+            line = str(
+                values.get("release_line")
+                or values.get(_KEYS.get(name, ("", ""))[1])
+                or ""
+            )
             changes += _write(facts, place, values, (name, product, line))
             facts.loc[place, "source"] = f"{PUBLISHER}: {slug}, {today}"
         made[name] = facts
@@ -136,16 +144,22 @@ def refreshed(
     return made, pd.DataFrame(changes, columns=columns, dtype="str")
 
 
-_Changes = Iterator[tuple[int, dict[str, str]]]  # place of a row, old or new, and its new cells
+_Changes = Iterator[
+    tuple[int, dict[str, str]]
+]  # place of a row, old or new, and its new cells
 
 
-def _line_changes(facts: pd.DataFrame, name: str, product: str, cycles: list[Cycle]) -> _Changes:
+def _line_changes(
+    facts: pd.DataFrame, name: str, product: str, cycles: list[Cycle]
+) -> _Changes:
     whose, which = _KEYS[name]
     mine = facts[facts[whose].eq(product)] if whose else facts
     places = dict(zip(mine[which], mine.index, strict=True))
     for cycle in cycles:
         told = {ours: getattr(cycle, theirs) for theirs, ours in _COLUMNS.items()}
-        values = {column: value for column, value in told.items() if value and column in facts}
+        values = {
+            column: value for column, value in told.items() if value and column in facts
+        }
         place = places.get(cycle.line)
         if place is None:
             key = {which: cycle.line} | ({whose: product} if whose else {})
@@ -155,7 +169,12 @@ def _line_changes(facts: pd.DataFrame, name: str, product: str, cycles: list[Cyc
 
 
 def _basis(facts: pd.DataFrame) -> dict[str, str]:
-    known = {"eol_basis": "stated", "release_basis": "read", "basis": "read", "eol_status": "open"}
+    known = {
+        "eol_basis": "stated",
+        "release_basis": "read",
+        "basis": "read",
+        "eol_status": "open",
+    }
     return {column: word for column, word in known.items() if column in facts}
 
 
@@ -166,18 +185,32 @@ def _engine_changes(
     known = {numbers_of(version) for version in facts["version"]}
     for cycle in cycles:
         if cycle.latest and numbers_of(cycle.latest) not in known:
-            yield len(facts), {
-                "version": cycle.latest, "release_line": cycle.line, "channel": "stable",
-                "is_line_first": str(cycle.line not in set(facts["release_line"])),
-                "release_date": cycle.latest_day, "release_date_basis": PUBLISHER,
-                "line_eol_date": cycle.end, "line_eol_basis": "stated" if cycle.end else "",
-                "notes_status": "not_read",
-            }  # fmt: skip
+            yield (
+                len(facts),
+                {
+                    "version": cycle.latest,
+                    "release_line": cycle.line,
+                    "channel": "stable",
+                    "is_line_first": str(cycle.line not in set(facts["release_line"])),
+                    "release_date": cycle.latest_day,
+                    "release_date_basis": PUBLISHER,
+                    "line_eol_date": cycle.end,
+                    "line_eol_basis": "stated" if cycle.end else "",
+                    "notes_status": "not_read",
+                },
+            )
         own = facts["release_line"].eq(cycle.line) & facts["line_eol_date"].isna()
-        for place in facts.index[own & facts["policy_eol_date"].isna()] if cycle.end else ():
-            yield place, {
-                "line_eol_date": cycle.end, "line_eol_basis": "stated", "release_line": cycle.line,
-            }  # fmt: skip
+        for place in (
+            facts.index[own & facts["policy_eol_date"].isna()] if cycle.end else ()
+        ):
+            yield (
+                place,
+                {
+                    "line_eol_date": cycle.end,
+                    "line_eol_basis": "stated",
+                    "release_line": cycle.line,
+                },
+            )
 
 
 def _write(
@@ -202,7 +235,9 @@ def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> Non
             shutil.copytree(directory, partial, dirs_exist_ok=True)
         for name, facts in made.items():
             facts.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
-        index.reset_index().to_csv(partial / f"{INDEX}.csv", index=False, lineterminator="\n")
+        index.reset_index().to_csv(
+            partial / f"{INDEX}.csv", index=False, lineterminator="\n"
+        )
         _swap(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

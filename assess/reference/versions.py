@@ -11,7 +11,9 @@ Version = tuple[int, ...]
 
 # An epoch and a "v" may stand before the numbers. What follows them (-ce, +dfsg1, ~3-0~debian) does
 # not count; a number that runs straight on into letters is no version but the start of a commit id.
-_VERSION = re.compile(r"(?:[0-9]+:)?v?([0-9]{1,9}+(?:(?:\.[0-9]{1,9}+)++|(?![0-9A-Za-z])))")
+_VERSION = re.compile(
+    r"(?:[0-9]+:)?v?([0-9]{1,9}+(?:(?:\.[0-9]{1,9}+)++|(?![0-9A-Za-z])))"
+)
 
 
 def parse_version(text: str | None) -> Version | None:
@@ -28,7 +30,9 @@ def numbers_of(cell: str) -> Version:
 @cache
 def releases() -> dict[Version, str]:
     """Give the line of every release of the engine that the facts know, in order."""
-    found = {numbers_of(row["version"]): row["release_line"] for row in rows("engine_releases")}
+    found = {
+        numbers_of(row["version"]): row["release_line"] for row in rows("engine_releases")
+    }
     return dict(sorted(found.items()))
 
 
@@ -72,7 +76,10 @@ def release_of(version: str | None) -> Version | None:
 @lru_cache(maxsize=4096)
 def is_known(version: str | None) -> bool:
     """Say whether the facts have the line of a version, and reach as far as its release."""
-    release, newest = release_of(version), newest_releases().get(engine_line(version) or "")
+    release, newest = (
+        release_of(version),
+        newest_releases().get(engine_line(version) or ""),
+    )
     return release is not None and newest is not None and release <= newest
 
 
@@ -81,7 +88,9 @@ def versions_behind(version: str | None, target: str | None) -> int | None:
     """Count the lines from a version to its target, edge lines left out; None where unknown."""
     if not (is_known(version) and is_known(target)):
         return None
-    stable = {row["release_line"] for row in rows("engine_releases") if row["channel"] != "edge"}
+    stable = {
+        row["release_line"] for row in rows("engine_releases") if row["channel"] != "edge"
+    }
     order = list(newest_releases())
     here, there = (order.index(str(engine_line(v))) for v in (version, target))
     return sum(name in stable for name in order[here + 1 : there + 1])

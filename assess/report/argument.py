@@ -10,7 +10,7 @@ from assess.errors import AssessError
 from assess.figures import BANDS
 from assess.report.model import Card, Column, Item, Part, Section, Table
 from assess.report.pictures import Pictures
-from assess.score.backtest import Backtest
+from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
 
 VERDICTS = {"supported": "ready", "refuted": "blocked"}
@@ -37,10 +37,16 @@ def claims(judged: Claims, drawn: Pictures) -> Section:
         Column("threshold", "Bound", "number", 2),
         Column("needs", "What would decide it"),
     ]
-    picture = drawn("claims", "Bar: interval. Point: measured. Each claim over its own bound.")
+    picture = drawn(
+        "claims", "Bar: interval. Point: measured. Each claim over its own bound."
+    )
     cards = [_card(judged, row) for row in frame.to_dict("records")]
-    table = Table("claims-table", "Claims, and what this fleet says to them", columns, frame)
-    return Section("claims", "The argument, judged on this fleet", [text], [picture, table, *cards])
+    table = Table(
+        "claims-table", "Claims, and what this fleet says to them", columns, frame
+    )
+    return Section(
+        "claims", "The argument, judged on this fleet", [text], [picture, table, *cards]
+    )
 
 
 def _measured(row: dict[str, Any]) -> str:
@@ -73,11 +79,18 @@ def backtest(judged: Backtest | AssessError, drawn: Pictures) -> Section:
         Column("baseline_random", "By chance", "number", 2, absent="–"),
         Column("verdict", "Verdict"),
     ]
-    frame = judged.frame.reset_index().rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    frame = judged.frame.reset_index().rename(
+        columns={"lo": "value_lo", "hi": "value_hi"}
+    )
     frame["metric"] = frame["metric"].astype("str").map(METRICS).fillna(frame["metric"])
     parts: list[Part] = [
-        drawn("backtest", "Point: share that broke. Bar: interval. Dotted: what was foretold."),
-        Table("backtest-table", "What was foretold, against what happened", columns, frame),
+        drawn(
+            "backtest",
+            "Point: share that broke. Bar: interval. Dotted: what was foretold.",
+        ),
+        Table(
+            "backtest-table", "What was foretold, against what happened", columns, frame
+        ),
     ]
     return Section("backtest", title, [judged.headline], parts)
 

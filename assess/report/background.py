@@ -31,7 +31,9 @@ def unknowns(scores: Scores) -> Section:
     )
     gated = scores.readiness.details["gates"].query("state == 'unknown'")
     pairs = pd.MultiIndex.from_frame(gated[["service_id", "fact"]])
-    asked["decides"] &= pd.MultiIndex.from_frame(asked[["service_id", "fact"]]).isin(pairs)
+    asked["decides"] &= pd.MultiIndex.from_frame(asked[["service_id", "fact"]]).isin(
+        pairs
+    )
     grouped = asked.groupby("fact", sort=True)
     table = grouped.agg(
         services_n=("service_id", "nunique"),
@@ -58,10 +60,16 @@ def unknowns(scores: Scores) -> Section:
         "then what most services lack."
     )
     shown = Table(
-        "unknown-facts", "Facts to find out", columns, table,
-        empty="Everything is known.", limit=20,
-    )  # fmt: skip
-    return Section("unknowns", "Unknowns: what to find out before the meeting", [text], [shown])
+        "unknown-facts",
+        "Facts to find out",
+        columns,
+        table,
+        empty="Everything is known.",
+        limit=20,
+    )
+    return Section(
+        "unknowns", "Unknowns: what to find out before the meeting", [text], [shown]
+    )
 
 
 def _turning(scores: Scores) -> pd.Series:
@@ -93,16 +101,24 @@ def coverage(scores: Scores, drawn: Pictures) -> Section:
     ]
     gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
     missing = [name for name in inventory if name not in inventory.present]
-    warnings = [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
+    warnings = (
+        [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
+    )
     parts: list[Part] = [
         drawn("coverage", "Denied, late and absent are all shown."),
-        Table("gaps", "Calls that did not give all", columns, gaps, limit=40,
-              empty="Every recorded call gave all it was asked for."),
-    ]  # fmt: skip
-    text = (
-        "What was not seen is not empty. These are the places where the collection came back short."
+        Table(
+            "gaps",
+            "Calls that did not give all",
+            columns,
+            gaps,
+            limit=40,
+            empty="Every recorded call gave all it was asked for.",
+        ),
+    ]
+    text = "What was not seen is not empty. These are the places where the collection came back short."
+    return Section(
+        "coverage", "Coverage by source", [text], parts, [*warnings, *stale(scores)]
     )
-    return Section("coverage", "Coverage by source", [text], parts, [*warnings, *stale(scores)])
 
 
 def stale(scores: Scores) -> list[str]:
@@ -123,7 +139,9 @@ def stale(scores: Scores) -> list[str]:
     atoms = scores.readiness.details["atoms"]
     aged = atoms[((at - atoms["observed_at"]).dt.days > STALE_DAYS).fillna(False)]
     if len(aged):
-        told.append(f"{len(aged)} answers to checks were observed more than {STALE_DAYS} days ago.")
+        told.append(
+            f"{len(aged)} answers to checks were observed more than {STALE_DAYS} days ago."
+        )
     return told
 
 
@@ -137,7 +155,9 @@ def method(scores: Scores) -> Section:
             for kind, edge in policy["edges"].items()
         ]
     )
-    gates = pd.DataFrame(policy["gate"]).reindex(columns=["id", "title", "label", "remedy"])
+    gates = pd.DataFrame(policy["gate"]).reindex(
+        columns=["id", "title", "label", "remedy"]
+    )
     data = scores.inventory.summary().reset_index()
     data["supplied"] = data["supplied"].map({True: "yes", False: "no"})
     said = questions(scores)
@@ -152,7 +172,11 @@ def method(scores: Scores) -> Section:
     parts: list[Part] = [
         Table("weights", "Weights of readiness", weights[0], weights[1], is_folded=True),
         Table(
-            "gates", "Gates, in the order in which they are asked", _GATES, gates, is_folded=True
+            "gates",
+            "Gates, in the order in which they are asked",
+            _GATES,
+            gates,
+            is_folded=True,
         ),
         Table(
             "edges",

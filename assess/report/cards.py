@@ -17,7 +17,12 @@ HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
 FULL = 200  # services whose card has everything; the cards of others have their reason
-WORDS = {"fail": "fails", "unknown": "unknown", "conflict": "disputed", "partial": "in part"}
+WORDS = {
+    "fail": "fails",
+    "unknown": "unknown",
+    "conflict": "disputed",
+    "partial": "in part",
+}
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 STOPS = ("fail", "unknown")
 LISTED = 15
@@ -61,7 +66,9 @@ def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
         lists = {
             "": [Item(fact) for fact in ([] if barred else told[:1]) + told[2:]],
             f"Gates that do not pass (the other {passed} do)": barred,
-            "Readiness by dimension, in points (the others: 100)": _dimensions(service_id, scores),
+            "Readiness by dimension, in points (the others: 100)": _dimensions(
+                service_id, scores
+            ),
             "Checks that fail or are open": _checks(service_id, scores),
         }
     return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
@@ -86,7 +93,9 @@ def _dimensions(service_id: str, scores: Scores) -> list[Item]:
         if row["lo"] >= FULL_POINTS:
             continue
         drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
-        items.append(Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track))
+        items.append(
+            Item(drawn.text, str(row["dimension"]).replace("_", " "), track=drawn.track)
+        )
     return items
 
 
@@ -101,7 +110,10 @@ def _checks(service_id: str, scores: Scores) -> list[Item]:
         band = BANDS[BAND_OF_STATE.get(state, "unknown")]
         items.append(Item(f"{said[check]} ({check})", WORDS[state], band))
     rest = len(atoms) - LISTED
-    return [*items, *([Item(f"and {rest} more: `assess explain` lists all")] if rest > 0 else [])]
+    return [
+        *items,
+        *([Item(f"and {rest} more: `assess explain` lists all")] if rest > 0 else []),
+    ]
 
 
 def facts(row: dict[str, Any], scores: Scores) -> list[str]:
@@ -143,4 +155,7 @@ def _reason(row: dict[str, Any], scores: Scores) -> str:
 
 def questions(scores: Scores) -> dict[str, str]:
     """Give the question of each check by its id."""
-    return {check["id"]: check.get("question", check["id"]) for check in scores.policy["check"]}
+    return {
+        check["id"]: check.get("question", check["id"])
+        for check in scores.policy["check"]
+    }

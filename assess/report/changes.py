@@ -22,7 +22,11 @@ MEASURES = {
 
 
 def changes(
-    scores: Scores, earlier: Scores | None, drawn: Pictures, *, told: Mapping[str, Any] | None
+    scores: Scores,
+    earlier: Scores | None,
+    drawn: Pictures,
+    *,
+    told: Mapping[str, Any] | None,
 ) -> Section:
     """Say what changed since the earlier snapshot, and why.
 
@@ -58,7 +62,9 @@ def changes(
             "rivals: neither, but its place among the candidates.",
             "Every service kept its label.",
         ),
-        drawn("quarter-change", "Hollow: before; filled: now. Equal services are counted."),
+        drawn(
+            "quarter-change", "Hollow: before; filled: now. Equal services are counted."
+        ),
         Table(
             "check-changes",
             "Answers behind them",
@@ -85,7 +91,10 @@ def _rows(scores: Scores, earlier: Scores) -> Table:
     return Table(
         "fleet-changes",
         "Rows of the inventory that changed",
-        [Column("frame", "Frame"), *(Column(c, c.capitalize(), "number") for c in counts)],
+        [
+            Column("frame", "Frame"),
+            *(Column(c, c.capitalize(), "number") for c in counts),
+        ],
         counts.reset_index(),
         "Cells changed are counted one by one.",
         "The two snapshots hold the same rows.",
@@ -126,8 +135,12 @@ def _told_then(earlier: Scores, told: Mapping[str, Any]) -> Table:
 
 def _relabelled(earlier: Scores, told: Mapping[str, Any]) -> pd.DataFrame:
     rows = told.get("scores", {}).get("what-next", [])
-    then = pd.Series({row["service_id"]: row["label"] for row in rows}, name="told", dtype="str")
-    both = pd.concat([then, earlier.ranking.frame["label"].rename("now")], axis=1, join="inner")
+    then = pd.Series(
+        {row["service_id"]: row["label"] for row in rows}, name="told", dtype="str"
+    )
+    both = pd.concat(
+        [then, earlier.ranking.frame["label"].rename("now")], axis=1, join="inner"
+    )
     both = both[both["told"] != both["now"]].rename_axis("service_id")
     return both.sort_index().reset_index()
 
@@ -141,22 +154,37 @@ def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
     both.loc[~both.index.isin(now.index), "why"] = "no longer in the inventory"
     new = ~both.index.isin(was.index)
     both.loc[new, "why"] = "new in the inventory; " + both.loc[new, "why"].astype(object)
-    same = (both["before"].astype(object) == both["after"].astype(object)).to_numpy(dtype=bool)
+    same = (both["before"].astype(object) == both["after"].astype(object)).to_numpy(
+        dtype=bool
+    )
     table = both[~same].reset_index()
-    changed = pd.concat([changed_checks(scores, earlier), _changed(scores, earlier, "gate")])
-    table["because"] = [_because(service_id, changed) for service_id in table["service_id"]]
+    changed = pd.concat(
+        [changed_checks(scores, earlier), _changed(scores, earlier, "gate")]
+    )
+    table["because"] = [
+        _because(service_id, changed) for service_id in table["service_id"]
+    ]
     moved = table["before"].isna() | table["after"].isna()
     inside = [s.ranking.frame["p_top"].isna() for s in (scores, earlier)]
-    crossed = inside[0].reindex(table["service_id"]) != inside[1].reindex(table["service_id"])
+    crossed = inside[0].reindex(table["service_id"]) != inside[1].reindex(
+        table["service_id"]
+    )
     table.loc[moved | crossed.to_numpy(), "because"] = "the fleet"
     absent = {"before": "not there", "after": "gone"}
-    return table[["service_id", "before", "after", "because", "why"]].astype(object).fillna(absent)
+    return (
+        table[["service_id", "before", "after", "because", "why"]]
+        .astype(object)
+        .fillna(absent)
+    )
 
 
 def _because(service_id: str, changed: pd.DataFrame) -> str:
     """Name what changed of a service."""
     kinds = changed.loc[changed["service_id"] == service_id, "kind"].unique()
-    return " and ".join(f"the {kind}" for kind in sorted(kinds, reverse=True)) or "its rivals"
+    return (
+        " and ".join(f"the {kind}" for kind in sorted(kinds, reverse=True))
+        or "its rivals"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -176,7 +204,9 @@ def _changed(scores: Scores, earlier: Scores, what: str) -> pd.DataFrame:
     both = both[both["before"] != both["after"]].reset_index()
     unknown = both[["before", "after"]].isin(_OPEN).any(axis=1)
     both["kind"] = np.where(unknown, "evidence", "fleet")
-    return both.sort_values(["kind", *key], ascending=[False, True, True], ignore_index=True)
+    return both.sort_values(
+        ["kind", *key], ascending=[False, True, True], ignore_index=True
+    )
 
 
 def _states(scores: Scores, what: str) -> pd.DataFrame:

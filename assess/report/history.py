@@ -53,7 +53,11 @@ def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
     """
     quarters = list(past)
     labels = pd.DataFrame({q: own["label"].astype("str") for q, own in past.items()})
-    counts = labels.apply(lambda column: column.value_counts()).reindex(figures.LABELS).fillna(0)
+    counts = (
+        labels.apply(lambda column: column.value_counts())
+        .reindex(figures.LABELS)
+        .fillna(0)
+    )
     counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
     parts = [own[KEPT[1:]].add_prefix(f"{q}_") for q, own in past.items()]
     points = pd.concat(parts, axis=1)
@@ -61,25 +65,41 @@ def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
     drawn = helper.ahead(partial(_draw, labels))
     order = labels[quarters[-1]].isna().sort_values(kind="stable").index
     tables = [
-        Table("labels-by-quarter", "Label of every service, by quarter",
-              [NAME, *(Column(q, q, "label", absent="–") for q in quarters)],
-              _named(labels.loc[order]), limit=SHOWN),
-        Table("readiness-by-quarter", "Readiness of every service, by quarter (points)",
-              [NAME, *(Column(q, q, "interval", absent="–") for q in quarters)],
-              _named(points.reindex(order)), limit=SHOWN),
-    ]  # fmt: skip
+        Table(
+            "labels-by-quarter",
+            "Label of every service, by quarter",
+            [NAME, *(Column(q, q, "label", absent="–") for q in quarters)],
+            _named(labels.loc[order]),
+            limit=SHOWN,
+        ),
+        Table(
+            "readiness-by-quarter",
+            "Readiness of every service, by quarter (points)",
+            [NAME, *(Column(q, q, "interval", absent="–") for q in quarters)],
+            _named(points.reindex(order)),
+            limit=SHOWN,
+        ),
+    ]
     return Section(
         "history",
         f"All quarters, {quarters[0]} to {quarters[-1]}",
-        ["Every quarter is scored by the policy, the facts and the version of the last one."],
+        [
+            "Every quarter is scored by the policy, the facts and the version of the last one."
+        ],
         [
             Picture("history", "Services by what their label asks for.", drawn),
-            Table("labels-counted", "Services with each label",
-                  [Column("label", "Label", "label"), *(Column(q, q, "number") for q in quarters)],
-                  counts),
+            Table(
+                "labels-counted",
+                "Services with each label",
+                [
+                    Column("label", "Label", "label"),
+                    *(Column(q, q, "number") for q in quarters),
+                ],
+                counts,
+            ),
             *tables,
         ],
-    )  # fmt: skip
+    )
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

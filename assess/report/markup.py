@@ -103,6 +103,8 @@ def _list(head: str, items: Collection[Item]) -> str:
 
 def _item(item: Item) -> str:
     if item.track:
-        return f"<span>{isolated(item.lead)}</span>{_track(item.track)}{isolated(item.text)}"
+        return (
+            f"<span>{isolated(item.lead)}</span>{_track(item.track)}{isolated(item.text)}"
+        )
     lead = f"{badge(item.lead, item.band)} " if item.band else ""
     return f"{lead}{isolated(item.text)}"

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from assess.figures import BANDS, Band, band_of
-from assess.score.labels import LABELS
 from assess.score.result import plain
+from assess.score.what_next.labels import LABELS
 
 UNKNOWN = "unknown"
 LONG_WORD = 24
@@ -138,7 +138,9 @@ class Table:
     @property
     def told(self) -> pd.DataFrame:
         """The columns that it shows, unrounded, with both ends of intervals."""
-        ends = [f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS]
+        ends = [
+            f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS
+        ]
         keys = dict.fromkeys([*(c.key for c in self.columns), *ends])
         return self.frame[[key for key in keys if key in self.frame]]
 
@@ -305,7 +307,9 @@ def _label(text: str, column: Column) -> Cell:
     """Give a label its look; labels of services sort from the best to the worst."""
     if column.bands:
         return Cell(text, band=BANDS[column.bands.get(text, UNKNOWN)])
-    return Cell(text, str(LABELS.index(text)) if text in LABELS else "", band=band_of(text))
+    return Cell(
+        text, str(LABELS.index(text)) if text in LABELS else "", band=band_of(text)
+    )
 
 
 def is_na(value: Any) -> bool:
@@ -324,14 +328,18 @@ def _number(value: Any, column: Column) -> str:
 
 def _interval(row: dict[str, Any], column: Column) -> Cell:
     values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *_ENDS)]
-    texts = [column.absent if is_na(value) else _number(value, column) for value in values]
+    texts = [
+        column.absent if is_na(value) else _number(value, column) for value in values
+    ]
     point, lo, hi = (None if is_na(v) else column.scale * float(v) for v in values)
     is_plain = len(set(texts)) == 1 or (lo is None and hi is None)
     text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
     track = None
     if column.top and lo is not None and hi is not None:
         ends = (lo, hi, lo if point is None else point)
-        start, end, middle = (round(100 * min(max(x / column.top, 0.0), 1.0)) for x in ends)
+        start, end, middle = (
+            round(100 * min(max(x / column.top, 0.0), 1.0)) for x in ends
+        )
         track = (start, end, middle)
     return Cell(text, "" if point is None else f"{point:.6g}", track=track)
 

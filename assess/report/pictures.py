@@ -37,7 +37,11 @@ class Pictures:
         self._drawn = [helper.ahead(partial(_draw, _of_quarter, scores))]
 
     def compare(
-        self, now: Result, before: Result | None, claims: Result, backtest: Result | AssessError
+        self,
+        now: Result,
+        before: Result | None,
+        claims: Result,
+        backtest: Result | AssessError,
     ) -> None:
         """Start to draw what it takes more than one quarter for.
 
@@ -52,7 +56,9 @@ class Pictures:
         """
         told = {"claims": claims, "backtest": backtest}
         shown = {name: part for name, part in told.items() if isinstance(part, Result)}
-        self._drawn.append(self._helper.ahead(partial(_draw, _of_quarters, now, before, shown)))
+        self._drawn.append(
+            self._helper.ahead(partial(_draw, _of_quarters, now, before, shown))
+        )
 
     def __call__(self, name: str, caption: str) -> Picture:
         """Give a figure to a section."""

@@ -13,12 +13,23 @@ from tempfile import TemporaryDirectory
 
 from assess.errors import AssessError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 FLAGS = (
-    "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-    "--no-pdf-header-footer", "--generate-pdf-document-outline",
-)  # fmt: skip
+    "--headless",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
+)
 PATIENCE_SECONDS = 300
 
 
@@ -78,12 +89,20 @@ def _printed(program: str, html: str, place: Path) -> bytes:
     page, file = place / "page.html", place / "page.pdf"
     page.write_text(html, encoding="utf-8")
     file.unlink(missing_ok=True)
-    command = [program, *FLAGS, f"--user-data-dir={place / 'profile'}", f"--print-to-pdf={file}"]
+    command = [
+        program,
+        *FLAGS,
+        f"--user-data-dir={place / 'profile'}",
+        f"--print-to-pdf={file}",
+    ]
     if getattr(os, "geteuid", lambda: 1)() == 0:
         command.append("--no-sandbox")  # which root cannot have
     try:
         ran = subprocess.run(
-            [*command, page.as_uri()], capture_output=True, timeout=PATIENCE_SECONDS, check=False
+            [*command, page.as_uri()],
+            capture_output=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AssessError(f"{program} printed nothing: {error}", hint=_BY_HAND) from error
@@ -92,7 +111,9 @@ def _printed(program: str, html: str, place: Path) -> bytes:
         raise AssessError(f"{program} printed nothing: {' '.join(last)}", hint=_BY_HAND)
     told = file.read_bytes()
     if b"/BaseFont" not in told:
-        raise AssessError(f"{program} found no font: the pages would be blank", hint=_FONTS)
+        raise AssessError(
+            f"{program} found no font: the pages would be blank", hint=_FONTS
+        )
     return told
 
 

@@ -16,7 +16,7 @@ from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
 from assess.report.render import document
 from assess.report.scores import Scores
-from assess.score.gates import NOT_DECIDABLE
+from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
@@ -93,11 +93,15 @@ def _drivers(row: dict[str, Any], scores: Scores) -> list[str]:
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
         share = cell(row, Column("p_first", "", "share")).text
-        lines.append(f"First of all candidates in {share} of all weightings of the criteria.")
+        lines.append(
+            f"First of all candidates in {share} of all weightings of the criteria."
+        )
     boards = scores.own("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
     if other:
-        told = ", ".join(f"{board['label']} for the board {board['board']}" for board in other)
+        told = ", ".join(
+            f"{board['label']} for the board {board['board']}" for board in other
+        )
         lines.append(f"Boards that weigh otherwise: {told}.")
     elif boards:
         lines.append(f"The same for all {len(boards)} boards of the policy.")
@@ -112,29 +116,42 @@ def _is_inside(row: dict[str, Any]) -> bool:
 def _tables(row: dict[str, Any], scores: Scores) -> list[Table]:
     """List what holds it back: gates, criteria of the ranking, dimensions of readiness."""
     service_id = row["service_id"]
-    gates = [_told(gate) for gate in scores.own("gates", service_id) if gate["state"] != "pass"]
+    gates = [
+        _told(gate) for gate in scores.own("gates", service_id) if gate["state"] != "pass"
+    ]
     criteria = [] if _is_inside(row) else scores.own("criteria", service_id)
     dimensions = scores.own("dimensions", service_id)
-    weak = sorted((d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"])
+    weak = sorted(
+        (d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"]
+    )
     rest = f"; those left out have {TOP} points" if len(weak) < len(dimensions) else ""
     points = Column("point", "Points", "interval", scale=100)
     titles = {"gate": "Gate", "state": "State", "label": "Gives", "evidence": "Evidence"}
     return [
-        Table("gates", "Gates that do not pass", [Column(*t) for t in titles.items()],
-              pd.DataFrame(gates)),
         Table(
-            "criteria", "Criteria of the ranking, 0 to 100, high means earlier",
-            [Column("criterion", "Criterion"), points], _spelt(criteria, "criterion"),
+            "gates",
+            "Gates that do not pass",
+            [Column(*t) for t in titles.items()],
+            pd.DataFrame(gates),
         ),
         Table(
-            "dimensions", f"Dimensions of readiness, worst first{rest}",
+            "criteria",
+            "Criteria of the ranking, 0 to 100, high means earlier",
+            [Column("criterion", "Criterion"), points],
+            _spelt(criteria, "criterion"),
+        ),
+        Table(
+            "dimensions",
+            f"Dimensions of readiness, worst first{rest}",
             [
-                Column("dimension", "Dimension"), replace(points, scale=1),
-                Column("coverage", "Known", "share"), Column("weight", "Weight", "share"),
+                Column("dimension", "Dimension"),
+                replace(points, scale=1),
+                Column("coverage", "Known", "share"),
+                Column("weight", "Weight", "share"),
             ],
             _spelt(weak, "dimension"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _told(gate: dict[str, Any]) -> dict[str, Any]:
@@ -146,11 +163,17 @@ def _told(gate: dict[str, Any]) -> dict[str, Any]:
 
 def _spelt(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     """Name the ends of intervals after their point, and spell names in words."""
-    return pd.DataFrame([
-        {**row, "point_lo": row["lo"], "point_hi": row["hi"],
-         column: str(row[column]).replace("_", " ")}
-        for row in rows
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                **row,
+                "point_lo": row["lo"],
+                "point_hi": row["hi"],
+                column: str(row[column]).replace("_", " "),
+            }
+            for row in rows
+        ]
+    )
 
 
 def _options(row: dict[str, Any], scores: Scores) -> list[tuple[str, str]]:
@@ -203,7 +226,7 @@ def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
         f"Upgrades: {cell(row, cards.HOURS).text} hours and {cell(row, _FAILURES).text} failures "
         "per year.",
         *(f"Breaks on the way there: {change}, {why}." for change, why in hits),
-    ]  # fmt: skip
+    ]
 
 
 def _unknown(service_id: str, scores: Scores) -> list[str]:
@@ -224,13 +247,17 @@ def _changes(service_id: str, scores: Scores) -> list[str]:
     """Give remedies of the gates that stand in the way, then the smallest sets of checks."""
     stops = [g for g in scores.own("gates", service_id) if g["state"] in cards.STOPS]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
-    checks = {check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]}
+    checks = {
+        check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]
+    }
     failed = [gate["gate"] for gate in stops if gate["state"] == "fail"]
     lines = [f"{gate}: {remedies[gate]}" for gate in failed]
     if len(lines) < len(stops):
         lines.append("Find out what the gates above do not know.")
     for flip in scores.own("flips", service_id):
-        steps = " ".join(f"{checks.get(check, check)} ({check})" for check in flip["checks"])
+        steps = " ".join(
+            f"{checks.get(check, check)} ({check})" for check in flip["checks"]
+        )
         lines.append(f"Enough together: {steps}")
     return lines
 
@@ -245,6 +272,12 @@ def _since(service_id: str, scores: Scores, earlier: Scores) -> list[str]:
         return ["New in the inventory."]
     before, after = (s.ranking.frame.loc[service_id, "label"] for s in (earlier, scores))
     changed = _changed(scores, earlier).get(service_id, [])
-    label = f"Label: {before}, and still." if before == after else f"Label: {before}, now {after}."
-    lines = [f"{c['check']}: {c['before']}, now {c['after']} ({c['kind']})." for c in changed]
+    label = (
+        f"Label: {before}, and still."
+        if before == after
+        else f"Label: {before}, now {after}."
+    )
+    lines = [
+        f"{c['check']}: {c['before']}, now {c['after']} ({c['kind']})." for c in changed
+    ]
     return [label, *(lines or ["No answer to a check changed."])]

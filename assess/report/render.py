@@ -52,7 +52,9 @@ def data_uri(svg: str) -> str:
 
 def page(values: Mapping[str, Any]) -> str:
     """Tell a report as one page that needs nothing else; it admits only its own script, by hash."""
-    script, style = ((TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css"))
+    script, style = (
+        (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment(html=True)

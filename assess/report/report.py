@@ -15,7 +15,7 @@ from assess.errors import AssessError
 from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
@@ -24,10 +24,10 @@ from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.report.scores import Scores
-from assess.score.backtest import Backtest, backtest
+from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.claims import Claims, judge_claims
 from assess.score.result import Result, encode, plain
-from assess.score.upgrade_history import History, joined, known_history
+from assess.score.upgrade_churn.history import History, joined, known_history
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
@@ -192,7 +192,9 @@ class Report:
         AssessError
             Where there is no such service.
         """
-        return decision_record(service_id, self.scores, earlier=self.earlier, existing=existing)
+        return decision_record(
+            service_id, self.scores, earlier=self.earlier, existing=existing
+        )
 
     @property
     def candidates(self) -> list[str]:
@@ -269,7 +271,9 @@ class Report:
             Where to; what people wrote into the decision records there is kept.
         """
         home = Path(directory)
-        self.save_json(home / "report.json")  # first what needs no figures: they are being drawn
+        self.save_json(
+            home / "report.json"
+        )  # first what needs no figures: they are being drawn
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
         tell(WORK, 5, STEPS)
@@ -284,7 +288,9 @@ class Report:
         self.save_html(home / "index.html")
         tell(WORK, STEPS, STEPS)
 
-    def save_history(self, directory: str | Path, past: Mapping[str, pd.DataFrame]) -> None:
+    def save_history(
+        self, directory: str | Path, past: Mapping[str, pd.DataFrame]
+    ) -> None:
         """Write the page of all quarters, and its tables.
 
         Parameters
@@ -298,7 +304,9 @@ class Report:
         names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
         values = {**self._values(), **names, "sections": (told,), "anchors": ()}
         _write(home / "history.html", page(values))
-        twins.write_csv({table.id: table.told for table in told.of(Table)}, home / "tables")
+        twins.write_csv(
+            {table.id: table.told for table in told.of(Table)}, home / "tables"
+        )
 
     def _values(self) -> dict[str, Any]:
         """Gather what the templates name."""
@@ -309,7 +317,9 @@ class Report:
             "headline": self.headline,
             "fleet": self.fleet,
             "tally": self.tally,
-            "anchors": {card.id for section in self.sections for card in section.of(Card)},
+            "anchors": {
+                card.id for section in self.sections for card in section.of(Card)
+            },
             "sections": self.sections,
             "appendix": (),
             "pages": {},
@@ -396,7 +406,9 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     scores = Scores.of(inventory, policy, history=past)
     drawn = Pictures(scores, helper)
     tell(WORK, 2, STEPS)
-    earlier = Scores(previous, policy, *before()) if previous is not None and before else None
+    earlier = (
+        Scores(previous, policy, *before()) if previous is not None and before else None
+    )
     judged = judge_claims(
         inventory,
         policy,
@@ -407,7 +419,9 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     )
     tested = _backtest(inventory, policy, earlier)
     tell(WORK, 3, STEPS)
-    drawn.compare(scores.readiness, earlier.readiness if earlier else None, judged, tested)
+    drawn.compare(
+        scores.readiness, earlier.readiness if earlier else None, judged, tested
+    )
     parts = (
         sections.decision(scores),
         changes(scores, earlier, drawn, told=told),
@@ -422,7 +436,9 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, earlier, judged, tested, sections.headline(scores), parts, helper)
+    return Report(
+        scores, earlier, judged, tested, sections.headline(scores), parts, helper
+    )
 
 
 def _backtest(

@@ -9,13 +9,13 @@ from typing import Any, Self
 import pandas as pd
 
 from assess.inventory import Inventory
-from assess.policy import Policy
-from assess.score.blast_radius import score_blast_radius
-from assess.score.readiness import score_readiness
+from assess.policy.policy import Policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
-from assess.score.upgrade_churn import score_upgrade_churn
-from assess.score.upgrade_history import History
-from assess.score.what_next import WhatNext, what_next
+from assess.score.upgrade_churn.history import History
+from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
+from assess.score.what_next.what_next import WhatNext, what_next
 
 OPEN = ("fail", "conflict", "unknown", "partial")
 
@@ -44,7 +44,9 @@ class Scores:
     ranking: WhatNext
 
     @classmethod
-    def of(cls, inventory: Inventory, policy: Policy, *, history: History | None = None) -> Self:
+    def of(
+        cls, inventory: Inventory, policy: Policy, *, history: History | None = None
+    ) -> Self:
         """Score an inventory.
 
         Parameters
@@ -67,7 +69,9 @@ class Scores:
             score_upgrade_churn(inventory, policy, history=history),
         )
         readiness, blast, churn = three
-        ranking = what_next(inventory, policy, readiness=readiness, blast=blast, churn=churn)
+        ranking = what_next(
+            inventory, policy, readiness=readiness, blast=blast, churn=churn
+        )
         return cls(inventory, policy, *three, ranking)
 
     @property
@@ -117,7 +121,9 @@ class Scores:
         """Rows of each table by service."""
         tables: dict[str, pd.DataFrame] = {}
         for result in self.results.values():
-            tables |= {n: t for n, t in result.details.items() if "service_id" in t.columns}
+            tables |= {
+                n: t for n, t in result.details.items() if "service_id" in t.columns
+            }
         shares = self.readiness.contributions.drop(columns="point")
         tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
         atoms = tables["atoms"]

@@ -8,7 +8,6 @@ from assess import figures
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
 from assess.report.scores import Scores
-from assess.score.what_next import budget
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -72,7 +71,7 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
         if row.p_top > 0
     ]
     period = f"{settings['appetite']:g} incidents in {settings['months']} months"
-    room = budget(scores.inventory, scores.policy)
+    room = scores.ranking.budget
     told += [
         scores.ranking.headline,
         f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "
@@ -93,14 +92,18 @@ def headline(scores: Scores) -> str:
     if frame.empty:
         return "Nothing to decide: the snapshot holds no services."
     first = frame[(frame["wave"] == 1).fillna(False)]
-    movers, pilots = (first.index[first["label"] == label] for label in ("MOVE NOW", "PILOT"))
+    movers, pilots = (
+        first.index[first["label"] == label] for label in ("MOVE NOW", "PILOT")
+    )
     waiting = frame.index[frame["label"].isin(["MOVE NOW", "PILOT"])]
     if len(movers):
         return f"Move {_listing(movers)} next."
     if len(pilots):
         return f"Move nothing yet; pilot {_listing(pilots)}."
     if len(waiting):
-        return f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
+        return (
+            f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
+        )
     return "Move nothing this quarter: no candidate stands the test."
 
 
@@ -154,7 +157,9 @@ def ranking(scores: Scores, drawn: Pictures) -> Section:
 
 def _boards(scores: Scores) -> list[Part]:
     """Rank once more for each board that the policy names: who decides, and what it changes."""
-    boards = {board["id"]: board.get("title", board["id"]) for board in scores.policy["board"]}
+    boards = {
+        board["id"]: board.get("title", board["id"]) for board in scores.policy["board"]
+    }
     told, frame = scores.ranking.details["boards"], scores.ranking.frame
     if not boards or told.empty:
         return []
@@ -180,14 +185,16 @@ def _boards(scores: Scores) -> list[Part]:
 def blast_radius(scores: Scores, drawn: Pictures) -> Section:
     """Say what goes down with what."""
     blast = scores.blast
-    elements = figures.blast_radius_data(blast)[["element_kind", "element", "label"]].merge(
-        blast.frame.reset_index(), on=["element_kind", "element"], how="left"
-    )
+    elements = figures.blast_radius_data(blast)[
+        ["element_kind", "element", "label"]
+    ].merge(blast.frame.reset_index(), on=["element_kind", "element"], how="left")
     elements = elements[elements["element_kind"].isin(kinds_shown(scores))]
     services = blast.details["services"].rename_axis("service_id").reset_index()
     order = figures.blast_services_data(blast)["service_id"]
     services = services.set_index("service_id").reindex(order).reset_index()
-    unseen = int((~services["dependencies_observed"].astype("boolean").fillna(False)).sum())
+    unseen = int(
+        (~services["dependencies_observed"].astype("boolean").fillna(False)).sum()
+    )
     warnings = []
     if unseen:
         warnings.append(
@@ -198,16 +205,31 @@ def blast_radius(scores: Scores, drawn: Pictures) -> Section:
         "Share of the fleet's criticality that can be reached when an element fails. It is an "
         "upper bound on what is hit: a caller that copes without is counted as down."
     )
-    reading = "Bar: lowest to highest over every uncertain dependency. Point: the policy's own."
+    reading = (
+        "Bar: lowest to highest over every uncertain dependency. Point: the policy's own."
+    )
     hollow = f"{reading} Hollow: no source ever observed its dependencies."
     parts: list[Part] = [
         drawn("blast-elements", reading),
-        Table("elements", "Elements, worst first", _ELEMENTS, elements, limit=60,
-              is_folded=True),
+        Table(
+            "elements",
+            "Elements, worst first",
+            _ELEMENTS,
+            elements,
+            limit=60,
+            is_folded=True,
+        ),
         drawn("blast-services", hollow),
-        Table("service-blast", "Services, worst first", _SERVICES, services, _SERVICES_NOTE,
-              limit=60, is_folded=True),
-    ]  # fmt: skip
+        Table(
+            "service-blast",
+            "Services, worst first",
+            _SERVICES,
+            services,
+            _SERVICES_NOTE,
+            limit=60,
+            is_folded=True,
+        ),
+    ]
     return Section("blast-radius", "Blast radius", [text], parts, warnings)
 
 
@@ -244,7 +266,14 @@ def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
     )
     parts: list[Part] = [
         drawn("upgrade-churn", "Bar: interval. Point: expected."),
-        Table("churn-table", "Services, most work first", _CHURN, frame, limit=60, is_folded=True),
+        Table(
+            "churn-table",
+            "Services, most work first",
+            _CHURN,
+            frame,
+            limit=60,
+            is_folded=True,
+        ),
         drawn("clocks", "Hatched: no announced end, which is unknown."),
         Table(
             "breaking",

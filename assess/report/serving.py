@@ -85,13 +85,22 @@ class Server(ThreadingHTTPServer):
             found = self.root.joinpath(*parts).resolve(strict=True)
         except OSError:
             return None
-        inside = found.relative_to(self.root).parts if found.is_relative_to(self.root) else (".",)
+        inside = (
+            found.relative_to(self.root).parts
+            if found.is_relative_to(self.root)
+            else (".",)
+        )
         return None if any(part.startswith(".") for part in inside) else found
 
 
 def _is_plain(part: str) -> bool:
     """Whether a part of a path names something that may be shown, on any system."""
-    return bool(part) and part.isprintable() and part[0] != "." and not set(part) & {"\\", ":"}
+    return (
+        bool(part)
+        and part.isprintable()
+        and part[0] != "."
+        and not set(part) & {"\\", ":"}
+    )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -106,7 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         """Send a file, or the page of a directory."""
         found = self.server.find(self.path)
         if found is None:
-            return self._send(HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n")
+            return self._send(
+                HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n"
+            )
         if found.is_dir():
             if not self.path.partition("?")[0].endswith("/"):
                 place = quote(found.name)
@@ -116,25 +127,40 @@ class Handler(BaseHTTPRequestHandler):
                 return self._send(HTTPStatus.OK, _listing(found), TYPES[".html"])
             found = page
         if not found.is_file():
-            return self._send(HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n")
-        self._send(HTTPStatus.OK, found.read_bytes(), TYPES.get(found.suffix.lower(), OTHER))
+            return self._send(
+                HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n"
+            )
+        self._send(
+            HTTPStatus.OK, found.read_bytes(), TYPES.get(found.suffix.lower(), OTHER)
+        )
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+    def send_error(
+        self, code: int, message: str | None = None, explain: str | None = None
+    ) -> None:
         """Refuse whatever else is asked for."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self.close_connection = True  # what it sends along is not read
-            self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"Only GET and HEAD.\n", Allow="GET, HEAD")
+            self._send(
+                HTTPStatus.METHOD_NOT_ALLOWED, b"Only GET and HEAD.\n", Allow="GET, HEAD"
+            )
         else:
             super().send_error(code, message, explain)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the token stands in every request."""
 
-    def _send(self, status: HTTPStatus, body: bytes, kind: str = OTHER, **headers: str) -> None:
+    def _send(
+        self, status: HTTPStatus, body: bytes, kind: str = OTHER, **headers: str
+    ) -> None:
         self.send_response(status)
-        held = {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body)), **headers}
+        held = {
+            **HEADERS,
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            **headers,
+        }
         for name, value in held.items():
             self.send_header(name, value)
         if self.close_connection:
@@ -151,7 +177,9 @@ def _listing(directory: Path) -> bytes:
         for entry in os.scandir(directory)
         if _is_plain(entry.name) and not entry.is_symlink()
     )
-    rows = "".join(f'<li><a href="{quote(n)}">{escape(n)}</a></li>' for n in reversed(names))
+    rows = "".join(
+        f'<li><a href="{quote(n)}">{escape(n)}</a></li>' for n in reversed(names)
+    )
     title = escape(directory.name)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

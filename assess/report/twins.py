@@ -24,7 +24,12 @@ SHOWN = {
     "unknown-facts": ("fact", "services_n", "decides_n"),
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-DETAILS = {"gates": "gates", "atoms": "checks", "dimensions": "dimensions", "clocks": "clocks"}
+DETAILS = {
+    "gates": "gates",
+    "atoms": "checks",
+    "dimensions": "dimensions",
+    "clocks": "clocks",
+}
 CLOSED = ("pass", "na")
 
 
@@ -99,7 +104,9 @@ def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     for name, table in tables.items():
         safe = {key: _cells(column) for key, column in table.items()}
         told = pd.DataFrame(safe, columns=table.columns)
-        told.to_csv(directory / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
+        told.to_csv(
+            directory / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n"
+        )
 
 
 def _cells(column: pd.Series) -> pd.Series:

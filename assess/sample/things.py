@@ -1,4 +1,4 @@
-"""What the sample fleet is made of: a function per frame; what no frame knows is left out."""
+"""Parts of the sample fleet: one function per frame."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from assess.sample.scene import Row, Scene, digest, world
 
 NAMED_BY = {"host": "unit", "docker": "container", "ecs": "task", "unknown": "incident"}
 ALIASES = {"host": "{}.service", "docker": "prod_{}_1", "ecs": "prod-{}"}
-PORTS = {"web": "8080/tcp", "database": "5432/tcp", "cache": "6379/tcp", "search": "9200/tcp"}
+PORTS = {
+    "web": "8080/tcp",
+    "database": "5432/tcp",
+    "cache": "6379/tcp",
+    "search": "9200/tcp",
+}
 HEALTH = {"true": "healthy", "false": "none"}
-SHOWN = ("state", "inspect_status")  # by a list of workloads, without an inspection
+LISTED = ("state", "inspect_status")  # known from a list of workloads, without inspection
 
 
 def services(scene: Scene) -> Iterator[Row]:
-    """Give the services; of one that runs nowhere, nothing is known."""
+    """Yield the services; little is known of one that runs nowhere."""
     for row in scene.services:
-        pool, n = row["pool"], len(row["hosts"])
+        pool = row["pool"]
+        n = len(row["hosts"])
         row |= {
             "platform": pool["platform"],
             "identity_rule": NAMED_BY[pool["platform"]] + "-name",
@@ -41,9 +47,10 @@ def services(scene: Scene) -> Iterator[Row]:
 
 
 def service_aliases(scene: Scene) -> Iterator[Row]:
-    """Give the names that sources have for the services, one of them doubtful."""
+    """Yield the names that sources use for the services, one of them doubtful."""
     for row in scene.placed:
-        name, platform = row["service_id"], row["pool"]["platform"]
+        name = row["service_id"]
+        platform = row["pool"]["platform"]
         source = "ansible" if platform == "host" else platform
         alias = ALIASES[platform].format(name)
         yield {"service_id": name, "alias": alias, "alias_source": source}
@@ -51,13 +58,18 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
         yield {"service_id": name, "alias": title, "alias_source": "incidents"}
         if name.startswith("mongo-"):
             doubt = {"rule": "similar-name", "confidence": 0.4, "ambiguous": True}
-            yield doubt | {"service_id": name, "alias": name[6:], "alias_source": "incidents"}
+            yield doubt | {
+                "service_id": name,
+                "alias": name[6:],
+                "alias_source": "incidents",
+            }
 
 
 def hosts(scene: Scene) -> Iterator[Row]:
-    """Give the hosts."""
+    """Yield the hosts."""
     for host, pool, _ in scene.hosts:
-        dice, zones = scene.dice("host", host), pool["zones"].split()
+        dice = scene.dice("host", host)
+        zones = pool["zones"].split()
         age = round(int(pool["facts_age"]) + 20 * dice.random(), 1)
         yield pool | {
             "host_id": host,
@@ -71,18 +83,21 @@ def hosts(scene: Scene) -> Iterator[Row]:
 
 
 def engines(scene: Scene) -> Iterator[Row]:
-    """Give the container engines; ``none`` where a host was looked at and has none."""
+    """Yield the container engines; ``none`` for a host that was seen and has none."""
     for host, pool, n in scene.hosts:
-        found = {"containers_total_n": n, "source": "docker"}
-        about = pool | {"host_id": host, "source": "ansible"}
-        yield about | (found if pool["reachable"] == "true" else {})
+        engine = pool | {"host_id": host, "source": "ansible"}
+        if pool["reachable"] == "true":
+            engine |= {"containers_total_n": n, "source": "docker"}
+        yield engine
 
 
 def workloads(scene: Scene) -> Iterator[Row]:
-    """Give the replicas: units on plain hosts, containers and tasks."""
+    """Yield the replicas: units on plain hosts, containers and tasks."""
     traits = world()["traits"]
     for row in scene.placed:
-        pool, image, platform = row["pool"], row["image"], row["pool"]["platform"]
+        pool = row["pool"]
+        image = row["image"]
+        platform = pool["platform"]
         about = {
             "health": HEALTH.get(row["health_checked"]),
             "ports": PORTS.get(row["kind"]),
@@ -94,18 +109,23 @@ def workloads(scene: Scene) -> Iterator[Row]:
         if pool["reachable"] == "false":
             about["inspect_status"] = "list"
         if about["inspect_status"] != "ok":
-            about = {name: about[name] for name in SHOWN}
+            about = {name: about[name] for name in LISTED}
         if image:
-            pinned, plain = platform == "ecs", f"{image['registry']}/{image['repository']}"
+            pinned = platform == "ecs"
+            plain = f"{image['registry']}/{image['repository']}"
             about |= image | {
-                "image_ref": f"{plain}@{image['digest']}" if pinned else f"{plain}:{image['tag']}",
+                "image_ref": f"{plain}@{image['digest']}"
+                if pinned
+                else f"{plain}:{image['tag']}",
                 "image_digest": image["digest"],
                 "tag_floating": image["tag"] == "latest",
                 "pinned": pinned,
             }
         for k, host in enumerate(row["hosts"], start=1):
             name = f"{row['service_id']}.{k}"
-            started = scene.day(-(1 + 45 * scene.dice("started", name, scene.step).random()))
+            started = scene.day(
+                -(1 + 45 * scene.dice("started", name, scene.step).random())
+            )
             yield about | {
                 "workload_id": name,
                 "service_id": row["service_id"],
@@ -120,22 +140,26 @@ def workloads(scene: Scene) -> Iterator[Row]:
 
 
 def mounts(scene: Scene) -> Iterator[Row]:
-    """Give the mounts."""
+    """Yield the mounts."""
     for row in scene.placed:
         for mount in row["mounts"].split():
             destination, _, kind = mount.partition("=")
             about = world()["mounts"][kind] | {"destination": destination}
             for k in range(1, len(row["hosts"]) + 1):
                 volume = f"{row['service_id']}-{k}" if about["type"] == "volume" else None
-                yield about | {"workload_id": f"{row['service_id']}.{k}", "volume_name": volume}
+                yield about | {
+                    "workload_id": f"{row['service_id']}.{k}",
+                    "volume_name": volume,
+                }
 
 
 def dependencies(scene: Scene) -> Iterator[Row]:
-    """Give the dependencies on services of this cell, and on what lies outside."""
+    """Yield the dependencies on services of this cell and outside the fleet."""
     for row in scene.placed:
         for need in row["needs"].split():
             kind, _, dst = need.partition(":")
-            outside, about = dst.startswith("ext:"), world()["evidence"][kind]
+            outside = dst.startswith("ext:")
+            about = world()["evidence"][kind]
             if outside or dst in scene.plain:
                 dice = scene.dice("edge", row["service_id"], dst)
                 calls = int(1000 + 900000 * dice.random())
@@ -150,12 +174,13 @@ def dependencies(scene: Scene) -> Iterator[Row]:
 
 
 def images(scene: Scene) -> Iterator[Row]:
-    """Give the images on hosts, with what an earlier deploy left there, and in the registry."""
+    """Yield the images on hosts, leftovers of earlier deploys included, and in the registry."""
     for row in scene.placed:
         image = row["image"]
         if not image:
             continue
-        public, old = image["registry"] == "docker.io", "schema1" in row["traits"]
+        public = image["registry"] == "docker.io"
+        old = "schema1" in row["traits"]
         dice = scene.dice("image", image["digest"])
         about = image | {
             "schema": "1" if old else "2" if public else "oci",
@@ -173,13 +198,18 @@ def images(scene: Scene) -> Iterator[Row]:
         for host in sorted(set(row["hosts"])):
             here = {"host_id": host, "location": "host"}
             yield about | here | {"containers_n": row["hosts"].count(host)}
-            yield before | here | {"containers_n": 0, "dangling": True, "reclaimable": True}
+            yield (
+                before | here | {"containers_n": 0, "dangling": True, "reclaimable": True}
+            )
         if ".ecr." in image["registry"] and not scene.cell:
-            yield from (_in_registry(scene, one, before is one) for one in (about, before))
+            yield from (
+                _in_registry(scene, one, before is one) for one in (about, before)
+            )
 
 
 def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
-    dice, most = scene.dice("registry", about["digest"]), 3 if is_old else 1
+    dice = scene.dice("registry", about["digest"])
+    most = 3 if is_old else 1
     levels = {"critical": 1.2, "high": 2, "medium": 5, "low": 9}
     return about | {
         "tags": "previous" if is_old else about["tag"],
@@ -195,10 +225,11 @@ def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
 
 
 def coverage(scene: Scene) -> Iterator[Row]:
-    """Give what came of each call; those for the whole fleet come from the first cell."""
+    """Yield the outcome of each call; calls for the whole fleet come from the first cell."""
     run = {"run_id": f"run-{scene.quarter}"}
     for host, pool, n in scene.hosts:
-        bare, seen = pool["platform"] == "host", pool["reachable"] != "false"
+        bare = pool["platform"] == "host"
+        seen = pool["reachable"] != "false"
         yield run | {
             "source": "ansible" if bare else "docker",
             "scope": host,

@@ -15,14 +15,19 @@ import pandas as pd
 
 from assess.errors import PolicyError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 
 KEY = ["host_id", "image_id"]
 NONE = "<none>"
 ID_CHARS = 12
 HUB = ("docker.io/", "library/")  # that the command line does not write
-_ENGINE = ["layers_bytes", "stopped_n", "never_started_n", "dangling_volumes_n",
-           "dangling_volumes_bytes"]  # fmt: skip
+_ENGINE = [
+    "layers_bytes",
+    "stopped_n",
+    "never_started_n",
+    "dangling_volumes_n",
+    "dangling_volumes_bytes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +95,32 @@ def _on_hosts(inventory: Inventory) -> pd.DataFrame:
     tags = held["tags"].fillna(NONE).str.split(";")
     pairs = zip(place.mask(is_plain, NONE), tags, strict=True)
     held["names"] = [";".join(f"{name}:{tag}" for tag in each) for name, each in pairs]
-    join = {c: lambda v: ";".join(dict.fromkeys(v.dropna())) for c in ("repositories", "names")}
-    facts = ["size_bytes", "shared_bytes", "created_at", "containers_n", "used_at", "dangling"]
+    join = {
+        c: lambda v: ";".join(dict.fromkeys(v.dropna()))
+        for c in ("repositories", "names")
+    }
+    facts = [
+        "size_bytes",
+        "shared_bytes",
+        "created_at",
+        "containers_n",
+        "used_at",
+        "dangling",
+    ]
     columns = dict.fromkeys(facts, "first") | {"reclaimable": "first"} | join
     return held.groupby(KEY, sort=True).agg(columns).reset_index()
 
 
-def _judged(images: pd.DataFrame, inventory: Inventory, rules: dict[str, Any]) -> pd.DataFrame:
+def _judged(
+    images: pd.DataFrame, inventory: Inventory, rules: dict[str, Any]
+) -> pd.DataFrame:
     """Say of every image whether it could go, and why, in three-valued logic."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
-    now = seen.reindex(images["host_id"]).set_axis(images.index).fillna(inventory.snapshot_at)
+    now = (
+        seen.reindex(images["host_id"])
+        .set_axis(images.index)
+        .fillna(inventory.snapshot_at)
+    )
     grace = pd.Timedelta(seconds=rules["grace_s"])
     is_old = _longer(now - images["created_at"], grace)
     is_unused = images["containers_n"].eq(0)
@@ -112,16 +133,21 @@ def _judged(images: pd.DataFrame, inventory: Inventory, rules: dict[str, Any]) -
     found = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
     why = pd.Series("nobody can tell", index=images.index, dtype="object")
     for words, holds in (
-        ("no container", is_unused), ("no container that still runs", ~is_unused & is_idle),
+        ("no container", is_unused),
+        ("no container that still runs", ~is_unused & is_idle),
         ("no name and no container", is_unused & images["dangling"].fillna(value=False)),
-    ):  # fmt: skip
+    ):
         why = why.mask((found & holds).fillna(value=False), words)
     for words, holds in (
-        ("among the newest of its repository", is_newest), ("too young", ~is_old),
-        ("a container needs it", ~is_idle), ("excluded", is_kept),
-    ):  # fmt: skip
+        ("among the newest of its repository", is_newest),
+        ("too young", ~is_old),
+        ("a container needs it", ~is_idle),
+        ("excluded", is_kept),
+    ):
         why = why.mask((~found & holds).fillna(value=False), words)
-    return images.assign(reclaimable=found, why=why.astype("str")).drop(columns="repositories")
+    return images.assign(reclaimable=found, why=why.astype("str")).drop(
+        columns="repositories"
+    )
 
 
 def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
@@ -133,19 +159,28 @@ def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
     try:
         wanted = [re.compile(pattern) for pattern in patterns]
     except re.error as error:
-        raise PolicyError(f"cleanup.exclude: {error.pattern!r} is no pattern: {error}") from error
+        raise PolicyError(
+            f"cleanup.exclude: {error.pattern!r} is no pattern: {error}"
+        ) from error
     short = images["image_id"].str.removeprefix("sha256:").str[:ID_CHARS]
-    texts = [[*names.split(";"), own] for names, own in zip(images["names"], short, strict=True)]
+    texts = [
+        [*names.split(";"), own]
+        for names, own in zip(images["names"], short, strict=True)
+    ]
     hits = [any(w.fullmatch(t) for w in wanted for t in each) for each in texts]
     return pd.Series(hits, index=images.index, dtype="boolean")
 
 
 def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
     """Say which images are among the newest of one of their repositories, where they have any."""
-    places = images[["host_id", "created_at"]].assign(place=images["repositories"].str.split(";"))
+    places = images[["host_id", "created_at"]].assign(
+        place=images["repositories"].str.split(";")
+    )
     places = places.explode("place").query("place.notna() and place != ''")
     newest = places.sort_values("created_at", ascending=False, kind="stable")
-    first = newest.groupby(["host_id", "place"]).cumcount().lt(keep_n).groupby(level=0).any()
+    first = (
+        newest.groupby(["host_id", "place"]).cumcount().lt(keep_n).groupby(level=0).any()
+    )
     return first.reindex(images.index, fill_value=False).astype("boolean")
 
 
@@ -156,14 +191,16 @@ def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     goes, open_ = images["reclaimable"].fillna(value=False), images["reclaimable"].isna()
     own = images["size_bytes"] - images["shared_bytes"]
     size, host = images["size_bytes"], images["host_id"]
-    hosts = pd.DataFrame({
-        "images_n": groups.size(),
-        "reclaimable_n": goes.groupby(host).sum(),
-        "unknown_n": open_.groupby(host).sum(),
-        "bytes_lo": own.where(goes, 0).groupby(host).sum(skipna=False),
-        "_whole": size.where(goes | open_, 0).groupby(host).sum(skipna=False),
-        "_kept": own.where(~(goes | open_), 0).groupby(host).sum(skipna=False),
-    }).join(engines, how="outer")  # fmt: skip
+    hosts = pd.DataFrame(
+        {
+            "images_n": groups.size(),
+            "reclaimable_n": goes.groupby(host).sum(),
+            "unknown_n": open_.groupby(host).sum(),
+            "bytes_lo": own.where(goes, 0).groupby(host).sum(skipna=False),
+            "_whole": size.where(goes | open_, 0).groupby(host).sum(skipna=False),
+            "_kept": own.where(~(goes | open_), 0).groupby(host).sum(skipna=False),
+        }
+    ).join(engines, how="outer")
     counts = ["images_n", "reclaimable_n", "unknown_n"]
     hosts[counts] = hosts[counts].astype("Int64")
     at_most = (hosts["layers_bytes"] - hosts["_kept"]).clip(lower=0)

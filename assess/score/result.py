@@ -17,7 +17,7 @@ import assess
 from assess import reference
 from assess.errors import AssessError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.tables import to_html
 
 if TYPE_CHECKING:
@@ -84,7 +84,14 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the origin as plain JSON types, without the policy itself."""
-        names = ("snapshot_at", "quarter", "policy_hash", "reference_date", "version", "seed")
+        names = (
+            "snapshot_at",
+            "quarter",
+            "policy_hash",
+            "reference_date",
+            "version",
+            "seed",
+        )
         return {name: plain(getattr(self, name)) for name in names}
 
 
@@ -197,9 +204,17 @@ class Result:
         import difflib
 
         if service_id not in self.frame.index:
-            near = difflib.get_close_matches(service_id, [str(i) for i in self.frame.index], n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "see `assess show SNAPSHOT`"
-            raise AssessError(f"there is no service {service_id!r} in this result", hint=hint)
+            near = difflib.get_close_matches(
+                service_id, [str(i) for i in self.frame.index], n=3
+            )
+            hint = (
+                f"did you mean {', '.join(near)}?"
+                if near
+                else "see `assess show SNAPSHOT`"
+            )
+            raise AssessError(
+                f"there is no service {service_id!r} in this result", hint=hint
+            )
         return self.frame.loc[service_id]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -215,7 +230,9 @@ class Result:
         Axes
             What was drawn on.
         """
-        from assess import figures  # a method for people: the only way from a score to a figure
+        from assess import (
+            figures,
+        )  # a method for people: the only way from a score to a figure
 
         drawn: Axes = getattr(figures, self.name)(self, ax=ax)
         return drawn
@@ -294,7 +311,9 @@ class Result:
         return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{said}{to_html(self.summary())}"
 
 
-def records_by(table: pd.DataFrame, key: str | list[str]) -> dict[Any, list[dict[str, Any]]]:
+def records_by(
+    table: pd.DataFrame, key: str | list[str]
+) -> dict[Any, list[dict[str, Any]]]:
     """Give the rows of a table as dictionaries, by a key.
 
     Parameters
@@ -309,9 +328,15 @@ def records_by(table: pd.DataFrame, key: str | list[str]) -> dict[Any, list[dict
     dict of object or tuple to list of dict
         In the order of the rows. Not one ``groupby`` a group: that costs a thousand times the row.
     """
-    names = table[key] if isinstance(key, str) else zip(*(table[name] for name in key), strict=True)
+    names = (
+        table[key]
+        if isinstance(key, str)
+        else zip(*(table[name] for name in key), strict=True)
+    )
     found: dict[Any, list[dict[str, Any]]] = {}
-    for name, record in zip(names, table.drop(columns=key).to_dict("records"), strict=True):
+    for name, record in zip(
+        names, table.drop(columns=key).to_dict("records"), strict=True
+    ):
         found.setdefault(name, []).append(record)
     return found
 

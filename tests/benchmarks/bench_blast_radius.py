@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array, eye_array
 
-from assess.policy import load_policy
-from assess.score.scenarios import Scenarios
-from assess.score.spread import Graph, sampling_of, spread
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.propagation import Graph, sampling_of, spread
+from assess.score.blast_radius.scenarios import Scenarios
 
 TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
 DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10
@@ -51,7 +51,9 @@ def calls(services: int, topology: str, rng: np.random.Generator) -> np.ndarray:
     elif topology == "power-law":
         dst = (any_of**3 * src).astype(int)
     elif topology == "cycles":
-        dst = np.where(rng.random(len(src)) < ACROSS, rng.integers(0, services, len(src)), dst)
+        dst = np.where(
+            rng.random(len(src)) < ACROSS, rng.integers(0, services, len(src)), dst
+        )
         back = np.minimum(domain + rng.integers(0, DOMAIN, len(src)), services - 1)
         dst = np.where(rng.random(len(src)) < BACK, back, dst)
     else:
@@ -73,17 +75,31 @@ class Fleet:
         self.replicas = rng.choice([1, 2, 3, 5], n)
         self.owner = np.repeat(np.arange(n), self.replicas)
         host = rng.integers(0, max(things // 20, 3), len(self.owner))
-        image = np.unique(np.minimum(rng.zipf(1.6, n), n), return_inverse=True)[1][self.owner]
+        image = np.unique(np.minimum(rng.zipf(1.6, n), n), return_inverse=True)[1][
+            self.owner
+        ]
         base = np.minimum(rng.zipf(1.6, n), max(n // 50, 3))[image]
         sizes = [n, len(self.owner), host.max() + 1, 3, image.max() + 1, base.max() + 1]
         replica, hosts, zones, images, bases, registry = np.cumsum(sizes)
         own = np.arange(replica, hosts)
-        self.on = [own, hosts + host, zones + host % 3, images + image, bases + base,
-                   np.full(len(own), registry)]  # fmt: skip
+        self.on = [
+            own,
+            hosts + host,
+            zones + host % 3,
+            images + image,
+            bases + base,
+            np.full(len(own), registry),
+        ]
         self.things = int(registry) + 1
         self.weight = rng.integers(1, 9, n).astype(float)
-        pairs = [(own, self.owner), (self.on[1], own), (self.on[2], self.on[1]),
-                 (self.on[3], own), (self.on[4], self.on[3]), (self.on[5], self.on[4])]  # fmt: skip
+        pairs = [
+            (own, self.owner),
+            (self.on[1], own),
+            (self.on[2], self.on[1]),
+            (self.on[3], own),
+            (self.on[4], self.on[3]),
+            (self.on[5], self.on[4]),
+        ]
         both = np.concatenate([self.arcs, *(np.stack(pair, axis=1) for pair in pairs)])
         self.plain = np.unique(both, axis=0)
 
@@ -98,7 +114,9 @@ class Fleet:
             scenario.append(key // n)
             node.append(key % n)
         unlisted = np.zeros(self.things, bool)
-        return Scenarios(np.concatenate(scenario), np.concatenate(node), self.things, unlisted)
+        return Scenarios(
+            np.concatenate(scenario), np.concatenate(node), self.things, unlisted
+        )
 
 
 def graph_of(nodes: int, arcs: np.ndarray, weight: np.ndarray) -> Graph:
@@ -107,14 +125,18 @@ def graph_of(nodes: int, arcs: np.ndarray, weight: np.ndarray) -> Graph:
     return Graph(nodes, arcs[:, 0], arcs[:, 1], np.ones(len(arcs)), keys, weight)
 
 
-def assess(fleet: Fleet, *, replicas: bool = True, compiled: bool = False) -> Callable[[], float]:
+def assess(
+    fleet: Fleet, *, replicas: bool = True, compiled: bool = False
+) -> Callable[[], float]:
     """Weigh what falls with each thing: the mean share."""
     failing = fleet.direct(replicas=replicas)
     sampling = replace(sampling_of(load_policy()), compiled=compiled)
 
     def run() -> float:
         graph = graph_of(fleet.services, fleet.arcs, fleet.weight)
-        return float(spread(graph, failing, sampling=sampling).loss.mean() / fleet.weight.sum())
+        return float(
+            spread(graph, failing, sampling=sampling).loss.mean() / fleet.weight.sum()
+        )
 
     return run
 
@@ -251,20 +273,36 @@ def plot(table: pd.DataFrame, file: str) -> None:
     with style():
         _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
         for (topology, rows), mark in zip(table.groupby("graph"), "osD^", strict=False):
-            (line,) = left.plot(rows["things"], rows["assess"], marker=mark, label=topology)
+            (line,) = left.plot(
+                rows["things"], rows["assess"], marker=mark, label=topology
+            )
             left.plot(rows["things"], rows["numba"], "--", color=line.get_color())
             right.plot(rows["things"], rows["MiB"], marker=mark, label=topology)
         peer = table[table["graph"] == "cycles"]
         left.plot([], [], "--", color="#5b6470", label="by numba")
-        left.plot(peer["things"], peer["igraph"], ":", color="#5b6470", label="igraph, cycles")
-        left.set(xscale="log", yscale="log", xlabel="Things that can fail (count)",
-                 ylabel="Time (CPU seconds)", title="Time")  # fmt: skip
-        right.set(xscale="log", ylim=(0, None), xlabel="Things that can fail (count)",
-                  ylabel="Peak memory of the process (MiB)", title="Memory")  # fmt: skip
+        left.plot(
+            peer["things"], peer["igraph"], ":", color="#5b6470", label="igraph, cycles"
+        )
+        left.set(
+            xscale="log",
+            yscale="log",
+            xlabel="Things that can fail (count)",
+            ylabel="Time (CPU seconds)",
+            title="Time",
+        )
+        right.set(
+            xscale="log",
+            ylim=(0, None),
+            xlabel="Things that can fail (count)",
+            ylabel="Peak memory of the process (MiB)",
+            title="Memory",
+        )
         for axis in (left.xaxis, left.yaxis, right.xaxis):
             axis.set_major_formatter("{x:,.7g}")
             axis.set_minor_locator(NullLocator())
-        right.legend(*left.get_legend_handles_labels(), frameon=False)  # where there is room
+        right.legend(
+            *left.get_legend_handles_labels(), frameon=False
+        )  # where there is room
         plt.savefig(file, metadata={"Date": None} if file.endswith("svg") else None)
 
 
@@ -283,12 +321,31 @@ def main() -> None:
         for things in given.things:
             rows.append(measure(things, topology, tired))
             print(rows[-1], file=sys.stderr, flush=True)  # noqa: T201
-    table = pd.DataFrame(rows).reindex(columns=[
-        "graph", "things", "assess", "MiB", "numba", "numba MiB", "floor", "reach", *PEERS,
-        "no replicas",
-    ])  # fmt: skip
-    text = table.map(lambda v: v if isinstance(v, str) else "–" if pd.isna(v) else f"{v:,.3g}"
-                     if v < 1000 else f"{v:,.0f}")  # fmt: skip
+    table = pd.DataFrame(rows).reindex(
+        columns=[
+            "graph",
+            "things",
+            "assess",
+            "MiB",
+            "numba",
+            "numba MiB",
+            "floor",
+            "reach",
+            *PEERS,
+            "no replicas",
+        ]
+    )
+    text = table.map(
+        lambda v: (
+            v
+            if isinstance(v, str)
+            else "–"
+            if pd.isna(v)
+            else f"{v:,.3g}"
+            if v < 1000
+            else f"{v:,.0f}"
+        )
+    )
     lines = [text.columns, ["---", *["---:"] * (len(text.columns) - 1)], *text.to_numpy()]
     print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
     if given.plot:

@@ -19,7 +19,10 @@ CASES = {
     "assess --help": ([*ASSESS, "--help"], 15),
     "assess score --help": ([*ASSESS, "score", "--help"], 15),
     "assess show (sample)": ([*ASSESS, "show", "{sample}/2026Q3"], 5),
-    "assess score what-next (sample)": ([*ASSESS, "score", "{sample}/2026Q3", "what-next"], 3),
+    "assess score what-next (sample)": (
+        [*ASSESS, "score", "{sample}/2026Q3", "what-next"],
+        3,
+    ),
     "assess report (sample)": ([*ASSESS, "report", "{sample}/2026Q3", "-o", "out"], 3),
 }
 

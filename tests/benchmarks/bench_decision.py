@@ -18,18 +18,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assess.policy import load_policy
-from assess.score.boards import Contest
-from assess.score.smaa import PRODUCTS, RANKED, ROWS, acceptability
-from assess.score.weights import simplex_weights
+from assess.policy.policy import load_policy
+from assess.score.what_next.preferences import Contest
+from assess.score.what_next.smaa import PRODUCTS, RANKED, ROWS, acceptability
+from assess.score.what_next.weights import simplex_weights
 
 DRAWS, CRITERIA, K = 10_000, 20, 10
 PEER_DRAWS = 20  # of a peer; its seconds are scaled up
 PLAIN_BYTES = 64 * 2**20
 COLUMNS = (
-    "services", "ranks", "assess", "products", "plain", "pymcdm", "scikit-criteria",
-    "intervals", "knob", "MiB",
-)  # fmt: skip
+    "services",
+    "ranks",
+    "assess",
+    "products",
+    "plain",
+    "pymcdm",
+    "scikit-criteria",
+    "intervals",
+    "knob",
+    "MiB",
+)
 
 
 def clock(run: Callable[[], Any]) -> float:
@@ -42,7 +50,9 @@ def clock(run: Callable[[], Any]) -> float:
 def products(values: np.ndarray, weights: np.ndarray) -> None:
     """Add up and count nothing: the floor, in tiles that one core multiplies."""
     width = min(len(values), PRODUCTS // (ROWS * CRITERIA))
-    tiles = values[: len(values) // width * width].reshape(-1, width, CRITERIA).swapaxes(1, 2)
+    tiles = (
+        values[: len(values) // width * width].reshape(-1, width, CRITERIA).swapaxes(1, 2)
+    )
     tiles, rows = np.ascontiguousarray(tiles), PRODUCTS // (CRITERIA * width)
     for start in range(0, len(weights), rows):
         for tile in range(0, len(tiles), 10):
@@ -81,7 +91,9 @@ def by_skcriteria(values: np.ndarray, weights: np.ndarray) -> None:
         np.bincount(method.evaluate(mkdm(values, [1] * CRITERIA, weights=row)).rank_)
 
 
-def peer(module: str, run: Callable[..., None], values: np.ndarray, weights: np.ndarray) -> float:
+def peer(
+    module: str, run: Callable[..., None], values: np.ndarray, weights: np.ndarray
+) -> float:
     """CPU seconds of a peer for all draws; NaN where it is not installed."""
     if not find_spec(module):
         return np.nan
@@ -99,7 +111,9 @@ def knob(services_n: int, rng: np.random.Generator) -> float:
     ]
     table = pd.concat(rows)
     table["hi"] = np.minimum(table["lo"] + 0.1, 1)
-    frame = pd.DataFrame({"label_gates": None, "readiness_lo": 80.0, "platform": "host"}, names)
+    frame = pd.DataFrame(
+        {"label_gates": None, "readiness_lo": 80.0, "platform": "host"}, names
+    )
     board = {"weights": {"readiness": 2, "low_effort": 1}}
     return clock(lambda: Contest.of(frame, table, policy).under(board, draws=2000))
 
@@ -110,10 +124,13 @@ def line(n: int, rng: np.random.Generator) -> list[str]:
     hi = np.minimum(lo + 0.1, 1)
     weights = simplex_weights(DRAWS, CRITERIA, rng)
     took, wide = (
-        clock(lambda end=end, ranks=ranks: acceptability(
-            lo, end, weights, k=K, rng=np.random.default_rng(2), ranks=ranks))
+        clock(
+            lambda end=end, ranks=ranks: acceptability(
+                lo, end, weights, k=K, rng=np.random.default_rng(2), ranks=ranks
+            )
+        )
         for end, ranks in ((lo, None), (hi, 0))
-    )  # fmt: skip
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = [
         took,

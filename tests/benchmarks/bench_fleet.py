@@ -42,7 +42,8 @@ def payloads(containers: int) -> dict[str, bytes]:
     bodies["info"]["Name"] = "host-00000"
     ids = [f"{n:012x}".ljust(64, "0") for n in range(1, containers + 1)]
     bodies["containers"] = [
-        copy.deepcopy(listed) | {"Id": i, "Names": [f"/web-{n}"]} for n, i in enumerate(ids)
+        copy.deepcopy(listed) | {"Id": i, "Names": [f"/web-{n}"]}
+        for n, i in enumerate(ids)
     ]
     for n, i in enumerate(ids):
         bodies[i] = copy.deepcopy(inspected) | {"Id": i, "Name": f"/web-{n}"}
@@ -62,7 +63,9 @@ class Engine(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         parts = data.split()[1].decode().partition("?")[0].strip("/").split("/")
         answer = self.answers[parts[-2] if parts[-1] == "json" else parts[-1]]
-        answer = answer.replace(b"host-00000", self.host) if parts[-1] == "info" else answer
+        answer = (
+            answer.replace(b"host-00000", self.host) if parts[-1] == "info" else answer
+        )
         asyncio.get_running_loop().call_later(self.latency, self.transport.write, answer)
 
 
@@ -73,7 +76,9 @@ def serve(*arguments) -> None:
 
 async def _serve(engines: int, containers: int, latency: float, ports) -> None:
     bodies = payloads(containers)
-    answers = {name: HEAD.format(len(body)).encode() + body for name, body in bodies.items()}
+    answers = {
+        name: HEAD.format(len(body)).encode() + body for name, body in bodies.items()
+    }
     kinds = [lambda: Engine(answers, latency)] * engines + [asyncio.Protocol]
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(kind, "127.0.0.1", 0) for kind in kinds]
@@ -139,15 +144,15 @@ class Fleet:
 
     @staticmethod
     def run(tables, progress=None):
-        from assess.collect import collect
         from assess.config import Config
+        from assess.sources import collect
 
         return collect(Config(tuple(tables), {}, Path(), "bench"), progress=progress)
 
     def slowest_of_five(self) -> float:
         """Seconds of the slowest of five, each alone."""
-        from assess.collect.base import Deadline
-        from assess.collect.docker.source import DockerSource
+        from assess.sources.base import Deadline
+        from assess.sources.docker.source import DockerSource
 
         asked = [(table.options, Path(), Deadline(60)) for table in self.tables[:5]]
         return max(seconds(lambda one=one: DockerSource().collect(*one)) for one in asked)
@@ -156,11 +161,15 @@ class Fleet:
         """Seconds after which the one that hangs was given up, and those of the whole run."""
         start, ended = time.perf_counter(), {}
         tables = [*self.tables, self.table(port, deadline=deadline)]
-        self.run(tables, lambda label, *_: ended.update({label: time.perf_counter() - start}))
+        self.run(
+            tables, lambda label, *_: ended.update({label: time.perf_counter() - start})
+        )
         return ended[f"docker#{len(tables)}"], time.perf_counter() - start
 
 
-def main(engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds: int = 3) -> None:
+def main(
+    engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds: int = 3
+) -> None:
     """Measure the whole fleet, one host, and parsing alone."""
     queue = multiprocessing.Queue()
     asked = (engines, containers, latency_ms / 1000, queue)
@@ -175,7 +184,9 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds:
         parsing.append(seconds(lambda: parse_all(engines, bodies)))
         before = cpu(server)
         with watched(server) as peak:
-            whole.append(seconds(lambda: found.append(len(fleet.run(fleet.tables)["workloads"]))))
+            whole.append(
+                seconds(lambda: found.append(len(fleet.run(fleet.tables)["workloads"])))
+            )
         after = cpu(server)
         ours.append(after[0] - before[0])
         theirs.append(after[1] - before[1])
@@ -185,7 +196,9 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds:
     given_up, all_of_it = fleet.with_one_that_hangs(hanging, deadline)
     server.terminate()
     floor = 1.5 * min(slowest) + min(parsing)
-    print(f"{engines} engines x {containers} containers, {latency_ms} ms a call, best of {rounds}")
+    print(
+        f"{engines} engines x {containers} containers, {latency_ms} ms a call, best of {rounds}"
+    )
     print(f"slowest of five hosts alone      {min(slowest):7.2f} s")
     print(f"parsing and frames, serial       {min(parsing):7.2f} s")
     print(f"the whole fleet                  {min(whole):7.2f} s")
@@ -199,10 +212,10 @@ def main(engines: int = 200, containers: int = 50, latency_ms: int = 20, rounds:
 
 def parse_all(engines: int, bodies: dict[str, bytes]) -> None:
     """Do to the same payloads, one after the other, what a run does without waiting."""
-    from assess.collect.base import Batch
-    from assess.collect.docker.payload import Payloads
-    from assess.collect.docker.rows import to_batch
-    from assess.collect.merge import to_tables
+    from assess.sources.base import Batch
+    from assess.sources.docker.payload import Payloads
+    from assess.sources.docker.rows import to_batch
+    from assess.sources.joining.merge import to_tables
 
     batches = []
     for number in range(engines):

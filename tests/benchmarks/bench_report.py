@@ -19,8 +19,16 @@ REPORT = ["report", "data/sample/2026Q3", "--previous", "data/sample/2026Q2", "-
 CASES = {
     "import of pandas, the floor": ([sys.executable, "-c", "import pandas"], 5, ""),
     "assess report, two quarters": ([*ASSESS, *REPORT], 5, "5"),
-    "assess report, 200 services": ([*ASSESS, "report", "200/2026Q3", "-o", "out200"], 3, "10"),
-    "assess report, 2,000 services": ([*ASSESS, "report", "2000/2026Q3", "-o", "out2000"], 1, "60"),
+    "assess report, 200 services": (
+        [*ASSESS, "report", "200/2026Q3", "-o", "out200"],
+        3,
+        "10",
+    ),
+    "assess report, 2,000 services": (
+        [*ASSESS, "report", "2000/2026Q3", "-o", "out2000"],
+        1,
+        "60",
+    ),
     "assess notebooks refresh": ([*ASSESS, "notebooks", "refresh"], 3, "35"),
 }
 
@@ -44,10 +52,14 @@ def main() -> None:
             for name, (command, runs, _) in CASES.items():
                 if turn < runs:
                     times[name].append(seconds(command, Path(place)))
-        opened = {n: opening(Path(place, f"out{n}", "index.html")) for n in ("200", "2000")}
+        opened = {
+            n: opening(Path(place, f"out{n}", "index.html")) for n in ("200", "2000")
+        }
     sys.stdout.write(f"{'case':<32}{'median [s]':>12}{'target [s]':>12}\n")
     for name, (_, _, target) in CASES.items():
-        sys.stdout.write(f"{name:<32}{statistics.median(times[name]):>12.2f}{target:>12}\n")
+        sys.stdout.write(
+            f"{name:<32}{statistics.median(times[name]):>12.2f}{target:>12}\n"
+        )
     for n, (ready, size) in opened.items():
         name = f"page of {n} services, interactive"
         sys.stdout.write(f"{name:<32}{ready:>12.2f}{'2':>12}  {size / 1e6:.2f} MB\n")

@@ -52,8 +52,12 @@ def process(tmp_path):
         command = [sys.executable, "-m", "assess", *arguments]
         return subprocess.run(
             ["bash", "-c", f'"$@" {shell}', "bash", *command] if shell else command,
-            cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     return started

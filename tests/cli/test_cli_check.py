@@ -26,8 +26,11 @@ def test_limits_that_hold_exit_with_0(call, sample, readiness):
     result = call(*args, "--min-coverage", "0")
     assert "all limits hold for 40 services" in result.stderr
     assert json.loads(call(*args, "--json").stdout) == {
-        "schema_version": 1, "passed": True, "services_n": 40, "rows": [],
-    }  # fmt: skip
+        "schema_version": 1,
+        "passed": True,
+        "services_n": 40,
+        "rows": [],
+    }
 
 
 def test_min_readiness_names_every_service_below(call, sample, readiness):
@@ -65,14 +68,27 @@ def test_an_unknown_readiness_keeps_no_limit(call, tmp_path):
 def test_a_fleet_of_which_nothing_is_known_passes_no_check(call, tmp_path):
     (tmp_path / "services.csv").write_text("service_id\n")
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
-    assert "no service to check" in call("check", ".", "--min-readiness", "0", code=1).stderr
+    assert (
+        "no service to check" in call("check", ".", "--min-readiness", "0", code=1).stderr
+    )
 
 
 def test_several_limits_are_all_reported(call, sample):
     rows = broken(
-        call, sample, "--min-readiness", "100", "--min-coverage", "1", "--max-open-gates", "0"
+        call,
+        sample,
+        "--min-readiness",
+        "100",
+        "--min-coverage",
+        "1",
+        "--max-open-gates",
+        "0",
     )
-    assert {row["limit"] for row in rows} == {"min-readiness", "min-coverage", "max-open-gates"}
+    assert {row["limit"] for row in rows} == {
+        "min-readiness",
+        "min-coverage",
+        "max-open-gates",
+    }
 
 
 def test_only_the_chosen_service_counts(call, sample, readiness):

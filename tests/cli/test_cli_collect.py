@@ -13,7 +13,7 @@ import pytest
 
 import assess
 from assess.cli.collect import seen_share
-from assess.collect import source_types
+from assess.sources import source_types
 
 COMPOSE = Path(__file__).parents[1] / "fixtures" / "compose" / "shop" / "compose.yaml"
 DOCKER = Path(__file__).parents[1] / "fixtures" / "docker" / "cli"
@@ -62,7 +62,9 @@ def test_the_doctor_tells_before_a_run_and_writes_nothing(call, config, tmp_path
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "hosts.csv").write_text("host_id\nh1\n")
     config(whole)
-    assert [r["status"] for r in json.loads(call("doctor", "--json").stdout)["rows"]] == ["ok"]
+    assert [r["status"] for r in json.loads(call("doctor", "--json").stdout)["rows"]] == [
+        "ok"
+    ]
     config(whole, DEAD)
     result = call("doctor", "--json", code=4)
     told = {row["source"]: row["status"] for row in json.loads(result.stdout)["rows"]}
@@ -71,7 +73,9 @@ def test_the_doctor_tells_before_a_run_and_writes_nothing(call, config, tmp_path
     assert {p.name for p in tmp_path.iterdir()} == {"assess.toml", "own"}
 
 
-def test_what_was_seen_before_is_carried_forward_unless_told_otherwise(call, config, tmp_path):
+def test_what_was_seen_before_is_carried_forward_unless_told_otherwise(
+    call, config, tmp_path
+):
     dumps = tmp_path / "dumps"
     shutil.copytree(DOCKER, dumps)
     config(GOOD, '[[source]]\ntype = "docker"\npath = "dumps"\n')
@@ -80,7 +84,10 @@ def test_what_was_seen_before_is_carried_forward_unless_told_otherwise(call, con
     call("collect", "-o", "store/b", code=4)
     call("collect", "-o", "store/c", "--fresh", code=4)
     call("collect", "-o", "other/d", "--previous", "store/a", code=4)
-    hosts = {n: len(assess.load(tmp_path / n)["hosts"]) for n in ("store/b", "store/c", "other/d")}
+    hosts = {
+        n: len(assess.load(tmp_path / n)["hosts"])
+        for n in ("store/b", "store/c", "other/d")
+    }
     assert hosts == {"store/b": 1, "store/c": 0, "other/d": 1}
 
 
@@ -101,7 +108,10 @@ def test_strict_fails_where_a_source_fails(call, config, tmp_path):
 def test_only_the_sources_that_are_named(call, config):
     config(GOOD, DEAD)
     call("collect", "--source", "compose", "-o", "out")
-    assert "unknown source type" in call("collect", "--source", "dokcer", "-o", "x", code=1).stderr
+    assert (
+        "unknown source type"
+        in call("collect", "--source", "dokcer", "-o", "x", code=1).stderr
+    )
 
 
 def test_a_dump_of_docker_is_a_source(call, config, tmp_path):
@@ -138,8 +148,11 @@ def test_an_interrupt_does_not_wait_for_a_source_that_hangs(config, tmp_path):
         config(f'[[source]]\ntype = "docker"\nendpoint = "tcp://127.0.0.1:{port}"\n')
         started = subprocess.Popen(
             [sys.executable, "-m", "assess", "collect", "--deadline", "600", "-o", "out"],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         connection, _ = server.accept()
         with connection:
             connection.recv(1)
@@ -161,14 +174,26 @@ def coverage(*rows):
         ([("docker", "a", "ps", "ok", None), ("docker", "a", "df", "empty", None)], 1.0),
         ([("docker", "a", "ps", "ok", None), ("docker", "a", "df", "denied", None)], 0.5),
         ([*MANY, ("ec2", "x", "c", "denied", None)], 0.5),
-        ([("docker", "a", "ps", "ok", None), ("identity", "w", "resolve", "partial", 0.1)], 1.0),
+        (
+            [
+                ("docker", "a", "ps", "ok", None),
+                ("identity", "w", "resolve", "partial", 0.1),
+            ],
+            1.0,
+        ),
         ([("docker", "a", "ps", "partial", 0.25)], 0.25),
         ([("docker", "a", "ps", "partial", None)], 0.0),
         ([("docker", "a", "ps", "partial", 1.5)], 1.0),
-        ([("docker", "a", "ps", "ok", None), ("ecs", "b", "c", "not_configured", None)], 1.0),
+        (
+            [
+                ("docker", "a", "ps", "ok", None),
+                ("ecs", "b", "c", "not_configured", None),
+            ],
+            1.0,
+        ),
         ([("docker", "a", "ps", "ok", None), ("docker", "b", "ps", "stale", None)], 0.5),
     ],
-)  # fmt: skip
+)
 def test_seen_share_is_worked_by_hand(rows, expected):
     assert seen_share(coverage(*rows)) == expected
 

@@ -40,7 +40,9 @@ def test_help_names_every_verb_by_section(call):
     for section, verbs in VERBS.items():
         assert f"\n{section}:\n" in shown
         for verb, (_, text) in verbs.items():
-            assert any(line.split() == [verb, *text.split()] for line in shown.splitlines())
+            assert any(
+                line.split() == [verb, *text.split()] for line in shown.splitlines()
+            )
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
@@ -51,7 +53,9 @@ def test_every_command_has_help(call, words):
         assert len(shown.splitlines()) > 8
 
 
-@pytest.mark.parametrize("command", [c for _, c in commands() if not isinstance(c, click.Group)])
+@pytest.mark.parametrize(
+    "command", [c for _, c in commands() if not isinstance(c, click.Group)]
+)
 def test_every_command_shows_an_example_that_its_options_admit(command):
     assert command.examples
     for example in command.examples:
@@ -75,7 +79,9 @@ def test_help_imports_nothing_heavy():
         "try: cli(['--help'], prog_name='assess')\nexcept SystemExit: pass\n"
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"
 
 
@@ -86,7 +92,9 @@ def test_the_help_of_a_verb_imports_nothing_heavy_either(words):
         f"try: cli([*{words}, '--help'], prog_name='assess')\nexcept SystemExit: pass\n"
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"
 
 
@@ -94,7 +102,11 @@ def test_version(process):
     import assess
 
     done = process("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"assess {assess.__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"assess {assess.__version__}\n",
+        "",
+    )
 
 
 def test_an_unknown_verb_is_a_usage_error_that_names_the_nearest(process):
@@ -106,7 +118,8 @@ def test_an_unknown_verb_is_a_usage_error_that_names_the_nearest(process):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["show"], ["show", "x", "--nothing"], ["score", "x", "luck"], ["check", "x"]]
+    "arguments",
+    [["show"], ["show", "x", "--nothing"], ["score", "x", "luck"], ["check", "x"]],
 )
 def test_usage_errors_exit_with_2_and_no_traceback(call, arguments):
     result = call(*arguments, code=2)
@@ -132,7 +145,9 @@ def test_debug_shows_the_traceback(process):
         assert "error: there is no snapshot at nowhere" in done.stderr
 
 
-def test_a_file_that_cannot_be_written_is_an_error_not_a_traceback(call, sample, tmp_path):
+def test_a_file_that_cannot_be_written_is_an_error_not_a_traceback(
+    call, sample, tmp_path
+):
     (tmp_path / "taken").write_text("a file where a directory is needed")
     result = call("show", sample, "-o", "taken/out.csv", code=1)
     assert result.stderr.startswith("error: taken: ")
@@ -150,13 +165,20 @@ def test_warnings_are_worded_like_messages(process, tmp_path):
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     done = process("show", ".", "services", "--columns", "service_id")
     assert (done.returncode, done.stdout) == (0, "service_id\nbilling\n")
-    assert done.stderr == "warning: services: columns nobody knows are kept aside: colour\n"
+    assert (
+        done.stderr == "warning: services: columns nobody knows are kept aside: colour\n"
+    )
     assert process("-q", "show", ".", "services").stderr == ""
 
 
 def test_a_reader_that_has_read_enough_is_no_error(process, sample):
     done = process(
-        "show", sample, "images", "--format", "csv", shell='| head -n 1; echo "${PIPESTATUS[0]}"'
+        "show",
+        sample,
+        "images",
+        "--format",
+        "csv",
+        shell='| head -n 1; echo "${PIPESTATUS[0]}"',
     )
     lines = done.stdout.splitlines()
     assert lines[0].startswith("registry,")
@@ -176,9 +198,14 @@ def on_a_terminal(arguments, directory, **environment):
     ours, theirs = pty.openpty()
     clean = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
     subprocess.run(
-        [sys.executable, "-m", "assess", *arguments], cwd=directory, stderr=theirs,
-        stdout=subprocess.DEVNULL, env={**clean, **environment}, check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "assess", *arguments],
+        cwd=directory,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        env={**clean, **environment},
+        check=False,
+        timeout=60,
+    )
     os.close(theirs)
     written = os.read(ours, 65536).decode()
     os.close(ours)
@@ -197,9 +224,13 @@ def test_an_interrupt_exits_with_130(tmp_path):
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     started = subprocess.Popen(
         [sys.executable, "-m", "assess", "show", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with pipe.open("w"):  # opens once assess reads at the other end, and waits for what never comes
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open(
+        "w"
+    ):  # opens once assess reads at the other end, and waits for what never comes
         started.send_signal(signal.SIGINT)
         out, error = started.communicate(timeout=30)
     assert (started.returncode, out) == (130, "")
@@ -215,8 +246,16 @@ def test_options_come_from_the_environment_too(call, sample):
 
 
 def test_bash_completes_verbs_and_asks_for_directories(process):
-    words = {"_ASSESS_COMPLETE": "bash_complete", "COMP_WORDS": "assess sc", "COMP_CWORD": "1"}
+    words = {
+        "_ASSESS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "assess sc",
+        "COMP_CWORD": "1",
+    }
     assert process(**words).stdout == "plain,score\n"
-    words = {"_ASSESS_COMPLETE": "bash_complete", "COMP_WORDS": "assess show d", "COMP_CWORD": "2"}
+    words = {
+        "_ASSESS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "assess show d",
+        "COMP_CWORD": "2",
+    }
     assert process(**words).stdout == "dir,d\n"
     assert "complete" in process(_ASSESS_COMPLETE="bash_source").stdout

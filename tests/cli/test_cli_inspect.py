@@ -39,7 +39,9 @@ def test_show_gives_the_rows_of_a_frame_in_every_format(call, sample):
 def test_what_csv_shows_is_a_frame_again(call, sample, tmp_path):
     for name in frames.names():
         call("show", sample, name, "-o", f"again/{name}.csv")
-    (tmp_path / "again" / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    (tmp_path / "again" / "snapshot.toml").write_text(
+        'snapshot_at = "2026-09-30T00:00:00Z"\n'
+    )
     again = assess.load(tmp_path / "again")
     assert again.diff(assess.load(sample)).empty
 
@@ -56,7 +58,9 @@ def test_what_csv_shows_is_a_frame_again(call, sample, tmp_path):
         ("restore_tested_at < '2026-02-01T00:00:00Z'", ["b"]),
     ],
 )
-def test_where_keeps_the_rows_that_are_known_to_hold(call, tmp_path, expression, expected):
+def test_where_keeps_the_rows_that_are_known_to_hold(
+    call, tmp_path, expression, expected
+):
     (tmp_path / "services.csv").write_text(
         "service_id,tier,owner,kind,restore_tested_at\n"
         "a,1,x,,\nb,2,y,web,2026-01-01T00:00:00Z\nc,,,job,2026-03-01T00:00:00Z\n"
@@ -66,17 +70,26 @@ def test_where_keeps_the_rows_that_are_known_to_hold(call, tmp_path, expression,
     assert [row["service_id"] for row in rows_of(shown)] == expected
 
 
-@pytest.mark.parametrize("expression", ["nothing > 3", "tier ===", "tier", "@pd", "tier > 'x'"])
-def test_an_expression_that_cannot_be_evaluated_is_a_usage_error(call, sample, expression):
+@pytest.mark.parametrize(
+    "expression", ["nothing > 3", "tier ===", "tier", "@pd", "tier > 'x'"]
+)
+def test_an_expression_that_cannot_be_evaluated_is_a_usage_error(
+    call, sample, expression
+):
     result = call("show", sample, "services", "--where", expression, code=2)
     assert "cannot be evaluated" in result.stderr
     assert "service_id" in result.stderr
 
 
 def test_columns_are_chosen_in_order(call, sample):
-    shown = call("show", sample, "hosts", "--columns", "kernel,host_id", "--format", "csv").stdout
+    shown = call(
+        "show", sample, "hosts", "--columns", "kernel,host_id", "--format", "csv"
+    ).stdout
     assert shown.startswith("kernel,host_id\n")
-    assert "no column colour" in call("show", sample, "hosts", "--columns", "colour", code=2).stderr
+    assert (
+        "no column colour"
+        in call("show", sample, "hosts", "--columns", "colour", code=2).stderr
+    )
 
 
 def test_an_unknown_frame_names_those_there_are(call, sample):
@@ -90,8 +103,10 @@ def test_validate_lists_every_problem_and_exits_with_1(call, tmp_path):
     document = json.loads(result.stdout)
     assert document["valid"] is False
     assert {(row["row"], row["column"]) for row in document["rows"]} == {
-        (1, "tier"), (1, "service_id"), (2, "service_id"),
-    }  # fmt: skip
+        (1, "tier"),
+        (1, "service_id"),
+        (2, "service_id"),
+    }
     assert "3 problems" in result.stderr
 
 
@@ -114,8 +129,9 @@ def test_diff_lists_what_changed_between_quarters(call, sample, earlier):
     expected = assess.load(sample).diff(assess.load(earlier))
     assert len(document["rows"]) == len(expected) > 0
     assert (document["earlier"], document["later"]) == (
-        "2026-06-30T00:00:00Z", "2026-09-30T00:00:00Z",
-    )  # fmt: skip
+        "2026-06-30T00:00:00Z",
+        "2026-09-30T00:00:00Z",
+    )
     result = call("diff", sample, sample)
     assert result.stderr == "nothing changed\n"
 
@@ -125,7 +141,10 @@ def test_a_store_and_a_day_are_a_snapshot(call, store, sample):
         call("show", f"{store}@2026-09-30", "--json").stdout
         == call("show", sample, "--json").stdout
     )
-    assert json.loads(call("show", f"{store}@2026-07-15", "--json").stdout)["quarter"] == "2026Q2"
+    assert (
+        json.loads(call("show", f"{store}@2026-07-15", "--json").stdout)["quarter"]
+        == "2026Q2"
+    )
 
 
 def test_frames_are_the_data_dictionary(call):

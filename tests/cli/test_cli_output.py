@@ -16,7 +16,9 @@ TABLE = pd.DataFrame(
         "replicas_n": pd.array([3, None, 0], dtype="Int64"),
         "share": pd.array([0.123456789, None, 1.0], dtype="Float64"),
         "stateful": pd.array([True, None, False], dtype="boolean"),
-        "at": pd.to_datetime(["2026-09-30T12:00:00Z", None, "2026-01-01T00:00:00Z"], utc=True),
+        "at": pd.to_datetime(
+            ["2026-09-30T12:00:00Z", None, "2026-01-01T00:00:00Z"], utc=True
+        ),
         "kind": pd.Categorical(["web", None, "job"]),
     }
 )
@@ -37,9 +39,13 @@ def test_json_has_null_for_unknown_and_keeps_types(capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["schema_version"] == 1
     assert document["rows"][0] == {
-        "name": "web", "replicas_n": 3, "share": 0.123456789, "stateful": True,
-        "at": "2026-09-30T12:00:00Z", "kind": "web",
-    }  # fmt: skip
+        "name": "web",
+        "replicas_n": 3,
+        "share": 0.123456789,
+        "stateful": True,
+        "at": "2026-09-30T12:00:00Z",
+        "kind": "web",
+    }
     assert set(document["rows"][1].values()) == {None}
     assert document["rows"][2]["replicas_n"] == 0
 
@@ -74,7 +80,9 @@ def test_text_leaves_out_columns_that_do_not_fit(capsys):
 
 
 def test_markdown_is_one_row_per_row_whatever_the_cells_hold():
-    hostile = pd.DataFrame({"a|b": ["x|y", "one\ntwo", "<script>", "`x` *y*"], "n": [1, 2, 3, 4]})
+    hostile = pd.DataFrame(
+        {"a|b": ["x|y", "one\ntwo", "<script>", "`x` *y*"], "n": [1, 2, 3, 4]}
+    )
     assert to_markdown(hostile).splitlines() == [
         r"| a\|b | n |",
         "| --- | --: |",
@@ -86,7 +94,9 @@ def test_markdown_is_one_row_per_row_whatever_the_cells_hold():
 
 
 def test_a_named_index_is_shown_and_a_plain_one_is_not(capsys):
-    Output("csv", None).table(TABLE[["name"]].set_index(pd.Index([1, 2, 3], name="number")))
+    Output("csv", None).table(
+        TABLE[["name"]].set_index(pd.Index([1, 2, 3], name="number"))
+    )
     assert capsys.readouterr().out.splitlines()[1] == "1,web"
     Output("csv", None).table(TABLE[["name"]])
     assert capsys.readouterr().out.splitlines()[1] == "web"

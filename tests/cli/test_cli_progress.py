@@ -36,9 +36,12 @@ def work(tmp_path):
         above, below = pty.openpty()
         code = COMMAND.replace("PARAMETERS", repr(list(arguments)))
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, check=True,
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            check=True,
             stderr=below if terminal else subprocess.PIPE,
-        )  # fmt: skip
+        )
         is_told = select.select([above], [], [], 0)[0]
         told = os.read(above, 1 << 16).decode() if is_told else ""
         os.close(below)
@@ -55,7 +58,9 @@ def test_a_terminal_sees_it_go_on(work, tmp_path, how):
     assert found == "435"
     steps = told.replace("\n", "").split("\r")
     assert "[####################] 30/30 blast radius" in told
-    assert len([step for step in steps if "blast radius" in step]) < 30  # not from the first moment
+    assert (
+        len([step for step in steps if "blast radius" in step]) < 30
+    )  # not from the first moment
 
 
 def test_a_file_and_the_quiet_see_nothing(work):

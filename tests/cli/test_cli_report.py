@@ -43,11 +43,21 @@ def test_history_is_read_from_all_that_is_older_in_the_same_place(call, fewer):
         rows = {
             "services": [{"service_id": "shop", "platform": "docker"}],
             "hosts": [{"host_id": "h"}],
-            "engines": [{"host_id": "h", "runtime": "docker", "version": f"20.10.{version}"}],
-            "workloads": [{"workload_id": "w", "service_id": "shop", "host_id": "h",
-                           "registry": "docker.io", "repository": "library/redis",
-                           "tag": f"7.{version}", "state": "running"}],
-        }  # fmt: skip
+            "engines": [
+                {"host_id": "h", "runtime": "docker", "version": f"20.10.{version}"}
+            ],
+            "workloads": [
+                {
+                    "workload_id": "w",
+                    "service_id": "shop",
+                    "host_id": "h",
+                    "registry": "docker.io",
+                    "repository": "library/redis",
+                    "tag": f"7.{version}",
+                    "state": "running",
+                }
+            ],
+        }
         tables = {name: pd.DataFrame(table) for name, table in rows.items()}
         write_snapshot(from_frames(tables, snapshot_at=day), Path("kept") / day)
     asked = ("score", "kept@2026-09-30", "upgrade-churn", "--policy", fewer, "--json")
@@ -56,10 +66,14 @@ def test_history_is_read_from_all_that_is_older_in_the_same_place(call, fewer):
     assert row["events_per_year"] == pytest.approx(4 / (183 / 365.25))
     asked = "report", "kept/2026-09-30", "--policy", fewer, "-o", "out"
     assert "with kept/2026-05-15" in call(*asked, "--previous", "kept/2026-05-15").stderr
-    assert json.loads(Path("out/report.json").read_text())["scores"]["upgrade-churn"] == [row]
+    assert json.loads(Path("out/report.json").read_text())["scores"]["upgrade-churn"] == [
+        row
+    ]
 
 
-def test_without_a_snapshot_it_takes_the_newest_of_the_project(call, store, tmp_path, fewer):
+def test_without_a_snapshot_it_takes_the_newest_of_the_project(
+    call, store, tmp_path, fewer
+):
     shutil.copytree(store, tmp_path / "data" / "snapshots")
     (tmp_path / "data" / "snapshots" / ".hidden").mkdir()
     result = call("report", "--policy", fewer)
@@ -70,7 +84,9 @@ def test_without_a_snapshot_it_takes_the_newest_of_the_project(call, store, tmp_
 
 
 @pytest.mark.parametrize("empty_store", [False, True])
-def test_without_any_snapshot_it_takes_the_bundled_sample(call, tmp_path, fewer, empty_store):
+def test_without_any_snapshot_it_takes_the_bundled_sample(
+    call, tmp_path, fewer, empty_store
+):
     if empty_store:
         (tmp_path / "data" / "snapshots").mkdir(parents=True)
     result = call("report", "--policy", fewer)
@@ -88,7 +104,9 @@ def test_what_else_lies_beside_a_snapshot_does_not_matter(call, store, tmp_path,
     assert "warning" not in result.stderr
 
 
-def test_the_report_of_the_quarter_before_says_what_the_policy_changed(call, store, tmp_path):
+def test_the_report_of_the_quarter_before_says_what_the_policy_changed(
+    call, store, tmp_path
+):
     for draws, quarter in ((200, "2026Q2"), (150, "2026Q3")):
         (tmp_path / "own.toml").write_text(f"[simulation]\ndraws = {draws}\n")
         call("report", f"{store}/{quarter}", "--policy", "own.toml")
@@ -101,9 +119,16 @@ def test_the_report_of_the_quarter_before_says_what_the_policy_changed(call, sto
 
 def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, store, fewer):
     result = call(
-        "report", f"{store}/2026Q3", "--policy", fewer, "-o", "out", "--pdf", code=1,
+        "report",
+        f"{store}/2026Q3",
+        "--policy",
+        fewer,
+        "-o",
+        "out",
+        "--pdf",
+        code=1,
         ASSESS_CHROMIUM="no-such-browser",
-    )  # fmt: skip
+    )
     assert Path("out/index.html").stat().st_size > 10_000
     assert not Path("out/report.pdf").exists()
     assert "error: there is no no-such-browser here" in result.stderr

@@ -11,23 +11,65 @@ import assess
 
 KEYS = {
     "readiness": {
-        "service_id", "readiness", "readiness_lo", "readiness_hi", "coverage", "label_gates",
-        "gates", "dimensions", "unknown",
+        "service_id",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "coverage",
+        "label_gates",
+        "gates",
+        "dimensions",
+        "unknown",
     },
     "blast-radius": {
-        "element_kind", "element", "impact", "impact_lo", "impact_hi", "se", "exact",
-        "services_down_n", "frozen", "affected",
+        "element_kind",
+        "element",
+        "impact",
+        "impact_lo",
+        "impact_hi",
+        "se",
+        "exact",
+        "services_down_n",
+        "frozen",
+        "affected",
     },
     "upgrade-churn": {
-        "service_id", "events_per_year", "events_per_year_lo", "events_per_year_hi",
-        "failures_per_year", "hours_per_year", "score", "days_to_eol", "breaking_n", "breaking",
+        "service_id",
+        "events_per_year",
+        "events_per_year_lo",
+        "events_per_year_hi",
+        "failures_per_year",
+        "hours_per_year",
+        "score",
+        "days_to_eol",
+        "breaking_n",
+        "breaking",
     },
     "what-next": {
-        "service_id", "label", "p_first", "p_top", "p_top_neutral", "rank_expected", "wave",
-        "group", "why", "missing", "flips",
+        "service_id",
+        "label",
+        "p_first",
+        "p_top",
+        "p_top_neutral",
+        "rank_expected",
+        "wave",
+        "group",
+        "why",
+        "missing",
+        "flips",
     },
-    "claims": {"claim", "text", "value", "lo", "hi", "n", "threshold", "verdict", "needs"},
-}  # fmt: skip
+    "claims": {
+        "claim",
+        "text",
+        "value",
+        "lo",
+        "hi",
+        "n",
+        "threshold",
+        "verdict",
+        "needs",
+    },
+}
 SERVICES = set(KEYS) - {"claims"}  # scores that a service has
 
 
@@ -45,7 +87,9 @@ def results(store):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_json_is_that_of_the_result_with_the_keys_of_the_contract(call, sample, results, name):
+def test_json_is_that_of_the_result_with_the_keys_of_the_contract(
+    call, sample, results, name
+):
     document = json.loads(call("score", sample, name, "--json").stdout)
     assert document == json.loads(json.dumps(results[name].to_dict()))
     assert document["score"] == name
@@ -67,12 +111,16 @@ def test_csv_has_every_column_of_the_frame_and_every_row(call, sample, results, 
 
 @pytest.mark.parametrize("name", KEYS)
 @pytest.mark.parametrize("written", ["text", "markdown"])
-def test_text_and_markdown_have_the_columns_of_a_meeting(call, sample, results, name, written):
+def test_text_and_markdown_have_the_columns_of_a_meeting(
+    call, sample, results, name, written
+):
     result = call("score", sample, name, "--format", written)
     summary = results[name].summary()
     header = result.stdout.splitlines()[0].replace("|", " ").split()
     assert header == [*summary.index.names, *summary.columns]
-    assert len(result.stdout.splitlines()) == len(summary) + (1 if written == "text" else 2)
+    assert len(result.stdout.splitlines()) == len(summary) + (
+        1 if written == "text" else 2
+    )
     assert "policy" in result.stderr
 
 
@@ -111,7 +159,9 @@ def test_a_target_lists_what_it_breaks_in_every_form(call, sample):
         "cgroup_version",
     }
     vague = [row for row in rows if row["change_id"] is None]
-    assert any(row["fact"] == "client_api_version" and row["value"] is None for row in vague)
+    assert any(
+        row["fact"] == "client_api_version" and row["value"] is None for row in vague
+    )
     text, page = (call(*asked, "--format", form).stdout for form in ("text", "markdown"))
     for row in rows:
         assert row["why"] in text
@@ -125,9 +175,11 @@ def test_history_is_found_beside_the_snapshot_or_named(call, sample, store, tmp_
     beside, none, named = (
         json.loads(call("score", path, "upgrade-churn", *more, "--json").stdout)["rows"]
         for path, *more in (
-            (sample,), (str(alone),), (str(alone), "--previous", str(store / "2026Q2")),
+            (sample,),
+            (str(alone),),
+            (str(alone), "--previous", str(store / "2026Q2")),
         )
-    )  # fmt: skip
+    )
     assert beside == named
     assert all(row["first_party_changes_n"] is None for row in none)
     changed = {row["service_id"] for row in beside if row["first_party_changes_n"]}
@@ -141,7 +193,9 @@ def test_target_is_the_engine_of_the_policy(call, sample):
     history = assess.upgrade_history(assess.earlier(sample), policy)
     inventory = assess.load(sample)
     expected = assess.score_upgrade_churn(inventory, policy, history=history).to_dict()
-    document = json.loads(call("score", sample, "upgrade-churn", "--target", "24", "--json").stdout)
+    document = json.loads(
+        call("score", sample, "upgrade-churn", "--target", "24", "--json").stdout
+    )
     assert document == json.loads(json.dumps(expected))
     assert document["policy_hash"] != assess.load_policy().hash
 
@@ -153,7 +207,9 @@ def test_a_policy_file_is_used_from_the_option_or_the_environment(call, sample, 
     assert json.loads(call(*args, "--policy", "own.toml").stdout)["policy_hash"] == own
     assert json.loads(call(*args, ASSESS_POLICY="own.toml").stdout)["policy_hash"] == own
     (tmp_path / "own.toml").write_text("[dimension]\nteam = 0.5\n")
-    assert "did you mean dimensions?" in call(*args, "--policy", "own.toml", code=1).stderr
+    assert (
+        "did you mean dimensions?" in call(*args, "--policy", "own.toml", code=1).stderr
+    )
 
 
 def test_detail_adds_what_the_score_adds_up_from(call, sample, results):
@@ -192,7 +248,9 @@ def test_explain_gives_the_path_from_an_element(call, sample, results):
     assert " -> ".join([element, *steps["service_id"]]) in shown
     told = call("explain", sample, element, "--element", "service:checkout").stdout
     assert "No path" in told
-    wrong = call("explain", sample, "checkout", "--element", "host:nowhere", code=1).stderr
+    wrong = call(
+        "explain", sample, "checkout", "--element", "host:nowhere", code=1
+    ).stderr
     assert "hint: did you mean host:" in wrong
 
 
@@ -228,9 +286,19 @@ def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, 
 
 def test_a_back_test_has_the_keys_of_the_contract(call, sample, store):
     later, earlier = sample, str(store / "2026Q2")
-    document = json.loads(call("score", later, "backtest", "--previous", earlier, "--json").stdout)
+    document = json.loads(
+        call("score", later, "backtest", "--previous", earlier, "--json").stdout
+    )
     assert document["score"] == "backtest"
-    keys = {"metric", "value", "lo", "hi", "baseline_history", "baseline_random", "verdict"}
+    keys = {
+        "metric",
+        "value",
+        "lo",
+        "hi",
+        "baseline_history",
+        "baseline_random",
+        "verdict",
+    }
     assert all(keys <= set(row) for row in document["rows"])
     assert {"auc", "brier", "kendall_tau"} <= {row["metric"] for row in document["rows"]}
 
@@ -244,6 +312,10 @@ def test_a_back_test_without_an_earlier_snapshot_is_refused(call, sample):
 
 
 def test_claims_show_what_changed_since_an_earlier_snapshot(call, sample, store):
-    told = call("score", sample, "claims", "--previous", str(store / "2026Q2"), "--json").stdout
+    told = call(
+        "score", sample, "claims", "--previous", str(store / "2026Q2"), "--json"
+    ).stdout
     changes = {row["claim"]: row for row in json.loads(told)["previous"]["changes"]}
-    assert changes["C1"]["change"] == "changed"  # five hosts went to a line without an end
+    assert (
+        changes["C1"]["change"] == "changed"
+    )  # five hosts went to a line without an end

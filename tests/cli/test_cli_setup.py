@@ -44,16 +44,24 @@ def test_policy_check_says_whether_a_file_can_be_used(call, tmp_path):
     assert result.stderr.startswith("own.toml is sound")
     (tmp_path / "own.toml").write_text("[dimensions]\nteam = -1\n")
     assert "dimensions.team is -1" in call("policy", "--check", "own.toml", code=1).stderr
-    assert "no policy at absent.toml" in call("policy", "--check", "absent.toml", code=1).stderr
+    assert (
+        "no policy at absent.toml"
+        in call("policy", "--check", "absent.toml", code=1).stderr
+    )
 
 
 def test_facts_list_every_table_with_its_age(call):
     rows = json.loads(call("facts", "--json").stdout)["rows"]
-    assert {row["table"]: row["rows"] for row in rows} == reference.tables()["rows"].to_dict()
+    assert {row["table"]: row["rows"] for row in rows} == reference.tables()[
+        "rows"
+    ].to_dict()
     assert all(row["age_days"] >= 0 and row["compiled_on"] for row in rows)
 
 
 def test_facts_give_one_table(call):
     text = call("facts", "engine_releases", "--format", "csv").stdout
-    assert len(list(csv.reader(io.StringIO(text)))) == len(reference.table("engine_releases")) + 1
+    assert (
+        len(list(csv.reader(io.StringIO(text))))
+        == len(reference.table("engine_releases")) + 1
+    )
     assert "tables: " in call("facts", "nonsense", code=1).stderr

@@ -66,66 +66,125 @@ CONTAINERS = [
     Container("shop-api-1", **_api),
     Container("shop-api-2", **_api),
     Container(
-        "shop-postgres-1", "postgres", "postgres:16", healthy=True,
-        env=(f"POSTGRES_PASSWORD={CANARY}",), host=ALWAYS,
+        "shop-postgres-1",
+        "postgres",
+        "postgres:16",
+        healthy=True,
+        env=(f"POSTGRES_PASSWORD={CANARY}",),
+        host=ALWAYS,
         volumes=("shop_pgdata:/var/lib/postgresql/data",),
     ),
     Container("shop-cache-1", "cache", "redis:7", host={"Tmpfs": {"/scratch": ""}}),
     Container(
-        "shop-worker-1", "worker", f"{SHOP}/worker:2.0.1",
+        "shop-worker-1",
+        "worker",
+        f"{SHOP}/worker:2.0.1",
         command=("sh", "-c", f"sleep 3600 # --password={CANARY}"),
         depends_on="cache:service_started:false",
     ),
     Container(
-        "shop-backup-1", "backup", f"{SHOP}/backup", command=("true",), state="exited",
+        "shop-backup-1",
+        "backup",
+        f"{SHOP}/backup",
+        command=("true",),
+        state="exited",
         volumes=("shop_pgdata:/backup/pgdata:ro",),
     ),
     Container(
-        "shop-migrate-1", "migrate", f"{SHOP}/migrate:2.0.1", state="created",
+        "shop-migrate-1",
+        "migrate",
+        f"{SHOP}/migrate:2.0.1",
+        state="created",
         depends_on="postgres:service_healthy:false",
     ),
     Container(
-        "shop-api-run-1", None, API, state="created",
+        "shop-api-run-1",
+        None,
+        API,
+        state="created",
         labels={"com.docker.compose.service": "api", "com.docker.compose.oneoff": "True"},
     ),
     Container(
-        "shop-crash-1", "crash", f"{SHOP}/crash:0.1", command=("sh", "-c", "exit 3"),
-        state="exited", host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}},
+        "shop-crash-1",
+        "crash",
+        f"{SHOP}/crash:0.1",
+        command=("sh", "-c", "exit 3"),
+        state="exited",
+        host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}},
     ),
     Container(
-        "edge-proxy-1", "proxy", "traefik:latest", project="edge", host={"NetworkMode": "host"},
+        "edge-proxy-1",
+        "proxy",
+        "traefik:latest",
+        project="edge",
+        host={"NetworkMode": "host"},
         labels={"traefik.http.middlewares.auth.basicauth.users": f"admin:{CANARY}"},
         volumes=("/var/run/docker.sock:/var/run/docker.sock",),
     ),
     Container(
-        "agent", "agent", "example/agent:5", project="", state="created",
+        "agent",
+        "agent",
+        "example/agent:5",
+        project="",
+        state="created",
         host={"Privileged": True, "PidMode": "host", "CapAdd": ["NET_ADMIN"]},
     ),
     Container(
-        "shipper", "shipper", "example/shipper:1", project="", state="created",
-        host={"LogConfig": {"Type": "splunk", "Config": {
-            "splunk-token": CANARY, "splunk-url": "https://logs.example.com:8088"}}},
+        "shipper",
+        "shipper",
+        "example/shipper:1",
+        project="",
+        state="created",
+        host={
+            "LogConfig": {
+                "Type": "splunk",
+                "Config": {
+                    "splunk-token": CANARY,
+                    "splunk-url": "https://logs.example.com:8088",
+                },
+            }
+        },
     ),
     Container(
-        "billing-7", "billing", "example/app:3", project="", labels={"assess.service": "billing"},
+        "billing-7",
+        "billing",
+        "example/app:3",
+        project="",
+        labels={"assess.service": "billing"},
         volumes=("/srv/billing:/data",),
     ),
     Container(
-        "traced", "checkout", "example/app:3", project="", env=("OTEL_SERVICE_NAME=checkout",)
-    ),
-    Container("scratchpad", "scratch", "example/scratch", project="", volumes=("/var/cache/x",)),
-    Container(
-        "swarm-task", "mail", "example/mail:1", project="", state="created",
-        labels={"com.docker.swarm.service.name": "post_mail",
-                "com.docker.stack.namespace": "post"},
+        "traced",
+        "checkout",
+        "example/app:3",
+        project="",
+        env=("OTEL_SERVICE_NAME=checkout",),
     ),
     Container(
-        "k8s-pause", None, "example/pause:3", project="", state="created",
+        "scratchpad", "scratch", "example/scratch", project="", volumes=("/var/cache/x",)
+    ),
+    Container(
+        "swarm-task",
+        "mail",
+        "example/mail:1",
+        project="",
+        state="created",
+        labels={
+            "com.docker.swarm.service.name": "post_mail",
+            "com.docker.stack.namespace": "post",
+        },
+    ),
+    Container(
+        "k8s-pause",
+        None,
+        "example/pause:3",
+        project="",
+        state="created",
         labels={"io.kubernetes.container.name": "POD", "io.kubernetes.pod.name": "x-1"},
     ),
     Container("report-1", "report", "example/report:9", project="", state="created"),
     Container("report-2", "report", "example/report:9", project="", state="created"),
-]  # fmt: skip
+]
 HEALTHCHECK = {
     "Test": ["CMD-SHELL", f"echo {CANARY}"],
     "Interval": SECOND,
@@ -146,8 +205,11 @@ def fill(endpoint: str, containers: list[Container] = CONTAINERS) -> None:
     """
     api = docker.APIClient(base_url=endpoint, timeout=60)
     load_images(api, sorted({c.image for c in containers}))
-    options = {"type": "cifs", "device": "//files.example.com/x",
-               "o": f"username=u,password={CANARY}"}  # fmt: skip
+    options = {
+        "type": "cifs",
+        "device": "//files.example.com/x",
+        "o": f"username=u,password={CANARY}",
+    }
     api.create_volume("legacy_share", driver="local", driver_opts=options)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda c: _create(api, c), containers))
@@ -180,7 +242,9 @@ def load_images(api: docker.APIClient, refs: list[str]) -> None:
     """
     blob = _rootfs()
     for ref in refs:
-        name, _, tag = ref.rpartition(":") if ":" in ref.rpartition("/")[2] else (ref, "", "latest")
+        name, _, tag = (
+            ref.rpartition(":") if ":" in ref.rpartition("/")[2] else (ref, "", "latest")
+        )
         changes = [f'LABEL org.opencontainers.image.version="{tag}"', "ENV PATH=/bin"]
         api.import_image_from_data(blob, repository=name, tag=tag, changes=changes)
 
@@ -214,10 +278,15 @@ def _create(api: docker.APIClient, c: Container) -> None:
     binds = [v for v in c.volumes if ":" in v]
     host = {"NetworkMode": "none", "Init": True, "Binds": binds, **c.host}
     config = {
-        "Image": c.image, "Cmd": list(c.command), "Labels": labels, "Env": list(c.env),
-        "User": c.user, "HostConfig": host, "ExposedPorts": {"8080/tcp": {}},
+        "Image": c.image,
+        "Cmd": list(c.command),
+        "Labels": labels,
+        "Env": list(c.env),
+        "User": c.user,
+        "HostConfig": host,
+        "ExposedPorts": {"8080/tcp": {}},
         "Volumes": {v: {} for v in c.volumes if ":" not in v},
-    }  # fmt: skip
+    }
     if c.healthy:
         config["Healthcheck"] = HEALTHCHECK
     api.create_container_from_config(config, name=c.name)

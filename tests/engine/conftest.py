@@ -22,7 +22,9 @@ def engines() -> Iterator[list[real.Engine]]:
     with ExitStack() as stack:
         try:
             directories = real.engine_directories()
-            base = Path(tempfile.mkdtemp(prefix="assess-"))  # short: a socket path has 107 bytes
+            base = Path(
+                tempfile.mkdtemp(prefix="assess-")
+            )  # short: a socket path has 107 bytes
             stack.callback(shutil.rmtree, base, ignore_errors=True)
             started = []
             for number, directory in enumerate(directories):
@@ -55,7 +57,9 @@ def registry(tmp_path_factory) -> Iterator[registries.Registry]:
     """A registry that holds images of every kind."""
     with ExitStack() as stack:
         try:
-            started = stack.enter_context(registries.running(tmp_path_factory.mktemp("registry")))
+            started = stack.enter_context(
+                registries.running(tmp_path_factory.mktemp("registry"))
+            )
         except registries.NoRegistryError as error:
             if os.environ.get("CI"):
                 pytest.fail(f"no real registry: {error}")

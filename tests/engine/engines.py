@@ -55,8 +55,12 @@ class Engine:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((m for m in mounts if m.startswith(f"{self.root}/")), reverse=True):
+        mounts = [
+            line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()
+        ]
+        for mount in sorted(
+            (m for m in mounts if m.startswith(f"{self.root}/")), reverse=True
+        ):
             subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -110,7 +114,9 @@ def fetch(suite: str) -> Path:
             _download(suite, Path(work))
         except (subprocess.CalledProcessError, OSError, IndexError) as error:
             said = getattr(error, "stderr", b"") or b""
-            raise NoEngineError(f"no engine of {suite}: {error} {said.decode()[-300:]}") from error
+            raise NoEngineError(
+                f"no engine of {suite}: {error} {said.decode()[-300:]}"
+            ) from error
         unpacked = Path(work) / "root"
         try:
             unpacked.rename(target)
@@ -129,10 +135,14 @@ def _download(suite: str, work: Path) -> None:
     keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
     (work / "sources.list").write_text(f"deb [signed-by={keys}] {mirror} {suite} main\n")
     settings = {
-        "Dir::Etc::sourcelist": work / "sources.list", "Dir::Etc::sourceparts": "-",
-        "Dir::State": work / "state", "Dir::State::status": work / "status",
-        "Dir::Cache": work / "cache", "Acquire::Languages": "none", "APT::Sandbox::User": "root",
-    }  # fmt: skip
+        "Dir::Etc::sourcelist": work / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State": work / "state",
+        "Dir::State::status": work / "status",
+        "Dir::Cache": work / "cache",
+        "Acquire::Languages": "none",
+        "APT::Sandbox::User": "root",
+    }
     (work / "apt.conf").write_text("".join(f'{k} "{v}";\n' for k, v in settings.items()))
     env = {**os.environ, "APT_CONFIG": str(work / "apt.conf")}
     _run("apt-get", "update", "-qq", env=env)
@@ -143,8 +153,12 @@ def _download(suite: str, work: Path) -> None:
         (work / "root" / name).unlink(missing_ok=True)
 
 
-def _run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, env=env, cwd=cwd, check=True, capture_output=True, timeout=120)
+def _run(
+    *command: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> str:
+    done = subprocess.run(
+        command, env=env, cwd=cwd, check=True, capture_output=True, timeout=120
+    )
     return done.stdout.decode()
 
 
@@ -170,16 +184,36 @@ def start(directory: Path | None, root: Path) -> Engine:
     env = {**os.environ, "PATH": own + ENGINE_PATH}
     dockerd = shutil.which("dockerd", path=env["PATH"]) or "dockerd"
     command = [
-        dockerd, "--data-root", root / "data", "--exec-root", root / "exec",
-        "--pidfile", root / "pid", "--host", f"unix://{root}/sock",
-        "--host", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", tls["tls_ca"],
-        "--tlscert", root / "server.pem", "--tlskey", root / "server.key",
-        "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
-        "--storage-driver=overlay2", "--registry-mirror=https://mirror.example.com",
-    ]  # fmt: skip
+        dockerd,
+        "--data-root",
+        root / "data",
+        "--exec-root",
+        root / "exec",
+        "--pidfile",
+        root / "pid",
+        "--host",
+        f"unix://{root}/sock",
+        "--host",
+        f"tcp://127.0.0.1:{port}",
+        "--tlsverify",
+        "--tlscacert",
+        tls["tls_ca"],
+        "--tlscert",
+        root / "server.pem",
+        "--tlskey",
+        root / "server.key",
+        "--bridge=none",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--ip-forward=false",
+        "--storage-driver=overlay2",
+        "--registry-mirror=https://mirror.example.com",
+    ]
     version = _run(dockerd, "--version").split()[2].rstrip(",")
     with (root / "log").open("wb") as log:
-        process = subprocess.Popen(list(map(str, command)), env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            list(map(str, command)), env=env, stdout=log, stderr=log
+        )
     endpoint, tcp = f"unix://{root}/sock", f"tcp://127.0.0.1:{port}"
     return Engine(endpoint, version, root, process, tcp, tls)
 
@@ -238,15 +272,46 @@ def certificates(root: Path) -> dict[str, str]:
     dict of str to str
         ``tls_ca``, ``tls_cert``, ``tls_key`` of the client.
     """
-    new = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec",
-           "-pkeyopt", "ec_paramgen_curve:prime256v1"]  # fmt: skip
-    _run(*new, "-keyout", f"{root}/ca.key", "-out", f"{root}/ca.pem", "-subj", "/CN=test-ca")
+    new = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-days",
+        "2",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ]
+    _run(
+        *new,
+        "-keyout",
+        f"{root}/ca.key",
+        "-out",
+        f"{root}/ca.pem",
+        "-subj",
+        "/CN=test-ca",
+    )
     for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
         _run(
-            *new, "-keyout", f"{root}/{name}.key", "-out", f"{root}/{name}.pem",
-            "-subj", f"/CN={name}", "-CA", f"{root}/ca.pem", "-CAkey", f"{root}/ca.key",
-            "-addext", f"extendedKeyUsage={usage}", "-addext", "subjectAltName=IP:127.0.0.1",
-            "-addext", "basicConstraints=critical,CA:FALSE",
-        )  # fmt: skip
+            *new,
+            "-keyout",
+            f"{root}/{name}.key",
+            "-out",
+            f"{root}/{name}.pem",
+            "-subj",
+            f"/CN={name}",
+            "-CA",
+            f"{root}/ca.pem",
+            "-CAkey",
+            f"{root}/ca.key",
+            "-addext",
+            f"extendedKeyUsage={usage}",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        )
     names = {"tls_ca": "ca.pem", "tls_cert": "client.pem", "tls_key": "client.key"}
     return {option: f"{root}/{file}" for option, file in names.items()}

@@ -92,7 +92,10 @@ def running(root: Path, auth: str = "") -> Iterator[Registry]:
         host = f"127.0.0.1:{probe.getsockname()[1]}"
     config = {
         "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": f"{root}/data"}, "delete": {"enabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": f"{root}/data"},
+            "delete": {"enabled": True},
+        },
         "http": {"addr": host},
         "compatibility": {"schema1": {"enabled": True}},
         "log": {"level": "warn"},
@@ -159,10 +162,18 @@ def write_layout(directory: Path, tags: dict[str, list[Image]]) -> None:
         found = [_write_image(directory, image) for image in images]
         entry = found[0]
         if len(found) > 1:
-            index = {"schemaVersion": 2, "mediaType": f"{OCI}index.v1+json", "manifests": found}
+            index = {
+                "schemaVersion": 2,
+                "mediaType": f"{OCI}index.v1+json",
+                "manifests": found,
+            }
             entry = _blob(directory, json.dumps(index).encode(), f"{OCI}index.v1+json")
-        entries.append(entry | {"annotations": {"org.opencontainers.image.ref.name": tag}})
-    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+        entries.append(
+            entry | {"annotations": {"org.opencontainers.image.ref.name": tag}}
+        )
+    (directory / "index.json").write_text(
+        json.dumps({"schemaVersion": 2, "manifests": entries})
+    )
 
 
 def _write_image(directory: Path, image: Image) -> dict[str, Any]:
@@ -178,16 +189,20 @@ def _write_image(directory: Path, image: Image) -> dict[str, Any]:
         packed = gzip.compress(raw, mtime=0)
         layers.append(_blob(directory, packed, f"{OCI}layer.v1.tar+gzip"))
     config = {
-        "created": image.created, "architecture": image.arch, "os": "linux",
+        "created": image.created,
+        "architecture": image.arch,
+        "os": "linux",
         "config": {"Env": list(image.env), "Cmd": ["true"]},
         "rootfs": {"type": "layers", "diff_ids": diffs},
         "history": [{"created": image.created, "created_by": f"ADD {n}"} for n in diffs],
-    }  # fmt: skip
+    }
     manifest = {
-        "schemaVersion": 2, "mediaType": f"{OCI}manifest.v1+json", "layers": layers,
+        "schemaVersion": 2,
+        "mediaType": f"{OCI}manifest.v1+json",
+        "layers": layers,
         "config": _blob(directory, json.dumps(config).encode(), f"{OCI}config.v1+json"),
         "annotations": dict(image.annotations),
-    }  # fmt: skip
+    }
     entry = _blob(directory, json.dumps(manifest).encode(), f"{OCI}manifest.v1+json")
     return entry | {"platform": {"architecture": image.arch, "os": "linux"}}
 
@@ -198,7 +213,9 @@ def _blob(directory: Path, content: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def push(layout: Path, tag: str, target: str, kind: str = "", credentials: str = "") -> None:
+def push(
+    layout: Path, tag: str, target: str, kind: str = "", credentials: str = ""
+) -> None:
     """Push an image, or an index, of a layout.
 
     Parameters
@@ -217,10 +234,21 @@ def push(layout: Path, tag: str, target: str, kind: str = "", credentials: str =
     form = ["--format", kind] if kind else ["--all"]
     own = ["--dest-creds", credentials] if credentials else []
     subprocess.run(
-        ["skopeo", "--insecure-policy", "copy", "-q", *form, *own, "--dest-tls-verify=false",
-         f"oci:{layout}:{tag}", f"docker://{target}"],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [
+            "skopeo",
+            "--insecure-policy",
+            "copy",
+            "-q",
+            *form,
+            *own,
+            "--dest-tls-verify=false",
+            f"oci:{layout}:{tag}",
+            f"docker://{target}",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 def fill(registry: Registry, layout: Path, credentials: str = "") -> None:

@@ -41,7 +41,9 @@ def ssh_server(endpoint: str, home: Path) -> Iterator[str]:
         f"AuthorizedKeysFile {directory}/user.pub\nStrictModes no\n"
         f"PasswordAuthentication no\nSetEnv DOCKER_HOST={endpoint}\n"
     )
-    (directory / "config").write_text(f"Host 127.0.0.1\n  IdentityFile {directory}/user\n")
+    (directory / "config").write_text(
+        f"Host 127.0.0.1\n  IdentityFile {directory}/user\n"
+    )
     host_key = (directory / "host.pub").read_text()
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
     server = subprocess.Popen(

@@ -145,17 +145,25 @@ class Storefront:
             *([self._group(1, *service.either)] if service.either else []),
         ]
         labels = {
-            "com.docker.compose.project": "shop", "com.docker.compose.service": name,
+            "com.docker.compose.project": "shop",
+            "com.docker.compose.service": name,
             "com.docker.compose.container-number": str(replica + 1),
-            "com.docker.compose.depends_on": ",".join(f"{d}:service_healthy:false"
-                                                      for d in service.hard),
-        }  # fmt: skip
+            "com.docker.compose.depends_on": ",".join(
+                f"{d}:service_healthy:false" for d in service.hard
+            ),
+        }
         host = {"NetworkMode": "host", "Init": True, "RestartPolicy": {"Name": "always"}}
         config = {
-            "Image": self.image(name), "Cmd": ["sh", "/run.sh"], "Labels": labels,
-            "Env": ["PATH=/bin", f"PORT={self.ports[name, replica]}", f"NEEDS={' '.join(groups)}"],
+            "Image": self.image(name),
+            "Cmd": ["sh", "/run.sh"],
+            "Labels": labels,
+            "Env": [
+                "PATH=/bin",
+                f"PORT={self.ports[name, replica]}",
+                f"NEEDS={' '.join(groups)}",
+            ],
             "HostConfig": host,
-        }  # fmt: skip
+        }
         api.create_container_from_config(config, name=f"shop-{name}-{replica + 1}")
 
     def _group(self, need: int, *names: str) -> str:
@@ -164,7 +172,10 @@ class Storefront:
 
     def containers(self, service: str) -> list[tuple[int, str]]:
         """Give host and name of the containers of a service."""
-        return [(at, f"shop-{service}-{i + 1}") for i, at in enumerate(SERVICES[service].hosts)]
+        return [
+            (at, f"shop-{service}-{i + 1}")
+            for i, at in enumerate(SERVICES[service].hosts)
+        ]
 
     def answering(self) -> frozenset[str]:
         """Ask every replica from outside; give the services of which enough answer."""
@@ -219,7 +230,9 @@ def _is_up(port: int) -> bool:
 
 def _rootfs() -> bytes:
     buffer = io.BytesIO()
-    busybox = next(p for p in map(Path, ("/bin/busybox", "/usr/bin/busybox")) if p.exists())
+    busybox = next(
+        p for p in map(Path, ("/bin/busybox", "/usr/bin/busybox")) if p.exists()
+    )
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(busybox.resolve(), arcname="bin/busybox")
         for applet in APPLETS:

@@ -42,28 +42,76 @@ def deploy(endpoint: str) -> None:
     """
     secret = application.CANARY
     create = [
-        "service", "create", "--detach", "--network", "host", "--no-resolve-image",
-        "--label", "com.docker.stack.namespace=shop",
-        "--container-label", "com.docker.stack.namespace=shop",
-        "--label", f"traefik.auth=admin:{secret}",
-        "--restart-delay", "1s", "--init", "--stop-grace-period", "1s",
-    ]  # fmt: skip
+        "service",
+        "create",
+        "--detach",
+        "--network",
+        "host",
+        "--no-resolve-image",
+        "--label",
+        "com.docker.stack.namespace=shop",
+        "--container-label",
+        "com.docker.stack.namespace=shop",
+        "--label",
+        f"traefik.auth=admin:{secret}",
+        "--restart-delay",
+        "1s",
+        "--init",
+        "--stop-grace-period",
+        "1s",
+    ]
     limits = ["--limit-memory", "64M", "--limit-cpu", "0.5", "--read-only"]
     web = [
-        *limits, "--replicas", "2", "--user", "1000", "--update-parallelism", "1",
-        "--env", f"API_KEY={secret}", "--env", f"DATABASE_URL=postgres://u:{secret}@db:5432/shop",
-        "--health-cmd", f"test {secret}", "--health-interval", "1s",
-        "--container-label", f"note={secret}",
-        "--log-driver", "json-file", "--log-opt", "tag=shop",
-    ]  # fmt: skip
+        *limits,
+        "--replicas",
+        "2",
+        "--user",
+        "1000",
+        "--update-parallelism",
+        "1",
+        "--env",
+        f"API_KEY={secret}",
+        "--env",
+        f"DATABASE_URL=postgres://u:{secret}@db:5432/shop",
+        "--health-cmd",
+        f"test {secret}",
+        "--health-interval",
+        "1s",
+        "--container-label",
+        f"note={secret}",
+        "--log-driver",
+        "json-file",
+        "--log-opt",
+        "tag=shop",
+    ]
     data = ["--mount", "type=volume,src=data,dst=/var/lib/postgresql/data"]
     share = f"type=volume,src=share,dst=/share,volume-opt=type=cifs,volume-opt=o=password={secret}"
     command = [application.WEB, "sleep", "3600"]
     run(endpoint, *create, "--name", "shop_web", *web, *command)
-    run(endpoint, *create, "--name", "shop_db", *data, application.WEB,
-        "sh", "-c", "sleep 3600", secret)  # fmt: skip
+    run(
+        endpoint,
+        *create,
+        "--name",
+        "shop_db",
+        *data,
+        application.WEB,
+        "sh",
+        "-c",
+        "sleep 3600",
+        secret,
+    )
     run(endpoint, *create, "--name", "shop_agent", "--mode", "global", *command)
-    run(endpoint, *create, "--name", "shop_legacy", "--replicas", "0", "--mount", share, *command)
+    run(
+        endpoint,
+        *create,
+        "--name",
+        "shop_legacy",
+        "--replicas",
+        "0",
+        "--mount",
+        share,
+        *command,
+    )
 
 
 def run(endpoint: str, *arguments: str) -> str:

@@ -13,12 +13,14 @@ from moto.server import ThreadedMotoServer
 
 import assess
 from assess.cli import cli
-from assess.collect import source_types
+from assess.sources import source_types
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CANARY = "hunter2"
-TABLES = tomllib.loads((FIXTURES / "every_source.toml").read_text(encoding="utf-8"))["source"]
+TABLES = tomllib.loads((FIXTURES / "every_source.toml").read_text(encoding="utf-8"))[
+    "source"
+]
 AWS = ("ec2", "ecs", "ecr", "ssm")
 
 
@@ -54,7 +56,10 @@ def run(engines, registry, aws, tmp_path_factory):
         (base / place.name).symlink_to(place)
     repositories = ["shop/web", "shop/old", "shop/epoch"]
     live = [
-        *({"type": "docker", "endpoint": e.endpoint, "host_id": e.version} for e in engines),
+        *(
+            {"type": "docker", "endpoint": e.endpoint, "host_id": e.version}
+            for e in engines
+        ),
         *({"type": kind, "endpoint_url": aws, "regions": ["eu-west-1"]} for kind in AWS),
         {"type": "registry", "endpoint": registry.endpoint, "repositories": repositories},
         {"type": "kubernetes", "endpoint": f"http://ada:{CANARY}@127.0.0.1:9"},
@@ -62,11 +67,21 @@ def run(engines, registry, aws, tmp_path_factory):
     lines = [
         line
         for table in TABLES + live
-        for line in ("[[source]]", *(f"{name} = {json.dumps(v)}" for name, v in table.items()))
+        for line in (
+            "[[source]]",
+            *(f"{name} = {json.dumps(v)}" for name, v in table.items()),
+        )
     ]
     (base / "assess.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     snapshot = base / "snapshots" / "2026Q4"
-    arguments = ["collect", "--debug", "-c", str(base / "assess.toml"), "-o", str(snapshot)]
+    arguments = [
+        "collect",
+        "--debug",
+        "-c",
+        str(base / "assess.toml"),
+        "-o",
+        str(snapshot),
+    ]
     return CliRunner().invoke(cli, [*arguments, "--deadline", "120"]), snapshot
 
 
@@ -86,7 +101,15 @@ def test_every_source_gave_something_and_says_what_it_could_not(inventory):
 
 def test_workloads_come_from_every_kind_of_place(inventory):
     platforms = set(inventory["services"]["platform"].dropna())
-    assert {"docker", "kubernetes", "swarm", "ecs", "nomad", "marathon", "host"} <= platforms
+    assert {
+        "docker",
+        "kubernetes",
+        "swarm",
+        "ecs",
+        "nomad",
+        "marathon",
+        "host",
+    } <= platforms
     kinds = inventory["workloads"].groupby("source")["workload_id"].nunique()
     assert (kinds > 0).all()
 
@@ -95,9 +118,20 @@ def test_all_frames_are_filled_but_those_that_only_people_write(inventory):
     filled = {name for name in inventory.present if len(inventory[name])}
     assert set(inventory.present) - filled <= {"waivers"}
     assert filled >= {
-        "services", "hosts", "engines", "images", "workloads", "mounts", "dependencies",
-        "incidents", "activities", "answers", "experiments", "coverage", "service_aliases",
-    }  # fmt: skip
+        "services",
+        "hosts",
+        "engines",
+        "images",
+        "workloads",
+        "mounts",
+        "dependencies",
+        "incidents",
+        "activities",
+        "answers",
+        "experiments",
+        "coverage",
+        "service_aliases",
+    }
 
 
 def test_the_canary_is_nowhere(run, inventory, tmp_path):
@@ -109,14 +143,25 @@ def test_the_canary_is_nowhere(run, inventory, tmp_path):
         assert CANARY not in text, name
     for file in snapshot.iterdir():
         assert CANARY.encode() not in file.read_bytes(), file.name
-    report = CliRunner().invoke(cli, ["report", str(snapshot), "-o", str(tmp_path / "report")])
+    report = CliRunner().invoke(
+        cli, ["report", str(snapshot), "-o", str(tmp_path / "report")]
+    )
     assert report.exit_code == 0, report.output
-    runs = ["notebooks", "run", "-p", f"snapshot={snapshot}", "-o", str(tmp_path / "book")]
+    runs = [
+        "notebooks",
+        "run",
+        "-p",
+        f"snapshot={snapshot}",
+        "-o",
+        str(tmp_path / "book"),
+    ]
     book = CliRunner().invoke(cli, runs)
     assert book.exit_code == 0, book.output
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.suffix for file in written} >= {".html", ".md", ".json"}
-    assert sum(file.suffix == ".ipynb" for file in written) == len([*NOTEBOOKS.glob("*.ipynb")])
+    assert sum(file.suffix == ".ipynb" for file in written) == len(
+        [*NOTEBOOKS.glob("*.ipynb")]
+    )
     for file in written:
         assert CANARY.encode() not in file.read_bytes(), file.name
 

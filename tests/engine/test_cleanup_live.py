@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from assess import load_policy
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
 from assess.inventory import Inventory, from_frames
 from assess.score.cleanup import clean_up
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
 PRUNE_ALL = load_policy().replace(cleanup={"grace_s": 0, "stopped_need": True})
@@ -46,7 +46,9 @@ def _fill(api: docker.APIClient) -> None:
     application.load_images(api, ["shop/base:1", "shop/alone:1"])
     for name, kilobytes in (("web", 300), ("api", 200), ("job", 100), ("worker", 50)):
         _commit(api, "shop/base:1", f"shop/{name}", kilobytes)
-    _commit(api, "shop/job:1", "shop/job", 10)  # the one before lost its name, and is its parent
+    _commit(
+        api, "shop/job:1", "shop/job", 10
+    )  # the one before lost its name, and is its parent
     _commit(api, "shop/worker:1", None, 20)
     host = api.create_host_config(network_mode="none", init=True)
     ended = api.create_container("shop/web:1", ["true"], host_config=host)["Id"]
@@ -61,9 +63,7 @@ def _fill(api: docker.APIClient) -> None:
 
 def _commit(api: docker.APIClient, parent: str, name: str | None, kilobytes: int) -> None:
     """Add a layer of that many kilobytes to an image."""
-    script = (
-        f"i=0; while [ $i -lt {kilobytes} ]; do echo {'x' * 1023}; i=$((i+1)); done > /f{kilobytes}"
-    )
+    script = f"i=0; while [ $i -lt {kilobytes} ]; do echo {'x' * 1023}; i=$((i+1)); done > /f{kilobytes}"
     host = api.create_host_config(network_mode="none")
     container = api.create_container(parent, ["sh", "-c", script], host_config=host)["Id"]
     api.start(container)
@@ -92,7 +92,9 @@ def _human(size: float) -> str:
 
 def _docker(engine: real.Engine, *arguments: str) -> str:
     command = ["docker", "--host", engine.endpoint, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
 
 
 def test_it_is_what_docker_system_df_says_and_what_a_prune_frees(own_engine, tmp_path):
@@ -106,7 +108,9 @@ def test_it_is_what_docker_system_df_says_and_what_a_prune_frees(own_engine, tmp
     host = found.hosts.loc["h"]
 
     # the same rule, told by the command line's own arithmetic
-    lines = map(json.loads, _docker(engine, "system", "df", "--format", "json").splitlines())
+    lines = map(
+        json.loads, _docker(engine, "system", "df", "--format", "json").splitlines()
+    )
     said = {line["Type"]: line for line in lines}
     assert _human(host["bytes_hi"]) == said["Images"]["Reclaimable"].partition(" ")[0]
     assert host["images_n"] == int(said["Images"]["TotalCount"])
@@ -140,9 +144,13 @@ def test_it_is_what_docker_system_df_says_and_what_a_prune_frees(own_engine, tmp
 
 def _dump(engine: real.Engine, directory: Path) -> None:
     for file, command in {
-        "version": "version", "info": "info", "ps": "ps -a --no-trunc",
-        "images": "images --no-trunc", "volumes": "volume ls", "system-df": "system df -v",
-    }.items():  # fmt: skip
+        "version": "version",
+        "info": "info",
+        "ps": "ps -a --no-trunc",
+        "images": "images --no-trunc",
+        "volumes": "volume ls",
+        "system-df": "system df -v",
+    }.items():
         text = _docker(engine, *command.split(), "--format", "json")
         (directory / f"{file}.json").write_text(text)
     ids = _docker(engine, "ps", "-aq").split()

@@ -18,9 +18,9 @@ import pytest
 from sshd import SSHD, ssh_server
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.client import Connection
-from assess.collect.docker.source import DockerSource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.client import Connection
+from assess.sources.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine
 REPLICAS = {c.name: c for c in application.CONTAINERS if c.service}
@@ -82,13 +82,17 @@ def test_workloads_are_told_as_they_were_made(batches):
         assert workloads["inspect_status"].eq("ok").all()
         web = workloads.loc["shop-web-1"]
         assert (web["registry"], web["repository"], web["tag"]) == (
-            "registry.example.com", "shop/web", "1.4.2",
-        )  # fmt: skip
+            "registry.example.com",
+            "shop/web",
+            "1.4.2",
+        )
         assert web["memory_limit_bytes"] == 64 * 2**20 and not web["memory_unlimited"]
         assert (web["cpu_limit"], web["pids_limit"]) == (0.5, 100)
         assert (web["health"], web["restart_policy"], web["ports"]) == (
-            "healthy", "always", "8080/tcp",
-        )  # fmt: skip
+            "healthy",
+            "always",
+            "8080/tcp",
+        )
         api = workloads.loc["shop-api-1"]
         assert not api["user_root"] and api["readonly_root"]
         assert (api["env_names_n"], api["secret_like_env_n"]) == (4, 2)
@@ -97,7 +101,11 @@ def test_workloads_are_told_as_they_were_made(batches):
         agent = workloads.loc["agent"]
         assert agent["privileged"] and agent["host_pid"] and agent["caps_added_n"] == 1
         proxy = workloads.loc["edge-proxy-1"]
-        assert proxy["docker_sock_mounted"] and proxy["host_network"] and proxy["tag_floating"]
+        assert (
+            proxy["docker_sock_mounted"]
+            and proxy["host_network"]
+            and proxy["tag_floating"]
+        )
         assert workloads["docker_sock_mounted"].sum() == 1
         assert workloads.loc["shipper", "log_driver"] == "splunk"
 
@@ -121,18 +129,29 @@ def test_data_of_record_is_seen(batches):
         assert pgdata["shared_with_n"].tolist() == [1, 1]
         assert sorted(pgdata["read_only"]) == [False, True]
         assert Counter(mounts["source_class"]) == {
-            "named-volume": 2, "anonymous-volume": 1, "host-path": 1, "socket": 1,
-        }  # fmt: skip
+            "named-volume": 2,
+            "anonymous-volume": 1,
+            "host-path": 1,
+            "socket": 1,
+        }
 
 
 def test_services_and_what_they_need(batches):
     for batch in batches:
         services = {row["names"][0].name: row for row in batch.rows["services"]}
-        assert {n for n, row in services.items() if row["stateful"]} == {"postgres", "billing"}
+        assert {n for n, row in services.items() if row["stateful"]} == {
+            "postgres",
+            "billing",
+        }
         assert {n for n, row in services.items() if row["health_checked"]} == {
-            "web", "api", "postgres",
-        }  # fmt: skip
-        assert {n for n, row in services.items() if row["secrets_in_image"]} == {"api", "postgres"}
+            "web",
+            "api",
+            "postgres",
+        }
+        assert {n for n, row in services.items() if row["secrets_in_image"]} == {
+            "api",
+            "postgres",
+        }
         assert {n for n, row in services.items() if row["logs_exported"]} == {"shipper"}
         assert services["mail"]["platform"] == "swarm"
         edges = {
@@ -175,7 +194,14 @@ def test_images_know_their_containers(batches):
 def test_coverage_counts_what_the_engine_says_that_it_has(batches, engines):
     for engine, batch in zip(engines, batches, strict=True):
         rows = {row["call"]: row for row in batch.coverage}
-        assert list(rows) == ["version", "info", "containers", "images", "volumes", "inspect"]
+        assert list(rows) == [
+            "version",
+            "info",
+            "containers",
+            "images",
+            "volumes",
+            "inspect",
+        ]
         assert set(statuses(batch).values()) == {"ok"}
         containers = len(application.CONTAINERS)
         assert rows["containers"]["expected"] == rows["containers"]["rows"] == containers
@@ -195,8 +221,13 @@ def test_the_canary_is_nowhere(batches, tmp_path):
 def test_a_list_alone_gives_all_but_the_inside(engine):
     batch = collect(engine.endpoint, inspect="none")
     workloads = table(batch, "workloads").set_index("name")
-    assert len(workloads) == len(REPLICAS) and workloads["inspect_status"].eq("list").all()
-    assert workloads["privileged"].isna().all() and workloads["secret_like_env_n"].isna().all()
+    assert (
+        len(workloads) == len(REPLICAS) and workloads["inspect_status"].eq("list").all()
+    )
+    assert (
+        workloads["privileged"].isna().all()
+        and workloads["secret_like_env_n"].isna().all()
+    )
     assert workloads.loc["shop-backup-1", "exit_code"] == 0
     assert workloads.loc["edge-proxy-1", "docker_sock_mounted"]
     assert "inspect" not in statuses(batch)
@@ -217,10 +248,14 @@ def test_a_container_that_vanishes_keeps_what_the_list_said(engine, monkeypatch)
     batch = collect(engine.endpoint)
     api.close()
     rows = {row["name"]: row for row in batch.rows["workloads"]}
-    assert rows["spare"]["inspect_status"] == "vanished" and rows["spare"]["state"] == "created"
+    assert (
+        rows["spare"]["inspect_status"] == "vanished"
+        and rows["spare"]["state"] == "created"
+    )
     assert Counter(row["inspect_status"] for row in rows.values()) == {
-        "ok": len(REPLICAS), "vanished": 1,
-    }  # fmt: skip
+        "ok": len(REPLICAS),
+        "vanished": 1,
+    }
     assert statuses(batch)["inspect"] == "ok"
 
 
@@ -308,8 +343,13 @@ def test_dumps_of_the_command_line_say_the_same(engine, batches, tmp_path):
         return done.stdout
 
     shape = ("--format", "{{json .}}")
-    for name, call in (("version", ["version"]), ("info", ["info"]), ("ps", ["ps", "-a"]),
-                       ("images", ["images"]), ("volumes", ["volume", "ls"])):  # fmt: skip
+    for name, call in (
+        ("version", ["version"]),
+        ("info", ["info"]),
+        ("ps", ["ps", "-a"]),
+        ("images", ["images"]),
+        ("volumes", ["volume", "ls"]),
+    ):
         dump(f"{name}.json", *call, *shape)
     dump("inspect.json", "inspect", *dump("ids", "ps", "-aq").split())
     batch = DockerSource().collect(
@@ -319,7 +359,9 @@ def test_dumps_of_the_command_line_say_the_same(engine, batches, tmp_path):
     for name in ("workloads", "mounts"):
         order = frames.key(name)
         dumped, live = (
-            table(b, name).drop(columns="source_ref").sort_values(order, ignore_index=True)
+            table(b, name)
+            .drop(columns="source_ref")
+            .sort_values(order, ignore_index=True)
             for b in (batch, batches[-1])
         )
         pd.testing.assert_frame_equal(dumped, live)

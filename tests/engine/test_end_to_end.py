@@ -45,7 +45,9 @@ def quarter(engines, tmp_path_factory):
         for i, e in enumerate(engines, start=1)
     ]
     sources.append('[[source]]\ntype = "docker"\nendpoint = "unix:///nonexistent.sock"\n')
-    sources.append('[[source]]\ntype = "incidents"\nformat = "csv"\npath = "incidents.csv"\n')
+    sources.append(
+        '[[source]]\ntype = "incidents"\nformat = "csv"\npath = "incidents.csv"\n'
+    )
     sources.append('[[source]]\ntype = "frames"\npath = "declared"\n')
     config = base / "assess.toml"
     config.write_text("".join(sources), encoding="utf-8")
@@ -88,7 +90,9 @@ def test_labels_are_those_worked_by_hand(inventory, policy):
     labels = assess.what_next(inventory, policy).frame["label"]
     others = set(labels.index) - set(LABELS)
     assert labels[list(LABELS)].to_dict() == LABELS
-    assert set(labels[list(others)]) == {"NOT DECIDABLE"}  # nobody declared licence or tier
+    assert set(labels[list(others)]) == {
+        "NOT DECIDABLE"
+    }  # nobody declared licence or tier
 
 
 def test_gates_say_what_was_put_there(inventory, policy):
@@ -101,8 +105,12 @@ def test_gates_say_what_was_put_there(inventory, policy):
     assert states.loc["cache", "G5"] == "unknown"
     assert states.loc["worker", "G3"] == "unknown"
     assert states.loc[["worker", "checkout", "backup"], "G1"].eq("pass").all()  # measured
-    assert states.loc["scratch", "G1"] == "unknown"  # it writes to a volume of no usual path
-    assert states.loc["proxy", "G10"] == "pass"  # from Docker Hub, through the engines' mirror
+    assert (
+        states.loc["scratch", "G1"] == "unknown"
+    )  # it writes to a volume of no usual path
+    assert (
+        states.loc["proxy", "G10"] == "pass"
+    )  # from Docker Hub, through the engines' mirror
     evidence = gates.query("service_id == 'postgres' and gate == 'G1'")["evidence"].item()
     assert "library/postgres" in evidence
     assert "/var/lib/postgresql/data" in evidence
@@ -144,7 +152,9 @@ def test_the_report_says_the_same_and_holds_no_secret(quarter, tmp_path):
             assert application.CANARY.encode() not in file.read_bytes(), file.name
 
 
-def test_the_claims_are_judged_on_what_the_engines_said(quarter, inventory, policy, tmp_path):
+def test_the_claims_are_judged_on_what_the_engines_said(
+    quarter, inventory, policy, tmp_path
+):
     claims = assess.judge_claims(inventory, policy)
     assert claims.details["C1"]["n"].sum() == 2  # two engines
     assert claims.frame.loc["C5", "n"] + claims.frame.loc["C5", "unknown_n"] == 2

@@ -10,10 +10,10 @@ import pytest
 import registries
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
-from assess.collect.oci.rows import ATTESTATION
-from assess.collect.oci.source import RegistrySource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
+from assess.sources.registry.rows import ATTESTATION
+from assess.sources.registry.source import RegistrySource
 
 CANARY = "hunter2"
 REPOSITORIES = ["shop/web", "shop/old", "shop/epoch"]
@@ -33,8 +33,10 @@ def table(batch: Batch) -> pd.DataFrame:
 
 
 def statuses(batch: Batch) -> dict[tuple[str, str], str]:
-    return {(row["scope"].partition("://")[2].partition("/")[2], row["call"]): row["status"]
-            for row in batch.coverage}  # fmt: skip
+    return {
+        (row["scope"].partition("://")[2].partition("/")[2], row["call"]): row["status"]
+        for row in batch.coverage
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +48,17 @@ def batch(registry) -> Batch:
 def by_tag(batch) -> dict[str, pd.Series]:
     images = table(batch)
     tagged = images[images["tags"].notna()]
-    return {f"{r.repository}:{tag}": images.loc[r.Index] for r in tagged.itertuples()
-            for tag in r.tags.split(";")}  # fmt: skip
+    return {
+        f"{r.repository}:{tag}": images.loc[r.Index]
+        for r in tagged.itertuples()
+        for tag in r.tags.split(";")
+    }
 
 
 def test_every_form_of_image_is_told_apart(by_tag):
     shown = {
-        name: (row["schema"], row["is_index"], row["layers_n"]) for name, row in by_tag.items()
+        name: (row["schema"], row["is_index"], row["layers_n"])
+        for name, row in by_tag.items()
     }
     assert {n: v for n, v in shown.items() if n != "shop/web:1.5"} == {
         "shop/web:1.4": ("oci", False, 2),
@@ -61,7 +67,9 @@ def test_every_form_of_image_is_told_apart(by_tag):
         "shop/old:0.9": ("1", False, 2),
         "shop/epoch:1": ("oci", False, 2),
     }
-    assert by_tag["shop/web:1.5"]["schema"] == "oci" and by_tag["shop/web:1.5"]["is_index"]
+    assert (
+        by_tag["shop/web:1.5"]["schema"] == "oci" and by_tag["shop/web:1.5"]["is_index"]
+    )
     assert by_tag["shop/web:1.4"]["tags"] == "1.4;latest"
     types = {name: row["media_type"].rpartition(".")[2] for name, row in by_tag.items()}
     assert types["shop/web:1.3"] == "v2+json" and types["shop/old:0.9"] == "v1+prettyjws"
@@ -77,26 +85,34 @@ def test_the_images_of_an_index_are_no_garbage(batch, by_tag):
     index = by_tag["shop/web:1.5"]
     assert index["arch"] == "amd64;arm64"
     assert str(index["created_at"]) == "2026-02-03 05:00:00+00:00"
-    assert index["size_bytes"] == web[web["digest"] != index["digest"]]["size_bytes"].max()
+    assert (
+        index["size_bytes"] == web[web["digest"] != index["digest"]]["size_bytes"].max()
+    )
 
 
 def test_what_an_image_says_of_itself(by_tag, registry):
     plain = by_tag["shop/web:1.4"]
     assert (plain["registry"], plain["host_id"], plain["location"]) == (
-        registry.host, "", "registry",
-    )  # fmt: skip
+        registry.host,
+        "",
+        "registry",
+    )
     assert plain["base_name"] == registries.BASE_NAME and plain["arch"] == "amd64"
     assert by_tag["shop/old:0.9"]["arch"] == "amd64"
     assert by_tag["shop/old:0.9"]["created_at"] == plain["created_at"]
     assert pd.isna(by_tag["shop/old:0.9"]["size_bytes"])  # schema 1 does not tell sizes
-    assert pd.isna(by_tag["shop/epoch:1"]["created_at"])  # 1970 is what reproducible builds write
+    assert pd.isna(
+        by_tag["shop/epoch:1"]["created_at"]
+    )  # 1970 is what reproducible builds write
     # 2.8.2 has no referrers API: a signature without a cosign tag is unknown, not absent
     assert all(pd.isna(row["signed"]) for row in by_tag.values())
 
 
 def test_coverage_and_secrets(batch):
     seen = statuses(batch)
-    assert {seen[name, call] for name in REPOSITORIES for call in ("tags", "manifests")} == {"ok"}
+    assert {
+        seen[name, call] for name in REPOSITORIES for call in ("tags", "manifests")
+    } == {"ok"}
     assert {seen[name, "signatures"] for name in REPOSITORIES} == {"unsupported"}
     manifests = next(r for r in batch.coverage if r["call"] == "manifests")
     assert manifests["rows"] == manifests["expected"] == 4 and manifests["redacted_n"] > 0
@@ -105,14 +121,20 @@ def test_coverage_and_secrets(batch):
 
 def test_a_cosign_tag_is_a_signature_and_no_image(registry, by_tag, tmp_path):
     digest = by_tag["shop/epoch:1"]["digest"]
-    registries.write_layout(tmp_path / "sig", {"sig": [registries.Image(layers=(b"signature",))]})
+    registries.write_layout(
+        tmp_path / "sig", {"sig": [registries.Image(layers=(b"signature",))]}
+    )
     tag = digest.replace(":", "-") + ".sig"
     registries.push(tmp_path / "sig", "sig", f"{registry.host}/shop/signed:{tag}")
-    registries.write_layout(tmp_path / "e", {"e": [registries.Image("1970-01-01T00:00:00Z")]})
+    registries.write_layout(
+        tmp_path / "e", {"e": [registries.Image("1970-01-01T00:00:00Z")]}
+    )
     registries.push(tmp_path / "e", "e", f"{registry.host}/shop/signed:1", "oci")
     images = table(collect(endpoint=registry.endpoint, repositories=["shop/signed"]))
     assert images["signed"].tolist() == [True] and images["tags"].tolist() == ["1"]
-    used = {"images": [{"registry": registry.host, "repository": "shop/signed", "tags": "1"}]}
+    used = {
+        "images": [{"registry": registry.host, "repository": "shop/signed", "tags": "1"}]
+    }
     images = table(collect(endpoint=registry.endpoint, tags="used", rows=used))
     assert images["signed"].tolist() == [True]
 
@@ -143,7 +165,7 @@ def test_the_fleet_names_the_repositories(registry):
             {"registry": "docker.io", "repository": "library/redis", "tag": "7"},
             {"registry": registry.host, "repository": "../../_catalog", "tag": "x"},
         ],
-    }  # fmt: skip
+    }
     batch = collect(endpoint=registry.endpoint, rows=rows)
     assert {row["repository"] for row in batch.rows["images"]} == {"shop/web"}
     assert len(batch.rows["images"]) == 4
@@ -155,11 +177,16 @@ def test_the_fleet_names_the_repositories(registry):
 
 def test_what_runs_but_is_no_longer_there(registry, by_tag):
     gone = "sha256:" + "0" * 64
-    rows = {"images": [
-        {"registry": registry.host, "repository": "shop/epoch", "digest": gone},
-        {"registry": registry.host, "repository": "shop/epoch",
-         "digest": by_tag["shop/epoch:1"]["digest"]},
-    ]}  # fmt: skip
+    rows = {
+        "images": [
+            {"registry": registry.host, "repository": "shop/epoch", "digest": gone},
+            {
+                "registry": registry.host,
+                "repository": "shop/epoch",
+                "digest": by_tag["shop/epoch:1"]["digest"],
+            },
+        ]
+    }
     batch = collect(endpoint=registry.endpoint, rows=rows)
     (row,) = [r for r in batch.coverage if r["call"] == "manifests"]
     assert row["status"] == "ok" and "1 of the images asked" in row["hint"]
@@ -168,15 +195,24 @@ def test_what_runs_but_is_no_longer_there(registry, by_tag):
 
 def test_what_is_not_there_is_empty_and_a_probe_says_so(registry):
     batch = collect(endpoint=registry.endpoint, repositories=["shop/nothing"])
-    assert statuses(batch) == {("shop/nothing", "tags"): "empty"} and not batch.rows["images"]
+    assert (
+        statuses(batch) == {("shop/nothing", "tags"): "empty"}
+        and not batch.rows["images"]
+    )
     probed = RegistrySource().probe(
         {"endpoint": registry.endpoint, "repositories": ["shop/web", "shop/nothing"]},
-        Path("/"), Deadline(10),
-    )  # fmt: skip
-    assert statuses(probed) == {("shop/web", "tags"): "ok", ("shop/nothing", "tags"): "empty"}
+        Path("/"),
+        Deadline(10),
+    )
+    assert statuses(probed) == {
+        ("shop/web", "tags"): "ok",
+        ("shop/nothing", "tags"): "empty",
+    }
     assert not probed.rows
     (row,) = (
-        RegistrySource().probe({"endpoint": registry.endpoint}, Path("/"), Deadline(10)).coverage
+        RegistrySource()
+        .probe({"endpoint": registry.endpoint}, Path("/"), Deadline(10))
+        .coverage
     )
     assert (row["call"], row["status"]) == ("ping", "ok")
 
@@ -216,7 +252,9 @@ def test_digests_join_with_those_of_a_real_engine(engine, registry, batch, by_ta
         api.remove_image(image, force=True)
     api.close()
     # one configuration under three manifests: the index, the OCI image in it, and schema 2
-    assert {row["digest"] for row in held} == {by_tag[f"shop/web:{t}"]["digest"] for t in tags}
+    assert {row["digest"] for row in held} == {
+        by_tag[f"shop/web:{t}"]["digest"] for t in tags
+    }
     seen = {row["digest"]: row for row in batch.rows["images"]}
     images = {seen[row["digest"]].get("image_id", row["image_id"]) for row in held}
     assert images == {row["image_id"] for row in held} and len(images) == 1
@@ -224,7 +262,7 @@ def test_digests_join_with_those_of_a_real_engine(engine, registry, batch, by_ta
 
 @pytest.mark.engine
 def test_a_run_asks_for_what_the_other_sources_found(engine, registry, tmp_path):
-    from assess.collect import collect as collect_all
+    from assess.sources import collect as collect_all
 
     api = docker.APIClient(base_url=engine.endpoint)
     api.pull(f"{registry.host}/shop/web", tag="1.4")
@@ -241,7 +279,9 @@ def test_a_run_asks_for_what_the_other_sources_found(engine, registry, tmp_path)
     images = inventory["images"]
     images = images[images["registry"] == registry.host]
     held, there = (images[images["location"] == place] for place in ("host", "registry"))
-    assert len(held) == 1 and len(there) == 4 and set(held["digest"]) < set(there["digest"])
+    assert (
+        len(held) == 1 and len(there) == 4 and set(held["digest"]) < set(there["digest"])
+    )
     assert there["host_id"].isna().all() or there["host_id"].eq("").all()
     seen = inventory["coverage"].query("source == 'registry'")
     assert set(seen["scope"]) == {f"{registry.endpoint}/shop/web"}

@@ -58,8 +58,12 @@ def inventory(shop, tmp_path_factory):
     base = tmp_path_factory.mktemp("storefront")
     declared = base / "declared"
     declared.mkdir()
-    share = "".join(f"{n},1,{100 if s.all_replicas else ''}\n" for n, s in SERVICES.items())
-    (declared / "services.csv").write_text(f"service_id,criticality,min_healthy_pct\n{share}")
+    share = "".join(
+        f"{n},1,{100 if s.all_replicas else ''}\n" for n, s in SERVICES.items()
+    )
+    (declared / "services.csv").write_text(
+        f"service_id,criticality,min_healthy_pct\n{share}"
+    )
     rows = "".join(f"{s},{d},{kind},board,{p}\n" for kind, s, d, p in [*SOFT, *EITHER])
     (declared / "dependencies.csv").write_text(f"src_id,dst_id,kind,evidence,p\n{rows}")
     (declared / "snapshot.toml").write_text('snapshot_at = "2026-10-01T00:00:00Z"\n')
@@ -127,14 +131,23 @@ def trials(shop, inventory):
     storefront, _ = shop
 
     def one(what, service, fail, mend):
-        return trial(storefront, what, ("service", service),
-                     lambda: on_containers(storefront, service, fail),
-                     lambda: on_containers(storefront, service, mend))  # fmt: skip
+        return trial(
+            storefront,
+            what,
+            ("service", service),
+            lambda: on_containers(storefront, service, fail),
+            lambda: on_containers(storefront, service, mend),
+        )
 
     def engine(host):
         target = storefront.engines[host]
-        return trial(storefront, "engine stopped", ("host", f"host-{host}"),
-                     lambda: stop_engine(target), lambda: start_engine(target))  # fmt: skip
+        return trial(
+            storefront,
+            "engine stopped",
+            ("host", f"host-{host}"),
+            lambda: stop_engine(target),
+            lambda: start_engine(target),
+        )
 
     return [
         one("killed", "db", "kill", "start"),
@@ -156,7 +169,9 @@ def show(capsys, text):
 
 def predicted(blast, element):
     """What is predicted to go down with an element."""
-    hit = blast.details["affected"].query("element_kind == @element[0] and element == @element[1]")
+    hit = blast.details["affected"].query(
+        "element_kind == @element[0] and element == @element[1]"
+    )
     return frozenset(hit.loc[hit["p_down"] >= 0.5, "service_id"].astype(str))
 
 
@@ -166,13 +181,17 @@ def test_what_fell_is_what_was_predicted(shop, inventory, trials, capsys):
     for each in trials:
         want = predicted(blast, each.element)
         impact = blast.frame.loc[each.element, "impact"]
-        rows.append({"failure": f"{' '.join(each.element)} {each.what}",
-                     "predicted": f"{impact:.0%}",
-                     "observed": f"{len(each.down) / len(SERVICES):.0%}",
-                     "down as predicted": " ".join(sorted(each.down & want)),
-                     "down, not predicted": " ".join(sorted(each.down - want)),
-                     "predicted, not down": " ".join(sorted(want - each.down)),
-                     "healed after": f"{each.heal_s:.1f} s"})  # fmt: skip
+        rows.append(
+            {
+                "failure": f"{' '.join(each.element)} {each.what}",
+                "predicted": f"{impact:.0%}",
+                "observed": f"{len(each.down) / len(SERVICES):.0%}",
+                "down as predicted": " ".join(sorted(each.down & want)),
+                "down, not predicted": " ".join(sorted(each.down - want)),
+                "predicted, not down": " ".join(sorted(want - each.down)),
+                "healed after": f"{each.heal_s:.1f} s",
+            }
+        )
     show(capsys, pd.DataFrame(rows).to_string(index=False))
     # by hand: whoever needs it, and nobody who only asks it
     fell = {each.element[1]: each.down for each in trials}
@@ -181,7 +200,9 @@ def test_what_fell_is_what_was_predicted(shop, inventory, trials, capsys):
     assert fell["search"] == {"search"}
     assert {row["down, not predicted"] for row in rows} == {""}
     assert {row["predicted, not down"] for row in rows} == {""}
-    both = blast.details["affected"].query("service_id in ['ledger', 'catalog'] and p_down > 0")
+    both = blast.details["affected"].query(
+        "service_id in ['ledger', 'catalog'] and p_down > 0"
+    )
     assert "host-2" not in set(both["element"])  # two replicas on two hosts
 
 
@@ -198,15 +219,20 @@ def test_a_broken_registry_freezes_and_takes_nothing_down(shop, inventory, capsy
     frozen = blast.details["frozen"].query("element == @registry.host")["service_id"]
     assert set(frozen) == {"search", "mailer"}
     assert blast.frame.loc[("registry", registry.host), "impact"] == 0
-    api = storefront.client(1)  # none of the two runs here: this is where it would be rescheduled
+    api = storefront.client(
+        1
+    )  # none of the two runs here: this is where it would be rescheduled
     try:
         api.pull(storefront.image("mailer"))
         registry.stop()
         assert storefront.settled() == frozenset(SERVICES)
         refused = [name for name in frozen if not _pulls(api, storefront.image(name))]
         names = [" ".join(sorted(each)) for each in (frozen, refused)]
-        show(capsys, "registry stopped: none predicted down, none observed down; frozen as "
-                     f"predicted: {names[0]}, as observed: {names[1]}")  # fmt: skip
+        show(
+            capsys,
+            "registry stopped: none predicted down, none observed down; frozen as "
+            f"predicted: {names[0]}, as observed: {names[1]}",
+        )
         assert set(refused) == set(frozen)
     finally:
         api.close()
@@ -235,7 +261,10 @@ def test_a_crash_heals_by_the_restart_policy(shop, capsys):
     restarted = api.inspect_container("shop-suggest-1")
     api.close()
     seen = "seen down" if "suggest" not in gone else "not seen down"
-    show(capsys, f"suggest crashed: {seen}, answering again by itself within {seconds:.1f} s")
+    show(
+        capsys,
+        f"suggest crashed: {seen}, answering again by itself within {seconds:.1f} s",
+    )
     assert restarted["RestartCount"] == 1
     assert restarted["State"]["Pid"] != pid
 
@@ -243,13 +272,23 @@ def test_a_crash_heals_by_the_restart_policy(shop, capsys):
 def test_the_trials_calibrate_the_prediction(inventory, trials, capsys):
     """The observations are a frame of experiments, and the score judges itself by them."""
     frame = pd.DataFrame(
-        {"experiment_id": f"trial-{i}", "element_kind": t.element[0], "element": t.element[1],
-         "started_at": t.started, "ended_at": t.ended, "basis": "outage",
-         "affected_services": ";".join(sorted(t.down))} for i, t in enumerate(trials)
-    )  # fmt: skip
+        {
+            "experiment_id": f"trial-{i}",
+            "element_kind": t.element[0],
+            "element": t.element[1],
+            "started_at": t.started,
+            "ended_at": t.ended,
+            "basis": "outage",
+            "affected_services": ";".join(sorted(t.down)),
+        }
+        for i, t in enumerate(trials)
+    )
     lived = inventory.replace(experiments=frame)
     blast = assess.score_blast_radius(lived, assess.load_policy())
     table = blast.details["calibration"]
-    show(capsys, table[["element", "observed", "predicted"]].round(2).to_string(index=False))
+    show(
+        capsys,
+        table[["element", "observed", "predicted"]].round(2).to_string(index=False),
+    )
     assert len(table) == len(trials)
     assert (table["observed"] - table["predicted"]).abs().max() < 1e-9

@@ -19,9 +19,9 @@ import pytest
 import swarms
 
 from assess import frames
-from assess.collect.base import Batch, Deadline
-from assess.collect.docker.source import DockerSource
-from assess.collect.swarm.source import SwarmSource
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.source import DockerSource
+from assess.sources.swarm.source import SwarmSource
 
 pytestmark = pytest.mark.engine
 RUNNING = {"shop_web": 2, "shop_db": 1, "shop_agent": 2, "shop_legacy": 0}
@@ -82,8 +82,12 @@ def batch(swarm) -> Batch:
 
 def test_every_call_is_covered(batch):
     calls = {row["call"]: (row["status"], row["rows"]) for row in batch.coverage}
-    assert calls == {"info": ("ok", 1), "nodes": ("ok", 2), "services": ("ok", 4),
-                     "tasks": ("ok", 5)}  # fmt: skip
+    assert calls == {
+        "info": ("ok", 1),
+        "nodes": ("ok", 2),
+        "services": ("ok", 4),
+        "tasks": ("ok", 5),
+    }
     for name in ("hosts", "engines", "workloads", "services", "mounts", "dependencies"):
         assert len(table(batch, name))
 
@@ -91,21 +95,33 @@ def test_every_call_is_covered(batch):
 def test_services_and_their_tasks(batch):
     services = {row["names"][0].name: row for row in batch.rows["services"]}
     assert {n: (s["platform"], s["stateful"]) for n, s in services.items()} == {
-        "web": ("swarm", False), "db": ("swarm", True), "agent": ("swarm", False),
+        "web": ("swarm", False),
+        "db": ("swarm", True),
+        "agent": ("swarm", False),
         "legacy": ("swarm", True),
-    }  # fmt: skip
+    }
     web = services["web"]
     assert (web["min_healthy_pct"], web["health_checked"]) == (50.0, True)
     assert web["secrets_in_image"] and web["names"][0].namespace == "shop"
     workloads = table(batch, "workloads").assign(
         service=[row["names"][0].name for row in batch.rows["workloads"]]
     )
-    assert workloads["state"].eq("running").all() and workloads["started_at"].notna().all()
-    assert workloads["service"].value_counts().to_dict() == {"web": 2, "agent": 2, "db": 1}
+    assert (
+        workloads["state"].eq("running").all() and workloads["started_at"].notna().all()
+    )
+    assert workloads["service"].value_counts().to_dict() == {
+        "web": 2,
+        "agent": 2,
+        "db": 1,
+    }
     one = workloads[workloads["service"] == "web"].iloc[0]
     assert (one["memory_limit_bytes"], one["cpu_limit"]) == (64 * 2**20, 0.5)
     assert one["host_network"] and one["readonly_root"] and not one["user_root"]
-    assert (one["log_driver"], one["tag"], one["source_kind"]) == ("json-file", "1.4.2", "task")
+    assert (one["log_driver"], one["tag"], one["source_kind"]) == (
+        "json-file",
+        "1.4.2",
+        "task",
+    )
     (edge,) = batch.rows["dependencies"]
     assert (edge["src"].name, edge["dst"].name, edge["kind"]) == ("web", "db", "data")
 
@@ -124,7 +140,9 @@ def test_the_canary_is_in_the_swarm_and_in_no_row(swarm, batch):
     assert repr(api.services()).count(application.CANARY) >= 8
     api.close()
     assert application.CANARY not in repr(batch)
-    assert {row["call"]: row.get("redacted_n", 0) > 3 for row in batch.coverage}["services"]
+    assert {row["call"]: row.get("redacted_n", 0) > 3 for row in batch.coverage}[
+        "services"
+    ]
 
 
 def test_only_a_manager_can_tell(swarm):
@@ -157,7 +175,10 @@ def test_dumps_of_the_command_line_tell_the_same(swarm, batch, tmp_path, form):
     def docker_(*arguments):
         return swarms.run(endpoint, *arguments)
 
-    services, nodes = docker_("service", "ls", "-q").split(), docker_("node", "ls", "-q").split()
+    services, nodes = (
+        docker_("service", "ls", "-q").split(),
+        docker_("node", "ls", "-q").split(),
+    )
     if form == "inspect":
         tasks = docker_("service", "ps", "-q", *services).split()
         (tmp_path / "nodes.json").write_text(docker_("node", "inspect", *nodes))
@@ -171,9 +192,15 @@ def test_dumps_of_the_command_line_tell_the_same(swarm, batch, tmp_path, form):
     dumped = collect({"path": "."}, tmp_path)
     assert {row["status"] for row in dumped.coverage} == {"ok"}
     assert application.CANARY not in repr(dumped)
-    for frame, column in (("hosts", "host_id"), ("engines", "version"), ("workloads", "name")):
+    for frame, column in (
+        ("hosts", "host_id"),
+        ("engines", "version"),
+        ("workloads", "name"),
+    ):
         assert sorted(table(dumped, frame)[column]) == sorted(table(batch, frame)[column])
-    names = [{row["names"][0].name for row in b.rows["services"]} for b in (dumped, batch)]
+    names = [
+        {row["names"][0].name for row in b.rows["services"]} for b in (dumped, batch)
+    ]
     if form == "lines":  # which cannot tell of labels, so the stack's name stays
         names[0] = {name.removeprefix("shop_") for name in names[0]}
     assert names[0] == names[1]
@@ -183,7 +210,9 @@ def test_the_engines_themselves_tell_of_the_same_containers(swarm, batch):
     ids = {row["workload_id"].rpartition("/")[2] for row in batch.rows["workloads"]}
     own = set()
     for engine in swarm[0]:
-        found = DockerSource().collect({"endpoint": engine.endpoint}, Path("/"), Deadline(30))
+        found = DockerSource().collect(
+            {"endpoint": engine.endpoint}, Path("/"), Deadline(30)
+        )
         own |= {row["workload_id"].rpartition("/")[2] for row in found.rows["workloads"]}
         names = {row["names"][0] for row in found.rows["workloads"]}
         assert names <= {row["names"][0] for row in batch.rows["services"]}
@@ -198,13 +227,25 @@ def test_a_killed_container_is_healed_and_a_deployment_is_told(swarm):
         for container in api.containers(filters={"label": label}):
             api.kill(container["Id"])
         api.close()
-    swarms.run(endpoint, "service", "update", "--detach", "--no-resolve-image", "--env-add",
-               "LEVEL=info", "--update-delay", "0s", "shop_web")  # fmt: skip
+    swarms.run(
+        endpoint,
+        "service",
+        "update",
+        "--detach",
+        "--no-resolve-image",
+        "--env-add",
+        "LEVEL=info",
+        "--update-delay",
+        "0s",
+        "shop_web",
+    )
     end, heal = time.monotonic() + 60, []
     while time.monotonic() < end:
         found = collect({"endpoint": endpoint})
         heal = [row for row in found.rows["activities"] if row["names"][0].name == "db"]
-        done = [row for row in found.rows["activities"] if row.get("status") == "completed"]
+        done = [
+            row for row in found.rows["activities"] if row.get("status") == "completed"
+        ]
         if len(heal) == 2 and done:
             break
         time.sleep(0.5)
@@ -215,5 +256,7 @@ def test_a_killed_container_is_healed_and_a_deployment_is_told(swarm):
     assert (deploy.status, deploy.to_version) == ("completed", "1.4.2")
     assert deploy.ended_at >= deploy.started_at
     old = [row for row in found.rows["workloads"] if row["state"] == "exited"]
-    assert len(old) >= 3 and all(row["finished_at"] for row in old)  # one killed, two replaced
+    assert len(old) >= 3 and all(
+        row["finished_at"] for row in old
+    )  # one killed, two replaced
     assert application.CANARY not in json.dumps(found.rows, default=str)

@@ -12,7 +12,11 @@ from assess.errors import PolicyError
 
 @pytest.mark.parametrize(
     ("driver", "last", "first_without"),
-    [("aufs", "23.0", "24.0"), ("overlay", "23.0", "24.0"), ("devicemapper", "24.0", "25.0")],
+    [
+        ("aufs", "23.0", "24.0"),
+        ("overlay", "23.0", "24.0"),
+        ("devicemapper", "24.0", "25.0"),
+    ],
 )
 def test_drivers_that_stop_working(driver, last, first_without):
     assert reference.driver_runs(driver, "1.12.6")
@@ -105,7 +109,11 @@ def test_changes_between_two_versions():
     parts = (("23.0.6", "24.0"), ("24.0", "25.0"), ("25.0", "26.0"))
     assert whole == [row for part in parts for row in reference.changes_between(*part)]
     assert reference.changes_between("26.0", "23.0.6") == []
-    assert reference.changes_between("master", "29") == reference.changes_between("", "29") == []
+    assert (
+        reference.changes_between("master", "29")
+        == reference.changes_between("", "29")
+        == []
+    )
 
 
 def stored(name):
@@ -131,26 +139,39 @@ def test_lines_are_counted_as_the_world_counts_them():
     stated = pd.DataFrame(stored("engine_line_stats")).set_index("release_line")
     found = reference.engine_lines().reindex(stated.index)
     ours = {
-        "releases_n": "releases_public", "active_days": "active_days",
-        "support_days": "support_window_days", "stated_days": "policy_window_days",
-        "breaking": "breaking", "removed": "removed", "deprecated": "deprecated",
-        "regression": "regressions", "security": "security",
-    }  # fmt: skip
+        "releases_n": "releases_public",
+        "active_days": "active_days",
+        "support_days": "support_window_days",
+        "stated_days": "policy_window_days",
+        "breaking": "breaking",
+        "removed": "removed",
+        "deprecated": "deprecated",
+        "regression": "regressions",
+        "security": "security",
+    }
     for name, theirs in ours.items():
         expected = pd.to_numeric(stated[theirs]).astype("Float64")
         made = found[name].astype("Float64")
         pd.testing.assert_series_equal(made, expected, check_names=False, obj=name)
     pace = pd.to_numeric(stated["releases_per_year"])
     assert found["releases_per_year"].isna().tolist() == pace.isna().tolist()
-    assert (found["releases_per_year"] - pace).abs().max() < 0.051  # rounded to a tenth there
+    assert (
+        found["releases_per_year"] - pace
+    ).abs().max() < 0.051  # rounded to a tenth there
     windows = reference.support_windows(reference.ENGINE).reindex(stated.index)
-    assert windows.equals(found["stated_days"].fillna(found["support_days"]).astype("Float64"))
+    assert windows.equals(
+        found["stated_days"].fillna(found["support_days"]).astype("Float64")
+    )
 
 
 def test_years_are_counted_from_the_same_tables():
-    stated = pd.DataFrame(stored("engine_year_stats")).set_index("year").drop(columns="source")
+    stated = (
+        pd.DataFrame(stored("engine_year_stats")).set_index("year").drop(columns="source")
+    )
     lines = reference.engine_lines()
-    releases, changes = (reference.table(name) for name in ("engine_releases", "engine_changes"))
+    releases, changes = (
+        reference.table(name) for name in ("engine_releases", "engine_changes")
+    )
     year = releases["release_date"].str[:4]
     kinds = pd.crosstab(changes["release_date"].str[:4], changes["kind"])
     found = kinds.assign(

@@ -14,7 +14,11 @@ LISTED = reference.tables()
 def test_the_index_lists_every_table_and_only_those():
     from importlib.resources import files
 
-    found = {f.name[:-4] for f in files("assess.reference").iterdir() if f.name.endswith(".csv")}
+    found = {
+        f.name[:-4]
+        for f in files("assess.reference").iterdir()
+        if f.name.endswith(".csv")
+    }
     assert found - {"index"} == set(LISTED.index)
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", reference.compiled_on())
 

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assess.reference.images import image_change, is_fork, major_parts, product_of, tag_version
+from assess.reference.images import (
+    image_change,
+    is_fork,
+    major_parts,
+    product_of,
+    tag_version,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +68,13 @@ def test_what_a_change_means(before, after, change):
 
 def test_digests_decide_where_tags_do_not():
     one, other = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-    assert image_change(("shop/api", "latest", one), ("shop/api", "latest", one)) == "same"
-    assert image_change(("shop/api", "latest", one), ("shop/api", "latest", other)) == "rebuild"
+    assert (
+        image_change(("shop/api", "latest", one), ("shop/api", "latest", one)) == "same"
+    )
+    assert (
+        image_change(("shop/api", "latest", one), ("shop/api", "latest", other))
+        == "rebuild"
+    )
     assert image_change(("shop/api", "1.0", one), ("shop/api", "stable", one)) == "same"
 
 
@@ -76,7 +87,9 @@ def test_products_and_who_took_over():
     assert major_parts("postgres", (16, 1)) == 1
 
 
-versions = st.lists(st.integers(0, 40), min_size=1, max_size=4).map(lambda v: ".".join(map(str, v)))
+versions = st.lists(st.integers(0, 40), min_size=1, max_size=4).map(
+    lambda v: ".".join(map(str, v))
+)
 
 
 @given(versions, versions)

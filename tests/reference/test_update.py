@@ -21,23 +21,36 @@ DEBIAN = {
         "name": "debian",
         "releases": [
             {
-                "name": "14", "codename": "Forky", "releaseDate": "2027-01-10", "isLts": False,
-                "eoasFrom": None, "eolFrom": "2030-06-30", "eoesFrom": "2032-06-30",
+                "name": "14",
+                "codename": "Forky",
+                "releaseDate": "2027-01-10",
+                "isLts": False,
+                "eoasFrom": None,
+                "eolFrom": "2030-06-30",
+                "eoesFrom": "2032-06-30",
                 "latest": {"name": "14.0", "date": "2027-01-10", "link": None},
             },
             {
-                "name": "12", "codename": "Bookworm", "releaseDate": "2023-06-10",
-                "eolFrom": "2026-09-01", "latest": {"name": "12.13", "date": "2026-05-16"},
+                "name": "12",
+                "codename": "Bookworm",
+                "releaseDate": "2023-06-10",
+                "eolFrom": "2026-09-01",
+                "latest": {"name": "12.13", "date": "2026-05-16"},
             },
         ],
     },
-}  # fmt: skip
+}
 ENGINE = [  # of the older API
-    {"cycle": "30", "releaseDate": "2027-01-05", "eol": False, "latest": "30.0.1",
-     "latestReleaseDate": "2027-01-12"},
+    {
+        "cycle": "30",
+        "releaseDate": "2027-01-05",
+        "eol": False,
+        "latest": "30.0.1",
+        "latestReleaseDate": "2027-01-12",
+    },
     {"cycle": "29", "releaseDate": "2025-11-10", "eol": "2027-02-28", "latest": "29.9.0"},
     {"cycle": "18.09", "eol": "1999-01-01", "latest": "18.09.9"},
-]  # fmt: skip
+]
 
 
 def test_a_published_product_stands_where_the_facts_have_it():
@@ -49,10 +62,18 @@ def test_a_published_product_stands_where_the_facts_have_it():
 
 def test_both_apis_are_read_and_anything_else_is_refused():
     first = to_cycles(DEBIAN)[0]
-    assert first == Cycle("14", "2027-01-10", "", "2030-06-30", "2032-06-30", "14.0",
-                          "2027-01-10", "Forky")  # fmt: skip
+    assert first == Cycle(
+        "14", "2027-01-10", "", "2030-06-30", "2032-06-30", "14.0", "2027-01-10", "Forky"
+    )
     assert to_cycles(ENGINE)[0].end == ""
-    for wrong in ({}, [], None, "<html>", {"result": {"releases": [{"name": "sid"}]}}, [1]):
+    for wrong in (
+        {},
+        [],
+        None,
+        "<html>",
+        {"result": {"releases": [{"name": "sid"}]}},
+        [1],
+    ):
         with pytest.raises(AssessError, match="no answer"):
             to_cycles(wrong)
 
@@ -85,8 +106,11 @@ def test_dates_change_lines_come_and_nothing_is_lost():
 def call(*arguments, facts):
     return subprocess.run(
         [sys.executable, "-m", "assess", *arguments],
-        env={**os.environ, "ASSESS_FACTS": str(facts)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "ASSESS_FACTS": str(facts)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def support(version, facts):
@@ -95,9 +119,12 @@ def support(version, facts):
         f"print(reference.os_support('debian', {version!r}, pd.Timestamp('2027-02-01', tz='UTC')))"
     )
     return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "ASSESS_FACTS": str(facts)},
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", code],
+        env={**os.environ, "ASSESS_FACTS": str(facts)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def test_the_command_writes_what_came_and_says_what_did_not(tmp_path):
@@ -151,10 +178,15 @@ def test_the_network_is_asked_product_by_product(tmp_path):
     ]
     for slug in ("ubuntu", "fedora", "nomad"):
         assert f"{slug} keeps its old facts" in done.stderr
-    assert {row["product"] for row in json.loads(done.stdout)["rows"]} == {"debian", "docker"}
+    assert {row["product"] for row in json.loads(done.stdout)["rows"]} == {
+        "debian",
+        "docker",
+    }
     assert "supported" in support("14", facts)
     before = {file.name: file.read_bytes() for file in facts.iterdir()}
-    gone = call("facts", "update", "--from", place, facts=facts)  # the server is down by now
+    gone = call(
+        "facts", "update", "--from", place, facts=facts
+    )  # the server is down by now
     assert gone.returncode == 1
     assert "nothing was updated" in gone.stderr
     assert gone.stderr.count("keeps its old facts") == 1
@@ -169,9 +201,12 @@ def test_a_new_line_of_the_engine_has_its_pace_and_its_end(tmp_path):
         "r.engine_lines().loc['30', 'releases_n'], r.support_windows('docker')['29'])"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "ASSESS_FACTS": str(facts)},
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", code],
+        env={**os.environ, "ASSESS_FACTS": str(facts)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert found.split() == ["30", "30", "1", "475.0"]
 
 

@@ -61,8 +61,15 @@ def test_what_is_newer_than_the_facts_is_not_known():
 
 @pytest.mark.parametrize(
     ("version", "target", "count"),
-    [("28.5.2", "29", 1), ("29.1.0", "29", 0), ("29.1.0", "28", 0), ("20.10.24", "24.0", 2),
-     ("17.05.0", "17.06", 1), ("99.0", "29", None), ("28.0.0", "99", None)],
-)  # fmt: skip
+    [
+        ("28.5.2", "29", 1),
+        ("29.1.0", "29", 0),
+        ("29.1.0", "28", 0),
+        ("20.10.24", "24.0", 2),
+        ("17.05.0", "17.06", 1),
+        ("99.0", "29", None),
+        ("28.0.0", "99", None),
+    ],
+)
 def test_lines_behind(version, target, count):
     assert reference.versions_behind(version, target) == count

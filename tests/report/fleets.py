@@ -26,7 +26,9 @@ PLAIN = ["web", "api", "cache", "billing"]
 def fleet(names, at="2026-09-30"):
     """Services on one host, each calling the next."""
     owners = [SCRIPT if i == 0 else "team" for i in range(len(names))]
-    services = pd.DataFrame({"service_id": names, "owner": owners, "platform": "host", "tier": 3})
+    services = pd.DataFrame(
+        {"service_id": names, "owner": owners, "platform": "host", "tier": 3}
+    )
     known = {
         "stateful": False,
         "health_checked": True,
@@ -52,7 +54,13 @@ def fleet(names, at="2026-09-30"):
         {"src_id": names[:-1], "dst_id": names[1:], "kind": "call", "evidence": SCRIPT}
     )
     coverage = pd.DataFrame(
-        {"run_id": "r", "source": SCRIPT, "scope": names, "call": "list", "status": "denied"}
+        {
+            "run_id": "r",
+            "source": SCRIPT,
+            "scope": names,
+            "call": "list",
+            "status": "denied",
+        }
     )
     tables = {
         "services": services,

@@ -49,7 +49,9 @@ def column(page, number):
 
 def test_it_opens_without_a_complaint_and_without_a_request(page, address):
     assert page.watch.complaints == []
-    assert [url for url in page.watch.requests if not url.startswith("data:")] == [address]
+    assert [url for url in page.watch.requests if not url.startswith("data:")] == [
+        address
+    ]
     broken = "[...document.images].filter((i) => !i.complete || !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
 
@@ -57,7 +59,9 @@ def test_it_opens_without_a_complaint_and_without_a_request(page, address):
 def test_no_hostile_name_leaves_its_place(page):
     assert page.evaluate("document.querySelectorAll('script').length") == 1
     assert page.locator("td", has_text=SCRIPT).count() > 0
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    overflow = (
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     assert page.evaluate(overflow) == 0
 
 
@@ -123,18 +127,24 @@ def test_it_fits_a_phone(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
     opened.goto(address)
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    overflow = (
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     assert opened.evaluate(overflow) == 0
     context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault_with_every_card_and_table_open(browser, address, scheme):
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 1180, "height": 900})
+    context = browser.new_context(
+        color_scheme=scheme, viewport={"width": 1180, "height": 900}
+    )
     opened = context.new_page()
     opened.goto(address)
     keep(opened, scheme)
-    opened.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    opened.evaluate(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    )
     found = Axe().run(opened)
     assert found.violations_count == 0, found.generate_report()
     context.close()
@@ -152,6 +162,9 @@ def test_it_prints(page):
     page.pdf(path=file, prefer_css_page_size=True)
     assert file.read_bytes().startswith(b"%PDF-")
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert (
+        page.evaluate("getComputedStyle(document.body).backgroundColor")
+        == "rgb(255, 255, 255)"
+    )
     assert not page.locator(".find").is_visible()
     assert not page.locator(".filter").first.is_visible()

@@ -21,7 +21,9 @@ def changed(values, *, at="2026-09-30"):
         for column, value in answers.items():
             services.loc[service_id, column] = value
     tables = {name: SAMPLE[name] for name in SAMPLE.present - LEFT_OUT}
-    return assess.from_frames({**tables, "services": services.reset_index()}, snapshot_at=at)
+    return assess.from_frames(
+        {**tables, "services": services.reset_index()}, snapshot_at=at
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,10 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
         "NOT DECIDABLE",
         "the evidence",
     ]
-    assert table.loc["feature-flags", ["after", "because"]].tolist() == ["PREPARE", "the fleet"]
+    assert table.loc["feature-flags", ["after", "because"]].tolist() == [
+        "PREPARE",
+        "the fleet",
+    ]
     others = table.drop(["store-locator", "feature-flags"])
     assert set(others["because"]) <= {"its rivals"}
 
@@ -62,7 +67,9 @@ def test_what_the_policy_changed_is_told_apart(report, policy):
     was = rows["wiki"]["label"]
     rows["wiki"]["label"] = "NEVER"
     section, tables = parts(report, other, policy)
-    assert "the policy changed: by what holds today, 1 of its 40 services" in section.text[1]
+    assert (
+        "the policy changed: by what holds today, 1 of its 40 services" in section.text[1]
+    )
     assert tables["measure-changes"].frame.to_dict("records") == [
         {"service_id": "wiki", "told": "NEVER", "now": was}
     ]
@@ -70,5 +77,7 @@ def test_what_the_policy_changed_is_told_apart(report, policy):
 
 def test_facts_and_version_are_named_where_they_differ(report, policy):
     then = assess.build_report(report.earlier.inventory, policy).to_dict()
-    section, _ = parts(report, {**then, "reference_date": "2026-01-01", "version": "0.0"}, policy)
+    section, _ = parts(
+        report, {**then, "reference_date": "2026-01-01", "version": "0.0"}, policy
+    )
     assert "the reference facts and the version of assess changed" in section.text[1]

@@ -15,22 +15,31 @@ from assess.report.pictures import draughtsman
 @pytest.fixture(scope="module")
 def past(hostile):
     oldest = of_scores(hostile.earlier).drop(index="gone")
-    return {"2026Q1": oldest, "2026Q2": of_scores(hostile.earlier),
-            "2026Q3": of_scores(hostile.scores)}  # fmt: skip
+    return {
+        "2026Q1": oldest,
+        "2026Q2": of_scores(hostile.earlier),
+        "2026Q3": of_scores(hostile.scores),
+    }
 
 
-def test_every_service_has_its_label_in_every_quarter_and_a_dash_where_it_was_not(past, hostile):
+def test_every_service_has_its_label_in_every_quarter_and_a_dash_where_it_was_not(
+    past, hostile
+):
     tables = {table.id: table for table in section(past, draughtsman()).of(Table)}
     labels = tables["labels-by-quarter"].frame.set_index("service_id")
     assert set(labels.index) == {*HOSTILE, *PLAIN, "gone"}
     assert labels.index[-1] == "gone"
     assert labels.loc["web", "2026Q3"] == hostile.scores.ranking.frame.loc["web", "label"]
     rows = {
-        cells[0].text: [c.text for c in cells[1:]] for cells in tables["labels-by-quarter"].rows()
+        cells[0].text: [c.text for c in cells[1:]]
+        for cells in tables["labels-by-quarter"].rows()
     }
     assert rows["gone"] == ["–", labels.loc["gone", "2026Q2"], "–"]
     points = tables["readiness-by-quarter"].frame.set_index("service_id")
-    assert points.loc["web", "2026Q3_lo"] == hostile.scores.ranking.frame.loc["web", "readiness_lo"]
+    assert (
+        points.loc["web", "2026Q3_lo"]
+        == hostile.scores.ranking.frame.loc["web", "readiness_lo"]
+    )
     counts = tables["labels-counted"].frame.set_index("label")
     assert counts.sum().tolist() == [len(own) for own in past.values()]
 

@@ -17,9 +17,10 @@ def test_the_pdf_has_contents_with_the_pages_on_which_they_begin(hostile, monkey
     asked = []
     real = printing._printed
     monkeypatch.setattr(
-        printing, "_printed", lambda program, html, place: asked.append(html) or
-        real(program, html, place),
-    )  # fmt: skip
+        printing,
+        "_printed",
+        lambda program, html, place: asked.append(html) or real(program, html, place),
+    )
     told = hostile.to_pdf([Appendix("notebook-01", "1 · A notebook", "<p>It ran.</p>")])
     assert told.startswith(b"%PDF-")
     begins = printing.starts(told)

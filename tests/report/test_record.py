@@ -7,9 +7,17 @@ from assess.report.record import decision_record, keep
 from assess.report.scores import Scores
 
 HEADINGS = [
-    "Status", "Context", "Decision drivers", "Options", "Decision", "Consequences",
-    "What is unknown", "What would change it", "Since 2026Q2", "Notes",
-]  # fmt: skip
+    "Status",
+    "Context",
+    "Decision drivers",
+    "Options",
+    "Decision",
+    "Consequences",
+    "What is unknown",
+    "What would change it",
+    "Since 2026Q2",
+    "Notes",
+]
 
 
 def test_a_record_has_the_usual_form(hostile):
@@ -53,7 +61,9 @@ def test_running_again_keeps_what_stands_between_the_marks():
     before = "old\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\n"
     after = "new\n<!-- keep: notes -->\n_hint_\n<!-- end: notes -->\nend\n"
     merged = keep(after, before)
-    assert merged == "new\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\nend\n"
+    assert (
+        merged == "new\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\nend\n"
+    )
     assert keep(after, merged) == merged
 
 
@@ -75,11 +85,15 @@ def test_a_record_says_everything_once_on_one_page(hostile):
     assert passed.startswith("- ")
     head = lines.index("| Gate | State | Gives | Evidence |")
     assert lines[head - 1] == "Gates that do not pass:"
-    assert told.split("Gates that do not pass:")[1].startswith("\n\n|")  # else it is no table
+    assert told.split("Gates that do not pass:")[1].startswith(
+        "\n\n|"
+    )  # else it is no table
 
 
 def test_what_runs_in_containers_is_kept_fixed_or_pulled_back(policy):
-    table = pd.DataFrame({"service_id": ["in"], "platform": "docker", "min_healthy_pct": 50})
+    table = pd.DataFrame(
+        {"service_id": ["in"], "platform": "docker", "min_healthy_pct": 50}
+    )
     inventory = assess.from_frames({"services": table}, snapshot_at="2026-09-30")
     told = decision_record("in", Scores.of(inventory, policy))
     assert "1. **Keep it in containers.**" in told

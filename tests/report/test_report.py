@@ -17,9 +17,18 @@ from assess.report.model import Column, Picture, Table, cell, slug
 from assess.report.render import markdown
 
 SECTIONS = [
-    "decision", "changes", "ranking", "blast-radius", "upgrade-churn", "claims", "services",
-    "unknowns", "coverage", "backtest", "method",
-]  # fmt: skip
+    "decision",
+    "changes",
+    "ranking",
+    "blast-radius",
+    "upgrade-churn",
+    "claims",
+    "services",
+    "unknowns",
+    "coverage",
+    "backtest",
+    "method",
+]
 
 
 class Page(HTMLParser):
@@ -74,13 +83,18 @@ def test_two_processes_write_the_same_bytes():
 def test_the_page_asks_the_network_for_nothing(page, hostile):
     assert not re.search(r"https?://|//[a-z]+\.|@import|url\(", page)
     parsed = Page(page)
-    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in parsed.all("img"))
+    assert all(
+        image["src"].startswith("data:image/svg+xml;base64,")
+        for image in parsed.all("img")
+    )
     assert not parsed.all("link")
     assert all("src" not in script for script in parsed.all("script"))
     for picture in hostile.pictures():
         addresses = set(re.findall(r"https?://[^\s\"<]+", picture.svg))
         assert all(
-            a.startswith(("http://www.w3.org/", "http://purl.org/", "http://creativecommons.org/"))
+            a.startswith(
+                ("http://www.w3.org/", "http://purl.org/", "http://creativecommons.org/")
+            )
             for a in addresses
         )
 
@@ -150,7 +164,9 @@ def test_json_is_strict_and_holds_every_row_of_every_score(hostile):
     assert sum(told["labels"].values()) == len(names)
 
 
-def test_saving_writes_the_twins_the_figures_and_a_record_per_candidate(hostile, tmp_path):
+def test_saving_writes_the_twins_the_figures_and_a_record_per_candidate(
+    hostile, tmp_path
+):
     hostile.save(tmp_path)
     assert (tmp_path / "index.html").read_text("utf-8") == hostile.to_html()
     assert (tmp_path / "report.md").read_text("utf-8") == hostile.to_markdown()
@@ -168,7 +184,9 @@ def test_it_says_how_far_it_is(policy, tmp_path):
     told = []
     with assess.working(tell=lambda *part: told.append(part)):
         assess.build_report(fleet(["web", "db"]), policy).save(tmp_path)
-    assert [part[1:] for part in told if part[0] == "report"] == [(n, 7) for n in range(1, 8)]
+    assert [part[1:] for part in told if part[0] == "report"] == [
+        (n, 7) for n in range(1, 8)
+    ]
 
 
 def test_saving_again_keeps_what_a_person_wrote(hostile, tmp_path):
@@ -285,7 +303,9 @@ def test_an_interval_shows_its_ends_unless_they_are_the_same():
 def test_slugs_are_safe_and_distinct():
     slugs = [slug(name) for name in [*HOSTILE, *PLAIN, "WEB", "we b", "", "..", "a..b"]]
     assert len(set(slugs)) == len(slugs)
-    assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", s) and ".." not in s for s in slugs)
+    assert all(
+        re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", s) and ".." not in s for s in slugs
+    )
     assert slug("billing-api") == "billing-api"
 
 

@@ -6,12 +6,16 @@ from fleets import ROOT
 import assess
 
 COMMITTED = ROOT / "reports" / "2026Q3"
-COMMAND = "assess report data/sample/2026Q3 --previous data/sample/2026Q2 -o reports/2026Q3"
+COMMAND = (
+    "assess report data/sample/2026Q3 --previous data/sample/2026Q2 -o reports/2026Q3"
+)
 
 
 @pytest.fixture(scope="module")
 def sample():
-    before, now = (assess.load(ROOT / "data" / "sample" / q) for q in ("2026Q2", "2026Q3"))
+    before, now = (
+        assess.load(ROOT / "data" / "sample" / q) for q in ("2026Q2", "2026Q3")
+    )
     return assess.build_report(now, assess.load_policy(), previous=before)
 
 

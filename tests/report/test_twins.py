@@ -41,10 +41,19 @@ def test_a_file_holds_every_row_unrounded_and_the_unknown_as_nothing(hostile, ta
 
 def test_a_table_that_is_cut_on_the_page_is_whole_in_its_file(hostile, tmp_path):
     frame = pd.DataFrame({"service_id": [f"s{n}" for n in range(500)]})
-    table = Table("long", "Long", [Column("service_id", "Service", "name")], frame, limit=3)
+    table = Table(
+        "long", "Long", [Column("service_id", "Service", "name")], frame, limit=3
+    )
     assert table.notes == ["And 497 more, in tables/long.csv."]
-    told = assess.Report(hostile.scores, None, hostile.claims, hostile.backtest, "h",
-                         (Section("s", "S", parts=[table]),), hostile.helper)  # fmt: skip
+    told = assess.Report(
+        hostile.scores,
+        None,
+        hostile.claims,
+        hostile.backtest,
+        "h",
+        (Section("s", "S", parts=[table]),),
+        hostile.helper,
+    )
     told.save_csv(tmp_path)
     assert len(rows_of(tmp_path / "long.csv")) == 500
 

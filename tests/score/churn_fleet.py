@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import from_frames, load_policy
-from assess.score import upgrade_pace as pace
-from assess.score.upgrade_churn import score_upgrade_churn
-from assess.score.upgrade_history import History
+from assess.score.upgrade_churn import pace
+from assess.score.upgrade_churn.history import History
+from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 
 AT = "2026-09-30T00:00:00Z"
 
@@ -24,10 +24,17 @@ def fleet(at=AT, **tables):
         "hosts": [{"host_id": "h1"}],
         "engines": [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}],
         "workloads": [
-            {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
+            {
+                "workload_id": "w1",
+                "service_id": "shop",
+                "host_id": "h1",
+                "state": "running",
+            }
         ],
     }
-    rows = {name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None}
+    rows = {
+        name: pd.DataFrame(r) for name, r in {**base, **tables}.items() if r is not None
+    }
     return from_frames(rows, snapshot_at=at)
 
 
@@ -53,4 +60,6 @@ def failures(inventory):
     return pace.upgrade_failures(History.of(inventory, POLICY), POLICY)
 
 
-YEARLY = [upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])]
+YEARLY = [
+    upgrade(i, day) for i, day in enumerate(["2024-09-30", "2025-03-01", "2026-01-01"])
+]

@@ -31,14 +31,26 @@ def failing_fleet(seed, *, services=60, times=4, means=None):
         live = rng.random(len(pairs)) < p
         for caller in range(services):  # whom it calls has a smaller number
             down[caller] |= down[dst[live & (src == caller)]].any()
-        trials.append({"experiment_id": f"e{number:04}", "element_kind": "service",
-                       "element": names[number % services], "started_at": AT,
-                       "affected_services": ";".join(names[down])})  # fmt: skip
+        trials.append(
+            {
+                "experiment_id": f"e{number:04}",
+                "element_kind": "service",
+                "element": names[number % services],
+                "started_at": AT,
+                "affected_services": ";".join(names[down]),
+            }
+        )
     frames = {
         "services": pd.DataFrame({"service_id": names, "criticality": 1.0}),
-        "dependencies": pd.DataFrame({"src_id": names[src], "dst_id": names[dst], "kind": kind,
-                                      "evidence": "board"}),
+        "dependencies": pd.DataFrame(
+            {
+                "src_id": names[src],
+                "dst_id": names[dst],
+                "kind": kind,
+                "evidence": "board",
+            }
+        ),
         "experiments": pd.DataFrame(trials),
-    }  # fmt: skip
+    }
     truth = pd.Series(p, index=pd.MultiIndex.from_arrays([names[src], names[dst]]))
     return from_frames(frames, snapshot_at=AT), truth

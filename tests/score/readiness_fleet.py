@@ -11,40 +11,102 @@ from assess.inventory import from_frames
 
 AT = pd.Timestamp("2026-09-30", tz="UTC")
 SERVICE = {
-    "service_id": "shop", "env": "prod", "owner": "checkout", "tier": 2, "kind": "web",
-    "stateful": False, "platform": "docker", "min_healthy_pct": 50, "asg_min": 2,
-    "health_checked": True, "logs_exported": True, "config_external": True,
-    "secrets_in_image": False, "runbook": True, "deploys_per_month": 4, "lead_time_days": 2,
-    "team_container_months": 12, "license_bound": False, "hardware_bound": False,
-}  # fmt: skip
+    "service_id": "shop",
+    "env": "prod",
+    "owner": "checkout",
+    "tier": 2,
+    "kind": "web",
+    "stateful": False,
+    "platform": "docker",
+    "min_healthy_pct": 50,
+    "asg_min": 2,
+    "health_checked": True,
+    "logs_exported": True,
+    "config_external": True,
+    "secrets_in_image": False,
+    "runbook": True,
+    "deploys_per_month": 4,
+    "lead_time_days": 2,
+    "team_container_months": 12,
+    "license_bound": False,
+    "hardware_bound": False,
+}
 WORKLOAD = {
-    "workload_id": "shop.1", "service_id": "shop", "host_id": "h1", "source_kind": "container",
-    "image_ref": "registry.example.net/acme/shop@sha256:aa", "registry": "registry.example.net",
-    "repository": "acme/shop", "image_digest": "sha256:aa", "tag_floating": False, "pinned": True,
-    "state": "running", "oom_killed": False, "restarts_n": 0, "health": "healthy",
-    "restart_policy": "always", "privileged": False, "host_network": False, "host_pid": False,
-    "docker_sock_mounted": False, "readonly_root": True, "user_root": False,
-    "memory_unlimited": False, "log_driver": "fluentd", "ports": "8080/tcp",
-    "secret_like_env_n": 0, "inspect_status": "ok",
-}  # fmt: skip
+    "workload_id": "shop.1",
+    "service_id": "shop",
+    "host_id": "h1",
+    "source_kind": "container",
+    "image_ref": "registry.example.net/acme/shop@sha256:aa",
+    "registry": "registry.example.net",
+    "repository": "acme/shop",
+    "image_digest": "sha256:aa",
+    "tag_floating": False,
+    "pinned": True,
+    "state": "running",
+    "oom_killed": False,
+    "restarts_n": 0,
+    "health": "healthy",
+    "restart_policy": "always",
+    "privileged": False,
+    "host_network": False,
+    "host_pid": False,
+    "docker_sock_mounted": False,
+    "readonly_root": True,
+    "user_root": False,
+    "memory_unlimited": False,
+    "log_driver": "fluentd",
+    "ports": "8080/tcp",
+    "secret_like_env_n": 0,
+    "inspect_status": "ok",
+}
 HOST = {
-    "host_id": "h1", "az": "a", "os_name": "ubuntu", "os_version": "24.04",
-    "kernel": "6.8.0-40-generic", "cgroup_version": "2", "asg_name": "web",
-}  # fmt: skip
+    "host_id": "h1",
+    "az": "a",
+    "os_name": "ubuntu",
+    "os_version": "24.04",
+    "kernel": "6.8.0-40-generic",
+    "cgroup_version": "2",
+    "asg_name": "web",
+}
 ENGINE = {
-    "host_id": "h1", "runtime": "docker", "version": "29.7.2", "storage_driver": "overlay2",
-    "d_type": True, "mirrors_n": 1,
-}  # fmt: skip
+    "host_id": "h1",
+    "runtime": "docker",
+    "version": "29.7.2",
+    "storage_driver": "overlay2",
+    "d_type": True,
+    "mirrors_n": 1,
+}
 IMAGE = {
-    "registry": "registry.example.net", "repository": "acme/shop", "digest": "sha256:aa",
-    "host_id": "", "created_at": "2026-08-01T00:00:00Z", "schema": "oci", "vuln_critical_n": 0,
-}  # fmt: skip
+    "registry": "registry.example.net",
+    "repository": "acme/shop",
+    "digest": "sha256:aa",
+    "host_id": "",
+    "created_at": "2026-08-01T00:00:00Z",
+    "schema": "oci",
+    "vuln_critical_n": 0,
+}
 MOUNT = {
-    "workload_id": "shop.1", "destination": "/etc/shop", "type": "bind", "source_class": "config",
-    "read_only": True, "shared_with_n": 0, "data_like": False,
-}  # fmt: skip
-UNIT_KNOWS = ("workload_id", "service_id", "host_id", "state", "restarts_n", "oom_killed", "health",
-              "restart_policy", "ports", "secret_like_env_n", "inspect_status")  # fmt: skip
+    "workload_id": "shop.1",
+    "destination": "/etc/shop",
+    "type": "bind",
+    "source_class": "config",
+    "read_only": True,
+    "shared_with_n": 0,
+    "data_like": False,
+}
+UNIT_KNOWS = (
+    "workload_id",
+    "service_id",
+    "host_id",
+    "state",
+    "restarts_n",
+    "oom_killed",
+    "health",
+    "restart_policy",
+    "ports",
+    "secret_like_env_n",
+    "inspect_status",
+)
 
 
 class Fleet:
@@ -53,13 +115,21 @@ class Fleet:
     def __init__(self) -> None:
         self.rows = {
             "services": [dict(SERVICE)],
-            "workloads": [WORKLOAD, {**WORKLOAD, "workload_id": "shop.2", "host_id": "h2"}],
+            "workloads": [
+                WORKLOAD,
+                {**WORKLOAD, "workload_id": "shop.2", "host_id": "h2"},
+            ],
             "hosts": [HOST, {**HOST, "host_id": "h2", "az": "b"}],
             "engines": [ENGINE, {**ENGINE, "host_id": "h2"}],
             "images": [dict(IMAGE)],
             "mounts": [dict(MOUNT)],
             "dependencies": [
-                {"src_id": "shop", "dst_id": "ext:bank", "kind": "call", "evidence": "trace"}
+                {
+                    "src_id": "shop",
+                    "dst_id": "ext:bank",
+                    "kind": "call",
+                    "evidence": "trace",
+                }
             ],
         }
         self.rows = copy.deepcopy(self.rows)
@@ -124,23 +194,54 @@ def _renamed(row, prefix):
 
 OTHERWISE = {
     "services": {
-        "env": ["stage", None], "owner": [None], "tier": [1, 3, None], "kind": ["database", None],
-        "stateful": [True, None], "health_checked": [False, None], "logs_exported": [False, None],
-        "config_external": [False, None], "secrets_in_image": [True, None], "runbook": [False],
-        "restore_tested_at": ["2026-09-01", "2026-01-01"], "deploys_per_month": [0.5, None],
-        "license_bound": [True, None], "asg_min": [1, None], "min_healthy_pct": [100, None],
+        "env": ["stage", None],
+        "owner": [None],
+        "tier": [1, 3, None],
+        "kind": ["database", None],
+        "stateful": [True, None],
+        "health_checked": [False, None],
+        "logs_exported": [False, None],
+        "config_external": [False, None],
+        "secrets_in_image": [True, None],
+        "runbook": [False],
+        "restore_tested_at": ["2026-09-01", "2026-01-01"],
+        "deploys_per_month": [0.5, None],
+        "license_bound": [True, None],
+        "asg_min": [1, None],
+        "min_healthy_pct": [100, None],
     },
     "workloads": {
-        "repository": ["library/mongo", None], "registry": ["docker.io", None], "pinned": [False],
-        "tag_floating": [True, None], "state": ["exited", None], "health": ["none", "unhealthy"],
-        "restart_policy": ["no", None], "privileged": [True], "ports": ["5432/tcp", None],
-        "log_driver": ["json-file", None], "host_id": [None], "inspect_status": ["list"],
+        "repository": ["library/mongo", None],
+        "registry": ["docker.io", None],
+        "pinned": [False],
+        "tag_floating": [True, None],
+        "state": ["exited", None],
+        "health": ["none", "unhealthy"],
+        "restart_policy": ["no", None],
+        "privileged": [True],
+        "ports": ["5432/tcp", None],
+        "log_driver": ["json-file", None],
+        "host_id": [None],
+        "inspect_status": ["list"],
     },
-    "hosts": {"kernel": ["2.6.32"], "os_version": ["14.04", None], "asg_name": [None], "az": ["z"]},
-    "engines": {"version": ["1.12.6", "99.0"], "storage_driver": ["aufs", None], "mirrors_n": [0]},
-    "images": {"schema": ["1", None], "vuln_critical_n": [3, None], "created_at": ["2024-01-01"]},
+    "hosts": {
+        "kernel": ["2.6.32"],
+        "os_version": ["14.04", None],
+        "asg_name": [None],
+        "az": ["z"],
+    },
+    "engines": {
+        "version": ["1.12.6", "99.0"],
+        "storage_driver": ["aufs", None],
+        "mirrors_n": [0],
+    },
+    "images": {
+        "schema": ["1", None],
+        "vuln_critical_n": [3, None],
+        "created_at": ["2024-01-01"],
+    },
     "mounts": {"read_only": [False, None], "data_like": [True, None], "type": ["volume"]},
-}  # fmt: skip
+}
 
 
 def some_fleet(draw):
@@ -159,16 +260,26 @@ def some_fleet(draw):
         old = {**fleet.rows["workloads"][0], "workload_id": "shop.0", "state": "exited"}
         old |= {"log_driver": "awslogs", "health": draw.choice(["healthy", "none"])}
         if draw.random() < 0.5:  # on a host that is worse than the others
-            fleet.add("hosts", **{**HOST, "host_id": "h3", "kernel": "2.6.32", "asg_name": None})
-            fleet.add("engines", **{**fleet.rows["engines"][0], "host_id": "h3", "mirrors_n": 0})
+            fleet.add(
+                "hosts", **{**HOST, "host_id": "h3", "kernel": "2.6.32", "asg_name": None}
+            )
+            fleet.add(
+                "engines", **{**fleet.rows["engines"][0], "host_id": "h3", "mirrors_n": 0}
+            )
             old["host_id"] = "h3"
         fleet.rows["workloads"].append(old)
         if draw.random() < 0.3:
-            fleet.rows["mounts"].append({**MOUNT, "workload_id": "shop.0", "data_like": True})
+            fleet.rows["mounts"].append(
+                {**MOUNT, "workload_id": "shop.0", "data_like": True}
+            )
     if draw.random() < 0.3:
         fleet.change("services", config_external=None)
         risk = draw.choice(["green", "yellow", "red"])
-        question = {"service_id": "shop", "question": "config.external", "source": "survey"}
+        question = {
+            "service_id": "shop",
+            "question": "config.external",
+            "source": "survey",
+        }
         fleet.add("answers", **question, risk=risk, answered_at="2026-09-01")
     else:
         fleet.rows["answers"] = []
@@ -178,7 +289,9 @@ def some_fleet(draw):
 def hide(fleet, draw):
     """The same fleet, in which some cells are not known."""
     hidden = Fleet()
-    hidden.rows = {frame: [dict(row) for row in rows] for frame, rows in fleet.rows.items()}
+    hidden.rows = {
+        frame: [dict(row) for row in rows] for frame, rows in fleet.rows.items()
+    }
     cells = [
         (row, column)
         for frame, rows in hidden.rows.items()

@@ -14,11 +14,19 @@ from scipy import optimize, stats
 import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy import load_policy
+from assess.policy.policy import load_policy
 from assess.score.claims import MEASURES, judge_claims, texts
-from assess.score.claims.measure import amount, mean, ratio, share, verdict
+from assess.score.claims.measure import (
+    amount,
+    mean,
+    rates_by,
+    ratio,
+    ratio_of,
+    share,
+    verdict,
+)
 from assess.score.claims.world import world
-from assess.score.rates import LEVEL_MAX, Interval
+from assess.score.incidents.rates import LEVEL_MAX, Interval
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
@@ -31,7 +39,9 @@ def inventory(**frames):
 
 
 def tally(yes, no, unknown=0):
-    return pd.DataFrame({"group": ["all"], "yes": [yes], "no": [no], "unknown": [unknown]})
+    return pd.DataFrame(
+        {"group": ["all"], "yes": [yes], "no": [no], "unknown": [unknown]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +72,9 @@ def test_share_by_hand():
 
 
 def test_mean_by_hand():
-    table = pd.DataFrame({"n": [2, 1], "point": [1.0, 4.0], "lo": [1.0, 2.0], "hi": [1.0, 6.0]})
+    table = pd.DataFrame(
+        {"n": [2, 1], "point": [1.0, 4.0], "lo": [1.0, 2.0], "hi": [1.0, 6.0]}
+    )
     found = mean(table, level=0.95)
     t = stats.t.ppf(0.975, 2) / np.sqrt(3)
     assert found.interval.point == pytest.approx(2)
@@ -106,9 +118,11 @@ def test_a_ratio_with_one_side_only_compares_nothing():
 
 @settings(max_examples=30, deadline=None)
 @given(
-    yes=st.integers(0, 30), no=st.integers(0, 30), unknown=st.integers(0, 10),
+    yes=st.integers(0, 30),
+    no=st.integers(0, 30),
+    unknown=st.integers(0, 10),
     hidden=st.integers(0, 5),
-)  # fmt: skip
+)
 def test_hiding_evidence_of_a_share_never_narrows_its_interval(yes, no, unknown, hidden):
     hidden = min(hidden, yes)
     whole = share(tally(yes, no, unknown), level=0.95).interval
@@ -125,8 +139,22 @@ def test_every_claim_has_its_words_its_bound_and_its_function():
     assert len({measure.__name__ for measure in MEASURES.values()}) == 16
     bounds = {**POLICY["claims"]["bounds"], "C13": POLICY["what_next"]["appetite"]}
     assert set(bounds) == set(ALL)
-    keys = {"text", "short", "article", "answer", "measured", "unit", "bound", "above", "more",
-            "find", "connect", "world", "source", "family"}  # fmt: skip
+    keys = {
+        "text",
+        "short",
+        "article",
+        "answer",
+        "measured",
+        "unit",
+        "bound",
+        "above",
+        "more",
+        "find",
+        "connect",
+        "world",
+        "source",
+        "family",
+    }
     for claim, said in texts().items():
         assert keys <= set(said), claim
         filled = said["world"].format(**world("2019-01-01"))
@@ -164,13 +192,22 @@ def test_what_was_looked_for_and_not_found_asks_for_no_source():
     found = judge_claims(
         inventory(
             services={"service_id": ["a"], "platform": ["docker"]},
-            images={"registry": ["r"], "repository": ["a"], "digest": ["d"], "host_id": ["h"],
-                    "containers_n": [1]},
+            images={
+                "registry": ["r"],
+                "repository": ["a"],
+                "digest": ["d"],
+                "host_id": ["h"],
+                "containers_n": [1],
+            },
             incidents={"incident_id": ["i"], "opened_at": ["2026-06-01"]},
-            activities={"activity_id": ["x"], "kind": ["deploy"], "started_at": ["2026-06-01"]},
+            activities={
+                "activity_id": ["x"],
+                "kind": ["deploy"],
+                "started_at": ["2026-06-01"],
+            },
         ),
         POLICY,
-    )  # fmt: skip
+    )
     needs = found.frame["needs"]
     assert needs["C3"].startswith("no upgrade was seen so far")
     assert needs["C4"].startswith("no image was seen")
@@ -189,7 +226,10 @@ def test_engines_that_nobody_knows_widen_and_never_decide():
         POLICY,
     )
     table = found.details["C1"].set_index("line")
-    assert set(table.index) == {"20.10", "19.03", "29", "unknown", "99"} or table["n"].sum() == 6
+    assert (
+        set(table.index) == {"20.10", "19.03", "29", "unknown", "99"}
+        or table["n"].sum() == 6
+    )
     vague = table[table["lo"] < table["hi"]]
     assert vague["n"].sum() == 4
     assert found.frame.loc["C1", "unknown_n"] == 4
@@ -199,7 +239,9 @@ def stores(side_of_one, incidents):
     names = ["db-a", "db-b", "db-c"]
     return inventory(
         services={
-            "service_id": names, "kind": "database", "tier": 2,
+            "service_id": names,
+            "kind": "database",
+            "tier": 2,
             "platform": [side_of_one, "host", "host"],
         },
         incidents={
@@ -208,10 +250,15 @@ def stores(side_of_one, incidents):
             "opened_at": "2026-06-01",
         },
         coverage={
-            "run_id": ["r"], "source": ["incidents"], "scope": ["x"], "call": ["read"],
-            "status": ["ok"], "window_start": ["2026-04-01"], "window_end": [AT],
+            "run_id": ["r"],
+            "source": ["incidents"],
+            "scope": ["x"],
+            "call": ["read"],
+            "status": ["ok"],
+            "window_start": ["2026-04-01"],
+            "window_end": [AT],
         },
-    )  # fmt: skip
+    )
 
 
 def test_stores_on_both_sides_are_compared_and_on_one_side_not():
@@ -222,7 +269,9 @@ def test_stores_on_both_sides_are_compared_and_on_one_side_not():
     alone = judge_claims(stores("host", ["db-a"] * 9), POLICY).frame.loc["C9"]
     assert alone["verdict"] == "undecided"
     assert "connect" in alone["needs"]
-    hidden = judge_claims(stores("unknown", ["db-a"] * 9 + ["db-b"]), POLICY).frame.loc["C9"]
+    hidden = judge_claims(stores("unknown", ["db-a"] * 9 + ["db-b"]), POLICY).frame.loc[
+        "C9"
+    ]
     assert hidden["verdict"] == "undecided"
 
 
@@ -235,11 +284,14 @@ def test_who_hides_where_a_service_runs_does_not_improve_its_side():
         last = services.iloc[[0]].assign(service_id="db-d", platform=platform)
         both = stores("docker", [])
         events = {
-            "incident_id": [str(k) for k in range(7)], "service_id": incidents,
+            "incident_id": [str(k) for k in range(7)],
+            "service_id": incidents,
             "opened_at": "2026-06-01",
-        }  # fmt: skip
+        }
         fleet = inventory(
-            services=pd.concat([services, last]), incidents=events, coverage=both["coverage"]
+            services=pd.concat([services, last]),
+            incidents=events,
+            coverage=both["coverage"],
         )
         found[platform] = judge_claims(fleet, POLICY).frame.loc["C9"]
     hidden = found.pop("unknown")
@@ -257,7 +309,9 @@ def test_incidents_without_a_word_on_what_they_touched_are_unknown():
         "cause": ["package-repo", "unknown", "app", None],
     }
     found = judge_claims(
-        inventory(services={"service_id": ["a", "b"], "platform": "docker"}, incidents=incidents),
+        inventory(
+            services={"service_id": ["a", "b"], "platform": "docker"}, incidents=incidents
+        ),
         POLICY,
     )
     counts = found.details["C10"][["yes", "no", "unknown"]].sum().tolist()
@@ -267,39 +321,52 @@ def test_incidents_without_a_word_on_what_they_touched_are_unknown():
 
 def test_pulls_by_registry_and_those_without_a_status():
     rows = [("docker.io", "failed")] * 8 + [("docker.io", "ok")] * 32
-    rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", "ok")] * 40 + [("quay.io", "failed")] * 9
+    rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", "ok")] * 40 + [
+        ("quay.io", "failed")
+    ] * 9
     rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", "failed")]
 
     def pulls(rows):
         return {
-            "activity_id": [f"p{i}" for i in range(len(rows))], "kind": "image_pull",
-            "started_at": "2026-08-01", "registry": [r for r, _ in rows],
+            "activity_id": [f"p{i}" for i in range(len(rows))],
+            "kind": "image_pull",
+            "started_at": "2026-08-01",
+            "registry": [r for r, _ in rows],
             "status": [s for _, s in rows],
-        }  # fmt: skip
+        }
 
-    found = judge_claims(inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY)
+    found = judge_claims(
+        inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY
+    )
     assert found.details["C7"].iloc[0, 1:].tolist() == [8, 40, 1, 41, 0, 0]
     row = found.frame.loc["C7"]
     assert row["value"] == pytest.approx((8 / 40) / (1 / 41))
     assert row["verdict"] == "supported"
     rows += [("1234.dkr.ecr.eu-west-1.amazonaws.com", None)] * 30
-    vague = judge_claims(inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY)
+    vague = judge_claims(
+        inventory(services={"service_id": ["a"]}, activities=pulls(rows)), POLICY
+    )
     assert vague.frame.loc["C7", "verdict"] == "undecided"
     assert "(30)" in vague.frame.loc["C7", "needs"]
 
 
 def test_images_that_nothing_uses_by_who_would_take_them():
     images = {
-        "registry": "r", "repository": "app", "digest": [f"d{i}" for i in range(7)],
+        "registry": "r",
+        "repository": "app",
+        "digest": [f"d{i}" for i in range(7)],
         "host_id": ["h", "h", "h", "h", "", "", ""],
         "containers_n": [0, 0, 2, None, None, None, None],
         "reclaimable": [True, False, False, True, None, None, None],
         "would_expire": [None, None, None, None, True, None, False],
-    }  # fmt: skip
+    }
     run = {
-        "workload_id": ["w"], "service_id": ["a"], "registry": ["r"], "repository": ["app"],
+        "workload_id": ["w"],
+        "service_id": ["a"],
+        "registry": ["r"],
+        "repository": ["app"],
         "image_digest": ["d6"],
-    }  # fmt: skip
+    }
     found = judge_claims(
         inventory(services={"service_id": ["a"]}, images=images, workloads=run), POLICY
     )
@@ -345,7 +412,9 @@ def ratio_by_hand(a, t1, b, t0, tail):
 
 def by_hand(table):
     """Recompute a claim from the rows that it shows, as the notebook says."""
-    spread, freedom = table[["spread", "freedom"]].iloc[0] if "spread" in table else (1.0, 0)
+    spread, freedom = (
+        table[["spread", "freedom"]].iloc[0] if "spread" in table else (1.0, 0)
+    )
     z = stats.t.isf(0.025, freedom) if spread > 1 else stats.norm.isf(0.025)
     tail = max(stats.norm.sf(z * np.sqrt(spread)), (1 - LEVEL_MAX) / 2)
     if "yes" in table:
@@ -361,11 +430,17 @@ def by_hand(table):
     counts = ["incidents", "service_months"]
     if "platform" in table:
         sums = (table[table["platform"].ne("unknown")][counts].sum(), table[counts].sum())
-        ends = [[36 * stats.gamma.ppf(q, n + 0.5) / t for q in (tail, 1 - tail)] for n, t in sums]
+        ends = [
+            [36 * stats.gamma.ppf(q, n + 0.5) / t for q in (tail, 1 - tail)]
+            for n, t in sums
+        ]
         value = 36 * (sums[0]["incidents"] + 0.5) / sums[0]["service_months"]
         return value, min(lo for lo, _ in ends), max(hi for _, hi in ends)
     a, t1, b, t0, *more = (
-        table.drop(columns=["spread", "freedom"], errors="ignore").iloc[:, 1:].to_numpy(float).T
+        table.drop(columns=["spread", "freedom"], errors="ignore")
+        .iloc[:, 1:]
+        .to_numpy(float)
+        .T
     )
     if "tier" in table:
         n, t = more
@@ -394,13 +469,18 @@ def test_one_loud_service_widens_and_does_not_decide():
     found = {}
     for loud in (["a"] * 9, ["a", "b", "c"] * 3):
         made = inventory(
-            services={"service_id": names, "tier": 2, "platform": ["docker"] * 3 + ["host"] * 3},
+            services={
+                "service_id": names,
+                "tier": 2,
+                "platform": ["docker"] * 3 + ["host"] * 3,
+            },
             incidents={
-                "incident_id": [str(k) for k in range(11)], "service_id": [*loud, "d", "e"],
+                "incident_id": [str(k) for k in range(11)],
+                "service_id": [*loud, "d", "e"],
                 "opened_at": "2026-06-01",
             },
             coverage=stores("docker", [])["coverage"],
-        )  # fmt: skip
+        )
         result = judge_claims(made, POLICY)
         found[len(set(loud))] = result.frame.loc["C14"]
         table = result.details["C14"]
@@ -414,18 +494,35 @@ def test_one_loud_service_widens_and_does_not_decide():
 
 def test_order_of_rows_does_not_matter(sample, judged):
     shuffled = sample.replace(
-        **{n: sample[n].sample(frac=1, random_state=3) for n in ("services", "incidents", "images",
-           "activities", "engines", "workloads")}
-    )  # fmt: skip
+        **{
+            n: sample[n].sample(frac=1, random_state=3)
+            for n in (
+                "services",
+                "incidents",
+                "images",
+                "activities",
+                "engines",
+                "workloads",
+            )
+        }
+    )
     pd.testing.assert_frame_equal(judge_claims(shuffled, POLICY).frame, judged.frame)
 
 
 def test_results_say_the_same_in_every_form(judged):
     rows = judged.to_dict()["rows"]
     assert [row["claim"] for row in rows] == ALL
-    assert {"claim", "text", "value", "lo", "hi", "n", "threshold", "verdict", "needs"} <= set(
-        rows[0]
-    )
+    assert {
+        "claim",
+        "text",
+        "value",
+        "lo",
+        "hi",
+        "n",
+        "threshold",
+        "verdict",
+        "needs",
+    } <= set(rows[0])
     assert "0x" not in repr(judged)
     assert judged.explain("c4").title.startswith("C4")
     with pytest.raises(AssessError, match="no claim 'C17'"):
@@ -440,3 +537,85 @@ def test_results_at_hand_are_not_computed_again(sample, judged):
     churn = assess.score_upgrade_churn(sample, POLICY)
     found = judge_claims(sample, POLICY, readiness=readiness, churn=churn)
     pd.testing.assert_frame_equal(found.frame, judged.frame)
+
+
+WATCHED = {
+    "run_id": "r",
+    "source": "incidents",
+    "scope": "all",
+    "call": "read",
+    "status": "ok",
+    "window_start": "2026-04-01T00:00:00Z",
+    "window_end": "2026-10-01T00:00:00Z",
+}
+
+
+def upgrades_of(known):
+    return judge_claims(known, POLICY).details["around_upgrades"]
+
+
+def upgrade(number, day, host):
+    return {
+        "activity_id": f"x{number}",
+        "kind": "engine_upgrade",
+        "started_at": f"2026-{day}",
+        "ended_at": f"2026-{day}",
+        "host_id": host,
+        "to_version": "28.5.1",
+    }
+
+
+def on_host(number, day, host):
+    return {
+        "incident_id": f"i{number}",
+        "service_id": "a",
+        "opened_at": f"2026-{day}",
+        "host_id": host,
+    }
+
+
+def test_days_before_an_upgrade_are_compared_with_the_days_after():
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    engines = [
+        {"host_id": h["host_id"], "runtime": "docker", "version": "28.5.1"} for h in hosts
+    ]
+    upgrades = [upgrade(1, "06-10", "h1"), upgrade(2, "09-27", "h2")]
+    events = [
+        on_host(1, "06-12", "h1"),
+        on_host(2, "06-13", "h1"),
+        on_host(3, "06-08", "h1"),
+        on_host(4, "06-12", "h2"),
+    ]
+    known = inventory(
+        services=[{"service_id": "a", "platform": "docker"}],
+        incidents=events,
+        coverage=[WATCHED],
+        hosts=hosts,
+        engines=engines,
+        activities=upgrades,
+    )
+    row = upgrades_of(known).iloc[0]
+    assert row[["after", "before"]].tolist() == [2, 1]
+    assert row["days_after"] == pytest.approx(
+        7 + 4
+    )  # the second window was cut by the snapshot
+    assert row["days_before"] == pytest.approx(14)
+    ratio = ratio_of(upgrades_of(known), level=0.95)
+    assert ratio.point == pytest.approx((2 / 11) / (1 / 14))
+
+
+def test_no_upgrade_ever():
+    row = upgrades_of(inventory(services=[{"service_id": "a"}], coverage=[WATCHED])).iloc[
+        0
+    ]
+    assert row[["after", "before"]].tolist() == [0, 0]
+    assert np.isnan(ratio_of(pd.DataFrame([row]), level=0.95).point)
+
+
+def test_rates_of_spells_by_hand():
+    spells = pd.DataFrame(
+        {"service_id": ["a", "b"], "side": "host", "incidents": [2, 0], "months": 6.0}
+    )
+    row = rates_by(spells, "side", level=0.95).iloc[0]
+    assert row[["services", "incidents", "service_months"]].tolist() == [2, 2, 12]
+    assert row["rate"] == pytest.approx(2.5)

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from assess import load_policy
-from assess.collect.base import Batch
-from assess.collect.docker.payload import Payloads
-from assess.collect.docker.rows import to_batch
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.score.cleanup import clean_up
+from assess.sources.base import Batch
+from assess.sources.docker.payload import Payloads
+from assess.sources.docker.rows import to_batch
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 POLICY = load_policy()
@@ -27,26 +27,45 @@ def identifier(letter: str) -> str:
     return "sha256:" + letter * 64
 
 
-def image(letter: str, *tags: str, age: timedelta = 30 * DAY, size: int = 10 * MB) -> dict:
-    return {"Id": identifier(letter), "RepoTags": list(tags), "RepoDigests": [],
-            "Created": (NOW - age).timestamp(), "Size": size}  # fmt: skip
+def image(
+    letter: str, *tags: str, age: timedelta = 30 * DAY, size: int = 10 * MB
+) -> dict:
+    return {
+        "Id": identifier(letter),
+        "RepoTags": list(tags),
+        "RepoDigests": [],
+        "Created": (NOW - age).timestamp(),
+        "Size": size,
+    }
 
 
 def container(letter: str, of: str, state: str, ended: timedelta | None = None) -> dict:
     finished = iso(NOW - ended) if ended else "0001-01-01T00:00:00Z"
     return {
-        "Id": letter * 64, "Name": f"/{letter}", "Image": identifier(of),
-        "Created": iso(NOW - 60 * DAY), "Config": {"Image": "x", "Labels": {}}, "Mounts": [],
-        "State": {"Status": state, "FinishedAt": finished}, "HostConfig": {},
-    }  # fmt: skip
+        "Id": letter * 64,
+        "Name": f"/{letter}",
+        "Image": identifier(of),
+        "Created": iso(NOW - 60 * DAY),
+        "Config": {"Image": "x", "Labels": {}},
+        "Mounts": [],
+        "State": {"Status": state, "FinishedAt": finished},
+        "HostConfig": {},
+    }
 
 
 def host(images, containers=(), host_id="h1", df=None, volumes=None) -> Batch:
     """The payloads of an engine, as its API gives them, through the source."""
     payloads = Payloads(seen_at=NOW)
     row = {"status": "ok"}
-    listed = [{"Id": c["Id"], "ImageID": c["Image"], "State": c["State"]["Status"], "Mounts": []}
-              for c in containers]  # fmt: skip
+    listed = [
+        {
+            "Id": c["Id"],
+            "ImageID": c["Image"],
+            "State": c["State"]["Status"],
+            "Mounts": [],
+        }
+        for c in containers
+    ]
     payloads.take("containers", listed, row)
     payloads.take("images", list(images), row)
     payloads.take("inspect", list(containers), row)
@@ -63,7 +82,8 @@ def inventory(*hosts: Batch):
         batch.merge(each)
     frames = ("hosts", "engines", "images")
     return from_frames(
-        {name: pd.DataFrame(batch.rows[name]) for name in frames}, snapshot_at=NOW.isoformat()
+        {name: pd.DataFrame(batch.rows[name]) for name in frames},
+        snapshot_at=NOW.isoformat(),
     )
 
 
@@ -71,20 +91,31 @@ def judged(found, **rules) -> dict[str, object]:
     policy = POLICY.replace(cleanup=rules) if rules else POLICY
     images = clean_up(found, policy).images
     found = images["reclaimable"].astype(object)  # True, False or NA
-    return dict(zip(images["image_id"].str[7], zip(found, images["why"], strict=True), strict=True))
+    return dict(
+        zip(
+            images["image_id"].str[7], zip(found, images["why"], strict=True), strict=True
+        )
+    )
 
 
 EVERYTHING = host(
     [
-        image("1", "shop/web:3"), image("2", "shop/web:2"), image("3", "shop/web:1"),
-        image("4", "shop/api:1"), image("5", "shop/job:1"), image("6"),
-        image("7", "redis:7", age=HOUR / 2), image("8", "old:1", age=57 * 365 * DAY),
+        image("1", "shop/web:3"),
+        image("2", "shop/web:2"),
+        image("3", "shop/web:1"),
+        image("4", "shop/api:1"),
+        image("5", "shop/job:1"),
+        image("6"),
+        image("7", "redis:7", age=HOUR / 2),
+        image("8", "old:1", age=57 * 365 * DAY),
     ],
     [
-        container("a", "1", "running"), container("b", "2", "exited", 2 * HOUR),
-        container("c", "4", "exited", HOUR / 2), container("d", "5", "created"),
+        container("a", "1", "running"),
+        container("b", "2", "exited", 2 * HOUR),
+        container("c", "4", "exited", HOUR / 2),
+        container("d", "5", "created"),
     ],
-)  # fmt: skip
+)
 
 
 def test_docker_gcs_rules_without_its_defects():
@@ -115,20 +146,37 @@ def test_the_rules_are_the_policys():
     assert stays["2"] == (False, "a container needs it") and stays["3"][0] is True
     excluded = judged(found, exclude=["shop/.*", "6" * 12])
     assert {k for k, (_, why) in excluded.items() if why == "excluded"} == {
-        "1", "2", "3", "4", "5", "6",
-    }  # fmt: skip
-    assert judged(found, exclude=["shop/web"])["3"][0] is True  # a whole name:tag, or none
-    assert judged(found, exclude=["redis:7"])["7"] == (False, "excluded")  # as docker writes it
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+    }
+    assert (
+        judged(found, exclude=["shop/web"])["3"][0] is True
+    )  # a whole name:tag, or none
+    assert judged(found, exclude=["redis:7"])["7"] == (
+        False,
+        "excluded",
+    )  # as docker writes it
     with pytest.raises(PolicyError, match=r"cleanup\.exclude"):
         clean_up(found, POLICY.replace(cleanup={"exclude": ["("]}))
 
 
 def test_the_newest_of_each_repository_stay():
-    found = inventory(host([
-        image("1", "shop/web:1", age=30 * DAY), image("2", "shop/web:2", age=20 * DAY),
-        image("3", "shop/web:3", age=10 * DAY), image("4", "shop/api:1", age=40 * DAY),
-        image("5", age=5 * DAY), image("6", "shop/web:0", "shop/other:1", age=50 * DAY),
-    ]))  # fmt: skip
+    found = inventory(
+        host(
+            [
+                image("1", "shop/web:1", age=30 * DAY),
+                image("2", "shop/web:2", age=20 * DAY),
+                image("3", "shop/web:3", age=10 * DAY),
+                image("4", "shop/api:1", age=40 * DAY),
+                image("5", age=5 * DAY),
+                image("6", "shop/web:0", "shop/other:1", age=50 * DAY),
+            ]
+        )
+    )
     goes = [k for k, (gone, _) in judged(found, keep_n=1).items() if gone]
     assert goes == ["1", "2", "5"]  # the last is the newest of shop/other
     assert judged(found, keep_n=2)["2"] == (False, "among the newest of its repository")
@@ -146,7 +194,9 @@ def test_what_is_not_known_is_not_garbage():
     listed = Payloads(seen_at=NOW)
     listed.take("images", [image("1", "a:1")], {"status": "ok"})
     one = {"Id": "c" * 64, "ImageID": identifier("1"), "State": "exited", "Mounts": []}
-    listed.take("containers", [one], {"status": "ok"})  # when it ended only an inspection tells
+    listed.take(
+        "containers", [one], {"status": "ok"}
+    )  # when it ended only an inspection tells
     assert judged(inventory(to_batch(listed, "h1")))["1"][0] is pd.NA
 
 
@@ -158,9 +208,11 @@ SHARED = {
         {"Id": identifier("2"), "Size": 10 * MB, "SharedSize": 6 * MB, "Containers": 0},
         {"Id": identifier("3"), "Size": 10 * MB, "SharedSize": 0, "Containers": 0},
     ],
-    "Volumes": [{"Name": "data", "Driver": "local", "UsageData": {"Size": 5, "RefCount": 0}},
-                {"Name": "more", "Driver": "local", "UsageData": {"Size": 7, "RefCount": 0}}],
-}  # fmt: skip
+    "Volumes": [
+        {"Name": "data", "Driver": "local", "UsageData": {"Size": 5, "RefCount": 0}},
+        {"Name": "more", "Driver": "local", "UsageData": {"Size": 7, "RefCount": 0}},
+    ],
+}
 
 
 def test_layers_that_images_share_are_counted_once():

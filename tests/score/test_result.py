@@ -36,8 +36,15 @@ def test_json_has_the_agreed_keys_and_no_nan(tmp_path):
 
 
 def test_diff_names_what_changed():
-    diff = demo({"a": 1, "b": 2, "c": None}).diff(demo({"a": 1, "b": 3, "c": None, "d": 4}))
-    assert diff["change"].to_dict() == {"a": "same", "b": "changed", "c": "same", "d": "removed"}
+    diff = demo({"a": 1, "b": 2, "c": None}).diff(
+        demo({"a": 1, "b": 3, "c": None, "d": 4})
+    )
+    assert diff["change"].to_dict() == {
+        "a": "same",
+        "b": "changed",
+        "c": "same",
+        "d": "removed",
+    }
     assert diff.loc["b", "points_before"] == 3
 
 
@@ -52,7 +59,9 @@ def test_reprs_have_no_address_and_escape_names():
     assert "0x" not in repr(result)
     assert "<script>" not in result._repr_html_()
     table = pd.DataFrame({"x": ["<b>"]})
-    assert "<b>&" not in Explanation("<i>", "<u>", table)._repr_html_().replace("<b>&lt;i", "")
+    assert "<b>&" not in Explanation("<i>", "<u>", table)._repr_html_().replace(
+        "<b>&lt;i", ""
+    )
 
 
 @pytest.mark.parametrize(

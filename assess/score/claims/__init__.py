@@ -18,14 +18,14 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy.policy import Policy
 from assess.score.claims import outcomes, upkeep
 from assess.score.claims.fleet import Fleet
-from assess.score.claims.measure import UNDECIDED, Finding, verdict
+from assess.score.claims.measure import UNDECIDED, Finding, rates_by, verdict
 from assess.score.claims.world import world
+from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.track_record import around_upgrades, rates_by, time_to_heal
-from assess.score.upgrade_history import History
+from assess.score.upgrade_churn.history import History
 
 MEASURES = {
     "C1": upkeep.forced_upgrades,
@@ -72,8 +72,15 @@ class Claims(Result):
 
     name: ClassVar[str] = "claims"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        "text", "value", "lo", "hi", "n", "threshold", "verdict", "needs",
-    )  # fmt: skip
+        "text",
+        "value",
+        "lo",
+        "hi",
+        "n",
+        "threshold",
+        "verdict",
+        "needs",
+    )
 
     def row(self, claim: str) -> pd.Series:
         """Give the row of a claim; any case will do."""
@@ -118,7 +125,9 @@ class Claims(Result):
 
 def _told(row: pd.Series, policy: Policy | None) -> str:
     """Say a measurement in words."""
-    level = f"{policy['claims']['level']:.0%} interval ".replace("%", " %") if policy else ""
+    level = (
+        f"{policy['claims']['level']:.0%} interval ".replace("%", " %") if policy else ""
+    )
     value = "unknown" if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
     unknown = f", {row['unknown_n']} not known" if row["unknown_n"] else ""
@@ -160,22 +169,32 @@ def judge_claims(  # noqa: PLR0913 - what is known already need not be computed 
     rows = [_row(claim, finding, policy) for claim, finding in found.items()]
     frame = pd.DataFrame(rows).set_index("claim").rename_axis("claim")
     frame[NUMBERS] = frame[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
-    frame = frame.astype({**dict.fromkeys(NUMBERS, "Float64"), "n": "Int64", "unknown_n": "Int64"})
+    frame = frame.astype(
+        {**dict.fromkeys(NUMBERS, "Float64"), "n": "Int64", "unknown_n": "Int64"}
+    )
     tables = {claim: finding.table for claim, finding in found.items()}
     details = {
         **tables,
-        "platforms": rates_by(fleet.record, "platform", level=fleet.level),
+        "platforms": rates_by(fleet.exposure.spells, "platform", level=fleet.level),
         "healing": time_to_heal(inventory, policy),
-        "around_upgrades": around_upgrades(inventory, policy, fleet.past),
+        "around_upgrades": upkeep.around_upgrades(fleet),
     }
-    parts = pd.concat([_tidy(claim, table) for claim, table in tables.items()], ignore_index=True)
+    parts = pd.concat(
+        [_tidy(claim, table) for claim, table in tables.items()], ignore_index=True
+    )
     return Claims(frame, parts, Provenance.of(inventory, policy), details)
 
 
 def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
     """Give the numbers of a table one by one, under the names of their rows."""
-    words = [name for name in table if name == "tier" or not is_numeric_dtype(table[name])]
-    group = table[words].astype("str").agg(" ".join, axis=1) if len(table) else pd.Series(dtype=str)
+    words = [
+        name for name in table if name == "tier" or not is_numeric_dtype(table[name])
+    ]
+    group = (
+        table[words].astype("str").agg(" ".join, axis=1)
+        if len(table)
+        else pd.Series(dtype=str)
+    )
     numbers = table.drop(columns=words).astype(float).assign(claim=claim, group=group)
     return numbers.melt(["claim", "group"], var_name="part", value_name="amount")
 
@@ -184,7 +203,9 @@ def _row(claim: str, finding: Finding, policy: Policy) -> dict[str, Any]:
     said = texts()[claim]
     bounds = {**policy["claims"]["bounds"], "C13": policy["what_next"]["appetite"]}
     bound, above = float(bounds[claim]), bool(said["above"])
-    judged = UNDECIDED if finding.n == 0 else verdict(finding.interval, bound, above=above)
+    judged = (
+        UNDECIDED if finding.n == 0 else verdict(finding.interval, bound, above=above)
+    )
     return {
         "claim": claim,
         "text": said["text"],
@@ -204,7 +225,11 @@ def _row(claim: str, finding: Finding, policy: Policy) -> dict[str, Any]:
 
 def _needs(said: dict[str, Any], finding: Finding, bound: float, *, above: bool) -> str:
     """Say what would decide a claim: a source, facts to find out, or so many more of the same."""
-    find = f"find out about {said['find']} ({finding.unknown_n})" if finding.unknown_n else ""
+    find = (
+        f"find out about {said['find']} ({finding.unknown_n})"
+        if finding.unknown_n
+        else ""
+    )
     if finding.n == 0:
         return finding.gap or "; ".join(filter(None, [said["connect"], find]))
     if finding.gap:

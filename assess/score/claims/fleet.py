@@ -9,19 +9,12 @@ from typing import Any
 import pandas as pd
 
 from assess.inventory import Inventory
-from assess.policy import Policy
-from assess.score.claims.measure import Finding, added, ratio
-from assess.score.rates import dispersion, wider_level
+from assess.policy.policy import Policy
+from assess.score.claims.measure import Finding, added, compare, ratio
+from assess.score.incidents.exposure import CONTAINER, Exposure, exposure
+from assess.score.incidents.rates import dispersion, wider_level
 from assess.score.result import Result
-from assess.score.track_record import (
-    CONTAINER,
-    compare,
-    platforms,
-    side_of,
-    track_record,
-    watched_incidents,
-)
-from assess.score.upgrade_history import History, known_history
+from assess.score.upgrade_churn.history import History, known_history
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +55,19 @@ class Fleet:
     @cached_property
     def readiness(self) -> Result:
         """Readiness of every service."""
-        from assess.score.readiness import score_readiness
+        from assess.score.readiness.readiness import score_readiness
 
         return self.given.get("readiness") or score_readiness(self.inventory, self.policy)
 
     @cached_property
     def churn(self) -> Result:
         """Upgrade churn of every service."""
-        from assess.score.upgrade_churn import score_upgrade_churn
+        from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 
         known = self.given.get("churn")
-        return known or score_upgrade_churn(self.inventory, self.policy, history=self.past)
+        return known or score_upgrade_churn(
+            self.inventory, self.policy, history=self.past
+        )
 
     @cached_property
     def past(self) -> History:
@@ -82,29 +77,15 @@ class Fleet:
         )
 
     @cached_property
-    def platforms(self) -> pd.Series:
-        """Platform of every service."""
-        return platforms(self.inventory, self.policy)
-
-    @cached_property
-    def sides(self) -> pd.Series:
-        """Whether each service runs in containers or on hosts."""
-        return side_of(self.platforms)
+    def exposure(self) -> Exposure:
+        """Where services run, and what was watched of them."""
+        return exposure(self.inventory, self.policy, self.previous)
 
     @cached_property
     def contained(self) -> list[str]:
         """Services that are known to run in containers."""
-        return list(self.sides.index[self.sides.eq(CONTAINER).fillna(False)])
-
-    @cached_property
-    def record(self) -> pd.DataFrame:
-        """Incidents and months watched of every service."""
-        return track_record(self.inventory, self.policy, previous=self.previous)
-
-    @cached_property
-    def incidents(self) -> pd.DataFrame:
-        """Incidents of the time watched, each with its platform."""
-        return watched_incidents(self.inventory, self.policy)
+        sides = self.exposure.side
+        return list(sides.index[sides.eq(CONTAINER).fillna(value=False)])
 
     def compared(self, record: pd.DataFrame, ours: pd.Series) -> Finding:
         """Compare two groups of a track record; what is on neither side may be on either.
@@ -126,13 +107,18 @@ class Fleet:
         level, spread = self.widened(record, ours, ours.fillna(True), ours.fillna(False))
         table = compare(record, ours).assign(**spread)
         either = [
-            added(table, {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")})
+            added(
+                table,
+                {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")},
+            )
             for side in ("", "other_")
         ]
         unplaced = int(record.loc[ours.isna(), "service_id"].nunique())
         return ratio(table, *either, level=level, unknown_n=unplaced)
 
-    def widened(self, record: pd.DataFrame, *sides: pd.Series) -> tuple[float, dict[str, float]]:
+    def widened(
+        self, record: pd.DataFrame, *sides: pd.Series
+    ) -> tuple[float, dict[str, float]]:
         """Give the level that makes up for services of one side and tier that differ much.
 
         Parameters
@@ -148,7 +134,7 @@ class Fleet:
             The widest level of them, and its ``spread`` and ``freedom`` (`rates.dispersion`).
         """
         tier = record["tier"].astype("string").fillna("unknown") + " "
-        counts = record["incidents"], record["service_months"]
+        counts = record["incidents"], record["months"]
         found = [dispersion(*counts, tier + side.astype("string")) for side in sides]
         level, widest = max((wider_level(self.level, spread), spread) for spread in found)
         return level, widest._asdict()

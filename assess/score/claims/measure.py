@@ -9,8 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from assess.score.rates import Interval, jeffreys_interval, jeffreys_rate
-from assess.score.track_record import ratio_of
+from assess.score.incidents.rates import (
+    Interval,
+    jeffreys_interval,
+    jeffreys_rate,
+    rate_ratio,
+)
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 TALLY = ["yes", "no", "unknown"]
@@ -95,7 +99,9 @@ def share(table: pd.DataFrame, *, level: float) -> Finding:
     return Finding(Interval(point, low, high), sampled, n, table, unknown, more)
 
 
-def ratio(table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0) -> Finding:
+def ratio(
+    table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0
+) -> Finding:
     """Measure a ratio of rates over strata: only those with both sides compare anything.
 
     Parameters
@@ -121,7 +127,11 @@ def ratio(table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: i
     n = int((a + b)[both].sum())
     found = ratio_of(table, level=level)
     whole = _hull(found, *(ratio_of(other, level=level) for other in others))
-    gap = "" if n or not both.any() else "nothing has happened on either side so far: keep counting"
+    gap = (
+        ""
+        if n or not both.any()
+        else "nothing has happened on either side so far: keep counting"
+    )
 
     def more(bound: float) -> float:
         from scipy.special import ndtri
@@ -168,7 +178,9 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
     def around(column: str) -> Interval:
         values = np.repeat(table[column].to_numpy(dtype=float), times)
         half = t * values.std(ddof=1) / math.sqrt(n)
-        return Interval(values.mean(), max(values.mean() - half, 0.0), values.mean() + half)
+        return Interval(
+            values.mean(), max(values.mean() - half, 0.0), values.mean() + half
+        )
 
     sampled = around("point")
 
@@ -182,7 +194,12 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
 
 
 def amount(
-    table: pd.DataFrame, whole: pd.DataFrame, *, factor: float, level: float, unknown_n: int = 0
+    table: pd.DataFrame,
+    whole: pd.DataFrame,
+    *,
+    factor: float,
+    level: float,
+    unknown_n: int = 0,
 ) -> Finding:
     """Measure an amount to expect: so many times the rate of events in some exposure.
 
@@ -233,7 +250,9 @@ def seen(finding: Finding, gap: str, *, looked: bool) -> Finding:
 
 def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
     """Add to columns, by name, what others hold."""
-    return table.assign(**{name: table[name] + table[other] for name, other in more.items()})
+    return table.assign(
+        **{name: table[name] + table[other] for name, other in more.items()}
+    )
 
 
 def _hull(found: Interval, *others: Interval) -> Interval:
@@ -254,3 +273,48 @@ def _smallest(decides: Callable[[float], bool]) -> float:
         middle = (low + high) // 2
         low, high = (low, middle) if decides(middle) else (middle, high)
     return high
+
+
+def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
+    """Return the incident rate of each group of spells (`Exposure.spells`).
+
+    ``by, services`` [count], ``incidents`` [count], ``service_months``, and ``rate, rate_lo,
+    rate_hi`` [per service and year].
+    """
+    groups = spells.groupby(by, sort=True, observed=True)
+    table = groups.agg(
+        services=("service_id", "nunique"),
+        incidents=("incidents", "sum"),
+        service_months=("months", "sum"),
+    ).reset_index()
+    rates = [
+        jeffreys_rate(n, months / 12, level=level)
+        for n, months in zip(table["incidents"], table["service_months"], strict=True)
+    ]
+    columns = ["rate", "rate_lo", "rate_hi"]
+    return table.join(
+        pd.DataFrame(rates, columns=columns, index=table.index, dtype=float)
+    )
+
+
+def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
+    """Put two groups of spells beside each other, tier by tier.
+
+    ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
+    ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``, which
+    `rate_ratio` takes, and ``unplaced_incidents, unplaced_months``.
+    """
+    tier = spells["tier"].astype("Float64").fillna(0).astype(int)
+    group = first.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
+    table = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    for prefix in ("", "other_", "unplaced_"):
+        rows = spells.loc[group.eq(prefix), ["incidents", "months"]]
+        table = table.join(rows.groupby(tier).sum().add_prefix(prefix))
+    table = table.fillna(0)
+    counts = [name for name in table if name.endswith("incidents")]
+    return table.astype(dict.fromkeys(counts, "int64")).reset_index()
+
+
+def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
+    """Return the rate ratio of a table as `compare` makes it."""
+    return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)

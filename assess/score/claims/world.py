@@ -24,7 +24,13 @@ def world(since: str) -> dict[str, Any]:
     dict
         By the names that stand in braces in `claims.toml`.
     """
-    return {"since": since[:4], **_lines(since), **_changes(since), **_drivers(), **_services()}
+    return {
+        "since": since[:4],
+        **_lines(since),
+        **_changes(since),
+        **_drivers(),
+        **_services(),
+    }
 
 
 def _lines(since: str) -> dict[str, Any]:
@@ -52,7 +58,9 @@ def _lines(since: str) -> dict[str, Any]:
 def _changes(since: str) -> dict[str, Any]:
     changes = reference.table("engine_changes")
     recent = changes[changes["release_date"] >= since]
-    breaking, worse = (recent[recent["kind"] == kind] for kind in ("breaking", "regression"))
+    breaking, worse = (
+        recent[recent["kind"] == kind] for kind in ("breaking", "regression")
+    )
     grave = worse[worse["impact"] == "high"]
     days = pd.to_numeric(worse["days_to_fix"]).dropna()
     return {
@@ -68,7 +76,9 @@ def _changes(since: str) -> dict[str, Any]:
 def _drivers() -> dict[str, Any]:
     gone = reference.drivers_gone(reference.target_engine({})).items()
     drivers = reference.table("storage_drivers").set_index("driver")["introduced_in"]
-    return {f"{n}_removed": end for n, end in gone} | {"overlay2_introduced": drivers["overlay2"]}
+    return {f"{n}_removed": end for n, end in gone} | {
+        "overlay2_introduced": drivers["overlay2"]
+    }
 
 
 def _services() -> dict[str, Any]:

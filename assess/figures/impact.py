@@ -1,0 +1,197 @@
+"""The services that one element takes down, and the effect of moving a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from assess.figures.rows import canvas, intervals, message, note
+from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from assess.score.result import Result
+
+ROUNDED = 9  # digits of a percent; a smaller difference is rounding noise
+COLUMNS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
+
+
+def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
+    """Return the frame behind `fall`.
+
+    Parameters
+    ----------
+    result : BlastRadius
+        A blast-radius result.
+    element_kind, element : str
+        What fails.
+
+    Returns
+    -------
+    DataFrame
+        One row per service that can go down, below its cause: ``service_id``, ``because`` (the
+        cause on the most probable path), ``step`` [count from the element], ``kinds`` and
+        ``p`` of that step, ``p_down, p_lo, p_hi`` [probability, 0-1]. Of many services, the
+        most probable ones and their causes.
+    """
+    affected = result.details["affected"]
+    own = (affected["element_kind"] == element_kind) & (affected["element"] == element)
+    hit = affected[own & (affected["p_hi"] > 0)].astype({"service_id": "str"})
+    hit = hit.sort_values(
+        ["p_down", "p_hi", "service_id"], ascending=[False, False, True]
+    )
+    steps = [
+        result.paths(element_kind, element, name)
+        for name in hit["service_id"].head(ROWS_SHOWN)
+    ]
+    if not steps:
+        return pd.DataFrame(columns=COLUMNS)
+    chains = pd.concat([each.assign(step=np.arange(1, len(each) + 1)) for each in steps])
+    rows = chains.drop_duplicates("service_id").merge(hit, on="service_id", how="left")
+    return _below_their_cause(rows.reindex(columns=COLUMNS))
+
+
+def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
+    """Order a tree depth first: each cause before its effects."""
+    under = rows.groupby("because", sort=False)["service_id"].agg(list).to_dict()
+    names = set(rows["service_id"])
+    waiting = [n for cause, own in under.items() if cause not in names for n in own][::-1]
+    order: list[str] = []
+    while waiting:
+        order.append(waiting.pop())
+        waiting += [n for n in under.get(order[-1], ())[::-1] if n not in order]
+    return rows.set_index("service_id").loc[order].reset_index()
+
+
+def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None) -> Axes:
+    """Draw the services that one element takes down: a tree of the most probable paths.
+
+    Parameters
+    ----------
+    result : BlastRadius
+        A blast-radius result.
+    element_kind, element : str
+        What fails.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = fall_data(result, element_kind, element)
+    title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
+    if table.empty:
+        return message(ax, title, "It takes no service down.")
+    row = result.frame.loc[(element_kind, element)]
+    with style():
+        ax = canvas(ax, len(table))
+        place = {name: y for y, name in enumerate(table["service_id"])}
+        for y, (cause, step, p) in enumerate(
+            table[["because", "step", "p"]].itertuples(index=False)
+        ):
+            line: dict[str, Any] = {
+                "color": MUTED,
+                "linewidth": 1.2,
+                "linestyle": "-" if p >= 1 else ":",
+            }
+            if cause in place:
+                ax.plot([step - 1, step - 1], [place[cause], y], zorder=1, **line)
+            ax.plot([step - 1, step], [y, y], zorder=1, **line)
+            ax.text(
+                step + 0.12,
+                y,
+                short(table["service_id"][y]),
+                color=INK,
+                va="center",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
+            )
+            note(ax, y, _chance(table.iloc[y]), MUTED)
+        ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
+        ax.set_ylim(len(table) - 0.4, -0.6)
+        ax.set_yticks([])
+        deepest = int(table["step"].max())
+        ax.set_xlim(0, deepest + 1.6)
+        ax.set_xticks(range(deepest + 1))
+        reached = int(row["services_down_n"]) - (element_kind == "service")
+        ax.set_title(title, loc="left")
+        share = " to ".join(
+            f"{100 * row[name]:.0f}" for name in ("impact_lo", "impact_hi")
+        )
+        ax.set_xlabel(
+            "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
+            f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
+            f"{100 * row['impact']:.0f} % of fleet criticality ({share})"
+        )
+    return ax
+
+
+def _chance(row: pd.Series) -> str:
+    lo, point, hi = (f"{100 * row[name]:.0f}" for name in ("p_lo", "p_down", "p_hi"))
+    return f"{point} %" if lo == hi else f"{point} % ({lo} to {hi})"
+
+
+def moves_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `moves`.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, point, lo, hi``: change of the summed impact of all elements that the
+        service runs on [percent of the fleet's criticality; negative is better], ``note``;
+        largest change first, services without a move left out.
+    """
+    frame = result.details["services"].rename_axis("service_id").reset_index()
+    names = {"point": "delta", "lo": "delta_lo", "hi": "delta_hi"}
+    table = pd.DataFrame(
+        {"service_id": frame["service_id"], "label": frame["service_id"]}
+    )
+    table = table.assign(
+        **{to: 100 * frame[name].astype("Float64") for to, name in names.items()}
+    )
+    table = table[table["point"].notna() | table["hi"].notna()]
+    table["note"] = [
+        f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
+    ]
+    by_size = table.assign(size=-table["point"].abs()).sort_values(["size", "service_id"])
+    return by_size.drop(columns="size").reset_index(drop=True)
+
+
+def moves(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the change of impact by each move, largest first.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = moves_data(result)
+    title = "Effect of the move on impact"
+    if table.empty:
+        return message(ax, title, "No service of this snapshot can move.")
+    label = (
+        "Impact of all elements it runs on, after minus before (% of fleet criticality)"
+    )
+    ends = table[["lo", "hi"]].astype("Float64").round(ROUNDED)
+    # With changes of one sign only, zero is the end of the axis already.
+    is_mixed = (ends["lo"] < 0).any() and (ends["hi"] > 0).any()
+    zero = 0.0 if is_mixed else None
+    return intervals(
+        table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero
+    )

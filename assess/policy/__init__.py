@@ -1,0 +1,1 @@
+"""The policy: weights, gates, checks and their rules."""

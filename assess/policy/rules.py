@@ -1,0 +1,336 @@
+"""The rule language of the policy: what a check or a gate asks of each row of a table.
+
+A rule is an expression over the columns of a table: ``and``, ``or``, ``not``, comparisons, ``in``
+a list, ``+ - *``, numbers, text, ``True``, ``False`` and ``days_since(column)``. Its logic is
+Kleene's three-valued one: what depends on a cell that nobody knows is NA, neither true nor false.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache, reduce
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DTYPES = {
+    "text": "string",
+    "boolean": "boolean",
+    "number": "Float64",
+    "time": "datetime64[us, UTC]",
+}
+_KINDS = {
+    "str": "text",
+    "category": "text",
+    "bool": "boolean",
+    "int": "number",
+    "float": "number",
+    "time": "time",
+}
+# Columns that the evidence adds to the frames (see `assess.score.evidence.answers`).
+DERIVED: Mapping[str, Mapping[str, str]] = {
+    "services": {
+        "replicas_n": "number",
+        "hosts_n": "number",
+        "azs_n": "number",
+        "dependencies_n": "number",
+        "redundant": "boolean",
+        "heals_itself": "boolean",
+        "health_found": "boolean",
+        "logs_found": "boolean",
+        "lower_tier_months": "number",
+        "coverage": "number",
+        "coverage_lowest": "number",
+        "dimension_lowest": "text",
+        "missing": "text",
+    },
+    "workloads": {
+        "contained": "boolean",
+        "image_kind": "text",
+        "store_port": "boolean",
+        "stateful_set": "boolean",
+        "public_unmirrored": "boolean",
+    },
+    "mounts": {},
+    "hosts": {"os_supported": "boolean", "kernel_runs_on_target": "boolean"},
+    "engines": {"engine_supported": "boolean", "driver_runs_on_target": "boolean"},
+    "images": {},
+    "dependencies": {},
+}
+TABLES = tuple(DERIVED)
+
+_LONGEST = 500
+_BOOLEAN: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.And: operator.and_,
+    ast.Or: operator.or_,
+}
+_EQUAL: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ORDER: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
+
+
+class RuleError(ValueError):
+    """A rule cannot be read, or does not fit its table."""
+
+
+@cache
+def columns(table: str) -> dict[str, str]:
+    """Give the columns that a rule over a table may name.
+
+    Parameters
+    ----------
+    table : str
+        One of `TABLES`.
+
+    Returns
+    -------
+    dict of str to str
+        Kind (text, boolean, number or time) by column.
+    """
+    from assess import frames
+
+    kinds = {name: _KINDS[column.dtype] for name, column in frames.columns(table).items()}
+    return {"service_id": "text", **kinds, **DERIVED[table]}
+
+
+@cache
+def problem(rule: str, table: str) -> str:
+    """Say what is wrong with a rule, by trying it on a table without rows.
+
+    Parameters
+    ----------
+    rule : str
+        The rule.
+    table : str
+        One of `TABLES`.
+
+    Returns
+    -------
+    str
+        What is wrong, or nothing.
+    """
+    import pandas as pd
+
+    try:
+        evaluate(rule, _empty(table), at=pd.Timestamp(0, tz="UTC"))
+    except RuleError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def _empty(table: str) -> pd.DataFrame:
+    import pandas as pd
+
+    kinds = columns(table).items()
+    return pd.DataFrame({name: pd.Series(dtype=DTYPES[kind]) for name, kind in kinds})
+
+
+def evaluate(rule: str, table: pd.DataFrame, *, at: pd.Timestamp) -> pd.Series:
+    """Ask a rule of every row.
+
+    Parameters
+    ----------
+    rule : str
+        The rule.
+    table : DataFrame
+        Rows with nullable columns (string, boolean, Int64 or Float64, UTC times).
+    at : Timestamp
+        Moment that ``days_since`` counts from. [UTC]
+
+    Returns
+    -------
+    Series
+        Nullable booleans in the order of the rows; NA where the row does not tell.
+
+    Raises
+    ------
+    RuleError
+        Where the rule cannot be read, names an unknown column or compares unlike things.
+    """
+    return _truth(_value(_parsed(rule), table, at))
+
+
+@cache
+def _parsed(rule: str) -> ast.expr:
+    if len(rule) > _LONGEST:
+        raise RuleError(f"a rule has at most {_LONGEST} characters")
+    try:
+        return ast.parse(rule.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RuleError(f"{rule!r} is not an expression") from error
+
+
+def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
+    """Value of a part: a column, a constant or a list of constants."""
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() as constant):
+            return constant
+        case ast.Name(id=name):
+            return _column(name, table)
+        case ast.List(elts=items) | ast.Tuple(elts=items) if items:
+            return [_value(item, table, at) for item in items]
+        case ast.BoolOp(op=op, values=parts):
+            values = [_truth(_value(part, table, at)) for part in parts]
+            return reduce(_BOOLEAN[type(op)], values)
+        case ast.UnaryOp(op=ast.Not(), operand=part):
+            return ~_truth(_value(part, table, at))
+        case ast.UnaryOp(op=ast.USub(), operand=part):
+            return -_number(_value(part, table, at))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            pair = [_number(_value(part, table, at)) for part in (left, right)]
+            return _ARITHMETIC[type(op)](*pair)
+        case ast.Compare(left=left, ops=ops, comparators=rest):
+            values = [_value(part, table, at) for part in (left, *rest)]
+            steps = zip(ops, pairwise(values), strict=True)
+            return reduce(operator.and_, (_compare(op, a, b) for op, (a, b) in steps))
+        case ast.Call(
+            func=ast.Name(id="days_since"), args=[ast.Name(id=name)], keywords=[]
+        ):
+            return _days_since(_column(name, table), at)
+    raise RuleError(f"{ast.unparse(node)!r} is not part of the rule language")
+
+
+def _column(name: str, table: pd.DataFrame) -> pd.Series:
+    if name not in table:
+        near = difflib.get_close_matches(name, list(table.columns), n=1)
+        raise RuleError(
+            f"unknown column {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
+        )
+    return table[name]
+
+
+def _days_since(times: pd.Series, at: pd.Timestamp) -> pd.Series:
+    """Age in days; a time after the snapshot tells nothing."""
+    if _kind(times) != "time":
+        raise RuleError(f"days_since({times.name}) needs a time")
+    days = (at - times).dt.total_seconds() / 86400
+    return days.where(days >= 0).astype("Float64")
+
+
+def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
+    if isinstance(op, ast.In | ast.NotIn):
+        return _membership(left, right, wanted=isinstance(op, ast.In))
+    kinds = {_kind(left), _kind(right)}
+    compare = _EQUAL.get(type(op)) or (
+        _ORDER.get(type(op)) if kinds == {"number"} else None
+    )
+    if compare is None or len(kinds) > 1 or kinds & {"time", "list"}:
+        raise RuleError(f"cannot compare {' with '.join(sorted(kinds))} this way")
+    if not (_is_column(left) or _is_column(right)):
+        raise RuleError("a comparison needs a column")
+    return compare(left, right).astype("boolean")
+
+
+def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
+    """Membership that stays unknown where the cell is; pandas' own `isin` says False there."""
+    items = right if isinstance(right, list) else []
+    kinds = {_kind(item) for item in items}
+    if not _is_column(left) or kinds != {_kind(left)} or any(map(_is_column, items)):
+        raise RuleError("`in` needs a column, and a list of constants of its kind")
+    return (left.isin(items) == wanted).astype("boolean").mask(left.isna())
+
+
+def contradiction(rule: str) -> str:
+    """Say why no row can hold: the parts of an ``and`` leave a column no value.
+
+    Parameters
+    ----------
+    rule : str
+        A rule without problems.
+
+    Returns
+    -------
+    str
+        What is asked for in vain; empty where no such contradiction is found.
+    """
+    match _parsed(rule):
+        case ast.BoolOp(op=ast.And(), values=parts):
+            pass
+        case _:
+            return ""
+    claimed = {ast.unparse(part) for part in parts}
+    left: dict[str, set[Any]] = {}
+    ends: dict[str, tuple[float, float]] = {}
+    for part in parts:
+        match part:
+            case ast.UnaryOp(op=ast.Not(), operand=denied) if (
+                ast.unparse(denied) in claimed
+            ):
+                return f"{ast.unparse(denied)} cannot hold and not hold"
+            case ast.Compare(
+                left=ast.Name(id=name),
+                ops=[ast.Eq()],
+                comparators=[ast.Constant(value=value)],
+            ):
+                left[name] = left.get(name, {value}) & {value}
+            case ast.Compare(
+                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=items)]
+            ):
+                values = {item.value for item in items if isinstance(item, ast.Constant)}
+                left[name] = left.get(name, values) & values
+            case ast.Compare(
+                left=ast.Name(id=name),
+                ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() as op],
+                comparators=[ast.Constant(value=int() | float() as bound)],
+            ):
+                low, high = ends.get(name, (-math.inf, math.inf))
+                is_most = isinstance(op, ast.Lt | ast.LtE)
+                ends[name] = (
+                    (low, min(high, bound)) if is_most else (max(low, bound), high)
+                )
+            case _:
+                continue
+    vain = [n for n, found in left.items() if not found]
+    vain += [n for n, (low, high) in ends.items() if low > high]
+    return f"no {vain[0]} can be all of that" if vain else ""
+
+
+def _is_column(value: Any) -> bool:
+    return hasattr(value, "dtype")
+
+
+def _truth(value: Any) -> pd.Series:
+    if not _is_column(value) or _kind(value) != "boolean":
+        raise RuleError("a rule, and each part of and, or, not, is a yes-or-no question")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if _kind(value) != "number":
+        raise RuleError("arithmetic needs numbers")
+    return value
+
+
+def _kind(value: Any) -> str:
+    """Kind of a column or a constant."""
+    if isinstance(value, list):
+        return "list"
+    if not _is_column(value):
+        constant = {bool: "boolean", int: "number", float: "number", str: "text"}
+        return constant[type(value)]
+    names = {
+        "boolean": "boolean",
+        "Int64": "number",
+        "Float64": "number",
+        "string": "text",
+    }
+    return names.get(str(value.dtype), "time")

@@ -1,0 +1,1 @@
+"""Back-test: predictions against what then happened."""

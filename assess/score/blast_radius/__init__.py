@@ -1,0 +1,1 @@
+"""Blast radius: share of criticality lost when an element fails."""

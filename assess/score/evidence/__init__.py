@@ -1,0 +1,1 @@
+"""Evidence per service: tables, answers, checks."""

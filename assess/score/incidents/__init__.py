@@ -1,0 +1,1 @@
+"""Exposure, recovery and rates of incidents."""

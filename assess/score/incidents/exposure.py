@@ -1,0 +1,337 @@
+"""Exposure: where each service runs, how long incidents were watched, which of them count.
+
+Every score that asks whether something runs in a container, how many service-months were watched
+or which incidents are sound, asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.incidents.rates import shrunk_rates
+
+HOST = "host"
+CONTAINER = "container"
+ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
+MIXED = "mixed"
+UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
+LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
+DAY = pd.Timedelta(days=1)
+YEAR = 365.25 * DAY
+MONTH = YEAR / 12
+SPELL = ["service_id", "tier", "kind", "side", "platform", "months", "incidents"]
+
+Window: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
+T = TypeVar("T")
+
+
+def per_inventory(function: Callable[..., T]) -> Callable[..., T]:
+    """Compute a function of an inventory once, and keep the result while the inventory lives."""
+    results: WeakKeyDictionary[Inventory, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
+
+    @wraps(function)
+    def remembered(inventory: Inventory, *args: Any) -> T:
+        known = results.setdefault(inventory, {})
+        if args not in known:
+            known[args] = function(inventory, *args)
+        return known[args]
+
+    return remembered
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exposure:
+    """Watched time and sound incidents per service, by side.
+
+    Attributes
+    ----------
+    services : DataFrame, index service_id
+        ``tier, kind``.
+    platform : Series, index service_id
+        Where it runs: as declared, else by its replicas; ``mixed`` where it runs on hosts and in
+        containers, NA where nobody knows.
+    window : tuple of Timestamp or None
+        Time over which incidents were watched, up to the snapshot at most: from the first to the
+        last moment that a source of incidents was asked about, else from the first incident on.
+        None where nobody watched.
+    is_covered : bool
+        Whether the window comes from coverage, and not from the incidents themselves.
+    sound : DataFrame
+        Incidents that happened, up to the snapshot: once each, with sound times. ``platform`` and
+        ``side`` are those at that time, else the present ones of the service.
+    earlier : Exposure or None
+        That of an earlier snapshot, which shows where services ran up to then.
+    earlier_until : Timestamp or None
+        When that snapshot was taken.
+    """
+
+    services: pd.DataFrame
+    platform: pd.Series
+    window: Window | None
+    is_covered: bool
+    sound: pd.DataFrame
+    earlier: Exposure | None = None
+    earlier_until: pd.Timestamp | None = None
+
+    @cached_property
+    def side(self) -> pd.Series:
+        """Side of each service, index ``service_id``: container, host, or NA where unknown."""
+        return side_of(self.platform)
+
+    @cached_property
+    def incidents(self) -> pd.DataFrame:
+        """Rows of ``sound`` within the window; those of no known service are among them."""
+        if self.window is None:
+            return self.sound.iloc[:0]
+        return self.sound[self.sound["opened_at"].between(*self.window)]
+
+    @cached_property
+    def spells(self) -> pd.DataFrame:
+        """Spells that services spent on one platform, within the window.
+
+        ``service_id, tier, kind, side, platform, months`` [service-months], ``incidents`` [count]
+        and ``clean_months`` [months since the last of these incidents]. Platform and side are NA
+        where nobody knows them, and where a service is known to have moved at an unknown time.
+        """
+        if self.window is None:
+            return pd.DataFrame(columns=[*SPELL, "clean_months"])
+        spells = self._spans(*self.window)
+        spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
+        rows = spells.reset_index(names="spell")[["spell", "service_id", "start", "end"]]
+        opened = rows.merge(self.incidents[["service_id", "opened_at"]], on="service_id")
+        opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
+        by_spell = opened.groupby("spell")["opened_at"]
+        last = by_spell.max().reindex(spells.index).fillna(spells["start"])
+        spells["incidents"] = by_spell.size().reindex(spells.index, fill_value=0)
+        spells["months"] = ((spells["end"] - spells["start"]) / MONTH).astype(float)
+        spells["clean_months"] = ((spells["end"] - last) / MONTH).astype(float)
+        spells["side"] = side_of(spells["platform"])
+        spells = spells.join(self.services, on="service_id")
+        order = ["service_id", "platform"]
+        return spells[[*SPELL, "clean_months"]].sort_values(order, ignore_index=True)
+
+    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        """List ``service_id, platform, start, end`` of what each service spent on a platform."""
+        at_time = side_of(self.incidents["platform_at_time"].astype("object"))
+        now = self.incidents["service_id"].map(self.side)
+        elsewhere = (at_time.notna() & at_time.ne(now)).fillna(value=False)
+        moved = self.platform.index.isin(self.incidents.loc[elsewhere, "service_id"])
+        here = pd.DataFrame(
+            {"platform": self.platform.mask(moved), "start": start, "end": end}
+        )
+        if self.earlier is None or self.earlier_until is None:
+            return here.rename_axis("service_id").reset_index()
+        before = self.earlier.platform[self.earlier.side.notna()]
+        before = before[before.index.isin(self.side.dropna().index)]
+        before = before[before != self.platform[before.index]]
+        until = min(self.earlier_until, end)
+        there = pd.DataFrame({"platform": before, "start": start, "end": until})
+        # nobody knows when between the snapshots it moved: that time counts for neither platform
+        spans = pd.concat([here[~here.index.isin(before.index)], there])
+        return spans.rename_axis("service_id").reset_index()
+
+    def total(
+        self, *, side: str | None = None, tiers: Collection[int] | None = None
+    ) -> tuple[int, float]:
+        """Count incidents and service-months.
+
+        Parameters
+        ----------
+        side : str, optional
+            Only of this side: ``container`` or ``host``.
+        tiers : collection of int, optional
+            Only of services of these tiers.
+
+        Returns
+        -------
+        tuple of int and float
+            Incidents [count], those of no known service included, and service-months.
+
+        Notes
+        -----
+        An incident counts for the side that it happened on, a month for the side of its spell. So
+        an incident that shows that a service has moved takes months away, and never an incident.
+        """
+        incidents = self.incidents
+        spells = self.spells
+        if side is not None:
+            incidents = incidents[incidents["side"].eq(side).fillna(value=False)]
+            spells = spells[spells["side"].eq(side).fillna(value=False)]
+        if tiers is not None:
+            tier = incidents["service_id"].map(self.services["tier"])
+            incidents = incidents[tier.isin(list(tiers))]
+            spells = spells[spells["tier"].isin(list(tiers))]
+        return len(incidents), float(spells["months"].sum())
+
+    def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
+        """Add up the months since the last incident of each service.
+
+        Parameters
+        ----------
+        side : str
+            Only of this side.
+        tiers : collection of int
+            Only of services of these tiers.
+
+        Returns
+        -------
+        float or None
+            Service-months; None where nobody watched.
+        """
+        if self.window is None:
+            return None
+        on_side = self.spells["side"].eq(side).fillna(value=False)
+        counted = self.spells[on_side & self.spells["tier"].isin(list(tiers))]
+        return float(counted["clean_months"].sum())
+
+
+def exposure(
+    inventory: Inventory, policy: Policy, previous: Inventory | None = None
+) -> Exposure:
+    """Find where services run, and what was watched of them.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``services, workloads, incidents, coverage``.
+    policy : Policy
+        ``evidence.host_kinds`` (replicas that are no container) and
+        ``blast_radius.incident_calls`` (calls that look for incidents).
+    previous : Inventory, optional
+        An earlier inventory: a service that has moved since counts for its old platform up to then.
+
+    Returns
+    -------
+    Exposure
+        Computed once per inventory and policy.
+    """
+    present = _exposure(inventory, policy)
+    if previous is None:
+        return present
+    return replace(
+        present, earlier=exposure(previous, policy), earlier_until=previous.snapshot_at
+    )
+
+
+@per_inventory
+def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
+    services = inventory["services"].set_index("service_id")[["tier", "kind"]]
+    platform = _platforms(inventory, policy)
+    sound = sound_incidents(inventory)
+    at_time = sound["platform_at_time"].astype("object")
+    at_time = at_time.mask(at_time.eq("unknown")).fillna(
+        sound["service_id"].map(platform)
+    )
+    window, is_covered = _window(inventory, policy)
+    return Exposure(
+        services=services,
+        platform=platform,
+        window=window,
+        is_covered=is_covered,
+        sound=sound.assign(platform=at_time, side=side_of(at_time)),
+    )
+
+
+def side_of(platform: pd.Series) -> pd.Series:
+    """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
+    known = platform.notna() & ~platform.isin(UNCLEAR)
+    sides = np.where(platform.eq(HOST).fillna(value=False), HOST, CONTAINER)
+    return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
+
+
+def in_containers(platform: pd.Series) -> pd.Series:
+    """Return whether a platform is known to run containers: a mixed one does so in part."""
+    mixed = platform.eq(MIXED).fillna(value=False)
+    return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
+
+
+def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Return whether each replica is a container: by its kind, else by its image, else NA."""
+    kind = workloads["source_kind"].str.lower()
+    by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
+    has_image = workloads["image_ref"].notna() | workloads["repository"].notna()
+    by_image = has_image.astype("boolean").where(has_image, pd.NA)
+    return by_kind.mask(kind.isna()).fillna(by_image)
+
+
+def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
+    """Return the platform of each service: as declared, else as all of its replicas show."""
+    declared = inventory["services"].set_index("service_id")["platform"].astype("object")
+    workloads = inventory["workloads"]
+    contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
+    by_service = contained.groupby(workloads.loc[contained.index, "service_id"])
+    seen = by_service.agg(["all", "any"])
+    shown = pd.Series(MIXED, index=seen.index, dtype="object")
+    shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
+    is_clear = declared.notna() & ~declared.isin(UNCLEAR)
+    platform = declared.where(is_clear, shown.reindex(declared.index))
+    platform = platform.fillna(declared.where(declared.eq(MIXED)))
+    return platform.astype("string").sort_index().rename("platform")
+
+
+def _window(inventory: Inventory, policy: Policy) -> tuple[Window | None, bool]:
+    """Return the window over which incidents were watched, and whether coverage says so."""
+    asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
+    asked = asked.dropna(subset=["window_start", "window_end"])
+    end = inventory.snapshot_at
+    if len(asked):
+        start = asked["window_start"].min()
+        end = min(asked["window_end"].max(), end)
+    else:
+        # without coverage nobody knows that the time before the first incident was watched
+        start = sound_incidents(inventory)["opened_at"].min()
+    is_known = pd.notna(start) and start < end
+    return ((start, end) if is_known else None), len(asked) > 0
+
+
+@per_inventory
+def sound_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Return the incidents that happened up to the snapshot: once each, with sound times."""
+    table = inventory["incidents"]
+    bad = table["bad_time"].fillna(value=False).astype(bool)
+    bad |= table["resolved_at"] < table["opened_at"]
+    bad |= table["opened_at"] > inventory.snapshot_at
+    return table[table["duplicate_of"].isna() & ~bad]
+
+
+def counted_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Return the sound incidents that a service is known to have had."""
+    return sound_incidents(inventory).dropna(subset=["service_id"])
+
+
+def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
+    """Return the coverage of calls that could look; a word is in their name or their source's."""
+    table = inventory["coverage"]
+    text = (table["source"] + " " + table["call"]).str.lower()
+    named = pd.Series(False, index=table.index)
+    for word in words:
+        named |= text.str.contains(word, regex=False, na=False)
+    return table[named & table["status"].isin(LOOKED)]
+
+
+def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Estimate the incident rate of each service, shrunk to the fleet's.
+
+    Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
+    where nobody watched. ``simulation.level`` is the coverage of the intervals.
+    """
+    names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
+    known = exposure(inventory, policy)
+    index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
+    if known.window is None or not len(index):
+        return pd.DataFrame(np.nan, index=index, columns=names).astype("Float64")
+    start, end = known.window
+    counts = known.incidents["service_id"].value_counts()
+    events = counts.reindex(index, fill_value=0).astype("float64")
+    years = pd.Series((end - start) / YEAR, index=index)
+    rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")

@@ -1,0 +1,293 @@
+"""Rates and proportions from few observations, with honest intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+# Grid over the logarithms of the fleet's mean and shape. For every shape the spread of the mean is
+# then held by three nodes (Gauss-Hermite), which keeps the mixture small.
+GRID = 24
+SHAPES = (0.1, 20.0)
+NODES = (-(3**0.5), 0.0, 3**0.5)
+NODE_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+HALVINGS = 17  # of a factor e^18: quantiles to 2e-4
+LOG_RATIO = 100.0  # no end of a ratio of rates lies beyond that
+LEVEL_MAX = 1 - 1e-9  # of an interval; further out numbers do not tell what is left
+
+Floats = NDArray[np.float64]
+Prior = tuple[Floats, Floats, Floats]
+
+
+class Interval(NamedTuple):
+    """A number and the interval around it."""
+
+    point: float
+    lo: float
+    hi: float
+
+
+def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) -> Interval:
+    """Proportion from few observations: posterior mean and equal-tailed interval, as shares.
+
+    Of a Beta(1/2, 1/2) prior: quantiles of Beta(k + 1/2, n - k + 1/2); ``lo`` is 0 when k = 0 and
+    ``hi`` is 1 when k = n (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
+    """
+    from scipy.special import betaincinv
+
+    yes, no, tail = successes + 0.5, trials - successes + 0.5, (1 - level) / 2
+    lo = 0.0 if successes <= 0 else float(betaincinv(yes, no, tail))
+    hi = 1.0 if successes >= trials else float(betaincinv(yes, no, 1 - tail))
+    return Interval(yes / (yes + no), lo, hi)
+
+
+def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Interval:
+    """Rate from few events: posterior mean and equal-tailed interval, per unit of exposure.
+
+    Of a Gamma(1/2, 0) prior: quantiles of Gamma(n + 1/2, exposure); ``lo`` is 0 when n = 0. Without
+    exposure nothing is known: (NaN, 0, inf).
+    """
+    from scipy.special import gammaincinv
+
+    if not exposure > 0:
+        return Interval(math.nan, 0.0, math.inf)
+    shape, tail = events + 0.5, (1 - level) / 2
+    lo = 0.0 if events <= 0 else float(gammaincinv(shape, tail)) / exposure
+    return Interval(shape / exposure, lo, float(gammaincinv(shape, 1 - tail)) / exposure)
+
+
+class Dispersion(NamedTuple):
+    """How much more counts scatter than Poisson's, at least 1, by so many degrees of freedom."""
+
+    spread: float
+    freedom: int
+
+
+def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
+    """How much more the sums of groups scatter than if their members differed by chance alone.
+
+    Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
+    much as it does in a sum; groups without an event say nothing, and members without a group are
+    left out.
+    """
+    rows = (
+        pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
+    )
+    sums = rows.groupby("group")[["n", "t"]].transform("sum")
+    held = (sums["n"] > 0) & (sums["t"] > rows["t"])
+    rows, sums = rows[held], sums[held]
+    freedom = len(rows) - rows["group"].nunique()
+    if freedom < 1:
+        return Dispersion(1.0, 0)
+    part = rows["t"] / sums["t"]
+    expected = sums["n"] * part
+    found = ((rows["n"] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    return Dispersion(max(float(found), 1.0), freedom)
+
+
+def wider_level(level: float, found: Dispersion) -> float:
+    """Level at which a normal interval is as wide as one of counts that scatter more should be.
+
+    By the square root of the spread, and Student's quantile, for the spread is itself estimated
+    (quasi-likelihood; McCullagh and Nelder, Generalized Linear Models, section 9.2).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if found.spread <= 1:
+        return level
+    width = stdtrit(found.freedom, (1 + level) / 2) * math.sqrt(found.spread)
+    return min(float(2 * ndtr(width) - 1), LEVEL_MAX)
+
+
+def rate_ratio(
+    events: ArrayLike,
+    exposure: ArrayLike,
+    other_events: ArrayLike,
+    other_exposure: ArrayLike,
+    *,
+    level: float = 0.95,
+) -> Interval:
+    """Ratio of two rates that is the same in every stratum.
+
+    Parameters
+    ----------
+    events, exposure : array
+        Of the one group, by stratum. [count; any unit of time]
+    other_events, other_exposure : array
+        Of the group that it is compared with. [count; the same unit]
+    level : float, default 0.95
+        Coverage of the interval. [share, 0-1]
+
+    Returns
+    -------
+    Interval
+        The ratio; ``lo`` is 0 without an event here, ``hi`` infinite without one there, and all is
+        unknown, (NaN, 0, inf), where no stratum has both exposures and an event.
+
+    Notes
+    -----
+    Point: Mantel and Haenszel's, ``sum(a * t0 / t) / sum(b * t1 / t)`` (Rothman and Greenland,
+    Modern Epidemiology, chapter 15). Interval: exact and conditional on the events of each stratum,
+    of which those here are binomial with chance ``r * t1 / (r * t1 + t0)``; mid-P, so that it
+    neither covers too much nor too little (Martin and Austin 1996,
+    doi:10.1097/00001648-199601000-00006).
+    """
+    a, t1, b, t0 = (
+        np.atleast_1d(np.asarray(cells, dtype=float))
+        for cells in (events, exposure, other_events, other_exposure)
+    )
+    held = (t1 > 0) & (t0 > 0) & (a + b > 0)
+    a, t1, b, t0 = (cells[held] for cells in (a, t1, b, t0))
+    if not held.any():
+        return Interval(math.nan, 0.0, math.inf)
+    ours, theirs = (a * t0 / (t1 + t0)).sum(), (b * t1 / (t1 + t0)).sum()
+    at, tail = int(a.sum()), (1 - min(level, LEVEL_MAX)) / 2
+    logs, near = _log_chances(at, a + b, t1 / t0)
+    return Interval(
+        float(ours / theirs) if theirs else math.inf,
+        near * _tilt(logs, at, 1 - tail) if at else 0.0,
+        near * _tilt(logs, at, tail) if b.any() else math.inf,
+    )
+
+
+def _log_chances(at: int, m: Floats, odds: Floats) -> tuple[Floats, float]:
+    """Log chances that 0, 1, … of all events were here, and the ratio at which ``at`` are likely.
+
+    There no chance of a count near the ends of an interval is too small to be held.
+    """
+    from scipy.special import expit, gammaln
+
+    goal, log_odds = np.clip(at, 0.5, m.sum() - 0.5), np.log(odds)
+    near = _root(lambda log_ratio: float((m * expit(log_ratio + log_odds)).sum() - goal))
+    whole = np.ones(1)
+    for n, eta in zip(m, near + log_odds, strict=True):
+        k = np.arange(n + 1)
+        logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+        whole = np.convolve(whole, np.exp(logs + k * eta - n * np.logaddexp(0, eta)))
+    with np.errstate(divide="ignore"):
+        return np.log(whole), math.exp(near)
+
+
+def _tilt(logs: Floats, at: int, share: float) -> float:
+    """Factor of the ratio at which fewer than ``at`` events, half the tie, have a given chance."""
+    k = np.arange(len(logs)) - at
+
+    def fewer(log_factor: float) -> float:
+        weights = logs + k * log_factor
+        chances = np.exp(weights - weights.max())
+        return float((chances[:at].sum() + chances[at] / 2) / chances.sum() - share)
+
+    return math.exp(_root(fewer))
+
+
+def _root(function: Callable[[float], float]) -> float:
+    """Find where a monotone function of the logarithm of a ratio is 0."""
+    from scipy.optimize import brentq
+
+    return float(brentq(function, -LOG_RATIO, LOG_RATIO, xtol=1e-12))
+
+
+def shrunk_rates(
+    events: pd.Series, exposure_years: pd.Series, *, level: float = 0.9
+) -> pd.DataFrame:
+    """Rate of each service, shrunk towards the fleet by what little it has shown itself.
+
+    Parameters
+    ----------
+    events : Series
+        Events by service; NA where nobody looked. [count]
+    exposure_years : Series
+        Time watched, on the same index; NA or 0 where nobody looked. [years]
+    level : float, default 0.9
+        Coverage of the intervals. [share, 0-1]
+
+    Returns
+    -------
+    DataFrame
+        Index of ``events``; ``rate``, ``rate_lo``, ``rate_hi`` [per year]. A service that nobody
+        watched has the spread of the fleet; a fleet that nobody watched has (NaN, 0, inf).
+
+    Notes
+    -----
+    Counts are Poisson and rates of services Gamma with the fleet's mean and shape, so that a
+    service's posterior is Gamma(shape + n, shape / mean + exposure). Mean and shape are integrated
+    over a grid around their moments estimate (Marshall 1991, doi:10.2307/2347593): plugging the
+    estimate in gives intervals that are too narrow wherever the fleet has seen few events.
+    """
+    counts = pd.to_numeric(events.sort_index(), errors="coerce").astype("float64")
+    years = pd.to_numeric(exposure_years.reindex(counts.index), errors="coerce").astype(
+        "float64"
+    )
+    is_seen = ((counts >= 0) & (years > 0)).to_numpy()
+    n, t = counts.where(is_seen, 0).to_numpy(), years.where(is_seen, 0).to_numpy()
+    found = pd.DataFrame(
+        {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index
+    )
+    if is_seen.any():
+        prior = _fleet_prior(n[is_seen], t[is_seen])
+        alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
+        found[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
+    return found.reindex(events.index)
+
+
+def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
+    """Mean, lower and upper end of the rates behind counts: a mixture of Gammas."""
+    from scipy.special import gammainc
+
+    means, shapes, weights = prior
+    shape, per_year = shapes[:, None] + n, (shapes / means)[:, None] + t
+    mean = weights @ (shape / per_year)
+    columns = [mean]
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        low, high = np.log(mean) - 14, np.log(mean) + 4
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            is_below = weights @ gammainc(shape, per_year * np.exp(middle)) < share
+            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+        columns.append(np.exp((low + high) / 2))
+    columns[1][n == 0] = 0.0  # where nothing has happened, no rate is too low
+    return np.column_stack(columns)
+
+
+def _fleet_prior(n: Floats, t: Floats) -> Prior:
+    """How rates are spread over the fleet: Gammas by mean and shape, with their probabilities."""
+    total = n.sum()
+    crude = (total + 0.5) / t.sum()
+    excess = (t * (n / t - crude) ** 2).sum() / t.sum() - crude * len(t) / t.sum()
+    shape = np.clip(crude**2 / max(excess, 1e-12), *SHAPES)
+    spread = 4 * np.sqrt(1 / (total + 0.5) + 1 / (len(n) * shape))
+    log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
+    low, high = np.log(SHAPES)
+    shapes = np.exp(np.linspace(low, high, GRID))
+    log_weights = (
+        _log_evidence(n, t, np.exp(log_means)[:, None], shapes) + log_means[:, None] / 2
+    )
+    weights = np.exp(log_weights - log_weights.max())
+    by_shape = weights.sum(axis=0) / weights.sum()
+    is_held = by_shape > 1e-4
+    weights, by_shape, shapes = weights[:, is_held], by_shape[is_held], shapes[is_held]
+    weights = weights / weights.sum(axis=0)
+    centre = log_means @ weights
+    sd = np.sqrt(np.maximum(log_means**2 @ weights - centre**2, 0))
+    means = np.exp(centre + np.multiply.outer(NODES, sd)).ravel()
+    joint = np.multiply.outer(NODE_WEIGHTS, by_shape / by_shape.sum()).ravel()
+    return means, np.tile(shapes, len(NODES)), joint
+
+
+def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats:
+    """Log probability of the counts: negative binomial; services that look alike count together."""
+    from scipy.special import gammaln
+
+    alike, times = np.unique(np.column_stack([n, t]), axis=0, return_counts=True)
+    found = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
+    per_year = shapes / means
+    for (count, years), k in zip(alike, times, strict=True):
+        gain = gammaln(count + shapes) - gammaln(shapes)
+        gain = gain + shapes * np.log(per_year / (per_year + years))
+        found += k * (gain + count * np.log(years / (per_year + years)))
+    return found

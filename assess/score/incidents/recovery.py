@@ -1,0 +1,216 @@
+"""Recovery: how long incidents last, and how long a replacement of an instance takes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.incidents.exposure import counted_incidents, exposure
+from assess.score.incidents.rates import Interval, jeffreys_interval
+
+Floats = npt.NDArray[np.float64]
+NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
+TIES = 1e-12
+
+
+def heal_quantiles(minutes: Floats, closed: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the median and 95th percentile of times to heal [minutes], by Kaplan and Meier.
+
+    Where the curve does not come down that far, it is the longest time seen, which is too short.
+
+    Notes
+    -----
+    Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452: what is still open is censored, not
+    dropped, or the median would come out a fifth to a third too short.
+    """
+    order = np.lexsort((~closed, minutes))
+    times = minutes[order]
+    at_risk = np.arange(len(minutes), 0, -1)
+    still_open = np.cumprod(1 - closed[order] / at_risk)
+
+    def quantile(share: float) -> float:
+        reached = np.flatnonzero(still_open <= 1 - share + TIES)
+        return float(times[reached[0]] if len(reached) else times[-1])
+
+    return quantile(0.5), quantile(0.95)
+
+
+def incident_minutes(inventory: Inventory) -> pd.DataFrame:
+    """Return how long each counted incident took to heal, on the index of the incidents.
+
+    ``service_id, minutes`` and ``closed``; what is still open is so up to the snapshot.
+    """
+    table = counted_incidents(inventory)
+    recorded = table["ttr_s"].astype("float64") / 60
+    lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
+    so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60
+    healed = recorded.fillna(lasted)
+    rows = pd.DataFrame(
+        {
+            "service_id": table["service_id"],
+            "minutes": healed.fillna(so_far).astype("float64"),
+            "closed": healed.notna(),
+        }
+    )
+    return rows[rows["minutes"] >= 0]
+
+
+def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Return the time from the opening of an incident to its end, by side.
+
+    ``side, median, p95`` [minutes], ``n`` [incidents], ``open_n`` [those still open, censored].
+    """
+    minutes = incident_minutes(inventory)
+    sides = exposure(inventory, policy).sound["side"]
+    rows = [
+        (
+            side,
+            *heal_quantiles(
+                rows["minutes"].to_numpy(float), rows["closed"].to_numpy(bool)
+            ),
+            len(rows),
+            int((~rows["closed"]).sum()),
+        )
+        for side, rows in minutes.groupby(sides.reindex(minutes.index), sort=True)
+    ]
+    return pd.DataFrame(rows, columns=["side", "median", "p95", "n", "open_n"])
+
+
+def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Pair each instance that ended for ill health with the launch that took its place.
+
+    ``place`` (group, else service), ``ended_at`` of the old and ``healed_at`` of the new instance;
+    NaT where none came within ``blast_radius.pair_within_minutes``.
+    """
+    table = inventory["activities"]
+    table = table[table["kind"].isin(["terminate", "launch"])]
+    is_lost = table["kind"].eq("launch") & table["status"].str.lower().isin(NEVER_UP)
+    table = table[~is_lost.fillna(value=False)]
+    table = table[table["started_at"] <= inventory.snapshot_at]
+    table = table.sort_values(["started_at", "activity_id"], kind="stable")
+    duration = pd.to_timedelta(table["duration_s"].astype("float64"), unit="s")
+    ended = table["started_at"] + duration.dt.as_unit("us")
+    table = table.assign(
+        ended=table["ended_at"].fillna(ended).fillna(table["started_at"]),
+        place=table["group"].fillna(table["service_id"]),
+    )
+    longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
+    table = table[["place", "kind", "cause", "started_at", "ended"]]
+    pairs = [
+        (place, down, up)
+        for place, rows in table.dropna(subset=["place"]).groupby("place", sort=True)
+        for down, up in _pair(rows, longest)
+    ]
+    paired = pd.DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
+    times = dict.fromkeys(("ended_at", "healed_at"), "datetime64[us, UTC]")
+    return paired.astype({"place": "str", **times})
+
+
+def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp, Any]]:
+    """Pair terminations for ill health with the first later launch that no other has taken."""
+    waiting: deque[pd.Timestamp] = deque()
+    pairs: list[tuple[pd.Timestamp, Any]] = []
+    for row in rows.itertuples():
+        heals = pd.isna(row.cause) or row.cause in ("health", "unknown")
+        if row.kind == "terminate" and row.cause == "health":
+            waiting.append(row.started_at)
+        elif row.kind == "launch" and heals:
+            while waiting and row.started_at - waiting[0] > longest:
+                pairs.append((waiting.popleft(), pd.NaT))
+            if waiting:
+                pairs.append((waiting.popleft(), row.ended))
+    return pairs + [(down, pd.NaT) for down in waiting]
+
+
+def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.DataFrame:
+    """Count the instances that were replaced in time [seconds], by group.
+
+    ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot,
+    and not replaced yet) [count], ``median_s, longest_s`` [seconds, of those replaced].
+    """
+    pairs = replacements(inventory, policy)
+    took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
+    too_soon = (inventory.snapshot_at - pairs["ended_at"]).dt.total_seconds() < seconds
+    rows = pd.DataFrame(
+        {
+            "group": pairs["place"],
+            "yes": took <= seconds,
+            "no": (took > seconds) | (took.isna() & ~too_soon),
+            "unknown": took.isna() & too_soon,
+        }
+    )
+    groups = rows.groupby("group", sort=True)[["yes", "no", "unknown"]].sum()
+    spread = took.groupby(rows["group"]).agg(median_s="median", longest_s="max")
+    return groups.join(spread).reset_index()
+
+
+def self_heal_share(table: pd.DataFrame, *, level: float) -> Interval:
+    """Return the share of instances that were replaced in time; undecided ones do not count."""
+    yes = int(table["yes"].sum())
+    no = int(table["no"].sum())
+    return jeffreys_interval(yes, yes + no, level=level)
+
+
+def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Estimate how long each service takes to heal.
+
+    Index ``service_id``: ``minutes`` (median), ``minutes_p95`` and ``minutes_basis``: activities
+    (an unhealthy instance of its group and its replacement), else incidents, else policy
+    (``blast_radius.heal_minutes, heal_minutes_p95``).
+    """
+    settings = policy["blast_radius"]
+    default = (
+        float(settings["heal_minutes"]),
+        float(settings["heal_minutes_p95"]),
+        "policy",
+    )
+    measured = {
+        **_quantiles_of(incident_minutes(inventory), "incidents"),
+        **_quantiles_of(_activity_minutes(inventory, policy), "activities"),
+    }
+    index = pd.Index(
+        sorted(inventory["services"]["service_id"]), name="service_id", dtype="str"
+    )
+    types = {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}
+    rows = [measured.get(str(service), default) for service in index]
+    return pd.DataFrame(rows, index=index, columns=list(types)).astype(types)
+
+
+def _quantiles_of(rows: pd.DataFrame, basis: str) -> dict[str, tuple[float, float, str]]:
+    return {
+        str(service): (
+            *heal_quantiles(
+                group["minutes"].to_numpy(float), group["closed"].to_numpy(bool)
+            ),
+            basis,
+        )
+        for service, group in rows.groupby("service_id", sort=True)
+    }
+
+
+def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Return the minutes from the end of an unhealthy instance to its replacement, by service."""
+    healed = replacements(inventory, policy).dropna(subset=["healed_at"])
+    healed["minutes"] = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
+    rows = healed.merge(_places(inventory), on="place")
+    return rows[["service_id", "minutes"]].assign(closed=True)
+
+
+def _places(inventory: Inventory) -> pd.DataFrame:
+    """List services by auto-scaling group or cluster, and by their own name."""
+    replicas = inventory["workloads"].merge(
+        inventory["hosts"][["host_id", "asg_name"]], how="left"
+    )
+    names = inventory["services"]["service_id"]
+    parts = [
+        replicas[["asg_name", "service_id"]].set_axis(["place", "service_id"], axis=1),
+        replicas[["cluster", "service_id"]].set_axis(["place", "service_id"], axis=1),
+        pd.DataFrame({"place": names, "service_id": names}),
+    ]
+    return pd.concat(parts).dropna().drop_duplicates()

@@ -1,0 +1,1 @@
+"""Readiness, 0-100, and the gates before it."""

@@ -1,0 +1,1 @@
+"""Upgrade churn: events, failures and hours a year."""

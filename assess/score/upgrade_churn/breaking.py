@@ -1,0 +1,233 @@
+"""Which changes on the way to a target hit something that is in use here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+from assess.score.upgrade_churn.history import NOWHERE, Engines
+from assess.score.upgrade_churn.pace import MEASURED, PROSPECTIVE, Place
+
+COLUMNS = ["service_id", "host_id", "fact", "value", "version", "change_id", "why"]
+IDLE = ""  # the service of a host that runs none that is known
+ENGINE_FACTS = {
+    "storage_driver": "storage_driver",
+    "backing_fs": "backing_fs",
+    "d_type": "d_type",
+    "live_restore": "live_restore",
+    "log_driver": "logging_driver",  # of containers that name none
+}
+HOST_FACTS = ["kernel", "cgroup_version"]
+REPLICA_FACTS = ["client_api_version", "log_driver"]
+OVERLAYS = ("overlay", "overlay2")  # the drivers that need d_type
+FITS = {  # where no single change is to blame: the table that says so, and how
+    "kernel": (
+        "engine_kernel",
+        "kernel {} carries none of the usual storage drivers of {}",
+    ),
+    "storage_driver": ("storage_drivers", "storage driver {} does not exist in {}"),
+}
+
+
+class Fact(NamedTuple):
+    """Something in use: what, its value (None: nobody knows), and the image that has it."""
+
+    name: str
+    value: str | None
+    image: str = ""
+
+
+class Hit(NamedTuple):
+    """A change that hits: the release that brings it, its id or the table that says so, and why."""
+
+    version: str | None
+    change_id: str | None
+    why: str
+
+
+Facts = dict[Any, set[Fact]]
+
+
+def breaks(
+    inventory: Inventory, held: list[Place], engines: Engines, target: str
+) -> pd.DataFrame:
+    """List what the way to a target breaks, and what nobody knows that it might.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``hosts, workloads, images``.
+    held : list of Place
+        Services by host.
+    engines : mapping
+        Engine of each host; one that no service is known to use counts too.
+    target : str
+        Engine to go to.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id`` (NA: no known one on this host), ``host_id`` (NA: on a host that nobody
+        knows), ``fact`` and ``value`` in use, ``version`` (the release that breaks it),
+        ``change_id`` (NA: whether it breaks is unknown, for the fact is) and ``why``.
+    """
+    rows = set()
+    by_host, by_replica = _host_facts(inventory, engines), _replica_facts(inventory)
+    idle = sorted(engines.keys() - {place.host_id for place in held})
+    alone = [
+        Place(IDLE, h, MEASURED, engines[h].runtime, engines[h].version) for h in idle
+    ]
+    for service, host, basis, product, version in held + alone:
+        if basis == PROSPECTIVE or product == "none":
+            continue
+        if product != reference.ENGINE or not reference.is_known(version):
+            named = "" if pd.isna(version) else f"{product} {version}"
+            what = (
+                f"the facts do not know {named}" if named else "nobody knows its engine"
+            )
+            rows.add((service, host, "version", named, *Hit(None, None, what)))
+            continue
+        for fact in by_host[host] | by_replica[service, host]:
+            if hit := hit_of(fact, version, target):
+                value = ": ".join(filter(None, (fact.value, fact.image)))
+                rows.add((service, host, fact.name, value, *hit))
+    table = pd.DataFrame(sorted(rows, key=str), columns=COLUMNS, dtype="str")
+    return table.replace({"service_id": IDLE, "host_id": NOWHERE, "value": ""}, pd.NA)
+
+
+def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
+    """Put what breaks together host by host, each with the services that use it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `breaks` gives it.
+
+    Returns
+    -------
+    DataFrame
+        ``host_id, fact, value, version, change_id, why`` and ``services``, joined by a semicolon.
+    """
+    key = [name for name in COLUMNS if name != "service_id"]
+    rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
+    groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
+    return (
+        groups.agg(lambda names: "; ".join(filter(None, names)))
+        .rename("services")
+        .reset_index()
+    )
+
+
+def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
+    """List facts of the engine, kernel and system of each host."""
+    hosts = {row.host_id: row for row in inventory["hosts"].itertuples()}
+    found = {}
+    for host, engine in engines.items():
+        own = hosts.get(host)
+        facts = {name: getattr(engine, column) for name, column in ENGINE_FACTS.items()}
+        if engine.storage_driver not in OVERLAYS:
+            del facts["d_type"]
+        facts |= {name: getattr(own, name, None) for name in HOST_FACTS}
+        distro = reference.distro_of(getattr(own, "os_name", None))
+        line = reference.line_of(distro, getattr(own, "os_version", None))
+        facts["os"] = line and f"{distro} {line}"
+        found[host] = {Fact(name, _text(value)) for name, value in facts.items()}
+    return found
+
+
+def _replica_facts(inventory: Inventory) -> Facts:
+    """List API of the clients, logging drivers and oldest image schemas by service and host."""
+    images = inventory["images"].dropna(subset="schema").astype({"schema": "str"})
+    oldest = (
+        images.groupby(["registry", "repository", "digest"])["schema"].min().to_dict()
+    )
+    found: Facts = defaultdict(set)
+    for row in inventory["workloads"].itertuples():
+        schema = oldest.get((row.registry, row.repository, row.image_digest))
+        image = "" if pd.isna(row.repository) else str(row.repository)
+        facts = {Fact(name, _text(getattr(row, name))) for name in REPLICA_FACTS}
+        found[row.service_id, row.host_id] |= facts | {
+            Fact("image_schema", schema, image)
+        }
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return None if pd.isna(value) else str(value).lower()
+
+
+@lru_cache(maxsize=8192)
+def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
+    """Say what hits a fact on the way from one engine to another, or that nobody can tell."""
+    if fact.value is not None:
+        return broken_by(fact.name, fact.value, version, target)
+    if not is_asked(fact.name, version, target):
+        return None
+    return Hit(
+        None, None, f"nobody knows its {fact.name.replace('_', ' ')}, which may break"
+    )
+
+
+@lru_cache(maxsize=8192)
+def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
+    """Say which change between two engines hits a fact: the last, since one has to live with it."""
+    for rule in reversed(_on_the_way(fact, version, target)):
+        if _holds(rule, value, target):
+            return Hit(
+                rule["version"], rule["change_id"], rule["why"].format(value=value)
+            )
+    runs = {"kernel": reference.kernel_runs, "storage_driver": reference.driver_runs}.get(
+        fact
+    )
+    if runs and is_asked(fact, version, target) and runs(value, target) is False:
+        table, why = FITS[fact]
+        gone = (
+            row["version"]
+            for row in reference.rows("engine_releases")
+            if runs(value, row["version"]) is False
+        )
+        ahead = [release for release in gone if _is_ahead(version, release)]
+        first = min(ahead, key=reference.numbers_of, default=target)
+        return Hit(first, table, why.format(value, target))
+    return None
+
+
+@lru_cache(maxsize=8192)
+def is_asked(fact: str, version: str, target: str) -> bool:
+    """Say whether a change between two engines depends on a fact; not where none lies ahead."""
+    is_fit = fact in FITS and _is_ahead(version, target)
+    return is_fit or bool(_on_the_way(fact, version, target))
+
+
+def _is_ahead(version: str, target: str) -> bool:
+    return (reference.release_of(version) or ()) < (reference.release_of(target) or ())
+
+
+@lru_cache(maxsize=8192)
+def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
+    """List the changes ahead that can be checked against a fact, oldest first."""
+    ahead = {row["change_id"]: row for row in reference.changes_between(version, target)}
+    rules = [rule for rule in reference.rows("change_hits") if rule["fact"] == fact]
+    held = [
+        rule | {"version": ahead[rule["change_id"]]["version"]}
+        for rule in rules
+        if rule["change_id"] in ahead
+    ]
+    return sorted(held, key=lambda rule: list(ahead).index(rule["change_id"]))
+
+
+def _holds(rule: dict[str, str], value: str, target: str) -> bool:
+    until, from_, below = (
+        reference.numbers_of(rule[key]) for key in ("until", "from", "below")
+    )
+    if rule["until"] and (reference.release_of(target) or ()) >= until:
+        return False
+    if rule["equals"]:
+        return value in rule["equals"].split("|")
+    numbers = reference.parse_version(value)
+    return numbers is not None and from_ <= numbers < below

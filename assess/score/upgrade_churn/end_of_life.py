@@ -1,0 +1,103 @@
+"""When the support of what a service stands on ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+from assess.score.upgrade_churn.history import Engines
+from assess.score.upgrade_churn.pace import PROSPECTIVE, Place
+
+KEY = ["service_id", "component", "name", "version"]
+COLUMNS = [*KEY, "eol_date", "days_to_eol", "basis"]
+
+PLATFORMS = {  # what schedules there, where no host tells its version
+    "kubernetes": "kubernetes",
+    "marathon": "apache-mesos",
+    "nomad": "nomad",
+}
+
+Clock = tuple[Any, ...]
+
+
+def clocks(
+    inventory: Inventory, held: list[Place], engines: Engines, bases: dict[str, list[str]]
+) -> pd.DataFrame:
+    """List the clocks of every service, each once; NA where no end is announced or known."""
+    at = inventory.snapshot_at
+    on_host = {
+        row.host_id: list(_of_host(row, at)) for row in inventory["hosts"].itertuples()
+    }
+    on_engine = {host: list(_of_engine(engine, at)) for host, engine in engines.items()}
+    rows = dict[Clock, None]()  # a set in order
+    for service, host, basis, *_ in held:
+        own = on_engine.get(host, []) if basis != PROSPECTIVE else []
+        rows |= dict.fromkeys((service, *clock) for clock in on_host.get(host, []) + own)
+    scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
+    services = inventory["services"][["service_id", "platform"]]
+    for service, platform in services.itertuples(index=False):
+        if platform in PLATFORMS and service not in scheduled:
+            product = PLATFORMS[platform]
+            end = reference.product_support(product, None, at)
+            rows[service, *_clock("orchestrator", product, None, end)] = None
+    for owner, base in (
+        (owner, base) for owner, images in bases.items() for base in images
+    ):
+        name, version = base_system(base)
+        end = reference.os_support(name, version, at)
+        rows[owner, *_clock("base image", name or base, version, end)] = None
+    kinds = {
+        **dict.fromkeys(COLUMNS, "str"),
+        "eol_date": "datetime64[us, UTC]",
+        "days_to_eol": "Int64",
+    }
+    table = pd.DataFrame(list(rows), columns=COLUMNS).astype(kinds)
+    return table.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _clock(
+    component: str, name: str, version: str | None, end: reference.Support
+) -> Clock:
+    return component, name, version, end.eol_date, end.days_to_eol, end.basis
+
+
+def _of_host(host: Any, at: pd.Timestamp) -> Iterator[Clock]:
+    name, version, kernel = host.os_name, host.os_version, host.kernel
+    yield _clock("os", name, version, reference.os_support(name, version, at))
+    if isinstance(kernel, str):
+        end = reference.kernel_support(kernel, at, os_name=name, os_version=version)
+        yield _clock("kernel", "linux", kernel, end)
+
+
+def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
+    parts = [
+        ("engine", engine.runtime, engine.version),
+        ("containerd", "containerd", engine.containerd_version),
+        ("orchestrator", "kubernetes", engine.kubelet_version),
+        ("orchestrator", "ecs-agent", engine.ecs_agent_version),
+    ]
+    for component, product, version in parts:
+        if component == "engine" or isinstance(version, str):
+            end = reference.product_support(product, version, at)
+            yield _clock(component, product, version, end)
+
+
+def base_system(base: str) -> tuple[str | None, str | None]:
+    """Read the operating system out of a base image: ``debian``, ``12`` of ``debian:12-slim``.
+
+    Of an image that is no operating system, it is what the tag says (``node:20-bookworm``).
+    """
+    path, _, tag = base.partition("@")[0].rpartition("/")[2].partition(":")
+    if reference.distro_of(path):
+        return path, tag.removesuffix("-slim") or None
+    for part in tag.lower().split("-"):
+        if part.startswith("alpine"):
+            return "alpine", part.removeprefix("alpine") or None
+        for name in ("debian", "ubuntu"):
+            if part.isalpha() and reference.line_of(name, part):
+                return name, part
+    return None, None

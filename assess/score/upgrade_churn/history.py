@@ -1,0 +1,449 @@
+"""What snapshots tell of the past, one after the other: what moved, and when anybody watched.
+
+A snapshot is a history by itself, and histories of snapshots that follow each other add up: the
+last snapshot of the one is compared with the first of the other. So a series may be walked with one
+inventory in memory at a time, or read by many; both come to the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pandas as pd
+
+from assess import reference
+from assess.errors import AssessError
+from assess.execution import each
+from assess.inventory import Inventory, UnknownColumnWarning, load
+from assess.policy.policy import Policy
+from assess.score.blast_radius.observed import cells, observed
+from assess.score.incidents.exposure import coverage_of, sound_incidents
+from assess.score.upgrade_churn.image_changes import (
+    Image,
+    Images,
+    changed_images,
+    images_of,
+    is_pinned,
+)
+
+NOWHERE = ""  # on a host that nobody knows
+FRAMES = (
+    "services",
+    "hosts",
+    "engines",
+    "workloads",
+    "activities",
+    "incidents",
+    "coverage",
+)
+LONG_AGO = pd.Timestamp.min.tz_localize("UTC")
+ROLLBACK = "rollback"
+DAY = pd.Timedelta(days=1)
+STILL = ("same", "rebuild")  # changes of an engine that are none
+
+Engines = dict[str, Any]  # rows of the frame, by host
+Hosts = dict[str, set[str]]  # by service
+Span = tuple[pd.Timestamp, pd.Timestamp]
+Spans = tuple[Span, ...]  # in order, and apart
+
+
+class UnsoundSnapshotWarning(UserWarning):
+    """A snapshot of a series cannot be read: nobody saw the fleet then."""
+
+
+class Sight(NamedTuple):
+    """The fleet as one snapshot saw it, itself: what was carried forward to it is left out."""
+
+    at: pd.Timestamp
+    engines: dict[str, dict[str, str]]  # versions by runtime, by host, where known
+    images: Images  # by service
+
+
+class Move(NamedTuple):
+    """A change of an engine: between when it came, and the line gone to, else from."""
+
+    host_id: str
+    after: pd.Timestamp
+    before: pd.Timestamp  # the same moment where it was recorded
+    status: str
+    line: str | None
+    change: str  # as `assess.reference.engine_change` has it
+
+
+class ImageMove(NamedTuple):
+    """An image of a service that another one followed, or may have, between two snapshots."""
+
+    service_id: str
+    after: pd.Timestamp
+    before: pd.Timestamp
+    was: Image
+    now: Image
+    change: str  # as `assess.reference.image_change` has it
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class History:
+    """What happened over some snapshots, and over which time it would have been seen.
+
+    Attributes
+    ----------
+    first, last : Sight or None
+        What the first and the last of them saw; None of no snapshot at all.
+    recorded : mapping
+        Changes of engines that a source told, by host and moment.
+    seen : tuple of Move
+        Those between two snapshots that follow each other.
+    moved : tuple of ImageMove
+        Changes of images, likewise.
+    hosts, services : mapping of str to Spans
+        When the engine of a host, and all images of a service, were watched.
+    incidents : frozenset
+        Hosts (`NOWHERE`: nobody knows) and moments of incidents.
+    looked : Spans
+        When incidents were looked for.
+    """
+
+    first: Sight | None = None
+    last: Sight | None = None
+    recorded: Mapping[tuple[str, pd.Timestamp], Move] = field(default_factory=dict)
+    seen: tuple[Move, ...] = ()
+    moved: tuple[ImageMove, ...] = ()
+    hosts: Mapping[str, Spans] = field(default_factory=dict)
+    services: Mapping[str, Spans] = field(default_factory=dict)
+    incidents: frozenset[tuple[str, pd.Timestamp]] = frozenset()
+    looked: Spans = ()
+
+    @classmethod
+    def of(cls, inventory: Inventory, policy: Policy) -> Self:
+        """Read what one snapshot tells by itself: what sources recorded up to then."""
+        sight = Sight(inventory.snapshot_at, _versions(inventory), images_of(inventory))
+        hosts = hosts_of(inventory)
+        recorded = {
+            (move.host_id, move.after): move for move in _recorded(inventory, hosts)
+        }
+        return cls(
+            first=sight,
+            last=sight,
+            recorded=recorded,
+            hosts=_told_of(inventory, recorded),
+            incidents=frozenset(_incidents(inventory, hosts)),
+            looked=_looked(inventory, policy),
+        )
+
+    def __add__(self, later: History) -> History:
+        """Put a later history behind this one; what both tell, the later knows better."""
+        if self.last is None or later.first is None:
+            return later if self.last is None else self
+        if later.first.at <= self.last.at:
+            days = f"{later.first.at:%Y-%m-%d} after {self.last.at:%Y-%m-%d}"
+            raise AssessError(
+                f"snapshots out of order: {days}", hint="give the oldest first"
+            )
+        span = (self.last.at, later.first.at)
+        moves, hosts = _between(self.last.engines, later.first.engines, span)
+        moved, services = _images_between(self.last.images, later.first.images, span)
+        return History(
+            first=self.first,
+            last=later.last,
+            recorded={**self.recorded, **later.recorded},
+            seen=self.seen + moves + later.seen,
+            moved=self.moved + moved + later.moved,
+            hosts=_both(_both(self.hosts, hosts), later.hosts),
+            services=_both(_both(self.services, services), later.services),
+            incidents=self.incidents | later.incidents,
+            looked=united(*self.looked, *later.looked),
+        )
+
+    @property
+    def moves(self) -> list[Move]:
+        """Changes of engines, each once: as recorded, else as seen between two snapshots."""
+        told = defaultdict(list)
+        for host, moment in self.recorded:
+            told[host].append(moment)
+        unsaid = [
+            move
+            for move in self.seen
+            if not any(
+                move.after <= moment <= move.before for moment in told[move.host_id]
+            )
+        ]
+        return [*self.recorded.values(), *unsaid]
+
+    def __repr__(self) -> str:
+        """Say what it spans, without address or clock."""
+        if self.first is None or self.last is None:
+            return "<History of nothing>"
+        days = f"{self.first.at:%Y-%m-%d} to {self.last.at:%Y-%m-%d}"
+        return f"<History {days}: {len(self.moves)} engines, {len(self.moved)} images changed>"
+
+
+def upgrade_history(
+    snapshots: Iterable[Inventory | str | Path], policy: Policy
+) -> History:
+    """Walk a series of snapshots, and keep what it tells of upgrades.
+
+    Parameters
+    ----------
+    snapshots : iterable of Inventory, str or Path
+        Oldest first; one that is not later than the one before adds nothing. Of an iterator one is
+        in memory at a time; a sequence, such as `assess.earlier` gives, is read by whoever works
+        (`assess.working`).
+    policy : Policy
+        Names the calls that look for incidents.
+
+    Returns
+    -------
+    History
+        What `score_upgrade_churn` and `judge_claims` take.
+
+    Warns
+    -----
+    UnsoundSnapshotWarning
+        Of a path that cannot be read: the periods before and after it become one.
+    """
+    parts = (
+        each(_part, policy, snapshots, what="history")
+        if isinstance(snapshots, Sequence)
+        else (_part(policy, snapshot) for snapshot in snapshots)
+    )
+    return joined(map(_sound, parts))
+
+
+def known_history(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    history: History | None = None,
+    previous: Inventory | None = None,
+) -> History:
+    """Put what a snapshot tells behind what an earlier one, or many, told.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The snapshot.
+    policy : Policy
+        As `upgrade_history` takes it.
+    history : History, optional
+        Of the snapshots before, perhaps up to this one; one that ends later tells nothing.
+    previous : Inventory, optional
+        A snapshot behind those; one that is not later than they, or not earlier than this, tells
+        nothing.
+
+    Returns
+    -------
+    History
+        Of all of them.
+    """
+    at = inventory.snapshot_at
+    if history and history.last and history.last.at == at:
+        return history
+    own = History.of(previous, policy) if previous else None
+    found = joined(
+        part for part in (history, own) if part and part.last and part.last.at < at
+    )
+    return found + History.of(inventory, policy)
+
+
+def joined(parts: Iterable[History | None]) -> History:
+    """Add up histories, without what does not come after those before it."""
+    found = History()
+    for part in parts:
+        if part and part.first and (found.last is None or part.first.at > found.last.at):
+            found = found + part
+    return found
+
+
+def _part(policy: Policy, snapshot: Inventory | str | Path) -> History | str:
+    """Give the history of one snapshot, a function of its frames alone, or why there is none."""
+    if isinstance(snapshot, Inventory):
+        return History.of(snapshot, policy)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownColumnWarning)
+            return History.of(load(snapshot, only=FRAMES), policy)
+    except (AssessError, OSError) as error:
+        return str(error).splitlines()[0]
+
+
+def _sound(part: History | str) -> History | None:
+    if isinstance(part, History):
+        return part
+    warnings.warn(f"no part of the history: {part}", UnsoundSnapshotWarning, stacklevel=4)
+    return None
+
+
+def host_engines(inventory: Inventory) -> Engines:
+    """Give the engine of each host: of several runtimes the one that stands before the others."""
+    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
+    return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
+
+
+def hosts_of(inventory: Inventory) -> Hosts:
+    """Give the hosts of every service on which a replica runs, or may."""
+    found: Hosts = defaultdict(set)
+    for service, host, state in cells(
+        inventory["workloads"], "service_id", "host_id", "state"
+    ):
+        if isinstance(host, str) and (state == "running" or pd.isna(state)):
+            found[service].add(host)
+    return found
+
+
+def _versions(inventory: Inventory) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for host, runtime, version in sorted(
+        row
+        for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
+        if isinstance(row[2], str) and row[2].strip()
+    ):
+        found[host][runtime] = version
+    return found
+
+
+def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
+    """Give every recorded change of an engine; one without a host is of all of its service."""
+    table = inventory["activities"]
+    is_past = table["started_at"] <= inventory.snapshot_at
+    table = table[is_past & table["kind"].eq("engine_upgrade")]
+    names = "host_id", "service_id", "started_at", "status", "from_version", "to_version"
+    for host, service, at, *texts in cells(table, *names):
+        status, was, now = (text if isinstance(text, str) else None for text in texts)
+        change = reference.engine_change((reference.ENGINE, was), (reference.ENGINE, now))
+        line = reference.engine_line(now or was)
+        for own in [host] if isinstance(host, str) else sorted(hosts.get(service, ())):
+            yield Move(own, at, at, status or "", line, change)
+
+
+def _told_of(
+    inventory: Inventory, recorded: Iterable[tuple[str, Any]]
+) -> dict[str, Spans]:
+    """When each host was watched by what records upgrades: since its launch, unless one is older.
+
+    Hosts of which no source of history was looked at are left out.
+    """
+    begun, at = _history_start(inventory), inventory.snapshot_at
+    launched = dict(cells(inventory["hosts"], "host_id", "launched_at"))
+    first: dict[str, pd.Timestamp] = {}
+    for host, moment in recorded:
+        first[host] = min(moment, first.get(host, at))
+    spans: dict[str, Spans] = {}
+    for host in set(inventory["engines"]["host_id"].tolist()) if pd.notna(begun) else ():
+        is_younger = begun < launched.get(host, pd.NaT) <= first.get(host, at)
+        spans[host] = ((launched[host] if is_younger else begun, at),)
+    return spans
+
+
+def _history_start(inventory: Inventory) -> pd.Timestamp:
+    """When the record of upgrades begins; NaT where no source has ever told of one."""
+    table, coverage = inventory["activities"], inventory["coverage"]
+    tellers = table["source"][table["kind"].eq("engine_upgrade")]
+    table = table[
+        table["source"].isin(tellers)
+    ]  # who lists deployments may not see upgrades
+    past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
+    asked = coverage["source"].isin(table["source"].dropna())
+    return pd.concat([past, coverage["window_start"][asked]]).min()
+
+
+def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Timestamp]]:
+    """Give hosts and moments of the incidents, and of those that nobody placed."""
+    names = "host_id", "opened_at", "service_id", "affected_services"
+    for host, moment, *texts in cells(sound_incidents(inventory), *names):
+        services = [
+            name for text in texts if isinstance(text, str) for name in text.split(";")
+        ]
+        own = {place for name in services for place in hosts.get(name, ())}
+        for place in {host} if isinstance(host, str) else own or {NOWHERE}:
+            yield place, moment
+
+
+def _looked(inventory: Inventory, policy: Policy) -> Spans:
+    """When incidents were looked for; always up to the snapshot, where no window is told."""
+    if not inventory.has("incidents"):
+        return ()
+    at = inventory.snapshot_at
+    asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
+    told = (
+        asked[["window_start", "window_end"]].dropna().itertuples(index=False, name=None)
+    )
+    return united(*((start, min(end, at)) for start, end in told)) or ((LONG_AGO, at),)
+
+
+def _between(
+    was: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], span: Span
+) -> tuple[tuple[Move, ...], dict[str, Spans]]:
+    """Compare the engines of two snapshots; a host that either did not see was not watched.
+
+    Nor was one whose version cannot be read: a ``master`` may move unseen.
+    """
+    both = sorted(was.keys() & now.keys())
+    found = ((host, _engine_move(was[host], now[host])) for host in both)
+    moves = tuple(Move(host, *span, "", *move) for host, move in found if move)
+    watched = [host for host in both if _is_read(was[host]) and _is_read(now[host])]
+    return moves, dict.fromkeys(watched, (span,))
+
+
+def _is_read(versions: dict[str, str]) -> bool:
+    return all(
+        reference.parse_version(version) is not None for version in versions.values()
+    )
+
+
+def _engine_move(
+    was: dict[str, str], now: dict[str, str]
+) -> tuple[str | None, str] | None:
+    """Give line and kind of the first change of a runtime, or of the runtime itself."""
+    for runtime in now if was != now else ():
+        before = (runtime, was[runtime]) if runtime in was else next(iter(was.items()))
+        change = reference.engine_change(before, (runtime, now[runtime]))
+        if change not in STILL and (runtime in was or not was.keys() & now.keys()):
+            return reference.line_of(runtime, now[runtime]), change
+    return None
+
+
+def _images_between(
+    was: Images, now: Images, span: Span
+) -> tuple[tuple[ImageMove, ...], dict[str, Spans]]:
+    """Compare the images of two snapshots; where one may move unseen, nobody watched."""
+    both = sorted(was.keys() & now.keys())
+    moves = tuple(
+        ImageMove(service, *span, before, after, change)
+        for service in both
+        for before, after, change in changed_images(was[service], now[service])
+    )
+    watched = [name for name in both if all(map(is_pinned, was[name] | now[name]))]
+    return moves, dict.fromkeys(watched, (span,))
+
+
+def _both(one: Mapping[str, Spans], other: Mapping[str, Spans]) -> Mapping[str, Spans]:
+    return {
+        **one,
+        **{key: united(*one.get(key, ()), *spans) for key, spans in other.items()},
+    }
+
+
+def united(*spans: Span) -> Spans:
+    """Unite spans of time: those that touch are one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return tuple(found)
+
+
+def holds(spans: Spans, inner: Span) -> bool:
+    """Say whether one of these spans holds another."""
+    return any(start <= inner[0] and inner[1] <= end for start, end in spans)
+
+
+def days_in(spans: Spans) -> float:
+    """Add up spans of time [days]."""
+    return float(sum((end - start) / DAY for start, end in spans))

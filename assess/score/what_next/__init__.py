@@ -1,0 +1,1 @@
+"""What next: SMAA-2 ranking, labels and waves."""

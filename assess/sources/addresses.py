@@ -1,0 +1,226 @@
+"""Addresses in the environment of a service: where it calls, and what kind of need that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_NAMED = re.compile(
+    r"(?:^|_)(?:URLS?|URI|HOSTS?|ADDR|ADDRESS|ENDPOINT|DSN|SERVERS?|BROKERS?)$"
+)
+_OWN = re.compile(
+    r"(?:^|_)(?:VIRTUAL|LETSENCRYPT|ALLOWED|TRUSTED|BIND|LISTEN(?:ER)?|ADVERTISED?|PUBLIC|SITE)_"
+)
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"^(?:jdbc:)?(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)$", re.IGNORECASE
+)
+_GO_DSN = re.compile(r"@(?:tcp|udp)\((?P<address>[^)]*)\)")
+_KEYWORD_DSN = re.compile(
+    r"(?:^|[\s;])(?:host|server|data source)\s*=\s*(?P<host>[^\s;,]+)", re.I
+)
+_KEYWORD_PORT = re.compile(r"(?:^|[\s;])port\s*=\s*(?P<port>\d+)", re.IGNORECASE)
+_HERE = re.compile(
+    r"localhost|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE
+)
+_NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null"))
+
+# Words of schemes, host names and images, and ports, by the kind of dependency.
+_KINDS: dict[str, tuple[str | int, ...]] = {
+    "data": (
+        "postgres",
+        "postgresql",
+        "pgsql",
+        "mysql",
+        "mysqlx",
+        "mariadb",
+        "mongo",
+        "mongodb",
+        "mssql",
+        "sqlserver",
+        "oracle",
+        "cassandra",
+        "cockroachdb",
+        "couchdb",
+        "elasticsearch",
+        "opensearch",
+        "influxdb",
+        "clickhouse",
+        "neo4j",
+        "bolt",
+        "minio",
+        "postgis",
+        "timescaledb",
+        "database",
+        "db",
+        1433,
+        1521,
+        3306,
+        5432,
+        5984,
+        7687,
+        8086,
+        8123,
+        9042,
+        9200,
+        26257,
+        27017,
+        33060,
+    ),
+    "cache": (
+        "redis",
+        "rediss",
+        "valkey",
+        "memcached",
+        "memcache",
+        "cache",
+        6379,
+        6380,
+        11211,
+    ),
+    "queue": (
+        "amqp",
+        "amqps",
+        "rabbitmq",
+        "kafka",
+        "nats",
+        "pulsar",
+        "mqtt",
+        "mqtts",
+        "stomp",
+        "activemq",
+        "nsq",
+        "queue",
+        "broker",
+        1883,
+        4222,
+        5671,
+        5672,
+        6650,
+        8883,
+        9092,
+        9093,
+        61613,
+        61616,
+    ),
+    "telemetry": (
+        "otlp",
+        "otel",
+        "jaeger",
+        "zipkin",
+        "statsd",
+        "datadog",
+        "sentry",
+        "prometheus",
+        "pushgateway",
+        "tempo",
+        4317,
+        4318,
+        6831,
+        8125,
+        8126,
+        9091,
+        9411,
+        14250,
+        14268,
+    ),
+    "log": (
+        "syslog",
+        "fluentd",
+        "fluent",
+        "gelf",
+        "graylog",
+        "logstash",
+        "loki",
+        514,
+        3100,
+        6514,
+        12201,
+        24224,
+    ),
+    "flags": ("unleash", "flagd", "launchdarkly", "flagsmith", 4242, 8013),
+    "discovery": (
+        "consul",
+        "etcd",
+        "zookeeper",
+        "zk",
+        "eureka",
+        2181,
+        2379,
+        8500,
+        8501,
+        8761,
+    ),
+}
+_KIND_OF = {mark: kind for kind, marks in _KINDS.items() for mark in marks}
+_GENERIC = frozenset(("database", "db", "cache", "queue", "broker"))
+_SPEAK_ANYTHING = frozenset(("http", "https", "ws", "wss", "grpc"))
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address without anything secret; the host is in lower case."""
+
+    host: str
+    port: int | None = None
+    scheme: str = ""
+
+
+def addresses(env: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
+    """Find the variables named ``*_URL``, ``*_HOST``, ``*_DSN`` … and the addresses they hold.
+
+    The own host is none of them.
+    """
+    for name, value in sorted(env.items()):
+        if _NAMED.search(name.upper()) and not _OWN.search(name.upper()):
+            is_bare_ok = not re.search(r"(?:URLS?|URI|DSN)$", name.upper())
+            for address in _of_value(value.strip(), is_bare_ok=is_bare_ok):
+                if not _HERE.fullmatch(address.host):
+                    yield name, address
+
+
+def _of_value(value: str, *, is_bare_ok: bool) -> Iterator[Address]:
+    scheme, rest = "", value
+    if found := _SCHEME.match(value):
+        scheme, rest = found["scheme"].lower(), found["rest"]
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        if "@" in rest and "@" not in authority:
+            return  # a password with a slash in it: nothing before the @ is a host for sure
+        rest = authority.rpartition("@")[2]
+    elif found := _GO_DSN.search(value):
+        rest = found["address"]
+    elif found := _KEYWORD_DSN.search(value):
+        port = _KEYWORD_PORT.search(value)
+        rest = found["host"] + (f":{port['port']}" if port else "")
+    elif not is_bare_ok or re.search(r"[@/\s=]", value):
+        return
+    for part in rest.split(","):
+        if address := _host_and_port(part, scheme):
+            yield address
+
+
+def _host_and_port(text: str, scheme: str) -> Address | None:
+    plain = _SCHEME.sub(r"\g<rest>", text.strip())
+    try:
+        parts = urlsplit(f"//{plain}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if not _HOST.fullmatch(host) or host.isdigit() or host in _NO_HOST:
+        return None
+    return Address(host, port, scheme)
+
+
+def kind_of(address: Address, image: str = "", variable: str = "") -> str:
+    """Say what kind of need an address is; ``call`` where nothing says more.
+
+    The image is the last part of the repository behind the address, where that is known.
+    """
+    protocol = re.split(r"[+.-]", address.scheme)[0]
+    marks: list[str | int | None] = [protocol, address.port, image.lower(), address.host]
+    if protocol not in _SPEAK_ANYTHING:
+        parts = re.split(r"[\W_\d]+", f"{variable} {address.host}".lower())
+        marks += sorted(parts, key=lambda part: part in _GENERIC)
+    return next((_KIND_OF[mark] for mark in marks if mark in _KIND_OF), "call")

@@ -1,0 +1,88 @@
+"""Which types of sources there are: those that come with assess, and those of other packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+
+from assess.errors import ConfigError
+
+GROUP = "assess.sources"
+_BUILT_IN = {
+    "docker": "assess.sources.docker.source:DockerSource",
+    "compose": "assess.sources.compose.source:ComposeSource",
+    "ansible": "assess.sources.hosts.ansible:AnsibleSource",
+    "osquery": "assess.sources.hosts.osquery:OsquerySource",
+    "answers": "assess.sources.answers.source:AnswersSource",
+    "incidents": "assess.sources.incidents.source:IncidentsSource",
+    "experiments": "assess.sources.experiments.source:ExperimentsSource",
+    "registry": "assess.sources.registry.source:RegistrySource",
+    "kubernetes": "assess.sources.kubernetes.source:KubernetesSource",
+    "swarm": "assess.sources.swarm.source:SwarmSource",
+    "nomad": "assess.sources.nomad.source:NomadSource",
+    "marathon": "assess.sources.marathon.source:MarathonSource",
+    "backstage": "assess.sources.backstage.source:BackstageSource",
+    "traces": "assess.sources.traces.source:TracesSource",
+    "ec2": "assess.sources.ec2.source:Ec2Source",
+    "ecs": "assess.sources.ecs.source:EcsSource",
+    "ecr": "assess.sources.ecr.source:EcrSource",
+    "ssm": "assess.sources.ssm.source:SsmSource",
+    "frames": "assess.sources.frames.source:FramesSource",
+}
+
+
+@dataclass(frozen=True)
+class SourceType:
+    """Description of a type of source, as `Source` has it."""
+
+    type: str
+    fills: tuple[str, ...]
+    needs: str
+    dump: str
+    options: tuple[str, ...]
+    origin: str  # ``assess``, or the package that brings it
+
+
+def homes() -> dict[str, EntryPoint]:
+    """Give the home of every type, unloaded, ours first; nobody replaces those."""
+    ours = {name: EntryPoint(name, home, GROUP) for name, home in _BUILT_IN.items()}
+    others = {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+    return ours | {name: home for name, home in others.items() if name not in ours}
+
+
+def permissions(name: str) -> str:
+    """Give the least permissions of a system, as it wants them written.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such system.
+    """
+    held = {
+        f.name.partition(".")[0]: f
+        for f in (files("assess.sources") / "permissions").iterdir()
+    }
+    name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
+    if name not in held:
+        raise ConfigError(
+            f"there is no policy for {name!r}",
+            hint=f"there is one for {', '.join(sorted(held))}",
+        )
+    return held[name].read_text(encoding="utf-8")
+
+
+def source_types() -> dict[str, SourceType]:
+    """Describe all types of sources; a package that cannot be loaded says so in ``needs``."""
+    described = {}
+    for name, home in homes().items():
+        origin = "assess" if name in _BUILT_IN else home.dist.name if home.dist else "?"
+        try:
+            s = home.load()()
+            described[name] = SourceType(
+                name, s.fills, s.needs, s.dump, s.options, origin
+            )
+        except Exception as error:
+            needs = f"cannot be loaded: {type(error).__name__}: {error}"
+            described[name] = SourceType(name, (), needs, "", (), origin)
+    return described

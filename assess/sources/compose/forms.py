@@ -1,0 +1,168 @@
+"""Services of Compose files in canonical form, and how two of them are merged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_MAPPINGS = ("environment", "labels", "networks", "deploy", "logging")
+_LISTS = ("links", "external_links", "volumes_from", "cap_add", "profiles", "expose")
+_SCALARS = (
+    "image",
+    "container_name",
+    "hostname",
+    "restart",
+    "privileged",
+    "network_mode",
+    "pid",
+    "ipc",
+    "user",
+    "read_only",
+    "scale",
+    "mem_limit",
+    "cpus",
+    "pids_limit",
+    "stop_grace_period",
+)
+
+Service = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Value tagged ``!override`` or ``!reset``: it takes the place of what was there."""
+
+    value: Any
+
+
+def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
+    """Write a service without short forms, and only with what an inventory needs.
+
+    Relative paths start from the directory; values may be `Replaced`.
+    """
+
+    def env_file(item: Any) -> tuple[Path, bool]:
+        options = item if isinstance(item, dict) else {"path": item}
+        return directory / str(options.get("path")), is_true(
+            options.get("required", "true")
+        )
+
+    forms: dict[str, Callable[[Any], Any]] = {
+        **dict.fromkeys(_MAPPINGS, as_mapping),
+        **dict.fromkeys(_LISTS, lambda value: [str(item) for item in as_list(value)]),
+        **dict.fromkeys(_SCALARS, lambda value: value),
+        "depends_on": lambda value: {
+            k: as_mapping(v) for k, v in as_mapping(value).items()
+        },
+        "env_file": lambda value: [env_file(item) for item in as_list(value)],
+        "ports": lambda value: [
+            port for item in as_list(value) if (port := port_text(item))
+        ],
+        "volumes": lambda value: dict(mount(item) for item in as_list(value)),
+        "healthcheck": _healthcheck,
+        "tmpfs": lambda value: dict(
+            mount({"type": "tmpfs", "target": t}) for t in as_list(value)
+        ),
+    }
+    if log_driver := raw.get("log_driver"):  # files of the first version
+        raw = {**raw, "logging": {"driver": log_driver}}
+    service: Service = {}
+    for key, form in forms.items():
+        if isinstance(value := raw.get(key), Replaced):
+            service[key] = Replaced(form(value.value))
+        elif value is not None:
+            service[key] = form(value)
+    return service
+
+
+def _healthcheck(value: Any) -> dict[str, Any]:
+    check = as_mapping(value)
+    first = next(iter(as_list(check.get("test"))), None)
+    return {"first": first, "disable": check.get("disable")}
+
+
+def port_text(item: Any) -> str:
+    """Write a port as ``8080->80/tcp``, or ``80/tcp`` where it is published nowhere in particular.
+
+    The result is empty where there is no port in it.
+    """
+    if isinstance(item, dict):
+        target, host, published = (
+            item.get(k) for k in ("target", "host_ip", "published")
+        )
+        protocol = item.get("protocol")
+    else:
+        body, _, protocol = str(item).partition("/")
+        rest, _, target = body.rpartition(":")
+        host, _, published = rest.rpartition(":")
+    if not target:
+        return ""
+    address = str(host or "").strip("[]")
+    prefix = "" if address in ("", "0.0.0.0", "::") else f"{address}:"
+    inner = f"{target}/{protocol or 'tcp'}"
+    return f"{prefix}{published}->{inner}" if published else inner
+
+
+def mount(item: Any) -> tuple[str, dict[str, Any]]:
+    """Give the path inside the container of ``data:/var/lib/x:ro``, and type, source, read_only."""
+    if isinstance(item, dict):
+        source = str(item.get("source") or item.get("src") or "")
+        target = str(
+            item.get("target") or item.get("dst") or item.get("destination") or ""
+        )
+        kind, read_only = (
+            str(item.get("type") or "volume"),
+            is_true(item.get("read_only")),
+        )
+    else:
+        first, *rest = re.split(
+            r"(?<!^[A-Za-z]):|:(?![\\/])", str(item)
+        )  # C:\x is one part
+        source, target = (first, rest[0]) if rest else ("", first)
+        kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
+        read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
+    return target, {"type": kind, "source": source, "read_only": read_only}
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as Compose does: mappings key by key, lists one after the other, the rest replaced."""
+    result: dict[str, Any] = dict(under)
+    for key, value in over.items():
+        known = result.get(key)
+        if isinstance(value, Replaced):
+            result.pop(key, None)
+            if value.value is not None:
+                result[key] = value.value
+        elif isinstance(value, dict):
+            result[key] = merged(known if isinstance(known, dict) else {}, value)
+        elif isinstance(value, list):
+            items = [*(known if isinstance(known, list) else []), *value]
+            result[key] = [item for n, item in enumerate(items) if item not in items[:n]]
+        elif value is not None or key not in result:
+            result[key] = value
+    return result
+
+
+def as_list(value: Any) -> list[Any]:
+    """Give a list as it is, None as an empty one, and anything else as a list of itself."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    """Give a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
+    if isinstance(value, dict):
+        return value
+    pairs = (
+        str(item).partition("=") for item in as_list(value) if not isinstance(item, dict)
+    )
+    return {name: text if equals else None for name, equals, text in pairs}
+
+
+def is_true(value: Any) -> bool:
+    """Read a switch, off where nothing is said."""
+    return str(value).strip().lower() in ("true", "yes", "on", "1", "y")

@@ -1,0 +1,113 @@
+"""Names that a container has for its service, and what else its labels tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from assess.image_ref import ImageRef, last_part
+from assess.sources.base import Name
+
+COMPOSE = "com.docker.compose."
+ECS = "com.amazonaws.ecs."
+KUBERNETES = "io.kubernetes."
+NOMAD = "com.hashicorp.nomad."
+SWARM_SERVICE = "com.docker.swarm.service.name"
+SWARM_STACK = "com.docker.stack.namespace"
+COMPOSE_RULE, COMPOSE_CONFIDENCE = "compose-service", 0.85
+
+_POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+_ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_NAMESPACES = (
+    KUBERNETES + "pod.namespace",
+    SWARM_STACK,
+    NOMAD + "namespace",
+    COMPOSE + "project",
+)
+_PLATFORM_LABELS = {
+    ECS + "task-definition-family": "ecs",
+    KUBERNETES + "pod.name": "kubernetes",
+    NOMAD + "alloc_id": "nomad",
+    SWARM_SERVICE: "swarm",
+}
+_TASK_LABELS = (
+    ECS + "task-arn",
+    KUBERNETES + "pod.uid",
+    NOMAD + "alloc_id",
+    "com.docker.swarm.task.id",
+)
+
+
+def container_names(
+    labels: Mapping[str, str], env: Mapping[str, str], image: ImageRef, name: str
+) -> tuple[Name, ...]:
+    """List the names of its service, best first; that of the container itself is the last."""
+    namespace = namespace_of(labels)
+    stack, pod = labels.get(SWARM_STACK, ""), labels.get(KUBERNETES + "pod.name", "")
+    candidates = (
+        (labels.get("assess.service"), "label", 1.0),
+        (labels.get(SWARM_SERVICE, "").removeprefix(f"{stack}_"), "swarm-service", 0.98),
+        (env.get("MARATHON_APP_ID", "").strip("/"), "marathon-app", 0.98),
+        (labels.get("app.kubernetes.io/name"), "kubernetes-name", 0.95),
+        (labels.get(NOMAD + "job_name"), "nomad-job", 0.95),
+        (labels.get(ECS + "task-definition-family"), "ecs-family", 0.9),
+        (labels.get(COMPOSE + "service"), COMPOSE_RULE, COMPOSE_CONFIDENCE),
+        (labels.get("tags.datadoghq.com/service"), "datadog-label", 0.8),
+        (env.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+        (env.get("DD_SERVICE"), "telemetry-env", 0.8),
+        (env.get("SERVICE_NAME"), "telemetry-env", 0.8),
+        (_POD_HASHES.sub("", pod), "kubernetes-pod", 0.75),
+        (
+            _ALLOCATION.sub("", name) if NOMAD + "alloc_id" in labels else "",
+            "nomad-task",
+            0.75,
+        ),
+        (labels.get("org.opencontainers.image.title"), "image-title", 0.6),
+        (last_part(labels.get("org.opencontainers.image.source")), "image-source", 0.6),
+        (last_part(image.repository), "image-repository", 0.6),
+        (name, "container-name", 0.3),
+    )
+    return tuple(
+        Name(
+            text, rule, trust, "" if rule == "label" else namespace
+        )  # a label says it all
+        for text, rule, trust in candidates
+        if text
+    )
+
+
+def namespace_of(labels: Mapping[str, str]) -> str:
+    """Give the project or namespace of a container; empty where it has none."""
+    return next((labels[name] for name in _NAMESPACES if labels.get(name)), "")
+
+
+def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:
+    """Say what placed a container; ``docker`` where no orchestrator left a mark."""
+    if "MARATHON_APP_ID" in env:
+        return "marathon"
+    return next((p for label, p in _PLATFORM_LABELS.items() if label in labels), "docker")
+
+
+def task_of(labels: Mapping[str, str]) -> str | None:
+    """Give the id of the task, pod or allocation that a container belongs to."""
+    named = (labels[label] for label in _TASK_LABELS if labels.get(label))
+    return next((text.rpartition("/")[2] for text in named), None)
+
+
+def is_replica(labels: Mapping[str, str]) -> bool:
+    """Say whether it is a replica of a service: no pause container, and no one-off of Compose."""
+    is_pause = (
+        labels.get(KUBERNETES + "container.name") == "POD"
+        or labels.get(KUBERNETES + "docker.type") == "podsandbox"
+    )
+    return not is_pause and labels.get(COMPOSE + "oneoff", "").lower() != "true"
+
+
+def compose_dependencies(labels: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Read what Compose starts before it: services and conditions (db, service_healthy)."""
+    entries = [e.split(":") for e in labels.get(COMPOSE + "depends_on", "").split(",")]
+    return [
+        (name.strip(), (rest or [""])[0] or None)
+        for name, *rest in entries
+        if name.strip()
+    ]

@@ -1,0 +1,352 @@
+"""What one Docker engine told, cut down to what may be kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from assess.sources.addresses import addresses
+from assess.sources.base import HINTS, Row
+from assess.sources.redact import keep_env, keep_labels, strip_userinfo
+
+Payload = dict[str, Any]
+SHORT_ID = 12
+NEVER_BEFORE = (
+    2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
+)
+
+
+def _shape(
+    text: str = "", number: str = "", flag: str = "", **others: Any
+) -> dict[str, Any]:
+    """Types, shapes, or a list of one shape, by name: only what is listed passes the border."""
+    kinds: tuple[tuple[str, Any], ...] = (
+        (text, str),
+        (number, (int, float)),
+        (flag, bool),
+    )
+    return {name: kind for names, kind in kinds for name in names.split()} | others
+
+
+_VERSION = _shape(
+    "Version ApiVersion MinAPIVersion BuildTime Arch KernelVersion",
+    Components=[_shape("Name Version")],
+)
+_INFO = _shape(
+    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "CgroupDriver CgroupVersion LoggingDriver SystemTime",
+    "NCPU MemTotal Containers Images",
+    "LiveRestoreEnabled",
+    DriverStatus=list,
+    SecurityOptions=list,
+    Swarm=_shape("LocalNodeState"),
+)
+_MOUNTS = [_shape("Type Name Source Destination Driver", flag="RW")]
+_LISTED = _shape(
+    "Id Image ImageID State Status",
+    Names=list,
+    Created=(int, float, str),
+    Ports=(list, str),
+    Mounts=_MOUNTS,
+    HostConfig=_shape("NetworkMode"),
+)
+_INSPECTED = _shape(
+    "Id Name Image Created",
+    "RestartCount",
+    Mounts=_MOUNTS,
+    State=_shape(
+        "Status StartedAt FinishedAt", "ExitCode", "OOMKilled", Health=_shape("Status")
+    ),
+    Config=_shape("Image User", "StopTimeout", ExposedPorts=dict),
+    HostConfig=_shape(
+        "NetworkMode PidMode",
+        "Memory NanoCpus CpuQuota CpuPeriod PidsLimit",
+        "Privileged ReadonlyRootfs",
+        RestartPolicy=_shape("Name"),
+        LogConfig=_shape("Type"),
+        PortBindings=dict,
+        CapAdd=list,
+    ),
+    NetworkSettings=_shape(Ports=dict),
+)
+_IMAGE = _shape(
+    "Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str)
+)
+_VOLUME = _shape("Name Driver", UsageData=_shape("", "Size RefCount"))
+_SIZES = _shape("", "Size SharedSize Containers")
+
+
+@dataclass
+class Payloads:
+    """Payloads of one engine, redacted; None is what it did not tell."""
+
+    version: Payload = field(default_factory=dict)
+    info: Payload = field(default_factory=dict)
+    containers: list[Payload] | None = None  # this and the next two as the API lists them
+    images: list[Payload] | None = None
+    volumes: list[Payload] | None = None
+    disk: Payload = field(
+        default_factory=dict
+    )  # ``images`` by short id, and ``layers_bytes``
+    inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
+    inspect_status: dict[str, str] = field(
+        default_factory=dict
+    )  # why one was not, by short id
+    seen_at: datetime | None = None  # when it was asked
+    clock_skew_s: float | None = None  # clock of the engine minus ours [s]
+
+    def take(self, call: str, raw: Any, row: Row, expected: Any = None) -> None:
+        """Keep what a call gave, redacted; the coverage row says what was left out or is missing.
+
+        The raw payload is that of the API, or a list of the documents of a dump.
+        """
+        values = raw if isinstance(raw, list) else [raw]
+        if call in ("version", "info"):
+            keep_one = keep_version if call == "version" else keep_info
+            kept = keep_one(values[0] if values else None)
+            setattr(self, call, kept)
+            row["rows"] = int(bool(kept))
+            return
+        if call == "df":
+            self._take_disk(next(iter(dicts(values)), {}), row)
+            return
+        if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
+            values = (
+                values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
+            )
+        keep, identity, total = _KEEP[call]
+        pairs = [keep(value) for value in dicts(values)]
+        entries = [entry for entry, _ in pairs if entry.get(identity)]
+        if call == "inspect":
+            self.inspected = {short(entry["Id"]): entry for entry in entries}
+        else:
+            setattr(self, call, entries)
+        row |= {
+            "rows": len(entries),
+            "redacted_n": sum(redacted for _, redacted in pairs),
+        }
+        if row["status"] == "ok" and len(entries) < len(values):
+            row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
+        expect(row, self.info.get(total) if expected is None else expected)
+        if row["status"] == "ok" and not entries:
+            row["status"] = "empty"
+
+    def _take_disk(self, raw: Payload, row: Row) -> None:
+        """Keep what is wanted of the use of the disk; the sizes of volumes join their list."""
+        sizes = (
+            _pick(i, _SIZES) | {"Id": short(i.get("Id"))}
+            for i in dicts(raw.get("Images"))
+        )
+        # -1 is what an engine writes that did not count
+        images = {s.pop("Id"): {k: n for k, n in s.items() if n >= 0} for s in sizes}
+        layers = raw.get("LayersSize")
+        is_size = isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0
+        self.disk = {"images": images} | ({"layers_bytes": layers} if is_size else {})
+        volumes = {v["Name"]: v for v in self.volumes or [] if v.get("Name")}
+        for volume in (keep_volume(v)[0] for v in dicts(raw.get("Volumes"))):
+            if name := volume.get("Name"):
+                volumes[name] = volumes.get(name, {}) | volume
+        self.volumes = [*volumes.values()] if volumes else self.volumes
+        row |= {"rows": len(images), "status": row["status"] if images else "empty"}
+        if "Images" not in raw:
+            row |= {
+                "status": "unsupported",
+                "hint": "this engine tells its disk in another form",
+            }
+
+
+def expect(row: Row, expected: Any) -> None:
+    """Compare what a call gave with what the engine said that it has, where it said so."""
+    if not isinstance(expected, int):
+        return
+    row |= {
+        "expected": expected,
+        "ratio": round(row["rows"] / expected, 4) if expected else 1.0,
+    }
+    if row["status"] == "ok" and row["rows"] < expected:
+        row["status"] = "partial"
+
+
+@dataclass(slots=True)
+class Container:
+    """One container, as far as it was listed and inspected."""
+
+    identifier: str  # short
+    listing: Payload  # empty where it was not listed
+    inspected: Payload  # empty where it was not inspected
+    labels: dict[str, str]
+    naming: dict[str, str]  # variables that name services
+
+    @property
+    def image_id(self) -> str | None:
+        """Id of its image."""
+        return self.inspected.get("Image") or self.listing.get("ImageID")
+
+    @property
+    def mounts(self) -> list[Payload] | None:
+        """Mounts; None where neither payload tells them."""
+        return (self.inspected or self.listing).get("Mounts")
+
+    @property
+    def state(self) -> str | None:
+        """State; None where neither payload tells it."""
+        return dig(self.inspected, "State", "Status") or self.listing.get("State")
+
+
+def containers_of(payloads: Payloads) -> list[Container]:
+    """Put together what the list and the inspections tell of each container."""
+    listed = {short(c.get("Id")): c for c in payloads.containers or []}
+    found = []
+    for identifier in listed | payloads.inspected:
+        listing = listed.get(identifier, {})
+        inspected = payloads.inspected.get(identifier, {})
+        labels = inspected.get("Labels") or listing.get("Labels") or {}
+        naming = dig(inspected, "Env", "naming") or {}
+        found.append(Container(identifier, listing, inspected, labels, naming))
+    return found
+
+
+def dig(payload: Any, *path: str) -> Any:
+    """Follow keys into a payload; None where any of them is absent."""
+    for key in path:
+        payload = payload.get(key) if isinstance(payload, dict) else None
+    return payload
+
+
+def dicts(values: Any) -> list[Payload]:
+    """Give the dicts of a list, and of anything else none."""
+    return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
+
+
+def texts(values: Any) -> list[str]:
+    """Give the texts of a list, and of anything else none."""
+    return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
+
+
+def short(identifier: Any) -> str:
+    """Shorten an id, with or without ``sha256:``, as the command line does."""
+    return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
+
+
+def moment(value: Any) -> datetime | None:
+    """Read a time of an engine, its command line or an SDK; None for one that never was.
+
+    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
+        return None
+    try:
+        if isinstance(value, datetime):  # as an SDK has read it
+            found = value
+        elif isinstance(value, str):
+            zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
+            found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
+        else:
+            found = datetime.fromtimestamp(value, UTC)
+        found = (
+            found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        )
+    except (ValueError, OverflowError, OSError):
+        return None
+    return found if found.year >= NEVER_BEFORE else None
+
+
+def keep_version(raw: Any) -> Payload:
+    """Keep what is wanted of the version; nothing where the payload is only of a client."""
+    if isinstance(raw, dict) and ("Client" in raw or "Server" in raw):
+        raw = raw.get("Server")
+    kept = _pick(raw, _VERSION)
+    return kept if kept.get("Version") else {}
+
+
+def keep_info(raw: Any) -> Payload:
+    """Keep what is wanted of the host, without proxies; registries and warnings only as counts."""
+    kept = _pick(raw, _INFO)
+    if not (kept.get("Name") or kept.get("ServerVersion")):
+        return {}
+    registries = raw.get("RegistryConfig")
+    if isinstance(registries, dict):
+        networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {
+            "127.0.0.0/8",
+            "::1/128",
+        }
+        hosts = registries.get("IndexConfigs")
+        hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
+        kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
+        kept["insecure_n"] = len(networks) + sum(h.get("Secure") is False for h in hosts)
+    if "Warnings" in raw:
+        kept["warnings_n"] = len(texts(raw["Warnings"]))
+    return kept
+
+
+def keep_container(raw: Payload) -> tuple[Payload, int]:
+    """Keep what is wanted of a listed container, and count what is left out of it."""
+    labels, dropped = keep_labels(raw.get("Labels"))
+    return _pick(raw, _LISTED) | {"Labels": labels}, dropped + bool(raw.get("Command"))
+
+
+def keep_inspected(raw: Payload) -> tuple[Payload, int]:
+    """Keep what is wanted of an inspected container, and count what is left out of it.
+
+    Of its environment only names, hosts and the values that name the service; no arguments, health
+    output or log options.
+    """
+    if not isinstance(raw.get("Config"), dict):
+        return {}, 0
+    labels, dropped = keep_labels(raw["Config"].get("Labels"))
+    values = dict(entry.partition("=")[::2] for entry in texts(raw["Config"].get("Env")))
+    env = keep_env(values)
+    tests = texts(dig(raw, "Config", "Healthcheck", "Test"))
+    kept = _pick(raw, _INSPECTED) | {
+        "Labels": labels,
+        "Env": env | {"addresses": list(addresses(values))},
+        "health_checked": bool(tests) and tests[0] != "NONE",
+    }
+    options, outputs = (
+        dig(raw, "HostConfig", "LogConfig", "Config"),
+        dig(raw, "State", "Health"),
+    )
+    withheld = (raw.get("Args"), tests[1:], options, dig(outputs, "Log"))
+    withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
+    return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
+
+
+def keep_image(raw: Payload) -> tuple[Payload, int]:
+    """Keep what is wanted of a listed image, and count the labels left out."""
+    labels, dropped = keep_labels(raw.get("Labels"))
+    return _pick(raw, _IMAGE) | {"Labels": labels}, dropped
+
+
+def keep_volume(raw: Payload) -> tuple[Payload, int]:
+    """Keep what is wanted of a volume; its options hold the passwords of network shares."""
+    options = raw.get("Options")
+    return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
+
+
+# How an entry of a list is cut, what identifies it, and what of the info counts them.
+_KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
+    "containers": (keep_container, "Id", "Containers"),
+    "inspect": (keep_inspected, "Id", ""),
+    "images": (keep_image, "Id", "Images"),
+    "volumes": (keep_volume, "Name", ""),
+}
+
+
+def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
+    kept: Payload = {}
+    for name, kind in shape.items():
+        value = raw.get(name) if isinstance(raw, dict) else None
+        if isinstance(kind, dict):
+            kept |= {name: part} if (part := _pick(value, kind)) else {}
+        elif isinstance(kind, list):
+            kept |= (
+                {name: [_pick(v, kind[0]) for v in dicts(value)]}
+                if value is not None
+                else {}
+            )
+        elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
+            kept[name] = strip_userinfo(value) if isinstance(value, str) else value
+    return kept

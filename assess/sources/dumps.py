@@ -1,0 +1,251 @@
+"""Files that people hand over: found, read within bounds, and decoded as far as they are whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Call,
+    Deadline,
+    Row,
+    file_failure,
+    paths_of,
+    timed,
+)
+from assess.sources.yaml_loader import load_documents
+
+MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+YAML_SUFFIXES = (".yaml", ".yml")
+_GAP = re.compile(r"[\s,\[\]]*")
+TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
+_TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
+
+
+class DumpError(ValueError):
+    """A file or an answer that cannot be used, and what to do about it."""
+
+
+def find_files(
+    options: Row, base: Path, batch: Batch, suffixes: tuple[str, ...] = JSON_SUFFIXES
+) -> list[tuple[str, Path]]:
+    """Find the files that ``path`` names, each with its scope: itself, or all of a directory.
+
+    A path that is not there, or a directory without such files, becomes a coverage row.
+    """
+    found: list[tuple[str, Path]] = []
+    for name in paths_of(options):
+        place = base / name
+        try:
+            files = files_below(place)
+        except OSError as error:
+            batch.cover(name, "read", **file_failure(error))
+            continue
+        if files is None:
+            found.append((name, place))
+            continue
+        inside = [file for file in files if file.suffix.lower() in suffixes]
+        found += [(str(Path(name) / file.relative_to(place)), file) for file in inside]
+        if not inside:
+            batch.cover(
+                name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file"
+            )
+    return found
+
+
+def each_file(  # noqa: PLR0913, PLR0917
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    batch: Batch,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    call: str = "read",
+) -> Iterator[tuple[str, Path, Row]]:
+    """Give each file of `find_files` with its scope and a coverage row, which times its reading.
+
+    What there is no time left for has a row that says so.
+    """
+    for scope, file in find_files(options, base, batch, suffixes):
+        row = batch.cover(scope, call, "ok", rows=0)
+        if not deadline.left:
+            row |= {"status": "timeout", "hint": HINTS["timeout"]}
+            continue
+        with timed(row):
+            yield scope, file, row
+
+
+def each_dump(  # noqa: PLR0913
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    batch: Batch,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    *,
+    name: str = "read",
+    empty: str | None = None,
+) -> Iterator[tuple[Path, Call]]:
+    """List each file of `find_files` with the call that covers it, to be entered by the reader.
+
+    Files for which no time is left are not listed; their calls say so.
+    """
+    for scope, file in find_files(options, base, batch, suffixes):
+        call = batch.call(scope, name, empty=empty)
+        call.take(())
+        if deadline.left:
+            yield file, call
+        else:
+            call.hint(HINTS["timeout"])
+
+
+def files_below(place: Path) -> list[Path] | None:
+    """List the files of a directory, however deep; None where the place is no directory.
+
+    Raises
+    ------
+    OSError
+        Where it may not be listed: that is not the same as empty.
+    """
+    if not place.is_dir():
+        return None
+    next(place.iterdir(), None)  # `rglob` takes a refusal for an empty directory
+    return sorted(file for file in place.rglob("*") if file.is_file())
+
+
+def read_text(file: Path, row: Row) -> str | None:
+    """Read a file, and write its age into its coverage row; None where the row says why not."""
+    try:
+        raw = read_bytes(file, row)
+        is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
+        text = raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
+    except (OSError, ValueError) as error:
+        row |= file_failure(error)
+        return None
+    return text
+
+
+def read_bytes(file: Path, row: Row) -> bytes:
+    """Read a file, and write its age into its coverage row; one that is too large is an error."""
+    refuse_large(file)
+    age = max(time.time() - file.stat().st_mtime, 0) / 3600
+    row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
+    return file.read_bytes()
+
+
+def refuse_large(file: Path) -> None:
+    """Raise DumpError where a file is larger than what one is read of."""
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise DumpError(
+            f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it"
+        )
+
+
+def read_documents(file: Path, row: Row) -> list[Any]:
+    """Read the documents of a file, in JSON or YAML by its ending."""
+    return (read_yaml if file.suffix.lower() in YAML_SUFFIXES else read_json)(file, row)
+
+
+def read_json(file: Path, row: Row) -> list[Any]:
+    """Read the JSON values of a file; the coverage row says what could not be read."""
+    text = read_text(file, row)
+    if text is None:
+        return []
+    values, rest = decode_values(text)
+    if rest:
+        row |= broken(rest, is_some=bool(values))
+        if _TEMPLATE.search(text):
+            row["hint"] = TEMPLATE_HINT
+    return values
+
+
+def read_yaml(file: Path, row: Row) -> list[Any]:
+    """Read the documents of a YAML (or JSON) file; the coverage row says what could not be read."""
+    text = read_text(file, row)
+    if text is None:
+        return []
+    try:
+        return load_documents(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" near line {mark.line + 1}" if mark else ""
+        hint = f"this is no YAML{place}"
+        if _TEMPLATE.search(text):
+            hint = TEMPLATE_HINT
+        row |= {
+            "status": "parse_error",
+            "error_class": type(error).__name__,
+            "hint": hint,
+        }
+        return []
+
+
+def broken(rest: str, *, is_some: bool = False) -> Row:
+    """Give the columns of a coverage row for text that is no JSON, from where it stops being it."""
+    hint = (
+        "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
+    )
+    if rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
+        hint = "this is a web page, not JSON: a login or a proxy answered instead"
+    elif _TEMPLATE.search(rest):
+        hint = "this is a template, not what it makes: render it first"
+    status = "partial" if is_some else "parse_error"
+    return {"status": status, "error_class": "JSONDecodeError", "hint": hint}
+
+
+def decode_values(text: str) -> tuple[list[Any], str]:
+    """Read JSON values that follow each other, on lines or in an array, as far as they are whole.
+
+    Also gives the start of what could not be read; empty where all was.
+    """
+    try:
+        whole = json.loads(text)
+        return (whole if isinstance(whole, list) else [whole]), ""
+    except (ValueError, RecursionError):
+        pass
+    values: list[Any] = []
+    decoder, at, rest = (
+        json.JSONDecoder(),
+        0,
+        "" if text.strip(" \r\n\t,[]") else text[:200] or " ",
+    )
+    while (at := at + len(_GAP.match(text, at)[0])) < len(text):  # type: ignore[index]
+        try:
+            value, at = decoder.raw_decode(text, at)
+            values.append(value)
+        except (ValueError, RecursionError):
+            rest = rest or text[at : at + 200]
+            following = text.find("\n{", at)
+            if not text.startswith("{", at) or following < 0:
+                break
+            at = following
+    return values, rest or (text[:200] if text.lstrip().startswith("[") else "")
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """Follow keys and positions into a payload; None where it has another shape."""
+    for step in path:
+        if isinstance(step, int):
+            is_there = isinstance(value, list) and -len(value) <= step < len(value)
+        else:
+            is_there = isinstance(value, dict) and step in value
+        if not is_there:
+            return None
+        value = value[step]
+    return value
+
+
+def dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """Give the objects of a list in a payload; nothing where it has another shape."""
+    yield from (
+        (item for item in value if isinstance(item, dict))
+        if isinstance(value, list)
+        else ()
+    )

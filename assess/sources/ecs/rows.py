@@ -1,0 +1,344 @@
+"""From payloads of ECS to rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from assess.frames import EXTERNAL
+from assess.image_ref import last_part, parse_image
+from assess.sources.addresses import kind_of
+from assess.sources.aws.source import env_of, names_of, tags_of
+from assess.sources.base import Batch, Name, Row
+from assess.sources.docker.mounts import share
+from assess.sources.docker.names import ECS, container_names
+from assess.sources.docker.payload import Payload, moment
+from assess.sources.dumps import dicts, dig
+from assess.sources.ecs.definition import (
+    Definition,
+    count_of,
+    last_of,
+    parts_of,
+    text_of,
+    to_definition,
+    withheld_of_overrides,
+)
+from assess.sources.ecs.tasks import (
+    span_of,
+    to_task_activities,
+    to_task_mounts,
+    to_workload,
+)
+from assess.sources.unit import LOG_SHIPPERS, keeps_data
+
+_SHIPPERS = (*LOG_SHIPPERS, "awsfirelens", "syslog")
+_ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
+_PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
+_SCHEDULERS = (
+    "events-rule/",
+    "chronos-schedule/",
+    "ecs-scheduler/",
+    "AWS Step Functions",
+)
+_NAMING_TAGS = (
+    "assess.service",
+    "service",
+    "Service",
+)  # those of an application have many
+_MIN_HEALTHY_DEFAULT = 100
+RULE, CONFIDENCE = "ecs-service", 0.98
+
+
+@dataclass
+class Payloads:
+    """What ECS told of one place, as its API lists it."""
+
+    services: list[Payload] = field(default_factory=list)
+    tasks: list[Payload] = field(default_factory=list)
+    instances: list[Payload] = field(default_factory=list)
+    definitions: list[Payload] = field(default_factory=list)
+    since: datetime | None = None  # from when on it tells what happened to tasks
+
+
+@dataclass
+class _Known:
+    """What the rows of one place refer to."""
+
+    definitions: dict[str, Definition]  # by ARN
+    hosts: dict[str, str] = field(
+        default_factory=dict
+    )  # by ARN of the container instance
+    services: dict[tuple[str, str], tuple[Name, ...]] = field(default_factory=dict)
+    own_hosts: dict[tuple[str, str], Name] = field(
+        default_factory=dict
+    )  # that services listen on
+
+
+def to_batch(payloads: Payloads) -> Batch:
+    """Turn the payloads of one place into rows of all frames."""
+    batch = Batch()
+    services = [
+        s
+        for s in unique(payloads.services, "serviceArn")
+        if s.get("status") != "INACTIVE"
+    ]
+    tasks = unique(payloads.tasks, "taskArn")
+    definitions = unique(payloads.definitions, "taskDefinitionArn")
+    known = _Known({d["taskDefinitionArn"]: to_definition(d) for d in definitions})
+    for instance in unique(payloads.instances, "containerInstanceArn"):
+        host, engine = to_host(instance)
+        known.hosts[instance["containerInstanceArn"]] = host["host_id"]
+        batch.add("hosts", host)
+        batch.add("engines", engine)
+    for service in services:
+        names = _names_of_service(service, known)
+        known.services[_key(service)] = names
+        batch.add("services", _to_service(service, names, known))
+        batch.add("activities", *_to_deployments(service, names))
+    _listen(services, known)
+    for service in services:
+        batch.add("dependencies", *_to_dependencies(service, known))
+    _add_tasks(batch, tasks, known, payloads.since)
+    return batch
+
+
+def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
+    """Give the entities that have an identity, each once."""
+    return list(
+        {text_of(row[key]): row for row in rows if text_of(row.get(key))}.values()
+    )
+
+
+def to_host(instance: Payload) -> tuple[Row, Row]:
+    """Give the rows of the host and the engine of a container instance."""
+    arn = parts_of(instance.get("containerInstanceArn"))
+    told = {
+        text_of(a.get("name")): text_of(a.get("value"))
+        for a in dicts(instance.get("attributes"))
+    }
+    units = {
+        text_of(r.get("name")): r for r in dicts(instance.get("registeredResources"))
+    }
+    cpu = count_of(dig(units.get("CPU"), "integerValue"))
+    host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
+    versions = dig(instance, "versionInfo")
+    host = {
+        "host_id": host_id,
+        "provider": "aws"
+        if host_id.startswith("i-")
+        else None,  # else a machine of one's own
+        "account": arn["account"] or None,
+        "region": arn["region"] or None,
+        "az": told.get("ecs.availability-zone") or None,
+        "instance_type": told.get("ecs.instance-type") or None,
+        "image_ref": told.get("ecs.ami-id") or None,
+        "arch": told.get("ecs.cpu-architecture") or None,
+        "vcpus": cpu // 1024 if cpu else None,
+        "asg_name": tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
+        "state": "running" if instance.get("agentConnected") is True else None,
+    }
+    version = (
+        text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
+    )
+    engine = {
+        "host_id": host_id,
+        "runtime": "docker",
+        "version": version or None,
+        "ecs_agent_version": text_of(dig(versions, "agentVersion")) or None,
+    }
+    return host, engine
+
+
+def _key(payload: Payload, name: str = "") -> tuple[str, str]:
+    """Identify a service by cluster and name."""
+    arn = text_of(payload.get("serviceArn"))
+    own = text_of(payload.get("serviceName")) or last_of(arn) or arn
+    return last_of(payload.get("clusterArn")), name or own
+
+
+def _names_of_service(service: Payload, known: _Known) -> tuple[Name, ...]:
+    definition = known.definitions.get(text_of(service.get("taskDefinition")))
+    return _names(_key(service), tags_of(service.get("tags")), definition)
+
+
+def _names(
+    key: tuple[str, str], tags: dict[str, str], definition: Definition | None
+) -> tuple[Name, ...]:
+    """List the names of what runs a definition, best first; the key may lack a service."""
+    cluster, service = key
+    found = [Name(service, RULE, CONFIDENCE, cluster)] if service else []
+    found += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
+    if definition:
+        labels = definition.labels | {ECS + "task-definition-family": definition.family}
+        image = parse_image(definition.columns["image_ref"] or "")
+        found += container_names(labels, definition.naming, image, definition.main)
+    return tuple(sorted(found, key=lambda name: -name.confidence))
+
+
+def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row:
+    """Say what a service and its definition tell, whether or not any task runs."""
+    definition = known.definitions.get(text_of(service.get("taskDefinition")))
+    share_needed = count_of(
+        dig(service, "deploymentConfiguration", "minimumHealthyPercent")
+    )
+    # That no task may be missing while it deploys is the default, and tells nothing of its needs.
+    if share_needed is not None and share_needed >= _MIN_HEALTHY_DEFAULT:
+        share_needed = None
+    balanced = next(dicts(service.get("loadBalancers")), None) is not None
+    row = {
+        "names": names,
+        "name": _key(service)[1],
+        "env": env_of(tags_of(service.get("tags"))),
+        "platform": "ecs",
+        "min_healthy_pct": share_needed,
+        "health_checked": True if balanced else None,
+    }
+    return row | (_of_definition(definition, is_balanced=balanced) if definition else {})
+
+
+def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
+    """Columns of the services frame that a definition tells."""
+    columns = definition.columns
+    repository = parse_image(columns["image_ref"] or "").repository
+    stateful = keeps_data(definition.mounts, repository, columns["ports"])
+    kind = "web" if columns["ports"] or is_balanced else None
+    return {
+        "kind": (kind or "worker") if stateful is False else None,
+        "stateful": stateful,
+        "health_checked": definition.health_checked or is_balanced,
+        "logs_exported": True if columns["log_driver"] in _SHIPPERS else None,
+        "secrets_in_image": definition.secret_like_n > 0,
+    }
+
+
+def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
+    """Give the deployments that a service still shows: the newest, and those under way."""
+    deployments = sorted(
+        (d for d in dicts(service.get("deployments")) if moment(d.get("createdAt"))),
+        key=lambda d: moment(d.get("createdAt")) or datetime.min,
+    )
+    before: str | None = None
+    for deployment in deployments:
+        state = text_of(deployment.get("rolloutState"))
+        version = last_of(deployment.get("taskDefinition")) or None
+        went_back = _ROLLBACK.search(text_of(deployment.get("rolloutStateReason")))
+        yield {
+            "activity_id": f"ecs:{text_of(service.get('serviceArn'))}/"
+            f"{text_of(deployment.get('id'))}",
+            "names": names,
+            "group": _key(service)[0],
+            "kind": "rollback" if went_back else "deploy",
+            **span_of(
+                deployment, "createdAt", "updatedAt" if state == "COMPLETED" else ""
+            ),
+            "status": state.lower() or None,
+            "from_version": before,
+            "to_version": version,
+        }
+        before = version
+
+
+def _listen(services: list[Payload], known: _Known) -> None:
+    """Note the host names that services are reached by within their cluster."""
+    for service in services:
+        cluster, name = _key(service)
+        first = known.services[cluster, name][0]
+        hosts = {name}
+        for deployment in dicts(service.get("deployments")):
+            connected = dig(deployment, "serviceConnectConfiguration", "services")
+            for endpoint in dicts(connected):
+                hosts.add(text_of(endpoint.get("discoveryName")))
+                aliases = dicts(endpoint.get("clientAliases"))
+                hosts |= {text_of(alias.get("dnsName")) for alias in aliases}
+        for host in hosts - {""}:
+            known.own_hosts.setdefault((cluster, host.lower()), first)
+
+
+def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
+    """Read what a service needs: what starts before it, where it calls, what balances its load."""
+    cluster, name = _key(service)
+    src = known.services[cluster, name][0]
+    definition = known.definitions.get(text_of(service.get("taskDefinition")))
+    rows: list[Row] = []
+    if definition:
+        rows = _declared_needs(src, cluster, definition, known)
+    for balancer in dicts(service.get("loadBalancers")):
+        group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
+        dst = group[1] if len(group) > 1 else text_of(balancer.get("loadBalancerName"))
+        if dst:
+            row: Row = {"src": src, "dst": f"{EXTERNAL}elb/{dst}", "kind": "discovery"}
+            rows.append(row | {"evidence": "ecs-load-balancer"})
+    return list({(str(r["dst"]), r["kind"], r["evidence"]): r for r in rows}.values())
+
+
+def _declared_needs(
+    src: Name, cluster: str, definition: Definition, known: _Known
+) -> list[Row]:
+    """Read start orders and addresses out of a definition."""
+    rows: list[Row] = []
+    for container, evidence, condition in definition.needs:
+        # It starts within the same task, so it is no service, whoever else is called so.
+        row: Row = {
+            "src": src,
+            "dst": f"{EXTERNAL}{src.name}/{container}",
+            "kind": "start_order",
+        }
+        rows.append(row | {"evidence": evidence, "condition": condition or None})
+    for variable, address in definition.addresses:
+        private = _PRIVATE_HOST.fullmatch(address.host)
+        hosts = (address.host, private["first"] if private else "")
+        found = next((n for h in hosts if (n := known.own_hosts.get((cluster, h)))), None)
+        kind = kind_of(address, last_part(found.name) if found else "", variable)
+        row = {"src": src, "dst": found or f"{EXTERNAL}{address.host}", "kind": kind}
+        rows.append(row | {"evidence": "environment"})
+    return [row for row in rows if row["dst"] != src]
+
+
+def _add_tasks(
+    batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None
+) -> None:
+    """Add replicas, their mounts, what happened to them, and services that only tasks tell of."""
+    alone: dict[Name, Row] = {}
+    for task in tasks:
+        definition = known.definitions.get(text_of(task.get("taskDefinitionArn")))
+        kind, _, name = text_of(task.get("group")).partition(":")
+        key = _key(task, name if kind == "service" else "")
+        names = known.services.get(key) or _names(
+            key, tags_of(task.get("tags")), definition
+        )
+        if not names:
+            names = (Name(_family_of(task), "ecs-family", 0.9),)
+        if key not in known.services:
+            row: Row = {"names": names, "platform": "ecs"}
+            row |= _of_definition(definition, is_balanced=False) if definition else {}
+            is_job = text_of(task.get("startedBy")).startswith(_SCHEDULERS)
+            alone.setdefault(names[0], row | ({"kind": "job"} if is_job else {}))
+        workload = to_workload(task, names, definition)
+        workload["host_id"] = known.hosts.get(text_of(task.get("containerInstanceArn")))
+        batch.add("workloads", workload)
+        batch.add("mounts", *to_task_mounts(workload, definition))
+        happened = to_task_activities(task, workload)
+        batch.add(
+            "activities", *(a for a in happened if since and a["started_at"] >= since)
+        )
+    batch.add("services", *alone.values())
+    share(batch.rows["mounts"], None)
+
+
+def _family_of(task: Payload) -> str:
+    """Give the family of a task, else what else there is to call it."""
+    family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
+    return family or text_of(task.get("group")) or last_of(task.get("taskArn"))
+
+
+def redacted_n(payloads: Payloads) -> int:
+    """Count the values in the payloads that pass into no row."""
+    return sum(
+        to_definition(d).redacted_n
+        for d in unique(payloads.definitions, "taskDefinitionArn")
+    ) + sum(
+        withheld_of_overrides(t.get("overrides"))
+        for t in unique(payloads.tasks, "taskArn")
+    )

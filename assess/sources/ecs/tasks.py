@@ -1,0 +1,188 @@
+"""From tasks of ECS to rows: replicas, their mounts, and what happened to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from assess.image_ref import parse_image
+from assess.sources.base import Name, Row
+from assess.sources.docker.payload import Payload, moment
+from assess.sources.dumps import dicts, dig
+from assess.sources.ecs.definition import (
+    SHARED_DRIVERS,
+    Definition,
+    environment_of,
+    last_of,
+    ports_text,
+    text_of,
+)
+from assess.sources.joining.replicas import KNOWN_AS
+from assess.sources.redact import is_secret
+
+_STATES = {
+    "RUNNING": "running",
+    "STOPPED": "stopped",
+    "PROVISIONING": "pending",
+    "PENDING": "pending",
+    "ACTIVATING": "pending",
+    "DEACTIVATING": "stopping",
+    "STOPPING": "stopping",
+    "DEPROVISIONING": "stopping",
+    "DELETED": "stopped",
+}
+_CAUSES = {
+    "EssentialContainerExited": "health",
+    "InfrastructureHealth": "health",
+    "UserInitiated": "manual",
+    "SpotInterruption": "spot",
+}
+_REASONS = (
+    (re.compile(r"health check", re.IGNORECASE), "health"),
+    (re.compile(r"^scaling activity", re.IGNORECASE), "scale"),
+    (re.compile(r"\bspot\b", re.IGNORECASE), "spot"),
+)
+_OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
+_KILLED = 137
+
+
+def span_of(payload: Payload, start: str, end: str) -> Row:
+    """Columns of an activity that say when it was."""
+    begun, ended = moment(payload.get(start)), moment(payload.get(end))
+    lasted = (
+        (ended - begun).total_seconds() if begun and ended and ended >= begun else None
+    )
+    return {"started_at": begun, "ended_at": ended, "duration_s": lasted}
+
+
+def to_workload(
+    task: Payload, names: tuple[Name, ...], definition: Definition | None
+) -> Row:
+    """Give the row of one replica: a task, seen through its first essential container."""
+    containers = list(dicts(task.get("containers")))
+    wanted = definition.main if definition else ""
+    main = next(
+        (c for c in containers if c.get("name") == wanted), (containers or [{}])[0]
+    )
+    columns = dict(definition.columns) if definition else {}
+    ref = text_of(main.get("image")) or columns.get("image_ref") or ""
+    image = parse_image(ref)
+    bindings = [b for c in containers for b in dicts(c.get("networkBindings"))]
+    own_env = _overridden(task, text_of(main.get("name")))
+    row = {
+        "workload_id": f"ecs:{last_of(task.get('clusterArn'))}/{last_of(task.get('taskArn'))}",
+        KNOWN_AS: known_as(task),
+        "names": names,
+        "cluster": last_of(task.get("clusterArn")) or None,
+        "name": text_of(main.get("name")) or None,
+        "source_kind": "task",
+        **columns,
+        "image_ref": ref or None,
+        **image.columns(),
+        "image_digest": image.digest or text_of(main.get("imageDigest")) or None,
+        **_life(task, containers, main, definition),
+        "inspect_status": "ok" if definition else "list",
+    }
+    if bindings:
+        row["ports"] = ports_text(bindings)
+    if definition:
+        row["env_names_n"] = len(definition.env_names | set(own_env))
+        secrets_n = sum(is_secret(name, value) for name, value in own_env.items())
+        row["secret_like_env_n"] = max(definition.secret_like_n, secrets_n)
+    return row
+
+
+def known_as(task: Payload) -> tuple[str, ...]:
+    """Give the ids by which the engine of an instance knows the task and its containers."""
+    containers = (text_of(c.get("runtimeId")) for c in dicts(task.get("containers")))
+    return tuple(i for i in (last_of(task.get("taskArn")), *containers) if i)
+
+
+def _overridden(task: Payload, name: str) -> dict[str, str]:
+    """Give the variables that a task overrides for a container, within the source only."""
+    overrides = dicts(dig(task, "overrides", "containerOverrides"))
+    found = (environment_of(o) for o in overrides if o.get("name") == name)
+    return next(found, {})
+
+
+def _life(
+    task: Payload, containers: list[Payload], main: Payload, definition: Definition | None
+) -> Row:
+    """State, exit, health and times of a task."""
+    state = _STATES.get(text_of(task.get("lastStatus")))
+    code = main.get("exitCode")
+    code = code if isinstance(code, int) and not isinstance(code, bool) else None
+    reasons = " ".join(text_of(c.get("reason")) for c in containers)
+    oom = True if _OOM.search(f"{reasons} {text_of(task.get('stoppedReason'))}") else None
+    if oom is None and (state == "running" or (code is not None and code != _KILLED)):
+        oom = False
+    told = text_of(task.get("healthStatus")).lower()
+    health = told if told in ("healthy", "unhealthy") else None
+    if definition and not health:
+        health = "starting" if definition.health_checked else "none"
+    return {
+        "state": state,
+        "exit_code": code,
+        "oom_killed": oom,
+        "health": health,
+        "created_at": moment(task.get("createdAt")),
+        "started_at": moment(task.get("startedAt")),
+        "finished_at": moment(task.get("stoppedAt")),
+    }
+
+
+def to_task_mounts(workload: Row, definition: Definition | None) -> Iterator[Row]:
+    """Give the mounts of a task; only shared file systems are the same on other hosts."""
+    where = workload["host_id"] or workload["workload_id"]
+    for mount in definition.mounts if definition else ():
+        source = mount["_source"]
+        if source and mount["driver"] not in SHARED_DRIVERS:
+            source = f"{where}:{source}"
+        yield mount | {"workload_id": workload["workload_id"], "_source": source}
+
+
+def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:
+    """Give what happened to a task: pull of its images, start, end.
+
+    They bear no group, for tasks of one cluster do not replace those of another service.
+    """
+    common: Row = {"names": workload["names"], "host_id": workload["host_id"]}
+    common["to_version"] = last_of(task.get("taskDefinitionArn")) or None
+    is_up = moment(task.get("startedAt")) is not None
+    is_pulled = moment(task.get("pullStoppedAt")) is not None or is_up
+    has_ended = workload["state"] == "stopped"
+    pulled = "successful" if is_pulled else "failed" if has_ended else "pending"
+    for kind, begun, ended, more in (
+        ("image_pull", "pullStartedAt", "pullStoppedAt", {"status": pulled}),
+        ("launch", "createdAt" if is_up else "", "startedAt", {"status": "successful"}),
+        ("terminate", _first_of(task), "stoppedAt", {"cause": _cause(task)}),
+    ):
+        span = span_of(task, begun, ended)
+        if span["started_at"]:
+            own = {"activity_id": f"{workload['workload_id']}/{kind}", "kind": kind}
+            own |= {"registry": workload["registry"]} if kind == "image_pull" else {}
+            yield common | own | span | more
+
+
+def _first_of(task: Payload) -> str:
+    """Name the field that first tells that a task ends."""
+    fields = ("executionStoppedAt", "stoppingAt", "stoppedAt")
+    times = {field: moment(task.get(field)) for field in fields}
+    known = {field: at for field, at in times.items() if at}
+    return min(known, key=lambda field: known[field], default="")
+
+
+def _cause(task: Payload) -> str:
+    """Say why a task ended: by words of its reason, else by its code.
+
+    The end of a task of no service is no ill health, but mostly that of a job; and what never
+    started took nothing away.
+    """
+    reason, code = text_of(task.get("stoppedReason")), text_of(task.get("stopCode"))
+    is_replica = text_of(task.get("group")).startswith("service:")
+    if code == "TaskFailedToStart" or (
+        code == "EssentialContainerExited" and not is_replica
+    ):
+        return "unknown"
+    by_words = (cause for pattern, cause in _REASONS if pattern.search(reason))
+    return next(by_words, _CAUSES.get(code, "unknown"))

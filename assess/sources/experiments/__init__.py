@@ -1,0 +1,1 @@
+"""Failures made on purpose: Chaos Toolkit, LitmusChaos, game days."""

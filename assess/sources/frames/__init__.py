@@ -1,0 +1,1 @@
+"""A snapshot directory as a source."""

@@ -1,0 +1,329 @@
+"""Hosts without an orchestrator: their systems, packages and units, whoever listed them.
+
+A running unit that does not belong to the distribution is a replica of a service that no container
+holds yet. Which units and packages these are is data: `distribution_units.csv`,
+`store_units.csv` and `engine_packages.csv`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from typing import Any
+
+from assess.sources.base import Batch, Name, Row
+from assess.sources.docker.engine import to_os
+from assess.sources.docker.payload import moment
+from assess.sources.joining.hostnames import is_local, service_of
+from assess.sources.packaged import any_of, rows
+
+UNIT, UNIT_CONFIDENCE = "unit", 0.5
+HOSTNAME, HOSTNAME_CONFIDENCE = "hostname", 0.3
+MAX_TEXT = 200  # characters of a name or a version; more is no name
+_SYSTEMS = {
+    "amazon": "amazon linux",
+    "redhat": "red hat enterprise linux",
+    "rhel": "red hat enterprise linux",
+    "sles": "suse linux enterprise server",
+    "sles_sap": "suse linux enterprise server",
+    "almalinux": "alma linux",
+}
+_VERSION = re.compile(r"(?:\d+:)?v?(\d[\d.]*\d(?:\+dfsg\d*)?|\d+)(?:[~.-](ce|ee)\b)?")
+_INSTANCE = re.compile(r"@(\d.*)?$")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of an init system, running or failed."""
+
+    name: str  # whole, such as ``worker@2.service``
+    state: str
+    manager: str = "systemd"
+    user: str = ""  # that it is declared to run as
+
+    @property
+    def stem(self) -> str:
+        """Name without its type."""
+        return self.name.removesuffix(".service")
+
+    @property
+    def service(self) -> str:
+        """Name of the service: ``worker`` for ``worker@2``, and app-shop for ``app@shop``."""
+        return _INSTANCE.sub("", self.stem).replace("@", "-") or self.stem
+
+
+@dataclass
+class Package:
+    """One installed package."""
+
+    version: str
+    manager: str  # apt, rpm …
+
+
+@dataclass
+class PlainHost:
+    """What is known of one host; None is what nobody listed."""
+
+    name: str  # as the inventory, or the directory, has it
+    place: str  # where it was read, to tell hosts of one name apart
+    facts: Row = field(default_factory=dict)  # columns of the hosts frame
+    cloud_id: str = ""  # id of the instance
+    marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
+    units: list[Unit] | None = None
+    packages: dict[str, Package] | None = (
+        None  # those `is_of_interest`; {}: none of those
+    )
+    mounted: list[Row] = field(
+        default_factory=list
+    )  # file systems: path, type, size, read-only
+    host_id: str = ""
+
+
+def to_batch(hosts: list[PlainHost]) -> Batch:
+    """Give the rows of hosts, their engines, and the services that run beside them."""
+    tell_apart(hosts)
+    batch = Batch()
+    for host in hosts:
+        batch.add(
+            "hosts", {"host_id": host.host_id, **host.facts, "source_ref": host.place}
+        )
+        batch.add("engines", *to_engines(host))
+        if host.units is None:
+            continue
+        units = own_units(host)
+        batch.add("workloads", *(to_workload(host, unit) for unit in units))
+        batch.add("services", *(to_service(host, unit) for unit in units))
+        batch.add("mounts", *(row for unit in units for row in to_mounts(host, unit)))
+    return batch
+
+
+def tell_apart(hosts: Iterable[PlainHost]) -> None:
+    """Give every host an id: that of its cloud, its name, or its name and where it was read.
+
+    Seven hosts called ``localhost`` stay seven.
+    """
+    hosts = list(hosts)
+    often = Counter(host.name for host in hosts)
+    taken: Counter[str] = Counter()
+    for host in hosts:
+        is_plain = often[host.name] == 1 and not is_local(host.name)
+        wanted = host.cloud_id or (host.name if is_plain else f"{host.name}@{host.place}")
+        taken[wanted] += 1
+        host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
+
+
+def own_units(host: PlainHost) -> list[Unit]:
+    """Give the units that are of no distribution, engine or agent."""
+    return [unit for unit in host.units or [] if not is_of_distribution(unit.stem)]
+
+
+def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
+    """Give the names of the service of a unit; that of its host is the last, and the weakest."""
+    guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
+    names = (
+        Name(unit.service, UNIT, UNIT_CONFIDENCE),
+        Name(guess, HOSTNAME, HOSTNAME_CONFIDENCE),
+    )
+    return tuple(name for name in names if name.name)
+
+
+def to_workload(host: PlainHost, unit: Unit) -> Row:
+    """Give the row of the workloads frame of one unit."""
+    return {
+        "names": unit_names(host, unit),
+        "workload_id": f"{host.host_id}/{unit.name}",
+        "host_id": host.host_id,
+        "name": unit.stem,
+        "source_kind": UNIT,
+        "state": unit.state,
+        "user_root": False if unit.user not in ("", "root", "0") else None,
+        "inspect_status": "list",
+        "source_ref": f"{unit.manager} unit {unit.name}",
+    }
+
+
+def to_service(host: PlainHost, unit: Unit) -> Row:
+    """Say what a unit tells of its service; a known store says what it keeps."""
+    row: Row = {
+        "names": unit_names(host, unit),
+        "name": unit.service,
+        "platform": "host",
+        "source_ref": f"unit {unit.name} on {host.host_id}",
+    }
+    if stores := stores_of(unit):
+        row |= {
+            "kind": stores[0]["kind"],
+            "stateful": stores[0]["stateful"] == "true" or None,
+        }
+        package = any_of(store["package"] for store in stores if store["package"])
+        installed = host.packages or {}
+        if found := next((p for p in sorted(installed) if package.fullmatch(p)), None):
+            row["source_ref"] += f", package {found} {installed[found].version}"
+    return row
+
+
+def stores_of(unit: Unit) -> list[dict[str, str]]:
+    """Give what the vocabulary of stores knows of a unit: a row per data directory."""
+    found = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
+    return [store for store in found if store["unit"] == found[0]["unit"]]
+
+
+def to_mounts(host: PlainHost, unit: Unit) -> list[Row]:
+    """Give the file systems of its own that hold the data of a store."""
+    paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
+    return [
+        {
+            "workload_id": f"{host.host_id}/{unit.name}",
+            "destination": disk["path"],
+            "type": disk["type"],
+            "source_class": "host-path",
+            "read_only": disk["read_only"],
+            "size_bytes": disk["size"],
+            "data_like": True,
+        }
+        for disk in host.mounted
+        if any(_holds(disk["path"], path) for path in paths)
+    ]
+
+
+def _holds(mounted: str, path: str) -> bool:
+    """Say whether a file system is that of a data directory, or a part of it."""
+    is_near = mounted.count("/") > 2 and path.startswith(
+        f"{mounted}/"
+    )  # no more than one above
+    return mounted == path or mounted.startswith(f"{path}/") or is_near
+
+
+def to_engines(host: PlainHost) -> list[Row]:
+    """Give the engines that are installed; runtime none where packages were read, and show none."""
+    parts = _engine_parts(host.packages or {})
+    running = {unit.stem for unit in host.units or [] if unit.state == "running"}
+    if running & {"docker", "snap.docker.dockerd"}:  # a static binary has no package
+        parts.setdefault("docker", ("", None))
+    if "crio" in running:
+        parts.setdefault("cri-o", ("", None))
+    if "containerd" in running:
+        parts.setdefault("containerd", ("", None))
+    beneath = {
+        "containerd_version": parts.get("containerd", ("", None))[1],
+        "runc_version": parts.get("runc", ("", None))[1],
+        "kubelet_version": parts.get("kubelet", ("", None))[1],
+        "ecs_agent_version": parts.get("ecs-agent", ("", None))[1],
+    }
+    found: list[str] = [part for part in ("docker", "podman", "cri-o") if part in parts]
+    if not found and "containerd" in parts:
+        found = ["containerd"]
+    if not found and host.packages is not None:
+        return [{"host_id": host.host_id, "runtime": "none", "source_ref": host.place}]
+    return [
+        {
+            "host_id": host.host_id,
+            "runtime": part,
+            "version": parts[part][1],
+            "distro_package": parts[part][0] or None,
+            **beneath,
+            "source_ref": host.place,
+        }
+        for part in found
+    ]
+
+
+def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
+    """Give package and version of the parts of engines that are installed."""
+    parts: dict[str, tuple[str, str | None]] = {}
+    for known, pattern in _engines():
+        for name, package in packages.items():
+            if pattern.fullmatch(name) and known["manager"] in ("", package.manager):
+                parts.setdefault(known["part"], (name, upstream(package.version)))
+    return parts
+
+
+def upstream(version: str) -> str | None:
+    """Give the version of a package as its software says it: without epoch and revision."""
+    found = _VERSION.match(version.strip())
+    return "-".join(part for part in found.groups() if part) if found else None
+
+
+def system_of(name: Any, version: Any, release: Any = None) -> Row:
+    """Name an operating system as the reference facts do."""
+    written, number = text_of(name), text_of(version)
+    if found := re.search(r"\d+(\.\d+)*", number):  # CentOS Linux release 7.9.2009 (Core)
+        number = found[0]
+    if not written:
+        return {}
+    known = _SYSTEMS.get(written.lower(), written)
+    if written.lower() == "centos" and "stream" in str(release).lower():
+        known = "centos stream"
+    os_name, os_version = to_os(known, number)
+    return {"os_name": os_name, "os_version": os_version}
+
+
+def seen(told: Any, file_time: float | None, now: datetime) -> Row:
+    """Say when the facts were gathered, and how old they are: as they say, else as their file does.
+
+    Both may be wrong: a clock in 1628 or in the future tells nothing.
+    """
+    number = (
+        int(told) if isinstance(told, str) and re.fullmatch(r"\d{9,11}", told) else told
+    )
+    for value in (number, file_time):
+        when = moment(value)
+        if when and when <= now + timedelta(days=1):
+            age = max(0.0, (now - when).total_seconds() / 3600)
+            return {"last_seen_at": when, "facts_age_hours": round(age, 2)}
+    return {}
+
+
+def text_of(value: Any) -> str:
+    """Give a text, or a number as text, without what cannot be part of a name; else nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
+
+
+def count_of(value: Any) -> int | None:
+    """Give a whole number that is not negative; None for anything else."""
+    text = text_of(value)
+    return int(text) if re.fullmatch(r"\d{1,18}", text) else None
+
+
+def now_utc() -> datetime:
+    """Give the present."""
+    return datetime.now(UTC)
+
+
+@lru_cache(maxsize=1 << 16)
+def is_of_distribution(unit: str) -> bool:
+    """Say whether a unit is of the distribution, an engine or an agent, and no service."""
+    return _of_distribution().fullmatch(unit) is not None
+
+
+@lru_cache(maxsize=1 << 16)  # hosts have their packages in common
+def is_of_interest(package: str) -> bool:
+    """Say whether a package is of an engine or of a store; the others are not kept."""
+    return _interesting().fullmatch(package) is not None
+
+
+@cache
+def _interesting() -> re.Pattern[str]:
+    stores = (row["package"] for row in rows("hosts/store_units") if row["package"])
+    return any_of([*(row["package"] for row in rows("hosts/engine_packages")), *stores])
+
+
+@cache
+def _of_distribution() -> re.Pattern[str]:
+    return any_of(row["pattern"] for row in rows("hosts/distribution_units"))
+
+
+@cache
+def _stores() -> list[tuple[dict[str, str], re.Pattern[str]]]:
+    return [(row, any_of([row["unit"]])) for row in rows("hosts/store_units")]
+
+
+@cache
+def _engines() -> list[tuple[dict[str, str], re.Pattern[str]]]:
+    return [(row, any_of([row["package"]])) for row in rows("hosts/engine_packages")]

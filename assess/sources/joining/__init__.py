@@ -1,0 +1,1 @@
+"""Joins what the sources saw: names, hosts, replicas, findings, earlier snapshots."""

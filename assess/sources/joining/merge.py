@@ -1,0 +1,309 @@
+"""From the batches of all sources to frames: names become services, and rows of one key one row."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import pandas as pd
+
+from assess import frames
+from assess.frames import EXTERNAL
+from assess.sources.base import Batch, Name, Row
+from assess.sources.joining.findings import settle
+from assess.sources.joining.identity import SURE, Claim, Identity, Match
+from assess.sources.joining.names import Rules
+
+UNASSIGNED = "__unassigned__"
+BEARING = ("services", "workloads", "answers", "waivers")
+_EXAMPLE_CHARS = 160
+_EXPECTED_TO_DIFFER = {
+    "source",
+    "source_ref",
+    "last_seen_at",
+    "facts_age_hours",
+    "name",
+    "confidence",
+    "rule",
+    "alias_source",
+    "first_seen_at",
+    "unresolved",
+    "platform",
+    "source_kind",
+    "created_at",
+    "started_at",
+    "finished_at",  # of a task, and of its container
+}
+
+Batches = list[tuple[str, Batch]]
+
+
+def to_tables(
+    batches: Batches, rules: Rules
+) -> tuple[dict[str, pd.DataFrame], list[Row]]:
+    """Make frames of what the sources gave; where two know a value, the earlier one wins.
+
+    The frames are those that any source filled, typed, sorted by key; with them come coverage rows
+    about names, disagreements and rows that do not fit the data dictionary.
+    """
+    settle(batches)
+    identity = _identify(batches, rules)
+    resolved = _Resolved(identity)
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for label, batch in batches:
+        for frame, found in batch.rows.items():
+            kept = (resolved.row(frame, label, row) for row in found)
+            rows[frame] += [row for row in kept if row is not None]
+    identified = [
+        (s.service_id, s.best.rule, s.best.confidence) for s in identity.services
+    ]
+    if any(
+        row.get("service_id") == UNASSIGNED for frame in BEARING for row in rows[frame]
+    ):
+        identified.append((UNASSIGNED, "unassigned", 0.0))
+    columns = ("service_id", "identity_rule", "identity_confidence")
+    rows["services"][:0] = [
+        dict(zip(columns, values, strict=True)) for values in identified
+    ]
+    rows["services"] += [
+        {"service_id": s.service_id, "name": s.best.name} for s in identity.services
+    ]
+    rows["service_aliases"] += identity.aliases()
+    rows["service_aliases"] += identity.suggestions(resolved.unresolved)
+    tables, notes = {}, resolved.coverage()
+    for frame, found in rows.items():
+        if frame in frames.names() and (
+            found or any(frame in b.rows for _, b in batches)
+        ):
+            tables[frame], more = _to_table(frame, found)
+            notes += more
+    return tables, notes + _drop_dangling(tables)
+
+
+def _identify(batches: Batches, rules: Rules) -> Identity:
+    """Find the services; a caller that nobody else knows is one too."""
+    born: list[Claim] = [
+        (label, tuple(row["names"]))
+        for frame in BEARING
+        for label, batch in batches
+        for row in batch.rows.get(frame, ())
+        if row.get("names")
+    ]
+    identity = Identity(born, rules=rules)
+    callers: list[Claim] = [
+        (label, (row["src"],))
+        for label, batch in batches
+        for row in batch.rows.get("dependencies", ())
+    ]
+    unknown = [
+        claim for claim in dict.fromkeys(callers) if identity.match(claim[1]) == Match()
+    ]
+    return Identity([*born, *unknown], rules=rules) if unknown else identity
+
+
+NONE = ";"  # a list that is known to be empty; an empty cell is unknown
+
+
+class _Resolved:
+    """Puts services in place of names, and keeps count."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.unresolved: dict[tuple[str, Name], None] = {}
+
+    def row(self, frame: str, label: str, row: Row) -> Row | None:
+        """Resolve one row; None where it says nothing, such as that a service needs itself."""
+        row = {
+            k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()
+        }
+        row.setdefault("source", label.partition("#")[0])
+        if frame == "dependencies":
+            return self._edge(label, row)
+        names = tuple(row.pop("names", None) or ())
+        if frame in BEARING:
+            match = self._identity.bearer(label, names)
+            row["service_id"] = match.service_id or UNASSIGNED
+            if frame == "services" and not match.service_id:
+                return None
+            self._count(frame, label, {names: match})
+        elif names:
+            match = self._identity.match(names)
+            row["service_id"] = match.service_id
+            self._count(frame, label, {names: match})
+        for listed in ("affected", "observed"):
+            if (said := row.pop(listed, None)) is not None:
+                found = (
+                    self._identity.match((name,)).service_id or name.name for name in said
+                )
+                row[f"{listed}_services"] = ";".join(dict.fromkeys(found)) or NONE
+        if struck := row.pop("struck", None):  # the service that an experiment failed
+            row["element"] = self._identity.match((struck,)).service_id or struck.name
+        return row
+
+    def _edge(self, label: str, row: Row) -> Row | None:
+        src, dst = row.pop("src"), row.pop("dst")
+        named = [src] if isinstance(dst, str) else [src, dst]
+        ends: dict[tuple[Name, ...], Match] = {
+            (name,): self._identity.match((name,)) for name in named
+        }
+        self._count("dependencies", label, ends)
+        caller = ends[(src,)].service_id
+        row["src_id"] = caller or UNASSIGNED
+        if isinstance(dst, str):
+            return row | {"dst_id": dst}
+        called = ends[(dst,)].service_id
+        if caller and caller == called:
+            return None
+        is_unresolved = not (caller and called) or row.get("unresolved", False)
+        return row | {
+            "dst_id": called or f"{EXTERNAL}{dst.name}",
+            "unresolved": is_unresolved,
+        }
+
+    def _count(
+        self, frame: str, label: str, found: dict[tuple[Name, ...], Match]
+    ) -> None:
+        matches = found.values()
+        self._counts[frame] += Counter(
+            expected=1,
+            rows=all(match.confidence >= SURE for match in matches),
+            ambiguous_n=any(match.ambiguous for match in matches),
+            unmapped_n=any(match.service_id is None for match in matches),
+        )
+        for names, match in found.items():
+            if match.service_id is None and names:
+                self.unresolved[label, names[0]] = None
+
+    def coverage(self) -> list[Row]:
+        """Say how many rows have a service that is sure."""
+        rows = []
+        for frame in ("workloads", "dependencies", "incidents"):
+            if counts := self._counts.get(frame):
+                sure = counts["rows"] / counts["expected"]
+                row: Row = {
+                    "source": "identity",
+                    "scope": frame,
+                    "call": "resolve",
+                    "ratio": sure,
+                }
+                row["status"] = "ok" if sure == 1 else "partial"
+                if sure < 1:
+                    row["hint"] = (
+                        "name services in the identity map, or label them assess.service"
+                    )
+                fields = ("expected", "rows", "ambiguous_n", "unmapped_n")
+                rows.append(row | {name: counts[name] for name in fields})
+        return rows
+
+
+def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
+    """Type, mend and merge the rows of a frame."""
+    raw = pd.DataFrame(rows, columns=list(frames.columns(frame)), dtype=object)
+    table, problems = frames.conform(frame, raw)
+    notes = _notes(frame, table, problems)
+    required = [c.name for c in frames.columns(frame).values() if c.is_required]
+    missing = table[required].isna()
+    lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
+    notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
+    table, more = _merge_keys(frame, table[~missing.any(axis=1)].reset_index(drop=True))
+    outside = frames.check(frame, table)
+    for column, bad in outside.groupby("column"):
+        table.loc[bad["row"].astype(int) - 1, column] = pd.NA
+    return table, [*notes, *more, *_notes(frame, table, outside)]
+
+
+def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
+    """Make one row of all rows with one key: column by column, the first that knows wins."""
+    key = frames.key(frame)
+    doubled = table.duplicated(key, keep=False)
+    notes: list[Row] = []
+    if doubled.any():
+        groups = table[doubled].groupby(key, sort=False, dropna=False)
+        merged = groups.first().reset_index()
+        known = groups["source"].agg(
+            lambda sources: ";".join(dict.fromkeys(sources.dropna()))
+        )
+        merged["source"] = known.replace("", None).to_numpy()
+        if frame == "services":
+            platforms_n = groups["platform"].nunique().to_numpy()
+            merged.loc[platforms_n > 1, "platform"] = "mixed"
+        notes = _disagreements(frame, table[doubled], key)
+        table = pd.concat([table[~doubled], merged[table.columns]], ignore_index=True)
+        table = table.astype(
+            {c.name: c.pandas_dtype for c in frames.columns(frame).values()}
+        )
+    return table.sort_values(key, kind="stable", ignore_index=True), notes
+
+
+def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
+    """Coverage rows for what two sources know differently."""
+    notes: list[Row] = []
+    keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
+    for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
+        values = doubled[column].dropna().astype(object)
+        values_n = values.groupby(keys, sort=True).nunique()
+        differ = values_n[values_n > 1]
+        if differ.empty:
+            continue
+        mine = values[keys[values.index] == differ.index[0]]
+        pairs = zip(doubled.loc[mine.index, "source"], mine, strict=True)
+        says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
+        example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
+        hint = f"sources disagree and the first was kept; {example}"
+        ratio = 1 - len(differ) / keys.nunique()
+        note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
+        notes.append({**note, "rows": len(differ), "ratio": ratio, "hint": hint})
+    return notes
+
+
+def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
+    """Take out references that lead nowhere: the cell, or the row where it is required."""
+    notes = []
+    problems = frames.check_references(tables)
+    for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
+        notes += _notes(frame, tables[frame], bad)
+        if frames.columns(frame)[column].is_required:
+            tables[frame] = tables[frame].drop(index=bad["row"].astype(int) - 1)
+        else:
+            tables[frame].loc[bad["row"].astype(int) - 1, column] = pd.NA
+    for frame in problems["table"].unique():
+        tables[frame] = tables[frame].reset_index(drop=True)
+    return notes
+
+
+def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
+    """Coverage rows for cells that do not fit the data dictionary; they become NA."""
+    sources = (
+        table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
+    )
+    return [
+        {
+            "source": source,
+            "scope": frame,
+            "call": f"check:{column}",
+            "status": "partial",
+            "unmapped_n": len(bad),
+            "ratio": 1 - bad["row"].nunique() / len(table),
+            "hint": f"left out, not {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
+        }
+        for (column, source), bad in problems.assign(source=sources).groupby(
+            ["column", "source"]
+        )
+    ]
+
+
+def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
+    """Make the coverage frame; calls of one scope that share a name are numbered.
+
+    Rows that bring a ``run_id`` keep it.
+    """
+    raw = pd.DataFrame([{"run_id": run_id, **row} for row in rows])
+    raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
+    key = frames.key("coverage")
+    again = raw.groupby(key, dropna=False).cumcount()
+    raw["call"] = [
+        f"{c}#{n + 1}" if n else c for c, n in zip(raw["call"], again, strict=True)
+    ]
+    table, _ = frames.conform("coverage", raw)
+    return table.sort_values(key, kind="stable", ignore_index=True)

@@ -1,0 +1,327 @@
+"""From the lists of one Kubernetes cluster to rows; pods are in `pods`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from assess.image_ref import last_part, parse_image
+from assess.sources.addresses import addresses, kind_of
+from assess.sources.base import Batch, Name, Row
+from assess.sources.docker.payload import moment
+from assess.sources.dumps import dicts, dig
+from assess.sources.joining.replicas import KNOWN_AS
+from assess.sources.kubernetes.nodes import ids_of, place, to_engine, to_host
+from assess.sources.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
+from assess.sources.kubernetes.pods import (
+    docker_id,
+    environment,
+    has_config_outside,
+    is_checked,
+    known_as,
+    main_container,
+    to_life,
+    to_mounts,
+    to_pod,
+)
+from assess.sources.kubernetes.selectors import attach
+from assess.sources.listing import (
+    ENDED,
+    Found,
+    healthy,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+)
+from assess.sources.unit import keeps_data, merge_services
+
+_SHIPPERS = re.compile(
+    r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
+)
+_REVISION = "deployment.kubernetes.io/revision"
+Place = tuple[str, str]  # namespace, name
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
+
+    claims: dict[Place, Row]
+    scalers: dict[
+        tuple[str, str, str], Row
+    ]  # by kind, namespace and name of what they scale
+    has_services: bool  # whether they were listed, and there are any
+    ships_logs: bool | None
+
+
+def around(found: Found) -> Around:
+    """Sort the lists of a cluster."""
+    scalers: dict[tuple[str, str, str], Row] = {}
+    for scaler in found.get("horizontalpodautoscalers", ()):
+        spec = table(scaler.get("spec"))
+        target = table(spec.get("scaleTargetRef"))
+        named = (
+            text(target.get("kind")).lower(),
+            place(scaler)[0],
+            text(target.get("name")),
+        )
+        scalers.setdefault(named, spec)
+    return Around(
+        claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
+        scalers=scalers,
+        has_services=bool(found.get("services")),
+        ships_logs=_ships_logs(found),
+    )
+
+
+def to_batch(found: Found, cluster: str) -> Batch:
+    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    batch, owners = Batch(), Owners(found)
+    nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
+    hosts = ids_of(nodes, cluster)
+    batch.add("hosts", *(to_host(node, hosts) for node in nodes))
+    batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
+    attach(owners.controllers.values(), found)
+    lists = around(found)
+    for pod, controller in owners.pods:
+        workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
+        batch.add("workloads", workload)
+        batch.add("mounts", *mounts)
+    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
+    _share(batch.rows["mounts"], ended)
+    services = [to_service(c, lists) for c in owners.controllers.values() if c.pod]
+    batch.add("services", *merge_services(services))
+    batch.add("dependencies", *to_dependencies(owners))
+    batch.add("activities", *to_activities(found, owners, cluster))
+    return batch
+
+
+# -- what runs -----------------------------------------------------------------------------------
+
+
+def to_workload(
+    pod: Row,
+    controller: Controller,
+    hosts: dict[str, str],
+    cluster: str,
+    claims: dict[Place, Row],
+) -> tuple[Row, list[Row]]:
+    """Give the rows of a pod: one workload, and its mounts."""
+    (namespace, name), spec = place(pod), table(pod.get("spec"))
+    node = text(spec.get("nodeName"))
+    main = main_container(spec, controller.annotations, (controller.name,))
+    own = docker_id(pod, main)
+    identifier = (
+        f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
+    )
+    declared, life = to_pod(spec, main), to_life(pod, main)
+    mounts = to_mounts(spec, namespace, claims)
+    for mount in mounts:
+        mount["workload_id"] = identifier
+        if mount.get("_source", "").startswith(
+            "host:"
+        ):  # shared with those of its node only
+            mount["_source"] += f"@{node}"
+    workload = {
+        "workload_id": identifier,
+        KNOWN_AS: known_as(pod),
+        "names": controller.names,
+        "host_id": hosts.get(node),
+        "cluster": cluster,
+        "namespace": namespace or None,
+        "name": name or None,
+        "source_kind": controller.kind,
+        **declared,
+        **life,
+        "inspect_status": "ok" if main else "list",
+    }
+    return workload, mounts
+
+
+def _share(mounts: list[Row], ended: set[str]) -> None:
+    """Count who else mounts the same claim, or the same path of the same node."""
+    users = Counter(m.get("_source") for m in mounts if m["workload_id"] not in ended)
+    for mount in mounts:
+        if mount["source_class"] in ("empty-dir", "tmpfs"):  # goes with its pod
+            mount["shared_with_n"] = 0
+        if source := mount.pop("_source", None):
+            mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
+
+
+def to_service(controller: Controller, lists: Around) -> Row:
+    """Say what a controller tells of its service; what it cannot tell is left unknown."""
+    spec, is_job = controller.pod, controller.kind in JOBS
+    main = main_container(spec, controller.annotations, (controller.name,))
+    pod = to_pod(spec, main)
+    mounts = to_mounts(spec, controller.namespace, lists.claims)
+    stateful = keeps_data(mounts, pod["repository"], pod["ports"])
+    stateful = True if controller.kind == "statefulset" else stateful
+    is_served = bool(pod["ports"] or controller.selected)
+    kind = (
+        "job"
+        if is_job
+        else "web"
+        if is_served
+        else None
+        if pod["host_network"]
+        else "worker"
+    )
+    limits = lists.scalers.get(
+        (controller.kind, controller.namespace, controller.name), {}
+    )
+    return {
+        "names": controller.names,
+        "platform": "kubernetes",
+        "kind": "infra"
+        if controller.namespace == "kube-system"
+        else kind
+        if stateful is False
+        else "job"
+        if is_job
+        else None,
+        "stateful": stateful,
+        "min_healthy_pct": min_healthy(controller),
+        "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
+        "asg_max": integer(limits.get("maxReplicas")),
+        "health_checked": is_checked(spec) or (None if is_job else False),
+        "public": is_public(controller, lists),
+        "logs_exported": lists.ships_logs,
+        "config_external": has_config_outside(spec) or None,
+        "secrets_in_image": pod["secret_like_env_n"] > 0,
+    }
+
+
+def _ships_logs(found: Found) -> bool | None:
+    """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
+    for item in found.get("daemonsets", ()):
+        images = [
+            text(c.get("image"))
+            for c in dicts(dig(item, "spec", "template", "spec", "containers"))
+        ]
+        wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
+        ready = integer(dig(item, "status", "numberReady")) or 0
+        is_shipper = any(
+            _SHIPPERS.search(last_part(parse_image(i).repository)) for i in images
+        )
+        if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
+            return True
+    return None
+
+
+def min_healthy(controller: Controller) -> float | None:
+    """Give the share of replicas it needs: by its disruption budget, else by its rollout.
+
+    Without either, and for what runs once per node, nothing is declared.
+    """
+    replicas = number(controller.spec.get("replicas", 1))
+    if (
+        controller.kind not in ("deployment", "statefulset", "replicaset")
+        or not controller.spec
+    ):
+        return None
+    for budget in controller.budgets:
+        if "minAvailable" in budget:
+            kept = _part(budget["minAvailable"], replicas)
+            return None if kept is None else healthy(100 - kept)
+        if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
+            return healthy(lost)
+    strategy = table(controller.spec.get("strategy"))
+    if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
+        return None
+    return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
+
+
+def _part(value: Any, replicas: float | None) -> float | None:
+    """Read ``50%``, or a number of replicas, as percent."""
+    if isinstance(value, str) and value.endswith("%"):
+        return percent(number(value[:-1]), 100)
+    return percent(number(value), replicas)
+
+
+# -- who reaches it, and whom it calls -----------------------------------------------------------
+
+
+def is_public(controller: Controller, lists: Around) -> bool | None:
+    """Say whether customers reach it: by a load balancer or an ingress.
+
+    False only where no Service selects it and it opens no port of its node.
+    """
+    if any(selected.is_public for selected in controller.selected):
+        return True
+    outside = controller.pod.get("hostNetwork") is True or any(
+        port.get("hostPort")
+        for container in dicts(controller.pod.get("containers"))
+        for port in dicts(container.get("ports"))
+    )
+    return None if controller.selected or outside or not lists.has_services else False
+
+
+def to_dependencies(owners: Owners) -> list[Row]:
+    """Read whom controllers call: addresses of Services in what is written in their environment."""
+    first: dict[Selected, Controller] = {}
+    for controller in owners.controllers.values():
+        for selected in controller.selected:
+            first.setdefault(selected, controller)
+    known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
+    rows: dict[tuple[Any, ...], Row] = {}
+    for controller in owners.controllers.values():
+        for variable, address in addresses(environment(controller.pod)):
+            name, _, rest = address.host.partition(".")
+            namespace, _, domain = rest.partition(".")
+            if domain and not domain.startswith("svc"):
+                continue
+            called = known.get((namespace or controller.namespace, name))
+            if called is None or _plain(called) == _plain(controller):
+                continue
+            main = main_container(called.pod, called.annotations, (called.name,))
+            image = last_part(parse_image(text(main.get("image"))).repository)
+            kind = kind_of(address, image, variable)
+            row = {"src": controller.names[0], "dst": called.names[0], "kind": kind}
+            rows.setdefault(tuple(row.values()), row | {"evidence": "environment"})
+    return list(rows.values())
+
+
+def _plain(controller: Controller) -> Name:
+    return replace(controller.names[0], rule="")
+
+
+# -- what happened -------------------------------------------------------------------------------
+
+
+def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
+    """Give deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+    history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
+    for item in found.get("replicasets", ()):
+        owner = owner_of(item)
+        revision = integer(dig(item, "metadata", "annotations", _REVISION))
+        if owner and owner[0] == "deployment" and revision is not None:
+            history[owner].append((revision, item))
+    rows = []
+    for key, kept in history.items():
+        controller = owners.controllers.get(key)
+        ordered = [item for _, item in sorted(kept, key=lambda pair: pair[0])]
+        for before, item in pairwise([{}, *ordered]):
+            started = moment(dig(item, "metadata", "creationTimestamp"))
+            if controller and started:
+                rows.append(
+                    {
+                        "activity_id": "/".join([cluster, *place(item)]),
+                        "names": controller.names,
+                        "kind": "deploy",
+                        "started_at": started,
+                        "from_version": _version(before),
+                        "to_version": _version(item),
+                    }
+                )
+    return rows
+
+
+def _version(item: Row) -> str | None:
+    spec = table(dig(item, "spec", "template", "spec"))
+    image = parse_image(text(main_container(spec, {}).get("image")))
+    return image.tag or image.digest

@@ -1,0 +1,130 @@
+"""Marathon and Mesos: apps, their tasks and agents, from the APIs or from dumps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Deadline, Row
+from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.http import Web
+from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.marathon.rows import to_batch
+
+PAGE = 500
+_EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
+_MARATHON = (
+    Listing("apps", ("v2/apps",)),
+    Listing("deployments", ("v2/deployments",), False),
+)
+_MESOS = (
+    Listing("slaves", ("master/slaves",), False),
+    Listing("tasks", ("master/tasks",), False),
+)
+
+
+class MarathonSource(ListSource):
+    """One Marathon per ``[[source]]``, and the Mesos that is beneath it."""
+
+    type = "marathon"
+    options = (*ListSource.options, "mesos_endpoint")
+    token = "token={}"  # as DC/OS has it
+    fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
+    needs = "GET on /v2/apps and /v2/deployments of Marathon, /master/slaves and /tasks of Mesos"
+    dump = (
+        "curl 'MARATHON/v2/apps?embed=apps.tasks&embed=apps.counts&embed=apps.lastTaskFailure' > "
+        "apps.json; curl MARATHON/v2/deployments > deployments.json; curl MESOS/master/slaves > "
+        "slaves.json; curl 'MESOS/master/tasks?limit=10000' > tasks.json"
+    )
+    lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """Say what is wrong with options, before anything is asked."""
+        mesos = str(options.get("mesos_endpoint", "http://-"))
+        problems = super().check(options)
+        if not mesos.startswith(("http://", "https://")):
+            problems.append("mesos_endpoint starts with http:// or https://")
+        if "mesos_endpoint" in options and "endpoint" not in options:
+            problems.append("mesos_endpoint goes with an endpoint")
+        return problems
+
+    def to_batch(self, found: Found, cluster: str) -> Batch:
+        """Turn what was listed into rows."""
+        return to_batch(found, cluster)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Tell apps, tasks, agents and deployments by what they hold."""
+        if not isinstance(document, dict):
+            return
+        for kind in ("apps", "slaves", "tasks"):
+            if (
+                isinstance(items := document.get(kind), list)
+                and "instances" not in document
+            ):
+                yield kind, items
+        if "affectedApps" in document:
+            yield "deployments", [document]
+        elif "instances" in document and "id" in document:
+            yield "apps", [document]
+        elif isinstance(inside := document.get("app"), dict):
+            yield "apps", [inside]
+        groups = [dict(group) for group in dicts(document.get("groups"))]  # of /v2/groups
+        for group in groups:
+            yield from self.sort(group)
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry."""
+        return kind, text(item.get("id")) or id(item)
+
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
+        """Ask for a list; only that of tasks has pages, and no mark of its end but a short one."""
+        if path == "v2/apps":
+            embedded = ["apps.counts"] if is_probe else _EMBEDDED
+            yield _items(web.json(path, params={"embed": embedded}), "apps")
+        elif path != "master/tasks":
+            answer = web.json(path)
+            yield answer if isinstance(answer, list) else _items(answer, "slaves")
+        else:
+            size, offset, seen = 1 if is_probe else PAGE, 0, set[str]()
+            while True:
+                params = {"limit": str(size), "offset": str(offset)}
+                items = _items(web.json(path, params=params), "tasks")
+                fresh = [i for i in items if text(dig(i, "id")) not in seen]
+                seen |= {text(dig(i, "id")) for i in fresh}
+                yield fresh
+                offset += len(items)
+                if is_probe or len(items) < size or not fresh:
+                    return
+
+    def _found(
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
+    ) -> Found:
+        if "path" in options:
+            return super()._found(options, base, deadline, batch)
+        found: Found = {}
+        asked = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
+        for option, lists in asked:
+            if option in options:
+                part = MarathonSource()
+                part.lists = lists
+                own = options | {"endpoint": options[option]}
+                found |= ListSource._found(
+                    part, own, base, deadline, batch, is_probe=is_probe
+                )
+        return found
+
+
+def _items(answer: Any, name: str) -> list[Any]:
+    items = dig(answer, name)
+    if not isinstance(items, list):
+        raise DumpError(f"this is no list of {name}: check the endpoint")
+    return items

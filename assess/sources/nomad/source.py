@@ -1,0 +1,128 @@
+"""Nomad: jobs, nodes and allocations of one cluster, from its API or from dumps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from assess.sources.base import Batch, Row, failure, timed
+from assess.sources.dumps import DumpError, dig
+from assess.sources.http import Web
+from assess.sources.listing import Found, Listing, ListSource, counted, table, text
+from assess.sources.nomad.rows import to_batch
+
+PAGE = 200
+_DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
+_PARAMS = {
+    "v1/jobs": {"namespace": "*", "meta": "true"},
+    "v1/nodes": {"resources": "true", "os": "true"},
+    "v1/allocations": {"namespace": "*", "task_states": "true"},
+}
+
+
+class NomadSource(ListSource):
+    """One Nomad cluster per ``[[source]]``."""
+
+    type = "nomad"
+    token = "X-Nomad-Token: {}"
+    fills = (
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
+    needs = (
+        "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
+        "--policy`); no logs, files or exec"
+    )
+    dump = (
+        "nomad operator api '/v1/jobs?namespace=*' > jobs.json; nomad job inspect JOB > JOB.json "
+        "for each; nomad operator api '/v1/allocations?namespace=*' > allocations.json; "
+        "nomad operator api /v1/node/ID > ID.json for each node"
+    )
+    lists = tuple(
+        Listing(kind, (f"v1/{kind}",)) for kind in ("jobs", "nodes", "allocations")
+    )
+
+    def to_batch(self, found: Found, cluster: str) -> Batch:
+        """Turn the lists of the cluster into rows."""
+        return to_batch(found, cluster)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Tell jobs, nodes and allocations by what they hold."""
+        if not isinstance(document, dict):
+            return
+        inside = document.get("Job")
+        if "ClientStatus" in document and "JobID" in document:
+            yield "allocations", [document]
+        elif isinstance(inside, dict):  # of `nomad job inspect`
+            yield "jobs", [inside]
+        elif "SchedulingEligibility" in document or "NodeResources" in document:
+            yield "nodes", [document]
+        elif "TaskGroups" in document or "JobSummary" in document:
+            yield "jobs", [document]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry; what a list and what the details say of it are two."""
+        is_whole = "TaskGroups" in item or "Attributes" in item
+        return (
+            kind,
+            is_whole,
+            text(item.get("Namespace")),
+            text(item.get("ID")) or id(item),
+        )
+
+    def get_pages(
+        self, web: Web, path: str, row: Row, *, is_probe: bool
+    ) -> Iterator[list[Any]]:
+        """Ask for a list, page by page."""
+        params = {**_PARAMS[path], "per_page": "1" if is_probe else str(PAGE)}
+        seen = {""}
+        while True:
+            answer = web.get(path, params=params)
+            items = answer.json()
+            if not isinstance(items, list):
+                raise DumpError("this is no list of Nomad: check the endpoint")
+            yield items
+            following = answer.headers.get("X-Nomad-NextToken") or ""
+            if is_probe or following in seen:
+                return
+            seen.add(following)
+            params["next_token"] = following
+
+    def get_details(self, web: Web, found: Found, batch: Batch) -> None:
+        """Ask for every job and node: the lists leave out what they run and what they run on."""
+        for kind, (call, path) in _DETAILS.items():
+            if kind not in found:
+                continue
+            stubs = [item for item in found.get(kind, ()) if text(item.get("ID"))]
+            row = batch.cover(web.scope, call, "ok", expected=len(stubs))
+            whole: list[Row] = []
+            with timed(row), counted(web, row):
+                for stub in stubs:
+                    space = (
+                        {"namespace": text(stub.get("Namespace"))}
+                        if kind == "jobs"
+                        else {}
+                    )
+                    try:
+                        answer = web.json(
+                            path + quote(text(stub["ID"]), safe=""), params=space
+                        )
+                    except Exception as error:
+                        row |= failure(error)
+                        if row["status"] in ("timeout", "unreachable"):
+                            break
+                        continue
+                    whole.append(table(answer))
+            found.setdefault(kind, []).extend(whole)
+            kept = sum(1 for item in whole if dig(item, "ID"))
+            row["rows"] = kept
+            if kept and kept < len(stubs):
+                row["status"] = "partial"
+            elif row["status"] == "ok" and not kept:
+                row["status"] = "parse_error" if stubs else "empty"

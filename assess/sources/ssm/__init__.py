@@ -1,0 +1,1 @@
+"""Host facts of Systems Manager."""

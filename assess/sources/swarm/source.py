@@ -1,0 +1,135 @@
+"""Docker Swarm: live through the engine of a manager, or from dumps of its lists."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assess.sources.base import Batch, Deadline, Row, paths_of, timed
+from assess.sources.docker.client import (
+    TLS,
+    Connection,
+    connect,
+    endpoint_of,
+    failure,
+    problems_of,
+)
+from assess.sources.docker.payload import SHORT_ID
+from assess.sources.dumps import dicts, dig
+from assess.sources.listing import Found, Listing, ListSource, settle, text
+from assess.sources.redact import strip_userinfo
+from assess.sources.swarm.rows import from_cli, to_batch
+
+_NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
+
+
+class SwarmSource(ListSource):
+    """One Docker Swarm per ``[[source]]``."""
+
+    type = "swarm"
+    options = ("endpoint", "path", "cluster", *TLS)
+    fills = (
+        "services",
+        "workloads",
+        "mounts",
+        "hosts",
+        "engines",
+        "dependencies",
+        "activities",
+    )
+    needs = (
+        "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
+        "or join tokens"
+    )
+    dump = (
+        "docker node inspect $(docker node ls -q) > nodes.json; docker service inspect "
+        "$(docker service ls -q) > services.json; docker inspect --type task $(docker service ps "
+        "-q $(docker service ls -q)) > tasks.json; or the same lists with --format json"
+    )
+    lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """Say what is wrong with options, before anything is asked."""
+        is_nowhere = "path" in options and not paths_of(options)
+        return problems_of(options) + ["path names no file"] * is_nowhere
+
+    def to_batch(self, found: Found, cluster: str) -> Batch:
+        """Turn the lists of the swarm into rows."""
+        return to_batch(found, cluster)
+
+    def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
+        """Tell services, nodes and tasks by what they hold."""
+        if not isinstance(document, dict):
+            return
+        if from_line := from_cli(document):
+            yield from_line[0], [from_line[1]]
+        elif dig(document, "Spec", "TaskTemplate") is not None:
+            yield "services", [document]
+        elif "Description" in document and "Spec" in document:
+            yield "nodes", [document]
+        elif "ServiceID" in document and "DesiredState" in document:
+            yield "tasks", [document]
+
+    def key(self, kind: str, item: Row) -> Hashable:
+        """Identify an entry; a list and an inspection of it are two."""
+        return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
+
+    def _found(
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
+    ) -> Found:
+        if "path" in options:
+            return super()._found(options, base, deadline, batch)
+        scope, api = strip_userinfo(endpoint_of(options)), None
+        row = batch.cover(scope, "info", "ok", requests=2)
+        try:
+            with timed(row):
+                api = connect(options, base, deadline)
+                version = api.get("/version", is_versioned=False)
+                if newest := text(dig(version, "ApiVersion")):
+                    api.negotiate(newest)
+                info = api.get("/info")
+            if dig(info, "Swarm", "ControlAvailable") is not True:
+                row |= _no_manager(text(dig(info, "Swarm", "LocalNodeState")))
+                return {}
+            row["rows"] = 1
+            options.setdefault(
+                "cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
+            )
+            return self._ask_lists(api, batch, scope)
+        except Exception as error:
+            row |= failure(error if deadline.left else TimeoutError("no answer in time"))
+            return {}
+        finally:
+            if api is not None:
+                api.close()
+
+    def _ask_lists(self, api: Connection, batch: Batch, scope: str) -> Found:
+        """Ask a manager for every list; each leaves a coverage row."""
+        found: Found = {}
+        for listing in self.lists:
+            row = batch.cover(scope, listing.kind, "ok", requests=1)
+            with timed(row):
+                try:
+                    items = api.get(f"/{listing.kind}")
+                except Exception as error:
+                    row |= failure(error)
+                    if getattr(error, "status_code", None) in _NO_MANAGER:
+                        row |= _no_manager("")
+                    continue
+            items = items if isinstance(items, list) else []
+            found[listing.kind] = list(dicts(items))
+            settle(row, items)
+        return found
+
+
+def _no_manager(state: str) -> Row:
+    is_worker = state == "active"
+    hint = "name the engine of a manager" if is_worker else "this engine is in no swarm"
+    return {"status": "unsupported", "hint": hint}

@@ -1,0 +1,247 @@
+"""The engine against brute force: every outcome of every uncertain arc, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess.score.blast_radius.bitset import (
+    Scales,
+    Weights,
+    condense,
+    fixpoint,
+    pack,
+    sweep,
+    unpack,
+)
+from assess.score.blast_radius.propagation import Graph, Sampling, Spread, arc_key, spread
+from assess.score.blast_radius.scenarios import Scenarios
+
+EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, block_mib=64)
+DRAWN = Sampling(seed=1, draws=4000, enumerate_up_to=0, block_mib=64)
+
+
+def graph_of(nodes, arcs, weight=None):
+    tail, head, p = (
+        zip(*[(t, h, p) for (t, h), p in arcs.items()], strict=True) if arcs else [()] * 3
+    )
+    keys = [arc_key(str(t), str(h)) for t, h in zip(tail, head, strict=True)]
+    weight = np.ones(nodes) if weight is None else np.array(weight, float)
+    return Graph(
+        nodes,
+        np.array(tail, int),
+        np.array(head, int),
+        np.array(p, float),
+        np.array(keys, np.uint64),
+        weight,
+    )
+
+
+def from_each(graph, sampling):
+    every = np.arange(graph.nodes)
+    return spread(graph, Scenarios(every, every, graph.nodes), sampling=sampling)
+
+
+def reached(arcs, start):
+    down, before = set(start), None
+    while down != before:
+        before = set(down)
+        down |= {h for t, h in arcs if t in down}
+    return down
+
+
+def brute_force(nodes, arcs, start):
+    """Probability of each node, over all outcomes."""
+    p = np.zeros(nodes)
+    for outcome in itertools.product([False, True], repeat=len(arcs)):
+        chance = np.prod(
+            [q if hit else 1 - q for hit, q in zip(outcome, arcs.values(), strict=True)]
+        )
+        live = [arc for arc, hit in zip(arcs, outcome, strict=True) if hit]
+        p[list(reached(live, start))] += chance
+    return p
+
+
+@st.composite
+def graphs(draw, p=(0.0, 0.25, 0.5, 1.0), most=7, sizes=(1, 5)):
+    nodes = draw(st.integers(*sizes))
+    pairs = [(t, h) for t in range(nodes) for h in range(nodes) if t != h]
+    chosen = (
+        draw(st.lists(st.sampled_from(pairs), max_size=most, unique=True))
+        if pairs
+        else []
+    )
+    return nodes, {arc: draw(st.sampled_from(p)) for arc in chosen}
+
+
+def matrix(result, nodes):
+    p = np.zeros((len(result.loss), nodes))
+    p[result.scenario, result.node] = result.p
+    return p
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_few_uncertain_arcs_are_exact(case):
+    nodes, arcs = case
+    result = from_each(graph_of(nodes, arcs), EXACT)
+    want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
+    np.testing.assert_allclose(matrix(result, nodes), want, atol=1e-12)
+    np.testing.assert_allclose(result.loss, want.sum(axis=1), atol=1e-12)
+    assert result.exact.all()
+    assert (result.se == 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs(p=(0.3, 0.5, 1.0)))
+def test_draws_stay_within_their_error(case):
+    nodes, arcs = case
+    result = from_each(graph_of(nodes, arcs), DRAWN)
+    want = np.array([brute_force(nodes, arcs, [start]).sum() for start in range(nodes)])
+    assert (np.abs(result.loss - want) <= 5 * result.se + 1e-9).all()
+    assert (result.exact == (result.se == 0)).all() or (
+        result.se[~result.exact] >= 0
+    ).all()
+
+
+def test_a_diamond_of_halves_is_seven_sixteenths():
+    arcs = dict.fromkeys([(0, 1), (0, 2), (1, 3), (2, 3)], 0.5)
+    result = from_each(graph_of(4, arcs), EXACT)
+    assert matrix(result, 4)[0, 3] == 0.4375
+    drawn = from_each(graph_of(4, arcs), DRAWN)
+    assert not drawn.exact[0]
+    assert drawn.exact[3]
+    assert abs(matrix(drawn, 4)[0, 3] - 0.4375) < 0.03
+
+
+def test_a_higher_probability_never_saves_a_node_in_any_draw():
+    rng = np.random.default_rng(3)
+    arcs = {(int(t), int(h)): 0.4 for t, h in rng.integers(0, 12, (40, 2)) if t != h}
+    low = matrix(from_each(graph_of(12, arcs), DRAWN), 12)
+    high = matrix(from_each(graph_of(12, dict.fromkeys(arcs, 0.45)), DRAWN), 12)
+    assert (high >= low).all()
+    assert (high > low).any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs(sizes=(9, 40), most=60), st.sampled_from([0, 2, 12]))
+def test_memory_changes_nothing(case, few):
+    graph = graph_of(*case)
+    whole = from_each(graph, Sampling(1, 100, few, 64))
+    blocks = from_each(graph, Sampling(1, 100, few, 1e-9))  # of eight lanes
+    for each in fields(Spread):
+        assert getattr(whole, each.name).tobytes() == getattr(blocks, each.name).tobytes()
+
+
+def test_several_nodes_can_fail_in_one_scenario():
+    graph = graph_of(4, {(0, 2): 0.5, (1, 2): 0.5, (2, 3): 1.0})
+    result = spread(graph, Scenarios(np.zeros(2, int), np.arange(2), 1), sampling=EXACT)
+    assert result.loss[0] == pytest.approx(2 + 0.75 + 0.75)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(p=(1.0,), most=12))
+def test_sweep_and_fixpoint_are_reachability(case):
+    nodes, arcs = case
+    own = [1 << node for node in range(nodes)]
+    tail, head = (np.array([arc[end] for arc in arcs], int) for end in (0, 1))
+    lists = [[(h, None) for t, h in arcs if t == node] for node in range(nodes)]
+    want = [
+        sum(1 << s for s in range(nodes) if n in reached(arcs, [s])) for n in range(nodes)
+    ]
+    parts = condense(nodes, tail, head)
+    seeds = {}
+    for node, lanes in enumerate(own):
+        seeds[parts.part[node]] = seeds.get(parts.part[node], 0) | lanes
+    down = dict(sweep(parts, seeds))
+    assert [down[part] for part in parts.part] == want
+    assert fixpoint(list(own), lists) == want
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 70),
+    st.lists(
+        st.tuples(st.integers(0, 2**70 - 1), st.sampled_from([0, 1, 2, 3, 8, 1000]))
+    ),
+    st.sampled_from([1.0, 0.1]),
+)
+def test_weighing_adds_up(width, rows, unit):
+    lanes = [row & ((1 << width) - 1) for row, _ in rows]
+    weights = np.array([weight * unit for _, weight in rows], float)
+    want = sum(
+        (w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)),
+        np.zeros(width),
+    )
+    scales = Scales(Weights.of(weights))
+    for node, row in enumerate(lanes):
+        scales.put(node, row)
+    np.testing.assert_allclose(scales.read(width), want, rtol=1e-9, atol=1e-9)
+    assert (scales.read(width) == 0).all()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_packing_keeps_lanes(flags):
+    assert unpack(pack(np.array(flags)), len(flags)).astype(bool).tolist() == flags
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs(p=(0.0, 0.3, 1.0)))
+def test_counts_are_those_of_the_list(case):
+    nodes, arcs = case
+    result = from_each(graph_of(nodes, arcs), EXACT)
+    p = matrix(result, nodes)
+    assert result.reached_n.tolist() == (p > 0).sum(axis=1).tolist()
+    assert result.felled_n.tolist() == (p >= 0.5).sum(axis=0).tolist()
+    every, listed = np.arange(nodes), np.arange(nodes) % 2 == 0
+    some = spread(
+        graph_of(nodes, arcs), Scenarios(every, every, nodes, listed), sampling=EXACT
+    )
+    np.testing.assert_array_equal(matrix(some, nodes), p * listed[:, None])
+    for name in ("loss", "reached_n", "felled_n"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(p=(0.0, 0.3, 0.5, 1.0), most=9), st.data())
+def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
+    nodes, arcs = case
+    graph, every = graph_of(nodes, arcs, np.arange(1.0, nodes + 1)), np.arange(nodes)
+    drawn = np.array(data.draw(st.lists(st.booleans(), min_size=nodes, max_size=nodes)))
+    failing = Scenarios(every, every, nodes, drawn=drawn)
+    few = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64)
+    least, most = (
+        spread(graph, failing, sampling=few, bound=b) for b in ("least", "most")
+    )
+    want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
+    bounded = np.isnan(least.se)
+    assert not (bounded & drawn).any()
+    assert not least.exact[bounded].any()
+    low, high = matrix(least, nodes), matrix(most, nodes)
+    assert (low[bounded] <= want[bounded] + 1e-12).all()
+    assert (high[bounded] >= want[bounded] - 1e-12).all()
+    assert ((low[bounded] > 0) == (want[bounded] > 0)).all()
+    np.testing.assert_allclose(
+        low[bounded] @ graph.weight, least.loss[bounded], atol=1e-9
+    )
+    assert (least.loss[bounded] <= want[bounded] @ graph.weight + 1e-9).all()
+    assert (most.loss[bounded] >= want[bounded] @ graph.weight - 1e-9).all()
+    for name in ("loss", "p"):
+        left = getattr(least, name), getattr(most, name)
+        where = ~bounded if name == "loss" else ~bounded[least.scenario]
+        np.testing.assert_array_equal(left[0][where], left[1][where])
+
+
+def test_the_bound_is_the_most_probable_way():
+    arcs = {(0, 1): 0.5, (1, 2): 0.5, (0, 2): 0.2, (2, 0): 0.9, (2, 3): 1.0}
+    graph, every = graph_of(4, arcs), np.arange(4)
+    failing = Scenarios(every, every, 4, drawn=np.zeros(4, bool))
+    found = spread(graph, failing, sampling=Sampling(1, 50, 0, 64))
+    assert matrix(found, 4)[0].tolist() == [1.0, 0.5, 0.25, 0.25]
+    assert found.loss[0] == 2.0
+    assert found.felled_n.tolist() == [2, 2, 2, 3]

@@ -1,0 +1,85 @@
+"""Fleets with too many uncertain edges to simulate everything: bounds, and what is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+
+POLICY = load_policy().replace(
+    blast_radius={"enumerate_up_to": 2}, edges={"cache": {"lo": 0.2, "p": 0.3, "hi": 0.6}}
+)
+N = 14
+
+
+@pytest.fixture(scope="module")
+def inventory():
+    rng = np.random.default_rng(8)
+    names = [f"s{i:02}" for i in range(N)]
+    pairs = np.unique(rng.integers(0, N, (3 * N, 2)), axis=0)
+    edges = pd.DataFrame(
+        {
+            "src_id": np.array(names)[pairs[:, 0]],
+            "dst_id": np.array(names)[pairs[:, 1]],
+            "kind": rng.choice(["cache", "cache", "call"], len(pairs)),
+            "evidence": "traces",
+        }
+    )
+    services = pd.DataFrame(
+        {"service_id": names, "criticality": rng.integers(1, 9, N) * 1.0}
+    )
+    frames = {"services": services, "dependencies": edges.query("src_id != dst_id")}
+    return from_frames(frames, snapshot_at="2026-09-30")
+
+
+@pytest.fixture(scope="module")
+def simulated(inventory):
+    return score_blast_radius(inventory, POLICY, detail=False)
+
+
+@pytest.fixture
+def bounded(inventory):
+    policy = POLICY.replace(blast_radius={"drawn_most": 3})
+    return score_blast_radius(inventory, policy, detail=False, asked=[("service", "s05")])
+
+
+def test_bounds_hold_what_the_simulation_says(simulated, bounded):
+    assert set(simulated.how) == {"exact", "draws"}
+    assert "how" not in simulated.summary()
+    is_bound = bounded.how == "lower bound"
+    assert is_bound.any()
+    assert list(bounded.summary()["how"]) == list(bounded.how)
+    assert bounded.frame.loc[is_bound, "se"].isna().all()
+    assert not bounded.frame.loc[is_bound, "exact"].any()
+    full = simulated.frame.loc[bounded.frame.index]
+    error = 4 * full["se"] + 1e-9
+    assert (bounded.frame["impact"] <= full["impact"] + error).all()
+    assert (bounded.frame["impact_lo"] <= full["impact_lo"] + error).all()
+    assert (bounded.frame["impact_hi"] >= full["impact_hi"] - error).all()
+    same = bounded.frame.index[~is_bound]
+    pd.testing.assert_frame_equal(bounded.frame.loc[same], full.loc[same])
+
+
+def test_what_loses_most_and_what_is_asked_for_is_simulated(simulated, bounded):
+    assert bounded.how[("service", "s05")] != "lower bound"
+    assert bounded.how[bounded.frame["impact"].idxmax()] != "lower bound"
+    assert (bounded.how == "draws").sum() <= 4
+    order = simulated.frame.index
+    both = (
+        simulated.frame["impact"].rank().corr(bounded.frame["impact"].loc[order].rank())
+    )
+    assert both > 0.9
+
+
+def test_people_are_told_of_the_bound(bounded):
+    name = bounded.how.index[bounded.how == "lower bound"][0][1]
+    assert "a lower bound" in bounded.explain(name).text
+    assert "a lower bound" not in bounded.explain("s05").text
+    pairs = bounded.details["affected"]
+    own = pairs[(pairs["element"] == name) & (pairs["service_id"] != name)]
+    assert ((own["p_lo"] <= own["p_down"]) & (own["p_down"] <= own["p_hi"])).all()
+    assert (own["p_lo"] > 0).all()

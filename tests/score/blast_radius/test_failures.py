@@ -1,0 +1,179 @@
+"""What failures took down against what was predicted, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.score.blast_radius import failures as cal
+from assess.score.blast_radius.topology import build_fleet
+from assess.score.incidents.exposure import exposure
+
+AT = "2026-09-30"
+INCIDENTS = [
+    {"incident_id": "i1", "service_id": "b", "affected_services": "c", "cause": "app"},
+    {
+        "incident_id": "i2",
+        "service_id": "a",
+        "affected_services": "a;b",
+        "cause": "kernel",
+        "host_id": "h",
+    },
+    {
+        "incident_id": "i3",
+        "service_id": "a",
+        "cause": "app",
+    },  # nobody says what it touched
+]
+TRIALS = [
+    {
+        "experiment_id": "e1",
+        "element_kind": "service",
+        "element": "a",
+        "affected_services": "b",
+        "observed_services": "b;c",
+    },
+    {
+        "experiment_id": "e2",
+        "element_kind": "host",
+        "element": "gone",
+        "affected_services": "a",
+    },
+]
+
+
+@pytest.fixture
+def inventory():
+    frames = {
+        "services": [
+            {"service_id": s, "criticality": c}
+            for s, c in zip("abcd", [1, 2, 5, 2.0], strict=True)
+        ],
+        "dependencies": [
+            {"src_id": s, "dst_id": d, "kind": "call", "evidence": "e", "p": p}
+            for s, d, p in [("b", "a", 1.0), ("c", "b", 0.5)]
+        ],
+        "hosts": [{"host_id": "h"}],
+        "workloads": [
+            {"workload_id": "w", "service_id": "a", "host_id": "h", "state": "running"}
+        ],
+        "incidents": [{"opened_at": AT, **row} for row in INCIDENTS],
+        "experiments": [{"started_at": AT, **row} for row in TRIALS],
+    }
+    return from_frames({k: pd.DataFrame(v) for k, v in frames.items()}, snapshot_at=AT)
+
+
+@pytest.fixture
+def fleet(inventory):
+    return build_fleet(inventory, load_policy())
+
+
+@pytest.fixture
+def trials(inventory, fleet):
+    return cal.trials(inventory, fleet.services, fleet.elements)
+
+
+def names(fleet, flags):
+    return "".join(fleet.services[flags])
+
+
+def test_a_failure_is_of_the_host_where_its_cause_is(inventory):
+    table = cal.events(inventory).set_index("event_id")
+    assert table.loc["i1", ["element_kind", "element"]].tolist() == ["service", "b"]
+    assert table.loc["i2", ["element_kind", "element"]].tolist() == ["host", "h"]
+    assert "i3" not in table.index
+
+
+def test_trials_are_failures_of_elements_of_the_fleet(fleet, trials):
+    assert [t.event_id for t in trials] == ["e1", "i1", "i2"]  # the host "gone" is none
+    first = trials[0]
+    assert (
+        names(fleet, first.seen) == "abc"
+    )  # what failed was seen, whoever else had data
+    assert [names(fleet, t.hit) for t in trials] == ["ab", "bc", "ab"]
+
+
+AFFECTED = pd.DataFrame(
+    [
+        ("service", "a", "a", 1.0, 1.0, 1.0),
+        ("service", "a", "b", 1.0, 0.5, 1.0),
+        ("service", "a", "c", 0.5, 0.0, 1.0),
+        ("service", "b", "b", 1.0, 1.0, 1.0),
+        ("service", "b", "c", 0.5, 0.0, 1.0),
+        ("host", "h", "a", 1.0, 1.0, 1.0),
+    ],
+    columns=["element_kind", "element", "service_id", "p_down", "p_lo", "p_hi"],
+)
+
+
+def test_observed_and_predicted_are_shares_of_who_had_data(fleet, trials):
+    weight = pd.Series(fleet.weight[:4], fleet.services)
+    table = cal.calibrate(trials, AFFECTED, weight).set_index("event_id")
+    e1 = table.loc["e1", ["observed", "predicted", "predicted_lo", "predicted_hi"]]
+    assert e1.tolist() == pytest.approx([3 / 8, 5.5 / 8, 2 / 8, 1.0])
+    assert table.loc["i1", ["observed", "predicted"]].tolist() == pytest.approx(
+        [0.7, 0.45]
+    )
+    assert table.loc["i2", ["observed", "predicted"]].tolist() == pytest.approx(
+        [0.3, 0.1]
+    )
+    assert table["services_n"].tolist() == [3, 4, 4]
+
+
+def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
+    flags = cal.baselines(fleet, [("host", "h"), ("service", "c")])
+    said = {rule: [names(fleet, own) for own in both] for rule, both in flags.items()}
+    assert said == {
+        "self": ["a", "c"],
+        "direct callers": ["ab", "c"],
+        "all transitive callers": ["abc", "c"],
+    }
+
+
+def test_precision_and_recall_by_hand(fleet, trials):
+    chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
+    table = cal.precision(fleet, trials, {"p": chances}, seed=1, level=0.9).set_index(
+        "rule"
+    )
+    # fell: ab, bc, ab; said by the closure: abc, bc, abc; by p >= .5: abc, bc, ab
+    assert table.loc["self", ["precision", "recall"]].tolist() == pytest.approx(
+        [1, 3 / 6]
+    )
+    closure = table.loc["all transitive callers"]
+    assert closure[["precision", "recall"]].tolist() == pytest.approx([6 / 8, 1])
+    assert table.loc["p", ["precision", "recall"]].tolist() == pytest.approx([6 / 7, 1])
+    same = table.loc["p, at the recall of all transitive callers"]
+    assert same[["threshold", "precision", "recall"]].tolist() == pytest.approx(
+        [0.5, 6 / 7, 1]
+    )
+    assert (table["precision_lo"] <= table["precision"]).all()
+    assert (table["precision"] <= table["precision_hi"]).all()
+
+
+def test_the_curve_falls_threshold_by_threshold(trials):
+    chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
+    table = cal.curve(trials, {"p": chances})
+    assert table["threshold"].tolist() == [1.0, 0.9, 0.5, 0.4]
+    assert table["recall"].tolist() == pytest.approx([4 / 6, 5 / 6, 1, 1])
+    assert table["precision"].tolist() == pytest.approx([1, 1, 6 / 7, 6 / 8])
+
+
+def test_ratio_and_how_many_incidents_touch_one(inventory):
+    both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
+    known = exposure(inventory, load_policy())
+    table = cal.measures(known, both, seed=1, level=0.9).set_index("measure")
+    ratio = table.loc["observed to predicted"]
+    assert ratio["value"] == pytest.approx(1)
+    assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
+    assert table["n"].tolist()[1:] == [0, 0]  # nobody says on which platform it was
+
+
+def test_no_failure_is_no_number(inventory, fleet):
+    assert cal.calibrate([], AFFECTED, pd.Series(1.0, fleet.services)).empty
+    assert (
+        cal.precision(fleet, [], {"p": []}, seed=1, level=0.9)["precision"].isna().all()
+    )
+    assert cal.curve([], {"p": []}).empty

@@ -1,0 +1,57 @@
+"""What every replica stands on, and what a registry freezes."""
+
+import pandas as pd
+import pytest
+from readiness_fleet import Fleet
+
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.placement import frozen, standing
+
+POLICY = load_policy()
+
+
+def on(fleet):
+    """Elements by kind, of the first replica."""
+    table = standing(fleet.inventory(), POLICY)
+    own = table[table["workload_id"] == "shop.1"]
+    return dict(zip(own["element_kind"], own["element"], strict=True))
+
+
+def test_a_container_stands_on_host_zone_engine_and_image():
+    found = on(
+        Fleet().first("workloads", cluster="blue").first("images", base_name="debian:12")
+    )
+    assert found == {
+        "host": "h1",
+        "az": "a",
+        "engine": "docker 29.7.2",
+        "image": "acme/shop@sha256:aa",
+        "base_image": "debian:12",
+        "cluster": "blue",
+    }
+
+
+def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
+    found = on(Fleet().first("workloads", host_id=None))
+    assert all(pd.isna(found[kind]) for kind in ("host", "az", "engine"))
+    assert "engine" not in on(Fleet().first("workloads", source_kind="unit"))
+
+
+@pytest.mark.parametrize(
+    ("registry", "mirrors", "expected"),
+    [
+        ("docker.io", 1, []),
+        ("docker.io", 0, ["shop"]),
+        ("docker.io", None, ["shop"]),
+        ("quay.io", 1, ["shop"]),
+    ],
+)
+def test_a_registry_freezes_what_no_mirror_serves(registry, mirrors, expected):
+    fleet = (
+        Fleet()
+        .change("workloads", registry=registry)
+        .change("engines", mirrors_n=mirrors)
+    )
+    table = frozen(fleet.inventory(), POLICY)
+    assert table["service_id"].tolist() == expected
+    assert set(table["element"]) <= {registry}

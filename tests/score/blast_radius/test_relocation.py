@@ -1,0 +1,180 @@
+"""Moves: against failing every element before and after, on random fleets; replicas laid out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.direct_impact import needed
+from assess.score.blast_radius.propagation import sampling_of, spread
+from assess.score.blast_radius.relocation import (
+    KEY,
+    LEFT,
+    exchanges,
+    spread_replicas,
+    trials_of,
+)
+from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.topology import build_fleet
+from assess.score.blast_radius.validation import failure_graph
+
+POLICY = load_policy()
+
+
+@given(
+    st.integers(1, 12),
+    st.floats(0, 100) | st.just(float("nan")),
+    st.integers(1, 6),
+    st.lists(st.sampled_from("abc"), max_size=3, unique=True),
+)
+def test_replicas_are_laid_in_turn(replicas, share, hosts_n, zones):
+    hosts, lost = spread_replicas(replicas, share, hosts_n, zones)
+    places = [i % hosts_n for i in range(replicas)]
+    need = needed(np.array([float(replicas)]), np.array([share]))[0]
+
+    def falls(gone):
+        return sum(not gone(place) for place in places) < need
+
+    assert hosts == sum(falls(lambda p, h=h: p == h) for h in set(places))
+    held = {zones[p % len(zones)] for p in places} if zones else set()
+    assert lost == sorted(
+        z for z in held if falls(lambda p, z=z: zones[p % len(zones)] == z)
+    )
+
+
+def a_fleet(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 16))
+    names = [f"s{i}" for i in range(n)]
+    hosts = pd.DataFrame(
+        {"host_id": ["h0", "h1", "h2"], "az": rng.choice(["za", "zb"], 3)}
+    )
+    engines = hosts[["host_id"]].assign(
+        runtime="docker", version=rng.choice(["27.1", "28.0"], 3)
+    )
+    owner = np.repeat(np.arange(n), rng.integers(0, 4, n))
+    workloads = pd.DataFrame(
+        {
+            "workload_id": [f"w{i}" for i in range(len(owner))],
+            "service_id": [names[i] for i in owner],
+            "host_id": rng.choice(hosts["host_id"], len(owner)),
+            "state": "running",
+            "cluster": rng.choice(["c1", "c2"], len(owner)),
+        }
+    )
+    pairs = np.unique(rng.integers(0, n, (n, 2)), axis=0)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    edges = pd.DataFrame(
+        {
+            "src_id": [names[a] for a in pairs[:, 0]],
+            "dst_id": [names[b] for b in pairs[:, 1]],
+            "kind": rng.choice(["call", "cache"], len(pairs)),
+            "evidence": "traces",
+        }
+    )
+    services = pd.DataFrame(
+        {
+            "service_id": names,
+            "criticality": rng.integers(0, 9, n) * 1.0,
+            "min_healthy_pct": rng.choice([0.0, 50.0, 100.0], n),
+        }
+    )
+    frames = {
+        "services": services,
+        "hosts": hosts,
+        "engines": engines,
+        "workloads": workloads,
+        "dependencies": edges,
+    }
+    return from_frames(
+        {k: v for k, v in frames.items() if len(v)}, snapshot_at="2026-09-30"
+    )
+
+
+def one_by_one(fleet, changes, new_hosts, policy):
+    """By service: every element that changes fails before the move, and after it."""
+    graph, sampling = failure_graph(fleet, "point"), sampling_of(policy)
+
+    def loss(names):
+        node = fleet.nodes.get_indexer(pd.Index(sorted(names)))
+        failing = Scenarios(np.zeros(len(node), int), node, 1)
+        return spread(graph, failing, sampling=sampling).loss[0] / (
+            fleet.weight.sum() or 1
+        )
+
+    down = fleet.down["point"].groupby(KEY[:2])["service_id"].agg(set).to_dict()
+    delta = {}
+    for name, hosts in zip(fleet.services, new_hosts, strict=True):
+        delta[name] = hosts * loss({name})
+        for row in changes[changes["service_id"] == name].itertuples():
+            others = down.get((row.element_kind, row.element), set()) - {name}
+            delta[name] += row.sign * (loss(others | {name}) - loss(others))
+    return delta
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**31))
+def test_a_move_adds_what_failing_one_by_one_says(seed):
+    inventory = a_fleet(seed)
+    result = score_blast_radius(inventory, POLICY)
+    fleet = build_fleet(inventory, POLICY)
+    want = one_by_one(fleet, *exchanges(inventory, fleet, POLICY["target"]), POLICY)
+    for row in result.services.itertuples():
+        assert row.delta_lo <= row.delta_hi
+        if row.Index in fleet.placed:
+            assert row.delta == pytest.approx(want[row.Index], abs=1e-9)
+            assert row.delta_lo <= row.delta <= row.delta_hi
+        else:
+            assert pd.isna(row.delta)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**31))
+def test_scenarios_fail_everything_but_the_service(seed):
+    inventory = a_fleet(seed)
+    fleet = build_fleet(inventory, POLICY)
+    changes, _ = exchanges(inventory, fleet, POLICY["target"])
+    assert set(changes["element_kind"]) <= set(LEFT)
+    trials = trials_of(fleet, changes)
+    below = {}
+    for tail, head in zip(trials.tail, trials.head, strict=True):
+        below.setdefault(tail, []).append(head)
+
+    def leaves(node):
+        return {node} if node not in below else set().union(*map(leaves, below[node]))
+
+    failing = {}
+    for scenario, node in zip(trials.scenario, trials.node, strict=True):
+        failing.setdefault(scenario, []).extend(leaves(node))
+    assert all(max(Counter(nodes).values()) == 1 for nodes in failing.values())
+    down = fleet.down["point"].groupby(KEY[:2])["service_id"].agg(set).to_dict()
+    for term, row in zip(trials.terms.itertuples(), changes.itertuples(), strict=True):
+        assert fleet.services[term.service] == row.service_id
+        others = down.get((row.element_kind, row.element), set()) - {row.service_id}
+        for scenario, names in (
+            (term.together, others | {row.service_id}),
+            (term.without, others),
+        ):
+            assert {fleet.nodes[node] for node in failing.get(scenario, [])} == names
+
+
+def test_what_is_not_drawn_has_no_point_and_a_wide_interval():
+    inventory = a_fleet(3)
+    few = POLICY.replace(blast_radius={"enumerate_up_to": 0})
+    drawn = score_blast_radius(inventory, few).services
+    fewer = few.replace(blast_radius={"drawn_most": 0})
+    bounded = score_blast_radius(inventory, fewer).services
+    lost = bounded["delta"].isna() & drawn["delta"].notna()
+    assert lost.any()
+    kept = bounded["delta"].notna()
+    pd.testing.assert_series_equal(bounded.loc[kept, "delta"], drawn.loc[kept, "delta"])
+    assert (bounded["delta_lo"] <= drawn["delta_lo"] + 0.05).all()
+    assert (bounded["delta_hi"] >= drawn["delta_hi"] - 0.05).all()

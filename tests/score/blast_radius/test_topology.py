@@ -1,0 +1,325 @@
+"""The graph of a fleet, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.direct_impact import needed
+from assess.score.blast_radius.placement import frozen, image_names
+from assess.score.blast_radius.topology import (
+    build_fleet,
+    criticality,
+    edge_evidence,
+    edges,
+)
+
+POLICY = load_policy()
+AT = "2026-09-30"
+
+
+def fleet_of(**tables):
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    return from_frames(frames, snapshot_at=AT)
+
+
+def edges_of(*rows):
+    names = ["src_id", "dst_id", "kind", "evidence", "p"]
+    ids = sorted(
+        {r[0] for r in rows} | {r[1] for r in rows if not r[1].startswith("ext:")}
+    )
+    inventory = fleet_of(
+        services={"service_id": ids},
+        dependencies=[dict(zip(names, r, strict=True)) for r in rows],
+    )
+    return edges(inventory["dependencies"], POLICY).set_index(["src", "dst"])
+
+
+def test_criticality_is_its_own_then_its_tiers_then_the_policys():
+    inventory = fleet_of(
+        services={
+            "service_id": list("abcd"),
+            "tier": [1, 3, None, None],
+            "criticality": [None, 7.5, None, 0.0],
+        }
+    )
+    assert criticality(inventory["services"], POLICY).to_dict() == {
+        "a": 8,
+        "b": 7.5,
+        "c": 2,
+        "d": 0,
+    }
+
+
+def test_kinds_have_the_policys_probabilities():
+    kinds = ["call", "cache", "start_order", "telemetry", "unknown"]
+    table = edges_of(*[("a", f"x{k}", k, "e", None) for k in kinds])
+    assert table.loc[("a", "xcall"), ["lo", "point", "hi"]].tolist() == [1, 1, 1]
+    assert table.loc[("a", "xcache"), "point"] == pytest.approx(0.3)
+    assert table.loc[("a", "xstart_order"), ["lo", "point", "hi"]].tolist() == [0.3, 1, 1]
+    assert table.loc[("a", "xtelemetry"), ["lo", "point", "hi"]].tolist() == [0, 0, 0.3]
+    assert table.loc[("a", "xunknown"), ["lo", "point", "hi"]].tolist() == [0.1, 1, 1]
+
+
+def test_several_edges_of_a_pair_act_together():
+    table = edges_of(
+        ("a", "b", "call", "e", 0.5),
+        ("a", "b", "cache", "e", 0.2),
+        ("a", "b", "data", "f", 0.5),
+    )
+    assert table.loc[("a", "b"), "point"] == pytest.approx(1 - 0.5 * 0.8 * 0.5)
+    assert table.loc[("a", "b"), "kinds"] == "cache,call,data"
+
+
+def test_what_two_sources_saw_is_one_edge():
+    once = edges_of(("a", "b", "cache", "traces", None))
+    twice = edges_of(
+        ("a", "b", "cache", "traces", None), ("a", "b", "cache", "compose", None)
+    )
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_an_own_probability_overrides_the_policys():
+    table = edges_of(
+        ("a", "b", "call", "traces", None), ("a", "b", "call", "board", 0.25)
+    )
+    assert table.loc[("a", "b"), ["lo", "point", "hi"]].tolist() == [0.25] * 3
+
+
+def test_a_service_does_not_fail_by_itself_through_itself():
+    assert edges_of(("a", "a", "call", "e", None)).empty
+
+
+def evidence_of(*rows, services=()):
+    names = ["src_id", "dst_id", "kind", "evidence", "calls"]
+    ids = (
+        {r[0] for r in rows}
+        | {r[1] for r in rows if not r[1].startswith("ext:")}
+        | {*services}
+    )
+    return edge_evidence(
+        fleet_of(
+            services={"service_id": sorted(ids)},
+            dependencies=[dict(zip(names, r, strict=True)) for r in rows],
+        )
+    )
+
+
+def test_how_an_edge_is_known():
+    table = evidence_of(
+        ("a", "b", "call", "traces", 7),
+        ("a", "b", "declared", "backstage", None),
+        ("a", "c", "start_order", "compose-file", None),
+        ("b", "ext:x", "data", "traces", None),
+        ("c", "b", "call", "mesh", 3),
+        services=["lonely"],
+    ).set_index(["src_id", "dst_id"])
+    known = table["known_by"].to_dict()
+    assert known[("a", "b")] == "both"
+    assert known[("a", "c")] == "declaration"
+    assert known[("b", "ext:x")] == known[("c", "b")] == "traces"
+    assert table.loc[("a", "b"), "evidence"] == "backstage,traces"
+    assert table.loc[("a", "b"), "kinds"] == "call,declared"
+    assert table.loc[("a", "b"), "calls"] == 7
+    assert not table["conflict"].any()
+
+
+def test_services_that_no_trace_names_are_listed():
+    table = evidence_of(
+        ("a", "b", "call", "traces", None), ("c", "a", "data", "compose", None)
+    )
+    unseen = table[table["known_by"] == "nobody"]
+    assert unseen["src_id"].tolist() == ["c"]
+    assert unseen[["dst_id", "kinds", "conflict"]].isna().all(axis=None)
+    assert evidence_of(services=["a"])["src_id"].tolist() == ["a"]
+
+
+def test_kinds_conflict_where_two_sources_agree_on_none():
+    table = evidence_of(
+        ("a", "b", "data", "traces", None),
+        ("a", "b", "cache", "environment", None),
+        ("a", "c", "call", "traces", None),
+        ("a", "c", "queue", "traces", None),
+        ("a", "d", "call", "traces", None),
+        ("a", "d", "queue", "traces", None),
+        ("a", "d", "call", "environment", None),
+        ("a", "e", "call", "traces", None),
+        ("a", "e", "declared", "backstage", None),
+        ("a", "e", "start_order", "compose", None),
+    ).set_index("dst_id")
+    assert table["conflict"].dropna().to_dict() == {
+        "b": True,
+        "c": False,
+        "d": False,
+        "e": False,
+    }
+
+
+def test_evidence_of_edges_does_not_depend_on_the_order_of_rows():
+    rows = [
+        ("a", "b", "call", "traces", 1),
+        ("a", "b", "data", "backstage", None),
+        ("b", "c", "call", "traces", 2),
+    ]
+    pd.testing.assert_frame_equal(evidence_of(*rows), evidence_of(*reversed(rows)))
+
+
+@pytest.mark.parametrize(
+    ("n", "pct", "need"),
+    [
+        (3, np.nan, 1),
+        (3, 0, 1),
+        (3, 50, 2),
+        (3, 67, 3),
+        (20, 55, 11),
+        (3, 100, 3),
+        (0, 100, 1),
+    ],
+)
+def test_replicas_needed(n, pct, need):
+    assert needed(np.array([float(n)]), np.array([float(pct)])) == [need]
+
+
+def test_images_are_named_by_digest_else_tag():
+    rows = [
+        ("r", "sha256:1", "1"),
+        ("r", None, "2"),
+        ("r", None, None),
+        (None, None, "3"),
+    ]
+    table = pd.DataFrame(rows, columns=["repository", "image_digest", "tag"], dtype="str")
+    assert image_names(table).tolist()[:3] == ["r@sha256:1", "r:2", "r"]
+    assert image_names(table).isna().tolist() == [False, False, False, True]
+
+
+REPLICAS = [
+    {
+        "workload_id": "a1",
+        "service_id": "a",
+        "host_id": "h1",
+        "state": "running",
+        "registry": "docker.io",
+        "repository": "r",
+        "image_digest": "sha256:1",
+        "cluster": "c",
+    },
+    {
+        "workload_id": "a2",
+        "service_id": "a",
+        "host_id": "h2",
+        "state": "running",
+        "registry": "docker.io",
+        "repository": "r",
+        "image_digest": "sha256:1",
+        "cluster": "c",
+    },
+    {
+        "workload_id": "b1",
+        "service_id": "b",
+        "host_id": "h1",
+        "state": "exited",
+        "registry": "quay.io",
+        "repository": "q",
+        "tag": "7",
+    },
+]
+HOSTS = [
+    {"host_id": "h1", "az": "z1"},
+    {"host_id": "h2", "az": "z2"},
+    {"host_id": "h3", "az": "z2"},
+]
+
+
+def small_fleet(engines, **share):
+    return fleet_of(
+        services=[{"service_id": s, "min_healthy_pct": share.get(s)} for s in "ab"],
+        hosts=HOSTS,
+        workloads=REPLICAS,
+        engines=engines,
+        images=[
+            {
+                "registry": "docker.io",
+                "repository": "r",
+                "digest": "sha256:1",
+                "host_id": "",
+                "base_name": "debian:12",
+            }
+        ],
+    )
+
+
+def engine(host, mirrors=None, version="29.1.0"):
+    return {
+        "host_id": host,
+        "runtime": "docker",
+        "version": version,
+        "mirrors_n": mirrors,
+    }
+
+
+def test_what_takes_a_service_down_directly():
+    fleet = build_fleet(small_fleet([engine("h1"), engine("h2")]), POLICY)
+    point = {
+        (r.element_kind, r.element, r.service_id)
+        for r in fleet.down["point"].itertuples()
+    }
+    assert point == {
+        ("engine", "docker 29.1.0", "a"),
+        ("image", "r@sha256:1", "a"),
+        ("base_image", "debian:12", "a"),
+        ("cluster", "c", "a"),
+    }
+    hi = fleet.down["hi"]
+    assert set(hi.loc[hi["service_id"] == "b", "element_kind"]) == {
+        "host",
+        "az",
+        "engine",
+        "image",
+        "base_image",
+        "cluster",
+    }
+    assert ("image", "q:7") in fleet.elements
+    assert ("registry", "quay.io") in fleet.elements
+
+
+def test_a_service_that_needs_all_its_replicas_falls_with_each_host():
+    fleet = build_fleet(small_fleet([engine("h1"), engine("h2")], a=100.0), POLICY)
+    point = fleet.down["point"]
+    hosts = point.loc[point["element_kind"] == "host", "element"]
+    assert hosts.tolist() == ["h1", "h2"]
+
+
+def test_an_engine_of_unknown_version_may_be_any():
+    fleet = build_fleet(small_fleet([engine("h1"), engine("h2", version=None)]), POLICY)
+    engines = {
+        level: down.query("element_kind == 'engine' and service_id == 'a'")[
+            "element"
+        ].tolist()
+        for level, down in fleet.down.items()
+    }
+    assert engines == {"lo": [], "point": [], "hi": ["docker 29.1.0"]}
+
+
+def test_a_replica_of_unknown_state_may_live_or_not():
+    maybe = [{**REPLICAS[0]}, {**REPLICAS[1], "state": None}]
+    inventory = fleet_of(services={"service_id": ["a"]}, hosts=HOSTS, workloads=maybe)
+    fleet = build_fleet(inventory, POLICY)
+    hosts = {
+        k: d.query("element_kind == 'host'")["element"].tolist()
+        for k, d in fleet.down.items()
+    }
+    assert hosts == {"lo": [], "point": ["h1"], "hi": ["h1"]}
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "ids"),
+    [((1, 1), []), ((1, 0), ["a"]), ((1, None), ["a"]), ((None, None), ["a"])],
+)
+def test_a_registry_freezes_what_no_mirror_serves(mirrors, ids):
+    engines = [engine("h1", mirrors[0]), engine("h2", mirrors[1])]
+    table = frozen(small_fleet(engines), POLICY)
+    assert table.loc[table["element"] == "docker.io", "service_id"].tolist() == ids
+    assert table.loc[table["element"] == "quay.io", "service_id"].tolist() == ["b"]

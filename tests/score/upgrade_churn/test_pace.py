@@ -1,0 +1,101 @@
+"""Which upgrades there were, and which of them failed."""
+
+from __future__ import annotations
+
+import pytest
+from churn_fleet import (
+    AT,
+    POLICY,
+    YEARLY,
+    failures,
+    fleet,
+    incident,
+    only,
+    score,
+    upgrade,
+)
+
+from assess.score.upgrade_churn import pace
+from assess.score.upgrade_churn.history import known_history
+
+
+@pytest.mark.parametrize(
+    ("found", "failed"),
+    [
+        (
+            {"opened_at": "2025-03-08T00:00:00Z", "host_id": "h1"},
+            1,
+        ),  # to the second, day 7
+        ({"opened_at": "2025-03-08T00:00:01Z", "host_id": "h1"}, 0),
+        ({"opened_at": "2025-02-28T23:59:59Z", "host_id": "h1"}, 0),
+        ({"service_id": "shop"}, 1),  # runs on that host
+        ({"affected_services": "other;shop"}, 1),
+        ({"host_id": "h2", "service_id": "shop"}, 0),  # happened elsewhere
+        ({"host_id": "h1", "bad_time": True}, 0),
+        ({"host_id": "h1", "resolved_at": "2025-01-01T00:00:00Z"}, 0),  # before it opened
+    ],
+)
+def test_what_counts_as_a_failed_upgrade(found, failed):
+    table = [{**incident(1, "2025-03-05"), **found}]
+    assert failures(fleet(activities=YEARLY, incidents=table))[""][:2] == (3, failed)
+
+
+def test_an_upgrade_whose_week_is_not_over_waits():
+    late = [*YEARLY, upgrade(9, "2026-09-28")]
+    told = [incident(1, "2024-01-01", host_id="h1")]
+    assert failures(fleet(activities=late, incidents=told))[""][0] == 3
+
+
+def test_a_version_changed_between_snapshots_is_an_upgrade():
+    before = [{"host_id": "h1", "runtime": "docker", "version": "20.10.5"}]
+    earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
+    row = only(fleet(), previous=earlier)
+    assert row["events_per_year"] == pytest.approx(1 / (183 / 365.25))
+    recorded = fleet(activities=[upgrade(1, "2026-03-31"), upgrade(2, "2026-05-01")])
+    assert only(recorded, previous=earlier)["events_per_year"] == pytest.approx(
+        2 / (183 / 365.25)
+    )
+    assert only(fleet(), previous=fleet())["events_per_year"] == pytest.approx(365 / 1097)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "upgrades"),
+    [
+        ("20.10.5", "20.10.24", 1),
+        ("20.10.24", "20.10.5", 0),  # a rollback
+        ("20.10.24", "20.10.24+dfsg1", 0),  # another package of the same
+        ("master", "20.10.24", 1),
+        (None, "20.10.24", 0),
+    ],
+)
+def test_versions_of_two_snapshots_are_compared(before, after, upgrades):
+    was, now = (
+        fleet(at=at, engines=[{"host_id": "h1", "runtime": "docker", "version": version}])
+        for at, version in (("2026-03-31T00:00:00Z", before), (AT, after))
+    )
+    past = known_history(now, POLICY, previous=was)
+    assert len(pace.upgrades(past)) == upgrades
+    assert pace.upgrades(known_history(was, POLICY, previous=now)) == []  # not earlier
+
+
+def test_an_upgrade_that_was_rolled_back_has_failed():
+    back = {**upgrade(4, "2025-03-03", to="20.10.5"), "from_version": "20.10.24"}
+    told = [incident(1, "2024-01-01")]
+    assert failures(fleet(activities=[*YEARLY, back], incidents=told))[""] == (3, 1, 1)
+
+
+def test_an_upgrade_whose_moment_nobody_saw_may_have_failed():
+    before = [{"host_id": "h1", "runtime": "docker", "version": "20.10.5"}]
+    earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
+    quiet, loud = (
+        score(
+            fleet(incidents=[incident(1, day, host_id="h1")]), previous=earlier
+        ).frame.loc["shop"]
+        for day in ("2026-01-01", "2026-06-01")
+    )
+    chance = {
+        name: row["failures_per_year"] / row["events_per_year"]
+        for name, row in (("quiet", quiet), ("loud", loud))
+    }
+    assert chance == pytest.approx({"quiet": 0.5 / 2, "loud": 0.5 / 2})
+    assert loud["failures_per_year_hi"] > quiet["failures_per_year_hi"]

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from churn_fleet import AT, THREE, YEARLY, fleet, incident, only, score, upgrade
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess import from_frames
+from assess.errors import PolicyError
+
+
+def test_a_line_with_a_known_end_forces_one_upgrade_per_window():
+    row = only(fleet())
+    assert row["events_per_year"] == pytest.approx(365 / 1097)
+    assert row["events_per_year_lo"] == pytest.approx(365 / 1097)
+    assert row["basis"] == "measured on hosts"
+
+
+def test_a_line_without_an_end_spans_what_was_seen_since_2019():
+    engines = [{"host_id": "h1", "runtime": "docker", "version": "29.1.0"}]
+    row = only(fleet(engines=engines))
+    assert row["events_per_year_lo"] == pytest.approx(365 / 1097)
+    assert row["events_per_year_hi"] >= 365 / 80
+    assert row["events_per_year_lo"] < row["events_per_year"] < row["events_per_year_hi"]
+
+
+def test_own_history_counts_where_it_is_faster():
+    history = [upgrade(i, f"2026-0{i}-10") for i in range(1, 9)]
+    row = only(fleet(activities=history))
+    days = (pd.Timestamp(AT) - pd.Timestamp("2026-01-10", tz="UTC")).days
+    assert row["events_per_year"] == pytest.approx(8 / (days / 365.25))
+    assert (
+        row["events_per_year_lo"] <= row["events_per_year"] <= row["events_per_year_hi"]
+    )
+
+
+def test_one_upgrade_yesterday_is_no_habit():
+    row = only(fleet(activities=[upgrade(1, "2026-09-28")]))
+    assert row["events_per_year"] == pytest.approx(365.25 / 90)
+
+
+def test_a_host_is_watched_from_its_launch_unless_its_history_is_older():
+    hosts = [{"host_id": "h1", "launched_at": "2026-01-01T00:00:00Z"}]
+    deploys = [{**upgrade(1, "2024-09-30"), "kind": "deploy"}, upgrade(2, "2026-06-01")]
+    row = only(fleet(hosts=hosts, activities=deploys))
+    assert row["events_per_year"] == pytest.approx(1 / (272 / 365.25))
+    older = [*deploys, upgrade(3, "2025-06-01")]
+    row = only(fleet(hosts=hosts, activities=older))
+    assert row["events_per_year"] == pytest.approx(2 / (730 / 365.25))
+
+
+def test_failures_hours_and_score_by_hand():
+    incidents = [
+        incident(1, "2025-03-05", host_id="h1"),
+        incident(2, "2026-05-05", host_id="h1"),
+    ]
+    row = only(fleet(activities=YEARLY, incidents=incidents))
+    events, chance = 3 / (730 / 365.25), 1.5 / 4  # 1 of 3 failed
+    failures = events * chance
+    assert row["events_per_year"] == pytest.approx(events)
+    assert row["failures_per_year"] == pytest.approx(failures)
+    assert row["hours_per_year"] == pytest.approx(events * 4 + failures * 8)
+    assert row["score"] == pytest.approx(100 * (1 - math.exp(-failures)))
+    assert row["hours_undivided"] == pytest.approx(row["hours_per_year"])
+    for name in THREE:
+        assert row[f"{name}_lo"] <= row[name] <= row[f"{name}_hi"]
+
+
+def test_an_incident_that_nobody_placed_counts_only_above():
+    clear = only(fleet(activities=YEARLY, incidents=[incident(1, "2024-01-01")]))
+    vague = only(fleet(activities=YEARLY, incidents=[incident(1, "2025-03-05")]))
+    assert vague["failures_per_year"] == clear["failures_per_year"]
+    assert vague["failures_per_year_hi"] > clear["failures_per_year_hi"]
+
+
+def test_without_incidents_the_chance_is_unknown():
+    row = only(fleet(activities=YEARLY))
+    assert row["failures_per_year_lo"] == 0
+    assert row["failures_per_year_hi"] == pytest.approx(row["events_per_year_hi"])
+
+
+def test_failures_are_pooled_by_line_and_else_over_the_fleet():
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    engines = [
+        {"host_id": "h1", "runtime": "docker", "version": "20.10.24"},
+        {"host_id": "h2", "runtime": "docker", "version": "24.0.7"},
+    ]
+    workloads = [
+        {"workload_id": "w1", "service_id": "shop", "host_id": "h1"},
+        {"workload_id": "w2", "service_id": "till", "host_id": "h2"},
+    ]
+    result = score(
+        fleet(
+            services=[{"service_id": "shop"}, {"service_id": "till"}],
+            hosts=hosts,
+            engines=engines,
+            workloads=workloads,
+            activities=YEARLY,
+            incidents=[incident(1, "2025-03-05", host_id="h1")],
+        )
+    )
+    chance = result.frame["failures_per_year"] / result.frame["events_per_year"]
+    assert chance["shop"] == pytest.approx(1.5 / 4)
+    assert chance["till"] == pytest.approx(1.5 / 4)
+
+
+def test_a_host_is_paid_by_its_tenants():
+    names = ["shop", "till", "wiki", "mail"]
+    workloads = [{"workload_id": n, "service_id": n, "host_id": "h1"} for n in names]
+    services = [{"service_id": n} for n in names]
+    shared = score(fleet(services=services, workloads=workloads)).frame
+    alone = only(fleet())
+    assert shared["hours_per_year"].sum() == pytest.approx(alone["hours_per_year"])
+    assert shared.loc["shop", "hours_undivided"] == pytest.approx(
+        alone["hours_undivided"]
+    )
+    assert shared.loc["shop", "events_per_year"] == pytest.approx(
+        alone["events_per_year"]
+    )
+
+
+def test_contributions_add_up_to_the_hours():
+    result = score(fleet(activities=YEARLY))
+    sums = result.contributions.groupby("service_id")["hours"].sum()
+    assert sums["shop"] == pytest.approx(result.frame.loc["shop", "hours_per_year"])
+
+
+def test_the_operating_system_and_the_base_image_tick_too():
+    hosts = [{"host_id": "h1", "os_name": "ubuntu", "os_version": "23.10"}]
+    row = only(fleet(hosts=hosts))
+    window = (pd.Timestamp("2024-07-12") - pd.Timestamp("2023-10-12")).days
+    assert row["events_per_year"] == pytest.approx(365 / window)
+    assert row["events_per_year_hi"] >= 365 / window + 365 / 1097
+
+
+def test_clocks_name_the_nearest_end():
+    hosts = [
+        {"host_id": "h1", "os_name": "debian", "os_version": "12", "kernel": "6.1.0-21"}
+    ]
+    result = score(fleet(hosts=hosts))
+    row = result.frame.loc["shop"]
+    assert (
+        row["days_to_eol"]
+        == (pd.Timestamp("2023-12-10") - pd.Timestamp("2026-09-30")).days
+    )
+    assert row["versions_behind"] == 8
+    assert set(result.details["clocks"]["component"]) == {"engine", "os", "kernel"}
+    assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
+
+
+def test_what_schedules_a_service_ticks_too():
+    services = [{"service_id": "shop", "platform": "marathon"}]
+    clocks = score(fleet(services=services)).details["clocks"].set_index("component")
+    assert clocks.loc["orchestrator", "name"] == "apache-mesos"
+    assert "retired" in clocks.loc["orchestrator", "basis"]
+    assert pd.isna(clocks.loc["orchestrator", "days_to_eol"])  # nobody read on which day
+    engines = [{"host_id": "h1", "runtime": "containerd", "kubelet_version": "v1.29.3"}]
+    services = [{"service_id": "shop", "platform": "kubernetes"}]
+    clocks = score(fleet(services=services, engines=engines)).details["clocks"]
+    told = clocks[clocks["component"].eq("orchestrator")]
+    assert told["version"].tolist() == ["v1.29.3"]
+
+
+def test_a_plain_host_is_prospective():
+    engines = [{"host_id": "h1", "runtime": "none"}]
+    hosts = [{"host_id": "h1", "os_name": "debian", "os_version": "12"}]
+    row = only(fleet(engines=engines, hosts=hosts), target="28")
+    assert row["basis"] == "prospective from target"
+    assert row["events_per_year"] == pytest.approx(365 / 448)
+    assert row["breaking_n"] == 0
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"workloads": None},
+        {"engines": None},
+        {"engines": [{"host_id": "h1", "runtime": "docker"}]},
+        {"engines": [{"host_id": "h1", "runtime": "docker", "version": "master"}]},
+        {"engines": [{"host_id": "h1", "runtime": "docker", "version": "99.0.0"}]},
+        {"engines": [{"host_id": "h1", "runtime": "cri-o", "version": "1.30.1"}]},
+    ],
+)
+def test_the_unknown_spans_the_range(tables):
+    row = only(fleet(**tables))
+    assert row["events_per_year_lo"] <= 365 / 1097 + 1e-9
+    assert row["events_per_year_hi"] >= 365 / 80
+    assert row["failures_per_year_hi"] > 4
+    assert pd.isna(row["breaking_n"])
+    assert pd.isna(row["versions_behind"])
+
+
+def test_clocks_of_the_future_do_not_count():
+    ahead = [*YEARLY, upgrade(8, "2027-01-01"), upgrade(9, "2030-01-01")]
+    told = [
+        incident(1, "2027-01-02", host_id="h1"),
+        incident(2, "2024-01-01", host_id="h1"),
+    ]
+    row = only(fleet(activities=ahead, incidents=told))
+    clean = only(fleet(activities=YEARLY, incidents=told[1:]))
+    pd.testing.assert_series_equal(row, clean)
+    hosts = [{"host_id": "h1", "launched_at": "2030-01-01T00:00:00Z"}]
+    assert np.isfinite(only(fleet(hosts=hosts, activities=YEARLY))["events_per_year"])
+
+
+def test_nothing_at_all():
+    empty = from_frames({}, snapshot_at=AT)
+    result = score(empty, previous=empty)
+    assert result.frame.empty
+    assert result.to_dict()["rows"] == []
+    bare = from_frames(
+        {"services": pd.DataFrame({"service_id": ["shop"]})}, snapshot_at=AT
+    )
+    row = score(bare).frame.loc["shop"]
+    assert row["basis"] == "unknown"
+    assert pd.isna(row["days_to_eol"])
+    assert "unknown" in score(bare).explain("shop").text
+
+
+def test_rows_hold_the_keys_of_the_interface():
+    engines = [
+        {
+            "host_id": "h1",
+            "runtime": "docker",
+            "version": "20.10.24",
+            "storage_driver": "aufs",
+        }
+    ]
+    row = score(fleet(engines=engines)).to_dict()["rows"][0]
+    keys = {f"{name}{end}" for name in THREE[:3] for end in ("", "_lo", "_hi")}
+    assert keys | {"service_id", "score", "days_to_eol", "breaking_n"} <= set(row)
+    assert [hit["change_id"] for hit in row["breaking"]] == ["EC0282"]
+    assert set(row["breaking"][0]) == {"change_id", "version", "why"}
+
+
+def test_a_target_that_is_no_version():
+    with pytest.raises(PolicyError):
+        score(fleet(), target="newest")
+
+
+HIDDEN = [
+    ("hosts", "os_name"),
+    ("hosts", "os_version"),
+    ("hosts", "kernel"),
+    ("engines", "version"),
+    ("engines", "storage_driver"),
+    ("workloads", "host_id"),
+    ("incidents", "host_id"),
+]
+
+
+def whole_fleet():
+    return {
+        "services": [{"service_id": "shop"}, {"service_id": "till"}],
+        "hosts": [
+            {
+                "host_id": "h1",
+                "os_name": "ubuntu",
+                "os_version": "22.04",
+                "kernel": "5.15.0",
+            },
+            {
+                "host_id": "h2",
+                "os_name": "debian",
+                "os_version": "11",
+                "kernel": "5.10.0",
+            },
+        ],
+        "engines": [
+            {
+                "host_id": "h1",
+                "runtime": "docker",
+                "version": "24.0.7",
+                "storage_driver": "aufs",
+            },
+            {"host_id": "h2", "runtime": "docker", "version": "28.5.2"},
+        ],
+        "workloads": [
+            {"workload_id": "w1", "service_id": "shop", "host_id": "h1"},
+            {"workload_id": "w2", "service_id": "till", "host_id": "h2"},
+        ],
+        "activities": [*YEARLY, upgrade(7, "2026-02-01", host="h2", to="28.5.2")],
+        "incidents": [incident(1, "2025-03-05", host_id="h1", service_id="shop")],
+    }
+
+
+KNOWN = score(fleet(**whole_fleet())).frame
+
+
+@settings(max_examples=5, deadline=None)
+@given(hidden=st.sets(st.sampled_from(HIDDEN), min_size=1, max_size=3))
+def test_hiding_evidence_never_makes_the_worst_better(hidden):
+    tables = whole_fleet()
+    for table, column in hidden:
+        tables[table] = [{**row, column: None} for row in tables[table]]
+    shown = score(fleet(**tables)).frame
+    for name in THREE:
+        assert (shown[f"{name}_hi"] >= KNOWN[f"{name}_hi"] - 1e-6).all()
+
+
+def test_row_order_is_irrelevant():
+    tables = whole_fleet()
+    order = np.random.default_rng(2026)
+    mixed = {name: list(order.permutation(rows)) for name, rows in tables.items()}
+    left, right = score(fleet(**tables)), score(fleet(**mixed))
+    pd.testing.assert_frame_equal(left.frame, right.frame)
+    assert left.to_dict() == right.to_dict()

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess import frames
+from assess.policy.policy import load_policy
+from assess.sources.answers import forms as answer_forms
+from assess.sources.answers import konveyor
+from assess.sources.answers.source import SCANNERS, AnswersSource
+from assess.sources.base import Deadline
+from assess.sources.hosts.osquery import OsquerySource
+from assess.sources.joining.merge import to_tables
+from assess.sources.packaged import rows
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+PLACES = {
+    "konveyor": "konveyor",
+    "csv": "answers.csv",
+    "docker-bench": "bench",
+    "trivy": "trivy",
+    "scorecard": "scorecard",
+    "xeol": "xeol",
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+FIELDS = [
+    "id",
+    "name",
+    "sections",
+    "questions",
+    "answers",
+    "text",
+    "risk",
+    "selected",
+    "application",
+    "archetype",
+    "questionnaire",
+    "createTime",
+    "stakeholderGroups",
+    "dockerbenchsecurity",
+    "tests",
+    "results",
+    "desc",
+    "result",
+    "items",
+    "SchemaVersion",
+    "ArtifactName",
+    "Metadata",
+    "Results",
+    "Vulnerabilities",
+    "Misconfigurations",
+    "Secrets",
+    "Severity",
+    "repo",
+    "checks",
+    "score",
+    "date",
+    "matches",
+    "source",
+    "target",
+    "Cycle",
+    "repoDigests",
+    "archetypes",
+    "applications",
+]
+
+
+def objects(depth: int = 3) -> st.SearchStrategy:
+    """Payloads with the keys of the tools, and anything in them."""
+    inner = (
+        JSON if depth == 0 else JSON | objects(depth - 1) | st.lists(objects(depth - 1))
+    )
+    return st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5)
+
+
+def read(kind, path=None, base=FIXTURES / "answers", **options):
+    options |= {"path": path or PLACES[kind], "format": kind}
+    return AnswersSource().collect(options, base, Deadline(20))
+
+
+def answers(batch):
+    return {
+        (row["names"][0].name, row["question"]): row
+        for row in batch.rows["answers"]
+        if row.get("names")
+    }
+
+
+@pytest.fixture(scope="module")
+def hub():
+    return read("konveyor")
+
+
+# ---- Konveyor ----
+
+
+def test_selected_answers_carry_the_risk_of_the_questionnaire(hub):
+    found = answers(hub)
+    health = found["Checkout Service", "observability.health"]
+    assert (health["risk"], health["answer"][:16]) == ("red", "No health or rea")
+    assert health["answered_at"] == datetime(2026, 9, 1, 9, 30, 0, 123000, tzinfo=UTC)
+    assert health["source"] == "konveyor: Legacy Pathfinder"
+    assert health["answered_by_role"] == "Payments"
+    assert found["cart", "state.stateless"]["risk"] == "unknown"
+    # a question without a check is kept as it is
+    assert (
+        found["cart", "How does the application handle service discovery?"]["risk"]
+        == "yellow"
+    )
+    assert ("cart", "team.deploys") not in found  # nobody answered it
+
+
+def test_an_archetype_answers_for_its_applications_unless_they_have_their_own(hub):
+    found = answers(hub)
+    assert found["invoicing", "state.stateless"]["risk"] == "red"
+    assert (
+        found["cart", "observability.health"]["risk"] == "green"
+    )  # its own, not the archetype's
+
+
+def test_totals_people_and_comments_are_not_taken(hub):
+    files = (FIXTURES / "answers" / "konveyor").iterdir()
+    assert sum("hunter2" in file.read_text() for file in files) == 4
+    assert "hunter2" not in repr(hub)
+    assert set(hub.rows) == {"answers"}
+    row = next(row for row in hub.coverage if row["call"] == "answers")
+    assert (row["rows"], row["expected"], row["redacted_n"]) == (13, 15, 7)
+
+
+def test_the_riskiest_of_several_answers_about_one_check_counts():
+    def question(text, risk):
+        return {"text": text, "answers": [{"text": "so", "risk": risk, "selected": True}]}
+
+    questions = [
+        question("Are there health checks?", "green"),
+        question("health checks?", "RED"),
+    ]
+    form = {"questionnaire": {"name": "Q"}, "application": {"name": "a"}}
+    document = form | {"sections": [{"questions": questions}]}
+    context = answer_forms.Context(answer_forms.checks("konveyor"))
+    [row], asked = konveyor.to_answers([document], context)
+    assert (row["question"], row["risk"], asked) == ("observability.health", "red", 2)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Replays the export as the hub serves it; it wants a token."""
+
+    status = 200
+    page = b""
+
+    def do_GET(self):
+        name = self.path.removeprefix("/hub/")
+        file = FIXTURES / "answers" / "konveyor" / f"{name}.json"
+        body = file.read_bytes() if file.exists() else b"[]"
+        is_known = self.headers.get("Authorization") == "Bearer hunter2"
+        status = self.status if is_known else 401
+        body = self.page or body
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Stay silent."""
+
+
+@pytest.fixture
+def server():
+    class Own(Hub):
+        pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Own)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running, Own
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def ask(server, tmp_path, token="hunter2"):
+    (tmp_path / "token").write_text(token)
+    endpoint = f"http://127.0.0.1:{server[0].server_port}/hub"
+    options = {"endpoint": endpoint, "token_file": "token"}
+    assert AnswersSource().check(options) == []
+    return AnswersSource().collect(options, tmp_path, Deadline(10))
+
+
+def test_a_hub_is_asked_with_its_token(server, tmp_path):
+    batch = ask(server, tmp_path)
+    assert answers(batch)["Checkout Service", "observability.health"]["risk"] == "red"
+    assert {row["call"]: row["status"] for row in batch.coverage} == {
+        "applications": "ok",
+        "archetypes": "empty",
+        "assessments": "ok",
+        "answers": "ok",
+    }
+    assert "hunter2" not in repr(batch)
+
+
+def test_a_hub_that_denies_and_one_that_shows_a_login(server, tmp_path):
+    denied = ask(server, tmp_path, "wrong")
+    assert {row["status"] for row in denied.coverage} == {"denied"}
+    assert not denied.rows
+    server[1].page = b"<!DOCTYPE html><html>login</html>"
+    assert {row["status"] for row in ask(server, tmp_path).coverage} == {"parse_error"}
+
+
+# ---- CSV ----
+
+
+def test_a_table_of_answers():
+    batch = read("csv")
+    found = answers(batch)
+    assert found["cart", "team.runbook"]["risk"] == "green"  # yes, to a check
+    assert found["checkout", "state.restore_tested"]["risk"] == "red"
+    assert found["billing", "team.deploys"]["risk"] == "unknown"  # purple is no risk
+    assert (
+        found["invoicing", "Which libraries does it need?"]["answered_at"] is None
+    )  # in 1628
+    [row] = batch.coverage
+    assert (row["status"], row["rows"], row["expected"], row["unmapped_n"]) == (
+        "partial",
+        4,
+        6,
+        2,
+    )
+    assert "hunter2" not in repr(batch)
+
+
+def test_a_date_for_answers_without_one(tmp_path):
+    (tmp_path / "a.csv").write_text("service_id;question;risk\nshop;team.runbook;high\n")
+    [row] = read("csv", "a.csv", tmp_path, answered_at=date(2026, 9, 1)).rows["answers"]
+    assert row["answered_at"] == datetime(2026, 9, 1, tzinfo=UTC)
+    assert (row["risk"], row["names"][0].confidence) == ("red", 1.0)
+    (tmp_path / "b.csv").write_text("service,what\nshop,x\n")
+    [row] = read("csv", "b.csv", tmp_path).coverage
+    assert row["status"] == "parse_error"
+    assert "question" in row["hint"]
+
+
+def test_an_own_table_comes_before_ours(tmp_path):
+    (tmp_path / "own.csv").write_text("tool,match,target\ncsv,^Q7$,team.owner\n")
+    (tmp_path / "a.csv").write_text("service,question,risk\nshop,Q7,low\n")
+    [row] = read("csv", "a.csv", tmp_path, map="own.csv").rows["answers"]
+    assert (row["question"], row["risk"]) == ("team.owner", "green")
+    (tmp_path / "own.csv").write_text("tool,match,target\ncsv,(,team.owner\n")
+    [row] = read("csv", "a.csv", tmp_path, map="own.csv").coverage
+    assert (row["call"], row["status"]) == ("map", "parse_error")
+
+
+# ---- scanners ----
+
+
+def test_the_benchmark_of_a_host():
+    batch = read("docker-bench")
+    [engine] = batch.rows["engines"]
+    assert engine == {
+        "host_id": "web-02",
+        "runtime": "docker",
+        "insecure_registries_n": 0,
+        "userns": False,
+        "live_restore": True,
+        "source_ref": "bench/web-02.json",
+    }
+    assert [(r["question"], r["risk"]) for r in batch.rows["answers"]] == [
+        ("build.not_root", "red"),
+        ("build.not_root", "red"),
+        ("observability.health", "yellow"),
+        ("state.readonly_root", "red"),
+    ]
+    assert "score" not in repr(batch.rows)
+
+
+def test_a_scan_of_an_image():
+    batch = read("trivy")
+    [image] = batch.rows["images"]
+    counts = [
+        image[f"vuln_{severity}_n"] for severity in ("critical", "high", "medium", "low")
+    ]
+    assert counts == [1, 1, 1, 1]  # one CVE in two places is one
+    assert image["digest"] == "sha256:" + "cd" * 32
+    assert image["created_at"] == datetime(2026, 7, 25, 17, 20, tzinfo=UTC)
+    [service] = batch.rows["services"]
+    assert service["secrets_in_image"] is True
+    found = {row["question"]: row for row in batch.rows["answers"]}
+    assert found["config.no_secrets"]["answer"] == "1 secrets found"
+    assert "settings.env" not in repr(batch)
+    assert "hunter2" not in repr(batch)
+
+
+def test_a_scan_that_looked_for_no_vulnerabilities_counts_none(tmp_path):
+    report = {
+        "SchemaVersion": 2,
+        "ArtifactName": "shop/web:1",
+        "ArtifactType": "container_image",
+    }
+    report["Metadata"] = {"ImageID": "sha256:" + "1" * 64}
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    [image] = read("trivy", "a.json", tmp_path).rows["images"]
+    assert not any(name.startswith("vuln") for name in image)
+    assert "services" not in read("trivy", "a.json", tmp_path).rows
+    report["Results"] = [{"Target": "shop/web:1", "Class": "os-pkgs"}]
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    [image] = read("trivy", "a.json", tmp_path).rows["images"]
+    assert image["vuln_critical_n"] == 0  # looked, and found none
+
+
+def test_a_scorecard_gives_its_checks_and_not_its_score():
+    batch = read("scorecard")
+    found = {row["question"]: row["risk"] for row in batch.rows["answers"]}
+    assert found == {
+        "build.no_critical": "yellow",
+        "team.owner": "green",
+        "scorecard.Signed-Releases": "unknown",  # -1
+        "scorecard.Pinned-Dependencies": "red",
+    }
+    assert batch.coverage[0]["unmapped_n"] == 1  # Fuzzing
+    assert "6.4" not in repr(batch)
+    assert "hunter2" not in repr(batch)
+
+
+def test_packages_past_their_end_of_life():
+    [row] = read("xeol").rows["answers"]
+    assert (row["question"], row["risk"]) == ("xeol.end_of_life", "red")
+    assert row["answer"] == "Node.js 16 (2023-09-11)"
+    assert "hunter2" not in repr(row)
+
+
+def test_findings_reach_the_services_that_run_the_image():
+    hosts = OsquerySource().collect({"path": "osquery"}, FIXTURES, Deadline(10))
+    batches = [("osquery", hosts)]
+    for number, kind in enumerate(SCANNERS, start=1):
+        batches.append((f"answers#{number}", read(kind)))
+    tables, _ = to_tables(batches, [])
+    table = tables["answers"].set_index(["service_id", "question", "source"])
+    assert table.loc[("cart", "build.not_root", "docker-bench"), "risk"] == "red"
+    assert table.loc[("cart", "build.not_root", "trivy"), "risk"] == "red"
+    assert table.loc[("cart", "xeol.end_of_life", "xeol"), "risk"] == "red"
+    assert table.loc[("cart", "team.owner", "scorecard"), "risk"] == "green"
+    assert set(tables["answers"]["service_id"]) == {"cart"}  # of shop-gone-1 nobody knows
+    services = tables["services"].set_index("service_id")
+    assert bool(services.loc["cart", "secrets_in_image"])
+    engine = tables["engines"].set_index("host_id").loc["web-02"]
+    assert (bool(engine["live_restore"]), bool(engine["userns"])) == (True, False)
+    lost = [
+        row
+        for _, batch in batches
+        for row in batch.coverage
+        if row["call"] == "belongs to"
+    ]
+    assert [row["unmapped_n"] for row in lost if row["status"] == "partial"] == [1]
+
+
+# ---- all of them ----
+
+
+def test_every_target_is_a_check_or_a_column_or_named_after_its_tool():
+    known = {check["id"] for check in load_policy()["check"]}
+    for row in rows("answers/answer_checks"):
+        first, _, rest = row["target"].partition(".")
+        is_column = first in frames.names() and rest in frames.columns(first)
+        assert row["target"] in known or is_column or first == row["tool"], row["target"]
+        assert row["why"]
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_what_is_no_report_is_a_coverage_row(tmp_path, kind):
+    name = "bad.csv" if kind == "csv" else "bad.json"
+    for content in (
+        b"",
+        b"\x00\x00",
+        b"<!doctype html><html>",
+        b'{"a": [',
+        b"[1, null]",
+        b"{}",
+    ):
+        (tmp_path / name).write_bytes(content)
+        batch = read(kind, name, tmp_path)
+        assert not any(batch.rows.values())
+        assert all(
+            row["status"] in ("parse_error", "empty", "partial") for row in batch.coverage
+        )
+        assert batch.coverage[0]["hint"]
+    [row] = read(kind, "nowhere.json", tmp_path).coverage
+    assert row["status"] in ("parse_error", "unreachable")
+
+
+def test_a_template_is_told_from_answers(tmp_path):
+    (tmp_path / "assessments.yaml").write_text(
+        "- id: {{ .Values.id }}\n  name: [{{ x }}\n"
+    )
+    row = read("konveyor", ".", tmp_path).coverage[0]
+    assert row["status"] == "parse_error"
+    assert "template" in row["hint"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
+def test_files_that_may_not_be_read_are_denied(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "a.json").chmod(0o600)
+    os.seteuid(65534)
+    try:
+        batch = read("trivy", "a.json", tmp_path)
+    finally:
+        os.seteuid(0)
+    assert batch.coverage[0]["status"] == "denied"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "path names no file"),
+        ({"path": "a", "format": "excel"}, "is not one of"),
+        ({"path": "a", "endpoint": "http://x"}, "stands in place of a path"),
+        ({"endpoint": "http://x", "format": "trivy"}, "Konveyor hub"),
+        ({"path": "a", "answered_at": "last week"}, "no date"),
+    ],
+)
+def test_options(options, problem):
+    assert any(problem in text for text in AnswersSource().check(options))
+
+
+@settings(max_examples=40, deadline=None)
+@given(objects(), st.sampled_from(sorted(SCANNERS)))
+def test_reports_of_any_shape(document, kind):
+    context = answer_forms.Context(answer_forms.checks(kind))
+    for frame, row in SCANNERS[kind](document, context):
+        assert frame in ("answers", "images", "engines", "services")
+        assert row
+    konveyor.to_answers(
+        konveyor.resources([document]),
+        answer_forms.Context(answer_forms.checks("konveyor")),
+    )

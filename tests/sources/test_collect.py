@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import assess
+from assess.config import Config, SourceConfig
+from assess.errors import CollectError, ConfigError
+from assess.sources import catalogue as registry
+from assess.sources import collect, source_types
+from assess.sources.base import Batch, Name
+from assess.sources.joining import merge
+from assess.sources.joining.merge import coverage_table, to_tables
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+def config(*tables, directory=FIXTURES, **identity):
+    sources = tuple(SourceConfig(kind, options) for kind, options in tables)
+    return Config(sources, identity, directory, "assess.toml")
+
+
+SHOP = ("compose", {"path": "compose/shop/compose.yaml"})
+INCIDENTS = ("incidents", {"path": "incidents/incidents.csv"})
+
+
+class Plugin:
+    """A source of another package; what it does, its option says."""
+
+    type = "plugin"
+    options = ("do",)
+    fills = ("hosts",)
+    needs = "nothing"
+    dump = ""
+    released = threading.Event()
+
+    def collect(self, options, base, deadline):
+        if options["do"] == "hang":
+            self.released.wait(60)
+        if options["do"] == "raise":
+            raise PermissionError("denied for https://me:hunter2@example.net")
+        batch = Batch()
+        batch.add("hosts", {"host_id": "h1", "kernel": options["do"]})
+        return batch
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    Plugin.released.clear()
+    entry = EntryPoint("plugin", f"{__name__}:Plugin", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    monkeypatch.setattr("assess.sources.tasks.GRACE_S", 0.1)
+    yield
+    Plugin.released.set()
+
+
+# ---- the run ----
+
+
+def test_sources_join_into_one_inventory():
+    inventory = collect(config(SHOP, INCIDENTS), now=NOW)
+    assert str(inventory.snapshot_at) == "2026-09-30 12:00:00+00:00"
+    assert inventory.quarter == "2026Q3"
+    assert set(inventory["services"]["service_id"]) == {
+        "web",
+        "storefront-api",
+        "worker",
+        "sidecar",
+        "db",
+        "bus",
+        "cache",
+    }
+    assert inventory["incidents"]["service_id"].isna().all()
+    assert len(inventory["incidents"]) == 6
+    assert not inventory.has("hosts")
+    coverage = inventory["coverage"].set_index(["source", "scope", "call"])
+    assert set(inventory["coverage"]["run_id"]) == {"20260930T120000Z"}
+    resolved = coverage.loc[("identity", "workloads", "resolve")]
+    assert (resolved["status"], resolved["ratio"], resolved["rows"]) == ("ok", 1.0, 9)
+    assert coverage.loc[("identity", "incidents", "resolve"), "ratio"] == 0
+    assert coverage.loc[("identity", "dependencies", "resolve"), "ratio"] == 1
+
+
+def test_incidents_find_their_service(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services: {checkout-svc: {image: x}, db: {image: y}}"
+    )
+    (tmp_path / "i.csv").write_text(
+        "id,service,opened,affected\n"
+        "1,Checkout Service,2026-01-01T00:00:00Z,db;elsewhere\n2,checkout-srvc,2026-01-02T00:00Z,\n"
+    )
+    run = config(
+        ("compose", {"path": "compose.yaml"}),
+        ("incidents", {"path": "i.csv"}),
+        directory=tmp_path,
+    )
+    inventory = collect(run, now=NOW)
+    first, second = inventory["incidents"].itertuples()
+    assert (first.service_id, first.affected_services) == ("checkout-svc", "db;elsewhere")
+    assert pd.isna(second.service_id)
+    suggested = inventory["service_aliases"].query("ambiguous")
+    assert list(suggested["alias"]) == ["checkout-srvc"]
+
+
+def test_a_dangling_need_is_kept_outside(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services: {web: {image: x, depends_on: [gone]}}"
+    )
+    inventory = collect(
+        config(("compose", {"path": "compose.yaml"}), directory=tmp_path), now=NOW
+    )
+    (edge,) = inventory["dependencies"].itertuples()
+    assert (edge.src_id, edge.dst_id, edge.unresolved) == ("web", "ext:gone", True)
+
+
+def test_every_option_is_checked_before_any_work(plugin, monkeypatch):
+    monkeypatch.setattr(Plugin, "collect", lambda *_: pytest.fail("it was asked"))
+    bad = config(
+        ("plugin", {"do": "x"}),
+        ("compose", {"pth": "x"}),
+        ("dokcer", {}),
+        ("frames", {}),
+        ("plugin", {"do": "x", "deadline": "soon"}),
+        mpa="x",
+    )
+    with pytest.raises(ConfigError) as caught:
+        collect(bad, sources=["plugin", "framse"])
+    for part in (
+        "'pth', did you mean 'path'?",
+        "'dokcer', did you mean 'docker'?",
+        "names no directory",
+        "deadline 'soon'",
+        "[identity] unknown key 'mpa', did you mean 'map'?",
+        "'framse', did you mean 'frames'?",
+        "number 2 (compose)",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_map_that_is_missing_is_an_error_of_the_configuration():
+    with pytest.raises(ConfigError, match=r"identity map absent\.csv"):
+        collect(config(SHOP, map="absent.csv"))
+    with pytest.raises(ConfigError, match="no \\[\\[source\\]\\]"):
+        collect(config(SHOP), sources=["frames"])
+
+
+def test_a_hanging_source_costs_only_its_own_deadline(plugin):
+    done = []
+    inventory = collect(
+        config(("plugin", {"do": "hang", "deadline": 0.2}), SHOP),
+        progress=lambda *told: done.append(told),
+        now=NOW,
+    )
+    assert not Plugin.released.is_set()  # it still hangs
+    row = inventory["coverage"].query("source == 'plugin'").iloc[0]
+    assert (row["status"], row["error_class"]) == ("timeout", "TimeoutError")
+    assert len(inventory["services"]) == 7
+    assert [told[1:] for told in done] == [(1, 2), (2, 2)]
+    assert {told[0] for told in done} == {"plugin", "compose"}
+
+
+def test_a_source_that_raises_becomes_a_coverage_row(plugin):
+    inventory = collect(config(("plugin", {"do": "raise"}), SHOP), now=NOW)
+    row = inventory["coverage"].query("source == 'plugin'").iloc[0]
+    assert (row["status"], row["error_class"]) == ("denied", "PermissionError")
+    assert "hunter2" not in row["hint"]
+    assert "grant the read permissions" in row["hint"]
+
+
+def test_strict_and_nothing_at_all(plugin):
+    with pytest.raises(CollectError, match=r"not complete.*\n.*plugin.*denied"):
+        collect(
+            config(("plugin", {"do": "raise"}), ("plugin", {"do": "5.4"})), strict=True
+        )
+    with pytest.raises(CollectError, match="nothing was collected"):
+        collect(config(("plugin", {"do": "raise"})))
+    assert len(collect(config(("plugin", {"do": "5.4"})), strict=True)["hosts"]) == 1
+
+
+def test_sources_that_disagree_leave_a_trace(plugin):
+    inventory = collect(
+        config(("plugin", {"do": "5.4"}), ("plugin", {"do": "5.10"})), now=NOW
+    )
+    assert list(inventory["hosts"]["kernel"]) == ["5.4"]
+    row = inventory["coverage"].query("source == 'merge'").iloc[0]
+    assert (row["scope"], row["call"], row["rows"]) == ("hosts", "kernel", 1)
+    assert "plugin says 5.4, plugin says 5.10" in row["hint"]
+
+
+def test_only_some_sources(plugin):
+    inventory = collect(
+        config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW
+    )
+    assert not inventory.has("hosts")
+
+
+def test_the_public_name_is_the_function_of_the_run():
+    assert assess.collect is collect
+
+
+def test_asking_for_source_types_loads_no_sdk():
+    code = "import sys, assess.sources as c; c.source_types()\nassert 'docker' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_source_types(plugin):
+    types = source_types()
+    assert {"docker", "compose", "incidents", "frames"} < set(types)
+    assert list(types)[-1] == "plugin"
+    assert types["plugin"].fills == ("hosts",)
+    assert types["compose"].origin == "assess"
+    assert all(t.options and t.needs for t in types.values())
+
+
+def test_a_package_that_cannot_be_loaded_says_so(monkeypatch):
+    entry = EntryPoint("broken", "no.such.module:Source", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    assert "cannot be loaded" in source_types()["broken"].needs
+
+
+def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypatch):
+    example = Path(assess.__file__).parent.parent / "data" / "assess.example.toml"
+    text = example.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    tables = [
+        line.removeprefix("# ").replace('profile = "shop-audit"', "")
+        for line in lines
+        if line.startswith(("# [", "[["))
+        or " = " in line.partition("#")[0]
+        or (
+            "# " in line[:2]
+            and line[2:].partition(" = ")[0].isidentifier()
+            and " = " in line
+        )
+    ]
+    everything = "\n".join(tables).replace('map = "services-map.csv"', "")
+    (tmp_path / "assess.toml").write_text(everything)
+    asked = []
+    monkeypatch.setattr(
+        "assess.sources.tasks._guarded",
+        lambda task, _: asked.append(task.source.type) or Batch(),
+    )
+    with pytest.raises(CollectError):
+        collect(tmp_path / "assess.toml")
+    assert set(asked) == set(
+        source_types()
+    )  # every type has an example that its options allow
+
+
+# ---- rows to frames ----
+
+
+def web(source="docker", project="shop"):
+    return (Name("web", "compose-service", 0.85, project),)
+
+
+def test_platforms_of_a_service_that_runs_on_two_are_mixed():
+    batches = []
+    for label, platform in (("docker", "docker"), ("ecs", "ecs")):
+        batch = Batch()
+        batch.add("services", {"names": web(), "platform": platform, "owner": label})
+        batches.append((label, batch))
+    tables, notes = to_tables(batches, [])
+    (row,) = tables["services"].itertuples()
+    assert (row.platform, row.owner, row.source) == ("mixed", "docker", "docker;ecs")
+    assert [note["call"] for note in notes if note["source"] == "merge"] == ["owner"]
+
+
+def test_rows_that_do_not_fit_are_left_out_and_counted():
+    batch = Batch()
+    batch.add(
+        "hosts", {"host_id": "h1", "vcpus": -2, "memory_bytes": "lots"}, {"hostname": "x"}
+    )
+    batch.add("workloads", {"names": web(), "workload_id": "w1", "host_id": "gone"})
+    batch.add("mounts", {"workload_id": "w2", "destination": "/x"})
+    batch.add("no_such_frame", {"a": 1})
+    tables, notes = to_tables([("docker", batch)], [])
+    (host,) = tables["hosts"].itertuples()
+    assert pd.isna(host.vcpus)
+    assert pd.isna(host.memory_bytes)
+    assert tables["workloads"]["host_id"].isna().all()
+    assert tables["mounts"].empty
+    calls = {
+        (note["scope"], note["call"]) for note in notes if note["source"] == "docker"
+    }
+    assert calls == {
+        ("hosts", "check:vcpus"),
+        ("hosts", "check:memory_bytes"),
+        ("hosts", "check:host_id"),
+        ("workloads", "check:host_id"),
+        ("mounts", "check:workload_id"),
+    }
+
+
+def test_workloads_without_a_service_are_unassigned():
+    batch = Batch()
+    hosts = [{"host_id": f"h{n}", "hostname": "localhost"} for n in range(7)]
+    batch.add("hosts", *hosts)
+    for number in range(7):
+        names = (Name("localhost", "hostname", 0.3),)
+        batch.add(
+            "workloads",
+            {"names": names, "workload_id": f"w{number}", "host_id": f"h{number}"},
+        )
+    tables, notes = to_tables([("ansible", batch)], [])
+    assert len(tables["hosts"]) == 7
+    assert set(tables["workloads"]["service_id"]) == {"__unassigned__"}
+    (service,) = tables["services"].itertuples()
+    assert (service.service_id, service.identity_confidence) == ("__unassigned__", 0)
+    (note,) = [note for note in notes if note["source"] == "identity"]
+    assert (note["rows"], note["expected"], note["unmapped_n"]) == (0, 7, 7)
+
+
+def test_a_caller_that_nobody_knows_is_a_service():
+    batch = Batch()
+    ghost = Name("ghost", "trace", 0.9)
+    batch.add("services", {"names": web()})
+    batch.add(
+        "dependencies",
+        {"src": ghost, "dst": web()[0], "kind": "call", "evidence": "trace"},
+        {"src": web()[0], "dst": web()[0], "kind": "call", "evidence": "trace"},
+    )
+    tables, _ = to_tables([("traces", batch)], [])
+    assert set(tables["services"]["service_id"]) == {"ghost", "web"}
+    (edge,) = tables["dependencies"].itertuples()
+    assert (edge.src_id, edge.dst_id, edge.unresolved) == ("ghost", "web", False)
+
+
+def test_nul_characters_do_not_reach_a_frame():
+    batch = Batch()
+    batch.add("hosts", {"host_id": "h1", "kernel": "5.4\0"})
+    tables, _ = to_tables([("docker", batch)], [])
+    assert tables["hosts"].loc[0, "kernel"] == "5.4"
+
+
+def test_a_frame_that_was_read_and_is_empty_is_present():
+    batch = Batch()
+    batch.add("waivers")
+    tables, _ = to_tables([("frames", batch)], [])
+    assert tables["waivers"].empty
+    assert "hosts" not in tables
+
+
+def test_coverage_rows_of_one_call_are_numbered():
+    rows = [{"source": "s", "scope": "a", "call": "c", "status": "ok"}] * 2
+    table = coverage_table([*rows, {**rows[0], "run_id": "earlier"}], "now")
+    assert list(table["call"]) == ["c", "c", "c#2"]
+    assert list(table["run_id"]) == ["earlier", "now", "now"]
+
+
+def test_a_run_is_repeatable():
+    inventory = collect(config(SHOP, INCIDENTS), now=NOW)
+    again = collect(config(SHOP, INCIDENTS), now=NOW)
+    for name in inventory:
+        if name != "coverage":
+            pd.testing.assert_frame_equal(inventory[name], again[name])
+    assert merge.UNASSIGNED == "__unassigned__"
+    assert os.sep not in str(inventory["coverage"]["hint"].dropna().to_list())

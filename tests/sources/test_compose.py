@@ -1,0 +1,493 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess.sources.base import Deadline, Name
+from assess.sources.compose.file import interpolate, read_env, read_project
+from assess.sources.compose.forms import Replaced, merged, mount, port_text
+from assess.sources.compose.source import ComposeSource
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"
+
+
+def read(path, base=FIXTURES, **options):
+    return ComposeSource().collect({"path": path, **options}, base, Deadline(10))
+
+
+def written(tmp_path, text, env="", **options):
+    (tmp_path / "compose.yaml").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
+    if env:
+        (tmp_path / ".env").write_text(env)
+    return read("compose.yaml", tmp_path, **options)
+
+
+def workloads(batch):
+    return {row["name"]: row for row in batch.rows["workloads"]}
+
+
+def edges(batch):
+    def written_name(end):
+        return end.name if isinstance(end, Name) else end
+
+    return {
+        (written_name(row["src"]), written_name(row["dst"]), row["kind"], row["evidence"])
+        for row in batch.rows["dependencies"]
+    }
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return read("shop/compose.yaml")
+
+
+# ---- variables ----
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "unset"),
+    [
+        ("$A-${A}", "1-1", set()),
+        ("${NO:-d}${NO-d}${EMPTY:-d}[${EMPTY-d}]", "ddd[]", set()),
+        ("${A:+yes}${NO:+yes}${EMPTY:+yes}${EMPTY+yes}", "yesyes", set()),
+        ("${NO:?must be set}", "", {"NO"}),
+        ("${EMPTY:?must be set}${EMPTY?}", "", {"EMPTY"}),
+        ("${NO:-${ALSO:-${A}}}", "1", set()),
+        ("${NO:-${ALSO}}", "", {"ALSO"}),
+        ("${A:-${ALSO}}", "1", set()),
+        ("$$A $${A}", "$A ${A}", set()),
+        ('${NO:-{"x": 1}}', '{"x": 1}', set()),
+        ("100$ $5 ${ ${} ${A", "100$ $5 ${ ${} ${A", set()),
+        ("$NO.$A", ".1", {"NO"}),
+    ],
+)
+def test_interpolation(text, expected, unset):
+    found: set[str] = set()
+    assert interpolate(text, {"A": "1", "EMPTY": ""}, found) == expected
+    assert found == unset
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text())
+def test_interpolation_leaves_text_alone(text):
+    unset: set[str] = set()
+    assert interpolate(text.replace("$", "$$"), {}, unset) == text
+    assert not unset
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 12), st.text("abc :?-+", max_size=5))
+def test_nested_defaults_give_the_innermost(depth, innermost):
+    text = innermost
+    for number in range(depth):
+        text = f"${{NAME_{number}:-{text}}}"
+    assert interpolate(text, {}, set()) == innermost
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text("${}A:-?+ \n"), st.dictionaries(st.just("A"), st.text("${}A")))
+def test_interpolation_never_fails_and_never_reads_values_again(text, env):
+    unset: set[str] = set()
+    interpolate(text, env, unset)
+    assert unset <= {"A", "AA", "AAA", "AAAA"} or all(
+        set(name) == {"A"} for name in unset
+    )
+    assert interpolate("${A}", env, set()) == env.get("A", "")
+
+
+def test_env_file():
+    text = (
+        "# comment\nexport A=1\nB = two words # not this\nC='$A # ${x}'\nD=\"$A\\n${B}\"\n"
+        'E=\nF=a#b\nG="multi\nline"\nnonsense\nH=$A'
+    )
+    assert read_env(text) == {
+        "A": "1",
+        "B": "two words",
+        "C": "$A # ${x}",
+        "D": "1\ntwo words",
+        "E": "",
+        "F": "a#b",
+        "G": "multi\nline",
+        "H": "1",
+    }
+
+
+# ---- short forms ----
+
+
+@pytest.mark.parametrize(
+    ("port", "expected"),
+    [
+        ("3000", "3000/tcp"),
+        ("8000:80", "8000->80/tcp"),
+        ("22:22", "22->22/tcp"),
+        ("9090-9091:8080-8081", "9090-9091->8080-8081/tcp"),
+        ("127.0.0.1:8001:80/udp", "127.0.0.1:8001->80/udp"),
+        ("0.0.0.0:1:2", "1->2/tcp"),
+        ("[::1]:80:80", "::1:80->80/tcp"),
+        ({"target": "80", "published": "8080", "protocol": "tcp"}, "8080->80/tcp"),
+        ({"published": "80"}, ""),
+    ],
+)
+def test_ports(port, expected):
+    assert port_text(port) == expected
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        ("data:/x", ("/x", "volume", "data", False)),
+        ("data:/x:ro,z", ("/x", "volume", "data", True)),
+        ("/x", ("/x", "volume", "", False)),
+        ("./a:/x", ("/x", "bind", "./a", False)),
+        ("C:\\a:/x:ro", ("/x", "bind", "C:\\a", True)),
+        ({"type": "tmpfs", "target": "/x"}, ("/x", "tmpfs", "", False)),
+    ],
+)
+def test_volumes(volume, expected):
+    target, found = mount(volume)
+    assert (target, found["type"], found["source"], found["read_only"]) == expected
+
+
+VALUES = st.recursive(
+    st.text("ab", max_size=2) | st.none(),
+    lambda inner: (
+        st.lists(st.text("ab", max_size=2), max_size=3)
+        | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+MAPPINGS = st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MAPPINGS, MAPPINGS)
+def test_merging_twice_changes_nothing(under, over):
+    once = merged(under, over)
+    assert merged(once, over) == once
+    assert merged(once, {}) == once
+
+
+def test_merging():
+    under = {"a": {"x": "1", "y": "2"}, "l": ["1"], "s": "1", "gone": "1", "new": ["1"]}
+    over = {
+        "a": {"x": "3"},
+        "l": ["1", "2"],
+        "s": "2",
+        "gone": Replaced(None),
+        "new": Replaced(["9"]),
+    }
+    assert merged(under, over) == {
+        "a": {"x": "3", "y": "2"},
+        "l": ["1", "2"],
+        "s": "2",
+        "new": ["9"],
+    }
+
+
+# ---- a project ----
+
+
+def test_services_and_replicas(shop):
+    names = [row["workload_id"] for row in shop.rows["workloads"]]
+    assert [n for n in names if "/api/" in n] == [
+        f"compose:shop/api/{n}" for n in (1, 2, 3)
+    ]
+    assert set(workloads(shop)) == {
+        "api",
+        "bus",
+        "cache",
+        "db",
+        "sidecar",
+        "web",
+        "worker",
+    }
+    assert all("state" not in row for row in shop.rows["workloads"])
+    assert {row["source_kind"] for row in shop.rows["workloads"]} == {"compose-service"}
+
+
+def test_columns_of_workloads(shop):
+    found = workloads(shop)
+    api, web, sidecar, worker = (
+        found[name] for name in ("api", "web", "sidecar", "worker")
+    )
+    assert (api["pinned"], api["tag_floating"], api["user_root"]) == (True, False, False)
+    assert (api["memory_limit_bytes"], api["memory_unlimited"]) == (512 * 2**20, False)
+    assert (api["cpu_limit"], api["stop_timeout_s"], api["readonly_root"]) == (
+        0.5,
+        90.0,
+        True,
+    )
+    assert (web["registry"], web["repository"]) == (
+        "registry.example.com:5000",
+        "shop/web",
+    )
+    assert (web["tag"], web["ports"]) == ("2.0", "127.0.0.1:8080->80/tcp;22->22/tcp")
+    assert (web["restart_policy"], web["log_driver"]) == ("unless-stopped", "json-file")
+    assert web["user_root"] is None
+    assert (sidecar["privileged"], sidecar["caps_added_n"]) == (True, 2)
+    assert (sidecar["memory_unlimited"], sidecar["user_root"]) == (True, True)
+    assert (worker["docker_sock_mounted"], worker["restart_policy"]) == (True, "no")
+    assert (worker["tag_floating"], worker["memory_limit_bytes"]) == (True, 256 * 2**20)
+    assert (web["env_names_n"], web["secret_like_env_n"]) == (5, 2)
+
+
+def test_names(shop):
+    (api, *_) = [row["names"] for row in shop.rows["services"] if row["name"] == "api"]
+    assert api[0] == Name("storefront-api", "label", 1.0)
+    assert api[1] == Name("api", "compose-service", 0.85, "shop")
+    assert api[2] == Name("shop-api", "telemetry-env", 0.8, "shop")
+
+
+def test_services_know_what_the_file_says_and_no_more(shop):
+    found = {row["name"]: row for row in shop.rows["services"]}
+    assert [found[n]["health_checked"] for n in ("api", "bus", "db")] == [
+        True,
+        False,
+        None,
+    ]
+    assert [found[n]["stateful"] for n in ("db", "web")] == [True, None]
+    assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
+    assert not any({"kind", "platform"} & row.keys() for row in shop.rows["services"])
+
+
+def test_mounts(shop):
+    found = {(m["workload_id"], m["destination"]): m for m in shop.rows["mounts"]}
+    data = found["compose:shop/db/1", "/var/lib/postgresql/data"]
+    assert (data["volume_name"], data["source_class"], data["data_like"]) == (
+        "dbdata",
+        "named-volume",
+        True,
+    )
+    uploads = found["compose:shop/worker/1", "/uploads"]
+    assert (uploads["volume_name"], uploads["driver"]) == ("shop_uploads", "nfs")
+    assert (uploads["read_only"], uploads["shared_with_n"]) == (True, 3)
+    assert (
+        found["compose:shop/db/1", "/tmp/scratch"]["source_class"] == "anonymous-volume"
+    )
+    assert found["compose:shop/db/1", "/run"]["type"] == "tmpfs"
+
+
+def test_every_way_to_need_something(shop):
+    assert edges(shop) == {
+        ("web", "storefront-api", "start_order", "compose-file"),
+        ("web", "storefront-api", "call", "environment"),
+        ("web", "cache", "start_order", "compose-file"),
+        ("web", "ext:pay.example.net", "call", "environment"),
+        ("storefront-api", "db", "start_order", "compose-file"),
+        ("storefront-api", "db", "data", "environment"),
+        ("storefront-api", "bus", "start_order", "compose-file"),
+        ("storefront-api", "bus", "queue", "environment"),
+        ("storefront-api", "ext:unleash.example.net", "flags", "environment"),
+        ("storefront-api", "ext:consul.example.net", "discovery", "environment"),
+        ("worker", "storefront-api", "call", "compose-file"),
+        ("worker", "storefront-api", "call", "environment"),
+        ("worker", "storefront-api", "data", "shared-volume"),
+        ("worker", "ext:legacy_billing_1", "call", "compose-file"),
+        ("worker", "ext:metrics.example.net", "telemetry", "environment"),
+        ("worker", "cache", "cache", "environment"),
+        ("worker", "db", "data", "compose-file"),
+        ("sidecar", "worker", "declared", "compose-file"),
+    }
+    conditions = {
+        (row["src"].name, getattr(row["dst"], "name", "")): row["condition"]
+        for row in shop.rows["dependencies"]
+        if row["kind"] == "start_order"
+    }
+    assert conditions["web", "storefront-api"] == "service_healthy"
+    assert conditions["storefront-api", "db"] == "service_started"
+
+
+def test_secrets_stay_in_the_files(shop):
+    assert "hunter2" not in repr(shop.rows) + repr(shop.coverage)
+    assert "sha256" in repr(shop.rows)
+
+
+def test_variables_without_a_value_are_named(shop):
+    (row,) = shop.coverage
+    assert (row["status"], row["rows"], row["unmapped_n"]) == ("partial", 7, 1)
+    assert row["hint"] == "variables without a value: DB_PASSWORD"
+
+
+def test_files_are_merged_in_order():
+    batch = read(["shop/compose.yaml", "shop/compose.prod.yaml"])
+    found = workloads(batch)
+    assert (found["web"]["tag"], found["web"]["ports"]) == ("2.1", "443->443/tcp")
+    assert (found["bus"]["tag"], found["bus"]["ports"]) == ("3.13.7", "5672->5672/tcp")
+    assert sum(row["name"] == "mailer" for row in batch.rows["workloads"]) == 2
+    assert found["mailer"]["image_ref"] is None
+    assert ("web", "bus", "start_order", "compose-file") in edges(batch)
+    assert ("web", "storefront-api", "start_order", "compose-file") in edges(batch)
+    assert ("web", "storefront-api", "call", "environment") not in edges(batch)
+
+
+def test_profiles():
+    assert "console" in workloads(read("shop/compose.yaml", profiles=["debug"]))
+    assert "cache" not in workloads(read("shop/compose.yaml", profiles=["debug"]))
+    assert {"console", "cache"} <= workloads(
+        read("shop/compose.yaml", profiles=["*"])
+    ).keys()
+    without = read("shop/compose.yaml", profiles=[])
+    assert ("web", "cache", "start_order", "compose-file") not in edges(without)
+
+
+def test_a_directory_means_its_compose_file():
+    assert set(workloads(read("shop"))) == set(workloads(read("shop/compose.yaml")))
+
+
+def test_include_and_a_project_without_a_name(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "more.yaml").write_text(
+        "services: {db: {image: 'postgres:${PG}', env_file: x.env}}\ninclude: [../compose.yaml]"
+    )
+    (tmp_path / "sub" / ".env").write_text("PG=15\nTAG=from-include")
+    batch = written(
+        tmp_path,
+        "include:\n- sub/more.yaml\n- path: https://example.com/x.yaml\n"
+        "services: {web: {image: 'a:${TAG}', depends_on: [db, gone]}}",
+        env="TAG=mine\nCOMPOSE_PROJECT_NAME=My.Shop",
+    )
+    found = workloads(batch)
+    assert (found["db"]["tag"], found["web"]["tag"]) == ("15", "mine")
+    assert found["web"]["namespace"] == "myshop"
+    hint = batch.coverage[0]["hint"]
+    for note in (
+        "includes itself",
+        "remote",
+        "x.env cannot be read",
+        "not declared: gone",
+    ):
+        assert note in hint
+
+
+def test_extending_in_circles_ends(tmp_path):
+    batch = written(
+        tmp_path,
+        "services:\n a: {extends: b, image: x}\n b: {extends: {service: a}}\n c: {extends: none}",
+    )
+    assert set(workloads(batch)) == {"a", "b", "c"}
+    assert batch.coverage[0]["status"] == "partial"
+
+
+def test_files_of_the_first_version(tmp_path):
+    batch = written(
+        tmp_path, "web:\n  image: nginx\n  links: [db]\ndb:\n  image: mysql:5.7\n"
+    )
+    assert edges(batch) == {("web", "db", "call", "compose-file")}
+
+
+def test_anchors_and_texts_that_yaml_would_change(tmp_path):
+    batch = written(
+        tmp_path,
+        "x-a: &a {user: '0', privileged: yes}\nx-b: &b {user: '1'}\n"
+        "services:\n web:\n  <<: [*b, *a]\n  image: app:1.10\n  ports: [2222:22]\n"
+        "  environment: {A: no, B: 010, C: 1e3}\n",
+    )
+    web = workloads(batch)["web"]
+    assert (web["tag"], web["ports"]) == ("1.10", "2222->22/tcp")
+    assert (web["user_root"], web["privileged"]) == (False, True)
+    assert batch.coverage[0]["status"] == "ok"
+
+
+def test_merged_mappings_keep_what_they_override(tmp_path):
+    batch = written(
+        tmp_path,
+        "x-base: &base {image: app:1, user: '0', privileged: yes}\n"
+        "x-safe: &safe {<<: *base, user: '1', privileged: no}\n"
+        "services:\n"
+        "  web: {<<: *safe}\n"
+        "  worker: {<<: [*safe, *base], image: app:2}\n"
+        "  batch: {<<: *safe, <<: *base}\n",
+    )
+    found = workloads(batch)
+    assert {name: row["tag"] for name, row in found.items()} == {
+        "web": "1",
+        "worker": "2",
+        "batch": "1",
+    }
+    assert {row["user_root"] for row in found.values()} == {False}
+    assert {row["privileged"] for row in found.values()} == {False}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"services:\n  web:\n    image: {{ .Values.image }}\n    {{- if .x }}\n",
+        b"<!DOCTYPE html><html><body>Not found</body></html>",
+        b"- a\n- b\n",
+        b"kind: Deployment\napiVersion: apps/v1\n",
+        b"services: [web, db]\n",
+        b"services:\n  web: {image: a\x00b}\n",
+        b"\xff\xfe\x00nonsense",
+        b"a: &a [*a]\nservices: {web: {image: x, labels: *a}}\n",
+        b"services: !!python/object:os.system {}\n",
+        b"[" * 5000,
+        "".join(
+            f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n"
+            for n in range(9)
+        ).encode(),
+    ],
+    ids=[
+        "helm",
+        "html",
+        "list",
+        "kubernetes",
+        "services-list",
+        "nul",
+        "bytes",
+        "cycle",
+        "python",
+        "deep",
+        "bomb",
+    ],
+)
+def test_what_is_no_compose_file_is_said_so(tmp_path, content):
+    batch = written(tmp_path, content)
+    assert [row["status"] for row in batch.coverage] == ["parse_error"]
+    assert batch.coverage[0]["hint"]
+    assert not batch.rows.get("services")
+
+
+def test_empty_and_missing_files(tmp_path):
+    assert written(tmp_path, "").coverage[0]["status"] == "empty"
+    row = read("absent.yaml", tmp_path).coverage[0]
+    assert (row["status"], row["hint"]) == ("unreachable", "there is no such file")
+
+
+def test_one_bad_file_of_several_does_not_lose_the_others(tmp_path):
+    (tmp_path / "bad.yaml").write_text("- no")
+    (tmp_path / "good.yaml").write_text("services: {web: {image: x}}")
+    batch = read(["good.yaml", "bad.yaml"], tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"parse_error", "partial"}
+    assert set(workloads(batch)) == {"web"}
+
+
+def test_odd_values_are_unknown(tmp_path):
+    batch = written(
+        tmp_path,
+        "services:\n a: {image: [x], mem_limit: lots, cpus: many, scale: 1e99, deploy: no,\n"
+        "     environment: {TOKEN: '${TOKEN}'}}\n b:\n c: text\n",
+    )
+    a = workloads(batch)["a"]
+    assert (a["memory_limit_bytes"], a["memory_unlimited"], a["cpu_limit"]) == (
+        None,
+        None,
+        None,
+    )
+    assert len(batch.rows["workloads"]) == 1001
+    assert {r["name"]: r["secrets_in_image"] for r in batch.rows["services"]} == {
+        "a": None,
+        "b": False,
+    }
+    assert "service c is no mapping" in batch.coverage[0]["hint"]
+
+
+def test_reading_is_repeatable():
+    files = [FIXTURES / "shop" / "compose.yaml"]
+    assert read_project(files) == read_project(files)
+    assert read_project(files).services == read_project(files * 2).services

@@ -1,0 +1,221 @@
+"""The docker source on dumps recorded from real engines, and on engines that misbehave."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assess import frames
+from assess.sources.base import Batch, Deadline
+from assess.sources.docker.dump import decode_values
+from assess.sources.docker.payload import (
+    Container,
+)
+from assess.sources.docker.source import DockerSource
+
+FIXTURES = Path(__file__).parents[1] / "fixtures/docker"
+CANARY = "hunter2"
+STATUSES = frames.columns("coverage")["status"].vocabulary
+
+
+def collect(base: Path, **options) -> Batch:
+    return DockerSource().collect(options, base, Deadline(20))
+
+
+def table(batch: Batch, name: str) -> pd.DataFrame:
+    typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
+    assert problems.empty, problems
+    return typed
+
+
+def container(listing: dict, inspected: dict | None = None) -> Container:
+    return Container("c", listing, inspected or {}, {}, {})
+
+
+def coverage(batch: Batch) -> dict[str, dict]:
+    return {row["call"]: row for row in batch.coverage}
+
+
+@pytest.fixture
+def dumps(tmp_path) -> Path:
+    return Path(shutil.copytree(FIXTURES / "cli", tmp_path / "web-01"))
+
+
+# -- dumps ---------------------------------------------------------------------------------------
+
+
+def test_the_fixtures_hold_the_canary_and_no_frame_does():
+    assert CANARY in (FIXTURES / "cli/inspect.json").read_text()
+    assert CANARY in (FIXTURES / "cli/info.json").read_text()
+    batch = collect(FIXTURES.parent, path="docker")
+    assert CANARY not in repr(batch)
+    assert coverage(batch)["inspect"]["redacted_n"] > 0
+
+
+def test_dumps_of_the_command_line():
+    batch = collect(FIXTURES, path="cli")
+    (host,), (engine,) = batch.rows["hosts"], batch.rows["engines"]
+    assert (host["host_id"], host["os_name"], host["os_version"]) == (
+        "web-01",
+        "debian",
+        "12",
+    )
+    assert (engine["version"], engine["api_version"]) == ("26.1.5+dfsg1", "1.45")
+    assert {
+        call: row["status"] for call, row in coverage(batch).items()
+    } == dict.fromkeys(
+        ["version", "info", "containers", "inspect", "images", "volumes"], "ok"
+    )
+    assert all(row["scope"] == "cli" for row in batch.coverage)
+    names = {row["name"]: row["names"][0].name for row in batch.rows["workloads"]}
+    assert names == {
+        "shop-web-1": "web",
+        "shop-api-1": "api",
+        "shop-postgres-1": "postgres",
+        "shop-backup-1": "backup",
+        "shop-migrate-1": "migrate",
+        "edge-proxy-1": "proxy",
+        "shipper": "shipper",
+    }
+
+
+def test_dumps_of_the_api_without_inspections():
+    batch = collect(FIXTURES, path="api")
+    workloads = table(batch, "workloads").set_index("name")
+    assert coverage(batch)["inspect"]["status"] == "not_configured"
+    assert workloads["inspect_status"].eq("list").all()
+    assert workloads.loc["shop-postgres-1", "health"] == "healthy"
+    assert workloads["restarts_n"].isna().all()
+    services = {row["names"][0].name: row for row in batch.rows["services"]}
+    assert services["postgres"]["stateful"] is True
+    assert services["postgres"]["secrets_in_image"] is None
+
+
+def test_one_directory_per_host_and_one_list_of_directories():
+    for path in (".", ["cli", "api"]):
+        batch = collect(FIXTURES, path=path)
+        assert [row["host_id"] for row in batch.rows["hosts"]] == ["web-02", "web-01"][
+            :: 1 if path == "." else -1
+        ]
+        assert len(batch.rows["engines"]) == 2
+
+
+def test_inspections_alone_are_enough(dumps):
+    for file in dumps.iterdir():
+        if file.name != "inspect.json":
+            file.unlink()
+    batch = collect(dumps, path="inspect.json")
+    assert len(batch.rows["workloads"]) == 7
+    assert batch.rows["workloads"][0]["host_id"] == "web-01"
+    assert table(batch, "engines")["version"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "kept"),
+    [
+        (lambda raw: raw[: len(raw) // 2], "parse_error", True),
+        (lambda raw: b"<html><body>502 Bad Gateway</body></html>", "parse_error", False),
+        (lambda raw: b"\0" * 100, "parse_error", False),
+        (lambda raw: b"\xff\xff\xff", "parse_error", False),
+        (lambda raw: b"", "parse_error", False),
+        (lambda raw: b"json\njson\n", "parse_error", False),
+        (lambda raw: b"[]", "partial", False),
+        (lambda raw: raw.decode().encode("utf-16"), "ok", True),
+        (lambda raw: b"\xef\xbb\xbf" + raw, "ok", True),
+    ],
+)
+@pytest.mark.parametrize("name", ["ps", "inspect"])
+def test_a_damaged_file_is_told_and_the_rest_kept(dumps, name, content, status, kept):
+    file = dumps / f"{name}.json"
+    file.write_bytes(content(file.read_bytes()))
+    batch = collect(dumps.parent, path="web-01")
+    row = coverage(batch)["containers" if name == "ps" else name]
+    assert row["status"] == status
+    assert bool(row.get("rows")) == kept
+    assert (
+        batch.rows["hosts"] and batch.rows["images"] and len(batch.rows["workloads"]) == 7
+    )
+    assert not set(table(batch, "workloads")["inspect_status"]) - {"ok", "list"}
+
+
+def test_a_line_in_the_middle_that_is_cut_costs_only_itself():
+    values, rest = decode_values('{"a": 1}\n{"b": \n{"c": 3}\n')
+    assert values == [{"a": 1}, {"c": 3}] and rest
+    assert decode_values('[{"a": 1}, {"b"')[0] == [{"a": 1}]
+    assert decode_values('{"a": 1}\n{"b": 2}\n') == ([{"a": 1}, {"b": 2}], "")
+
+
+def test_an_old_command_line_is_told():
+    hint = coverage_of_text("json\n")["hint"]
+    assert "older than 23.0" in hint
+
+
+def coverage_of_text(text: str) -> dict:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "ps.json").write_text(text)
+        return coverage(collect(Path(directory), path="."))["containers"]
+
+
+def test_a_client_that_reached_no_engine(dumps):
+    (dumps / "version.json").write_text(
+        '{"Client": {"Version": "28.2.2"}, "Server": null}'
+    )
+    (dumps / "info.json").write_text(
+        '{"ServerErrors": ["cannot connect"], "ClientInfo": {}}'
+    )
+    rows = coverage(collect(dumps.parent, path="web-01"))
+    assert rows["version"]["status"] == rows["info"]["status"] == "unreachable"
+
+
+def test_nothing_there_is_a_coverage_row(tmp_path):
+    batch = collect(tmp_path, path="absent")
+    assert [row["status"] for row in batch.coverage] == ["unreachable"]
+    assert not batch.rows
+
+
+JUNK = [
+    None,
+    True,
+    0,
+    -1,
+    1e300,
+    "",
+    "\0",
+    [],
+    {},
+    [1],
+    [[]],
+    [None],
+    {"a": 1},
+    10**30,
+    "a:b:c",
+]
+
+
+def spoil(value, chance: random.Random):
+    if chance.random() < 0.03:
+        return chance.choice(JUNK)
+    if isinstance(value, dict):
+        return {k: spoil(v, chance) for k, v in value.items()}
+    return [spoil(v, chance) for v in value] if isinstance(value, list) else value
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_no_payload_stops_the_rest(tmp_path_factory, seed):
+    chance, directory = random.Random(seed), tmp_path_factory.mktemp("host")
+    for name in ("ps", "images", "volumes", "version", "info", "inspect"):
+        file = FIXTURES / ("cli" if name == "inspect" else "api") / f"{name}.json"
+        payload = json.loads(file.read_text())
+        (directory / file.name).write_text(json.dumps(spoil(payload, chance)))
+    batch = collect(directory, path=".")
+    assert {row["status"] for row in batch.coverage} <= set(STATUSES)
+    if batch.rows:
+        frames.conform("workloads", pd.DataFrame(batch.rows["workloads"]))

@@ -1,0 +1,142 @@
+"""Experiments from a CSV and from what chaos tools write, in the shape that they document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import assess
+from assess.sources.base import Deadline
+from assess.sources.experiments.source import (
+    ExperimentsSource,
+    of_chaostoolkit,
+    of_litmus,
+)
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "experiments"
+
+
+def read(name, **options):
+    options = {"path": name, **options}
+    assert ExperimentsSource().check(options) == []
+    return ExperimentsSource().collect(options, FIXTURES, Deadline(10))
+
+
+def rows_of(batch):
+    return [
+        {
+            key: tuple(n.name for n in value) if isinstance(value, tuple) else value
+            for key, value in row.items()
+        }
+        for row in batch.rows["experiments"]
+    ]
+
+
+def test_a_table_of_game_days():
+    batch = read("experiments.csv")
+    first, second, third = rows_of(batch)
+    assert (first["experiment_id"], second["experiment_id"]) == ("gd-1#1", "gd-1#2")
+    assert third["experiment_id"] == "experiments.csv#3"
+    assert first["affected"] == ("stock", "checkout")
+    assert second["observed"] == ("cart", "basket", "checkout")
+    assert (second["element_kind"], second["element"], second["basis"]) == (
+        "host",
+        "worker-2",
+        "errors",
+    )
+    assert (
+        "affected" not in third
+    )  # an empty cell is unknown: nobody says that nothing fell
+    assert (
+        batch.coverage[0]["status"] == "partial"
+    )  # the fourth does not say what was failed
+    assert (batch.coverage[0]["rows"], batch.coverage[0]["expected"]) == (3, 4)
+
+
+def test_a_journal_of_chaos_toolkit():
+    row = rows_of(read("journal.json", format="chaostoolkit", map="probes.csv"))[0]
+    assert (row["element_kind"], row["element"]) == ("service", "stock")
+    assert row["affected"] == (
+        "stock",
+        "checkout",
+        "cart",
+    )  # the map says whom the probe asks
+    assert row["observed"] == ("stock", "checkout", "catalog", "cart")
+    assert row["started_at"].isoformat() == "2026-09-14T09:30:02.412331+00:00"
+    assert row["ended_at"] > row["started_at"]
+
+
+def test_a_journal_without_one_known_element_is_left_out():
+    journal = json.loads((FIXTURES / "journal.json").read_text())
+    assert of_chaostoolkit({**journal, "run": []}, {}) is None
+    twice = [
+        journal["run"][0],
+        json.loads(json.dumps(journal["run"][0]).replace("stock", "cart")),
+    ]
+    assert of_chaostoolkit({**journal, "run": twice}, {}) is None
+    failed = [{**journal["run"][0], "status": "failed"}]
+    assert of_chaostoolkit({**journal, "run": failed}, {}) is None
+    mapped = of_chaostoolkit(journal, {"end-stock": "host:worker-9"})
+    assert (mapped["element_kind"], mapped["element"]) == ("host", "worker-9")
+
+
+def test_results_of_litmus():
+    batch = read("chaosresults.json", format="litmus", map="probes.csv")
+    stock, cart, node = rows_of(batch)
+    assert (stock["element"], stock["affected"]) == ("stock", ("stock", "checkout"))
+    assert stock["observed"] == ("stock", "checkout", "catalog")
+    assert cart["element"] == "cart"  # the pod's own suffix is gone
+    assert (node["element_kind"], node["element"]) == ("host", "worker-2")
+    assert node["affected"] == ()
+    assert node["observed"] == ("checkout", "cart")
+    assert batch.coverage[0]["unmapped_n"] == 1  # what was stopped says nothing
+
+
+def test_a_result_whose_target_was_never_hit_says_nothing():
+    item = json.loads((FIXTURES / "chaosresults.json").read_text())["items"][0]
+    item["status"]["history"]["targets"][0]["chaosStatus"] = "not injected"
+    assert of_litmus(item, {}) is None
+
+
+@pytest.mark.parametrize("kind", ["csv", "chaostoolkit", "litmus"])
+def test_what_cannot_be_read_is_coverage(tmp_path, kind):
+    for name in ("broken.json", "broken.csv"):
+        (tmp_path / name).write_bytes(b"{\xff")
+    source = ExperimentsSource()
+    batch = source.collect({"path": ".", "format": kind}, tmp_path, Deadline(10))
+    assert batch.coverage[0]["status"] == "parse_error"
+    assert not batch.rows["experiments"]
+    missing = source.collect({"path": "none", "format": kind}, tmp_path, Deadline(10))
+    assert missing.coverage[0]["status"] != "ok"
+    assert source.check({"path": "x", "format": "gremlin"})
+
+
+def test_the_services_of_an_experiment_are_those_of_the_fleet(tmp_path):
+    (tmp_path / "declared").mkdir()
+    ids = "service_id\nstock\ncheckout\ncart\ncatalog\n"
+    (tmp_path / "declared" / "services.csv").write_text(ids)
+    text = ""
+    for name, kind in (
+        ("chaosresults.json", "litmus"),
+        ("journal.json", "chaostoolkit"),
+        ("experiments.csv", "csv"),
+    ):
+        text += f'[[source]]\ntype = "experiments"\nformat = "{kind}"\npath = "{FIXTURES / name}"\n'
+    text += '[[source]]\ntype = "frames"\npath = "declared"\n'
+    (tmp_path / "assess.toml").write_text(text)
+    inventory = assess.collect(tmp_path / "assess.toml")
+    table = inventory["experiments"]
+    assert len(table) == 7
+    assert set(table.loc[table["element_kind"] == "service", "element"]) == {
+        "stock",
+        "cart",
+    }
+    drained = table[table["observed_services"] == "checkout;basket"]
+    assert drained["affected_services"].tolist() == [";"]  # a node that hit nobody
+    assert table["affected_services"].isna().sum() == 1  # nobody says
+    blast = assess.score_blast_radius(inventory, assess.load_policy())
+    assert len(blast.details["calibration"]) >= 4
+    assert isinstance(table["started_at"].iloc[0], pd.Timestamp)

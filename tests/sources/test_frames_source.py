@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import assess
+from assess.config import Config, SourceConfig
+from assess.sources import collect
+from assess.sources.base import Deadline
+from assess.sources.frames.source import FramesSource
+
+SAMPLE = Path(assess.__file__).parent.parent / "data" / "sample" / "2026Q3"
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+def run(*tables, directory):
+    sources = tuple(SourceConfig(kind, options) for kind, options in tables)
+    return collect(Config(sources, {}, directory, "assess.toml"), now=NOW)
+
+
+def test_a_snapshot_comes_back_as_it_is():
+    inventory = run(("frames", {"path": "2026Q3"}), directory=SAMPLE.parent)
+    changed = inventory.diff(assess.load(SAMPLE))
+    assert set(changed["column"]) == {"identity_rule", "identity_confidence"}
+    assert set(inventory["services"]["identity_rule"]) == {"frames"}
+    assert set(inventory["services"]["identity_confidence"]) == {1.0}
+    assert not inventory["service_aliases"].duplicated(["service_id", "alias"]).any()
+    mine = inventory["coverage"].query("source == 'frames'")
+    assert len(mine) == len(list(SAMPLE.glob("*.csv")))
+    assert set(mine["status"]) <= {"ok", "empty"}
+    assert mine["age_hours"].notna().all()
+
+
+def test_problems_are_listed_and_the_rest_is_kept(tmp_path):
+    (tmp_path / "services.csv").write_text(
+        "service_id,tier,stateful,colour\nweb,7,maybe,red\ndb,1,,\n"
+    )
+    (tmp_path / "nonsense.csv").write_text("a\n1\n")
+    (tmp_path / "hosts.parquet").write_text("no parquet")
+    (tmp_path / "waivers.csv").write_text("service_id,gate\n")
+    inventory = run(("frames", {"path": "."}), directory=tmp_path)
+    services = inventory["services"].set_index("service_id")
+    assert list(services.index) == ["db", "web"]
+    assert services["tier"].isna().to_list() == [False, True]
+    rows = (
+        inventory["coverage"]
+        .query("source == 'frames' and scope == '.'")
+        .set_index("call")
+    )
+    assert rows["status"].to_dict() == {
+        "services.csv": "partial",
+        "nonsense.csv": "unsupported",
+        "hosts.parquet": "parse_error",
+        "waivers.csv": "empty",
+    }
+    hint = rows.loc["services.csv", "hint"]
+    for part in ("tier", "'7'", "stateful", "'maybe'", "unknown columns: colour"):
+        assert part in hint
+    assert inventory.has("waivers")
+
+
+def test_own_answers_join_what_others_saw(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "name: shop\nservices: {checkout-svc: {image: x}}"
+    )
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "services.csv").write_text("service_id,tier,owner\ncheckout,1,payments\n")
+    (own / "answers.csv").write_text(
+        "service_id,question,source,answer,risk\ncheckout,q1,board,yes,green\n"
+    )
+    (own / "dependencies.csv").write_text(
+        "src_id,dst_id,kind,evidence\ncheckout,ext:pay.example.net,call,contract\n"
+    )
+    inventory = run(
+        ("compose", {"path": "compose.yaml"}),
+        ("frames", {"path": "own"}),
+        directory=tmp_path,
+    )
+    (service,) = inventory["services"].itertuples()
+    assert (service.service_id, service.tier, service.owner) == (
+        "checkout",
+        1,
+        "payments",
+    )
+    assert set(inventory["workloads"]["service_id"]) == {"checkout"}
+    assert list(inventory["answers"]["service_id"]) == ["checkout"]
+    assert list(inventory["dependencies"]["dst_id"]) == ["ext:pay.example.net"]
+    assert list(inventory["service_aliases"]["alias"]) == ["checkout-svc"]
+
+
+def test_no_directory_and_an_empty_one(tmp_path):
+    for path, status in (("absent", "unreachable"), (".", "empty")):
+        batch = FramesSource().collect({"path": path}, tmp_path, Deadline(5))
+        assert [row["status"] for row in batch.coverage] == [status]

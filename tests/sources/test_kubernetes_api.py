@@ -1,0 +1,291 @@
+"""Kubernetes over HTTP: versions, pages, denials, and what the cluster role grants."""
+
+import json
+import re
+import shutil
+import ssl
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from replay import replaying
+from test_kubernetes import CANARY, PERMISSIONS, SHOP, collect, coverage, services
+
+from assess.sources.base import Deadline
+from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return collect(path="shop.json")
+
+
+class Api:
+    """An API server that answers lists of the dump, page by page."""
+
+    def __init__(self, *, old=False, page=0, deny=(), expire=0, breaks=""):
+        self.old, self.page, self.deny, self.expire = old, page, deny, expire
+        self.breaks, self.versions = breaks, Counter()
+
+    def __call__(self, path, query):
+        kind = path.rpartition("/")[2]
+        if kind in self.deny:
+            return self.status(403, "Forbidden")
+        new = (
+            "policy/v1/",
+            "autoscaling/v2/",
+            "batch/v1/cronjobs",
+            "networking.k8s.io/v1/",
+        )
+        if self.old and any(part in path for part in new):
+            return 404, b"404 page not found\n", {"Content-Type": "text/plain"}
+        self.versions[path] += 1
+        items = [
+            i
+            for i in SHOP["items"]
+            if i["kind"].lower() in (kind[:-1], kind[:-3] + "y", kind[:-2])
+        ]
+        start = int(query.get("continue", "0"))
+        size = min(int(query.get("limit", "500")), self.page or 500)
+        if start and self.expire:
+            self.expire -= 1
+            return self.status(410, "Expired")
+        if start and kind == self.breaks:
+            return 500, b"<html>upstream</html>", {}
+        rest = len(items) - start - size
+        meta = {"resourceVersion": "9"}
+        if rest > 0:
+            meta |= {"continue": str(start + size), "remainingItemCount": rest}
+        return {
+            "kind": "X",
+            "metadata": meta,
+            "items": items[start : start + size] or None,
+        }
+
+    @staticmethod
+    def status(code, reason):
+        return (
+            code,
+            {"kind": "Status", "reason": reason, "message": CANARY, "code": code},
+            {},
+        )
+
+
+def ask(api: Api, tmp_path: Path, method="collect", **options):
+    (tmp_path / "token").write_text("the-token\n")
+    with replaying(api) as server:
+        options = {
+            "endpoint": server.url,
+            "token_file": "token",
+            "cluster": "shop",
+            **options,
+        }
+        batch = getattr(KubernetesSource(), method)(options, tmp_path, Deadline(30))
+    return batch, server
+
+
+def test_the_api_gives_what_the_dump_gives(tmp_path, shop):
+    batch, server = ask(Api(page=2), tmp_path)
+    for frame in KubernetesSource.fills:
+        without = [
+            [{k: v for k, v in row.items() if k != "source_ref"} for row in b.rows[frame]]
+            for b in (shop, batch)
+        ]
+        assert without[0] == without[1]
+    rows = coverage(batch)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert (rows["pods"]["rows"], rows["pods"]["expected"], rows["pods"]["requests"]) == (
+        8,
+        8,
+        4,
+    )
+    assert all(
+        headers["Authorization"] == "Bearer the-token" for _, _, headers in server.asked
+    )
+    assert CANARY not in repr(batch) and "the-token" not in repr(batch)
+
+
+def test_each_list_is_denied_for_itself(tmp_path):
+    batch, _ = ask(Api(deny=("poddisruptionbudgets", "nodes")), tmp_path)
+    rows = coverage(batch)
+    assert {c for c, row in rows.items() if row["status"] == "denied"} == {
+        "poddisruptionbudgets",
+        "nodes",
+    }
+    assert rows["nodes"]["hint"] and len(batch.rows["workloads"]) == 8
+    assert services(batch)["storefront"]["min_healthy_pct"] == 75.0  # of its rollout
+    assert CANARY not in repr(batch)
+
+
+def test_an_old_server_is_asked_for_the_versions_it_knows(tmp_path, shop):
+    api = Api(old=True)
+    batch, _ = ask(api, tmp_path)
+    rows = coverage(batch)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {p for p in api.versions if "beta" in p} == {
+        "/apis/policy/v1beta1/poddisruptionbudgets",
+        "/apis/batch/v1beta1/cronjobs",
+        "/apis/autoscaling/v2beta2/horizontalpodautoscalers",
+        "/apis/networking.k8s.io/v1beta1/ingresses",
+    }
+    assert services(batch)["storefront"]["min_healthy_pct"] == 50.0
+
+
+def test_a_server_without_any_version_is_unsupported(tmp_path):
+    batch, _ = ask(lambda path, query: (404, b"404 page not found\n", {}), tmp_path)
+    rows = coverage(batch)
+    assert {row["status"] for row in rows.values()} == {"unsupported"}
+    assert "policy/v1beta1" in rows["poddisruptionbudgets"]["hint"]
+    assert rows["poddisruptionbudgets"]["requests"] == 2
+
+
+def test_a_list_that_expires_is_begun_anew_once(tmp_path):
+    batch, _ = ask(Api(page=3, expire=1), tmp_path)
+    rows = coverage(batch)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    batch, _ = ask(Api(page=3, expire=99), tmp_path)
+    row = coverage(batch)["pods"]
+    assert (row["status"], row["rows"], row["requests"]) == ("partial", 3, 4)
+    assert len(batch.rows["workloads"]) == 3
+
+
+def test_half_a_list_is_kept_as_partial(tmp_path):
+    batch, _ = ask(Api(page=3, breaks="pods"), tmp_path)
+    row = coverage(batch)["pods"]
+    assert (row["status"], row["rows"], row["expected"]) == ("partial", 3, 8)
+    assert coverage(batch)["services"]["status"] == "ok"
+
+
+def test_a_login_page_is_no_list(tmp_path):
+    batch, _ = ask(lambda path, query: (200, b"<!doctype html><p>Sign in", {}), tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"parse_error"}
+    assert "web page" in batch.coverage[0]["hint"]
+    batch, _ = ask(lambda path, query: {"apps": []}, tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"parse_error"}
+
+
+def test_a_server_that_is_not_there_is_asked_once(tmp_path):
+    batch = collect(tmp_path, endpoint="http://127.0.0.1:1", seconds=5)
+    assert {row["status"] for row in batch.coverage} == {"unreachable"}
+    assert [row["requests"] for row in batch.coverage] == [1] + [0] * (len(RESOURCES) - 1)
+
+
+def test_a_probe_asks_each_list_for_one_entry(tmp_path):
+    batch, server = ask(Api(deny=("pods",)), tmp_path, "probe")
+    assert not batch.rows and len(server.asked) == len(RESOURCES)
+    assert {query["limit"] for _, query, _ in server.asked} == {"1"}
+    assert coverage(batch)["pods"]["status"] == "denied"
+    assert coverage(batch)["nodes"]["status"] == "ok"
+    batch, _ = ask(Api(), tmp_path, "probe", token_file="none")
+    assert [row["status"] for row in batch.coverage] == ["not_configured"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"path": "a", "endpoint": "https://b"},
+        {"path": 3},
+        {"endpoint": "kube:6443"},
+        {"path": "a", "token_file": "t"},
+    ],
+)
+def test_options_that_cannot_be_used(options):
+    assert KubernetesSource().check(options)
+
+
+def test_options_that_can():
+    assert (
+        KubernetesSource().check({"endpoint": "https://b", "token_file": "t", "ca": "c"})
+        == []
+    )
+    assert KubernetesSource().check({"path": ["a", "b"]}) == []
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+def test_https_with_an_authority_of_its_own(tmp_path):
+    import subprocess
+
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "2",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=kubernetes",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    api = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = json.dumps(api(self.path.partition("?")[0], {})).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    server.handle_error = lambda *_: None  # a stranger goes away
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    address = f"https://127.0.0.1:{server.server_address[1]}"
+    try:
+        trusted = collect(tmp_path, endpoint=address, ca="ca.pem")
+        stranger = collect(tmp_path, endpoint=address)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert {row["status"] for row in trusted.coverage} == {"ok"}
+    assert {row["status"] for row in stranger.coverage} == {"unreachable"}
+
+
+# -- permissions ---------------------------------------------------------------------------------
+
+
+def test_the_cluster_role_grants_what_is_asked_and_nothing_else(tmp_path):
+    documents = yaml.safe_load_all((PERMISSIONS / "kubernetes.yaml").read_text())
+    (role,) = [d for d in documents if d["kind"] == "ClusterRole"]
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+    granted = {
+        (group, name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+    }
+    gone = (404, b"404 page not found\n", {})  # so that every version is asked
+    _, server = ask(lambda path, query: gone, tmp_path)
+    asked = set()
+    for path, _, _ in server.asked:
+        found = re.fullmatch(r"/(?:api|apis/([^/]+))/v\w+/(\w+)", path)
+        asked.add((found[1] or "", found[2]))
+    assert asked == granted
+    assert not {"secrets", "configmaps", "events"} & {name for _, name in granted}

@@ -1,0 +1,172 @@
+"""The swarm source on dumps recorded from a real swarm of two engines."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from wild import fit, mutated, whatever_comes
+
+from assess import frames
+from assess.sources.base import Batch, Deadline
+from assess.sources.swarm.rows import Service, min_healthy
+from assess.sources.swarm.source import SwarmSource
+
+FIXTURES = Path(__file__).parents[1] / "fixtures/swarm"
+CANARY = "hunter2"
+INSPECTED = {
+    f.stem: json.loads(f.read_text()) for f in (FIXTURES / "inspect").glob("*.json")
+}
+
+
+def collect(base: Path = FIXTURES, **options) -> Batch:
+    return SwarmSource().collect(options, base, Deadline(20))
+
+
+def table(batch: Batch, name: str) -> pd.DataFrame:
+    raw = pd.DataFrame(batch.rows[name])
+    typed, problems = frames.conform(name, raw)
+    assert problems.empty, problems
+    assert set(raw) - {"names", "src", "dst"} <= set(frames.columns(name))
+    return typed
+
+
+def coverage(batch: Batch) -> dict[str, dict]:
+    return {row["call"]: row for row in batch.coverage}
+
+
+@pytest.fixture(scope="module")
+def dumped() -> Batch:
+    return collect(path="inspect")
+
+
+def test_every_frame_fits_and_no_secret_is_in_any(dumped):
+    for name in SwarmSource.fills:
+        assert len(table(dumped, name))
+    assert json.dumps(INSPECTED).count(CANARY) > 20
+    assert CANARY not in repr(dumped)
+    assert coverage(dumped)["services"]["redacted_n"] > 10
+
+
+def test_services(dumped):
+    columns = ("stateful", "min_healthy_pct", "health_checked", "secrets_in_image")
+    found = {
+        r["names"][0].name: tuple(r[c] for c in columns) for r in dumped.rows["services"]
+    }
+    assert found == {
+        "web": (False, 50.0, True, True),
+        "db": (True, 0.0, None, False),
+        "agent": (False, None, None, False),
+        "legacy": (True, None, None, False),  # without replicas
+    }
+    assert {r["names"][0].namespace for r in dumped.rows["services"]} == {"shop"}
+
+
+def test_tasks_and_what_became_of_them(dumped):
+    rows = table(dumped, "workloads")
+    assert rows["state"].value_counts().to_dict() == {"running": 5, "exited": 3}
+    assert sorted(rows["exit_code"].dropna()) == [137, 143, 143]
+    assert set(rows["host_id"]) == {"shop-sw-1", "shop-sw-2"}
+    shared = {m["workload_id"]: m["shared_with_n"] for m in dumped.rows["mounts"]}
+    assert set(shared.values()) == {0}  # what has ended shares nothing with what runs
+    kinds = {r["kind"]: r for r in dumped.rows["activities"]}
+    assert (kinds["deploy"]["from_version"], kinds["deploy"]["to_version"]) == (
+        "1.4.2",
+        "1.5.0",
+    )
+    heal = kinds["launch"]["ended_at"] - kinds["terminate"]["started_at"]
+    assert 0 < heal.total_seconds() < 10
+
+
+def test_lines_of_the_command_line(dumped):
+    batch = collect(path="cli")
+    assert sorted(table(batch, "workloads")["name"]) == sorted(
+        table(dumped, "workloads")["name"]
+    )
+    assert table(batch, "engines")["version"].tolist() == [
+        "20.10.24+dfsg1",
+        "26.1.5+dfsg1",
+    ]
+    assert {r["stateful"] for r in batch.rows["services"]} == {None}
+    assert {w["inspect_status"] for w in batch.rows["workloads"]} == {"list"}
+
+
+def test_lists_and_inspections_together_are_one(dumped):
+    both = collect(path=["cli", "inspect"], cluster="inspect")
+    for frame in ("hosts", "engines", "workloads", "services"):
+        assert len(both.rows[frame]) == len(dumped.rows[frame])
+    assert {r["names"][0].name for r in both.rows["services"]} == {
+        "web",
+        "db",
+        "agent",
+        "legacy",
+    }
+
+
+def test_a_task_that_a_lost_node_calls_running_does_not_run():
+    tasks = json.loads(json.dumps(INSPECTED["tasks"]))
+    for task in tasks:
+        if task["Status"]["State"] == "running":
+            task["DesiredState"] = "shutdown"
+    found = {**INSPECTED, "tasks": tasks}
+    rows = SwarmSource().to_batch(found, "c").rows["workloads"]
+    assert {r["state"] for r in rows} == {"removing", "exited"}
+
+
+@pytest.mark.parametrize(
+    ("update", "replicas", "share"),
+    [
+        ({"Parallelism": 1}, 3, 66.66),
+        ({"Parallelism": 0}, 3, 0.0),
+        ({"Parallelism": 9}, 3, 0.0),
+        ({"Parallelism": 1, "Order": "start-first"}, 3, 100.0),
+        ({}, 3, None),
+        ({"Parallelism": 1}, 0, None),
+        ({"Parallelism": 1}, None, None),
+    ],
+)
+def test_what_an_update_leaves_running(update, replicas, share):
+    spec = {
+        "Name": "x",
+        "UpdateConfig": update,
+        "Mode": {"Replicated": {"Replicas": replicas}},
+    }
+    assert min_healthy(Service({"Spec": spec})) == share
+
+
+@pytest.mark.parametrize("content", ['{"Id": 1}', "<html>", "", "[1, 2]", "table\n"])
+def test_what_is_no_dump_is_told(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    batch = collect(tmp_path, path="x.json")
+    assert [row["status"] for row in batch.coverage] == [
+        "parse_error"
+    ] and batch.coverage[0]["hint"]
+
+
+@whatever_comes
+def test_no_payload_breaks_it(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
+    lines = [
+        json.loads(line)
+        for f in (FIXTURES / "cli").glob("*.json")
+        for line in f.read_text().splitlines()
+    ]
+    source, found = SwarmSource(), {}
+    for document in [*(d for dump in INSPECTED.values() for d in dump), *lines]:
+        for kind, items in source.sort(mutated(document, seed + len(found))):
+            found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
+    return source.to_batch(found, "c")
+
+
+def test_options():
+    check = SwarmSource().check
+    assert (
+        not check({})
+        and not check({"endpoint": "ssh://web-1"})
+        and not check({"path": "a"})
+    )
+    assert check({"endpoint": "https://x"}) and check({"path": 3})
+    assert check({"path": "a", "endpoint": "tcp://b"}) and check({"tls_cert": "a"})

@@ -1,0 +1,315 @@
+"""Who called whom: Jaeger, Zipkin and service-graph counters, from files and over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replay import replaying
+
+from assess.config import Config, SourceConfig
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.topology import build_fleet, dependencies_observed
+from assess.sources import collect
+from assess.sources.base import Deadline
+from assess.sources.traces.source import (
+    FAILED,
+    TOTAL,
+    TracesSource,
+    to_dependencies,
+    to_links,
+)
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
+SECRET = "hunter2"
+
+
+def read(path, base=FIXTURES, **options):
+    table = {"path": path, **options}
+    assert TracesSource().check(table) == []
+    return TracesSource().collect(table, base, Deadline(10))
+
+
+def asked(answer, base, probe=False, **options):
+    source = TracesSource()
+    with replaying(answer) as replay:
+        call = source.probe if probe else source.collect
+        batch = call({"endpoint": replay.url, **options}, base, Deadline(5))
+    assert SECRET not in repr(batch)
+    return batch, replay.asked
+
+
+def edges(batch):
+    return {
+        (
+            e["src"].name,
+            e["dst"] if isinstance(e["dst"], str) else e["dst"].name,
+            e["kind"],
+        ): e
+        for e in batch.rows["dependencies"]
+    }
+
+
+def recorded(name):
+    return json.loads((FIXTURES / name).read_text())
+
+
+def test_jaeger():
+    batch = read("jaeger.json")
+    found = edges(batch)
+    assert set(found) == {
+        ("checkout", "payment", "call"),
+        ("checkout", "orders-db", "call"),
+        ("search", "search", "call"),
+    }
+    edge = found["checkout", "payment", "call"]
+    assert (edge["calls"], edge["evidence"]) == (1200, "traces")
+    assert "error_rate" not in edge
+    assert "window_hours" not in edge
+    assert [(row["status"], row["rows"]) for row in batch.coverage] == [("ok", 3)]
+    assert SECRET not in repr(batch)
+
+
+def test_zipkin_counts_errors_and_leaves_out_none():
+    found = edges(read("zipkin.json", window_hours=168))
+    assert found["checkout", "payment", "call"]["error_rate"] == 0.025
+    assert found["payment", "ledger", "call"]["error_rate"] == 0.0
+    assert found["payment", "ledger", "call"]["window_hours"] == 168.0
+
+
+def test_service_graph():
+    batch = read(["servicegraph_total.json", "servicegraph_failed.json"])
+    found = edges(batch)
+    assert set(found) == {
+        ("checkout", "payment", "call"),
+        ("checkout", "orders-db", "data"),
+        ("checkout", "mailer", "queue"),
+        ("payment", "ext:api.bank.example", "call"),
+        ("payment", "ext:unknown", "call"),
+        ("search", "index", "call"),
+    }
+    edge = found["checkout", "payment", "call"]
+    assert (edge["calls"], edge["error_rate"]) == (1200, 0.01)
+    assert found["checkout", "mailer", "queue"]["error_rate"] == 0.0
+    assert found["search", "index", "call"]["calls"] is None
+    assert [row["unmapped_n"] for row in batch.coverage] == [
+        1,
+        0,
+    ]  # a client that is no service
+
+
+def test_without_the_counter_of_failures_no_rate_is_told():
+    found = edges(read("servicegraph_total.json"))
+    assert not any("error_rate" in edge for edge in found.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "hint"),
+    [
+        ('{"data": [], "errors": null}', "empty", "nothing of the services"),
+        ('{"data": null, "errors": null}', "empty", "nothing of the services"),
+        ("[]", "empty", "nothing of the services"),
+        (
+            '{"status":"success","data":{"resultType":"vector","result":[]}}',
+            "empty",
+            "nothing",
+        ),
+        (
+            '{"data": null, "errors": [{"code": 500, "msg": "hunter2"}]}',
+            "parse_error",
+            "failed",
+        ),
+        ('{"something": "else"}', "parse_error", "no graph"),
+        ('{"data": {"something": "else"}}', "parse_error", "no graph"),
+        ("<html>Sign in</html>", "parse_error", "web page"),
+        ('{"data": [{"parent": "a", "child": "b", "callCount": 1}', "parse_error", ""),
+        ('[{"parent": "a", "child": "b", "callCount": 1}, {"par', "partial", "cut off"),
+    ],
+)
+def test_status_of_files(tmp_path, content, status, hint):
+    (tmp_path / "x.json").write_text(content)
+    batch = read("x.json", tmp_path)
+    (row,) = batch.coverage
+    assert row["status"] == status
+    assert hint in row.get("hint", "")
+    assert SECRET not in repr(batch)
+    assert len(batch.rows["dependencies"]) == (status == "partial")
+
+
+def test_files_that_are_not_there(tmp_path):
+    assert read("none.json", tmp_path).coverage[0]["status"] == "unreachable"
+    assert read(".", tmp_path).coverage[0]["status"] == "empty"
+
+
+def test_jaeger_is_asked_for_a_window(tmp_path):
+    (tmp_path / "token").write_text(SECRET)
+    batch, calls = asked(lambda *_: recorded("jaeger.json"), tmp_path, token_file="token")
+    (path, query, headers) = calls[0]
+    assert path == "/api/dependencies"
+    assert query["lookback"] == str(30 * 24 * 3_600_000)
+    assert abs(int(query["endTs"]) / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+    (row,) = batch.coverage
+    assert (row["status"], row["rows"], row["requests"]) == ("ok", 3, 1)
+    assert row["window_end"] - row["window_start"] == timedelta(days=30)
+    assert edges(batch)["checkout", "payment", "call"]["window_hours"] == 720
+
+
+def test_zipkin_is_found_by_its_path(tmp_path):
+    def answer(path, query):
+        is_there = path == "/api/v2/dependencies"
+        return recorded("zipkin.json") if is_there else (404, b"<html>no</html>", {})
+
+    batch, calls = asked(answer, tmp_path)
+    assert [path for path, *_ in calls] == ["/api/dependencies", "/api/v2/dependencies"]
+    assert (batch.coverage[0]["status"], len(edges(batch))) == ("ok", 2)
+
+
+def prometheus(path, query):
+    if path != "/api/v1/query":
+        return 404, b"404 page not found", {}
+    name = "failed" if FAILED in query["query"] else "total"
+    assert TOTAL in query["query"] or name == "failed"
+    return recorded(f"servicegraph_{name}.json")
+
+
+def test_prometheus_is_found_and_asked_for_both_counters(tmp_path):
+    batch, calls = asked(prometheus, tmp_path, window_hours=168)
+    assert [c[1].get("query") for c in calls[2:]] == [
+        f"sum by (client,server,connection_type)(increase({counter}[10080m]))"
+        for counter in (TOTAL, FAILED)
+    ]
+    assert edges(batch)["checkout", "payment", "call"]["error_rate"] == 0.01
+    assert edges(batch)["checkout", "payment", "call"]["window_hours"] == 168
+    assert batch.coverage[0]["status"] == "ok"
+
+
+def test_failures_that_cannot_be_asked_for_are_the_lesser_loss(tmp_path):
+    def answer(path, query):
+        return (403, b"", {}) if FAILED in query["query"] else prometheus(path, query)
+
+    batch, _ = asked(answer, tmp_path, format="servicegraph")
+    (row,) = batch.coverage
+    assert (row["status"], len(edges(batch))) == ("partial", 6)
+    assert "error rates are unknown" in row["hint"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "hint"),
+    [
+        ((401, b"", {}), "denied", "grant"),
+        ((403, b"", {}), "denied", "grant"),
+        ((404, b"", {}), "unsupported", "dumps"),
+        ((429, b"", {"Retry-After": "60"}), "throttled", "later"),
+        ((200, b"<!doctype html><title>Sign in</title>", {}), "parse_error", "web page"),
+        ((200, {"data": None, "errors": [{"msg": SECRET}]}, {}), "parse_error", "failed"),
+        ((200, [], {}), "empty", "nothing of the services"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jaeger", "zipkin", "servicegraph", None])
+def test_what_a_refusal_is(tmp_path, kind, answer, status, hint):
+    if kind in ("jaeger", "servicegraph", None) and answer[1] == []:
+        answer = (200, {"data": []}, {})
+    options = {"format": kind} if kind else {}
+    batch, _ = asked(lambda *_: answer, tmp_path, **options)
+    (row,) = batch.coverage
+    assert row["status"] == status
+    assert hint in row["hint"]
+    assert batch.rows["dependencies"] == []
+
+
+def test_a_probe_asks_for_an_hour(tmp_path):
+    batch, calls = asked(lambda *_: recorded("jaeger.json"), tmp_path, probe=True)
+    assert (len(calls), calls[0][1]["lookback"]) == (1, "3600000")
+    assert batch.coverage[0]["status"] == "ok"
+
+
+def fleet(tmp_path, graph):
+    (tmp_path / "own").mkdir(exist_ok=True)
+    (tmp_path / "own" / "services.csv").write_text(
+        "service_id\ncheckout\npayment\nlonely\n"
+    )
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    sources = (
+        SourceConfig("frames", {"path": "own"}),
+        SourceConfig("traces", {"path": "graph.json"}),
+    )
+    return collect(Config(sources, {}, tmp_path, "assess.toml"))
+
+
+def observed(inventory):
+    policy = load_policy()
+    return dependencies_observed(
+        inventory, policy, build_fleet(inventory, policy)
+    ).to_dict()
+
+
+def test_an_empty_graph_says_nothing_of_any_service(tmp_path):
+    inventory = fleet(tmp_path, {"data": []})
+    assert observed(inventory) == {"checkout": False, "payment": False, "lonely": False}
+    table = inventory["coverage"].query("source == 'traces'")
+    assert table["status"].tolist() == ["empty"]
+
+
+def test_a_graph_says_nothing_of_services_that_are_not_in_it(tmp_path):
+    inventory = fleet(tmp_path, recorded("jaeger.json"))
+    found = observed(inventory)
+    assert (found["checkout"], found["payment"], found["lonely"]) == (True, False, False)
+    pairs = set(
+        inventory["dependencies"][["src_id", "dst_id"]].itertuples(index=False, name=None)
+    )
+    assert ("checkout", "payment") in pairs
+    assert ("checkout", "ext:orders-db") in pairs
+
+
+def test_options_are_checked():
+    source = TracesSource()
+    assert (
+        source.check({"endpoint": "http://x", "format": "zipkin", "window_hours": 24})
+        == []
+    )
+    assert len(source.check({"format": "tempo", "window_hours": -1})) == 3
+    assert len(source.check({"path": "x", "endpoint": 3, "window_hours": True})) == 3
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "data",
+                    "result",
+                    "parent",
+                    "child",
+                    "callCount",
+                    "errorCount",
+                    "metric",
+                    "client",
+                    "server",
+                    "connection_type",
+                    "value",
+                    "status",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(ANY, max_size=4), st.booleans())
+def test_any_payload_becomes_edges_or_nothing(values, is_failed):
+    calls, unmapped = to_links(values, is_failed=is_failed)
+    for edge in to_dependencies(calls, 1.0):
+        assert edge["calls"] is None or edge["calls"] >= 0
+        assert 0 <= edge.get("error_rate", 0) <= 1
+    assert unmapped >= 0

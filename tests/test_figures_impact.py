@@ -1,0 +1,89 @@
+"""Who falls with an element, as a tree, and what a move changes."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+import assess
+from assess import figures
+
+POLICY = assess.load_policy()
+DEPENDENCIES = {
+    "src_id": ["shop", "cart", "ads", "search"],
+    "dst_id": ["cart", "db", "shop", "db"],
+    "kind": ["call", "data", "cache", "cache"],
+    "evidence": "declared",
+}
+
+
+@pytest.fixture(scope="module")
+def blast():
+    services = ["ads", "cart", "db", "idle", "search", "shop"]
+    frames = {
+        "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
+        "dependencies": pd.DataFrame(DEPENDENCIES),
+    }
+    inventory = assess.from_frames(frames, snapshot_at="2026-09-30")
+    return assess.score_blast_radius(inventory, POLICY)
+
+
+def test_each_service_stands_below_the_one_it_falls_with(blast):
+    table = figures.fall_data(blast, "service", "db")
+    rows = table[["service_id", "because", "step"]].itertuples(index=False, name=None)
+    assert list(rows) == [
+        ("cart", "db", 1),
+        ("shop", "cart", 2),
+        ("ads", "shop", 3),
+        ("search", "db", 1),
+    ]
+    assert table.set_index("service_id")["p_down"].to_dict() == pytest.approx(
+        {"cart": 1.0, "shop": 1.0, "ads": 0.3, "search": 0.3}
+    )
+
+
+def test_the_drawing_says_the_same(blast):
+    table = figures.fall_data(blast, "service", "db")
+    ax = figures.fall(blast, "service", "db")
+    words = [text.get_text() for text in ax.texts]
+    assert [word for word in words if word in set(table["service_id"])] == list(
+        table["service_id"]
+    )
+    steps, rows = ax.collections[0].get_offsets().T
+    assert list(steps) == list(table["step"])
+    assert list(rows) == [0, 1, 2, 3]
+    dotted = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert (
+        len(dotted) == 3
+    )  # to ads from shop, a corner of two, and to search from the failure
+    assert "n = 4 of 4" in ax.get_xlabel()
+    plt.close(ax.figure)
+
+
+def test_what_fells_nothing_says_so(blast):
+    ax = figures.fall(blast, "service", "idle")
+    assert [text.get_text() for text in ax.texts] == ["It takes no service down."]
+    plt.close(ax.figure)
+
+
+def test_a_cycle_is_a_tree_once():
+    links = {"src_id": ["a", "b", "c"], "dst_id": ["b", "c", "a"], "kind": "call"}
+    frames = {
+        "services": pd.DataFrame({"service_id": ["a", "b", "c"]}),
+        "dependencies": pd.DataFrame({**links, "evidence": "declared"}),
+    }
+    found = assess.score_blast_radius(
+        assess.from_frames(frames, snapshot_at="2026-09-30"), POLICY
+    )
+    table = figures.fall_data(found, "service", "a")
+    assert list(table["service_id"]) == ["c", "b"]
+
+
+def test_moves_stand_by_the_size_of_their_change():
+    inventory = assess.load("data/sample/2026Q3")
+    found = assess.score_blast_radius(inventory, POLICY)
+    table = figures.moves_data(found)
+    assert table["point"].dropna().abs().is_monotonic_decreasing
+    delta = found.services["delta"].astype("float64")
+    assert table.dropna().set_index("service_id")["point"].to_dict() == pytest.approx(
+        (100 * delta).dropna().to_dict(), abs=1e-9
+    )

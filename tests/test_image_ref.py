@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from assess.image_ref import ImageRef, parse_image
+
+DIGEST = "sha256:" + "a1" * 32
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("nginx", ("docker.io", "library/nginx", None, None)),
+        ("nginx:1.27", ("docker.io", "library/nginx", "1.27", None)),
+        ("docker.io/nginx", ("docker.io", "library/nginx", None, None)),
+        ("index.docker.io/library/nginx:1", ("docker.io", "library/nginx", "1", None)),
+        ("team/app:v2", ("docker.io", "team/app", "v2", None)),
+        ("localhost/app", ("localhost", "app", None, None)),
+        (
+            "reg.example.com:5000/a/b/c:1.0",
+            ("reg.example.com:5000", "a/b/c", "1.0", None),
+        ),
+        (f"reg.example.com/app:1.0@{DIGEST}", ("reg.example.com", "app", "1.0", DIGEST)),
+        (f"app@{DIGEST}", ("docker.io", "library/app", None, DIGEST)),
+    ],
+)
+def test_parts(ref, expected):
+    image = parse_image(ref)
+    assert (image.registry, image.repository, image.tag, image.digest) == expected
+
+
+@pytest.mark.parametrize(
+    "ref", ["", DIGEST, "a1b2c3d4e5f6", "a b", "${IMAGE}", "x:y:z", "a//b"]
+)
+def test_what_is_no_reference_stays_unknown(ref):
+    image = parse_image(ref)
+    assert image == ImageRef()
+    assert image.floating is None
+    assert image.pinned is None
+
+
+def test_floating_and_pinned():
+    assert parse_image("nginx").floating is True
+    assert parse_image("nginx:latest").floating is True
+    assert parse_image("nginx:1").floating is False
+    assert parse_image(f"nginx:latest@{DIGEST}").floating is False
+    assert parse_image(f"nginx@{DIGEST}").pinned is True
+    assert parse_image("nginx:1").pinned is False
+
+
+def test_columns_of_a_workload():
+    assert parse_image("nginx:1").columns() == {
+        "registry": "docker.io",
+        "repository": "library/nginx",
+        "tag": "1",
+        "image_digest": None,
+        "tag_floating": False,
+        "pinned": False,
+    }
