@@ -62,7 +62,7 @@ def show(
     else:
         table = _columns(_where(inventory[frame], where), columns)
         head["frame"] = frame
-    rows = output.records(table.reset_index() if frame is None else table)
+    rows = output.records(table)
     out.table(table, {**head, "rows": rows})
 
 

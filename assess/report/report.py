@@ -26,8 +26,9 @@ from assess.report.render import document, page
 from assess.report.scores import Scores
 from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.claims import Claims, judge_claims
-from assess.score.result import Result, encode, plain
+from assess.score.result import Result, encode
 from assess.score.upgrade_churn.history import History, joined, known_history
+from assess.words import plain
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -18,7 +17,7 @@ from assess import reference
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.tables import to_html
+from assess.words import plain, to_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -377,33 +376,3 @@ def _has_rows(value: Any) -> bool:
     """Whether it is a dictionary, or a list that begins with one."""
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, dict)
-
-
-def plain(value: Any) -> Any:
-    """Turn a value into plain JSON types.
-
-    Parameters
-    ----------
-    value : object
-        Anything that frames and rows hold, nested or not.
-
-    Returns
-    -------
-    object
-        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool | int | str):
-        return value
-    return str(value)

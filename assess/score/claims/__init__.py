@@ -26,6 +26,7 @@ from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.upgrade_churn.history import History
+from assess.words import UNKNOWN, share
 
 MEASURES = {
     "C1": upkeep.forced_upgrades,
@@ -125,10 +126,8 @@ class Claims(Result):
 
 def _told(row: pd.Series, policy: Policy | None) -> str:
     """Say a measurement in words."""
-    level = (
-        f"{policy['claims']['level']:.0%} interval ".replace("%", " %") if policy else ""
-    )
-    value = "unknown" if pd.isna(row["value"]) else f"{row['value']:.3g}"
+    level = f"{share(policy['claims']['level'])} interval " if policy else ""
+    value = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
     unknown = f", {row['unknown_n']} not known" if row["unknown_n"] else ""
     return f"{value} ({row['unit']}); {level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown}."

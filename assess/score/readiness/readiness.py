@@ -19,6 +19,7 @@ from assess.score.evidence import checks
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.words import share
 
 BOUNDS = ("point", "lo", "hi")
 FLOOR = 1.0  # points; the least that a dimension gives to the geometric mean
@@ -355,12 +356,12 @@ def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
     )
     if low == high:
         sentences = [
-            f"Readiness is {point} of 100; {row['coverage']:.0%} of the evidence is there."
+            f"Readiness is {point} of 100; {share(row['coverage'])} of the evidence is there."
         ]
     else:
         sentences = [
             f"Readiness lies between {low} and {high} of 100, at {point} if what is unknown turns "
-            f"out as in the rest of the fleet; {row['coverage']:.0%} of the evidence is there."
+            f"out as in the rest of the fleet; {share(row['coverage'])} of the evidence is there."
         ]
     weakest = table.loc[table["contribution"].idxmin()]
     if weakest["point"] < 100:

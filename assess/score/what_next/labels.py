@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.words import share
+
 CANDIDATES = ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE")
 INSIDE = ("KEEP", "FIX", "PULL BACK")
 LABELS = (*CANDIDATES, *INSIDE)
@@ -100,7 +102,7 @@ def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
         return "All gates clear, and ready even at worst."
     if row.label == "FIX":
         return f"Readiness may lie below {bar}."
-    chance = f"in the top {k} in {row.p_top:.0%} of weightings"
+    chance = f"in the top {k} in {share(row.p_top)} of weightings"
     if candidates_n <= k:
         chance = f"on a short list with room for all {candidates_n} candidates"
     below = "lies below" if row.readiness_hi < bar else "may lie below"

@@ -22,6 +22,7 @@ from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, labels, reason
 from assess.score.what_next.preferences import Contest, over_boards
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
+from assess.words import share
 
 NAMED = 3
 TOLD = 8  # facts and boards of a service in its row
@@ -65,8 +66,8 @@ class WhatNext(Result):
                 )
             return "No service can be ranked yet: every candidate stands behind a gate."
         first = ranked["p_first"].idxmax()
-        share = ranked.loc[first, "p_first"]
-        return f"{first} comes first in {share:.0%} of all weightings of the criteria."
+        chance = share(ranked.loc[first, "p_first"])
+        return f"{first} comes first in {chance} of all weightings of the criteria."
 
     def explain(self, service_id: str) -> Explanation:
         """Say why a service has its label, and what is missing.
