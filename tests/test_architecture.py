@@ -71,7 +71,6 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
-    "numba": {"score"},
 }
 ALLOWED = {("score", "figures")}  # Result.plot, a method for people, inside the function
 
