@@ -25,6 +25,26 @@ if TYPE_CHECKING:
 NAMED = 3
 TOLD = 8  # facts and boards of a service in its row
 
+COLUMNS = [
+    "label",
+    "p_first",
+    "p_top",
+    "p_top_neutral",
+    "rank_expected",
+    "wave",
+    "group",
+    "why",
+    "readiness",
+    "readiness_lo",
+    "readiness_hi",
+    "label_gates",
+    "label_before_waivers",
+    "confidence",
+    "rank_equal",
+    "owner",
+    "platform",
+]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WhatNext(Result):
@@ -221,30 +241,11 @@ def rank(assessment: Assessment) -> WhatNext:
         "missing": _missing(readiness),
         **what_ifs(contest, readiness, policy),
     }
-    columns = [
-        "label",
-        "p_first",
-        "p_top",
-        "p_top_neutral",
-        "rank_expected",
-        "wave",
-        "group",
-        "why",
-        "readiness",
-        "readiness_lo",
-        "readiness_hi",
-        "label_gates",
-        "label_before_waivers",
-        "confidence",
-        "rank_equal",
-        "owner",
-        "platform",
-    ]
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
     )
     return WhatNext(
-        frame.loc[_order(frame), columns],
+        frame.loc[_order(frame), COLUMNS],
         contributions[["service_id", "criterion", "contribution"]],
         Provenance.of(inventory, policy),
         details,
