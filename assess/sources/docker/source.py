@@ -13,7 +13,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Deadline, Row, timed
+from assess.sources.base import Batch, Deadline, Row, Source, timed
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -49,7 +49,7 @@ _PATHS = {
 }
 
 
-class DockerSource:
+class DockerSource(Source):
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
