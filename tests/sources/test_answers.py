@@ -347,7 +347,8 @@ def test_findings_reach_the_services_that_run_the_image():
     batches = [("osquery", hosts)]
     for number, kind in enumerate(SCANNERS, start=1):
         batches.append((f"answers#{number}", read(kind)))
-    tables, _ = to_tables(name_findings(batches), [])
+    batches = name_findings(batches)
+    tables, _ = to_tables(batches, [])
     table = tables["answers"].set_index(["service_id", "question", "source"])
     assert table.loc[("cart", "build.not_root", "docker-bench"), "risk"] == "red"
     assert table.loc[("cart", "build.not_root", "trivy"), "risk"] == "red"
