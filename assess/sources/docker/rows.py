@@ -32,7 +32,6 @@ from assess.sources.docker.payload import (
     moment,
     texts,
 )
-from assess.sources.joining.replicas import TASK
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -72,6 +71,8 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
         mounts = mount_rows(to_mounts(container.mounts or []), workload["workload_id"])
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
+        if task := task_of(container.labels):
+            batch.tasks[container.identifier] = task
         services.append(to_service(container, workload, mounts))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
@@ -93,7 +94,6 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
-        TASK: task_of(labels),
         "cluster": labels.get("com.amazonaws.ecs.cluster"),
         "namespace": namespace_of(labels) or None,
         "name": name,
