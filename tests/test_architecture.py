@@ -68,7 +68,6 @@ ONLY_IN = {
     "nbconvert": {"notebooks"},
     "papermill": {"notebooks"},
     "distributed": {"execution"},
-    "numba": {"score"},
 }
 ALLOWED = {("score", "figures")}  # Result.plot, a method for people, inside the function
 

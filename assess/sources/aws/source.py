@@ -17,6 +17,7 @@ from assess.sources.base import (
     Deadline,
     Name,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
@@ -66,7 +67,7 @@ _ENVS = {
 _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 
 
-class AwsSource:
+class AwsSource(Source):
     """Base of the AWS sources: reads every place it is configured for, each in its own thread."""
 
     type = ""
@@ -156,6 +157,7 @@ def _batch_of(place: Place, *, has_ended: bool) -> Batch:
     batch.coverage = [dict(row) for row in place.batch.coverage]
     for frame, rows in list(place.batch.rows.items()):
         batch.rows[frame] = list(rows)
+    batch.container_ids |= dict(place.batch.container_ids)
     if not has_ended:
         hint = "this place did not answer in time; the others did: raise the deadline"
         batch.cover(place.scope, "read", "timeout", error_class="TimeoutError", hint=hint)

@@ -14,7 +14,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Row
+from assess.sources.base import Batch, Call, Deadline, Row, Source
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -49,7 +49,7 @@ _PATHS = {
 }
 
 
-class DockerSource:
+class DockerSource(Source):
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"

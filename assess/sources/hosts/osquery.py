@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Deadline,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+    timed,
+)
 from assess.sources.docker.payload import Payloads
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
@@ -63,7 +72,7 @@ Table = list[Row]
 Tables = dict[str, Table]
 
 
-class OsquerySource:
+class OsquerySource(Source):
     """Reads results of osquery, in a directory per host."""
 
     type = "osquery"

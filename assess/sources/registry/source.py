@@ -15,6 +15,7 @@ from assess.sources.base import (
     Call,
     Deadline,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
@@ -54,12 +55,13 @@ _UNKNOWN_METHOD = (400, 405, 501)
 _UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
 
 
-class RegistrySource:
+class RegistrySource(Source):
     """Registry of images, live or from dumps; it runs after the sources that tell what is used."""
 
     type = "registry"
     options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
     fills = ("images",)
+    follows = True
     needs = (
         "pull of the repositories (scope repository:NAME:pull): HEAD and GET on /v2/NAME/tags, "
         "manifests, blobs of configurations and referrers"
