@@ -51,12 +51,12 @@ class Repository:
 
 
 def is_ref(text: Any) -> bool:
-    """Whether a text is a tag or a digest: nothing else becomes part of an address."""
+    """Return whether a text is a tag or a digest: nothing else becomes part of an address."""
     return isinstance(text, str) and _REF.fullmatch(text) is not None
 
 
 def is_image_tag(tag: str) -> bool:
-    """Whether a tag is one of an image, not of the signature or attestation of another."""
+    """Return whether a tag is one of an image, not of the signature or attestation of another."""
     return not _BESIDE.fullmatch(tag)
 
 
@@ -66,7 +66,7 @@ def signature_tag(digest: str) -> str:
 
 
 def is_signed(referrers: Any) -> bool:
-    """Whether an index of referrers names a signature."""
+    """Return whether an index of referrers names a signature."""
     for entry in dicts(dig(referrers, "manifests")):
         kind = str(entry.get("artifactType") or "")
         about = str(dig(entry, "annotations", _PREDICATE) or "/sign/")
@@ -216,7 +216,7 @@ def _to_index(children: list[Row]) -> Row:
     """
     row: Row = {}
     for column in ("arch", "size_bytes", "created_at"):
-        values = [child.get(column) for child in children]
+        values: list[Any] = [child.get(column) for child in children]
         if children and None not in values:
             is_arch = column == "arch"
             row[column] = ";".join(sorted(set(values))) if is_arch else max(values)

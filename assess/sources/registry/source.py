@@ -320,7 +320,7 @@ class _Reader:
         return True
 
     def _is_referred_to(self, digest: str) -> bool | None:
-        """Whether a signature refers to an image; None where the registry cannot tell."""
+        """Return whether a signature refers to an image; None where the registry cannot tell."""
         if not self.registry.has_referrers:
             return None
         path = f"v2/{self.name}/referrers/{digest}"
