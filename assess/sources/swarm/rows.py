@@ -106,13 +106,14 @@ def to_unit(service: Service, task: Row) -> Unit:
     values = {name: value for name, _, value in entries}
     checks = texts(dig(container, "Healthcheck", "Test"))
     has_config = container.get("Configs") or container.get("Secrets") or values
-    kind = "web" if _ports(service) else None
+    ports = tuple(_ports(service))
+    kind = "web" if ports else None
     return Unit(
         names=(),
         platform="swarm",
         image=text(container.get("Image")),
         environment=tuple(values.items()),
-        ports=tuple(_ports(service)),
+        ports=ports,
         user=text(container.get("User")),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,
