@@ -17,21 +17,22 @@ MAX_LINES, MAX_FUNCTION_LINES = 500, 66
 
 # what each room may import from assess, its own room aside
 LAYERS = {
+    "_version": set(),
     "errors": set(),
     "frames": {"errors"},
     "config": {"errors"},
     "execution": {"errors"},
-    "ahead": {"execution"},
-    "policy": {"errors", "frames", "config", "score.what_next.weights"},
+    "policy": {"errors", "frames", "config"},
     "s3": {"errors"},
     "tables": set(),
-    "inventory": {"errors", "frames", "s3", "tables"},
+    "inventory": {"errors", "frames", "image_ref", "s3", "tables"},
     "store": {"errors", "execution", "frames", "inventory", "s3"},
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors"},
     "image_ref": set(),
     "sources": {"errors", "frames", "image_ref", "inventory", "config", "s3", "policy"},
     "score": {
+        "_version",
         "errors",
         "execution",
         "frames",
@@ -43,7 +44,7 @@ LAYERS = {
     },
     "figures": {"errors", "frames", "inventory", "score", "tables"},
     "report": {
-        "ahead",
+        "_version",
         "errors",
         "execution",
         "frames",

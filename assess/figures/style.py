@@ -235,13 +235,6 @@ def _is_point(marks: object) -> bool:
     return str(getattr(marks, "get_gid", str)() or "").startswith("points")
 
 
-def warm_up() -> None:
-    """Load what draws, and the fonts."""
-    import matplotlib.pyplot as plt
-
-    svg(plt.subplots()[1])
-
-
 def svg(ax: Axes) -> str:
     """Write a figure as SVG that is the same in every process, and follows a dark page.
 

@@ -20,16 +20,8 @@ from assess.score.evidence.answers import Evidence, View, found
 from assess.score.incidents.recovery import watched
 
 DAYS_PER_MONTH = 365.25 / 12
-RUNTIMES = (
-    "docker",
-    "podman",
-    "cri-o",
-    "containerd",
-    "none",
-)  # the first that a host has counts
-# registry host (has a dot or a port, or is localhost), then the repository; tag and digest are left
-_IMAGE = r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
-
+# the first that a host has counts
+RUNTIMES = ("docker", "podman", "cri-o", "containerd", "other", "none")
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 _PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 
@@ -129,11 +121,6 @@ def _workloads(
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
     told = services.set_index("service_id")[["platform", "stateful"]]
     declared = told.reindex(table["service_id"]).set_axis(table.index)
-    parts = table["image_ref"].str.extract(_IMAGE).astype("string")
-    table["registry"] = table["registry"].fillna(
-        parts["registry"].fillna("docker.io").where(parts["repository"].notna())
-    )
-    table["repository"] = table["repository"].fillna(parts["repository"])
     table["contained"] = _contained(table, declared["platform"], words["host_kinds"])
     stateless = _is(declared["stateful"], value=False)
     ports = "|".join(map(str, words["store_ports"]))
