@@ -1,9 +1,9 @@
-"""Figures: one function per figure, each returns its Axes; ``<name>_data`` is the frame behind."""
+"""Figures: one function per figure returns its Axes; ``<name>_data`` is the frame behind it."""
 
 from __future__ import annotations
 
 from assess.figures.claims import backtest, claim, claim_data, claims, claims_data
-from assess.figures.falls import fall, fall_data, moves, moves_data
+from assess.figures.impact import fall, fall_data, moves, moves_data
 from assess.figures.ranks import acceptability, acceptability_data
 from assess.figures.risk import (
     blast_radius,

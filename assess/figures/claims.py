@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from assess.score.result import Result
 
 SHARES = (0.0, 102.0)  # percent, and room for the half of a point
-ROOM = 20  # between title and axes, for the number of a bound [points]
-REACH = 16.0  # times a bound; what lies further is drawn at the edge
+ROOM = 20  # room between title and axes, for the number of a bound [points]
+REACH = 16.0  # largest multiple of a bound; anything beyond is drawn at the edge
 VERDICT_BANDS = {"supported": "ready", "refuted": "blocked", "undecided": "unknown"}
 COLUMNS = ["label", "point", "lo", "hi", "band", "note"]
 
 
 def claims_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `claims`.
+    """Return the frame behind `claims`.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ def claims_data(result: Result) -> pd.DataFrame:
 
 
 def claims(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what the fleet says to every claim: each interval against its bound.
+    """Draw the verdict on every claim: each interval against its bound.
 
     Parameters
     ----------
     result : Result
         Judged claims.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     most = np.log2(REACH)
     ax = intervals(
@@ -102,7 +102,7 @@ def _raised(ax: Axes) -> Axes:
 
 
 def claim_data(result: Result, claim: str) -> pd.DataFrame:
-    """Give the frame behind `claim`.
+    """Return the frame behind `claim`.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _rate_row(
 
 
 def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
-    """Give both sides of every stratum, one after the other."""
+    """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
     scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
     for stratum, *cells in table.iloc[:, :5].itertuples(index=False):
@@ -203,12 +203,12 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     claim : str
         Such as ``C4``.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     row = result.row(claim)
     name = str(row.name)
@@ -250,24 +250,24 @@ def _number(value: Any) -> str:
 
 
 def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what was foretold against what happened: on the diagonal, both are the same.
+    """Draw predicted against observed incidents; on the diagonal both are equal.
 
     Parameters
     ----------
     result : Result
         A back-test.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table, row = result.details["reliability"], result.frame.loc["auc"]
-    title = "Foretold and happened"
+    title = "Predicted and observed"
     if table.empty:
-        return message(ax, title, "There is no service in the earlier snapshot.")
+        return message(ax, title, "The earlier snapshot holds no service.")
     with style():
         ax = canvas(ax, 9)
         ax.set_xlim(0, 100)
@@ -281,13 +281,13 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
         points(ax, x, y, colour=ACCENT, of="observed")
         ax.set_title(f"{title}: {row['verdict']}", loc="left")
-        said = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
-        said += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
+        score = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
+        score += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
         history = row["baseline_history"]
-        said += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
+        score += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
         total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
         ax.set_xlabel(
-            f"Foretold chance of an incident (%); {total}\n{said.removeprefix('; ')}"
+            f"Predicted chance of an incident (%); {total}\n{score.removeprefix('; ')}"
         )
         ax.set_ylabel("Services that had one (%)")
     return ax

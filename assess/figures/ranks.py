@@ -1,4 +1,4 @@
-"""Which rank each candidate takes, over all weightings: the rank acceptabilities of SMAA."""
+"""Rank acceptabilities of SMAA: how often each candidate takes each rank."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import pandas as pd
 
 from assess.figures.rows import canvas, message, name_rows
 from assess.figures.style import ROWS_SHOWN, style
-from assess.score.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from assess.score.result import Result
+
 RANKS_SHOWN = 12
-TOLD = 5  # percent from which a cell says its number
-SEEN = 1  # percent from which it has a colour
-DARK = 68  # percent from which the colour needs light words …
-LIGHT = (
-    "#fefefe"  # … which stay light on a dark page, unlike what is white like the paper
-)
+# Shares from which a cell is coloured, shows its number, and needs light text. [percent]
+COLOURED = 1
+NUMBERED = 5
+DARK = 68
+# Not the white of the paper, which turns dark on a dark page.
+LIGHT = "#fefefe"
 
 
 def acceptability_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `acceptability`.
+    """Return the frame behind `acceptability`.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def acceptability_data(result: Result) -> pd.DataFrame:
     -------
     DataFrame
         Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
-        of all weightings in which the service takes it [share 0-1]. Who competes only.
+        of all weightings in which the service takes it [share 0-1]. Only services that compete.
     """
     tidy = result.details["acceptability"]
     table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(
@@ -46,7 +47,7 @@ def acceptability_data(result: Result) -> pd.DataFrame:
 
 
 def _colours() -> Any:
-    """Give the map of colours: the rarer, the paler."""
+    """Return a colour map in which rare is pale."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -56,33 +57,35 @@ def _colours() -> Any:
 
 
 def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each candidate takes each rank, every unknown at its worst.
+    """Draw how often each candidate takes each rank, in the worst case.
 
     Parameters
     ----------
     result : Result
         A what-next result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table, title = acceptability_data(result), "Rank in how many weightings"
     if table.empty:
         return message(
-            ax, title, "No service competes: each stands behind a gate, or has moved."
+            ax,
+            title,
+            "No service competes: each fails a gate, or runs in containers already.",
         )
     shown = 100 * table.head(ROWS_SHOWN).to_numpy()
     with style():
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
         edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
         ranks = [int(rank) for rank in table]
-        seen = np.ma.masked_less(shown, SEEN)
+        seen = np.ma.masked_less(shown, COLOURED)
         ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
-        for y, x in np.argwhere(shown >= TOLD):
+        for y, x in np.argwhere(shown >= NUMBERED):
             ink = LIGHT if shown[y, x] >= DARK else "black"
             ax.text(
                 ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center"
@@ -93,6 +96,6 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Rank (1 is first); n = {len(table)} candidates\n"
-            f"number: share of all weightings of the criteria (%), from {TOLD} on"
+            f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
         )
     return ax

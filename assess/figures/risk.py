@@ -1,4 +1,4 @@
-"""Figures of what can go wrong: blast radius, exposure, upgrade churn, clocks, coverage."""
+"""Figures of risk: blast radius, exposure, upgrade churn, clocks, coverage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
     from assess.score.result import Result
 
-UNKNOWN_SHOWN = 5  # rows of a long figure that stand for what nobody knows
+UNKNOWN_SHOWN = 5  # rows of a long figure that go to unknown values
 KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
 _SHORTER = {
     r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1",
@@ -27,7 +27,7 @@ _SHORTER = {
 
 
 def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
-    """Sort by size; a size nobody knows counts as its upper end, and without one as the largest."""
+    """Sort by size; an unknown size counts as its upper end, or else as the largest."""
     size = table["point"].fillna(table["hi"]).fillna(np.inf)
     table = table.assign(size=size).sort_values(
         ["size", "hi", *by], ascending=[False, False, *[True] * len(by)], kind="stable"
@@ -35,23 +35,28 @@ def _worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
     return table.drop(columns="size").reset_index(drop=True)
 
 
-def _three(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Series]:
+def _interval_columns(
+    frame: pd.DataFrame, name: str, scale: float = 1.0
+) -> dict[str, pd.Series]:
     ends = {"point": name, "lo": f"{name}_lo", "hi": f"{name}_hi"}
     return {end: frame[column].astype("Float64") * scale for end, column in ends.items()}
 
 
 def _scale(table: pd.DataFrame) -> tuple[float, float]:
-    """Give an axis of percent that ends at the next 20."""
+    """Return the ends of a percent axis, rounded up to the next 20."""
     top = table[["point", "hi"]].max(axis=None)
     return 0.0, 100.0 if pd.isna(top) else min(100.0, 20.0 * (top // 20 + 1))
 
 
 def _count(n: object, noun: str) -> str:
-    return "" if n is pd.NA or pd.isna(n) or not n else f"{n:.0f} {noun}"
+    """Return a count in words; nothing for zero and for unknown."""
+    if pd.isna(n) or not n:
+        return ""
+    return f"{n:.0f} {noun}"
 
 
 def blast_radius_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `blast_radius`.
+    """Return the frame behind `blast_radius`.
 
     Parameters
     ----------
@@ -69,7 +74,7 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
     names = frame["element"].astype("str").replace(_SHORTER, regex=True)
     label = kinds.replace(KINDS).str.cat(names, sep=" ")
     table = frame[["element_kind", "element"]].assign(
-        label=label, **_three(frame, "impact", 100)
+        label=label, **_interval_columns(frame, "impact", 100)
     )
     down = [_count(n, "down") for n in frame["services_down_n"]]
     frozen = [_count(n, "frozen") for n in frame["frozen_n"]]
@@ -82,28 +87,28 @@ def blast_radius_data(result: Result) -> pd.DataFrame:
 def blast_radius(
     result: Result, *, ax: Axes | None = None, kinds: list[str] | None = None
 ) -> Axes:
-    """Draw what each element takes down when it fails, worst first.
+    """Draw the impact of each element that fails, worst first.
 
     Parameters
     ----------
     result : Result
         A blast-radius result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
     kinds : list of str, optional
         Only elements of these kinds.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table = blast_radius_data(result)
     if kinds is not None:
         table = table[table["element_kind"].isin(kinds)]
     title = "Blast radius per element"
     if table.empty:
-        return message(ax, title, "There is no element that could fail in this snapshot.")
+        return message(ax, title, "This snapshot holds no element that could fail.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
     return intervals(
         table, ax=ax, title=title, xlabel=label, noun="elements", limits=_scale(table)
@@ -111,7 +116,7 @@ def blast_radius(
 
 
 def blast_services_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `blast_services`.
+    """Return the frame behind `blast_services`.
 
     Parameters
     ----------
@@ -122,13 +127,13 @@ def blast_services_data(result: Result) -> pd.DataFrame:
     -------
     DataFrame
         ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
-        where its dependencies were never observed) and ``note``; worst first.
+        where no dependency was observed) and ``note``; worst first.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     table = pd.DataFrame(
         {"service_id": frame["service_id"], "label": frame["service_id"]}
     )
-    table = table.assign(**_three(frame, "impact", 100))
+    table = table.assign(**_interval_columns(frame, "impact", 100))
     seen = frame["dependencies_observed"].astype("boolean").fillna(False)
     table["band"] = np.where(seen, "", "unknown")
     table["note"] = np.where(seen, "", "not observed")
@@ -136,23 +141,24 @@ def blast_services_data(result: Result) -> pd.DataFrame:
 
 
 def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what each service takes down with it, worst first.
+    """Draw the impact of each service that fails, worst first.
 
     Parameters
     ----------
     result : Result
         A blast-radius result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = blast_services_data(result), "Blast radius per service"
+    table = blast_services_data(result)
+    title = "Blast radius per service"
     if table.empty:
-        return message(ax, title, "There is no service in this snapshot.")
+        return message(ax, title, "This snapshot holds no service.")
     label = "Blast radius (% of fleet criticality, lowest to highest)"
     limits = _scale(table)
     return intervals(
@@ -161,7 +167,7 @@ def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
 
 
 def exposure_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `exposure`.
+    """Return the frame behind `exposure`.
 
     Parameters
     ----------
@@ -183,29 +189,29 @@ def exposure_data(result: Result) -> pd.DataFrame:
 
 
 def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how many elements can each take a service down alone.
+    """Draw the single points of failure of each service.
 
     Parameters
     ----------
     result : Result
         A blast-radius result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = exposure_data(result), "Single points of failure per service"
+    table = exposure_data(result)
+    title = "Single points of failure per service"
     if table.empty:
-        return message(ax, title, "There is no service in this snapshot.")
+        return message(ax, title, "This snapshot holds no service.")
     label = "Elements that take the service down alone (count)"
     table["lo"] = 0 * table["point"]
     unknown = table[table["point"].isna()]
-    if (
-        len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN
-    ):  # they must not hide the others
+    # In a long figure, unknown services must not hide the others.
+    if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:
         label += f"; {len(unknown)} unknown"
         known = table[table["point"].notna()]
         table = pd.concat([unknown[:UNKNOWN_SHOWN], known, unknown[UNKNOWN_SHOWN:]])
@@ -213,7 +219,7 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
 
 
 def upgrade_churn_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `upgrade_churn`.
+    """Return the frame behind `upgrade_churn`.
 
     Parameters
     ----------
@@ -223,42 +229,43 @@ def upgrade_churn_data(result: Result) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes on the way to
-        the target that hit something in use; most work first.
+        ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
+        target that break something in use; most work first.
     """
     frame = result.frame.reset_index()
     table = pd.DataFrame(
         {"service_id": frame["service_id"], "label": frame["service_id"]}
     )
-    table = table.assign(**_three(frame, "hours_per_year"))
+    table = table.assign(**_interval_columns(frame, "hours_per_year"))
     table["note"] = [_count(n, "breaking") for n in frame["breaking_n"]]
     return _worst_first(table, "service_id")
 
 
 def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the hours of work per year that upgrades force on each service.
+    """Draw the hours per year that each service spends on upgrades.
 
     Parameters
     ----------
     result : Result
         An upgrade-churn result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = upgrade_churn_data(result), "Upgrade churn per service"
+    table = upgrade_churn_data(result)
+    title = "Upgrade churn per service"
     if table.empty:
-        return message(ax, title, "There is no service in this snapshot.")
+        return message(ax, title, "This snapshot holds no service.")
     label = f"Upgrade churn (hours per year, {level(result)})"
     return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
 
 
 def clocks_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `clocks`.
+    """Return the frame behind `clocks`.
 
     Parameters
     ----------
@@ -269,7 +276,7 @@ def clocks_data(result: Result) -> pd.DataFrame:
     -------
     DataFrame
         ``component, name, version, label, days`` [days to the end of life; below 0: past],
-        ``services_n`` [count]; first to end first, no announced end before all.
+        ``services_n`` [count]; soonest first, after components without an announced end.
     """
     clocks = result.details["clocks"]
     line = ["component", "name", "version"]
@@ -277,8 +284,11 @@ def clocks_data(result: Result) -> pd.DataFrame:
     grouped = named.groupby(line, sort=True)
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})
-    names = table["name"].replace(_SHORTER, regex=True), table["component"].replace(KINDS)
-    words = table.assign(name=names[0], component=names[1])[line].to_numpy()
+    shown = table[line].assign(
+        name=table["name"].replace(_SHORTER, regex=True),
+        component=table["component"].replace(KINDS),
+    )
+    words = shown.to_numpy()
     table["label"] = [" ".join(filter(None, row)) for row in words]
     order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
         ["days", *line], kind="stable"
@@ -287,23 +297,26 @@ def clocks_data(result: Result) -> pd.DataFrame:
 
 
 def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how long each component in use is still supported.
+    """Draw how long each component in use has support.
 
     Parameters
     ----------
     result : Result
         An upgrade-churn result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = clocks_data(result), "Days to the end of life"
+    table = clocks_data(result)
+    title = "Days to the end of life"
     if table.empty:
-        return message(ax, title, "No component with a clock was seen in this snapshot.")
+        return message(
+            ax, title, "This snapshot holds no component with a known version."
+        )
     days = table["days"].to_numpy(dtype=float, na_value=np.nan)
     band = np.select(
         [np.isnan(days), days < 0, days < _SOON_DAYS],
@@ -358,7 +371,7 @@ _LOOKS = {
 
 
 def coverage_data(inventory: Inventory) -> pd.DataFrame:
-    """Give the frame behind `coverage`.
+    """Return the frame behind `coverage`.
 
     Parameters
     ----------
@@ -368,8 +381,8 @@ def coverage_data(inventory: Inventory) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index ``source``; calls that gave what was asked (``seen``), some of it (``in part``),
-        nothing (``not seen``), or were never made (``not asked``) [count]; worst first.
+        Index ``source``; calls with a complete answer (``seen``), a partial one (``in part``),
+        none (``not seen``), and calls never made (``not asked``) [count]; worst first.
     """
     calls = inventory["coverage"]
     of = {status: seen for seen, statuses in _SEEN.items() for status in statuses}
@@ -377,29 +390,29 @@ def coverage_data(inventory: Inventory) -> pd.DataFrame:
     table = pd.crosstab(calls["source"].astype("str"), seen).reindex(columns=list(_SEEN))
     table = table.fillna(0).astype("int64").rename_axis(index="source", columns=None)
     share = table["seen"] / table.sum(axis=1)
-    return (
-        table.assign(share=share).sort_values(["share", "source"]).drop(columns="share")
-    )
+    table = table.assign(share=share).sort_values(["share", "source"])
+    return table.drop(columns="share")
 
 
 def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
-    """Draw what each source was asked for, and what came of it.
+    """Draw the outcome of the calls to each source.
 
     Parameters
     ----------
     inventory : Inventory
         The fleet.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = coverage_data(inventory), "Coverage per source"
+    table = coverage_data(inventory)
+    title = "Coverage per source"
     if table.empty:
-        return message(ax, title, "Nobody recorded what was asked: coverage is unknown.")
+        return message(ax, title, "No coverage was recorded: it is unknown.")
     shares = 100 * table.div(table.sum(axis=1), axis=0)
     with style():
         ax = canvas(ax, len(table))
@@ -431,7 +444,7 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
 
 
 def _write_counts(ax: Axes, at: np.ndarray, width: np.ndarray, counts: list[int]) -> None:
-    """Write a count into each part of a bar that has room for it."""
+    """Write a count into each part of a bar that is wide enough."""
     box = {"facecolor": PAPER, "edgecolor": "none", "boxstyle": "round,pad=0.2"}
     for y, (x, room, n) in enumerate(zip(at, width, counts, strict=True)):
         if room >= 4:

@@ -1,4 +1,4 @@
-"""The one shape of nearly every figure: named rows, each an interval and a point."""
+"""Named rows, each an interval and a point: the shape of nearly every figure."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from assess.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TICKS = 100  # places on the axis at which rows that are only counted are marked
+TICKS = 100  # resolution of the marks for rows that are only counted
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
-    """Give the axes to draw on.
+    """Return the axes to draw on.
 
     Parameters
     ----------
     ax : Axes or None
-        The caller's; without one, a new figure.
+        The axes of the caller; None for a new figure.
     rows : int
-        Rows that will be drawn; they make the height. [count]
+        Rows to draw; they set the height. [count]
 
     Returns
     -------
@@ -49,7 +49,7 @@ def canvas(ax: Axes | None, rows: int) -> Axes:
 
 
 def message(ax: Axes | None, title: str, text: str) -> Axes:
-    """Say in the figure's own place why there is nothing to see.
+    """Write why there is nothing to draw.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def message(ax: Axes | None, title: str, text: str) -> Axes:
     title : str
         Topic of the figure.
     text : str
-        Why it is empty.
+        Reason.
 
     Returns
     -------
     Axes
-        What was written on.
+        The axes.
     """
     with style():
         ax = canvas(ax, 2)
@@ -75,7 +75,7 @@ def message(ax: Axes | None, title: str, text: str) -> Axes:
     return ax
 
 
-def intervals(  # noqa: PLR0913 - one call per figure says all that differs
+def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     frame: pd.DataFrame,
     *,
     ax: Axes | None,
@@ -86,7 +86,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
     limits: tuple[float, float] | None = None,
     threshold: float | None = None,
 ) -> Axes:
-    """Draw one row per line of a frame: interval, point, and a word at the right.
+    """Draw one row per line of a frame: interval, point, and a note at the right.
 
     Parameters
     ----------
@@ -94,24 +94,24 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
         In the order to draw: ``label``, ``point``, ``lo``, ``hi`` and perhaps ``band`` and
         ``note``. NA is drawn as unknown, never as zero.
     ax : Axes or None
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
     title : str
         Topic of the figure.
     xlabel : str
-        What is measured, with its unit.
+        Quantity, with its unit.
     noun : str
-        What a row is, or what was counted.
+        Name of a row, or of the things counted.
     total : int, optional
-        How many there are; without it, the rows.
+        Number of things; default: the number of rows. [count]
     limits : tuple of float, optional
-        Ends of the axis; without them, the data's own.
+        Ends of the axis; default: those of the data.
     threshold : float, optional
-        Where a dotted line stands, with its number.
+        Position of a dotted line, which shows its number.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     shown = frame.head(ROWS_SHOWN).reset_index(drop=True)
     with style():
@@ -137,7 +137,7 @@ def intervals(  # noqa: PLR0913 - one call per figure says all that differs
 
 
 def name_rows(ax: Axes, names: pd.Series, total: int) -> None:
-    """Fix the position of each row once; what does not fit is counted in a last row."""
+    """Name the rows; a last row counts those that do not fit."""
     labels = [short(name) for name in names]
     rest = total - len(labels)
     if rest > 0:
@@ -149,16 +149,16 @@ def name_rows(ax: Axes, names: pd.Series, total: int) -> None:
 
 
 def _reach(values: np.ndarray) -> tuple[float, float]:
-    """Give the ends of an axis that starts at zero and shows every interval whole."""
+    """Return the ends of an axis that starts at zero and holds every interval."""
     known = values[np.isfinite(values)]
     top = known.max() if len(known) else 1.0
     low = known.min() if len(known) else 0.0
-    room = 0.03 * (max(top, 0.0) - min(low, 0.0))  # for half a point
+    room = 0.03 * (max(top, 0.0) - min(low, 0.0))  # half of a point
     return low - room if low < 0 else 0.0, max(top + room, 1e-9)
 
 
 def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
-    """Mark where what has no row of its own lies: a tick stands for all that it would cover."""
+    """Mark the points that have no row; one tick stands for all points that it covers."""
     start, end = ax.get_xlim()
     x = rest.to_numpy(dtype=float, na_value=np.nan)
     step = (end - start) / TICKS
@@ -167,10 +167,11 @@ def _draw_rest(ax: Axes, y: int, rest: pd.Series) -> None:
 
 
 def _draw_intervals(ax: Axes, values: np.ndarray) -> None:
-    """Draw a thick line where both ends are known, and hatch what nobody knows."""
+    """Draw a thick line where all three numbers are known; hatch the unknown."""
     lo, point, hi = values.T
     y = np.arange(len(values))
-    bounded, pointed = np.isfinite(lo) & np.isfinite(hi), np.isfinite(point)
+    bounded = np.isfinite(lo) & np.isfinite(hi)
+    pointed = np.isfinite(point)
     known = bounded & pointed
     ax.hlines(y[known], lo[known], hi[known], colors=MUTED, alpha=0.38, linewidth=7)
     start, end = ax.get_xlim()
@@ -201,7 +202,7 @@ def _draw_points(ax: Axes, values: np.ndarray, bands: pd.Series) -> None:
         points(ax, values[y], y, colour=colour, marker=marker, hollow=hollow, of=name)
 
 
-def points(  # noqa: PLR0913 - one look, said by its parts
+def points(  # noqa: PLR0913 - one look, named by its parts
     ax: Axes,
     x: np.ndarray,
     y: np.ndarray,
@@ -211,14 +212,14 @@ def points(  # noqa: PLR0913 - one look, said by its parts
     hollow: bool = False,
     of: str = "",
 ) -> None:
-    """Draw points in the look of this package.
+    """Draw points in the style of this package.
 
     Parameters
     ----------
     ax : Axes
         Where to draw.
     x, y : array
-        Values, and the rows that they stand in; NA is left out. [unit of the axis; count]
+        Values, and their rows; NA is left out. [unit of the axis; count]
     colour : str or list of str
         One colour, or one per point.
     marker : str, default "o"
@@ -226,7 +227,7 @@ def points(  # noqa: PLR0913 - one look, said by its parts
     hollow : bool, default False
         Whether only the outline is drawn.
     of : str, default ""
-        What the points are of; readers of the Axes find them by it.
+        Name of the points, by which tests and `describe` find them.
     """
     if len(x) == 0:
         return
@@ -245,16 +246,16 @@ def points(  # noqa: PLR0913 - one look, said by its parts
 
 
 def note(ax: Axes, y: int, text: str, colour: str) -> None:
-    """Write a word at the right of a row.
+    """Write a note at the right of a row.
 
     Parameters
     ----------
     ax : Axes
-        Where to write.
+        The axes.
     y : int
         The row. [count]
     text : str
-        The word.
+        The note.
     colour : str
         Its colour.
     """

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def level(result: Result) -> str:
-    """Word the intervals of a result.
+    """Name the interval of a result.
 
     Parameters
     ----------
     result : Result
-        Any result; its policy says how much an interval covers.
+        Any result; its policy holds the level.
 
     Returns
     -------
@@ -39,15 +39,13 @@ def level(result: Result) -> str:
         Such as ``90 % interval``.
     """
     policy = result.provenance.policy
-    return (
-        f"{policy['simulation']['level']:.0%} interval".replace("%", " %")
-        if policy
-        else ("interval")
-    )
+    if not policy:
+        return "interval"
+    return f"{policy['simulation']['level']:.0%} interval".replace("%", " %")
 
 
 def readiness_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `readiness`.
+    """Return the frame behind `readiness`.
 
     Parameters
     ----------
@@ -57,12 +55,12 @@ def readiness_data(result: Result) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready where even ``lo``
-        reaches the policy's bar and no gate stands; blocked behind HOLD or NEVER; unknown where
-        not decidable; else conditional) and ``note``; best first by ``lo``.
+        ``service_id, label, point, lo, hi`` [points 0-100], ``band`` (ready: ``lo`` reaches the
+        threshold of the policy and every gate passes; blocked: HOLD or NEVER; unknown: not
+        decidable; else conditional) and ``note``; best first by ``lo``.
     """
     frame = result.frame.reset_index()
-    bar = _bar(result)
+    threshold = _threshold(result)
     gated = frame["label_gates"].map(
         lambda label: band_of(label).word, na_action="ignore"
     )
@@ -73,7 +71,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
     table = table.assign(
         **{name: column.astype("Float64") for name, column in numbers.items()}
     )
-    reached = (table["lo"] >= bar).fillna(False).to_numpy(dtype=bool)
+    reached = (table["lo"] >= threshold).fillna(False).to_numpy(dtype=bool)
     free = np.where(
         table["lo"].isna(), "unknown", np.where(reached, "ready", "conditional")
     )
@@ -89,7 +87,7 @@ def readiness_data(result: Result) -> pd.DataFrame:
 _ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
 
 
-def _bar(result: Result) -> float:
+def _threshold(result: Result) -> float:
     policy = result.provenance.policy
     return float(policy["what_next"]["ready_points"]) if policy else np.inf
 
@@ -97,42 +95,42 @@ def _bar(result: Result) -> float:
 def readiness(
     result: Result, *, ax: Axes | None = None, services: list[str] | None = None
 ) -> Axes:
-    """Draw the readiness of each service, with its interval and the policy's bar.
+    """Draw the readiness of each service, with its interval and the threshold of the policy.
 
     Parameters
     ----------
     result : Result
         A readiness result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
     services : list of str, optional
         Only these.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table = readiness_data(result)
     if services is not None:
         table = table[table["service_id"].isin(services)]
     title = "Readiness per service"
     if table.empty:
-        return message(ax, title, "There is no service in this snapshot.")
-    bar = _bar(result)
+        return message(ax, title, "This snapshot holds no service.")
+    threshold = _threshold(result)
     return intervals(
         table,
         ax=ax,
         title=title,
-        xlabel="Readiness (0–100 points, every unknown failed to every unknown passed)",
+        xlabel="Readiness (0–100 points, all unknowns failed to all unknowns passed)",
         noun="services",
         limits=(0, 100),
-        threshold=bar if np.isfinite(bar) else None,
+        threshold=threshold if np.isfinite(threshold) else None,
     )
 
 
 def what_next_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `what_next`.
+    """Return the frame behind `what_next`.
 
     Parameters
     ----------
@@ -143,7 +141,7 @@ def what_next_data(result: Result) -> pd.DataFrame:
     -------
     DataFrame
         ``service_id, label, p_top, p_top_neutral`` [share 0-1], ``band``; candidates only, in the
-        result's own order. What runs in containers already does not compete, and is left out.
+        order of the result. Services that run in containers already do not compete.
     """
     frame = result.frame.reset_index()
     competes = frame["p_top"].notna() | frame["p_top_neutral"].notna()
@@ -153,28 +151,26 @@ def what_next_data(result: Result) -> pd.DataFrame:
 
 
 def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each candidate is in the short list, at worst and on the evidence.
+    """Draw how often each candidate is in the top k: worst case and neutral case.
 
     Parameters
     ----------
     result : Result
         A what-next result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table = what_next_data(result)
     policy = result.provenance.policy
     k = policy["what_next"]["k"] if policy else "k"
     title = f"How often in the top {k}"
     if table.empty:
-        return message(
-            ax, title, "No service competes: there is none outside of containers."
-        )
+        return message(ax, title, "No service competes: all of them run in containers.")
     shown = table.head(ROWS_SHOWN)
     with style():
         ax = canvas(ax, len(shown) + (len(table) > len(shown)))
@@ -196,13 +192,13 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
-            "filled: every unknown at its worst; hollow: neutral"
+            "filled: worst case, all unknowns count against a service; hollow: neutral"
         )
     return ax
 
 
 def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
-    """Draw both runs and the line between them: what better evidence would buy."""
+    """Draw both cases and the line between them, which better evidence would close."""
     y = np.arange(len(shown))
     worst, neutral = (
         100 * shown[name].to_numpy(dtype=float, na_value=np.nan)
@@ -215,7 +211,7 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
 
 
 def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
-    """Give the frame behind `quarter_change`.
+    """Return the frame behind `quarter_change`.
 
     Parameters
     ----------
@@ -228,7 +224,7 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
     -------
     DataFrame
         ``service_id, before, after, change`` [points 0-100] and ``state`` (up, down, same, new,
-        gone, unknown); services that moved most first.
+        gone, unknown); largest change first.
     """
     both = pd.DataFrame(
         {"after": result.frame["readiness"], "before": earlier.frame["readiness"]}
@@ -250,7 +246,7 @@ def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
 
 
 def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the readiness of each service before and now; what stayed the same is only counted.
+    """Draw the readiness of each service that changed, before and now.
 
     Parameters
     ----------
@@ -259,15 +255,16 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
     earlier : Result
         The same of an earlier snapshot.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table = quarter_change_data(result, earlier)
-    was, now = earlier.provenance.quarter, result.provenance.quarter
+    was = earlier.provenance.quarter
+    now = result.provenance.quarter
     title = f"Readiness, {was} to {now}"
     moved = table[table["state"] != "same"]
     if moved.empty:
@@ -279,11 +276,8 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
         ax.set_xlim(0, 100)
         _arrows(ax, shown)
         for y, row in enumerate(shown.itertuples()):
-            text = (
-                f"{row.change:+.1f}".replace("-", "−")
-                if pd.notna(row.change)
-                else row.state
-            )
+            known = pd.notna(row.change)
+            text = f"{row.change:+.1f}".replace("-", "−") if known else row.state
             note(ax, y, text, INK)
         ax.set_title(title, loc="left")
         counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
@@ -306,12 +300,12 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
 
 
 def history_data(labels: pd.DataFrame) -> pd.DataFrame:
-    """Give the frame behind `history`.
+    """Return the frame behind `history`.
 
     Parameters
     ----------
     labels : DataFrame
-        One column per quarter, one row per service; NA where it was not there.
+        One column per quarter, one row per service; NA where the service is absent.
 
     Returns
     -------
@@ -324,23 +318,24 @@ def history_data(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many services had which kind of label in each quarter.
+    """Draw how many services had each kind of label, quarter by quarter.
 
     Parameters
     ----------
     labels : DataFrame
-        One column per quarter, one row per service; NA where it was not there.
+        One column per quarter, one row per service; NA where the service is absent.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = history_data(labels), "Labels by quarter"
+    table = history_data(labels)
+    title = "Labels by quarter"
     if not table.to_numpy().any():
-        return message(ax, title, "There is no service in any quarter.")
+        return message(ax, title, "No quarter holds a service.")
     hatches = {"ready": "", "conditional": "\\\\", "blocked": "xx", "unknown": "//"}
     with style():
         ax = canvas(ax, len(table))

@@ -1,4 +1,4 @@
-"""How every figure looks: one style, applied inside the call and never globally."""
+"""The style of every figure, applied inside the call and never globally."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, GRID, PAPER, ACCENT = "#1f2933", "#5b6470", "#e3e6ea", "#ffffff", "#0072b2"
+INK = "#1f2933"
+MUTED = "#5b6470"
+GRID = "#e3e6ea"
+PAPER = "#ffffff"
+ACCENT = "#0072b2"
 HATCH = "#aab3bc"
 RC: dict[Any, Any] = {
     "figure.figsize": (8.4, 3.6),
@@ -60,12 +64,14 @@ RC: dict[Any, Any] = {
 }
 LABEL_LENGTH = 40
 ROWS_SHOWN = 25
-COLOURS, NOTEBOOK_DPI = 48, 88  # of a figure in a notebook: legible, and small
+# A figure in a notebook stays legible with 48 colours, at a quarter of the bytes.
+COLOURS = 48
+NOTEBOOK_DPI = 88
 
 
 @dataclass(frozen=True)
 class Band:
-    """How a band of the verdict looks: never by colour alone.
+    """The look of a band of verdicts: never colour alone.
 
     Attributes
     ----------
@@ -111,12 +117,12 @@ LABELS = (*_LABELS, "NOT DECIDABLE")
 
 
 def band_of(label: object) -> Band:
-    """Give the band that a label belongs to.
+    """Return the band of a label.
 
     Parameters
     ----------
     label : object
-        A label such as MOVE NOW; anything else, and NA, is unknown.
+        A label such as MOVE NOW. Any other value, and NA, is unknown.
 
     Returns
     -------
@@ -142,12 +148,12 @@ def style() -> Iterator[None]:
 
 
 def notebook_style() -> None:
-    """Set how frames and figures show in a notebook: call it in the first cell."""
+    """Set the display of frames and figures in a notebook; call it in the first cell."""
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
-    # load the backend now: inside `style` its interactive mode would be undone on the way out, and
-    # the notebook would show the first figure only
+    # Load the backend now. Inside `style`, its interactive mode would be undone on the way
+    # out, and the notebook would show the first figure only.
     plt.switch_backend(mpl.get_backend())
     pd.set_option("display.precision", 2)
     pd.set_option("display.max_rows", 20)
@@ -165,24 +171,23 @@ def notebook_style() -> None:
 
 
 def _small_png(figure: Figure) -> bytes:
-    """Write a figure with as few colours as it has: a quarter of the bytes in a notebook."""
+    """Return a figure as a PNG with few colours."""
     import io
 
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
+    small = io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=NOTEBOOK_DPI)
-    few = (
-        Image.open(drawn)
-        .convert("RGB")
-        .quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    )
-    few.save(small, "PNG", optimize=True)
+    image = Image.open(drawn).convert("RGB")
+    method = Image.Quantize.MAXCOVERAGE
+    image = image.quantize(COLOURS, method=method, dither=Image.Dither.NONE)
+    image.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
 def short(name: object, length: int = LABEL_LENGTH) -> str:
-    """Make a name fit for an axis.
+    """Shorten a name for an axis.
 
     Parameters
     ----------
@@ -204,7 +209,7 @@ def short(name: object, length: int = LABEL_LENGTH) -> str:
 
 
 def describe(ax: Axes) -> str:
-    """Say in one sentence what a figure shows: its alternative text.
+    """Describe a figure in one sentence: its alternative text.
 
     Parameters
     ----------
@@ -236,12 +241,12 @@ def _is_point(marks: object) -> bool:
 
 
 def svg(ax: Axes) -> str:
-    """Write a figure as SVG that is the same in every process, and follows a dark page.
+    """Return a figure as SVG: the same bytes in every process, and readable on a dark page.
 
     Parameters
     ----------
     ax : Axes
-        The figure; it is closed.
+        The figure. It is closed afterwards.
 
     Returns
     -------
@@ -251,7 +256,7 @@ def svg(ax: Axes) -> str:
     Raises
     ------
     ValueError
-        Where the axes were taken out of their figure.
+        If the axes belong to no figure.
     """
     import io
     import warnings
@@ -264,11 +269,11 @@ def svg(ax: Axes) -> str:
         raise ValueError("these axes belong to no figure")
     buffer = io.StringIO()
     with style(), warnings.catch_warnings():
-        # The reader's own fonts draw the text: a glyph that ours lacks is no loss.
+        # The fonts of the reader draw the text, so a glyph missing here is no loss.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set(facecolor="none", edgecolor="none")
-        # Not `savefig`, which draws everything once more for the layout.
+        # `savefig` would draw everything a second time for the layout.
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None}
         )
@@ -287,12 +292,12 @@ _DARK = {
     **{band.ink: band.colour for band in BANDS.values() if band.ink != MUTED},
 }
 
-
-_FINER = re.compile(r"(\.\d\d)\d+")  # than a hundredth of a point, which nobody sees
+# Digits beyond a hundredth of a point, which nobody can see.
+_INVISIBLE_DIGITS = re.compile(r"(\.\d\d)\d+")
 
 
 def _themed(document: str) -> str:
-    """Let the page's fonts and its dark mode reach into the image, and drop what says nothing."""
+    """Add the fonts and dark colours of the page to an SVG, and drop needless markup."""
     rules = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
         for light, dark in _DARK.items()
@@ -304,6 +309,8 @@ def _themed(document: str) -> str:
     )
     document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
     document = document.replace(" font-family: 'DejaVu Sans';", "")
-    document = re.sub(r"<[^>]+>", lambda tag: _FINER.sub(r"\1", tag[0]), document)
+    document = re.sub(
+        r"<[^>]+>", lambda tag: _INVISIBLE_DIGITS.sub(r"\1", tag[0]), document
+    )
     head, mark, rest = document.partition("<defs>")
     return f"{head}{sheet}{rules}}}</style>{mark}{rest}"

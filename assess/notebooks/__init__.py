@@ -1,4 +1,4 @@
-"""Notebooks: run them with other parameters, refresh their stored outputs, hold them to rules."""
+"""Notebooks: run them with other parameters, refresh their outputs, check their conventions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every notebook has in common, as rules that say where it is otherwise."""
+"""The conventions of every notebook, as rules that list each deviation."""
 
 from __future__ import annotations
 
@@ -24,24 +24,13 @@ MAX_BYTES = 250_000
 FIRST = ("Question", "What you will decide")
 LAST = ("Limits", "Next")
 GIVEN = ("snapshot", "policy_file")
-MAX_CELL_LINES, MAX_LINES = 12, 60
+MAX_CELL_LINES = 12
+MAX_LINES = 60
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """Something in which a notebook deviates from the conventions.
-
-    Attributes
-    ----------
-    notebook : str
-        Name of the file.
-    cell : str
-        Id of the cell; empty where it is about the whole notebook.
-    rule : str
-        What should hold.
-    found : str
-        What is there instead.
-    """
+    """A deviation of a notebook from the conventions; `cell` is empty for the whole notebook."""
 
     notebook: str
     cell: str
@@ -50,18 +39,7 @@ class Deviation:
 
 
 def check(paths: Sequence[str | Path] = ()) -> list[Deviation]:
-    """List everything in which notebooks deviate from the conventions, without running them.
-
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        As `find` takes them.
-
-    Returns
-    -------
-    list of Deviation
-        Empty where all is well.
-    """
+    """List the deviations of notebooks from the conventions, without running them."""
     return [deviation for path in find(paths) for deviation in _check(path)]
 
 
@@ -134,7 +112,7 @@ def _notebook_rules(node: Any, text: str, name: str) -> Iterator[tuple[str, str]
 
 
 def _lesson_rules(node: Any, path: Path) -> Iterator[tuple[str, str]]:
-    """Hold a notebook to what makes it a lesson: its question, its limits, the way on."""
+    """Check the narrative of a notebook: question, limits, links to its neighbours."""
     prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"] or [""]
     links = re.findall(r"\]\(([^)\s#]+)", "\n".join(map(_without_fences, prose)))
     broken = [
@@ -184,7 +162,8 @@ def _cell_rules(cell: Any, number: str) -> Iterator[tuple[str, str]]:
         ),
     }
     if cell.cell_type == "code":
-        lines, calls = _code_lines(cell), list(_calls(cell))
+        lines = _code_lines(cell)
+        calls = list(_calls(cell))
         tagged = PARAMETERS in cell.metadata.get("tags", [])
         outputs = [output.output_type for output in cell.outputs]
         streams = [
@@ -236,7 +215,7 @@ def _has(cell: Any, *kinds: type[ast.AST]) -> bool:
 
 
 def _calls(cell: Any) -> Iterator[str]:
-    """Name what a cell calls; `print` of fixed text does not count."""
+    """List the functions that a cell calls, but for `print` of fixed text."""
     for node in ast.walk(tree(cell) or ast.Module([], [])):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             yield node.func.attr

@@ -1,4 +1,4 @@
-"""Notebook files: find them, read and write them, keep of them what does not change."""
+"""Notebook files: find, read and write them in a form that does not change from run to run."""
 
 from __future__ import annotations
 
@@ -17,26 +17,14 @@ from assess.errors import AssessError
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}
 PARAMETERS = "parameters"
-SLUG_WORDS, SLUG_LENGTH = 4, 40
+SLUG_WORDS = 4
+SLUG_LENGTH = 40
 
 
 def find(selection: Sequence[str | Path] = ()) -> list[Path]:
-    """Find notebooks.
+    """Find notebooks by number (``02``), name or file; an empty selection finds all.
 
-    Parameters
-    ----------
-    selection : sequence of str or Path
-        Numbers such as ``02``, names or files; all notebooks where it is empty.
-
-    Returns
-    -------
-    list of Path
-        Those of `notebooks/` here, else those that came with assess; sorted.
-
-    Raises
-    ------
-    AssessError
-        Where a selection names no notebook.
+    Notebooks in `notebooks/` of the working directory come before those of the package.
     """
     homes = (
         Path("notebooks"),
@@ -63,23 +51,7 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
 
 
 def read(path: Path) -> Any:
-    """Read a notebook.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    NotebookNode
-        As nbformat has it.
-
-    Raises
-    ------
-    AssessError
-        Where the file is no notebook.
-    """
+    """Read a notebook; raise `AssessError` if the file is not one."""
     try:
         node = nbformat.reads(
             path.read_text(encoding="utf-8"), as_version=nbformat.NO_CONVERT
@@ -94,15 +66,7 @@ def read(path: Path) -> Any:
 
 
 def write(node: Any, path: Path) -> None:
-    """Write a notebook, with one newline at its end.
-
-    Parameters
-    ----------
-    node : NotebookNode
-        What to write.
-    path : Path
-        The file.
-    """
+    """Write a notebook, with one newline at its end."""
     nbformat.validate(node)
     path.write_text(
         nbformat.writes(node).rstrip("\n") + "\n", encoding="utf-8", newline="\n"
@@ -110,19 +74,9 @@ def write(node: Any, path: Path) -> None:
 
 
 def tidy(node: Any, name: str) -> Any:
-    """Keep of an executed notebook what is the same after every execution.
+    """Fix the cell ids of a notebook, cut its metadata, and join its streams, in place.
 
-    Parameters
-    ----------
-    node : NotebookNode
-        The notebook; it is changed.
-    name : str
-        Name of its file, which starts with its number.
-
-    Returns
-    -------
-    NotebookNode
-        With fixed cell ids, minimal metadata, and streams in one piece.
+    What remains is the same after every execution.
     """
     node.metadata = nbformat.from_dict(
         {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO)}
@@ -140,31 +94,21 @@ def tidy(node: Any, name: str) -> Any:
 
 
 def number(name: str) -> str:
-    """Give the number that the name of a notebook starts with.
-
-    Parameters
-    ----------
-    name : str
-        Name of the file.
-
-    Returns
-    -------
-    str
-        Two digits.
-    """
-    found = re.match(r"\d{2}", name)
-    return found[0] if found else "00"
+    """Return the two digits that the name of a notebook starts with."""
+    match = re.match(r"\d{2}", name)
+    return match[0] if match else "00"
 
 
 def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
-    """Keep an id that is fixed already; else make one from the first words."""
+    """Return the id of a cell if it is fixed already, else one made of its first words."""
     if re.fullmatch(rf"{number}-[a-z0-9-]+", cell.id) and cell.id not in taken:
         return str(cell.id)
     words = re.findall(r"[a-z0-9]+", cell.source.lower().split("\n")[0])[:SLUG_WORDS]
     if PARAMETERS in cell.metadata.get("tags", []):
         words = [PARAMETERS]
     slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
-    candidate, copy = slug, 1
+    candidate = slug
+    copy = 1
     while candidate in taken:
         copy += 1
         candidate = f"{slug}-{copy}"
@@ -172,7 +116,7 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
 
 
 def _joined_streams(outputs: Sequence[Any]) -> Iterator[Any]:
-    """Join pieces of one stream: where they are cut depends on the clock."""
+    """Join the pieces of one stream; the kernel cuts them by the clock."""
     last = None
     for output in outputs:
         piece = output.output_type == "stream"
@@ -184,18 +128,7 @@ def _joined_streams(outputs: Sequence[Any]) -> Iterator[Any]:
 
 
 def tree(cell: Any) -> ast.Module | None:
-    """Parse the code of a cell.
-
-    Parameters
-    ----------
-    cell : NotebookNode
-        A cell.
-
-    Returns
-    -------
-    Module or None
-        None where it is not plain Python.
-    """
+    """Parse the code of a cell; return None if it is not plain Python."""
     try:
         return ast.parse(cell.source)
     except SyntaxError:
@@ -203,23 +136,12 @@ def tree(cell: Any) -> ast.Module | None:
 
 
 def literals(cell: Any) -> dict[str, Any]:
-    """Give the names that a cell sets to plain literals.
-
-    Parameters
-    ----------
-    cell : NotebookNode
-        A cell.
-
-    Returns
-    -------
-    dict
-        Values by name.
-    """
-    found = {}
+    """Return the plain literals that a cell assigns, by name."""
+    values = {}
     for statement in (tree(cell) or ast.Module([], [])).body:
         if isinstance(statement, ast.Assign) and isinstance(
             statement.targets[0], ast.Name
         ):
             with suppress(ValueError):
-                found[statement.targets[0].id] = ast.literal_eval(statement.value)
-    return found
+                values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return values

@@ -9,20 +9,10 @@ from assess.notebooks.files import read
 
 
 def fragment(path: Path, *, has_code: bool = True) -> tuple[str, str]:
-    """Give an executed notebook as HTML that fits into another page.
+    """Return the title and the HTML body of an executed notebook, ready for another page.
 
-    Parameters
-    ----------
-    path : Path
-        The notebook.
-    has_code : bool, default True
-        Whether its code is shown, or only what it says and shows.
-
-    Returns
-    -------
-    tuple of str
-        Its title, and the rest below it: without ids, its headings from the third level down, links
-        to other notebooks leading to ``#notebook-NN``.
+    The body has no ids, its headings start at the third level, and links to other notebooks
+    lead to ``#notebook-NN``.
     """
     from nbconvert import HTMLExporter
 
@@ -33,9 +23,9 @@ def fragment(path: Path, *, has_code: bool = True) -> tuple[str, str]:
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    told, _ = exporter.from_notebook_node(read(path))
-    title = re.search(r"<h1[^>]*>(.*?)</h1>", told, re.DOTALL)
-    body = told.replace(title[0], "", 1) if title else told
+    html, _ = exporter.from_notebook_node(read(path))
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", html, re.DOTALL)
+    body = html.replace(title[0], "", 1) if title else html
     body = re.sub(r' id="[^"]*"', "", body)
     body = re.sub(r'href="(?:[^"#]*/)?(\d\d)_[^"]*\.ipynb"', r'href="#notebook-\1"', body)
     for level in (3, 2):

@@ -1,4 +1,4 @@
-"""Run notebooks with other parameters, or where they are to refresh their stored outputs."""
+"""Run notebooks with other parameters, or in place to refresh their stored outputs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from assess.notebooks.files import (
 T = TypeVar("T")
 SHIPPED = "../data/"
 CELL_TIMEOUT_S = 600
-QUIET = [
-    "--IPKernelApp.log_level=CRITICAL"
-]  # a kernel that is told to end calls that an error
+# A kernel logs its own shutdown as an error.
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 
 def run(
@@ -36,36 +35,18 @@ def run(
     output_dir: str | Path,
     progress: bool = False,
 ) -> list[Path]:
-    """Run notebooks with other parameters, and write what they show.
+    """Run notebooks with other parameters, and write them to another directory.
 
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        As `find` takes them.
-    parameters : mapping, optional
-        Values of the cell tagged ``parameters``, by name; a notebook takes those that it has.
-        Paths count from the notebook.
-    output_dir : str or Path
-        Where the executed notebooks go, under their own names.
-    progress : bool, default False
-        Whether to draw a progress bar on stderr.
-
-    Returns
-    -------
-    list of Path
-        The executed notebooks.
-
-    Raises
-    ------
-    AssessError
-        Where a cell fails, or no notebook has such a parameter; what was reached is written.
+    Each notebook takes the parameters that it has; paths are relative to the notebook. A cell
+    that fails, or a parameter that no notebook has, raises `AssessError`; what ran is written.
     """
     target = Path(output_dir)
     target.mkdir(parents=True, exist_ok=True)
     work = []
-    found = {path: _literals(path) for path in find(paths)}
-    _refuse_unknown(parameters or {}, {name for own in found.values() for name in own})
-    for path, known in found.items():
+    known_by_path = {path: _literals(path) for path in find(paths)}
+    names = {name for known in known_by_path.values() for name in known}
+    _refuse_unknown(parameters or {}, names)
+    for path, known in known_by_path.items():
         place = target / path.name
         if place.resolve() == path.resolve():
             raise AssessError(
@@ -82,51 +63,36 @@ def _run(path: Path, place: Path, parameters: Mapping[str, Any], progress: bool)
 
 
 def refresh(paths: Sequence[str | Path] = (), *, progress: bool = False) -> list[Path]:
-    """Execute notebooks where they are, and store their outputs in a form that does not change.
+    """Execute notebooks in place; return those whose file changed.
 
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        As `find` takes them.
-    progress : bool, default False
-        Whether to draw a progress bar on stderr.
-
-    Returns
-    -------
-    list of Path
-        Those whose file changed. A notebook that fails is left as it was.
-
-    Raises
-    ------
-    AssessError
-        Where a cell fails.
+    A notebook with a failing cell raises `AssessError` and keeps its old outputs.
     """
-    found = find(paths)
-    changed = _side_by_side(_refresh, [(path, progress) for path in found])
-    return [path for path, is_new in zip(found, changed, strict=True) if is_new]
+    notebooks = find(paths)
+    changed = _side_by_side(_refresh, [(path, progress) for path in notebooks])
+    return [path for path, is_new in zip(notebooks, changed, strict=True) if is_new]
 
 
 def _refresh(path: Path, progress: bool) -> bool:
-    """Store the outputs of a notebook; say whether that changed its file."""
+    """Store the outputs of a notebook; return whether its file changed."""
     before = path.read_bytes()
     write(tidy(_execute(path, {}, output=None, progress=progress), path.name), path)
     return path.read_bytes() != before
 
 
 def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-    """Make calls, two at a time: each in a process of its own, since each changes directory."""
+    """Make calls two at a time, each in its own process, since each changes directory."""
     if len(calls) < 2 or (os.cpu_count() or 1) < 2:
         return [work(*call) for call in calls]
     with ProcessPoolExecutor(2) as pool:
         waiting = [pool.submit(work, *call) for call in calls]
         try:
             return [one.result() for one in waiting]
-        finally:  # the first that fails, or an interrupt, keeps the others from starting
+        finally:  # after a failure or an interrupt, no other notebook starts
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _literals(path: Path) -> dict[str, Any]:
-    """Give the parameters of a notebook, and their values."""
+    """Return the parameters of a notebook and their values."""
     cells = [
         cell for cell in read(path).cells if PARAMETERS in cell.metadata.get("tags", [])
     ]
@@ -145,7 +111,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
 def _parameters(
     path: Path, known: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Choose the values of a notebook; shipped data that is not beside it is found."""
+    """Choose the values of a notebook, and find packaged data that is not beside it."""
     moved = {
         name: str(data_path(value.removeprefix(SHIPPED)))
         for name, value in known.items()
@@ -182,9 +148,9 @@ def _execute(
 
 
 def _kernel_config(sockets: str) -> Any:
-    """Talk to the kernel through sockets in this directory, where there are such, not over ports.
+    """Configure the kernel to use Unix sockets in a directory, not ports.
 
-    Left to itself Jupyter puts them beside the notebook, where a run that is killed leaves them.
+    By default Jupyter creates them beside the notebook, and a killed run leaves them there.
     """
     from traitlets.config import Config
 

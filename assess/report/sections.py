@@ -8,7 +8,6 @@ from assess import figures
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
 from assess.report.scores import Scores
-from assess.score.what_next.what_next import budget
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -72,7 +71,7 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
         if row.p_top > 0
     ]
     period = f"{settings['appetite']:g} incidents in {settings['months']} months"
-    room = budget(scores.inventory, scores.policy)
+    room = scores.ranking.budget
     told += [
         scores.ranking.headline,
         f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "

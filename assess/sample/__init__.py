@@ -1,8 +1,8 @@
-"""A fleet that does not exist, at any size: two quarters of it come with assess.
+"""An invented fleet of any size; two quarters of it come with assess.
 
-The tables beside this file are one cell of the fleet; a larger fleet is more cells. Everything
-drawn comes from `random.random`, whose sequence Python promises to keep, so the bytes are the same
-everywhere.
+The tables beside this file describe one cell of the fleet; a larger fleet has more cells. All
+random numbers come from `random.random`, whose sequence Python keeps, so the bytes are the same
+on every machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write_sample(
     seed: int = 2026,
     quarters: tuple[str, ...] = ("2026Q2", "2026Q3"),
 ) -> list[Path]:
-    """Write a snapshot of the fictional fleet per quarter; the quarters follow each other."""
+    """Write one snapshot of the invented fleet per quarter, for quarters in a row."""
     try:
         calendar = pd.period_range(quarters[0], periods=len(quarters), freq="Q")
     except (IndexError, ValueError):
@@ -38,7 +38,8 @@ def write_sample(
             f"there is no fleet of {services} services in the quarters {', '.join(quarters)}",
             hint="ask for one service or more, and quarters in a row, such as 2026Q2, 2026Q3",
         )
-    last, written = max(len(calendar) - 1, 1), []
+    last = max(len(calendar) - 1, 1)
+    written = []
     cells: list[Scene | None] = [None] * -(-services // CELL)
     for step, quarter in enumerate([calendar[0] - 1, *calendar], start=-1):
         scenes = [
@@ -64,9 +65,9 @@ def write_sample(
 def _inventory(scenes: list[Scene]) -> Inventory:
     tables = {}
     for name in frames.names():
-        tell = getattr(things, name, None) or getattr(events, name)
+        make_rows = getattr(things, name, None) or getattr(events, name)
         always = world()["always"].get(name, {})
-        rows = [always | row for scene in scenes for row in tell(scene)]
+        rows = [always | row for scene in scenes for row in make_rows(scene)]
         table = pd.DataFrame(
             rows, columns=list(frames.columns(name)), dtype=object
         ).fillna("")

@@ -1,4 +1,4 @@
-"""What happened to the sample fleet: a function per frame."""
+"""Events of the sample fleet: one function per frame."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import pandas as pd
 from assess.sample.scene import Row, Scene, world
 from assess.sample.things import dependencies
 
-WEEKS = 12  # of a quarter, so that nothing happens after its snapshot
+WEEKS = 12  # of a quarter, so that no event comes after its snapshot
 
 
 def incidents(scene: Scene) -> Iterator[Row]:
-    """Give the incidents of this quarter and the one before."""
+    """Yield the incidents of this quarter and the one before."""
     for then in scene.history[-2:]:
         services = {row["service_id"]: row for row in then.services}
-        for row in [*then.told("incidents"), *_drawn(then)]:
-            opened, minutes = (
-                then.day(float(row["day"]) + 0.4),
-                float(row["minutes"] or "nan"),
-            )
+        for row in [*then.written("incidents"), *_drawn(then)]:
+            opened = then.day(float(row["day"]) + 0.4)
+            minutes = float(row["minutes"] or "nan")
             hit = [services[one] for one in row["affected_services"].split(";") if one]
             service = services.get(row["service_id"])
             who = row["service_id"] or then.name("shop-proxy")
@@ -42,13 +40,12 @@ def incidents(scene: Scene) -> Iterator[Row]:
 
 
 def _drawn(scene: Scene) -> Iterator[Row]:
-    """At most one incident of a service in a week, at its rate per quarter."""
-    odds, edges = world()["incidents"], [*dependencies(scene)]
+    """Yield at most one incident per service and week, at its rate per quarter."""
+    odds = world()["incidents"]
+    edges = [*dependencies(scene)]
     for row in scene.placed:
-        name, dice = (
-            row["service_id"],
-            scene.dice("incidents", row["service_id"], scene.quarter),
-        )
+        name = row["service_id"]
+        dice = scene.dice("incidents", name, scene.quarter)
         callers = [
             e["src_id"]
             for e in edges
@@ -76,19 +73,19 @@ def _one(items: list[str], dice: Random) -> str:
 
 
 def experiments(scene: Scene) -> Iterator[Row]:
-    """Give the game days of this quarter and the one before."""
+    """Yield the game days of this quarter and the one before."""
     for then in scene.history[-2:]:
-        for row in then.told("experiments"):
+        for row in then.written("experiments"):
             started = then.day(int(row["day"]) + 0.45)
             row["experiment_id"] = f"GD-{started:%y%m%d}-{row['element']}"
             yield row | _spell(started, 60 * int(row["minutes"]))
 
 
 def activities(scene: Scene) -> Iterator[Row]:
-    """Give replacements, upgrades, deploys and pulls of this quarter and the one before."""
+    """Yield replacements, upgrades, deploys and pulls of this quarter and the one before."""
     for then in scene.history[-2:]:
-        for tell in (_replacements, _upgrades, _deploys, _pulls):
-            for k, row in enumerate(tell(then), start=1):
+        for make_rows in (_replacements, _upgrades, _deploys, _pulls):
+            for k, row in enumerate(make_rows(then), start=1):
                 yield row | {
                     "activity_id": f"{then.name(str(then.quarter))}-{row['kind']}-{k:03}"
                 }
@@ -100,7 +97,7 @@ def _spell(started: pd.Timestamp, seconds: int) -> Row:
 
 
 def _replacements(scene: Scene) -> Iterator[Row]:
-    """Pair terminate and launch, as an auto-scaling group heals itself."""
+    """Yield pairs of terminate and launch: an auto-scaling group that replaces an instance."""
     for name, pool in scene.pools.items():
         dice = scene.dice("replace", scene.name(name), scene.quarter)
         about = {"group": pool["asg_name"], "cause": "health", "status": "Successful"}
@@ -117,7 +114,7 @@ def _replacements(scene: Scene) -> Iterator[Row]:
 
 
 def _upgrades(scene: Scene) -> Iterator[Row]:
-    """Upgrade every host whose engine is not what it was a quarter before."""
+    """Yield the upgrade of every host whose engine changed since the last quarter."""
     earlier = scene.earlier.pools if scene.earlier else {}
     for name, pool in scene.pools.items():
         was = earlier.get(name, pool)
@@ -135,12 +132,13 @@ def _upgrades(scene: Scene) -> Iterator[Row]:
 
 
 def _deploys(scene: Scene) -> Iterator[Row]:
-    """Tell at most three deploys of a service: what a source keeps, not all there were."""
+    """Yield at most three deploys per service, since a source does not keep all of them."""
     for row in scene.placed:
         dice = scene.dice("deploys", row["service_id"], scene.quarter)
         about = {"service_id": row["service_id"], "source": "deploys", "status": "ok"}
         for _ in range(min(3, round(3 * float(row["deploys_per_month"] or 0)))):
-            started, failed = scene.day(7 * WEEKS * dice.random()), dice.random() < 0.08
+            started = scene.day(7 * WEEKS * dice.random())
+            failed = dice.random() < 0.08
             deploy = about | {"kind": "deploy", "status": "failed" if failed else "ok"}
             yield deploy | _spell(started, round(120 + 500 * dice.random()))
             if failed:
@@ -150,7 +148,8 @@ def _deploys(scene: Scene) -> Iterator[Row]:
 
 def _pulls(scene: Scene) -> Iterator[Row]:
     for row in scene.placed:
-        dice, image = scene.dice("pulls", row["service_id"], scene.quarter), row["image"]
+        dice = scene.dice("pulls", row["service_id"], scene.quarter)
+        image = row["image"]
         for k in range(4 if image else 0):
             host = row["hosts"][k % len(row["hosts"])]
             about = {"service_id": row["service_id"], "host_id": host, "source": "docker"}
@@ -166,16 +165,16 @@ def _pulls(scene: Scene) -> Iterator[Row]:
 
 
 def answers(scene: Scene) -> Iterator[Row]:
-    """Give the answers of people so far."""
+    """Yield all answers of people up to this quarter."""
     for then in scene.history:
-        for row in then.told("answers"):
+        for row in then.written("answers"):
             yield row | {"answered_at": then.day(-14)}
 
 
 def waivers(scene: Scene) -> Iterator[Row]:
-    """Give the waivers so far, those that have expired among them."""
+    """Yield all waivers up to this quarter, expired ones included."""
     for then in scene.history:
-        for row in then.told("waivers"):
+        for row in then.written("waivers"):
             granted = then.day(int(row["granted"]))
             expires = granted + pd.Timedelta(days=int(row["days"]))
             yield row | {"granted_at": granted, "expires_at": expires}

@@ -1,4 +1,4 @@
-"""The stage of the sample: one cell of the fleet in one quarter, its names and its dice."""
+"""One cell of the sample fleet in one quarter: its names and its random numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_ser
 
 @cache
 def world() -> dict[str, Any]:
-    """Give what holds in every cell and quarter."""
+    """Return the constants of every cell and quarter."""
     return tomllib.loads(
         (files("assess.sample") / "world.toml").read_text(encoding="utf-8")
     )
@@ -28,7 +28,7 @@ def world() -> dict[str, Any]:
 
 @cache
 def _table(name: str, step: int, last: int) -> list[Row]:
-    """Rows of a table; of "before>after" the second holds once the change of its row has come."""
+    """Read a table; a cell "before>after" takes its second value once the row has changed."""
     with (files("assess.sample") / f"{name}.csv").open(encoding="utf-8") as handle:
         return [
             {column: cell.split(">")[-(step > i % last)] for column, cell in row.items()}
@@ -37,7 +37,7 @@ def _table(name: str, step: int, last: int) -> list[Row]:
 
 
 def digest(text: str) -> str:
-    """Make a digest that looks like an image's."""
+    """Return a digest in the form of an image digest."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -67,24 +67,24 @@ class Scene:
         return [*(self.earlier.history if self.earlier else []), self]
 
     def day(self, days: float) -> pd.Timestamp:
-        """Give a moment so many days after the quarter's start; below zero, before its end."""
+        """Return the moment some days after the start of the quarter, or before its end if negative."""
         start = self.quarter.start_time if days >= 0 else self.at
         return start + pd.Timedelta(minutes=round(days * 1440))
 
     def dice(self, *what: object) -> random.Random:
-        """Give dice of their own to something, so that nothing else moves them."""
+        """Return a random generator of its own for a thing, independent of all others."""
         return random.Random("/".join(map(str, (self.seed, *what))))
 
     def name(self, plain: str) -> str:
-        """Give a thing's name in this cell: only the first cell keeps the plain one."""
+        """Return the name of a thing in this cell; the first cell keeps the plain name."""
         return f"{plain}-{self.cell + 1}" if self.cell else plain
 
     def table(self, name: str) -> list[Row]:
-        """Give rows as they are in this quarter."""
+        """Return the rows of a table in this quarter."""
         return [dict(row) for row in _table(name, self.step, self.last)]
 
-    def told(self, name: str) -> list[Row]:
-        """Give the events of this quarter that are told in full and concern this cell."""
+    def written(self, name: str) -> list[Row]:
+        """Return the events of this quarter and cell that the tables describe in full."""
         rows = []
         for row in self.table(name):
             subject = row.get("element", row.get("service_id"))

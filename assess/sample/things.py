@@ -1,4 +1,4 @@
-"""What the sample fleet is made of: a function per frame; what no frame knows is left out."""
+"""Parts of the sample fleet: one function per frame."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ PORTS = {
     "search": "9200/tcp",
 }
 HEALTH = {"true": "healthy", "false": "none"}
-SHOWN = ("state", "inspect_status")  # by a list of workloads, without an inspection
+LISTED = ("state", "inspect_status")  # known from a list of workloads, without inspection
 
 
 def services(scene: Scene) -> Iterator[Row]:
-    """Give the services; of one that runs nowhere, nothing is known."""
+    """Yield the services; little is known of one that runs nowhere."""
     for row in scene.services:
-        pool, n = row["pool"], len(row["hosts"])
+        pool = row["pool"]
+        n = len(row["hosts"])
         row |= {
             "platform": pool["platform"],
             "identity_rule": NAMED_BY[pool["platform"]] + "-name",
@@ -46,9 +47,10 @@ def services(scene: Scene) -> Iterator[Row]:
 
 
 def service_aliases(scene: Scene) -> Iterator[Row]:
-    """Give the names that sources have for the services, one of them doubtful."""
+    """Yield the names that sources use for the services, one of them doubtful."""
     for row in scene.placed:
-        name, platform = row["service_id"], row["pool"]["platform"]
+        name = row["service_id"]
+        platform = row["pool"]["platform"]
         source = "ansible" if platform == "host" else platform
         alias = ALIASES[platform].format(name)
         yield {"service_id": name, "alias": alias, "alias_source": source}
@@ -64,9 +66,10 @@ def service_aliases(scene: Scene) -> Iterator[Row]:
 
 
 def hosts(scene: Scene) -> Iterator[Row]:
-    """Give the hosts."""
+    """Yield the hosts."""
     for host, pool, _ in scene.hosts:
-        dice, zones = scene.dice("host", host), pool["zones"].split()
+        dice = scene.dice("host", host)
+        zones = pool["zones"].split()
         age = round(int(pool["facts_age"]) + 20 * dice.random(), 1)
         yield pool | {
             "host_id": host,
@@ -80,18 +83,21 @@ def hosts(scene: Scene) -> Iterator[Row]:
 
 
 def engines(scene: Scene) -> Iterator[Row]:
-    """Give the container engines; ``none`` where a host was looked at and has none."""
+    """Yield the container engines; ``none`` for a host that was seen and has none."""
     for host, pool, n in scene.hosts:
-        found = {"containers_total_n": n, "source": "docker"}
-        about = pool | {"host_id": host, "source": "ansible"}
-        yield about | (found if pool["reachable"] == "true" else {})
+        engine = pool | {"host_id": host, "source": "ansible"}
+        if pool["reachable"] == "true":
+            engine |= {"containers_total_n": n, "source": "docker"}
+        yield engine
 
 
 def workloads(scene: Scene) -> Iterator[Row]:
-    """Give the replicas: units on plain hosts, containers and tasks."""
+    """Yield the replicas: units on plain hosts, containers and tasks."""
     traits = world()["traits"]
     for row in scene.placed:
-        pool, image, platform = row["pool"], row["image"], row["pool"]["platform"]
+        pool = row["pool"]
+        image = row["image"]
+        platform = pool["platform"]
         about = {
             "health": HEALTH.get(row["health_checked"]),
             "ports": PORTS.get(row["kind"]),
@@ -103,12 +109,10 @@ def workloads(scene: Scene) -> Iterator[Row]:
         if pool["reachable"] == "false":
             about["inspect_status"] = "list"
         if about["inspect_status"] != "ok":
-            about = {name: about[name] for name in SHOWN}
+            about = {name: about[name] for name in LISTED}
         if image:
-            pinned, plain = (
-                platform == "ecs",
-                f"{image['registry']}/{image['repository']}",
-            )
+            pinned = platform == "ecs"
+            plain = f"{image['registry']}/{image['repository']}"
             about |= image | {
                 "image_ref": f"{plain}@{image['digest']}"
                 if pinned
@@ -136,7 +140,7 @@ def workloads(scene: Scene) -> Iterator[Row]:
 
 
 def mounts(scene: Scene) -> Iterator[Row]:
-    """Give the mounts."""
+    """Yield the mounts."""
     for row in scene.placed:
         for mount in row["mounts"].split():
             destination, _, kind = mount.partition("=")
@@ -150,11 +154,12 @@ def mounts(scene: Scene) -> Iterator[Row]:
 
 
 def dependencies(scene: Scene) -> Iterator[Row]:
-    """Give the dependencies on services of this cell, and on what lies outside."""
+    """Yield the dependencies on services of this cell and outside the fleet."""
     for row in scene.placed:
         for need in row["needs"].split():
             kind, _, dst = need.partition(":")
-            outside, about = dst.startswith("ext:"), world()["evidence"][kind]
+            outside = dst.startswith("ext:")
+            about = world()["evidence"][kind]
             if outside or dst in scene.plain:
                 dice = scene.dice("edge", row["service_id"], dst)
                 calls = int(1000 + 900000 * dice.random())
@@ -169,12 +174,13 @@ def dependencies(scene: Scene) -> Iterator[Row]:
 
 
 def images(scene: Scene) -> Iterator[Row]:
-    """Give the images on hosts, with what an earlier deploy left there, and in the registry."""
+    """Yield the images on hosts, leftovers of earlier deploys included, and in the registry."""
     for row in scene.placed:
         image = row["image"]
         if not image:
             continue
-        public, old = image["registry"] == "docker.io", "schema1" in row["traits"]
+        public = image["registry"] == "docker.io"
+        old = "schema1" in row["traits"]
         dice = scene.dice("image", image["digest"])
         about = image | {
             "schema": "1" if old else "2" if public else "oci",
@@ -202,7 +208,8 @@ def images(scene: Scene) -> Iterator[Row]:
 
 
 def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
-    dice, most = scene.dice("registry", about["digest"]), 3 if is_old else 1
+    dice = scene.dice("registry", about["digest"])
+    most = 3 if is_old else 1
     levels = {"critical": 1.2, "high": 2, "medium": 5, "low": 9}
     return about | {
         "tags": "previous" if is_old else about["tag"],
@@ -218,10 +225,11 @@ def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
 
 
 def coverage(scene: Scene) -> Iterator[Row]:
-    """Give what came of each call; those for the whole fleet come from the first cell."""
+    """Yield the outcome of each call; calls for the whole fleet come from the first cell."""
     run = {"run_id": f"run-{scene.quarter}"}
     for host, pool, n in scene.hosts:
-        bare, seen = pool["platform"] == "host", pool["reachable"] != "false"
+        bare = pool["platform"] == "host"
+        seen = pool["reachable"] != "false"
         yield run | {
             "source": "ansible" if bare else "docker",
             "scope": host,

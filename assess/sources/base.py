@@ -1,18 +1,23 @@
-"""What every source shares: its protocol, its batch of rows, deadlines and coverage rows."""
+"""What all sources share: their protocol, rows, names, deadlines, and calls with coverage."""
 
 from __future__ import annotations
 
+import csv
+import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
+from assess.errors import AssessError
 from assess.sources.redact import scrub
 
 Row = dict[str, Any]
+Rows = TypeVar("Rows", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -20,39 +25,9 @@ class Name:
     """A name that a source has for a service, before identity decides."""
 
     name: str  # as the source writes it
-    rule: str  # that gave it, such as ``compose-service``
+    rule: str  # that found it, such as ``compose-service``
     confidence: float  # in that rule [share, 0-1]
     namespace: str = ""  # project or namespace that qualifies it where two share a name
-
-
-@dataclass
-class Batch:
-    """Rows by frame that one source gave, and its coverage rows.
-
-    A row that belongs to a service carries ``names``, a tuple of `Name`, best first, in place of
-    ``service_id``; a dependency carries ``src`` and ``dst``, each a `Name` (or ``ext:<host>`` for
-    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them. Keys that
-    start with an underscore serve the joining of sources, and are no columns.
-    """
-
-    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
-
-    def add(self, frame: str, *rows: Row) -> None:
-        """Add rows to a frame."""
-        self.rows[frame].extend(rows)
-
-    def cover(self, scope: str, call: str, status: str, **values: Any) -> Row:
-        """Record what came of a call; the row is open to later counts."""
-        row = {"scope": scope, "call": call, "status": status, **values}
-        self.coverage.append(row)
-        return row
-
-    def merge(self, other: Batch) -> None:
-        """Take over the rows of another batch."""
-        for frame, rows in other.rows.items():
-            self.rows[frame].extend(rows)
-        self.coverage.extend(other.coverage)
 
 
 class Deadline:
@@ -70,29 +45,6 @@ class Deadline:
         """Raise TimeoutError where no time is left."""
         if self.left <= 0:
             raise TimeoutError("the deadline of the source has passed")
-
-
-class Source(Protocol):
-    """Something that inventories part of a fleet, and only ever reads it.
-
-    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
-    and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
-    rows are kept. With ``follow(options, base, deadline, rows)`` it runs when the others are done,
-    with the rows by frame that they found; it is called in place of ``collect``.
-    """
-
-    type: str  # name in ``[[source]] type``
-    options: tuple[str, ...]  # that it understands, beside ``deadline``
-    fills: tuple[str, ...]  # frames
-    needs: str  # permissions, in a sentence
-    dump: str  # commands whose output it reads from files, in a line
-
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what the source holds; a failure becomes a coverage row, not an exception.
-
-        Relative paths in the options start from ``base``.
-        """
-        ...
 
 
 HINTS = {
@@ -129,8 +81,15 @@ _WORDS = {
 }
 
 
+# A failure of these kinds is a bug of ours, which the run reports; it is no answer.
+_BUGS = (AssertionError, NameError, NotImplementedError)
+# Messages of these are written for people, and name no secret once they are scrubbed.
+_FOR_PEOPLE = (ValueError, csv.Error, AssessError)
+_UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
+
+
 def chain_of(error: BaseException) -> list[BaseException]:
-    """Give an error and its causes."""
+    """List an error and its causes."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -140,50 +99,335 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 
 def words_of(error: BaseException) -> str:
-    """Give the classes and messages of an error and its causes, in lower case."""
+    """Join the classes and messages of an error and its causes, in lower case."""
     return " ".join(f"{type(e).__name__} {e}" for e in chain_of(error)).lower()
 
 
 def status_of(error: BaseException) -> str:
-    """Classify a failure as a coverage status, by its code, else by its causes and words."""
-    code = next(
-        (c for e in chain_of(error) if (c := getattr(e, "status_code", None))), None
-    )
+    """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
+    codes = [getattr(link, "status_code", None) for link in chain_of(error)]
+    code = next(filter(None, codes), None)
     if isinstance(code, int):
         return STATUS_OF_CODE.get(code, "unreachable")
+    if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
+        return "parse_error"
     text = words_of(error)
     for status, words in _WORDS.items():
         if any(word in text for word in words):
             return status
-    system = (e for e in chain_of(error) if isinstance(e, OSError))
-    if any(not isinstance(e, FileNotFoundError) for e in system):
+    system = [link for link in chain_of(error) if isinstance(link, OSError)]
+    if any(not isinstance(link, FileNotFoundError) for link in system):
         return "unreachable"
-    return (
-        "parse_error"
-        if isinstance(error, ValueError | KeyError | TypeError)
-        else "unreachable"
-    )
+    is_shape = isinstance(error, ValueError | KeyError | TypeError)
+    return "parse_error" if is_shape else "unreachable"
 
 
 def failure(error: Exception) -> Row:
-    """Put an error into the words of a coverage row, without any secret."""
+    """Return the columns of a coverage row that explain an error, without any secret.
+
+    A note of the error (`BaseException.add_note`) is its hint.
+    """
     status = status_of(error)
-    told = scrub(str(error)) if isinstance(error, ValueError) else None
-    return {
-        "status": status,
-        "error_class": type(error).__name__,
-        "hint": told or HINTS.get(status),
-    }
+    hint = HINTS.get(status)
+    if notes := getattr(error, "__notes__", None):
+        hint = notes[0]
+    elif isinstance(error, FileNotFoundError):
+        hint = "there is no such file"
+    elif isinstance(error, OSError) and error.filename:
+        hint = error.strerror
+    elif isinstance(error, _FOR_PEOPLE):
+        hint = scrub(str(error).partition("\n")[0])
+    return {"status": status, "error_class": type(error).__name__, "hint": hint}
+
+
+class Requests(Protocol):
+    """A client that counts its requests, and how many of them were repeats."""
+
+    requests_n: int
+    retries_n: int
+
+
+class Call:
+    """One question to a system, and its coverage row; `Batch.call` shows how to use it.
+
+    As a context manager it may be entered once for each part of an answer: times and counts add
+    up, the first failure is kept, and a failure beside a sound part makes the whole ``partial``.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        client: Requests | None = None,
+        deadline: Deadline | None = None,
+        empty: str | None = None,
+        classify: Callable[[Exception], Row] = failure,
+    ) -> None:
+        self.row = row
+        self._client = client
+        self._deadline = deadline
+        self._empty_hint = empty
+        self._classify = classify
+        self._failures: list[Row] = []
+        self._sound_n = 0  # parts without a failure, or with rows before it
+        self._is_settled = False  # by what the answer itself says
+        self._is_derived = False  # whether the hint is one for want of rows
+        self._start = 0.0
+        self._before: Row = {}  # counts when this part began
+
+    @property
+    def outcome(self) -> str:
+        """Status of the coverage row: ``timeout`` until the call ends, as a deadline may cut it."""
+        return str(self.row["status"])
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the call ended with an answer, even an empty or an incomplete one."""
+        return self.outcome in ("ok", "empty", "partial")
+
+    @property
+    def failed(self) -> str | None:
+        """Status that the latest part failed with; None where it did not."""
+        has_failed = len(self._failures) > self._before.get("failures", 0)
+        return str(self._failures[-1]["status"]) if has_failed else None
+
+    def take(self, rows: Rows) -> Rows:
+        """Count rows of the answer, and return them."""
+        self.count(rows=len(rows))
+        return rows
+
+    def count(self, **counts: int) -> None:
+        """Add to counts of the coverage row, such as ``requests``, ``redacted_n`` or ``rows``."""
+        for column, number in counts.items():
+            self.row[column] = (self.row.get(column) or 0) + number
+
+    def note(self, **values: Any) -> None:
+        """Write other columns of the coverage row, such as ``expected`` or ``window_start``."""
+        self.row |= values
+
+    def status(self, status: str, hint: str | None = None) -> None:
+        """Settle the call by what the answer itself says, such as ``unsupported``."""
+        self._is_settled = True
+        self.row["status"] = status
+        if hint is not None:
+            self.row["hint"] = hint
+
+    def hint(self, text: str) -> None:
+        """Write what to do about the outcome."""
+        self.row["hint"] = text
+
+    def fail(self, error: Exception) -> str:
+        """Record an error that does not end the call, and return the status that it stands for."""
+        if self._deadline is not None and not self._deadline.left:
+            error = TimeoutError("no answer in time")
+        self._failures.append(self._classify(error))
+        return str(self._failures[-1]["status"])
+
+    def watch(self, client: Requests) -> None:
+        """Count the requests of a client that was opened within the call."""
+        self._client = client
+        self._before |= {"requests": client.requests_n, "retries": client.retries_n}
+
+    def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        self._before = {"failures": len(self._failures), "rows": self.row.get("rows", 0)}
+        if self._client is not None:
+            self.watch(self._client)
+        if not self._is_settled:
+            self.row["status"] = "timeout"
+        if self._is_derived:
+            del self.row["hint"]
+        self._is_derived = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        seconds = self.row.get("seconds", 0.0) + time.monotonic() - self._start
+        self.row["seconds"] = round(seconds, 3)
+        if self._client is not None:
+            self.count(
+                requests=self._client.requests_n - self._before["requests"],
+                retries=self._client.retries_n - self._before["retries"],
+            )
+        if error is not None:
+            if isinstance(error, _BUGS) or not isinstance(error, Exception):
+                return False
+            self.fail(error)
+        is_sound = len(self._failures) == self._before["failures"]
+        self._sound_n += is_sound or self.row.get("rows", 0) > self._before["rows"]
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Write the status that follows from the failures, rows and counts."""
+        row = self.row
+        rows = row.get("rows")
+        expected = row.get("expected")
+        if expected and rows is not None:
+            row["ratio"] = round(rows / expected, 4)
+        if self._failures:
+            row |= self._failures[0]
+            if self._sound_n:
+                row["status"] = "partial"
+        elif self._is_settled or row["status"] != "timeout":
+            pass
+        elif rows == 0:
+            is_unread = bool(row.get("unmapped_n"))
+            row["status"] = "parse_error" if is_unread else "empty"
+            hint = HINTS["parse_error"] if is_unread else self._empty_hint
+            if hint and "hint" not in row:
+                row["hint"] = hint
+                self._is_derived = True
+        elif rows and expected and rows < expected:
+            row["status"] = "partial"
+        else:
+            row["status"] = "ok"
+
+
+@dataclass
+class Batch:
+    """Rows by frame that one source found, and its coverage rows.
+
+    A row that belongs to a service carries ``names``, a tuple of `Name`, best first, in place of
+    ``service_id``; a dependency carries ``src`` and ``dst``, each a `Name` (or ``ext:<host>`` for
+    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them. Keys that
+    start with an underscore serve the joining of sources, and are no columns.
+    """
+
+    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
+
+    def add(self, frame: str, *rows: Row) -> None:
+        """Add rows to a frame."""
+        self.rows[frame].extend(rows)
+
+    def call(  # noqa: PLR0913
+        self,
+        scope: str,
+        name: str,
+        *,
+        client: Requests | None = None,
+        deadline: Deadline | None = None,
+        empty: str | None = None,
+        classify: Callable[[Exception], Row] = failure,
+    ) -> Call:
+        """Open a call: one question to a system, with one coverage row.
+
+        Parameters
+        ----------
+        scope : str
+            What is asked: a host, a file, an account.
+        name : str
+            Name of the call in coverage.
+        client : Requests, optional
+            Client, such as a `Web`, whose requests and retries are counted.
+        deadline : Deadline, optional
+            Once it has passed, every error of the call is a ``timeout``.
+        empty : str, optional
+            Hint for an answer without rows.
+        classify : callable, default `failure`
+            Turns an error into ``status``, ``error_class`` and ``hint``.
+
+        Notes
+        -----
+        On the way out the call writes ``seconds``, ``requests``, ``retries``, ``ratio``, and
+
+        - after an error the status it stands for (``denied``, ``unreachable``, ...), or
+          ``partial`` where rows had been taken before it;
+        - else what `Call.status` was called with;
+        - else ``partial`` below ``expected`` rows; ``empty`` without any, or ``parse_error``
+          where all were ``unmapped_n``; ``ok`` otherwise, also where no rows are counted.
+
+        Errors end here, and the source goes on. Only bugs (`AssertionError`, `NameError`) and
+        interrupts pass; the run turns those into a coverage row of the whole source.
+
+        Examples
+        --------
+        Pages of a list; what came before a failure is kept, and the row is ``partial``::
+
+            jobs = []
+            with batch.call(web.scope, "jobs", client=web) as call:
+                for page in pages(web):
+                    jobs += call.take(page)
+
+        A client that is opened within the call, so that a bad token_file is a failure of it::
+
+            with (
+                batch.call(scope, "graph") as call,
+                open_web(options, base, deadline, call=call) as web,
+            ):
+                links = call.take(web.json("api/dependencies"))
+
+        Files of a ``[[source]]`` table; one that is broken leaves a ``parse_error``::
+
+            for file, call in each_dump(options, base, deadline, batch):
+                with call:
+                    rows = call.take(to_rows(read_json(file, call.row)))
+                    call.count(redacted_n=2, unmapped_n=1)
+
+        One question for each entry of a list; failures of single entries make it ``partial``::
+
+            call = batch.call(web.scope, "job", client=web)
+            call.note(expected=len(stubs))
+            for stub in stubs:
+                with call:
+                    jobs += call.take([web.json(stub["ID"])])
+                if call.failed in ("unreachable", "timeout"):
+                    break
+
+        An answer that says itself that there is nothing to learn::
+
+            with batch.call(scope, "info") as call:
+                if not info["Swarm"]["ControlAvailable"]:
+                    call.status("unsupported", "name the engine of a manager")
+        """
+        row = {"scope": scope, "call": name, "status": "timeout"}
+        self.coverage.append(row)
+        return Call(row, client=client, deadline=deadline, empty=empty, classify=classify)
+
+    def cover(self, scope: str, call: str, status: str, **values: Any) -> Row:
+        """Add a coverage row about something that was not asked, or that is no call."""
+        row = {"scope": scope, "call": call, "status": status, **values}
+        self.coverage.append(row)
+        return row
+
+    def merge(self, other: Batch) -> None:
+        """Take over the rows of another batch."""
+        for frame, rows in other.rows.items():
+            self.rows[frame].extend(rows)
+        self.coverage.extend(other.coverage)
+
+
+class Source(Protocol):
+    """Something that inventories part of a fleet, and only ever reads it.
+
+    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
+    and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
+    rows are kept. With ``follow(options, base, deadline, rows)`` it runs when the others are done,
+    with the rows by frame that they found; it is called in place of ``collect``.
+    """
+
+    type: str  # name in ``[[source]] type``
+    options: tuple[str, ...]  # that it understands, beside ``deadline``
+    fills: tuple[str, ...]  # frames
+    needs: str  # permissions, in a sentence
+    dump: str  # commands whose output it reads from files, in a line
+
+    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Give what the source holds; a failure becomes a coverage row, not an exception.
+
+        Relative paths in the options start from ``base``.
+        """
+        ...
 
 
 def file_failure(error: Exception) -> Row:
-    """Give the columns of a coverage row that say why a file could not be read."""
-    status, hint = "parse_error", str(error).partition("\n")[0]
-    if isinstance(error, OSError) and error.strerror:  # of the system, not of a format
-        status, hint = status_of(error), error.strerror
-    if isinstance(error, FileNotFoundError):
-        hint = "there is no such file"
-    return {"status": status, "error_class": type(error).__name__, "hint": scrub(hint)}
+    """Return the columns of a coverage row that explain why a file could not be read."""
+    return failure(error)
 
 
 def paths_of(options: dict[str, Any]) -> list[str]:

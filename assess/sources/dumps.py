@@ -11,7 +11,16 @@ from typing import Any
 
 import yaml
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Call,
+    Deadline,
+    Row,
+    file_failure,
+    paths_of,
+    timed,
+)
 
 MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
@@ -72,6 +81,29 @@ def each_file(  # noqa: PLR0913, PLR0917
             continue
         with timed(row):
             yield scope, file, row
+
+
+def each_dump(  # noqa: PLR0913
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    batch: Batch,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
+    *,
+    name: str = "read",
+    empty: str | None = None,
+) -> Iterator[tuple[Path, Call]]:
+    """List each file of `find_files` with the call that covers it, to be entered by the reader.
+
+    Files for which no time is left are not listed; their calls say so.
+    """
+    for scope, file in find_files(options, base, batch, suffixes):
+        call = batch.call(scope, name, empty=empty)
+        call.take(())
+        if deadline.left:
+            yield file, call
+        else:
+            call.hint(HINTS["timeout"])
 
 
 def files_below(place: Path) -> list[Path] | None:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
-from assess.sources.base import Deadline, Row, failure, file_failure, timed
+from assess.sources.base import Call, Deadline, Row, failure, timed
 from assess.sources.dumps import MAX_BYTES, DumpError, broken, decode_values
 from assess.sources.redact import strip_userinfo
 
@@ -100,6 +100,12 @@ class Web:
         self._auth = (parts.username, parts.password or "") if parts.username else None
         self._session = requests.Session()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
@@ -178,16 +184,22 @@ class Web:
 
 
 def open_web(
-    options: Row, base: Path, deadline: Deadline, token: str = "Bearer {}"
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    token: str = "Bearer {}",
+    *,
+    call: Call | None = None,
 ) -> Web:
     """Open the ``endpoint`` of a ``[[source]]`` table, with its ``token_file`` and ``ca``.
 
     ``token`` is the form of the header ``Authorization``, or ``Name: {}`` for another header. Where
-    a bearer token is expected, a file with ``user:password`` means basic authentication.
+    a bearer token is expected, a file with ``user:password`` means basic authentication. A ``call``
+    counts the requests.
     """
     headers = {}
     if name := options.get("token_file"):
-        secret = (base / name).read_text(encoding="utf-8").strip()
+        secret = _read_secret(base / name)
         if (
             not secret.isprintable() or " " in secret
         ):  # an error about the header would tell it
@@ -201,7 +213,19 @@ def open_web(
             else {"Authorization": token.format(secret)}
         )
     ca = base / options["ca"] if options.get("ca") else None
-    return Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
+    web = Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
+    if call is not None:
+        call.watch(web)
+    return web
+
+
+def _read_secret(file: Path) -> str:
+    """Read a token; an error says which option names the file."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        error.add_note("token_file: there is no such file")
+        raise
 
 
 def ask(  # noqa: PLR0913
@@ -222,10 +246,6 @@ def ask(  # noqa: PLR0913
         try:
             web = open_web(options, base, deadline, token)
             work(web)
-        except FileNotFoundError as error:
-            row |= file_failure(error) | {
-                "hint": "token_file or ca: there is no such file"
-            }
         except (OSError, ValueError) as error:
             row |= failure(error)
             if row.get("rows"):

@@ -16,7 +16,15 @@ from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.claims import MEASURES, judge_claims, texts
-from assess.score.claims.measure import amount, mean, ratio, share, verdict
+from assess.score.claims.measure import (
+    amount,
+    mean,
+    rates_by,
+    ratio,
+    ratio_of,
+    share,
+    verdict,
+)
 from assess.score.claims.world import world
 from assess.score.incidents.rates import LEVEL_MAX, Interval
 
@@ -529,3 +537,85 @@ def test_results_at_hand_are_not_computed_again(sample, judged):
     churn = assess.score_upgrade_churn(sample, POLICY)
     found = judge_claims(sample, POLICY, readiness=readiness, churn=churn)
     pd.testing.assert_frame_equal(found.frame, judged.frame)
+
+
+WATCHED = {
+    "run_id": "r",
+    "source": "incidents",
+    "scope": "all",
+    "call": "read",
+    "status": "ok",
+    "window_start": "2026-04-01T00:00:00Z",
+    "window_end": "2026-10-01T00:00:00Z",
+}
+
+
+def upgrades_of(known):
+    return judge_claims(known, POLICY).details["around_upgrades"]
+
+
+def upgrade(number, day, host):
+    return {
+        "activity_id": f"x{number}",
+        "kind": "engine_upgrade",
+        "started_at": f"2026-{day}",
+        "ended_at": f"2026-{day}",
+        "host_id": host,
+        "to_version": "28.5.1",
+    }
+
+
+def on_host(number, day, host):
+    return {
+        "incident_id": f"i{number}",
+        "service_id": "a",
+        "opened_at": f"2026-{day}",
+        "host_id": host,
+    }
+
+
+def test_days_before_an_upgrade_are_compared_with_the_days_after():
+    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
+    engines = [
+        {"host_id": h["host_id"], "runtime": "docker", "version": "28.5.1"} for h in hosts
+    ]
+    upgrades = [upgrade(1, "06-10", "h1"), upgrade(2, "09-27", "h2")]
+    events = [
+        on_host(1, "06-12", "h1"),
+        on_host(2, "06-13", "h1"),
+        on_host(3, "06-08", "h1"),
+        on_host(4, "06-12", "h2"),
+    ]
+    known = inventory(
+        services=[{"service_id": "a", "platform": "docker"}],
+        incidents=events,
+        coverage=[WATCHED],
+        hosts=hosts,
+        engines=engines,
+        activities=upgrades,
+    )
+    row = upgrades_of(known).iloc[0]
+    assert row[["after", "before"]].tolist() == [2, 1]
+    assert row["days_after"] == pytest.approx(
+        7 + 4
+    )  # the second window was cut by the snapshot
+    assert row["days_before"] == pytest.approx(14)
+    ratio = ratio_of(upgrades_of(known), level=0.95)
+    assert ratio.point == pytest.approx((2 / 11) / (1 / 14))
+
+
+def test_no_upgrade_ever():
+    row = upgrades_of(inventory(services=[{"service_id": "a"}], coverage=[WATCHED])).iloc[
+        0
+    ]
+    assert row[["after", "before"]].tolist() == [0, 0]
+    assert np.isnan(ratio_of(pd.DataFrame([row]), level=0.95).point)
+
+
+def test_rates_of_spells_by_hand():
+    spells = pd.DataFrame(
+        {"service_id": ["a", "b"], "side": "host", "incidents": [2, 0], "months": 6.0}
+    )
+    row = rates_by(spells, "side", level=0.95).iloc[0]
+    assert row[["services", "incidents", "service_months"]].tolist() == [2, 2, 12]
+    assert row["rate"] == pytest.approx(2.5)

@@ -291,7 +291,7 @@ def test_a_token_file_that_is_not_there(tmp_path):
     (row,) = IncidentsSource().collect(table, tmp_path, Deadline(5)).coverage
     assert (row["status"], row["hint"]) == (
         "unreachable",
-        "token_file or ca: there is no such file",
+        "token_file: there is no such file",
     )
 
 

@@ -20,8 +20,8 @@ from assess.sources.traces.source import (
     FAILED,
     TOTAL,
     TracesSource,
-    to_calls,
     to_dependencies,
+    to_links,
 )
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
@@ -308,7 +308,7 @@ ANY = st.recursive(
 @settings(max_examples=80, deadline=None)
 @given(st.lists(ANY, max_size=4), st.booleans())
 def test_any_payload_becomes_edges_or_nothing(values, is_failed):
-    calls, unmapped = to_calls(values, is_failed=is_failed)
+    calls, unmapped = to_links(values, is_failed=is_failed)
     for edge in to_dependencies(calls, 1.0):
         assert edge["calls"] is None or edge["calls"] >= 0
         assert 0 <= edge.get("error_rate", 0) <= 1

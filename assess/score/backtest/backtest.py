@@ -18,9 +18,8 @@ from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.backtest import forecast_metrics as skill
-from assess.score.incidents.exposure import window
+from assess.score.incidents.exposure import YEAR, counted_incidents, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
-from assess.score.incidents.recovery import YEAR, counted_incidents
 from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 
@@ -161,7 +160,7 @@ def _span(
         raise AssessError(
             f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
         )
-    held = window(inventory, policy)
+    held = exposure(inventory, policy).window
     if held is None or held[1] <= previous.snapshot_at:
         raise AssessError(
             f"nobody watched for incidents after {previous.snapshot_at:%Y-%m-%d}",
@@ -204,7 +203,7 @@ def forecasts(
     names = pd.Index(
         sorted(earlier["services"]["service_id"]), name="service_id", dtype="str"
     )
-    held = window(earlier, policy)
+    held = exposure(earlier, policy).window
     before = counted_incidents(earlier)
     inside = before[before["opened_at"].between(*held)] if held else before.iloc[:0]
     counts = (

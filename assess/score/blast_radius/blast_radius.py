@@ -44,7 +44,8 @@ from assess.score.blast_radius.topology import (
     dependencies_observed,
 )
 from assess.score.blast_radius.validation import failure_graph, judged, taught
-from assess.score.incidents.recovery import heal_times, incident_rates
+from assess.score.incidents.exposure import incident_rates
+from assess.score.incidents.recovery import heal_times
 from assess.score.result import Explanation, Provenance, Result, records_by
 
 COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}

@@ -11,8 +11,13 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.score.blast_radius.bitset import Booleans, Floats
 from assess.score.blast_radius.topology import Fleet
+from assess.score.incidents.exposure import (
+    CONTAINER,
+    HOST,
+    Exposure,
+    counted_incidents,
+)
 from assess.score.incidents.rates import jeffreys_interval
-from assess.score.incidents.recovery import counted_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 COLUMNS = [
@@ -349,14 +354,14 @@ def curve(trials: list[Trial], scores: dict[str, list[Floats]]) -> pd.DataFrame:
 
 
 def measures(
-    inventory: Inventory, calibration: pd.DataFrame, *, seed: int, level: float
+    exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
 ) -> pd.DataFrame:
     """Sum up how well predictions held.
 
     Parameters
     ----------
-    inventory : Inventory
-        Frame ``incidents``.
+    exposure : Exposure
+        The sound incidents, each with the side that it happened on.
     calibration : DataFrame
         What `calibrate` gives.
     seed : int
@@ -382,17 +387,12 @@ def measures(
         ends = np.quantile(seen[said > 0] / said[said > 0], [tail, 1 - tail])
         ratio = (both[:, 0].sum() / both[:, 1].sum(), *map(float, ends))
     rows = [("observed to predicted", *ratio, len(both))]
-    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     touched = (incidents["affected_services"] + ";" + incidents["service_id"]).map(
         lambda text: len(set(_ids(text)))
     )
-    platform = incidents["platform_at_time"].astype("str")
-    groups = {
-        "containers": ~platform.isin(["host", "unknown", "mixed"]) & platform.notna(),
-        "hosts": platform == "host",
-    }
-    for name, among in groups.items():
-        own = touched[among.fillna(value=False).astype(bool)]
+    for name, side in (("containers", CONTAINER), ("hosts", HOST)):
+        own = touched[incidents["side"].eq(side).fillna(value=False)]
         share = jeffreys_interval(int((own <= 1).sum()), len(own), level=level)
         rows.append((f"at most one service touched, {name}", *share, len(own)))
     return pd.DataFrame(rows, columns=["measure", "value", "lo", "hi", "n"])

@@ -13,7 +13,7 @@ from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.direct_impact import FELLED, fallen, is_running
 from assess.score.blast_radius.placement import engine_names, frozen, standing
-from assess.score.incidents.recovery import coverage_of
+from assess.score.incidents.exposure import coverage_of
 
 LEVELS = ("lo", "point", "hi")
 KINDS = (

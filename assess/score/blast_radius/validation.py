@@ -15,6 +15,7 @@ from assess.score.blast_radius.learning import estimate, learn, says, tries, wit
 from assess.score.blast_radius.propagation import Graph, Sampling, arc_key, spread
 from assess.score.blast_radius.scenarios import Scenarios
 from assess.score.blast_radius.topology import Fleet
+from assess.score.incidents.exposure import exposure
 
 FOLDS_MOST = 50  # above, several events are left out together
 
@@ -100,7 +101,7 @@ def judged(
         brier = judge(trials, base, left_out, seed=seed, level=level)
         verdict = says(brier, len(trials))
     table = cal.precision(fleet, trials, scores, seed=seed, level=level)
-    totals = cal.measures(inventory, compared, seed=seed, level=level)
+    totals = cal.measures(exposure(inventory, policy), compared, seed=seed, level=level)
     return Judged(
         compared, table, cal.curve(trials, scores), totals, learned, brier, verdict
     )

@@ -21,9 +21,9 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.claims import outcomes, upkeep
 from assess.score.claims.fleet import Fleet
-from assess.score.claims.measure import UNDECIDED, Finding, verdict
+from assess.score.claims.measure import UNDECIDED, Finding, rates_by, verdict
 from assess.score.claims.world import world
-from assess.score.incidents.exposure import around_upgrades, rates_by, time_to_heal
+from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
 from assess.score.upgrade_churn.history import History
 
@@ -175,9 +175,9 @@ def judge_claims(  # noqa: PLR0913 - what is known already need not be computed 
     tables = {claim: finding.table for claim, finding in found.items()}
     details = {
         **tables,
-        "platforms": rates_by(fleet.record, "platform", level=fleet.level),
+        "platforms": rates_by(fleet.exposure.spells, "platform", level=fleet.level),
         "healing": time_to_heal(inventory, policy),
-        "around_upgrades": around_upgrades(inventory, policy, fleet.past),
+        "around_upgrades": upkeep.around_upgrades(fleet),
     }
     parts = pd.concat(
         [_tidy(claim, table) for claim, table in tables.items()], ignore_index=True

@@ -10,15 +10,8 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.claims.measure import Finding, added, ratio
-from assess.score.incidents.exposure import (
-    CONTAINER,
-    compare,
-    platforms,
-    side_of,
-    track_record,
-    watched_incidents,
-)
+from assess.score.claims.measure import Finding, added, compare, ratio
+from assess.score.incidents.exposure import CONTAINER, Exposure, exposure
 from assess.score.incidents.rates import dispersion, wider_level
 from assess.score.result import Result
 from assess.score.upgrade_churn.history import History, known_history
@@ -84,29 +77,15 @@ class Fleet:
         )
 
     @cached_property
-    def platforms(self) -> pd.Series:
-        """Platform of every service."""
-        return platforms(self.inventory, self.policy)
-
-    @cached_property
-    def sides(self) -> pd.Series:
-        """Whether each service runs in containers or on hosts."""
-        return side_of(self.platforms)
+    def exposure(self) -> Exposure:
+        """Where services run, and what was watched of them."""
+        return exposure(self.inventory, self.policy, self.previous)
 
     @cached_property
     def contained(self) -> list[str]:
         """Services that are known to run in containers."""
-        return list(self.sides.index[self.sides.eq(CONTAINER).fillna(False)])
-
-    @cached_property
-    def record(self) -> pd.DataFrame:
-        """Incidents and months watched of every service."""
-        return track_record(self.inventory, self.policy, previous=self.previous)
-
-    @cached_property
-    def incidents(self) -> pd.DataFrame:
-        """Incidents of the time watched, each with its platform."""
-        return watched_incidents(self.inventory, self.policy)
+        sides = self.exposure.side
+        return list(sides.index[sides.eq(CONTAINER).fillna(value=False)])
 
     def compared(self, record: pd.DataFrame, ours: pd.Series) -> Finding:
         """Compare two groups of a track record; what is on neither side may be on either.
@@ -155,7 +134,7 @@ class Fleet:
             The widest level of them, and its ``spread`` and ``freedom`` (`rates.dispersion`).
         """
         tier = record["tier"].astype("string").fillna("unknown") + " "
-        counts = record["incidents"], record["service_months"]
+        counts = record["incidents"], record["months"]
         found = [dispersion(*counts, tier + side.astype("string")) for side in sides]
         level, widest = max((wider_level(self.level, spread), spread) for spread in found)
         return level, widest._asdict()

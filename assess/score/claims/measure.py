@@ -9,8 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from assess.score.incidents.exposure import ratio_of
-from assess.score.incidents.rates import Interval, jeffreys_interval, jeffreys_rate
+from assess.score.incidents.rates import (
+    Interval,
+    jeffreys_interval,
+    jeffreys_rate,
+    rate_ratio,
+)
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 TALLY = ["yes", "no", "unknown"]
@@ -269,3 +273,48 @@ def _smallest(decides: Callable[[float], bool]) -> float:
         middle = (low + high) // 2
         low, high = (low, middle) if decides(middle) else (middle, high)
     return high
+
+
+def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
+    """Return the incident rate of each group of spells (`Exposure.spells`).
+
+    ``by, services`` [count], ``incidents`` [count], ``service_months``, and ``rate, rate_lo,
+    rate_hi`` [per service and year].
+    """
+    groups = spells.groupby(by, sort=True, observed=True)
+    table = groups.agg(
+        services=("service_id", "nunique"),
+        incidents=("incidents", "sum"),
+        service_months=("months", "sum"),
+    ).reset_index()
+    rates = [
+        jeffreys_rate(n, months / 12, level=level)
+        for n, months in zip(table["incidents"], table["service_months"], strict=True)
+    ]
+    columns = ["rate", "rate_lo", "rate_hi"]
+    return table.join(
+        pd.DataFrame(rates, columns=columns, index=table.index, dtype=float)
+    )
+
+
+def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
+    """Put two groups of spells beside each other, tier by tier.
+
+    ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
+    ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``, which
+    `rate_ratio` takes, and ``unplaced_incidents, unplaced_months``.
+    """
+    tier = spells["tier"].astype("Float64").fillna(0).astype(int)
+    group = first.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
+    table = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    for prefix in ("", "other_", "unplaced_"):
+        rows = spells.loc[group.eq(prefix), ["incidents", "months"]]
+        table = table.join(rows.groupby(tier).sum().add_prefix(prefix))
+    table = table.fillna(0)
+    counts = [name for name in table if name.endswith("incidents")]
+    return table.astype(dict.fromkeys(counts, "int64")).reset_index()
+
+
+def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
+    """Return the rate ratio of a table as `compare` makes it."""
+    return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)

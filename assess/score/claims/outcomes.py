@@ -7,14 +7,15 @@ import pandas as pd
 from assess import reference
 from assess.score.claims.fleet import Fleet, tally
 from assess.score.claims.measure import Finding, amount, seen, share
-from assess.score.incidents.exposure import CONTAINER, HOST, self_healing, side_of, window
+from assess.score.incidents.exposure import CONTAINER, HOST
+from assess.score.incidents.recovery import self_healing
 
 
 def core_in_containers(fleet: Fleet) -> Finding:
     """C8: how much of the core runs in containers."""
     services = fleet.inventory["services"]
     core = services[services["tier"].eq(1).fillna(False)]
-    side = core["service_id"].map(fleet.sides)
+    side = core["service_id"].map(fleet.exposure.side)
     inside = side.eq(CONTAINER).astype("boolean").mask(side.isna())
     return share(tally(core["kind"], inside), level=fleet.level)
 
@@ -27,14 +28,14 @@ def stores_in_containers(fleet: Fleet) -> Finding:
     images = workloads.dropna(subset=["repository"])
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
-    record = fleet.record[fleet.record["service_id"].isin(stores)]
+    record = fleet.exposure.spells[fleet.exposure.spells["service_id"].isin(stores)]
     return fleet.compared(record, record["side"].eq(CONTAINER))
 
 
 def contained_incidents(fleet: Fleet) -> Finding:
     """C10: how many incidents in containers stayed within one service."""
-    table = fleet.incidents.dropna(subset=["service_id"])
-    table = table[side_of(table["platform"]).eq(CONTAINER).fillna(False)]
+    table = fleet.exposure.incidents.dropna(subset=["service_id"])
+    table = table[table["side"].eq(CONTAINER).fillna(value=False)]
     touched = [
         None if pd.isna(names) else len({service, *_ids(names)}) <= 1
         for service, names in table[["service_id", "affected_services"]].itertuples(
@@ -43,9 +44,7 @@ def contained_incidents(fleet: Fleet) -> Finding:
     ]
     alone = pd.Series(touched, table.index, dtype="boolean")
     found = share(tally(table["platform"], alone), level=fleet.level)
-    looked = (
-        window(fleet.inventory, fleet.policy) is not None and len(fleet.contained) > 0
-    )
+    looked = fleet.exposure.window is not None and len(fleet.contained) > 0
     return seen(
         found, "no incident in containers was seen so far: keep counting", looked=looked
     )
@@ -61,13 +60,15 @@ def replaced_in_time(fleet: Fleet) -> Finding:
 
 def orchestrated(fleet: Fleet) -> Finding:
     """C12: how much more often a service breaks under an orchestrator than without one."""
-    under = fleet.record["platform"].isin(fleet.policy["evidence"]["orchestrators"])
-    return fleet.compared(fleet.record, under)
+    under = fleet.exposure.spells["platform"].isin(
+        fleet.policy["evidence"]["orchestrators"]
+    )
+    return fleet.compared(fleet.exposure.spells, under)
 
 
 def many_at_once(fleet: Fleet) -> Finding:
     """C13: how many incidents to expect where many services moved at once."""
-    record = fleet.record
+    record = fleet.exposure.spells.rename(columns={"months": "service_months"})
     inside, vague = record["side"].eq(CONTAINER).fillna(False), record["side"].isna()
     place = record["platform"].mask(vague, "unknown")[inside | vague]
     whole = (
@@ -78,7 +79,7 @@ def many_at_once(fleet: Fleet) -> Finding:
     )
     known = record["side"].where(inside)
     level, spread = fleet.widened(
-        record.assign(tier=0), known, known.mask(vague, CONTAINER)
+        fleet.exposure.spells.assign(tier=0), known, known.mask(vague, CONTAINER)
     )
     whole = whole.assign(**spread)
     return amount(
@@ -94,7 +95,9 @@ def many_at_once(fleet: Fleet) -> Finding:
 
 def less_stable(fleet: Fleet) -> Finding:
     """C14: how much more often a service breaks in containers than on hosts."""
-    return fleet.compared(fleet.record, fleet.record["side"].eq(CONTAINER))
+    return fleet.compared(
+        fleet.exposure.spells, fleet.exposure.spells["side"].eq(CONTAINER)
+    )
 
 
 def depends_on_who_asks(fleet: Fleet) -> Finding:
@@ -111,21 +114,21 @@ def depends_on_who_asks(fleet: Fleet) -> Finding:
         .mask(agreed, False)
     )
     services = fleet.inventory["services"].set_index("service_id").index.sort_values()
-    side = fleet.sides.reindex(services)
+    side = fleet.exposure.side.reindex(services)
     return share(tally(side, answer.reindex(services)), level=fleet.level)
 
 
 def held_back(fleet: Fleet) -> Finding:
     """C16: how many services outside of containers a gate holds back."""
     gates = fleet.readiness.details["gates"]
-    outside = fleet.sides.index[fleet.sides.ne(CONTAINER).fillna(True)]
+    outside = fleet.exposure.side.index[fleet.exposure.side.ne(CONTAINER).fillna(True)]
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
     vague = gates["state"].eq("unknown") | (gates["state"].eq("fail") & ~stuck)
     stopped, unclear = (set(gates.loc[rows, "service_id"]) for rows in (stuck, vague))
     answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
     answer = answer.mask(outside.isin(unclear) & ~answer)
     tier = fleet.inventory["services"].set_index("service_id")["tier"].reindex(outside)
-    known = fleet.sides[outside].eq(HOST).fillna(False)
+    known = fleet.exposure.side[outside].eq(HOST).fillna(False)
     found = share(
         tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level
     )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from assess import reference
 from assess.score.claims.fleet import Fleet, tally
-from assess.score.claims.measure import Finding, added, mean, ratio, seen, share
-from assess.score.incidents.exposure import side_of
+from assess.score.claims.measure import (
+    Finding,
+    added,
+    mean,
+    ratio,
+    ratio_of,
+    seen,
+    share,
+)
+from assess.score.incidents.exposure import Window
 from assess.score.upgrade_churn import pace
 
 FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
@@ -41,7 +52,7 @@ def broken_services(fleet: Fleet) -> Finding:
     churn = fleet.churn.frame.reindex(fleet.contained)
     hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
     vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(False)
-    platform = fleet.platforms.reindex(churn.index)
+    platform = fleet.exposure.platform.reindex(churn.index)
     return share(tally(platform, hit.mask(vague.fillna(True))), level=fleet.level)
 
 
@@ -109,10 +120,11 @@ def troubled_hosts(fleet: Fleet) -> Finding:
 
 def package_incidents(fleet: Fleet) -> Finding:
     """C6: how many incidents came from a package repository."""
-    cause = fleet.incidents["cause"].astype("object")
+    incidents = fleet.exposure.incidents
+    cause = incidents["cause"].astype("object")
     named = cause.notna() & cause.ne("unknown")
     hit = cause.eq("package-repo").astype("boolean").where(named, pd.NA)
-    return share(tally(side_of(fleet.incidents["platform"]), hit), level=fleet.level)
+    return share(tally(incidents["side"], hit), level=fleet.level)
 
 
 def failed_pulls(fleet: Fleet) -> Finding:
@@ -155,3 +167,45 @@ def _engines(fleet: Fleet) -> pd.DataFrame:
 
 def _flag(value: object) -> bool | None:
     return None if pd.isna(value) else bool(value)
+
+
+def around_upgrades(fleet: Fleet) -> pd.DataFrame:
+    """Count the incidents on hosts within some days before and after their engine was upgraded.
+
+    One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
+    ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of the
+    two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
+    """
+    window = fleet.exposure.window
+    moments = pace.incident_moments(fleet.past)
+    span = pd.Timedelta(days=fleet.policy["churn"]["failure_window_days"])
+    sums = np.zeros(4)
+    for upgrade in pace.recorded_upgrades(fleet.past):
+        if window is None:
+            break
+        incidents = moments.get(upgrade.host_id, [])
+        at = upgrade.after
+        sums += [
+            *_within(incidents, at, at + span, window),
+            *_within(incidents, at - span, at, window),
+        ]
+    after, days_after, before, days_before = sums
+    columns = ["tier", "after", "days_after", "before", "days_before"]
+    row = (0, int(after), days_after, int(before), days_before)
+    table = pd.DataFrame([row], columns=columns)
+    interval = ratio_of(table, level=fleet.level)
+    ends = dict(zip(["ratio", "ratio_lo", "ratio_hi"], interval, strict=True))
+    return table.assign(**ends).replace([np.inf, -np.inf], np.nan)
+
+
+def _within(
+    moments: Sequence[pd.Timestamp],
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    window: Window,
+) -> tuple[int, float]:
+    """Count the moments of a span that was watched, and its days."""
+    start = max(start, window[0])
+    end = min(end, window[1])
+    days = max((end - start) / pd.Timedelta(days=1), 0.0)
+    return sum(start < moment <= end for moment in moments), days

@@ -17,11 +17,18 @@ from assess import frames, reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.evidence.answers import Evidence, View, found
-from assess.score.incidents.recovery import watched
+from assess.score.incidents.exposure import (
+    CONTAINER,
+    HOST,
+    Exposure,
+    exposure,
+    replicas_in_containers,
+)
 
-DAYS_PER_MONTH = 365.25 / 12
+LOWER_TIERS = (2, 3, 4)
 # the first that a host has counts
 RUNTIMES = ("docker", "podman", "cri-o", "containerd", "other", "none")
+
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 _PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 
@@ -47,10 +54,11 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), at, target)
     services = nullable(inventory["services"], "services").sort_values("service_id")
     services = services.reset_index(drop=True)
-    workloads = _workloads(inventory, services, engines, policy)
+    exposed = exposure(inventory, policy)
+    workloads = _workloads(inventory, services, engines, policy, exposed)
     units = _is(workloads["contained"], value=False)
     everywhere = pd.Index(services["service_id"].astype("str"))
-    bare = _bare(services, workloads, is_known=inventory.has("workloads"))
+    bare = _bare(exposed, workloads, is_known=inventory.has("workloads"))
     inside = _only(workloads[units], workloads[~units]) | bare
     mounts, none, na = _mounts(inventory, workloads, bare)
     on_units = set(workloads.loc[units, "service_id"])
@@ -76,7 +84,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
         ),
         "dependencies": View.of(everywhere, calls),
     }
-    table = _services(services, views, inventory, policy)
+    table = _services(services, views, exposed, policy)
     views["services"] = View.of(everywhere, table)
     return Evidence(everywhere, views, at)
 
@@ -106,7 +114,11 @@ def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
 
 
 def _workloads(
-    inventory: Inventory, services: pd.DataFrame, engines: pd.DataFrame, policy: Policy
+    inventory: Inventory,
+    services: pd.DataFrame,
+    engines: pd.DataFrame,
+    policy: Policy,
+    exposed: Exposure,
 ) -> pd.DataFrame:
     """Live workloads: what has ended counts only where nothing of the service runs.
 
@@ -119,10 +131,12 @@ def _workloads(
     vague = table["service_id"].isin(table.loc[running.isna(), "service_id"])
     table["sure"] = running.fillna(value=False) | ~vague
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
-    told = services.set_index("service_id")[["platform", "stateful"]]
-    declared = told.reindex(table["service_id"]).set_axis(table.index)
-    table["contained"] = _contained(table, declared["platform"], words["host_kinds"])
-    stateless = _is(declared["stateful"], value=False)
+    declared = services.set_index("service_id")["stateful"]
+    declared = declared.reindex(table["service_id"]).set_axis(table.index)
+    contained = exposed.side.eq(CONTAINER).reindex(table["service_id"])
+    by_service = contained.set_axis(table.index)
+    table["contained"] = replicas_in_containers(table, policy).fillna(by_service)
+    stateless = _is(declared, value=False)
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(_PORT.format(ports)).astype("boolean")
     table["store_port"] = listens.mask(stateless, other=False)
@@ -138,19 +152,6 @@ def _workloads(
     public = _in(table["registry"], registries["public"]) & ~through
     table["public_unmirrored"] = public.mask(unit, other=False)
     return table
-
-
-def _contained(
-    table: pd.DataFrame, platform: pd.Series, host_kinds: Sequence[str]
-) -> pd.Series:
-    """Whether a workload is a container: by its kind, else its image, else its service."""
-    by_kind = ~_in(table["source_kind"].str.lower(), host_kinds)
-    by_image = pd.Series(True, index=table.index, dtype="boolean").mask(
-        table["repository"].isna()
-    )
-    platform = platform.mask(_is(platform, value="mixed")).set_axis(table.index)
-    by_platform = platform.ne("host").astype("boolean")
-    return by_kind.fillna(by_image).fillna(by_platform)
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
@@ -229,13 +230,12 @@ def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
     return set(these["service_id"]) - set(others["service_id"])
 
 
-def _bare(services: pd.DataFrame, workloads: pd.DataFrame, *, is_known: bool) -> set[str]:
+def _bare(exposed: Exposure, workloads: pd.DataFrame, *, is_known: bool) -> set[str]:
     """Services on plain hosts of which no workload is listed: there is no container to look at."""
-    return (
-        _only(services[_is(services["platform"], value="host")], workloads)
-        if is_known
-        else set()
-    )
+    if not is_known:
+        return set()
+    on_host = exposed.side.index[_is(exposed.side, value=HOST)]
+    return set(on_host) - set(workloads["service_id"])
 
 
 def _mounts(
@@ -285,7 +285,7 @@ def _first_known(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 def _services(
     services: pd.DataFrame,
     views: Mapping[str, View],
-    inventory: Inventory,
+    exposed: Exposure,
     policy: Policy,
 ) -> pd.DataFrame:
     """Services, with what their rows elsewhere add up to."""
@@ -318,7 +318,7 @@ def _services(
     table["logs_found"] = found(
         table["logs_exported"], _seen(live, exported.mask(~exported))
     )
-    months = _clean_months(services, inventory, policy)
+    months = exposed.clean_months(side=CONTAINER, tiers=LOWER_TIERS)
     table["lower_tier_months"] = pd.array([months] * len(table), dtype="Float64")
     return table
 
@@ -362,23 +362,3 @@ def _is(cells: pd.Series, *, value: object) -> pd.Series:
 def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
     """Membership that stays unknown where the cell is."""
     return cells.isin(words).astype("boolean").mask(cells.isna())
-
-
-def _clean_months(
-    services: pd.DataFrame, inventory: Inventory, policy: Policy
-) -> float | None:
-    """Service-months that tiers below 1 have run in containers since their last incident.
-
-    Counted within the time over which incidents were watched; None where nobody watched.
-    """
-    window = watched(inventory, policy) if inventory.has("incidents") else None
-    if window is None:
-        return None
-    lower = services["tier"].ge(2).fillna(value=False)
-    shown = services[
-        lower & services["platform"].notna() & ~_is(services["platform"], value="host")
-    ]
-    last = inventory["incidents"].groupby("service_id")["opened_at"].max()
-    since = last.reindex(shown["service_id"]).fillna(window[0]).clip(lower=window[0])
-    days = (window[1] - since).dt.total_seconds().clip(lower=0) / 86400
-    return float(days.sum() / DAYS_PER_MONTH)

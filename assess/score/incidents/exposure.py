@@ -1,350 +1,337 @@
-"""What containers and hosts have shown so far: incidents by platform, healing, upgrades."""
+"""Exposure: where each service runs, how long incidents were watched, which of them count.
+
+Every score that asks whether something runs in a container, how many service-months were watched
+or which incidents are sound, asks here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.rates import (
-    Interval,
-    jeffreys_interval,
-    jeffreys_rate,
-    rate_ratio,
-)
-from assess.score.incidents.recovery import (
-    counted_incidents,
-    heal_quantiles,
-    incident_minutes,
-    replacements,
-    sound_incidents,
-    watched,
-)
-from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.history import History
+from assess.score.incidents.rates import shrunk_rates
 
-MONTH = pd.Timedelta(days=365.25 / 12)
-HOST, CONTAINER = "host", "container"
-RECORD = ["service_id", "tier", "kind", "platform", "side", "incidents", "service_months"]
+HOST = "host"
+CONTAINER = "container"
+ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
+MIXED = "mixed"
+UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
+LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
+DAY = pd.Timedelta(days=1)
+YEAR = 365.25 * DAY
+MONTH = YEAR / 12
+SPELL = ["service_id", "tier", "kind", "side", "platform", "months", "incidents"]
+
+Window: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
+T = TypeVar("T")
 
 
-def platforms(inventory: Inventory, policy: Policy) -> pd.Series:
-    """Say where each service runs: as declared, else by the kinds of its replicas.
+def per_inventory(function: Callable[..., T]) -> Callable[..., T]:
+    """Compute a function of an inventory once, and keep the result while the inventory lives."""
+    results: WeakKeyDictionary[Inventory, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
 
-    Parameters
+    @wraps(function)
+    def remembered(inventory: Inventory, *args: Any) -> T:
+        known = results.setdefault(inventory, {})
+        if args not in known:
+            known[args] = function(inventory, *args)
+        return known[args]
+
+    return remembered
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exposure:
+    """Watched time and sound incidents per service, by side.
+
+    Attributes
     ----------
-    inventory : Inventory
-        Frames ``services, workloads``.
-    policy : Policy
-        Its ``evidence.host_kinds`` are replicas that are no container.
-
-    Returns
-    -------
-    Series
-        Index ``service_id``; NA where nobody knows, or where it runs on both.
+    services : DataFrame, index service_id
+        ``tier, kind``.
+    platform : Series, index service_id
+        Where it runs: as declared, else by its replicas; ``mixed`` where it runs on hosts and in
+        containers, NA where nobody knows.
+    window : tuple of Timestamp or None
+        Time over which incidents were watched, up to the snapshot at most: from the first to the
+        last moment that a source of incidents was asked about, else from the first incident on.
+        None where nobody watched.
+    is_covered : bool
+        Whether the window comes from coverage, and not from the incidents themselves.
+    sound : DataFrame
+        Incidents that happened, up to the snapshot: once each, with sound times. ``platform`` and
+        ``side`` are those at that time, else the present ones of the service.
+    earlier : Exposure or None
+        That of an earlier snapshot, which shows where services ran up to then.
+    earlier_until : Timestamp or None
+        When that snapshot was taken.
     """
-    declared = inventory["services"].set_index("service_id")["platform"].astype("object")
-    declared = declared.mask(declared.isin(["unknown", "mixed"]))
-    replicas = inventory["workloads"].dropna(subset=["source_kind"])
-    on_host = replicas["source_kind"].str.lower().isin(policy["evidence"]["host_kinds"])
-    seen = on_host.groupby(replicas["service_id"]).agg(["all", "any"])
-    guessed = pd.Series(pd.NA, index=seen.index, dtype="object")
-    guessed[seen["all"]], guessed[~seen["any"]] = HOST, "docker"
-    return (
-        declared.fillna(guessed.reindex(declared.index))
-        .astype("string")
-        .sort_index()
-        .rename("platform")
-    )
+
+    services: pd.DataFrame
+    platform: pd.Series
+    window: Window | None
+    is_covered: bool
+    sound: pd.DataFrame
+    earlier: Exposure | None = None
+    earlier_until: pd.Timestamp | None = None
+
+    @cached_property
+    def side(self) -> pd.Series:
+        """Side of each service, index ``service_id``: container, host, or NA where unknown."""
+        return side_of(self.platform)
+
+    @cached_property
+    def incidents(self) -> pd.DataFrame:
+        """Rows of ``sound`` within the window; those of no known service are among them."""
+        if self.window is None:
+            return self.sound.iloc[:0]
+        return self.sound[self.sound["opened_at"].between(*self.window)]
+
+    @cached_property
+    def spells(self) -> pd.DataFrame:
+        """Spells that services spent on one platform, within the window.
+
+        ``service_id, tier, kind, side, platform, months`` [service-months], ``incidents`` [count]
+        and ``clean_months`` [months since the last of these incidents]. Platform and side are NA
+        where nobody knows them, and where a service is known to have moved at an unknown time.
+        """
+        if self.window is None:
+            return pd.DataFrame(columns=[*SPELL, "clean_months"])
+        spells = self._spans(*self.window)
+        spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
+        rows = spells.reset_index(names="spell")[["spell", "service_id", "start", "end"]]
+        opened = rows.merge(self.incidents[["service_id", "opened_at"]], on="service_id")
+        opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
+        by_spell = opened.groupby("spell")["opened_at"]
+        last = by_spell.max().reindex(spells.index).fillna(spells["start"])
+        spells["incidents"] = by_spell.size().reindex(spells.index, fill_value=0)
+        spells["months"] = ((spells["end"] - spells["start"]) / MONTH).astype(float)
+        spells["clean_months"] = ((spells["end"] - last) / MONTH).astype(float)
+        spells["side"] = side_of(spells["platform"])
+        spells = spells.join(self.services, on="service_id")
+        order = ["service_id", "platform"]
+        return spells[[*SPELL, "clean_months"]].sort_values(order, ignore_index=True)
+
+    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        """List ``service_id, platform, start, end`` of what each service spent on a platform."""
+        at_time = side_of(self.incidents["platform_at_time"].astype("object"))
+        now = self.incidents["service_id"].map(self.side)
+        elsewhere = (at_time.notna() & at_time.ne(now)).fillna(value=False)
+        moved = self.platform.index.isin(self.incidents.loc[elsewhere, "service_id"])
+        here = pd.DataFrame(
+            {"platform": self.platform.mask(moved), "start": start, "end": end}
+        )
+        if self.earlier is None or self.earlier_until is None:
+            return here.rename_axis("service_id").reset_index()
+        before = self.earlier.platform[self.earlier.side.notna()]
+        before = before[before.index.isin(self.side.dropna().index)]
+        before = before[before != self.platform[before.index]]
+        until = min(self.earlier_until, end)
+        there = pd.DataFrame({"platform": before, "start": start, "end": until})
+        # nobody knows when between the snapshots it moved: that time counts for neither platform
+        spans = pd.concat([here[~here.index.isin(before.index)], there])
+        return spans.rename_axis("service_id").reset_index()
+
+    def total(
+        self, *, side: str | None = None, tiers: Collection[int] | None = None
+    ) -> tuple[int, float]:
+        """Count incidents and service-months.
+
+        Parameters
+        ----------
+        side : str, optional
+            Only of this side: ``container`` or ``host``.
+        tiers : collection of int, optional
+            Only of services of these tiers.
+
+        Returns
+        -------
+        tuple of int and float
+            Incidents [count], those of no known service included, and service-months.
+
+        Notes
+        -----
+        An incident counts for the side that it happened on, a month for the side of its spell. So
+        an incident that shows that a service has moved takes months away, and never an incident.
+        """
+        incidents = self.incidents
+        spells = self.spells
+        if side is not None:
+            incidents = incidents[incidents["side"].eq(side).fillna(value=False)]
+            spells = spells[spells["side"].eq(side).fillna(value=False)]
+        if tiers is not None:
+            tier = incidents["service_id"].map(self.services["tier"])
+            incidents = incidents[tier.isin(list(tiers))]
+            spells = spells[spells["tier"].isin(list(tiers))]
+        return len(incidents), float(spells["months"].sum())
+
+    def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
+        """Add up the months since the last incident of each service.
+
+        Parameters
+        ----------
+        side : str
+            Only of this side.
+        tiers : collection of int
+            Only of services of these tiers.
+
+        Returns
+        -------
+        float or None
+            Service-months; None where nobody watched.
+        """
+        if self.window is None:
+            return None
+        on_side = self.spells["side"].eq(side).fillna(value=False)
+        counted = self.spells[on_side & self.spells["tier"].isin(list(tiers))]
+        return float(counted["clean_months"].sum())
 
 
-def window(
-    inventory: Inventory, policy: Policy
-) -> tuple[pd.Timestamp, pd.Timestamp] | None:
-    """Give the time over which incidents were watched, up to the snapshot at most."""
-    found = watched(inventory, policy) if inventory.has("incidents") else None
-    if found is None:
-        return None
-    start, end = found[0], min(found[1], inventory.snapshot_at)
-    return (start, end) if start < end else None
-
-
-def watched_incidents(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Give the sound incidents of the time watched, with a ``platform``: as it was, else as it is.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``incidents, services, workloads, coverage``.
-    policy : Policy
-        Names the calls that look for incidents.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `sound_incidents`, those without a service included; ``platform`` is NA where nobody
-        knows it.
-    """
-    held, table = window(inventory, policy), sound_incidents(inventory)
-    here = table["service_id"].map(platforms(inventory, policy))
-    table = table.assign(platform=table["platform_at_time"].astype("object").fillna(here))
-    return table[table["opened_at"].between(*held)] if held else table.iloc[:0]
-
-
-def side_of(platform: pd.Series) -> pd.Series:
-    """Say of each platform whether it is a host, a container, or unknown."""
-    known = platform.notna() & ~platform.isin(["unknown", "mixed"])
-    sides = np.where(platform.eq(HOST).fillna(False), HOST, CONTAINER)
-    return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
-
-
-def track_record(
-    inventory: Inventory, policy: Policy, *, previous: Inventory | None = None
-) -> pd.DataFrame:
-    """Count the incidents and the time watched of each service on its platform.
+def exposure(
+    inventory: Inventory, policy: Policy, previous: Inventory | None = None
+) -> Exposure:
+    """Find where services run, and what was watched of them.
 
     Parameters
     ----------
     inventory : Inventory
         Frames ``services, workloads, incidents, coverage``.
     policy : Policy
-        Names the calls that look for incidents.
+        ``evidence.host_kinds`` (replicas that are no container) and
+        ``blast_radius.incident_calls`` (calls that look for incidents).
     previous : Inventory, optional
         An earlier inventory: a service that has moved since counts for its old platform up to then.
 
     Returns
     -------
-    DataFrame
-        ``service_id, tier, kind, platform, side`` (host or container), ``incidents`` [count],
-        ``service_months``. Without rows where no incidents were watched. Platform and side are NA
-        where nobody knows them, and where a service is known to have moved within the time, and
-        nobody can say when.
+    Exposure
+        Computed once per inventory and policy.
     """
-    held = window(inventory, policy)
-    now = platforms(inventory, policy)
-    if held is None or now.empty:
-        return pd.DataFrame(columns=RECORD)
-    table = counted_incidents(inventory)
-    table = table[table["opened_at"].between(*held)]
-    then = side_of(table["platform_at_time"].astype("object"))
-    elsewhere = then.notna() & then.ne(side_of(table["service_id"].map(now)))
-    moved = now.index.isin(set(table.loc[elsewhere.fillna(False), "service_id"]))
-    rows = [pd.DataFrame({"platform": now.mask(moved), "start": held[0], "end": held[1]})]
-    if previous is not None:
-        was = platforms(previous, policy).dropna()
-        was = was[was.index.isin(now.dropna().index)]
-        gone = was[was != now[was.index]]
-        cut = min(previous.snapshot_at, held[1])
-        rows[0] = rows[0][~rows[0].index.isin(gone.index)]
-        rows.append(pd.DataFrame({"platform": gone, "start": held[0], "end": cut}))
-    spells = pd.concat(rows).rename_axis("service_id").reset_index()
-    spells = spells[spells["start"] < spells["end"]]
-    events = spells.merge(table[["service_id", "opened_at"]], on="service_id")
-    inside = events["opened_at"].between(events["start"], events["end"])
-    counts = events[inside].groupby("service_id").size()
-    spells["incidents"] = spells["service_id"].map(counts).fillna(0).astype("int64")
-    spells["service_months"] = ((spells["end"] - spells["start"]) / MONTH).astype(float)
-    spells["side"] = side_of(spells["platform"])
-    about = inventory["services"][["service_id", "tier", "kind"]]
-    found = spells.merge(about, on="service_id", how="left")
-    return found[RECORD].sort_values(["service_id", "platform"], ignore_index=True)
-
-
-def rates_by(record: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
-    """Give the incident rate of each group of a track record.
-
-    Parameters
-    ----------
-    record : DataFrame
-        As `track_record` gives it.
-    by : str
-        Column to group by.
-    level : float
-        Coverage of the intervals. [share, 0-1]
-
-    Returns
-    -------
-    DataFrame
-        ``by``, ``services`` [count], ``incidents`` [count], ``service_months``, and ``rate,
-        rate_lo, rate_hi`` [per service and year].
-    """
-    groups = record.groupby(by, sort=True, observed=True)
-    table = groups.agg(
-        services=("service_id", "nunique"),
-        incidents=("incidents", "sum"),
-        service_months=("service_months", "sum"),
-    ).reset_index()
-    ends = [
-        jeffreys_rate(n, months / 12, level=level)
-        for n, months in zip(table["incidents"], table["service_months"], strict=True)
-    ]
-    columns = ["rate", "rate_lo", "rate_hi"]
-    return table.join(pd.DataFrame(ends, columns=columns, index=table.index, dtype=float))
-
-
-def compare(record: pd.DataFrame, ours: pd.Series) -> pd.DataFrame:
-    """Put two groups of a track record beside each other, tier by tier.
-
-    Parameters
-    ----------
-    record : DataFrame
-        As `track_record` gives it.
-    ours : Series of bool
-        Rows of the one group, and of the other; NA where a row may be of either.
-
-    Returns
-    -------
-    DataFrame
-        ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``: what
-        `rate_ratio` takes; and ``unplaced_incidents, unplaced_months``.
-    """
-    tier = record["tier"].astype("Float64").fillna(0).astype(int)
-    side = ours.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
-    both = pd.DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
-    counted = record[["incidents", "service_months"]].set_axis(
-        ["incidents", "months"], axis=1
-    )
-    for prefix in ("", "other_", "unplaced_"):
-        own = counted[side.eq(prefix)].groupby(tier).sum()
-        both = both.join(own.add_prefix(prefix))
-    both = both.fillna(0)
-    counts = [name for name in both if name.endswith("incidents")]
-    return both.astype(dict.fromkeys(counts, "int64")).reset_index()
-
-
-def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
-    """Give the rate ratio of a table as `compare` makes it."""
-    return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)
-
-
-def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Give the time from the opening of an incident to its end, by platform.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``services, workloads, incidents``.
-    policy : Policy
-        As `platforms` takes it.
-
-    Returns
-    -------
-    DataFrame
-        ``side``, ``median``, ``p95`` [minutes], ``n`` [incidents], ``open_n`` [those still open,
-        censored at the snapshot].
-    """
-    rows = incident_minutes(inventory)
-    here = rows["service_id"].map(platforms(inventory, policy))
-    then = inventory["incidents"]["platform_at_time"].reindex(rows.index).astype("object")
-    rows = rows.assign(side=side_of(then.fillna(here)))
-    found = [
-        (
-            name,
-            *heal_quantiles(own["minutes"].to_numpy(float), own["closed"].to_numpy(bool)),
-            len(own),
-            int((~own["closed"]).sum()),
-        )
-        for name, own in rows.groupby("side", sort=True)
-    ]
-    return pd.DataFrame(found, columns=["side", "median", "p95", "n", "open_n"])
-
-
-def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.DataFrame:
-    """Count the instances that were replaced in time, by group.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frame ``activities``.
-    policy : Policy
-        As `replacements` takes it.
-    seconds : float
-        What counts as in time. [seconds]
-
-    Returns
-    -------
-    DataFrame
-        ``group``, ``yes`` (replaced in time), ``no``, ``unknown`` (ended less than that before the
-        snapshot, and not replaced yet) [count], ``median_s``, ``longest_s`` [seconds, of those
-        replaced].
-    """
-    pairs = replacements(inventory, policy)
-    took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
-    too_soon = (inventory.snapshot_at - pairs["ended_at"]).dt.total_seconds() < seconds
-    rows = pd.DataFrame(
-        {
-            "group": pairs["place"],
-            "yes": took <= seconds,
-            "no": (took > seconds) | (took.isna() & ~too_soon),
-            "unknown": took.isna() & too_soon,
-        }
-    )
-    groups = rows.groupby("group", sort=True)[["yes", "no", "unknown"]].sum()
-    spread = took.groupby(rows["group"]).agg(median_s="median", longest_s="max")
-    return groups.join(spread).reset_index()
-
-
-def self_heal_share(table: pd.DataFrame, *, level: float) -> Interval:
-    """Share of the instances that were replaced in time; what is not over yet counts as neither."""
-    yes, no = int(table["yes"].sum()), int(table["no"].sum())
-    return jeffreys_interval(yes, yes + no, level=level)
-
-
-def around_upgrades(
-    inventory: Inventory, policy: Policy, history: History | None = None
-) -> pd.DataFrame:
-    """Count the incidents on hosts within some days before and after their engine was upgraded.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``activities, incidents, services, workloads, hosts, engines``.
-    policy : Policy
-        ``churn.failure_window_days`` on either side.
-    history : History, optional
-        Up to this snapshot; that of the snapshot alone where it is left out.
-
-    Returns
-    -------
-    DataFrame
-        One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
-        ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of
-        the two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
-    """
-    held = window(inventory, policy)
-    past = history or History.of(inventory, policy)
-    moments = pace.incident_moments(past)
-    span = pd.Timedelta(days=policy["churn"]["failure_window_days"])
-    sums = np.zeros(4)
-    if held:
-        for upgrade in pace.recorded_upgrades(past):
-            own, at = moments.get(upgrade.host_id, []), upgrade.after
-            sums += [
-                *_within(own, at, at + span, held),
-                *_within(own, at - span, at, held),
-            ]
-    after, days_after, before, days_before = sums
-    row = (0, int(after), days_after, int(before), days_before)
-    table = pd.DataFrame(
-        [row], columns=["tier", "after", "days_after", "before", "days_before"]
-    )
-    ratio = ratio_of(table, level=float(policy["claims"]["level"]))
-    ends = {"ratio": ratio.point, "ratio_lo": ratio.lo, "ratio_hi": ratio.hi}
-    return table.assign(
-        **{name: end if np.isfinite(end) else np.nan for name, end in ends.items()}
+    present = _exposure(inventory, policy)
+    if previous is None:
+        return present
+    return replace(
+        present, earlier=exposure(previous, policy), earlier_until=previous.snapshot_at
     )
 
 
-def _within(
-    moments: Sequence[pd.Timestamp],
-    start: pd.Timestamp,
-    end: pd.Timestamp,
-    held: tuple[pd.Timestamp, pd.Timestamp],
-) -> tuple[int, float]:
-    """Count the moments of a span that was watched, and its days."""
-    start, end = max(start, held[0]), min(end, held[1])
-    days = max((end - start) / pd.Timedelta(days=1), 0.0)
-    return sum(start < moment <= end for moment in moments), days
+@per_inventory
+def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
+    services = inventory["services"].set_index("service_id")[["tier", "kind"]]
+    platform = _platforms(inventory, policy)
+    sound = sound_incidents(inventory)
+    at_time = sound["platform_at_time"].astype("object")
+    at_time = at_time.mask(at_time.eq("unknown")).fillna(
+        sound["service_id"].map(platform)
+    )
+    window, is_covered = _window(inventory, policy)
+    return Exposure(
+        services=services,
+        platform=platform,
+        window=window,
+        is_covered=is_covered,
+        sound=sound.assign(platform=at_time, side=side_of(at_time)),
+    )
+
+
+def side_of(platform: pd.Series) -> pd.Series:
+    """Return the side of each platform: container, host, or NA where it is unknown or mixed."""
+    known = platform.notna() & ~platform.isin(UNCLEAR)
+    sides = np.where(platform.eq(HOST).fillna(value=False), HOST, CONTAINER)
+    return pd.Series(sides, platform.index, dtype="string").where(known, pd.NA)
+
+
+def in_containers(platform: pd.Series) -> pd.Series:
+    """Return whether a platform is known to run containers: a mixed one does so in part."""
+    mixed = platform.eq(MIXED).fillna(value=False)
+    return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
+
+
+def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Return whether each replica is a container: by its kind, else by its image, else NA."""
+    kind = workloads["source_kind"].str.lower()
+    by_kind = ~kind.isin(policy["evidence"]["host_kinds"]).astype("boolean")
+    has_image = workloads["image_ref"].notna() | workloads["repository"].notna()
+    by_image = has_image.astype("boolean").where(has_image, pd.NA)
+    return by_kind.mask(kind.isna()).fillna(by_image)
+
+
+def _platforms(inventory: Inventory, policy: Policy) -> pd.Series:
+    """Return the platform of each service: as declared, else as all of its replicas show."""
+    declared = inventory["services"].set_index("service_id")["platform"].astype("object")
+    workloads = inventory["workloads"]
+    contained = replicas_in_containers(workloads, policy).dropna().astype(bool)
+    by_service = contained.groupby(workloads.loc[contained.index, "service_id"])
+    seen = by_service.agg(["all", "any"])
+    shown = pd.Series(MIXED, index=seen.index, dtype="object")
+    shown = shown.mask(seen["all"], ANY_CONTAINER).mask(~seen["any"], HOST)
+    is_clear = declared.notna() & ~declared.isin(UNCLEAR)
+    platform = declared.where(is_clear, shown.reindex(declared.index))
+    platform = platform.fillna(declared.where(declared.eq(MIXED)))
+    return platform.astype("string").sort_index().rename("platform")
+
+
+def _window(inventory: Inventory, policy: Policy) -> tuple[Window | None, bool]:
+    """Return the window over which incidents were watched, and whether coverage says so."""
+    asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
+    asked = asked.dropna(subset=["window_start", "window_end"])
+    end = inventory.snapshot_at
+    if len(asked):
+        start = asked["window_start"].min()
+        end = min(asked["window_end"].max(), end)
+    else:
+        # without coverage nobody knows that the time before the first incident was watched
+        start = sound_incidents(inventory)["opened_at"].min()
+    is_known = pd.notna(start) and start < end
+    return ((start, end) if is_known else None), len(asked) > 0
+
+
+@per_inventory
+def sound_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Return the incidents that happened up to the snapshot: once each, with sound times."""
+    table = inventory["incidents"]
+    bad = table["bad_time"].fillna(value=False).astype(bool)
+    bad |= table["resolved_at"] < table["opened_at"]
+    bad |= table["opened_at"] > inventory.snapshot_at
+    return table[table["duplicate_of"].isna() & ~bad]
+
+
+def counted_incidents(inventory: Inventory) -> pd.DataFrame:
+    """Return the sound incidents that a service is known to have had."""
+    return sound_incidents(inventory).dropna(subset=["service_id"])
+
+
+def coverage_of(inventory: Inventory, words: list[str]) -> pd.DataFrame:
+    """Return the coverage of calls that could look; a word is in their name or their source's."""
+    table = inventory["coverage"]
+    text = (table["source"] + " " + table["call"]).str.lower()
+    named = pd.Series(False, index=table.index)
+    for word in words:
+        named |= text.str.contains(word, regex=False, na=False)
+    return table[named & table["status"].isin(LOOKED)]
+
+
+def incident_rates(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Estimate the incident rate of each service, shrunk to the fleet's.
+
+    Index ``service_id``; ``rate_per_year, rate_per_year_lo, rate_per_year_hi`` [per year], NA
+    where nobody watched. ``simulation.level`` is the coverage of the intervals.
+    """
+    names = ["rate_per_year", "rate_per_year_lo", "rate_per_year_hi"]
+    known = exposure(inventory, policy)
+    index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
+    if known.window is None or not len(index):
+        return pd.DataFrame(np.nan, index=index, columns=names).astype("Float64")
+    start, end = known.window
+    counts = known.incidents["service_id"].value_counts()
+    events = counts.reindex(index, fill_value=0).astype("float64")
+    years = pd.Series((end - start) / YEAR, index=index)
+    rates = shrunk_rates(events, years, level=float(policy["simulation"]["level"]))
+    return rates[["rate", "rate_lo", "rate_hi"]].set_axis(names, axis=1).astype("Float64")

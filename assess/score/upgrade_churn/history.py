@@ -22,7 +22,7 @@ from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
 from assess.score.blast_radius.observed import cells, observed
-from assess.score.incidents.recovery import coverage_of, sound_incidents
+from assess.score.incidents.exposure import coverage_of, sound_incidents
 from assess.score.upgrade_churn.image_changes import (
     Image,
     Images,

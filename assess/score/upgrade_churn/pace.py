@@ -13,6 +13,7 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.incidents.exposure import HOST, exposure
 from assess.score.incidents.rates import Interval, jeffreys_interval, shrunk_rates
 from assess.score.upgrade_churn.history import (
     NOWHERE,
@@ -54,17 +55,14 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
             on_engine[service, host] = kind not in off or on_engine.get(
                 (service, host), False
             )
-    services = inventory["services"][["service_id", "platform"]].itertuples(index=False)
-    platform = dict(map(tuple, services))
-    homeless = set(platform).difference(service for service, _ in on_engine)
+    on_host = exposure(inventory, policy).side.eq(HOST).fillna(value=False).to_dict()
+    homeless = set(on_host).difference(service for service, _ in on_engine)
     on_engine |= {(service, NOWHERE): True for service in homeless}
     found = []
     for (service, host), has_engine in sorted(on_engine.items()):
         engine = engines.get(host)
         own: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
-        if not has_engine or (
-            engine.runtime == "none" if engine else platform[service] == "host"
-        ):
+        if not has_engine or (engine.runtime == "none" if engine else on_host[service]):
             own = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
         elif engine:
             own = (MEASURED, engine.runtime, engine.version)

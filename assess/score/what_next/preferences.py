@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assess.policy.policy import Policy
+from assess.score.incidents.exposure import in_containers
 from assess.score.what_next.criteria import NEEDS
 from assess.score.what_next.cut_off import Rival, rival_of
 from assess.score.what_next.labels import labels
 from assess.score.what_next.smaa import BLOCK_BYTES, acceptability, bars, chance_of_top
-from assess.score.what_next.waves import CONTAINER_PLATFORMS
 from assess.score.what_next.weights import draw, simplex_weights
 
 Floats = NDArray[np.float64]
@@ -86,7 +86,7 @@ class Contest:
             end.reindex(index=frame.index, columns=list(names)).to_numpy(dtype=float)
             for end in ends
         )
-        inside = frame["platform"].isin(CONTAINER_PLATFORMS)
+        inside = in_containers(frame["platform"])
         return cls(
             frame.index,
             names,

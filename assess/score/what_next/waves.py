@@ -14,15 +14,6 @@ from scipy.special import gammaincinv
 from assess.errors import AssessError
 
 MOVABLE = ("MOVE NOW", "PILOT")
-CONTAINER_PLATFORMS = (
-    "docker",
-    "swarm",
-    "ecs",
-    "kubernetes",
-    "nomad",
-    "marathon",
-    "mixed",
-)
 
 
 def exposure_budget(
@@ -55,37 +46,6 @@ def exposure_budget(
         return 0
     upper = float(gammaincinv(incidents_n + 0.5, 0.95)) / service_months
     return math.floor(appetite / (upper * months) + 1e-9)
-
-
-def container_experience(
-    services: pd.DataFrame, incidents: pd.DataFrame, *, window_months: float
-) -> tuple[int, float]:
-    """Count incidents and service-months of the services that run in containers.
-
-    Parameters
-    ----------
-    services : DataFrame
-        Columns ``service_id, platform``.
-    incidents : DataFrame
-        Columns ``service_id, platform_at_time, bad_time, duplicate_of``.
-    window_months : float
-        Time over which incidents were observed. [months]
-
-    Returns
-    -------
-    incidents_n : int
-        Incidents of container services; what was on a host at that time is left out. [count]
-    service_months : float
-        Service-months. [months]
-    """
-    inside = services.loc[services["platform"].isin(CONTAINER_PLATFORMS), "service_id"]
-    counted = incidents[
-        incidents["duplicate_of"].isna() & ~incidents["bad_time"].fillna(value=False)
-    ]
-    platform = counted["platform_at_time"].astype("str")
-    was_container = platform.isin(CONTAINER_PLATFORMS)
-    mine = counted["service_id"].isin(inside) & (was_container | platform.isna())
-    return int((mine | was_container).sum()), len(inside) * window_months
 
 
 def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:

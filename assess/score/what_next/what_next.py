@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result, records_by
@@ -19,20 +21,23 @@ from assess.score.what_next.criteria import criteria_table
 from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, labels, reason
 from assess.score.what_next.preferences import Contest, over_boards
-from assess.score.what_next.waves import (
-    container_experience,
-    cycle_groups,
-    exposure_budget,
-    waves,
-)
+from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
 
-DAYS_PER_MONTH = 365.25 / 12
 NAMED = 3
 TOLD = 8  # facts and boards of a service in its row
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class WhatNext(Result):
-    """Services, best candidate first, with the label that the evidence supports."""
+    """Services, best candidate first, with the label that the evidence supports.
+
+    Attributes
+    ----------
+    budget : int
+        Services that may move at once, by the incidents of what runs in containers. [count]
+    """
+
+    budget: int = 0
 
     name: ClassVar[str] = "what_next"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -229,16 +234,18 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
             "label_before_waivers",
         ]
     ]
-    frame = frame.assign(owner=services["owner"], platform=_platform(inventory, services))
+    frame = frame.assign(owner=services["owner"], platform=_platform(inventory, policy))
     contest = Contest.of(frame, criteria, policy)
     ranked, details = contest.all_weightings()
     frame = frame.join(ranked)
     _put_labels(frame, readiness.details["gates"], contest.inside, policy["what_next"])
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
+    room = budget(inventory, policy)
     plan = _plan(
         frame.assign(hours=services["move_effort_hours"])[~contest.inside],
-        inventory,
-        policy,
+        inventory["dependencies"],
+        room,
+        policy["what_next"],
     )
     frame["wave"] = frame["group"].map(plan["wave"]).astype("Int64")
     frame["wave"] = frame["wave"].mask(contest.inside)
@@ -276,16 +283,13 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
         contributions[["service_id", "criterion", "contribution"]],
         Provenance.of(inventory, policy),
         details,
+        room,
     )
 
 
-def _platform(inventory: Inventory, services: pd.DataFrame) -> pd.Series:
-    """Platform of each service; where nobody says, an image shows a container."""
-    workloads = inventory["workloads"]
-    with_image = workloads.loc[workloads["image_ref"].notna(), "service_id"]
-    told = services["platform"].astype("str").where(services["platform"].ne("unknown"))
-    shown = pd.Series(services.index.isin(with_image), index=services.index)
-    return told.mask(told.isna() & shown, "docker").fillna("unknown")
+def _platform(inventory: Inventory, policy: Policy) -> pd.Series:
+    """Return the platform of each service, in a word."""
+    return exposure(inventory, policy).platform.astype("str").fillna("unknown")
 
 
 def _put_labels(
@@ -311,13 +315,14 @@ def _put_labels(
     frame.loc[free, "why"] = reasons
 
 
-def _plan(frame: pd.DataFrame, inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Lay the candidates into waves."""
-    settings = policy["what_next"]
+def _plan(
+    frame: pd.DataFrame, dependencies: pd.DataFrame, room: int, settings: dict[str, Any]
+) -> pd.DataFrame:
+    """Plan the candidates in waves."""
     return waves(
         frame,
-        inventory["dependencies"],
-        budget=budget(inventory, policy),
+        dependencies,
+        budget=room,
         capacity_hours=settings["capacity_hours"],
         hours_unknown=settings["effort_hours_max"],
         waves_max=int(settings["waves_max"]),
@@ -325,31 +330,22 @@ def _plan(frame: pd.DataFrame, inventory: Inventory, policy: Policy) -> pd.DataF
 
 
 def budget(inventory: Inventory, policy: Policy) -> int:
-    """Give the number of services that may move at once, from the fleet's own incidents.
+    """Return the number of services that may move at once, by the fleet's own incidents.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet.
-    policy : Policy
-        ``what_next.appetite`` [incidents] and ``what_next.months`` [months].
-
-    Returns
-    -------
-    int
-        Services; 0 without container experience or without an incident source.
+    It is 0 without experience with containers, and where no coverage says over what time
+    incidents were watched: a window that starts at the first incident would grow with an older
+    one.
     """
-    incidents = inventory["incidents"]
-    if not inventory.has("incidents"):
+    known = exposure(inventory, policy)
+    if not known.is_covered:
         return 0
-    opened = incidents["opened_at"].min()
-    days = (inventory.snapshot_at - opened).days if pd.notna(opened) else 0
-    found, service_months = container_experience(
-        inventory["services"], incidents, window_months=max(days, 0) / DAYS_PER_MONTH
-    )
+    incidents, service_months = known.total(side=CONTAINER)
     settings = policy["what_next"]
     return exposure_budget(
-        found, service_months, appetite=settings["appetite"], months=settings["months"]
+        incidents,
+        service_months,
+        appetite=settings["appetite"],
+        months=settings["months"],
     )
 
 

@@ -1,4 +1,4 @@
-"""A read-only connection to one Docker engine, as lean as it can be."""
+"""A read-only connection to the API of one Docker engine."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from assess.sources.base import HINTS, Deadline, Row, status_of, words_of
-from assess.sources.docker.wire import Wire
 from assess.sources.redact import scrub
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
-LOCAL_THREADS, REMOTE_THREADS = 2, 8
-OLDEST_API = "1.24"  # below it lists tell less; and engines refuse from 29 on below 1.44
+# Engines before API 1.24 list less than is read here; from engine 29 on, they refuse 1.24.
+OLDEST_API = "1.24"
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
 SCHEMES = ("unix://", "tcp://", "ssh://")
 TLS = ("tls_ca", "tls_cert", "tls_key")
+PORT = 2375
+TLS_PORT = 2376
 
 _CERTIFICATE = "set tls_cert and tls_key"
-_NO_TLS = "nothing speaks TLS there: leave tls_ca out, or mend the port"
-_KNOWN = {  # status and hint by what the messages say; None: told by their classes
+_NO_TLS = "nothing speaks TLS there: leave tls_ca out, or correct the port"
+# Status and hint by words of an error's message; without a status, its class decides.
+_KNOWN = {
     "tlsparametererror": (
         "not_configured",
         "tls_ca, tls_cert and tls_key name files that exist",
@@ -73,113 +78,155 @@ _KNOWN = {  # status and hint by what the messages say; None: told by their clas
 class StatusError(Exception):
     """An answer that is no success."""
 
-    def __init__(self, status_code: int, told: str) -> None:
-        super().__init__(scrub(f"status {status_code}: {told}"))
+    def __init__(self, status_code: int, message: str) -> None:
+        super().__init__(scrub(f"status {status_code}: {message}"))
         self.status_code = status_code
 
 
 class Connection:
-    """Reads what one engine tells, from the endpoint named and from no other.
+    """GET requests to one engine, over connections that stay open and that threads share.
 
-    Proxies, contexts and certificate bundles of the environment do not reach it.
+    Only the named endpoint is asked: proxies, contexts and certificate bundles of the
+    environment do not apply. At the deadline every connection is cut, so that an engine
+    that answers a byte at a time cannot outlast it.
     """
 
     def __init__(
         self,
-        opened: Callable[[float], HTTPConnection],
+        new: Callable[[], HTTPConnection],
         deadline: Deadline,
         *,
-        host: str = "localhost",
         root: str = "",
-        headers: str = "",
+        headers: Row | None = None,
     ) -> None:
-        self._wire, self._deadline, self._root = Wire(opened), deadline, root
-        self._headers = f"Host: {host}\r\nUser-Agent: assess\r\n{headers}\r\n"
-        self._prefix = f"/v{OLDEST_API}"
+        self._new = new
+        self._deadline = deadline
+        self._root = root
+        self._headers = {"User-Agent": "assess", **(headers or {})}
+        self._version = f"/v{OLDEST_API}"
+        self._all: list[HTTPConnection] = []
+        self._idle: SimpleQueue[HTTPConnection] = SimpleQueue()
+        self._end = Timer(deadline.left, self._cut)
+        self._end.daemon = True
+        self._end.start()
 
     def negotiate(self, version: str) -> None:
-        """Go on in another version of the API; below the oldest there is only what has none."""
-        self._prefix = ""
+        """Use this version of the API from now on; one that is too old raises ValueError."""
+        self._version = ""
         if tuple(map(int, version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
             raise ValueError(f"API {version} is too old")
-        self._prefix = f"/v{version}"
+        self._version = f"/v{version}"
 
     @property
     def is_too_old(self) -> bool:
         """Whether the engine speaks no version of the API that is known here."""
-        return not self._prefix
+        return not self._version
 
     def get(self, path: str, *, is_versioned: bool = True) -> Any:
-        """Give the JSON at a path."""
-        self._deadline.check()
-        left = self._deadline.left
-        path = self._root + self._prefix * is_versioned + path
+        """Return the JSON at a path."""
+        version = self._version if is_versioned else ""
+        path = f"{self._root}{version}{path}"
+        # Ids come from the engine: one with a line break would be a second request.
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError("the engine named something that can be no address")
-        head = f"GET {path} HTTP/1.1\r\n{self._headers}"
-        waits = min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)
-        status, body = self._wire.get(head.encode(), *waits)
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._new()
+            self._all.append(connection)
+        try:
+            status, body = self._exchange(connection, path)
+        except Exception:
+            self._deadline.check()  # a connection that was cut is a timeout
+            raise
+        finally:
+            self._idle.put(connection)
         if status != HTTPStatus.OK:
             raise StatusError(status, body.decode(errors="replace"))
         return json.loads(body)
 
     def close(self) -> None:
-        """Close what is open."""
-        self._wire.close()
+        """Close all connections."""
+        self._end.cancel()
+        for connection in self._all:
+            connection.close()
+
+    def _exchange(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
+        """Send a request, and return the status and the body of its answer."""
+        is_reused = connection.sock is not None
+        try:
+            return self._send(connection, path)
+        except ConnectionError:  # also how an idle connection ends that the engine closed
+            if not is_reused:
+                raise
+            return self._send(connection, path)
+
+    def _send(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
+        self._deadline.check()
+        try:
+            if connection.sock is None:
+                connection.timeout = min(CONNECT_SECONDS, self._deadline.left)
+                connection.connect()
+            connection.sock.settimeout(min(CALL_SECONDS, self._deadline.left))
+            connection.request("GET", path, headers=self._headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _cut(self) -> None:
+        for connection in self._all:
+            with suppress(OSError, AttributeError):  # it is closed already
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def problems_of(options: Row) -> list[str]:
-    """Say what is wrong with the options of an engine."""
-    endpoint = str(options.get("endpoint", DEFAULT_ENDPOINT))
-    wrong = {
-        "path and endpoint exclude each other": "path" in options
-        and "endpoint" in options,
-        f"endpoint starts with one of {', '.join(SCHEMES)}": not endpoint.startswith(
-            SCHEMES
-        ),
-        "endpoint names no host": endpoint.partition("://")[2].strip("/") == "",
-        "tls_cert and tls_key go together": ("tls_cert" in options)
-        != ("tls_key" in options),
-    }
-    return [problem for problem, is_wrong in wrong.items() if is_wrong]
+    """List what is wrong with the options of an engine."""
+    endpoint = endpoint_of(options)
+    is_pair = ("tls_cert" in options) == ("tls_key" in options)
+    problems = []
+    if "path" in options and "endpoint" in options:
+        problems.append("path and endpoint exclude each other")
+    if not endpoint.startswith(SCHEMES):
+        problems.append(f"endpoint starts with one of {', '.join(SCHEMES)}")
+    if not endpoint.partition("://")[2].strip("/"):
+        problems.append("endpoint names no host")
+    if not is_pair:
+        problems.append("tls_cert and tls_key go together")
+    return problems
 
 
 def endpoint_of(options: Row) -> str:
-    """Give the address of an engine, as the configuration has it."""
-    return str(options.get("endpoint") or DEFAULT_ENDPOINT)
+    """Return the address of an engine, as the configuration writes it."""
+    return str(options.get("endpoint", DEFAULT_ENDPOINT))
 
 
 def connect(options: Row, base: Path, deadline: Deadline) -> Connection:
-    """Prepare the connections to an engine; nothing is asked yet."""
+    """Prepare the connection to an engine; only ssh logs in at once."""
     endpoint = endpoint_of(options)
-    tls = {name: str(base / options[name]) for name in TLS if options.get(name)}
     parts = urlsplit(endpoint)
     if parts.scheme == "ssh":
-        return _OverSsh(endpoint, deadline)
+        return _SshConnection(endpoint, deadline)
     if parts.scheme == "unix":
-        return Connection(partial(_UnixConnection, parts.path), deadline)
-    host, port, headers = (
-        parts.hostname or "localhost",
-        parts.port or (2376 if tls else 2375),
-        "",
-    )
+        return Connection(partial(_Dialled, partial(_dial_unix, parts.path)), deadline)
+    tls = {name: str(base / options[name]) for name in TLS if options.get(name)}
+    port = parts.port or (TLS_PORT if tls else PORT)
+    new = partial(HTTPConnection, parts.hostname or "localhost", port)
+    if tls:
+        new = partial(HTTPSConnection, *new.args, context=_context(tls))
+    headers = {}
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers = f"Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
-    opened = partial(HTTPConnection, host, port)
-    if tls:
-        opened = partial(HTTPSConnection, host, port, context=_context(tls))
-    place, root = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
-    return Connection(
-        lambda s: opened(timeout=s), deadline, host=place, root=root, headers=headers
-    )
+        headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+    return Connection(new, deadline, root=parts.path.rstrip("/"), headers=headers)
 
 
 def _context(tls: Row) -> ssl.SSLContext:
-    """Trust the authority named, else those of the system; show a certificate where one is."""
+    """Trust the named authority, else the system's; show a client certificate if there is one."""
     from docker.tls import TLSConfig
 
-    pair = tls.get("tls_cert"), tls.get("tls_key")
+    pair = (tls.get("tls_cert"), tls.get("tls_key"))
     config = TLSConfig(pair if any(pair) else None, tls.get("tls_ca"), verify=True)
     context = ssl.create_default_context(cafile=config.ca_cert)
     if config.cert:
@@ -187,37 +234,52 @@ def _context(tls: Row) -> ssl.SSLContext:
     return context
 
 
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
+class _Dialled(HTTPConnection):
+    """HTTP over something else than TCP, that ``dial`` opens within some seconds."""
+
+    def __init__(self, dial: Callable[[float | None], Any]) -> None:
+        super().__init__("localhost")
+        self._dial = dial
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        self.sock = self._dial(self.timeout)
 
 
-class _OverSsh(Connection):
-    """Through the ssh of the SDK, with a login that ends."""
+def _dial_unix(path: str, seconds: float | None) -> socket.socket:
+    dialled = socket.socket(socket.AF_UNIX)
+    dialled.settimeout(seconds)
+    try:
+        dialled.connect(path)
+    except BaseException:
+        dialled.close()
+        raise
+    return dialled
+
+
+class _SshConnection(Connection):
+    """A connection through one ssh login of the SDK, with a channel for each request at a time."""
 
     def __init__(self, endpoint: str, deadline: Deadline) -> None:
         from docker.transport import SSHHTTPAdapter
-        from docker.transport.sshconn import SSHConnection
 
         class Adapter(SSHHTTPAdapter):  # type: ignore[misc]
+            # The SDK sets no timeouts of the login, and passes no port where none is named.
             def _create_paramiko_client(self, base_url: str) -> None:
                 super()._create_paramiko_client(base_url)
                 deadline.check()
+                seconds = min(CONNECT_SECONDS, deadline.left)
                 waits = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
-                self.ssh_params |= dict.fromkeys(
-                    waits, min(CONNECT_SECONDS, deadline.left)
-                )
+                self.ssh_params |= dict.fromkeys(waits, seconds)
                 self.ssh_params["port"] = self.ssh_params["port"] or 22
 
         self._adapter = Adapter(endpoint, timeout=CALL_SECONDS)
-        transport = self._adapter.ssh_client.get_transport()
-        super().__init__(partial(SSHConnection, transport), deadline)
+        super().__init__(partial(_Dialled, self._dial), deadline)
+
+    def _dial(self, seconds: float | None) -> Any:
+        channel = self._adapter.ssh_client.get_transport().open_session(timeout=seconds)
+        channel.settimeout(seconds)
+        channel.exec_command("docker system dial-stdio")
+        return channel
 
     def close(self) -> None:
         super().close()
@@ -225,9 +287,11 @@ class _OverSsh(Connection):
 
 
 def failure(error: Exception) -> Row:
-    """Put an error into the words of a coverage row, without any secret."""
+    """Return the columns of a coverage row that describe an error, without any secret."""
     words = words_of(error)
-    status, hint = next((_KNOWN[w] for w in _KNOWN if w in words), (None, None))
+    status, hint = next(
+        (_KNOWN[known] for known in _KNOWN if known in words), (None, None)
+    )
     if getattr(error, "status_code", None) is not None or not status:
         status = status_of(error)
     return {

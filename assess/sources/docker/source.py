@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 
 from assess.sources.base import Batch, Deadline, Row, timed
 from assess.sources.docker.client import (
-    LOCAL_THREADS,
-    REMOTE_THREADS,
     TLS,
     Connection,
     StatusError,
@@ -31,6 +29,9 @@ from assess.sources.docker.rows import to_batch
 from assess.sources.redact import strip_userinfo
 
 INSPECT = ("all", "none")
+# An engine on this machine answers faster than two threads can read; a remote one is waited for.
+LOCAL_THREADS = 2
+REMOTE_THREADS = 8
 _WANTED = re.compile(
     r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE
 )

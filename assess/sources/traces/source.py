@@ -10,15 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Deadline, Name, Row, paths_of
-from assess.sources.dumps import (
-    DumpError,
-    dicts,
-    dig,
-    each_file,
-    read_json,
-)
-from assess.sources.http import HttpError, Web, ask
+from assess.sources.base import Batch, Call, Deadline, Name, Row, paths_of
+from assess.sources.dumps import DumpError, dicts, dig, each_dump, read_json
+from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_userinfo
 
 EVIDENCE, RULE, SURE = "traces", "trace", 0.9
@@ -82,22 +76,15 @@ class TracesSource:
         ]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read files, or ask; what kind of answer it is, its shape tells."""
+        """Read files, or ask the endpoint; the shape of an answer tells its format."""
         batch = Batch()
-        batch.add("dependencies")
-        if "endpoint" in options:
-            _ask(options, base, deadline, batch)
-            return batch
-        calls: list[Row] = []
         hours = options.get("window_hours")
-        for _, file, row in each_file(options, base, deadline, batch, call="graph"):
-            values = read_json(file, row)
-            found, unmapped = to_calls(values, is_failed="failed" in file.stem)
-            calls += found
-            _tell(row, found, unmapped)
-            if not found and (problem := next(filter(None, map(_problem, values)), None)):
-                row |= {"status": "parse_error", "hint": problem}
-        batch.add("dependencies", *to_dependencies(calls, hours))
+        if "endpoint" in options:
+            hours = float(hours or HOURS)
+            links = _ask(options, base, deadline, batch, hours)
+        else:
+            links = _read(options, base, deadline, batch)
+        batch.add("dependencies", *to_dependencies(links, hours))
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
@@ -105,88 +92,89 @@ class TracesSource:
         return self.collect({**options, "window_hours": 1.0}, base, deadline)
 
 
-def _ask(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Row]:
+    """Read the links of files; of service graphs, failures are in a file of their own."""
+    links: list[Row] = []
+    dumps = each_dump(options, base, deadline, batch, name="graph", empty=_EMPTY)
+    for file, call in dumps:
+        with call:
+            values = read_json(file, call.row)
+            more, unmapped_n = to_links(values, is_failed="failed" in file.stem)
+            links += call.take(more)
+            call.count(unmapped_n=unmapped_n)
+            problem = next(filter(None, map(_problem, values)), None)
+            if problem and not more:
+                call.status("parse_error", problem)
+    return links
+
+
+def _ask(
+    options: Row, base: Path, deadline: Deadline, batch: Batch, hours: float
+) -> list[Row]:
     """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
-    hours, until = float(options.get("window_hours", HOURS)), datetime.now(UTC)
-    row = batch.cover(strip_userinfo(str(options["endpoint"])), "graph", "ok")
-    calls: list[Row] = []
-
-    def work(web: Web) -> None:
-        formats = [options["format"]] if "format" in options else list(FORMATS)
-        for kind in formats:
-            try:
-                found, unmapped = FORMATS[kind](web, until, hours, row)
-            except (
-                HttpError,
-                DumpError,
-            ) as error:  # another server, or a page for people
-                code = getattr(error, "status_code", 404)
-                if kind == formats[-1] or code not in (400, 404, 405):
-                    raise
-                continue
-            calls.extend(found)
-            _tell(row, found, unmapped)
-            return
-
-    ask(row, options, base, deadline, work=work)
-    row |= {"window_start": until - timedelta(hours=hours), "window_end": until}
-    batch.add("dependencies", *to_dependencies(calls, hours))
+    until = datetime.now(UTC)
+    formats = [options["format"]] if "format" in options else list(FORMATS)
+    links: list[Row] = []
+    with (
+        batch.call(_scope(options), "graph", empty=_EMPTY) as call,
+        open_web(options, base, deadline, call=call) as web,
+    ):
+        links += call.take(_first_answer(web, formats, until, hours, call))
+    call.note(window_start=until - timedelta(hours=hours), window_end=until)
+    return links
 
 
-def _tell(row: Row, calls: list[Row], unmapped: int) -> None:
-    """Say in the coverage row how many pairs there were."""
-    row |= {"rows": len(calls), "unmapped_n": unmapped}
-    if row["status"] == "ok" and not calls:
-        row |= {"status": "empty", "hint": _EMPTY}
+def _scope(options: Row) -> str:
+    return strip_userinfo(str(options["endpoint"]))
 
 
-def get_jaeger(
-    web: Web, until: datetime, hours: float, row: Row
-) -> tuple[list[Row], int]:
-    """Ask Jaeger's query service."""
-    return _checked([web.json("api/dependencies", params=_window(until, hours))])
-
-
-def get_zipkin(
-    web: Web, until: datetime, hours: float, row: Row
-) -> tuple[list[Row], int]:
-    """Ask Zipkin."""
-    found = web.json("api/v2/dependencies", params=_window(until, hours))
-    return _checked(found if isinstance(found, list) else [found])
-
-
-def get_servicegraph(
-    web: Web, until: datetime, hours: float, row: Row
-) -> tuple[list[Row], int]:
-    """Ask Prometheus, or what speaks like it, for both counters; failures are the lesser loss."""
-    found, unmapped = [], 0
-    for counter in (TOTAL, FAILED):
-        window = f"{max(round(hours * 60), 1)}m"
-        query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
+def _first_answer(
+    web: Web, formats: list[str], until: datetime, hours: float, call: Call
+) -> list[Row]:
+    """Return the links of the first format that the server answers."""
+    for kind in formats[:-1]:
         try:
-            answer = web.json(
-                "api/v1/query", params={"query": query, "time": until.timestamp()}
-            )
-            more, bad = _checked([answer], is_failed=counter == FAILED)
-        except (OSError, ValueError) as error:
-            if counter == TOTAL:
+            return FORMATS[kind](web, until, hours, call)
+        except (HttpError, DumpError) as error:
+            # Servers of the other formats do not know the path, or answer with a page for people.
+            if getattr(error, "status_code", 404) not in (400, 404, 405):
                 raise
-            hint = (
-                "the counter of failed calls was not to be had: error rates are unknown"
-            )
-            row |= {
-                "status": "partial",
-                "error_class": type(error).__name__,
-                "hint": hint,
-            }
-            break
-        found += more
-        unmapped += bad
-    return found, unmapped
+    return FORMATS[formats[-1]](web, until, hours, call)
 
 
-Get = Callable[[Web, datetime, float, Row], tuple[list[Row], int]]
-FORMATS: dict[str, Get] = {
+def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Jaeger's query service."""
+    answer = web.json("api/dependencies", params=_window(until, hours))
+    return _checked([answer], call)
+
+
+def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Zipkin."""
+    answer = web.json("api/v2/dependencies", params=_window(until, hours))
+    return _checked(answer if isinstance(answer, list) else [answer], call)
+
+
+def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Prometheus, or what speaks like it, for all calls and for those that failed."""
+    window = f"{max(round(hours * 60), 1)}m"
+
+    def get(counter: str) -> list[Row]:
+        query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
+        params = {"query": query, "time": until.timestamp()}
+        answer = web.json("api/v1/query", params=params)
+        return _checked([answer], call, is_failed=counter == FAILED)
+
+    links = get(TOTAL)
+    try:
+        links += get(FAILED)
+    except (OSError, ValueError) as error:  # edges without error rates are worth having
+        call.note(error_class=type(error).__name__)
+        hint = "the counter of failed calls was not to be had: error rates are unknown"
+        call.status("partial", hint)
+    return links
+
+
+FORMATS: dict[str, Callable[[Web, datetime, float, Call], list[Row]]] = {
     "jaeger": get_jaeger,
     "zipkin": get_zipkin,
     "servicegraph": get_servicegraph,
@@ -197,16 +185,18 @@ def _window(until: datetime, hours: float) -> dict[str, int]:
     return {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
 
 
-def _checked(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
-    """Take the calls of an answer; one of another shape is an error."""
+def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> list[Row]:
+    """Return the links of an answer; one of another shape is an error."""
     problem = next(filter(None, map(_problem, values)), None)
     if problem:
         raise DumpError(problem)
-    return to_calls(values, is_failed=is_failed)
+    links, unmapped_n = to_links(values, is_failed=is_failed)
+    call.count(unmapped_n=unmapped_n)
+    return links
 
 
 def _problem(value: Any) -> str | None:
-    """Say why a value is no trace graph; None where it is one."""
+    """Return why a value is no trace graph; None where it is one."""
     if not isinstance(value, dict):
         return "this is no graph of calls"
     if value.get("errors") or value.get("status") == "error":
@@ -220,69 +210,66 @@ def _problem(value: Any) -> str | None:
     )
 
 
-def to_calls(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
-    """Find who called whom in answers of any of the three; also count what could not be read.
+def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
+    """Read who called whom in answers of any format, and count entries that cannot be read.
 
-    A call is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
+    A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
     """
-    calls: list[Row] = []
-    unmapped = 0
-    for link in _links(values):
-        metric = link["metric"] if isinstance(link.get("metric"), dict) else {}
-        call = _from_metric(metric, link, is_failed) if metric else _from_link(link)
-        if call is not None:
-            calls.append(call)
-        unmapped += call is None
-    if any(
-        call.get("failed") is not None for call in calls
-    ):  # Zipkin leaves out a count of 0
-        calls = [{**call, "failed": call.get("failed") or 0} for call in calls]
-    return calls, unmapped
+    read = [_link_of(entry, is_failed) for entry in _entries(values)]
+    links = [link for link in read if link is not None]
+    if any(link.get("failed") is not None for link in links):
+        for link in links:  # Zipkin leaves out a count of 0
+            link["failed"] = link.get("failed") or 0
+    return links, len(read) - len(links)
 
 
-def _links(values: list[Any]) -> Iterator[Row]:
-    """Give the links of Jaeger and Zipkin and the series of Prometheus, wherever they are."""
+def _entries(values: list[Any]) -> Iterator[Row]:
+    """List the links of Jaeger and Zipkin and the series of Prometheus, wherever they are."""
     for value in values:
         data = dig(value, "data")
         lists = [data, dig(data, "result"), dig(value, "result")]
-        whole = next((found for found in lists if isinstance(found, list)), None)
+        whole = next((entries for entries in lists if isinstance(entries, list)), None)
         if whole is not None:
             yield from dicts(whole)
         elif isinstance(value, dict) and ("parent" in value or "metric" in value):
             yield value
 
 
-def _from_link(link: Row) -> Row | None:
-    src, dst = _named(link.get("parent")), _named(link.get("child"))
-    if src.lower() in _NOBODY or not dst:
-        return None
-    calls, failed = _count(link.get("callCount")), _count(link.get("errorCount"))
-    return {"src": src, "dst": dst, "kind": "call", "is_outside": False} | {
-        "calls": calls,
-        "failed": failed,
-    }
+def _link_of(entry: Row, is_failed: bool) -> Row | None:
+    metric = entry.get("metric")
+    if metric and isinstance(metric, dict):
+        return _from_series(metric, entry.get("value"), is_failed)
+    link = _pair(entry.get("parent"), entry.get("child"))
+    if link is not None:
+        link["calls"] = _count(entry.get("callCount"))
+        link["failed"] = _count(entry.get("errorCount"))
+    return link
 
 
-def _from_metric(metric: Row, link: Row, is_failed: bool) -> Row | None:
-    src, dst = _named(metric.get("client")), _named(metric.get("server"))
-    if src.lower() in _NOBODY or not dst:
+def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
+    """Read a series of a service graph: who called whom by its labels, how often by its value."""
+    link = _pair(metric.get("client"), metric.get("server"))
+    if link is None:
         return None
-    connection = metric.get("connection_type")
-    kind = _KINDS.get(connection, "call") if isinstance(connection, str) else "call"
+    connection = str(metric.get("connection_type"))
+    link["kind"] = _KINDS.get(connection, "call")
+    link["is_outside"] = connection == _OUTSIDE or link["dst"].lower() in _NOBODY
     is_failed = is_failed or "failed" in str(metric.get("__name__", ""))
-    value = link.get("value")
-    count = _count(value[1]) if isinstance(value, list) and len(value) == 2 else None
-    return {
-        "src": src,
-        "dst": dst,
-        "kind": kind,
-        "is_outside": connection == _OUTSIDE or dst.lower() in _NOBODY,
-        "failed" if is_failed else "calls": count,
-    }
+    is_sample = isinstance(value, list) and len(value) == 2  # time and number
+    link["failed" if is_failed else "calls"] = _count(value[1]) if is_sample else None
+    return link
+
+
+def _pair(caller: Any, callee: Any) -> Row | None:
+    src = _named(caller)
+    dst = _named(callee)
+    if src.lower() in _NOBODY or not dst:
+        return None
+    return {"src": src, "dst": dst, "kind": "call", "is_outside": False}
 
 
 def _named(value: Any) -> str:
-    """Give the name of a service, of an address only the host; empty where it is none."""
+    """Read the name of a service, of an address only the host; empty where it is none."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         return ""
     text = strip_userinfo(value).replace("\0", "").strip()
@@ -300,34 +287,37 @@ def _count(value: Any) -> int | None:
     return round(number) if math.isfinite(number) and 0 <= number < 2**62 else None
 
 
-def to_dependencies(calls: list[Row], hours: float | None) -> list[Row]:
-    """Make edges of calls: a pair and kind once, with its calls and the share that failed.
+def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
+    """Add links up to one edge for each pair and kind, with its share of failed calls.
 
     The counter of failed calls begins with the first: where other pairs have one, none is 0.
     """
     total: dict[tuple[str, str, str, bool], int | None] = {}
     failed: dict[tuple[str, str, str, bool], int] = {}
-    for call in calls:
-        key = call["src"], call["dst"], call["kind"], call["is_outside"]
-        if "calls" in call:
-            total[key] = _plus(total.get(key), call["calls"])
-        if call.get("failed") is not None:
-            failed[key] = failed.get(key, 0) + call["failed"]
-    is_counted = any("calls" not in call for call in calls)
+    for link in links:
+        key = link["src"], link["dst"], link["kind"], link["is_outside"]
+        if "calls" in link:
+            total[key] = _plus(total.get(key), link["calls"])
+        if link.get("failed") is not None:
+            failed[key] = failed.get(key, 0) + link["failed"]
+    no_failures = 0 if any("calls" not in link for link in links) else None
     rows = []
-    for (src, dst, kind, is_outside), n in total.items():
+    for key, calls in total.items():
+        src, dst, kind, is_outside = key
         row: Row = {
             "src": Name(src, RULE, SURE),
             "dst": f"{EXTERNAL}{dst}" if is_outside else Name(dst, RULE, SURE),
             "kind": kind,
             "evidence": EVIDENCE,
-            "calls": n,
+            "calls": calls,
             "confidence": SURE,
         }
-        bad = failed.get((src, dst, kind, is_outside), 0 if is_counted else None)
-        if n and bad is not None:
-            row["error_rate"] = min(bad / n, 1.0)
-        rows.append(row | ({"window_hours": float(hours)} if hours else {}))
+        bad = failed.get(key, no_failures)
+        if calls and bad is not None:
+            row["error_rate"] = min(bad / calls, 1.0)
+        if hours:
+            row["window_hours"] = float(hours)
+        rows.append(row)
     return rows
 
 

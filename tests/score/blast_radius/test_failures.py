@@ -10,6 +10,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius import failures as cal
 from assess.score.blast_radius.topology import build_fleet
+from assess.score.incidents.exposure import exposure
 
 AT = "2026-09-30"
 INCIDENTS = [
@@ -162,7 +163,8 @@ def test_the_curve_falls_threshold_by_threshold(trials):
 
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
-    table = cal.measures(inventory, both, seed=1, level=0.9).set_index("measure")
+    known = exposure(inventory, load_policy())
+    table = cal.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])

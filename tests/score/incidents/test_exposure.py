@@ -1,14 +1,26 @@
-"""What containers and hosts have shown: counted by hand."""
+"""Sides, watched months and sound incidents: counted by hand, the same for every reader."""
 
 from __future__ import annotations
 
-import numpy as np
+import ast
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from assess.inventory import from_frames
+import assess
+from assess.config import data_path
+from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
-from assess.score.incidents import exposure as track
+from assess.score.blast_radius.failures import measures
+from assess.score.claims import judge_claims
+from assess.score.evidence.tables import gather
+from assess.score.incidents import exposure as module
+from assess.score.incidents.exposure import exposure, incident_rates
+from assess.score.upgrade_churn.pace import places
+from assess.score.what_next.what_next import budget, what_next
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
@@ -55,12 +67,15 @@ def test_incidents_and_months_by_service():
         [service("a", "docker"), service("b", "host", tier=1), service("c", "ecs")],
         [incident(1, "a", "05-01"), incident(2, "a", "06-01"), incident(3, "b", "06-01")],
     )
-    record = track.track_record(inventory, POLICY).set_index("service_id")
+    record = exposure(inventory, POLICY).spells.set_index("service_id")
     assert record["incidents"].to_dict() == {"a": 2, "b": 1, "c": 0}
     assert record["side"].to_dict() == {"a": "container", "b": "host", "c": "container"}
-    assert record["service_months"].tolist() == pytest.approx([MONTHS] * 3)
-    rates = track.rates_by(record.reset_index(), "side", level=0.95).set_index("side")
-    assert rates.loc["container", "rate"] == pytest.approx(2.5 / (2 * MONTHS / 12))
+    assert record["months"].tolist() == pytest.approx([MONTHS] * 3)
+    assert exposure(inventory, POLICY).total(side="container") == (
+        2,
+        pytest.approx(2 * MONTHS),
+    )
+    assert exposure(inventory, POLICY).total(tiers=[1]) == (1, pytest.approx(MONTHS))
 
 
 def test_incidents_that_no_clock_can_have_seen_are_kept_and_left_out():
@@ -76,7 +91,7 @@ def test_incidents_that_no_clock_can_have_seen_are_kept_and_left_out():
         ],
     )
     assert len(inventory["incidents"]) == 6
-    assert track.track_record(inventory, POLICY)["incidents"].tolist() == [1]
+    assert exposure(inventory, POLICY).spells["incidents"].tolist() == [1]
 
 
 def test_who_moved_is_on_neither_side_until_an_earlier_snapshot_says_when():
@@ -85,13 +100,13 @@ def test_who_moved_is_on_neither_side_until_an_earlier_snapshot_says_when():
         incident(2, "b", "05-01"),
     ]
     now = fleet([service("a", "docker"), service("b", "docker")], events)
-    alone = track.track_record(now, POLICY).set_index("service_id")
+    alone = exposure(now, POLICY).spells.set_index("service_id")
     assert pd.isna(alone.loc["a", "side"])
     assert alone.loc["b", "side"] == "container"
     was = fleet([service("a", "host"), service("b", "docker")], at="2026-07-01T00:00:00Z")
-    both = track.track_record(now, POLICY, previous=was).set_index("service_id")
+    both = exposure(now, POLICY, was).spells.set_index("service_id")
     assert both.loc["a", "side"] == "host"
-    assert both.loc["a", "service_months"] == pytest.approx(91 / (365.25 / 12))
+    assert both.loc["a", "months"] == pytest.approx(91 / (365.25 / 12))
     assert both.loc["a", "incidents"] == 1
 
 
@@ -103,109 +118,234 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
         {"workload_id": "4", "service_id": "c", "source_kind": "container"},
     ]
     inventory = fleet([service(name) for name in "abcd"], workloads=replicas)
-    found = track.platforms(inventory, POLICY)
-    assert found.dropna().to_dict() == {"a": "docker", "b": "host"}
+    found = exposure(inventory, POLICY).platform
+    assert found.dropna().to_dict() == {"a": "docker", "b": "host", "c": "mixed"}
+    sides = exposure(inventory, POLICY).side
+    assert sides.dropna().to_dict() == {"a": "container", "b": "host"}
 
 
 def test_nobody_watched_is_no_record():
     inventory = from_frames(
         {"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT
     )
-    assert track.track_record(inventory, POLICY).empty
+    assert exposure(inventory, POLICY).spells.empty
 
 
-def test_time_to_heal_by_side():
-    inventory = fleet(
-        [service("a", "docker"), service("b", "host")],
-        [
-            incident(1, "a", "05-01", ttr_s=600),
-            incident(2, "a", "05-02", ttr_s=1200),
-            incident(3, "a", "09-30", resolved_at=None),
-            incident(4, "b", "05-02", resolved_at="2026-05-02T01:00:00Z"),
-        ],
+YEAR = {**WATCHED, "window_start": "2025-10-01T00:00:00Z"}
+THREE = fleet(
+    [service("a", "mixed"), service("b", "unknown"), service("c", "docker")],
+    coverage=[YEAR],
+    workloads=[
+        {"workload_id": n, "service_id": n, "image_ref": "shop:1", "state": "running"}
+        for n in "abc"
+    ],
+)
+
+
+def test_every_reader_counts_the_same_services_in_containers():
+    """Three services watched a year: mixed or unknown, with an image, and declared."""
+    months = 3 * 365 / (365.25 / 12)
+    known = exposure(THREE, POLICY)
+    assert known.side.tolist() == ["container"] * 3
+    assert known.total(side="container") == (0, pytest.approx(months))
+    evidence = gather(THREE, POLICY).views
+    assert evidence["services"].table["lower_tier_months"].tolist() == pytest.approx(
+        [months] * 3
     )
-    found = track.time_to_heal(inventory, POLICY).set_index("side")
-    assert found.loc["container", ["n", "open_n"]].tolist() == [3, 1]
-    assert found.loc["container", "median"] == 20  # of 10, 20 and at least 1,440 minutes
-    assert found.loc["host", ["median", "n", "open_n"]].tolist() == [60, 1, 0]
+    assert evidence["workloads"].table["contained"].tolist() == [True] * 3
+    # .5 incidents a quarter: 35.98 months allow .5 / 3 * 35.98 / 1.92 = 3.1 services
+    assert budget(THREE, POLICY) == 3
+    ranking = what_next(THREE, POLICY)
+    assert ranking.budget == 3
+    assert ranking.frame["platform"].tolist() == ["docker"] * 3
+    assert ranking.frame["p_top"].isna().all()  # none competes: all have moved already
+    claims = judge_claims(THREE, POLICY)
+    assert claims.details["platforms"]["service_months"].sum() == pytest.approx(months)
+    assert claims.frame.loc["C13", "n"] == 35
+    assert [place.basis for place in places(THREE, POLICY)] == ["unknown"] * 3
 
 
-def activity(number, kind, at, seconds=0, **more):
-    begun = pd.Timestamp(f"2026-{at}", tz="UTC")
-    return {
-        "activity_id": f"x{number}",
-        "kind": kind,
-        "started_at": begun,
-        "group": "asg",
-        "ended_at": begun + pd.Timedelta(seconds=seconds),
-        **more,
-    }
+def test_a_mixed_service_without_replicas_is_of_neither_side_and_does_not_compete():
+    inventory = fleet([service("a", "mixed"), service("b", "host")])
+    known = exposure(inventory, POLICY)
+    assert known.side.isna().tolist() == [True, False]
+    assert known.total(side="container") == (0, 0.0)
+    assert module.in_containers(known.platform).tolist() == [True, False]
 
 
-def test_replacements_in_time_too_late_never_and_not_over_yet():
-    pairs = [
-        activity(1, "terminate", "05-01T10:00", cause="health"),
-        activity(2, "launch", "05-01T10:01", 200, cause="health"),  # 260 s
-        activity(3, "terminate", "06-01T10:00", cause="health"),
-        activity(4, "launch", "06-01T10:01", 300, cause="health"),  # 360 s
-        activity(5, "terminate", "07-01T10:00", cause="health"),  # nothing came
-        activity(6, "terminate", "08-01T10:00", cause="scale"),  # nobody was ill
-        activity(
-            7, "terminate", "09-30T23:58", cause="health"
-        ),  # two minutes before the snapshot
-        {
-            **activity(8, "terminate", "09-30T10:00", cause="health"),
-            "started_at": "2027-05-01",
-        },
-    ]
-    inventory = fleet([service("a", "docker")], activities=pairs)
-    table = track.self_healing(inventory, POLICY, seconds=300)
-    assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
-    share = track.self_heal_share(table, level=0.95)
-    assert share.point == pytest.approx(1.5 / 4)
-
-
-def test_days_before_an_upgrade_are_compared_with_the_days_after():
-    hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
-    engines = [
-        {"host_id": h["host_id"], "runtime": "docker", "version": "28.5.1"} for h in hosts
-    ]
-    upgrades = [
-        {
-            **activity(1, "engine_upgrade", "06-10"),
-            "host_id": "h1",
-            "to_version": "28.5.1",
-        },
-        {
-            **activity(2, "engine_upgrade", "09-27"),
-            "host_id": "h2",
-            "to_version": "28.5.1",
-        },
-    ]
+def test_an_incident_counts_for_the_side_that_it_happened_on():
+    at_time = [None, "unknown", "host", "ecs", None]
+    names = ["a", "a", "b", "b", "b"]
     events = [
-        incident(1, "a", "06-12", host_id="h1"),
-        incident(2, "a", "06-13", host_id="h1"),
-        incident(3, "a", "06-08", host_id="h1"),
-        incident(4, "a", "06-12", host_id="h2"),
+        incident(n, name, "05-01", platform_at_time=platform, affected_services=name)
+        for n, (name, platform) in enumerate(zip(names, at_time, strict=True))
     ]
-    inventory = fleet(
-        [service("a", "docker")],
-        events,
-        hosts=hosts,
-        engines=engines,
-        activities=upgrades,
+    inventory = fleet([service("a", "docker"), service("b", "host")], events)
+    known = exposure(inventory, POLICY)
+    assert known.incidents["side"].tolist() == [
+        "container",
+        "container",
+        "host",
+        "container",
+        "host",
+    ]
+    # b ran in a container once, at an unknown time: its months count for neither side
+    assert known.total(side="container") == (3, pytest.approx(MONTHS))
+    assert known.total(side="host") == (2, 0.0)
+    none = pd.DataFrame({"observed": [], "predicted": []})
+    touched = measures(known, none, seed=1, level=0.9).set_index("measure")["n"]
+    assert touched.tolist() == [0, 3, 2]
+
+
+def test_clean_months_run_from_the_last_sound_incident_of_lower_tiers():
+    events = [
+        incident(1, "a", "08-01"),
+        incident(2, "a", "09-01", duplicate_of="i1"),
+        incident(3, "a", "09-02", bad_time=True),
+    ]
+    tiers = {"a": 2, "b": 3, "c": 1, "d": None}
+    services = [service(name, "docker", tier=tier) for name, tier in tiers.items()]
+    known = exposure(fleet(services, events), POLICY)
+    wanted = (61 + 183) / (365.25 / 12)  # of a from August on, of b the whole window
+    assert known.clean_months(side="container", tiers=(2, 3)) == pytest.approx(wanted)
+    unwatched = from_frames({"services": pd.DataFrame(services)}, snapshot_at=AT)
+    assert exposure(unwatched, POLICY).clean_months(side="host", tiers=(1,)) is None
+
+
+@pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)], ids=str)
+def test_the_budget_reads_the_watched_window_though_no_incident_fell_into_it(
+    months, services
+):
+    asked = {
+        **WATCHED,
+        "window_start": pd.Timestamp(AT) - 12 * pd.Timedelta(days=365.25 / 12),
+        "window_end": AT,
+    }
+    names = [service(f"s{n}", "docker") for n in range(months // 12)]
+    assert budget(fleet(names, coverage=[asked]), POLICY) == services
+
+
+def test_the_sample_without_its_incidents_allows_seven():
+    sample = load(data_path("sample/2026Q3"))
+    assert budget(sample, POLICY) == 1
+    clean = sample.replace(incidents=sample["incidents"].iloc[:0])
+    assert exposure(clean, POLICY).total(side="container") == (
+        0,
+        pytest.approx(89.69, abs=0.01),
     )
-    row = track.around_upgrades(inventory, POLICY).iloc[0]
-    assert row[["after", "before"]].tolist() == [2, 1]
-    assert row["days_after"] == pytest.approx(
-        7 + 4
-    )  # the second window was cut by the snapshot
-    assert row["days_before"] == pytest.approx(14)
-    ratio = track.ratio_of(track.around_upgrades(inventory, POLICY), level=0.95)
-    assert ratio.point == pytest.approx((2 / 11) / (1 / 14))
+    assert budget(clean, POLICY) == 7
+    # coverage says that the source was asked: that it found none is an answer
+    tables = {n: clean[n] for n in clean.present - {"incidents"}}
+    assert budget(from_frames(tables, snapshot_at=clean.snapshot_at), POLICY) == 7
 
 
-def test_no_upgrade_ever():
-    row = track.around_upgrades(fleet([service("a", "docker")]), POLICY).iloc[0]
-    assert row[["after", "before"]].tolist() == [0, 0]
-    assert np.isnan(track.ratio_of(pd.DataFrame([row]), level=0.95).point)
+platforms = st.sampled_from(["docker", "ecs", "host", "mixed", "unknown", None])
+happened = st.tuples(
+    st.sampled_from(["a", "b", "c", "d", None]),
+    platforms,
+    st.datetimes(pd.Timestamp("2024-01-01"), pd.Timestamp("2027-01-01")),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(platforms, min_size=4, max_size=4),
+    st.lists(happened, max_size=4),
+    happened,
+    st.booleans(),
+)
+def test_adding_an_incident_never_raises_the_budget(runs, before, another, is_covered):
+    def room(events):
+        rows = [
+            {
+                "incident_id": f"i{n}",
+                "service_id": name,
+                "platform_at_time": platform,
+                "opened_at": pd.Timestamp(at, tz="UTC"),
+            }
+            for n, (name, platform, at) in enumerate(events)
+        ]
+        coverage = [{**WATCHED, "window_start": "2023-01-01T00:00:00Z"}] * is_covered
+        services = [service(n, p) for n, p in zip("abcd", runs, strict=True)]
+        return budget(fleet(services, rows, coverage=coverage), POLICY)
+
+    assert room([*before, another]) <= room(before)
+
+
+def test_the_window_ends_with_the_snapshot_and_starts_with_coverage_else_an_incident():
+    late = {**WATCHED, "window_end": "2027-01-01T00:00:00Z"}
+    asked = exposure(fleet([service("a")], coverage=[late]), POLICY)
+    assert asked.window == tuple(pd.to_datetime(["2026-04-01", "2026-10-01"], utc=True))
+    events = [
+        incident(1, "a", "03-31"),
+        incident(0, "a", "01-01", bad_time=True),
+        incident(2, "a", "01-02", resolved_at="2025-12-31"),
+    ]
+    told = exposure(fleet([service("a")], events, coverage=()), POLICY)
+    assert told.window == tuple(pd.to_datetime(["2026-03-31", "2026-10-01"], utc=True))
+    assert asked.is_covered and not told.is_covered
+    denied = {**WATCHED, "status": "denied"}
+    assert exposure(fleet([service("a")], coverage=[denied]), POLICY).window is None
+
+
+def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
+    good = [
+        incident(1, "a", "05-01"),
+        incident(2, "a", "06-01"),
+        incident(3, "b", "06-01"),
+    ]
+    noise = [
+        incident(4, "b", "06-01", duplicate_of="i3"),
+        incident(6, "b", "03-01"),
+        incident(5, "b", "06-02", bad_time=True),
+        incident(7, None, "06-02"),
+    ]
+    services = [service("a"), service("b")]
+    clean = incident_rates(fleet(services, good), POLICY)
+    pd.testing.assert_frame_equal(
+        clean, incident_rates(fleet(services, good + noise), POLICY)
+    )
+    assert clean["rate_per_year"]["a"] > clean["rate_per_year"]["b"] > 0
+
+
+def test_one_report_cleans_the_incidents_once(monkeypatch):
+    inventory = fleet([service("a", "docker")], [incident(1, "a", "05-01")])
+    calls = []
+    window = module._window
+    monkeypatch.setattr(module, "_window", lambda *args: calls.append(1) or window(*args))
+    assess.score_readiness(inventory, POLICY)
+    assess.score_blast_radius(inventory, POLICY)
+    judge_claims(inventory, POLICY)
+    assert len(calls) == 1
+
+
+WORDS = {"host", "docker", "swarm", "ecs", "kubernetes", "nomad", "marathon", "mixed"}
+PACKAGE = Path(assess.__file__).parent
+
+
+def decides_by_platform(node: ast.AST) -> bool:
+    """Whether code compares a platform with a word, or holds the words of several of them."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        words = {e.value for e in node.elts if isinstance(e, ast.Constant)}
+        return len(words & WORDS) >= 4 and words & WORDS - {"host"} >= {"docker", "ecs"}
+    is_test = isinstance(node, ast.Compare) or (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("eq", "ne", "isin")
+    )
+    if not is_test:
+        return False
+    text = ast.unparse(node)
+    words = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)} & WORDS
+    return "platform" in text and bool(words)
+
+
+@pytest.mark.parametrize("room", ["score", "report", "figures", "cli"])
+def test_only_exposure_compares_a_platform_with_the_words_for_containers(room):
+    deciding = {
+        path.name
+        for path in (PACKAGE / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if decides_by_platform(node)
+    }
+    assert deciding <= {"exposure.py"}

@@ -8,9 +8,15 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.incidents.recovery import heal_quantiles, incident_rates, watched
+from assess.score.incidents.recovery import (
+    heal_quantiles,
+    self_heal_share,
+    self_healing,
+    time_to_heal,
+)
 
 POLICY = load_policy()
+AT = "2026-10-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -45,64 +51,71 @@ def test_what_is_still_open_does_not_shorten_the_median():
     assert np.mean(dropped) < 0.8 * truth
 
 
-def inventory_of(incidents, coverage=()):
-    tables = {"services": [{"service_id": s} for s in "ab"], "incidents": incidents}
-    tables |= {"coverage": coverage} if coverage else {}
-    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
-    return from_frames(frames, snapshot_at="2026-09-30T00:00:00Z")
+def fleet(services, incidents=(), **frames):
+    tables = {"services": services, "incidents": incidents, **frames}
+    made = {name: pd.DataFrame(list(rows)) for name, rows in tables.items() if len(rows)}
+    return from_frames(made, snapshot_at=AT)
 
 
-def incident(name, service, day, **more):
+def service(name, platform=None):
+    return {"service_id": name, "platform": platform}
+
+
+def incident(number, name, day, **more):
     return {
-        "incident_id": name,
-        "service_id": service,
+        "incident_id": f"i{number}",
+        "service_id": name,
         "opened_at": f"2026-{day}",
         **more,
     }
 
 
-def test_the_window_is_what_sources_were_asked_for_else_since_the_first_incident():
-    rows = [
-        incident("1", "a", "03-31"),
-        incident("0", "a", "01-01", bad_time=True),
-        incident("2", "a", "01-02", resolved_at="2025-12-31"),
-    ]
-    assert watched(inventory_of(rows), POLICY)[0] == pd.Timestamp("2026-03-31", tz="UTC")
-    asked = {
-        "run_id": "r",
-        "source": "incidents",
-        "scope": "x",
-        "call": "read",
-        "status": "ok",
-        "window_start": "2026-01-01",
-        "window_end": "2026-07-01",
-    }
-    found = watched(inventory_of(rows, [asked]), POLICY)
-    assert found == tuple(pd.to_datetime(["2026-01-01", "2026-07-01"], utc=True))
+def test_time_to_heal_by_side():
+    inventory = fleet(
+        [service("a", "docker"), service("b", "host")],
+        [
+            incident(1, "a", "05-01", ttr_s=600),
+            incident(2, "a", "05-02", ttr_s=1200),
+            incident(3, "a", "09-30", resolved_at=None),
+            incident(4, "b", "05-02", resolved_at="2026-05-02T01:00:00Z"),
+        ],
+    )
+    found = time_to_heal(inventory, POLICY).set_index("side")
+    assert found.loc["container", ["n", "open_n"]].tolist() == [3, 1]
+    assert found.loc["container", "median"] == 20  # of 10, 20 and at least 1,440 minutes
+    assert found.loc["host", ["median", "n", "open_n"]].tolist() == [60, 1, 0]
 
 
-def test_repeats_bad_times_and_what_lies_outside_the_window_do_not_count():
-    good = [
-        incident("1", "a", "02-01"),
-        incident("2", "a", "03-01"),
-        incident("3", "b", "03-01"),
-    ]
-    noise = [
-        incident("4", "b", "03-01", duplicate_of="3"),
-        incident("6", "b", "08-01"),
-        incident("5", "b", "03-02", bad_time=True),
-        incident("7", None, "03-02"),
-    ]
-    asked = {
-        "run_id": "r",
-        "source": "incidents",
-        "scope": "x",
-        "call": "read",
-        "status": "ok",
-        "window_start": "2026-01-01",
-        "window_end": "2026-07-01",
+def activity(number, kind, at, seconds=0, **more):
+    begun = pd.Timestamp(f"2026-{at}", tz="UTC")
+    return {
+        "activity_id": f"x{number}",
+        "kind": kind,
+        "started_at": begun,
+        "group": "asg",
+        "ended_at": begun + pd.Timedelta(seconds=seconds),
+        **more,
     }
-    clean = incident_rates(inventory_of(good, [asked]), POLICY)
-    noisy = incident_rates(inventory_of(good + noise, [asked]), POLICY)
-    pd.testing.assert_frame_equal(clean, noisy)
-    assert clean["rate_per_year"]["a"] > clean["rate_per_year"]["b"] > 0
+
+
+def test_replacements_in_time_too_late_never_and_not_over_yet():
+    pairs = [
+        activity(1, "terminate", "05-01T10:00", cause="health"),
+        activity(2, "launch", "05-01T10:01", 200, cause="health"),  # 260 s
+        activity(3, "terminate", "06-01T10:00", cause="health"),
+        activity(4, "launch", "06-01T10:01", 300, cause="health"),  # 360 s
+        activity(5, "terminate", "07-01T10:00", cause="health"),  # nothing came
+        activity(6, "terminate", "08-01T10:00", cause="scale"),  # nobody was ill
+        activity(
+            7, "terminate", "09-30T23:58", cause="health"
+        ),  # two minutes before the snapshot
+        {
+            **activity(8, "terminate", "09-30T10:00", cause="health"),
+            "started_at": "2027-05-01",
+        },
+    ]
+    inventory = fleet([service("a", "docker")], activities=pairs)
+    table = self_healing(inventory, POLICY, seconds=300)
+    assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
+    share = self_heal_share(table, level=0.95)
+    assert share.point == pytest.approx(1.5 / 4)

@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.frames import conform
-from assess.score.what_next.waves import (
-    container_experience,
-    cycle_groups,
-    exposure_budget,
-    waves,
-)
+from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
 
 
 @pytest.mark.parametrize(("months", "services"), [(12, 1), (60, 5), (120, 10)])
@@ -28,23 +22,6 @@ def test_incidents_shrink_the_budget():
 
 def test_no_experience_allows_nothing():
     assert exposure_budget(0, 0, appetite=0.5, months=3) == 0
-
-
-def test_experience_counts_what_was_in_a_container_at_that_time():
-    services = pd.DataFrame({"service_id": ["a", "b"], "platform": ["docker", "host"]})
-    incidents, _ = conform(
-        "incidents",
-        pd.DataFrame(
-            {
-                "incident_id": list("12345"),
-                "service_id": ["a", "a", "b", "b", "a"],
-                "platform_at_time": [None, "host", "ecs", None, "docker"],
-                "bad_time": [None, "false", None, None, "true"],
-                "opened_at": ["2026-07-01T00:00:00Z"] * 5,
-            }
-        ),
-    )
-    assert container_experience(services, incidents, window_months=6) == (2, 6)
 
 
 def test_a_cycle_moves_together():

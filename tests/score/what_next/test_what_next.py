@@ -289,18 +289,26 @@ def test_answers_about_services_that_are_not_there_are_refused_by_name():
     assert "shopp" in str(error.value)
 
 
-def test_the_budget_comes_from_the_months_since_the_first_incident_was_watched():
+def test_the_budget_comes_from_the_watched_window_and_an_older_incident_adds_nothing():
     fleet = Fleet()
     for n in range(10):
         fleet.add("services", service_id=f"s{n}", platform="docker", tier=3)
     fleet.add("services", service_id="h", platform="host")
+    assert budget(fleet.inventory(), POLICY) == 0  # nobody watched
+    event = {"service_id": "h", "platform_at_time": "host"}
+    fleet.add("incidents", incident_id="1", opened_at="2025-09-30", **event)
+    assert budget(fleet.inventory(), POLICY) == 0  # nobody says since when
     fleet.add(
-        "incidents",
-        incident_id="1",
-        service_id="h",
-        platform_at_time="host",
-        opened_at="2025-09-30T00:00:00Z",
+        "coverage",
+        run_id="r",
+        source="incidents",
+        scope="all",
+        call="read",
+        status="ok",
+        window_start="2025-09-30",
+        window_end="2026-09-30",
     )
     months = 11 * 12  # of 11 services in containers, clean
     assert months == 132 and budget(fleet.inventory(), POLICY) == 11  # .5 a quarter
-    assert budget(Fleet().inventory(), POLICY) == 0  # nobody watched
+    fleet.add("incidents", incident_id="2", opened_at="2020-01-01", **event)
+    assert budget(fleet.inventory(), POLICY) == 11

@@ -1,4 +1,4 @@
-"""Who falls with one element, and what moving a service changes."""
+"""The services that one element takes down, and the effect of moving a service."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import pandas as pd
 
 from assess.figures.rows import canvas, intervals, message, note
 from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
-from assess.score.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROUNDED = 9  # digits of a percent; what is left of a difference behind them is no change
+    from assess.score.result import Result
+
+ROUNDED = 9  # digits of a percent; a smaller difference is rounding noise
 COLUMNS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
 
 
 def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
-    """Give the frame behind `fall`.
+    """Return the frame behind `fall`.
 
     Parameters
     ----------
@@ -31,10 +32,10 @@ def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per service that can fall, below the one that it falls with: ``service_id``,
-        ``because`` (what it falls with, by the most probable chain), ``step`` [count from the
-        element], ``kinds`` and ``p`` of that step, ``p_down, p_lo, p_hi``. [probability, 0-1]
-        Of many, those that fall most probably and what they fall with.
+        One row per service that can go down, below its cause: ``service_id``, ``because`` (the
+        cause on the most probable path), ``step`` [count from the element], ``kinds`` and
+        ``p`` of that step, ``p_down, p_lo, p_hi`` [probability, 0-1]. Of many services, the
+        most probable ones and their causes.
     """
     affected = result.details["affected"]
     own = (affected["element_kind"] == element_kind) & (affected["element"] == element)
@@ -54,7 +55,7 @@ def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
 
 
 def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
-    """Order a tree as it is read: each row followed by those that fall because of it."""
+    """Order a tree depth first: each cause before its effects."""
     under = rows.groupby("because", sort=False)["service_id"].agg(list).to_dict()
     names = set(rows["service_id"])
     waiting = [n for cause, own in under.items() if cause not in names for n in own][::-1]
@@ -66,7 +67,7 @@ def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None) -> Axes:
-    """Draw who falls with one element, and through whom: a tree of the most probable chains.
+    """Draw the services that one element takes down: a tree of the most probable paths.
 
     Parameters
     ----------
@@ -75,17 +76,17 @@ def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None
     element_kind, element : str
         What fails.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
     table = fall_data(result, element_kind, element)
-    title = f"Who falls with {element_kind.replace('_', ' ')} {short(element)}"
+    title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
     if table.empty:
-        return message(ax, title, "Nothing falls with it.")
+        return message(ax, title, "It takes no service down.")
     row = result.frame.loc[(element_kind, element)]
     with style():
         ax = canvas(ax, len(table))
@@ -123,7 +124,7 @@ def fall(result: Any, element_kind: str, element: str, *, ax: Axes | None = None
         )
         ax.set_xlabel(
             "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
-            f"n = {len(table)} of {max(reached, len(table))} other services that can fall; "
+            f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
             f"{100 * row['impact']:.0f} % of fleet criticality ({share})"
         )
     return ax
@@ -135,7 +136,7 @@ def _chance(row: pd.Series) -> str:
 
 
 def moves_data(result: Result) -> pd.DataFrame:
-    """Give the frame behind `moves`.
+    """Return the frame behind `moves`.
 
     Parameters
     ----------
@@ -145,9 +146,9 @@ def moves_data(result: Result) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``service_id, label, point, lo, hi``: change of the impacts of all that the service stands
-        on, together [percent of the fleet's criticality; negative is better contained], ``note``;
-        the greatest change first, services without a move left out.
+        ``service_id, label, point, lo, hi``: change of the summed impact of all elements that the
+        service runs on [percent of the fleet's criticality; negative is better], ``note``;
+        largest change first, services without a move left out.
     """
     frame = result.details["services"].rename_axis("service_id").reset_index()
     names = {"point": "delta", "lo": "delta_lo", "hi": "delta_hi"}
@@ -166,28 +167,30 @@ def moves_data(result: Result) -> pd.DataFrame:
 
 
 def moves(result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw what moving each service does to containment, the greatest change first.
+    """Draw the change of impact by each move, largest first.
 
     Parameters
     ----------
     result : Result
         A blast-radius result.
     ax : Axes, optional
-        Where to draw; without one, a new figure.
+        Axes to draw on; default: a new figure.
 
     Returns
     -------
     Axes
-        What was drawn on.
+        The axes.
     """
-    table, title = moves_data(result), "What the move itself changes"
+    table = moves_data(result)
+    title = "Effect of the move on impact"
     if table.empty:
-        return message(ax, title, "No service of this snapshot could move.")
-    label = "Impact of all it stands on, after minus before (% of fleet criticality)"
+        return message(ax, title, "No service of this snapshot can move.")
+    label = (
+        "Impact of all elements it runs on, after minus before (% of fleet criticality)"
+    )
     ends = table[["lo", "hi"]].astype("Float64").round(ROUNDED)
-    is_mixed = (ends["lo"] < 0).any() and (
-        ends["hi"] > 0
-    ).any()  # else zero is the axis' end
+    # With changes of one sign only, zero is the end of the axis already.
+    is_mixed = (ends["lo"] < 0).any() and (ends["hi"] > 0).any()
     zero = 0.0 if is_mixed else None
     return intervals(
         table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero
