@@ -21,6 +21,7 @@ from assess.sources.base import (
     paths_of,
     timed,
 )
+from assess.sources.yaml_loader import load_documents
 
 MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
@@ -28,7 +29,6 @@ YAML_SUFFIXES = (".yaml", ".yml")
 _GAP = re.compile(r"[\s,\[\]]*")
 TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DumpError(ValueError):
@@ -172,7 +172,7 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
     if text is None:
         return []
     try:
-        return [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]
+        return load_documents(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" near line {mark.line + 1}" if mark else ""

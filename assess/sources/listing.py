@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Deadline, Name, Row, failure, paths_of, timed
+from assess.sources.base import (
+    Batch,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    failure,
+    paths_of,
+    timed,
+)
 from assess.sources.docker.mounts import share
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -69,7 +78,7 @@ class Listing:
     is_essential: bool = True  # whether a dump without it is a gap
 
 
-class ListSource:
+class ListSource(Source):
     """Base of the sources that read lists: what is left to each is what its lists look like."""
 
     type = ""

@@ -394,6 +394,26 @@ def test_anchors_and_texts_that_yaml_would_change(tmp_path):
     assert batch.coverage[0]["status"] == "ok"
 
 
+def test_merged_mappings_keep_what_they_override(tmp_path):
+    batch = written(
+        tmp_path,
+        "x-base: &base {image: app:1, user: '0', privileged: yes}\n"
+        "x-safe: &safe {<<: *base, user: '1', privileged: no}\n"
+        "services:\n"
+        "  web: {<<: *safe}\n"
+        "  worker: {<<: [*safe, *base], image: app:2}\n"
+        "  batch: {<<: *safe, <<: *base}\n",
+    )
+    found = workloads(batch)
+    assert {name: row["tag"] for name, row in found.items()} == {
+        "web": "1",
+        "worker": "2",
+        "batch": "1",
+    }
+    assert {row["user_root"] for row in found.values()} == {False}
+    assert {row["privileged"] for row in found.values()} == {False}
+
+
 @pytest.mark.parametrize(
     "content",
     [

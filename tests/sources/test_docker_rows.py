@@ -278,7 +278,7 @@ def service(**changes) -> dict:
         )
         part[name] = value
     payloads = Payloads()
-    payloads.take("inspect", [raw], {"status": "ok"})
+    payloads.take("inspect", [raw])
     (row,) = to_batch(payloads, "h").rows["services"]
     return row
 
@@ -370,7 +370,7 @@ def test_addresses_of_the_environment_are_needs():
     ]
     payloads = Payloads()
     raw = [inspected("web", env), inspected("mail", []), inspected("api", [])]
-    payloads.take("inspect", raw, {"status": "ok"})
+    payloads.take("inspect", raw)
     rows = to_batch(payloads, "h").rows["dependencies"]
     assert [(r["src"].name, r["dst"].name, r["kind"], r["evidence"]) for r in rows] == [
         ("web", "api", "call", "environment"),

@@ -19,6 +19,7 @@ from assess.sources.compose.forms import (
     merged,
 )
 from assess.sources.dumps import read_bytes
+from assess.sources.yaml_loader import Loader, load_documents
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
 _TOP_KEYS = {
@@ -155,16 +156,16 @@ def _read_dotenv(file: Path, env: Mapping[str, str]) -> dict[str, str]:
 # ---- files ----
 
 
-class _Loader(yaml.SafeLoader):
+class _TextLoader(Loader):
     """Reads every scalar as the text it is; only ``null``, ``~`` and nothing are None."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [r for r in resolvers if r[0].endswith((":null", ":merge"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in Loader.yaml_implicit_resolvers.items()
     }
 
 
-def _construct_tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+def _construct_tagged(loader: _TextLoader, suffix: str, node: yaml.Node) -> Any:
     if suffix == "reset":
         return Replaced(None)
     if isinstance(node, yaml.MappingNode):
@@ -176,7 +177,7 @@ def _construct_tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     return Replaced(value) if suffix == "override" else value
 
 
-_Loader.add_multi_constructor("!", _construct_tagged)
+_TextLoader.add_multi_constructor("!", _construct_tagged)
 
 
 class _Reader:
@@ -209,8 +210,9 @@ class _Reader:
                         d, lambda t: interpolate(t, self.env, self.project.unset), budget
                     )
                 )
-                for d in yaml.load_all(read_bytes(file, {}).decode("utf-8-sig"), _Loader)
-                if d is not None
+                for d in load_documents(
+                    read_bytes(file, {}).decode("utf-8-sig"), _TextLoader
+                )
             ]
         except yaml.YAMLError as error:
             where = getattr(error, "problem_mark", None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.image_ref import parse_image
-from assess.sources.base import Batch, Deadline, Row, file_failure, paths_of
+from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
 from assess.sources.compose.file import Project, read_env, read_project
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.compose.needs import to_dependencies
@@ -28,7 +28,7 @@ _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class ComposeSource:
+class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"

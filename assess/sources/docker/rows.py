@@ -34,7 +34,6 @@ from assess.sources.docker.payload import (
     moment,
     texts,
 )
-from assess.sources.joining.replicas import TASK
 from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
 
 _WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
@@ -61,6 +60,8 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
         mounts = to_mounts(workload["workload_id"], container.mounts or [])
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
+        if task := task_of(container.labels):
+            batch.tasks[container.identifier] = task
         services.append(to_service(container, workload, mounts))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
@@ -82,7 +83,6 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
-        TASK: task_of(labels),
         "cluster": labels.get("com.amazonaws.ecs.cluster"),
         "namespace": namespace_of(labels) or None,
         "name": name,

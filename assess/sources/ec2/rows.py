@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from assess.sources.aws.balancers import Balancers, Behind, Fronts
 from assess.sources.aws.source import (
     env_of,
     is_cluster_node,
@@ -18,6 +17,7 @@ from assess.sources.aws.source import (
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.payload import moment
 from assess.sources.dumps import dicts, dig
+from assess.sources.ec2.balancers import Balancers, Behind, Fronts
 from assess.sources.ec2.scaling import to_activities
 from assess.sources.hosts.rows import count_of, system_of, text_of
 

@@ -26,6 +26,7 @@ from assess.sources.ecs.definition import (
     withheld_of_overrides,
 )
 from assess.sources.ecs.tasks import (
+    known_as,
     span_of,
     to_task_activities,
     to_task_mounts,
@@ -318,6 +319,7 @@ def _add_tasks(
         workload = to_workload(task, names, definition)
         workload["host_id"] = known.hosts.get(text_of(task.get("containerInstanceArn")))
         batch.add("workloads", workload)
+        batch.container_ids[workload["workload_id"]] = known_as(task)
         batch.add("mounts", *to_task_mounts(workload, definition))
         happened = to_task_activities(task, workload)
         batch.add(

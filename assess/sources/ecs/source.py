@@ -52,8 +52,10 @@ class EcsSource(AwsSource):
         """Read one region of one account."""
         payloads = dumped(place) if isinstance(place, DumpPlace) else asked(place)
         payloads.since = _since(place, payloads)
-        for frame, rows in to_batch(payloads).rows.items():
+        batch = to_batch(payloads)
+        for frame, rows in batch.rows.items():
             place.add(frame, *rows)
+        place.batch.container_ids |= batch.container_ids
         if payloads.definitions:
             place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(
                 payloads

@@ -17,7 +17,6 @@ from assess.sources.ecs.definition import (
     ports_text,
     text_of,
 )
-from assess.sources.joining.replicas import KNOWN_AS
 from assess.sources.redact import is_secret
 
 _STATES = {
@@ -71,7 +70,6 @@ def to_workload(
     own_env = _overridden(task, text_of(main.get("name")))
     row = {
         "workload_id": f"ecs:{last_of(task.get('clusterArn'))}/{last_of(task.get('taskArn'))}",
-        KNOWN_AS: known_as(task),
         "names": names,
         "cluster": last_of(task.get("clusterArn")) or None,
         "name": text_of(main.get("name")) or None,

@@ -10,11 +10,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Deadline,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+    timed,
+)
 from assess.sources.dumps import broken, decode_values, dicts, dig, files_below, read_text
 from assess.sources.hosts import ansible_facts as facts
 from assess.sources.hosts.rows import PlainHost, now_utc, to_batch
-from assess.sources.joining.hostnames import is_local
+from assess.sources.joining.hosts import is_local
 
 PARTS = {
     "setup": "ansible -m setup",
@@ -27,7 +36,7 @@ _DENIED = re.compile(
 )
 
 
-class AnsibleSource:
+class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"

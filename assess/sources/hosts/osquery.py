@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Deadline,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+    timed,
+)
 from assess.sources.docker.payload import Payloads
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
@@ -63,7 +72,7 @@ Table = list[Row]
 Tables = dict[str, Table]
 
 
-class OsquerySource:
+class OsquerySource(Source):
     """Reads results of osquery, in a directory per host."""
 
     type = "osquery"
@@ -242,21 +251,19 @@ def _used(disk: Row) -> int | None:
 
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Give what Docker's tables tell, through the payloads of Docker's own API."""
-    payloads, ignored = Payloads(), {"status": "ok"}
+    payloads = Payloads()
     for table, call, shape in (
         ("docker_version", "version", to_version),
         ("docker_info", "info", to_info),
     ):
         if tables.get(table):
-            payloads.take(call, shape(tables[table][0]), dict(ignored))
+            payloads.take(call, shape(tables[table][0]))
     if "docker_containers" in tables and (
         payloads.version or tables["docker_containers"]
     ):
-        payloads.take("containers", to_containers(tables), dict(ignored))
+        payloads.take("containers", to_containers(tables))
     if tables.get("docker_images"):
-        payloads.take(
-            "images", [to_image(i) for i in tables["docker_images"]], dict(ignored)
-        )
+        payloads.take("images", [to_image(i) for i in tables["docker_images"]])
     if not (payloads.version or payloads.info or payloads.containers):
         return Batch()
     batch = to_docker_batch(payloads, host.host_id)

@@ -18,7 +18,7 @@ from typing import Any
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
-from assess.sources.joining.hostnames import is_local, service_of
+from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.packaged import any_of, rows
 
 UNIT, UNIT_CONFIDENCE = "unit", 0.5

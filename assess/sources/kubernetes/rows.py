@@ -13,7 +13,6 @@ from assess.sources.addresses import addresses, kind_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.payload import moment
 from assess.sources.dumps import dicts, dig
-from assess.sources.joining.replicas import KNOWN_AS
 from assess.sources.kubernetes.nodes import ids_of, place, to_engine, to_host
 from assess.sources.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
 from assess.sources.kubernetes.pods import (
@@ -92,6 +91,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
         workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
+        batch.container_ids[workload["workload_id"]] = known_as(pod)
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     _share(batch.rows["mounts"], ended)
     services = [to_service(c, lists) for c in owners.controllers.values() if c.pod]
@@ -129,7 +129,6 @@ def to_workload(
             mount["_source"] += f"@{node}"
     workload = {
         "workload_id": identifier,
-        KNOWN_AS: known_as(pod),
         "names": controller.names,
         "host_id": hosts.get(node),
         "cluster": cluster,

@@ -14,6 +14,7 @@ from assess.sources.base import (
     Batch,
     Deadline,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
@@ -59,12 +60,13 @@ _REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
 _ABSENT = (400, 404, 405, 501)  # what registries say that do not know a call
 
 
-class RegistrySource:
+class RegistrySource(Source):
     """Registry of images, live or from dumps; it runs after the sources that tell what is used."""
 
     type = "registry"
     options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
     fills = ("images",)
+    follows = True
     needs = (
         "pull of the repositories (scope repository:NAME:pull): HEAD and GET on /v2/NAME/tags, "
         "manifests, blobs of configurations and referrers"

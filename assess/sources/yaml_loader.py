@@ -1,0 +1,83 @@
+"""The one reader of YAML: plain values, and merge keys as the YAML merge rule defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as _BaseLoader
+except ImportError:  # PyYAML was built without libyaml: the same values, ten times slower
+    from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_Pair = tuple[yaml.Node, yaml.Node]
+
+
+class Loader(_BaseLoader):
+    """Builds plain values only; in merges, earlier mappings override later ones.
+
+    The rule is applied here because releases of PyYAML differ: with two merge keys 6.0.3 lets
+    the last one win, and 6.0.4 drops what a merged mapping overrides of its own merge.
+    """
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Replace merge keys by the pairs that they insert, as yaml.org/type/merge.html says."""
+        merged: list[yaml.MappingNode] = []
+        local: list[_Pair] = []
+        for key, value in node.value:
+            if key.tag == _MERGE_TAG:
+                merged.extend(_merged_mappings(value, node))
+            else:
+                local.append((key, value))
+        node.value = (
+            local  # without merge keys, so that a mapping that merges itself ends
+        )
+        super().flatten_mapping(
+            node
+        )  # PyYAML takes "=" for a special key and renames it here
+        if not merged:
+            return
+        pairs: dict[Hashable, _Pair] = {}
+        for mapping in reversed(merged):
+            self.flatten_mapping(mapping)
+            pairs |= _by_key(mapping.value)
+        pairs |= _by_key(local)
+        node.value = list(pairs.values())
+
+
+def load_documents(text: str, loader: type[Loader] = Loader) -> list[Any]:
+    """Return the documents of a text that are not empty; raise YAMLError where it is no YAML."""
+    return [document for document in yaml.load_all(text, loader) if document is not None]
+
+
+def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.MappingNode]:
+    """List the mappings that a merge key refers to: one, or a sequence of them."""
+    mappings: list[yaml.MappingNode] = []
+    nodes: list[yaml.Node] = (
+        value.value if isinstance(value, yaml.SequenceNode) else [value]
+    )
+    for mapping in nodes:
+        if not isinstance(mapping, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(
+                "while constructing a mapping",
+                node.start_mark,
+                "expected a mapping or a list of mappings to merge",
+                mapping.start_mark,
+            )
+        mappings.append(mapping)
+    return mappings
+
+
+def _by_key(pairs: Iterable[_Pair]) -> dict[Hashable, _Pair]:
+    """Index pairs by their key, so that merges of merges never hold a key twice.
+
+    Without this, ten lists of ten merges each would make a small file a huge one.
+    """
+    return {_identity(key): (key, value) for key, value in pairs}
+
+
+def _identity(key: yaml.Node) -> Hashable:
+    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
