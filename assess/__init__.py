@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from assess.policy.policy import load_policy as load_policy
     from assess.report import Report as Report
     from assess.report import build_report as build_report
+    from assess.score.assessment import judge_claims as judge_claims
+    from assess.score.assessment import what_next as what_next
     from assess.score.backtest.backtest import backtest as backtest
     from assess.score.blast_radius.blast_radius import (
         score_blast_radius as score_blast_radius,
     )
     from assess.score.blast_radius.external import judge_outside as judge_outside
     from assess.score.blast_radius.topology import edge_evidence as edge_evidence
-    from assess.score.claims import judge_claims as judge_claims
     from assess.score.readiness.readiness import score_readiness as score_readiness
     from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
     from assess.score.upgrade_churn.upgrade_churn import (
         score_upgrade_churn as score_upgrade_churn,
     )
-    from assess.score.what_next.what_next import what_next as what_next
     from assess.sources import collect as collect
     from assess.store import earlier as earlier
 
@@ -55,7 +55,7 @@ _HOMES = {
     "earlier": "store",
     "edge_evidence": "score.blast_radius.topology",
     "from_frames": "inventory",
-    "judge_claims": "score.claims",
+    "judge_claims": "score.assessment",
     "judge_outside": "score.blast_radius.external",
     "load": "inventory",
     "load_policy": "policy.policy",
@@ -65,7 +65,7 @@ _HOMES = {
     "score_upgrade_churn": "score.upgrade_churn.upgrade_churn",
     "upgrade_history": "score.upgrade_churn.history",
     "validate": "inventory",
-    "what_next": "score.what_next.what_next",
+    "what_next": "score.assessment",
     "working": "execution",
 }
 __all__ = list(_HOMES)

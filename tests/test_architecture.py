@@ -108,7 +108,7 @@ BUDGETS = {
     "sources/ecs": 900,
     "sources/experiments": 600,
     "sources/frames": 600,
-    "sources/hosts": 900,
+    "sources/hosts": 920,
     "sources/incidents": 1020,
     "sources/joining": 950,
     "sources/kubernetes": 950,

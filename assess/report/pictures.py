@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from assess import figures
 from assess.errors import AssessError
 from assess.report.model import Picture
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 from assess.score.result import Result
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ Axis: TypeAlias = "Callable[[], Axes]"
 class Pictures:
     """The figures of a report, by name; those of one quarter are known from the start."""
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: Assessment) -> None:
         kinds = kinds_shown(scores)
         self._axes: dict[str, Axis] = {
-            "what-next": partial(figures.what_next, scores.ranking),
-            "acceptability": partial(figures.acceptability, scores.ranking),
-            "blast-elements": partial(figures.blast_radius, scores.blast, kinds=kinds),
-            "blast-services": partial(figures.blast_services, scores.blast),
-            "upgrade-churn": partial(figures.upgrade_churn, scores.churn),
-            "clocks": partial(figures.clocks, scores.churn),
+            "what-next": partial(figures.what_next, scores.what_next),
+            "acceptability": partial(figures.acceptability, scores.what_next),
+            "blast-elements": partial(
+                figures.blast_radius, scores.blast_radius, kinds=kinds
+            ),
+            "blast-services": partial(figures.blast_services, scores.blast_radius),
+            "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
+            "clocks": partial(figures.clocks, scores.upgrade_churn),
             "readiness": partial(figures.readiness, scores.readiness),
             "coverage": partial(figures.coverage, scores.inventory),
         }
@@ -65,7 +67,7 @@ def picture(name: str, caption: str, axes: Axis) -> Picture:
     return Picture(name, caption, drawing)
 
 
-def kinds_shown(scores: Scores) -> list[str]:
+def kinds_shown(scores: Assessment) -> list[str]:
     """Name the kinds of element that the report shows: services have a figure of their own."""
-    kinds = scores.blast.frame.index.get_level_values("element_kind")
+    kinds = scores.blast_radius.frame.index.get_level_values("element_kind")
     return sorted(set(kinds.astype("str")) - {"service"})

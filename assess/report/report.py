@@ -22,11 +22,11 @@ from assess.report.pictures import Pictures
 from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
-from assess.report.scores import Scores
-from assess.score.backtest.backtest import Backtest, backtest
-from assess.score.claims import Claims, judge_claims
+from assess.score.assessment import Assessment
+from assess.score.backtest.backtest import Backtest
+from assess.score.claims import Claims
 from assess.score.result import Result, encode, plain
-from assess.score.upgrade_churn.history import History, joined, known_history
+from assess.score.upgrade_churn.history import History, joined
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
@@ -38,9 +38,9 @@ class Report:
 
     Attributes
     ----------
-    scores : Scores
+    scores : Assessment
         The quarter that it tells of.
-    earlier : Scores or None
+    earlier : Assessment or None
         The quarter before.
     claims : Claims
         The argument, judged on this fleet.
@@ -52,8 +52,8 @@ class Report:
         In the order to read.
     """
 
-    scores: Scores
-    earlier: Scores | None
+    scores: Assessment
+    earlier: Assessment | None
     claims: Claims
     backtest: Backtest | AssessError
     headline: str
@@ -70,7 +70,7 @@ class Report:
     @property
     def tally(self) -> list[tuple[str, int, Band]]:
         """Services per label, in the order of the ranking."""
-        counts = self.scores.ranking.frame["label"].value_counts(sort=False)
+        counts = self.scores.what_next.frame["label"].value_counts(sort=False)
         return [(str(label), int(n), band_of(label)) for label, n in counts.items()]
 
     @property
@@ -195,7 +195,7 @@ class Report:
     @property
     def candidates(self) -> list[str]:
         """Services that do not run in containers yet, best first."""
-        frame = self.scores.ranking.frame
+        frame = self.scores.what_next.frame
         return [str(name) for name in frame.index[frame["p_top"].notna()]]
 
     def save_html(self, path: str | Path) -> None:
@@ -388,27 +388,19 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         The same inventory, policy and version give the same bytes.
     """
     tell(WORK, 1, STEPS)
-    earlier, past = None, history
+    earlier = None
+    past = history
     if previous is not None:
-        earlier = Scores.of(previous, policy, history=history)
-        past = known_history(previous, policy, history=history)
-    past = known_history(inventory, policy, history=joined([past, since]))
-    scores = Scores.of(inventory, policy, history=past)
+        earlier = Assessment(previous, policy, history)
+        past = earlier.upgrades
+    scores = Assessment(inventory, policy, joined([past, since]), earlier)
+    before = earlier.readiness if earlier else None
     drawn = Pictures(scores)
     tell(WORK, 2, STEPS)
-    judged = judge_claims(
-        inventory,
-        policy,
-        previous=previous,
-        history=past,
-        readiness=scores.readiness,
-        churn=scores.churn,
-    )
-    tested = _backtest(inventory, policy, earlier)
+    judged = scores.claims
+    tested = _backtest(scores)
     tell(WORK, 3, STEPS)
-    drawn.compare(
-        scores.readiness, earlier.readiness if earlier else None, judged, tested
-    )
+    drawn.compare(scores.readiness, before, judged, tested)
     parts = (
         sections.decision(scores),
         changes(scores, earlier, drawn, told=told),
@@ -426,14 +418,9 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
 
 
-def _backtest(
-    inventory: Inventory, policy: Policy, earlier: Scores | None
-) -> Backtest | AssessError:
-    """Hold the earlier quarter to what happened, or say why that cannot be done."""
+def _backtest(scores: Assessment) -> Backtest | AssessError:
+    """Return the back-test of the earlier quarter, or why there is none."""
     try:
-        if earlier is None:
-            return backtest(inventory, policy)
-        before, ready = earlier.inventory, earlier.readiness
-        return backtest(inventory, policy, previous=before, readiness=ready)
+        return scores.backtest
     except AssessError as error:
         return error
