@@ -13,7 +13,7 @@ from assess.errors import ConfigError, did_you_mean
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
 _TOP_KEYS = ("source", "identity", "snapshots", "work")
-_WORK = {"processes": int, "scheduler": str, "compiled": bool}  # see `execution.working`
+_WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:

@@ -108,14 +108,11 @@ class Means:
     ----------
     hands : Hands
         Who does it.
-    compiled : bool, optional
-        Whether loops are compiled; None where that pays.
     tell : callable, optional
         Told ``(what, done, total)``.
     """
 
     hands: Hands = Loop()
-    compiled: bool | None = None
     tell: Tell | None = None
 
 
@@ -139,7 +136,6 @@ def working(
     *,
     processes: int = 1,
     scheduler: str = "",
-    compiled: bool | None = None,
     tell: Tell | None = None,
 ) -> Iterator[None]:
     """While it lasts, work is done so.
@@ -150,9 +146,6 @@ def working(
         Processes of this machine. [count, >= 1]
     scheduler : str, default ""
         Address of a Dask scheduler, such as ``tcp://10.0.0.30:8786``, which takes their place.
-    compiled : bool, optional
-        Whether the loops of the blast radius are compiled by numba; where it is left out, those of
-        large graphs are, if numba is there.
     tell : callable, optional
         Told ``(what, done, total)`` whenever a part of long work is done.
 
@@ -175,7 +168,7 @@ def working(
         hands: Hands = Processes(processes) if processes > 1 else Loop()
         if scheduler:
             hands = Cluster(stack.enter_context(_client(scheduler)))
-        token = _MEANS.set(Means(hands, compiled, tell))
+        token = _MEANS.set(Means(hands, tell))
         stack.callback(_MEANS.reset, token)
         yield
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from assess.policy.policy import Policy
 from assess.score.result import Result, records_by
-from assess.score.what_next.counterfactual import Case, make_case
+from assess.score.what_next.counterfactual import Counterfactual
 from assess.score.what_next.labels import STANDING, labels
 from assess.score.what_next.preferences import Contest
 
@@ -83,7 +83,7 @@ def what_ifs(
     for at, service_id in enumerate(contest.services):
         if service_id not in atoms:
             continue
-        case = make_case(
+        case = Counterfactual.of(
             atoms[service_id],
             reasons.get(service_id, []),
             policy["dimensions"],
@@ -109,13 +109,13 @@ def what_ifs(
 
 
 def smallest_flips(
-    case: Case, settings: Mapping[str, Any]
+    case: Counterfactual, settings: Mapping[str, Any]
 ) -> list[tuple[tuple[str, ...], str]]:
     """Find the smallest sets of fixes that lead to another label.
 
     Parameters
     ----------
-    case : Case
+    case : Counterfactual
         The service.
     settings : mapping
         As in `labels.labels`.
@@ -128,7 +128,7 @@ def smallest_flips(
         check is about cannot be fixed, and a fact may turn out well: both are said by the items.
     """
     n = len(case.items)
-    fixable = np.flatnonzero(_is_fixable(case))
+    fixable = np.flatnonzero(case.fixable)
     none = np.zeros((1, n), dtype=bool)
     every = none.copy()
     every[:, fixable] = True
@@ -162,13 +162,7 @@ def _is_better(label: str, now: str) -> bool:
     return label != now and STANDING[label] <= STANDING[now]
 
 
-def _is_fixable(case: Case) -> NDArray[np.bool_]:
-    """Say which items can change: checks, and facts that are not known yet."""
-    is_check = (case.gain > 0) | (case.hidden > 0)
-    return is_check | np.array([fact != "" for fact in case.facts], dtype=bool)
-
-
-def _needed(case: Case, fixable: NDArray[np.int64]) -> tuple[int, ...] | None:
+def _needed(case: Counterfactual, fixable: NDArray[np.int64]) -> tuple[int, ...] | None:
     """Give the items that every set needs; None where they are too many, or cannot change.
 
     The hardest of the open gates have to give way: where any reason is enough for one, all that
@@ -187,7 +181,7 @@ def _needed(case: Case, fixable: NDArray[np.int64]) -> tuple[int, ...] | None:
 
 
 def value_of_information(
-    case: Case,
+    case: Counterfactual,
     priors: Mapping[str, float],
     settings: Mapping[str, Any],
     options: Iterable[tuple[str, str, float, float]] = (),
@@ -196,7 +190,7 @@ def value_of_information(
 
     Parameters
     ----------
-    case : Case
+    case : Counterfactual
         The service.
     priors : mapping of str to float
         How likely each check passes where it is unknown; one half for other facts. [share 0-1]

@@ -1,4 +1,4 @@
-"""What one Docker engine told, cut down to what may be kept."""
+"""Payloads of one Docker engine, cut down to what may be kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assess.sources.addresses import addresses
-from assess.sources.base import HINTS, Row
+from assess.sources.base import HINTS, Batch, Call
 from assess.sources.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
@@ -98,76 +98,73 @@ class Payloads:
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
 
-    def take(self, call: str, raw: Any, row: Row, expected: Any = None) -> None:
-        """Keep what a call gave, redacted; the coverage row says what was left out or is missing.
+    def take(
+        self, name: str, raw: Any, call: Call | None = None, expected: Any = None
+    ) -> None:
+        """Keep the answer to a call, redacted, and count what was left out or is missing.
 
-        The raw payload is that of the API, or a list of the documents of a dump.
+        ``raw`` is a payload of the API, or a list of the documents of a dump; ``expected`` the
+        number of entries, where the engine's own counts do not give it.
         """
+        call = call or Batch().call("", name)
         values = raw if isinstance(raw, list) else [raw]
-        if call in ("version", "info"):
-            keep_one = keep_version if call == "version" else keep_info
-            kept = keep_one(values[0] if values else None)
-            setattr(self, call, kept)
-            row["rows"] = int(bool(kept))
+        first = next(iter(dicts(values)), {})
+        if name in ("version", "info"):
+            kept = keep_version(first) if name == "version" else keep_info(first)
+            setattr(self, name, kept)
+            call.count(rows=int(bool(kept)))
             return
-        if call == "df":
-            self._take_disk(next(iter(dicts(values)), {}), row)
+        if name == "df":
+            self._take_disk(first, call)
             return
-        if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
-            values = (
-                values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
-            )
-        keep, identity, total = _KEEP[call]
+        if name == "volumes" and "Volumes" in first:  # as the API wraps the list
+            values = first["Volumes"] if isinstance(first["Volumes"], list) else []
+        keep, identity, total = _KEEP[name]
         pairs = [keep(value) for value in dicts(values)]
         entries = [entry for entry, _ in pairs if entry.get(identity)]
-        if call == "inspect":
+        if name == "inspect":
             self.inspected = {short(entry["Id"]): entry for entry in entries}
         else:
-            setattr(self, call, entries)
-        row |= {
-            "rows": len(entries),
-            "redacted_n": sum(redacted for _, redacted in pairs),
-        }
-        if row["status"] == "ok" and len(entries) < len(values):
-            row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
-        expect(row, self.info.get(total) if expected is None else expected)
-        if row["status"] == "ok" and not entries:
-            row["status"] = "empty"
+            setattr(self, name, entries)
+        call.count(rows=len(entries), redacted_n=sum(count for _, count in pairs))
+        if call.outcome == "timeout" and len(entries) < len(values):
+            call.status("parse_error", HINTS["parse_error"])
+        _expect(call, self.info.get(total) if expected is None else expected)
 
-    def _take_disk(self, raw: Payload, row: Row) -> None:
-        """Keep what is wanted of the use of the disk; the sizes of volumes join their list."""
-        sizes = (
-            _pick(i, _SIZES) | {"Id": short(i.get("Id"))}
-            for i in dicts(raw.get("Images"))
-        )
-        # -1 is what an engine writes that did not count
-        images = {s.pop("Id"): {k: n for k, n in s.items() if n >= 0} for s in sizes}
+    def _take_disk(self, raw: Payload, call: Call) -> None:
+        """Keep the use of the disk; the sizes of volumes join the list of volumes."""
+        images = {}
+        for image in dicts(raw.get("Images")):
+            sizes = _pick(image, _SIZES)
+            # -1 is what an engine writes that did not count
+            known = {name: size for name, size in sizes.items() if size >= 0}
+            images[short(image.get("Id"))] = known
+        self.disk = {"images": images}
         layers = raw.get("LayersSize")
-        is_size = isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0
-        self.disk = {"images": images} | ({"layers_bytes": layers} if is_size else {})
+        if isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0:
+            self.disk["layers_bytes"] = layers
         volumes = {v["Name"]: v for v in self.volumes or [] if v.get("Name")}
-        for volume in (keep_volume(v)[0] for v in dicts(raw.get("Volumes"))):
-            if name := volume.get("Name"):
-                volumes[name] = volumes.get(name, {}) | volume
+        for volume in dicts(raw.get("Volumes")):
+            kept, _ = keep_volume(volume)
+            if name := kept.get("Name"):
+                volumes[name] = volumes.get(name, {}) | kept
         self.volumes = [*volumes.values()] if volumes else self.volumes
-        row |= {"rows": len(images), "status": row["status"] if images else "empty"}
+        call.count(rows=len(images))
         if "Images" not in raw:
-            row |= {
-                "status": "unsupported",
-                "hint": "this engine tells its disk in another form",
-            }
+            call.status("unsupported", "this engine lists its disk in another form")
 
 
-def expect(row: Row, expected: Any) -> None:
-    """Compare what a call gave with what the engine said that it has, where it said so."""
+def _expect(call: Call, expected: Any) -> None:
+    """Compare the entries of an answer with the number that the engine counts."""
     if not isinstance(expected, int):
         return
-    row |= {
-        "expected": expected,
-        "ratio": round(row["rows"] / expected, 4) if expected else 1.0,
-    }
-    if row["status"] == "ok" and row["rows"] < expected:
-        row["status"] = "partial"
+    call.note(expected=expected)
+    if not expected:
+        call.note(ratio=1.0)
+    elif (
+        call.outcome == "timeout" and not call.row["rows"]
+    ):  # not empty: the engine says that it has some
+        call.status("partial")
 
 
 @dataclass(slots=True)
@@ -217,12 +214,12 @@ def dig(payload: Any, *path: str) -> Any:
 
 
 def dicts(values: Any) -> list[Payload]:
-    """Give the dicts of a list, and of anything else none."""
+    """List the dicts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
 
 
 def texts(values: Any) -> list[str]:
-    """Give the texts of a list, and of anything else none."""
+    """List the texts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
 
 

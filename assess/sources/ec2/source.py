@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from assess.sources.aws.balancers import Balancers
 from assess.sources.aws.place import ANSWERED
 from assess.sources.aws.source import AwsSource, LivePlace, Place
 from assess.sources.base import Row
 from assess.sources.dumps import dicts
+from assess.sources.ec2.balancers import Balancers
 from assess.sources.ec2.rows import Payloads, to_batch, withheld_n
 from assess.sources.ec2.scaling import KEPT
 from assess.sources.hosts.rows import text_of

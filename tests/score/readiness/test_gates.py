@@ -377,14 +377,14 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
         state for _, state in cases
     ]
     said = [
-        table.loc["G6", "evidence"].partition("does not count, it ")[2]
+        table.loc["G6", "evidence"].partition("does not count: it ")[2]
         for table, _ in found
     ]
     assert said == [
         "",
         "",
         "is for more than 180 days",
-        "has run out",
+        "has expired",
         "is not granted yet",
         "names no owner",
         "",
@@ -401,7 +401,7 @@ def test_waivers_of_gates_that_the_policy_does_not_have_are_named_all_at_once():
         table = score_readiness(fleet, POLICY).details["gates"]
     (told,) = caught
     assert str(told.message).endswith(
-        "count for nothing: g6 of 0/shop (did you mean G6?), vault of 1/shop"
+        "have no effect: g6 of 0/shop (did you mean G6?), vault of 1/shop"
     )
     assert told.filename == __file__
     states = table[table["gate"] == "G6"].set_index("service_id")["state"]

@@ -50,13 +50,13 @@ def test_prior_is_the_rule_of_succession():
 
 
 def test_dimensions_by_hand():
-    scores = readiness.dimension_scores(BY_HAND)
+    scores = readiness.dimension_scores(readiness.weight_sums(BY_HAND))
     assert scores.loc[("s", "a")].tolist() == pytest.approx([90, 75, 100, 0.75])
     assert scores.loc[("s", "b")].tolist() == pytest.approx([25, 25, 25, 1])
 
 
 def test_overall_by_hand():
-    scores = readiness.dimension_scores(BY_HAND)
+    scores = readiness.dimension_scores(readiness.weight_sums(BY_HAND))
     weights = readiness.dimension_weights(scores, SHARES)
     got = readiness.overall(scores, weights).loc["s"]
     assert got["readiness"] == pytest.approx(90**0.6 * 25**0.4)
@@ -71,7 +71,7 @@ def test_overall_by_hand():
 
 
 def test_a_dimension_that_does_not_apply_gives_its_weight_to_the_others():
-    scores = readiness.dimension_scores(BY_HAND)
+    scores = readiness.dimension_scores(readiness.weight_sums(BY_HAND))
     weights = readiness.dimension_weights(scores, SHARES)
     assert weights["t"].to_dict() == {"a": 1.0}
     assert readiness.overall(scores, weights).loc["v", "readiness"] == 1.0  # the floor
@@ -89,7 +89,7 @@ TABLES = st.lists(
 
 
 def scored(table):
-    scores = readiness.dimension_scores(table)
+    scores = readiness.dimension_scores(readiness.weight_sums(table))
     weights = readiness.dimension_weights(scores, SHARES)
     return readiness.overall(scores, weights), readiness.contributions(scores, weights)
 
@@ -344,7 +344,7 @@ def test_explanation_says_gates_interval_and_what_to_find_out():
     result = score_readiness(fleet.inventory(), POLICY)
     told = result.explain("shop")
     assert told.title.startswith("shop: readiness ")
-    assert "Gate G6 (PREPARE) is closed: secrets are baked" in told.text
+    assert "Gate G6 (PREPARE) fails: secrets are baked" in told.text
     assert "Is there a runbook? (services.runbook)" in told.text
     assert "It fails 1 check: config.no_secrets." in told.text
     assert told.table["weight"].sum() == pytest.approx(1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
-from assess.score.what_next.counterfactual import make_case
+from assess.score.what_next.counterfactual import Counterfactual
 from assess.score.what_next.cut_off import rival_of
 from assess.score.what_next.flips import (
     MAX_FIXES,
@@ -58,7 +58,7 @@ def why(
 
 
 def case(atoms, reasons=(), *, inside=False, against=None):
-    return make_case(
+    return Counterfactual.of(
         atoms,
         reasons,
         SHARES,
@@ -203,7 +203,9 @@ def services(draw):
 def test_the_smallest_sets_are_those_of_a_search_through_all(told):
     n = len(told.items)
     fixable = [
-        i for i in range(n) if told.gain[i] > 0 or told.hidden[i] > 0 or told.facts[i]
+        i
+        for i in range(n)
+        if told.gains[i].any() or told.unknowns[i].any() or told.facts[i]
     ]
 
     def with_items(chosen):
