@@ -20,6 +20,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.packaged import any_of, rows
+from assess.sources.unit import runs_as_root
 
 UNIT, UNIT_CONFIDENCE = "unit", 0.5
 HOSTNAME, HOSTNAME_CONFIDENCE = "hostname", 0.3
@@ -140,7 +141,7 @@ def to_workload(host: PlainHost, unit: Unit) -> Row:
         "name": unit.stem,
         "source_kind": UNIT,
         "state": unit.state,
-        "user_root": False if unit.user not in ("", "root", "0") else None,
+        "user_root": False if runs_as_root(unit.user) is False else None,
         "inspect_status": "list",
         "source_ref": f"{unit.manager} unit {unit.name}",
     }
