@@ -41,7 +41,7 @@ class Replaced:
 
 
 def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
-    """Write a service without short forms, and only with what an inventory needs.
+    """Return a service without short forms, and only with what an inventory needs.
 
     Relative paths start from the directory; values may be `Replaced`.
     """
@@ -87,9 +87,9 @@ def _healthcheck(value: Any) -> dict[str, Any]:
 
 
 def port_text(item: Any) -> str:
-    """Write a port as ``8080->80/tcp``, or ``80/tcp`` where it is published nowhere in particular.
+    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published.
 
-    The result is empty where there is no port in it.
+    The text is empty where there is no port.
     """
     if isinstance(item, dict):
         target, host, published = (
@@ -109,7 +109,7 @@ def port_text(item: Any) -> str:
 
 
 def mount(item: Any) -> tuple[str, dict[str, Any]]:
-    """Give the path inside the container of ``data:/var/lib/x:ro``, and type, source, read_only."""
+    """Return the target of ``data:/var/lib/x:ro``, and its type, source, read_only."""
     if isinstance(item, dict):
         source = str(item.get("source") or item.get("src") or "")
         target = str(
@@ -147,14 +147,14 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Give a list as it is, None as an empty one, and anything else as a list of itself."""
+    """Return a list as it is, None as an empty list, and anything else as a list of itself."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
-    """Give a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
+    """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
     if isinstance(value, dict):
         return value
     pairs = (
@@ -164,5 +164,5 @@ def as_mapping(value: Any) -> dict[str, Any]:
 
 
 def is_true(value: Any) -> bool:
-    """Read a switch, off where nothing is said."""
+    """Read a switch, off by default."""
     return str(value).strip().lower() in ("true", "yes", "on", "1", "y")

@@ -82,7 +82,7 @@ def _declared(service: Service) -> Iterator[tuple[str, str]]:
 
 
 def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
-    """Services by every host name that the others reach them by."""
+    """Index services by every host name that others reach them by."""
     found: dict[str, str] = {}
     for name in names:
         service = project.services[name]
@@ -99,7 +99,7 @@ def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
 
 
 def _shared(project: Project, names: Mapping[str, Unit], reader: str) -> Iterator[Need]:
-    """Give the services that may write to a named volume of this one."""
+    """List the services that may write to a named volume of this one."""
     users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
     for name in names:
         for volume in project.services[name].get("volumes", {}).values():

@@ -1,4 +1,4 @@
-"""Compose files: what a project declares. That any of it runs, only an engine can tell."""
+"""Compose files: what a project declares; only an engine knows what of it runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ComposeSource(Source):
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
+        """List problems of the options."""
         problems = [] if paths_of(options) else ["path names no file"]
         profiles = options.get("profiles", [])
         are_names = isinstance(profiles, str | list) and all(
@@ -71,7 +71,7 @@ class ComposeSource(Source):
 
 
 def _files(path: Path) -> list[Path]:
-    """Files that a path stands for; in a directory, what Compose takes and its override."""
+    """Return the files of a path; in a directory, the file that Compose takes and its override."""
     if not path.is_dir():
         return [path]
     names = (path / name for name in DEFAULT_NAMES)
@@ -81,7 +81,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
-    """Add the rows of all enabled services; give the number of values left out."""
+    """Add the rows of all enabled services; return the number of values left out."""
     units: dict[str, Unit] = {}
     redacted = 0
     for frame in ComposeSource.fills:
@@ -109,7 +109,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
 
 
 def _unknown(project: Project, batch: Batch) -> Row:
-    """Columns of the coverage row that say what is not known."""
+    """Return the columns of the coverage row that say what is not known."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -128,7 +128,7 @@ def _unknown(project: Project, batch: Batch) -> Row:
 
 
 def _environment(project: Project, service: Service) -> dict[str, str]:
-    """Values of its env files, and over them its own, for use inside the sources only."""
+    """Return the variables of a service: its own over those of its env files."""
     values: dict[str, str] = {}
     for file, is_required in service.get("env_file", []):
         try:
