@@ -54,7 +54,7 @@ class Output:
         if self.format == "csv":
             if len(tables) > 1:
                 raise click.UsageError("CSV holds one table; use --format json")
-            tables = {"": table for table in tables.values()}
+            tables = {"": next(iter(tables.values()))}
         mark = "## " if self.format == "markdown" else ""
         bodies = [(title, self.body(table)) for title, table in tables.items()]
         self.text("\n".join(f"{mark}{t}\n\n{body}" if t else body for t, body in bodies))
