@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from assess.policy import rules
 from assess.score.readiness import gates, readiness
-from assess.score.what_next.cut_off import Rival
 from assess.score.what_next.labels import labels
+from assess.score.what_next.ranking import Chances
 
 Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]  # shape (sets, items)
@@ -100,8 +100,8 @@ class Counterfactual:
         Those that are open.
     inside : bool
         Whether it runs in containers already.
-    rival : Rival or None
-        What it competes with.
+    chances : callable or None
+        Chance of the short list by readiness [0-1]; None where it never competes.
     """
 
     items: tuple[str, ...]
@@ -114,7 +114,7 @@ class Counterfactual:
     shares: Floats
     gates: tuple[Gate, ...]
     inside: bool
-    rival: Rival | None
+    chances: Chances | None
 
     @classmethod
     def of(  # noqa: PLR0913
@@ -124,7 +124,7 @@ class Counterfactual:
         weights: Mapping[str, float],
         *,
         inside: bool,
-        rival: Rival | None,
+        chances: Chances | None,
         questions: Mapping[str, str],
     ) -> Self:
         """Lay out one service from its atoms and the reasons of its open gates."""
@@ -159,7 +159,7 @@ class Counterfactual:
             shares=shares / (shares.sum() or 1.0),
             gates=open_gates,
             inside=inside,
-            rival=rival,
+            chances=chances,
         )
 
     @property
@@ -184,8 +184,8 @@ class Counterfactual:
             hardness = np.maximum(hardness, gate.hardness(good, bad, coverage))
         gate_labels = [gates.LABEL_OF.get(rank) for rank in hardness.tolist()]
         chances = np.zeros(len(good))
-        if self.rival is not None and (hardness == 0).any():
-            chances = np.where(hardness == 0, self.rival.chances(ready), 0.0)
+        if self.chances is not None and (hardness == 0).any():
+            chances = np.where(hardness == 0, self.chances(ready / 100), 0.0)
         inside = [self.inside] * len(good)
         return labels(gate_labels, chances, ready, inside, settings), chances
 
