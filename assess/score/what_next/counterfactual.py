@@ -50,6 +50,7 @@ class Reason:
         if self.rule:
             answers = rules.evaluate(self.rule, coverage, at=_ANY_TIME)
             return answers.to_numpy(dtype=float, na_value=np.nan)
+        # an item that is neither passed nor failed leaves the answer as it is
         confirmed = np.where(bad[:, self.item], 1.0, self.now)
         return np.where(good[:, self.item], 0.0, confirmed)
 
@@ -136,6 +137,7 @@ class Counterfactual:
         value = np.array([0.0 if pd.isna(v) else v for v in values], dtype=float)
         dimension = [names.index(atom["dimension"]) for atom in asked]
         by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
+        # a check in part still earns the rest of its weight
         open_checks = np.flatnonzero((value < 1) & (weight > 0))
         items = [asked[i]["check"] for i in open_checks]
         facts = [

@@ -109,23 +109,25 @@ def smallest_flips(service: Counterfactual, settings: Mapping[str, Any]) -> list
     every = none.copy()
     every[:, fixable] = True
     now = service.outcome(none, settings)[0][0]
+    # fixing everything does not help: no smaller set is worth trying
     if not len(fixable) or service.outcome(every, settings)[0][0] == now:
         return []
     needed = _needed(service, fixable)
     if needed is None:
         return []
+    # by size: the first size that works is the smallest
     for size in range(max(1, len(needed)), MAX_FIXES + 1):
         sets = _sets_of(size, needed, fixable, len(service.items))
-        found, chances = service.outcome(sets, settings)
+        after, chances = service.outcome(sets, settings)
         # no worse: a label of the same severity is an answer, too
         better = np.flatnonzero(
-            [label != now and SEVERITY[label] <= SEVERITY[now] for label in found]
+            [label != now and SEVERITY[label] <= SEVERITY[now] for label in after]
         )
         if len(better):
-            severity = np.array([SEVERITY[label] for label in found[better]])
+            severity = np.array([SEVERITY[label] for label in after[better]])
             order = np.lexsort((better, -chances[better], severity))
             return [
-                (tuple(service.items[i] for i in np.flatnonzero(sets[s])), str(found[s]))
+                (tuple(service.items[i] for i in np.flatnonzero(sets[s])), str(after[s]))
                 for s in better[order][:SHOWN]
             ]
     return []

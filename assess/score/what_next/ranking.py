@@ -162,6 +162,7 @@ class Ranking:
     @classmethod
     def of(cls, frame: pd.DataFrame, criteria: pd.DataFrame, policy: Policy) -> Self:
         """Lay out ``label_gates, readiness_lo, platform`` and a table of criteria."""
+        # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
         names = [str(name) for name in policy["criteria"]]
         bounds = {}

@@ -28,7 +28,8 @@ ROWS = 64  # draws at once where alternatives are many
 BLOCK_BYTES = 2**20  # totals at once, so that they stay in the cache
 POOL = 2**18  # uniform numbers that measurements are drawn from
 RANKED = 2000  # alternatives up to which every rank is counted by default
-KEY_BITS = 22  # what a 64-bit key holds beside a total
+# what a 64-bit key holds beside a total, which takes twice the 20 bits of the grid
+KEY_BITS = 22
 
 
 @dataclass(frozen=True)

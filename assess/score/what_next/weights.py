@@ -17,7 +17,7 @@ from assess.errors import PolicyError
 Floats = NDArray[np.float64]
 ROUNDS = 500  # of rejection; beyond, the intervals leave next to no room
 KINDS = ("order", "intervals", "weights")
-SLACK = 1e-9
+SLACK = 1e-9  # sums of decimal shares miss 1 by what floating point loses
 
 
 def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Floats:
@@ -29,6 +29,7 @@ def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Fl
     (1982). Generating random vectors uniformly distributed inside and on the surface of
     different regions. European Journal of Operational Research 10(2), 205-209.
     """
+    # exact, and one pass: no rejection, no Markov chain
     raw = rng.exponential(size=(draws, criteria_n))
     weights: Floats = raw / raw.sum(axis=1, keepdims=True)
     return weights

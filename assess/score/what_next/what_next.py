@@ -257,6 +257,7 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     )
     frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
+    # what runs in containers already needs no wave
     room = budget(inventory, policy)
     plan = waves(
         frame.assign(hours=services["move_effort_hours"])[~ranking.inside],
