@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -288,22 +288,39 @@ class Call:
             row["status"] = "ok"
 
 
+# Names in a row by which it refers to services and workloads; joining replaces them by ids.
+REFERENCES = ("names", "src", "dst", "affected", "observed", "struck", "about")
+
+
 @dataclass
 class Batch:
     """Rows by frame that one source found, and its coverage rows.
 
-    A row that belongs to a service carries ``names``, a tuple of `Name`, best first, in place of
-    ``service_id``; a dependency carries ``src`` and ``dst``, each a `Name` (or ``ext:<host>`` for
-    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them. Keys that
-    start with an underscore serve the joining of sources, and are no columns.
+    A row has columns of its frame, and `REFERENCES` in place of ids: ``names`` of its service, a
+    tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src`` and ``dst``,
+    each a `Name` (or ``ext:<host>`` for ``dst``); ``affected`` and ``observed``, tuples of `Name`;
+    ``struck``, the `Name` that an experiment failed; of a finding the keys of the images or
+    containers that it is ``about``.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
+    # Of an engine: the id of a container's task, as its labels say.
+    tasks: dict[str, str] = field(default_factory=dict)
+    # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
+    container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows to a frame."""
         self.rows[frame].extend(rows)
+
+    def map(self, change: Callable[[str, Row], Row]) -> Batch:
+        """Return a batch of the rows that ``change`` makes of a frame's name and a row."""
+        rows = {
+            frame: [change(frame, row) for row in rows]
+            for frame, rows in self.rows.items()
+        }
+        return replace(self, rows=defaultdict(list, rows))
 
     def call(  # noqa: PLR0913
         self,
@@ -400,29 +417,55 @@ class Batch:
         for frame, rows in other.rows.items():
             self.rows[frame].extend(rows)
         self.coverage.extend(other.coverage)
+        self.tasks |= other.tasks
+        self.container_ids |= other.container_ids
 
 
-class Source(Protocol):
-    """Something that inventories part of a fleet, and only ever reads it.
+Batches = list[
+    tuple[str, Batch]
+]  # by label, such as ``docker#2`` for the second of its type
 
-    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
-    and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
-    rows are kept. With ``follow(options, base, deadline, rows)`` it runs when the others are done,
-    with the rows by frame that they found; it is called in place of ``collect``.
+
+def type_of(label: str) -> str:
+    """Return the type of a source."""
+    return label.partition("#")[0]
+
+
+class Source:
+    """Base of all sources: each inventories part of a fleet, and only ever reads it.
+
+    A source is made without arguments, for one ``[[source]]`` table at a time. Relative paths in
+    the options of the table start from ``base``. What fails becomes a coverage row (`Batch.call`).
     """
 
     type: str  # name in ``[[source]] type``
-    options: tuple[str, ...]  # that it understands, beside ``deadline``
+    options: tuple[str, ...]  # of the table, beside ``deadline``
     fills: tuple[str, ...]  # frames
     needs: str  # permissions, in a sentence
     dump: str  # commands whose output it reads from files, in a line
+    follows = False  # whether it runs after the others, by `follow`
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List the problems of a table, before anything is asked."""
+        return []
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what the source holds; a failure becomes a coverage row, not an exception.
+        """Return all rows that the source has."""
+        raise NotImplementedError
 
-        Relative paths in the options start from ``base``.
-        """
-        ...
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Make a few cheap calls; only their coverage rows are used."""
+        return self.collect(options, base, deadline)
+
+    def follow(
+        self,
+        options: dict[str, Any],
+        base: Path,
+        deadline: Deadline,
+        rows: dict[str, list[Row]],
+    ) -> Batch:
+        """Return all rows of a source that looks up what the others found, by frame."""
+        return self.collect(options, base, deadline)
 
 
 def file_failure(error: Exception) -> Row:

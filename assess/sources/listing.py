@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Deadline, Name, Row, failure, paths_of, timed
-from assess.sources.docker.mounts import share
+from assess.sources.base import (
+    Batch,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    failure,
+    paths_of,
+    timed,
+)
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -21,6 +29,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import HttpError, Web, open_web
+from assess.sources.unit import share
 
 Found = dict[
     str, list[Row]
@@ -69,7 +78,7 @@ class Listing:
     is_essential: bool = True  # whether a dump without it is a gap
 
 
-class ListSource:
+class ListSource(Source):
     """Base of the sources that read lists: what is left to each is what its lists look like."""
 
     type = ""
@@ -323,8 +332,8 @@ def share_live(batch: Batch) -> None:
     """Count who shares the source of a mount; what has ended shares nothing with what runs."""
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     mounts = batch.rows["mounts"]
-    share([mount for mount in mounts if mount["workload_id"] not in ended], None)
-    share([mount for mount in mounts if mount["workload_id"] in ended], None)
+    share([mount for mount in mounts if mount["workload_id"] not in ended])
+    share([mount for mount in mounts if mount["workload_id"] in ended])
 
 
 def text(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/bench_blast_radius.py [THINGS …]`` prints CPU seconds; the ratios count,
 as machines differ. It needs the dependency group ``bench``. Peers answer less: reach alone, no
-replicas, no criticality; ``reach`` is the same question put to assess, ``numba`` the same as
-``assess`` by compiled lanes. With ``--plot FILE`` it draws how time and memory grow.
+replicas, no criticality; ``reach`` is the same question put to assess.
+With ``--plot FILE`` it draws how time and memory grow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from assess.score.blast_radius.scenarios import Scenarios
 
 TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
 DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10
-PATIENCE = {"assess": 900, "numba": 900}  # CPU seconds for one measurement; 60 for peers
+PATIENCE = {"assess": 900}  # CPU seconds for one measurement; 60 for peers
 TIRED = 0.3  # a peer that took so many is not asked about ten times as many things
 PEERS = ("igraph", "rustworkx", "networkx", "scipy")
 ENOUGH = 0.2  # seconds to measure; what takes less is done again
@@ -125,12 +124,10 @@ def graph_of(nodes: int, arcs: np.ndarray, weight: np.ndarray) -> Graph:
     return Graph(nodes, arcs[:, 0], arcs[:, 1], np.ones(len(arcs)), keys, weight)
 
 
-def assess(
-    fleet: Fleet, *, replicas: bool = True, compiled: bool = False
-) -> Callable[[], float]:
+def assess(fleet: Fleet, *, replicas: bool = True) -> Callable[[], float]:
     """Weigh what falls with each thing: the mean share."""
     failing = fleet.direct(replicas=replicas)
-    sampling = replace(sampling_of(load_policy()), compiled=compiled)
+    sampling = sampling_of(load_policy())
 
     def run() -> float:
         graph = graph_of(fleet.services, fleet.arcs, fleet.weight)
@@ -139,11 +136,6 @@ def assess(
         )
 
     return run
-
-
-def numba(fleet: Fleet) -> Callable[[], float]:
-    """Weigh by compiled lanes."""
-    return assess(fleet, compiled=True)
 
 
 def reach(fleet: Fleet) -> Callable[[], int]:
@@ -226,8 +218,6 @@ def one(what: str, things: int, topology: str) -> dict[str, float]:
     fleet = Fleet(things, topology)
     seconds, found = timed(make(fleet))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if what == "numba":
-        return {what: seconds, "numba MiB": peak, "mean": found}
     if what != "assess":
         return {what: seconds, "n": found}
     row = {what: seconds, "MiB": peak, "floor": floor(fleet), "mean": found}
@@ -246,10 +236,8 @@ def apart(what: str, things: int, topology: str) -> dict[str, float]:
 def measure(things: int, topology: str, tired: set[tuple[str, str]]) -> dict[str, Any]:
     """Time one fleet; the peers must count what assess counts."""
     row: dict[str, Any] = {"graph": topology, "things": things}
-    mine, compiled = (apart(what, things, topology) for what in ("assess", "numba"))
-    if mine.pop("mean") != compiled.pop("mean"):
-        raise SystemExit("compiled lanes weigh something else")
-    row |= mine | compiled
+    row |= apart("assess", things, topology)
+    row.pop("mean")
     counts = set()
     for what in ("reach", *PEERS) if things < LARGE else ():
         found = {} if (what, topology) in tired else apart(what, things, topology)
@@ -273,13 +261,9 @@ def plot(table: pd.DataFrame, file: str) -> None:
     with style():
         _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
         for (topology, rows), mark in zip(table.groupby("graph"), "osD^", strict=False):
-            (line,) = left.plot(
-                rows["things"], rows["assess"], marker=mark, label=topology
-            )
-            left.plot(rows["things"], rows["numba"], "--", color=line.get_color())
+            left.plot(rows["things"], rows["assess"], marker=mark, label=topology)
             right.plot(rows["things"], rows["MiB"], marker=mark, label=topology)
         peer = table[table["graph"] == "cycles"]
-        left.plot([], [], "--", color="#5b6470", label="by numba")
         left.plot(
             peer["things"], peer["igraph"], ":", color="#5b6470", label="igraph, cycles"
         )
@@ -327,8 +311,6 @@ def main() -> None:
             "things",
             "assess",
             "MiB",
-            "numba",
-            "numba MiB",
             "floor",
             "reach",
             *PEERS,

@@ -212,19 +212,17 @@ def main(
 
 def parse_all(engines: int, bodies: dict[str, bytes]) -> None:
     """Do to the same payloads, one after the other, what a run does without waiting."""
-    from assess.sources.base import Batch
-    from assess.sources.docker.payload import Payloads
+    from assess.sources.docker.payload import EngineData
     from assess.sources.docker.rows import to_batch
     from assess.sources.joining.merge import to_tables
 
     batches = []
     for number in range(engines):
-        batch = Batch()
         values = {name: json.loads(body) for name, body in bodies.items()}
-        taken = Payloads()
+        taken = EngineData()
         for call in ("version", "info", "containers", "images", "volumes"):
-            taken.take(call, values.pop(call), batch.cover("x", call, "ok"))
-        taken.take("inspect", list(values.values()), batch.cover("x", "inspect", "ok"))
+            taken.take(call, values.pop(call))
+        taken.take("inspect", list(values.values()))
         batches.append((f"docker#{number}", to_batch(taken, f"host-{number}")))
     to_tables(batches, [])
 

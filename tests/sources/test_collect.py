@@ -16,7 +16,7 @@ from assess.config import Config, SourceConfig
 from assess.errors import CollectError, ConfigError
 from assess.sources import catalogue as registry
 from assess.sources import collect, source_types
-from assess.sources.base import Batch, Name
+from assess.sources.base import Batch, Name, Source
 from assess.sources.joining import merge
 from assess.sources.joining.merge import coverage_table, to_tables
 
@@ -33,7 +33,7 @@ SHOP = ("compose", {"path": "compose/shop/compose.yaml"})
 INCIDENTS = ("incidents", {"path": "incidents/incidents.csv"})
 
 
-class Plugin:
+class Plugin(Source):
     """A source of another package; what it does, its option says."""
 
     type = "plugin"
@@ -298,6 +298,7 @@ def test_rows_that_do_not_fit_are_left_out_and_counted():
         ("hosts", "check:host_id"),
         ("workloads", "check:host_id"),
         ("mounts", "check:workload_id"),
+        ("no_such_frame", "check:frame"),
     }
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from assess import frames
 from assess.sources.base import Batch, Deadline
 from assess.sources.catalogue import homes
-from assess.sources.ecr.rows import Payloads, to_images, to_indexes
+from assess.sources.ecr.images import Answers, to_images, to_indexes
 from assess.sources.ecr.source import EcrSource
 from assess.sources.joining.merge import to_tables
 
@@ -361,4 +361,4 @@ def test_no_payload_crashes(parts):
         ]
         for part in parts
     ]
-    to_images(Payloads(*named, seen_at=SEEN))
+    to_images(Answers(*named, seen_at=SEEN))

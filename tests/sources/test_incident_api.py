@@ -242,7 +242,7 @@ def test_servicenow_whose_rows_are_hidden_is_partial(asking):
     )
     (row,) = batch.coverage
     assert (row["status"], row["rows"], row["expected"]) == ("partial", 2, 9)
-    assert "may not read" in row["hint"]
+    assert "cannot read" in row["hint"]
 
 
 def test_statuspage_ends_at_the_window(asking):

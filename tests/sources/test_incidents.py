@@ -220,7 +220,7 @@ def test_options_are_checked():
         live | {"since": "2026-02-01", "until": "2026-01-01", "page": 3}
     ) == [
         "since is not before until",
-        "page is no text",
+        "page is not a text",
     ]
 
 

@@ -310,6 +310,12 @@ def test_a_signature_goes_with_what_it_signs():
     ]
 
 
+def test_a_signature_of_unknown_age_stays_open_beside_what_it_signs():
+    images = [image("A", "v1", 1), image("s", "", None, subject="A")]
+    text = policy(rule(1, "any", "sinceImagePushed", 30))
+    assert fates(text, images) == {"A": False, "s": None}
+
+
 def test_images_that_refer_to_each_other_in_a_circle_do_not_hang():
     images = [image("A", "", 60, subject="B"), image("B", "", 60, subject="A")]
     text = policy(rule(1, "any", "sinceImagePushed", 30))

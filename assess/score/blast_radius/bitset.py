@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +37,6 @@ class Parts:
 
     part: Integers
     heads: list[list[int]]
-
-    @cached_property
-    def flat(self) -> tuple[Integers, Integers]:
-        """Where the parts that fail with each part end, and all of them, one after the other."""
-        ends = np.cumsum([0, *map(len, self.heads)])
-        return ends, np.fromiter(chain.from_iterable(self.heads), np.int64, ends[-1])
 
 
 def condense(nodes: int, tail: Integers, head: Integers) -> Parts:

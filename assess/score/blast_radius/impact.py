@@ -1,17 +1,11 @@
-"""What falls in a block of lanes: by Python's own integers, or by compiled lanes.
-
-Both give the same bytes. Compiled lanes (`compiled`) need numba, which the extra ``fast`` brings.
-"""
+"""What falls in a block of lanes, by Python's own integers."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from assess.errors import AssessError
 from assess.score.blast_radius.bitset import (
     Booleans,
     Bytes,
@@ -26,8 +20,6 @@ from assess.score.blast_radius.bitset import (
     unpack,
 )
 from assess.score.blast_radius.scenarios import Lanes
-
-COMPILED_FROM = 200_000  # nodes; below, compiling takes longer than it saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,69 +56,6 @@ class Loads:
         return cls(Weights.of(np.bincount(parts.part, weight, n)), Weights.of(size))
 
 
-class Fallen(Protocol):
-    """What falls in a block of lanes."""
-
-    @property
-    def weight(self) -> Floats:
-        """By lane, the weight lost."""
-
-    @property
-    def n(self) -> Integers:
-        """By lane, how many nodes fall [count]."""
-
-    def felled(self, times: Integers) -> Integers:
-        """Count by part the scenarios in which it falls, ``times`` being those of each lane."""
-
-    def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
-        """List what falls in the lanes that are wanted: part and lane, by part."""
-
-    def packed(self) -> Bytes:
-        """Give the lanes of each part, as `lanes.to_bytes` lays them out."""
-
-
-class Fall(Protocol):
-    """Fails the lanes of a block; see `fall`."""
-
-    def __call__(
-        self, parts: Parts, loads: Loads, lanes: Lanes, *, start: int, width: int
-    ) -> Fallen:
-        """Fail ``width`` lanes from ``start`` on."""
-
-
-def chosen(nodes: int, *, compiled: bool | None) -> Fall:
-    """Choose how lanes are computed.
-
-    Parameters
-    ----------
-    nodes : int
-        Nodes of the graph. [count]
-    compiled : bool or None
-        Whether by compiled lanes; None where the graph has more than `COMPILED_FROM` nodes and
-        numba is there.
-
-    Returns
-    -------
-    Fall
-        Both that there are give the same.
-
-    Raises
-    ------
-    AssessError
-        Where compiled lanes are asked for and numba is not there.
-    """
-    is_there = importlib.util.find_spec("numba") is not None
-    if compiled and not is_there:
-        raise AssessError(
-            "there are no compiled lanes", hint="pip install 'assess[fast]'"
-        )
-    if compiled or (compiled is None and is_there and nodes > COMPILED_FROM):
-        from assess.score.blast_radius import compiled as by_numba
-
-        return by_numba.fall
-    return fall
-
-
 def fall(parts: Parts, loads: Loads, lanes: Lanes, *, start: int, width: int) -> Fallen:
     """Fail what fails by itself in a block of lanes, and everything that falls with it.
 
@@ -153,11 +82,11 @@ def fall(parts: Parts, loads: Loads, lanes: Lanes, *, start: int, width: int) ->
         size.put(part, down)
         rows[part] = down
     n = size.read(width).astype(np.int64)
-    return _Rows(len(parts.heads), rows, weight.read(width), n)
+    return Fallen(len(parts.heads), rows, weight.read(width), n)
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class Fallen:
     """What falls, one integer by part."""
 
     parts_n: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import heapq
-import math
+import itertools
 
+import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError
@@ -42,39 +42,35 @@ def chain(fleet: Fleet, element: tuple[str, str], service: str) -> pd.DataFrame:
 def _steps(
     fleet: Fleet, element: tuple[str, str], service: str, level: str
 ) -> list[tuple[str, str, str, float]]:
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import dijkstra
+
     kind, name = element
     down = fleet.down[level]
     hit = down[(down["element_kind"] == kind) & (down["element"] == name)]
     first = [name] if kind in ("service", "ext") else list(hit["service_id"])
-    links = fleet.edges[fleet.edges[level] > 0]
-    callers = dict(iter(links.groupby("dst")))
-    cost = dict.fromkeys(first, 0.0)
-    came: dict[str, tuple[str, str, str, float]] = {}
-    queue = [(0.0, node) for node in sorted(first)]
-    while queue:
-        spent, node = heapq.heappop(queue)
-        if node == service or spent > cost[node]:
-            if node == service:
-                break
-            continue
-        for row in callers.get(node, links.iloc[:0]).itertuples():
-            total = (
-                spent - math.log(getattr(row, level)) + 1e-9
-            )  # of equal chains the shortest
-            if total < cost.get(row.src, math.inf):
-                cost[row.src] = total
-                came[row.src] = (row.src, node, row.kinds, float(getattr(row, level)))
-                heapq.heappush(queue, (total, row.src))
-    if service not in cost:
+    start = fleet.nodes.get_indexer(pd.Index(sorted(first)))
+    goal = int(fleet.nodes.get_loc(service))
+    if not len(start) or (start < 0).any():
         return []
-    steps = []
-    node = service
-    while node in came:
-        steps.append(came[node])
-        node = came[node][1]
-    if kind not in ("service", "ext"):
-        steps.append((node, f"{kind} {name}", "replicas", 1.0))
-    return steps[::-1]
+    links = fleet.edges[fleet.edges[level] > 0]
+    ends = tuple(fleet.nodes.get_indexer(pd.Index(links[e])) for e in ("dst", "src"))
+    n = len(fleet.nodes)
+    # the small cost of a step makes the shortest of equal chains win
+    costs = csr_array((-np.log(links[level].to_numpy()) + 1e-9, ends), shape=(n, n))
+    _, came, _ = dijkstra(costs, indices=start, return_predecessors=True, min_only=True)
+    nodes = [goal]
+    while came[nodes[-1]] >= 0:
+        nodes.append(int(came[nodes[-1]]))
+    if nodes[-1] not in start:
+        return []
+    names = fleet.nodes[nodes[::-1]]
+    by_pair = links.set_index(["dst", "src"])
+    steps = [(str(names[0]), f"{kind} {name}", "replicas", 1.0)]
+    for needed, caller in itertools.pairwise(names):
+        row = by_pair.loc[(needed, caller)]
+        steps.append((caller, needed, row["kinds"], float(row[level])))
+    return steps[kind in ("service", "ext") :]
 
 
 def known_element(fleet: Fleet, kind: str, name: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from assess.score.blast_radius.bitset import (
     Parts,
     condense,
 )
-from assess.score.blast_radius.impact import Fallen, Loads, chosen
+from assess.score.blast_radius.impact import Fallen, Loads, fall
 from assess.score.blast_radius.scenarios import Groups, Lanes, Scenarios
 from assess.score.blast_radius.uncertain import Dice, Open, best_paths, decide, undecided
 
@@ -110,8 +110,6 @@ class Sampling:
         Memory of the scenarios computed together. [MiB]
     felled_from : float, default 0.5
         A scenario counts as one that takes a node down from this probability on. [0-1]
-    compiled : bool, optional
-        Whether lanes are compiled; see `falls.chosen`.
     """
 
     seed: int
@@ -119,7 +117,6 @@ class Sampling:
     enumerate_up_to: int
     block_mib: float
     felled_from: float = 0.5
-    compiled: bool | None = None
 
 
 def fewest_draws(policy: Policy) -> int:
@@ -149,8 +146,7 @@ def sampling_of(policy: Policy) -> Sampling:
     Returns
     -------
     Sampling
-        With as many draws as the policy asks for, and at least `fewest_draws`; lanes are compiled
-        as `execution.working` says.
+        With as many draws as the policy asks for, and at least `fewest_draws`.
     """
     settings = policy["blast_radius"]
     draws = max(policy.draws, fewest_draws(policy))
@@ -160,7 +156,6 @@ def sampling_of(policy: Policy) -> Sampling:
         settings["enumerate_up_to"],
         settings["block_mib"],
         settings["exposed_from"],
-        means().compiled,
     )
 
 
@@ -383,7 +378,6 @@ class _Work:
             yield lane, Open(node, p[node, at], float(losses[at]), math.nan, exact=False)
 
     def _fall(self, parts: Parts, start: int, width: int) -> Fallen:
-        fall = chosen(self.graph.nodes, compiled=self.sampling.compiled)
         return fall(parts, self.loads[parts], self.lanes, start=start, width=width)
 
     def _listed(

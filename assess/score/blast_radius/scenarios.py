@@ -104,26 +104,6 @@ class Lanes:
         )
         return cls(of, lane[order], node[order], times, wanted > 0, drawn > 0)
 
-    def own(self, parts: Parts, start: int, width: int) -> tuple[Integers, Integers]:
-        """List what fails by itself in a block of lanes.
-
-        Parameters
-        ----------
-        parts : Parts
-            The graph.
-        start, width : int
-            First lane, and number of lanes. [count]
-
-        Returns
-        -------
-        part, lane : ndarray of int
-            By part; lanes are counted from the first.
-        """
-        first, last = np.searchsorted(self.lane, [start, start + width])
-        part, lane = parts.part[self.node[first:last]], self.lane[first:last] - start
-        order = np.argsort(part, kind="stable")
-        return part[order], lane[order]
-
     def seeds(self, parts: Parts, start: int, width: int) -> dict[int, int]:
         """Give what fails by itself in a block of lanes.
 
@@ -139,7 +119,11 @@ class Lanes:
         dict of int to int
             By part, the lanes, counted from the first.
         """
-        part, lane = self.own(parts, start, width)
+        first, last = np.searchsorted(self.lane, [start, start + width])
+        part = parts.part[self.node[first:last]]
+        order = np.argsort(part, kind="stable")
+        part = part[order]
+        lane = self.lane[first:last][order] - start
         where, starts = np.unique(part, return_index=True)
         ends = np.append(starts[1:], len(part))
         rows = [1 << each for each in lane[starts].tolist()]

@@ -13,6 +13,7 @@ from assess.sources.base import (
     Batch,
     Deadline,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
@@ -39,7 +40,7 @@ FORMATS = ("konveyor", "csv", *SCANNERS)
 RESOURCES = ("applications", "archetypes", "assessments")  # of Konveyor's hub
 
 
-class AnswersSource:
+class AnswersSource(Source):
     """Reads answers; totals and grades of other tools are never taken over."""
 
     type = "answers"

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.sources.backstage.entity import Entity, Kept, entities_in, to_service
-from assess.sources.base import Batch, Deadline, Row, paths_of
+from assess.sources.base import Batch, Deadline, Row, Source, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -41,7 +41,7 @@ _RESOURCES = {
 Edge = tuple[str, str, str]  # who needs it, what it needs (references), kind
 
 
-class BackstageSource:
+class BackstageSource(Source):
     """Reads catalog files, or the entities of the catalog's API."""
 
     type = "backstage"

@@ -1,4 +1,4 @@
-"""Dumps of a Docker engine: what its command line, or its API, wrote into files."""
+"""Dumps of a Docker engine: files that its command line, or its API, wrote."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Row, timed
-from assess.sources.docker.payload import Payload, Payloads, dicts, short
+from assess.sources.base import Batch, Call, Row
+from assess.sources.docker.payload import EngineData, Payload, dicts, short
 from assess.sources.dumps import broken, decode_values, read_text
 
-# Calls by the names that their dumps start with, in the order in which they are read.
+# Names that the files of a call start with, in the order of reading.
 STEMS = {
     "version": ("version", "docker-version"),
     "info": ("info", "docker-info", "system-info"),
@@ -20,7 +20,7 @@ STEMS = {
     "volumes": ("volumes", "volume", "docker-volumes"),
     "df": ("system-df", "df", "docker-system-df"),
 }
-OPTIONAL = ("df",)  # whose absence nobody has to be told
+OPTIONAL = ("df",)  # no gap where it is absent
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
@@ -28,75 +28,78 @@ _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 def find_dumps(paths: list[Path]) -> dict[Path, dict[str, list[Path]]]:
-    """Find the dumps of every host: files by call, by the directory that they are in.
+    """Find the dumps of every host: files by call, by their directory.
 
-    A path is that of a file, of a directory of dumps, or of one that has a directory per host.
+    A path is a file, a directory of dumps, or a directory that has one for each host.
     """
+    calls = {stem: call for call, stems in STEMS.items() for stem in stems}
     hosts: dict[Path, dict[str, list[Path]]] = {}
     for path in paths:
-        for file in (
-            [path] if path.is_file() else sorted([*path.glob("*"), *path.glob("*/*")])
-        ):
+        files = sorted([*path.glob("*"), *path.glob("*/*")])
+        for file in [path] if path.is_file() else files:
+            # Several commands fill several files: inspect-1.json, inspect-2.json
             stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
-            call = next((call for call, stems in STEMS.items() if stem in stems), None)
+            call = calls.get(stem)
             if call and file.suffix.lower() in SUFFIXES and file.is_file():
                 hosts.setdefault(file.parent, {}).setdefault(call, []).append(file)
     return hosts
 
 
-def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloads:
+def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
-    payloads = Payloads()
-    for call, (stem, *_) in STEMS.items():
-        if call not in files and call in OPTIONAL:
-            continue
-        if call not in files:
-            batch.cover(
-                scope, call, "not_configured", hint=f"no dump of it; write {stem}.json"
-            )
-            continue
-        row = batch.cover(scope, call, "ok")
-        with timed(row):
-            values = _read_all(files[call], row)
-            if call == "containers":
-                values = [
-                    from_cli_container(v) if isinstance(v, dict) else v for v in values
-                ]
-            elif call == "images":
-                values = merge_cli_images(values)
-            elif call == "df":
-                values = [from_cli_disk(v) if isinstance(v, dict) else v for v in values]
-            listed = payloads.containers if call == "inspect" else None
-            payloads.take(call, values, row, None if listed is None else len(listed))
-        if call in ("version", "info") and row["status"] == "ok" and not row["rows"]:
-            row |= {"status": "unreachable", "hint": NO_ENGINE}
-    # the command line cuts the ids of images; an inspection tells them
+    payloads = EngineData()
+    for name, (stem, *_) in STEMS.items():
+        if name in files:
+            with batch.call(scope, name) as call:
+                _read_call(name, files[name], payloads, call)
+        elif name not in OPTIONAL:
+            hint = f"no dump of it; write {stem}.json"
+            batch.cover(scope, name, "not_configured", hint=hint)
+    # The command line cuts the ids of images; an inspection has them whole.
     whole = {short(i.get("Image")): i.get("Image") for i in payloads.inspected.values()}
     for image in payloads.images or []:
         image["Id"] = whole.get(image["Id"]) or image["Id"]
     return payloads
 
 
+def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
+    """Keep the answers to a call in its files, as the API would give them."""
+    values = _read_all(files, call.row)
+    if name == "containers":
+        values = [from_cli_container(v) if isinstance(v, dict) else v for v in values]
+    elif name == "images":
+        values = merge_cli_images(values)
+    elif name == "df":
+        values = [from_cli_disk(v) if isinstance(v, dict) else v for v in values]
+    is_counted = name == "inspect" and payloads.containers is not None
+    payloads.take(
+        name, values, call, len(payloads.containers or ()) if is_counted else None
+    )
+    is_client = name in ("version", "info") and not call.row["rows"]
+    if is_client and call.outcome == "timeout":  # nothing else is wrong with the file
+        call.status("unreachable", NO_ENGINE)
+
+
 def _read_all(files: list[Path], row: Row) -> list[Any]:
-    """Values of all files of a call; the coverage row says what was wrong with them."""
+    """Read the values of all files of a call; the coverage row says what was wrong with them."""
     values: list[Any] = []
     for file in files:
         text = read_text(file, row)
         if text is None:
             continue
-        found, rest = decode_values(text)
-        values += found
+        whole, rest = decode_values(text)
+        values += whole
         if rest:
             row |= broken(rest) | {"status": "parse_error"}
-            if re.match(r"json\s*(\n|$)", rest):
+            if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
                 row["hint"] = OLD_CLI
     return values
 
 
 def from_cli_container(raw: Payload) -> Payload:
-    """Give a line of ``docker ps`` the names and types of the API.
+    """Convert a line of ``docker ps`` to the form of the API.
 
-    Mounts are left out, for the command line cuts their names off.
+    Mounts are left out: the command line cuts their names off.
     """
     if "Id" in raw:
         return raw
@@ -112,7 +115,7 @@ def from_cli_container(raw: Payload) -> Payload:
 
 
 def cli_labels(text: Any) -> dict[str, str]:
-    """Take apart ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
+    """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
     labels: dict[str, str] = {}
     last = None
     for piece in str(text or "").split(","):
@@ -132,13 +135,14 @@ def cli_size(text: Any) -> int | None:
 
 
 def from_cli_disk(raw: Payload) -> Payload:
-    """Give ``docker system df -v`` the form of the API; it does not tell the sum of the layers."""
+    """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
     if "LayersSize" in raw or "Images" not in raw:
         return raw
     images: list[Payload] = []
     for image in dicts(raw["Images"]):
-        # rounded, each part apart: their sum is truer than the size of the whole
-        shared, own = cli_size(image.get("SharedSize")), cli_size(image.get("UniqueSize"))
+        # Each number is rounded: the sum of the parts is closer than the size of the whole.
+        shared = cli_size(image.get("SharedSize"))
+        own = cli_size(image.get("UniqueSize"))
         whole = None if shared is None or own is None else shared + own
         images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
     volumes = [
@@ -153,7 +157,7 @@ def from_cli_disk(raw: Payload) -> Payload:
 
 
 def merge_cli_images(raw: list[Any]) -> list[Any]:
-    """Give lines of ``docker images``, one per tag, the form of the API: one entry per image."""
+    """Convert lines of ``docker images``, one per tag, to the form of the API, one per image."""
     images: dict[str, Payload] = {}
     others = []
     for line in raw:

@@ -1,4 +1,4 @@
-"""What one Docker engine told, cut down to what may be kept."""
+"""EngineData of one Docker engine, cut down to what may be kept."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assess.sources.addresses import addresses
-from assess.sources.base import HINTS, Row
+from assess.sources.base import HINTS, Batch, Call
+from assess.sources.dumps import dig
 from assess.sources.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
 SHORT_ID = 12
-NEVER_BEFORE = (
-    2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
-)
+# The year 1 means never; 1970 and 1980 are what reproducible builds write.
+NEVER_BEFORE = 2000
 
 
 def _shape(
@@ -80,8 +80,8 @@ _SIZES = _shape("", "Size SharedSize Containers")
 
 
 @dataclass
-class Payloads:
-    """Payloads of one engine, redacted; None is what it did not tell."""
+class EngineData:
+    """EngineData of one engine, redacted; None is what it did not tell."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)
@@ -90,84 +90,79 @@ class Payloads:
     volumes: list[Payload] | None = None
     disk: Payload = field(
         default_factory=dict
-    )  # ``images`` by short id, and ``layers_bytes``
+    )  # ``images`` by short id, ``layers_bytes``
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
-    inspect_status: dict[str, str] = field(
-        default_factory=dict
-    )  # why one was not, by short id
+    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
 
-    def take(self, call: str, raw: Any, row: Row, expected: Any = None) -> None:
-        """Keep what a call gave, redacted; the coverage row says what was left out or is missing.
+    def take(
+        self, name: str, raw: Any, call: Call | None = None, expected: Any = None
+    ) -> None:
+        """Keep the answer to a call, redacted, and count what was left out or is missing.
 
-        The raw payload is that of the API, or a list of the documents of a dump.
+        ``raw`` is a payload of the API, or a list of the documents of a dump; ``expected`` the
+        number of entries, where the engine's own counts do not give it.
         """
+        call = call or Batch().call("", name)
         values = raw if isinstance(raw, list) else [raw]
-        if call in ("version", "info"):
-            keep_one = keep_version if call == "version" else keep_info
-            kept = keep_one(values[0] if values else None)
-            setattr(self, call, kept)
-            row["rows"] = int(bool(kept))
+        first = next(iter(dicts(values)), {})
+        if name in ("version", "info"):
+            kept = keep_version(first) if name == "version" else keep_info(first)
+            setattr(self, name, kept)
+            call.count(rows=int(bool(kept)))
             return
-        if call == "df":
-            self._take_disk(next(iter(dicts(values)), {}), row)
+        if name == "df":
+            self._take_disk(first, call)
             return
-        if call == "volumes" and "Volumes" in next(iter(dicts(values)), {}):
-            values = (
-                values[0]["Volumes"] if isinstance(values[0]["Volumes"], list) else []
-            )
-        keep, identity, total = _KEEP[call]
+        if name == "volumes" and "Volumes" in first:  # as the API wraps the list
+            values = first["Volumes"] if isinstance(first["Volumes"], list) else []
+        keep, identity, total = _KEEP[name]
         pairs = [keep(value) for value in dicts(values)]
         entries = [entry for entry, _ in pairs if entry.get(identity)]
-        if call == "inspect":
+        if name == "inspect":
             self.inspected = {short(entry["Id"]): entry for entry in entries}
         else:
-            setattr(self, call, entries)
-        row |= {
-            "rows": len(entries),
-            "redacted_n": sum(redacted for _, redacted in pairs),
-        }
-        if row["status"] == "ok" and len(entries) < len(values):
-            row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
-        expect(row, self.info.get(total) if expected is None else expected)
-        if row["status"] == "ok" and not entries:
-            row["status"] = "empty"
+            setattr(self, name, entries)
+        call.count(rows=len(entries), redacted_n=sum(count for _, count in pairs))
+        if call.outcome == "timeout" and len(entries) < len(values):
+            call.status("parse_error", HINTS["parse_error"])
+        _expect(call, self.info.get(total) if expected is None else expected)
 
-    def _take_disk(self, raw: Payload, row: Row) -> None:
-        """Keep what is wanted of the use of the disk; the sizes of volumes join their list."""
-        sizes = (
-            _pick(i, _SIZES) | {"Id": short(i.get("Id"))}
-            for i in dicts(raw.get("Images"))
-        )
-        # -1 is what an engine writes that did not count
-        images = {s.pop("Id"): {k: n for k, n in s.items() if n >= 0} for s in sizes}
+    def _take_disk(self, raw: Payload, call: Call) -> None:
+        """Keep the use of the disk; the sizes of volumes join the list of volumes."""
+        images = {}
+        for image in dicts(raw.get("Images")):
+            sizes = _pick(image, _SIZES)
+            # -1 is what an engine writes that did not count
+            known = {name: size for name, size in sizes.items() if size >= 0}
+            images[short(image.get("Id"))] = known
+        self.disk = {"images": images}
         layers = raw.get("LayersSize")
-        is_size = isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0
-        self.disk = {"images": images} | ({"layers_bytes": layers} if is_size else {})
+        if isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0:
+            self.disk["layers_bytes"] = layers
         volumes = {v["Name"]: v for v in self.volumes or [] if v.get("Name")}
-        for volume in (keep_volume(v)[0] for v in dicts(raw.get("Volumes"))):
-            if name := volume.get("Name"):
-                volumes[name] = volumes.get(name, {}) | volume
+        for volume in dicts(raw.get("Volumes")):
+            kept, _ = keep_volume(volume)
+            if name := kept.get("Name"):
+                volumes[name] = volumes.get(name, {}) | kept
         self.volumes = [*volumes.values()] if volumes else self.volumes
-        row |= {"rows": len(images), "status": row["status"] if images else "empty"}
+        call.count(rows=len(images))
         if "Images" not in raw:
-            row |= {
-                "status": "unsupported",
-                "hint": "this engine tells its disk in another form",
-            }
+            call.status("unsupported", "this engine lists its disk in another form")
 
 
-def expect(row: Row, expected: Any) -> None:
-    """Compare what a call gave with what the engine said that it has, where it said so."""
+def _expect(call: Call, expected: Any) -> None:
+    """Compare the entries of an answer with the number that the engine counts."""
     if not isinstance(expected, int):
         return
-    row |= {
-        "expected": expected,
-        "ratio": round(row["rows"] / expected, 4) if expected else 1.0,
-    }
-    if row["status"] == "ok" and row["rows"] < expected:
-        row["status"] = "partial"
+    call.note(expected=expected)
+    if not expected:
+        call.note(ratio=1.0)
+    elif (
+        call.outcome == "timeout" and not call.row["rows"]
+    ):  # not empty: the engine says that it has some
+        call.status("partial")
 
 
 @dataclass(slots=True)
@@ -187,42 +182,35 @@ class Container:
 
     @property
     def mounts(self) -> list[Payload] | None:
-        """Mounts; None where neither payload tells them."""
+        """Mounts; None where neither payload has them."""
         return (self.inspected or self.listing).get("Mounts")
 
     @property
     def state(self) -> str | None:
-        """State; None where neither payload tells it."""
+        """State; None where neither payload has it."""
         return dig(self.inspected, "State", "Status") or self.listing.get("State")
 
 
-def containers_of(payloads: Payloads) -> list[Container]:
-    """Put together what the list and the inspections tell of each container."""
+def containers_of(payloads: EngineData) -> list[Container]:
+    """Join the list and the inspections by container."""
     listed = {short(c.get("Id")): c for c in payloads.containers or []}
-    found = []
+    containers = []
     for identifier in listed | payloads.inspected:
         listing = listed.get(identifier, {})
         inspected = payloads.inspected.get(identifier, {})
         labels = inspected.get("Labels") or listing.get("Labels") or {}
         naming = dig(inspected, "Env", "naming") or {}
-        found.append(Container(identifier, listing, inspected, labels, naming))
-    return found
-
-
-def dig(payload: Any, *path: str) -> Any:
-    """Follow keys into a payload; None where any of them is absent."""
-    for key in path:
-        payload = payload.get(key) if isinstance(payload, dict) else None
-    return payload
+        containers.append(Container(identifier, listing, inspected, labels, naming))
+    return containers
 
 
 def dicts(values: Any) -> list[Payload]:
-    """Give the dicts of a list, and of anything else none."""
+    """List the dicts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
 
 
 def texts(values: Any) -> list[str]:
-    """Give the texts of a list, and of anything else none."""
+    """List the texts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
 
 
@@ -239,19 +227,17 @@ def moment(value: Any) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:
-        if isinstance(value, datetime):  # as an SDK has read it
-            found = value
+        if isinstance(value, datetime):  # as an SDK reads it
+            time = value
         elif isinstance(value, str):
             zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
-            found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
+            time = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
         else:
-            found = datetime.fromtimestamp(value, UTC)
-        found = (
-            found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        )
+            time = datetime.fromtimestamp(value, UTC)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return found if found.year >= NEVER_BEFORE else None
+    return time if time.year >= NEVER_BEFORE else None
 
 
 def keep_version(raw: Any) -> Payload:
@@ -269,10 +255,9 @@ def keep_info(raw: Any) -> Payload:
         return {}
     registries = raw.get("RegistryConfig")
     if isinstance(registries, dict):
-        networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {
-            "127.0.0.0/8",
-            "::1/128",
-        }
+        # Every engine trusts its own host.
+        networks = set(texts(registries.get("InsecureRegistryCIDRs")))
+        networks -= {"127.0.0.0/8", "::1/128"}
         hosts = registries.get("IndexConfigs")
         hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
@@ -305,11 +290,9 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Env": env | {"addresses": list(addresses(values))},
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
-    options, outputs = (
-        dig(raw, "HostConfig", "LogConfig", "Config"),
-        dig(raw, "State", "Health"),
-    )
-    withheld = (raw.get("Args"), tests[1:], options, dig(outputs, "Log"))
+    options = dig(raw, "HostConfig", "LogConfig", "Config")
+    outputs = dig(raw, "State", "Health", "Log")
+    withheld = (raw.get("Args"), tests[1:], options, outputs)
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
 
@@ -336,17 +319,16 @@ _KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
 
 
 def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
+    """Keep what a shape lists, where it has the listed type; addresses lose their passwords."""
     kept: Payload = {}
     for name, kind in shape.items():
         value = raw.get(name) if isinstance(raw, dict) else None
         if isinstance(kind, dict):
-            kept |= {name: part} if (part := _pick(value, kind)) else {}
+            if part := _pick(value, kind):
+                kept[name] = part
         elif isinstance(kind, list):
-            kept |= (
-                {name: [_pick(v, kind[0]) for v in dicts(value)]}
-                if value is not None
-                else {}
-            )
+            if value is not None:
+                kept[name] = [_pick(entry, kind[0]) for entry in dicts(value)]
         elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
             kept[name] = strip_userinfo(value) if isinstance(value, str) else value
     return kept

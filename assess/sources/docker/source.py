@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Deadline, Row, timed
+from assess.sources.base import Batch, Call, Deadline, Row, Source
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -24,7 +25,7 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.docker.dump import find_dumps, read_dumps
-from assess.sources.docker.payload import Payloads, moment, short
+from assess.sources.docker.payload import EngineData, moment, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.redact import strip_userinfo
 
@@ -32,13 +33,12 @@ INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
 LOCAL_THREADS = 2
 REMOTE_THREADS = 8
+# Beyond these, over all hosts, threads wait for the interpreter and not for engines.
+_SHARED_THREADS = Semaphore(32)
 _WANTED = re.compile(
     r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE
 )
-_GONE = (404, 409)
-_COMMON_LANES = Semaphore(
-    32
-)  # beyond them threads wait for the interpreter, not for engines
+_VANISHED = (404, 409)  # 409: the engine is removing the container
 _PATHS = {
     "version": "/version",
     "info": "/info",
@@ -49,7 +49,7 @@ _PATHS = {
 }
 
 
-class DockerSource:
+class DockerSource(Source):
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
@@ -75,18 +75,16 @@ class DockerSource:
     )
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
-        wrong = {
-            f"inspect is one of {', '.join(INSPECT)}": options.get("inspect", "all")
-            not in INSPECT,
-            "disk is true or false": not isinstance(options.get("disk", False), bool),
-        }
-        return problems_of(options) + [
-            problem for problem, is_wrong in wrong.items() if is_wrong
-        ]
+        """List what is wrong with the options."""
+        problems = problems_of(options)
+        if options.get("inspect", "all") not in INSPECT:
+            problems.append(f"inspect is one of {', '.join(INSPECT)}")
+        if not isinstance(options.get("disk", False), bool):
+            problems.append("disk is true or false")
+        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what one engine, or the dumps of several, hold."""
+        """Read one engine, or the dumps of several."""
         batch = Batch()
         if "path" in options:
             _read_hosts(options, base, batch)
@@ -95,32 +93,32 @@ class DockerSource:
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what the calls that list things would give."""
+        """Make the calls that list things."""
         return self.collect({**options, "inspect": "none"}, base, deadline)
 
 
 def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
     """Read the dumps of hosts."""
-    named = options["path"] if isinstance(options["path"], list) else [options["path"]]
-    written = {base / str(name): str(name) for name in named}
-    for path, name in written.items():
+    paths = options["path"] if isinstance(options["path"], list) else [options["path"]]
+    names = {base / str(path): str(path) for path in paths}
+    for path, name in names.items():
         if not find_dumps([path]):
             hint = "no dumps there; `assess sources` names the commands and the files"
             batch.cover(name, "files", "unreachable", hint=hint)
-    hosts = find_dumps(list(written))
+    hosts = find_dumps(list(names))
     for directory, files in hosts.items():
-        scope = _scope_of(directory, written)
+        scope = _scope_of(directory, names)
         payloads = read_dumps(files, scope, batch)
-        found = (payloads.version, payloads.info, payloads.inspected, payloads.containers)
-        if any(found) or payloads.containers == []:
+        is_host = payloads.version or payloads.info or payloads.inspected
+        if is_host or payloads.containers is not None:
             own = options.get("host_id") if len(hosts) == 1 else None
-            name = own or payloads.info.get("Name") or directory.resolve().name
-            _add(batch, payloads, str(name), scope)
+            host_id = own or payloads.info.get("Name") or directory.resolve().name
+            _add(batch, payloads, str(host_id), scope)
 
 
-def _scope_of(directory: Path, written: dict[Path, str]) -> str:
+def _scope_of(directory: Path, names: dict[Path, str]) -> str:
     """Name a directory as the configuration does."""
-    for path, name in written.items():
+    for path, name in names.items():
         if directory == path:
             return name
         if directory == path.parent and path.is_file():
@@ -134,132 +132,126 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
     """Ask one engine; without a connection there is one coverage row."""
     endpoint = endpoint_of(options)
     scope = strip_userinfo(endpoint)
-    row = batch.cover(scope, "connect", "ok")
-    with timed(row):
-        try:
-            engine = _Engine(scope, batch, connect(options, base, deadline))
-        except Exception as error:
-            row |= failure(error if deadline.left else TimeoutError("no answer in time"))
-            return
-    batch.coverage.remove(row)  # nothing was asked yet
+    api = None
+    with batch.call(scope, "connect", deadline=deadline, classify=failure) as call:
+        api = connect(options, base, deadline)
+    if api is None:
+        return
+    batch.coverage.remove(call.row)  # nothing was asked yet
+    engine = _Engine(scope, batch, api)
     try:
-        engine.ask(
-            is_inspecting=options.get("inspect") != "none",
-            is_sizing=options.get("disk") is True,
-        )
+        is_inspected = options.get("inspect") != "none"
+        engine.ask(is_inspected=is_inspected, is_sized=options.get("disk") is True)
     finally:
-        engine.api.close()
+        api.close()
     payloads = engine.payloads
     if payloads.version or payloads.info:
         address = urlsplit(endpoint).hostname or platform.node()
-        name = options.get("host_id") or payloads.info.get("Name") or address
-        _add(batch, payloads, str(name), scope)
+        host_id = options.get("host_id") or payloads.info.get("Name") or address
+        _add(batch, payloads, str(host_id), scope)
 
 
-def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
-    rows = to_batch(payloads, host_id)
-    for row in (row for rows_of_frame in rows.rows.values() for row in rows_of_frame):
-        row["source_ref"] = scope
-    batch.merge(rows)
+def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
+    """Add the rows of one engine, with the scope they come from."""
+    host = to_batch(payloads, host_id)
+    for rows in host.rows.values():
+        for row in rows:
+            row["source_ref"] = scope
+    batch.merge(host)
 
 
 @contextmanager
-def _lanes(wanted: int) -> Iterator[int]:
-    """Give a number of threads for a host: one is its own, the others are common to all hosts."""
-    more = sum(_COMMON_LANES.acquire(blocking=False) for _ in range(wanted - 1))
+def _threads(wanted: int) -> Iterator[int]:
+    """Reserve threads for a host: one is its own, all hosts share the others."""
+    shared = sum(_SHARED_THREADS.acquire(blocking=False) for _ in range(wanted - 1))
     try:
-        yield 1 + more
+        yield 1 + shared
     finally:
-        for _ in range(more):
-            _COMMON_LANES.release()
+        for _ in range(shared):
+            _SHARED_THREADS.release()
 
 
 class _Engine:
-    """One engine that is being asked: every call leaves a coverage row."""
+    """One engine that is asked; every call leaves a coverage row."""
 
     def __init__(self, scope: str, batch: Batch, api: Connection) -> None:
-        self.scope, self.batch, self.api = scope, batch, api
-        self.payloads = Payloads()
+        self.api = api
+        self.payloads = EngineData()
+        self._scope = scope
+        self._call = partial(batch.call, scope, classify=failure)
 
-    def ask(self, *, is_inspecting: bool, is_sizing: bool) -> None:
-        """Ask all that it is asked, unless the first answers say that there is no use."""
-        row = self._call("version")
-        has_answered = row.get("error_class") in (None, StatusError.__name__)
-        if not has_answered or row["status"] == "unreachable":
+    def ask(self, *, is_inspected: bool, is_sized: bool) -> None:
+        """Make all calls, unless the first answers show that the others would fail."""
+        version = self._ask("version")
+        has_answered = version.row.get("error_class") in (None, StatusError.__name__)
+        if not has_answered or version.outcome == "unreachable":
             return
         if newest := self.payloads.version.get("ApiVersion"):
             try:
                 self.api.negotiate(newest)
             except ValueError as error:
-                row |= failure(error)
+                version.note(**failure(error))
         self._ask_info()
         if self.api.is_too_old:
             return
-        self._call("containers")
-        self._call("images")
-        self._call("volumes")
-        if is_sizing:
-            self._call("df")
-        if is_inspecting and self.payloads.containers:
+        for name in ("containers", "images", "volumes"):
+            self._ask(name)
+        if is_sized:
+            self._ask("df")
+        if is_inspected and self.payloads.containers:
             self._inspect([c["Id"] for c in self.payloads.containers])
 
     def _ask_info(self) -> None:
-        """Ask for the host and its clock."""
+        """Ask for the host, and compare its clock with ours at the middle of the call."""
         sent = datetime.now(UTC)
-        self._call("info")
-        received = self.payloads.seen_at = datetime.now(UTC)
+        self._ask("info")
+        received = datetime.now(UTC)
+        self.payloads.seen_at = received
         if clock := moment(self.payloads.info.get("SystemTime")):
-            skew = (clock - (sent + (received - sent) / 2)).total_seconds()
-            self.payloads.clock_skew_s = round(skew, 3)
+            skew = clock - (sent + (received - sent) / 2)
+            self.payloads.clock_skew_s = round(skew.total_seconds(), 3)
 
     def _inspect(self, ids: list[str]) -> None:
-        """Inspect containers; one that vanished in the meantime keeps what the list said."""
-        found: list[Any] = []
+        """Inspect containers; one that vanished in the meantime keeps what the list says."""
+        inspected: list[Any] = []
         errors: dict[str, Exception] = {}
 
         def work(part: list[str]) -> None:
             for identifier in part:
                 try:
-                    found.append(self.api.get(f"/containers/{identifier}/json"))
+                    inspected.append(self.api.get(f"/containers/{identifier}/json"))
                 except Exception as error:
                     errors[identifier] = error
 
-        row = self.batch.cover(self.scope, "inspect", "ok", requests=len(ids))
-        wanted = LOCAL_THREADS if self.scope.startswith("unix://") else REMOTE_THREADS
-        with timed(row), _lanes(wanted) as lanes_n, ThreadPoolExecutor(lanes_n) as pool:
-            list(pool.map(work, (ids[n::lanes_n] for n in range(lanes_n))))
-        failed = {
-            identifier: failure(errors[identifier])
-            for identifier in ids
-            if identifier in errors
-            and getattr(errors[identifier], "status_code", None) not in _GONE
-        }
-        self.payloads.inspect_status = {
-            short(i): failed[i]["status"] if i in failed else "vanished" for i in errors
-        }
-        self.payloads.take("inspect", found, row, len(ids) - len(errors) + len(failed))
-        if failed:
-            first = next(iter(failed.values()))
-            row |= first | ({"status": "partial"} if found else {})
+        wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
+        with self._call("inspect") as call:
+            call.count(requests=len(ids))
+            with _threads(wanted) as count, ThreadPoolExecutor(count) as pool:
+                list(pool.map(work, (ids[start::count] for start in range(count))))
+            vanished_n = 0
+            for identifier in filter(errors.__contains__, ids):
+                error = errors[identifier]
+                is_gone = getattr(error, "status_code", None) in _VANISHED
+                vanished_n += is_gone
+                status = "vanished" if is_gone else call.fail(error)
+                self.payloads.inspect_status[short(identifier)] = status
+            self.payloads.take("inspect", inspected, call, len(ids) - vanished_n)
 
-    def _call(self, call: str) -> Row:
-        """Make one call and keep its answer, if there is any."""
-        row = self.batch.cover(self.scope, call, "ok", requests=1)
-        with timed(row):
-            try:
-                self.payloads.take(call, self._answer(call, row), row)
-            except Exception as error:
-                row |= failure(error)
-        return row
+    def _ask(self, name: str) -> Call:
+        """Make one call and keep its answer."""
+        with self._call(name) as call:
+            self.payloads.take(name, self._answer(name, call), call)
+        return call
 
-    def _answer(self, call: str, row: Row) -> Any:
-        """Ask, and where the engine wants another API version, ask again."""
+    def _answer(self, name: str, call: Call) -> Any:
+        """Ask, and once more where the engine wants another version of the API."""
+        call.count(requests=1)
         try:
-            return self.api.get(_PATHS[call], is_versioned=call != "version")
+            return self.api.get(_PATHS[name], is_versioned=name != "version")
         except StatusError as error:
             wanted = _WANTED.search(str(error))
-            if not wanted or "retries" in row:
+            if not wanted or "retries" in call.row:
                 raise
-        row["retries"] = 1
+        call.count(retries=1)
         self.api.negotiate(wanted[1])
-        return self._answer(call, row)
+        return self._answer(name, call)

@@ -1,9 +1,13 @@
-"""What a lifecycle policy of ECR would expire, worked out without asking ECR to preview it.
+"""Images that a lifecycle policy of ECR would expire, without asking ECR for a preview.
 
-The preview of ECR needs a permission to write. This follows the documented evaluation: all rules
-are evaluated over all images, then applied by priority; an image that matches the tags of a rule is
-out of reach of later ones, yet they still count it; expiry goes from the oldest to the newest; an
-image that an index refers to stays as long as the index does.
+The preview needs a permission to write. This follows ECR's documented evaluation: all rules are
+evaluated over all images, then applied by priority. An image that matches the tags of a rule is
+out of reach of later rules, yet they still count it. Images expire from the oldest to the newest,
+and what an index refers to stays as long as the index does.
+
+References
+----------
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import Any
 
 from assess.sources.dumps import dig
 
-STANDARD, ARCHIVE = "standard", "archive"
+STANDARD = "standard"
+ARCHIVE = "archive"
 _AGES = ("sinceImagePushed", "sinceImagePulled", "sinceImageTransitioned")
 _COUNT_TYPES = ("imageCountMoreThan", *_AGES)
 _RULE_KEYS = {"rulePriority", "description", "selection", "action"}
@@ -29,27 +34,30 @@ _SELECTION_KEYS = {
     "countUnit",
     "countNumber",
 }
-_WILDCARDS_MAX = 4
-_DAYS_MAX = 36_500
+_ARCHIVING = {"type": "transition", "targetStorageClass": ARCHIVE}
+_WILDCARDS_MAX = 4  # of a pattern, by ECR's limit
+_DAYS_MAX = 36_500  # beyond it datetime overflows
 _SAFETY: dict[bool | None, int] = {True: 0, None: 1, False: 2}  # of being expired
+Fates = dict[str, bool | None]  # by digest: whether it would expire; None where open
+Children = Mapping[str, frozenset[str] | None]  # by index; None where nobody read it
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a repository, as far as a lifecycle policy looks at it."""
+    """What a lifecycle policy reads of one image of a repository."""
 
     digest: str
     tags: tuple[str, ...] = ()
     pushed_at: datetime | None = None
     pulled_at: datetime | None = None  # None where it never was
-    storage: str | None = STANDARD  # None where it moves between the classes
+    storage: str | None = STANDARD  # None while it moves between the classes
     archived_at: datetime | None = None
     activated_at: datetime | None = None  # brought back from the archive
     subject: str | None = None  # digest that it refers to, as a signature does
 
     @property
-    def dated_at(self) -> datetime | None:
-        """Since when it is in its storage class; its order, and its age where it was not pulled."""
+    def stored_at(self) -> datetime | None:
+        """Time since which it is in its storage class; it orders images, and is their age."""
         if self.storage == ARCHIVE:
             return self.archived_at or self.pushed_at
         return self.activated_at or self.pushed_at
@@ -57,7 +65,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a policy, in a form that is known."""
+    """One rule of a policy."""
 
     priority: int
     tag_status: str
@@ -65,10 +73,10 @@ class Rule:
     storage: str
     count_type: str
     count: int
-    expires: bool  # else it moves images to the archive
+    expires: bool  # otherwise it moves images to the archive
 
     def matches(self, image: Image) -> bool:
-        """Say whether an image meets what the rule says about tags and storage class."""
+        """Return whether an image has the tags and the storage class that the rule selects."""
         if image.storage != self.storage:
             return False
         if self.tag_status == "any":
@@ -79,41 +87,40 @@ class Rule:
             any(is_like(tag, pattern) for tag in image.tags) for pattern in self.patterns
         )
 
-    def marked(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
-        """Give the digests that the rule would act on, were it the only one, and those left open.
+    def split(self, images: Sequence[Image], now: datetime) -> tuple[set[str], set[str]]:
+        """Return the digests that the rule alone would act on, and those that stay open.
 
-        They are open where a time is unknown that it goes by, or where images of the same second
-        stand on both sides of a count: ECR knows their order, and does not tell it.
+        Open are images without the time that the rule reads, and images of the same second on
+        both sides of a count: ECR knows their order, and does not publish it.
         """
         since = {image.digest: self._since(image) for image in images}
-        times = sorted((at for at in since.values() if at), reverse=True)
-        undated = {digest for digest, at in since.items() if at is None}
+        known = {digest: at for digest, at in since.items() if at}
+        undated = set(since) - set(known)
         if self.count_type != "imageCountMoreThan":
             oldest = now - timedelta(days=self.count)
-            return {d for d, at in since.items() if at and at < oldest}, undated
+            return {digest for digest, at in known.items() if at < oldest}, undated
         if len(images) <= self.count:
             return set(), set()
-        if undated:
+        if undated:  # any image may be among the newest
             return set(), set(since)
-        last = times[self.count - 1]  # of those that stay
-        tied = {digest for digest, at in since.items() if at == last}
-        is_sure = times[self.count] < last
-        return {
-            d for d, at in since.items() if at and at < last
-        }, set() if is_sure else tied
+        times = sorted(known.values(), reverse=True)
+        last_kept = times[self.count - 1]
+        tied = {digest for digest, at in known.items() if at == last_kept}
+        older = {digest for digest, at in known.items() if at < last_kept}
+        return older, tied if times[self.count] == last_kept else set()
 
     def _since(self, image: Image) -> datetime | None:
-        """From when on the rule counts the days of an image."""
+        """Return the time from which the rule counts the days of an image."""
         if self.count_type == "sinceImageTransitioned":
             return image.archived_at
         if self.count_type == "sinceImagePulled":
-            known = [at for at in (image.pulled_at, image.activated_at) if at]
-            return max(known, default=image.pushed_at)
-        return image.dated_at
+            uses = [at for at in (image.pulled_at, image.activated_at) if at]
+            return max(uses, default=image.pushed_at)
+        return image.stored_at
 
 
 def read_policy(text: Any) -> list[Rule] | None:
-    """Read the text of a policy into rules by priority; None where any of it has no known form."""
+    """Read a policy into rules by priority; None where any part of it is unknown here."""
     try:
         policy = json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):
@@ -122,14 +129,11 @@ def read_policy(text: Any) -> list[Rule] | None:
     if not isinstance(raw, list) or not raw or set(policy) != {"rules"}:
         return None
     rules = [rule for rule in map(_read_rule, raw) if rule]
-    priorities = {rule.priority for rule in rules}
-    if len(priorities) != len(raw):
+    if len({rule.priority for rule in rules}) != len(raw):
         return None
     rules.sort(key=lambda rule: rule.priority)
-    for storage in (
-        STANDARD,
-        ARCHIVE,
-    ):  # a rule for any image comes last in its storage class
+    # ECR takes one rule for untagged images, and one for any that comes last, per storage class.
+    for storage in (STANDARD, ARCHIVE):
         kinds = [rule.tag_status for rule in rules if rule.storage == storage]
         if "any" in kinds[:-1] or kinds.count("untagged") > 1:
             return None
@@ -137,59 +141,56 @@ def read_policy(text: Any) -> list[Rule] | None:
 
 
 def _read_rule(raw: Any) -> Rule | None:
-    """Read one rule; None for any word, number or combination that ECR does not document."""
-    selection, action = dig(raw, "selection"), dig(raw, "action")
-    priority, kind = dig(raw, "rulePriority"), dig(action, "type")
-    status, count_type = dig(selection, "tagStatus"), dig(selection, "countType")
-    storage = dig(selection, "storageClass")
+    """Read one rule; None for a word, number or combination that ECR does not document."""
+    selection = dig(raw, "selection")
+    action = dig(raw, "action")
+    if not isinstance(selection, dict):
+        return None
+    priority: Any = raw.get("rulePriority")
+    status: Any = selection.get("tagStatus")
+    storage: Any = selection.get("storageClass")
     storage = STANDARD if storage is None else storage
-    count = dig(selection, "countNumber")
+    count_type: Any = selection.get("countType")
+    count: Any = selection.get("countNumber")
+    is_age = count_type in _AGES
     is_known = (
-        isinstance(selection, dict)
-        and not set(raw) - _RULE_KEYS
+        not set(raw) - _RULE_KEYS
         and not set(selection) - _SELECTION_KEYS
         and _is_count(priority)
         and _is_count(count)
         and status in ("tagged", "untagged", "any")
         and count_type in _COUNT_TYPES
         and storage in (STANDARD, ARCHIVE)
-        and dig(selection, "countUnit") == ("days" if count_type in _AGES else None)
-        and (count_type not in _AGES or count <= _DAYS_MAX)
+        and selection.get("countUnit") == ("days" if is_age else None)
+        and (not is_age or count <= _DAYS_MAX)
         and (count_type != "sinceImageTransitioned" or storage == ARCHIVE)
-        and _is_action(action, storage)
+        and (action == {"type": "expire"} or (storage, action) == (STANDARD, _ARCHIVING))
     )
-    patterns = _patterns(selection, status) if is_known else None
+    patterns = _read_patterns(selection, status) if is_known else None
     if patterns is None:
         return None
-    return Rule(priority, status, patterns, storage, count_type, count, kind == "expire")
+    expires = action["type"] == "expire"
+    return Rule(priority, status, patterns, storage, count_type, count, expires)
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _is_action(action: Any, storage: str) -> bool:
-    """Say whether an action is one that ECR knows: expire, or move from standard to archive."""
-    if action == {"type": "expire"}:
-        return True
-    return storage == STANDARD and action == {
-        "type": "transition",
-        "targetStorageClass": ARCHIVE,
-    }
-
-
-def _patterns(
+def _read_patterns(
     selection: Mapping[str, Any], status: str
 ) -> tuple[tuple[str, ...], ...] | None:
-    """Read what tags have to look like; None where the lists do not fit the tag status."""
-    given = {
-        k: selection[k] for k in ("tagPatternList", "tagPrefixList") if selection.get(k)
+    """Read the patterns of tags; None where the lists do not go with the tag status."""
+    lists = {
+        key: selection[key]
+        for key in ("tagPatternList", "tagPrefixList")
+        if selection.get(key)
     }
     if status != "tagged":
-        return None if given else ()
-    if len(given) != 1:
+        return None if lists else ()
+    if len(lists) != 1:
         return None
-    ((key, words),) = given.items()
+    ((key, words),) = lists.items()
     if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
         return None
     if key == "tagPrefixList":
@@ -200,94 +201,86 @@ def _patterns(
 
 
 def is_like(tag: str, parts: Sequence[str]) -> bool:
-    """Say whether a tag is like a pattern, given as the parts between its stars."""
+    """Return whether a tag fits a pattern, given as the parts between its stars.
+
+    No regular expression: tags and patterns come from others, and could make one slow.
+    """
     if len(parts) == 1:
         return tag == parts[0]
     first, *between, last = parts
     at = len(first)
-    for part in (
-        between
-    ):  # each as far to the left as it goes; no expression, for tags are foreign
-        if (found := tag.find(part, at)) < 0:
+    for part in between:  # each as far to the left as it goes
+        place = tag.find(part, at)
+        if place < 0:
             return False
-        at = found + len(part)
+        at = place + len(part)
     return tag.startswith(first) and tag.endswith(last) and len(tag) - len(last) >= at
 
 
 def would_expire(
-    rules: Sequence[Rule],
-    images: Sequence[Image],
-    children: Mapping[str, frozenset[str] | None],
-    now: datetime,
-) -> dict[str, bool | None]:
-    """Say of each image, by digest, whether the policy would expire it; None where it is open.
-
-    ``children`` holds the digests that each index refers to, None where nobody read them. Images
-    whose time of push is unknown leave open what any rule does that might touch them.
-    """
-    applied, vague = _applied(rules, images, now)
-    known = {image.digest: image for image in images}
-    fates = {d: None if d in vague else applied.get(d, False) for d in known}
-    if None in children.values():  # an index that nobody read may hold what has no tag
-        for digest, image in known.items():
-            is_maybe_held = not image.tags and digest not in children
-            fates[digest] = None if fates[digest] and is_maybe_held else fates[digest]
-    _hold(fates, children)
+    rules: Sequence[Rule], images: Sequence[Image], children: Children, now: datetime
+) -> Fates:
+    """Return for each image whether the policy would expire it; None where that is open."""
+    fates = _apply(rules, images, now)
+    if None in children.values():  # an unread index may refer to any untagged image
+        for image in images:
+            if fates[image.digest] and not image.tags and image.digest not in children:
+                fates[image.digest] = None
+    _keep_children(fates, children)
+    subjects = {image.digest: image.subject for image in images}
     roots: dict[str, str] = {}
-    for digest in known:
-        root = _root(digest, known, roots)
-        if root != digest:
-            # ECR removes with an image what refers to it; whether that may go before is not said
-            gone = fates[root]
-            fates[digest] = (
-                True if gone else None if gone is None or fates[digest] else False
-            )
+    for digest in subjects:
+        root = _root(digest, subjects, roots)
+        if root == digest:
+            continue
+        # ECR removes with an image what refers to it. It does not document whether the
+        # reference may go before, so a reference that a rule selects stays open.
+        if fates[root] is not False:
+            fates[digest] = fates[root]
+        elif fates[digest]:
+            fates[digest] = None
     return fates
 
 
-def _hold(
-    fates: dict[str, bool | None], children: Mapping[str, frozenset[str] | None]
-) -> None:
-    """Keep what an index refers to as long as the index stays; fates only ever get safer."""
+def _apply(rules: Sequence[Rule], images: Sequence[Image], now: datetime) -> Fates:
+    """Apply rules by priority: the first rule that matches an image decides."""
+    fates: Fates = {i.digest: None if i.storage is None else False for i in images}
+    taken: set[str] = set()
+    for rule in rules:
+        selected = [image for image in images if rule.matches(image)]
+        marked, unknown = rule.split(selected, now)
+        digests = {image.digest for image in selected}
+        for digest in digests - taken:
+            if digest in unknown and rule.expires:
+                fates[digest] = None
+            elif digest in marked:
+                fates[digest] = rule.expires
+        taken |= digests
+    return fates
+
+
+def _keep_children(fates: Fates, children: Children) -> None:
+    """Keep what an index refers to as long as the index stays; fates only become safer."""
     waiting = [digest for digest in children if digest in fates]
     while waiting:
         index = waiting.pop()
         for child in children[index] or ():
             if child in fates and _SAFETY[fates[index]] > _SAFETY[fates[child]]:
                 fates[child] = fates[index]
-                waiting += [child] if child in children else []
+                if child in children:
+                    waiting.append(child)
 
 
-def _root(digest: str, known: Mapping[str, Image], roots: dict[str, str]) -> str:
-    """Find what an image refers to in the end; the image itself where it is no reference."""
+def _root(digest: str, subjects: Mapping[str, str | None], roots: dict[str, str]) -> str:
+    """Follow references to the image they end at; the image itself where it is no reference."""
     path: dict[str, None] = {}
     at = digest
     while at not in roots and at not in path:
         path[at] = None
-        subject = known[at].subject
-        if subject not in known:
+        subject = subjects[at]
+        if subject is None or subject not in subjects:
             break
-        at = str(subject)
+        at = subject
     root = roots.get(at, at)
     roots |= dict.fromkeys(path, root)
     return root
-
-
-def _applied(
-    rules: Sequence[Rule], images: Sequence[Image], now: datetime
-) -> tuple[dict[str, bool], set[str]]:
-    """Apply rules by priority: what the one rule does that takes an image, and what is open."""
-    applied: dict[str, bool] = {}
-    vague = {image.digest for image in images if image.storage is None}
-    taken: set[str] = set()
-    for rule in rules:
-        selected = [image for image in images if rule.matches(image)]
-        marked, unknown = rule.marked(selected, now)
-        for image in selected:
-            if image.digest not in taken:
-                if image.digest in unknown and rule.expires:
-                    vague.add(image.digest)
-                elif image.digest in marked:
-                    applied[image.digest] = rule.expires
-        taken |= {image.digest for image in selected}
-    return applied, vague

@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws.source import OPTIONS, AwsSource, DumpPlace, Place
 from assess.sources.base import Row
-from assess.sources.docker.payload import Payload, moment
+from assess.sources.docker.payload import moment
 from assess.sources.dumps import dig
-from assess.sources.ecr.rows import INDEXES, SCANNED, Payloads, is_index, to_images
-from assess.sources.ecs.definition import text_of
+from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
+from assess.sources.listing import text
 
 NO_POLICY = "LifecyclePolicyNotFoundException"
 NO_SCAN = "ScanNotFoundException"
-MANIFESTS_AT_ONCE = 100
-SCANS_UNTOLD = (
-    5  # newest images of a repository that are asked for a scan nobody mentioned
-)
+MANIFESTS_AT_ONCE = 100  # that AWS takes in one call
+# A description does not mention scans of every kind. So the newest images of a repository are
+# asked for one all the same; a few, as each is a request.
+UNMENTIONED_SCANS = 5
 PULLS = "reading indexes counts as a pull of them for ECR; manifests = false leaves them unread"
-_NOBODY = "sha256:" + 64 * "0"
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_DIGEST = "sha256:" + 64 * "0"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EcrSource(AwsSource):
@@ -38,124 +38,112 @@ class EcrSource(AwsSource):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        is_flag = isinstance(options.get("manifests", True), bool)
-        return super().check(options) + (
-            [] if is_flag else ["manifests is true or false"]
-        )
+        problems = super().check(options)
+        if not isinstance(options.get("manifests", True), bool):
+            problems.append("manifests is true or false")
+        return problems
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
-        payloads = Payloads()
-        payloads.repositories = (
-            place.ask("ecr", "describe_repositories", "repositories") or []
-        )
-        names = [
-            n for r in payloads.repositories if (n := text_of(r.get("repositoryName")))
-        ]
-        if not names:
-            return
-        payloads.images = (
-            place.ask_each(
-                "ecr",
-                "describe_images",
-                "imageDetails",
-                "repositoryName",
-                names,
-                filter={"imageStatus": "ANY"},
-            )
-            or []
-        )
-        described = place.row("ecr", "describe_images")
-        payloads.is_complete = described["status"] in ("ok", "empty")
-        payloads.policies = place.ask_each(
-            "ecr", "get_lifecycle_policy", "", "repositoryName", names, absent=NO_POLICY
-        )
-        payloads.seen_at = datetime.now(UTC) - timedelta(
-            hours=described.get("age_hours", 0)
-        )
-        if place.options.get("manifests", True):
-            payloads.manifests = list(_manifests(place, payloads.images))
-        payloads.scans = list(_scans(place, payloads.images))
-        rows, unmapped = to_images(payloads)
-        if unmapped:
-            hint = "policies of a form that nobody knows: what they expire is left open"
-            row = place.row("ecr", "get_lifecycle_policy")
-            row |= {"status": "partial", "unmapped_n": unmapped, "hint": hint}
+        rows, unmapped_n = to_images(get_all(place))
         place.add("images", *rows)
+        if unmapped_n:
+            call = place.call("ecr", "get_lifecycle_policy")
+            call.note(unmapped_n=unmapped_n)
+            hint = "policies of a form that nobody knows: what they expire is left open"
+            call.status("partial", hint)
 
 
-def _by_repository(images: Iterable[Payload]) -> dict[str, list[Payload]]:
-    """Give the images of every repository, newest first."""
-    found: dict[str, list[Payload]] = defaultdict(list)
-    for image in images:
-        if text_of(image.get("imageDigest")) and text_of(image.get("repositoryName")):
-            found[image["repositoryName"]].append(image)
-    for held in found.values():
-        held.sort(
-            key=lambda image: moment(image.get("imagePushedAt")) or _EVER, reverse=True
-        )
-    return found
+def get_all(place: Place) -> Answers:
+    """Ask for all that a registry holds; without a repository, for nothing else."""
+    repositories = place.ask("ecr", "describe_repositories", "repositories") or []
+    names = [name for r in repositories if (name := text(r.get("repositoryName")))]
+    if not names:
+        return Answers()
+    images = get_images(place, names)
+    described = place.row("ecr", "describe_images")
+    # Policies go by age: in a dump, the age at the time of the dump.
+    age = timedelta(hours=described.get("age_hours", 0))
+    is_wanted = place.options.get("manifests", True)
+    return Answers(
+        repositories=repositories,
+        images=images,
+        policies=get_policies(place, names),
+        manifests=list(get_manifests(place, images)) if is_wanted else [],
+        scans=list(get_scans(place, images)),
+        is_complete=described["status"] in ("ok", "empty"),
+        seen_at=datetime.now(UTC) - age,
+    )
 
 
-def _manifests(place: Place, images: list[Payload]) -> Iterator[Payload]:
-    """Read the indexes of repositories that hold images without a tag, to tell whose they are.
+def get_images(place: Place, names: list[str]) -> list[Row]:
+    """Describe the images of repositories, also archived ones, which ECR leaves out by default."""
+    wanted = {"imageStatus": "ANY"}
+    images = place.ask_each(
+        "ecr", "describe_images", "imageDetails", "repositoryName", names, filter=wanted
+    )
+    return images or []
 
-    Elsewhere nothing hangs on them, and for ECR to read one is to pull it.
+
+def get_policies(place: Place, names: list[str]) -> list[Row] | None:
+    """Ask for the policy of each repository; ECR answers with an error where there is none."""
+    return place.ask_each(
+        "ecr", "get_lifecycle_policy", "", "repositoryName", names, absent=NO_POLICY
+    )
+
+
+def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
+    """Read the indexes of repositories with untagged images: only they tell what those are for.
+
+    Elsewhere no answer depends on them, and for ECR to read one is to pull it, which its
+    policies may count.
     """
     if isinstance(place, DumpPlace):
         if any(map(is_index, images)) and any(map(_may_be_child, images)):
             yield from place.ask("ecr", "batch_get_image", "images") or ()
         return
-    for name, held in _by_repository(images).items():
-        digests = [image["imageDigest"] for image in held if is_index(image)]
-        if not digests or not any(_may_be_child(image) for image in held):
+    for name, own in _by_repository(images).items():
+        digests = [image["imageDigest"] for image in own if is_index(image)]
+        if not digests or not any(map(_may_be_child, own)):
             continue
-        if place.is_probe:  # a permission shows as well by asking for what is not there
-            digests = [_NOBODY]
+        if (
+            place.is_probe
+        ):  # asking for what does not exist shows the permission without a pull
+            digests = [_NO_DIGEST]
         else:
-            place.row("ecr", "batch_get_image")["hint"] = PULLS
+            place.call("ecr", "batch_get_image").hint(PULLS)
         for start in range(0, len(digests), MANIFESTS_AT_ONCE):
-            answer = place.ask(
+            some = digests[start : start + MANIFESTS_AT_ONCE]
+            manifests = place.ask(
                 "ecr",
                 "batch_get_image",
                 "images",
                 repositoryName=name,
-                imageIds=[
-                    {"imageDigest": d} for d in digests[start : start + MANIFESTS_AT_ONCE]
-                ],
+                imageIds=[{"imageDigest": digest} for digest in some],
                 acceptedMediaTypes=list(INDEXES),
             )
-            if answer is None:
+            if manifests is None:
                 return
-            yield from answer
+            yield from manifests
         if place.is_probe:
             return
 
 
-def _may_be_child(image: Payload) -> bool:
-    """Say whether only an index can tell if an image is used."""
-    held = image.get("imageTags") or image.get("subjectManifestDigest") or is_index(image)
-    return not held
+def _may_be_child(image: Row) -> bool:
+    """Return whether only an index can tell if an image is used."""
+    is_tagged = bool(image.get("imageTags"))
+    return not (is_tagged or image.get("subjectManifestDigest") or is_index(image))
 
 
-def _scans(place: Place, images: list[Payload]) -> Iterator[Payload]:
+def get_scans(place: Place, images: list[Row]) -> Iterator[Row]:
     """Ask for the findings of scans that the description of an image leaves out."""
     if isinstance(place, DumpPlace):
-        if all(dig(image, "imageScanFindingsSummary") for image in images):
-            return
-        yield from place.ask("ecr", "describe_image_scan_findings", "") or ()
+        if not all(dig(image, "imageScanFindingsSummary") for image in images):
+            yield from place.ask("ecr", "describe_image_scan_findings", "") or ()
         return
-    for name, held in _by_repository(images).items():
-        untold = 0
-        for image in held:
-            status = text_of(dig(image, "imageScanStatus", "status"))
-            is_told = isinstance(dig(image, "imageScanFindingsSummary"), dict)
-            untold += not status and not is_told
-            if is_told or (status or SCANNED[0]) not in SCANNED:
-                continue
-            if not status and (untold > SCANS_UNTOLD or is_index(image)):
-                continue
-            answer = place.ask_each(
+    for name, own in _by_repository(images).items():
+        for image in _of_scans_left_out(own):
+            findings = place.ask_each(
                 "ecr",
                 "describe_image_scan_findings",
                 "",
@@ -163,8 +151,39 @@ def _scans(place: Place, images: list[Payload]) -> Iterator[Payload]:
                 [name],
                 absent=NO_SCAN,
                 imageId={"imageDigest": image["imageDigest"]},
-                PaginationConfig={"MaxItems": 1, "PageSize": 1},
+                PaginationConfig={
+                    "MaxItems": 1,
+                    "PageSize": 1,
+                },  # the counts are in each page
             )
-            if answer is None or place.is_probe:
+            if findings is None or place.is_probe:
                 return
-            yield from answer
+            yield from findings
+
+
+def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
+    """List the images of a repository, newest first, that have a scan without a summary here."""
+    unmentioned_n = 0
+    for image in images:
+        if isinstance(dig(image, "imageScanFindingsSummary"), dict):
+            continue
+        status = text(dig(image, "imageScanStatus", "status"))
+        if status in SCANNED:
+            yield image
+        elif not status:
+            unmentioned_n += 1
+            if unmentioned_n <= UNMENTIONED_SCANS and not is_index(image):
+                yield image
+
+
+def _by_repository(images: Iterable[Row]) -> dict[str, list[Row]]:
+    """Group images by repository, newest first."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for image in images:
+        if text(image.get("imageDigest")) and text(image.get("repositoryName")):
+            groups[image["repositoryName"]].append(image)
+    for own in groups.values():
+        own.sort(
+            key=lambda image: moment(image.get("imagePushedAt")) or _EPOCH, reverse=True
+        )
+    return groups

@@ -52,8 +52,10 @@ class EcsSource(AwsSource):
         """Read one region of one account."""
         payloads = dumped(place) if isinstance(place, DumpPlace) else asked(place)
         payloads.since = _since(place, payloads)
-        for frame, rows in to_batch(payloads).rows.items():
+        batch = to_batch(payloads)
+        for frame, rows in batch.rows.items():
             place.add(frame, *rows)
+        place.batch.container_ids |= batch.container_ids
         if payloads.definitions:
             place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(
                 payloads
@@ -61,7 +63,7 @@ class EcsSource(AwsSource):
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
-    """Say from when on stopped tasks are known, and record it; None where none could be seen."""
+    """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
     call = "ecs describe-tasks" if is_dump else "ecs list-tasks"
     row = next((row for row in place.batch.coverage if row["call"] == call), {})
@@ -75,7 +77,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: Place) -> Payloads:
-    """Take what the dumps of a place hold; what clusters count says whether that is all."""
+    """Read the dumps of a place; the counts of its clusters show whether they are complete."""
     clusters = place.ask("ecs", "describe_clusters", "clusters") or []
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],

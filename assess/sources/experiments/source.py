@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Deadline, Name, Row, file_failure, paths_of
+from assess.sources.base import Batch, Deadline, Name, Row, Source, file_failure, paths_of
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -216,7 +216,7 @@ _TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
 FORMATS = ("csv", *_TOOLS)
 
 
-class ExperimentsSource:
+class ExperimentsSource(Source):
     """Reads the failures that were made on purpose, and what they took down."""
 
     type = "experiments"

@@ -12,7 +12,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.inventory import MANIFEST, read_table
-from assess.sources.base import Batch, Deadline, Name, Row, file_failure
+from assess.sources.base import Batch, Deadline, Name, Row, Source, file_failure
 from assess.sources.dumps import DumpError, refuse_large
 from assess.sources.redact import scrub
 
@@ -26,7 +26,7 @@ _NAMING = {
 }
 
 
-class FramesSource:
+class FramesSource(Source):
     """Reads the frames of a snapshot directory; their service ids are exact names."""
 
     type = "frames"

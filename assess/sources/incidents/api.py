@@ -1,4 +1,4 @@
-"""Asking the tools that people are paged by for their incidents, page by page and in full."""
+"""Incidents from the APIs of paging and ticket tools, page by page."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from assess.sources.dumps import DumpError, dicts
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text, read_time
 
-MONTH = timedelta(
-    days=30
-)  # PagerDuty gives at most six months, and one where nobody says
-CEILING = 10_000  # rows by offset that PagerDuty and Opsgenie give for one question
+# PagerDuty returns at most six months, and one month by default.
+MONTH = timedelta(days=30)
+# PagerDuty and Opsgenie return no rows beyond this offset.
+CEILING = 10_000
 _SHORTEST = timedelta(minutes=10)  # a slice is not halved any further
-_ASIDE = timedelta(
-    days=1
-)  # asked beyond the window, where a tool compares in the zone of a user
-_PAGE, _TABLE_PAGE = 100, 1000
+# Jira and ServiceNow compare in the time zone of the user, so the window needs a margin.
+_MARGIN = timedelta(days=1)
+_PAGE = 100
+_TABLE_PAGE = 1000
 _JIRA_FIELDS = (
     "created,resolutiondate,statuscategorychangedate,status,priority,components,labels,summary,"
     "issuelinks"
@@ -32,8 +32,8 @@ _SERVICENOW_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Call:
-    """A question: to whom, about which window, and the coverage row that it counts in."""
+class Request:
+    """A request: the API, the window, and the coverage row that counts its rows."""
 
     web: Web
     since: datetime
@@ -42,8 +42,8 @@ class Call:
     row: Row
 
 
-def get_pagerduty(call: Call) -> Iterator[list[Row]]:
-    """Ask month by month, and in halves where a month has more than the offset reaches."""
+def get_pagerduty(call: Request) -> Iterator[list[Row]]:
+    """Read incidents month by month; halve a month with more rows than the ceiling."""
 
     def ask(since: datetime, until: datetime, offset: int) -> tuple[Row, Any]:
         page = call.web.json(
@@ -65,8 +65,8 @@ def get_pagerduty(call: Call) -> Iterator[list[Row]]:
         yield from _sliced(call, ask, "incidents", since, until)
 
 
-def get_opsgenie(call: Call) -> Iterator[list[Row]]:
-    """Ask month by month, in milliseconds since 1970."""
+def get_opsgenie(call: Request) -> Iterator[list[Row]]:
+    """Read incidents month by month; Opsgenie takes milliseconds since 1970."""
 
     def ask(since: datetime, until: datetime, offset: int) -> tuple[Row, Any]:
         start, end = (int(moment.timestamp() * 1000) for moment in (since, until))
@@ -87,24 +87,26 @@ def get_opsgenie(call: Call) -> Iterator[list[Row]]:
         yield from _sliced(call, ask, "data", since, until)
 
 
-def get_opsgenie_services(call: Call) -> Iterator[list[Row]]:
-    """Ask for the names of services, of which incidents only have ids."""
+def get_opsgenie_services(call: Request) -> Iterator[list[Row]]:
+    """Read the names of services; incidents hold only their ids."""
     offset = 0
     while True:
         page = call.web.json("v1/services", params={"limit": _PAGE, "offset": offset})
-        yield (found := listed(page, "data"))
-        offset += len(found)
-        if len(found) < _PAGE or offset >= CEILING:
+        services = listed(page, "data")
+        yield services
+        offset += len(services)
+        if len(services) < _PAGE or offset >= CEILING:
             return
 
 
-def get_jira(call: Call) -> Iterator[list[Row]]:
-    """Search for issues; JQL compares days in the zone of the user, so a day more is asked for."""
+def get_jira(call: Request) -> Iterator[list[Row]]:
+    """Search for issues in a window with a margin of a day."""
     days = [
-        f"{moment:%Y-%m-%d}" for moment in (call.since - _ASIDE, call.until + 2 * _ASIDE)
+        f"{moment:%Y-%m-%d}"
+        for moment in (call.since - _MARGIN, call.until + 2 * _MARGIN)
     ]
-    own = str(call.options.get("jql") or "issuetype = Incident")
-    jql = f'({own}) AND created >= "{days[0]}" AND created < "{days[1]}" ORDER BY created'
+    selection = str(call.options.get("jql") or "issuetype = Incident")
+    jql = f'({selection}) AND created >= "{days[0]}" AND created < "{days[1]}" ORDER BY created'
     params = {"jql": jql, "fields": _JIRA_FIELDS, "maxResults": _PAGE}
     seen: set[str] = set()
     while True:
@@ -122,10 +124,10 @@ def get_jira(call: Call) -> Iterator[list[Row]]:
         params["nextPageToken"] = token
 
 
-def get_servicenow(call: Call) -> Iterator[list[Row]]:
-    """Read the table ``incident``, with values beside what people are shown."""
+def get_servicenow(call: Request) -> Iterator[list[Row]]:
+    """Read the table ``incident`` with both raw and displayed values."""
     start, end = (
-        f"{m:%Y-%m-%d %H:%M:%S}" for m in (call.since - _ASIDE, call.until + _ASIDE)
+        f"{m:%Y-%m-%d %H:%M:%S}" for m in (call.since - _MARGIN, call.until + _MARGIN)
     )
     params: Row = {
         "sysparm_query": f"opened_at>={start}^opened_at<{end}^ORDERBYopened_at^ORDERBYnumber",
@@ -139,39 +141,41 @@ def get_servicenow(call: Call) -> Iterator[list[Row]]:
         answer = call.web.get(
             "api/now/table/incident", params={**params, "sysparm_offset": offset}
         )
-        found = listed(answer.json(), "result")
+        incidents = listed(answer.json(), "result")
         total = answer.headers.get("X-Total-Count") or ""
-        if total.isdigit():  # with those that the account may not read
+        if total.isdigit():  # includes rows that the account cannot read
             call.row["expected"] = int(total)
-        yield found
+        yield incidents
         offset += _TABLE_PAGE
-        if offset >= int(total) if total.isdigit() else len(found) < _TABLE_PAGE:
+        if offset >= int(total) if total.isdigit() else len(incidents) < _TABLE_PAGE:
             return
 
 
-def get_statuspage(call: Call) -> Iterator[list[Row]]:
-    """Read the incidents of a page, newest first; without its id, what the public page shows."""
+def get_statuspage(call: Request) -> Iterator[list[Row]]:
+    """Read the incidents of a page, newest first; without its id, those of the public page."""
     if not (page_id := call.options.get("page")):
-        found = listed(call.web.json("api/v2/incidents.json"), "incidents")
-        yield found
-        if len(found) >= 50 and not _is_past(found, call.since):
+        public = listed(call.web.json("api/v2/incidents.json"), "incidents")
+        yield public
+        # The public page holds the newest 50 incidents.
+        if len(public) >= 50 and not _is_past(public, call.since):
             hint = "the public page shows the newest 50: name its `page` and a token_file"
             call.row.update(status="partial", hint=hint)
         return
-    number, seen = 1, set[str]()
+    number = 1
+    seen: set[str] = set()
     while True:
         params = {"page": number, "limit": _PAGE}
-        found = listed(call.web.json(f"v1/pages/{page_id}/incidents.json", params=params))
-        new = [row for row in found if as_text(row.get("id")) not in seen]
+        rows = listed(call.web.json(f"v1/pages/{page_id}/incidents.json", params=params))
+        new = [row for row in rows if as_text(row.get("id")) not in seen]
         yield new
         seen |= {as_text(row.get("id")) for row in new}
-        if not new or len(found) < _PAGE or _is_past(new, call.since):
+        if not new or len(rows) < _PAGE or _is_past(new, call.since):
             return
         number += 1
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Cut a window into pieces of at most a month."""
+    """Split a window into pieces of at most a month."""
     while since < until:
         end = min(since + MONTH, until)
         yield since, end
@@ -179,13 +183,13 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _sliced(
-    call: Call, ask: Any, key: str, since: datetime, until: datetime
+    call: Request, ask: Any, key: str, since: datetime, until: datetime
 ) -> Iterator[list[Row]]:
-    """Give the pages of a slice; where it holds more than can be paged through, of its halves."""
+    """Yield the pages of a slice, or of its halves if it holds more rows than the ceiling."""
     offset = 0
     while True:
         page, total = ask(since, until, offset)
-        found = listed(page, key)
+        rows = listed(page, key)
         if offset == 0 and isinstance(total, int):
             if total > CEILING and until - since > _SHORTEST:
                 middle = since + (until - since) / 2
@@ -193,10 +197,10 @@ def _sliced(
                 yield from _sliced(call, ask, key, middle, until)
                 return
             call.row["expected"] = call.row.get("expected", 0) + total
-        yield found
-        offset += len(found)
+        yield rows
+        offset += len(rows)
         more = page.get("more", isinstance(total, int) and offset < total)
-        if not found or not more:
+        if not rows or not more:
             return
         if offset + _PAGE > CEILING:
             call.row.update(status="partial", hint=f"more than {CEILING} within minutes")
@@ -204,14 +208,16 @@ def _sliced(
 
 
 def listed(page: Any, key: str = "") -> list[Row]:
-    """Give the objects of a page; an answer of another shape is an error."""
+    """Return the objects of a page; raise `DumpError` for an answer of another shape."""
     rows = page.get(key) if key and isinstance(page, dict) else page
     if not isinstance(rows, list):
-        raise DumpError("the answer has another shape: is this the endpoint of the API?")
+        raise DumpError(
+            "the answer has another shape; check that this is the endpoint of the API"
+        )
     return list(dicts(rows))
 
 
 def _is_past(rows: list[Row], since: datetime) -> bool:
-    """Say whether rows, newest first, have reached the start of a window."""
+    """Return whether rows, newest first, reach back to the start of a window."""
     times = [read_time(as_text(row.get("created_at")), UTC) for row in rows]
     return any(moment is not None and moment < since for moment in times)

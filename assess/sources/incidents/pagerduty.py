@@ -1,4 +1,4 @@
-"""What else a dump of PagerDuty tells: which service needs which, and when something changed."""
+"""Service dependencies and change events of PagerDuty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RULE = "pagerduty"
 
 
 def to_dependencies(values: Iterable[Any], names: dict[str, str]) -> list[Row]:
-    """Make edges of ``/service_dependencies``: the dependent service needs the supporting one."""
+    """Return the edges of ``/service_dependencies``, from dependent to supporting service."""
     rows: dict[tuple[Name, Name], Row] = {}
     for relation in _each(values, "relationships"):
         src = _name(dig(relation, "dependent_service"), names)
@@ -30,13 +30,11 @@ def to_dependencies(values: Iterable[Any], names: dict[str, str]) -> list[Row]:
 
 
 def to_activities(values: Iterable[Any], names: dict[str, str]) -> list[Row]:
-    """Make deployments of ``/change_events``, one per service; their texts are not kept."""
+    """Return the deployments of ``/change_events``, one per service, without their texts."""
     rows = []
     for event in _each(values, "change_events"):
-        started, key = (
-            read_time(as_text(event.get("timestamp"))),
-            as_text(event.get("id")),
-        )
+        started = read_time(as_text(event.get("timestamp")))
+        key = as_text(event.get("id"))
         if started is None or not key:
             continue
         services = [_name(service, names) for service in dicts(event.get("services"))]

@@ -1,4 +1,4 @@
-"""From the cells of an incident, whatever tool they come from, to a row of the incidents frame."""
+"""From the cells of an incident, of any tool, to a row of the incidents frame."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from assess.sources.csv_records import Cells, repeats
 from assess.sources.incidents import words
 from assess.sources.redact import strip_userinfo
 
-NAMED = 0.9  # confidence in the name that an incident has for its service
-_YEARS = (1990, 2200)  # outside of them a date means never, or is a slip of the pen
-_LONGEST = 200  # characters of a name; more is no name
-# Forms in which the tools write local times, and no other reading is possible.
+NAMED = 0.9  # confidence in the service name of an incident
+_YEARS = (1990, 2200)  # a date outside is a placeholder or a typing error
+_LONGEST = 200  # characters; a longer text is not a name
+# Local times of the tools that have only one reading; 03/04/26 would have two.
 _LOCAL_FORMS = (
     "%d/%b/%y %I:%M %p",
     "%d/%b/%Y %I:%M %p",
@@ -37,17 +37,17 @@ _LOCAL_FORMS = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the policy says that words mean."""
+    """The meaning of words, from the policy."""
 
     severities: dict[str, int]
     causes: dict[str, str]
     platforms: dict[str, str]
-    titles: tuple[tuple[re.Pattern[str], str], ...]  # and the causes that they tell
+    titles: tuple[tuple[re.Pattern[str], str], ...]  # patterns and their causes
     containers: re.Pattern[str]
 
 
 def vocabulary_of(policy: Policy) -> Vocabulary:
-    """Take the words of incidents from a policy."""
+    """Return the vocabulary of incidents of a policy."""
     table = policy["incidents"]
     return Vocabulary(
         {word.lower(): int(severity) for word, severity in table["severity"].items()},
@@ -65,15 +65,15 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
 
 @cache
 def default_vocabulary() -> Vocabulary:
-    """Give the words of the policy that comes with assess."""
+    """Return the vocabulary of the default policy."""
     return vocabulary_of(load_policy())
 
 
 class Reader:
-    """Turns records into rows, and counts what it could not read.
+    """Turns records into rows, and counts unreadable values.
 
-    Times without an offset are those of ``zone``, where one is given; without one, ISO-8601 is
-    taken as UTC, and local forms cannot be read.
+    A time without an offset is in ``zone``. Without a zone, ISO-8601 is UTC, and local forms
+    are unreadable.
     """
 
     def __init__(
@@ -81,11 +81,12 @@ class Reader:
     ) -> None:
         self.unmapped = 0  # values without a mapping
         self.bad_times: Counter[str] = Counter()  # by column
-        self.local_times = 0  # of those, how many only lack the time zone
-        self._words, self._zone = vocabulary or default_vocabulary(), zone
+        self.local_times = 0  # bad times that only lack the time zone
+        self._words = vocabulary or default_vocabulary()
+        self._zone = zone
 
     def incident(self, cells: Cells, affected: Iterable[str] = ()) -> Row | None:
-        """Make a row, with names in place of ids; None where nothing says when it opened."""
+        """Return a row with service names in place of ids; None without an opening time."""
         opened = self._time(cells, "opened_at")[0]
         if opened is None:
             return None
@@ -110,7 +111,7 @@ class Reader:
             "customer_facing": self._boolean(cells, "customer_facing"),
             "platform_at_time": platform,
             "container_evidence": self._container_evidence(cells, platform),
-            "affected": _names([*affected, *_affected(cells)]) or None,  # it does not say
+            "affected": _names([*affected, *_affected(cells)]) or None,  # NA: not listed
             "host_id": _first(cells, "host_id")[0] or None,
             "duplicate_of": _first(cells, "duplicate_of")[0] or None,
             **self._end(cells, opened),
@@ -125,13 +126,13 @@ class Reader:
         return when, header
 
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
-        """Say when somebody took it up, by a time or by seconds since it opened."""
+        """Return the time of acknowledgement, from a time or from seconds since the opening."""
         when = self._time(cells, "acked_at")[0]
         seconds = _number(cells.get("seconds_to_first_ack", ""))
         return opened + timedelta(seconds=seconds) if when is None and seconds else when
 
     def _end(self, cells: Cells, opened: datetime) -> Row:
-        """Say when it ended, how long it took, and which field told."""
+        """Return the end, the time to resolve, and the field that they come from."""
         resolved, header = self._time(cells, "resolved_at")
         seconds, duration = self._seconds(cells)
         if resolved is None and seconds is not None:
@@ -172,14 +173,14 @@ class Reader:
         return severity
 
     def _cause(self, cells: Cells) -> tuple[str | None, str]:
-        """Say what caused it: by a field, else by what its title fits."""
+        """Return the cause and its basis: a field, else a pattern that the title matches."""
         cause, header = self._word(cells, "cause", self._words.causes)
         if cause not in (None, "unknown") or header:
             return cause, header
         for title in words.TITLES:
-            for pattern, meant in self._words.titles:
+            for pattern, implied in self._words.titles:
                 if pattern.search(cells.get(title, "")):
-                    return meant, f"words of the {title}"
+                    return implied, f"words of the {title}"
         return None, ""
 
     def _word(
@@ -187,9 +188,9 @@ class Reader:
     ) -> tuple[str | None, str]:
         text, header = _first(cells, column)
         word = _slug(text)
-        found = _meant(column).get(word, known.get(word))
-        self.unmapped += bool(text) and found is None
-        return found, header
+        value = _vocabulary(column).get(word, known.get(word))
+        self.unmapped += bool(text) and value is None
+        return value, header
 
     def _boolean(self, cells: Cells, column: str) -> bool | None:
         text = _first(cells, column)[0].lower()
@@ -197,31 +198,28 @@ class Reader:
         return words.BOOLEANS.get(text)
 
     def _container_evidence(self, cells: Cells, platform: str | None) -> str | None:
-        """Say why it counts as an incident of a container; NA where nothing could tell."""
+        """Return the evidence that containers were involved; NA without any text to search."""
         if given := self._word(cells, "container_evidence", {})[0]:
             return given
-        said = {"label": words.LABELS, "keyword": words.FREE_TEXT}
+        headers_by_basis = {"label": words.LABELS, "keyword": words.FREE_TEXT}
         texts = {
             basis: " ".join(text for header in headers for text in repeats(cells, header))
-            for basis, headers in said.items()
+            for basis, headers in headers_by_basis.items()
         }
         for basis, text in texts.items():
             if self._words.containers.search(text):
                 return basis
         if platform not in (None, "host", "unknown", "mixed"):
             return "platform"
-        return (
-            "none"
-            if platform == "host" or any(t.strip() for t in texts.values())
-            else None
-        )
+        was_searched = any(text.strip() for text in texts.values())
+        return "none" if platform == "host" or was_searched else None
 
 
 def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
-    """Read ISO-8601 or (milli)seconds since 1970; None for what may be several moments.
+    """Parse ISO-8601 or (milli)seconds since 1970; None for an ambiguous time.
 
-    Without an offset it is of the time zone, and of UTC where none is given; local forms such as
-    ``23/Nov/26 9:04 PM`` are only read with one.
+    A time without an offset is in the zone, or in UTC without a zone. Local forms such as
+    ``23/Nov/26 9:04 PM`` need a zone.
     """
     text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.strip())
     try:
@@ -240,7 +238,7 @@ def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
 
 
 def _local(text: str) -> datetime | None:
-    """Read a local time in one of the forms that the tools write."""
+    """Parse a local time in a form of the tools."""
     if not re.search(r"[A-Za-z]{3}", text):
         return None
     for form in _LOCAL_FORMS:
@@ -252,7 +250,7 @@ def _local(text: str) -> datetime | None:
 
 
 def join_rows(rows: Iterable[Row]) -> list[Row]:
-    """Make one row of an incident that an export lists once per service; all are ``affected``."""
+    """Join the rows of an incident that an export lists once per service."""
     joined: dict[str, Row] = {}
     for row in rows:
         first = joined.setdefault(row["incident_id"], row)
@@ -269,30 +267,26 @@ def join_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def as_text(value: Any) -> str:
-    """Give a text or a number of a payload as a cell; empty for anything else."""
+    """Return a text or number of a payload as a cell; an empty text for anything else."""
     if isinstance(value, bool):
         return str(value).lower()
-    return (
-        str(value).replace("\0", "").strip()
-        if isinstance(value, str | int | float)
-        else ""
-    )
+    if not isinstance(value, str | int | float):
+        return ""
+    return str(value).replace("\0", "").strip()
 
 
 def _first(cells: Cells, column: str) -> tuple[str, str]:
-    """Give the first filled cell under any header of a column, and its header."""
+    """Return the first filled cell of a column, and its header."""
     filled = ((cells.get(header, ""), header) for header in words.COLUMNS[column])
-    text, found = next(
-        ((t, h) for t, h in filled if t.lower() not in words.MISSING), ("", "")
+    known = (
+        (text, header) for text, header in filled if text.lower() not in words.MISSING
     )
-    return strip_userinfo(text), found
+    text, header = next(known, ("", ""))
+    return strip_userinfo(text), header
 
 
 def _affected(cells: Cells) -> list[str]:
-    """Services that it lists in one cell, or in the cells of a header that is there several times.
-
-    The main service alone is no list.
-    """
+    """Return the services listed in one cell, or in several cells under one repeated header."""
     listed = re.split(r"\s*[;,|]\s*", _first(cells, "affected")[0])
     header = _first(cells, "service")[1]
     repeated = repeats(cells, header)
@@ -305,8 +299,8 @@ def _names(services: Iterable[str]) -> tuple[Name, ...]:
 
 
 @cache
-def _meant(column: str) -> dict[str, str]:
-    """Values of a column, by how they may be written."""
+def _vocabulary(column: str) -> dict[str, str]:
+    """Return the vocabulary of a column, by its words in lower case."""
     return {
         _slug(value): value for value in frames.columns("incidents")[column].vocabulary
     }
@@ -317,7 +311,7 @@ def _slug(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Read a number; None where it is none."""
+    """Parse a number; None for any other text."""
     try:
         number = float(text)
     except ValueError:
@@ -326,6 +320,6 @@ def _number(text: str) -> float | None:
 
 
 def _derived_id(cells: Cells) -> str:
-    """Give an id that the same record always gets; it tells nothing of what the record says."""
+    """Return a stable id of a record that reveals nothing of its content."""
     content = "\x1f".join(f"{name}={cells[name]}" for name in sorted(cells))
     return f"csv-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""Incidents: exports of the systems that people are paged by, and these systems themselves."""
+"""Incidents from exports of paging and ticket tools, or from the APIs of these tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.errors import PolicyError
 from assess.policy.policy import load_policy
-from assess.sources.base import Batch, Deadline, Row, file_failure, paths_of
+from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -24,7 +24,7 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import Web, ask
 from assess.sources.incidents import words
-from assess.sources.incidents.api import Call
+from assess.sources.incidents.api import Request
 from assess.sources.incidents.pagerduty import to_activities, to_dependencies
 from assess.sources.incidents.reader import (
     Reader,
@@ -40,13 +40,13 @@ from assess.sources.redact import scrub, strip_userinfo
 __all__ = ["IncidentsSource", "Reader", "read_time"]
 
 FORMATS = ("csv", *TOOLS)
-WINDOW = timedelta(days=180)  # asked for live where nobody names one
+WINDOW = timedelta(days=180)  # default window of a live request
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a ``[[source]]`` table asks for, read."""
+    """The parsed options of a ``[[source]]`` table."""
 
     options: Row
     base: Path
@@ -58,24 +58,23 @@ class _Asked:
 
     @property
     def kind(self) -> str:
-        """Format of the export, which is that of a tool."""
+        """Format of the export: csv, or the name of a tool."""
         return str(self.options.get("format", "csv"))
 
     def reader(self, *, is_local: bool) -> Reader:
-        """Give a reader; the time zone is for exports that are written for people."""
-        return Reader(
-            self.vocabulary, _zone(self.options.get("timezone")) if is_local else None
-        )
+        """Return a reader; only exports for people have local times."""
+        zone = _zone(self.options.get("timezone")) if is_local else None
+        return Reader(self.vocabulary, zone)
 
-    def holds(self, row: Row) -> bool:
-        """Say whether an incident opened in the window."""
+    def contains(self, row: Row) -> bool:
+        """Return whether an incident opened in the window."""
         opened = row["opened_at"]
         is_late = self.until is not None and opened >= self.until
         return not is_late and (self.since is None or opened >= self.since)
 
 
-class IncidentsSource:
-    """Reads incidents; what people wrote into them never leaves this module."""
+class IncidentsSource(Source):
+    """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"
     options: tuple[str, ...] = (
@@ -103,12 +102,12 @@ class IncidentsSource:
     )
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
+        """List the problems of the options."""
         problems = []
         if (kind := options.get("format", "csv")) not in FORMATS:
             problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
         if "endpoint" in options and "path" in options:
-            problems.append("give a path or an endpoint, not both")
+            problems.append("name a path or an endpoint, not both")
         elif "endpoint" in options and kind == "csv":
             problems.append(f"an endpoint needs a format: one of {', '.join(TOOLS)}")
         elif "endpoint" not in options and not paths_of(options):
@@ -117,24 +116,26 @@ class IncidentsSource:
             key: _moment(options[key]) for key in ("since", "until") if key in options
         }
         problems += [
-            f"{key} is no date" for key, moment in times.items() if moment is None
+            f"{key} is not a date" for key, moment in times.items() if moment is None
         ]
         since, until = times.get("since"), times.get("until")
         if since and until and since >= until:
             problems.append("since is not before until")
         if "timezone" in options and _zone(options["timezone"]) is None:
-            problems.append("timezone is no name of a time zone, such as Europe/Berlin")
+            problems.append(
+                "timezone is not the name of a time zone, such as Europe/Berlin"
+            )
         texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
         return problems + [
-            f"{k} is no text" for k in texts if not isinstance(options.get(k, ""), str)
+            f"{k} is not a text" for k in texts if not isinstance(options.get(k, ""), str)
         ]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the incidents of files and of directories of them, or ask for them."""
+        """Read incidents from files and directories, or from the API."""
         return self._collect(options, base, deadline, pages=None)
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the files, or ask for the first page."""
+        """Read the files, or the first page of the API."""
         return self._collect(options, base, deadline, pages=1)
 
     def _collect(
@@ -158,7 +159,7 @@ class IncidentsSource:
 
 
 def _read(asked: _Asked, batch: Batch) -> None:
-    """Read files: CSV, and for the tools their JSON; names of services first."""
+    """Read CSV and JSON files; JSON incidents need the service names of all files first."""
     is_csv = asked.kind == "csv"
     suffixes = (".csv",) if is_csv else (*JSON_SUFFIXES, ".csv")
     payloads: list[tuple[Row, list[Any]]] = []
@@ -181,7 +182,7 @@ def _read_csv(asked: _Asked, file: Path, batch: Batch, row: Row) -> None:
         header, cells = read_records(read_bytes(file, row))
         if not set(opened) & set(header):
             raise ValueError(
-                f"no column says when; call it one of {', '.join(opened[:5])}"
+                f"no column holds the time; name it one of {', '.join(opened[:5])}"
             )
     except (OSError, ValueError, csv.Error) as error:
         row |= file_failure(error)
@@ -195,13 +196,15 @@ def _to_rows(
     asked: _Asked, values: list[Any], names: Names, batch: Batch, row: Row
 ) -> None:
     """Turn the JSON of a tool into rows."""
-    tool, status = TOOLS[asked.kind], row["status"]
+    tool = TOOLS[asked.kind]
+    status = row["status"]
     raw = incidents_in(tool, values)
     records = [record for r in raw if (record := tool.to_record(r, names)) is not None]
     _add(asked, records, asked.reader(is_local=False), batch, row)
     others = 0 if raw else len(names_in(values))
     if asked.kind == "pagerduty":
-        edges, changes = to_dependencies(values, names), to_activities(values, names)
+        edges = to_dependencies(values, names)
+        changes = to_activities(values, names)
         batch.add("dependencies", *edges)
         batch.add("activities", *changes)
         others += len(edges) + len(changes)
@@ -210,12 +213,12 @@ def _to_rows(
     elif values and not raw and not _pages_in(values):
         hint = f"it holds no incidents as {asked.kind} writes them"
         row |= {"status": "parse_error", "hint": hint}
-    if status != "ok":  # what could not be read of the file weighs more than what was
+    if status != "ok":  # the file was unreadable in part, whatever the rest gave
         row["status"] = status
 
 
 def _pages_in(values: list[Any]) -> bool:
-    """Say whether there is a page of a list, though it be empty."""
+    """Return whether the values hold a list of a tool, even an empty one."""
     known = {key for tool in TOOLS.values() for key in tool.lists}
     return any(isinstance(dig(value, key), list) for value in values for key in known)
 
@@ -223,38 +226,37 @@ def _pages_in(values: list[Any]) -> bool:
 def _add(
     asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row: Row
 ) -> None:
-    """Add the incidents of records, and tell in the coverage row what came of them."""
+    """Add the incidents of records, and describe them in the coverage row."""
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
-    found = [incident for incident in every if asked.holds(incident)]
-    batch.add("incidents", *found)
-    row |= {"rows": len(found), "expected": len(records) - (len(every) - len(found))}
+    incidents = [incident for incident in every if asked.contains(incident)]
+    outside = len(every) - len(incidents)
+    batch.add("incidents", *incidents)
+    row |= {"rows": len(incidents), "expected": len(records) - outside}
     row["unmapped_n"] = reader.unmapped
     row["redacted_n"] = sum(
         bool(cells.get(name)) for cells, _ in records for name in words.FREE_TEXT
     )
-    times = [incident["opened_at"] for incident in found]
+    times = [incident["opened_at"] for incident in incidents]
     if start := asked.since or min(times, default=None):
         row["window_start"] = start
     if end := asked.until or max(times, default=None):
         row["window_end"] = end
     bad = reader.bad_times
-    if not records or not (found or bad):
+    if not records or not (incidents or bad):
         row["status"] = "empty"
     elif bad:
         lost = bad["opened_at"]
         row["status"] = "parse_error" if lost == len(records) else "partial"
         row["ratio"] = 1 - lost / len(records)
         counts = ", ".join(f"{n} {column}" for column, n in bad.items())
-        row["hint"] = (
-            f"times that are not ISO-8601 were left out: {counts}; export them in UTC"
-        )
+        row["hint"] = f"times not in ISO-8601 were dropped: {counts}; export them in UTC"
         if reader.local_times:
-            row["hint"] += ', or say where they are local: timezone = "Europe/Berlin"'
+            row["hint"] += ', or name their time zone: timezone = "Europe/Berlin"'
 
 
 def _ask(asked: _Asked, batch: Batch) -> None:
-    """Ask a tool for the incidents of a window; pages that came before a failure are kept."""
+    """Read the incidents of a window from a tool; a failure keeps the pages before it."""
     tool = TOOLS[asked.kind]
     until = asked.until or datetime.now(UTC)
     asked = replace(asked, since=asked.since or until - WINDOW, until=until)
@@ -267,40 +269,43 @@ def _ask(asked: _Asked, batch: Batch) -> None:
         names = names_in([{"services": services}])
     row = batch.cover(scope, "incidents", "ok")
     raw = _fetched(asked, tool.get, row)
-    told: Row = {key: row[key] for key in ("status", "hint") if key in row}
+    outcome: Row = {key: row[key] for key in ("status", "hint") if key in row}
     if (
-        told["status"] == "ok"
+        outcome["status"] == "ok"
         and row.get("expected", 0) > len(raw)
         and asked.pages is None
     ):
-        told = {"status": "partial", "hint": "the account may not read all of them"}
-    if told["status"] != "ok":
-        told["expected"] = row.get("expected")
+        outcome = {"status": "partial", "hint": "the account cannot read all of them"}
+    if outcome["status"] != "ok":
+        outcome["expected"] = row.get("expected")
     _to_rows(asked, raw, names, batch, row)
     row |= {"window_start": asked.since, "window_end": asked.until}
-    if told["status"] != "ok":
-        row |= told
+    if outcome["status"] != "ok":
+        row |= outcome
 
 
 def _fetched(
-    asked: _Asked, get: Callable[[Call], Iterator[list[Row]]], row: Row
+    asked: _Asked, get: Callable[[Request], Iterator[list[Row]]], row: Row
 ) -> list[Row]:
-    """Take pages, and count them in a coverage row while they come."""
-    found: list[Row] = []
-    since, until = asked.since or _NEVER, asked.until or _NEVER
+    """Read pages, and count their rows in the coverage row as they arrive."""
+    fetched: list[Row] = []
+    since = asked.since or _NEVER
+    until = asked.until or _NEVER
 
     def work(web: Web) -> None:
-        for page in islice(get(Call(web, since, until, asked.options, row)), asked.pages):
-            found.extend(page)
-            row["rows"] = len(found)
+        for page in islice(
+            get(Request(web, since, until, asked.options, row)), asked.pages
+        ):
+            fetched.extend(page)
+            row["rows"] = len(fetched)
 
     token = TOOLS[asked.kind].token
     ask(row, asked.options, asked.base, asked.deadline, work=work, token=token)
-    return found
+    return fetched
 
 
 def _moment(value: Any) -> datetime | None:
-    """Read a date or a time of a table, UTC without an offset; None where it is none."""
+    """Parse a date or time of a table, in UTC unless it has an offset; None if it is neither."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""What the incidents of each tool look like: from its JSON to the cells that its CSV would have."""
+"""One function per tool: from the JSON of its incidents to the cells of its CSV export."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from assess.sources.dumps import dicts, dig
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import as_text
 
-Names = dict[str, str]  # of the tool's services, by the tool's ids
+Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool that people are paged by."""
+    """A paging or ticket tool."""
 
     lists: tuple[str, ...]  # keys under which a page holds its incidents
-    marks: frozenset[str]  # keys of which an incident has at least one
-    to_record: Callable[[Row, Names], Record | None]  # None where it is no incident
-    get: Callable[[api.Call], Iterator[list[Row]]]  # pages of incidents, live
+    marks: frozenset[str]  # an incident has at least one of these keys
+    to_record: Callable[[Row, Names], Record | None]  # None for other objects
+    get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
     token: str = "Bearer {}"  # form of its header ``Authorization``
-    # live, names of services where incidents only have ids
-    get_services: Callable[[api.Call], Iterator[list[Row]]] | None = None
+    # needed where incidents hold only the ids of services
+    get_services: Callable[[api.Request], Iterator[list[Row]]] | None = None
 
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
-    """Give the incidents of pages, and those that stand alone."""
-    found: list[Row] = []
+    """Return the incidents of pages, and single ones."""
+    rows: list[Row] = []
     for value in values:
         pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
-        found += [row for page in pages or [[value]] for row in dicts(page)]
-    return [row for row in found if tool.marks & set(row)]
+        rows += [row for page in pages or [[value]] for row in dicts(page)]
+    return [row for row in rows if tool.marks & set(row)]
 
 
 def names_in(values: Iterable[Any]) -> Names:
-    """Give the names of services, by id, from lists of services and from incidents of a dump."""
-    found: Names = {}
+    """Return the names of services by id, from lists of services and from incidents."""
+    names: Names = {}
     for value in values:
         for key in ("services", "data", "incidents"):
             for row in dicts(dig(value, key)):
                 service = row["service"] if isinstance(row.get("service"), dict) else row
                 name = as_text(service.get("name")) or as_text(service.get("summary"))
                 if name and not {"message", "title"} & set(service):
-                    found.setdefault(as_text(service.get("id")), name)
-    return found
+                    names.setdefault(as_text(service.get("id")), name)
+    return names
 
 
 def to_pagerduty(raw: Row, names: Names) -> Record | None:
-    """Read an incident of the REST API, or of the raw data of its analytics."""
+    """Read an incident of the REST API or of the analytics export."""
     service = as_text(dig(raw, "service", "id")) or as_text(raw.get("service_id"))
     named = as_text(dig(raw, "service", "summary")) or as_text(raw.get("service_name"))
     priority = as_text(dig(raw, "priority", "summary")) or as_text(
@@ -75,7 +75,7 @@ def to_pagerduty(raw: Row, names: Names) -> Record | None:
 
 
 def to_opsgenie(raw: Row, names: Names) -> Record | None:
-    """Read an incident of Opsgenie; the services that it hit are ids."""
+    """Read an incident of Opsgenie, whose affected services are ids."""
     ids = raw.get("impactedServices")
     hit = [as_text(i) for i in ids if as_text(i)] if isinstance(ids, list) else []
     cells = {
@@ -119,7 +119,7 @@ def to_jira(raw: Row, names: Names) -> Record | None:
 
 
 def to_servicenow(raw: Row, names: Names) -> Record | None:
-    """Read a row of the table ``incident``: times and codes by value, which is UTC; names shown."""
+    """Read a row of ``incident``: raw values for codes and times (UTC), displayed ones for names."""
     values = {key: _shown(value, "value") for key, value in raw.items()}
     if values.get("state") == "8":  # cancelled
         return None
@@ -140,7 +140,7 @@ def to_servicenow(raw: Row, names: Names) -> Record | None:
 
 
 def to_statuspage(raw: Row, names: Names) -> Record | None:
-    """Read an incident of a status page, which customers see; planned work is none."""
+    """Read an incident of a status page; planned maintenance is not an incident."""
     if raw.get("scheduled_for") or raw.get("impact") == "maintenance":
         return None
     components = [as_text(c.get("name")) for c in dicts(raw.get("components"))]
@@ -152,9 +152,8 @@ def to_statuspage(raw: Row, names: Names) -> Record | None:
         "title": as_text(raw.get("name")),
         **_taken(raw, "impact"),
     }
-    return cells | _resolved(raw, "resolved_at"), components if len(
-        components
-    ) > 1 else []
+    affected = components if len(components) > 1 else []
+    return cells | _resolved(raw, "resolved_at"), affected
 
 
 def _taken(raw: Row, *keys: str) -> Cells:
@@ -162,7 +161,7 @@ def _taken(raw: Row, *keys: str) -> Cells:
 
 
 def _resolved(raw: Row, *keys: str) -> Cells:
-    """Say when it was resolved by the first field that tells, and which one that is."""
+    """Return the time of resolution from the first filled field, and the name of that field."""
     key = next((key for key in keys if key and as_text(raw.get(key))), "")
     return {"resolved_at": as_text(raw.get(key)), "resolved_basis": key}
 
@@ -172,7 +171,7 @@ def _joined(values: Any) -> str:
 
 
 def _shown(value: Any, *keys: str) -> str:
-    """Give a field of ServiceNow, which is a text or has one for machines and one for people."""
+    """Return a field of ServiceNow: a text, or a raw and a displayed one."""
     if not isinstance(value, dict):
         return as_text(value)
     return next((text for key in keys if (text := as_text(value.get(key)))), "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,34 @@ def test_no_simple_path_is_more_probable(p):
     )
     steps = chain(fleet, ("service", "a"), "d")
     assert (steps["p"].prod() if len(steps) else 0) == pytest.approx(best)
+
+
+def dijkstra_by_hand(p, start):
+    """Probability of the most probable chain to each node, one node after the other."""
+    best, queue = {start: 1.0}, [(-1.0, start)]
+    while queue:
+        chance, node = heapq.heappop(queue)
+        for (src, dst), own in p.items():
+            if dst == node and -chance * own > best.get(src, 0.0):
+                best[src] = -chance * own
+                heapq.heappush(queue, (-best[src], src))
+    return best
+
+
+def test_all_pairs_of_twenty_services_are_those_of_dijkstra_by_hand():
+    rng = np.random.default_rng(7)
+    names = [f"s{i:02}" for i in range(20)]
+    pairs = [pair for pair in itertools.permutations(names, 2) if rng.random() < 0.15]
+    p = {pair: float(rng.uniform(0.05, 1)) for pair in pairs}
+    fleet = build_fleet(
+        inventory_of(names, [(*pair, q) for pair, q in p.items()]), POLICY
+    )
+    for start in names:
+        best = dijkstra_by_hand(p, start)
+        for end in set(names) - {start}:
+            steps = chain(fleet, ("service", start), end)
+            want = best.get(end, 0.0)
+            assert (steps["p"].prod() if len(steps) else 0.0) == pytest.approx(want)
 
 
 def test_a_pair_is_explained_in_words():

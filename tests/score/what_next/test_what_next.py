@@ -14,8 +14,9 @@ from assess.config import data_path
 from assess.errors import AssessError, PolicyError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
+from assess.score.assessment import what_next
 from assess.score.what_next.labels import LABELS, SEVERITY
-from assess.score.what_next.what_next import budget, what_next
+from assess.score.what_next.what_next import budget
 
 POLICY = load_policy()
 QUICK = POLICY.replace(
@@ -85,7 +86,7 @@ def test_a_knob_turned_in_the_meeting_gives_what_the_board_of_the_policy_gives(s
     assert list(turned["label"].map(LABELS.index)) == sorted(
         turned["label"].map(LABELS.index)
     )
-    with pytest.raises(PolicyError, match="did you mean readiness"):
+    with pytest.raises(PolicyError, match="did you mean 'readiness'"):
         sample.under(weights={"readyness": 1})
     with pytest.raises(PolicyError, match="sum to 0"):
         sample.under(weights={"readiness": 0})
