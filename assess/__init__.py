@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory, from_frames, load, validate
     from assess.policy.policy import Policy, load_policy
     from assess.report import Report, build_report
+    from assess.score.assessment import judge_claims, what_next
     from assess.score.backtest.backtest import backtest
     from assess.score.blast_radius.blast_radius import score_blast_radius
     from assess.score.blast_radius.external import judge_outside
     from assess.score.blast_radius.topology import edge_evidence
-    from assess.score.claims import judge_claims
     from assess.score.readiness.readiness import score_readiness
     from assess.score.upgrade_churn.history import upgrade_history
     from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
-    from assess.score.what_next.what_next import what_next
     from assess.sources import collect
     from assess.store import earlier
 
@@ -48,7 +47,7 @@ _HOMES = {
     "earlier": "store",
     "edge_evidence": "score.blast_radius.topology",
     "from_frames": "inventory",
-    "judge_claims": "score.claims",
+    "judge_claims": "score.assessment",
     "judge_outside": "score.blast_radius.external",
     "load": "inventory",
     "load_policy": "policy.policy",
@@ -58,7 +57,7 @@ _HOMES = {
     "score_upgrade_churn": "score.upgrade_churn.upgrade_churn",
     "upgrade_history": "score.upgrade_churn.history",
     "validate": "inventory",
-    "what_next": "score.what_next.what_next",
+    "what_next": "score.assessment",
     "working": "execution",
 }
 __all__ = [

@@ -195,7 +195,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     import assess
     from assess import store
     from assess.report.history import of_report, of_scores
-    from assess.report.scores import Scores
+    from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History, upgrade_history
 
     known = {s.provenance.quarter: s for s in (made.earlier, made.scores) if s}
@@ -214,7 +214,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
             if told is None:
                 at = paths.index(place)
                 history, done = history + upgrade_history(paths[done:at], policy), at
-                told = of_scores(Scores.of(inventory, policy, history=history))
+                told = of_scores(Assessment(inventory, policy, history))
             past[quarter] = told
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 

@@ -12,19 +12,19 @@ from assess import figures
 from assess.ahead import Helper
 from assess.report.changes import MEASURES
 from assess.report.model import Column, Picture, Section, Table
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
 SHOWN = 2000
 NAME = Column("service_id", "Service")
 
 
-def of_scores(scores: Scores) -> pd.DataFrame:
+def of_scores(scores: Assessment) -> pd.DataFrame:
     """Give what the history holds of a quarter: ``label, readiness, _lo, _hi`` by service."""
-    return scores.ranking.frame[KEPT].rename_axis("service_id")
+    return scores.what_next.frame[KEPT].rename_axis("service_id")
 
 
-def of_report(told: Mapping[str, Any] | None, scores: Scores) -> pd.DataFrame | None:
+def of_report(told: Mapping[str, Any] | None, scores: Assessment) -> pd.DataFrame | None:
     """Give the same of a report as it was written then.
 
     None where another policy, other facts or another version told it: such scores do not compare.

@@ -11,7 +11,7 @@ from assess.ahead import Helper
 from assess.errors import AssessError
 from assess.figures.style import warm_up
 from assess.report.model import Picture
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 from assess.score.result import Result
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class Pictures:
 
     Parameters
     ----------
-    scores : Scores
+    scores : Assessment
         The scores of the quarter.
     helper : Helper
         Draws them.
     """
 
-    def __init__(self, scores: Scores, helper: Helper) -> None:
+    def __init__(self, scores: Assessment, helper: Helper) -> None:
         """Start to draw the quarter."""
         self._helper = helper
         self._drawn = [helper.ahead(partial(_draw, _of_quarter, scores))]
@@ -78,9 +78,9 @@ def get_ready() -> None:
     warm_up()
 
 
-def kinds_shown(scores: Scores) -> list[str]:
+def kinds_shown(scores: Assessment) -> list[str]:
     """Name the kinds of element that the report shows: services have a figure of their own."""
-    kinds = scores.blast.frame.index.get_level_values("element_kind")
+    kinds = scores.blast_radius.frame.index.get_level_values("element_kind")
     return sorted(set(kinds.astype("str")) - {"service"})
 
 
@@ -88,13 +88,16 @@ def _draw(axes: Callable[..., Iterator[tuple[str, Axes]]], *of: Any) -> Drawn:
     return {name: (figures.svg(ax), figures.describe(ax)) for name, ax in axes(*of)}
 
 
-def _of_quarter(scores: Scores) -> Iterator[tuple[str, Axes]]:
-    yield "what-next", figures.what_next(scores.ranking)
-    yield "acceptability", figures.acceptability(scores.ranking)
-    yield "blast-elements", figures.blast_radius(scores.blast, kinds=kinds_shown(scores))
-    yield "blast-services", figures.blast_services(scores.blast)
-    yield "upgrade-churn", figures.upgrade_churn(scores.churn)
-    yield "clocks", figures.clocks(scores.churn)
+def _of_quarter(scores: Assessment) -> Iterator[tuple[str, Axes]]:
+    yield "what-next", figures.what_next(scores.what_next)
+    yield "acceptability", figures.acceptability(scores.what_next)
+    yield (
+        "blast-elements",
+        figures.blast_radius(scores.blast_radius, kinds=kinds_shown(scores)),
+    )
+    yield "blast-services", figures.blast_services(scores.blast_radius)
+    yield "upgrade-churn", figures.upgrade_churn(scores.upgrade_churn)
+    yield "clocks", figures.clocks(scores.upgrade_churn)
     yield "readiness", figures.readiness(scores.readiness)
     yield "coverage", figures.coverage(scores.inventory)
 

@@ -4,27 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result, records_by
-from assess.score.upgrade_churn.history import History
-from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 from assess.score.what_next.criteria import criteria_table
 from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, labels, reason
 from assess.score.what_next.preferences import Contest, over_boards
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
 
+if TYPE_CHECKING:
+    from assess.score.assessment import Assessment
+
 NAMED = 3
 TOLD = 8  # facts and boards of a service in its row
+
+COLUMNS = [
+    "label",
+    "p_first",
+    "p_top",
+    "p_top_neutral",
+    "rank_expected",
+    "wave",
+    "group",
+    "why",
+    "readiness",
+    "readiness_lo",
+    "readiness_hi",
+    "label_gates",
+    "label_before_waivers",
+    "confidence",
+    "rank_equal",
+    "owner",
+    "platform",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -182,47 +201,13 @@ class WhatNext(Result):
         return table[table["service_id"] == service_id]
 
 
-def what_next(  # noqa: PLR0913 - what is known already need not be computed again
-    inventory: Inventory,
-    policy: Policy,
-    *,
-    readiness: Result | None = None,
-    blast: Result | None = None,
-    churn: Result | None = None,
-    history: History | None = None,
-) -> WhatNext:
-    """Rank the candidates for a move over all weightings, and label every service.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet.
-    policy : Policy
-        Criteria, boards, thresholds, draws and seed.
-    readiness, blast, churn : Result, optional
-        The three scores; those not handed in are computed.
-    history : History, optional
-        What earlier snapshots tell of upgrades, for the churn that is computed.
-
-    Returns
-    -------
-    WhatNext
-        Index ``service_id``, best first. ``p_first``, ``p_top`` [share 0-1] come from the
-        pessimistic run (every unknown at its worst, only services with clear gates compete),
-        ``p_top_neutral`` from measurements drawn from their intervals, gates left aside except
-        NEVER. Services that already run in containers do not compete: theirs are NA.
-        ``confidence`` [share 0-1] is how often a service comes first for the weights that suit it
-        best, ``rank_equal`` its rank by the weights of ``[criteria]``. ``details``: ``criteria,
-        acceptability, central_weights, boards, waves, missing, information, flips``.
-
-    Notes
-    -----
-    SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
-    `assess.score.what_next.smaa` and `assess.score.what_next.weights`.
-    """
-    readiness = readiness or score_readiness(inventory, policy)
-    blast = blast or score_blast_radius(inventory, policy)
-    churn = churn or score_upgrade_churn(inventory, policy, history=history)
+def rank(assessment: Assessment) -> WhatNext:
+    """Rank the candidates of an assessment, and label every service; see `assess.what_next`."""
+    inventory = assessment.inventory
+    policy = assessment.policy
+    readiness = assessment.readiness
+    blast = assessment.blast_radius
+    churn = assessment.upgrade_churn
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[
@@ -256,30 +241,11 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
         "missing": _missing(readiness),
         **what_ifs(contest, readiness, policy),
     }
-    columns = [
-        "label",
-        "p_first",
-        "p_top",
-        "p_top_neutral",
-        "rank_expected",
-        "wave",
-        "group",
-        "why",
-        "readiness",
-        "readiness_lo",
-        "readiness_hi",
-        "label_gates",
-        "label_before_waivers",
-        "confidence",
-        "rank_equal",
-        "owner",
-        "platform",
-    ]
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
     )
     return WhatNext(
-        frame.loc[_order(frame), columns],
+        frame.loc[_order(frame), COLUMNS],
         contributions[["service_id", "criterion", "contribution"]],
         Provenance.of(inventory, policy),
         details,

@@ -14,8 +14,9 @@ from assess.config import data_path
 from assess.errors import AssessError, PolicyError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
+from assess.score.assessment import what_next
 from assess.score.what_next.labels import LABELS, STANDING
-from assess.score.what_next.what_next import budget, what_next
+from assess.score.what_next.what_next import budget
 
 POLICY = load_policy()
 QUICK = POLICY.replace(
