@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 DEFAULT_REGISTRY = "docker.io"
@@ -55,8 +56,9 @@ class ImageRef:
         }
 
 
+@lru_cache(4096)  # replicas share their images
 def parse_image(ref: str) -> ImageRef:
-    """Take ``host:5000/team/app:1.2`` apart as the engine does; empty for what is no reference."""
+    """Parse ``host:5000/team/app:1.2`` as the engine does; empty where it is no reference."""
     text = ref.strip()
     match = _REFERENCE.fullmatch(text)
     if not match or _IMAGE_ID.fullmatch(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from assess import frames, s3
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, did_you_mean
+from assess.image_ref import ImageRef, parse_image
 from assess.tables import to_html
 
 MANIFEST = "snapshot.toml"
@@ -243,11 +244,14 @@ def _build(
                 _file_problem(name, name, f"one of {', '.join(frames.names())}")
             )
             continue
-        typed[name], unreadable = frames.conform(name, raw)
-        unknown = raw.columns.difference(list(frames.columns(name)), sort=False)
+        table, unreadable = frames.conform(name, raw)
+        typed[name] = derived(name, table)
+        known = frames.columns(name)
+        unknown = raw.columns.difference(list(known), sort=False)
         if len(unknown):
             extras[name] = raw[unknown].reset_index(drop=True)
-            message = f"{name}: columns nobody knows are kept aside: {', '.join(map(str, unknown))}"
+            named = [_misspelt(str(column), known) for column in unknown]
+            message = f"{name}: unknown columns are kept aside: {'; '.join(named)}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     if "services" not in typed and typed:
@@ -263,6 +267,24 @@ def _build(
     return inventory, found[
         ~found.duplicated(["table", "row", "column"]) | found["row"].isna()
     ]
+
+
+def _misspelt(column: str, known: Iterable[str]) -> str:
+    return ", ".join(filter(None, [repr(column), did_you_mean(column, known)]))
+
+
+def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Fill the unknown cells that follow from others of the same row; known cells stay."""
+    if frame != "workloads":
+        return table
+    refs = table["image_ref"].dropna()
+    parts = {ref: parse_image(ref).columns() for ref in refs.unique()}
+    filled = {}
+    for name in ImageRef().columns():
+        known = {ref: columns[name] for ref, columns in parts.items()}
+        cells = refs.map(known).astype(table[name].dtype)
+        filled[name] = table[name].fillna(cells)
+    return table.assign(**filled)
 
 
 def _inventory(

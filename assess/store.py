@@ -25,6 +25,7 @@ from assess.execution import each
 from assess.inventory import (
     MANIFEST,
     Inventory,
+    derived,
     load,
     quarter_of,
     read_manifest,
@@ -292,7 +293,7 @@ def _sound(frame: str, file: Path) -> pd.DataFrame:
     problems = frames.join_problems([problems, frames.check(frame, table)])
     if len(problems):
         raise DataError(f"{file} is not sound", problems)
-    return table
+    return derived(frame, table)
 
 
 def roll_up(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from assess.config import data_path
-from assess.errors import PolicyError
-from assess.policy import rules
+from assess.errors import PolicyError, did_you_mean
+from assess.policy import rules, weights
 
 HASH_LENGTH = 12
 _SHARES = (
@@ -232,8 +231,7 @@ def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> 
 
 
 def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
-    return f"unknown {what} {key}" + (f", did you mean {near[0]}?" if near else "")
+    return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
 
 
 def _type(value: object) -> str:
@@ -335,10 +333,7 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
         if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
             yield f"{name}: it fails when any or all of its reasons hold"
         unless = gate.get("unless", "")
-        wrong = list(_rule_problems(name, "workloads", {"unless": unless}))
-        yield from wrong
-        if unless and not wrong and (clash := rules.contradiction(unless)):
-            yield f"{name}, unless: it never lifts the gate, {clash}"
+        yield from _rule_problems(name, "workloads", {"unless": unless})
         for reason in gate["reasons"]:
             malformed = _row_problems(f"{name}, a reason", reason, _REASON, _REASON_MAY)
             yield from malformed or _rule_problems(
@@ -357,8 +352,6 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _board_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    from assess.score.what_next import weights
-
     yield from _twice("board", values["board"])
     for board in values["board"]:
         name = f"board {board.get('id', '?')}"

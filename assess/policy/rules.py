@@ -8,13 +8,13 @@ Kleene's three-valued one: what depends on a cell that nobody knows is NA, neith
 from __future__ import annotations
 
 import ast
-import difflib
-import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from assess.errors import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,10 +211,8 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
 
 def _column(name: str, table: pd.DataFrame) -> pd.Series:
     if name not in table:
-        near = difflib.get_close_matches(name, list(table.columns), n=1)
-        raise RuleError(
-            f"unknown column {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
-        )
+        parts = [f"unknown column {name!r}", did_you_mean(name, table.columns)]
+        raise RuleError(", ".join(filter(None, parts)))
     return table[name]
 
 
@@ -247,61 +245,6 @@ def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
     if not _is_column(left) or kinds != {_kind(left)} or any(map(_is_column, items)):
         raise RuleError("`in` needs a column, and a list of constants of its kind")
     return (left.isin(items) == wanted).astype("boolean").mask(left.isna())
-
-
-def contradiction(rule: str) -> str:
-    """Say why no row can hold: the parts of an ``and`` leave a column no value.
-
-    Parameters
-    ----------
-    rule : str
-        A rule without problems.
-
-    Returns
-    -------
-    str
-        What is asked for in vain; empty where no such contradiction is found.
-    """
-    match _parsed(rule):
-        case ast.BoolOp(op=ast.And(), values=parts):
-            pass
-        case _:
-            return ""
-    claimed = {ast.unparse(part) for part in parts}
-    left: dict[str, set[Any]] = {}
-    ends: dict[str, tuple[float, float]] = {}
-    for part in parts:
-        match part:
-            case ast.UnaryOp(op=ast.Not(), operand=denied) if (
-                ast.unparse(denied) in claimed
-            ):
-                return f"{ast.unparse(denied)} cannot hold and not hold"
-            case ast.Compare(
-                left=ast.Name(id=name),
-                ops=[ast.Eq()],
-                comparators=[ast.Constant(value=value)],
-            ):
-                left[name] = left.get(name, {value}) & {value}
-            case ast.Compare(
-                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=items)]
-            ):
-                values = {item.value for item in items if isinstance(item, ast.Constant)}
-                left[name] = left.get(name, values) & values
-            case ast.Compare(
-                left=ast.Name(id=name),
-                ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() as op],
-                comparators=[ast.Constant(value=int() | float() as bound)],
-            ):
-                low, high = ends.get(name, (-math.inf, math.inf))
-                is_most = isinstance(op, ast.Lt | ast.LtE)
-                ends[name] = (
-                    (low, min(high, bound)) if is_most else (max(low, bound), high)
-                )
-            case _:
-                continue
-    vain = [n for n, found in left.items() if not found]
-    vain += [n for n, (low, high) in ends.items() if low > high]
-    return f"no {vain[0]} can be all of that" if vain else ""
 
 
 def _is_column(value: Any) -> bool:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-import assess
 from assess import reference
+from assess._version import __version__
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -77,7 +77,7 @@ class Provenance:
             inventory.quarter,
             policy.hash,
             reference.compiled_on(),
-            assess.__version__,
+            __version__,
             policy.seed,
             policy,
         )
@@ -341,42 +341,9 @@ def records_by(
     return found
 
 
-def encode(value: Any, depth: int = 0) -> str:
-    """Write plain JSON types so that people can read and compare them: a row on a line.
-
-    Parameters
-    ----------
-    value : object
-        What `plain` gives.
-    depth : int, default 0
-        How far it is indented. [spaces]
-
-    Returns
-    -------
-    str
-        JSON. With an indent `json.dumps` leaves its compiled encoder, and takes ten times as long.
-
-    Raises
-    ------
-    ValueError
-        Where a number is not finite.
-    """
-    held = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list) or not any(map(_has_rows, held)):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    lines = [encode(item, depth + 1) for item in held]
-    if isinstance(value, dict):
-        names = (json.dumps(key, ensure_ascii=False) for key in value)
-        lines = [f"{name}: {line}" for name, line in zip(names, lines, strict=True)]
-    start, end = "{}" if isinstance(value, dict) else "[]"
-    inner = ",\n".join(" " * (depth + 1) + line for line in lines)
-    return f"{start}\n{inner}\n{' ' * depth}{end}"
-
-
-def _has_rows(value: Any) -> bool:
-    """Whether it is a dictionary, or a list that begins with one."""
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, dict)
+def encode(value: Any) -> str:
+    """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
-from assess.sources.docker.mounts import share
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -21,6 +20,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import HttpError, Web, open_web
+from assess.sources.unit import share
 
 Found = dict[
     str, list[Row]
@@ -307,8 +307,8 @@ def share_live(batch: Batch) -> None:
     """Count who shares the source of a mount; what has ended shares nothing with what runs."""
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     mounts = batch.rows["mounts"]
-    share([mount for mount in mounts if mount["workload_id"] not in ended], None)
-    share([mount for mount in mounts if mount["workload_id"] in ended], None)
+    share([mount for mount in mounts if mount["workload_id"] not in ended])
+    share([mount for mount in mounts if mount["workload_id"] in ended])
 
 
 def text(value: Any) -> str:

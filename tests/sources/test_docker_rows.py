@@ -10,7 +10,6 @@ from assess.image_ref import parse_image
 from assess.sources.docker.dump import cli_labels
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.images import ImageIndex, to_images
-from assess.sources.docker.mounts import is_data, source_class
 from assess.sources.docker.names import container_names, is_replica, platform_of
 from assess.sources.docker.payload import (
     Payloads,
@@ -19,8 +18,8 @@ from assess.sources.docker.payload import (
     keep_version,
     moment,
 )
-from assess.sources.docker.rows import to_batch, to_ports
-from assess.sources.unit import merge_services
+from assess.sources.docker.rows import to_batch, to_mounts, to_ports
+from assess.sources.unit import is_data, merge_services, source_class
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,7 @@ MOUNTS = [
 
 @pytest.mark.parametrize(("mount", "kind", "data"), MOUNTS)
 def test_mounts(mount, kind, data):
-    assert source_class(mount) == kind
+    assert source_class(*to_mounts([mount])) == kind
     assert is_data(kind, mount["Destination"], mount["RW"]) is data
 
 

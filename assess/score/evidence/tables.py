@@ -26,15 +26,8 @@ from assess.score.incidents.exposure import (
 )
 
 LOWER_TIERS = (2, 3, 4)
-RUNTIMES = (
-    "docker",
-    "podman",
-    "cri-o",
-    "containerd",
-    "none",
-)  # the first that a host has counts
-# registry host (has a dot or a port, or is localhost), then the repository; tag and digest are left
-_IMAGE = r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
+# the first that a host has counts
+RUNTIMES = ("docker", "podman", "cri-o", "containerd", "other", "none")
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 _PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -140,11 +133,6 @@ def _workloads(
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
     declared = services.set_index("service_id")["stateful"]
     declared = declared.reindex(table["service_id"]).set_axis(table.index)
-    parts = table["image_ref"].str.extract(_IMAGE).astype("string")
-    table["registry"] = table["registry"].fillna(
-        parts["registry"].fillna("docker.io").where(parts["repository"].notna())
-    )
-    table["repository"] = table["repository"].fillna(parts["repository"])
     contained = exposed.side.eq(CONTAINER).reindex(table["service_id"])
     by_service = contained.set_axis(table.index)
     table["contained"] = replicas_in_containers(table, policy).fillna(by_service)

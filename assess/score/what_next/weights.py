@@ -5,18 +5,17 @@ Every draw is exact, uniform over what the board leaves open; no chain has to co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assess.errors import PolicyError
+from assess.policy.weights import SLACK, problems
 
 Floats = NDArray[np.float64]
 ROUNDS = 500  # of rejection, each as long as what is asked for
-KINDS = ("order", "intervals", "weights")
-SLACK = 1e-9
 
 
 def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Floats:
@@ -120,69 +119,6 @@ def interval_weights(
     raise PolicyError(
         f"of {ROUNDS * draws:,} weights drawn only {draws - missing} lie between these ends",
         hint="widen the intervals, or give the board fixed weights",
-    )
-
-
-def problems(board: Mapping[str, Any], criteria: Sequence[str]) -> Iterator[str]:
-    """Say what is wrong with what a board weighs.
-
-    Parameters
-    ----------
-    board : mapping
-        Its ``order``, ``intervals`` or ``weights``.
-    criteria : sequence of str
-        Names of the criteria.
-
-    Yields
-    ------
-    str
-        What is wrong.
-    """
-    import difflib
-
-    given = [kind for kind in KINDS if board.get(kind)]
-    if len(given) > 1:
-        yield f"has {' and '.join(given)}: one of {', '.join(KINDS)} is enough"
-    for kind in given:
-        for name in board[kind]:
-            if name not in criteria:
-                near = difflib.get_close_matches(str(name), list(criteria), n=1)
-                yield f"{kind}: unknown criterion {name}" + (
-                    f", did you mean {near[0]}?" if near else ""
-                )
-    order = [str(name) for name in board.get("order", [])]
-    for name in sorted({name for name in order if order.count(name) > 1}):
-        yield f"order: impossible, {name} would have to weigh more than itself"
-    ends = dict(board.get("intervals", {}))
-    wrong = [name for name, pair in ends.items() if not _is_interval(pair)]
-    yield from (
-        f"intervals.{name}: needs [lo, hi] with 0 <= lo <= hi <= 1" for name in wrong
-    )
-    if ends and not wrong:
-        low = sum(pair[0] for pair in ends.values())
-        high = sum(ends.get(name, (0, 1))[1] for name in criteria)
-        if low > 1 + SLACK or high < 1 - SLACK:
-            yield (
-                f"intervals: impossible, the lower ends sum to {low:.3g} and the upper ends to "
-                f"{high:.3g}; 1 has to lie between"
-            )
-    fixed = dict(board.get("weights", {}))
-    odd = [n for n, w in fixed.items() if not _is_number(w) or not 0 <= w < float("inf")]
-    yield from (f"weights.{name}: a number >= 0 is expected" for name in odd)
-    if fixed and not odd and sum(fixed.values()) == 0:
-        yield "weights: they sum to 0"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_interval(pair: object) -> bool:
-    return (
-        isinstance(pair, list | tuple)
-        and len(pair) == 2
-        and all(map(_is_number, pair))
-        and 0 <= pair[0] <= pair[1] <= 1
     )
 
 

@@ -56,7 +56,7 @@ class Rule:
         return self.target.startswith(("engines.", "images.", "services."))
 
     def of_number(self, number: float) -> str | None:
-        """Give what the largest of its bounds says that a number reaches: 8=green 0=red."""
+        """Map a number to the risk of the highest threshold it reaches (8=green 0=red)."""
         bounds = {float(bound): value for bound, value in self.values.items()}
         reached = [bound for bound in bounds if number >= bound]
         return bounds[max(reached)] if reached else None
@@ -74,7 +74,7 @@ class Context:
     redacted: int = 0
 
     def rule(self, text: str) -> Rule | None:
-        """Give the first rule that is about a question or a check of a tool."""
+        """Return the first rule about a question or a check of a tool."""
         return next((rule for rule in self.rules if rule.match.search(text)), None)
 
 
@@ -110,13 +110,13 @@ def moment_of(value: Any) -> datetime | None:
 
 
 def risk_of(text: Any) -> str | None:
-    """Give a risk in the words of the answers frame."""
+    """Translate a risk to the words of the answers frame."""
     word = str(text or "").strip().lower()
     return word if word in RISKS else _RISK_WORDS.get(word)
 
 
 def words_of(text: Any) -> str | None:
-    """Give what was said, without what may be secret."""
+    """Return the text of an answer, without what may be secret."""
     return (
         (scrub(str(text).replace("\0", "")) or None)
         if isinstance(text, str | int)
@@ -141,7 +141,7 @@ def worst(answers: Iterable[Row]) -> list[Row]:
 
 
 def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
-    """Give the rows of a table of answers, and how many records it has.
+    """Return the rows of a table of answers, and the number of its records.
 
     A question is the id of a check, or any text; yes and no are green and red where it is an id
     and no risk is given.

@@ -35,7 +35,7 @@ def _kept(answers: Iterable[Row]) -> list[Found]:
 
 
 def of_docker_bench(report: Row, context: Context) -> list[Found]:
-    """Give what the benchmark of one host says of its engine and of its containers.
+    """Return the findings of the benchmark of one host, on its engine and its containers.
 
     The report does not name its host: the file does, or ``host_id``.
     """
@@ -73,7 +73,7 @@ def of_docker_bench(report: Row, context: Context) -> list[Found]:
 
 
 def _about_item(item: str, host_id: str) -> About:
-    """Say what an item is: an image in brackets, or a container by its name."""
+    """Return what an item names: an image in brackets, or a container."""
     if image := re.fullmatch(r"\[(.+)\]", item.strip()):
         return _image_keys(parse_image(image[1]))
     return (("container", host_id, item.strip()),)
@@ -87,7 +87,7 @@ def _cell(text: str) -> Any:
 
 
 def of_trivy(report: Row, context: Context) -> list[Found]:
-    """Give what a scan says of one image: vulnerabilities by severity, and findings."""
+    """Return the findings of a scan of one image, and its vulnerabilities by severity."""
     if "SchemaVersion" not in report or not isinstance(report.get("ArtifactName"), str):
         return []
     if report.get("ArtifactType") not in ("container_image", None):
@@ -147,7 +147,7 @@ def _vulnerabilities(results: list[Row]) -> Row:
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
-    """Give what is said of checks; a secret only as how many there are, never where or what."""
+    """Return the findings of checks; of secrets only the number, never the place or text."""
     for finding in dicts(result.get("Misconfigurations")):
         identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
         rule = context.rule(identifier.removeprefix("AVD-"))
@@ -169,7 +169,7 @@ def _secrets_n(results: list[Row]) -> int:
 
 
 def of_scorecard(report: Row, context: Context) -> list[Found]:
-    """Give what the checks of a repository say; -1 is what Scorecard could not tell."""
+    """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
     if not name or not isinstance(report.get("checks"), list):
         return []
@@ -197,7 +197,7 @@ def of_scorecard(report: Row, context: Context) -> list[Found]:
 
 
 def of_xeol(report: Row, context: Context) -> list[Found]:
-    """Say whether an image has packages past their end of life."""
+    """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     rule = context.rule("end of life")
     if (
@@ -224,7 +224,7 @@ def of_xeol(report: Row, context: Context) -> list[Found]:
 
 
 def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
-    """Give the image that a scan is of: by its digest in a repository, with a tag of it."""
+    """Return the image of a scan: its digest in a repository, with a tag of it."""
     refs = [ref for text in digests if (ref := parse_image(text)).digest]
     tagged = [ref for text in tags if (ref := parse_image(text)).repository]
     if not refs:
@@ -234,7 +234,7 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
-    """Give the keys by which workloads that run an image are found."""
+    """List the keys by which workloads that run an image are found."""
     place = (str(image.registry), str(image.repository))
     keys = (
         ("digest", image.digest or ""),

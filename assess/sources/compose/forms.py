@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assess.sources.unit import COLON
+
 _MAPPINGS = ("environment", "labels", "networks", "deploy", "logging")
 _LISTS = ("links", "external_links", "volumes_from", "cap_add", "profiles", "expose")
 _SCALARS = (
@@ -118,9 +120,7 @@ def mount(item: Any) -> tuple[str, dict[str, Any]]:
             is_true(item.get("read_only")),
         )
     else:
-        first, *rest = re.split(
-            r"(?<!^[A-Za-z]):|:(?![\\/])", str(item)
-        )  # C:\x is one part
+        first, *rest = COLON.split(str(item))
         source, target = (first, rest[0]) if rest else ("", first)
         kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
         read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())

@@ -6,12 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from assess.frames import EXTERNAL
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import addresses, kind_of
+from assess.sources.addresses import Address, addresses
 from assess.sources.base import Name, Row
 from assess.sources.compose.file import Project
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.docker.names import COMPOSE_CONFIDENCE, COMPOSE_RULE
+from assess.sources.unit import (
+    Callee,
+    Unit,
+    dependency_row,
+    distinct,
+    environment_rows,
+)
 
 SHARED_VOLUME = (
     0.5  # two services that write to one volume: which needs the other is not said
@@ -20,35 +26,35 @@ SHARED_VOLUME = (
 Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
 
 
-def to_dependencies(
-    project: Project, names: Mapping[str, Name], envs: Mapping[str, Mapping[str, str]]
-) -> list[Row]:
-    """Read what the named services need, with ``src`` and ``dst`` in place of ids."""
-    rows: dict[tuple[str, str, str, str], Row] = {}
-    hosts = _hosts(project, names)
-    for src in names:
-        needs = _needs(project, hosts, src, envs[src])
-        for dst, kind, evidence, more in [*needs, *_shared(project, names, src)]:
-            target: Name | str = dst
-            if not dst.startswith(EXTERNAL):
-                target = names.get(dst) or Name(
-                    dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name
-                )
-            row = {
-                "src": names[src],
-                "dst": target,
-                "kind": kind,
-                "evidence": evidence,
-                **more,
-            }
-            if src != dst:
-                rows.setdefault((src, dst, kind, evidence), row)
-    return list(rows.values())
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
+    rows: list[Row] = []
+    hosts = _hosts(project, units)
+
+    def named(dst: str) -> Name | str:
+        if dst in units:
+            return units[dst].names[0]
+        if dst.startswith(EXTERNAL):
+            return dst
+        return Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+
+    def find(address: Address) -> Callee:
+        called = hosts.get(address.host)
+        if called is None:
+            return f"{EXTERNAL}{address.host}", ""
+        return units[called].names[0], units[called].image_name
+
+    for name, unit in units.items():
+        src = unit.names[0]
+        for dst, kind, evidence, more in _needs(project, hosts, name):
+            rows.append(dependency_row(src, named(dst), kind, evidence, **more))
+        rows += environment_rows(src, addresses(dict(unit.environment)), find)
+        for dst, kind, evidence, more in _shared(project, units, name):
+            rows.append(dependency_row(src, named(dst), kind, evidence, **more))
+    return distinct(rows)
 
 
-def _needs(
-    project: Project, hosts: Mapping[str, str], src: str, env: Mapping[str, str]
-) -> Iterator[Need]:
+def _needs(project: Project, hosts: Mapping[str, str], src: str) -> Iterator[Need]:
     service = project.services[src]
     for dst, options in service.get("depends_on", {}).items():
         if dst.lower() in hosts or is_true(options.get("required") or "true"):
@@ -56,15 +62,6 @@ def _needs(
             yield dst, "start_order", "compose-file", {"condition": condition}
     for dst, kind in _declared(service):
         yield dst, kind, "compose-file", {}
-    for variable, address in addresses(env):
-        dst = hosts.get(address.host) or f"{EXTERNAL}{address.host}"
-        image = parse_image(str(project.services.get(dst, {}).get("image") or ""))
-        yield (
-            dst,
-            kind_of(address, last_part(image.repository), variable),
-            "environment",
-            {},
-        )
 
 
 def _declared(service: Service) -> Iterator[tuple[str, str]]:
@@ -84,7 +81,7 @@ def _declared(service: Service) -> Iterator[tuple[str, str]]:
             yield target, "declared"
 
 
-def _hosts(project: Project, names: Mapping[str, Name]) -> dict[str, str]:
+def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
     """Services by every host name that the others reach them by."""
     found: dict[str, str] = {}
     for name in names:
@@ -101,7 +98,7 @@ def _hosts(project: Project, names: Mapping[str, Name]) -> dict[str, str]:
     return {host: name for host, name in found.items() if host and name in names}
 
 
-def _shared(project: Project, names: Mapping[str, Name], reader: str) -> Iterator[Need]:
+def _shared(project: Project, names: Mapping[str, Unit], reader: str) -> Iterator[Need]:
     """Give the services that may write to a named volume of this one."""
     users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
     for name in names:

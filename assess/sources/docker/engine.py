@@ -1,4 +1,4 @@
-"""What Docker engines say of themselves and of their hosts."""
+"""From the payloads of a Docker engine to rows of the hosts and engines frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a versio
 
 
 def to_host(payloads: Payloads, host_id: str) -> Row:
-    """Give the row of the hosts frame."""
+    """Return the row of the hosts frame."""
     info = payloads.info
     os_name, os_version = to_os(info.get("OperatingSystem"), info.get("OSVersion"))
     return {
@@ -64,7 +64,7 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
 
 
 def to_engine(payloads: Payloads, host_id: str) -> Row:
-    """Give the row of the engines frame."""
+    """Return the row of the engines frame."""
     info, version = payloads.info, payloads.version
     parts = {
         str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))
@@ -113,7 +113,7 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
 
 
 def to_waste(payloads: Payloads) -> Row:
-    """Count what a clean-up would look at: containers that do not run, volumes nobody mounts."""
+    """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
     containers = containers_of(payloads)
     states = [c.state for c in containers]
     volumes = {v.get("Name"): v.get("UsageData") or {} for v in payloads.volumes or []}

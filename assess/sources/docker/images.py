@@ -44,13 +44,13 @@ class ImageIndex:
         )
 
     def named(self, identifier: Any) -> ImageRef:
-        """Give the first name of an image that a container names by its id, if it has any."""
+        """Return the first name of an image that a container names by its id."""
         image = self._by_id.get(short(identifier), {})
         refs = _refs(image, "RepoTags") or _refs(image, "RepoDigests")
         return refs[0] if refs else ImageRef()
 
     def digest(self, identifier: Any, ref: ImageRef) -> str | None:
-        """Give the digest under which an image came from a repository; None where it never did."""
+        """Return the digest of an image in a repository; None where it never came from there."""
         refs = _refs(self._by_id.get(short(identifier), {}), "RepoDigests")
         digests = (r.digest for r in refs if r.digest and _place(r) == _place(ref))
         return min(digests, default=None)
@@ -67,7 +67,7 @@ def _place(ref: ImageRef) -> tuple[str, str]:
 
 
 def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> list[Row]:
-    """Give the rows of the images frame of a host, one per repository and digest.
+    """Return the rows of the images frame of a host, one per repository and digest.
 
     An image that was never pulled or pushed has its id as digest; one without a name has
     ``<none>`` as registry and repository.
@@ -120,7 +120,7 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:
-    """Say when a container last needed its image: now, while it runs or may; None if unknown.
+    """Return when a container last needed its image: now, while it runs or may run.
 
     One that was created and never started still waits to run. docker-gc takes it for one that
     ended in the year 1, and removes it at once.
@@ -136,7 +136,7 @@ def _is_reclaimable(
     used_at: datetime | None,
     now: datetime | None,
 ) -> bool | None:
-    """Say whether docker-gc, by its defaults, would remove an image; None where nobody can tell."""
+    """Return whether docker-gc, by its defaults, would remove an image; None if unknown."""
     is_old = None if created is None or now is None else now - created > GRACE
     is_idle = None if used_at is None or now is None else now - used_at > GRACE
     if users_n == 0:

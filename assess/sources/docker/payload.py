@@ -1,4 +1,4 @@
-"""What one Docker engine told, cut down to what may be kept."""
+"""Payloads of one Docker engine, cut down to what may be kept."""
 
 from __future__ import annotations
 
@@ -214,12 +214,12 @@ def dig(payload: Any, *path: str) -> Any:
 
 
 def dicts(values: Any) -> list[Payload]:
-    """Give the dicts of a list, and of anything else none."""
+    """List the dicts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
 
 
 def texts(values: Any) -> list[str]:
-    """Give the texts of a list, and of anything else none."""
+    """List the texts of a list; of anything else, none."""
     return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
 
 

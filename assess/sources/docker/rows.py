@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import kind_of
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_engine, to_host
 from assess.sources.docker.images import ImageIndex, to_images
-from assess.sources.docker.mounts import share, to_mounts
 from assess.sources.docker.names import (
     COMPOSE,
     COMPOSE_CONFIDENCE,
@@ -34,7 +32,20 @@ from assess.sources.docker.payload import (
     moment,
     texts,
 )
-from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    dependency_row,
+    distinct,
+    environment_rows,
+    keeps_data,
+    merge_services,
+    mount_rows,
+    runs_as_root,
+    sees_engine_socket,
+    share,
+    ships_logs,
+)
 
 _WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
 _parse_image = lru_cache(4096)(parse_image)  # replicas share their images
@@ -57,7 +68,7 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
             "host_id": host_id,
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
-        mounts = to_mounts(workload["workload_id"], container.mounts or [])
+        mounts = mount_rows(to_mounts(container.mounts or []), workload["workload_id"])
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
         if task := task_of(container.labels):
@@ -142,7 +153,7 @@ def _configuration(inspected: Payload) -> Row:
         "privileged": host.get("Privileged"),
         "host_pid": _is_host(host.get("PidMode")),
         "readonly_root": host.get("ReadonlyRootfs"),
-        "user_root": str(config.get("User") or "").partition(":")[0] in ("", "0", "root"),
+        "user_root": runs_as_root(str(config.get("User") or "0")),
         "caps_added_n": len(texts(host.get("CapAdd"))),
         "memory_limit_bytes": memory or None,
         "memory_unlimited": None if memory is None else memory == 0,
@@ -159,15 +170,23 @@ def _is_host(mode: Any) -> bool | None:
     return None if mode is None else mode == "host"
 
 
+def to_mounts(payloads: list[Payload]) -> list[Mount]:
+    """Read the mounts that an engine lists."""
+    return [
+        Mount(
+            target=str(payload.get("Destination") or ""),
+            type=payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
+            source=str(payload.get("Source") or ""),
+            volume=payload.get("Name") or None,
+            driver=payload.get("Driver") or None,
+            is_writable=payload.get("RW"),
+        )
+        for payload in payloads
+    ]
+
+
 def _sees_socket(mounts: list[Payload] | None) -> bool | None:
-    if mounts is None:
-        return None
-    sources = [str(m.get("Source") or "") for m in mounts]
-    return any(
-        s.rstrip("/") in ("/", "/run", "/var/run")
-        or s.endswith(("docker.sock", "podman.sock"))
-        for s in sources
-    )
+    return None if mounts is None else sees_engine_socket(to_mounts(mounts))
 
 
 def to_ports(container: Container) -> str | None:
@@ -212,7 +231,7 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
         health_checked = health_checked or None  # by the orchestrator, or when it ran
     is_told = bool(container.inspected) and container.mounts is not None
     stateful = keeps_data(
-        mounts, workload["repository"], workload["ports"], is_told=is_told
+        mounts, workload["repository"], workload["ports"], is_complete=is_told
     )
     kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
     return {
@@ -221,7 +240,7 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
         "kind": kind if stateful is False else None,
         "stateful": stateful,
         "health_checked": health_checked,
-        "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
+        "logs_exported": ships_logs(workload.get("log_driver")),
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
 
@@ -233,21 +252,22 @@ def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row
         for name in (container.labels.get(COMPOSE + "service"), workload["name"]):
             if name:
                 known.setdefault((namespace_of(container.labels), name.lower()), workload)
-    rows: dict[tuple[Any, ...], Row] = {}
+    rows: list[Row] = []
     for container, workload in zip(replicas, workloads, strict=True):
         src, space = workload["names"][0], namespace_of(container.labels)
-        needs: list[tuple[Name, str, str, str | None]] = []
         for name, condition in compose_dependencies(container.labels):
             found = known.get((space, name.lower()))
             missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
             dst = found["names"][0] if found else missing
-            needs.append((dst, "start_order", "compose-label", condition))
-        for variable, address in dig(container.inspected, "Env", "addresses") or ():
-            if found := known.get((space, address.host)):
-                kind = kind_of(address, last_part(found["repository"]), variable)
-                needs.append((found["names"][0], kind, "environment", None))
-        for dst, kind, evidence, condition in needs:
-            if replace(dst, rule="") != replace(src, rule=""):
-                row = {"src": src, "dst": dst, "kind": kind, "evidence": evidence}
-                rows.setdefault((src, *row.values()), row | {"condition": condition})
-    return list(rows.values())
+            row = dependency_row(src, dst, "start_order", "compose-label")
+            rows.append(row | {"condition": condition})
+
+        def find(address: Address, space: str = space) -> Callee | None:
+            called = known.get((space, address.host))
+            if called is None:
+                return None
+            return called["names"][0], last_part(called["repository"])
+
+        addresses = dig(container.inspected, "Env", "addresses") or ()
+        rows += environment_rows(src, addresses, find)
+    return distinct(rows)

@@ -111,7 +111,7 @@ class Fronts:
 
 
 def _addresses(instance: Row) -> list[str]:
-    """Give what a target may call an instance."""
+    """List the names that a target may have for an instance."""
     names = (instance.get("InstanceId"), instance.get("PrivateIpAddress"))
     return [text for name in names if (text := text_of(name))]
 

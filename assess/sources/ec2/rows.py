@@ -109,7 +109,7 @@ def to_batch(payloads: Payloads) -> tuple[Batch, int]:
 
 
 def _members(payloads: Payloads, groups: dict[str, Row]) -> list[_Member]:
-    """Give the instances that are there, each once; one that is gone is listed for an hour more."""
+    """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
     images = {text_of(image.get("ImageId")): image for image in payloads.images}
     joined = {
         text_of(member.get("InstanceId")): name
@@ -136,14 +136,14 @@ def _members(payloads: Payloads, groups: dict[str, Row]) -> list[_Member]:
 
 
 def is_for_cluster(tags: dict[str, str], image: Row) -> bool:
-    """Say whether an instance is there for a cluster, whose containers are the services."""
+    """Return whether an instance is a node of a cluster, whose containers are the services."""
     return is_cluster_node(tags) or bool(
         _CLUSTER_IMAGE.search(text_of(image.get("Name")))
     )
 
 
 def to_host(instance: Row, image: Row, kind: Row) -> Row:
-    """Give the row of the hosts frame, without what the place adds to it."""
+    """Return the row of the hosts frame, without the columns that the place adds."""
     az = text_of(dig(instance, "Placement", "AvailabilityZone"))
     cores, threads = (
         count_of(dig(instance, "CpuOptions", k)) for k in ("CoreCount", "ThreadsPerCore")
@@ -197,7 +197,7 @@ def _system(instance: Row, image: Row) -> Row:
 
 
 def to_workload(instance: Row, names: Names, front: Behind) -> Row:
-    """Give the row of the workloads frame of an instance that a service runs on."""
+    """Return the row of the workloads frame of an instance that a service runs on."""
     host_id = instance["InstanceId"]
     return {
         "names": names,
@@ -213,7 +213,7 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
 
 
 def to_service(service: _Service, fronts: Fronts) -> Row:
-    """Say what its groups and load balancers tell of a service; what they cannot is unknown."""
+    """Return the row of a service, as far as its groups and load balancers describe it."""
     front = fronts.of(service.instances, service.groups)
     checked = front.checked or any("ELB" in _checks(group) for group in service.groups)
     return {
@@ -240,7 +240,7 @@ def _total(groups: list[Row], key: str) -> int | None:
 
 
 def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> bool | None:
-    """Tell whether a load balancer lets the world in; False only where nothing else could."""
+    """Return whether a load balancer is public; False only where no other way in is open."""
     if True in front.public:
         return True
     has_address = any(instance.get("PublicIpAddress") for instance in instances)

@@ -25,7 +25,7 @@ _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 def to_activities(
     activities: Iterable[Row], names: Mapping[str, tuple[Name, ...]]
 ) -> tuple[list[Row], int]:
-    """Give launches and terminations, and how many others there are.
+    """Return the rows of launches and terminations, and the number of other activities.
 
     The names are those of the services of the groups.
     """
@@ -60,7 +60,7 @@ def to_activities(
 
 
 def group_of(activity: Row) -> str:
-    """Give the group of an activity."""
+    """Return the group of an activity."""
     arn = str(activity.get("AutoScalingGroupARN") or "")
     return text_of(activity.get("AutoScalingGroupName")) or text_of(
         arn.rpartition("/")[2]

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from assess.frames import EXTERNAL
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import kind_of
+from assess.image_ref import last_part
+from assess.sources.addresses import Address
 from assess.sources.aws.source import env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.mounts import share
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.docker.payload import Payload, moment
 from assess.sources.dumps import dicts, dig
@@ -32,9 +31,15 @@ from assess.sources.ecs.tasks import (
     to_task_mounts,
     to_workload,
 )
-from assess.sources.unit import LOG_SHIPPERS, keeps_data
+from assess.sources.unit import (
+    Callee,
+    dependency_row,
+    distinct,
+    environment_rows,
+    service_row,
+    share,
+)
 
-_SHIPPERS = (*LOG_SHIPPERS, "awsfirelens", "syslog")
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
 _SCHEDULERS = (
@@ -173,8 +178,8 @@ def _names(
     found += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
     if definition:
         labels = definition.labels | {ECS + "task-definition-family": definition.family}
-        image = parse_image(definition.columns["image_ref"] or "")
-        found += container_names(labels, definition.naming, image, definition.main)
+        unit = definition.unit
+        found += container_names(labels, unit.naming, unit.image_ref, definition.main)
     return tuple(sorted(found, key=lambda name: -name.confidence))
 
 
@@ -201,15 +206,13 @@ def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row
 
 def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
     """Columns of the services frame that a definition tells."""
-    columns = definition.columns
-    repository = parse_image(columns["image_ref"] or "").repository
-    stateful = keeps_data(definition.mounts, repository, columns["ports"])
-    kind = "web" if columns["ports"] or is_balanced else None
+    row = service_row(definition.unit)
+    kind = "web" if definition.unit.ports or is_balanced else "worker"
     return {
-        "kind": (kind or "worker") if stateful is False else None,
-        "stateful": stateful,
-        "health_checked": definition.health_checked or is_balanced,
-        "logs_exported": True if columns["log_driver"] in _SHIPPERS else None,
+        "kind": kind if row["stateful"] is False else None,
+        "stateful": row["stateful"],
+        "health_checked": definition.unit.health_checked or is_balanced,
+        "logs_exported": row["logs_exported"],
         "secrets_in_image": definition.secret_like_n > 0,
     }
 
@@ -269,9 +272,9 @@ def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
         group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
         dst = group[1] if len(group) > 1 else text_of(balancer.get("loadBalancerName"))
         if dst:
-            row: Row = {"src": src, "dst": f"{EXTERNAL}elb/{dst}", "kind": "discovery"}
-            rows.append(row | {"evidence": "ecs-load-balancer"})
-    return list({(str(r["dst"]), r["kind"], r["evidence"]): r for r in rows}.values())
+            target = f"{EXTERNAL}elb/{dst}"
+            rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
+    return distinct(rows)
 
 
 def _declared_needs(
@@ -281,20 +284,19 @@ def _declared_needs(
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
         # It starts within the same task, so it is no service, whoever else is called so.
-        row: Row = {
-            "src": src,
-            "dst": f"{EXTERNAL}{src.name}/{container}",
-            "kind": "start_order",
-        }
-        rows.append(row | {"evidence": evidence, "condition": condition or None})
-    for variable, address in definition.addresses:
+        dst = f"{EXTERNAL}{src.name}/{container}"
+        row = dependency_row(src, dst, "start_order", evidence)
+        rows.append(row | {"condition": condition or None})
+
+    def find(address: Address) -> Callee:
         private = _PRIVATE_HOST.fullmatch(address.host)
         hosts = (address.host, private["first"] if private else "")
-        found = next((n for h in hosts if (n := known.own_hosts.get((cluster, h)))), None)
-        kind = kind_of(address, last_part(found.name) if found else "", variable)
-        row = {"src": src, "dst": found or f"{EXTERNAL}{address.host}", "kind": kind}
-        rows.append(row | {"evidence": "environment"})
-    return [row for row in rows if row["dst"] != src]
+        called = (known.own_hosts.get((cluster, host)) for host in hosts)
+        if name := next(filter(None, called), None):
+            return name, last_part(name.name)
+        return f"{EXTERNAL}{address.host}", ""
+
+    return rows + environment_rows(src, definition.addresses, find)
 
 
 def _add_tasks(
@@ -326,7 +328,7 @@ def _add_tasks(
             "activities", *(a for a in happened if since and a["started_at"] >= since)
         )
     batch.add("services", *alone.values())
-    share(batch.rows["mounts"], None)
+    share(batch.rows["mounts"])
 
 
 def _family_of(task: Payload) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
 from assess.sources.docker.payload import Payload, moment
 from assess.sources.dumps import dicts, dig
 from assess.sources.ecs.definition import (
-    SHARED_DRIVERS,
     Definition,
     environment_of,
     last_of,
-    ports_text,
+    ports_of,
     text_of,
 )
 from assess.sources.redact import is_secret
+from assess.sources.unit import mount_rows, workload_row
 
 _STATES = {
     "RUNNING": "running",
@@ -63,9 +64,11 @@ def to_workload(
     main = next(
         (c for c in containers if c.get("name") == wanted), (containers or [{}])[0]
     )
-    columns = dict(definition.columns) if definition else {}
-    ref = text_of(main.get("image")) or columns.get("image_ref") or ""
+    ref = text_of(main.get("image")) or (definition.unit.image if definition else "")
     image = parse_image(ref)
+    columns: Row = {}
+    if definition:
+        columns = workload_row(replace(definition.unit, image=ref))
     bindings = [b for c in containers for b in dicts(c.get("networkBindings"))]
     own_env = _overridden(task, text_of(main.get("name")))
     row = {
@@ -82,7 +85,7 @@ def to_workload(
         "inspect_status": "ok" if definition else "list",
     }
     if bindings:
-        row["ports"] = ports_text(bindings)
+        row["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
     if definition:
         row["env_names_n"] = len(definition.env_names | set(own_env))
         secrets_n = sum(is_secret(name, value) for name, value in own_env.items())
@@ -117,7 +120,7 @@ def _life(
     told = text_of(task.get("healthStatus")).lower()
     health = told if told in ("healthy", "unhealthy") else None
     if definition and not health:
-        health = "starting" if definition.health_checked else "none"
+        health = "starting" if definition.unit.health_checked else "none"
     return {
         "state": state,
         "exit_code": code,
@@ -129,14 +132,11 @@ def _life(
     }
 
 
-def to_task_mounts(workload: Row, definition: Definition | None) -> Iterator[Row]:
-    """Give the mounts of a task; only shared file systems are the same on other hosts."""
-    where = workload["host_id"] or workload["workload_id"]
-    for mount in definition.mounts if definition else ():
-        source = mount["_source"]
-        if source and mount["driver"] not in SHARED_DRIVERS:
-            source = f"{where}:{source}"
-        yield mount | {"workload_id": workload["workload_id"], "_source": source}
+def to_task_mounts(workload: Row, definition: Definition | None) -> list[Row]:
+    """Return the mounts of a task; Fargate shares nothing among tasks but file systems."""
+    key = workload["workload_id"]
+    mounts = definition.unit.mounts if definition else ()
+    return mount_rows(mounts, key, workload["host_id"] or key)
 
 
 def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:

@@ -87,7 +87,7 @@ def _expect(row: Row, nodes_n: int) -> None:
 def to_hosts(
     nodes: Iterable[Row], entities: Iterable[Row], place: Place
 ) -> tuple[list[PlainHost], int]:
-    """Give the machines that agents report for, and how many packages are not kept of them."""
+    """Return the machines that agents report for, and the number of packages not kept."""
     hosts: dict[str, PlainHost] = {}
     withheld_n, now = 0, datetime.now(UTC)
     for node in nodes:
@@ -116,7 +116,7 @@ def to_hosts(
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
-    """Give a machine that left, or whose list was denied; None for one that was terminated."""
+    """Return a machine that is in the inventory alone; None for one that was terminated."""
     identifier = text_of(entity.get("Id"))
     about = next(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content")), {})
     if not identifier or text_of(about.get("InstanceStatus")).lower() in (
@@ -147,7 +147,7 @@ def _facts(node: Row, place: Place) -> Row:
 
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
-    """Give the packages of engines and stores; the others are not kept."""
+    """Keep the packages of engines and stores."""
     system = text_of(facts.get("os_name")).replace("-", " ")
     manager = "rpm" if system.startswith(_RPM) else "apt"
     found = {}
@@ -161,7 +161,7 @@ def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
 
 
 def _kernel(applications: list[Row]) -> Row:
-    """Give the kernel of a machine that has only one; of several, nobody says which one runs."""
+    """Return the kernel of a machine with only one; of several, the one that runs is unknown."""
     found = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)
         for application in applications
@@ -171,7 +171,7 @@ def _kernel(applications: list[Row]) -> Row:
 
 
 def _release(application: Row) -> str:
-    """Give the release of a kernel as ``uname -r`` does: 5.10.184-175.731.amzn2.x86_64."""
+    """Return the release of a kernel as ``uname -r`` does: 5.10.184-175.731.amzn2.x86_64."""
     parts = (text_of(application.get(part)) for part in ("Version", "Release"))
     text = "-".join(part for part in parts if part)
     arch = text_of(application.get("Architecture"))

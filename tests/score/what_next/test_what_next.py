@@ -86,7 +86,7 @@ def test_a_knob_turned_in_the_meeting_gives_what_the_board_of_the_policy_gives(s
     assert list(turned["label"].map(LABELS.index)) == sorted(
         turned["label"].map(LABELS.index)
     )
-    with pytest.raises(PolicyError, match="did you mean readiness"):
+    with pytest.raises(PolicyError, match="did you mean 'readiness'"):
         sample.under(weights={"readyness": 1})
     with pytest.raises(PolicyError, match="sum to 0"):
         sample.under(weights={"readiness": 0})
