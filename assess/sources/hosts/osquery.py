@@ -15,7 +15,7 @@ from assess.sources.base import (
     paths_of,
     timed,
 )
-from assess.sources.docker.payload import Payloads
+from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
 from assess.sources.dumps import dicts, files_below, read_json
@@ -251,7 +251,7 @@ def _used(disk: Row) -> int | None:
 
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Turn Docker's tables into rows, through the payloads of Docker's own API."""
-    payloads = Payloads()
+    payloads = EngineData()
     for table, call, shape in (
         ("docker_version", "version", to_version),
         ("docker_info", "info", to_info),

@@ -1,4 +1,4 @@
-"""Pods, and the templates of them that controllers hold: to rows of workloads and mounts."""
+"""Pods, and the templates of pods in controllers: to units, and rows of workloads."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def quantity(value: Any) -> float | None:
 
 
 def containers(spec: Row) -> list[Row]:
-    """Give the containers of a pod: those that start it up and end before it runs are left out."""
+    """Return the containers of a pod, without its init containers."""
     return list(dicts(spec.get("containers")))
 
 
 def main_container(spec: Row, annotations: Row, names: tuple[str, ...] = ()) -> Row:
-    """Give the container that does the pod's work; sidecars do not.
+    """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
     is no known sidecar.
@@ -142,13 +142,13 @@ def sees_engine_socket(spec: Row) -> bool:
 
 
 def _environment(every: list[Row]) -> Iterator[tuple[str, str]]:
-    """Variables and what is written for them; a reference to a secret has no value here."""
+    """List variables and their values; a reference to a secret has none."""
     for entry in (e for c in every for e in dicts(c.get("env"))):
         yield text(entry.get("name")), text(entry.get("value"))
 
 
 def has_config_outside(spec: Row) -> bool:
-    """Say whether a pod is configured from outside its image."""
+    """Return whether a pod is configured from outside its image."""
     has_env = any(c.get("env") or c.get("envFrom") for c in containers(spec))
     volumes = (
         v
@@ -159,7 +159,7 @@ def has_config_outside(spec: Row) -> bool:
 
 
 def is_checked(spec: Row) -> bool:
-    """Say whether anything checks the health of a pod."""
+    """Return whether anything checks the health of a pod."""
     probes = ("readinessProbe", "livenessProbe", "startupProbe")
     return any(c.get(probe) for c in containers(spec) for probe in probes)
 
@@ -173,7 +173,7 @@ def _ports(every: list[Row]) -> Iterator[str]:
 
 
 def to_life(pod: Row, main: Row) -> Row:
-    """Give state, health and times of a pod."""
+    """Return state, health and times of a pod."""
     meta, status = table(pod.get("metadata")), table(pod.get("status"))
     every = list(dicts(status.get("containerStatuses")))
     own = next((s for s in every if s.get("name") == main.get("name")), {})
@@ -219,9 +219,9 @@ def _code(ended: Row) -> int | None:
 
 
 def docker_id(pod: Row, main: Row) -> str | None:
-    """Give the short id of the main container where a Docker engine runs it.
+    """Return the short id of the main container where a Docker engine runs it.
 
-    That engine, asked itself, tells of the same container: its rows and this one become one.
+    The docker source lists the same container on that engine, so both rows become one.
     """
     statuses = dicts(dig(pod, "status", "containerStatuses"))
     own = next((s for s in statuses if s.get("name") == main.get("name")), {})
@@ -230,7 +230,7 @@ def docker_id(pod: Row, main: Row) -> str | None:
 
 
 def known_as(pod: Row) -> tuple[str, ...]:
-    """Give the ids by which the engine of a node knows the pod and its containers."""
+    """Return the ids by which the engine of a node knows the pod and its containers."""
     statuses = dicts(dig(pod, "status", "containerStatuses"))
     containers = (text(s.get("containerID")).rpartition("/")[2] for s in statuses)
     return tuple(i for i in (text(dig(pod, "metadata", "uid")), *containers) if i)

@@ -53,7 +53,7 @@ class NomadSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Tell jobs, nodes and allocations by what they hold."""
+        """Sort jobs, nodes and allocations by their keys."""
         if not isinstance(document, dict):
             return
         inside = document.get("Job")
@@ -67,7 +67,7 @@ class NomadSource(ListSource):
             yield "jobs", [document]
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an entry; what a list and what the details say of it are two."""
+        """Identify an entry; one of a list and its details are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
         return (
             kind,

@@ -52,7 +52,7 @@ class SwarmSource(ListSource):
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
+        """List problems of the options."""
         is_nowhere = "path" in options and not paths_of(options)
         return problems_of(options) + ["path names no file"] * is_nowhere
 
@@ -61,7 +61,7 @@ class SwarmSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Tell services, nodes and tasks by what they hold."""
+        """Sort services, nodes and tasks by their keys."""
         if not isinstance(document, dict):
             return
         if from_line := from_cli(document):
@@ -118,7 +118,7 @@ class SwarmSource(ListSource):
             return self._ask_lists(manager, ask)
 
     def _ask_lists(self, api: Connection, ask: Callable[[str], Call]) -> Found:
-        """Ask a manager for every list; each leaves a coverage row."""
+        """Ask a manager for every list, with a coverage row each."""
         lists: Found = {}
         for listing in self.lists:
             with ask(listing.kind) as call:
