@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from assess.score.blast_radius.external import judge_outside as judge_outside
     from assess.score.blast_radius.topology import edge_evidence as edge_evidence
+    from assess.score.cleanup import clean_up as clean_up
     from assess.score.readiness.readiness import score_readiness as score_readiness
     from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
     from assess.score.upgrade_churn.upgrade_churn import (
@@ -51,6 +52,7 @@ _HOMES = {
     "Report": "report",
     "backtest": "score.backtest.backtest",
     "build_report": "report",
+    "clean_up": "score.cleanup",
     "collect": "sources",
     "earlier": "store",
     "edge_evidence": "score.blast_radius.topology",

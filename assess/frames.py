@@ -119,14 +119,14 @@ class Column:
 
 @cache
 def dictionary() -> pd.DataFrame:
-    """Give the data dictionary."""
+    """Return the data dictionary."""
     with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
 @cache
 def columns(frame: str) -> dict[str, Column]:
-    """Give the columns of a frame, in order."""
+    """Return the columns of a frame, in order."""
     told = [
         Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
     ]
@@ -140,17 +140,17 @@ def columns(frame: str) -> dict[str, Column]:
 
 @cache
 def names() -> tuple[str, ...]:
-    """Give the names of all frames."""
+    """Return the names of all frames."""
     return tuple(dictionary()["frame"].unique())
 
 
 def key(frame: str) -> list[str]:
-    """Give the key of a frame."""
+    """Return the key of a frame."""
     return [name for name, column in columns(frame).items() if column.is_key]
 
 
 def empty(frame: str) -> pd.DataFrame:
-    """Make a frame without rows."""
+    """Return a frame without rows."""
     return _empty(frame).copy(deep=False)
 
 
@@ -160,9 +160,9 @@ def _empty(frame: str) -> pd.DataFrame:
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give a table the columns and types of a frame; also list the cells that cannot be read.
+    """Return a table with the columns and types of a frame, and the cells that cannot be read.
 
-    What was absent or cannot be read is NA; columns that nobody knows are left out.
+    Absent columns and cells that cannot be read are NA; unknown columns are left out.
     """
     typed: dict[str, pd.Series] = {}
     absent: dict[str, pd.Series] = {}
@@ -184,7 +184,7 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
-    """Cast cells; the mask marks what is there, but not readable."""
+    """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)
     known = cells.notna()
@@ -336,7 +336,7 @@ def _text(cells: pd.Series) -> pd.Series:
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
-    """One row per bad cell; rows are counted from 1, as a reader of the file counts them."""
+    """Return one row per bad cell; rows count from 1, as in the file."""
     return pd.DataFrame(
         {
             "table": column.frame,
@@ -356,7 +356,7 @@ def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
 
 
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put lists of problems together."""
+    """Join lists of problems."""
     found = [p for p in problems if len(p)]
     return (
         pd.concat(found, ignore_index=True)
@@ -392,7 +392,7 @@ def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """List references that lead nowhere, between the frames that are at hand."""
+    """List references to keys that do not exist, between the given frames."""
     problems = []
     for frame, table in tables.items():
         for name, column in columns(frame).items():

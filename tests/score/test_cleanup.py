@@ -126,7 +126,7 @@ def test_docker_gcs_rules_without_its_defects():
         "5": (False, "a container needs it"),  # never started is not ended in the year 1
         "6": (True, "no name and no container"),
         "7": (False, "too young"),
-        "8": (pd.NA, "nobody can tell"),  # 1970 is what reproducible builds write
+        "8": (pd.NA, "unknown"),  # 1970 is what reproducible builds write
     }
 
 
@@ -185,7 +185,7 @@ def test_what_is_not_known_is_not_garbage():
     unknown = EngineData(seen_at=NOW)
     unknown.take("images", [image("1", "a:1"), image("2", "b:1")])
     found = inventory(to_batch(unknown, "h1"))  # nobody listed the containers
-    assert judged(found) == dict.fromkeys("12", (pd.NA, "nobody can tell"))
+    assert judged(found) == dict.fromkeys("12", (pd.NA, "unknown"))
     hosts = clean_up(found, POLICY).hosts.loc["h1"]
     assert (hosts["reclaimable_n"], hosts["unknown_n"]) == (0, 2)
     assert hosts["bytes_lo"] == 0 and hosts["bytes_hi"] == 20 * MB
