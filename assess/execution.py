@@ -1,7 +1,7 @@
-"""How work is done: in a loop, by processes of this machine, or on a Dask cluster.
+"""Execution of work: in a loop, by processes of this machine, or on a Dask cluster.
 
-Work is a pure function of what all of it shares and of one item, so that nothing of this changes a
-number. `working` says how; `each` does it.
+Work is a pure function of shared data and one item, so none of this changes a number. `working`
+chooses the workers; `each` does the work.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ Tell = Callable[[str, int, int], None]
 
 
 class Hands(Protocol):
-    """Those who do the work."""
+    """Something that does work item by item."""
 
     @property
     def n(self) -> int:
-        """How many work at a time [count]."""
+        """Items done at the same time [count]."""
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Do every item, and give what comes of it in order."""
+        """Yield the result of every item, in order."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One item after the other, in the process itself."""
+    """A loop in this process."""
 
     n: int = 1
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Do every item when it is asked for."""
+        """Do each item when its result is asked for."""
         return (function(shared, item) for item in items)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine; what is shared is sent once to each."""
+    """Processes of this machine; shared data is sent once to each."""
 
     n: int
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Start the processes, and end them with the last item."""
+        """Start the processes, and end them after the last item."""
         with ProcessPoolExecutor(
             self.n, initializer=_take, initargs=(function, shared)
         ) as pool:
@@ -81,7 +81,7 @@ def _do(item: T) -> Any:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a Dask scheduler, which have assess installed."""
+    """Workers of a Dask scheduler that have assess installed."""
 
     client: Any
 
@@ -93,7 +93,7 @@ class Cluster:
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Send what is shared once, and every item to whoever is free."""
+        """Send shared data once, and each item to a free worker."""
         sent = self.client.scatter(shared, broadcast=True, hash=False)
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
         for future in futures:
@@ -102,15 +102,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Means:
-    """With what work is done.
-
-    Attributes
-    ----------
-    hands : Hands
-        Who does it.
-    tell : callable, optional
-        Told ``(what, done, total)``.
-    """
+    """The workers, and the listener ``tell(what, done, total)``."""
 
     hands: Hands = Loop()
     tell: Tell | None = None
@@ -121,13 +113,7 @@ _MEANS: ContextVar[Means] = ContextVar("means")
 
 
 def means() -> Means:
-    """Give with what work is done here.
-
-    Returns
-    -------
-    Means
-        As `working` set it; a loop outside of it.
-    """
+    """Return the workers that `working` chose; a loop outside of it."""
     return _MEANS.get(_BARE)
 
 
@@ -191,15 +177,7 @@ def _client(scheduler: str) -> Any:
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Say how far long work is, to whom `working` names.
-
-    Parameters
-    ----------
-    what : str
-        What it is, for people.
-    done, total : int
-        Parts done, of how many. [count]
-    """
+    """Report progress of long work to the listener of `working`, if there is one."""
     if (listener := means().tell) is not None:
         listener(what, done, total)
 
@@ -207,23 +185,10 @@ def tell(what: str, done: int, total: int) -> None:
 def each(
     function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: str
 ) -> Iterator[R]:
-    """Do some work, item by item, as `working` says.
+    """Yield ``function(shared, item)`` of every item, in order, by the workers of `working`.
 
-    Parameters
-    ----------
-    function : callable
-        A pure function of the module level: ``function(shared, item)``.
-    shared : object
-        What all items need; it can be pickled.
-    items : sequence
-        What differs. A single one is done here.
-    what : str
-        What it is, for people.
-
-    Yields
-    ------
-    object
-        What the function gives, in the order of the items.
+    The function is pure and of module level, and what is shared can be pickled. A single item is
+    done here. ``what`` names the work for people.
     """
     hands = means().hands if len(items) > 1 else Loop()
     for done, result in enumerate(hands.map(function, shared, items), start=1):

@@ -1,4 +1,4 @@
-"""The frames: every table, column, type, vocabulary and unit, as pandera schemas.
+"""The frames: every table, column, type, vocabulary and unit, from the data dictionary.
 
 The data dictionary is `frames.csv`, beside this file. Its `rule` is a vocabulary (``a|b|c``),
 a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assess.errors import DataError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandera.pandas as pa
 
 SCHEMA_VERSION = 1
 SHARED_COLUMNS = ("source", "source_ref")
@@ -122,14 +119,14 @@ class Column:
 
 @cache
 def dictionary() -> pd.DataFrame:
-    """Give the data dictionary."""
+    """Return the data dictionary."""
     with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
 @cache
 def columns(frame: str) -> dict[str, Column]:
-    """Give the columns of a frame, in order."""
+    """Return the columns of a frame, in order."""
     told = [
         Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
     ]
@@ -143,37 +140,17 @@ def columns(frame: str) -> dict[str, Column]:
 
 @cache
 def names() -> tuple[str, ...]:
-    """Give the names of all frames."""
+    """Return the names of all frames."""
     return tuple(dictionary()["frame"].unique())
 
 
 def key(frame: str) -> list[str]:
-    """Give the key of a frame."""
+    """Return the key of a frame."""
     return [name for name, column in columns(frame).items() if column.is_key]
 
 
-@cache
-def schema(frame: str) -> pa.DataFrameSchema:
-    """Give the pandera schema of a frame."""
-    import pandera.pandas as pa
-
-    fields = {}
-    for name, column in columns(frame).items():
-        checks = []
-        if column.bounds and column.dtype in ("int", "float"):
-            checks.append(pa.Check.in_range(*column.bounds, error=column.expectation))
-        fields[name] = pa.Column(
-            column.pandas_dtype,
-            checks,
-            nullable=not column.is_required,
-            description=column.doc,
-            metadata={"unit": column.unit, "rule": column.rule},
-        )
-    return pa.DataFrameSchema(fields, unique=key(frame), strict=True, name=frame)
-
-
 def empty(frame: str) -> pd.DataFrame:
-    """Make a frame without rows."""
+    """Return a frame without rows."""
     return _empty(frame).copy(deep=False)
 
 
@@ -183,9 +160,9 @@ def _empty(frame: str) -> pd.DataFrame:
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give a table the columns and types of a frame; also list the cells that cannot be read.
+    """Return a table with the columns and types of a frame, and the cells that cannot be read.
 
-    What was absent or cannot be read is NA; columns that nobody knows are left out.
+    Absent columns and cells that cannot be read are NA; unknown columns are left out.
     """
     typed: dict[str, pd.Series] = {}
     absent: dict[str, pd.Series] = {}
@@ -200,14 +177,14 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells = raw[name].reset_index(drop=True)
         typed[name], bad = _cast(cells, column)
         if bad.any():
-            problems.append(_problems(column, cells[bad], column.expectation))
+            problems.append(_misread(column, cells[bad]))
     if frame == "images":
         typed["host_id"] = typed["host_id"].fillna("")
     return pd.DataFrame(typed), join_problems(problems)
 
 
 def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
-    """Cast cells; the mask marks what is there, but not readable."""
+    """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)
     known = cells.notna()
@@ -359,7 +336,7 @@ def _text(cells: pd.Series) -> pd.Series:
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
-    """One row per bad cell; rows are counted from 1, as a reader of the file counts them."""
+    """Return one row per bad cell; rows count from 1, as in the file."""
     return pd.DataFrame(
         {
             "table": column.frame,
@@ -372,8 +349,14 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
     )
 
 
+def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
+    """List cells that cannot be read; a word has the nearest word of its vocabulary as hint."""
+    hints = [did_you_mean(str(cell), column.vocabulary) for cell in bad]
+    return _problems(column, bad, column.expectation).assign(hint=hints)
+
+
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put lists of problems together."""
+    """Join lists of problems."""
     found = [p for p in problems if len(p)]
     return (
         pd.concat(found, ignore_index=True)
@@ -383,62 +366,33 @@ def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
-    """List what breaks the schema of a frame: ranges, keys, missing required cells."""
-    if is_sound(
-        frame, table
-    ):  # pandera tells what is wrong, but takes long where nothing is
-        return join_problems([])
-    from pandera.errors import SchemaErrors
+    """List keys that occur twice, empty required cells and numbers out of range.
 
-    try:
-        schema(frame).validate(table, lazy=True)
-    except SchemaErrors as errors:
-        return _from_failure_cases(frame, table, errors.failure_cases)
-    return join_problems([])
-
-
-def is_sound(frame: str, table: pd.DataFrame) -> bool:
-    """Say whether a frame fits its schema."""
-    told = columns(frame)
-    if list(table.columns) != list(told):
-        return False
-    for name, column in told.items():
+    The table is one that `conform` typed.
+    """
+    problems = [_duplicates(frame, table[key(frame)])]
+    for name, column in columns(frame).items():
         cells = table[name]
-        if cells.dtype != column.pandas_dtype or (column.is_required and cells.hasnans):
-            return False
-        if column.bounds and column.dtype in ("int", "float"):
-            low, high = column.bounds
-            if not cells.between(low, high).fillna(value=True).all():
-                return False
-    return not table.duplicated(key(frame)).any()
-
-
-def _from_failure_cases(
-    frame: str, table: pd.DataFrame, cases: pd.DataFrame
-) -> pd.DataFrame:
-    problems = []
-    is_duplicate = cases["check"] == "multiple_fields_uniqueness"
-    if is_duplicate.any():
-        keys = table[key(frame)]
-        twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
-        shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
-        column = Column(frame, ", ".join(key(frame)), "str", "key", "", "", "")
-        problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
-    for name, found in cases[~is_duplicate].groupby("column", sort=False):
-        column = columns(frame)[str(name)]
-        bad = pd.Series(
-            found["failure_case"].to_numpy(), index=found["index"].astype(int)
-        )
-        missing = found["check"].eq("not_nullable").to_numpy()
-        problems += [
-            _problems(column, bad[missing], "required", "may not be empty"),
-            _problems(column, bad[~missing], column.expectation),
-        ]
+        if column.is_required and cells.hasnans:
+            missing = cells[cells.isna()]
+            problems.append(_problems(column, missing, "required", "may not be empty"))
+        if column.bounds:
+            outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
+            problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
 
 
+def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
+    twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
+    if not twice.any():
+        return join_problems([])
+    shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
+    column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
+    return _problems(column, shown, "a key occurs once", "duplicate key")
+
+
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """List references that lead nowhere, between the frames that are at hand."""
+    """List references to keys that do not exist, between the given frames."""
     problems = []
     for frame, table in tables.items():
         for name, column in columns(frame).items():

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pandera.errors import SchemaErrors
 
 from assess import frames
 from assess.errors import DataError
@@ -197,61 +196,6 @@ def test_whatever_comes_in_is_typed_or_told(data):
             if pd.notna(raw[column][row]) and (row + 1, column) not in told:
                 assert pd.notna(typed[column][row])
     frames.check(name, typed)
-
-
-def accepted_by_pandera(name, table):
-    try:
-        frames.schema(name).validate(table, lazy=True)
-    except SchemaErrors:
-        return False
-    return True
-
-
-@given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_the_short_way_to_say_that_all_is_well_agrees_with_pandera(data):
-    name = data.draw(
-        st.sampled_from(["hosts", "services", "incidents", "mounts", "dependencies"])
-    )
-    told = frames.columns(name)
-    cells = {
-        column: [f"{column}{row}" for row in range(3)]
-        for column, about in told.items()
-        if about.is_required and about.dtype == "str"
-    }
-    for column, about in told.items():
-        if column not in cells and (about.is_required or data.draw(st.booleans())):
-            known = (
-                about.vocabulary
-                or {
-                    "time": [WHEN],
-                    "bool": ["true"],
-                    "int": ["-1", "0", "1", "7"],
-                    "str": ["x"],
-                    "float": ["-0.5", "0", "0.5", "1", "1.5", "101"],
-                }[about.dtype]
-            )
-            cells[column] = data.draw(
-                st.lists(st.sampled_from(known), min_size=3, max_size=3)
-            )
-    table, _ = frames.conform(name, pd.DataFrame(cells))
-    harm = data.draw(st.sampled_from(["none", "hole", "twice", "type", "lost", "more"]))
-    column = data.draw(st.sampled_from(list(told)))
-    if harm == "hole":
-        table.loc[1, column] = None
-    elif harm == "twice":
-        table.loc[1, frames.key(name)] = table.loc[0, frames.key(name)]
-    elif harm == "type":
-        table[column] = table[column].astype(object)
-    elif harm == "lost":
-        table = table.drop(columns=column)
-    elif harm == "more":
-        table["nobody_knows"] = 1
-    said, accepted = frames.is_sound(name, table), accepted_by_pandera(name, table)
-    assert accepted or not said
-    assert (
-        said == accepted or harm == "type"
-    )  # text may stand as objects: pandera is asked then
 
 
 def test_a_row_refuses_a_misspelt_column_and_names_the_nearest():

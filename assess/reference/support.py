@@ -1,4 +1,4 @@
-"""What is still supported, and until when."""
+"""End of support: what is still supported, and until when."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class _Line(NamedTuple):
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
-    """Say whether a version of an engine, runtime, orchestrator, kernel or system is supported.
+    """Return the support of a version of an engine, runtime, orchestrator, kernel or system.
 
-    A line without an announced end is supported where it is the newest, or had a release within
-    180 days before; an engine newer than the facts is unknown until its line has ended.
+    A line without an announced end is supported if it is the newest, or had a release within 180
+    days. An engine newer than the facts is unknown until its line has ended.
     """
     product = ENGINE if product == "swarm-mode" else product
     line = line_of(product, version)
@@ -74,13 +74,13 @@ def product_support(
 
 
 def engine_support(version: str | None, at: pd.Timestamp) -> Support:
-    """Say whether an engine, or its line, is supported."""
+    """Return the support of an engine version or line."""
     return product_support(ENGINE, version, at)
 
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Say whether an operating system has general support, under any usual name of it."""
+    """Return the general support of an operating system, under any usual name."""
     return product_support(distro_of(os_name), os_version, at)
 
 
@@ -92,7 +92,7 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Say whether a kernel is supported: the default one of a system for as long as that is."""
+    """Return the support of a kernel; the default kernel of a system is supported as long as that."""
     own, whole = (
         product_support("kernel", kernel, at),
         os_support(os_name, os_version, at),
@@ -109,9 +109,9 @@ def kernel_support(
 
 @cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
-    """Give how long lines were or are supported [days; NA: no announced end], by line.
+    """Return how long lines are supported [days; NA: no announced end], by line.
 
-    Only lines that came out on or after the day ``since``; without products, operating systems.
+    Only lines released on or after the day ``since``; without products, operating systems.
     """
     lines = _lines()
     held = [
@@ -129,7 +129,7 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 
 @cache
 def distro_of(os_name: str | None) -> str | None:
-    """Give the name that the facts use for an operating system; None where they do not know it."""
+    """Return the name that the facts use for an operating system; None if they do not know it."""
     name = os_name.strip().lower() if isinstance(os_name, str) else ""
     name = {row["name"]: row["distro"] for row in rows("os_names")}.get(name, name)
     return name if name in _codenames() else None
@@ -137,9 +137,9 @@ def distro_of(os_name: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def line_of(product: str | None, version: str | None) -> str | None:
-    """Name the line that a version belongs to: by its code name, else the longest it starts with.
+    """Return the line of a version: by its code name, else the longest line that it starts with.
 
-    What the facts know only as a whole, such as a retired project, is its own line.
+    A product that the facts know only as a whole, such as a retired project, is its own line.
     """
     if product == ENGINE:
         return engine_line(version)
@@ -160,7 +160,7 @@ def line_of(product: str | None, version: str | None) -> str | None:
 def _without_end(
     line: str, held: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
-    """Judge a line whose end nobody announced."""
+    """Return the state of a line whose end is not announced, and why."""
     told = compiled_on(*DATED)
     if (at - _day(told)).days > STALE_DAYS:
         return "unknown", f"no announced end, and the facts of {told} are too old to say"

@@ -1,4 +1,4 @@
-"""What every score returns: a frame, what it adds up from, and where it came from."""
+"""The result of a score: a frame, its contributions and its provenance."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-import assess
 from assess import reference
+from assess._version import __version__
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -28,24 +28,9 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result came from: the same five values give the same bytes.
+    """The origin of a result: the same values give the same bytes.
 
-    Attributes
-    ----------
-    snapshot_at : Timestamp
-        Moment of the snapshot. [UTC]
-    quarter : str
-        Calendar quarter of the snapshot.
-    policy_hash : str
-        Hash of the policy.
-    reference_date : str
-        Date of the reference facts.
-    version : str
-        Version of assess.
-    seed : int
-        Seed of every draw.
-    policy : Policy or None
-        The policy itself, for who draws or tells the result: its thresholds and levels.
+    ``policy`` is the policy itself, for the thresholds and levels that a figure needs.
     """
 
     snapshot_at: pd.Timestamp
@@ -58,32 +43,19 @@ class Provenance:
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
-        """Name the origin of a result.
-
-        Parameters
-        ----------
-        inventory : Inventory
-            What was scored.
-        policy : Policy
-            By which policy.
-
-        Returns
-        -------
-        Provenance
-            The origin.
-        """
+        """Return the origin of a score of this inventory by this policy."""
         return cls(
             inventory.snapshot_at,
             inventory.quarter,
             policy.hash,
             reference.compiled_on(),
-            assess.__version__,
+            __version__,
             policy.seed,
             policy,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the origin as plain JSON types, without the policy itself."""
+        """Return the origin as plain JSON types, without the policy itself."""
         names = (
             "snapshot_at",
             "quarter",
@@ -97,24 +69,14 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a result says what it says of one service.
-
-    Attributes
-    ----------
-    title : str
-        Service and score.
-    text : str
-        A few plain sentences.
-    table : DataFrame
-        The numbers behind them.
-    """
+    """The reasons for a score of one service: a title, a few sentences, and a table of numbers."""
 
     title: str
     text: str
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        """Give title, text and table as plain text."""
+        """Return title, text and table as plain text."""
         return f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}"
 
     def _repr_html_(self) -> str:
@@ -152,17 +114,17 @@ class Result:
         return ""
 
     def summary(self) -> pd.DataFrame:
-        """Give the few columns that a meeting needs.
+        """Return the few columns that a meeting needs.
 
         Returns
         -------
         DataFrame
-            At most eight columns, rounded, in the result's own order.
+            At most eight columns, rounded, in the order of the result.
         """
         return self.frame[list(self.summary_columns)].round(2)
 
     def explain(self, service_id: str) -> Explanation:
-        """Say why a service has its score.
+        """Explain the score of a service.
 
         Parameters
         ----------
@@ -177,14 +139,14 @@ class Result:
         Raises
         ------
         AssessError
-            Where there is no such service.
+            If there is no such service.
         """
         row = self.row(service_id)
         table = row.dropna().to_frame("value")
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> pd.Series:
-        """Give the row of a service.
+        """Return the row of a service.
 
         Parameters
         ----------
@@ -199,7 +161,7 @@ class Result:
         Raises
         ------
         AssessError
-            Where there is no such service; the hint names the nearest.
+            If there is no such service; the hint names the nearest.
         """
         import difflib
 
@@ -266,7 +228,7 @@ class Result:
         return joined[["change", *order]].sort_index()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per row, as `to_dict` holds them.
+        """Return one dictionary per row, as in `to_dict`.
 
         Returns
         -------
@@ -276,7 +238,7 @@ class Result:
         return self.frame.reset_index().to_dict("records")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain JSON types.
+        """Return the result as plain JSON types.
 
         Returns
         -------
@@ -301,7 +263,7 @@ class Result:
         Path(path).write_text(encode(self.to_dict()) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
-        """Say what it is, without address or clock."""
+        """Return a line without address or clock."""
         title = self.name.replace("_", " ").capitalize()
         p = self.provenance
         return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
@@ -314,19 +276,9 @@ class Result:
 def records_by(
     table: pd.DataFrame, key: str | list[str]
 ) -> dict[Any, list[dict[str, Any]]]:
-    """Give the rows of a table as dictionaries, by a key.
+    """Return the rows of a table as dictionaries, by one key column or several, in order.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-    key : str or list of str
-        The column or columns that tell the rows apart; the dictionaries are without them.
-
-    Returns
-    -------
-    dict of object or tuple to list of dict
-        In the order of the rows. Not one ``groupby`` a group: that costs a thousand times the row.
+    Not with ``groupby``: that costs a thousand times as much per group.
     """
     names = (
         table[key]
@@ -341,57 +293,13 @@ def records_by(
     return found
 
 
-def encode(value: Any, depth: int = 0) -> str:
-    """Write plain JSON types so that people can read and compare them: a row on a line.
-
-    Parameters
-    ----------
-    value : object
-        What `plain` gives.
-    depth : int, default 0
-        How far it is indented. [spaces]
-
-    Returns
-    -------
-    str
-        JSON. With an indent `json.dumps` leaves its compiled encoder, and takes ten times as long.
-
-    Raises
-    ------
-    ValueError
-        Where a number is not finite.
-    """
-    held = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list) or not any(map(_has_rows, held)):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    lines = [encode(item, depth + 1) for item in held]
-    if isinstance(value, dict):
-        names = (json.dumps(key, ensure_ascii=False) for key in value)
-        lines = [f"{name}: {line}" for name, line in zip(names, lines, strict=True)]
-    start, end = "{}" if isinstance(value, dict) else "[]"
-    inner = ",\n".join(" " * (depth + 1) + line for line in lines)
-    return f"{start}\n{inner}\n{' ' * depth}{end}"
-
-
-def _has_rows(value: Any) -> bool:
-    """Whether it is a dictionary, or a list that begins with one."""
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, dict)
+def encode(value: Any) -> str:
+    """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:
-    """Turn a value into plain JSON types.
-
-    Parameters
-    ----------
-    value : object
-        Anything that frames and rows hold, nested or not.
-
-    Returns
-    -------
-    object
-        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
-    """
+    """Return a value of a frame or a row as plain JSON types; NA is None, times are ISO-8601 with Z."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):

@@ -208,7 +208,7 @@ def test_a_policy_file_is_used_from_the_option_or_the_environment(call, sample, 
     assert json.loads(call(*args, ASSESS_POLICY="own.toml").stdout)["policy_hash"] == own
     (tmp_path / "own.toml").write_text("[dimension]\nteam = 0.5\n")
     assert (
-        "did you mean dimensions?" in call(*args, "--policy", "own.toml", code=1).stderr
+        "did you mean 'dimensions'?" in call(*args, "--policy", "own.toml", code=1).stderr
     )
 
 

@@ -60,6 +60,7 @@ def test_services(dumped):
         "legacy": (True, None, None, False),  # without replicas
     }
     assert {r["names"][0].namespace for r in dumped.rows["services"]} == {"shop"}
+    assert {r["kind"] for r in dumped.rows["services"]} == {None}  # none has a port
 
 
 def test_tasks_and_what_became_of_them(dumped):

@@ -134,7 +134,7 @@ class AwsSource(Source):
 
 
 def _is_words(value: Any) -> bool:
-    """Whether a value is a text, or a list of at least one."""
+    """Return whether a value is a text, or a list of at least one."""
     words = value if isinstance(value, list) else [value]
     return bool(words) and all(isinstance(word, str) and word for word in words)
 
@@ -263,12 +263,12 @@ def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
 
 
 def is_cluster_node(tags: Mapping[str, str]) -> bool:
-    """Whether a machine belongs to a cluster, so that its tags name no service."""
+    """Return whether a machine belongs to a cluster, so that its tags name no service."""
     return any(tag.startswith(_CLUSTER_TAGS) for tag in tags)
 
 
 def is_naming(tag: str) -> bool:
-    """Whether a tag names a service, a cluster or an environment; no other is kept."""
+    """Return whether a tag names a service, a cluster or an environment; no other is kept."""
     naming = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
     return tag in naming or tag.startswith(_CLUSTER_TAGS)
 

@@ -63,7 +63,7 @@ class EcsSource(AwsSource):
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
-    """Say from when on stopped tasks are known, and record it; None where none could be seen."""
+    """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
     call = "ecs describe-tasks" if is_dump else "ecs list-tasks"
     row = next((row for row in place.batch.coverage if row["call"] == call), {})
@@ -77,7 +77,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: Place) -> Payloads:
-    """Take what the dumps of a place hold; what clusters count says whether that is all."""
+    """Read the dumps of a place; the counts of its clusters show whether they are complete."""
     clusters = place.ask("ecs", "describe_clusters", "clusters") or []
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],

@@ -145,7 +145,7 @@ def _read_file(
 
 
 def file_time(file: Path) -> float | None:
-    """Give when a file was written; None where the system does not say."""
+    """Return when a file was written; None where the system does not record it."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -153,7 +153,7 @@ def file_time(file: Path) -> float | None:
 
 
 def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row]]:
-    """Give the facts that a file holds, each with the name of its host in the inventory."""
+    """List the facts in a file, each with the name of its host in the inventory."""
     text = read_text(file, row)
     if text is None:
         return
@@ -191,7 +191,7 @@ def _told(value: Row) -> Row:
 
 
 def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
-    """Give the facts in the output of the callback ``json``."""
+    """Return the facts in the output of the callback ``json``."""
     for play in dicts(value.get("plays")):
         for task in dicts(play.get("tasks")):
             results = task.get("hosts")
@@ -204,7 +204,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
 
 
 def failure_of(document: Row) -> Row:
-    """Say why a host gave no facts; what it said of it is not repeated."""
+    """Return why a host has no facts, without its message."""
     words = str(document.get("msg") or "")
     if document.get("unreachable") is True:
         status = "denied" if _DENIED.search(words) else "unreachable"
@@ -264,7 +264,7 @@ def _is_same(one: PlainHost, other: PlainHost) -> bool:
 
 
 def _parts(host: PlainHost) -> set[str]:
-    """Say which of the `PARTS` were gathered."""
+    """List which of the `PARTS` were gathered."""
     known = {
         "setup": not host.facts.keys() <= {"last_seen_at", "facts_age_hours"},
         "services": host.units is not None,
@@ -274,7 +274,7 @@ def _parts(host: PlainHost) -> set[str]:
 
 
 def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
-    """Say of how many hosts there are facts, units and packages."""
+    """Count the hosts with facts, units and packages."""
     counts = Counter(part for host in hosts for part in _parts(host))
     for part, command in PARTS.items():
         count = counts[part]

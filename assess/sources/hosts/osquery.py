@@ -15,7 +15,7 @@ from assess.sources.base import (
     paths_of,
     timed,
 )
-from assess.sources.docker.payload import Payloads
+from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
 from assess.sources.dumps import dicts, files_below, read_json
@@ -170,7 +170,7 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
 
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:
-    """Give one host from its tables; all their values are text."""
+    """Return one host from its tables, whose values are all text."""
     system, kernel, release, cloud = (
         next(iter(tables.get(table, [])), {})
         for table in ("system_info", "kernel_info", "os_version", "ec2_instance_metadata")
@@ -200,7 +200,7 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
 
 
 def to_units(tables: Tables) -> list[Unit] | None:
-    """Give the services that run or have failed; None where the table was not read, or is empty."""
+    """List the units that run or failed; None where the table was not read, or is empty."""
     found = []
     for unit in tables.get("systemd_units", []):
         name = text_of(unit.get("id"))
@@ -211,7 +211,7 @@ def to_units(tables: Tables) -> list[Unit] | None:
 
 
 def to_packages(tables: Tables) -> dict[str, Package] | None:
-    """Give the installed packages; None where no table lists any."""
+    """Return the installed packages; None where no table lists any."""
     found: dict[str, Package] = {}
     listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
@@ -224,7 +224,7 @@ def to_packages(tables: Tables) -> dict[str, Package] | None:
 
 
 def to_mounted(tables: Tables) -> list[Row]:
-    """Give the file systems on disks."""
+    """Return the file systems on disks."""
     return [
         {
             "path": path,
@@ -238,7 +238,7 @@ def to_mounted(tables: Tables) -> list[Row]:
 
 
 def _used(disk: Row) -> int | None:
-    """Give the bytes that are in use on a file system."""
+    """Return the bytes in use on a file system."""
     blocks, free, size = (
         count_of(disk.get(n)) for n in ("blocks", "blocks_free", "blocks_size")
     )
@@ -250,8 +250,8 @@ def _used(disk: Row) -> int | None:
 
 
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
-    """Give what Docker's tables tell, through the payloads of Docker's own API."""
-    payloads = Payloads()
+    """Turn Docker's tables into rows, through the payloads of Docker's own API."""
+    payloads = EngineData()
     for table, call, shape in (
         ("docker_version", "version", to_version),
         ("docker_info", "info", to_info),
@@ -279,7 +279,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
 
 
 def to_version(row: Row) -> Row:
-    """Give the version of an engine the names of its API."""
+    """Convert the version of an engine to the form of its API."""
     return _renamed(
         row,
         Version="version",
@@ -292,7 +292,7 @@ def to_version(row: Row) -> Row:
 
 
 def to_info(row: Row) -> Row:
-    """Give what an engine says of itself the names of its API, without proxies."""
+    """Convert the description of an engine to the form of its API, without proxies."""
     counts = {
         "Containers": count_of(row.get("containers")),
         "Images": count_of(row.get("images")),
@@ -312,7 +312,7 @@ def _renamed(row: Row, **columns: str) -> Row:
 
 
 def to_containers(tables: Tables) -> list[Row]:
-    """Give containers, with their labels, mounts and ports, the names of the API."""
+    """Convert containers, with labels, mounts and ports, to the form of the API."""
     has_mounts = "docker_container_mounts" in tables
     return [
         {
@@ -357,7 +357,7 @@ def _mounts(tables: Tables, identifier: str) -> list[Row]:
 
 
 def to_image(row: Row) -> Row:
-    """Give an image the names of the API."""
+    """Convert an image to the form of the API."""
     tags = [tag for tag in text_of(row.get("tags")).split(",") if tag]
     size, created = count_of(row.get("size_bytes")), count_of(row.get("created"))
     return {

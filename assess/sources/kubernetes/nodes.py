@@ -26,13 +26,13 @@ _RUNTIMES = ("docker", "containerd", "cri-o")
 
 
 def place(item: Row) -> tuple[str, str]:
-    """Give the namespace and the name of an object."""
+    """Return the namespace and the name of an object."""
     meta = table(item.get("metadata"))
     return text(meta.get("namespace")), text(meta.get("name"))
 
 
 def ids_of(nodes: list[Row], cluster: str) -> dict[str, str]:
-    """Give the id of the host of every node: that of its cloud instance, else its name."""
+    """Return the host_id of every node by its name: its cloud instance, else its name."""
     names = [place(node)[1] for node in nodes]
     ids = host_ids(((name, name) for name in names), cluster)
     for node in nodes:
@@ -45,7 +45,7 @@ def ids_of(nodes: list[Row], cluster: str) -> dict[str, str]:
 
 
 def to_host(node: Row, hosts: dict[str, str]) -> Row:
-    """Give the row of the hosts frame."""
+    """Return the row of the hosts frame."""
     name, status = place(node)[1], table(node.get("status"))
     labels, info = table(dig(node, "metadata", "labels")), table(status.get("nodeInfo"))
     os_name, os_version = to_os(text(info.get("osImage")))
@@ -76,7 +76,7 @@ def to_host(node: Row, hosts: dict[str, str]) -> Row:
 
 
 def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
-    """Give the row of the engines frame; None where the node does not tell its runtime."""
+    """Return the row of the engines frame; None where the runtime of a node is not known."""
     info, name = table(dig(node, "status", "nodeInfo")), place(node)[1]
     runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
     if runtime not in _RUNTIMES:

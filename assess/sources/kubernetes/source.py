@@ -85,7 +85,7 @@ class KubernetesSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Give the kinds of what a dump holds: lists of one kind, of many, or single objects."""
+        """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
         kind, items = text(dig(document, "kind")), dig(document, "items")
         own = _KINDS.get(kind.removesuffix("List"))
         if own:
@@ -105,7 +105,7 @@ class KubernetesSource(ListSource):
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
     ) -> Iterator[list[Any]]:
-        """Ask for a list, page by page; the first tells how many entries there are in all."""
+        """Ask for a list, page by page; the first one has the number of all entries."""
         seen, count = {""}, 0
         params = {"limit": "1" if is_probe else str(PAGE)}
         while True:

@@ -13,12 +13,12 @@ AWS = "platform.aws."
 
 
 def attribute(node: Row, name: str) -> str:
-    """Give what a client found out about its node; empty where it did not."""
+    """Return what a client detected about its node; empty where it did not."""
     return text(table(node.get("Attributes")).get(name))
 
 
 def to_host(node: Row, host_id: str) -> Row:
-    """Give the row of the hosts frame."""
+    """Return the row of the hosts frame."""
     os_name, os_version = to_os(
         f"{attribute(node, 'os.name')} {attribute(node, 'os.version')}"
     )
@@ -50,7 +50,7 @@ def to_host(node: Row, host_id: str) -> Row:
 
 
 def to_engines(node: Row, host_id: str) -> Iterator[Row]:
-    """Give the rows of the engines frame, by the drivers of the node."""
+    """Return the rows of the engines frame, from the drivers of the node."""
     drivers = table(node.get("Drivers"))
     found = [
         name for name in ("docker", "podman") if dig(drivers, name, "Detected") is True
