@@ -430,7 +430,7 @@ def test_files_that_may_not_be_read_are_denied(tmp_path):
     [
         ({}, "path names no file"),
         ({"path": "a", "format": "excel"}, "is not one of"),
-        ({"path": "a", "endpoint": "http://x"}, "stands in place of a path"),
+        ({"path": "a", "endpoint": "http://x"}, "in place of a path"),
         ({"endpoint": "http://x", "format": "trivy"}, "Konveyor hub"),
         ({"path": "a", "answered_at": "last week"}, "no date"),
     ],

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.answers.forms import Context, Found, Rule, moment_of, words_of, worst
+from assess.sources.answers.forms import (
+    Context,
+    FrameRow,
+    Rule,
+    moment_of,
+    words_of,
+    worst,
+)
 from assess.sources.base import Row
 from assess.sources.docker.payload import texts
 from assess.sources.dumps import dicts, dig
@@ -27,14 +34,14 @@ def _answer(rule: Rule, risk: str, about: About, **values: Any) -> Row:
     return {"about": about, "question": rule.target, "risk": risk, **values}
 
 
-def _kept(answers: Iterable[Row]) -> list[Found]:
+def _kept(answers: Iterable[Row]) -> list[FrameRow]:
     return [("answers", row) for row in worst(answers)]
 
 
 # ---- docker-bench-security ----
 
 
-def of_docker_bench(report: Row, context: Context) -> list[Found]:
+def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of the benchmark of one host, on its engine and its containers.
 
     The report does not name its host: the file does, or ``host_id``.
@@ -86,7 +93,7 @@ def _cell(text: str) -> Any:
 # ---- Trivy ----
 
 
-def of_trivy(report: Row, context: Context) -> list[Found]:
+def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of a scan of one image, and its vulnerabilities by severity."""
     if "SchemaVersion" not in report or not isinstance(report.get("ArtifactName"), str):
         return []
@@ -113,7 +120,7 @@ def of_trivy(report: Row, context: Context) -> list[Found]:
         "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
         **_vulnerabilities(results),
     }
-    found: list[Found] = [("images", row)] if image.repository and digest else []
+    found: list[FrameRow] = [("images", row)] if image.repository and digest else []
     about = _image_keys(image, identifier)
     when = moment_of(report.get("CreatedAt")) or context.file_time
     answers = [
@@ -168,7 +175,7 @@ def _secrets_n(results: list[Row]) -> int:
 # ---- OpenSSF Scorecard ----
 
 
-def of_scorecard(report: Row, context: Context) -> list[Found]:
+def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
     if not name or not isinstance(report.get("checks"), list):
@@ -196,7 +203,7 @@ def of_scorecard(report: Row, context: Context) -> list[Found]:
 # ---- xeol ----
 
 
-def of_xeol(report: Row, context: Context) -> list[Found]:
+def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     rule = context.rule("end of life")

@@ -22,16 +22,7 @@ from assess.sources.dumps import read_bytes
 from assess.sources.yaml_loader import Loader, load_documents
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
-_TOP_KEYS = {
-    "services",
-    "include",
-    "name",
-    "version",
-    "networks",
-    "volumes",
-    "secrets",
-    "configs",
-}
+_TOP_KEYS = "services include name version networks volumes secrets configs"
 _OWN_KEYS_V1 = {"image", "build", "extends"}
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
@@ -308,7 +299,7 @@ def _checked(document: Any) -> dict[str, Any]:
     is_v1 = all(isinstance(body, dict) and _OWN_KEYS_V1 & body.keys() for body in bodies)
     if "services" not in document and bodies and is_v1:
         return {"services": document}
-    if not any(key in _TOP_KEYS or key.startswith("x-") for key in document):
+    if not any(key in _TOP_KEYS.split() or key.startswith("x-") for key in document):
         raise ValueError("it has no services")
     services = document.get("services")
     if not isinstance(services, dict | None):
