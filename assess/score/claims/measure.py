@@ -273,7 +273,7 @@ def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
 
 
 def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
-    """Put two groups of spells beside each other, tier by tier.
+    """Compare two groups of spells, tier by tier.
 
     ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
     ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``, which

@@ -99,7 +99,7 @@ class MarathonSource(ListSource):
                 if is_probe or len(items) < size or not fresh:
                     return
 
-    def _found(
+    def read(
         self,
         options: Row,
         base: Path,
@@ -108,19 +108,20 @@ class MarathonSource(ListSource):
         *,
         is_probe: bool = False,
     ) -> Found:
+        """Read the lists from dumps, or ask Marathon and Mesos, each at its own endpoint."""
         if "path" in options:
-            return super()._found(options, base, deadline, batch)
-        found: Found = {}
-        asked = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
-        for option, lists in asked:
+            return super().read(options, base, deadline, batch, is_probe=is_probe)
+        listed: Found = {}
+        endpoints = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
+        for option, lists in endpoints:
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
                 own = options | {"endpoint": options[option]}
-                found |= ListSource._found(
+                listed |= ListSource.read(
                     part, own, base, deadline, batch, is_probe=is_probe
                 )
-        return found
+        return listed
 
 
 def _items(answer: Any, name: str) -> list[Any]:
