@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from assess import frames
 from assess.frames import EXTERNAL
 from assess.image_ref import last_part
 from assess.sources.addresses import Address
@@ -130,30 +131,32 @@ def to_host(instance: Payload) -> tuple[Row, Row]:
     cpu = count_of(dig(units.get("CPU"), "integerValue"))
     host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
     versions = dig(instance, "versionInfo")
-    host = {
-        "host_id": host_id,
-        "provider": "aws"
+    host = frames.row(
+        "hosts",
+        host_id=host_id,
+        provider="aws"
         if host_id.startswith("i-")
         else None,  # else a machine of one's own
-        "account": arn["account"] or None,
-        "region": arn["region"] or None,
-        "az": told.get("ecs.availability-zone") or None,
-        "instance_type": told.get("ecs.instance-type") or None,
-        "image_ref": told.get("ecs.ami-id") or None,
-        "arch": told.get("ecs.cpu-architecture") or None,
-        "vcpus": cpu // 1024 if cpu else None,
-        "asg_name": tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
-        "state": "running" if instance.get("agentConnected") is True else None,
-    }
+        account=arn["account"] or None,
+        region=arn["region"] or None,
+        az=told.get("ecs.availability-zone") or None,
+        instance_type=told.get("ecs.instance-type") or None,
+        image_ref=told.get("ecs.ami-id") or None,
+        arch=told.get("ecs.cpu-architecture") or None,
+        vcpus=cpu // 1024 if cpu else None,
+        asg_name=tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
+        state="running" if instance.get("agentConnected") is True else None,
+    )
     version = (
         text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
     )
-    engine = {
-        "host_id": host_id,
-        "runtime": "docker",
-        "version": version or None,
-        "ecs_agent_version": text_of(dig(versions, "agentVersion")) or None,
-    }
+    engine = frames.row(
+        "engines",
+        host_id=host_id,
+        runtime="docker",
+        version=version or None,
+        ecs_agent_version=text_of(dig(versions, "agentVersion")) or None,
+    )
     return host, engine
 
 

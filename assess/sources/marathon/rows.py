@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from assess import frames
 from assess.image_ref import last_part, parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Name, Row
@@ -161,18 +162,19 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
     megabytes = integer(resources.get("mem"))
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
-    return {
-        "host_id": host_id,
-        "hostname": name or None,
-        "region": text(dig(domain, "region", "name")) or None,
-        "az": text(dig(domain, "zone", "name")) or None,
-        "vcpus": integer(resources.get("cpus")),
-        "memory_bytes": megabytes * _MB if megabytes else None,
-        "state": states[active] if isinstance(active, bool) else None,
-        "last_seen_at": moment(
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=name or None,
+        region=text(dig(domain, "region", "name")) or None,
+        az=text(dig(domain, "zone", "name")) or None,
+        vcpus=integer(resources.get("cpus")),
+        memory_bytes=megabytes * _MB if megabytes else None,
+        state=states[active] if isinstance(active, bool) else None,
+        last_seen_at=moment(
             slave.get("reregistered_time") or slave.get("registered_time")
         ),
-    }
+    )
 
 
 # ---- what an app declares ----
