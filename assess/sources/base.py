@@ -483,7 +483,7 @@ def file_failure(error: Exception) -> Row:
 
 
 def paths_of(options: dict[str, Any]) -> list[str]:
-    """Give the paths of a ``[[source]]`` table: one, or a list of them; empty if they are none."""
+    """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []

@@ -22,9 +22,7 @@ from assess.sources.dumps import (
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
 
-Found = dict[
-    str, list[Row]
-]  # what was listed, by kind; a kind that is absent was not told
+Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
 _GONE, _NO_PATH = 410, 404
 _SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
@@ -80,11 +78,9 @@ class ListSource(Source):
     lists: tuple[Listing, ...] = ()
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
-        is_live, endpoint = (
-            "endpoint" in options,
-            str(options.get("endpoint", "http://-")),
-        )
+        """List the problems of the options."""
+        is_live = "endpoint" in options
+        endpoint = str(options.get("endpoint", "http://-"))
         wrong = {
             "give either a path or an endpoint": is_live == ("path" in options),
             "path names no file": "path" in options and not paths_of(options),
@@ -118,7 +114,7 @@ class ListSource(Source):
         raise NotImplementedError
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Give the kinds of what a dump holds; nothing for what it is not known."""
+        """Sort the contents of a dump by kind of list; nothing where they are not known."""
         raise NotImplementedError
 
     def get_pages(
@@ -292,7 +288,7 @@ def cluster_of(options: Row) -> str:
 
 
 def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
-    """Give ids to hosts, from their own ids and names: the name where it tells them apart."""
+    """Map ids of hosts to host_id: the name where it is unique, else with id or cluster."""
     pairs = [(own, name or own) for own, name in nodes if own or name]
     uses = Counter(name for _, name in pairs)
     return {
@@ -312,39 +308,39 @@ def share_live(batch: Batch) -> None:
 
 
 def text(value: Any) -> str:
-    """Give a text, and for anything else none."""
+    """Return a text without NUL; empty for any other value."""
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 def table(value: Any) -> Row:
-    """Give an object, and for anything else an empty one."""
+    """Return an object; an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:
-    """Give a number that is not below zero, also of a text; None for anything else."""
+    """Read a number of zero or more, also from a text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        read = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and found >= 0 else None
+    return read if math.isfinite(read) and read >= 0 else None
 
 
 def integer(value: Any) -> int | None:
-    """Give a count that a column of integers can hold."""
-    found = number(value)
-    return int(found) if found is not None and found < 2**63 else None
+    """Read a count that fits into a 64-bit column."""
+    count = number(value)
+    return int(count) if count is not None and count < 2**63 else None
 
 
 def percent(part: float | None, of: float | None) -> float | None:
-    """Give a share in percent; None where there is nothing to share."""
+    """Return a share [percent]; None where the whole is zero or unknown."""
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
 
 
 def healthy(lost: float | None) -> float | None:
-    """Give the share that is needed where this one may be lost [percent].
+    """Return the share that must stay healthy where this one may be lost [percent].
 
     It is rounded down: rounded up, two of three replicas would be three.
     """

@@ -188,7 +188,7 @@ def _paces(
         float(policy["simulation"]["level"]),
     )
     own_rates = pace.own_rates(inventory, policy, past)
-    # A host that nobody watched may be upgraded as often as any.
+    # a host that nobody watched may be upgraded as often as any
     unwatched = Interval(
         0.0, 0.0, max((rate.hi for rate in own_rates.values()), default=np.inf)
     )

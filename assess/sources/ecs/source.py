@@ -11,6 +11,7 @@ from assess.sources.docker.payload import Payload, moment, texts
 from assess.sources.dumps import dicts, dig
 from assess.sources.ecs.definition import count_of, text_of
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
+from assess.sources.unit import FRAMES
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -19,9 +20,7 @@ AT_ONCE = {  # what AWS takes in one call
     "describe_container_instances": 100,
 }
 STATUSES = ("RUNNING", "STOPPED")
-STOPPED_SHOWN = timedelta(
-    hours=1
-)  # for at least so long ECS shows a task that has stopped
+STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
 _COUNTS = {
     "describe_services": ("activeServicesCount",),
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
@@ -33,15 +32,7 @@ class EcsSource(AwsSource):
     """Reads what ECS runs, and what it would run."""
 
     type = "ecs"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "

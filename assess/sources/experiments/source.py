@@ -154,7 +154,7 @@ def of_litmus(result: Row, names: Map) -> Row | None:
 
 
 def _seen(kind: str, element: str, failed: list[str], seen: list[str]) -> Row:
-    """Say who was looked at and who fell: what was failed itself is both."""
+    """Return the services that were observed and those that failed; the target is both."""
     own = [element] if kind == "service" else []
     return {"affected": _names([*own, *failed]), "observed": _names([*own, *seen])}
 
@@ -173,7 +173,7 @@ def _row(name: Any, kind: str, element: str, began: Any, ended: Any) -> Row:
 
 
 def _struck(activity: Row, names: Map) -> tuple[str, str] | None:
-    """Give kind and name of what an action failed: as mapped, else as its arguments name it."""
+    """Return kind and name of the target of an action: as mapped, else from its arguments."""
     if mapped := names.get(str(activity.get("name"))):
         kind, _, element = mapped.rpartition(":")
         return (kind or "service", element)
@@ -193,7 +193,7 @@ def _struck(activity: Row, names: Map) -> tuple[str, str] | None:
 
 
 def _probed(activity: Row, names: Map) -> str:
-    """Give the service that a probe looks at: as mapped, else its address, else its own name."""
+    """Return the service that a probe observes: as mapped, else its address, else its name."""
     name = str(activity.get("name"))
     url = (activity.get("provider") or {}).get("url")
     host = urlsplit(url).hostname if isinstance(url, str) else None

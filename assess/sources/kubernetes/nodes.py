@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from assess import frames
 from assess.sources.base import Row
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
@@ -57,22 +58,23 @@ def to_host(node: Row, hosts: dict[str, str]) -> Row:
         column: next((text(labels[key]) for key in keys if text(labels.get(key))), None)
         for column, keys in _TOPOLOGY.items()
     }
-    return {
-        "host_id": hosts.get(name, name),
-        "hostname": text(labels.get("kubernetes.io/hostname")) or name or None,
-        "provider": provider or None,
+    return frames.row(
+        "hosts",
+        host_id=hosts.get(name, name),
+        hostname=text(labels.get("kubernetes.io/hostname")) or name or None,
+        provider=provider or None,
         **places,
-        "os_name": os_name,
-        "os_version": os_version,
-        "kernel": text(info.get("kernelVersion")) or None,
-        "arch": text(info.get("architecture")) or None,
-        "vcpus": integer(quantity(dig(status, "capacity", "cpu"))),
-        "memory_bytes": integer(quantity(dig(status, "capacity", "memory"))),
-        "state": {"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
+        os_name=os_name,
+        os_version=os_version,
+        kernel=text(info.get("kernelVersion")) or None,
+        arch=text(info.get("architecture")) or None,
+        vcpus=integer(quantity(dig(status, "capacity", "cpu"))),
+        memory_bytes=integer(quantity(dig(status, "capacity", "memory"))),
+        state={"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
             text(ready.get("status"))
         ),
-        "last_seen_at": moment(ready.get("lastHeartbeatTime")),
-    }
+        last_seen_at=moment(ready.get("lastHeartbeatTime")),
+    )
 
 
 def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
@@ -81,9 +83,10 @@ def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
     runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
     if runtime not in _RUNTIMES:
         return None
-    return {
-        "host_id": hosts.get(name, name),
-        "runtime": runtime,
-        "version": version or None,
-        "kubelet_version": text(info.get("kubeletVersion")).removeprefix("v") or None,
-    }
+    return frames.row(
+        "engines",
+        host_id=hosts.get(name, name),
+        runtime=runtime,
+        version=version or None,
+        kubelet_version=text(info.get("kubeletVersion")).removeprefix("v") or None,
+    )

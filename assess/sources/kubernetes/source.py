@@ -10,6 +10,7 @@ from assess.sources.dumps import DumpError, dicts, dig
 from assess.sources.http import Web
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.unit import FRAMES
 
 PAGE = 500
 _APPS, _NETWORKING = "apis/apps/v1/", "networking.k8s.io"
@@ -60,15 +61,7 @@ class KubernetesSource(ListSource):
     """One Kubernetes cluster per ``[[source]]``."""
 
     type = "kubernetes"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     needs = (
         "list on nodes, pods, workload controllers, services, ingresses, volume claims, disruption "
         "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "

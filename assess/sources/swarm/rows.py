@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
@@ -180,27 +181,29 @@ def to_host(node: Row, host_id: str) -> Row:
     description = table(node.get("Description"))
     status = text(dig(node, "Status", "State"))
     cpus = number(dig(description, "Resources", "NanoCPUs"))
-    return {
-        "host_id": host_id,
-        "hostname": text(description.get("Hostname")) or None,
-        "arch": text(dig(description, "Platform", "Architecture")) or None,
-        "vcpus": None if cpus is None else integer(cpus // _SECOND),
-        "memory_bytes": integer(dig(description, "Resources", "MemoryBytes")),
-        "state": "running" if status == "ready" else status or None,
-    }
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=text(description.get("Hostname")) or None,
+        arch=text(dig(description, "Platform", "Architecture")) or None,
+        vcpus=None if cpus is None else integer(cpus // _SECOND),
+        memory_bytes=integer(dig(description, "Resources", "MemoryBytes")),
+        state="running" if status == "ready" else status or None,
+    )
 
 
 def to_engine(node: Row, host_id: str) -> Iterator[Row]:
     """Return the row of the engines frame, if the node lists the version of its engine."""
     status = text(dig(node, "Status", "State"))
     if version := text(dig(node, "Description", "Engine", "EngineVersion")):
-        yield {
-            "host_id": host_id,
-            "runtime": "docker",
-            "version": version,
-            "swarm": "active",
-            "reachable": {"ready": True, "down": False}.get(status),
-        }
+        yield frames.row(
+            "engines",
+            host_id=host_id,
+            runtime="docker",
+            version=version,
+            swarm="active",
+            reachable={"ready": True, "down": False}.get(status),
+        )
 
 
 def to_workload(
