@@ -1,4 +1,4 @@
-"""The command line: one file per family of verbs, each imported when it is called."""
+"""The command line: one file per group of commands, imported when one of them is called."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ Start with the bundled sample, then with your own fleet:
   assess collect -c assess.toml -o data/snapshots/2026Q4
   assess report
 \b
-A SNAPSHOT is a directory of frames, or a store and a day: data/snapshots@2026-09-30.
+A SNAPSHOT is a directory of frames, or a store with a date: data/snapshots@2026-09-30.
 Every option can also be set as ASSESS_<VERB>_<OPTION>, such as ASSESS_COLLECT_DEADLINE=60.
-Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage under the limit,
+Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage below the limit,
 130 interrupted. Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source,
 or _ASSESS_COMPLETE=fish_source assess | source."""
 
-# section -> verb -> (module, what it does); `assess --help` shows this and imports none of them.
+# section -> command -> (module, help). `assess --help` imports none of the modules, to be fast.
 VERBS = {
     "Decide": {
         "report": ("report", "Write the report of a quarter."),
         "score": ("score", "Score a snapshot."),
-        "explain": ("score", "Say why a service has its scores."),
+        "explain": ("score", "Explain the scores of a service."),
         "record": ("score", "Write the one-page decision record of a service."),
-        "serve": ("serve", "Show the reports to the browsers of this machine."),
-        "check": ("check", "Exit with 3 where a limit is broken."),
+        "serve": ("serve", "Show the reports in a browser on this machine."),
+        "check": ("check", "Check limits; exit with 3 if one is broken."),
     },
     "Look": {
-        "show": ("inspect", "Show what a snapshot holds."),
-        "validate": ("inspect", "List everything that is wrong with a snapshot."),
-        "coverage": ("inspect", "Show what the sources could see, and what not."),
+        "show": ("inspect", "Show the contents of a snapshot."),
+        "validate": ("inspect", "List all problems of a snapshot."),
+        "coverage": ("inspect", "Show what each source could and could not see."),
         "diff": ("inspect", "Compare two snapshots."),
     },
     "Collect": {
-        "collect": ("collect", "Take an inventory of the fleet."),
-        "sources": ("collect", "Say what each source needs."),
-        "doctor": ("collect", "Tell what the configured sources can and cannot see."),
+        "collect": ("collect", "Take an inventory of the fleet, read-only."),
+        "sources": ("collect", "List the options and permissions of each source."),
+        "doctor": ("collect", "Check what each source can see before you collect."),
         "sample": ("setup", "Write a fictional sample fleet."),
     },
     "Work with": {
         "notebooks": ("notebooks", "Run, refresh or check the notebooks."),
-        "frames": ("inspect", "Give the data dictionary."),
-        "policy": ("setup", "Give the policy in force."),
+        "frames": ("inspect", "Show the data dictionary."),
+        "policy": ("setup", "Show the policy in effect."),
         "facts": ("setup", "List the reference facts and their age."),
     },
 }
@@ -61,38 +61,14 @@ _HOMES = {verb: home for section in VERBS.values() for verb, (home, _) in sectio
 
 
 class Verbs(click.Group):
-    """The group of all verbs."""
+    """The group of all commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the verbs without importing them.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-
-        Returns
-        -------
-        list of str
-            In the order of the help.
-        """
+        """List the commands without importing them."""
         return list(_HOMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a verb.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        cmd_name : str
-            The verb.
-
-        Returns
-        -------
-        Command or None
-            None where there is no such verb.
-        """
+        """Import a command; None if there is no such command."""
         if cmd_name not in _HOMES:
             return None
         module = importlib.import_module(f"assess.cli.{_HOMES[cmd_name]}")
@@ -102,20 +78,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that was called; name the nearest where there is none.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        args : list of str
-            What was written.
-
-        Returns
-        -------
-        tuple of str, Command and list of str
-            Name, verb and its arguments.
-        """
+        """Find a command, or name the nearest one in the error."""
         if (
             args[0] not in _HOMES
             and not args[0].startswith("-")
@@ -127,15 +90,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs by section.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        formatter : HelpFormatter
-            Where to write.
-        """
+        """List the commands by section."""
         for section, verbs in VERBS.items():
             with formatter.section(section):
                 formatter.write_dl(
@@ -143,18 +98,7 @@ class Verbs(click.Group):
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; what goes wrong becomes a message, with a traceback only on ``--debug``.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-
-        Returns
-        -------
-        object
-            What the verb returns: nothing.
-        """
+        """Run a command; an error becomes a message, with a traceback only under ``--debug``."""
         try:
             with listening():
                 return super().invoke(ctx)
@@ -171,22 +115,7 @@ class Verbs(click.Group):
             raise _failure(error) from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **rest: Any) -> Any:
-        """Run the command line, and leave with its exit code.
-
-        Parameters
-        ----------
-        *args
-            As click has them.
-        standalone_mode : bool, default True
-            Whether to leave the process.
-        **rest
-            As click has them.
-
-        Returns
-        -------
-        object
-            What the verb returns, where the process goes on.
-        """
+        """Run the command line and exit with its code."""
         try:
             done = super().main(*args, standalone_mode=False, **rest)  # type: ignore[call-overload]
         except click.ClickException as error:
@@ -209,7 +138,7 @@ def _failure(error: Exception) -> Failure:
         return Failure(f"{error.filename or 'system'}: {error.strerror}")
     return Failure(
         f"unexpected {type(error).__name__}: {error}",
-        hint="this is a fault of assess; run it again with --debug and report the traceback",
+        hint="this is a bug in assess; run again with --debug and report the traceback",
     )
 
 
@@ -226,11 +155,11 @@ def _failure(error: Exception) -> Failure:
 )
 @click.version_option(assess.__version__, "--version", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Measure the risk of adopting containers, service by service, on your own fleet."""
+    """Measure the risk of adopting containers for each service of your own fleet."""
 
 
 def main() -> None:
     """Run `assess`."""
-    # its matrices are small: threads would cost more than they save, and take the other core
+    # the matrices are small: threads cost more than they save
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cli(prog_name="assess")

@@ -1,4 +1,4 @@
-"""Hold a snapshot to limits, for a pipeline."""
+"""Check a snapshot against limits, in a pipeline."""
 
 from __future__ import annotations
 
@@ -30,21 +30,7 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Breach:
-    """A limit that does not hold.
-
-    Attributes
-    ----------
-    limit : str
-        Name of the limit.
-    wanted : float
-        Value that was asked for.
-    service_id : str
-        Service that breaks it.
-    found : float or None
-        Value that was found; None where it is unknown.
-    why : str
-        What it comes from.
-    """
+    """A service that breaks a limit; ``found`` is None where the value is unknown."""
 
     limit: str
     wanted: float
@@ -64,14 +50,14 @@ class Breach:
 )
 @snapshot
 @click.option(
-    "--min-readiness", type=float, help="Least readiness of a service. [points 0-100]"
+    "--min-readiness", type=float, help="Lowest readiness of any service. [points 0-100]"
 )
 @click.option(
-    "--min-coverage", type=float, help="Least coverage of a service. [share 0-1]"
+    "--min-coverage", type=float, help="Lowest coverage of any service. [share 0-1]"
 )
-@click.option("--max-open-gates", type=int, help="Most open gates, in all. [count]")
+@click.option("--max-open-gates", type=int, help="Most open gates in total. [count]")
 @click.option(
-    "--service", "services", multiple=True, help="Only this service; may be repeated."
+    "--service", "services", multiple=True, help="Check only this service; repeatable."
 )
 @policy_option
 @target_option
@@ -87,16 +73,16 @@ def check(
     target: str | None,
     out: output.Output,
 ) -> None:
-    """Exit with 3 where a limit is broken, and list what breaks it.
+    """List the services that break a limit, and exit with 3 if there are any.
 
-    An unknown readiness keeps no limit. A gate is open where it fails, and where nobody knows
-    whether it does; a waived one is closed.
+    Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
+    unknown; a waived gate is closed.
     """
     from assess.score.assessment import Assessment
 
     if min_readiness is None and min_coverage is None and max_open_gates is None:
         raise click.UsageError(
-            "name a limit: --min-readiness, --min-coverage or --max-open-gates"
+            "no limit given; use --min-readiness, --min-coverage or --max-open-gates"
         )
     policy = read_policy(policy_file, target=target)
     result = Assessment(read(snapshot), policy).readiness
@@ -105,7 +91,7 @@ def check(
     chosen = list(services) or list(result.frame.index)
     if not chosen:
         raise AssessError(
-            "there is no service to check", hint="see `assess show SNAPSHOT`"
+            "the snapshot has no services to check", hint="see `assess show SNAPSHOT`"
         )
     frame, gates = result.frame.loc[chosen], result.details["gates"]
     breaches = [
@@ -117,7 +103,7 @@ def check(
 
 
 def _below(values: pd.Series, limit: str, wanted: float | None) -> Iterator[Breach]:
-    """Find the services under a limit; what is unknown is under every limit."""
+    """List the services below a limit; an unknown value is below every limit."""
     import pandas as pd
 
     if wanted is None:
@@ -132,7 +118,7 @@ def _below(values: pd.Series, limit: str, wanted: float | None) -> Iterator[Brea
 
 
 def _open(gates: pd.DataFrame, wanted: int | None) -> Iterator[Breach]:
-    """Find the open gates, where there are more than wanted."""
+    """List the open gates, if there are more than allowed."""
     opened = gates[gates["state"].isin(["fail", "unknown"])]
     if wanted is None or len(opened) <= wanted:
         return
@@ -144,6 +130,8 @@ def _open(gates: pd.DataFrame, wanted: int | None) -> Iterator[Breach]:
 def _report(breaches: list[Breach], services_n: int, out: output.Output) -> None:
     import pandas as pd
 
+    from assess.words import sentence_list
+
     rows: list[dict[str, Any]] = [asdict(breach) for breach in breaches]
     table = pd.DataFrame(rows, columns=list(Breach.__dataclass_fields__)).astype(
         {"wanted": "Float64", "found": "Float64"}
@@ -153,8 +141,7 @@ def _report(breaches: list[Breach], services_n: int, out: output.Output) -> None
     if not breaches:
         return
     for limit in dict.fromkeys(breach.limit for breach in breaches):
-        found = [breach for breach in breaches if breach.limit == limit]
-        names = ", ".join(breach.service_id for breach in found[:NAMED])
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        say("broken", f"--{limit} {found[0].wanted:g} by {names}{more}")
+        broken = [breach for breach in breaches if breach.limit == limit]
+        names = sentence_list((breach.service_id for breach in broken), most=NAMED)
+        say("broken", f"--{limit} {broken[0].wanted:g} by {names}")
     click.get_current_context().exit(BROKEN)

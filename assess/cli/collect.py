@@ -1,4 +1,4 @@
-"""Take an inventory of the fleet; say what each source needs."""
+"""Collect an inventory, check the sources beforehand, and list what they need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = Path("data/snapshots")
 UNDER_LIMIT = 4
-IDENTITY = "identity"  # rows of coverage on the naming of services, which asks nobody
+IDENTITY = (
+    "identity"  # rows of coverage about the naming of services, which makes no call
+)
 
 
 @click.command(
@@ -38,35 +40,35 @@ IDENTITY = "identity"  # rows of coverage on the naming of services, which asks 
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="ASSESS_CONFIG",
     show_envvar=True,
-    help="Configuration; the nearest assess.toml upwards from here where it is left out.",
+    help="Configuration; by default the nearest assess.toml in this directory or above.",
 )
 @click.option(
-    "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
+    "--source", "types", multiple=True, help="Only sources of this type; repeatable."
 )
-@click.option("--strict", is_flag=True, help="Fail where a source fails.")
+@click.option("--strict", is_flag=True, help="Fail if any source fails.")
 @click.option(
-    "--deadline", type=float, default=300, help="Time that each source has. [s]"
+    "--deadline", type=float, default=300, help="Time limit for each source. [s]"
 )
 @click.option(
     "--min-coverage",
     type=click.FloatRange(0, 1),
     default=0.8,
-    help="Least share of what was asked that has to be seen. [share 0-1]",
+    help="Lowest share of calls that must be answered. [share 0-1]",
 )
 @click.option(
     "-o",
     "--output",
     "place",
     metavar="DIRECTORY",
-    help="Snapshot directory to write, or s3://bucket/prefix.  [default: data/snapshots/<day>]",
+    help="Snapshot directory to create, or s3://bucket/prefix.  [default: data/snapshots/<day>]",
 )
 @click.option(
     "--previous",
     metavar="SNAPSHOT",
-    help="Snapshot whose knowledge of what cannot be seen now is carried forward, as stale."
-    "  [default: the newest beside the one to write]",
+    help="Snapshot to fill gaps from: what a failed call cannot see now is carried forward, marked"
+    " as stale.  [default: the newest in the same directory]",
 )
-@click.option("--fresh", is_flag=True, help="Carry nothing forward.")
+@click.option("--fresh", is_flag=True, help="Do not carry anything forward.")
 def collect(
     *,
     config_file: Path | None,
@@ -78,11 +80,11 @@ def collect(
     previous: str | None,
     fresh: bool,
 ) -> None:
-    """Take an inventory of the fleet, reading only, and write it as a snapshot.
+    """Take an inventory of the fleet, read-only, and write it as a snapshot.
 
-    Each source that cannot see something says so in the coverage frame; the others go on. Exits
-    with 1 where nothing was collected, and with 4 where the snapshot is written but less than
-    --min-coverage was seen. It prints the path of the snapshot.
+    A source that cannot see something records it in the coverage frame; the other sources go on.
+    Prints the path of the snapshot. Exits with 1 if nothing was collected, and with 4 if the
+    snapshot was written but fewer calls than --min-coverage were answered.
     """
     from assess import s3, store, words
     from assess.config import load_config
@@ -100,10 +102,10 @@ def collect(
         progress=progress(),
         previous=None if fresh else _earlier(previous, place),
     )
-    _tell_gaps(inventory["coverage"])
+    _show_gaps(inventory["coverage"])
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
-    _tell_counts(inventory)
+    _show_counts(inventory)
     seen = seen_share(inventory["coverage"])
     if seen < min_coverage:
         say(
@@ -115,7 +117,7 @@ def collect(
 
 
 def _write(inventory: Inventory, place: str) -> str:
-    """Write a snapshot where it was asked for."""
+    """Write a snapshot to a directory or to S3, and return its address."""
     from assess import s3, store
 
     if not s3.is_s3(place):
@@ -125,21 +127,23 @@ def _write(inventory: Inventory, place: str) -> str:
 
 
 def _earlier(reference: str | None, place: str | None) -> Inventory | None:
-    """Load the snapshot that is carried forward; None where there is none yet."""
+    """Load the snapshot to carry forward; None if there is none yet."""
     from assess import s3, store
     from assess.inventory import load
 
     if reference:
         return load(store.resolve(reference))
     if place and s3.is_s3(place):
-        return None  # nobody asked for all that lies beside it: name it with --previous
+        return None  # downloading a whole bucket must be asked for, with --previous
     beside = Path(place).absolute().parent if place else SNAPSHOTS
     if not beside.is_dir():
         return None
-    with warnings.catch_warnings():  # what else lies there is none of this run's business
+    with (
+        warnings.catch_warnings()
+    ):  # broken snapshots in the directory do not matter here
         warnings.simplefilter("ignore")
-        found = [Path(path) for path in store.snapshots(beside)["path"]]
-    collected = [path for path in found if any(path.glob("coverage.*"))]
+        paths = [Path(path) for path in store.snapshots(beside)["path"]]
+    collected = [path for path in paths if any(path.glob("coverage.*"))]
     return load(collected[-1]) if collected else None
 
 
@@ -158,12 +162,14 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="ASSESS_CONFIG",
     show_envvar=True,
-    help="Configuration; the nearest assess.toml upwards from here where it is left out.",
+    help="Configuration; by default the nearest assess.toml in this directory or above.",
 )
 @click.option(
-    "--source", "types", multiple=True, help="Only sources of this type; may be repeated."
+    "--source", "types", multiple=True, help="Only sources of this type; repeatable."
 )
-@click.option("--deadline", type=float, default=30, help="Time that each source has. [s]")
+@click.option(
+    "--deadline", type=float, default=30, help="Time limit for each source. [s]"
+)
 @output.options
 def doctor(
     *,
@@ -172,44 +178,34 @@ def doctor(
     deadline: float,
     out: output.Output,
 ) -> None:
-    """Tell before a run what each configured source can and cannot see.
+    """Check what each configured source can see before you collect.
 
-    A few cheap calls per source, and nothing is written. Exits with 4 where something cannot be
-    seen.
+    Makes a few cheap calls per source and writes nothing. Exits with 4 if any call fails.
     """
     from assess.config import load_config
     from assess.sources import probe
 
-    found = probe(
+    calls = probe(
         load_config(config_file),
         sources=list(types) or None,
         deadline=deadline,
         progress=progress(),
     )
-    out.table(found[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
-    gaps = found[~found["status"].isin(["ok", "empty", "not_configured"])]
+    out.table(calls[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
+    gaps = calls[~calls["status"].isin(["ok", "empty", "not_configured"])]
     if len(gaps):
         say(
             "warning",
-            f"{len(gaps)} of {len(found)} calls would not see what they ask for",
+            f"{len(gaps)} of {len(calls)} calls fail",
         )
         click.get_current_context().exit(UNDER_LIMIT)
 
 
 def seen_share(coverage: pd.DataFrame) -> float:
-    """Give the share of what was asked that was seen.
+    """Return the share of calls that were answered [0-1], as the mean over scopes.
 
-    Parameters
-    ----------
-    coverage : DataFrame
-        Frame ``coverage`` of a run.
-
-    Returns
-    -------
-    float
-        Mean over the scopes (host, file, account) of the share of their calls that were answered,
-        so that a scope that fails at its first call weighs as much as one that answers a hundred.
-        A partial answer counts by its ratio; what nobody configured does not count. [share 0-1]
+    A scope is a host, file or account. A scope that fails at its first call weighs as much as one
+    that answers a hundred. A partial answer counts by its ratio; an unconfigured call is left out.
     """
     asked = coverage[
         coverage["status"].ne("not_configured") & coverage["source"].ne(IDENTITY)
@@ -224,7 +220,7 @@ def seen_share(coverage: pd.DataFrame) -> float:
     )
 
 
-def _tell_gaps(coverage: pd.DataFrame) -> None:
+def _show_gaps(coverage: pd.DataFrame) -> None:
     from assess.words import clean
 
     if level() <= QUIET:
@@ -235,7 +231,7 @@ def _tell_gaps(coverage: pd.DataFrame) -> None:
         say(str(row.status), clean(f"{row.source} {row.scope}, {row.call}{hint}"))
 
 
-def _tell_counts(inventory: Inventory) -> None:
+def _show_counts(inventory: Inventory) -> None:
     counts = [f"{len(inventory[n])} {n}" for n in inventory if len(inventory[n])]
     note(", ".join(counts))
 
@@ -253,12 +249,12 @@ def _tell_counts(inventory: Inventory) -> None:
     "--policy",
     "is_policy",
     is_flag=True,
-    help="Print the least permissions of TYPE in the form of its system: aws, s3, kubernetes,"
+    help="Print the least permissions for TYPE, in the format of its system: aws, s3, kubernetes,"
     " nomad.",
 )
 @output.options
 def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:
-    """Say what each source needs: options, permissions, the frames that it fills, dump commands."""
+    """List what each source needs: options, permissions, dump commands, and the frames it fills."""
     import pandas as pd
 
     from assess.sources import permissions, source_types

@@ -1,4 +1,4 @@
-"""What the verbs share: examples in their help, arguments and options that mean the same."""
+"""Shared by the commands: help with examples, common arguments and options."""
 
 from __future__ import annotations
 
@@ -16,23 +16,13 @@ if TYPE_CHECKING:
     from assess.policy.policy import Policy
     from assess.score.upgrade_churn.history import History
 
-PATIENCE = 1.0  # seconds before long work is worth a line
+PATIENCE = 1.0  # work that is done sooner shows no progress [s]
 
 
 class Command(click.Command):
-    """A verb: its help ends with examples, and it knows ``-q -v --debug``.
+    """A command with examples in its help, and with ``-q -v --debug``.
 
-    Parameters
-    ----------
-    *args
-        As click has them.
-    examples : sequence of str
-        Calls that work as they stand.
-    works : bool, default False
-        Whether it scores, which may take long: done as ``[work]`` of `assess.toml` says, and told
-        on a terminal.
-    **kwargs
-        As click has them.
+    ``works`` marks a command that scores: it uses ``[work]`` of `assess.toml` and shows progress.
     """
 
     def __init__(
@@ -43,20 +33,7 @@ class Command(click.Command):
         self.params += verbosity()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options; each is also read from ``ASSESS_<VERB>_<OPTION>``.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        args : list of str
-            What was written.
-
-        Returns
-        -------
-        list of str
-            What is left.
-        """
+        """Read the options, also from ``ASSESS_<COMMAND>_<OPTION>``."""
         for option in self.params:
             if isinstance(option, click.Option):
                 word = option.opts[-1].strip("-").replace("-", "_").upper()
@@ -67,18 +44,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-
-        Returns
-        -------
-        object
-            What the verb returns: nothing.
-        """
+        """Run the command."""
         if not self.works:
             return super().invoke(ctx)
         from assess.config import work_options
@@ -88,15 +54,7 @@ class Command(click.Command):
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        formatter : HelpFormatter
-            Where to write.
-        """
+        """Write the examples."""
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {example}\n" for example in self.examples))
@@ -110,22 +68,7 @@ class SnapshotType(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Complete directories.
-
-        Parameters
-        ----------
-        ctx : Context
-            The call.
-        param : Parameter
-            The argument.
-        incomplete : str
-            What was typed.
-
-        Returns
-        -------
-        list of CompletionItem
-            Asks the shell for directories.
-        """
+        """Complete directories."""
         return [CompletionItem(incomplete, type="dir")]
 
 
@@ -137,7 +80,7 @@ policy_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="ASSESS_POLICY",
     show_envvar=True,
-    help="Policy file; the default policy where it is left out.",
+    help="Policy file; by default the built-in policy.",
 )
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
@@ -145,45 +88,19 @@ previous_option = click.option(
 target_option = click.option(
     "--target",
     metavar="ENGINE",
-    help="Engine version to move to, such as 29; tops the policy.",
+    help="Engine version to move to, such as 29; overrides the policy.",
 )
 
 
 def read(text: str) -> Inventory:
-    """Load the snapshot that an argument names.
-
-    Parameters
-    ----------
-    text : str
-        A directory, or ``store@date``.
-
-    Returns
-    -------
-    Inventory
-        Its frames.
-    """
+    """Load a snapshot from a directory or ``store@date``."""
     from assess import inventory, store
 
     return inventory.load(store.resolve(text))
 
 
 def read_history(text: str | Path, policy: Policy, *more: str | None) -> History:
-    """Read what the snapshots before one tell of upgrades.
-
-    Parameters
-    ----------
-    text : str or Path
-        A snapshot: the older ones beside it are its history.
-    policy : Policy
-        The policy in force.
-    *more : str, optional
-        Further snapshots of that history, which may lie elsewhere.
-
-    Returns
-    -------
-    History
-        Of all of them that are older, oldest first.
-    """
+    """Read the upgrades shown by all older snapshots in the same place, and by those in ``more``."""
     from assess import store
     from assess.score.upgrade_churn.history import upgrade_history
 
@@ -192,20 +109,7 @@ def read_history(text: str | Path, policy: Policy, *more: str | None) -> History
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
-    """Load the policy that the options name.
-
-    Parameters
-    ----------
-    file : Path, optional
-        Policy file.
-    target : str, optional
-        Engine version to move to.
-
-    Returns
-    -------
-    Policy
-        Complete and checked.
-    """
+    """Load the policy, with the target of the command line."""
     from assess.policy.policy import load_policy
 
     policy = load_policy(file)

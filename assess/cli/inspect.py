@@ -1,4 +1,4 @@
-"""Look at snapshots: show, validate, coverage, diff; and the data dictionary."""
+"""Inspect snapshots (show, validate, coverage, diff) and the data dictionary."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ COVERAGE_SHOWN = [
 @snapshot
 @click.argument("frame", required=False)
 @click.option(
-    "--where", metavar="EXPR", help="Rows to show: a pandas query on the columns."
+    "--where",
+    metavar="EXPR",
+    help="Show only these rows: a pandas expression on the columns.",
 )
-@click.option("--columns", metavar="A,B", help="Columns to show.")
+@click.option("--columns", metavar="A,B", help="Show only these columns.")
 @output.options
 def show(
     snapshot: str,
@@ -51,14 +53,14 @@ def show(
     columns: str | None,
     out: output.Output,
 ) -> None:
-    """Show what a snapshot holds: all frames counted, or the rows of one FRAME.
+    """Show the contents of a snapshot: row counts of all frames, or the rows of one FRAME.
 
     FRAME `cleanup` is computed: per host, the images that docker-gc's rules (policy table
     `cleanup`) would remove and the bytes that this would free. Nothing is removed.
 
-    An unknown value is written `unknown` as text, an empty cell in CSV and null in JSON. No number
-    compares with it; a text differs from it, so say `owner.notna() and owner != 'checkout'`. Times
-    are written as they are shown: `opened_at > '2026-07-01T00:00:00Z'`.
+    An unknown value is `unknown` as text, an empty cell in CSV and null in JSON. A comparison of a
+    number with it is never true, but text differs from it: use `owner.notna() and owner !=
+    'checkout'`. Write times as ISO 8601: `opened_at > '2026-07-01T00:00:00Z'`.
     """
     inventory = read(snapshot)
     head = {"snapshot_at": inventory.snapshot_at, "quarter": inventory.quarter}
@@ -81,17 +83,17 @@ def _cleanup(inventory: Inventory) -> pd.DataFrame:
 
 
 def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:
-    """Keep the rows for which the expression is known to be true."""
+    """Return the rows for which the expression is true; unknown is not true."""
     import pandas as pd
 
     if not expression:
         return table
     try:
-        held = table.eval(expression, engine="python", local_dict={}, global_dict={})
-        if not pd.api.types.is_bool_dtype(held):
-            raise ValueError("it is not a condition")
-        return table[held.astype("boolean").fillna(value=False)]
-    except Exception as error:  # whatever a user writes: pandas has no one class for it
+        mask = table.eval(expression, engine="python", local_dict={}, global_dict={})
+        if not pd.api.types.is_bool_dtype(mask):
+            raise ValueError("the expression is not a condition")
+        return table[mask.astype("boolean").fillna(value=False)]
+    except Exception as error:  # pandas raises many classes for a bad expression
         raise click.UsageError(
             f"--where {expression!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
         ) from error
@@ -113,12 +115,12 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
 @snapshot
 @output.options
 def validate(snapshot: str, *, out: output.Output) -> None:
-    """List everything that is wrong with a snapshot; exit with 1 where anything is."""
+    """List all problems of a snapshot; exit with 1 if there are any."""
     from assess import inventory, store
 
     problems = inventory.validate(store.resolve(snapshot))
     document = {"valid": problems.empty, "rows": output.records(problems)}
-    out.table(problems, document, empty=f"{snapshot} is sound")
+    out.table(problems, document, empty=f"{snapshot} is valid")
     if len(problems):
         raise click.ClickException(f"{snapshot} has {len(problems)} problems")
 
@@ -127,16 +129,16 @@ def validate(snapshot: str, *, out: output.Output) -> None:
 @snapshot
 @output.options
 def coverage(snapshot: str, *, out: output.Output) -> None:
-    """Show what the sources could see: each call, and what came of it.
+    """Show what each source could and could not see, call by call.
 
-    Denied, timed out, empty and absent are four different things. What could not be seen is
-    unknown to every score.
+    Denied, timed out, empty and absent are four different outcomes. What a source could not see
+    is unknown to every score.
     """
     inventory = read(snapshot)
     table = inventory["coverage"]
     full = out.format == "csv"
     rows = {"snapshot_at": inventory.snapshot_at, "rows": output.records(table)}
-    empty = "this snapshot does not say what its sources could see"
+    empty = "this snapshot has no coverage frame"
     out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
 
 
@@ -147,7 +149,7 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
 @click.argument("later", type=SNAPSHOT)
 @output.options
 def diff(earlier: str, later: str, *, out: output.Output) -> None:
-    """Compare two snapshots by key: what came, what went, which cells changed."""
+    """Compare two snapshots by key: rows added, rows removed, cells changed."""
     before, after = read(earlier), read(later)
     table = after.diff(before)
     document = {
@@ -164,7 +166,7 @@ def diff(earlier: str, later: str, *, out: output.Output) -> None:
 @click.argument("frame", required=False)
 @output.options
 def frames(frame: str | None, *, out: output.Output) -> None:
-    """Give the data dictionary: every frame and column, its type, rule and unit."""
+    """Show the data dictionary: every frame and column, with type, rule and unit."""
     from assess import frames as dictionary
 
     table = dictionary.dictionary()
@@ -172,5 +174,5 @@ def frames(frame: str | None, *, out: output.Output) -> None:
         table = table[table["frame"] == frame]
         if table.empty:
             names = ", ".join(dictionary.names())
-            raise click.UsageError(f"there is no frame {frame!r}; frames: {names}")
+            raise click.UsageError(f"no frame {frame!r}; frames: {names}")
     out.table(table)

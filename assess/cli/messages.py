@@ -1,4 +1,4 @@
-"""What goes to stderr: notes, warnings, errors with hints, logs. stdout is for data only."""
+"""Messages on stderr: notes, warnings, errors with hints, logs. stdout is for data only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Failure(click.ClickException):
-    """A message for people, with what to do about it.
-
-    Parameters
-    ----------
-    message : str
-        What happened.
-    hint : str, default ""
-        What to do about it.
-    """
+    """An error for people, with a hint what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -36,13 +28,7 @@ class Failure(click.ClickException):
 
 
 def show(error: click.ClickException) -> None:
-    """Write an error and its hint to stderr; those of click are worded like all others.
-
-    Parameters
-    ----------
-    error : ClickException
-        The error.
-    """
+    """Write an error and its hint to stderr; errors of click look like all others."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return
@@ -56,15 +42,7 @@ def show(error: click.ClickException) -> None:
 
 
 def say(word: str, text: str) -> None:
-    """Write a line to stderr, after a word that says what it is.
-
-    Parameters
-    ----------
-    word : str
-        Such as ``error``; coloured on a terminal, unless ``NO_COLOR`` is set.
-    text : str
-        The line.
-    """
+    """Write a line to stderr after a label such as ``error``; no colour if ``NO_COLOR`` is set."""
     label = click.style(f"{word}:", fg=_COLOURS.get(word), bold=True)
     click.echo(
         f"{label} {text}", err=True, color=False if os.environ.get("NO_COLOR") else None
@@ -72,41 +50,21 @@ def say(word: str, text: str) -> None:
 
 
 def level() -> int:
-    """Give how much the user wants to read.
-
-    Returns
-    -------
-    int
-        QUIET, NORMAL, VERBOSE or DEBUG.
-    """
+    """Return the verbosity level."""
     context = click.get_current_context(silent=True)
     return int(context.meta.get(_LEVEL, NORMAL)) if context else NORMAL
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not data, unless asked to be quiet.
-
-    Parameters
-    ----------
-    text : str
-        The line.
-    """
+    """Write a note to stderr unless ``--quiet`` is set."""
     if level() > QUIET:
         click.echo(text, err=True)
 
 
 def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None:
-    """Draw how far long work is, on a terminal.
+    """Return a function that draws a progress bar; None if stderr is no terminal.
 
-    Parameters
-    ----------
-    patience : float, default 0.0
-        What is done sooner is not drawn. [s]
-
-    Returns
-    -------
-    callable or None
-        Takes what it is, how much of it is done, and of how much; None where nobody looks.
+    Work that is done within ``patience`` [s] draws nothing.
     """
     if level() <= QUIET or not sys.stderr.isatty():
         return None
@@ -126,17 +84,11 @@ def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None
 
 
 def verbosity() -> list[click.Option]:
-    """Give the options that every command has.
-
-    Returns
-    -------
-    list of Option
-        ``-q``, ``-v`` and ``--debug``.
-    """
+    """Return the options ``-q``, ``-v`` and ``--debug``."""
     flags = [
         (["-q", "--quiet"], QUIET, "Errors only."),
-        (["-v", "--verbose"], VERBOSE, "Say what is being done."),
-        (["--debug"], DEBUG, "Say everything, and show the traceback of an error."),
+        (["-v", "--verbose"], VERBOSE, "Show informational messages."),
+        (["--debug"], DEBUG, "Show debug messages, and tracebacks of errors."),
     ]
     return [
         click.Option(
@@ -162,13 +114,7 @@ def _remember(wanted: int) -> Any:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """While it lasts, word warnings and logs like the other messages on stderr.
-
-    Yields
-    ------
-    None
-        Nothing.
-    """
+    """Write warnings and logs like all other messages on stderr, while the context lasts."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
     logger = logging.getLogger("assess")

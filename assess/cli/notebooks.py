@@ -21,7 +21,7 @@ selection = click.argument("notebook", nargs=-1)
 def notebooks() -> None:
     """Run, refresh or check the notebooks.
 
-    NOTEBOOK is a number such as 02, a name, or a file; all of them where it is left out.
+    NOTEBOOK is a number such as 02, a name, or a file; the default is all notebooks.
     """
 
 
@@ -39,7 +39,7 @@ def notebooks() -> None:
     "pairs",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Value for the cell tagged parameters; may be repeated. A path counts from here.",
+    help="Value for the cell tagged parameters; repeatable. A path is relative to this directory.",
 )
 @click.option(
     "-o",
@@ -50,7 +50,7 @@ def notebooks() -> None:
     help="Directory to write the executed notebooks to.",
 )
 def run(notebook: tuple[str, ...], *, pairs: tuple[str, ...], directory: Path) -> None:
-    """Run notebooks with other parameters; prints the paths of what was written."""
+    """Run notebooks with other parameters, and print the paths of the results."""
     from assess import notebooks as runner
 
     parameters = dict(map(_parameter, pairs))
@@ -61,7 +61,7 @@ def run(notebook: tuple[str, ...], *, pairs: tuple[str, ...], directory: Path) -
 
 
 def _parameter(pair: str) -> tuple[str, Any]:
-    """Read ``name=value``: numbers, true, false and null as JSON has them, else text."""
+    """Read ``name=value``: a number, true, false or null as in JSON, a path, or else text."""
     name, equals, text = pair.partition("=")
     if not equals or not name.isidentifier():
         raise click.UsageError(f"-p {pair!r} is not NAME=VALUE")
@@ -74,7 +74,7 @@ def _parameter(pair: str) -> tuple[str, Any]:
 
 
 def _absolute(text: str) -> str:
-    """Make a path count from the root: a notebook runs in its own directory."""
+    """Make a path absolute, because a notebook runs in its own directory."""
     from assess import store
 
     path = store.resolve(text) if "@" in text else Path(text)
@@ -90,7 +90,7 @@ def _is_watched() -> bool:
 )
 @selection
 def refresh(notebook: tuple[str, ...]) -> None:
-    """Execute notebooks where they are and store their outputs; prints what changed."""
+    """Run notebooks in place, store their outputs, and print the paths that changed."""
     from assess import notebooks as runner
 
     changed = runner.refresh(notebook, progress=_is_watched())
@@ -104,15 +104,15 @@ def refresh(notebook: tuple[str, ...]) -> None:
 @selection
 @output.options
 def check(notebook: tuple[str, ...], *, out: output.Output) -> None:
-    """List everything in which notebooks deviate from the conventions; exit with 1 if anything."""
+    """List deviations of notebooks from the conventions; exit with 1 if there are any."""
     import pandas as pd
 
     from assess import notebooks as runner
 
     rows = [asdict(deviation) for deviation in runner.check(notebook)]
     names = [field.name for field in fields(runner.Deviation)]
-    found_n = len(runner.find(notebook))
-    empty = f"{found_n} notebooks follow the conventions"
+    checked_n = len(runner.find(notebook))
+    empty = f"{checked_n} notebooks follow the conventions"
     out.table(pd.DataFrame(rows, columns=names), {"rows": rows}, empty=empty)
     if rows:
         raise click.ClickException(f"{len(rows)} deviations from the conventions")

@@ -56,13 +56,13 @@ REPORTS = Path("reports")
     "--pdf",
     "is_printed",
     is_flag=True,
-    help="Write report.pdf too, with the Chromium of this machine.",
+    help="Also write report.pdf, with the Chromium of this machine.",
 )
 @click.option(
     "--appendix",
     type=click.Choice(["code", "results", "none"]),
     default="code",
-    help="What the PDF shows of the notebooks, run on the snapshot.",
+    help="What to add to the PDF: notebooks run on the snapshot, with code or results only.",
 )
 def report(
     snapshot: str | None,
@@ -76,11 +76,11 @@ def report(
 ) -> None:
     """Write the report of a quarter: HTML, Markdown, JSON, CSV, decision records and figures.
 
-    Without SNAPSHOT it takes the newest in data/snapshots, and where there is none, the bundled
-    sample. It compares with the newest snapshot of an earlier quarter in the same place; where the
-    report of that quarter lies beside, it says what the policy and the facts changed since. All
-    quarters in that place are told in history.html. How often engines and images move is read from
-    all older snapshots in that place. It prints the paths of the pages.
+    The default SNAPSHOT is the newest in data/snapshots, or the bundled sample if there is none.
+    It is compared with the newest snapshot of an earlier quarter in the same directory. If the
+    report of that quarter exists, the new report shows which labels changed because of the policy
+    or the reference facts. history.html covers all quarters in the directory. All older snapshots
+    there show how often engines and images were upgraded. Prints the paths of the pages.
     """
     import assess
 
@@ -98,7 +98,7 @@ def report(
         previous=earlier,
         history=history,
         since=since,
-        told=_told(place.parent, earlier) if earlier else None,
+        told=_published(place.parent, earlier) if earlier else None,
     )
     made.save(place)
     click.echo(place / "index.html")
@@ -106,19 +106,13 @@ def report(
     if len(past) > 1:
         made.save_history(place, past)
     if is_printed:
-        told = (
-            []
-            if appendix == "none"
-            else _notebooks(
-                place / "notebooks",
-                path,
-                before,
-                policy_file,
-                has_code=appendix == "code",
-            )
-        )
+        parts: list[Appendix] = []
+        if appendix != "none":
+            has_code = appendix == "code"
+            folder = place / "notebooks"
+            parts = _notebooks(folder, path, before, policy_file, has_code=has_code)
         file = place / "report.pdf"
-        file.write_bytes(made.to_pdf(told))
+        file.write_bytes(made.to_pdf(parts))
         click.echo(file)
 
 
@@ -130,12 +124,12 @@ def _notebooks(
     *,
     has_code: bool,
 ) -> list[Appendix]:
-    """Run the notebooks on the snapshot, for the appendix."""
+    """Run the notebooks on the snapshot for the appendix."""
     from assess import notebooks
     from assess.report import Appendix
     from assess.report.printing import browser
 
-    browser()  # no minute of work for a PDF that cannot be
+    browser()  # fail before a minute of work
     values = {"snapshot": path, "previous_snapshot": before or path}
     values |= {"policy_file": policy_file} if policy_file else {}
     given = {name: str(value.resolve()) for name, value in values.items()}
@@ -148,7 +142,7 @@ def _notebooks(
 
 
 def _chosen(snapshot: str | None) -> Path:
-    """Find the snapshot that was named, the newest of the project, or the sample."""
+    """Return the named snapshot, else the newest of the project, else the sample."""
     from assess import store
     from assess.config import data_path
 
@@ -156,12 +150,12 @@ def _chosen(snapshot: str | None) -> Path:
         return store.resolve(snapshot)
     if SNAPSHOTS.is_dir() and len(store.snapshots(SNAPSHOTS)):
         return store.latest(SNAPSHOTS)
-    note(f"there is no snapshot in {SNAPSHOTS}: this is the bundled sample")
+    note(f"no snapshot in {SNAPSHOTS}: using the bundled sample")
     return store.latest(data_path("sample"))
 
 
 def _before(path: Path) -> Path | None:
-    """Find the snapshot before this one, next to it; what else lies there does not matter."""
+    """Return the snapshot before this one in the same directory; broken ones are ignored."""
     from assess import store
 
     with warnings.catch_warnings():
@@ -172,7 +166,7 @@ def _before(path: Path) -> Path | None:
 def _histories(
     path: Path, before: Path | None, policy: Policy
 ) -> tuple[History, History]:
-    """Read what the snapshots before the earlier one tell of upgrades, and those after it."""
+    """Read the upgrades before the earlier snapshot, and those between the two."""
     from assess import store
     from assess.score.upgrade_churn.history import upgrade_history
 
@@ -182,7 +176,7 @@ def _histories(
 
 
 def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
-    """Gather all quarters up to this one: as told by the same measures then, else scored now."""
+    """Gather all quarters up to this one: from their reports if those are comparable, else scored."""
     import assess
     from assess import store
     from assess.report.history import of_report, of_scores
@@ -200,22 +194,25 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
         if quarter not in known:
             inventory = assess.load(place)
-            told = of_report(_told(reports, inventory), made.scores)
-            note(f"{quarter}: {'as told then' if told is not None else 'scored'}")
-            if told is None:
+            labels = of_report(_published(reports, inventory), made.scores)
+            note(
+                f"{quarter}: {'read from its report' if labels is not None else 'scored'}"
+            )
+            if labels is None:
                 at = paths.index(place)
                 history, done = history + upgrade_history(paths[done:at], policy), at
-                told = of_scores(Assessment(inventory, policy, history))
-            past[quarter] = told
+                labels = of_scores(Assessment(inventory, policy, history))
+            past[quarter] = labels
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 
-def _told(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
-    """Read the report of the earlier quarter as it was written then, where it lies beside."""
+def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
+    """Read the report of the earlier quarter from the directory of reports, if it is there."""
     file = reports / earlier.quarter / "report.json"
     try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return told if isinstance(told, dict) and told.get("snapshot_at") == at else None
+    is_same = isinstance(report, dict) and report.get("snapshot_at") == at
+    return report if is_same else None

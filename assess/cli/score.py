@@ -1,4 +1,4 @@
-"""Score a snapshot, explain a service, record a decision."""
+"""Score a snapshot, explain a service, write a decision record."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 @policy_option
 @previous_option
 @target_option
-@click.option("--detail", is_flag=True, help="Add what the score adds up from.")
+@click.option(
+    "--detail", is_flag=True, help="Add the contributions and details of the score."
+)
 @output.options
 def score(
     snapshot: str,
@@ -62,15 +64,14 @@ def score(
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
-    With --target, `upgrade-churn` lists what that engine would break, host by host: the driver,
-    kernel or client in use, the release from which on it no longer works, and what nobody knows.
-    `claims` judges the argument for and against containers on this fleet; `backtest` holds what an
-    earlier snapshot foretold against what happened since. How often engines and images move is read
-    from all older snapshots beside SNAPSHOT, and from --previous.
+    With --target, `upgrade-churn` lists per host what that engine would break: the driver, kernel
+    or client in use, the first release that no longer supports it, and the facts still unknown.
+    `claims` tests the argument for and against containers on this fleet. `backtest` compares the
+    predictions of an earlier snapshot with what happened since. All older snapshots in the
+    directory of SNAPSHOT, and --previous, show how often engines and images were upgraded.
 
-    Text and Markdown show the few columns that a meeting needs, CSV all columns of the score, JSON
-    all columns with gates, dimensions and missing facts. Intervals end in _lo and _hi; what is
-    unknown widens them.
+    Text and Markdown show the main columns, CSV all columns of the score, JSON all columns with
+    gates, dimensions and missing facts. Interval bounds end in _lo and _hi; unknowns widen them.
     """
     policy = read_policy(policy_file, target=target)
     assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
@@ -135,10 +136,12 @@ def _changes(result: Result, earlier: Result) -> Any:
     "names",
     type=click.Choice(list(SCORES)),
     multiple=True,
-    help="Only this score.",
+    help="Only this score; repeatable.",
 )
 @click.option(
-    "--element", metavar="KIND:NAME", help="Only the path from what fails to the service."
+    "--element",
+    metavar="KIND:NAME",
+    help="Only the path from this failing element to the service.",
 )
 @output.options
 def explain(
@@ -151,7 +154,7 @@ def explain(
     element: str | None,
     out: output.Output,
 ) -> None:
-    """Say why a service has its scores, what is unknown, and what would change them."""
+    """Explain the scores of a service: the reasons, the unknowns, and what would change them."""
     inventory, policy = read(snapshot), read_policy(policy_file, target=target)
     if element:
         import assess
@@ -172,7 +175,9 @@ def explain(
             for name in names or assessment.results
         }
     if out.format in ("text", "markdown"):
-        out.text("\n".join(_section(found, out) for found in explained.values()))
+        out.text(
+            "\n".join(_section(explanation, out) for explanation in explained.values())
+        )
     else:
         document = {
             "service_id": service,
@@ -181,24 +186,25 @@ def explain(
             "rows": [
                 {
                     "score": name,
-                    "title": found.title,
-                    "text": found.text,
-                    "table": output.records(found.table),
+                    "title": explanation.title,
+                    "text": explanation.text,
+                    "table": output.records(explanation.table),
                 }
-                for name, found in explained.items()
+                for name, explanation in explained.items()
             ],
         }
-        out.tables({name: found.table for name, found in explained.items()}, document)
+        tables = {name: explanation.table for name, explanation in explained.items()}
+        out.tables(tables, document)
 
 
-def _section(found: Explanation, out: output.Output) -> str:
-    """Write an explanation: its title, its sentences, and the numbers behind them."""
+def _section(explanation: Explanation, out: output.Output) -> str:
+    """Write an explanation: title, sentences and numbers."""
     from assess.words import clean, clean_lines, markdown_text
 
-    title, text = clean(found.title), clean_lines(found.text)
+    title, text = clean(explanation.title), clean_lines(explanation.text)
     if out.format == "markdown":
         title, text = f"## {markdown_text(title)}", markdown_text(text)
-    parts = [title, text, out.body(found.table)]
+    parts = [title, text, out.body(explanation.table)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -217,7 +223,7 @@ def _section(found: Explanation, out: output.Output) -> str:
     "--output",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; stdout where it is left out.",
+    help="File to write; the default is stdout.",
 )
 def record(
     snapshot: str,
@@ -230,8 +236,8 @@ def record(
 ) -> None:
     """Write the one-page decision record of a service, as Markdown.
 
-    Gates, verdict, interval, what is unknown, and what would change the verdict: one page for an
-    architecture review meeting. What people wrote between the marks of an existing FILE is kept.
+    One page for an architecture review: gates, label, interval, unknowns, and what would change
+    the label. Text between the keep marks of an existing FILE is kept.
     """
     from assess.report.record import decision_record
     from assess.score.assessment import Assessment

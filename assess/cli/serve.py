@@ -1,4 +1,4 @@
-"""Show a directory of reports to the browsers of this machine."""
+"""Serve a directory of reports to browsers on this machine."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from assess.errors import AssessError
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
 @click.option(
-    "--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 picks a free one."
 )
 def serve(directory: Path, *, port: int) -> None:
-    """Show DIRECTORY on the loopback address until interrupted; it prints the address.
+    """Serve DIRECTORY on the loopback address until interrupted, and print the address.
 
-    The address holds a random token: who does not know it sees nothing. Nothing can be written,
-    and nothing outside of DIRECTORY or hidden in it can be read.
+    The address contains a random token; requests without it are refused. Access is read-only, and
+    files outside DIRECTORY or hidden in it cannot be read.
     """
     from assess.report.serving import Server
 
@@ -34,10 +34,10 @@ def serve(directory: Path, *, port: int) -> None:
         server = Server(directory, port)
     except OSError as error:
         raise AssessError(
-            f"port {port} cannot be listened on: {error.strerror}",
-            hint="leave out --port",
+            f"cannot listen on port {port}: {error.strerror}",
+            hint="leave out --port to use a free port",
         ) from error
     with server:
         click.echo(server.address)
-        note(f"{directory} is shown to this machine only; Ctrl-C ends it")
+        note(f"serving {directory} to this machine only; stop with Ctrl-C")
         server.serve_forever()

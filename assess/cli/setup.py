@@ -1,4 +1,4 @@
-"""What assess stands on: the sample fleet, the policy in force, the reference facts."""
+"""The sample fleet, the policy in effect, and the reference facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from assess.errors import AssessError
 if TYPE_CHECKING:
     import pandas as pd
 
-UPDATE_SECONDS = 60.0  # that an update of the facts may take
+UPDATE_SECONDS = 60.0  # time limit of an update of the facts
 
 
 @click.command(
@@ -27,11 +27,11 @@ UPDATE_SECONDS = 60.0  # that an update of the facts may take
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--services", type=click.IntRange(min=1), default=40, help="Size of the fleet."
+    "--services", type=click.IntRange(min=1), default=40, help="Number of services."
 )
-@click.option("--seed", default=2026, help="Seed of all that is drawn.")
+@click.option("--seed", default=2026, help="Seed of the random generator.")
 def sample(directory: Path, *, services: int, seed: int) -> None:
-    """Write a fictional sample fleet of any size; the same seed gives the same bytes."""
+    """Write a fictional sample fleet; the same seed gives the same bytes."""
     from assess.sample import write_sample
 
     for path in write_sample(directory, services=services, seed=seed):
@@ -52,7 +52,7 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
     "--check",
     "candidate",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Say only whether this policy file can be used.",
+    help="Only check that this policy file is valid.",
 )
 @output.options
 def policy(
@@ -62,14 +62,14 @@ def policy(
     candidate: Path | None,
     out: output.Output,
 ) -> None:
-    """Give the policy in force: every value, and whether it is a default or your own."""
+    """Show the policy in effect: every value, and whether it is a default or your own."""
     import pandas as pd
 
     from assess.cli.command import read_policy
 
     chosen = read_policy(candidate or policy_file, target=target)
     if candidate:
-        note(f"{candidate} is sound: {repr(chosen)[1:-1]}")
+        note(f"{candidate} is valid: {repr(chosen)[1:-1]}")
         return
     default = dict(_leaves(read_policy(None).values))
     rows = [
@@ -91,7 +91,7 @@ def policy(
 
 
 def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every value with its dotted key; tables in a list go by their id."""
+    """List every value with its dotted key; tables in a list are named by their id."""
     for key, value in values.items():
         name = f"{at}{key}"
         if isinstance(value, Mapping):
@@ -122,17 +122,17 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
     "--from",
     "place",
     metavar="PLACE",
-    help="With update: a mirror of endoflife.date, or files <product>.json, one or a directory.",
+    help="With update: a mirror of endoflife.date, a file <product>.json, or a directory of them.",
 )
 @output.options
 def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
-    """List the reference facts and their age, give one TABLE of them, or update their dates.
+    """List the reference facts and their age, show one TABLE, or update the dates.
 
-    `update` takes over what endoflife.date publishes of support dates and new lines, and shows what
-    changed. What cannot be fetched keeps its old facts. The newer tables are written into the
-    directory ASSESS_FACTS, by default a directory of your own data, and are used from then on by
-    every command; an empty ASSESS_FACTS uses only the facts that came along. Nothing else ever asks
-    the network.
+    `update` downloads support dates and new release lines from endoflife.date, and shows what
+    changed. A product that cannot be fetched keeps its old facts. The new tables are written to
+    the directory ASSESS_FACTS (by default in your user data) and every command uses them from then
+    on. An empty ASSESS_FACTS uses only the bundled facts. No other command uses the network for
+    facts.
     """
     import datetime
 
@@ -144,7 +144,7 @@ def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
         out.table(_update_facts(place))
         return
     if place:
-        raise click.UsageError("--from goes with update")
+        raise click.UsageError("--from only works with update")
     if table:
         out.table(reference.table(table))
         return
@@ -156,7 +156,7 @@ def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
 
 
 def _update_facts(place: str | None) -> pd.DataFrame:
-    """Ask for every product, keep what came, and write it; gives what changed."""
+    """Fetch every product, write the answers, and return what changed."""
     import datetime
 
     from assess.reference import update
@@ -171,14 +171,13 @@ def _update_facts(place: str | None) -> pd.DataFrame:
             lost[slug] = str(error) or type(error).__name__
             is_answer = isinstance(error, HttpError) or not isinstance(error, OSError)
             if _is_address(origin) and not is_answer:
-                break  # nobody answers there any more
+                break  # the server is gone: do not wait for every product
     for slug, reason in lost.items():
         say("warning", f"{slug} keeps its old facts: {reason}")
     if not answers:
         raise AssessError(
             "nothing was updated",
-            hint=f"save {update.ADDRESS}/<product> as <product>.json and name the directory with "
-            "--from",
+            hint=f"save {update.ADDRESS}/<product> as <product>.json and pass the directory with --from",
         )
     today = datetime.datetime.now(datetime.UTC).date()
     made, changes = update.refreshed(answers, today)
@@ -192,7 +191,7 @@ def _is_address(place: str) -> bool:
 
 
 def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Give for every product how to get its answer; files that are not there are left out."""
+    """List for every product a function that fetches its answer; missing files are left out."""
     from assess.sources.base import Deadline
     from assess.sources.http import Web
 
@@ -203,7 +202,7 @@ def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[],
         return
     path = Path(place)
     if not path.exists():
-        raise click.UsageError(f"--from: there is no {place}")
+        raise click.UsageError(f"--from: {place} does not exist")
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
         if file.stem in slugs:
             yield file.stem, partial(_read_json, file)

@@ -1,4 +1,4 @@
-"""What the fleet says to the argument, and whether the score has earned any trust."""
+"""Sections on the claims of the argument, and on the back-test of the score."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from assess.score.claims import Claims
 VERDICTS = {"supported": "ready", "refuted": "blocked"}
 
 
-def claims(judged: Claims, drawn: Pictures) -> Section:
-    """Say of each claim of the argument whether this fleet supports it."""
-    frame = judged.frame.reset_index()
+def claims(result: Claims, pictures: Pictures) -> Section:
+    """List each claim of the argument, and whether this fleet supports it."""
+    frame = result.frame.reset_index()
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
     counts = frame["verdict"].value_counts()
-    told = ", ".join(f"{counts.get(word, 0)} {word}" for word in (*VERDICTS, "undecided"))
+    tally = ", ".join(
+        f"{counts.get(word, 0)} {word}" for word in (*VERDICTS, "undecided")
+    )
     text = (
-        f"One article called containers in production a history of failure, another answered it "
-        f"point by point. Of its {len(frame)} claims this fleet leaves {told}. Only an interval "
-        "that lies wholly on one side of the bound decides; without data, a claim is undecided."
+        "One article called containers in production a history of failure; another replied point "
+        f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "
+        "if its whole interval lies on one side of the bound. Without data it stays undecided."
     )
     columns = [
         Column("claim", "Claim"),
@@ -37,15 +39,14 @@ def claims(judged: Claims, drawn: Pictures) -> Section:
         Column("threshold", "Bound", "number", 2),
         Column("needs", "What would decide it"),
     ]
-    picture = drawn(
-        "claims", "Bar: interval. Point: measured. Each claim over its own bound."
+    picture = pictures(
+        "claims",
+        "Bar: interval. Point: measured value, relative to the bound of the claim.",
     )
-    cards = [_card(judged, row) for row in frame.to_dict("records")]
-    table = Table(
-        "claims-table", "Claims, and what this fleet says to them", columns, frame
-    )
+    cards = [_card(result, row) for row in frame.to_dict("records")]
+    table = Table("claims-table", "Claims, measured on this fleet", columns, frame)
     return Section(
-        "claims", "The argument, judged on this fleet", [text], [picture, table, *cards]
+        "claims", "The argument, tested on this fleet", [text], [picture, table, *cards]
     )
 
 
@@ -56,43 +57,43 @@ def _measured(row: dict[str, Any]) -> str:
     return f"{row['value']:.2g} ({row['lo']:.2g} to {hi}) {row['unit']}"
 
 
-def _card(judged: Claims, row: dict[str, Any]) -> Card:
-    """Both sides, the measure, and what the facts of the world add."""
+def _card(result: Claims, row: dict[str, Any]) -> Card:
+    """Return the card of a claim: both sides, the measurement, and published facts."""
     claim, verdict = str(row["claim"]), str(row["verdict"])
-    lines = judged.explain(claim).text.splitlines()
-    kept = [Item(line) for line in lines if not line.startswith("Verdict:")]
+    lines = result.explain(claim).text.splitlines()
+    items = [Item(line) for line in lines if not line.startswith("Verdict:")]
     band = BANDS[VERDICTS.get(verdict, "unknown")]
-    return Card(f"claim-{claim}", f"{claim} {row['text']}", verdict, band, [], {"": kept})
+    return Card(
+        f"claim-{claim}", f"{claim} {row['text']}", verdict, band, [], {"": items}
+    )
 
 
-def backtest(judged: Backtest | AssessError, drawn: Pictures) -> Section:
-    """Say whether what the quarter before foretold came true, or why nobody can tell."""
+def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
+    """Compare predictions of the quarter before with what happened, or say why not."""
     title = "Back-test: does the score predict anything here?"
-    if isinstance(judged, AssessError):
-        why = f"The score was not held to what happened: {judged}."
-        hint = f"To do it: {judged.hint}." if judged.hint else ""
+    if isinstance(result, AssessError):
+        why = f"There is no back-test: {result}."
+        hint = f"To run one: {result.hint}." if result.hint else ""
         return Section("backtest", title, [line for line in (why, hint) if line])
     columns = [
         Column("metric", "Measure"),
-        Column("value", "Found", "interval", 2),
+        Column("value", "Observed", "interval", 2),
         Column("baseline_history", "By incident history alone", "number", 2, absent="–"),
         Column("baseline_random", "By chance", "number", 2, absent="–"),
         Column("verdict", "Verdict"),
     ]
-    frame = judged.frame.reset_index().rename(
+    frame = result.frame.reset_index().rename(
         columns={"lo": "value_lo", "hi": "value_hi"}
     )
     frame["metric"] = frame["metric"].astype("str").map(METRICS).fillna(frame["metric"])
     parts: list[Part] = [
-        drawn(
+        pictures(
             "backtest",
-            "Point: share that broke. Bar: interval. Dotted: what was foretold.",
+            "Point: share of services with incidents. Bar: interval. Dotted: predicted share.",
         ),
-        Table(
-            "backtest-table", "What was foretold, against what happened", columns, frame
-        ),
+        Table("backtest-table", "Predicted and observed", columns, frame),
     ]
-    return Section("backtest", title, [judged.headline], parts)
+    return Section("backtest", title, [result.headline], parts)
 
 
 METRICS = {

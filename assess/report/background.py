@@ -1,4 +1,4 @@
-"""The sections behind the decision: unknowns, coverage, and method with policy, data and limits."""
+"""Sections behind the decision: unknowns, coverage, and method with policy, data and limits."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
 from assess.score.assessment import Assessment
+from assess.words import sentence_list
 
+NAMED = 4
 LIMITS = (
-    "Reachability is an upper bound: not every caller of a failed service fails with it.",
-    "A chance of being in the top is a share of weightings, not a probability of success.",
-    "What no source saw is unknown. It widens intervals and never improves a place.",
-    "The weights and bars are a policy, made by people; every result carries its hash.",
+    "Blast radius is an upper bound: not every caller of a failed service fails with it.",
+    "A share of weightings is not a probability of success.",
+    "What no source saw is unknown. It widens intervals and never improves a rank.",
+    "People set the weights and thresholds in a policy; every result carries its hash.",
 )
 
 
 def unknowns(scores: Assessment) -> Section:
-    """List what to find out before the meeting, what decides most first."""
+    """List the facts to find out before the meeting, the most decisive first."""
     missing = scores.what_next.details["missing"]
     frame = scores.what_next.frame
-    stuck = set(frame.index[frame["label"] == "NOT DECIDABLE"])
+    undecidable = set(frame.index[frame["label"] == "NOT DECIDABLE"])
     owners = frame["owner"].dropna().to_dict()
     asked = missing.assign(
         owner=[owners.get(name, "owner unknown") for name in missing["service_id"]],
-        decides=missing["service_id"].isin(stuck),
+        decides=missing["service_id"].isin(undecidable),
     )
     gated = scores.readiness.details["gates"].query("state == 'unknown'")
     pairs = pd.MultiIndex.from_frame(gated[["service_id", "fact"]])
@@ -38,8 +40,8 @@ def unknowns(scores: Assessment) -> Section:
     table = grouped.agg(
         services_n=("service_id", "nunique"),
         decides_n=("decides", "sum"),
-        services=("service_id", lambda ids: _some(sorted(ids))),
-        owners=("owner", lambda names: _some(sorted(set(names)))),
+        services=("service_id", lambda ids: sentence_list(sorted(ids), most=NAMED)),
+        owners=("owner", lambda names: sentence_list(sorted(set(names)), most=NAMED)),
     ).reset_index()
     table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
     table = table.sort_values(
@@ -51,13 +53,13 @@ def unknowns(scores: Assessment) -> Section:
         Column("fact", "Fact to find out"),
         Column("services_n", "Services", "number"),
         Column("decides_n", "Not decidable without it", "number"),
-        Column("turns_n", "Labels it can turn", "number"),
+        Column("turns_n", "Labels it can change", "number"),
         Column("owners", "Ask"),
         Column("services", "For"),
     ]
     text = (
-        "First what keeps services from being decided at all, then what alone can turn a label, "
-        "then what most services lack."
+        "In this order: facts without which a service cannot be decided, facts that can change a "
+        "label on their own, facts that most services lack."
     )
     shown = Table(
         "unknown-facts",
@@ -73,19 +75,14 @@ def unknowns(scores: Assessment) -> Section:
 
 
 def _turning(scores: Assessment) -> pd.Series:
-    """Count by fact the services whose label hangs on it alone."""
+    """Count by fact the services whose label it can change on its own."""
     worth = scores.what_next.details["information"]
     turns = worth[worth["decides"].astype("boolean").fillna(False)]
     return turns.groupby("fact")["service_id"].nunique()
 
 
-def _some(names: list[str], most: int = 4) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def coverage(scores: Assessment, drawn: Pictures) -> Section:
-    """Say what each source was asked for, what it gave, and how old it is."""
+def coverage(scores: Assessment, pictures: Pictures) -> Section:
+    """Show the outcome of each call to a source, and the age of the answers."""
     inventory = scores.inventory
     calls = inventory["coverage"]
     gaps = calls[~calls["status"].isin(["ok", "empty"])].sort_values(
@@ -93,10 +90,10 @@ def coverage(scores: Assessment, drawn: Pictures) -> Section:
     )
     columns = [
         Column("source", "Source"),
-        Column("scope", "Asked of"),
+        Column("scope", "Scope"),
         Column("call", "Call"),
         Column("status", "Outcome"),
-        Column("ratio", "Of what was expected", "share"),
+        Column("ratio", "Answered", "share"),
         Column("hint", "What to do"),
     ]
     gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
@@ -105,48 +102,49 @@ def coverage(scores: Assessment, drawn: Pictures) -> Section:
         [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
     )
     parts: list[Part] = [
-        drawn("coverage", "Denied, late and absent are all shown."),
+        pictures("coverage", "Denied, timed-out and absent calls are shown too."),
         Table(
             "gaps",
-            "Calls that did not give all",
+            "Incomplete calls",
             columns,
             gaps,
             limit=40,
-            empty="Every recorded call gave all it was asked for.",
+            empty="Every recorded call was answered in full.",
         ),
     ]
-    text = "What was not seen is not empty. These are the places where the collection came back short."
+    text = "A call that failed does not mean that there is nothing. These calls were incomplete."
     return Section(
         "coverage", "Coverage by source", [text], parts, [*warnings, *stale(scores)]
     )
 
 
 def stale(scores: Assessment) -> list[str]:
-    """Say which facts are too old to lean on."""
-    at, told = scores.inventory.snapshot_at, []
+    """List the facts that are too old to rely on."""
+    at = scores.inventory.snapshot_at
+    warnings = []
     if aged := reference.outdated(at):
-        told.append(
+        warnings.append(
             f"The reference facts date from {reference.compiled_on(*aged)}, more than "
-            f"{STALE_DAYS} days before the snapshot: what is newer is missing in "
+            f"{STALE_DAYS} days before the snapshot. Newer facts are missing in "
             f"{'all tables' if len(aged) == len(reference.tables()) else ', '.join(aged)}."
         )
     hosts = scores.inventory["hosts"]
     old = hosts[(hosts["facts_age_hours"] > 24 * STALE_DAYS).fillna(False)]
     if len(old):
-        told.append(
+        warnings.append(
             f"The facts of {len(old)} of {len(hosts)} hosts are older than {STALE_DAYS} days."
         )
     atoms = scores.readiness.details["atoms"]
     aged = atoms[((at - atoms["observed_at"]).dt.days > STALE_DAYS).fillna(False)]
     if len(aged):
-        told.append(
-            f"{len(aged)} answers to checks were observed more than {STALE_DAYS} days ago."
+        warnings.append(
+            f"{len(aged)} answers to checks are more than {STALE_DAYS} days old."
         )
-    return told
+    return warnings
 
 
 def method(scores: Assessment) -> Section:
-    """Say how the numbers came about, by which policy, on which data, and where they end."""
+    """Describe the method, the policy, the data, and their limits."""
     policy = scores.policy
     weights = _records(policy["dimensions"], "Dimension of readiness")
     edges = pd.DataFrame(
@@ -160,40 +158,39 @@ def method(scores: Assessment) -> Section:
     )
     data = scores.inventory.summary().reset_index()
     data["supplied"] = data["supplied"].map({True: "yes", False: "no"})
-    said = questions(scores)
     text = [
-        "Gates are asked before any score. Readiness is the weighted geometric mean of its "
-        f"dimensions, from {len(said)} checks; its ends take every unknown as failed and as "
-        "passed. Blast radius fails one element at a time and follows the dependencies. "
-        "Upgrade churn multiplies how often a line ends by what an upgrade costs here.",
-        f"The ranking draws {policy.draws:,} weightings uniformly (seed {policy.seed}) and counts.",
+        "Gates are checked before any score. Readiness is the weighted geometric mean of its "
+        f"dimensions, from {len(questions(scores))} checks; its bounds count every unknown as "
+        "failed and as passed. Blast radius fails one element at a time and follows the "
+        "dependencies. Upgrade churn multiplies the upgrades per year by their cost in hours.",
+        f"The ranking uses {policy.draws:,} weightings drawn uniformly (seed {policy.seed}).",
         *LIMITS,
     ]
     parts: list[Part] = [
         Table("weights", "Weights of readiness", weights[0], weights[1], is_folded=True),
         Table(
             "gates",
-            "Gates, in the order in which they are asked",
+            "Gates, in order",
             _GATES,
             gates,
             is_folded=True,
         ),
         Table(
             "edges",
-            "Probability that a caller goes down with what it calls",
+            "Probability that a caller fails with the service that it calls",
             _EDGES,
             edges,
             is_folded=True,
         ),
-        Table("data", "What the snapshot holds", _DATA, data, is_folded=True),
+        Table("data", "Contents of the snapshot", _DATA, data, is_folded=True),
     ]
     return Section("method", "Method, policy, data, limits", text, parts)
 
 
 _GATES = [
     Column("id", "Gate"),
-    Column("title", "Stops"),
-    Column("label", "Gives", "label"),
+    Column("title", "Checks"),
+    Column("label", "Label", "label"),
     Column("remedy", "Remedy"),
 ]
 _EDGES = [Column("kind", "Kind of dependency"), Column("p", "Probability", "interval", 1)]

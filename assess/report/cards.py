@@ -1,4 +1,4 @@
-"""One card per service: its label, why, what is unknown, and what would change it."""
+"""One card per service: its label, the reason, the unknowns, and what would change it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
 HOURS = Column("churn_hours_per_year", "Hours per year", "interval", 1)
 
 
-FULL = 200  # services whose card has everything; the cards of others have their reason
+FULL = 200  # services with a full card; the cards of the others have only the reason
 WORDS = {
     "fail": "fails",
     "unknown": "unknown",
@@ -26,34 +26,34 @@ WORDS = {
 BAND_OF_STATE = {"fail": "blocked", "partial": "conditional", "waived": "conditional"}
 STOPS = ("fail", "unknown")
 LISTED = 15
-FULL_POINTS = 99.5  # what is shown as 100
+FULL_POINTS = 99.5  # is shown as 100
 
 
-def cards(scores: Assessment, drawn: Pictures) -> Section:
-    """Make a card for every service."""
+def cards(scores: Assessment, pictures: Pictures) -> Section:
+    """Return the section with a card for every service."""
     services = scores.services.reset_index()
-    picture = drawn(
+    picture = pictures(
         "readiness",
-        "Bar: from every unknown failed to every unknown passed. Point: unknowns as the rest of "
-        "the fleet answers them. Dotted: the bar for ready.",
+        "Bar: from all unknowns failed to all unknowns passed. Point: unknowns pass as often as in "
+        "the rest of the fleet. Dotted: threshold for ready.",
     )
     rows = services.to_dict("records")
     made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
     bar = scores.policy["what_next"]["ready_points"]
     text = (
-        f"A service is ready when even the lower end of its interval reaches {bar} points and no "
-        "gate stands in the way. One hard no is enough: no average buys it off."
+        f"A service is ready when the lower bound of its interval reaches {bar} points and every "
+        "gate passes. One failed gate is enough to stop a move, whatever the points."
     )
     if len(made) > FULL:
         text += (
-            f" The first {FULL} of the ranking are told in full, the others in a sentence; "
-            "`assess explain` tells of any."
+            f" The first {FULL} services of the ranking have full cards, the others one sentence; "
+            "see `assess explain` for any of them."
         )
-    return Section("services", "Readiness, service by service", [text], [picture, *made])
+    return Section("services", "Readiness by service", [text], [picture, *made])
 
 
 def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
-    """Make the card of one service."""
+    """Return the card of one service."""
     service_id, label = str(row["service_id"]), str(row["label"])
     line = [
         f"{cell(row, READINESS).text} points",
@@ -61,28 +61,30 @@ def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Ca
     ]
     lists = {"": [Item(str(row["why"]))]}
     if is_full:
-        told = facts(row, scores)
+        sentences = facts(row, scores)
         barred, passed = _gates(service_id, scores)
         lists = {
-            "": [Item(fact) for fact in ([] if barred else told[:1]) + told[2:]],
-            f"Gates that do not pass (the other {passed} do)": barred,
+            "": [
+                Item(fact) for fact in ([] if barred else sentences[:1]) + sentences[2:]
+            ],
+            f"Gates that do not pass ({passed} others pass)": barred,
             "Readiness by dimension, in points (the others: 100)": _dimensions(
                 service_id, scores
             ),
-            "Checks that fail or are open": _checks(service_id, scores),
+            "Checks that fail or are unknown": _checks(service_id, scores),
         }
     return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
 
 
 def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
-    """Say of the gates that do not pass why, or what to find out; count those that do."""
+    """List gates that do not pass, with the reason or the fact to find out; count the others."""
     rows = scores.rows_of("gates", service_id)
     open_ = [gate for gate in rows if gate["state"] != "pass"]
     items = []
     for gate in open_:
         state, evidence = gate["state"], gate["evidence"]
-        told = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
-        text = told.get(state, f"{gate['label']}: {evidence}")
+        texts = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
+        text = texts.get(state, f"{gate['label']}: {evidence}")
         items.append(Item(text, gate["gate"], BANDS[BAND_OF_STATE.get(state, "unknown")]))
     return items, len(rows) - len(open_)
 
@@ -103,12 +105,13 @@ _POINTS = Column("p", "Points", "interval", top=100)
 
 
 def _checks(service_id: str, scores: Assessment) -> list[Item]:
-    atoms, said = scores.rows_of("atoms", service_id), questions(scores)
+    atoms = scores.rows_of("atoms", service_id)
+    text_of = questions(scores)
     items = []
     for atom in atoms[:LISTED]:
         check, state = atom["check"], atom["state"]
         band = BANDS[BAND_OF_STATE.get(state, "unknown")]
-        items.append(Item(f"{said[check]} ({check})", WORDS[state], band))
+        items.append(Item(f"{text_of[check]} ({check})", WORDS[state], band))
     rest = len(atoms) - LISTED
     return [
         *items,
@@ -117,44 +120,44 @@ def _checks(service_id: str, scores: Assessment) -> list[Item]:
 
 
 def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
-    """Say in sentences what the scores say of a service."""
+    """Describe the scores of a service in sentences."""
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
-    told = [
+    sentences = [
         _reason(row, scores),
-        f"Readiness {cell(row, READINESS).text} of 100; the bar is {settings['ready_points']}.",
+        f"Readiness {cell(row, READINESS).text} of 100; the threshold is {settings['ready_points']}.",
     ]
     chance = Column("p_top", "", "share"), Column("p_top_neutral", "", "share")
     worst, neutral = (cell(row, column).text for column in chance)
     if not pd.isna(row["p_top"]):
-        told.append(
-            f"In the top {settings['k']} in {worst} of all weightings with every unknown at its "
-            f"worst, in {neutral} by the neutral run."
+        sentences.append(
+            f"In the top {settings['k']} in {worst} of all weightings in the worst case, "
+            f"in {neutral} in the neutral case."
         )
     exposed = cell(row, Column("blast_exposure_n", "", "number")).text
-    told.append(
-        f"Takes down {cell(row, IMPACT).text} % of the fleet's criticality when it fails; "
-        f"elements that can take it down alone: {exposed}."
+    sentences.append(
+        f"A failure takes down {cell(row, IMPACT).text} % of the fleet's criticality; "
+        f"single points of failure of this service: {exposed}."
     )
-    told.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
+    sentences.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
     flips = scores.rows_of("flips", service_id)
     if flips:
         ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)
-        told.append(f"Would lift it over the bar: {ways}.")
-    return told
+        sentences.append(f"To reach the threshold: {ways}.")
+    return sentences
 
 
 def _reason(row: dict[str, Any], scores: Assessment) -> str:
-    """Say why the label; what bars a gate is told once, in the table of gates."""
+    """Return the reason of the label; the table of gates has the reasons of gates."""
     gates = scores.rows_of("gates", str(row["service_id"]))
     barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]
     if barring:
-        return f"Gates in the way: {', '.join(barring)}."
+        return f"Gates that do not pass: {', '.join(barring)}."
     return str(row["why"])
 
 
 def questions(scores: Assessment) -> dict[str, str]:
-    """Give the question of each check by its id."""
+    """Return the question of each check by its id."""
     return {
         check["id"]: check.get("question", check["id"])
         for check in scores.policy["check"]

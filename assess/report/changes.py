@@ -1,4 +1,4 @@
-"""What changed between two quarters, and why: the fleet, the evidence, the policy or the facts."""
+"""Changes between two quarters by cause: the fleet, the evidence, the policy or the facts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
 from assess.score.assessment import Assessment
+from assess.words import sentence_list
 
 NAME = Column("service_id", "Service", "name")
 MEASURES = {
@@ -24,26 +25,26 @@ MEASURES = {
 def changes(
     scores: Assessment,
     earlier: Assessment | None,
-    drawn: Pictures,
+    pictures: Pictures,
     *,
-    told: Mapping[str, Any] | None,
+    published: Mapping[str, Any] | None,
 ) -> Section:
-    """Say what changed since the earlier snapshot, and why.
+    """Return the section on changes since the earlier snapshot.
 
-    ``told`` is the report of that snapshot as it was written then, as `Report.to_dict` gives it.
+    ``published`` is the report of that snapshot as written then, from `Report.to_dict`.
     """
     title = "What changed since last quarter"
     if earlier is None:
-        only = "There is only one snapshot: name the one before to see what changed."
+        only = "There is only one snapshot. Add --previous to see what changed."
         return Section("changes", title, [only])
     was, now = (s.provenance.quarter for s in (earlier, scores))
     checks = changed_checks(scores, earlier)
     kinds = checks["kind"].value_counts()
     text = [
-        f"Both snapshots ({was} and {now}) were scored by the same policy "
-        f"({scores.provenance.policy_hash}) and the same reference facts, so every difference "
-        f"below is the fleet's ({kinds.get('fleet', 0)} answers changed) or the evidence's "
-        f"({kinds.get('evidence', 0)} became known or unknown)."
+        f"Both quarters ({was} and {now}) use the same policy "
+        f"({scores.provenance.policy_hash}) and the same reference facts. Every difference below "
+        f"comes from the fleet ({kinds.get('fleet', 0)} answers changed) or from the evidence "
+        f"({kinds.get('evidence', 0)} answers became known or unknown)."
     ]
     parts: list[Part] = [
         Table(
@@ -53,21 +54,22 @@ def changes(
                 NAME,
                 Column("before", f"Label in {was}", "label"),
                 Column("after", f"Label in {now}", "label"),
-                Column("because", "Because of"),
-                Column("why", "Why it has this label"),
+                Column("because", "Cause"),
+                Column("why", "Reason of the label"),
             ],
             label_changes(scores, earlier),
-            "The fleet: an answer to a check is another one, the calendar included (support that "
-            "ended, a test that aged). The evidence: an answer became known or unknown. Its "
-            "rivals: neither, but its place among the candidates.",
+            "Fleet: an answer to a check changed, also with time (support that ended, a test that "
+            "expired). Evidence: an answer became known or unknown. Other candidates: only the "
+            "rank among the candidates changed.",
             "Every service kept its label.",
         ),
-        drawn(
-            "quarter-change", "Hollow: before; filled: now. Equal services are counted."
+        pictures(
+            "quarter-change",
+            "Hollow: before; filled: now. Unchanged services are counted.",
         ),
         Table(
             "check-changes",
-            "Answers behind them",
+            "Answers that changed",
             [NAME, Column("changes", "Checks that changed")],
             by_service(checks),
             empty="No answer changed.",
@@ -76,14 +78,14 @@ def changes(
         ),
         _rows(scores, earlier),
     ]
-    if told is not None:
-        text.append(_measured_anew(earlier, told))
-        parts.insert(1, _told_then(earlier, told))
+    if published is not None:
+        text.append(_comparison(earlier, published))
+        parts.insert(1, _relabelled_table(earlier, published))
     return Section("changes", title, text, parts)
 
 
 def _rows(scores: Assessment, earlier: Assessment) -> Table:
-    """Count the rows of the inventory that came, went and changed."""
+    """Count the rows of the inventory that were added, removed or changed."""
     fleet = scores.inventory.diff(earlier.inventory)
     counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
         columns=["added", "removed", "changed"], fill_value=0
@@ -96,45 +98,45 @@ def _rows(scores: Assessment, earlier: Assessment) -> Table:
             *(Column(c, c.capitalize(), "number") for c in counts),
         ],
         counts.reset_index(),
-        "Cells changed are counted one by one.",
-        "The two snapshots hold the same rows.",
+        "Changed counts cells.",
+        "Both snapshots have the same rows.",
         is_folded=True,
     )
 
 
-def _measured_anew(earlier: Assessment, told: Mapping[str, Any]) -> str:
-    """Say whether the earlier quarter was told by another policy, facts or version then."""
+def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
+    """Compare policy, facts and version of the published report with those of today."""
     now = earlier.provenance.to_dict()
-    other = [words for key, words in MEASURES.items() if told.get(key) != now[key]]
-    changed_n, n = len(_relabelled(earlier, told)), len(earlier.what_next.frame)
+    other = [words for key, words in MEASURES.items() if published.get(key) != now[key]]
+    changed_n, n = len(_relabelled(earlier, published)), len(earlier.what_next.frame)
     quarter = earlier.provenance.quarter
     if not other:
-        return f"The report of {quarter} was told by the same policy, facts and version."
-    what = " and ".join(filter(None, [", ".join(other[:-1]), other[-1]]))
+        return f"The report of {quarter} used the same policy, facts and version."
+    what = sentence_list(other)
     return (
-        f"Since the report of {quarter} was told, {what} changed: by what holds today, "
-        f"{changed_n} of its {n} services would have had another label then."
+        f"Since the report of {quarter}, {what} changed. With today's, {changed_n} of its {n} "
+        "services would have had another label."
     )
 
 
-def _told_then(earlier: Assessment, told: Mapping[str, Any]) -> Table:
+def _relabelled_table(earlier: Assessment, published: Mapping[str, Any]) -> Table:
     quarter = earlier.provenance.quarter
     return Table(
         "measure-changes",
         f"Labels of {quarter} that the policy, the reference facts or the version changed",
         [
             NAME,
-            Column("told", "As told then", "label"),
-            Column("now", "By what holds today", "label"),
+            Column("told", "As published", "label"),
+            Column("now", "With today's policy and facts", "label"),
         ],
-        _relabelled(earlier, told),
-        empty=f"Every label of {quarter} is what was told then.",
+        _relabelled(earlier, published),
+        empty=f"Every label of {quarter} is as published.",
         is_folded=True,
     )
 
 
-def _relabelled(earlier: Assessment, told: Mapping[str, Any]) -> pd.DataFrame:
-    rows = told.get("scores", {}).get("what-next", [])
+def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> pd.DataFrame:
+    rows = published.get("scores", {}).get("what-next", [])
     then = pd.Series(
         {row["service_id"]: row["label"] for row in rows}, name="told", dtype="str"
     )
@@ -146,7 +148,7 @@ def _relabelled(earlier: Assessment, told: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
-    """List services whose label changed, that came, or that went, by name."""
+    """List services whose label changed, or that were added or removed, by name."""
     now = scores.what_next.frame[["label", "why"]].rename(columns={"label": "after"})
     was = earlier.what_next.frame["label"].rename("before")
     both = now.join(was, how="outer").rename_axis("service_id").sort_index()
@@ -179,25 +181,25 @@ def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 
 
 def _because(service_id: str, changed: pd.DataFrame) -> str:
-    """Name what changed of a service."""
+    """Name the causes of the change of a service."""
     kinds = changed.loc[changed["service_id"] == service_id, "kind"].unique()
     return (
         " and ".join(f"the {kind}" for kind in sorted(kinds, reverse=True))
-        or "its rivals"
+        or "other candidates"
     )
 
 
 @lru_cache(maxsize=1)
 def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
-    """List the answers that changed for services that both quarters know.
+    """List answers that changed, for services of both quarters.
 
-    The ``kind`` is evidence where either answer is unknown, else fleet.
+    ``kind`` is evidence if either answer is unknown, else fleet.
     """
     return _changed(scores, earlier, "check")
 
 
 def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
-    """List the gates or checks whose state is another one."""
+    """List the gates or checks whose state changed."""
     key = ["service_id", what]
     now, was = (_states(s, what).set_index(key)["state"] for s in (scores, earlier))
     both = pd.DataFrame({"before": was, "after": now}).dropna()
@@ -221,13 +223,13 @@ _WAYS = {
     "found": "became known",
     "lost": "became unknown",
     "starts": "applies now",
-    "ends": "does not apply any more",
+    "ends": "no longer applies",
 }
 _NAMED = 5
 
 
 def by_service(checks: pd.DataFrame) -> pd.DataFrame:
-    """Word the answers that changed, one row per service."""
+    """Describe the answers that changed, one row per service."""
     before, after = checks["before"], checks["after"]
     ways = [
         after.isin(_OPEN),
@@ -239,16 +241,16 @@ def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     way = np.select(ways, ["lost", "found", "ends", "starts", "better"], "worse")
     kinds = checks.assign(way=pd.Categorical(way, list(_WAYS)))
     rows = [
-        {"service_id": service_id, "changes": _worded(own)}
-        for service_id, own in kinds.groupby("service_id", sort=True)
+        {"service_id": service_id, "changes": _in_words(rows)}
+        for service_id, rows in kinds.groupby("service_id", sort=True)
     ]
     return pd.DataFrame(rows, columns=["service_id", "changes"])
 
 
-def _worded(own: pd.DataFrame) -> str:
-    """Name the checks of each kind of change, or count them where they are many."""
+def _in_words(checks: pd.DataFrame) -> str:
+    """Name the checks of each kind of change, or count them if there are many."""
     parts = []
-    for way, found in own.groupby("way", observed=True)["check"]:
-        named = ", ".join(found) if len(found) <= _NAMED else f"{len(found)} checks"
+    for way, names in checks.groupby("way", observed=True)["check"]:
+        named = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} checks"
         parts.append(f"{_WAYS[way]}: {named}")
     return "; ".join(parts)

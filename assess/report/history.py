@@ -1,4 +1,4 @@
-"""Labels and readiness over all quarters: what became of every service."""
+"""Labels and readiness of every service over all quarters."""
 
 from __future__ import annotations
 
@@ -20,44 +20,37 @@ NAME = Column("service_id", "Service")
 
 
 def of_scores(scores: Assessment) -> pd.DataFrame:
-    """Give what the history holds of a quarter: ``label, readiness, _lo, _hi`` by service."""
+    """Return ``label, readiness, readiness_lo, readiness_hi`` by service, from scores."""
     return scores.what_next.frame[KEPT].rename_axis("service_id")
 
 
-def of_report(told: Mapping[str, Any] | None, scores: Assessment) -> pd.DataFrame | None:
-    """Give the same of a report as it was written then.
+def of_report(
+    published: Mapping[str, Any] | None, scores: Assessment
+) -> pd.DataFrame | None:
+    """Return the same from the published report of a quarter.
 
-    None where another policy, other facts or another version told it: such scores do not compare.
+    None if it used another policy, other facts or another version: such scores do not compare.
     """
     now = scores.provenance.to_dict()
-    if not told or any(told.get(key) != now[key] for key in (*MEASURES, "seed")):
+    if not published or any(
+        published.get(key) != now[key] for key in (*MEASURES, "seed")
+    ):
         return None
-    rows = pd.DataFrame(told["scores"]["what-next"])
+    rows = pd.DataFrame(published["scores"]["what-next"])
     return rows.set_index("service_id").reindex(columns=KEPT)
 
 
 def section(past: Mapping[str, pd.DataFrame]) -> Section:
-    """Tell all quarters.
-
-    Parameters
-    ----------
-    past : mapping of str to DataFrame
-        By quarter, oldest first, as `of_scores` gives it.
-
-    Returns
-    -------
-    Section
-        A figure and three tables; a dash stands where a service was not there.
-    """
+    """Return the section on all quarters; – means that a service was not there."""
     quarters = list(past)
-    labels = pd.DataFrame({q: own["label"].astype("str") for q, own in past.items()})
+    labels = pd.DataFrame({q: frame["label"].astype("str") for q, frame in past.items()})
     counts = (
         labels.apply(lambda column: column.value_counts())
         .reindex(figures.LABELS)
         .fillna(0)
     )
     counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
-    parts = [own[KEPT[1:]].add_prefix(f"{q}_") for q, own in past.items()]
+    parts = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
     points = pd.concat(parts, axis=1)
     points.columns = [name.replace("_readiness", "") for name in points]
     order = labels[quarters[-1]].isna().sort_values(kind="stable").index
@@ -80,13 +73,11 @@ def section(past: Mapping[str, pd.DataFrame]) -> Section:
     return Section(
         "history",
         f"All quarters, {quarters[0]} to {quarters[-1]}",
-        [
-            "Every quarter is scored by the policy, the facts and the version of the last one."
-        ],
+        ["All quarters use the policy, the facts and the version of the last one."],
         [
             picture(
                 "history",
-                "Services by what their label asks for.",
+                "Services by label.",
                 partial(figures.history, labels),
             ),
             Table(

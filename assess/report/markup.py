@@ -1,4 +1,4 @@
-"""The parts of a page that are many: tables and cards as HTML, every text of them escaped."""
+"""Tables and cards as HTML, with every text escaped. Templates would be slow for these."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ Track = tuple[int, int, int]
 
 
 def isolated(text: object) -> str:
-    """Escape any text; what can change the direction of reading stays by itself."""
+    """Escape any text; text that may be right-to-left is isolated from its surroundings."""
     line = clean(text)
     safe = str(escape(line))
     return safe if line.isascii() else f"<bdi>{safe}</bdi>"
 
 
 def brief(name: object) -> str:
-    """Shorten a name to what a table can hold, on one line."""
+    """Shorten a name to one line that fits into a table."""
     return short(name, NAME_LENGTH)
 
 
 def badge(label: object, band: Band) -> Markup:
-    """Give a label its colour and its symbol, which the style sheet draws by the band's word."""
+    """Write a label with colour and symbol, which the style sheet draws from the band."""
     return Markup(f'<span class="badge {band.word}">{isolated(label)}</span>')
 
 
-def table(told: Table, anchors: Collection[str] = ()) -> Markup:
-    """Write a table; names lead to the cards that are there."""
-    caption = escape(told.caption)
-    if not len(told.frame):
-        body = f'<tbody><tr><td class="empty">{escape(told.empty)}</td></tr></tbody>'
+def table(part: Table, anchors: Collection[str] = ()) -> Markup:
+    """Write a table; names link to their cards, where there are cards."""
+    caption = escape(part.caption)
+    if not len(part.frame):
+        body = f'<tbody><tr><td class="empty">{escape(part.empty)}</td></tr></tbody>'
         whole = f"<table><caption>{caption}</caption>{body}</table>"
-        return Markup(f'<div class="table" id="{told.id}">\n{whole}{_notes(told)}</div>')
+        return Markup(f'<div class="table" id="{part.id}">\n{whole}{_notes(part)}</div>')
     heads = "".join(
         f'<th scope="col"{_NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
-        for column in told.columns
+        for column in part.columns
     )
-    rows = "\n".join(_row(cells, told.columns, anchors) for cells in told.rows())
-    count = f'<span class="line">{len(told.frame)} rows</span>'
+    rows = "\n".join(_row(cells, part.columns, anchors) for cells in part.rows())
+    count = f'<span class="line">{len(part.frame)} rows</span>'
     whole = (
         f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(told)}"
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(part)}"
     )
-    if told.is_folded:
+    if part.is_folded:
         summary = f"<summary>{caption} {count}</summary>"
         whole = f'<details class="fold">{summary}\n{whole}</details>'
-    return Markup(f'<div class="table" id="{told.id}">\n{whole}</div>')
+    return Markup(f'<div class="table" id="{part.id}">\n{whole}</div>')
 
 
 _NUMBER = ' class="number"'
 
 
-def _notes(told: Table) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in told.notes)
+def _notes(part: Table) -> str:
+    return "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
 
 
 def _row(cells: list[Cell], columns: Collection[Column], anchors: Collection[str]) -> str:
-    told = []
+    parts = []
     for cell, column in zip(cells, columns, strict=True):
         sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
         kind = _NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
-        told.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
-    return f"<tr>{''.join(told)}</tr>"
+        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
+    return f"<tr>{''.join(parts)}</tr>"
 
 
 def _cell(cell: Cell, column: Column, anchors: Collection[str]) -> str:
@@ -86,13 +86,13 @@ def _track(track: Track) -> str:
     return f'<i class="track" style="--l:{lo};--h:{hi};--p:{point}"></i>'
 
 
-def card(told: Card) -> Markup:
-    """Write a card, shut."""
-    lines = "".join(f'<span class="line">{isolated(part)}</span>' for part in told.line)
-    name = f"<strong>{isolated(brief(told.name))}</strong>"
-    lists = "\n".join(_list(head, items) for head, items in told.lists.items() if items)
-    summary = f"<summary>{badge(told.label, told.band)} {name}{lines}</summary>"
-    return Markup(f'<details id="{told.id}">{summary}\n{lists}\n</details>')
+def card(part: Card) -> Markup:
+    """Write a folded card."""
+    lines = "".join(f'<span class="line">{isolated(words)}</span>' for words in part.line)
+    name = f"<strong>{isolated(brief(part.name))}</strong>"
+    lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
+    summary = f"<summary>{badge(part.label, part.band)} {name}{lines}</summary>"
+    return Markup(f'<details id="{part.id}">{summary}\n{lists}\n</details>')
 
 
 def _list(head: str, items: Collection[Item]) -> str:

@@ -1,4 +1,4 @@
-"""What a report is made of; HTML, Markdown and JSON are three tellings of the same parts."""
+"""The parts of a report, which HTML, Markdown and JSON all write from."""
 
 from __future__ import annotations
 
@@ -15,43 +15,25 @@ from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, plain, share
 
 LONG_WORD = 24
+ENDS = ("_lo", "_hi")
+Track: TypeAlias = tuple[
+    int, int, int
+]  # start, end and point of a drawn interval [percent]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """One column of a table, and how its values are written."""
 
-    Attributes
-    ----------
-    key : str
-        Column of the frame; for an interval also ``<key>_lo`` and ``<key>_hi``.
-    title : str
-        Heading, with the unit.
-    kind : str
-        text, name (of a service), label, number, share or interval.
-    digits : int
-        Digits after the point of values below 10. [count]
-    scale : float
-        What a value is multiplied by before it is shown.
-    top : float
-        End of the scale of an interval's drawing; 0 draws none.
-    absent : str
-        What NA is called: unknown, unless the value does not apply.
-    is_signed : bool
-        Whether a gain shows its plus.
-    bands : mapping of str to str
-        Bands of the words of a label, where these are not the labels of a service.
-    """
-
-    key: str
-    title: str
-    kind: str = "text"
-    digits: int = 0
-    scale: float = 1.0
-    top: float = 0.0
-    absent: str = UNKNOWN
-    is_signed: bool = False
-    bands: Mapping[str, str] = field(default_factory=dict)
+    key: str  # column of the frame; an interval also reads <key>_lo and <key>_hi
+    title: str  # heading, with the unit
+    kind: str = "text"  # text, name (of a service), label, number, share or interval
+    digits: int = 0  # decimals of values below 10
+    scale: float = 1.0  # factor before a value is shown
+    top: float = 0.0  # end of the drawn scale of an interval; 0 draws none
+    absent: str = UNKNOWN  # the word for NA, where the value does not apply
+    is_signed: bool = False  # whether a gain shows its plus
+    bands: Mapping[str, str] = field(default_factory=dict)  # of words other than labels
 
     @property
     def is_number(self) -> bool:
@@ -61,27 +43,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell, ready to be told.
-
-    Attributes
-    ----------
-    text : str
-        What it says.
-    sort : str or None
-        What it sorts by; empty where unknown, which is always last; None for its text.
-    band : Band or None
-        Look of a label.
-    link : str
-        Anchor that a name leads to.
-    track : tuple of int, optional
-        Start, end and point of a drawn interval. [percent of its scale]
-    """
+    """One cell in words."""
 
     text: str
-    sort: str | None = None
-    band: Band | None = None
-    link: str = ""
-    track: tuple[int, int, int] | None = None
+    sort: str | None = (
+        None  # sort key; "" if unknown (always last), None for the text itself
+    )
+    band: Band | None = None  # look of a label
+    link: str = ""  # anchor that a name leads to
+    track: Track | None = None
 
     @property
     def is_long(self) -> bool:
@@ -91,84 +61,54 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A frame with headings.
-
-    Attributes
-    ----------
-    id : str
-        Anchor.
-    caption : str
-        What it shows.
-    columns : sequence of Column
-        From left to right.
-    frame : DataFrame
-        The values, unrounded.
-    note : str
-        What to know when reading it.
-    empty : str
-        What to say when it has no rows.
-    limit : int
-        Rows that are told at most; CSV and JSON have all. [count]
-    is_folded : bool
-        Whether the page shows it only when asked.
-    """
+    """A frame with headings."""
 
     id: str
     caption: str
     columns: Sequence[Column]
-    frame: pd.DataFrame
+    frame: pd.DataFrame  # unrounded
     note: str = ""
     empty: str = "Nothing to list."
-    limit: int = 200
+    limit: int = 200  # rows on the page; CSV and JSON have all
     is_folded: bool = False
 
     @property
     def notes(self) -> list[str]:
-        """What to know when reading it, and how many rows are left out."""
+        """The note, and how many rows are left out."""
         rest = len(self.frame) - self.limit
-        more = [f"And {rest} more, in tables/{self.id}.csv."] if rest > 0 else []
-        return [*([self.note] if self.note else []), *more]
+        more = f"And {rest} more, in tables/{self.id}.csv." if rest > 0 else ""
+        return list(filter(None, [self.note, more]))
 
     def rows(self) -> Iterator[list[Cell]]:
-        """Give the cells, row by row."""
+        """Write the cells, row by row."""
         for row in self.frame.head(self.limit).to_dict("records"):
             yield [cell(row, column) for column in self.columns]
 
     @property
-    def told(self) -> pd.DataFrame:
-        """The columns that it shows, unrounded, with both ends of intervals."""
-        ends = [
-            f"{c.key}{end}" for c in self.columns if c.kind == "interval" for end in _ENDS
+    def shown(self) -> pd.DataFrame:
+        """The columns that it shows, unrounded, with both bounds of intervals."""
+        bounds = [
+            f"{column.key}{end}"
+            for column in self.columns
+            if column.kind == "interval"
+            for end in ENDS
         ]
-        keys = dict.fromkeys([*(c.key for c in self.columns), *ends])
+        keys = dict.fromkeys([*(column.key for column in self.columns), *bounds])
         return self.frame[[key for key in keys if key in self.frame]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the table as plain JSON types."""
-        rows = plain(self.told.to_dict("records"))
+        """Convert the table to plain JSON types."""
+        rows = plain(self.shown.to_dict("records"))
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
-
-
-_ENDS = ("_lo", "_hi")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure."""
 
-    Attributes
-    ----------
-    id : str
-        Anchor and file name.
-    caption : str
-        How to read it.
-    drawing : callable
-        Gives the drawing, and what it shows in a sentence.
-    """
-
-    id: str
-    caption: str
-    drawing: Callable[[], tuple[str, str]]
+    id: str  # anchor and file name
+    caption: str  # how to read it
+    drawing: Callable[[], tuple[str, str]]  # returns the SVG and its description
 
     @property
     def svg(self) -> str:
@@ -177,75 +117,47 @@ class Picture:
 
     @property
     def alt(self) -> str:
-        """What it shows, in a sentence."""
+        """A sentence that describes it."""
         return self.drawing()[1]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A line of a card.
-
-    Attributes
-    ----------
-    text : str
-        What it says.
-    lead : str
-        Word before it, with a band's look.
-    band : Band or None
-        That look.
-    track : tuple of int, optional
-        Start, end and point of a drawn interval. [percent of its scale]
-    """
+    """A line of a card."""
 
     text: str
-    lead: str = ""
+    lead: str = ""  # word before the text, in the look of the band
     band: Band | None = None
-    track: tuple[int, int, int] | None = None
+    track: Track | None = None
 
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to know about one service, or about one claim.
-
-    Attributes
-    ----------
-    id : str
-        Anchor.
-    name : str
-        What it is about.
-    label : str
-        Its label.
-    band : Band
-        Look of the label.
-    line : sequence of str
-        What to read when it is shut, such as readiness and who answers for it.
-    lists : mapping of str to sequence of Item
-        What to read when it is open, by heading; the first has none.
-    """
+    """The facts on one service, or on one claim."""
 
     id: str
     name: str
     label: str
     band: Band
-    line: Sequence[str]
-    lists: Mapping[str, Sequence[Item]]
+    line: Sequence[str]  # shown while the card is folded, such as readiness and owner
+    lists: Mapping[str, Sequence[Item]]  # by heading; the first has none
 
     @property
     def first(self) -> str:
-        """The sentence to read where there is room for one."""
+        """The first sentence, for places with room for one."""
         return next((item.text for items in self.lists.values() for item in items), "")
 
 
 @dataclass(frozen=True)
 class Appendix:
-    """A piece of a page that is HTML already.
+    """A part of a page that is HTML already.
 
     Attributes
     ----------
     id : str
         Anchor.
     title, html : str
-        Heading and what follows it: trusted, and told as it stands.
+        Heading and content. Both are trusted: they are not escaped.
     """
 
     id: str
@@ -258,35 +170,21 @@ Part: TypeAlias = Table | Picture | Card
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
-
-    Attributes
-    ----------
-    id : str
-        Anchor.
-    title : str
-        Heading.
-    text : sequence of str
-        Paragraphs before the parts.
-    parts : sequence of Table, Picture or Card
-        In the order to read.
-    warnings : sequence of str
-        What weakens the section, told before anything else.
-    """
+    """A section of the report."""
 
     id: str
     title: str
     text: Sequence[str] = ()
     parts: Sequence[Part] = ()
-    warnings: Sequence[str] = ()
+    warnings: Sequence[str] = ()  # limits of the evidence, shown first
 
     def of(self, kind: type[Any]) -> list[Any]:
-        """Give the parts of one kind."""
+        """List the parts of one kind."""
         return [part for part in self.parts if isinstance(part, kind)]
 
 
 def cell(row: dict[str, Any], column: Column) -> Cell:
-    """Word one value of a row; NA is the word unknown, never a number."""
+    """Write one value of a row in words; NA is the word unknown, never a number."""
     value: Any = row.get(column.key)
     if column.kind == "interval":
         return _interval(row, column)
@@ -303,49 +201,51 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
 
 
 def _label(text: str, column: Column) -> Cell:
-    """Give a label its look; labels of services sort from the best to the worst."""
+    """Return a label with its look; labels of services sort from best to worst."""
     if column.bands:
         return Cell(text, band=BANDS[column.bands.get(text, UNKNOWN)])
-    return Cell(
-        text, str(LABELS.index(text)) if text in LABELS else "", band=band_of(text)
-    )
+    sort = str(LABELS.index(text)) if text in LABELS else ""
+    return Cell(text, sort, band_of(text))
 
 
 def _number(value: Any, column: Column) -> str:
+    if is_unknown(value):
+        return column.absent
     if column.kind == "share":
         return share(value)
     scaled = column.scale * float(value)
     digits = column.digits if abs(scaled) < 10 else 0
+    # a page has the true minus sign; files and terminals have the one of the keyboard
     return number(scaled, digits, signed=column.is_signed).replace("-", "−")
 
 
 def _interval(row: dict[str, Any], column: Column) -> Cell:
-    values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *_ENDS)]
-    texts = [
-        column.absent if is_unknown(value) else _number(value, column) for value in values
-    ]
+    values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *ENDS)]
+    texts = [_number(value, column) for value in values]
     point, lo, hi = (None if is_unknown(v) else column.scale * float(v) for v in values)
-    is_plain = len(set(texts)) == 1 or (lo is None and hi is None)
-    text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    is_single = len(set(texts)) == 1 or (lo is None and hi is None)
+    text = texts[0] if is_single else f"{texts[0]} ({texts[1]} to {texts[2]})"
     track = None
     if column.top and lo is not None and hi is not None:
-        ends = (lo, hi, lo if point is None else point)
-        start, end, middle = (
-            round(100 * min(max(x / column.top, 0.0), 1.0)) for x in ends
-        )
-        track = (start, end, middle)
+        middle = lo if point is None else point
+        track = _percents(lo, hi, middle, top=column.top)
     return Cell(text, "" if point is None else f"{point:.6g}", track=track)
 
 
+def _percents(lo: float, hi: float, point: float, *, top: float) -> Track:
+    start, end, middle = (round(100 * min(max(x / top, 0), 1)) for x in (lo, hi, point))
+    return start, end, middle
+
+
 def slug(name: str) -> str:
-    """Turn any name into a safe file name: itself where it is one, else a part and a hash."""
+    """Turn any name into a safe file name: itself if it is one, else a part of it and a hash."""
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", name) and ".." not in name:
         return name
-    kept = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{kept}-{digest}".lstrip("-")
+    return f"{readable}-{digest}".lstrip("-")
 
 
 def anchor(service_id: str) -> str:
-    """Give the anchor of a service's card."""
+    """Return the anchor of the card of a service."""
     return f"service-{slug(service_id)}"

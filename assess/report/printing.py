@@ -1,4 +1,4 @@
-"""Print a page to PDF with the Chromium of this machine, page numbers and contents included."""
+"""Print a page to PDF with the Chromium of this machine, with page numbers and contents."""
 
 from __future__ import annotations
 
@@ -34,53 +34,27 @@ PATIENCE_SECONDS = 300
 
 
 def browser() -> str:
-    """Find a Chromium.
-
-    Returns
-    -------
-    str
-        Its path: that of ``ASSESS_CHROMIUM``, else the first that is installed.
-
-    Raises
-    ------
-    AssessError
-        Where there is none.
-    """
+    """Return the path of ``ASSESS_CHROMIUM``, else of the first Chromium that is installed."""
     named = os.environ.get("ASSESS_CHROMIUM")
-    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
-    if found is None:
+    names = [named] if named else BROWSERS
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
         raise AssessError(
-            f"there is no {named or 'Chromium'} here, so no PDF can be written",
-            hint="apt-get install chromium, set ASSESS_CHROMIUM to one, or print the page from any"
-            " browser",
+            f"cannot write a PDF: {named or 'Chromium'} is not installed",
+            hint="run apt-get install chromium, set ASSESS_CHROMIUM, or print the page from any browser",
         )
-    return found
+    return path
 
 
-def pdf(tell: Callable[[Mapping[str, int]], str], at: datetime) -> bytes:
-    """Print a page twice: the first time to learn on which pages its parts begin.
+def pdf(write: Callable[[Mapping[str, int]], str], at: datetime) -> bytes:
+    """Print a page twice: the first run finds the page number of each part.
 
-    Parameters
-    ----------
-    tell : callable
-        Gives the page as HTML, for the pages on which the targets of its links begin. [count]
-    at : datetime
-        The moment that the PDF names as its own, in place of the time of printing.
-
-    Returns
-    -------
-    bytes
-        The PDF.
-
-    Raises
-    ------
-    AssessError
-        Where there is no Chromium, or it fails.
+    ``write`` returns the HTML for the page numbers by anchor; ``at`` replaces the printing time.
     """
     program = browser()
     with TemporaryDirectory(prefix="assess-") as place:
-        once = _printed(program, tell({}), Path(place))
-        twice = _printed(program, tell(starts(once)), Path(place))
+        once = _printed(program, write({}), Path(place))
+        twice = _printed(program, write(starts(once)), Path(place))
     stamp = f"{at:D:%Y%m%d%H%M%S}".encode()
     return re.sub(rb"(?<=Date \()D:\d{14}", stamp, twice)
 
@@ -96,7 +70,7 @@ def _printed(program: str, html: str, place: Path) -> bytes:
         f"--print-to-pdf={file}",
     ]
     if getattr(os, "geteuid", lambda: 1)() == 0:
-        command.append("--no-sandbox")  # which root cannot have
+        command.append("--no-sandbox")  # Chromium refuses its sandbox to root
     try:
         ran = subprocess.run(
             [*command, page.as_uri()],
@@ -105,16 +79,14 @@ def _printed(program: str, html: str, place: Path) -> bytes:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise AssessError(f"{program} printed nothing: {error}", hint=_BY_HAND) from error
+        raise AssessError(f"{program} failed to print: {error}", hint=_BY_HAND) from error
     if not file.is_file():
         last = ran.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise AssessError(f"{program} printed nothing: {' '.join(last)}", hint=_BY_HAND)
-    told = file.read_bytes()
-    if b"/BaseFont" not in told:
-        raise AssessError(
-            f"{program} found no font: the pages would be blank", hint=_FONTS
-        )
-    return told
+        raise AssessError(f"{program} failed to print: {' '.join(last)}", hint=_BY_HAND)
+    printed = file.read_bytes()
+    if b"/BaseFont" not in printed:
+        raise AssessError(f"{program} has no font: the pages would be blank", hint=_FONTS)
+    return printed
 
 
 _BY_HAND = "print the page from any browser"
@@ -122,18 +94,7 @@ _FONTS = f"install one, such as Debian's fonts-dejavu-core, or {_BY_HAND}"
 
 
 def starts(printed: bytes) -> dict[str, int]:
-    """Read from a PDF of Chromium on which page each target of a link begins.
-
-    Parameters
-    ----------
-    printed : bytes
-        The PDF.
-
-    Returns
-    -------
-    dict of str to int
-        By anchor, from 1; what cannot be read is left out.
-    """
+    """Read the page number of each link target from a PDF of Chromium, counted from 1."""
     pages = re.findall(rb"^(\d+) 0 obj\s*<</Type /Page\b", printed, re.MULTILINE)
     numbers = {page: number for number, page in enumerate(pages, start=1)}
     targets = re.findall(rb"/([\w.-]+) \[(\d+) 0 R /XYZ", printed)

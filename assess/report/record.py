@@ -32,11 +32,11 @@ def decision_record(
     earlier: Assessment | None = None,
     existing: str = "",
 ) -> str:
-    """Write the decision record of a service; what people wrote into the existing one is kept."""
+    """Write the decision record of a service; text that people wrote in the old one is kept."""
     scores.what_next.row(service_id)
     row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
-    told = document(
+    text = document(
         "record.md",
         {
             "service_id": service_id,
@@ -57,42 +57,42 @@ def decision_record(
             "since": _since(service_id, scores, earlier) if earlier else [],
         },
     )
-    return keep(told, existing)
+    return keep(text, existing)
 
 
 def _facts(scores: Assessment) -> str:
-    """Name the day of the facts, and say where they are too old to lean on."""
+    """Write the day of the facts, with a warning if they are too old."""
     is_old = reference.outdated(scores.inventory.snapshot_at)
     old = f", more than {reference.STALE_DAYS} days before the snapshot" if is_old else ""
     return f"reference facts of {scores.provenance.reference_date}{old}"
 
 
-def keep(told: str, existing: str) -> str:
-    """Carry over what people wrote into an earlier record; what has no place now comes last."""
+def keep(text: str, existing: str) -> str:
+    """Carry over text of people from an earlier record; blocks without a place come last."""
     blocks = {match[1]: match[0] for match in _KEPT.finditer(existing)}
-    merged = _KEPT.sub(lambda match: blocks.pop(match[1], match[0]), told)
+    merged = _KEPT.sub(lambda match: blocks.pop(match[1], match[0]), text)
     return "\n".join([merged, *(f"{block}\n" for block in blocks.values())])
 
 
 def _before_waivers(service_id: str, scores: Assessment) -> str:
-    """Say what the gates give without the waivers, where that differs."""
+    """Write the label without waivers, if it differs."""
     frame = scores.readiness.frame.loc[service_id]
     before, after = (frame.get(name) for name in ("label_before_waivers", "label_gates"))
     if not isinstance(before, str) or before == after:
         return ""
-    return f", by a waiver; without it the gates say {before}"
+    return f", by a waiver; without it {before}"
 
 
 def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
     services = scores.inventory["services"]
-    told = services[services["service_id"] == row["service_id"]].iloc[0]
+    service = services[services["service_id"] == row["service_id"]].iloc[0]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
-    known = [f"{name} {word(told[name])}" for name in words]
-    return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
+    known = [f"{name} {word(service[name])}" for name in words]
+    return [f"Service: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
 def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
-    """Say in how many ways it is judged, and how far the judges agree."""
+    """Count gates passed and weightings won, and compare the boards."""
     gates = scores.rows_of("gates", row["service_id"])
     passed, n = sum(gate["state"] == "pass" for gate in gates), len(gates)
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
@@ -104,12 +104,12 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
     if other:
-        told = ", ".join(
+        labels = ", ".join(
             f"{board['label']} for the board {board['board']}" for board in other
         )
-        lines.append(f"Boards that weigh otherwise: {told}.")
+        lines.append(f"Other labels by board: {labels}.")
     elif boards:
-        lines.append(f"The same for all {len(boards)} boards of the policy.")
+        lines.append(f"Same label for all {len(boards)} boards of the policy.")
     return lines
 
 
@@ -119,10 +119,10 @@ def _is_inside(row: dict[str, Any]) -> bool:
 
 
 def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
-    """List what holds it back: gates, criteria of the ranking, dimensions of readiness."""
+    """List gates that do not pass, criteria of the ranking, and dimensions of readiness."""
     service_id = row["service_id"]
     gates = [
-        _told(gate)
+        _with_task(gate)
         for gate in scores.rows_of("gates", service_id)
         if gate["state"] != "pass"
     ]
@@ -131,9 +131,9 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
     weak = sorted(
         (d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"]
     )
-    rest = f"; those left out have {TOP} points" if len(weak) < len(dimensions) else ""
+    rest = f"; the others have {TOP} points" if len(weak) < len(dimensions) else ""
     points = Column("point", "Points", "interval", scale=100)
-    titles = {"gate": "Gate", "state": "State", "label": "Gives", "evidence": "Evidence"}
+    titles = {"gate": "Gate", "state": "State", "label": "Label", "evidence": "Evidence"}
     return [
         Table(
             "gates",
@@ -143,9 +143,9 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
         ),
         Table(
             "criteria",
-            "Criteria of the ranking, 0 to 100, high means earlier",
+            "Criteria of the ranking, 0 to 100; higher means earlier",
             [Column("criterion", "Criterion"), points],
-            _spelt(criteria, "criterion"),
+            _readable(criteria, "criterion"),
         ),
         Table(
             "dimensions",
@@ -156,20 +156,20 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
                 Column("coverage", "Known", "share"),
                 Column("weight", "Weight", "share"),
             ],
-            _spelt(weak, "dimension"),
+            _readable(weak, "dimension"),
         ),
     ]
 
 
-def _told(gate: dict[str, Any]) -> dict[str, Any]:
-    """Say of a gate that nobody can judge what to find out."""
+def _with_task(gate: dict[str, Any]) -> dict[str, Any]:
+    """Add the fact to find out to a gate of unknown state."""
     if gate["state"] != "unknown":
         return gate
     return {**gate, "label": NOT_DECIDABLE, "evidence": f"find out {gate['fact']}"}
 
 
-def _spelt(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
-    """Name the ends of intervals after their point, and spell names in words."""
+def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
+    """Name the bounds of intervals after their point, and replace underscores in names."""
     return pd.DataFrame(
         [
             {
@@ -185,13 +185,13 @@ def _spelt(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
 
 def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
     pain = cell(row, _MINUTES).text
-    prepare = "Close the gates and checks named below, then decide again."
+    prepare = "Resolve the gates and checks below, then decide again."
     stay = f"Expected outage {pain} minutes per year; {_end_of_life(row['churn_days_to_eol'])}."
     if _is_inside(row):
         return [
             ("Keep it in containers.", stay),
-            ("Keep it, and fix it.", prepare),
-            ("Pull it back to hosts.", "Where a gate says that it should not run there."),
+            ("Keep it and fix it.", prepare),
+            ("Pull it back to hosts.", "If a gate forbids containers for it."),
         ]
     target = scores.policy["target"]
     engine = f"{target['runtime']} {target['engine'] or '(newest known line)'}"
@@ -208,11 +208,11 @@ def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
 
 def _end_of_life(days: Any) -> str:
     if pd.isna(days):
-        return "when anything beneath it ends is unknown"
+        return "next end of life unknown"
     return (
         f"next end of life in {days:,.0f} days"
         if days >= 0
-        else f"past an end of life by {-days:,.0f} days"
+        else f"past its end of life for {-days:,.0f} days"
     )
 
 
@@ -225,25 +225,27 @@ def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
     breaking = scores.rows_of("breaking", row["service_id"])
     hits = list(dict.fromkeys((hit["change_id"], hit["why"]) for hit in breaking))[:SHOWN]
     moved = (
-        f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; below "
-        "zero is containment gained."
+        f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; "
+        "a negative value is better containment."
     )
     return [
         *([] if _is_inside(row) else [moved]),
         f"Upgrades: {cell(row, cards.HOURS).text} hours and {cell(row, _FAILURES).text} failures "
         "per year.",
-        *(f"Breaks on the way there: {change}, {why}." for change, why in hits),
+        *(f"Breaking change: {change}, {why}." for change, why in hits),
     ]
 
 
 def _unknown(service_id: str, scores: Assessment) -> list[str]:
-    """Name the facts to find out, first those that decide the label."""
-    told = [fact for fact in scores.rows_of("information", service_id) if fact["decides"]]
-    lines = [
-        f"{fact['fact']}: {fact['label_if']} if it turns out well, else {fact['label_else']}."
-        for fact in told
+    """List the facts to find out, first those that decide the label."""
+    decisive = [
+        fact for fact in scores.rows_of("information", service_id) if fact["decides"]
     ]
-    known = {fact["fact"] for fact in (*told, *scores.rows_of("gates", service_id))}
+    lines = [
+        f"{fact['fact']}: {fact['label_if']} if favourable, else {fact['label_else']}."
+        for fact in decisive
+    ]
+    known = {fact["fact"] for fact in (*decisive, *scores.rows_of("gates", service_id))}
     missing = [fact["fact"] for fact in scores.rows_of("missing", service_id)]
     lines += [str(fact) for fact in missing if fact not in known]
     rest = len(lines) - SHOWN
@@ -251,7 +253,7 @@ def _unknown(service_id: str, scores: Assessment) -> list[str]:
 
 
 def _changes(service_id: str, scores: Assessment) -> list[str]:
-    """Give remedies of the gates that stand in the way, then the smallest sets of checks."""
+    """List remedies of open gates, then the smallest sets of checks that change the label."""
     stops = [g for g in scores.rows_of("gates", service_id) if g["state"] in cards.STOPS]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
     checks = {
@@ -260,12 +262,12 @@ def _changes(service_id: str, scores: Assessment) -> list[str]:
     failed = [gate["gate"] for gate in stops if gate["state"] == "fail"]
     lines = [f"{gate}: {remedies[gate]}" for gate in failed]
     if len(lines) < len(stops):
-        lines.append("Find out what the gates above do not know.")
+        lines.append("Find out the facts that are missing for the gates above.")
     for flip in scores.rows_of("flips", service_id):
         steps = " ".join(
             f"{checks.get(check, check)} ({check})" for check in flip["checks"]
         )
-        lines.append(f"Enough together: {steps}")
+        lines.append(f"Sufficient together: {steps}")
     return lines
 
 
@@ -282,7 +284,7 @@ def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str
     )
     changed = _changed(scores, earlier).get(service_id, [])
     label = (
-        f"Label: {before}, and still."
+        f"Label unchanged: {before}."
         if before == after
         else f"Label: {before}, now {after}."
     )

@@ -1,4 +1,4 @@
-"""Tell a report as HTML or Markdown: the only place that knows templates."""
+"""Render a report as HTML or Markdown: the only module that uses templates."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @cache
 def environment(*, html: bool) -> Environment:
-    """Give the templates' environment: HTML is escaped by itself, Markdown by the filter ``md``."""
-    made = Environment(
+    """Return the Jinja environment; HTML is escaped automatically, Markdown by the filter ``md``."""
+    env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=html,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    made.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
+    env.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
     write_table = markup.table if html else markdown_table
-    made.globals |= {"badge": markup.badge, "card": markup.card, "table": write_table}
-    made.tests |= {
+    env.globals |= {"badge": markup.badge, "card": markup.card, "table": write_table}
+    env.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
     }
-    return made
+    return env
 
 
 def markdown_table(table: Table) -> str:
@@ -51,12 +51,12 @@ def _with_symbol(cell: Cell) -> str:
 
 
 def data_uri(svg: str) -> str:
-    """Turn a drawing into a ``data:`` address that holds it."""
+    """Encode a drawing as a ``data:`` address."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def page(values: Mapping[str, Any]) -> str:
-    """Tell a report as one page that needs nothing else; it admits only its own script, by hash."""
+    """Render a self-contained page; its CSP allows only its own script, by hash."""
     script, style = (
         (TEMPLATES / name).read_text("utf-8") for name in ("page.js", "style.css")
     )
@@ -74,6 +74,6 @@ def page(values: Mapping[str, Any]) -> str:
 
 
 def document(template: str, values: Mapping[str, Any]) -> str:
-    """Tell something as Markdown, with single blank lines."""
-    told = environment(html=False).get_template(template).render(**values)
-    return re.sub(r"\n{3,}", "\n\n", told).strip() + "\n"
+    """Render a Markdown template, with single blank lines."""
+    text = environment(html=False).get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -1,4 +1,4 @@
-"""The report of a quarter: the same parts told as a page, as Markdown and as JSON."""
+"""The report of a quarter: the same parts as a page, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
 
 JSON_VERSION = 1
-WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
+WORK = "report"  # name of the progress bar
+STEPS = 7
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What a meeting reads.
+    """The report of a quarter, for a decision meeting.
 
     Attributes
     ----------
     scores : Assessment
-        The quarter that it tells of.
+        The quarter of the report.
     earlier : Assessment or None
         The quarter before.
     claims : Claims
-        The argument, judged on this fleet.
+        The claims of the argument, tested on this fleet.
     backtest : Backtest or AssessError
-        What the quarter before foretold, or why that cannot be judged.
+        Predictions of the quarter before against what happened, or why there is no back-test.
     headline : str
-        The sentence to start with.
+        The decision in one sentence.
     sections : tuple of Section
-        In the order to read.
+        In reading order.
     """
 
     scores: Assessment
@@ -62,8 +63,9 @@ class Report:
 
     @property
     def fleet(self) -> str:
-        """How much there is of what, and when it was seen."""
-        inventory, at = self.scores.inventory, self.scores.provenance.snapshot_at
+        """Size of the fleet, and the day of the snapshot."""
+        inventory = self.scores.inventory
+        at = self.scores.provenance.snapshot_at
         counted = ("services", "hosts", "workloads", "incidents")
         counts = ", ".join(f"{len(inventory[name])} {name}" for name in counted)
         return f"{counts}; snapshot of {at:%d %B %Y}."
@@ -76,22 +78,22 @@ class Report:
 
     @property
     def results(self) -> list[Result]:
-        """Every score that it tells of."""
+        """Every score of the report."""
         tested = [self.backtest] if isinstance(self.backtest, Backtest) else []
         return [*self.scores.results.values(), self.claims, *tested]
 
     def tables(self) -> list[Table]:
-        """Give every table.
+        """List every table.
 
         Returns
         -------
         list of Table
             In the order of the page.
         """
-        return [part for section in self.sections for part in section.of(Table)]
+        return twins.tables_of(self.sections)
 
     def pictures(self) -> list[Picture]:
-        """Give every figure.
+        """List every figure.
 
         Returns
         -------
@@ -101,7 +103,7 @@ class Report:
         return [part for section in self.sections for part in section.of(Picture)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain JSON types.
+        """Convert the report to plain JSON types.
 
         Returns
         -------
@@ -128,12 +130,12 @@ class Report:
         }
 
     def to_html(self) -> str:
-        """Tell the report as one page.
+        """Write the report as one page.
 
         Returns
         -------
         str
-            HTML that asks the network for nothing.
+            HTML that loads nothing from the network.
         """
         return page(self._values())
 
@@ -143,7 +145,7 @@ class Report:
         Parameters
         ----------
         appendix : sequence of Appendix
-            What to print behind it, such as executed notebooks.
+            Parts to print after the report, such as executed notebooks.
 
         Returns
         -------
@@ -153,19 +155,19 @@ class Report:
         Raises
         ------
         AssessError
-            Where there is no Chromium to print with.
+            If there is no Chromium to print with.
         """
         values = {**self._values(), "appendix": appendix}
         at = self.scores.provenance.snapshot_at
         return pdf(lambda pages: page({**values, "pages": pages}), at)
 
     def to_markdown(self) -> str:
-        """Tell the report as Markdown.
+        """Write the report as Markdown.
 
         Returns
         -------
         str
-            Its figures are named as files below ``figures/``.
+            Markdown that links its figures as files in ``figures/``.
         """
         return document("page.md", self._values())
 
@@ -177,7 +179,7 @@ class Report:
         service_id : str
             The service.
         existing : str, default ""
-            The record of an earlier run: what people wrote in it is kept.
+            The record of an earlier run; text that people wrote in it is kept.
 
         Returns
         -------
@@ -187,7 +189,7 @@ class Report:
         Raises
         ------
         AssessError
-            Where there is no such service.
+            If there is no such service.
         """
         return decision_record(
             service_id, self.scores, earlier=self.earlier, existing=existing
@@ -210,7 +212,7 @@ class Report:
         _write(Path(path), self.to_html())
 
     def save_markdown(self, path: str | Path) -> None:
-        """Write the Markdown twin.
+        """Write the report as a Markdown file.
 
         Parameters
         ----------
@@ -220,7 +222,7 @@ class Report:
         _write(Path(path), self.to_markdown())
 
     def save_json(self, path: str | Path) -> None:
-        """Write the JSON twin.
+        """Write the report as a JSON file.
 
         Parameters
         ----------
@@ -230,14 +232,14 @@ class Report:
         _write(Path(path), encode(self.to_dict()) + "\n")
 
     def to_summary(self) -> str:
-        """Tell what fits into a comment on a pull request, or into a chat.
+        """Write a summary that fits into a comment on a pull request, or into a chat.
 
         Returns
         -------
         str
             Markdown.
         """
-        return twins.summary(self)
+        return twins.summary(self._values(), self.claims, self.scores.provenance)
 
     def save_summary(self, path: str | Path) -> None:
         """Write the summary.
@@ -255,17 +257,18 @@ class Report:
         Parameters
         ----------
         directory : str or Path
-            Where to; one file per table.
+            Directory; one file per table.
         """
-        twins.save_csv(self, Path(directory))
+        tables = twins.csv_tables(self.sections, self.results)
+        twins.write_csv(tables, Path(directory))
 
     def save(self, directory: str | Path) -> None:
-        """Write everything: page, twins, tables, figures and decision records.
+        """Write all files: page, Markdown, JSON, summary, tables, figures, decision records.
 
         Parameters
         ----------
         directory : str or Path
-            Where to; what people wrote into the decision records there is kept.
+            Directory; text that people wrote in decision records there is kept.
         """
         home = Path(directory)
         self.save_json(home / "report.json")
@@ -291,20 +294,19 @@ class Report:
         Parameters
         ----------
         directory : str or Path
-            Where to.
+            Directory.
         past : mapping of str to DataFrame
-            By quarter, oldest first, as `history.of_scores` gives it.
+            By quarter, oldest first, as returned by `history.of_scores`.
         """
-        home, told = Path(directory), history.section(past)
-        names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
-        values = {**self._values(), **names, "sections": (told,), "anchors": ()}
+        home = Path(directory)
+        section = history.section(past)
+        names = {"title": f"History to {list(past)[-1]}", "headline": section.title}
+        values = {**self._values(), **names, "sections": (section,), "anchors": ()}
         _write(home / "history.html", page(values))
-        twins.write_csv(
-            {table.id: table.told for table in told.of(Table)}, home / "tables"
-        )
+        twins.write_csv(twins.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
-        """Gather what the templates name."""
+        """Gather the values of the templates."""
         at = self.scores.provenance
         return {
             "title": f"Readiness report {at.quarter}",
@@ -322,7 +324,7 @@ class Report:
         }
 
     def _origin(self) -> list[tuple[str, str]]:
-        """List everything that the same bytes take."""
+        """List all that is needed to rebuild the same bytes."""
         at = self.scores.provenance
         command = f"assess report <snapshot of {at.snapshot_at:%Y-%m-%d}>"
         if self.earlier:
@@ -337,7 +339,7 @@ class Report:
         ]
 
     def __repr__(self) -> str:
-        """Say what it is, without address or clock."""
+        """Return a short description, without address or clock."""
         at = self.scores.provenance
         return f"<Report {at.quarter}: {self.headline} Policy {at.policy_hash}>"
 
@@ -355,7 +357,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def build_report(  # noqa: PLR0913 - one for each time that it tells of
+def build_report(  # noqa: PLR0913 - one for each period that it covers
     inventory: Inventory,
     policy: Policy,
     *,
@@ -364,24 +366,23 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     since: History | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Score a snapshot and tell it to a meeting.
+    """Score a snapshot and build its report.
 
     Parameters
     ----------
     inventory : Inventory
         The fleet in this quarter.
     policy : Policy
-        The policy in force; it also scores the earlier snapshot, so that only the fleet and the
-        evidence differ.
+        The policy. It also scores the earlier snapshot: both quarters use the same policy.
     previous : Inventory, optional
         The fleet in the quarter before.
     history : History, optional
-        What the snapshots before that one tell of upgrades, as `upgrade_history` gives it.
+        Upgrades shown by the snapshots before that one, as returned by `upgrade_history`.
     since : History, optional
-        What those between the two tell.
+        Upgrades shown by the snapshots between the two.
     told : mapping, optional
-        The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
-        what another policy, other reference facts or another version changed.
+        The report of that quarter as published then, as returned by `Report.to_dict`. With it the
+        report shows labels changed by the policy, the reference facts or the version.
 
     Returns
     -------
@@ -396,27 +397,27 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         past = earlier.upgrades
     scores = Assessment(inventory, policy, joined([past, since]), earlier)
     before = earlier.readiness if earlier else None
-    drawn = Pictures(scores)
+    pictures = Pictures(scores)
     tell(WORK, 2, STEPS)
-    judged = scores.claims
+    claims = scores.claims
     tested = _backtest(scores)
     tell(WORK, 3, STEPS)
-    drawn.compare(scores.readiness, before, judged, tested)
+    pictures.compare(scores.readiness, before, claims, tested)
     parts = (
         sections.decision(scores),
-        changes(scores, earlier, drawn, told=told),
-        sections.ranking(scores, drawn),
-        sections.blast_radius(scores, drawn),
-        sections.upgrade_churn(scores, drawn),
-        argument.claims(judged, drawn),
-        cards.cards(scores, drawn),
+        changes(scores, earlier, pictures, published=told),
+        sections.ranking(scores, pictures),
+        sections.blast_radius(scores, pictures),
+        sections.upgrade_churn(scores, pictures),
+        argument.claims(claims, pictures),
+        cards.cards(scores, pictures),
         background.unknowns(scores),
-        background.coverage(scores, drawn),
-        argument.backtest(tested, drawn),
+        background.coverage(scores, pictures),
+        argument.backtest(tested, pictures),
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
+    return Report(scores, earlier, claims, tested, sections.headline(scores), parts)
 
 
 def _backtest(scores: Assessment) -> Backtest | AssessError:

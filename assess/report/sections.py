@@ -1,4 +1,4 @@
-"""The sections that a meeting goes through: decision, ranking, blast radius, churn."""
+"""The main sections of the report: decision, ranking, blast radius, upgrade churn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
 
 def decision(scores: Assessment) -> Section:
-    """Say which services come next, one line each."""
+    """Return the section with the decision: the services that come next."""
     frame = scores.what_next.frame.reset_index()
     settings = scores.policy["what_next"]
     k = settings["k"]
@@ -28,8 +28,8 @@ def decision(scores: Assessment) -> Section:
     columns = [
         LABEL,
         NAME,
-        Column("p_top", f"In the top {k}, at worst", "share"),
-        Column("p_top_neutral", "Neutral", "share"),
+        Column("p_top", f"In the top {k}, worst case", "share"),
+        Column("p_top_neutral", "Neutral case", "share"),
         Column("wave", "Wave", "number", absent="–"),
         OWNER,
         Column("why", "Why"),
@@ -40,19 +40,19 @@ def decision(scores: Assessment) -> Section:
             "The short list, best first",
             columns,
             listed,
-            f"“In the top {k}, at worst” is the share of all weightings of the criteria in which "
-            f"the service is among the best {k} although every unknown counts at its worst and "
-            "every open gate bars it. “Neutral” draws measurements from their intervals and leaves "
-            "gates aside, except NEVER. “Wave” is the order that dependencies and the exposure "
-            "budget allow; a dash fits into none yet.",
-            "No candidate is fit to move, to pilot or to prepare; the ranking says what bars each.",
+            f"“In the top {k}” is the share of all weightings of the criteria in which the service "
+            f"is among the best {k}. In the worst case every unknown counts against the service "
+            "and an open gate excludes it. The neutral case draws measurements from their "
+            "intervals and ignores gates except NEVER. “Wave” is the order that dependencies and "
+            "the exposure budget allow; – means not scheduled.",
+            "No candidate qualifies to move, pilot or prepare; the ranking has the reasons.",
         )
     ]
     if len(inside):
         tables.append(
             Table(
                 "already-inside",
-                "Already in containers, and in need of work",
+                "Already in containers, with open problems",
                 [LABEL, NAME, READINESS, OWNER, Column("why", "Why")],
                 inside,
             )
@@ -61,37 +61,37 @@ def decision(scores: Assessment) -> Section:
 
 
 def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
-    """Word the answer, and how far it can be trusted."""
+    """Write the decision in sentences, with its confidence."""
     if scores.what_next.frame.empty:
-        return ["A snapshot needs at least the services, or workloads that name them."]
+        return ["The snapshot needs a services frame, or workloads that name services."]
     settings = scores.policy["what_next"]
-    told = [
+    sentences = [
         f"{row.service_id} is among the best {settings['k']} in {share(row.p_top)} of all weightings "
-        "of the criteria, with every unknown at its worst."
+        "of the criteria in the worst case."
         for row in competing.head(1).itertuples()
         if row.p_top > 0
     ]
     period = f"{settings['appetite']:g} incidents in {settings['months']} months"
     room = scores.what_next.budget
-    told += [
+    sentences += [
         scores.what_next.headline,
         f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "
         f"incidents of what runs in containers already and an appetite for {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
-        told.append(
+        sentences.append(
             f"{open_n} of {len(competing)} candidates cannot be decided on what was collected: "
             "an unknown gate never passes. “Unknowns” below lists what to find out."
         )
-    return told
+    return sentences
 
 
 def headline(scores: Assessment) -> str:
-    """Give the one sentence that a meeting starts with."""
+    """Return the decision in one sentence."""
     frame = scores.what_next.frame
     if frame.empty:
-        return "Nothing to decide: the snapshot holds no services."
+        return "Nothing to decide: the snapshot has no services."
     first = frame[(frame["wave"] == 1).fillna(False)]
     movers, pilots = (
         first.index[first["label"] == label] for label in ("MOVE NOW", "PILOT")
@@ -105,47 +105,46 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return "Move nothing this quarter: no candidate stands the test."
+    return "Move nothing this quarter: no candidate passes its gates."
 
 
 def _listing(names: pd.Index) -> str:
     return sentence_list(map(figures.short, names), most=3)
 
 
-def ranking(scores: Assessment, drawn: Pictures) -> Section:
-    """Rank all services."""
+def ranking(scores: Assessment, pictures: Pictures) -> Section:
+    """Return the section with the ranking of all services."""
     settings, frame = scores.policy["what_next"], scores.what_next.frame.reset_index()
     k, draws = settings["k"], scores.policy.draws
     caption = (
-        "Filled: every unknown counts at its worst, and only services with clear gates compete. "
-        "Hollow: neutral, measurements drawn from their intervals, all but NEVER compete. Between "
-        "them lies what better evidence and open gates decide. Dotted: the bars for PILOT and "
-        f"MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
+        "Filled: worst case; every unknown counts against the service, and only services with "
+        "clear gates compete. Hollow: neutral case; measurements drawn from their intervals, all "
+        "but NEVER compete. Better evidence and closed gates narrow the distance. Dotted: "
+        f"thresholds for PILOT and MOVE NOW. {draws:,} weightings, seed {scores.policy.seed}."
     )
     columns = [
         NAME,
         LABEL,
         Column("p_first", "First", "share", absent="–"),
-        Column("p_top", f"Top {k}, at worst", "share", absent="–"),
-        Column("p_top_neutral", f"Top {k}, neutral", "share", absent="–"),
+        Column("p_top", f"Top {k}, worst case", "share", absent="–"),
+        Column("p_top_neutral", f"Top {k}, neutral case", "share", absent="–"),
         Column("rank_expected", "Mean rank", "number", 1, absent="–"),
         READINESS,
         Column("platform", "Runs on"),
         OWNER,
     ]
     text = (
-        "No weighting of the criteria is the right one, so all of them are tried: the share of "
-        "weightings in which a service comes out on top says how robust its place is. What runs "
-        "in containers already does not compete."
+        "No single weighting of the criteria is right, so all of them are tried. The share of "
+        "weightings in which a service comes first shows how robust its rank is. Services that "
+        "already run in containers do not compete."
     )
     parts: list[Part] = [
-        drawn("what-next", caption),
+        pictures("what-next", caption),
         Table("ranking-table", "All services, best first", columns, frame),
-        drawn(
+        pictures(
             "acceptability",
-            "How often each candidate takes each rank, with every unknown at its worst. One dark "
-            "field in a row: no debate about weights moves that service. A long pale row: only the "
-            "weights decide.",
+            "How often each candidate has each rank, in the worst case. One dark field in a row: "
+            "the rank does not depend on the weights. A long pale row: it depends on the weights.",
         ),
         *_boards(scores),
     ]
@@ -153,14 +152,15 @@ def ranking(scores: Assessment, drawn: Pictures) -> Section:
 
 
 def _boards(scores: Assessment) -> list[Part]:
-    """Rank once more for each board that the policy names: who decides, and what it changes."""
+    """List services whose label differs between the boards of the policy."""
     boards = {
         board["id"]: board.get("title", board["id"]) for board in scores.policy["board"]
     }
-    told, frame = scores.what_next.details["boards"], scores.what_next.frame
-    if not boards or told.empty:
+    by_board = scores.what_next.details["boards"]
+    frame = scores.what_next.frame
+    if not boards or by_board.empty:
         return []
-    labels = told.pivot(index="service_id", columns="board", values="label")
+    labels = by_board.pivot(index="service_id", columns="board", values="label")
     labels = frame[["label"]].rename(columns={"label": "any"}).join(labels)
     differ = labels.ne(labels["any"], axis=0).any(axis=1)
     columns = [NAME, Column("any", "By all weightings", "label")]
@@ -168,19 +168,19 @@ def _boards(scores: Assessment) -> list[Part]:
     return [
         Table(
             "boards",
-            "Services whose label hangs on who decides",
+            "Services whose label depends on the board",
             columns,
             labels[differ].rename_axis("service_id").reset_index(),
-            f"Each board weighs as the policy says. The other {int((~differ).sum())} services have "
-            "the same label for every board.",
-            "Every board comes to the same label for every service.",
+            f"Each board has its own weights in the policy. The other {int((~differ).sum())} services "
+            "have the same label for every board.",
+            "Every service has the same label for every board.",
             is_folded=True,
         )
     ]
 
 
-def blast_radius(scores: Assessment, drawn: Pictures) -> Section:
-    """Say what goes down with what."""
+def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
+    """Return the section on the blast radius of elements and services."""
     blast = scores.blast_radius
     elements = figures.blast_radius_data(blast)[
         ["element_kind", "element", "label"]
@@ -195,19 +195,17 @@ def blast_radius(scores: Assessment, drawn: Pictures) -> Section:
     warnings = []
     if unseen:
         warnings.append(
-            f"No source ever observed the dependencies of {unseen} of {len(services)} services. "
-            "That is unknown, not safe: their upper ends are widened."
+            f"No source observed the dependencies of {unseen} of {len(services)} services. "
+            "That is unknown, not safe: their upper bounds are wider."
         )
     text = (
-        "Share of the fleet's criticality that can be reached when an element fails. It is an "
-        "upper bound on what is hit: a caller that copes without is counted as down."
+        "Share of the fleet's criticality that a failing element can reach. It is an upper bound: "
+        "a caller that tolerates the failure is counted as down too."
     )
-    reading = (
-        "Bar: lowest to highest over every uncertain dependency. Point: the policy's own."
-    )
-    hollow = f"{reading} Hollow: no source ever observed its dependencies."
+    reading = "Bar: lowest to highest over all uncertain dependencies. Point: probabilities of the policy."
+    hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
-        drawn("blast-elements", reading),
+        pictures("blast-elements", reading),
         Table(
             "elements",
             "Elements, worst first",
@@ -216,7 +214,7 @@ def blast_radius(scores: Assessment, drawn: Pictures) -> Section:
             limit=60,
             is_folded=True,
         ),
-        drawn("blast-services", hollow),
+        pictures("blast-services", hollow),
         Table(
             "service-blast",
             "Services, worst first",
@@ -240,29 +238,29 @@ _SERVICES = [
     NAME,
     IMPACT,
     Column("exposure_n", "Single points of failure", "number"),
-    Column("minutes", "Minutes to heal", "number"),
-    Column("minutes_basis", "From"),
+    Column("minutes", "Minutes to recover", "number"),
+    Column("minutes_basis", "Basis"),
     Column("expected_minutes_per_year", "Minutes of outage per year", "interval"),
     Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
 ]
 _SERVICES_NOTE = (
-    "Change by the move: blast radius of the service and its hosts after the move less before; "
-    "below zero is containment gained."
+    "Change by the move: blast radius of the service and its hosts after the move minus before. "
+    "A negative value is better containment."
 )
 
 
-def upgrade_churn(scores: Assessment, drawn: Pictures) -> Section:
-    """Say what upgrades cost, and how long what runs is supported."""
+def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
+    """Return the section on upgrade costs and ends of support."""
     churn = scores.upgrade_churn
     order = figures.upgrade_churn_data(churn)["service_id"]
     frame = churn.frame.reindex(order).reset_index()
     breaking = churn.details["breaking"]
     text = (
-        "Work that upgrades force, whether wanted or not: how often a line ends, how often an "
-        "upgrade of this fleet failed within a week, and what either costs in hours."
+        "Work that upgrades force: how often a release line ends, how often an upgrade in this "
+        "fleet failed within a week, and the hours that both cost."
     )
     parts: list[Part] = [
-        drawn("upgrade-churn", "Bar: interval. Point: expected."),
+        pictures("upgrade-churn", "Bar: interval. Point: expected."),
         Table(
             "churn-table",
             "Services, most work first",
@@ -271,13 +269,13 @@ def upgrade_churn(scores: Assessment, drawn: Pictures) -> Section:
             limit=60,
             is_folded=True,
         ),
-        drawn("clocks", "Hatched: no announced end, which is unknown."),
+        pictures("clocks", "Hatched: no announced end of support; unknown."),
         Table(
             "breaking",
-            "Changes on the way to the target that hit something in use",
+            "Changes up to the target version that affect something in use",
             _BREAKING,
             breaking,
-            empty="No change on the way to the target hits anything that was seen in use.",
+            empty="No change up to the target version affects anything seen in use.",
             limit=60,
             is_folded=True,
         ),

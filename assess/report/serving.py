@@ -1,4 +1,4 @@
-"""A directory over HTTP: on loopback, behind a token, read only."""
+"""Serve a directory over HTTP: on loopback, behind a token, read-only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = {
     ".pdf": "application/pdf",
 }
 OTHER = "text/plain; charset=utf-8"
-# pages bring their own style, script and pictures; nothing may be fetched from elsewhere
+# pages contain their own style, script and pictures; nothing may be loaded from elsewhere
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src data: 'self'; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
@@ -34,15 +34,7 @@ IDLE_SECONDS = 30.0
 
 
 class Server(ThreadingHTTPServer):
-    """Shows a directory to the browsers of this machine that know the token.
-
-    Parameters
-    ----------
-    directory : str or Path
-        What to show.
-    port : int, default 0
-        Where to listen; 0 takes a free port.
-    """
+    """Serves a directory to browsers on this machine that know the token; port 0 is any free port."""
 
     daemon_threads = True
 
@@ -54,22 +46,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where to look, with the token."""
+        """The address, with the token."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def find(self, target: str) -> Path | None:
-        """Find what a request names; None where there is nothing to be shown.
-
-        Parameters
-        ----------
-        target : str
-            Of the request line, as it came.
-
-        Returns
-        -------
-        Path or None
-            A file or a directory below the root, no part of it hidden, no link leading out of it.
-        """
+        """Return the file or directory of a request; None for hidden, missing or outside paths."""
         try:
             path = unquote_to_bytes(target.partition("?")[0].partition("#")[0]).decode()
         except UnicodeDecodeError:
@@ -94,7 +75,7 @@ class Server(ThreadingHTTPServer):
 
 
 def _is_plain(part: str) -> bool:
-    """Whether a part of a path names something that may be shown, on any system."""
+    """Whether a part of a path may be shown, on any operating system."""
     return (
         bool(part)
         and part.isprintable()
@@ -112,12 +93,10 @@ class Handler(BaseHTTPRequestHandler):
     timeout: ClassVar[float] = IDLE_SECONDS
 
     def do_GET(self) -> None:
-        """Send a file, or the page of a directory."""
+        """Send a file, or the index of a directory."""
         found = self.server.find(self.path)
         if found is None:
-            return self._send(
-                HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n"
-            )
+            return self._send(HTTPStatus.NOT_FOUND, b"Not found.\n")
         if found.is_dir():
             if not self.path.partition("?")[0].endswith("/"):
                 place = quote(found.name)
@@ -127,9 +106,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self._send(HTTPStatus.OK, _listing(found), TYPES[".html"])
             found = page
         if not found.is_file():
-            return self._send(
-                HTTPStatus.NOT_FOUND, b"There is nothing to be shown here.\n"
-            )
+            return self._send(HTTPStatus.NOT_FOUND, b"Not found.\n")
         self._send(
             HTTPStatus.OK, found.read_bytes(), TYPES.get(found.suffix.lower(), OTHER)
         )
@@ -139,9 +116,9 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None
     ) -> None:
-        """Refuse whatever else is asked for."""
+        """Refuse every other method."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
-            self.close_connection = True  # what it sends along is not read
+            self.close_connection = True  # the body of the request is not read
             self._send(
                 HTTPStatus.METHOD_NOT_ALLOWED, b"Only GET and HEAD.\n", Allow="GET, HEAD"
             )
@@ -149,19 +126,19 @@ class Handler(BaseHTTPRequestHandler):
             super().send_error(code, message, explain)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the token stands in every request."""
+        """Log nothing: every request contains the token."""
 
     def _send(
         self, status: HTTPStatus, body: bytes, kind: str = OTHER, **headers: str
     ) -> None:
         self.send_response(status)
-        held = {
+        sent = {
             **HEADERS,
             "Content-Type": kind,
             "Content-Length": str(len(body)),
             **headers,
         }
-        for name, value in held.items():
+        for name, value in sent.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
@@ -171,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _listing(directory: Path) -> bytes:
-    """List a directory, newest name first, as a page."""
+    """Return a page that lists a directory, latest name first."""
     names = sorted(
         (f"{entry.name}/" if entry.is_dir() else entry.name)
         for entry in os.scandir(directory)

@@ -69,7 +69,8 @@ def test_a_fleet_of_which_nothing_is_known_passes_no_check(call, tmp_path):
     (tmp_path / "services.csv").write_text("service_id\n")
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     assert (
-        "no service to check" in call("check", ".", "--min-readiness", "0", code=1).stderr
+        "no services to check"
+        in call("check", ".", "--min-readiness", "0", code=1).stderr
     )
 
 
@@ -100,4 +101,4 @@ def test_only_the_chosen_service_counts(call, sample, readiness):
 
 
 def test_no_limit_is_a_usage_error(call, sample):
-    assert "name a limit" in call("check", sample, code=2).stderr
+    assert "no limit given" in call("check", sample, code=2).stderr

@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_written_is_an_error_not_a_traceback(
 
 
 def test_quiet_leaves_errors_only(process, sample):
-    assert process("validate", sample).stderr == f"{sample} is sound\n"
+    assert process("validate", sample).stderr == f"{sample} is valid\n"
     assert process("-q", "validate", sample).stderr == ""
     assert process("validate", sample, "-q").stderr == ""
     assert process("show", "nowhere", "-q").stderr.startswith("error: ")

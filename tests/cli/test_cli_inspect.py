@@ -121,7 +121,7 @@ def test_coverage_tells_denied_from_absent(call, sample, tmp_path):
     assert [row["status"] for row in document["rows"]] == list(coverage["status"])
     (tmp_path / "services.csv").write_text("service_id\na\n")
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
-    assert "does not say" in call("coverage", str(tmp_path)).stderr
+    assert "has no coverage frame" in call("coverage", str(tmp_path)).stderr
 
 
 def test_diff_lists_what_changed_between_quarters(call, sample, earlier):

@@ -28,4 +28,4 @@ def test_a_port_that_is_taken_is_told(call, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = call("serve", str(tmp_path), "--port", port, code=1)
-    assert f"port {port} cannot be listened on" in result.output
+    assert f"cannot listen on port {port}" in result.output

@@ -41,7 +41,7 @@ def test_policy_check_says_whether_a_file_can_be_used(call, tmp_path):
     (tmp_path / "own.toml").write_text("[dimensions]\nteam = 0.5\n")
     result = call("policy", "--check", "own.toml")
     assert result.stdout == ""
-    assert result.stderr.startswith("own.toml is sound")
+    assert result.stderr.startswith("own.toml is valid")
     (tmp_path / "own.toml").write_text("[dimensions]\nteam = -1\n")
     assert "dimensions.team is -1" in call("policy", "--check", "own.toml", code=1).stderr
     assert (

@@ -44,7 +44,7 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
         "the fleet",
     ]
     others = table.drop(["store-locator", "feature-flags"])
-    assert set(others["because"]) <= {"its rivals"}
+    assert set(others["because"]) <= {"other candidates"}
 
 
 def parts(report, told, policy):
@@ -58,7 +58,7 @@ def parts(report, told, policy):
 def test_what_the_policy_changed_is_told_apart(report, policy):
     then = assess.build_report(report.earlier.inventory, policy).to_dict()
     section, tables = parts(report, then, policy)
-    assert "by the same policy, facts and version" in section.text[1]
+    assert "used the same policy, facts and version" in section.text[1]
     assert tables["measure-changes"].frame.empty
 
     other = copy.deepcopy(then)

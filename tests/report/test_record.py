@@ -99,4 +99,4 @@ def test_what_runs_in_containers_is_kept_fixed_or_pulled_back(policy):
     assert "1. **Keep it in containers.**" in told
     assert "Pull it back" in told and "Criteria of the ranking" not in told
     assert "of all candidates" not in told
-    assert "Find out what the gates above do not know." in told
+    assert "Find out the facts that are missing for the gates above." in told

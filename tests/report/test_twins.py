@@ -70,6 +70,6 @@ def test_the_summary_fits_into_a_comment_and_says_the_decision_first(hostile):
     assert len(told.splitlines()) < 80
     assert len(told) < 20_000
     assert "**The short list, best first**" in told or "**Facts to find out**" in told
-    assert "The score was not held to what happened" in told
+    assert "There is no back-test" in told
     assert SCRIPT not in told
     assert not re.search(r"\bnan\b|<NA>", told)
