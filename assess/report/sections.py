@@ -202,7 +202,10 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         "Share of the fleet's criticality that a failing element can reach. It is an upper bound: "
         "a caller that tolerates the failure is counted as down too."
     )
-    reading = "Bar: lowest to highest over all uncertain dependencies. Point: probabilities of the policy."
+    reading = (
+        "Bar: lowest to highest over all uncertain dependencies. "
+        "Point: probabilities of the policy."
+    )
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
         pictures("blast-elements", reading),
