@@ -105,7 +105,7 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return "Move nothing this quarter: no candidate passes its gates."
+    return "Move nothing this quarter: no candidate qualifies."
 
 
 def _listing(names: pd.Index) -> str:

@@ -83,7 +83,7 @@ def test_a_record_says_everything_once_on_one_page(hostile):
     passed = next(line for line in lines if "gates pass" in line)
     assert sum("gates pass" in line for line in lines) == 1
     assert passed.startswith("- ")
-    head = lines.index("| Gate | State | Gives | Evidence |")
+    head = lines.index("| Gate | State | Label | Evidence |")
     assert lines[head - 1] == "Gates that do not pass:"
     assert told.split("Gates that do not pass:")[1].startswith(
         "\n\n|"
