@@ -83,6 +83,7 @@ def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     across = first != second
     pairs = np.unique(first[across] * n + second[across])
     place = np.empty(n, np.int64)
+    # an order of flow, not of scipy: each part comes before all that fail with it
     place[_reverse_postorder(_lists(n, pairs // n, pairs % n))] = np.arange(n)
     pairs = np.sort(place[pairs // n] * n + place[pairs % n])
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
@@ -161,7 +162,7 @@ def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
         for head, mask in arcs[order[here]]:
             old = down[head]
             new = old | (bits if mask is None else bits & mask)
-            if new != old:
+            if new != old:  # bits are only ever added, so that this ends
                 down[head] = new
                 dirty[place[head]] = 1
         after = dirty.find(1, here + 1)
@@ -181,7 +182,7 @@ def pack(flags: Booleans) -> int:
 
 def to_bytes(rows: Sequence[int], width: int) -> Bytes:
     """Return integers as rows of bytes: bit i is bit ``i % 8`` of column ``i // 8``."""
-    size = (width + 7) // 8
+    size = (width + 7) // 8  # whole bytes
     joined = b"".join(row.to_bytes(size, "little") for row in rows)
     return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
 
@@ -242,6 +243,7 @@ class BitSums:
         """Return the sum of each scenario, and start again from zero."""
         total = np.zeros(width)
         for digit, plane in enumerate(self.planes):
+            # at most two rows wait per digit; their carry goes to the next one
             while len(plane) > 1:
                 first = plane.pop()
                 second = plane.pop()

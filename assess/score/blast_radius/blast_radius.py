@@ -338,6 +338,7 @@ def _worst_reach(
     reachable = replace(graph, p=(graph.p > 0).astype("float64"))
     failing = Scenarios(element, node, n, listed=np.zeros(n, bool))
     impact = propagate(reachable, failing, sampling=sampling)
+    # by weight, not by number: what is listed is what a meeting asks about
     worst = np.argsort(-impact.loss, kind="stable")
     listed = np.zeros(n, bool)
     listed[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
@@ -376,6 +377,7 @@ def _impacts(
         element, node = topology.initial_failures(level)
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + element.tobytes() + node.tobytes()
+        # only bounds differ by level where all else is equal
         if not drawn.all() and graph.uncertain:
             key += bound.encode()
         if key not in known:
@@ -469,6 +471,7 @@ def _widened(
     links = topology.edges
     callers = links.loc[links["dst"].isin(unseen), "src"]
     names = unseen.union(callers.unique())
+    # what an unseen dependency takes down reaches the callers, too
     doubtful = is_service & hi.index.get_level_values(1).isin(names)
     return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
 

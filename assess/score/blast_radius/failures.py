@@ -11,12 +11,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.topology import Topology
-from assess.score.incidents.exposure import (
-    CONTAINER,
-    HOST,
-    Exposure,
-    counted_incidents,
-)
+from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, counted_incidents
 from assess.score.incidents.rates import jeffreys_interval
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
@@ -45,6 +40,7 @@ def events(inventory: Inventory) -> pd.DataFrame:
     its service, which is affected itself.
     """
     incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    # a host that fails takes all its services down: the service that reported it is no cause
     on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
     first = pd.DataFrame(
         {
@@ -110,7 +106,7 @@ def calibrate(
     for failure in failures:
         seen = failure.seen
         total = values[seen].sum()
-        if not total:
+        if not total:  # nobody who weighs anything had data: there is no share
             continue
         shares = (values[seen] * predicted[failure.element][:, seen]).sum(axis=1) / total
         observed = values[failure.down].sum() / total
@@ -140,6 +136,7 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
     own = topology.initially_down(elements, "point")
     direct = own | (own @ calls > 0)
     down = direct
+    # whole rounds of callers at once, until nobody new is reached
     more = direct @ calls > 0
     while (more & ~down).any():
         down = down | more
@@ -175,7 +172,7 @@ def precision(
         rows[name] = (0.5, [p >= 0.5 for p in own])
         ranked = np.sort(np.concatenate([np.empty(0), *own])[down])[::-1]
         threshold = float(ranked[goal - 1]) if goal else 0.0
-        if threshold > 0:
+        if threshold > 0:  # else the score finds fewer at any threshold
             same = f"{name}, at the recall of {TRANSITIVE}"
             rows[same] = (threshold, [p >= threshold for p in own])
     rng = np.random.default_rng(seed)

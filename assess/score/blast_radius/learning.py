@@ -77,6 +77,7 @@ def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
     can = np.ones(len(src), bool)
     for edge in np.flatnonzero((loop[src] == loop[dst]) & ~initially[dst]):
         down = initially.copy()
+        # without this caller: is what it calls still reached?
         others = src != src[edge]
         before = -1
         while (now := down.sum()) != before:
@@ -277,7 +278,7 @@ def learn(
     return table.assign(
         tries_n=counts.tries,
         falls_n=caused,
-        lo=np.minimum(lo, point),
+        lo=np.minimum(lo, point),  # of another method than the point: it must contain it
         point=point,
         hi=np.maximum(hi, point),
     )
@@ -286,6 +287,7 @@ def learn(
 def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
     """Return the topology with learned probabilities, and the policy's for kinds never tried."""
     columns = list(LEVELS)
+    # a kind that was never tried has learned nothing but the prior's spread
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
     mixed = learned[columns].where(known, topology.edges[columns])
     edges = topology.edges.assign(**{name: mixed[name] for name in columns})

@@ -142,8 +142,10 @@ def _names(names: list[str]) -> str:
 
 def _recovery(row: pd.Series) -> str:
     """Describe how long a service takes to recover and how often it fails."""
-    heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
-    heal += f" of twenty times ({row['minutes_basis']})"
+    heal = (
+        f"It takes {row['minutes']:.0f} minutes to heal, "
+        f"95th percentile {row['minutes_p95']:.0f} ({row['minutes_basis']})"
+    )
     if pd.isna(row["rate_per_year"]):
         return f"{heal}; how often it breaks is unknown, as no incidents were looked at."
     often = f"{row['rate_per_year']:.1f} incidents a year"

@@ -20,25 +20,21 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
     NA: it may stand on any. An image, base image or cluster without a name counts as none.
     """
-    columns = ["workload_id", "service_id", "state"]
     replicas = inventory["workloads"]
+    zoned = replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")
     parts = {
-        "host": replicas[[*columns, "host_id"]],
-        "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[
-            [*columns, "az"]
-        ],
-        "engine": _on_engines(inventory, policy)[[*columns, "element"]],
-        "image": replicas.assign(element=image_names(replicas))[[*columns, "element"]],
-        "base_image": on_bases(inventory)[[*columns, "element"]],
-        "cluster": replicas[[*columns, "cluster"]],
+        "host": replicas.assign(element=replicas["host_id"]),
+        "az": zoned.assign(element=zoned["az"]),
+        "engine": _on_engines(inventory, policy),
+        "image": replicas.assign(element=image_names(replicas)),
+        "base_image": on_bases(inventory),
+        "cluster": replicas.assign(element=replicas["cluster"]),
     }
-    rows = [
-        table.set_axis([*columns, "element"], axis=1).assign(element_kind=kind)
-        for kind, table in parts.items()
-    ]
+    columns = ["workload_id", "service_id", "state", "element_kind", "element"]
+    rows = [table.assign(element_kind=kind)[columns] for kind, table in parts.items()]
     table = pd.concat(rows, ignore_index=True).drop_duplicates()
     kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
-    return table.loc[kept, [*columns, "element_kind", "element"]]
+    return table[kept]
 
 
 def running_engines(inventory: Inventory) -> pd.DataFrame:
@@ -79,8 +75,10 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     images = images[images["element"].notna()]
+    # a tag may move to another image; a digest never does, so it decides where it is known
     digests = images[["repository", "digest", "element"]].drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    # an image lists its tags with or without the repository before the colon
     tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
     tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
@@ -111,6 +109,7 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
     """Return the replicas that a service needs: max(1, ceil(share of those that run))."""
     share = np.where(np.isnan(min_healthy_pct), 0.0, min_healthy_pct)
+    # rounded first: 67 % of 3 and the like must not gain a replica by a binary fraction
     return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
 
 

@@ -77,6 +77,7 @@ def propagate(
     ``bound`` says what stands for scenarios with many uncertain arcs that are not drawn: their
     most probable paths (`uncertain.best_paths`), or all that can be reached.
     """
+    # scenarios that differ in nothing are computed once
     distinct = DistinctScenarios.of(graph.certain, scenarios)
     work = _Work.of(graph, distinct, sampling, bound)
     blocks = [_Block.empty()]
@@ -119,6 +120,7 @@ class _Down:
 
     def count(self, times: Integers) -> Integers:
         """Count by part the scenarios in which it is down, each as often as ``times`` says."""
+        # bit by bit of ``times``, so that a population count replaces a loop over scenarios
         digits = [
             pack((times >> d & 1).astype(bool))
             for d in range(int(times.max()).bit_length())
@@ -222,6 +224,7 @@ class _Work:
         block.loss[:] = certain.weight
         block.reached_n[:] = certain.n
         block.pairs.append(self._listed(certain, start, width))
+        # a scenario in which nothing fails takes nothing down
         times = self.scenarios.times[start : start + width] * (certain.n > 0)
         exposure_n = certain.count(times)[graph.certain.part]
         if not graph.uncertain:
@@ -293,6 +296,7 @@ class _Work:
             yield scenario, Outcome(node, p[node, at], loss, math.nan, exact=False)
 
     def _decide(self, node: Integers, way: Integers) -> Outcome:
+        # many scenarios differ in certain failures only, and share what is undecided
         key = node.tobytes() + b"/" + way.tobytes()
         if len(self.outcomes) * self.graph.nodes * 32 > self.sampling.block_mib * 2**20:
             self.outcomes.clear()

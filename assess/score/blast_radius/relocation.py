@@ -89,6 +89,7 @@ def element_changes(
     """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
+    # a target without an orchestrator leaves the cluster behind
     kept = {"base_image", "cluster"} if target["orchestrator"] else {"base_image"}
     before = topology.direct["point"]
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
@@ -279,6 +280,7 @@ def containment(  # noqa: PLR0913
     hi = np.max([ends.high for ends in levels.values()], axis=0)
     nowhere = replicas_of(inventory, topology)["replicas"].to_numpy() == 0
     kinds = topology.elements.get_level_values(0).unique().intersection(LEFT)
+    # a service whose place is unknown may leave one element of every kind
     lo = np.where(nowhere, lo - len(kinds) * levels["hi"].alone, lo)
     point = levels["point"]
     table = pd.DataFrame(
@@ -317,6 +319,7 @@ def _ends(
         most = bound.loss / total
     together = terms["together"]
     without = terms["without"]
+    # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[together] - most[without], 0)
     much = np.maximum(most[together] - least[without], 0)
     added = terms["sign"].to_numpy() > 0

@@ -68,8 +68,10 @@ class DistinctScenarios:
         np.minimum.at(first, scenario, part)
         _, example, alike = np.unique(sums, return_index=True, return_inverse=True)
         rank = np.empty(len(example), np.int64)
+        # neighbours share what fails, so that fewer parts are touched in a block
         rank[np.argsort(first[example], kind="stable")] = np.arange(len(example))
         position = rank[alike]
+        # one example of each set is enough: the others differ in nothing
         kept = np.isin(scenario, example)
         distinct = position[scenario[kept]]
         order = np.argsort(distinct, kind="stable")
@@ -95,6 +97,7 @@ class DistinctScenarios:
         where, starts = np.unique(part[order], return_index=True)
         ends = np.append(starts[1:], len(part))
         rows = [1 << each for each in bit[starts].tolist()]
+        # most parts fail by themselves in one scenario; only the others are packed
         for each in np.flatnonzero(ends - starts > 1).tolist():
             flags = np.zeros(width, bool)
             flags[bit[starts[each] : ends[each]]] = True

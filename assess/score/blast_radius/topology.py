@@ -62,6 +62,7 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
         for key, weight in weights.items()
         if key != "unknown"
     }
+    # nullable floats: an unknown criticality must stay NA until its tier is asked
     own = services["criticality"].astype("Float64")
     filled = own.fillna(services["tier"].map(by_tier).astype("Float64"))
     values = filled.fillna(weights["unknown"]).to_numpy("float64")
@@ -81,6 +82,7 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"})
     rows = rows.fillna({"kind": "unknown"})
     key = ["src", "dst", "kind"]
+    # a probability that somebody gave or learned overrides the policy's for that kind
     has_own = rows["own"].notna()
     measured = rows[has_own].drop_duplicates(key).drop(columns="own")
     others = rows[~has_own].drop_duplicates(key)
@@ -153,6 +155,7 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
         },
         index=some.index,
     )
+    # a trace that names a service at either end shows that traces reach it at all
     traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
     untraced = sorted(set(inventory["services"]["service_id"]) - traced)
     unseen = pd.DataFrame({"src_id": untraced}).assign(known_by="nobody")
@@ -185,7 +188,7 @@ class Graph:
     @cached_property
     def possible(self) -> Parts:
         """What possibly fails with what."""
-        if not self.uncertain:
+        if not self.uncertain:  # one condensation serves both
             return self.certain
         return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
 
@@ -300,6 +303,7 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     """Build the topology of a fleet: the same for the same rows in any order."""
     weight = criticality(inventory["services"], policy).sort_index()
     links = edges(inventory["dependencies"], policy)
+    # what lies outside the fleet can fail, but has no criticality to lose
     outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
     placed = placement(inventory, policy)
     elements = _elements(inventory, weight.index, outside, placed)
@@ -342,6 +346,7 @@ def _direct(
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
     share = services.set_index("service_id")["min_healthy_pct"]
     levels = direct_impact(placed, share, infrastructure)
+    # unknown is never safe: every element of infrastructure may be its place
     running = placed.loc[is_running(placed), "service_id"]
     placeless = services.loc[~services["service_id"].isin(running), ["service_id"]]
     levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])

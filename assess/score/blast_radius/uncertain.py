@@ -68,7 +68,9 @@ class EdgeSampler:
         """Sample one arc (Latin hypercube); draws are nested: raising p removes no failure."""
         if arc not in self.masks:
             draws = self.sampling.draws
+            # seeded by the arc's name: another edge of the fleet changes no draw of this one
             rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
+            # one draw in each of `draws` equal strata: less noise than independent draws
             uniform = (rng.permutation(draws) + 0.5) / draws
             self.masks[arc] = pack(uniform < self.graph.p[arc])
         return self.masks[arc]
@@ -89,6 +91,7 @@ def _enumerate(p: Floats) -> tuple[list[int], Floats]:
     """List every outcome of some arcs: the outcomes in which each fails, and their chances."""
     width = 1 << len(p)
     full = (1 << width) - 1
+    # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k
     masks = [full // ((1 << (1 << i)) + 1) << (1 << i) for i in range(len(p))]
     chance = np.ones(1)
     for each in p:
@@ -121,6 +124,7 @@ def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) ->
     if exact:
         p = np.array([unpack(bits, width) @ chance for bits in down])
         return Outcome(node, p, float(weights @ p), 0.0, exact=True)
+    # losses of single draws, as the nodes that fail in one draw depend on each other
     p = np.array([bits.bit_count() / width for bits in down])
     sums = BitSums(Weights.of(weights))
     for each, bits in enumerate(down):

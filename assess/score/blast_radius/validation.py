@@ -109,6 +109,7 @@ def leave_one_out(
     initial = topology.initially_down([f.element for f in failures], "point")
     base = chances(graph, initial, sampling)
     learned = base.copy()
+    # a single failure has no others to learn from
     for fold in np.unique(folds) if folds.any() else []:
         others = trials[folds[trials["failure"]] != fold]
         places = np.flatnonzero(folds == fold)
@@ -150,6 +151,7 @@ def compare(
     ).reshape(-1, 2)
     if not len(errors):
         return pd.DataFrame(columns=["rule", "brier", "gain", "gain_lo", "gain_hi"])
+    # paired: both rules predict the same failures, which differ more than the rules do
     gain = errors[:, 0] - errors[:, 1]
     draws = np.random.default_rng(seed).integers(0, len(gain), (RESAMPLES, len(gain)))
     ends = np.quantile(gain[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
