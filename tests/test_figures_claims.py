@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from assess import figures, from_frames, load, load_policy
+from assess.score.assessment import judge_claims
 from assess.score.backtest.backtest import backtest
-from assess.score.claims import judge_claims
 
 POLICY = load_policy()
 ALL = [f"C{i}" for i in range(1, 17)]

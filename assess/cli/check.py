@@ -92,15 +92,14 @@ def check(
     An unknown readiness keeps no limit. A gate is open where it fails, and where nobody knows
     whether it does; a waived one is closed.
     """
-    import assess
+    from assess.score.assessment import Assessment
 
     if min_readiness is None and min_coverage is None and max_open_gates is None:
         raise click.UsageError(
             "name a limit: --min-readiness, --min-coverage or --max-open-gates"
         )
-    result = assess.score_readiness(
-        read(snapshot), read_policy(policy_file, target=target)
-    )
+    policy = read_policy(policy_file, target=target)
+    result = Assessment(read(snapshot), policy).readiness
     for name in services:
         result.row(name)
     chosen = list(services) or list(result.frame.index)

@@ -21,20 +21,13 @@ from assess.cli.command import (
 from assess.cli.messages import note
 
 if TYPE_CHECKING:
-    from assess.inventory import Inventory
     from assess.policy.policy import Policy
+    from assess.score.assessment import Assessment
     from assess.score.result import Explanation, Result
-    from assess.score.upgrade_churn.history import History
 
-# name on the command line -> function of `assess`
-SCORES = {
-    "readiness": "score_readiness",
-    "blast-radius": "score_blast_radius",
-    "upgrade-churn": "score_upgrade_churn",
-    "what-next": "what_next",
-}
-# and those of the whole fleet, which no single service has
-FLEET_SCORES = {"claims": "judge_claims", "backtest": "backtest"}
+# names of `assess.score.assessment`, repeated because help texts must not load pandas
+SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
+FLEET_SCORES = ("claims", "backtest")  # of the whole fleet, not of a service
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 
 
@@ -80,14 +73,11 @@ def score(
     unknown widens them.
     """
     policy = read_policy(policy_file, target=target)
-    inventory, before = read(snapshot), read(previous) if previous else None
-    is_learning = name in LEARNING
-    history = read_history(snapshot, policy, previous) if is_learning else None
-    result = compute(name, inventory, policy, previous=before, history=history)
+    assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
+    result = assessment.score(name)
     document = result.to_dict()
-    if previous and before is not None and name != "backtest":
-        history = read_history(previous, policy) if is_learning else None
-        earlier = compute(name, before, policy, history=history)
+    if assessment.earlier and name != "backtest":
+        earlier = assessment.earlier.score(name)
         table = _changes(result, earlier)
         document["previous"] = {
             "snapshot_at": earlier.provenance.snapshot_at,
@@ -117,45 +107,19 @@ def _spelt(summary: Any) -> Any:
     return text.fillna(held) if held else summary
 
 
-def compute(
-    name: str,
-    inventory: Inventory,
-    policy: Policy,
-    *,
-    previous: Inventory | None = None,
-    history: History | None = None,
-    asked: str = "",
-) -> Result:
-    """Compute a score by its name on the command line.
+def _assessment(
+    snapshot: str, previous: str | None, policy: Policy, *, is_learning: bool
+) -> Assessment:
+    """Read a snapshot and the one before, each with the history that its score learns from."""
+    from assess.score.assessment import Assessment
 
-    Parameters
-    ----------
-    name : str
-        One of `SCORES` or `FLEET_SCORES`.
-    inventory : Inventory
-        What to score.
-    policy : Policy
-        By which policy.
-    previous : Inventory, optional
-        Earlier snapshot, for the scores of the whole fleet.
-    history : History, optional
-        Of the snapshots before, for the scores that learn from them.
-    asked : str, default ""
-        Service that is asked for, whose failure is simulated in any case.
-
-    Returns
-    -------
-    Result
-        The score.
-    """
-    import assess
-
-    more: dict[str, Any] = {"previous": previous} if name in FLEET_SCORES else {}
-    more |= {"history": history} if name in LEARNING else {}
-    more |= {"asked": [("service", asked)]} if asked and name == "blast-radius" else {}
-    score = getattr(assess, {**SCORES, **FLEET_SCORES}[name])
-    result: Result = score(inventory, policy, **more)
-    return result
+    inventory = read(snapshot)
+    earlier = None
+    if previous:
+        history = read_history(previous, policy) if is_learning else None
+        earlier = Assessment(read(previous), policy, history)
+    history = read_history(snapshot, policy, previous) if is_learning else None
+    return Assessment(inventory, policy, history, earlier)
 
 
 def _changes(result: Result, earlier: Result) -> Any:
@@ -206,22 +170,16 @@ def explain(
             inventory, policy, detail=False, asked=[(kind, name)]
         )
         explained = {"blast-radius": blast.explain_path(kind, name, service)}
-    elif names:
-        past = read_history(snapshot, policy)
-        explained = {
-            name: compute(name, inventory, policy, history=past, asked=service).explain(
-                service
-            )
-            for name in names
-        }
     else:
-        from assess.report.scores import (
-            Scores,
-        )  # computes what the scores share just once
+        from assess.score.assessment import Assessment
 
         past = read_history(snapshot, policy)
-        results = Scores.of(inventory, policy, history=past).results
-        explained = {name: result.explain(service) for name, result in results.items()}
+        asked = (("service", service),)
+        assessment = Assessment(inventory, policy, past, asked=asked)
+        explained = {
+            name: assessment.score(name).explain(service)
+            for name in names or assessment.results
+        }
     if out.format == "text":
         out.text("\n".join(map(_as_text, explained.values())))
     elif out.format == "markdown":
@@ -290,12 +248,12 @@ def record(
     architecture review meeting. What people wrote between the marks of an existing FILE is kept.
     """
     from assess.report.record import decision_record
-    from assess.report.scores import Scores
+    from assess.score.assessment import Assessment
 
     policy = read_policy(policy_file, target=target)
 
-    def scored(name: str, *more: str | None) -> Scores:
-        return Scores.of(read(name), policy, history=read_history(name, policy, *more))
+    def scored(name: str, *more: str | None) -> Assessment:
+        return Assessment(read(name), policy, read_history(name, policy, *more))
 
     text = decision_record(
         service,

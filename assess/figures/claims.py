@@ -9,7 +9,6 @@ import pandas as pd
 
 from assess.figures.rows import canvas, intervals, message, points
 from assess.figures.style import ACCENT, GRID, INK, MUTED, style
-from assess.score.claims import texts
 from assess.score.claims.measure import share
 from assess.score.incidents.rates import jeffreys_rate
 
@@ -50,7 +49,7 @@ def claims_data(result: Result) -> pd.DataFrame:
     far = {name: np.clip(values, -most, most) for name, values in far.items()}
     table = pd.DataFrame(
         {
-            "label": [f"{claim} {texts()[claim]['short']}" for claim in frame.index],
+            "label": (frame.index + " " + frame["short"]).to_numpy(),
             "point": np.where(above, far["value"], -far["value"]),
             "lo": np.where(above, far["lo"], -far["hi"]),
             "hi": np.where(above, far["hi"], -far["lo"]),
@@ -138,7 +137,7 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
             for name, n, t in own
         ]
     else:
-        rows = list(_pairs(claim, table, level))
+        rows = list(_pairs(str(row["sides"]).split("; "), table, level))
     found = pd.DataFrame(rows, columns=COLUMNS)
     if {"yes", "point", "platform"} & set(table):
         scale = 100.0 if "yes" in table else 1.0
@@ -178,7 +177,7 @@ def _rate_row(
     return (label, *ends, "", f"{events:g} in {exposure:.0f} {how['unit']}")
 
 
-def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
+def _pairs(sides: list[str], table: pd.DataFrame, level: float) -> Any:
     """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
     scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
@@ -186,9 +185,7 @@ def _pairs(claim: str, table: pd.DataFrame, level: float) -> Any:
         name = (
             "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
         )
-        for side, (n, t) in zip(
-            texts()[claim]["sides"], (cells[:2], cells[2:]), strict=True
-        ):
+        for side, (n, t) in zip(sides, (cells[:2], cells[2:]), strict=True):
             if t > 0:
                 yield _rate_row(f"{name}{side}", n, t, scale, level=level, unit=unit)
 
@@ -213,11 +210,11 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     row = result.row(claim)
     name = str(row.name)
     table, details = claim_data(result, name), result.details[name]
-    title = f"{name} {texts()[name]['short']}: {row['verdict']}"
+    title = f"{name} {row['short']}: {row['verdict']}"
     if row["n"] == 0:
         return message(ax, title, f"Undecided: {row['needs']}.")
     bound: float | None = float(row["threshold"])
-    unit, noun, limits = str(row["unit"]), str(texts()[name]["more"]), None
+    unit, noun, limits = str(row["unit"]), str(row["counted"]), None
     if "yes" in details:
         bound, unit, noun, limits = (
             100 * float(row["threshold"]),

@@ -240,13 +240,6 @@ def _is_point(marks: object) -> bool:
     return str(getattr(marks, "get_gid", str)() or "").startswith("points")
 
 
-def warm_up() -> None:
-    """Load matplotlib and its fonts."""
-    import matplotlib.pyplot as plt
-
-    svg(plt.subplots()[1])
-
-
 def svg(ax: Axes) -> str:
     """Return a figure as SVG: the same bytes in every process, and readable on a dark page.
 

@@ -9,7 +9,7 @@ from assess.reference import STALE_DAYS
 from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 LIMITS = (
     "Reachability is an upper bound: not every caller of a failed service fails with it.",
@@ -19,10 +19,10 @@ LIMITS = (
 )
 
 
-def unknowns(scores: Scores) -> Section:
+def unknowns(scores: Assessment) -> Section:
     """List what to find out before the meeting, what decides most first."""
-    missing = scores.ranking.details["missing"]
-    frame = scores.ranking.frame
+    missing = scores.what_next.details["missing"]
+    frame = scores.what_next.frame
     stuck = set(frame.index[frame["label"] == "NOT DECIDABLE"])
     owners = frame["owner"].dropna().to_dict()
     asked = missing.assign(
@@ -72,9 +72,9 @@ def unknowns(scores: Scores) -> Section:
     )
 
 
-def _turning(scores: Scores) -> pd.Series:
+def _turning(scores: Assessment) -> pd.Series:
     """Count by fact the services whose label hangs on it alone."""
-    worth = scores.ranking.details["information"]
+    worth = scores.what_next.details["information"]
     turns = worth[worth["decides"].astype("boolean").fillna(False)]
     return turns.groupby("fact")["service_id"].nunique()
 
@@ -84,7 +84,7 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def coverage(scores: Scores, drawn: Pictures) -> Section:
+def coverage(scores: Assessment, drawn: Pictures) -> Section:
     """Say what each source was asked for, what it gave, and how old it is."""
     inventory = scores.inventory
     calls = inventory["coverage"]
@@ -121,7 +121,7 @@ def coverage(scores: Scores, drawn: Pictures) -> Section:
     )
 
 
-def stale(scores: Scores) -> list[str]:
+def stale(scores: Assessment) -> list[str]:
     """Say which facts are too old to lean on."""
     at, told = scores.inventory.snapshot_at, []
     if aged := reference.outdated(at):
@@ -145,7 +145,7 @@ def stale(scores: Scores) -> list[str]:
     return told
 
 
-def method(scores: Scores) -> Section:
+def method(scores: Assessment) -> Section:
     """Say how the numbers came about, by which policy, on which data, and where they end."""
     policy = scores.policy
     weights = _records(policy["dimensions"], "Dimension of readiness")

@@ -9,7 +9,7 @@ import pandas as pd
 from assess.figures import BANDS, band_of
 from assess.report.model import Card, Column, Item, Section, anchor, cell
 from assess.report.pictures import Pictures
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 READINESS = Column("readiness", "Readiness", "interval")
 IMPACT = Column("blast_impact", "Blast radius", "interval", scale=100)
@@ -29,7 +29,7 @@ LISTED = 15
 FULL_POINTS = 99.5  # what is shown as 100
 
 
-def cards(scores: Scores, drawn: Pictures) -> Section:
+def cards(scores: Assessment, drawn: Pictures) -> Section:
     """Make a card for every service."""
     services = scores.services.reset_index()
     picture = drawn(
@@ -52,7 +52,7 @@ def cards(scores: Scores, drawn: Pictures) -> Section:
     return Section("services", "Readiness, service by service", [text], [picture, *made])
 
 
-def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
+def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
     """Make the card of one service."""
     service_id, label = str(row["service_id"]), str(row["label"])
     line = [
@@ -74,9 +74,9 @@ def card(row: dict[str, Any], scores: Scores, *, is_full: bool = True) -> Card:
     return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
 
 
-def _gates(service_id: str, scores: Scores) -> tuple[list[Item], int]:
+def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
     """Say of the gates that do not pass why, or what to find out; count those that do."""
-    rows = scores.own("gates", service_id)
+    rows = scores.rows_of("gates", service_id)
     open_ = [gate for gate in rows if gate["state"] != "pass"]
     items = []
     for gate in open_:
@@ -87,9 +87,9 @@ def _gates(service_id: str, scores: Scores) -> tuple[list[Item], int]:
     return items, len(rows) - len(open_)
 
 
-def _dimensions(service_id: str, scores: Scores) -> list[Item]:
+def _dimensions(service_id: str, scores: Assessment) -> list[Item]:
     items = []
-    for row in scores.own("dimensions", service_id):
+    for row in scores.rows_of("dimensions", service_id):
         if row["lo"] >= FULL_POINTS:
             continue
         drawn = cell({"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}, _POINTS)
@@ -102,8 +102,8 @@ def _dimensions(service_id: str, scores: Scores) -> list[Item]:
 _POINTS = Column("p", "Points", "interval", top=100)
 
 
-def _checks(service_id: str, scores: Scores) -> list[Item]:
-    atoms, said = scores.own("atoms", service_id), questions(scores)
+def _checks(service_id: str, scores: Assessment) -> list[Item]:
+    atoms, said = scores.rows_of("atoms", service_id), questions(scores)
     items = []
     for atom in atoms[:LISTED]:
         check, state = atom["check"], atom["state"]
@@ -116,7 +116,7 @@ def _checks(service_id: str, scores: Scores) -> list[Item]:
     ]
 
 
-def facts(row: dict[str, Any], scores: Scores) -> list[str]:
+def facts(row: dict[str, Any], scores: Assessment) -> list[str]:
     """Say in sentences what the scores say of a service."""
     service_id = str(row["service_id"])
     settings = scores.policy["what_next"]
@@ -137,23 +137,23 @@ def facts(row: dict[str, Any], scores: Scores) -> list[str]:
         f"elements that can take it down alone: {exposed}."
     )
     told.append(f"Upgrades cost {cell(row, HOURS).text} hours per year.")
-    flips = scores.own("flips", service_id)
+    flips = scores.rows_of("flips", service_id)
     if flips:
         ways = "; or ".join(" and ".join(map(str, flip["checks"])) for flip in flips)
         told.append(f"Would lift it over the bar: {ways}.")
     return told
 
 
-def _reason(row: dict[str, Any], scores: Scores) -> str:
+def _reason(row: dict[str, Any], scores: Assessment) -> str:
     """Say why the label; what bars a gate is told once, in the table of gates."""
-    gates = scores.own("gates", str(row["service_id"]))
+    gates = scores.rows_of("gates", str(row["service_id"]))
     barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]
     if barring:
         return f"Gates in the way: {', '.join(barring)}."
     return str(row["why"])
 
 
-def questions(scores: Scores) -> dict[str, str]:
+def questions(scores: Assessment) -> dict[str, str]:
     """Give the question of each check by its id."""
     return {
         check["id"]: check.get("question", check["id"])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 NAME = Column("service_id", "Service", "name")
 MEASURES = {
@@ -22,8 +22,8 @@ MEASURES = {
 
 
 def changes(
-    scores: Scores,
-    earlier: Scores | None,
+    scores: Assessment,
+    earlier: Assessment | None,
     drawn: Pictures,
     *,
     told: Mapping[str, Any] | None,
@@ -82,7 +82,7 @@ def changes(
     return Section("changes", title, text, parts)
 
 
-def _rows(scores: Scores, earlier: Scores) -> Table:
+def _rows(scores: Assessment, earlier: Assessment) -> Table:
     """Count the rows of the inventory that came, went and changed."""
     fleet = scores.inventory.diff(earlier.inventory)
     counts = pd.crosstab(fleet["frame"], fleet["change"]).reindex(
@@ -102,11 +102,11 @@ def _rows(scores: Scores, earlier: Scores) -> Table:
     )
 
 
-def _measured_anew(earlier: Scores, told: Mapping[str, Any]) -> str:
+def _measured_anew(earlier: Assessment, told: Mapping[str, Any]) -> str:
     """Say whether the earlier quarter was told by another policy, facts or version then."""
     now = earlier.provenance.to_dict()
     other = [words for key, words in MEASURES.items() if told.get(key) != now[key]]
-    changed_n, n = len(_relabelled(earlier, told)), len(earlier.ranking.frame)
+    changed_n, n = len(_relabelled(earlier, told)), len(earlier.what_next.frame)
     quarter = earlier.provenance.quarter
     if not other:
         return f"The report of {quarter} was told by the same policy, facts and version."
@@ -117,7 +117,7 @@ def _measured_anew(earlier: Scores, told: Mapping[str, Any]) -> str:
     )
 
 
-def _told_then(earlier: Scores, told: Mapping[str, Any]) -> Table:
+def _told_then(earlier: Assessment, told: Mapping[str, Any]) -> Table:
     quarter = earlier.provenance.quarter
     return Table(
         "measure-changes",
@@ -133,22 +133,22 @@ def _told_then(earlier: Scores, told: Mapping[str, Any]) -> Table:
     )
 
 
-def _relabelled(earlier: Scores, told: Mapping[str, Any]) -> pd.DataFrame:
+def _relabelled(earlier: Assessment, told: Mapping[str, Any]) -> pd.DataFrame:
     rows = told.get("scores", {}).get("what-next", [])
     then = pd.Series(
         {row["service_id"]: row["label"] for row in rows}, name="told", dtype="str"
     )
     both = pd.concat(
-        [then, earlier.ranking.frame["label"].rename("now")], axis=1, join="inner"
+        [then, earlier.what_next.frame["label"].rename("now")], axis=1, join="inner"
     )
     both = both[both["told"] != both["now"]].rename_axis("service_id")
     return both.sort_index().reset_index()
 
 
-def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
+def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     """List services whose label changed, that came, or that went, by name."""
-    now = scores.ranking.frame[["label", "why"]].rename(columns={"label": "after"})
-    was = earlier.ranking.frame["label"].rename("before")
+    now = scores.what_next.frame[["label", "why"]].rename(columns={"label": "after"})
+    was = earlier.what_next.frame["label"].rename("before")
     both = now.join(was, how="outer").rename_axis("service_id").sort_index()
     both["why"] = both["why"].astype(object)
     both.loc[~both.index.isin(now.index), "why"] = "no longer in the inventory"
@@ -165,7 +165,7 @@ def label_changes(scores: Scores, earlier: Scores) -> pd.DataFrame:
         _because(service_id, changed) for service_id in table["service_id"]
     ]
     moved = table["before"].isna() | table["after"].isna()
-    inside = [s.ranking.frame["p_top"].isna() for s in (scores, earlier)]
+    inside = [s.what_next.frame["p_top"].isna() for s in (scores, earlier)]
     crossed = inside[0].reindex(table["service_id"]) != inside[1].reindex(
         table["service_id"]
     )
@@ -188,7 +188,7 @@ def _because(service_id: str, changed: pd.DataFrame) -> str:
 
 
 @lru_cache(maxsize=1)
-def changed_checks(scores: Scores, earlier: Scores) -> pd.DataFrame:
+def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     """List the answers that changed for services that both quarters know.
 
     The ``kind`` is evidence where either answer is unknown, else fleet.
@@ -196,7 +196,7 @@ def changed_checks(scores: Scores, earlier: Scores) -> pd.DataFrame:
     return _changed(scores, earlier, "check")
 
 
-def _changed(scores: Scores, earlier: Scores, what: str) -> pd.DataFrame:
+def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
     """List the gates or checks whose state is another one."""
     key = ["service_id", what]
     now, was = (_states(s, what).set_index(key)["state"] for s in (scores, earlier))
@@ -209,7 +209,7 @@ def _changed(scores: Scores, earlier: Scores, what: str) -> pd.DataFrame:
     )
 
 
-def _states(scores: Scores, what: str) -> pd.DataFrame:
+def _states(scores: Assessment, what: str) -> pd.DataFrame:
     table = scores.readiness.details["atoms" if what == "check" else "gates"]
     return table[["service_id", what, "state"]].astype({"state": "str"})
 

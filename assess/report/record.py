@@ -15,7 +15,7 @@ from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
 from assess.report.render import document
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
 
@@ -25,10 +25,14 @@ TOP = 100  # points of a dimension without a flaw
 
 
 def decision_record(
-    service_id: str, scores: Scores, *, earlier: Scores | None = None, existing: str = ""
+    service_id: str,
+    scores: Assessment,
+    *,
+    earlier: Assessment | None = None,
+    existing: str = "",
 ) -> str:
     """Write the decision record of a service; what people wrote into the existing one is kept."""
-    scores.ranking.row(service_id)
+    scores.what_next.row(service_id)
     row = {**scores.services.loc[service_id].to_dict(), "service_id": service_id}
     at = scores.provenance
     told = document(
@@ -55,7 +59,7 @@ def decision_record(
     return keep(told, existing)
 
 
-def _facts(scores: Scores) -> str:
+def _facts(scores: Assessment) -> str:
     """Name the day of the facts, and say where they are too old to lean on."""
     is_old = reference.outdated(scores.inventory.snapshot_at)
     old = f", more than {reference.STALE_DAYS} days before the snapshot" if is_old else ""
@@ -69,7 +73,7 @@ def keep(told: str, existing: str) -> str:
     return "\n".join([merged, *(f"{block}\n" for block in blocks.values())])
 
 
-def _before_waivers(service_id: str, scores: Scores) -> str:
+def _before_waivers(service_id: str, scores: Assessment) -> str:
     """Say what the gates give without the waivers, where that differs."""
     frame = scores.readiness.frame.loc[service_id]
     before, after = (frame.get(name) for name in ("label_before_waivers", "label_gates"))
@@ -78,7 +82,7 @@ def _before_waivers(service_id: str, scores: Scores) -> str:
     return f", by a waiver; without it the gates say {before}"
 
 
-def _context(row: dict[str, Any], scores: Scores) -> list[str]:
+def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
     services = scores.inventory["services"]
     told = services[services["service_id"] == row["service_id"]].iloc[0]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
@@ -86,9 +90,9 @@ def _context(row: dict[str, Any], scores: Scores) -> list[str]:
     return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 
-def _drivers(row: dict[str, Any], scores: Scores) -> list[str]:
+def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     """Say in how many ways it is judged, and how far the judges agree."""
-    gates = scores.own("gates", row["service_id"])
+    gates = scores.rows_of("gates", row["service_id"])
     passed, n = sum(gate["state"] == "pass" for gate in gates), len(gates)
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
@@ -96,7 +100,7 @@ def _drivers(row: dict[str, Any], scores: Scores) -> list[str]:
         lines.append(
             f"First of all candidates in {share} of all weightings of the criteria."
         )
-    boards = scores.own("boards", row["service_id"])
+    boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
     if other:
         told = ", ".join(
@@ -113,14 +117,16 @@ def _is_inside(row: dict[str, Any]) -> bool:
     return bool(pd.isna(row["p_top"]))
 
 
-def _tables(row: dict[str, Any], scores: Scores) -> list[Table]:
+def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
     """List what holds it back: gates, criteria of the ranking, dimensions of readiness."""
     service_id = row["service_id"]
     gates = [
-        _told(gate) for gate in scores.own("gates", service_id) if gate["state"] != "pass"
+        _told(gate)
+        for gate in scores.rows_of("gates", service_id)
+        if gate["state"] != "pass"
     ]
-    criteria = [] if _is_inside(row) else scores.own("criteria", service_id)
-    dimensions = scores.own("dimensions", service_id)
+    criteria = [] if _is_inside(row) else scores.rows_of("criteria", service_id)
+    dimensions = scores.rows_of("dimensions", service_id)
     weak = sorted(
         (d for d in dimensions if d["lo"] < TOP), key=lambda d: d["contribution"]
     )
@@ -176,7 +182,7 @@ def _spelt(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     )
 
 
-def _options(row: dict[str, Any], scores: Scores) -> list[tuple[str, str]]:
+def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
     pain = cell(row, _MINUTES).text
     prepare = "Close the gates and checks named below, then decide again."
     stay = f"Expected outage {pain} minutes per year; {_end_of_life(row['churn_days_to_eol'])}."
@@ -214,8 +220,8 @@ _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 
 
-def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
-    breaking = scores.own("breaking", row["service_id"])
+def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
+    breaking = scores.rows_of("breaking", row["service_id"])
     hits = list(dict.fromkeys((hit["change_id"], hit["why"]) for hit in breaking))[:SHOWN]
     moved = (
         f"Blast radius of the service changes by {cell(row, _DELTA).text} percentage points; below "
@@ -229,23 +235,23 @@ def _consequences(row: dict[str, Any], scores: Scores) -> list[str]:
     ]
 
 
-def _unknown(service_id: str, scores: Scores) -> list[str]:
+def _unknown(service_id: str, scores: Assessment) -> list[str]:
     """Name the facts to find out, first those that decide the label."""
-    told = [fact for fact in scores.own("information", service_id) if fact["decides"]]
+    told = [fact for fact in scores.rows_of("information", service_id) if fact["decides"]]
     lines = [
         f"{fact['fact']}: {fact['label_if']} if it turns out well, else {fact['label_else']}."
         for fact in told
     ]
-    known = {fact["fact"] for fact in (*told, *scores.own("gates", service_id))}
-    missing = [fact["fact"] for fact in scores.own("missing", service_id)]
+    known = {fact["fact"] for fact in (*told, *scores.rows_of("gates", service_id))}
+    missing = [fact["fact"] for fact in scores.rows_of("missing", service_id)]
     lines += [str(fact) for fact in missing if fact not in known]
     rest = len(lines) - SHOWN
     return [*lines[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
 
 
-def _changes(service_id: str, scores: Scores) -> list[str]:
+def _changes(service_id: str, scores: Assessment) -> list[str]:
     """Give remedies of the gates that stand in the way, then the smallest sets of checks."""
-    stops = [g for g in scores.own("gates", service_id) if g["state"] in cards.STOPS]
+    stops = [g for g in scores.rows_of("gates", service_id) if g["state"] in cards.STOPS]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
     checks = {
         check["id"]: check.get("remedy", check["id"]) for check in scores.policy["check"]
@@ -254,7 +260,7 @@ def _changes(service_id: str, scores: Scores) -> list[str]:
     lines = [f"{gate}: {remedies[gate]}" for gate in failed]
     if len(lines) < len(stops):
         lines.append("Find out what the gates above do not know.")
-    for flip in scores.own("flips", service_id):
+    for flip in scores.rows_of("flips", service_id):
         steps = " ".join(
             f"{checks.get(check, check)} ({check})" for check in flip["checks"]
         )
@@ -263,14 +269,16 @@ def _changes(service_id: str, scores: Scores) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _changed(scores: Scores, earlier: Scores) -> dict[Any, list[dict[str, Any]]]:
+def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[dict[str, Any]]]:
     return records_by(changed_checks(scores, earlier), "service_id")
 
 
-def _since(service_id: str, scores: Scores, earlier: Scores) -> list[str]:
-    if service_id not in earlier.ranking.frame.index:
+def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str]:
+    if service_id not in earlier.what_next.frame.index:
         return ["New in the inventory."]
-    before, after = (s.ranking.frame.loc[service_id, "label"] for s in (earlier, scores))
+    before, after = (
+        s.what_next.frame.loc[service_id, "label"] for s in (earlier, scores)
+    )
     changed = _changed(scores, earlier).get(service_id, [])
     label = (
         f"Label: {before}, and still."

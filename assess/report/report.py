@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from assess.ahead import Helper, ahead
 from assess.errors import AssessError
 from assess.execution import tell
 from assess.figures import Band, band_of
@@ -19,15 +18,15 @@ from assess.policy.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
-from assess.report.pictures import Pictures, draughtsman
+from assess.report.pictures import Pictures
 from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
-from assess.report.scores import Scores
-from assess.score.backtest.backtest import Backtest, backtest
-from assess.score.claims import Claims, judge_claims
+from assess.score.assessment import Assessment
+from assess.score.backtest.backtest import Backtest
+from assess.score.claims import Claims
 from assess.score.result import Result, encode, plain
-from assess.score.upgrade_churn.history import History, joined, known_history
+from assess.score.upgrade_churn.history import History, joined
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
@@ -39,9 +38,9 @@ class Report:
 
     Attributes
     ----------
-    scores : Scores
+    scores : Assessment
         The quarter that it tells of.
-    earlier : Scores or None
+    earlier : Assessment or None
         The quarter before.
     claims : Claims
         The argument, judged on this fleet.
@@ -51,17 +50,14 @@ class Report:
         The sentence to start with.
     sections : tuple of Section
         In the order to read.
-    helper : Helper
-        Draws its figures.
     """
 
-    scores: Scores
-    earlier: Scores | None
+    scores: Assessment
+    earlier: Assessment | None
     claims: Claims
     backtest: Backtest | AssessError
     headline: str
     sections: tuple[Section, ...]
-    helper: Helper
 
     @property
     def fleet(self) -> str:
@@ -74,7 +70,7 @@ class Report:
     @property
     def tally(self) -> list[tuple[str, int, Band]]:
         """Services per label, in the order of the ranking."""
-        counts = self.scores.ranking.frame["label"].value_counts(sort=False)
+        counts = self.scores.what_next.frame["label"].value_counts(sort=False)
         return [(str(label), int(n), band_of(label)) for label, n in counts.items()]
 
     @property
@@ -199,7 +195,7 @@ class Report:
     @property
     def candidates(self) -> list[str]:
         """Services that do not run in containers yet, best first."""
-        frame = self.scores.ranking.frame
+        frame = self.scores.what_next.frame
         return [str(name) for name in frame.index[frame["p_top"].notna()]]
 
     def save_html(self, path: str | Path) -> None:
@@ -271,9 +267,7 @@ class Report:
             Where to; what people wrote into the decision records there is kept.
         """
         home = Path(directory)
-        self.save_json(
-            home / "report.json"
-        )  # first what needs no figures: they are being drawn
+        self.save_json(home / "report.json")
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
         tell(WORK, 5, STEPS)
@@ -300,7 +294,7 @@ class Report:
         past : mapping of str to DataFrame
             By quarter, oldest first, as `history.of_scores` gives it.
         """
-        home, told = Path(directory), history.section(past, self.helper)
+        home, told = Path(directory), history.section(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
         values = {**self._values(), **names, "sections": (told,), "anchors": ()}
         _write(home / "history.html", page(values))
@@ -368,7 +362,6 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     history: History | None = None,
     since: History | None = None,
     told: Mapping[str, Any] | None = None,
-    helper: Helper | None = None,
 ) -> Report:
     """Score a snapshot and tell it to a meeting.
 
@@ -388,40 +381,26 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     told : mapping, optional
         The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
         what another policy, other reference facts or another version changed.
-    helper : Helper, optional
-        What `draughtsman` gives, for who could start it earlier.
 
     Returns
     -------
     Report
         The same inventory, policy and version give the same bytes.
     """
-    helper = helper or draughtsman()
     tell(WORK, 1, STEPS)
-    before, past = None, history
+    earlier = None
+    past = history
     if previous is not None:
-        before = ahead(lambda: Scores.of(previous, policy, history=history).four)
-        past = known_history(previous, policy, history=history)
-    past = known_history(inventory, policy, history=joined([past, since]))
-    scores = Scores.of(inventory, policy, history=past)
-    drawn = Pictures(scores, helper)
+        earlier = Assessment(previous, policy, history)
+        past = earlier.upgrades
+    scores = Assessment(inventory, policy, joined([past, since]), earlier)
+    before = earlier.readiness if earlier else None
+    drawn = Pictures(scores)
     tell(WORK, 2, STEPS)
-    earlier = (
-        Scores(previous, policy, *before()) if previous is not None and before else None
-    )
-    judged = judge_claims(
-        inventory,
-        policy,
-        previous=previous,
-        history=past,
-        readiness=scores.readiness,
-        churn=scores.churn,
-    )
-    tested = _backtest(inventory, policy, earlier)
+    judged = scores.claims
+    tested = _backtest(scores)
     tell(WORK, 3, STEPS)
-    drawn.compare(
-        scores.readiness, earlier.readiness if earlier else None, judged, tested
-    )
+    drawn.compare(scores.readiness, before, judged, tested)
     parts = (
         sections.decision(scores),
         changes(scores, earlier, drawn, told=told),
@@ -436,19 +415,12 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(
-        scores, earlier, judged, tested, sections.headline(scores), parts, helper
-    )
+    return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
 
 
-def _backtest(
-    inventory: Inventory, policy: Policy, earlier: Scores | None
-) -> Backtest | AssessError:
-    """Hold the earlier quarter to what happened, or say why that cannot be done."""
+def _backtest(scores: Assessment) -> Backtest | AssessError:
+    """Return the back-test of the earlier quarter, or why there is none."""
     try:
-        if earlier is None:
-            return backtest(inventory, policy)
-        before, ready = earlier.inventory, earlier.readiness
-        return backtest(inventory, policy, previous=before, readiness=ready)
+        return scores.backtest
     except AssessError as error:
         return error

@@ -7,7 +7,7 @@ import pandas as pd
 from assess import figures
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -16,9 +16,9 @@ IMPACT = Column("impact", "Blast radius (% of criticality)", "interval", 0, 100,
 READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
 
-def decision(scores: Scores) -> Section:
+def decision(scores: Assessment) -> Section:
     """Say which services come next, one line each."""
-    frame = scores.ranking.frame.reset_index()
+    frame = scores.what_next.frame.reset_index()
     settings = scores.policy["what_next"]
     k = settings["k"]
     competing = frame[frame["p_top"].notna()]
@@ -59,9 +59,9 @@ def decision(scores: Scores) -> Section:
     return Section("decision", "Decision", _verdict(scores, competing), tables)
 
 
-def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
+def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
     """Word the answer, and how far it can be trusted."""
-    if scores.ranking.frame.empty:
+    if scores.what_next.frame.empty:
         return ["A snapshot needs at least the services, or workloads that name them."]
     settings = scores.policy["what_next"]
     told = [
@@ -71,9 +71,9 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
         if row.p_top > 0
     ]
     period = f"{settings['appetite']:g} incidents in {settings['months']} months"
-    room = scores.ranking.budget
+    room = scores.what_next.budget
     told += [
-        scores.ranking.headline,
+        scores.what_next.headline,
         f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "
         f"incidents of what runs in containers already and an appetite for {period}.",
     ]
@@ -86,9 +86,9 @@ def _verdict(scores: Scores, competing: pd.DataFrame) -> list[str]:
     return told
 
 
-def headline(scores: Scores) -> str:
+def headline(scores: Assessment) -> str:
     """Give the one sentence that a meeting starts with."""
-    frame = scores.ranking.frame
+    frame = scores.what_next.frame
     if frame.empty:
         return "Nothing to decide: the snapshot holds no services."
     first = frame[(frame["wave"] == 1).fillna(False)]
@@ -115,9 +115,9 @@ def _listing(names: pd.Index, most: int = 3) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
-def ranking(scores: Scores, drawn: Pictures) -> Section:
+def ranking(scores: Assessment, drawn: Pictures) -> Section:
     """Rank all services."""
-    settings, frame = scores.policy["what_next"], scores.ranking.frame.reset_index()
+    settings, frame = scores.policy["what_next"], scores.what_next.frame.reset_index()
     k, draws = settings["k"], scores.policy.draws
     caption = (
         "Filled: every unknown counts at its worst, and only services with clear gates compete. "
@@ -155,12 +155,12 @@ def ranking(scores: Scores, drawn: Pictures) -> Section:
     return Section("ranking", "Ranking", [text], parts)
 
 
-def _boards(scores: Scores) -> list[Part]:
+def _boards(scores: Assessment) -> list[Part]:
     """Rank once more for each board that the policy names: who decides, and what it changes."""
     boards = {
         board["id"]: board.get("title", board["id"]) for board in scores.policy["board"]
     }
-    told, frame = scores.ranking.details["boards"], scores.ranking.frame
+    told, frame = scores.what_next.details["boards"], scores.what_next.frame
     if not boards or told.empty:
         return []
     labels = told.pivot(index="service_id", columns="board", values="label")
@@ -182,9 +182,9 @@ def _boards(scores: Scores) -> list[Part]:
     ]
 
 
-def blast_radius(scores: Scores, drawn: Pictures) -> Section:
+def blast_radius(scores: Assessment, drawn: Pictures) -> Section:
     """Say what goes down with what."""
-    blast = scores.blast
+    blast = scores.blast_radius
     elements = figures.blast_radius_data(blast)[
         ["element_kind", "element", "label"]
     ].merge(blast.frame.reset_index(), on=["element_kind", "element"], how="left")
@@ -254,9 +254,9 @@ _SERVICES_NOTE = (
 )
 
 
-def upgrade_churn(scores: Scores, drawn: Pictures) -> Section:
+def upgrade_churn(scores: Assessment, drawn: Pictures) -> Section:
     """Say what upgrades cost, and how long what runs is supported."""
-    churn = scores.churn
+    churn = scores.upgrade_churn
     order = figures.upgrade_churn_data(churn)["service_id"]
     frame = churn.frame.reindex(order).reset_index()
     breaking = churn.details["breaking"]

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 
 from assess.config import CONFIG_NAME, Config, load_config
 from assess.errors import CollectError
-from assess.sources.base import Batch, Row
+from assess.sources.base import Row
 from assess.sources.catalogue import SourceType, permissions, source_types
-from assess.sources.run import Progress, in_two_rounds, prepare, probing, side_by_side
+from assess.sources.run import (
+    Progress,
+    coverage_rows,
+    in_two_rounds,
+    join,
+    prepare,
+    probing,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +54,15 @@ def collect(  # noqa: PLR0913
     progress : callable, optional
         Called with the label of a source that has ended, how many have, and how many there are.
     previous : Inventory, optional
-        An earlier snapshot: what it knows of scopes that nobody could see today is carried
-        forward, as ``stale`` in ``coverage``.
+        An earlier snapshot: its rows of scopes that no source can see now are carried forward,
+        as ``stale`` in ``coverage``.
     now : datetime, optional
         Moment of the snapshot; without one, the present. [UTC]
 
     Returns
     -------
     Inventory
-        What the sources gave; ``coverage`` says what they could not.
+        What the sources found; ``coverage`` lists what they could not see.
 
     Raises
     ------
@@ -65,24 +73,17 @@ def collect(  # noqa: PLR0913
     """
     from assess.inventory import from_frames
     from assess.sources.joining.carry import carry_forward
-    from assess.sources.joining.hosts import settle_hosts
-    from assess.sources.joining.merge import coverage_table, to_tables
-    from assess.sources.joining.replicas import join_replicas
+    from assess.sources.joining.merge import coverage_table
 
     tasks, rules = prepare(_loaded(config), sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    batches = list(
-        zip([t.label for t in tasks], in_two_rounds(tasks, progress), strict=True)
-    )
+    batches = in_two_rounds(tasks, progress)
     if previous is not None:
-        batches += carry_forward(previous, batches, moment)
-    joined = [*settle_hosts(batches), *join_replicas(batches)]
-    tables, notes = to_tables(batches, rules)
-    rows = coverage_rows(batches)
-    _insist(rows, strict=strict, found=any(len(table) for table in tables.values()))
-    tables["coverage"] = coverage_table(
-        [*rows, *joined, *notes], f"{moment:%Y%m%dT%H%M%SZ}"
-    )
+        batches = [*batches, *carry_forward(previous, batches, moment)]
+    tables, answers, notes = join(batches, rules)
+    _insist(answers, strict=strict, is_any=any(map(len, tables.values())))
+    run_id = f"{moment:%Y%m%dT%H%M%SZ}"
+    tables["coverage"] = coverage_table([*answers, *notes], run_id)
     return from_frames(tables, snapshot_at=moment.isoformat())
 
 
@@ -93,7 +94,7 @@ def probe(
     deadline: float = 30,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Tell before a run what each configured source can and cannot see, at a few calls each.
+    """Check what each configured source can see before you collect, at a few calls each.
 
     Parameters
     ----------
@@ -119,9 +120,7 @@ def probe(
     from assess.sources.joining.merge import coverage_table
 
     tasks, _ = prepare(_loaded(config), sources, deadline)
-    batches = zip(
-        [t.label for t in tasks], side_by_side(tasks, probing, progress), strict=True
-    )
+    batches = side_by_side(tasks, probing, progress)
     return coverage_table(coverage_rows(batches), "probe")
 
 
@@ -132,25 +131,17 @@ def _loaded(config: str | Path | Config) -> Config:
     return load_config(None if is_default else config)
 
 
-def coverage_rows(batches: Iterable[tuple[str, Batch]]) -> list[Row]:
-    """Give the coverage rows of all batches, with the type of their source."""
-    return [
-        {"source": label.partition("#")[0], **r}
-        for label, b in batches
-        for r in b.coverage
-    ]
-
-
-def _insist(rows: list[Row], *, strict: bool, found: bool) -> None:
-    """Stop where there is nothing, or, when strict, where anything is missing."""
-    failed = [row for row in rows if row["status"] not in ("ok", "empty")]
-    if found and not (strict and failed):
+def _insist(answers: list[Row], *, strict: bool, is_any: bool) -> None:
+    """Raise where nothing was collected, or, when strict, where anything is missing."""
+    failed = [row for row in answers if row["status"] not in ("ok", "empty")]
+    if is_any and not (strict and failed):
         return
-    told = [
-        f"  {row['source']} {row['scope']} {row['call']}: {row['status']}"
-        + (f" ({row['hint']})" if row.get("hint") else "")
-        for row in failed or rows
-    ]
-    what = "these sources are not complete" if found else "nothing was collected"
-    hint = "run without strict to keep what there is" if found else "see `assess sources`"
-    raise CollectError("\n".join([what + ":", *told]), hint=hint)
+    lines = ["these sources are not complete:" if is_any else "nothing was collected:"]
+    for row in failed or answers:
+        hint = f" ({row['hint']})" if row.get("hint") else ""
+        call = f"{row['source']} {row['scope']} {row['call']}"
+        lines.append(f"  {call}: {row['status']}{hint}")
+    hint = (
+        "run without strict to keep what there is" if is_any else "see `assess sources`"
+    )
+    raise CollectError("\n".join(lines), hint=hint)

@@ -1,4 +1,4 @@
-"""Addresses in the environment of a service: where it calls, and what kind of need that is."""
+"""Addresses in the environment of a service: what it calls, and the kind of dependency."""
 
 from __future__ import annotations
 
@@ -28,133 +28,32 @@ _HERE = re.compile(
 _NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null"))
 
 # Words of schemes, host names and images, and ports, by the kind of dependency.
-_KINDS: dict[str, tuple[str | int, ...]] = {
+_KINDS = {
     "data": (
-        "postgres",
-        "postgresql",
-        "pgsql",
-        "mysql",
-        "mysqlx",
-        "mariadb",
-        "mongo",
-        "mongodb",
-        "mssql",
-        "sqlserver",
-        "oracle",
-        "cassandra",
-        "cockroachdb",
-        "couchdb",
-        "elasticsearch",
-        "opensearch",
-        "influxdb",
-        "clickhouse",
-        "neo4j",
-        "bolt",
-        "minio",
-        "postgis",
-        "timescaledb",
-        "database",
-        "db",
-        1433,
-        1521,
-        3306,
-        5432,
-        5984,
-        7687,
-        8086,
-        8123,
-        9042,
-        9200,
-        26257,
-        27017,
-        33060,
+        "postgres postgresql pgsql mysql mysqlx mariadb mongo mongodb mssql sqlserver "
+        "oracle cassandra cockroachdb couchdb elasticsearch opensearch influxdb "
+        "clickhouse neo4j bolt minio postgis timescaledb database db "
+        "1433 1521 3306 5432 5984 7687 8086 8123 9042 9200 26257 27017 33060"
     ),
-    "cache": (
-        "redis",
-        "rediss",
-        "valkey",
-        "memcached",
-        "memcache",
-        "cache",
-        6379,
-        6380,
-        11211,
-    ),
+    "cache": ("redis rediss valkey memcached memcache cache 6379 6380 11211"),
     "queue": (
-        "amqp",
-        "amqps",
-        "rabbitmq",
-        "kafka",
-        "nats",
-        "pulsar",
-        "mqtt",
-        "mqtts",
-        "stomp",
-        "activemq",
-        "nsq",
-        "queue",
-        "broker",
-        1883,
-        4222,
-        5671,
-        5672,
-        6650,
-        8883,
-        9092,
-        9093,
-        61613,
-        61616,
+        "amqp amqps rabbitmq kafka nats pulsar mqtt mqtts stomp activemq nsq queue "
+        "broker "
+        "1883 4222 5671 5672 6650 8883 9092 9093 61613 61616"
     ),
     "telemetry": (
-        "otlp",
-        "otel",
-        "jaeger",
-        "zipkin",
-        "statsd",
-        "datadog",
-        "sentry",
-        "prometheus",
-        "pushgateway",
-        "tempo",
-        4317,
-        4318,
-        6831,
-        8125,
-        8126,
-        9091,
-        9411,
-        14250,
-        14268,
+        "otlp otel jaeger zipkin statsd datadog sentry prometheus pushgateway tempo "
+        "4317 4318 6831 8125 8126 9091 9411 14250 14268"
     ),
-    "log": (
-        "syslog",
-        "fluentd",
-        "fluent",
-        "gelf",
-        "graylog",
-        "logstash",
-        "loki",
-        514,
-        3100,
-        6514,
-        12201,
-        24224,
-    ),
-    "flags": ("unleash", "flagd", "launchdarkly", "flagsmith", 4242, 8013),
-    "discovery": (
-        "consul",
-        "etcd",
-        "zookeeper",
-        "zk",
-        "eureka",
-        2181,
-        2379,
-        8500,
-        8501,
-        8761,
-    ),
+    "log": ("syslog fluentd fluent gelf graylog logstash loki 514 3100 6514 12201 24224"),
+    "flags": ("unleash flagd launchdarkly flagsmith 4242 8013"),
+    "discovery": ("consul etcd zookeeper zk eureka 2181 2379 8500 8501 8761"),
 }
-_KIND_OF = {mark: kind for kind, marks in _KINDS.items() for mark in marks}
+_KIND_OF = {
+    int(mark) if mark.isdigit() else mark: kind
+    for kind, marks in _KINDS.items()
+    for mark in marks.split()
+}
 _GENERIC = frozenset(("database", "db", "cache", "queue", "broker"))
 _SPEAK_ANYTHING = frozenset(("http", "https", "ws", "wss", "grpc"))
 
@@ -169,9 +68,9 @@ class Address:
 
 
 def addresses(env: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
-    """Find the variables named ``*_URL``, ``*_HOST``, ``*_DSN`` … and the addresses they hold.
+    """List variables named ``*_URL``, ``*_HOST``, ``*_DSN`` …, and the addresses in them.
 
-    The own host is none of them.
+    Addresses of the own host are left out.
     """
     for name, value in sorted(env.items()):
         if _NAMED.search(name.upper()) and not _OWN.search(name.upper()):
@@ -214,7 +113,7 @@ def _host_and_port(text: str, scheme: str) -> Address | None:
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> str:
-    """Say what kind of need an address is; ``call`` where nothing says more.
+    """Return the kind of dependency behind an address; ``call`` where nothing says more.
 
     The image is the last part of the repository behind the address, where that is known.
     """

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -181,6 +181,11 @@ class Call:
         return str(self.row["status"])
 
     @property
+    def is_open(self) -> bool:
+        """Whether neither an end nor the answer itself has settled the status yet."""
+        return not self._is_settled and self.outcome == "timeout"
+
+    @property
     def has_answer(self) -> bool:
         """Whether the call ended with an answer, even an empty or an incomplete one."""
         return self.outcome in ("ok", "empty", "partial")
@@ -273,37 +278,58 @@ class Call:
             row |= self._failures[0]
             if self._sound_n:
                 row["status"] = "partial"
-        elif self._is_settled or row["status"] != "timeout":
+        elif not self.is_open:
             pass
+        elif rows == 0 and row.get("unmapped_n"):
+            self._derive("parse_error", HINTS["parse_error"])
+        elif expected and rows is not None and rows < expected:
+            self._derive("partial", None)
         elif rows == 0:
-            is_unread = bool(row.get("unmapped_n"))
-            row["status"] = "parse_error" if is_unread else "empty"
-            hint = HINTS["parse_error"] if is_unread else self._empty_hint
-            if hint and "hint" not in row:
-                row["hint"] = hint
-                self._is_derived = True
-        elif rows and expected and rows < expected:
-            row["status"] = "partial"
+            self._derive("empty", self._empty_hint)
         else:
             row["status"] = "ok"
+
+    def _derive(self, status: str, hint: str | None) -> None:
+        """Write a status that follows from counts; its hint goes when another part comes."""
+        self.row["status"] = status
+        if hint and "hint" not in self.row:
+            self.row["hint"] = hint
+            self._is_derived = True
+
+
+# Names in a row by which it refers to services and workloads; joining replaces them by ids.
+REFERENCES = ("names", "src", "dst", "affected", "observed", "struck", "about")
 
 
 @dataclass
 class Batch:
     """Rows by frame that one source found, and its coverage rows.
 
-    A row that belongs to a service carries ``names``, a tuple of `Name`, best first, in place of
-    ``service_id``; a dependency carries ``src`` and ``dst``, each a `Name` (or ``ext:<host>`` for
-    ``dst``); an incident's ``affected`` is a tuple of `Name`. Identity replaces them. Keys that
-    start with an underscore serve the joining of sources, and are no columns.
+    A row has columns of its frame, and `REFERENCES` in place of ids: ``names`` of its service, a
+    tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src`` and ``dst``,
+    each a `Name` (or ``ext:<host>`` for ``dst``); ``affected`` and ``observed``, tuples of `Name`;
+    ``struck``, the `Name` that an experiment failed; of a finding the keys of the images or
+    containers that it is ``about``.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     coverage: list[Row] = field(default_factory=list)  # without ``run_id`` and ``source``
+    # Of an engine: the id of a container's task, as its labels say.
+    tasks: dict[str, str] = field(default_factory=dict)
+    # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
+    container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows to a frame."""
         self.rows[frame].extend(rows)
+
+    def map(self, change: Callable[[str, Row], Row]) -> Batch:
+        """Return a batch of the rows that ``change`` makes of a frame's name and a row."""
+        rows = {
+            frame: [change(frame, row) for row in rows]
+            for frame, rows in self.rows.items()
+        }
+        return replace(self, rows=defaultdict(list, rows))
 
     def call(  # noqa: PLR0913
         self,
@@ -339,8 +365,8 @@ class Batch:
         - after an error the status it stands for (``denied``, ``unreachable``, ...), or
           ``partial`` where rows had been taken before it;
         - else what `Call.status` was called with;
-        - else ``partial`` below ``expected`` rows; ``empty`` without any, or ``parse_error``
-          where all were ``unmapped_n``; ``ok`` otherwise, also where no rows are counted.
+        - else ``parse_error`` where all rows were ``unmapped_n``, ``partial`` below the
+          ``expected`` rows, ``empty`` without any; ``ok`` otherwise, also where none are counted.
 
         Errors end here, and the source goes on. Only bugs (`AssertionError`, `NameError`) and
         interrupts pass; the run turns those into a coverage row of the whole source.
@@ -400,29 +426,55 @@ class Batch:
         for frame, rows in other.rows.items():
             self.rows[frame].extend(rows)
         self.coverage.extend(other.coverage)
+        self.tasks |= other.tasks
+        self.container_ids |= other.container_ids
 
 
-class Source(Protocol):
-    """Something that inventories part of a fleet, and only ever reads it.
+Batches = list[
+    tuple[str, Batch]
+]  # by label, such as ``docker#2`` for the second of its type
 
-    It may also have ``check(options) -> list of str``, the problems of its ``[[source]]`` table,
-    and ``probe``, with the arguments of ``collect``: a few cheap calls, of which only the coverage
-    rows are kept. With ``follow(options, base, deadline, rows)`` it runs when the others are done,
-    with the rows by frame that they found; it is called in place of ``collect``.
+
+def type_of(label: str) -> str:
+    """Return the type of a source."""
+    return label.partition("#")[0]
+
+
+class Source:
+    """Base of all sources: each inventories part of a fleet, and only ever reads it.
+
+    A source is made without arguments, for one ``[[source]]`` table at a time. Relative paths in
+    the options of the table start from ``base``. What fails becomes a coverage row (`Batch.call`).
     """
 
     type: str  # name in ``[[source]] type``
-    options: tuple[str, ...]  # that it understands, beside ``deadline``
+    options: tuple[str, ...]  # of the table, beside ``deadline``
     fills: tuple[str, ...]  # frames
     needs: str  # permissions, in a sentence
     dump: str  # commands whose output it reads from files, in a line
+    follows = False  # whether it runs after the others, by `follow`
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List the problems of a table, before anything is asked."""
+        return []
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what the source holds; a failure becomes a coverage row, not an exception.
+        """Return all rows that the source has."""
+        raise NotImplementedError
 
-        Relative paths in the options start from ``base``.
-        """
-        ...
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Make a few cheap calls; only their coverage rows are used."""
+        return self.collect(options, base, deadline)
+
+    def follow(
+        self,
+        options: dict[str, Any],
+        base: Path,
+        deadline: Deadline,
+        rows: dict[str, list[Row]],
+    ) -> Batch:
+        """Return all rows of a source that looks up what the others found, by frame."""
+        return self.collect(options, base, deadline)
 
 
 def file_failure(error: Exception) -> Row:
@@ -431,7 +483,7 @@ def file_failure(error: Exception) -> Row:
 
 
 def paths_of(options: dict[str, Any]) -> list[str]:
-    """Give the paths of a ``[[source]]`` table: one, or a list of them; empty if they are none."""
+    """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []

@@ -37,23 +37,22 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def repeats(cells: Cells, name: str) -> list[str]:
-    """Give all that the cells under one header say."""
-    said = [cells.get(name, "")]
-    while (following := f"{name}.{len(said)}") in cells:
-        said.append(cells[following])
-    return [text for text in said if text]
+    """List the texts of all cells under one header."""
+    texts = [cells.get(name, "")]
+    while (following := f"{name}.{len(texts)}") in cells:
+        texts.append(cells[following])
+    return [text for text in texts if text]
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    """Give the cells of a row by header."""
+    """Map headers to the cells of a row."""
     cells: Cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
-        said = list(dict.fromkeys(filter(None, texts)))
-        cells[name] = said[0] if said else ""
-        cells |= {
-            f"{name}.{number}": text for number, text in enumerate(said[1:], start=1)
-        }
+        different = list(dict.fromkeys(filter(None, texts)))
+        cells[name] = different[0] if different else ""
+        for number, text in enumerate(different[1:], start=1):
+            cells[f"{name}.{number}"] = text
     return cells
 
 

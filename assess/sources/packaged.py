@@ -12,7 +12,7 @@ from importlib.resources import files
 
 @cache
 def rows(name: str) -> list[dict[str, str]]:
-    """Give the rows of a packaged vocabulary."""
+    """Read the rows of a packaged vocabulary."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import as_completed
-from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
-from assess.sources.base import Batch, Deadline, Source
+from assess.sources.base import Batch, Batches, Deadline, Row, Source, type_of
 from assess.sources.catalogue import homes
 from assess.sources.joining.names import Rules, read_map
 from assess.sources.tasks import Task, Work, start
-from assess.sources.workers import shares, worker
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[str, int, int], None]
 
@@ -32,81 +31,79 @@ def prepare(
 ) -> tuple[list[Task], Rules]:
     """Check all of the configuration before any source is asked."""
     types = homes()
-    known, used = tuple(types), Counter[str]()
-    wanted = known if sources is None else tuple(sources)
+    wanted = tuple(types) if sources is None else tuple(sources)
+    problems = [_no_type(name, types) for name in wanted if name not in types]
     tasks: list[Task] = []
-    problems = [_no_type(name, known) for name in wanted if name not in types]
+    used = Counter[str]()
     for number, table in enumerate(config.sources, start=1):
         where = f"[[source]] number {number} ({table.type}): "
         if table.type not in types:
-            problems.append(where + _no_type(table.type, known))
+            problems.append(where + _no_type(table.type, types))
             continue
-        source: Source = types[table.type].load()()
-        problems += [where + text for text in _option_problems(source, table.options)]
+        source = types[table.type].load()()
+        problems += [where + text for text in _problems(source, table.options)]
         used[table.type] += 1
         if table.type in wanted:
-            label = f"{table.type}#{n}" if (n := used[table.type]) > 1 else table.type
+            n = used[table.type]
+            label = table.type if n == 1 else f"{table.type}#{n}"
             options = dict(table.options)
             seconds = options.pop("deadline", deadline)
             tasks.append(Task(label, source, options, config.directory, seconds))
-    problems += [
-        f"[identity] {unknown_key(k, ('map',))}" for k in config.identity if k != "map"
-    ]
-    rules: Rules = []
-    try:
-        if name := config.identity.get("map"):
-            rules = read_map(config.directory / str(name))
-    except ConfigError as error:
-        problems.append(str(error))
+    rules, more = _identity(config)
+    problems += more
     if not problems and not tasks:
         problems.append("there is no [[source]] to ask")
     if problems:
-        raise ConfigError(
-            f"{config.origin}: " + "; ".join(problems), hint="see `assess sources`"
-        )
+        message = f"{config.origin}: " + "; ".join(problems)
+        raise ConfigError(message, hint="see `assess sources`")
     return tasks, rules
 
 
-def _no_type(name: str, known: tuple[str, ...]) -> str:
-    return unknown_key(name, known).replace("key", "source type", 1)
+def _no_type(name: str, known: Iterable[str]) -> str:
+    return unknown_key(name, tuple(known)).replace("key", "source type", 1)
 
 
-def _option_problems(source: Source, options: dict[str, Any]) -> list[str]:
+def _problems(source: object, options: dict[str, Any]) -> list[str]:
+    """List the problems of a table, by its source and by what all sources share."""
+    if not isinstance(source, Source):
+        return ["its class does not inherit from assess.sources.base.Source"]
     known = (*source.options, "deadline")
     problems = [unknown_key(key, known) for key in options if key not in known]
     seconds = options.get("deadline", 1)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         problems.append(f"deadline {seconds!r} is no number of seconds")
-    check = getattr(source, "check", None)
-    return problems + (list(check(options)) if check and not problems else [])
+    return problems or source.check(options)
+
+
+def _identity(config: Config) -> tuple[Rules, list[str]]:
+    """Read the identity map, and list the problems of ``[identity]``."""
+    known = ("map",)
+    problems = [
+        f"[identity] {unknown_key(key, known)}"
+        for key in config.identity
+        if key not in known
+    ]
+    name = config.identity.get("map")
+    try:
+        return (read_map(config.directory / str(name)) if name else []), problems
+    except ConfigError as error:
+        return [], [*problems, str(error)]
 
 
 def side_by_side(
-    tasks: list[Task],
-    work: Work,
-    progress: Progress | None = None,
-    processes: int | None = None,
-) -> list[Batch]:
-    """Do the work of every task, side by side, and give the batches in the order of the tasks.
-
-    Many tasks are spread over processes, as many as there are processors where none are named;
-    work for them is a function of a module.
-    """
-    here, elsewhere = shares(tasks, processes or os.cpu_count() or 1)
-    with ExitStack() as stack:
-        workers = [stack.enter_context(worker(part, work)) for part in elsewhere]
-        running = start(here, work) | dict(
-            chain.from_iterable(w.items() for w in workers)
-        )
-        for done, future in enumerate(as_completed(running), start=1):
-            if progress:
-                progress(running[future].label, done, len(tasks))
+    tasks: list[Task], work: Work, progress: Progress | None = None
+) -> Batches:
+    """Do the work of every task, side by side, and return the batches in the order of the tasks."""
+    running = start(tasks, work)
+    for done, future in enumerate(as_completed(running), start=1):
+        if progress:
+            progress(running[future].label, done, len(tasks))
     batches = {task.label: future.result() for future, task in running.items()}
-    return [batches[task.label] for task in tasks]
+    return [(task.label, batches[task.label]) for task in tasks]
 
 
 def local(task: Task) -> Task:
-    """Give a task whose files are on this machine: those in S3 are copied.
+    """Return a task whose files are on this machine: those in S3 are copied.
 
     They go by their address without ``s3://``, below a directory of their own.
     """
@@ -116,50 +113,79 @@ def local(task: Task) -> Task:
         return task
     base = Path(tempfile.mkdtemp(prefix="assess-s3-"))
     atexit.register(shutil.rmtree, base, ignore_errors=True)
-    found = []
+    copies = []
     for path in listed:
-        found.append(
-            path.removeprefix(s3.SCHEME) if s3.is_s3(path) else str(task.base / path)
-        )
-        if s3.is_s3(path):
-            (base / found[-1]).parent.mkdir(parents=True, exist_ok=True)
-            (base / found[-1]).symlink_to(s3.fetch(path))
-    own = found if isinstance(paths, list) else found[0]
-    return replace(task, base=base, options={**task.options, "path": own})
+        if not s3.is_s3(path):
+            copies.append(str(task.base / path))
+            continue
+        copy = path.removeprefix(s3.SCHEME)
+        copies.append(copy)
+        (base / copy).parent.mkdir(parents=True, exist_ok=True)
+        (base / copy).symlink_to(s3.fetch(path))
+    here = copies if isinstance(paths, list) else copies[0]
+    return replace(task, base=base, options={**task.options, "path": here})
 
 
 def collecting(task: Task, deadline: Deadline) -> Batch:
-    """Ask a source for all that it holds."""
+    """Ask a source for all that it has."""
     task = local(task)
     return task.source.collect(task.options, task.base, deadline)
 
 
-def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> list[Batch]:
-    """Collect from all sources, and then from those that follow what the others found."""
-    first = [task for task in tasks if not hasattr(task.source, "follow")]
-    second = [task for task in tasks if hasattr(task.source, "follow")]
-    found, by_label = Batch(), dict[str, Batch]()
+def probing(task: Task, deadline: Deadline) -> Batch:
+    """Ask a source what it would see."""
+    task = local(task)
+    batch = task.source.probe(task.options, task.base, deadline)
+    return Batch(coverage=batch.coverage)
 
-    def tell(label: str, done: int, _: int) -> None:
+
+def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batches:
+    """Collect from all sources, then from those that follow what the others found."""
+    first = [task for task in tasks if not task.source.follows]
+    second = [task for task in tasks if task.source.follows]
+
+    def report(label: str, done: int, _: int) -> None:
         if progress:
-            progress(label, len(by_label) + done, len(tasks))
+            progress(label, done, len(tasks))
+
+    def report_second(label: str, done: int, _: int) -> None:
+        report(label, len(first) + done, len(tasks))
+
+    batches = dict(side_by_side(first, collecting, report))
+    rows = Batch()
+    for batch in batches.values():
+        rows.merge(batch)
 
     def following(task: Task, deadline: Deadline) -> Batch:
-        batch: Batch = task.source.follow(  # type: ignore[attr-defined]
-            task.options, task.base, deadline, found.rows
-        )
-        return batch
+        return task.source.follow(task.options, task.base, deadline, rows.rows)
 
-    for part, work, processes in ((first, collecting, None), (second, following, 1)):
-        batches = side_by_side(part, work, tell, processes)
-        by_label |= zip([task.label for task in part], batches, strict=True)
-        for batch in batches:
-            found.merge(batch)
-    return [by_label[task.label] for task in tasks]
+    batches |= side_by_side(second, following, report_second)
+    return [(task.label, batches[task.label]) for task in tasks]
 
 
-def probing(task: Task, deadline: Deadline) -> Batch:
-    """Ask a source what it would see; one that has no way to tell is asked for everything."""
-    task = local(task)
-    ask = getattr(task.source, "probe", task.source.collect)
-    return Batch(coverage=ask(task.options, task.base, deadline).coverage)
+def join(
+    batches: Batches, rules: Rules
+) -> tuple[dict[str, pd.DataFrame], list[Row], list[Row]]:
+    """Join what the sources found to tables by frame; no step changes the rows before it.
+
+    Also returns the coverage rows of the sources, and those of the joining.
+    """
+    from assess.sources.joining.findings import name_findings
+    from assess.sources.joining.hosts import settle_hosts
+    from assess.sources.joining.merge import to_tables
+    from assess.sources.joining.replicas import join_replicas
+
+    batches, of_hosts = settle_hosts(batches)
+    batches, of_replicas = join_replicas(batches)
+    batches = name_findings(batches)
+    tables, of_names = to_tables(batches, rules)
+    return tables, coverage_rows(batches), [*of_hosts, *of_replicas, *of_names]
+
+
+def coverage_rows(batches: Batches) -> list[Row]:
+    """List the coverage rows of all batches, with the type of their source."""
+    return [
+        {"source": type_of(label), **row}
+        for label, batch in batches
+        for row in batch.coverage
+    ]

@@ -1,88 +1,294 @@
-"""What containers and the like tell of their service, on any platform."""
+"""Unit: what a platform declares of a service, and the rows that follow from it.
+
+Each reader of a platform fills a `Unit`; what its fields mean for the frames is decided here, so
+the same declaration has the same answer on every platform.
+"""
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from assess.image_ref import last_part
+from assess import frames
+from assess.image_ref import ImageRef, last_part, parse_image
 from assess.sources.addresses import Address, kind_of
 from assess.sources.base import Name, Row
+from assess.sources.redact import is_secret, keep_env
 
-LOG_SHIPPERS = (
-    "awslogs",
-    "etwlogs",
-    "fluentd",
-    "gcplogs",
-    "gelf",
-    "logentries",
-    "splunk",
-)
-_STORE_KINDS = (
-    "data",
-    "cache",
-    "queue",
-    "discovery",
-)  # of an address whose host keeps state
-_STORE_WORDS = re.compile(
-    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
-    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
-    r"|victoria|weaviate|yugabyte"
+FRAMES = (  # that a platform fills
+    "services",
+    "workloads",
+    "mounts",
+    "hosts",
+    "engines",
+    "dependencies",
+    "activities",
 )
 
 
-def keeps_data(
-    mounts: Iterable[Row],
-    repository: str | None,
-    ports: str | None,
-    *,
-    is_told: bool = True,
-) -> bool | None:
-    """Say whether there is data of record.
+@dataclass(frozen=True)
+class Mount:
+    """One mount of a container."""
 
-    False only where all is told, and neither mounts nor image nor ports look like those of a store.
+    target: str  # path in the container
+    type: str  # bind, volume, tmpfs, npipe …
+    source: str = ""  # path on the host, of a bind
+    volume: str | None = None  # name of a volume that outlives the container
+    driver: str | None = None
+    is_writable: bool | None = True
+    source_class: str | None = None  # where the platform says more than type and paths
+    is_remote: bool = False  # whether all hosts see the same storage
+    shared_as: str | None = None  # where its name does not identify it; empty: not known
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a platform declares of a service; None where it declares nothing."""
+
+    names: tuple[Name, ...]  # best first
+    platform: str
+    image: str = ""
+    environment: tuple[tuple[str, str], ...] = ()  # for use inside the sources only
+    ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
+    user: str = ""
+    mounts: tuple[Mount, ...] = ()
+    memory_limit_bytes: int | None = None
+    memory_unlimited: bool | None = None
+    cpu_limit: float | None = None
+    pids_limit: int | None = None
+    privileged: bool | None = None
+    host_network: bool | None = None
+    host_pid: bool | None = None
+    readonly_root: bool | None = None
+    caps_added_n: int | None = None
+    restart_policy: str | None = None
+    log_driver: str | None = None
+    stop_timeout_s: float | None = None
+    kind: str | None = None
+    stateful: bool | None = None  # where the platform itself says so
+    min_healthy_pct: float | None = None
+    health_checked: bool | None = None
+    config_external: bool | None = None
+
+    @cached_property
+    def image_ref(self) -> ImageRef:
+        """Parts of its image."""
+        return parse_image(self.image)
+
+    @property
+    def image_name(self) -> str:
+        """Last part of the repository of its image."""
+        return last_part(self.image_ref.repository)
+
+    @property
+    def ports_text(self) -> str | None:
+        """Ports, joined by semicolons."""
+        return ";".join(sorted(set(self.ports))) or None
+
+    @property
+    def naming(self) -> dict[str, str]:
+        """Variables that name the service."""
+        naming: dict[str, str] = keep_env(dict(self.environment))["naming"]
+        return naming
+
+    @cached_property
+    def secret_like_n(self) -> int:
+        """Number of variables that hold a secret."""
+        return sum(is_secret(name, value) for name, value in self.environment)
+
+
+COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
+
+
+def split_volume(text: str) -> Mount | None:
+    """Read ``source:target:options`` of ``docker run --volume``; None without a target.
+
+    A source with a slash is a path of the host, any other one is the name of a volume.
     """
-    data = {mount["data_like"] for mount in mounts}
-    if True in data:
-        return True
-    is_open = not is_told or None in data or not repository
-    return None if is_open or may_be_store(repository, ports) else False
-
-
-def may_be_store(repository: str | None, ports: str | None) -> bool:
-    """Say whether an image keeps data by its name, or by the ports that it listens on."""
-    found = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
-    image = last_part(repository)
-    words = [Address(image), *(Address("", int(port)) for port in found)]
-    return bool(_STORE_WORDS.search(image)) or any(
-        kind_of(a) in _STORE_KINDS for a in words
+    source, target, options = (*COLON.split(text), "", "")[:3]
+    if not target:
+        return None
+    is_path = re.search(r"[/\\]", source) is not None
+    return Mount(
+        target=target,
+        type="bind" if is_path else "volume",
+        source=source if is_path else "",
+        volume=None if is_path else source or None,
+        is_writable="ro" not in options.split(","),
     )
 
 
-def merge_services(rows: list[Row]) -> list[Row]:
-    """Make one row of the containers that name the same service.
+# ---- rows ----
 
-    It is stateful, has secrets, exports logs or serves the web where any container does, and is
-    health-checked where all that tell it are; where one does not tell the rest, it is unknown.
+
+def workload_row(unit: Unit) -> Row:
+    """Return the columns of the workloads frame that a declaration decides."""
+    return frames.row(
+        "workloads",
+        image_ref=unit.image or None,
+        **unit.image_ref.columns(),
+        restart_policy=unit.restart_policy,
+        privileged=unit.privileged,
+        host_network=unit.host_network,
+        host_pid=unit.host_pid,
+        docker_sock_mounted=sees_engine_socket(unit.mounts),
+        readonly_root=unit.readonly_root,
+        user_root=runs_as_root(unit.user),
+        caps_added_n=unit.caps_added_n,
+        memory_limit_bytes=unit.memory_limit_bytes,
+        memory_unlimited=unit.memory_unlimited,
+        cpu_limit=unit.cpu_limit,
+        pids_limit=unit.pids_limit,
+        log_driver=unit.log_driver,
+        stop_timeout_s=unit.stop_timeout_s,
+        ports=unit.ports_text,
+        env_names_n=len(unit.environment),
+        secret_like_env_n=unit.secret_like_n,
+    )
+
+
+def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
+    """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
+    stateful = unit.stateful
+    if stateful is None:
+        rows = mount_rows(unit.mounts)
+        repository = unit.image_ref.repository
+        stateful = keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
+    row = frames.row(
+        "services",
+        platform=unit.platform,
+        kind=unit.kind,
+        stateful=stateful,
+        min_healthy_pct=unit.min_healthy_pct,
+        health_checked=unit.health_checked,
+        logs_exported=ships_logs(unit.log_driver),
+        config_external=unit.config_external,
+        secrets_in_image=unit.secret_like_n > 0,
+    )
+    return row | {"names": unit.names}
+
+
+def mount_rows(
+    mounts: Iterable[Mount], workload_id: str = "", host: str | None = ""
+) -> list[Row]:
+    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
+    rows: dict[str, Row] = {}
+    for mount in mounts:
+        if not mount.target:
+            continue
+        kind = source_class(mount)
+        source = mount.volume or mount.source
+        if mount.shared_as is not None:
+            source = mount.shared_as
+        # An allocation's own directory and scratch space end with their workload.
+        if kind in _EPHEMERAL:
+            source = ""
+        elif source and not mount.is_remote:
+            source = f"{source}@{host}"
+        row = frames.row(
+            "mounts",
+            workload_id=workload_id,
+            destination=mount.target,
+            type=mount.type,
+            source_class=kind,
+            volume_name=mount.volume,
+            driver=mount.driver,
+            read_only=None if mount.is_writable is None else not mount.is_writable,
+            size_bytes=mount.size_bytes,
+            data_like=is_data(kind, mount.target, mount.is_writable),
+        )
+        rows.setdefault(mount.target, row | {"_source": source})
+    return list(rows.values())
+
+
+def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
+    """Count who shares a source, and add what the engine's list of volumes says."""
+    by_name = {volume.get("Name"): volume for volume in volumes or []}
+    users = Counter(mount["_source"] for mount in mounts)
+    for mount in mounts:
+        source = mount.pop("_source")
+        mount["shared_with_n"] = users[source] - 1 if source else 0
+        volume = by_name.get(mount["volume_name"], {})
+        mount["driver"] = mount["driver"] or volume.get("Driver")
+        usage = volume.get("UsageData")
+        size = usage.get("Size") if isinstance(usage, dict) else None
+        if isinstance(size, int) and size >= 0:
+            mount["size_bytes"] = size
+
+
+Callee = tuple[Name | str, str]  # what an address leads to, and the name of its image
+
+
+def environment_rows(
+    src: Name,
+    addresses: Iterable[tuple[str, Address]],
+    find: Callable[[Address], Callee | None],
+) -> list[Row]:
+    """Return dependencies on the services that addresses in an environment lead to."""
+    rows = []
+    for variable, address in addresses:
+        if callee := find(address):
+            dst, image = callee
+            kind = kind_of(address, image, variable)
+            rows.append(dependency_row(src, dst, kind, "environment"))
+    return rows
+
+
+def dependency_row(
+    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
+) -> Row:
+    """Return a row of the dependencies frame, with names in place of ids."""
+    return {"src": src, "dst": dst, "kind": kind, "evidence": evidence, **more}
+
+
+def distinct(rows: Iterable[Row]) -> list[Row]:
+    """Return dependencies once each, without those of a service on itself."""
+    kept: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        if _without_rule(row["src"]) != _without_rule(row["dst"]):
+            key = (row["src"], row["dst"], row["kind"], row["evidence"])
+            kept.setdefault(key, row)
+    return list(kept.values())
+
+
+def _without_rule(name: Name | str) -> Name | str:
+    return replace(name, rule="", confidence=0.0) if isinstance(name, Name) else name
+
+
+def merge_services(rows: list[Row]) -> list[Row]:
+    """Merge the rows of containers that name the same service.
+
+    The service is stateful, has secrets, exports logs or serves the web where any container does,
+    and is health-checked where all that declare it are; else one unknown makes it unknown.
     """
     groups: dict[Name, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["names"][0], []).append(row)
-    merged = []
-    for group in groups.values():
-        row = dict(group[0])
-        for column, decisive in _DECISIVE.items():
-            values = [r[column] for r in group]
-            row[column] = (
-                decisive if decisive in values else None if None in values else values[0]
-            )
-        checked = {r["health_checked"] for r in group} - {None}
-        row["health_checked"] = all(checked) if checked else None
-        platforms = {r["platform"] for r in group}
-        row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
-        row["kind"] = row["kind"] if row["stateful"] is False else None
-        merged.append(row)
-    return merged
+    return [_merged(group) for group in groups.values()]
+
+
+def _merged(group: list[Row]) -> Row:
+    row = dict(group[0])
+    for column, decisive in _DECISIVE.items():
+        row[column] = _any([member[column] for member in group], decisive)
+    checked = {member["health_checked"] for member in group} - {None}
+    row["health_checked"] = all(checked) if checked else None
+    platforms = {member["platform"] for member in group}
+    row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
+    row["kind"] = row["kind"] if row["stateful"] is False else None
+    return row
+
+
+def _any(values: list[Any], decisive: Any) -> Any:
+    if decisive in values:
+        return decisive
+    return None if None in values else values[0]
 
 
 _DECISIVE = {
@@ -91,3 +297,150 @@ _DECISIVE = {
     "logs_exported": True,
     "secrets_in_image": True,
 }
+
+
+# ---- users and sockets ----
+
+
+def runs_as_root(user: str) -> bool | None:
+    """Return whether ``user`` or ``user:group`` is root; None where the image decides."""
+    name = user.partition(":")[0].strip()
+    if not name:
+        return None
+    if name.isascii() and name.isdigit():
+        return int(name) == 0
+    return name == "root"
+
+
+# Sockets of docker, containerd, CRI-O and podman, wherever they are; that of the shim for docker
+# is one too.
+_ENGINE_SOCKETS = re.compile(
+    r"(docker|docker\.raw|containerd|crio|podman|cri-dockerd|dockershim)\.sock"
+)
+# Directories that hold one of them: where distributions and rootless engines put them.
+_ENGINE_DIRECTORIES = re.compile(
+    r"/|/run(/(docker|docker/containerd|containerd|crio|podman|k3s|k3s/containerd"
+    r"|user(/\d+(/(podman|containerd))?)?))?"
+)
+_ENGINE_PIPES = re.compile(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
+
+
+def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
+    """Return whether a mount leads to the socket of a container engine.
+
+    It may be read-only: a socket takes requests all the same. A named volume never counts.
+    """
+    binds = (m for m in mounts if not m.volume and m.source_class not in _EPHEMERAL)
+    return any(is_engine_socket(mount.source) for mount in binds)
+
+
+def is_engine_socket(source: str) -> bool:
+    """Return whether a path on a host is the socket of an engine or a directory that holds one."""
+    if not source:
+        return False
+    path = source.replace("\\", "/")
+    if _ENGINE_PIPES.fullmatch(path.rstrip("/").lower()):
+        return True
+    path = posixpath.normpath(path)
+    if path.startswith("//"):  # which POSIX leaves alone, and Linux reads as one slash
+        path = path[1:]
+    if path == "/var/run" or path.startswith("/var/run/"):  # a link to /run
+        path = path.removeprefix("/var")
+    is_socket = _ENGINE_SOCKETS.fullmatch(posixpath.basename(path))
+    return bool(is_socket or _ENGINE_DIRECTORIES.fullmatch(path))
+
+
+# ---- mounts and data ----
+
+
+DATA_PATHS = re.compile(
+    r"/(data|var/lib/(?!docker|kubelet)[^/]+|bitnami/[^/]+|opt/couchdb/data|var/opt/mssql"
+    r"|usr/share/(elasticsearch|opensearch)/data|var/jenkins_home|prometheus)(/|$)"
+)
+DATA_FILES = re.compile(r"\.(sqlite3?|db3?|duckdb|fdb|rdb)$")  # of embedded databases
+CONFIG_PATHS = re.compile(
+    r"^/(etc|run/secrets|usr/local/etc|usr/share/zoneinfo)(/|$)"
+    r"|\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem|key)$"
+)
+ANONYMOUS = re.compile(r"[0-9a-f]{64}")  # the name that an engine gives such a volume
+_EPHEMERAL = ("alloc-dir", "empty-dir")
+_NO_DATA = ("tmpfs", "socket", "config", *_EPHEMERAL)
+
+
+def source_class(mount: Mount) -> str:
+    """Return the class of a mount's source, in the words of the mounts frame."""
+    if mount.source_class:
+        return mount.source_class
+    if mount.type == "tmpfs":
+        return "tmpfs"
+    if mount.type == "npipe" or mount.source.rstrip("/").endswith(".sock"):
+        return "socket"
+    is_config = CONFIG_PATHS.search(mount.target)
+    if is_config or (not mount.volume and CONFIG_PATHS.search(mount.source)):
+        return "config"
+    if mount.volume:
+        is_anonymous = ANONYMOUS.fullmatch(mount.volume)
+        return "anonymous-volume" if is_anonymous else "named-volume"
+    # An engine lists the directory of a volume without a name as its source.
+    is_nameless = mount.type == "volume" and not mount.source
+    return "anonymous-volume" if is_nameless else "host-path"
+
+
+def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
+    """Return whether a mount looks like data of record; None where only a person can say."""
+    if kind in _NO_DATA or is_writable is False:
+        return False
+    is_known = DATA_PATHS.match(target) or DATA_FILES.search(target)
+    return True if is_writable and (is_known or kind == "named-volume") else None
+
+
+_STORE_KINDS = ("data", "cache", "queue", "discovery")  # whose hosts keep state
+_STORE_WORDS = re.compile(
+    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
+    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
+    r"|victoria|weaviate|yugabyte"
+)
+
+
+def keeps_data(
+    mounts: Iterable[Mapping[str, Any]],
+    repository: str | None,
+    ports: str | None,
+    *,
+    is_complete: bool = True,
+) -> bool | None:
+    """Return whether there is data of record.
+
+    False only where all mounts are known, and neither they nor image nor ports are a store's.
+    """
+    data = {mount["data_like"] for mount in mounts}
+    if True in data:
+        return True
+    if not is_complete or None in data or not repository:
+        return None
+    return None if may_be_store(repository, ports) else False
+
+
+def may_be_store(repository: str | None, ports: str | None) -> bool:
+    """Return whether an image keeps data, by its name or by the ports that it listens on."""
+    inner = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
+    image = last_part(repository)
+    marks = [Address(image), *(Address("", int(port)) for port in inner)]
+    if _STORE_WORDS.search(image):
+        return True
+    return any(kind_of(mark) in _STORE_KINDS for mark in marks)
+
+
+# ---- logs ----
+
+
+# Drivers of an engine that send logs to another host; awsfirelens is that of ECS. The driver
+# syslog is none: without an address it writes to the host's own.
+_LOG_SHIPPERS = re.compile(
+    r"awsfirelens|awslogs|etwlogs|fluentd|gcplogs|gelf|logentries|splunk"
+)
+
+
+def ships_logs(driver: str | None) -> bool | None:
+    """Return whether a log driver exports logs; None where something else may do it."""
+    return True if _LOG_SHIPPERS.fullmatch(driver or "") else None

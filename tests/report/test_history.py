@@ -9,7 +9,6 @@ from fleets import HOSTILE, PLAIN, SCRIPT, fleet
 import assess
 from assess.report.history import of_report, of_scores, section
 from assess.report.model import Table
-from assess.report.pictures import draughtsman
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +24,13 @@ def past(hostile):
 def test_every_service_has_its_label_in_every_quarter_and_a_dash_where_it_was_not(
     past, hostile
 ):
-    tables = {table.id: table for table in section(past, draughtsman()).of(Table)}
+    tables = {table.id: table for table in section(past).of(Table)}
     labels = tables["labels-by-quarter"].frame.set_index("service_id")
     assert set(labels.index) == {*HOSTILE, *PLAIN, "gone"}
     assert labels.index[-1] == "gone"
-    assert labels.loc["web", "2026Q3"] == hostile.scores.ranking.frame.loc["web", "label"]
+    assert (
+        labels.loc["web", "2026Q3"] == hostile.scores.what_next.frame.loc["web", "label"]
+    )
     rows = {
         cells[0].text: [c.text for c in cells[1:]]
         for cells in tables["labels-by-quarter"].rows()
@@ -38,7 +39,7 @@ def test_every_service_has_its_label_in_every_quarter_and_a_dash_where_it_was_no
     points = tables["readiness-by-quarter"].frame.set_index("service_id")
     assert (
         points.loc["web", "2026Q3_lo"]
-        == hostile.scores.ranking.frame.loc["web", "readiness_lo"]
+        == hostile.scores.what_next.frame.loc["web", "readiness_lo"]
     )
     counts = tables["labels-counted"].frame.set_index("label")
     assert counts.sum().tolist() == [len(own) for own in past.values()]

@@ -4,7 +4,7 @@ from fleets import HOSTILE, SCRIPT
 
 import assess
 from assess.report.record import decision_record, keep
-from assess.report.scores import Scores
+from assess.score.assessment import Assessment
 
 HEADINGS = [
     "Status",
@@ -24,7 +24,7 @@ def test_a_record_has_the_usual_form(hostile):
     told = hostile.decision_record("web")
     assert [line[3:] for line in told.splitlines() if line.startswith("## ")] == HEADINGS
     assert told.startswith("# web: should it run in containers?\n")
-    label = hostile.scores.ranking.frame.loc["web", "label"]
+    label = hostile.scores.what_next.frame.loc["web", "label"]
     assert f"**{label}**" in told
     assert hostile.scores.provenance.policy_hash in told
 
@@ -95,7 +95,7 @@ def test_what_runs_in_containers_is_kept_fixed_or_pulled_back(policy):
         {"service_id": ["in"], "platform": "docker", "min_healthy_pct": 50}
     )
     inventory = assess.from_frames({"services": table}, snapshot_at="2026-09-30")
-    told = decision_record("in", Scores.of(inventory, policy))
+    told = decision_record("in", Assessment(inventory, policy))
     assert "1. **Keep it in containers.**" in told
     assert "Pull it back" in told and "Criteria of the ranking" not in told
     assert "of all candidates" not in told

@@ -247,7 +247,7 @@ def test_a_service_nobody_knows_is_not_decidable_and_never_zero(policy):
     services = pd.DataFrame({"service_id": ["alone"]})
     inventory = assess.from_frames({"services": services}, snapshot_at="2026-09-30")
     report = assess.build_report(inventory, policy)
-    assert report.scores.ranking.frame.loc["alone", "label"] == "NOT DECIDABLE"
+    assert report.scores.what_next.frame.loc["alone", "label"] == "NOT DECIDABLE"
     assert "Move nothing" in report.headline
     assert "1 of 1 candidates cannot be decided" in report.to_html()
 

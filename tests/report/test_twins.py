@@ -30,12 +30,12 @@ def test_every_table_of_the_page_and_every_score_has_a_file(hostile, tables):
 
 
 def test_a_file_holds_every_row_unrounded_and_the_unknown_as_nothing(hostile, tables):
-    frame = hostile.scores.ranking.frame
+    frame = hostile.scores.what_next.frame
     rows = {row["service_id"]: row for row in rows_of(tables / "ranking-table.csv")}
     assert {name.removeprefix("'") for name in rows} == {*HOSTILE, *PLAIN}
     assert float(rows["web"]["readiness_lo"]) == frame.loc["web", "readiness_lo"]
     costs = {row["service_id"]: row for row in rows_of(tables / "service-blast.csv")}
-    unknown = hostile.scores.blast.services["delta"].isna()
+    unknown = hostile.scores.blast_radius.services["delta"].isna()
     assert sum(not row["delta"] for row in costs.values()) == unknown.sum()
 
 
@@ -52,7 +52,6 @@ def test_a_table_that_is_cut_on_the_page_is_whole_in_its_file(hostile, tmp_path)
         hostile.backtest,
         "h",
         (Section("s", "S", parts=[table]),),
-        hostile.helper,
     )
     told.save_csv(tmp_path)
     assert len(rows_of(tmp_path / "long.csv")) == 500

@@ -15,7 +15,8 @@ import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.claims import MEASURES, judge_claims, texts
+from assess.score.assessment import judge_claims
+from assess.score.claims import MEASURES, texts
 from assess.score.claims.measure import (
     amount,
     mean,

@@ -18,7 +18,7 @@ from assess.sources.base import Deadline
 from assess.sources.hosts import ansible_facts
 from assess.sources.hosts.ansible import AnsibleSource
 from assess.sources.hosts.rows import to_batch, upstream
-from assess.sources.joining.hostnames import service_of
+from assess.sources.joining.hosts import service_of
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "ansible"

@@ -18,6 +18,7 @@ from assess.sources.answers import konveyor
 from assess.sources.answers.source import SCANNERS, AnswersSource
 from assess.sources.base import Deadline
 from assess.sources.hosts.osquery import OsquerySource
+from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 from assess.sources.packaged import rows
 
@@ -346,6 +347,7 @@ def test_findings_reach_the_services_that_run_the_image():
     batches = [("osquery", hosts)]
     for number, kind in enumerate(SCANNERS, start=1):
         batches.append((f"answers#{number}", read(kind)))
+    batches = name_findings(batches)
     tables, _ = to_tables(batches, [])
     table = tables["answers"].set_index(["service_id", "question", "source"])
     assert table.loc[("cart", "build.not_root", "docker-bench"), "risk"] == "red"
@@ -428,7 +430,7 @@ def test_files_that_may_not_be_read_are_denied(tmp_path):
     [
         ({}, "path names no file"),
         ({"path": "a", "format": "excel"}, "is not one of"),
-        ({"path": "a", "endpoint": "http://x"}, "stands in place of a path"),
+        ({"path": "a", "endpoint": "http://x"}, "in place of a path"),
         ({"endpoint": "http://x", "format": "trivy"}, "Konveyor hub"),
         ({"path": "a", "answered_at": "last week"}, "no date"),
     ],

@@ -15,6 +15,7 @@ from assess.sources.ecs.definition import to_definition
 from assess.sources.ecs.rows import Payloads, to_batch, to_host
 from assess.sources.ecs.source import EcsSource
 from assess.sources.joining.merge import to_tables
+from assess.sources.unit import source_class
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ecs"
 HERE = f"{ACCOUNT}-{REGION}"
@@ -295,8 +296,9 @@ def test_mounts(recorded):
 def test_what_is_behind_a_volume(volume, kind, driver):
     point = {"sourceVolume": "v", "containerPath": "/x"}
     raw = {"containerDefinitions": [{"name": "a", "mountPoints": [point]}]}
-    (mount,) = to_definition(raw | {"volumes": [{"name": "v", **volume}]}).mounts
-    assert (mount["source_class"], mount["driver"]) == (kind, driver)
+    definition = to_definition(raw | {"volumes": [{"name": "v", **volume}]})
+    (mount,) = definition.unit.mounts
+    assert (source_class(mount), mount.driver) == (kind, driver)
 
 
 def test_dependencies(recorded):

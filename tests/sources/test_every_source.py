@@ -18,6 +18,7 @@ from assess.config import load_config
 from assess.sources import dumps, source_types
 from assess.sources.base import Batch, Deadline
 from assess.sources.catalogue import homes
+from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -125,8 +126,8 @@ every_server = pytest.mark.parametrize(
 
 def collect(kind, options, base: Path = FIXTURES, *, probe=False, seconds=20) -> Batch:
     source = homes()[kind].load()()
-    assert source.check(options) == [] if hasattr(source, "check") else True
-    work = source.probe if probe and hasattr(source, "probe") else source.collect
+    assert source.check(options) == []
+    work = source.probe if probe else source.collect
     return work(options, base, Deadline(seconds))
 
 
@@ -170,7 +171,7 @@ def test_it_fills_what_it_says_and_covers_what_it_read(kind, options):
     for row in batch.coverage:
         assert row["scope"] and row["call"], row
         assert row["status"] in ("ok", "empty") or row.get("hint"), row
-    _, notes = to_tables([(kind, batch)], [])
+    _, notes = to_tables(name_findings([(kind, batch)]), [])
     assert not [note for note in notes if note["call"].startswith("check:")]
 
 
@@ -250,7 +251,7 @@ def test_the_year_1628_stops_nothing_and_reaches_no_frame(
         old = re.sub(r"\b20\d\d(?=-\d\d-\d\d)", "1628", text)
         file.write_text(old, encoding="utf-8", errors="surrogateescape")
     batch = collect(kind, options, tmp_path)
-    tables, _ = to_tables([(kind, batch)], [])
+    tables, _ = to_tables(name_findings([(kind, batch)]), [])
     for name, table in tables.items():
         typed, unreadable = frames.conform(name, table)
         assert unreadable.empty, name

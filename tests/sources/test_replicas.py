@@ -1,22 +1,19 @@
 """A replica that an orchestrator and an engine both see counts once."""
 
+import copy
+
 from assess.sources.base import Batch, Name
 from assess.sources.joining.merge import to_tables
-from assess.sources.joining.replicas import KNOWN_AS, TASK, join_replicas
+from assess.sources.joining.replicas import join_replicas
 
 FAMILY = (Name("shop-web-family", "ecs-family", 0.9),)
 SERVICE = (Name("shop-web", "ecs-service", 0.98),)
 CONTAINER = "0123456789ab"
 
 
-def engine(**more):
-    batch = Batch()
-    workload = {
-        "workload_id": f"h1/{CONTAINER}",
-        "names": FAMILY,
-        "restarts_n": 3,
-        **more,
-    }
+def engine(**tasks):
+    batch = Batch(tasks=tasks)
+    workload = {"workload_id": f"h1/{CONTAINER}", "names": FAMILY, "restarts_n": 3}
     batch.add("workloads", workload)
     batch.add("mounts", {"workload_id": f"h1/{CONTAINER}", "destination": "/data"})
     batch.add("services", {"names": FAMILY, "platform": "ecs"})
@@ -27,14 +24,9 @@ def engine(**more):
     return "docker", batch
 
 
-def orchestrator(**more):
-    batch = Batch()
-    task = {
-        "workload_id": "ecs:prod/task-1",
-        "names": SERVICE,
-        "state": "running",
-        **more,
-    }
+def orchestrator(workload_id="ecs:prod/task-1", containers=()):
+    batch = Batch(container_ids={workload_id: containers})
+    task = {"workload_id": workload_id, "names": SERVICE, "state": "running"}
     batch.add("workloads", task)
     batch.add("services", {"names": SERVICE, "platform": "ecs"})
     return "ecs", batch
@@ -42,13 +34,15 @@ def orchestrator(**more):
 
 def test_joined_by_the_id_of_a_container_or_by_the_label_of_its_task():
     for pair in (
-        [engine(), orchestrator(**{KNOWN_AS: (CONTAINER + "f" * 52,)})],
-        [engine(**{TASK: "task-1"}), orchestrator()],
+        [engine(), orchestrator(containers=(CONTAINER + "f" * 52,))],
+        [engine(**{CONTAINER: "task-1"}), orchestrator()],
         [orchestrator(workload_id=f"node/{CONTAINER}"), engine()],
     ):
-        notes = join_replicas(pair)
+        before = copy.deepcopy(pair)
+        joined, notes = join_replicas(pair)
+        assert pair == before  # what the sources found stays as it was
         assert notes[0]["rows"] == 1
-        tables, _ = to_tables(pair, [])
+        tables, _ = to_tables(joined, [])
         workload = tables["workloads"].iloc[0]
         assert len(tables["workloads"]) == 1
         assert (workload["service_id"], workload["restarts_n"]) == ("shop-web", 3)
@@ -60,5 +54,5 @@ def test_joined_by_the_id_of_a_container_or_by_the_label_of_its_task():
 
 def test_containers_of_no_task_are_left_alone():
     pair = [engine(), orchestrator()]
-    assert join_replicas(pair) == []
+    assert join_replicas(pair) == (pair, [])
     assert len(to_tables(pair, [])[0]["workloads"]) == 2

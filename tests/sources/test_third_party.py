@@ -12,28 +12,39 @@ GUIDE = Path(__file__).parents[2] / ".github" / "CONTRIBUTING.md"
 
 
 def run(*arguments, where):
-    environment = {**os.environ, "PYTHONPATH": str(where / "site")}
+    tested = Path(assess.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{where / 'site'}{os.pathsep}{tested}"}
     command = [sys.executable, "-m", "assess", *arguments]
     return subprocess.run(
         command, cwd=where, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def test_the_example_of_the_guide_works_as_written(tmp_path):
+def example():
+    """Return the code of the guide, and its entry point: group, name and place."""
     section = GUIDE.read_text().partition("## A source in a package of its own")[2]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-    group, name, home = re.search(
-        r'entry-points\."(.+?)"\]\n(\w+) = "(.+?)"', section
-    ).groups()
-    assert len(code.splitlines()) <= 25
-    info = tmp_path / "site" / "acme_lines-1.0.dist-info"
+    entry = re.search(r'entry-points\."(.+?)"\]\n(\w+) = "(.+?)"', section).groups()
+    return code, entry
+
+
+def install(code, entry, where):
+    """Put the code into a package that registers the source."""
+    group, name, home = entry
+    info = where / "site" / "acme_lines-1.0.dist-info"
     info.mkdir(parents=True)
-    (tmp_path / "site" / f"{home.partition(':')[0]}.py").write_text(code)
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: acme-lines\nVersion: 1.0\n"
-    )
+    (where / "site" / f"{home.partition(':')[0]}.py").write_text(code)
+    metadata = "Metadata-Version: 2.1\nName: acme-lines\nVersion: 1.0\n"
+    (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {home}\n")
-    (tmp_path / "fleet.txt").write_text("web,h1\nweb,h2\nmail,h1\n")
+    (where / "fleet.txt").write_text("web,h1\nweb,h2\nmail,h1\n")
+    return name
+
+
+def test_the_example_of_the_guide_works_as_written(tmp_path):
+    code, entry = example()
+    assert len(code.splitlines()) <= 25
+    name = install(code, entry, tmp_path)
     tables = [
         f'[[source]]\ntype = "{name}"\npath = "{path}"\n'
         for path in ("fleet.txt", "gone")
@@ -56,3 +67,31 @@ def test_the_example_of_the_guide_works_as_written(tmp_path):
         "status"
     ]
     assert sorted(statuses) == ["ok", "unreachable"]
+
+
+def test_a_misspelt_column_is_named_with_the_nearest(tmp_path):
+    code, entry = example()
+    wrong = code.replace('"host_id": host, "names"', '"hots_id": host, "names"')
+    assert wrong != code
+    name = install(wrong, entry, tmp_path)
+    table = f'[[source]]\ntype = "{name}"\npath = "fleet.txt"\n'
+    (tmp_path / "assess.toml").write_text(table)
+    run("collect", "-o", "out", where=tmp_path)
+    inventory = assess.load(tmp_path / "out")
+    assert inventory["workloads"]["host_id"].isna().all()
+    notes = inventory["coverage"].query("call == 'check:hots_id'")
+    (note,) = notes.to_dict("records")
+    assert (note["source"], note["scope"]) == (name, "workloads")
+    assert (note["status"], note["unmapped_n"]) == ("partial", 3)
+    assert "hots_id" in note["hint"]
+    assert "host_id" in note["hint"].replace("hots_id", "")
+
+
+def test_a_class_of_another_shape_is_refused_before_anything_is_asked(tmp_path):
+    code, entry = example()
+    name = install(code.replace("Lines(Source)", "Lines"), entry, tmp_path)
+    table = f'[[source]]\ntype = "{name}"\npath = "fleet.txt"\n'
+    (tmp_path / "assess.toml").write_text(table)
+    done = run("collect", "-o", "out", where=tmp_path)
+    assert done.returncode != 0
+    assert "inherit from assess.sources.base.Source" in done.stderr

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from assess.execution import each, means
+from assess.execution import current, each
 from assess.score.blast_radius.bitset import (
     BitSums,
     Booleans,
@@ -205,7 +205,7 @@ class _Work:
         """List start and width of each block: as memory allows, and enough for all workers."""
         n = len(self.scenarios.times)
         nodes = max(self.graph.nodes, 1)
-        workers = means().hands.n
+        workers = current().workers.n
         width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
         if self.graph.uncertain:
             # a scenario may take long: small blocks, so that progress is seen

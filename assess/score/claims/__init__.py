@@ -1,6 +1,7 @@
-"""The claims of the argument, each measured on the fleet and held against its bound.
+"""The claims of the argument, each measured on the fleet and compared with its bound.
 
-An interval decides, or nothing does: without data a claim is undecided and says what to connect.
+Only an interval that excludes the bound decides: without data a claim is undecided and names what
+to connect.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
-from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.claims import outcomes, upkeep
-from assess.score.claims.fleet import Fleet
-from assess.score.claims.measure import UNDECIDED, Finding, rates_by, verdict
+from assess.score.claims.data import ClaimData
+from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
-from assess.score.upgrade_churn.history import History
+
+if TYPE_CHECKING:
+    from assess.score.assessment import Assessment
 
 MEASURES = {
     "C1": upkeep.forced_upgrades,
@@ -50,20 +52,21 @@ NUMBERS = ["value", "lo", "hi", "threshold"]
 
 @cache
 def texts() -> dict[str, dict[str, Any]]:
-    """Give what is said about each claim: the words of both sides, the measure, the bound."""
+    """Read the texts of each claim: the words of both sides, the measure, the bound."""
     file = files("assess.score.claims") / "claims.toml"
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Claims(Result):
-    """The claims C1 to C16 and what this fleet says to them.
+    """The claims C1 to C16, measured on this fleet.
 
     ``frame`` (index ``claim``): ``text``, ``value, lo, hi`` [unit of the claim; NA where nothing is
     known, or where there is no upper end], ``n`` [what was counted], ``threshold`` [same unit],
     ``verdict`` (supported, refuted, undecided), ``needs`` (what would decide it; empty where it is
     decided), ``unit``, ``above`` (whether it is supported above its threshold, and not below),
-    ``unknown_n``, ``family``.
+    ``unknown_n``, ``family``, ``short`` (the text in few words), ``counted`` (what ``n`` counts)
+    and ``sides`` (the two sides of a ratio).
 
     ``contributions``: ``claim, group, part, amount``, the numbers that it is computed from.
     ``details``: the same as tables by claim (``C1`` …), and ``platforms`` (incident rates),
@@ -83,14 +86,14 @@ class Claims(Result):
     )
 
     def row(self, claim: str) -> pd.Series:
-        """Give the row of a claim; any case will do."""
+        """Return the row of a claim; any case will do."""
         name = str(claim).strip().upper()
         if name not in self.frame.index:
             raise AssessError(f"there is no claim {claim!r}", hint="C1 to C16")
         return self.frame.loc[name]
 
     def explain(self, claim: str) -> Explanation:
-        """Tell a claim: both sides, the measure, the verdict, what would decide it, the world.
+        """Explain a claim: both sides, the measure, the verdict, what would decide it, the world.
 
         Parameters
         ----------
@@ -103,142 +106,117 @@ class Claims(Result):
             The table holds the rows that its numbers are computed from.
         """
         row = self.row(claim)
-        said = texts()[row.name]
+        text = texts()[row.name]
         policy = self.provenance.policy
         since = str(policy["claims"]["since"]) if policy else "2019-01-01"
-        facts = said["world"].format(**world(since))
-        tables = f" (tables {said['source']}, of {self.provenance.reference_date})"
+        facts = text["world"].format(**world(since))
+        tables = f" (tables {text['source']}, of {self.provenance.reference_date})"
         side = "above" if row["above"] else "below"
         lines = [
-            f"The article: {said['article']}",
-            f"The answer: {said['answer']}",
-            f"Measured: {said['measured']}",
-            f"Here: {_told(row, policy)}",
-            f"Bound: {row['threshold']:g}; {said['bound']}. Supported {side} it.",
+            f"The article: {text['article']}",
+            f"The answer: {text['answer']}",
+            f"Measured: {text['measured']}",
+            f"Here: {_in_words(row, policy)}",
+            f"Bound: {row['threshold']:g}; {text['bound']}. Supported {side} it.",
             f"Verdict: {row['verdict']}.",
             f"What would decide it: {row['needs']}." if row["needs"] else "",
-            f"The world: {facts}{tables if said['source'] else ''}",
+            f"The world: {facts}{tables if text['source'] else ''}",
         ]
-        title = f"{row.name} · {said['text']}: {row['verdict']}"
+        title = f"{row.name} · {text['text']}: {row['verdict']}"
         return Explanation(title, "\n".join(filter(None, lines)), self.details[row.name])
 
 
-def _told(row: pd.Series, policy: Policy | None) -> str:
-    """Say a measurement in words."""
-    level = (
-        f"{policy['claims']['level']:.0%} interval ".replace("%", " %") if policy else ""
-    )
+def _in_words(row: pd.Series, policy: Policy | None) -> str:
+    """Word a measurement."""
+    level = f"{100 * policy['claims']['level']:.0f} % interval " if policy else ""
     value = "unknown" if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
     unknown = f", {row['unknown_n']} not known" if row["unknown_n"] else ""
     return f"{value} ({row['unit']}); {level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown}."
 
 
-def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again
-    inventory: Inventory,
-    policy: Policy,
-    *,
-    previous: Inventory | None = None,
-    history: History | None = None,
-    readiness: Result | None = None,
-    churn: Result | None = None,
-) -> Claims:
-    """Judge every claim of the argument on this fleet.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        The fleet.
-    policy : Policy
-        ``[claims]``: the bounds, and the words that the evidence is read with.
-    previous : Inventory, optional
-        An earlier inventory: it tells what moved, and what was upgraded, since then.
-    history : History, optional
-        What more snapshots tell of upgrades, as `upgrade_history` gives it.
-    readiness, churn : Result, optional
-        Scores of the same inventory; computed where they are left out.
-
-    Returns
-    -------
-    Claims
-        One row per claim, C1 to C16.
-    """
-    given = {"readiness": readiness, "churn": churn}
-    fleet = Fleet(inventory, policy, previous, history, given)
-    found = {claim: measure(fleet) for claim, measure in MEASURES.items()}
-    rows = [_row(claim, finding, policy) for claim, finding in found.items()]
+def measure_claims(assessment: Assessment) -> Claims:
+    """Judge every claim on an assessment."""
+    data = ClaimData(assessment)
+    policy = assessment.policy
+    inventory = assessment.inventory
+    measured = {claim: measure(data) for claim, measure in MEASURES.items()}
+    rows = [_row(claim, measurement, policy) for claim, measurement in measured.items()]
     frame = pd.DataFrame(rows).set_index("claim").rename_axis("claim")
     frame[NUMBERS] = frame[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
     frame = frame.astype(
         {**dict.fromkeys(NUMBERS, "Float64"), "n": "Int64", "unknown_n": "Int64"}
     )
-    tables = {claim: finding.table for claim, finding in found.items()}
+    tables = {claim: measurement.table for claim, measurement in measured.items()}
     details = {
         **tables,
-        "platforms": rates_by(fleet.exposure.spells, "platform", level=fleet.level),
+        "platforms": rates_by(data.spells, "platform", level=data.level),
         "healing": time_to_heal(inventory, policy),
-        "around_upgrades": upkeep.around_upgrades(fleet),
+        "around_upgrades": upkeep.around_upgrades(data),
     }
-    parts = pd.concat(
-        [_tidy(claim, table) for claim, table in tables.items()], ignore_index=True
-    )
-    return Claims(frame, parts, Provenance.of(inventory, policy), details)
+    parts = [_tidy(claim, table) for claim, table in tables.items()]
+    contributions = pd.concat(parts, ignore_index=True)
+    return Claims(frame, contributions, Provenance.of(inventory, policy), details)
 
 
 def _tidy(claim: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Give the numbers of a table one by one, under the names of their rows."""
+    """List the numbers of a table one by one, under the names of their rows."""
     words = [
         name for name in table if name == "tier" or not is_numeric_dtype(table[name])
     ]
-    group = (
-        table[words].astype("str").agg(" ".join, axis=1)
-        if len(table)
-        else pd.Series(dtype=str)
-    )
+    group = pd.Series(dtype=str)
+    if len(table):
+        group = table[words].astype("str").agg(" ".join, axis=1)
     numbers = table.drop(columns=words).astype(float).assign(claim=claim, group=group)
     return numbers.melt(["claim", "group"], var_name="part", value_name="amount")
 
 
-def _row(claim: str, finding: Finding, policy: Policy) -> dict[str, Any]:
-    said = texts()[claim]
+def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
+    """Return the row of a claim in the frame."""
+    text = texts()[claim]
+    # the appetite for incidents is set once, for the exposure budget and for C13
     bounds = {**policy["claims"]["bounds"], "C13": policy["what_next"]["appetite"]}
-    bound, above = float(bounds[claim]), bool(said["above"])
-    judged = (
-        UNDECIDED if finding.n == 0 else verdict(finding.interval, bound, above=above)
-    )
+    bound = float(bounds[claim])
+    above = bool(text["above"])
+    decided = verdict(measured.interval, bound, above=above) if measured.n else UNDECIDED
+    needs = _needs(text, measured, bound, above=above) if decided == UNDECIDED else ""
     return {
         "claim": claim,
-        "text": said["text"],
-        "value": finding.interval.point,
-        "lo": finding.interval.lo,
-        "hi": finding.interval.hi,
-        "n": finding.n,
+        "text": text["text"],
+        "value": measured.interval.point,
+        "lo": measured.interval.lo,
+        "hi": measured.interval.hi,
+        "n": measured.n,
         "threshold": bound,
-        "verdict": judged,
-        "needs": _needs(said, finding, bound, above=above) if judged == UNDECIDED else "",
-        "unit": said["unit"],
+        "verdict": decided,
+        "needs": needs,
+        "unit": text["unit"],
         "above": above,
-        "unknown_n": finding.unknown_n,
-        "family": said["family"],
+        "unknown_n": measured.unknown_n,
+        "family": text["family"],
+        "short": text["short"],
+        "counted": text["more"],
+        "sides": "; ".join(text.get("sides", ())),
     }
 
 
-def _needs(said: dict[str, Any], finding: Finding, bound: float, *, above: bool) -> str:
-    """Say what would decide a claim: a source, facts to find out, or so many more of the same."""
-    find = (
-        f"find out about {said['find']} ({finding.unknown_n})"
-        if finding.unknown_n
-        else ""
-    )
-    if finding.n == 0:
-        return finding.gap or "; ".join(filter(None, [said["connect"], find]))
-    if finding.gap:
-        return finding.gap
-    if verdict(finding.sampled, bound, above=above) != UNDECIDED:
+def _needs(
+    text: dict[str, Any], measured: Measurement, bound: float, *, above: bool
+) -> str:
+    """Name what would decide a claim: a source, facts to find out, or more of the same."""
+    find = ""
+    if measured.unknown_n:
+        find = f"find out about {text['find']} ({measured.unknown_n})"
+    if measured.n == 0:
+        return measured.gap or "; ".join(filter(None, [text["connect"], find]))
+    if measured.gap:
+        return measured.gap
+    if verdict(measured.sampled, bound, above=above) != UNDECIDED:
         return find
-    number = math.ceil(finding.more(bound)) if math.isfinite(finding.more(bound)) else 0
+    needed = measured.more(bound)
+    number = math.ceil(needed) if math.isfinite(needed) else 0
     if number > 0:
-        more = f"about {number:,} more {said['more']}, if they go on as so far"
+        more = f"about {number:,} more {text['more']}, if they go on as so far"
     else:
-        more = f"no number of {said['more']} as so far: the value lies at its bound"
+        more = f"no number of {text['more']} as so far: the value lies at its bound"
     return "; ".join(filter(None, [more, find]))

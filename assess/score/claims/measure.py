@@ -11,24 +11,28 @@ import pandas as pd
 
 from assess.score.incidents.rates import (
     Interval,
+    dispersion,
     jeffreys_interval,
     jeffreys_rate,
     rate_ratio,
+    wider_level,
 )
 
-SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+SUPPORTED = "supported"
+REFUTED = "refuted"
+UNDECIDED = "undecided"
 TALLY = ["yes", "no", "unknown"]
 MOST = 1e7  # what would take more than that is not decided by more of the same
 NOTHING = Interval(math.nan, 0.0, math.inf)
 
 
-class Finding(NamedTuple):
+class Measurement(NamedTuple):
     """What was measured for a claim.
 
     ``interval`` leaves open what nobody knows and ``sampled`` takes it to be like the rest;
     ``n`` counts what was seen and ``unknown_n`` what was there and not seen; ``table`` is what the
-    numbers are computed from; ``more`` says how many more of the same would decide against a bound,
-    and ``gap`` says what is missing where that is no question of number.
+    numbers are computed from; ``more`` returns how many more of the same would decide against a
+    bound, and ``gap`` names what is missing where numbers would not help.
     """
 
     interval: Interval
@@ -41,21 +45,9 @@ class Finding(NamedTuple):
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:
-    """Judge by an interval: only one that excludes the bound decides.
+    """Judge a claim: only an interval that excludes the bound decides.
 
-    Parameters
-    ----------
-    interval : Interval
-        The measurement.
-    bound : float
-        What it is held against. [its unit]
-    above : bool
-        Whether the claim is supported above the bound, and not below.
-
-    Returns
-    -------
-    str
-        ``supported``, ``refuted`` or ``undecided``.
+    ``above`` is whether the claim is supported above the bound, and not below.
     """
     if interval.lo > bound:
         return SUPPORTED if above else REFUTED
@@ -64,21 +56,11 @@ def verdict(interval: Interval, bound: float, *, above: bool) -> str:
     return UNDECIDED
 
 
-def share(table: pd.DataFrame, *, level: float) -> Finding:
-    """Measure a share: of what is known ``yes``; ``unknown`` may be either.
+def share(table: pd.DataFrame, *, level: float) -> Measurement:
+    """Measure the share of ``yes`` in a table of ``yes, no, unknown`` [count].
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns ``yes, no, unknown``. [count]
-    level : float
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Finding
-        Share of the known, in Jeffreys' interval: its lower end counts what is unknown as no, its
-        upper end as yes.
+    The share is that of the known, in Jeffreys' interval: its lower end counts what is unknown as
+    no, its upper end as yes.
     """
     yes, no, unknown = (int(table[name].sum()) for name in TALLY)
     n = yes + no
@@ -96,73 +78,47 @@ def share(table: pd.DataFrame, *, level: float) -> Finding:
 
         return _smallest(decides)
 
-    return Finding(Interval(point, low, high), sampled, n, table, unknown, more)
+    return Measurement(Interval(point, low, high), sampled, n, table, unknown, more)
 
 
 def ratio(
     table: pd.DataFrame, *others: pd.DataFrame, level: float, unknown_n: int = 0
-) -> Finding:
-    """Measure a ratio of rates over strata: only those with both sides compare anything.
+) -> Measurement:
+    """Measure a ratio of rates over strata; only strata with both sides compare anything.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Stratum, events, exposure, other events, other exposure, in this order. [count; time] More
-        columns say what nobody can place.
-    *others : DataFrame
-        The same, with that put on the one side, or on the other.
-    level : float
-        Coverage of the interval. [share, 0-1]
-    unknown_n : int, default 0
-        What belongs to one of the sides, and nobody knows to which. [count]
-
-    Returns
-    -------
-    Finding
-        `rates.rate_ratio` of the first table, in an interval that holds those of all of them; ``n``
-        counts the events of strata with both sides.
+    ``table`` holds stratum, events, exposure, other events, other exposure, in this order;
+    ``others`` are the same with what nobody can place put on the one side, or on the other. The
+    interval holds those of all tables; ``n`` counts the events of strata with both sides.
     """
     a, t1, b, t0 = (table[name].to_numpy(dtype=float) for name in table.columns[1:5])
     both = (t1 > 0) & (t0 > 0)
     n = int((a + b)[both].sum())
-    found = ratio_of(table, level=level)
-    whole = _hull(found, *(ratio_of(other, level=level) for other in others))
-    gap = (
-        ""
-        if n or not both.any()
-        else "nothing has happened on either side so far: keep counting"
-    )
+    sampled = ratio_of(table, level=level)
+    whole = _hull(sampled, *(ratio_of(other, level=level) for other in others))
+    gap = ""
+    if both.any() and not n:
+        gap = "nothing has happened on either side so far: keep counting"
 
     def more(bound: float) -> float:
         from scipy.special import ndtri
 
         ours, theirs = a[both].sum() + 0.5, b[both].sum() + 0.5
-        point = found.point
+        point = sampled.point
         if not 0 < point < math.inf:
             point = (ours / t1[both].sum()) / (theirs / t0[both].sum())
+        # the log of a ratio is about normal, so its error shrinks with the root of the exposure
         distance = abs(math.log(point / bound)) if bound > 0 else math.inf
         error = float(ndtri((1 + level) / 2)) * math.sqrt(1 / ours + 1 / theirs)
         times = (error / distance) ** 2 if distance else math.inf
         return max(times - 1, 0.0) * float(t1[both].sum())
 
-    return Finding(whole, found, n, table, unknown_n, more, gap)
+    return Measurement(whole, sampled, n, table, unknown_n, more, gap)
 
 
-def mean(table: pd.DataFrame, *, level: float) -> Finding:
-    """Measure a mean over alike things, each known, or known to lie within a range.
+def mean(table: pd.DataFrame, *, level: float) -> Measurement:
+    """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
-    Parameters
-    ----------
-    table : DataFrame
-        ``n`` [count] things that have ``point``, between ``lo`` and ``hi``, each.
-    level : float
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Finding
-        Mean of the points; Student's interval below the mean of the lower ends and above that of
-        the upper ends.
+    Student's interval below the mean of the lower ends and above that of the upper ends.
     """
     from scipy.special import stdtrit
 
@@ -172,7 +128,9 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
     if n < 2:
         point = float(table["point"].iloc[0]) if n else math.nan
         gap = "a single one has no spread: connect more" if n else ""
-        return Finding(NOTHING._replace(point=point), NOTHING, n, table, vague, gap=gap)
+        return Measurement(
+            NOTHING._replace(point=point), NOTHING, n, table, vague, gap=gap
+        )
     t = float(stdtrit(n - 1, (1 + level) / 2))
 
     def around(column: str) -> Interval:
@@ -190,7 +148,7 @@ def mean(table: pd.DataFrame, *, level: float) -> Finding:
         return n * ((half / distance) ** 2 - 1) if distance else math.inf
 
     interval = Interval(sampled.point, around("lo").lo, around("hi").hi)
-    return Finding(interval, sampled, n, table, vague, more)
+    return Measurement(interval, sampled, n, table, vague, more)
 
 
 def amount(
@@ -200,26 +158,11 @@ def amount(
     factor: float,
     level: float,
     unknown_n: int = 0,
-) -> Finding:
-    """Measure an amount to expect: so many times the rate of events in some exposure.
+) -> Measurement:
+    """Measure an amount to expect: ``factor`` [service-months] times a rate of incidents.
 
-    Parameters
-    ----------
-    table : DataFrame
-        ``incidents`` [count] and ``service_months`` in which they were counted.
-    whole : DataFrame
-        The same, with what nobody can place put there too.
-    factor : float
-        Service-months to expect them in. [months]
-    level : float
-        Coverage of the interval. [share, 0-1]
-    unknown_n : int, default 0
-        What nobody can place. [count]
-
-    Returns
-    -------
-    Finding
-        Gamma's interval by Jeffreys' prior; ``n`` counts the service-months.
+    ``table`` holds ``incidents`` [count] and ``service_months``; ``whole`` also what nobody can
+    place. Gamma's interval by Jeffreys' prior; ``n`` counts the service-months.
     """
 
     def expected(part: pd.DataFrame) -> Interval:
@@ -227,7 +170,7 @@ def amount(
         return Interval(*(factor * end for end in rate))
 
     events, months = int(table["incidents"].sum()), float(table["service_months"].sum())
-    found = expected(table)
+    sampled = expected(table)
 
     def more(bound: float) -> float:
         rate = (events + 0.5) / months if months else math.inf
@@ -238,31 +181,31 @@ def amount(
 
         return _smallest(decides) if months else math.inf
 
-    interval = _hull(found, expected(whole))
-    return Finding(interval, found, math.floor(months), whole, unknown_n, more)
+    interval = _hull(sampled, expected(whole))
+    return Measurement(interval, sampled, math.floor(months), whole, unknown_n, more)
 
 
-def seen(finding: Finding, gap: str, *, looked: bool) -> Finding:
-    """Say of what was looked for and not found that there is none, instead of what to connect."""
-    is_none = looked and not finding.n and not finding.unknown_n
-    return finding._replace(gap=gap) if is_none else finding
+def seen(measured: Measurement, gap: str, *, looked: bool) -> Measurement:
+    """Name as the gap that none was found, where a source looked, instead of what to connect."""
+    is_none = looked and not measured.n and not measured.unknown_n
+    return measured._replace(gap=gap) if is_none else measured
 
 
 def added(table: pd.DataFrame, more: Mapping[str, str]) -> pd.DataFrame:
-    """Add to columns, by name, what others hold."""
+    """Add to columns, by name, other columns."""
     return table.assign(
         **{name: table[name] + table[other] for name, other in more.items()}
     )
 
 
-def _hull(found: Interval, *others: Interval) -> Interval:
+def _hull(first: Interval, *others: Interval) -> Interval:
     """Widen an interval until it holds the others."""
-    every = (found, *others)
-    return found._replace(lo=min(i.lo for i in every), hi=max(i.hi for i in every))
+    every = (first, *others)
+    return first._replace(lo=min(i.lo for i in every), hi=max(i.hi for i in every))
 
 
 def _smallest(decides: Callable[[float], bool]) -> float:
-    """Find the smallest whole number that decides; infinite where none within reason does."""
+    """Return the smallest whole number that decides; infinite where none within reason does."""
     high = 1.0
     while not decides(high):
         high *= 2
@@ -298,7 +241,7 @@ def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
 
 
 def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
-    """Put two groups of spells beside each other, tier by tier.
+    """Compare two groups of spells, tier by tier.
 
     ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
     ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``, which
@@ -318,3 +261,54 @@ def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
 def ratio_of(table: pd.DataFrame, *, level: float) -> Interval:
     """Return the rate ratio of a table as `compare` makes it."""
     return rate_ratio(*(table[name] for name in table.columns[1:5]), level=level)
+
+
+def compared(spells: pd.DataFrame, first: pd.Series, *, level: float) -> Measurement:
+    """Compare the incident rates of two groups of spells; what has no side may be on either.
+
+    ``first`` is whether a spell is of the one group. The interval is wider where services of one
+    side and tier differ by more than chance (``spread, freedom``).
+    """
+    first = first.astype("boolean").mask(spells["side"].isna())
+    level, spread = widened(
+        spells, first, first.fillna(True), first.fillna(False), level=level
+    )
+    table = compare(spells, first).assign(**spread)
+    either = [
+        added(
+            table,
+            {f"{side}{name}": f"unplaced_{name}" for name in ("incidents", "months")},
+        )
+        for side in ("", "other_")
+    ]
+    unplaced = int(spells.loc[first.isna(), "service_id"].nunique())
+    return ratio(table, *either, level=level, unknown_n=unplaced)
+
+
+def widened(
+    spells: pd.DataFrame, *sides: pd.Series, level: float
+) -> tuple[float, dict[str, float]]:
+    """Return the level that makes up for services of one side and tier that differ much.
+
+    ``sides`` holds the side of each spell, in every way that it may be; the widest level counts.
+    Its ``spread`` and ``freedom`` come from `rates.dispersion`.
+    """
+    tier = spells["tier"].astype("string").fillna("unknown") + " "
+    counts = (spells["incidents"], spells["months"])
+    spreads = [dispersion(*counts, tier + side.astype("string")) for side in sides]
+    wider, widest = max((wider_level(level, spread), spread) for spread in spreads)
+    return wider, widest._asdict()
+
+
+def tally(group: pd.Series, yes: pd.Series) -> pd.DataFrame:
+    """Count ``yes, no, unknown`` by ``group``, where NA is the group "unknown"."""
+    answer = yes.astype("boolean")
+    rows = pd.DataFrame(
+        {
+            "group": group.astype("object").where(group.notna(), "unknown").astype("str"),
+            "yes": answer.fillna(False).astype(int),
+            "no": (~answer).fillna(False).astype(int),
+            "unknown": answer.isna().astype(int),
+        }
+    )
+    return rows.groupby("group", sort=True).sum().reset_index()

@@ -5,135 +5,133 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import reference
-from assess.score.claims.fleet import Fleet, tally
-from assess.score.claims.measure import Finding, amount, seen, share
+from assess.score.claims.data import ClaimData
+from assess.score.claims.measure import (
+    Measurement,
+    amount,
+    compared,
+    seen,
+    share,
+    tally,
+    widened,
+)
 from assess.score.incidents.exposure import CONTAINER, HOST
 from assess.score.incidents.recovery import self_healing
 
 
-def core_in_containers(fleet: Fleet) -> Finding:
+def core_in_containers(data: ClaimData) -> Measurement:
     """C8: how much of the core runs in containers."""
-    services = fleet.inventory["services"]
-    core = services[services["tier"].eq(1).fillna(False)]
-    side = core["service_id"].map(fleet.exposure.side)
+    services = data.frame("services")
+    core = services[services["tier"].eq(1).fillna(value=False)]
+    side = core["service_id"].map(data.side)
     inside = side.eq(CONTAINER).astype("boolean").mask(side.isna())
-    return share(tally(core["kind"], inside), level=fleet.level)
+    return share(tally(core["kind"], inside), level=data.level)
 
 
-def stores_in_containers(fleet: Fleet) -> Finding:
+def stores_in_containers(data: ClaimData) -> Measurement:
     """C9: how much more often a store breaks in a container than on a host."""
-    services, workloads = fleet.inventory["services"], fleet.inventory["workloads"]
-    kinds = fleet.words["store_kinds"]
+    services = data.frame("services")
+    kinds = data.settings["store_kinds"]
     declared = services.loc[services["kind"].isin(kinds), "service_id"]
-    images = workloads.dropna(subset=["repository"])
+    images = data.frame("workloads").dropna(subset=["repository"])
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
-    record = fleet.exposure.spells[fleet.exposure.spells["service_id"].isin(stores)]
-    return fleet.compared(record, record["side"].eq(CONTAINER))
+    spells = data.spells[data.spells["service_id"].isin(stores)]
+    return compared(spells, spells["side"].eq(CONTAINER), level=data.level)
 
 
-def contained_incidents(fleet: Fleet) -> Finding:
+def contained_incidents(data: ClaimData) -> Measurement:
     """C10: how many incidents in containers stayed within one service."""
-    table = fleet.exposure.incidents.dropna(subset=["service_id"])
+    exposure = data.assessment.exposure
+    table = exposure.incidents.dropna(subset=["service_id"])
     table = table[table["side"].eq(CONTAINER).fillna(value=False)]
+    pairs = zip(table["service_id"], table["affected_services"], strict=True)
     touched = [
         None if pd.isna(names) else len({service, *_ids(names)}) <= 1
-        for service, names in table[["service_id", "affected_services"]].itertuples(
-            index=False
-        )
+        for service, names in pairs
     ]
     alone = pd.Series(touched, table.index, dtype="boolean")
-    found = share(tally(table["platform"], alone), level=fleet.level)
-    looked = fleet.exposure.window is not None and len(fleet.contained) > 0
-    return seen(
-        found, "no incident in containers was seen so far: keep counting", looked=looked
-    )
+    measured = share(tally(table["platform"], alone), level=data.level)
+    gap = "no incident in containers was seen so far: keep counting"
+    looked = exposure.window is not None and len(data.contained) > 0
+    return seen(measured, gap, looked=looked)
 
 
-def replaced_in_time(fleet: Fleet) -> Finding:
+def replaced_in_time(data: ClaimData) -> Measurement:
     """C11: how many instances an auto-scaling group replaced in time."""
-    seconds = float(fleet.words["self_heal_seconds"])
-    return share(
-        self_healing(fleet.inventory, fleet.policy, seconds=seconds), level=fleet.level
-    )
+    seconds = float(data.settings["self_heal_seconds"])
+    inventory = data.assessment.inventory
+    healed = self_healing(inventory, data.assessment.policy, seconds=seconds)
+    return share(healed, level=data.level)
 
 
-def orchestrated(fleet: Fleet) -> Finding:
+def orchestrated(data: ClaimData) -> Measurement:
     """C12: how much more often a service breaks under an orchestrator than without one."""
-    under = fleet.exposure.spells["platform"].isin(
-        fleet.policy["evidence"]["orchestrators"]
-    )
-    return fleet.compared(fleet.exposure.spells, under)
+    orchestrators = data.assessment.policy["evidence"]["orchestrators"]
+    under = data.spells["platform"].isin(orchestrators)
+    return compared(data.spells, under, level=data.level)
 
 
-def many_at_once(fleet: Fleet) -> Finding:
+def many_at_once(data: ClaimData) -> Measurement:
     """C13: how many incidents to expect where many services moved at once."""
-    record = fleet.exposure.spells.rename(columns={"months": "service_months"})
-    inside, vague = record["side"].eq(CONTAINER).fillna(False), record["side"].isna()
-    place = record["platform"].mask(vague, "unknown")[inside | vague]
-    whole = (
-        record[inside | vague]
-        .groupby(place)[["incidents", "service_months"]]
-        .sum()
-        .reset_index()
-    )
-    known = record["side"].where(inside)
-    level, spread = fleet.widened(
-        fleet.exposure.spells.assign(tier=0), known, known.mask(vague, CONTAINER)
-    )
+    spells = data.spells
+    inside = spells["side"].eq(CONTAINER).fillna(value=False)
+    vague = spells["side"].isna()
+    sums = spells.rename(columns={"months": "service_months"})[inside | vague]
+    platform = spells["platform"].mask(vague, "unknown")[inside | vague]
+    whole = sums.groupby(platform)[["incidents", "service_months"]].sum().reset_index()
+    # tiers are left aside: the budget, too, counts every service that moves alike
+    known = spells["side"].where(inside)
+    in_doubt = known.mask(vague, CONTAINER)
+    level, spread = widened(spells.assign(tier=0), known, in_doubt, level=data.level)
     whole = whole.assign(**spread)
+    months = data.assessment.policy["what_next"]["months"]
     return amount(
         whole[whole["platform"].ne("unknown")],
         whole,
         level=level,
-        factor=float(
-            fleet.words["services_at_once"] * fleet.policy["what_next"]["months"]
-        ),
+        factor=float(data.settings["services_at_once"] * months),
         unknown_n=int(vague.sum()),
     )
 
 
-def less_stable(fleet: Fleet) -> Finding:
+def less_stable(data: ClaimData) -> Measurement:
     """C14: how much more often a service breaks in containers than on hosts."""
-    return fleet.compared(
-        fleet.exposure.spells, fleet.exposure.spells["side"].eq(CONTAINER)
-    )
+    return compared(data.spells, data.spells["side"].eq(CONTAINER), level=data.level)
 
 
-def depends_on_who_asks(fleet: Fleet) -> Finding:
+def depends_on_who_asks(data: ClaimData) -> Measurement:
     """C15: for how many services the weighting decides whether they are ready."""
-    bar = fleet.policy["what_next"]["ready_points"]
-    groups = fleet.readiness.details["dimensions"].groupby("service_id")
+    bar = data.assessment.policy["what_next"]["ready_points"]
+    groups = data.assessment.readiness.details["dimensions"].groupby("service_id")
     ends = groups[["lo", "hi"]].agg(["min", "max"])
-    lows, highs = ends["lo"], ends["hi"]
+    lows = ends["lo"]
+    highs = ends["hi"]
     divided = (highs["min"] < bar) & (lows["max"] >= bar)
     agreed = (lows["min"] >= bar) | (highs["max"] < bar)
-    answer = (
-        pd.Series(pd.NA, ends.index, dtype="boolean")
-        .mask(divided, True)
-        .mask(agreed, False)
-    )
-    services = fleet.inventory["services"].set_index("service_id").index.sort_values()
-    side = fleet.exposure.side.reindex(services)
-    return share(tally(side, answer.reindex(services)), level=fleet.level)
+    answer = pd.Series(pd.NA, ends.index, dtype="boolean")
+    answer = answer.mask(divided, True).mask(agreed, False)
+    services = pd.Index(data.frame("services")["service_id"]).sort_values()
+    side = data.side.reindex(services)
+    return share(tally(side, answer.reindex(services)), level=data.level)
 
 
-def held_back(fleet: Fleet) -> Finding:
+def held_back(data: ClaimData) -> Measurement:
     """C16: how many services outside of containers a gate holds back."""
-    gates = fleet.readiness.details["gates"]
-    outside = fleet.exposure.side.index[fleet.exposure.side.ne(CONTAINER).fillna(True)]
+    gates = data.assessment.readiness.details["gates"]
+    outside = data.side.index[data.side.ne(CONTAINER).fillna(value=True)]
     stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
     vague = gates["state"].eq("unknown") | (gates["state"].eq("fail") & ~stuck)
-    stopped, unclear = (set(gates.loc[rows, "service_id"]) for rows in (stuck, vague))
+    stopped = set(gates.loc[stuck, "service_id"])
+    unclear = set(gates.loc[vague, "service_id"])
     answer = pd.Series(outside.isin(stopped), outside, dtype="boolean")
     answer = answer.mask(outside.isin(unclear) & ~answer)
-    tier = fleet.inventory["services"].set_index("service_id")["tier"].reindex(outside)
-    known = fleet.exposure.side[outside].eq(HOST).fillna(False)
-    found = share(
-        tally("tier " + tier.astype("string"), answer.where(known)), level=fleet.level
-    )
+    tier = data.frame("services").set_index("service_id")["tier"].reindex(outside)
+    on_host = data.side[outside].eq(HOST).fillna(value=False)
+    group = "tier " + tier.astype("string")
+    measured = share(tally(group, answer.where(on_host)), level=data.level)
     gap = "no service runs outside of containers: there is no transition left to measure"
-    return seen(found, gap, looked=len(fleet.contained) > 0)
+    return seen(measured, gap, looked=len(data.contained) > 0)
 
 
 def _ids(names: str) -> list[str]:

@@ -8,179 +8,178 @@ import numpy as np
 import pandas as pd
 
 from assess import reference
-from assess.score.claims.fleet import Fleet, tally
+from assess.score.claims.data import ClaimData
 from assess.score.claims.measure import (
-    Finding,
+    Measurement,
     added,
     mean,
     ratio,
     ratio_of,
     seen,
     share,
+    tally,
 )
-from assess.score.incidents.exposure import Window
+from assess.score.incidents.exposure import DAY, Window
 from assess.score.upgrade_churn import pace
 
 FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
 
 
-def forced_upgrades(fleet: Fleet) -> Finding:
+def forced_upgrades(data: ClaimData) -> Measurement:
     """C1: how often a year the end of its line forces an upgrade of an engine."""
-    rows = [
-        (product, reference.line_of(product, version), version)
-        for product, version in _engines(fleet)[["runtime", "version"]].itertuples(
-            index=False
-        )
-    ]
-    table = pd.DataFrame(rows, columns=["engine", "line", "version"], dtype="object")
+    engines = _engines(data)
+    pairs = zip(engines["runtime"], engines["version"], strict=True)
+    rows = [(product, reference.line_of(product, version)) for product, version in pairs]
+    table = pd.DataFrame(rows, columns=["engine", "line"], dtype="object")
     table["line"] = table["line"].fillna("unknown")
     counts = table.groupby(["engine", "line"], sort=True).size().rename("n").reset_index()
-    since = str(fleet.words["since"])
-    known = [None if line == "unknown" else line for line in counts["line"]]
+    since = str(data.settings["since"])
+    known = counts["line"].mask(counts["line"].eq("unknown"), None)
     rates = [
-        pace.forced_rate(e, line, since)
-        for e, line in zip(counts["engine"], known, strict=True)
+        pace.forced_rate(engine, line, since)
+        for engine, line in zip(counts["engine"], known, strict=True)
     ]
-    ends = pd.DataFrame(
-        rates, columns=["point", "lo", "hi"], index=counts.index, dtype=float
-    )
-    return mean(counts.join(ends), level=fleet.level)
+    columns = ["point", "lo", "hi"]
+    ends = pd.DataFrame(rates, columns=columns, index=counts.index, dtype=float)
+    return mean(counts.join(ends), level=data.level)
 
 
-def broken_services(fleet: Fleet) -> Finding:
+def broken_services(data: ClaimData) -> Measurement:
     """C2: which services in containers the way to the target breaks."""
-    churn = fleet.churn.frame.reindex(fleet.contained)
+    churn = data.assessment.upgrade_churn.frame.reindex(data.contained)
     hit = churn["breaking_n"].gt(0).astype("boolean").mask(churn["breaking_n"].isna())
-    vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(False)
-    platform = fleet.exposure.platform.reindex(churn.index)
-    return share(tally(platform, hit.mask(vague.fillna(True))), level=fleet.level)
+    vague = churn["breaking_unknown_n"].gt(0) & ~hit.fillna(value=False)
+    platform = data.assessment.exposure.platform.reindex(churn.index)
+    answer = hit.mask(vague.fillna(value=True))
+    return share(tally(platform, answer), level=data.level)
 
 
-def failed_upgrades(fleet: Fleet) -> Finding:
+def failed_upgrades(data: ClaimData) -> Measurement:
     """C3: how many upgrades of an engine an incident followed."""
-    tallies = pace.upgrade_failures(fleet.past, fleet.policy)
+    past = data.assessment.upgrades
+    tallies = pace.upgrade_failures(past, data.assessment.policy)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
-    rows = [
-        (line, k, n - most, most - k) for line, (n, k, most) in sorted(tallies.items())
-    ]
-    rest = [whole[i] - sum(t[i] for t in tallies.values()) for i in range(3)]
-    rows += (
-        [("unknown", rest[1], rest[0] - rest[2], rest[2] - rest[1])] if rest[0] else []
-    )
+    tallies = dict(sorted(tallies.items()))
+    n, k, most = (whole[i] - sum(t[i] for t in tallies.values()) for i in range(3))
+    if n:
+        tallies["unknown"] = (n, k, most)
+    rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = pd.DataFrame(rows, columns=["group", "yes", "no", "unknown"])
-    looked = fleet.inventory.has("activities", "incidents")
+    looked = data.assessment.inventory.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
-    return seen(share(table, level=fleet.level), gap, looked=looked)
+    return seen(share(table, level=data.level), gap, looked=looked)
 
 
-def kept_images(fleet: Fleet) -> Finding:
+def kept_images(data: ClaimData) -> Measurement:
     """C4: how many unused images no rule of a clean-up would take."""
-    images = fleet.inventory["images"]
+    images = data.frame("images")
     on_host = images["host_id"].notna() & images["host_id"].ne("")
     place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
-    key = ["registry", "repository", "digest"]
-    run = fleet.inventory["workloads"][
-        ["registry", "repository", "image_digest"]
-    ].dropna()
-    used = pd.MultiIndex.from_frame(images[key]).isin(pd.MultiIndex.from_frame(run))
-    in_use = (
-        images["containers_n"].gt(0).astype("boolean").mask(images["containers_n"].isna())
-    )
-    in_use = in_use.where(on_host, pd.Series(used, index=images.index, dtype="boolean"))
+    workloads = data.frame("workloads")
+    run = workloads[["registry", "repository", "image_digest"]].dropna()
+    keys = pd.MultiIndex.from_frame(images[["registry", "repository", "digest"]])
+    used = pd.Series(keys.isin(pd.MultiIndex.from_frame(run)), images.index)
+    containers = images["containers_n"]
+    in_use = containers.gt(0).astype("boolean").mask(containers.isna())
+    in_use = in_use.where(on_host, used.astype("boolean"))
     taken = images["reclaimable"].where(on_host, images["would_expire"]).astype("boolean")
-    unused = ~in_use.fillna(False)  # perhaps in use: perhaps not a matter of clean-up
+    unused = ~in_use.fillna(value=False)
+    # an image that is perhaps in use is perhaps not a matter of clean-up
     stays = (~taken).mask(in_use.isna())
-    found = share(tally(place[unused], stays[unused]), level=fleet.level)
-    return seen(
-        found, "no image was seen that nothing uses: keep looking", looked=len(images) > 0
-    )
+    measured = share(tally(place[unused], stays[unused]), level=data.level)
+    gap = "no image was seen that nothing uses: keep looking"
+    return seen(measured, gap, looked=len(images) > 0)
 
 
-def troubled_hosts(fleet: Fleet) -> Finding:
+def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: which hosts have a driver or a kernel that the target does not run with."""
-    engines = _engines(fleet)
+    engines = _engines(data)
     engines = engines[engines["runtime"] == reference.ENGINE]
-    goal = reference.target_engine(fleet.policy["target"])
-    kernels = fleet.inventory["hosts"].set_index("host_id")["kernel"].to_dict()
-    answers = []
-    for row in engines.itertuples():
-        driver = None if pd.isna(row.storage_driver) else str(row.storage_driver)
-        kernel = kernels.get(row.host_id)
-        runs = [
-            reference.driver_runs(driver, goal),
-            reference.kernel_runs(kernel if isinstance(kernel, str) else None, goal),
-            None
-            if driver is None
-            else not driver.startswith("overlay") or _flag(row.d_type),
-        ]
-        answers.append(True if False in runs else None if None in runs else False)
+    target = reference.target_engine(data.assessment.policy["target"])
+    kernel = engines["host_id"].map(data.frame("hosts").set_index("host_id")["kernel"])
+    columns = zip(engines["storage_driver"], engines["d_type"], kernel, strict=True)
+    answers = [_is_troubled(*cells, target) for cells in columns]
     trouble = pd.Series(answers, engines.index, dtype="boolean")
-    return share(tally(engines["storage_driver"], trouble), level=fleet.level)
+    return share(tally(engines["storage_driver"], trouble), level=data.level)
 
 
-def package_incidents(fleet: Fleet) -> Finding:
+def _is_troubled(
+    driver: object, d_type: object, kernel: object, target: str
+) -> bool | None:
+    """Return whether the target does not run on a host; None where a fact is missing."""
+    driver_name = driver if isinstance(driver, str) else None
+    runs = [
+        reference.driver_runs(driver_name, target),
+        reference.kernel_runs(kernel if isinstance(kernel, str) else None, target),
+    ]
+    if driver_name is None:
+        runs.append(None)
+    elif driver_name.startswith("overlay"):
+        # without d_type the kernel cannot show deleted files of lower layers as gone
+        runs.append(None if pd.isna(d_type) else bool(d_type))
+    if False in runs:
+        return True
+    return None if None in runs else False
+
+
+def package_incidents(data: ClaimData) -> Measurement:
     """C6: how many incidents came from a package repository."""
-    incidents = fleet.exposure.incidents
+    incidents = data.assessment.exposure.incidents
     cause = incidents["cause"].astype("object")
     named = cause.notna() & cause.ne("unknown")
     hit = cause.eq("package-repo").astype("boolean").where(named, pd.NA)
-    return share(tally(incidents["side"], hit), level=fleet.level)
+    return share(tally(incidents["side"], hit), level=data.level)
 
 
-def failed_pulls(fleet: Fleet) -> Finding:
+def failed_pulls(data: ClaimData) -> Measurement:
     """C7: how much more often a pull from Docker Hub fails than one from ECR."""
-    table = fleet.inventory["activities"]
-    past = table["started_at"] <= fleet.inventory.snapshot_at
+    policy = data.assessment.policy
+    table = data.frame("activities")
+    past = table["started_at"] <= data.assessment.inventory.snapshot_at
     pulls = table[past & table["kind"].eq("image_pull") & table["registry"].notna()]
-    failed = (
-        pulls["status"]
-        .astype("string")
-        .str.contains(
-            "|".join(fleet.policy["churn"]["failed_words"]), case=False, regex=True
-        )
-    )
-    hub = pulls["registry"].isin(fleet.policy["registries"]["hub"])
-    ecr = pulls["registry"].str.contains(fleet.words["ecr_registries"], regex=True) & ~hub
-    known, failed = failed.notna(), failed.fillna(False).astype(bool)
-    cells = {"stratum": "all"}
-    for side, rows in (("hub", hub), ("ecr", ecr)):
-        cells |= {
-            f"{side}_failed": (rows & failed).sum(),
-            f"{side}_pulls": (rows & known).sum(),
-        }
-    cells |= {"hub_unknown": (hub & ~known).sum(), "ecr_unknown": (ecr & ~known).sum()}
-    table = pd.DataFrame([cells])
-    vague = {f"{side}_pulls": f"{side}_unknown" for side in ("hub", "ecr")}
+    words = "|".join(policy["churn"]["failed_words"])
+    status = pulls["status"].astype("string")
+    failed = status.str.contains(words, case=False, regex=True)
+    hub = pulls["registry"].isin(policy["registries"]["hub"])
+    ecr = pulls["registry"].str.contains(data.settings["ecr_registries"], regex=True)
+    sides = {"hub": hub, "ecr": ecr & ~hub}
+    known = failed.notna()
+    failed = failed.fillna(value=False).astype(bool)
+    cells: dict[str, object] = {"stratum": "all"}
+    for side, rows in sides.items():
+        cells[f"{side}_failed"] = (rows & failed).sum()
+        cells[f"{side}_pulls"] = (rows & known).sum()
+    for side, rows in sides.items():
+        cells[f"{side}_unknown"] = (rows & ~known).sum()
+    counts = pd.DataFrame([cells])
+    vague = {f"{side}_pulls": f"{side}_unknown" for side in sides}
     worst = [
-        added(table, vague | {f"{s}_failed": f"{s}_unknown"}) for s in ("hub", "ecr")
+        added(counts, {**vague, f"{side}_failed": f"{side}_unknown"}) for side in sides
     ]
-    unknown_n = int(table[["hub_unknown", "ecr_unknown"]].to_numpy().sum())
-    return ratio(table, *worst, level=fleet.level, unknown_n=unknown_n)
+    unknown_n = int(counts[["hub_unknown", "ecr_unknown"]].to_numpy().sum())
+    return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
 
 
-def _engines(fleet: Fleet) -> pd.DataFrame:
-    """Engines that run containers, one by one."""
-    table = fleet.inventory["engines"]
-    held = table["runtime"].isin(FOR_CONTAINERS)
-    return table[held].sort_values(["host_id", "runtime"], kind="stable")
+def _engines(data: ClaimData) -> pd.DataFrame:
+    """List the engines that run containers."""
+    table = data.frame("engines")
+    kept = table["runtime"].isin(FOR_CONTAINERS)
+    return table[kept].sort_values(["host_id", "runtime"], kind="stable")
 
 
-def _flag(value: object) -> bool | None:
-    return None if pd.isna(value) else bool(value)
-
-
-def around_upgrades(fleet: Fleet) -> pd.DataFrame:
+def around_upgrades(data: ClaimData) -> pd.DataFrame:
     """Count the incidents on hosts within some days before and after their engine was upgraded.
 
     One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents], ``days_after``,
     ``before`` [incidents], ``days_before`` [host-days that were watched], and the ``ratio`` of the
     two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
     """
-    window = fleet.exposure.window
-    moments = pace.incident_moments(fleet.past)
-    span = pd.Timedelta(days=fleet.policy["churn"]["failure_window_days"])
+    past = data.assessment.upgrades
+    window = data.assessment.exposure.window
+    moments = pace.incident_moments(past)
+    span = data.assessment.policy["churn"]["failure_window_days"] * DAY
     sums = np.zeros(4)
-    for upgrade in pace.recorded_upgrades(fleet.past):
+    for upgrade in pace.recorded_upgrades(past):
         if window is None:
             break
         incidents = moments.get(upgrade.host_id, [])
@@ -193,7 +192,7 @@ def around_upgrades(fleet: Fleet) -> pd.DataFrame:
     columns = ["tier", "after", "days_after", "before", "days_before"]
     row = (0, int(after), days_after, int(before), days_before)
     table = pd.DataFrame([row], columns=columns)
-    interval = ratio_of(table, level=fleet.level)
+    interval = ratio_of(table, level=data.level)
     ends = dict(zip(["ratio", "ratio_lo", "ratio_hi"], interval, strict=True))
     return table.assign(**ends).replace([np.inf, -np.inf], np.nan)
 
@@ -207,5 +206,5 @@ def _within(
     """Count the moments of a span that was watched, and its days."""
     start = max(start, window[0])
     end = min(end, window[1])
-    days = max((end - start) / pd.Timedelta(days=1), 0.0)
+    days = max((end - start) / DAY, 0.0)
     return sum(start < moment <= end for moment in moments), days

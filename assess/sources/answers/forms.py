@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Name, Row
+from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records
 from assess.sources.docker.payload import moment
 from assess.sources.packaged import rows
 from assess.sources.redact import scrub
 
-Found = tuple[str, Row]  # frame and row
+FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 STATED, STATED_CONFIDENCE = "questionnaire", 0.8
 _RISK_WORDS = {
@@ -56,7 +56,7 @@ class Rule:
         return self.target.startswith(("engines.", "images.", "services."))
 
     def of_number(self, number: float) -> str | None:
-        """Give what the largest of its bounds says that a number reaches: 8=green 0=red."""
+        """Map a number to the risk of the highest threshold it reaches (8=green 0=red)."""
         bounds = {float(bound): value for bound, value in self.values.items()}
         reached = [bound for bound in bounds if number >= bound]
         return bounds[max(reached)] if reached else None
@@ -73,8 +73,14 @@ class Context:
     unmapped: int = 0
     redacted: int = 0
 
+    def count(self, call: Call) -> None:
+        """Write what was counted since the last time into a coverage row."""
+        call.count(unmapped_n=self.unmapped, redacted_n=self.redacted)
+        self.unmapped = 0
+        self.redacted = 0
+
     def rule(self, text: str) -> Rule | None:
-        """Give the first rule that is about a question or a check of a tool."""
+        """Return the first rule about a question or a check of a tool."""
         return next((rule for rule in self.rules if rule.match.search(text)), None)
 
 
@@ -84,21 +90,20 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     if own:
         with own.open(encoding="utf-8-sig", newline="") as handle:
             listed = list(csv.DictReader(handle))
-    found = []
+    checked = []
     for row in [*listed, *rows("answers/answer_checks")]:
         if (row.get("tool") or "").strip() != tool:
             continue
-        match, target = (
-            (row.get(column) or "").strip() for column in ("match", "target")
-        )
+        match = (row.get("match") or "").strip()
+        target = (row.get("target") or "").strip()
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
         values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
         try:
-            found.append(Rule(re.compile(match, re.IGNORECASE), target, values))
+            checked.append(Rule(re.compile(match, re.IGNORECASE), target, values))
         except re.error as error:
             raise ValueError(f"{match!r} is no regular expression: {error}") from error
-    return found
+    return checked
 
 
 def moment_of(value: Any) -> datetime | None:
@@ -110,13 +115,13 @@ def moment_of(value: Any) -> datetime | None:
 
 
 def risk_of(text: Any) -> str | None:
-    """Give a risk in the words of the answers frame."""
+    """Translate a risk to the words of the answers frame."""
     word = str(text or "").strip().lower()
     return word if word in RISKS else _RISK_WORDS.get(word)
 
 
 def words_of(text: Any) -> str | None:
-    """Give what was said, without what may be secret."""
+    """Return the text of an answer, without what may be secret."""
     return (
         (scrub(str(text).replace("\0", "")) or None)
         if isinstance(text, str | int)
@@ -141,7 +146,7 @@ def worst(answers: Iterable[Row]) -> list[Row]:
 
 
 def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
-    """Give the rows of a table of answers, and how many records it has.
+    """Return the rows of a table of answers, and the number of its records.
 
     A question is the id of a check, or any text; yes and no are green and red where it is an id
     and no risk is given.

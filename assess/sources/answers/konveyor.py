@@ -35,7 +35,7 @@ _PEOPLE = (
 
 
 def resources(values: Iterable[Any]) -> list[Row]:
-    """Give the resources of a file: alone, in a list, or under their kind."""
+    """List the resources of a file: alone, in a list, or under their kind."""
     found: list[Row] = []
     for value in values:
         if isinstance(value, list):
@@ -48,7 +48,7 @@ def resources(values: Iterable[Any]) -> list[Row]:
 
 
 def _kind(value: Any) -> str:
-    """Say which resource it is; empty for none."""
+    """Return the kind of a resource; empty for none."""
     if not isinstance(value, dict):
         return ""
     if isinstance(value.get("sections"), list):
@@ -63,7 +63,7 @@ def _kind(value: Any) -> str:
 
 
 def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
-    """Give the answers about every application, and how many questions it was asked.
+    """Return the answers about every application, and the number of questions.
 
     An archetype's assessment is about its applications, as far as they have none of their own.
     """
@@ -90,7 +90,7 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
 def _answered(
     assessment: Row, application: str, context: Context
 ) -> tuple[list[Row], int]:
-    """Give the answers of one assessment, and how many questions it has."""
+    """Return the answers of one assessment, and the number of its questions."""
     asked = list(_questions(assessment))
     groups = [
         words_of(group.get("name"))
@@ -125,7 +125,7 @@ def _answered(
 
 
 def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
-    """Give all questions that have a text."""
+    """List all questions that have a text."""
     for section in dicts(assessment.get("sections")):
         for question in dicts(section.get("questions")):
             if isinstance(text := question.get("text"), str) and text.strip():
@@ -133,13 +133,13 @@ def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
 
 
 def _when(assessment: Row) -> Any:
-    """Give when it was answered; the hub tells when it was begun."""
+    """Return when it was answered; a hub has only when it was begun."""
     times = (moment_of(assessment.get(field)) for field in ("updateTime", "createTime"))
     return next((time for time in times if time), None)
 
 
 def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[str]]:
-    """Give the applications of every archetype, as either end tells."""
+    """List the applications of every archetype, as either end links them."""
     found: dict[str, set[str]] = defaultdict(set)
     for application in applications:
         for archetype in dicts(application.get("archetypes")):

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.answers.forms import Context, Found, Rule, moment_of, words_of, worst
+from assess.sources.answers.forms import (
+    Context,
+    FrameRow,
+    Rule,
+    moment_of,
+    words_of,
+    worst,
+)
 from assess.sources.base import Row
 from assess.sources.docker.payload import texts
 from assess.sources.dumps import dicts, dig
@@ -27,15 +34,15 @@ def _answer(rule: Rule, risk: str, about: About, **values: Any) -> Row:
     return {"about": about, "question": rule.target, "risk": risk, **values}
 
 
-def _kept(answers: Iterable[Row]) -> list[Found]:
+def _kept(answers: Iterable[Row]) -> list[FrameRow]:
     return [("answers", row) for row in worst(answers)]
 
 
 # ---- docker-bench-security ----
 
 
-def of_docker_bench(report: Row, context: Context) -> list[Found]:
-    """Give what the benchmark of one host says of its engine and of its containers.
+def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
+    """Return the findings of the benchmark of one host, on its engine and its containers.
 
     The report does not name its host: the file does, or ``host_id``.
     """
@@ -73,7 +80,7 @@ def of_docker_bench(report: Row, context: Context) -> list[Found]:
 
 
 def _about_item(item: str, host_id: str) -> About:
-    """Say what an item is: an image in brackets, or a container by its name."""
+    """Return what an item names: an image in brackets, or a container."""
     if image := re.fullmatch(r"\[(.+)\]", item.strip()):
         return _image_keys(parse_image(image[1]))
     return (("container", host_id, item.strip()),)
@@ -86,8 +93,8 @@ def _cell(text: str) -> Any:
 # ---- Trivy ----
 
 
-def of_trivy(report: Row, context: Context) -> list[Found]:
-    """Give what a scan says of one image: vulnerabilities by severity, and findings."""
+def of_trivy(report: Row, context: Context) -> list[FrameRow]:
+    """Return the findings of a scan of one image, and its vulnerabilities by severity."""
     if "SchemaVersion" not in report or not isinstance(report.get("ArtifactName"), str):
         return []
     if report.get("ArtifactType") not in ("container_image", None):
@@ -113,7 +120,7 @@ def of_trivy(report: Row, context: Context) -> list[Found]:
         "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
         **_vulnerabilities(results),
     }
-    found: list[Found] = [("images", row)] if image.repository and digest else []
+    found: list[FrameRow] = [("images", row)] if image.repository and digest else []
     about = _image_keys(image, identifier)
     when = moment_of(report.get("CreatedAt")) or context.file_time
     answers = [
@@ -147,7 +154,7 @@ def _vulnerabilities(results: list[Row]) -> Row:
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
-    """Give what is said of checks; a secret only as how many there are, never where or what."""
+    """Return the findings of checks; of secrets only the number, never the place or text."""
     for finding in dicts(result.get("Misconfigurations")):
         identifier = text_of(finding.get("ID")) or text_of(finding.get("AVDID"))
         rule = context.rule(identifier.removeprefix("AVD-"))
@@ -168,8 +175,8 @@ def _secrets_n(results: list[Row]) -> int:
 # ---- OpenSSF Scorecard ----
 
 
-def of_scorecard(report: Row, context: Context) -> list[Found]:
-    """Give what the checks of a repository say; -1 is what Scorecard could not tell."""
+def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
+    """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
     if not name or not isinstance(report.get("checks"), list):
         return []
@@ -196,8 +203,8 @@ def of_scorecard(report: Row, context: Context) -> list[Found]:
 # ---- xeol ----
 
 
-def of_xeol(report: Row, context: Context) -> list[Found]:
-    """Say whether an image has packages past their end of life."""
+def of_xeol(report: Row, context: Context) -> list[FrameRow]:
+    """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     rule = context.rule("end of life")
     if (
@@ -224,7 +231,7 @@ def of_xeol(report: Row, context: Context) -> list[Found]:
 
 
 def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
-    """Give the image that a scan is of: by its digest in a repository, with a tag of it."""
+    """Return the image of a scan: its digest in a repository, with a tag of it."""
     refs = [ref for text in digests if (ref := parse_image(text)).digest]
     tagged = [ref for text in tags if (ref := parse_image(text)).repository]
     if not refs:
@@ -234,7 +241,7 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
-    """Give the keys by which workloads that run an image are found."""
+    """List the keys by which workloads that run an image are found."""
     place = (str(image.registry), str(image.repository))
     keys = (
         ("digest", image.digest or ""),

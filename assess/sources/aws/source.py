@@ -17,6 +17,7 @@ from assess.sources.base import (
     Deadline,
     Name,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
@@ -66,7 +67,7 @@ _ENVS = {
 _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 
 
-class AwsSource:
+class AwsSource(Source):
     """Base of the AWS sources: reads every place it is configured for, each in its own thread."""
 
     type = ""
@@ -133,7 +134,7 @@ class AwsSource:
 
 
 def _is_words(value: Any) -> bool:
-    """Whether a value is a text, or a list of at least one."""
+    """Return whether a value is a text, or a list of at least one."""
     words = value if isinstance(value, list) else [value]
     return bool(words) and all(isinstance(word, str) and word for word in words)
 
@@ -156,6 +157,7 @@ def _batch_of(place: Place, *, has_ended: bool) -> Batch:
     batch.coverage = [dict(row) for row in place.batch.coverage]
     for frame, rows in list(place.batch.rows.items()):
         batch.rows[frame] = list(rows)
+    batch.container_ids |= dict(place.batch.container_ids)
     if not has_ended:
         hint = "this place did not answer in time; the others did: raise the deadline"
         batch.cover(place.scope, "read", "timeout", error_class="TimeoutError", hint=hint)
@@ -261,12 +263,12 @@ def names_of(tags: Mapping[str, str]) -> tuple[Name, ...]:
 
 
 def is_cluster_node(tags: Mapping[str, str]) -> bool:
-    """Whether a machine belongs to a cluster, so that its tags name no service."""
+    """Return whether a machine belongs to a cluster, so that its tags name no service."""
     return any(tag.startswith(_CLUSTER_TAGS) for tag in tags)
 
 
 def is_naming(tag: str) -> bool:
-    """Whether a tag names a service, a cluster or an environment; no other is kept."""
+    """Return whether a tag names a service, a cluster or an environment; no other is kept."""
     naming = {key for keys, _, _ in _NAMING_TAGS for key in keys} | {*_ENV_TAGS}
     return tag in naming or tag.startswith(_CLUSTER_TAGS)
 

@@ -1,22 +1,50 @@
-"""Compose files: what a project declares. That any of it runs, only an engine can tell."""
+"""Compose files: what a project declares; only an engine knows what of it runs."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.image_ref import parse_image
-from assess.sources.base import Batch, Deadline, Row, file_failure, paths_of
+from assess.frames import EXTERNAL
+from assess.sources.addresses import Address, addresses
+from assess.sources.base import (
+    Batch,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+)
 from assess.sources.compose.file import Project, read_env, read_project
 from assess.sources.compose.forms import Service, is_true
-from assess.sources.compose.needs import to_dependencies
-from assess.sources.docker.mounts import is_data, share, to_mounts
-from assess.sources.docker.names import COMPOSE, container_names
-from assess.sources.redact import is_secret, is_secret_name, keep_env, keep_labels, scrub
-from assess.sources.unit import LOG_SHIPPERS
+from assess.sources.docker.names import (
+    COMPOSE,
+    COMPOSE_CONFIDENCE,
+    COMPOSE_RULE,
+    container_names,
+)
+from assess.sources.dumps import dig
+from assess.sources.listing import number, table
+from assess.sources.redact import is_secret_name, keep_labels, scrub
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    Unit,
+    dependency_row,
+    distinct,
+    environment_rows,
+    mount_rows,
+    service_row,
+    share,
+    workload_row,
+)
 
+SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (
     "compose.yaml",
     "compose.yml",
@@ -28,7 +56,7 @@ _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class ComposeSource:
+class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
@@ -38,7 +66,7 @@ class ComposeSource:
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
+        """List problems of the options."""
         problems = [] if paths_of(options) else ["path names no file"]
         profiles = options.get("profiles", [])
         are_names = isinstance(profiles, str | list) and all(
@@ -71,7 +99,7 @@ class ComposeSource:
 
 
 def _files(path: Path) -> list[Path]:
-    """Files that a path stands for; in a directory, what Compose takes and its override."""
+    """Return the files of a path; in a directory, the file that Compose takes and its override."""
     if not path.is_dir():
         return [path]
     names = (path / name for name in DEFAULT_NAMES)
@@ -81,39 +109,35 @@ def _files(path: Path) -> list[Path]:
 
 
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
-    """Add the rows of all enabled services; give the number of values left out."""
-    names, envs, redacted = {}, {}, 0
+    """Add the rows of all enabled services; return the number of values left out."""
+    units: dict[str, Unit] = {}
+    redacted = 0
     for frame in ComposeSource.fills:
         batch.add(frame)
     for name in enabled:
         service = project.services[name]
-        envs[name] = _environment(project, service)
-        env = keep_env(envs[name])
         labels, dropped = keep_labels(service.get("labels"))
         labels |= {COMPOSE + "service": name, COMPOSE + "project": project.name}
-        image = parse_image(str(service.get("image") or ""))
-        found = container_names(labels, env["naming"], image, name)
-        names[name] = found[0]
-        redacted += dropped + len(env["names"]) - len(env["naming"])
-        mounts = _to_mounts(project, service)
-        workload: Row = {"names": found, "namespace": project.name, "name": name}
-        workload |= _to_workload(service) | image.columns()
-        workload |= {
-            "env_names_n": len(env["names"]),
-            "secret_like_env_n": env["secret_like"],
-        }
-        batch.add("services", _to_service(workload, mounts, service, envs[name]))
-        for number in range(1, _replicas(service) + 1):
-            identifier = {"workload_id": f"compose:{project.name}/{name}/{number}"}
-            batch.add("workloads", workload | identifier)
-            batch.add("mounts", *(mount | identifier for mount in mounts))
-    share(batch.rows["mounts"], None)
-    batch.add("dependencies", *to_dependencies(project, names, envs))
+        unit = _to_unit(project, service)
+        names = container_names(labels, unit.naming, unit.image_ref, name)
+        unit = replace(unit, names=names)
+        units[name] = unit
+        redacted += dropped + len(unit.environment) - len(unit.naming)
+        workload: Row = {"names": names, "namespace": project.name, "name": name}
+        workload |= workload_row(unit)
+        workload |= {"source_kind": "compose-service", "inspect_status": "declared"}
+        batch.add("services", _to_service(name, unit))
+        for replica in range(1, _replicas(service) + 1):
+            key = f"compose:{project.name}/{name}/{replica}"
+            batch.add("workloads", workload | {"workload_id": key})
+            batch.add("mounts", *mount_rows(unit.mounts, key))
+    share(batch.rows["mounts"])
+    batch.add("dependencies", *to_dependencies(project, units))
     return redacted
 
 
 def _unknown(project: Project, batch: Batch) -> Row:
-    """Columns of the coverage row that say what is not known."""
+    """Return the columns of the coverage row that say what is not known."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -132,7 +156,7 @@ def _unknown(project: Project, batch: Batch) -> Row:
 
 
 def _environment(project: Project, service: Service) -> dict[str, str]:
-    """Values of its env files, and over them its own, for use inside the sources only."""
+    """Return the variables of a service: its own over those of its env files."""
     values: dict[str, str] = {}
     for file, is_required in service.get("env_file", []):
         try:
@@ -145,105 +169,80 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
     return values
 
 
-def _to_workload(service: Service) -> Row:
+def _to_unit(project: Project, service: Service) -> Unit:
+    """Read the declaration of a service, without its names."""
     deploy = service.get("deploy", {})
-    limits = _part(_part(deploy, "resources"), "limits")
+    limits = table(dig(deploy, "resources", "limits"))
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
-    pids = _number(limits.get("pids") or service.get("pids_limit"))
-    user = str(service.get("user") or "").partition(":")[0]
-    restart = _part(deploy, "restart_policy").get("condition") or service.get("restart")
+    pids = number(limits.get("pids") or service.get("pids_limit"))
+    restart = dig(deploy, "restart_policy", "condition") or service.get("restart")
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
-    sources = [volume["source"] for volume in service.get("volumes", {}).values()]
-    return {
-        "source_kind": "compose-service",
-        "image_ref": str(service.get("image") or "") or None,
-        "restart_policy": restart,
-        "privileged": is_true(service.get("privileged")),
-        "host_network": service.get("network_mode") == "host",
-        "host_pid": service.get("pid") == "host",
-        "docker_sock_mounted": any(source.endswith("docker.sock") for source in sources),
-        "readonly_root": is_true(service.get("read_only")),
-        "user_root": user in ("0", "root") if user else None,
-        "caps_added_n": len(service.get("cap_add", [])),
-        "memory_limit_bytes": memory or None,
-        "memory_unlimited": None if memory is None else memory == 0,
-        "cpu_limit": _number(limits.get("cpus") or service.get("cpus")),
-        "pids_limit": pids if pids and pids > 0 else None,
-        "log_driver": _part(service, "logging").get("driver"),
-        "stop_timeout_s": _seconds(service.get("stop_grace_period")),
-        "ports": ";".join(sorted({*service.get("ports", []), *exposed})) or None,
-        "inspect_status": "declared",
-    }
-
-
-def _to_service(
-    workload: Row, mounts: list[Row], service: Service, env: dict[str, str]
-) -> Row:
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    # a variable that is only set elsewhere leaves open whether secrets are in the file
-    is_open = any(is_secret_name(name) for name in env)
-    has_secrets = any(is_secret(name, value) for name, value in env.items())
+    is_checked = True if check.get("first") else None
+    return Unit(
+        names=(),
+        platform="",  # that an engine runs it is not declared
+        image=str(service.get("image") or ""),
+        environment=tuple(_environment(project, service).items()),
+        ports=(*service.get("ports", []), *exposed),
+        user=str(service.get("user") or ""),
+        mounts=tuple(_to_mounts(project, service)),
+        memory_limit_bytes=memory or None,
+        memory_unlimited=None if memory is None else memory == 0,
+        cpu_limit=number(limits.get("cpus") or service.get("cpus")),
+        pids_limit=int(pids) if pids and pids > 0 else None,
+        privileged=is_true(service.get("privileged")),
+        host_network=service.get("network_mode") == "host",
+        host_pid=service.get("pid") == "host",
+        readonly_root=is_true(service.get("read_only")),
+        caps_added_n=len(service.get("cap_add", [])),
+        restart_policy=restart,
+        log_driver=dig(service, "logging", "driver"),
+        stop_timeout_s=_seconds(service.get("stop_grace_period")),
+        health_checked=False if is_off else is_checked,
+    )
+
+
+def _to_service(name: str, unit: Unit) -> Row:
+    """Return the row of the services frame; only an engine tells what a file leaves out."""
+    row = service_row(unit)
+    # A variable that is only set elsewhere leaves open whether its secret is in the file.
+    is_open = any(is_secret_name(variable) for variable, _ in unit.environment)
     return {
-        "names": workload["names"],
-        "name": workload["name"],
-        "stateful": True if any(mount["data_like"] for mount in mounts) else None,
-        "health_checked": False if is_off else True if check.get("first") else None,
-        "logs_exported": True if workload["log_driver"] in LOG_SHIPPERS else None,
-        "secrets_in_image": True if has_secrets else None if is_open else False,
+        "names": unit.names,
+        "name": name,
+        "stateful": row["stateful"] or None,
+        "health_checked": unit.health_checked,
+        "logs_exported": row["logs_exported"],
+        "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }
 
 
-def _to_mounts(project: Project, service: Service) -> list[Row]:
-    payloads = []
-    for target, volume in {
-        **service.get("volumes", {}),
-        **service.get("tmpfs", {}),
-    }.items():
-        source, options = volume["source"], _part(project.volumes, volume["source"])
+def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
+    declared = {**service.get("volumes", {}), **service.get("tmpfs", {})}
+    for target, volume in declared.items():
+        source = volume["source"]
+        options = table(project.volumes.get(source))
         name = None
         if volume["type"] == "volume" and source:  # its name on the engine
-            is_external = is_true(options.get("external"))
-            name = options.get("name") or (
-                source if is_external else f"{project.name}_{source}"
-            )
-        payloads.append(
-            {
-                "Type": volume["type"],
-                "Name": name,
-                "Source": None if name else source,
-                "Destination": target,
-                "Driver": options.get("driver"),
-                "RW": not volume["read_only"],
-            }
+            scoped = f"{project.name}_{source}"
+            name = source if is_true(options.get("external")) else scoped
+            name = str(options.get("name") or name)
+        yield Mount(
+            target=target,
+            type=volume["type"],
+            source="" if name else source,
+            volume=name,
+            driver=options.get("driver"),
+            is_writable=not volume["read_only"],
         )
-    rows = to_mounts("", payloads)
-    for row in rows:
-        if row["type"] == "volume" and not row["volume_name"]:
-            row["source_class"] = "anonymous-volume"
-            row["data_like"] = is_data(
-                "anonymous-volume", row["destination"], not row["read_only"]
-            )
-    return rows
-
-
-def _part(values: Any, key: str) -> dict[str, Any]:
-    part = values.get(key)
-    return part if isinstance(part, dict) else {}
 
 
 def _replicas(service: Service) -> int:
-    wanted = _number(service.get("deploy", {}).get("replicas") or service.get("scale"))
-    return 1 if wanted is None else max(0, min(int(wanted), REPLICAS_MAX))
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
+    return 1 if wanted is None else int(min(wanted, REPLICAS_MAX))
 
 
 def _bytes(value: Any) -> int | None:
@@ -258,3 +257,95 @@ def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
+
+
+# ---- whom a service needs ----
+
+Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
+
+
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
+    rows: list[Row] = []
+    hosts = _hosts(project, units)
+    writers = _writers(project, units)
+
+    def named(dst: str) -> Name | str:
+        if dst in units:
+            return units[dst].names[0]
+        if dst.startswith(EXTERNAL):
+            return dst
+        return Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+
+    def find(address: Address) -> Callee:
+        called = hosts.get(address.host)
+        if called is None:
+            return f"{EXTERNAL}{address.host}", ""
+        return units[called].names[0], units[called].image_name
+
+    for name, unit in units.items():
+        src = unit.names[0]
+        for dst, kind, evidence, more in _needs(project.services[name], hosts):
+            rows.append(dependency_row(src, named(dst), kind, evidence, **more))
+        rows += environment_rows(src, addresses(dict(unit.environment)), find)
+        for writer in writers[name]:
+            row = dependency_row(src, named(writer), "data", "shared-volume")
+            rows.append(row | {"confidence": SHARED_VOLUME})
+    return distinct(rows)
+
+
+def _needs(service: Service, hosts: Mapping[str, str]) -> Iterator[Need]:
+    for dst, options in service.get("depends_on", {}).items():
+        if dst.lower() in hosts or is_true(options.get("required") or "true"):
+            condition = str(options.get("condition") or "service_started")
+            yield dst, "start_order", "compose-file", {"condition": condition}
+    for dst, kind in _declared(service):
+        yield dst, kind, "compose-file", {}
+
+
+def _declared(service: Service) -> Iterator[tuple[str, str]]:
+    for link in service.get("links", []):
+        yield link.partition(":")[0], "call"
+    for link in service.get("external_links", []):
+        yield f"{EXTERNAL}{link.partition(':')[0]}", "call"
+    for source in service.get("volumes_from", []):
+        kind, _, rest = source.partition(":")
+        if kind == "container":
+            yield f"{EXTERNAL}{rest.partition(':')[0]}", "data"
+        else:
+            yield (rest if kind == "service" else source).partition(":")[0], "data"
+    for key in ("network_mode", "pid", "ipc"):
+        kind, _, target = str(service.get(key) or "").partition(":")
+        if kind == "service" and target:
+            yield target, "declared"
+
+
+def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
+    """Index services by every host name that others reach them by."""
+    found: dict[str, str] = {}
+    for name in names:
+        service = project.services[name]
+        for link in service.get("links", []):
+            target, _, alias = link.partition(":")
+            found.setdefault(alias.lower(), target)
+        own = [service.get("container_name"), service.get("hostname")]
+        for network in service.get("networks", {}).values():
+            own += network.get("aliases") or [] if isinstance(network, dict) else []
+        for host in own:
+            found.setdefault(str(host or "").lower(), name)
+    found |= {name.lower(): name for name in names}
+    return {host: name for host, name in found.items() if host and name in names}
+
+
+def _writers(project: Project, names: Mapping[str, Unit]) -> dict[str, list[str]]:
+    """List, by service, the services that may write to a named volume of it."""
+    users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
+    for name in names:
+        for volume in project.services[name].get("volumes", {}).values():
+            if volume["type"] == "volume" and volume["source"]:
+                users[volume["source"]][name] |= not volume["read_only"]
+    writers: dict[str, list[str]] = defaultdict(list)
+    for writes in users.values():
+        for reader in writes:
+            writers[reader] += [name for name, is_writer in writes.items() if is_writer]
+    return writers

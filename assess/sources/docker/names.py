@@ -1,4 +1,4 @@
-"""Names that a container has for its service, and what else its labels tell."""
+"""Names that a container has for its service, and other facts in its labels."""
 
 from __future__ import annotations
 
@@ -77,25 +77,25 @@ def container_names(
 
 
 def namespace_of(labels: Mapping[str, str]) -> str:
-    """Give the project or namespace of a container; empty where it has none."""
+    """Return the project or namespace of a container; empty where it has none."""
     return next((labels[name] for name in _NAMESPACES if labels.get(name)), "")
 
 
 def platform_of(labels: Mapping[str, str], env: Mapping[str, str]) -> str:
-    """Say what placed a container; ``docker`` where no orchestrator left a mark."""
+    """Return the orchestrator that placed a container, by its labels; else ``docker``."""
     if "MARATHON_APP_ID" in env:
         return "marathon"
     return next((p for label, p in _PLATFORM_LABELS.items() if label in labels), "docker")
 
 
 def task_of(labels: Mapping[str, str]) -> str | None:
-    """Give the id of the task, pod or allocation that a container belongs to."""
+    """Return the id of the task, pod or allocation that a container belongs to."""
     named = (labels[label] for label in _TASK_LABELS if labels.get(label))
     return next((text.rpartition("/")[2] for text in named), None)
 
 
 def is_replica(labels: Mapping[str, str]) -> bool:
-    """Say whether it is a replica of a service: no pause container, and no one-off of Compose."""
+    """Return whether it is a replica of a service, not a pause container or a one-off."""
     is_pause = (
         labels.get(KUBERNETES + "container.name") == "POD"
         or labels.get(KUBERNETES + "docker.type") == "podsandbox"
@@ -104,7 +104,7 @@ def is_replica(labels: Mapping[str, str]) -> bool:
 
 
 def compose_dependencies(labels: Mapping[str, str]) -> list[tuple[str, str | None]]:
-    """Read what Compose starts before it: services and conditions (db, service_healthy)."""
+    """List what Compose starts before it: services and conditions (db, service_healthy)."""
     entries = [e.split(":") for e in labels.get(COMPOSE + "depends_on", "").split(",")]
     return [
         (name.strip(), (rest or [""])[0] or None)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import kind_of
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_engine, to_host
 from assess.sources.docker.images import ImageIndex, to_images
-from assess.sources.docker.mounts import share, to_mounts
 from assess.sources.docker.names import (
     COMPOSE,
     COMPOSE_CONFIDENCE,
@@ -26,23 +24,36 @@ from assess.sources.docker.names import (
 )
 from assess.sources.docker.payload import (
     Container,
+    EngineData,
     Payload,
-    Payloads,
     containers_of,
     dicts,
-    dig,
     moment,
     texts,
 )
-from assess.sources.joining.replicas import TASK
-from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
+from assess.sources.dumps import dig
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    dependency_row,
+    distinct,
+    environment_rows,
+    keeps_data,
+    merge_services,
+    mount_rows,
+    runs_as_root,
+    sees_engine_socket,
+    share,
+    ships_logs,
+)
 
-_WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
+_EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
+ENDED = ("exited", "dead")
 _parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 
 
-def to_batch(payloads: Payloads, host_id: str) -> Batch:
-    """Turn the payloads of one engine into rows of all frames that they tell of."""
+def to_batch(payloads: EngineData, host_id: str) -> Batch:
+    """Turn the payloads of one engine into rows of all frames."""
     batch = Batch()
     batch.add("hosts", to_host(payloads, host_id))
     batch.add("engines", to_engine(payloads, host_id))
@@ -58,9 +69,11 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
             "host_id": host_id,
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
-        mounts = to_mounts(workload["workload_id"], container.mounts or [])
+        mounts = mount_rows(to_mounts(container.mounts or []), workload["workload_id"])
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
+        if task := task_of(container.labels):
+            batch.tasks[container.identifier] = task
         services.append(to_service(container, workload, mounts))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
@@ -69,20 +82,20 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
 
 
 def to_workload(container: Container, index: ImageIndex) -> Row:
-    """Give the row of the workloads frame, without what the host adds to it."""
-    listing, inspected, labels = container.listing, container.inspected, container.labels
+    """Return the row of the workloads frame, without the columns that the host adds."""
+    listing = container.listing
+    inspected = container.inspected
+    labels = container.labels
     declared = dig(inspected, "Config", "Image") or listing.get("Image") or ""
     image_id = container.image_id or declared
     image = _parse_image(declared)
-    if image.repository is None:
+    if image.repository is None:  # started by the id of an image
         image = index.named(image_id)
-    name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip(
-        "/"
-    )
+    listed_name = next(iter(texts(listing.get("Names"))), "")
+    name = (inspected.get("Name") or listed_name).lstrip("/")
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
-        TASK: task_of(labels),
         "cluster": labels.get("com.amazonaws.ecs.cluster"),
         "namespace": namespace_of(labels) or None,
         "name": name,
@@ -99,17 +112,18 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
 
 
 def _life(container: Container) -> Row:
-    """State and times; a list tells them in words, such as ``Exited (137) 2 days ago``."""
-    listing, inspected = container.listing, container.inspected
-    words = listing.get("Status") or ""
+    """Read state and times; a list has them in words, such as ``Exited (137) 2 days ago``."""
+    inspected = container.inspected
+    words = container.listing.get("Status") or ""
     status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", words)
+    created = inspected.get("Created") or container.listing.get("Created")
     row: Row = {
         "state": status,
         "exit_code": int(code[1]) if code else None,
         "health": health[1] if health else None,
-        "created_at": moment(inspected.get("Created") or listing.get("Created")),
+        "created_at": moment(created),
     }
     if inspected:
         state = inspected.get("State", {})
@@ -121,11 +135,13 @@ def _life(container: Container) -> Row:
             "started_at": moment(state.get("StartedAt")),
             "finished_at": moment(state.get("FinishedAt")),
         }
-    return row if status in ("exited", "dead") else row | {"exit_code": None}
+    if status not in ENDED:  # an engine writes 0 for a container that runs
+        row["exit_code"] = None
+    return row
 
 
 def _state_of(words: str) -> str | None:
-    """State of engines that list only words (before API 1.23)."""
+    """Read the state of engines that list only words (before API 1.23)."""
     first = words.partition(" ")[0].lower()
     if first == "up":
         return "paused" if "(Paused)" in words else "running"
@@ -133,21 +149,26 @@ def _state_of(words: str) -> str | None:
 
 
 def _configuration(inspected: Payload) -> Row:
-    """Read what only an inspection tells."""
-    config, host = inspected.get("Config", {}), inspected.get("HostConfig", {})
-    memory, pids = host.get("Memory"), host.get("PidsLimit")
-    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100_000
+    """Read the columns that only an inspection has."""
+    config = inspected.get("Config", {})
+    host = inspected.get("HostConfig", {})
+    memory = host.get("Memory")
+    pids = host.get("PidsLimit")
+    # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
+    cpus = (host.get("NanoCpus") or 0) / 1e9
+    quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
     return {
         "restart_policy": dig(host, "RestartPolicy", "Name") or "no",
         "privileged": host.get("Privileged"),
         "host_pid": _is_host(host.get("PidMode")),
         "readonly_root": host.get("ReadonlyRootfs"),
-        "user_root": str(config.get("User") or "").partition(":")[0] in ("", "0", "root"),
+        # The engine copies the user of the image: none means root.
+        "user_root": runs_as_root(str(config.get("User") or "0")),
         "caps_added_n": len(texts(host.get("CapAdd"))),
-        "memory_limit_bytes": memory or None,
+        "memory_limit_bytes": memory or None,  # 0: no limit
         "memory_unlimited": None if memory is None else memory == 0,
-        "cpu_limit": (host.get("NanoCpus") or 0) / 1e9 or max(quota / period, 0) or None,
-        "pids_limit": pids if pids and pids > 0 else None,
+        "cpu_limit": cpus or max(quota, 0) or None,
+        "pids_limit": pids if pids and pids > 0 else None,  # -1 and 0: no limit
         "log_driver": dig(host, "LogConfig", "Type"),
         "stop_timeout_s": config.get("StopTimeout"),
         "env_names_n": len(inspected["Env"]["names"]),
@@ -159,95 +180,101 @@ def _is_host(mode: Any) -> bool | None:
     return None if mode is None else mode == "host"
 
 
+def to_mounts(payloads: list[Payload]) -> list[Mount]:
+    """Read the mounts that an engine lists."""
+    return [
+        Mount(
+            target=str(payload.get("Destination") or ""),
+            type=payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
+            source=str(payload.get("Source") or ""),
+            volume=payload.get("Name") or None,
+            driver=payload.get("Driver") or None,
+            is_writable=payload.get("RW"),
+        )
+        for payload in payloads
+    ]
+
+
 def _sees_socket(mounts: list[Payload] | None) -> bool | None:
-    if mounts is None:
-        return None
-    sources = [str(m.get("Source") or "") for m in mounts]
-    return any(
-        s.rstrip("/") in ("/", "/run", "/var/run")
-        or s.endswith(("docker.sock", "podman.sock"))
-        for s in sources
-    )
+    return None if mounts is None else sees_engine_socket(to_mounts(mounts))
 
 
 def to_ports(container: Container) -> str | None:
-    """Give ``8080->80/tcp`` for published ports and ``80/tcp`` for others, joined by semicolons."""
+    """Join the ports: ``8080->80/tcp`` for published ones, ``80/tcp`` for others."""
+    ports = set()
     inspected = container.inspected
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
         **(dig(inspected, "NetworkSettings", "Ports") or {}),
     }
-    found = [
-        (b.get("HostIp"), b.get("HostPort"), port)
-        for port, bound in bindings.items()
-        for b in dicts(bound) or [{}]
-    ]
+    for inner, bound in bindings.items():
+        for binding in dicts(bound) or [{}]:
+            ports.add(_port(binding.get("HostIp"), binding.get("HostPort"), inner))
     listed = container.listing.get("Ports")
-    found += [
-        (
-            p.get("IP"),
-            p.get("PublicPort"),
-            f"{p.get('PrivatePort')}/{p.get('Type') or 'tcp'}",
-        )
-        for p in dicts(listed)
-    ]
-    ports = {
-        f"{ip or ''}:{public}->{port}" if public else port for ip, public, port in found
-    }
+    for port in dicts(listed):
+        inner = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
+        ports.add(_port(port.get("IP"), port.get("PublicPort"), inner))
     if isinstance(listed, str):  # by the command line
-        ports |= {port for port in listed.split(", ") if port}
-    return (
-        ";".join(sorted({_WILDCARD.sub("", port).removeprefix(":") for port in ports}))
-        or None
-    )
+        ports.update(filter(None, listed.split(", ")))
+    return ";".join(sorted({_EVERY_IP.sub("", port) for port in ports})) or None
+
+
+def _port(ip: Any, public: Any, inner: str) -> str:
+    return f"{ip or ''}:{public}->{inner}" if public else inner
 
 
 def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
-    """Say what one container tells of its service; what it cannot tell is left unknown."""
+    """Return the row of the service of one container; what it does not show is unknown."""
     platform = platform_of(container.labels, container.naming)
     secrets = workload.get("secret_like_env_n")
     health_checked = container.inspected.get("health_checked")
     if platform != "docker" or workload["state"] != "running":
-        health_checked = health_checked or None  # by the orchestrator, or when it ran
-    is_told = bool(container.inspected) and container.mounts is not None
+        # No check is certain only for what Docker itself runs now.
+        health_checked = health_checked or None
+    is_known = bool(container.inspected) and container.mounts is not None
     stateful = keeps_data(
-        mounts, workload["repository"], workload["ports"], is_told=is_told
+        mounts, workload["repository"], workload["ports"], is_complete=is_known
     )
-    kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
+    kind: str | None = "web" if workload["ports"] else "worker"
+    if kind == "worker" and workload["host_network"]:  # any port may be open
+        kind = None
     return {
         "names": workload["names"],
         "platform": platform,
         "kind": kind if stateful is False else None,
         "stateful": stateful,
         "health_checked": health_checked,
-        "logs_exported": True if workload.get("log_driver") in LOG_SHIPPERS else None,
+        "logs_exported": ships_logs(workload.get("log_driver")),
         "secrets_in_image": None if secrets is None else secrets > 0,
     }
 
 
 def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row]:
-    """Read what services need: start orders of Compose, and addresses in their environment."""
-    known: dict[tuple[str, str], Row] = {}  # by namespace and host name
+    """Read the dependencies: start orders of Compose, and addresses in environments."""
+    called: dict[tuple[str, str], Row] = {}  # by namespace and host name
     for container, workload in zip(replicas, workloads, strict=True):
+        space = namespace_of(container.labels)
         for name in (container.labels.get(COMPOSE + "service"), workload["name"]):
             if name:
-                known.setdefault((namespace_of(container.labels), name.lower()), workload)
-    rows: dict[tuple[Any, ...], Row] = {}
+                called.setdefault((space, name.lower()), workload)
+    rows: list[Row] = []
     for container, workload in zip(replicas, workloads, strict=True):
-        src, space = workload["names"][0], namespace_of(container.labels)
-        needs: list[tuple[Name, str, str, str | None]] = []
+        space = namespace_of(container.labels)
+        src = workload["names"][0]
         for name, condition in compose_dependencies(container.labels):
-            found = known.get((space, name.lower()))
+            callee = called.get((space, name.lower()))
             missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
-            dst = found["names"][0] if found else missing
-            needs.append((dst, "start_order", "compose-label", condition))
-        for variable, address in dig(container.inspected, "Env", "addresses") or ():
-            if found := known.get((space, address.host)):
-                kind = kind_of(address, last_part(found["repository"]), variable)
-                needs.append((found["names"][0], kind, "environment", None))
-        for dst, kind, evidence, condition in needs:
-            if replace(dst, rule="") != replace(src, rule=""):
-                row = {"src": src, "dst": dst, "kind": kind, "evidence": evidence}
-                rows.setdefault((src, *row.values()), row | {"condition": condition})
-    return list(rows.values())
+            dst = callee["names"][0] if callee else missing
+            row = dependency_row(src, dst, "start_order", "compose-label")
+            rows.append(row | {"condition": condition})
+
+        def find(address: Address, space: str = space) -> Callee | None:
+            callee = called.get((space, address.host))
+            if callee is None:
+                return None
+            return callee["names"][0], last_part(callee["repository"])
+
+        addresses = dig(container.inspected, "Env", "addresses") or ()
+        rows += environment_rows(src, addresses, find)
+    return distinct(rows)

@@ -78,7 +78,7 @@ class Repository:
 
 
 def is_index(image: Row) -> bool:
-    """Whether an image is an index of others, by its media type."""
+    """Return whether an image is an index of others, by its media type."""
     return image.get("imageManifestMediaType") in INDEXES
 
 
@@ -214,7 +214,7 @@ def _annotated(repository: Repository, digest: str) -> Row:
 
 
 def _is_dangling(repository: Repository, digest: str) -> bool | None:
-    """Whether neither a tag nor an index nor a subject keeps an image; None where open."""
+    """Return whether neither a tag nor an index nor a subject keeps an image; None where open."""
     image = repository.images[digest]
     if repository.holders(digest) or _tags(image) or image.get("subjectManifestDigest"):
         return False
@@ -224,7 +224,7 @@ def _is_dangling(repository: Repository, digest: str) -> bool | None:
 
 
 def _is_immutable(repository: Row, image: Row) -> bool | None:
-    """Whether the tags of an image cannot be moved; some repositories except patterns."""
+    """Return whether the tags of an image cannot be moved; some repositories except patterns."""
     setting = text(repository.get("imageTagMutability"))
     if not setting.startswith(("IMMUTABLE", "MUTABLE")):
         return None

@@ -76,7 +76,7 @@ class Rule:
     expires: bool  # otherwise it moves images to the archive
 
     def matches(self, image: Image) -> bool:
-        """Whether an image has the tags and the storage class that the rule selects."""
+        """Return whether an image has the tags and the storage class that the rule selects."""
         if image.storage != self.storage:
             return False
         if self.tag_status == "any":
@@ -201,7 +201,7 @@ def _read_patterns(
 
 
 def is_like(tag: str, parts: Sequence[str]) -> bool:
-    """Whether a tag fits a pattern, given as the parts between its stars.
+    """Return whether a tag fits a pattern, given as the parts between its stars.
 
     No regular expression: tags and patterns come from others, and could make one slow.
     """

@@ -130,7 +130,7 @@ def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
 
 
 def _may_be_child(image: Row) -> bool:
-    """Whether only an index can tell if an image is used."""
+    """Return whether only an index can tell if an image is used."""
     is_tagged = bool(image.get("imageTags"))
     return not (is_tagged or image.get("subjectManifestDigest") or is_index(image))
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from assess import frames
 from assess.frames import EXTERNAL
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import kind_of
+from assess.image_ref import last_part
+from assess.sources.addresses import Address
 from assess.sources.aws.source import env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.mounts import share
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.docker.payload import Payload, moment
 from assess.sources.dumps import dicts, dig
@@ -26,14 +26,21 @@ from assess.sources.ecs.definition import (
     withheld_of_overrides,
 )
 from assess.sources.ecs.tasks import (
+    known_as,
     span_of,
     to_task_activities,
     to_task_mounts,
     to_workload,
 )
-from assess.sources.unit import LOG_SHIPPERS, keeps_data
+from assess.sources.unit import (
+    Callee,
+    dependency_row,
+    distinct,
+    environment_rows,
+    service_row,
+    share,
+)
 
-_SHIPPERS = (*LOG_SHIPPERS, "awsfirelens", "syslog")
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
 _SCHEDULERS = (
@@ -53,7 +60,7 @@ RULE, CONFIDENCE = "ecs-service", 0.98
 
 @dataclass
 class Payloads:
-    """What ECS told of one place, as its API lists it."""
+    """The answers of ECS for one account and region, as its API lists them."""
 
     services: list[Payload] = field(default_factory=list)
     tasks: list[Payload] = field(default_factory=list)
@@ -64,7 +71,7 @@ class Payloads:
 
 @dataclass
 class _Known:
-    """What the rows of one place refer to."""
+    """What the rows of one account and region refer to."""
 
     definitions: dict[str, Definition]  # by ARN
     hosts: dict[str, str] = field(
@@ -77,7 +84,7 @@ class _Known:
 
 
 def to_batch(payloads: Payloads) -> Batch:
-    """Turn the payloads of one place into rows of all frames."""
+    """Turn the payloads of one account and region into rows of all frames."""
     batch = Batch()
     services = [
         s
@@ -105,14 +112,14 @@ def to_batch(payloads: Payloads) -> Batch:
 
 
 def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
-    """Give the entities that have an identity, each once."""
+    """Return the entities that have an identity, each once."""
     return list(
         {text_of(row[key]): row for row in rows if text_of(row.get(key))}.values()
     )
 
 
 def to_host(instance: Payload) -> tuple[Row, Row]:
-    """Give the rows of the host and the engine of a container instance."""
+    """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
     told = {
         text_of(a.get("name")): text_of(a.get("value"))
@@ -124,30 +131,32 @@ def to_host(instance: Payload) -> tuple[Row, Row]:
     cpu = count_of(dig(units.get("CPU"), "integerValue"))
     host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
     versions = dig(instance, "versionInfo")
-    host = {
-        "host_id": host_id,
-        "provider": "aws"
+    host = frames.row(
+        "hosts",
+        host_id=host_id,
+        provider="aws"
         if host_id.startswith("i-")
         else None,  # else a machine of one's own
-        "account": arn["account"] or None,
-        "region": arn["region"] or None,
-        "az": told.get("ecs.availability-zone") or None,
-        "instance_type": told.get("ecs.instance-type") or None,
-        "image_ref": told.get("ecs.ami-id") or None,
-        "arch": told.get("ecs.cpu-architecture") or None,
-        "vcpus": cpu // 1024 if cpu else None,
-        "asg_name": tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
-        "state": "running" if instance.get("agentConnected") is True else None,
-    }
+        account=arn["account"] or None,
+        region=arn["region"] or None,
+        az=told.get("ecs.availability-zone") or None,
+        instance_type=told.get("ecs.instance-type") or None,
+        image_ref=told.get("ecs.ami-id") or None,
+        arch=told.get("ecs.cpu-architecture") or None,
+        vcpus=cpu // 1024 if cpu else None,
+        asg_name=tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
+        state="running" if instance.get("agentConnected") is True else None,
+    )
     version = (
         text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
     )
-    engine = {
-        "host_id": host_id,
-        "runtime": "docker",
-        "version": version or None,
-        "ecs_agent_version": text_of(dig(versions, "agentVersion")) or None,
-    }
+    engine = frames.row(
+        "engines",
+        host_id=host_id,
+        runtime="docker",
+        version=version or None,
+        ecs_agent_version=text_of(dig(versions, "agentVersion")) or None,
+    )
     return host, engine
 
 
@@ -172,13 +181,13 @@ def _names(
     found += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
     if definition:
         labels = definition.labels | {ECS + "task-definition-family": definition.family}
-        image = parse_image(definition.columns["image_ref"] or "")
-        found += container_names(labels, definition.naming, image, definition.main)
+        unit = definition.unit
+        found += container_names(labels, unit.naming, unit.image_ref, definition.main)
     return tuple(sorted(found, key=lambda name: -name.confidence))
 
 
 def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row:
-    """Say what a service and its definition tell, whether or not any task runs."""
+    """Return the row of a service, whether or not any task of it runs."""
     definition = known.definitions.get(text_of(service.get("taskDefinition")))
     share_needed = count_of(
         dig(service, "deploymentConfiguration", "minimumHealthyPercent")
@@ -199,22 +208,20 @@ def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row
 
 
 def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
-    """Columns of the services frame that a definition tells."""
-    columns = definition.columns
-    repository = parse_image(columns["image_ref"] or "").repository
-    stateful = keeps_data(definition.mounts, repository, columns["ports"])
-    kind = "web" if columns["ports"] or is_balanced else None
+    """Return the columns of the services frame that a definition decides."""
+    row = service_row(definition.unit)
+    kind = "web" if definition.unit.ports or is_balanced else "worker"
     return {
-        "kind": (kind or "worker") if stateful is False else None,
-        "stateful": stateful,
-        "health_checked": definition.health_checked or is_balanced,
-        "logs_exported": True if columns["log_driver"] in _SHIPPERS else None,
+        "kind": kind if row["stateful"] is False else None,
+        "stateful": row["stateful"],
+        "health_checked": definition.unit.health_checked or is_balanced,
+        "logs_exported": row["logs_exported"],
         "secrets_in_image": definition.secret_like_n > 0,
     }
 
 
 def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
-    """Give the deployments that a service still shows: the newest, and those under way."""
+    """Return the deployments that a service still lists: the newest, and those under way."""
     deployments = sorted(
         (d for d in dicts(service.get("deployments")) if moment(d.get("createdAt"))),
         key=lambda d: moment(d.get("createdAt")) or datetime.min,
@@ -257,7 +264,7 @@ def _listen(services: list[Payload], known: _Known) -> None:
 
 
 def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
-    """Read what a service needs: what starts before it, where it calls, what balances its load."""
+    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
     cluster, name = _key(service)
     src = known.services[cluster, name][0]
     definition = known.definitions.get(text_of(service.get("taskDefinition")))
@@ -268,9 +275,9 @@ def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
         group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
         dst = group[1] if len(group) > 1 else text_of(balancer.get("loadBalancerName"))
         if dst:
-            row: Row = {"src": src, "dst": f"{EXTERNAL}elb/{dst}", "kind": "discovery"}
-            rows.append(row | {"evidence": "ecs-load-balancer"})
-    return list({(str(r["dst"]), r["kind"], r["evidence"]): r for r in rows}.values())
+            target = f"{EXTERNAL}elb/{dst}"
+            rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
+    return distinct(rows)
 
 
 def _declared_needs(
@@ -280,26 +287,25 @@ def _declared_needs(
     rows: list[Row] = []
     for container, evidence, condition in definition.needs:
         # It starts within the same task, so it is no service, whoever else is called so.
-        row: Row = {
-            "src": src,
-            "dst": f"{EXTERNAL}{src.name}/{container}",
-            "kind": "start_order",
-        }
-        rows.append(row | {"evidence": evidence, "condition": condition or None})
-    for variable, address in definition.addresses:
+        dst = f"{EXTERNAL}{src.name}/{container}"
+        row = dependency_row(src, dst, "start_order", evidence)
+        rows.append(row | {"condition": condition or None})
+
+    def find(address: Address) -> Callee:
         private = _PRIVATE_HOST.fullmatch(address.host)
         hosts = (address.host, private["first"] if private else "")
-        found = next((n for h in hosts if (n := known.own_hosts.get((cluster, h)))), None)
-        kind = kind_of(address, last_part(found.name) if found else "", variable)
-        row = {"src": src, "dst": found or f"{EXTERNAL}{address.host}", "kind": kind}
-        rows.append(row | {"evidence": "environment"})
-    return [row for row in rows if row["dst"] != src]
+        called = (known.own_hosts.get((cluster, host)) for host in hosts)
+        if name := next(filter(None, called), None):
+            return name, last_part(name.name)
+        return f"{EXTERNAL}{address.host}", ""
+
+    return rows + environment_rows(src, definition.addresses, find)
 
 
 def _add_tasks(
     batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None
 ) -> None:
-    """Add replicas, their mounts, what happened to them, and services that only tasks tell of."""
+    """Add replicas, their mounts and activities, and services that only tasks show."""
     alone: dict[Name, Row] = {}
     for task in tasks:
         definition = known.definitions.get(text_of(task.get("taskDefinitionArn")))
@@ -318,17 +324,18 @@ def _add_tasks(
         workload = to_workload(task, names, definition)
         workload["host_id"] = known.hosts.get(text_of(task.get("containerInstanceArn")))
         batch.add("workloads", workload)
+        batch.container_ids[workload["workload_id"]] = known_as(task)
         batch.add("mounts", *to_task_mounts(workload, definition))
         happened = to_task_activities(task, workload)
         batch.add(
             "activities", *(a for a in happened if since and a["started_at"] >= since)
         )
     batch.add("services", *alone.values())
-    share(batch.rows["mounts"], None)
+    share(batch.rows["mounts"])
 
 
 def _family_of(task: Payload) -> str:
-    """Give the family of a task, else what else there is to call it."""
+    """Return the family of a task, else its group or id."""
     family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
     return family or text_of(task.get("group")) or last_of(task.get("taskArn"))
 

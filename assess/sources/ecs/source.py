@@ -11,6 +11,7 @@ from assess.sources.docker.payload import Payload, moment, texts
 from assess.sources.dumps import dicts, dig
 from assess.sources.ecs.definition import count_of, text_of
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
+from assess.sources.unit import FRAMES
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -33,15 +34,7 @@ class EcsSource(AwsSource):
     """Reads what ECS runs, and what it would run."""
 
     type = "ecs"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "
@@ -52,8 +45,10 @@ class EcsSource(AwsSource):
         """Read one region of one account."""
         payloads = dumped(place) if isinstance(place, DumpPlace) else asked(place)
         payloads.since = _since(place, payloads)
-        for frame, rows in to_batch(payloads).rows.items():
+        batch = to_batch(payloads)
+        for frame, rows in batch.rows.items():
             place.add(frame, *rows)
+        place.batch.container_ids |= batch.container_ids
         if payloads.definitions:
             place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(
                 payloads
@@ -61,7 +56,7 @@ class EcsSource(AwsSource):
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
-    """Say from when on stopped tasks are known, and record it; None where none could be seen."""
+    """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
     call = "ecs describe-tasks" if is_dump else "ecs list-tasks"
     row = next((row for row in place.batch.coverage if row["call"] == call), {})
@@ -75,7 +70,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: Place) -> Payloads:
-    """Take what the dumps of a place hold; what clusters count says whether that is all."""
+    """Read the dumps of a place; the counts of its clusters show whether they are complete."""
     clusters = place.ask("ecs", "describe_clusters", "clusters") or []
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],

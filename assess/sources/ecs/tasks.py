@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
 from assess.sources.docker.payload import Payload, moment
 from assess.sources.dumps import dicts, dig
 from assess.sources.ecs.definition import (
-    SHARED_DRIVERS,
     Definition,
     environment_of,
     last_of,
-    ports_text,
+    ports_of,
     text_of,
 )
-from assess.sources.joining.replicas import KNOWN_AS
 from assess.sources.redact import is_secret
+from assess.sources.unit import mount_rows, workload_row
 
 _STATES = {
     "RUNNING": "running",
@@ -47,7 +47,7 @@ _KILLED = 137
 
 
 def span_of(payload: Payload, start: str, end: str) -> Row:
-    """Columns of an activity that say when it was."""
+    """Return the columns of an activity that say when it was."""
     begun, ended = moment(payload.get(start)), moment(payload.get(end))
     lasted = (
         (ended - begun).total_seconds() if begun and ended and ended >= begun else None
@@ -58,20 +58,21 @@ def span_of(payload: Payload, start: str, end: str) -> Row:
 def to_workload(
     task: Payload, names: tuple[Name, ...], definition: Definition | None
 ) -> Row:
-    """Give the row of one replica: a task, seen through its first essential container."""
+    """Return the row of one replica: a task, by its first essential container."""
     containers = list(dicts(task.get("containers")))
     wanted = definition.main if definition else ""
     main = next(
         (c for c in containers if c.get("name") == wanted), (containers or [{}])[0]
     )
-    columns = dict(definition.columns) if definition else {}
-    ref = text_of(main.get("image")) or columns.get("image_ref") or ""
+    ref = text_of(main.get("image")) or (definition.unit.image if definition else "")
     image = parse_image(ref)
+    columns: Row = {}
+    if definition:
+        columns = workload_row(replace(definition.unit, image=ref))
     bindings = [b for c in containers for b in dicts(c.get("networkBindings"))]
     own_env = _overridden(task, text_of(main.get("name")))
     row = {
         "workload_id": f"ecs:{last_of(task.get('clusterArn'))}/{last_of(task.get('taskArn'))}",
-        KNOWN_AS: known_as(task),
         "names": names,
         "cluster": last_of(task.get("clusterArn")) or None,
         "name": text_of(main.get("name")) or None,
@@ -84,7 +85,7 @@ def to_workload(
         "inspect_status": "ok" if definition else "list",
     }
     if bindings:
-        row["ports"] = ports_text(bindings)
+        row["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
     if definition:
         row["env_names_n"] = len(definition.env_names | set(own_env))
         secrets_n = sum(is_secret(name, value) for name, value in own_env.items())
@@ -93,13 +94,13 @@ def to_workload(
 
 
 def known_as(task: Payload) -> tuple[str, ...]:
-    """Give the ids by which the engine of an instance knows the task and its containers."""
+    """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text_of(c.get("runtimeId")) for c in dicts(task.get("containers")))
     return tuple(i for i in (last_of(task.get("taskArn")), *containers) if i)
 
 
 def _overridden(task: Payload, name: str) -> dict[str, str]:
-    """Give the variables that a task overrides for a container, within the source only."""
+    """Return the variables that a task overrides for a container, for use inside the source only."""
     overrides = dicts(dig(task, "overrides", "containerOverrides"))
     found = (environment_of(o) for o in overrides if o.get("name") == name)
     return next(found, {})
@@ -108,7 +109,7 @@ def _overridden(task: Payload, name: str) -> dict[str, str]:
 def _life(
     task: Payload, containers: list[Payload], main: Payload, definition: Definition | None
 ) -> Row:
-    """State, exit, health and times of a task."""
+    """Return state, exit code, health and times of a task."""
     state = _STATES.get(text_of(task.get("lastStatus")))
     code = main.get("exitCode")
     code = code if isinstance(code, int) and not isinstance(code, bool) else None
@@ -119,7 +120,7 @@ def _life(
     told = text_of(task.get("healthStatus")).lower()
     health = told if told in ("healthy", "unhealthy") else None
     if definition and not health:
-        health = "starting" if definition.health_checked else "none"
+        health = "starting" if definition.unit.health_checked else "none"
     return {
         "state": state,
         "exit_code": code,
@@ -131,20 +132,17 @@ def _life(
     }
 
 
-def to_task_mounts(workload: Row, definition: Definition | None) -> Iterator[Row]:
-    """Give the mounts of a task; only shared file systems are the same on other hosts."""
-    where = workload["host_id"] or workload["workload_id"]
-    for mount in definition.mounts if definition else ():
-        source = mount["_source"]
-        if source and mount["driver"] not in SHARED_DRIVERS:
-            source = f"{where}:{source}"
-        yield mount | {"workload_id": workload["workload_id"], "_source": source}
+def to_task_mounts(workload: Row, definition: Definition | None) -> list[Row]:
+    """Return the mounts of a task; Fargate shares nothing among tasks but file systems."""
+    key = workload["workload_id"]
+    mounts = definition.unit.mounts if definition else ()
+    return mount_rows(mounts, key, workload["host_id"] or key)
 
 
 def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:
-    """Give what happened to a task: pull of its images, start, end.
+    """Return what happened to a task: pull of its images, start, end.
 
-    They bear no group, for tasks of one cluster do not replace those of another service.
+    They have no group: a task does not replace one of another service.
     """
     common: Row = {"names": workload["names"], "host_id": workload["host_id"]}
     common["to_version"] = last_of(task.get("taskDefinitionArn")) or None
@@ -165,7 +163,7 @@ def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:
 
 
 def _first_of(task: Payload) -> str:
-    """Name the field that first tells that a task ends."""
+    """Return the field with the earliest sign that a task ends."""
     fields = ("executionStoppedAt", "stoppingAt", "stoppedAt")
     times = {field: moment(task.get(field)) for field in fields}
     known = {field: at for field, at in times.items() if at}
@@ -173,10 +171,10 @@ def _first_of(task: Payload) -> str:
 
 
 def _cause(task: Payload) -> str:
-    """Say why a task ended: by words of its reason, else by its code.
+    """Return why a task ended: by words of its reason, else by its code.
 
-    The end of a task of no service is no ill health, but mostly that of a job; and what never
-    started took nothing away.
+    A task of no service is mostly a job, which ends in good health; and a task that never
+    started leaves nothing to replace.
     """
     reason, code = text_of(task.get("stoppedReason")), text_of(task.get("stopCode"))
     is_replica = text_of(task.get("group")).startswith("service:")

@@ -10,11 +10,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, file_failure, paths_of, timed
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Deadline,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+    timed,
+)
 from assess.sources.dumps import broken, decode_values, dicts, dig, files_below, read_text
 from assess.sources.hosts import ansible_facts as facts
 from assess.sources.hosts.rows import PlainHost, now_utc, to_batch
-from assess.sources.joining.hostnames import is_local
+from assess.sources.joining.hosts import is_local
 
 PARTS = {
     "setup": "ansible -m setup",
@@ -27,7 +36,7 @@ _DENIED = re.compile(
 )
 
 
-class AnsibleSource:
+class AnsibleSource(Source):
     """Reads fact caches, and what ``ansible --tree`` writes."""
 
     type = "ansible"
@@ -136,7 +145,7 @@ def _read_file(
 
 
 def file_time(file: Path) -> float | None:
-    """Give when a file was written; None where the system does not say."""
+    """Return when a file was written; None where the system does not record it."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -144,7 +153,7 @@ def file_time(file: Path) -> float | None:
 
 
 def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row]]:
-    """Give the facts that a file holds, each with the name of its host in the inventory."""
+    """List the facts in a file, each with the name of its host in the inventory."""
     text = read_text(file, row)
     if text is None:
         return
@@ -182,7 +191,7 @@ def _told(value: Row) -> Row:
 
 
 def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
-    """Give the facts in the output of the callback ``json``."""
+    """Return the facts in the output of the callback ``json``."""
     for play in dicts(value.get("plays")):
         for task in dicts(play.get("tasks")):
             results = task.get("hosts")
@@ -195,7 +204,7 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
 
 
 def failure_of(document: Row) -> Row:
-    """Say why a host gave no facts; what it said of it is not repeated."""
+    """Return why a host has no facts, without its message."""
     words = str(document.get("msg") or "")
     if document.get("unreachable") is True:
         status = "denied" if _DENIED.search(words) else "unreachable"
@@ -255,7 +264,7 @@ def _is_same(one: PlainHost, other: PlainHost) -> bool:
 
 
 def _parts(host: PlainHost) -> set[str]:
-    """Say which of the `PARTS` were gathered."""
+    """List which of the `PARTS` were gathered."""
     known = {
         "setup": not host.facts.keys() <= {"last_seen_at", "facts_age_hours"},
         "services": host.units is not None,
@@ -265,7 +274,7 @@ def _parts(host: PlainHost) -> set[str]:
 
 
 def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
-    """Say of how many hosts there are facts, units and packages."""
+    """Count the hosts with facts, units and packages."""
     counts = Counter(part for host in hosts for part in _parts(host))
     for part, command in PARTS.items():
         count = counts[part]

@@ -10,7 +10,7 @@ from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
-    Unit,
+    SystemUnit,
     count_of,
     is_of_interest,
     seen,
@@ -35,7 +35,7 @@ def untagged(value: dict[str, Any]) -> Any:
 
 
 def are_facts(document: Row) -> bool:
-    """Say whether a document has facts of a host."""
+    """Return whether a document has facts of a host."""
     named = ("ansible_facts", "module_setup", "services", "packages", "gather_subset")
     return any(name in document for name in named) or any(
         key.startswith("ansible_") for key in document
@@ -43,7 +43,7 @@ def are_facts(document: Row) -> bool:
 
 
 def fact(facts: Row, name: str) -> Any:
-    """Give a fact, with or without the prefix that Ansible adds."""
+    """Return a fact, with or without the prefix that Ansible adds."""
     value = facts.get(f"ansible_{name}", facts.get(name))
     return untagged(value) if isinstance(value, dict) else value
 
@@ -51,7 +51,7 @@ def fact(facts: Row, name: str) -> Any:
 def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
 ) -> tuple[PlainHost, Row]:
-    """Give one host, and for its coverage row what was left out or could not be read."""
+    """Return one host, and the counts of its coverage row."""
     clock = dig(fact(facts, "date_time"), "epoch") or dig(
         fact(facts, "date_time"), "iso8601"
     )
@@ -79,7 +79,7 @@ def to_host(
 
 
 def _columns(facts: Row) -> Row:
-    """Give the columns of the hosts frame that facts fill."""
+    """Return the columns of the hosts frame that facts fill."""
     memory = count_of(fact(facts, "memtotal_mb"))
     return {
         "hostname": text_of(fact(facts, "fqdn") or fact(facts, "hostname")) or None,
@@ -108,8 +108,8 @@ def withheld_n(facts: Row) -> int:
     )
 
 
-def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
-    """Give the units that run or have failed, and how many have a state that nobody knows.
+def to_units(facts: Row) -> tuple[list[SystemUnit] | None, int]:
+    """Return the units that run or failed, and the number in an unknown state.
 
     None where ``service_facts`` was not asked. What systemd lists is not repeated as of sysv.
     """
@@ -132,12 +132,14 @@ def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
             state = "failed"
         unknown_n += word in ("", "unknown")
         if state:
-            units.append(Unit(name, state, text_of(entry.get("source")) or "systemd"))
+            units.append(
+                SystemUnit(name, state, text_of(entry.get("source")) or "systemd")
+            )
     return units, unknown_n
 
 
 def to_packages(facts: Row) -> dict[str, Package] | None:
-    """Give the installed packages; None where ``package_facts`` was not asked, or saw none."""
+    """Return the installed packages; None where ``package_facts`` did not run, or saw none."""
     listed = facts.get("packages", facts.get("ansible_packages"))
     if not isinstance(listed, dict) or not listed:
         return None
@@ -150,7 +152,7 @@ def to_packages(facts: Row) -> dict[str, Package] | None:
 
 
 def to_mounted(listed: Any) -> list[Row]:
-    """Give the file systems of a host: where, of which type, how full, and whether writable."""
+    """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     found = []
     for disk in dicts(listed):
         total, free = (

@@ -18,8 +18,9 @@ from typing import Any
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
-from assess.sources.joining.hostnames import is_local, service_of
+from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.packaged import any_of, rows
+from assess.sources.unit import runs_as_root
 
 UNIT, UNIT_CONFIDENCE = "unit", 0.5
 HOSTNAME, HOSTNAME_CONFIDENCE = "hostname", 0.3
@@ -37,7 +38,7 @@ _INSTANCE = re.compile(r"@(\d.*)?$")
 
 
 @dataclass(frozen=True)
-class Unit:
+class SystemUnit:
     """One unit of an init system, running or failed."""
 
     name: str  # whole, such as ``worker@2.service``
@@ -73,7 +74,7 @@ class PlainHost:
     facts: Row = field(default_factory=dict)  # columns of the hosts frame
     cloud_id: str = ""  # id of the instance
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
-    units: list[Unit] | None = None
+    units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = (
         None  # those `is_of_interest`; {}: none of those
     )
@@ -84,7 +85,7 @@ class PlainHost:
 
 
 def to_batch(hosts: list[PlainHost]) -> Batch:
-    """Give the rows of hosts, their engines, and the services that run beside them."""
+    """Return the rows of hosts, their engines, and the services that run beside them."""
     tell_apart(hosts)
     batch = Batch()
     for host in hosts:
@@ -102,7 +103,7 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
 
 
 def tell_apart(hosts: Iterable[PlainHost]) -> None:
-    """Give every host an id: that of its cloud, its name, or its name and where it was read.
+    """Set the id of every host: that of its cloud, its name, or its name and where it was read.
 
     Seven hosts called ``localhost`` stay seven.
     """
@@ -116,13 +117,13 @@ def tell_apart(hosts: Iterable[PlainHost]) -> None:
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
 
-def own_units(host: PlainHost) -> list[Unit]:
-    """Give the units that are of no distribution, engine or agent."""
+def own_units(host: PlainHost) -> list[SystemUnit]:
+    """List the units that belong to no distribution, engine or agent."""
     return [unit for unit in host.units or [] if not is_of_distribution(unit.stem)]
 
 
-def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
-    """Give the names of the service of a unit; that of its host is the last, and the weakest."""
+def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
+    """Return the names of the service of a unit; that of its host is last and weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
     names = (
         Name(unit.service, UNIT, UNIT_CONFIDENCE),
@@ -131,8 +132,8 @@ def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
     return tuple(name for name in names if name.name)
 
 
-def to_workload(host: PlainHost, unit: Unit) -> Row:
-    """Give the row of the workloads frame of one unit."""
+def to_workload(host: PlainHost, unit: SystemUnit) -> Row:
+    """Return the row of the workloads frame of one unit."""
     return {
         "names": unit_names(host, unit),
         "workload_id": f"{host.host_id}/{unit.name}",
@@ -140,14 +141,14 @@ def to_workload(host: PlainHost, unit: Unit) -> Row:
         "name": unit.stem,
         "source_kind": UNIT,
         "state": unit.state,
-        "user_root": False if unit.user not in ("", "root", "0") else None,
+        "user_root": False if runs_as_root(unit.user) is False else None,
         "inspect_status": "list",
         "source_ref": f"{unit.manager} unit {unit.name}",
     }
 
 
-def to_service(host: PlainHost, unit: Unit) -> Row:
-    """Say what a unit tells of its service; a known store says what it keeps."""
+def to_service(host: PlainHost, unit: SystemUnit) -> Row:
+    """Return the row of the service of a unit; for a known store, with its kind."""
     row: Row = {
         "names": unit_names(host, unit),
         "name": unit.service,
@@ -166,14 +167,14 @@ def to_service(host: PlainHost, unit: Unit) -> Row:
     return row
 
 
-def stores_of(unit: Unit) -> list[dict[str, str]]:
-    """Give what the vocabulary of stores knows of a unit: a row per data directory."""
+def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
+    """List the rows of the vocabulary of stores for a unit: one per data directory."""
     found = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
     return [store for store in found if store["unit"] == found[0]["unit"]]
 
 
-def to_mounts(host: PlainHost, unit: Unit) -> list[Row]:
-    """Give the file systems of its own that hold the data of a store."""
+def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
+    """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
     return [
         {
@@ -191,7 +192,7 @@ def to_mounts(host: PlainHost, unit: Unit) -> list[Row]:
 
 
 def _holds(mounted: str, path: str) -> bool:
-    """Say whether a file system is that of a data directory, or a part of it."""
+    """Return whether a file system holds a data directory, or a part of it."""
     is_near = mounted.count("/") > 2 and path.startswith(
         f"{mounted}/"
     )  # no more than one above
@@ -199,7 +200,7 @@ def _holds(mounted: str, path: str) -> bool:
 
 
 def to_engines(host: PlainHost) -> list[Row]:
-    """Give the engines that are installed; runtime none where packages were read, and show none."""
+    """Return the installed engines; runtime none where packages were read and show none."""
     parts = _engine_parts(host.packages or {})
     running = {unit.stem for unit in host.units or [] if unit.state == "running"}
     if running & {"docker", "snap.docker.dockerd"}:  # a static binary has no package
@@ -233,7 +234,7 @@ def to_engines(host: PlainHost) -> list[Row]:
 
 
 def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
-    """Give package and version of the parts of engines that are installed."""
+    """Return package and version of the installed parts of engines."""
     parts: dict[str, tuple[str, str | None]] = {}
     for known, pattern in _engines():
         for name, package in packages.items():
@@ -243,7 +244,7 @@ def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | No
 
 
 def upstream(version: str) -> str | None:
-    """Give the version of a package as its software says it: without epoch and revision."""
+    """Return the version of the software in a package: without epoch and revision."""
     found = _VERSION.match(version.strip())
     return "-".join(part for part in found.groups() if part) if found else None
 
@@ -263,9 +264,9 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
 
 
 def seen(told: Any, file_time: float | None, now: datetime) -> Row:
-    """Say when the facts were gathered, and how old they are: as they say, else as their file does.
+    """Return when the facts were gathered, and their age: by themselves, else by their file.
 
-    Both may be wrong: a clock in 1628 or in the future tells nothing.
+    Both may be wrong: a time in 1628 or in the future is ignored.
     """
     number = (
         int(told) if isinstance(told, str) and re.fullmatch(r"\d{9,11}", told) else told
@@ -279,32 +280,32 @@ def seen(told: Any, file_time: float | None, now: datetime) -> Row:
 
 
 def text_of(value: Any) -> str:
-    """Give a text, or a number as text, without what cannot be part of a name; else nothing."""
+    """Return a text, or a number as text, without characters that no name has; else nothing."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
 
 
 def count_of(value: Any) -> int | None:
-    """Give a whole number that is not negative; None for anything else."""
+    """Return a whole number that is not negative; None for anything else."""
     text = text_of(value)
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 
 def now_utc() -> datetime:
-    """Give the present."""
+    """Return the present."""
     return datetime.now(UTC)
 
 
 @lru_cache(maxsize=1 << 16)
 def is_of_distribution(unit: str) -> bool:
-    """Say whether a unit is of the distribution, an engine or an agent, and no service."""
+    """Return whether a unit belongs to the distribution, an engine or an agent."""
     return _of_distribution().fullmatch(unit) is not None
 
 
 @lru_cache(maxsize=1 << 16)  # hosts have their packages in common
 def is_of_interest(package: str) -> bool:
-    """Say whether a package is of an engine or of a store; the others are not kept."""
+    """Return whether a package is an engine's or a store's; the others are not kept."""
     return _interesting().fullmatch(package) is not None
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.errors import PolicyError
 from assess.policy.policy import load_policy
-from assess.sources.base import Batch, Deadline, Row, file_failure, paths_of
+from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import (
     JSON_SUFFIXES,
@@ -73,7 +73,7 @@ class _Asked:
         return not is_late and (self.since is None or opened >= self.since)
 
 
-class IncidentsSource:
+class IncidentsSource(Source):
     """Reads incidents. Free text of people never leaves this module."""
 
     type = "incidents"

@@ -6,145 +6,70 @@ else that is known of them contradicts. Services are never joined by the name of
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 
-from assess.sources.base import Batch, Row
-from assess.sources.joining.hostnames import is_address, is_local
+from assess.sources.base import Batch, Batches, Row, type_of
 
-Batches = list[tuple[str, Batch]]
 _Host = tuple[str, str]  # type of the source, and host_id
+_Owners = dict[str, dict[_Host, None]]  # hosts by name
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv8": "arm64"}
 _COMPARED = ("arch", "cloud_id", "vcpus")
+_LOCAL = re.compile(
+    r"localhost\d?|localhost\.localdomain|ip6?-localhost|127(\.\d+){3}|::1|\(none\)"
+)
+_ENV = re.compile(r"prod|prd|production|stg|stage|staging|dev|test|qa|uat")
+_REGION = re.compile(
+    r"(us|eu|ap|sa|ca|me|af|il)(e|w|n|s|c|ne|nw|se|sw)\d"  # use1
+    r"|(us|eu|ap|sa|ca|me|af|il)-(north|south|east|west|central)+-\d[a-z]?"
+)
+_ADDRESS = re.compile(r"ip(-\d{1,3}){4}|\d{1,3}(\.\d{1,3}){3}")
 
 
-def settle_hosts(batches: Batches) -> list[Row]:
-    """Tell hosts apart and join them, in place; gives a coverage row where any were joined."""
-    tell_hosts_apart(batch for label, batch in batches if _type(label) == "docker")
+def settle_hosts(batches: Batches) -> tuple[Batches, list[Row]]:
+    """Return batches in which each machine has one id, and a coverage row if any were joined."""
+    batches = tell_hosts_apart(batches)
     facts, owners = _known_hosts(batches)
     same = _same_machines(facts, owners)
-    for label, batch in batches:
-        for row in (row for rows in batch.rows.values() for row in rows):
-            if row.get("host_id"):
-                row["host_id"] = same.get((_type(label), row["host_id"]), row["host_id"])
-    _name_hosts(
-        batches, {n: {same.get(h, h[1]) for h in found} for n, found in owners.items()}
-    )
+    ids = {
+        name: {same.get(host, host[1]) for host in hosts}
+        for name, hosts in owners.items()
+    }
+
+    def settle(label: str, batch: Batch) -> Batch:
+        def change(frame: str, row: Row) -> Row:
+            host = row.get("host_id")
+            if not host:
+                return row
+            host = same.get((type_of(label), host), host)
+            if frame in ("incidents", "activities"):  # people write any name of a host
+                known = ids.get(str(host).lower(), set())
+                host = min(known) if len(known) == 1 else host
+            return row if host == row["host_id"] else row | {"host_id": host}
+
+        return batch.map(change)
+
+    settled = [(label, settle(label, batch)) for label, batch in batches]
     if not same:
-        return []
-    joined = (
+        return settled, []
+    hint = (
         f"{len(same)} hosts are known by another name to another source, and were joined"
     )
-    return [
-        {
-            "source": "identity",
-            "scope": "hosts",
-            "call": "join",
-            "status": "ok",
-            "rows": len(same),
-            "hint": joined,
-        }
-    ]
+    note = {"source": "identity", "scope": "hosts", "call": "join", "status": "ok"}
+    return settled, [{**note, "rows": len(same), "hint": hint}]
 
 
-def spellings(row: Row) -> Iterator[str]:
-    """Give the names of a host that may be its alone: as written, then without the domain."""
-    names = [
-        str(row[c]).lower().rstrip(".") for c in ("host_id", "hostname") if row.get(c)
-    ]
-    for name in names:
-        if not is_local(name):
-            yield name
-    for name in names:
-        first = name.partition(".")[0]
-        if first != name and not is_local(first) and not is_address(name):
-            yield first
+def tell_hosts_apart(batches: Batches) -> Batches:
+    """Return batches in which hosts that several engines call alike have names of their own.
 
-
-def _known_hosts(
-    batches: Batches,
-) -> tuple[dict[_Host, Row], dict[str, dict[_Host, None]]]:
-    """Give what is known of every host, and the hosts that have a name."""
-    facts: dict[_Host, Row] = defaultdict(dict)
-    owners: dict[str, dict[_Host, None]] = defaultdict(dict)
-    for label, batch in batches:
-        for row in batch.rows.get("hosts", ()):
-            host = (_type(label), row["host_id"])
-            facts[host] |= {k: v for k, v in row.items() if v is not None} | _cloud_id(
-                row
-            )
-            for name in spellings(row):
-                owners[name][host] = None
-    return facts, owners
-
-
-def _same_machines(
-    facts: dict[_Host, Row], owners: dict[str, dict[_Host, None]]
-) -> dict[_Host, str]:
-    """Give the host_id that each host of another source takes on."""
-    head: dict[_Host, _Host] = {}
-
-    def root(host: _Host) -> _Host:
-        return root(head[host]) if host in head else host
-
-    for hosts in owners.values():
-        if len({kind for kind, _ in hosts}) < len(hosts):
-            continue  # a source has two of that name
-        for one, other in combinations(hosts, 2):
-            here, there = root(one), root(other)
-            if here == there or _contradict(facts[here], facts[there]):
-                continue
-            if "cloud_id" in facts[there] and "cloud_id" not in facts[here]:
-                here, there = there, here
-            facts[here] = {**facts[there], **facts[here]}
-            head[there] = here
-    ids = {host: root(host)[1] for host in head}
-    return {host: found for host, found in ids.items() if found != host[1]}
-
-
-def _cloud_id(row: Row) -> Row:
-    return {"cloud_id": row["host_id"]} if str(row["host_id"]).startswith("i-") else {}
-
-
-def _contradict(one: Row, other: Row) -> bool:
-    """Say whether two hosts differ in what a machine has only once."""
-    return any(
-        column in one and column in other and _plain(one[column]) != _plain(other[column])
-        for column in _COMPARED
-    )
-
-
-def _plain(value: object) -> str:
-    text = str(value).lower().removesuffix(".0")
-    return _ARCHITECTURES.get(text, text)
-
-
-def _name_hosts(batches: Batches, ids: dict[str, set[str]]) -> None:
-    """Put ids in place of the names that incidents and activities have for hosts."""
-    for _, batch in batches:
-        for frame in ("incidents", "activities"):
-            for row in batch.rows.get(frame, ()):
-                found = ids.get(str(row.get("host_id")).lower(), set())
-                if len(found) == 1:
-                    row["host_id"] = min(found)
-
-
-def _type(label: str) -> str:
-    return label.partition("#")[0]
-
-
-def tell_hosts_apart(batches: Iterable[Batch]) -> None:
-    """Rename hosts that several engines call their own, in place.
-
-    Cloned machines and engines in one machine's network namespaces give the same name; without
+    Cloned machines and engines in one machine's network namespaces have the same name; without
     this, all but one would be lost. Engines that share containers are one engine, seen twice.
     """
-    batches = list(batches)
-    engines: dict[str, dict[str, set[str]]] = defaultdict(
-        dict
-    )  # containers by host and source
-    for batch in batches:
+    engines: dict[str, dict[str, set[str]]] = defaultdict(dict)  # containers by source
+    docker = [batch for label, batch in batches if type_of(label) == "docker"]
+    for batch in docker:
         for row in batch.rows.get("engines", ()):
             engines[row["host_id"]].setdefault(row["source_ref"], set())
         for row in batch.rows.get("workloads", ()):
@@ -155,13 +80,105 @@ def tell_hosts_apart(batches: Iterable[Batch]) -> None:
         for host, sources in engines.items()
         if any(not (one & other) for one, other in combinations(sources.values(), 2))
     }
-    for row in (row for batch in batches for rows in batch.rows.values() for row in rows):
+
+    def rename(_: str, row: Row) -> Row:
         own, _, container = row.get("workload_id", "").rpartition("/")
         host = row.get("host_id") or own
         if host not in doubled:
-            continue
+            return row
         new = f"{host}@{row['source_ref'].partition('://')[2] or row['source_ref']}"
-        if "host_id" in row:
-            row["host_id"] = new
+        changed = {"host_id": new} if "host_id" in row else {}
         if container:
-            row["workload_id"] = f"{new}/{container}"
+            changed["workload_id"] = f"{new}/{container}"
+        return row | changed
+
+    if not doubled:
+        return batches
+    return [
+        (label, batch.map(rename) if type_of(label) == "docker" else batch)
+        for label, batch in batches
+    ]
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is one that every machine has for itself."""
+    return not name or _LOCAL.fullmatch(name.lower()) is not None
+
+
+def service_of(hostname: str) -> str:
+    """Return what a host name such as ``prod-checkout-api-03.example.com`` says of its service.
+
+    Here, checkout-api; empty for nothing. It makes ``redis`` of ``redis6`` too, which may be
+    another service than ``redis``: a name of a host never joins services.
+    """
+    name = hostname.strip().lower()
+    if is_local(name) or _ADDRESS.match(name):
+        return ""
+    name = _REGION.sub("", name.partition(".")[0])
+    words = [
+        word for word in re.split(r"[-_]+", name) if word and not _ENV.fullmatch(word)
+    ]
+    return re.sub(r"[-_]?\d+[a-z]?$", "", "-".join(words))
+
+
+def _spellings(row: Row) -> Iterator[str]:
+    """List the names of a host that may be its alone: as written, then without the domain."""
+    written = [row[column] for column in ("host_id", "hostname") if row.get(column)]
+    names = [str(name).lower().rstrip(".") for name in written]
+    yield from (name for name in names if not is_local(name))
+    for name in names:
+        first = name.partition(".")[0]
+        is_address = re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", name) or ":" in name
+        if first != name and not is_local(first) and not is_address:
+            yield first
+
+
+def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
+    """Collect what is known of every host, and the hosts that have a name."""
+    facts: dict[_Host, Row] = defaultdict(dict)
+    owners: _Owners = defaultdict(dict)
+    for label, batch in batches:
+        for row in batch.rows.get("hosts", ()):
+            host = (type_of(label), row["host_id"])
+            facts[host] |= {k: v for k, v in row.items() if v is not None}
+            if str(row["host_id"]).startswith("i-"):  # of EC2
+                facts[host]["cloud_id"] = row["host_id"]
+            for name in _spellings(row):
+                owners[name][host] = None
+    return facts, owners
+
+
+def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]:
+    """Return the host_id that each host of another source takes on."""
+    head: dict[_Host, _Host] = {}
+
+    def root(host: _Host) -> _Host:
+        return root(head[host]) if host in head else host
+
+    for hosts in owners.values():
+        if len({kind for kind, _ in hosts}) < len(hosts):
+            continue  # a source has two of that name
+        for one, other in combinations(hosts, 2):
+            here = root(one)
+            there = root(other)
+            if here == there or _contradict(facts[here], facts[there]):
+                continue
+            if "cloud_id" in facts[there] and "cloud_id" not in facts[here]:
+                here, there = there, here
+            facts[here] = {**facts[there], **facts[here]}
+            head[there] = here
+    ids = {host: root(host)[1] for host in head}
+    return {host: host_id for host, host_id in ids.items() if host_id != host[1]}
+
+
+def _contradict(one: Row, other: Row) -> bool:
+    """Whether two hosts differ in what a machine has only once."""
+    return any(
+        column in one and column in other and _plain(one[column]) != _plain(other[column])
+        for column in _COMPARED
+    )
+
+
+def _plain(value: object) -> str:
+    text = str(value).lower().removesuffix(".0")
+    return _ARCHITECTURES.get(text, text)

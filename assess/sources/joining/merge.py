@@ -1,4 +1,4 @@
-"""From the batches of all sources to frames: names become services, and rows of one key one row."""
+"""From batches to frames: names become services, and the rows of one key become one row."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Name, Row
-from assess.sources.joining.findings import settle
+from assess.sources.base import Batches, Name, Row, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match
 from assess.sources.joining.names import Rules
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
 _EXAMPLE_CHARS = 160
+_UNSURE = "name services in the identity map, or label them assess.service"
 _EXPECTED_TO_DIFFER = {
     "source",
     "source_ref",
@@ -35,53 +35,59 @@ _EXPECTED_TO_DIFFER = {
     "finished_at",  # of a task, and of its container
 }
 
-Batches = list[tuple[str, Batch]]
+NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 
 
 def to_tables(
     batches: Batches, rules: Rules
 ) -> tuple[dict[str, pd.DataFrame], list[Row]]:
-    """Make frames of what the sources gave; where two know a value, the earlier one wins.
+    """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
-    The frames are those that any source filled, typed, sorted by key; with them come coverage rows
-    about names, disagreements and rows that do not fit the data dictionary.
+    Returns the frames that any source filled, typed and sorted by key, and coverage rows about
+    names, disagreements and cells that do not fit the data dictionary.
     """
-    settle(batches)
-    identity = _identify(batches, rules)
-    resolved = _Resolved(identity)
+    resolver = _Resolver(_identify(batches, rules))
     rows: dict[str, list[Row]] = defaultdict(list)
     for label, batch in batches:
-        for frame, found in batch.rows.items():
-            kept = (resolved.row(frame, label, row) for row in found)
-            rows[frame] += [row for row in kept if row is not None]
-    identified = [
-        (s.service_id, s.best.rule, s.best.confidence) for s in identity.services
-    ]
-    if any(
-        row.get("service_id") == UNASSIGNED for frame in BEARING for row in rows[frame]
-    ):
-        identified.append((UNASSIGNED, "unassigned", 0.0))
-    columns = ("service_id", "identity_rule", "identity_confidence")
-    rows["services"][:0] = [
-        dict(zip(columns, values, strict=True)) for values in identified
-    ]
-    rows["services"] += [
-        {"service_id": s.service_id, "name": s.best.name} for s in identity.services
-    ]
-    rows["service_aliases"] += identity.aliases()
-    rows["service_aliases"] += identity.suggestions(resolved.unresolved)
-    tables, notes = {}, resolved.coverage()
-    for frame, found in rows.items():
-        if frame in frames.names() and (
-            found or any(frame in b.rows for _, b in batches)
-        ):
-            tables[frame], more = _to_table(frame, found)
+        for frame, unresolved in batch.rows.items():
+            resolved = (resolver.row(frame, label, row) for row in unresolved)
+            rows[frame] += [row for row in resolved if row is not None]
+    _add_services(rows, resolver)
+    tables: dict[str, pd.DataFrame] = {}
+    notes = resolver.coverage()
+    for frame, listed in rows.items():
+        notes += _unknown(frame, listed)
+        is_asked_for = any(frame in batch.rows for _, batch in batches)
+        if frame in frames.names() and (listed or is_asked_for):
+            tables[frame], more = _to_table(frame, listed)
             notes += more
     return tables, notes + _drop_dangling(tables)
 
 
+def _add_services(rows: dict[str, list[Row]], resolver: _Resolver) -> None:
+    """Add the rows of services and aliases that follow from identity."""
+    services = resolver.identity.services
+    identified: list[Row] = [
+        {
+            "service_id": service.service_id,
+            "identity_rule": service.best.rule,
+            "identity_confidence": service.best.confidence,
+        }
+        for service in services
+    ]
+    bearing = (row for frame in BEARING for row in rows[frame])
+    if any(row.get("service_id") == UNASSIGNED for row in bearing):
+        unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
+        identified.append({"service_id": UNASSIGNED, **unassigned})
+    # The first row of a key wins: identity before the sources, its name only after theirs.
+    names = [{"service_id": s.service_id, "name": s.best.name} for s in services]
+    rows["services"] = [*identified, *rows["services"], *names]
+    rows["service_aliases"] += resolver.identity.aliases()
+    rows["service_aliases"] += resolver.identity.suggestions(resolver.unresolved)
+
+
 def _identify(batches: Batches, rules: Rules) -> Identity:
-    """Find the services; a caller that nobody else knows is one too."""
+    """Identify the services; a caller that nobody else knows is one too."""
     born: list[Claim] = [
         (label, tuple(row["names"]))
         for frame in BEARING
@@ -101,100 +107,111 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 
-NONE = ";"  # a list that is known to be empty; an empty cell is unknown
-
-
-class _Resolved:
-    """Puts services in place of names, and keeps count."""
+class _Resolver:
+    """Puts ids of services in place of names, and counts how sure they are."""
 
     def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.identity = identity
         self.unresolved: dict[tuple[str, Name], None] = {}
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
 
-    def row(self, frame: str, label: str, row: Row) -> Row | None:
+    def row(self, frame: str, label: str, unresolved: Row) -> Row | None:
         """Resolve one row; None where it says nothing, such as that a service needs itself."""
-        row = {
-            k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()
+        row: Row = {
+            column: value.replace("\0", "") if isinstance(value, str) else value
+            for column, value in unresolved.items()
         }
-        row.setdefault("source", label.partition("#")[0])
+        row.setdefault("source", type_of(label))
         if frame == "dependencies":
             return self._edge(label, row)
         names = tuple(row.pop("names", None) or ())
         if frame in BEARING:
-            match = self._identity.bearer(label, names)
+            match = self.identity.bearer(label, names)
             row["service_id"] = match.service_id or UNASSIGNED
             if frame == "services" and not match.service_id:
                 return None
             self._count(frame, label, {names: match})
         elif names:
-            match = self._identity.match(names)
+            match = self.identity.match(names)
             row["service_id"] = match.service_id
             self._count(frame, label, {names: match})
         for listed in ("affected", "observed"):
-            if (said := row.pop(listed, None)) is not None:
-                found = (
-                    self._identity.match((name,)).service_id or name.name for name in said
-                )
-                row[f"{listed}_services"] = ";".join(dict.fromkeys(found)) or NONE
-        if struck := row.pop("struck", None):  # the service that an experiment failed
-            row["element"] = self._identity.match((struck,)).service_id or struck.name
+            if (others := row.pop(listed, None)) is not None:
+                ids = dict.fromkeys(map(self._id_or_name, others))
+                row[f"{listed}_services"] = ";".join(ids) or NONE
+        if struck := row.pop("struck", None):
+            row["element"] = self._id_or_name(struck)
         return row
 
+    def _id_or_name(self, name: Name) -> str:
+        return self.identity.match((name,)).service_id or name.name
+
     def _edge(self, label: str, row: Row) -> Row | None:
-        src, dst = row.pop("src"), row.pop("dst")
-        named = [src] if isinstance(dst, str) else [src, dst]
-        ends: dict[tuple[Name, ...], Match] = {
-            (name,): self._identity.match((name,)) for name in named
-        }
+        src = row.pop("src")
+        dst = row.pop("dst")
+        ends: dict[tuple[Name, ...], Match] = {}
+        for name in (src,) if isinstance(dst, str) else (src, dst):
+            ends[name,] = self.identity.match((name,))
         self._count("dependencies", label, ends)
-        caller = ends[(src,)].service_id
+        caller = ends[src,].service_id
         row["src_id"] = caller or UNASSIGNED
         if isinstance(dst, str):
             return row | {"dst_id": dst}
-        called = ends[(dst,)].service_id
-        if caller and caller == called:
+        callee = ends[dst,].service_id
+        if caller and caller == callee:
             return None
-        is_unresolved = not (caller and called) or row.get("unresolved", False)
-        return row | {
-            "dst_id": called or f"{EXTERNAL}{dst.name}",
-            "unresolved": is_unresolved,
-        }
+        is_known = bool(caller and callee)
+        row["dst_id"] = callee or f"{EXTERNAL}{dst.name}"
+        row["unresolved"] = not is_known or row.get("unresolved", False)
+        return row
 
     def _count(
-        self, frame: str, label: str, found: dict[tuple[Name, ...], Match]
+        self, frame: str, label: str, matches: dict[tuple[Name, ...], Match]
     ) -> None:
-        matches = found.values()
         self._counts[frame] += Counter(
             expected=1,
-            rows=all(match.confidence >= SURE for match in matches),
-            ambiguous_n=any(match.ambiguous for match in matches),
-            unmapped_n=any(match.service_id is None for match in matches),
+            rows=all(match.confidence >= SURE for match in matches.values()),
+            ambiguous_n=any(match.ambiguous for match in matches.values()),
+            unmapped_n=any(match.service_id is None for match in matches.values()),
         )
-        for names, match in found.items():
+        for names, match in matches.items():
             if match.service_id is None and names:
                 self.unresolved[label, names[0]] = None
 
     def coverage(self) -> list[Row]:
-        """Say how many rows have a service that is sure."""
+        """Make coverage rows that count the rows whose service is sure."""
         rows = []
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
-                sure = counts["rows"] / counts["expected"]
-                row: Row = {
-                    "source": "identity",
-                    "scope": frame,
-                    "call": "resolve",
-                    "ratio": sure,
-                }
-                row["status"] = "ok" if sure == 1 else "partial"
-                if sure < 1:
-                    row["hint"] = (
-                        "name services in the identity map, or label them assess.service"
-                    )
                 fields = ("expected", "rows", "ambiguous_n", "unmapped_n")
-                rows.append(row | {name: counts[name] for name in fields})
+                row: Row = {name: counts[name] for name in fields}
+                row |= {"source": "identity", "scope": frame, "call": "resolve"}
+                row |= {"status": "ok", "ratio": row["rows"] / row["expected"]}
+                if row["ratio"] < 1:
+                    row["status"] = "partial"
+                    row["hint"] = _UNSURE
+                rows.append(row)
         return rows
+
+
+def _unknown(frame: str, rows: list[Row]) -> list[Row]:
+    """Make coverage rows about columns that a frame has not, and frames that do not exist.
+
+    Sources of other packages misspell them; without a row, the values would vanish in silence.
+    """
+    if frame in frames.names():
+        known = frames.columns(frame).keys()
+        counts = Counter((r["source"], name) for r in rows for name in r.keys() - known)
+    else:
+        counts = Counter((row["source"], "") for row in rows)
+    notes: list[Row] = []
+    for (source, name), n in sorted(counts.items()):
+        problem = frames.unknown_columns(frame, [name]).iloc[0]
+        what = f"{name or frame} is not {problem['rule']}"[:_EXAMPLE_CHARS]
+        hint = "; ".join(filter(None, [what, problem["hint"]]))
+        note = {"source": source, "scope": frame, "call": f"check:{name or 'frame'}"}
+        notes.append({**note, "status": "partial", "unmapped_n": n, "hint": hint})
+    return notes
 
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
@@ -237,7 +254,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
 
 
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Row]:
-    """Coverage rows for what two sources know differently."""
+    """Make coverage rows for what two sources know differently."""
     notes: list[Row] = []
     keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
@@ -273,7 +290,7 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
 
 
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
-    """Coverage rows for cells that do not fit the data dictionary; they become NA."""
+    """Make coverage rows for cells that do not fit the data dictionary; they become NA."""
     sources = (
         table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
     )

@@ -6,69 +6,72 @@ safe as it is.
 
 from __future__ import annotations
 
-from assess.sources.base import Batch, Name, Row
+from typing import Any
 
-Batches = list[tuple[str, Batch]]
-KNOWN_AS = "_known_as"  # of a task: its id and those of its containers, as labels and engines say
-TASK = "_task"  # of a container: id of its task, as its labels say
-ID_LENGTH = 12  # as the command line shows ids
+from assess.sources.base import Batches, Name, Row, type_of
+
+ID_LENGTH = 12  # as the command line of Docker shows ids
 
 
-def join_replicas(batches: Batches) -> list[Row]:
-    """Let containers take on the workload of their task, in place; gives a coverage row.
+def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
+    """Return batches in which containers have the workload_id of their task, and a coverage row.
 
-    A row of an orchestrator lists the ids of its containers, or has an id that ends as the labels
-    of its containers say. The container's row keeps what only the engine knows, and is merged into
-    that of the task; so are the others of its pod.
+    A container belongs to the task that lists its id (`Batch.container_ids`), whose own id ends in
+    it, or that its labels name (`Batch.tasks`). Its row keeps what only the engine knows, and is
+    merged into that of the task; so are the rows of the other containers of a pod.
     """
     tasks = _tasks(batches)
-    if not tasks:
-        return []
-    joined, named = dict[str, str](), dict[Name, tuple[Name, ...]]()
+    joined: dict[str, Row] = {}  # task by workload_id of its container
+    named: dict[
+        Name, tuple[Name, ...]
+    ] = {}  # names of the task by those of its container
     for label, batch in batches:
-        if label.partition("#")[0] != "docker":
+        if type_of(label) != "docker":
             continue
         for row in batch.rows.get("workloads", ()):
             container = row["workload_id"].rpartition("/")[2]
-            task = tasks.get(container) or tasks.get(row.get(TASK) or "")
-            if task is None:
-                continue
-            joined[row["workload_id"]] = task["workload_id"]
-            if row.get("names"):
-                named[row["names"][0]] = task["names"]
-            row |= {"workload_id": task["workload_id"], "names": task["names"]}
-        _rename(batch, joined, named)
+            task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
+            if task is not None:
+                joined[row["workload_id"]] = task
+                if row.get("names"):
+                    named[row["names"][0]] = task["names"]
+    if not joined:
+        return batches, []
+
+    def rename(frame: str, row: Row) -> Row:
+        if frame in ("workloads", "mounts") and row["workload_id"] in joined:
+            task = joined[row["workload_id"]]
+            names = {"names": task["names"]} if frame == "workloads" else {}
+            return row | {"workload_id": task["workload_id"]} | names
+        if frame == "services" and row.get("names"):
+            return row | {"names": named.get(row["names"][0], row["names"])}
+        if frame == "dependencies":
+            return row | {end: renamed(row.get(end)) for end in ("src", "dst")}
+        return row
+
+    def renamed(end: Any) -> Any:
+        return named[end][0] if isinstance(end, Name) and end in named else end
+
+    renamed_batches = [
+        (label, batch.map(rename) if type_of(label) == "docker" else batch)
+        for label, batch in batches
+    ]
     hint = f"{len(joined)} containers are replicas that an orchestrator knows, and count once"
-    row = {"source": "identity", "scope": "workloads", "call": "join", "status": "ok"}
-    return [{**row, "rows": len(joined), "hint": hint}] if joined else []
+    note = {"source": "identity", "scope": "workloads", "call": "join", "status": "ok"}
+    return renamed_batches, [{**note, "rows": len(joined), "hint": hint}]
 
 
 def _tasks(batches: Batches) -> dict[str, Row]:
-    """Give the rows of orchestrators by the ids that a container may be known by."""
-    found: dict[str, Row] = {}
+    """Index the workloads of orchestrators by the ids that a container may be known by."""
+    tasks: dict[str, Row] = {}
     for label, batch in batches:
-        if label.partition("#")[0] == "docker":
+        if type_of(label) == "docker":
             continue
         for row in batch.rows.get("workloads", ()):
             if not row.get("names"):
                 continue
-            found[row["workload_id"].rpartition("/")[2]] = row
-            for identifier in row.get(KNOWN_AS, ()):
-                found[identifier] = found[identifier[:ID_LENGTH]] = row
-    return found
-
-
-def _rename(
-    batch: Batch, joined: dict[str, str], named: dict[Name, tuple[Name, ...]]
-) -> None:
-    """Carry the change over to the other rows of an engine."""
-    for row in batch.rows.get("mounts", ()):
-        row["workload_id"] = joined.get(row["workload_id"], row["workload_id"])
-    for row in batch.rows.get("services", ()):
-        names = row.get("names") or ()
-        if names and names[0] in named:
-            row["names"] = named[names[0]]
-    for row in batch.rows.get("dependencies", ()):
-        for end in ("src", "dst"):
-            if isinstance(row.get(end), Name) and row[end] in named:
-                row[end] = named[row[end]][0]
+            tasks[row["workload_id"].rpartition("/")[2]] = row
+            for identifier in batch.container_ids.get(row["workload_id"], ()):
+                tasks[identifier] = row
+                tasks[identifier[:ID_LENGTH]] = row
+    return tasks

@@ -1,4 +1,4 @@
-"""Controllers: what a pod belongs to in the end, and the names that it has for its service."""
+"""Controllers: what owns a pod in the end, and the names that it has for its service."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Selected:
 
 @dataclass(eq=False)
 class Controller:
-    """What keeps pods running, or a pod that nothing does."""
+    """A controller of pods, or a pod without one."""
 
     kind: str
     namespace: str
@@ -59,7 +59,7 @@ class Controller:
 
     @property
     def signature(self) -> tuple[str, str, bool]:
-        """What tells it from others that share a label: role, release, and whether it is a job."""
+        """Role, release, and whether it is a job: tells apart controllers that share a label."""
         role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
         return role, self.labels.get(_APP + "instance", ""), self.kind in JOBS
 
@@ -107,7 +107,7 @@ class Owners:
         _name_all(self.controllers.values())
 
     def _of(self, pod: Row) -> Controller:
-        """Find the controller of a pod; where no list has it, the pod tells of it."""
+        """Find the controller of a pod; where no list has it, make it from the pod."""
         meta = table(pod.get("metadata"))
         key = self._root(owner_of(pod) or _key("pod", pod), _strings(meta.get("labels")))
         if key[0] in (
@@ -140,7 +140,7 @@ class Owners:
 
 
 def owner_of(item: Row) -> Key | None:
-    """Give the controller that owns something."""
+    """Return the key of the controller that owns an object."""
     for owner in dicts(dig(item, "metadata", "ownerReferences")):
         if owner.get("controller") is True and text(owner.get("name")):
             return (

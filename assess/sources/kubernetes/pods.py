@@ -1,24 +1,24 @@
-"""Pods, and the templates of them that controllers hold: to rows of workloads and mounts."""
+"""Pods, and the templates of pods in controllers: to units, and rows of workloads."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from assess.image_ref import parse_image
 from assess.sources.base import Row
-from assess.sources.docker.mounts import is_data, source_class
 from assess.sources.docker.payload import SHORT_ID, moment
 from assess.sources.dumps import dicts, dig
 from assess.sources.listing import integer, number, table, text
-from assess.sources.redact import is_secret
+from assess.sources.unit import Mount, Unit, is_engine_socket
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(
     r"istio|envoy|linkerd|proxyv2|sidecar|vault-agent|vault-env|cloud-?sql-proxy|fluent|filebeat"
     r"|datadog|jaeger-agent|otel|opentelemetry|consul-dataplane|kube-rbac-proxy|oauth2-proxy"
 )
+NO_CLAIMS: dict[tuple[str, str], Row] = {}
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _CONFIG_VOLUMES = ("configMap", "secret", "projected", "downwardAPI", "gitRepo", "image")
 _SCRATCH_VOLUMES = ("emptyDir", "ephemeral")
@@ -47,7 +47,6 @@ _UNITS = {
     "Pi": 2**50,
     "Ei": 2**60,
 }
-_SOCKETS = re.compile(r"(docker|podman|containerd|crio)\.sock$")
 
 
 def quantity(value: Any) -> float | None:
@@ -62,12 +61,12 @@ def quantity(value: Any) -> float | None:
 
 
 def containers(spec: Row) -> list[Row]:
-    """Give the containers of a pod: those that start it up and end before it runs are left out."""
+    """Return the containers of a pod, without its init containers."""
     return list(dicts(spec.get("containers")))
 
 
 def main_container(spec: Row, annotations: Row, names: tuple[str, ...] = ()) -> Row:
-    """Give the container that does the pod's work; sidecars do not.
+    """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
     is no known sidecar.
@@ -81,31 +80,39 @@ def main_container(spec: Row, annotations: Row, names: tuple[str, ...] = ()) -> 
     return next(iter(own or every), {})
 
 
-def to_pod(spec: Row, main: Row) -> Row:
-    """Give what a pod, or its template, declares: columns of the workloads frame."""
-    every, limits = containers(spec), table(dig(main, "resources", "limits"))
-    memory, own, shared = quantity(limits.get("memory")), _security(main), _security(spec)
-    env = list(_environment(every))
-    image = text(main.get("image"))
-    return {
-        "image_ref": image or None,
-        **parse_image(image).columns(),
-        "restart_policy": _POLICIES.get(text(spec.get("restartPolicy"))),
-        "privileged": any(_security(c).get("privileged") is True for c in every),
-        "host_network": spec.get("hostNetwork") is True,
-        "host_pid": spec.get("hostPID") is True,
-        "docker_sock_mounted": any(_sees_socket(v) for v in dicts(spec.get("volumes"))),
-        "readonly_root": own.get("readOnlyRootFilesystem") is True,
-        "user_root": _is_root({**shared, **own}),
-        "caps_added_n": sum(len(_added(c)) for c in every),
-        "memory_limit_bytes": integer(memory),
-        "memory_unlimited": memory is None,
-        "cpu_limit": quantity(limits.get("cpu")),
-        "stop_timeout_s": number(spec.get("terminationGracePeriodSeconds")),
-        "ports": ";".join(sorted({*_ports(every)})) or None,
-        "env_names_n": len(env),
-        "secret_like_env_n": sum(is_secret(name, value) for name, value in env),
-    }
+Place = tuple[str, str]  # namespace, name
+Claims = Mapping[Place, Row]
+
+
+def to_unit(
+    spec: Row, main: Row, namespace: str = "", claims: Claims = NO_CLAIMS
+) -> Unit:
+    """Read what a pod, or its template, declares; sidecars count where they raise the risk."""
+    every = containers(spec)
+    limits = table(dig(main, "resources", "limits"))
+    memory = quantity(limits.get("memory"))
+    environment = tuple(_environment(every))
+    return Unit(
+        names=(),
+        platform="kubernetes",
+        image=text(main.get("image")),
+        environment=environment,
+        ports=tuple(_ports(every)),
+        user=_user({**_security(spec), **_security(main)}),
+        mounts=tuple(_mounts(spec, namespace, claims)),
+        memory_limit_bytes=integer(memory),
+        memory_unlimited=memory is None,
+        cpu_limit=quantity(limits.get("cpu")),
+        privileged=any(_security(c).get("privileged") is True for c in every),
+        host_network=spec.get("hostNetwork") is True,
+        host_pid=spec.get("hostPID") is True,
+        readonly_root=_security(main).get("readOnlyRootFilesystem") is True,
+        caps_added_n=sum(len(_added(c)) for c in every),
+        restart_policy=_POLICIES.get(text(spec.get("restartPolicy"))),
+        stop_timeout_s=number(spec.get("terminationGracePeriodSeconds")),
+        health_checked=True if is_checked(spec) else None,
+        config_external=True if has_config_outside(spec) else None,
+    )
 
 
 def _security(part: Row) -> Row:
@@ -117,36 +124,31 @@ def _added(container: Row) -> list[Any]:
     return added if isinstance(added, list) else []
 
 
-def _is_root(security: Row) -> bool | None:
-    """Say whether a pod runs as root; None where its image decides that."""
+def _user(security: Row) -> str:
+    """Return the user; empty where the image decides, and any name for "not root"."""
     user = security.get("runAsUser")
     if isinstance(user, int) and not isinstance(user, bool):
-        return user == 0
-    return False if security.get("runAsNonRoot") is True else None
+        return str(user)
+    return "non-root" if security.get("runAsNonRoot") is True else ""
 
 
-def _sees_socket(volume: Row) -> bool:
-    path = text(dig(volume, "hostPath", "path"))
-    return (
-        path.rstrip("/") in ("/run", "/var/run")
-        or path == "/"
-        or bool(_SOCKETS.search(path))
-    )
+def sees_engine_socket(spec: Row) -> bool:
+    """Return whether a volume of a pod leads to the socket of an engine; any container counts.
+
+    A container that starts the pod up may mount it, which no mount of the others shows.
+    """
+    volumes = dicts(spec.get("volumes"))
+    return any(is_engine_socket(text(dig(v, "hostPath", "path"))) for v in volumes)
 
 
 def _environment(every: list[Row]) -> Iterator[tuple[str, str]]:
-    """Variables and what is written for them; a reference to a secret has no value here."""
+    """List variables and their values; a reference to a secret has none."""
     for entry in (e for c in every for e in dicts(c.get("env"))):
         yield text(entry.get("name")), text(entry.get("value"))
 
 
-def environment(spec: Row) -> dict[str, str]:
-    """Give the variables of all containers, for use inside the sources only."""
-    return dict(_environment(containers(spec)))
-
-
 def has_config_outside(spec: Row) -> bool:
-    """Say whether a pod is configured from outside its image."""
+    """Return whether a pod is configured from outside its image."""
     has_env = any(c.get("env") or c.get("envFrom") for c in containers(spec))
     volumes = (
         v
@@ -157,7 +159,7 @@ def has_config_outside(spec: Row) -> bool:
 
 
 def is_checked(spec: Row) -> bool:
-    """Say whether anything checks the health of a pod."""
+    """Return whether anything checks the health of a pod."""
     probes = ("readinessProbe", "livenessProbe", "startupProbe")
     return any(c.get(probe) for c in containers(spec) for probe in probes)
 
@@ -171,7 +173,7 @@ def _ports(every: list[Row]) -> Iterator[str]:
 
 
 def to_life(pod: Row, main: Row) -> Row:
-    """Give state, health and times of a pod."""
+    """Return state, health and times of a pod."""
     meta, status = table(pod.get("metadata")), table(pod.get("status"))
     every = list(dicts(status.get("containerStatuses")))
     own = next((s for s in every if s.get("name") == main.get("name")), {})
@@ -217,9 +219,9 @@ def _code(ended: Row) -> int | None:
 
 
 def docker_id(pod: Row, main: Row) -> str | None:
-    """Give the short id of the main container where a Docker engine runs it.
+    """Return the short id of the main container where a Docker engine runs it.
 
-    That engine, asked itself, tells of the same container: its rows and this one become one.
+    The docker source lists the same container on that engine, so both rows become one.
     """
     statuses = dicts(dig(pod, "status", "containerStatuses"))
     own = next((s for s in statuses if s.get("name") == main.get("name")), {})
@@ -228,79 +230,47 @@ def docker_id(pod: Row, main: Row) -> str | None:
 
 
 def known_as(pod: Row) -> tuple[str, ...]:
-    """Give the ids by which the engine of a node knows the pod and its containers."""
+    """Return the ids by which the engine of a node knows the pod and its containers."""
     statuses = dicts(dig(pod, "status", "containerStatuses"))
     containers = (text(s.get("containerID")).rpartition("/")[2] for s in statuses)
     return tuple(i for i in (text(dig(pod, "metadata", "uid")), *containers) if i)
 
 
-def to_mounts(spec: Row, namespace: str, claims: dict[tuple[str, str], Row]) -> list[Row]:
-    """Give rows of the mounts frame, but for the workload; ``_source`` tells shared ones."""
+def _mounts(spec: Row, namespace: str, claims: Claims) -> Iterator[Mount]:
     volumes = {text(v.get("name")): v for v in dicts(spec.get("volumes"))}
-    rows: dict[str, Row] = {}
-    for mount in (m for c in containers(spec) for m in dicts(c.get("volumeMounts"))):
-        where, volume = text(mount.get("mountPath")), volumes.get(text(mount.get("name")))
-        if where and where.rstrip("/") != _SERVICE_ACCOUNT:
-            is_writable = mount.get("readOnly") is not True
-            row = _to_mount(
-                volume or {}, where, namespace, claims, is_writable=is_writable
-            )
-            rows.setdefault(where, {"destination": where, **row})
-    return list(rows.values())
+    for entry in (m for c in containers(spec) for m in dicts(c.get("volumeMounts"))):
+        target = text(entry.get("mountPath"))
+        if target.rstrip("/") != _SERVICE_ACCOUNT:
+            volume = volumes.get(text(entry.get("name")), {})
+            mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
+            yield _with_volume(mount, volume, namespace, claims)
 
 
-def _to_mount(
-    volume: Row,
-    where: str,
-    namespace: str,
-    claims: dict[tuple[str, str], Row],
-    *,
-    is_writable: bool,
-) -> Row:
+def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> Mount:
+    """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
-    inside = table(volume.get(kind))
-    driver = text(inside.get("driver"))
+    source = table(volume.get(kind))
+    driver = text(source.get("driver"))
     if kind in _CONFIG_VOLUMES or "secrets-store" in driver:
-        return {
-            "type": "config",
-            "source_class": "config",
-            "read_only": True,
-            "data_like": False,
-        }
+        return replace(mount, type="config", source_class="config", is_writable=False)
     if kind in _SCRATCH_VOLUMES:
-        in_memory = inside.get("medium") == "Memory"
-        name = "tmpfs" if in_memory else "empty-dir"
-        return {
-            "type": name,
-            "source_class": name,
-            "read_only": not is_writable,
-            "data_like": False,
-        }
+        form = "tmpfs" if source.get("medium") == "Memory" else "empty-dir"
+        return replace(mount, type=form, source_class=form)
     if kind == "hostPath":
-        path = text(inside.get("path"))
-        form = source_class({"Type": "bind", "Source": path, "Destination": where})
-        data = is_data(form, where, is_writable)
-        return {
-            "type": "bind",
-            "source_class": form,
-            "read_only": not is_writable,
-            "data_like": data,
-            "_source": f"host:{path}",
-        }
-    # a claim, also one that a StatefulSet makes for each replica; or storage named in the pod
-    claim = text(inside.get("claimName"))
+        return replace(mount, type="bind", source=text(source.get("path")))
+    # A claim, also one that a StatefulSet makes for each replica; or storage named in the pod.
+    claim = text(source.get("claimName"))
     known = claims.get((namespace, claim), {})
-    size = quantity(dig(known, "status", "capacity", "storage"))
-    is_writable = is_writable and inside.get("readOnly") is not True
-    return {
-        "type": "volume",
-        "source_class": "named-volume",
-        "volume_name": claim or text(volume.get("name")) or None,
-        "driver": text(dig(known, "spec", "storageClassName"))
-        or driver
-        or (kind if kind != "persistentVolumeClaim" else None),
-        "read_only": not is_writable,
-        "size_bytes": integer(size),
-        "data_like": is_data("named-volume", where, is_writable),
-        "_source": f"{namespace}/{claim}" if claim else "",
-    }
+    is_claim = kind == "persistentVolumeClaim"
+    storage = text(dig(known, "spec", "storageClassName")) or driver
+    return replace(
+        mount,
+        type="volume",
+        source_class="named-volume",
+        volume=claim or text(volume.get("name")) or None,
+        driver=storage or (None if is_claim else kind),
+        is_writable=mount.is_writable and source.get("readOnly") is not True,
+        is_remote=True,
+        shared_as=f"{namespace}/{claim}" if claim else "",
+        size_bytes=integer(quantity(dig(known, "status", "capacity", "storage"))),
+    )

@@ -9,23 +9,19 @@ from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import addresses, kind_of
-from assess.sources.base import Batch, Name, Row
+from assess.sources.addresses import Address, addresses
+from assess.sources.base import Batch, Row
 from assess.sources.docker.payload import moment
 from assess.sources.dumps import dicts, dig
-from assess.sources.joining.replicas import KNOWN_AS
 from assess.sources.kubernetes.nodes import ids_of, place, to_engine, to_host
 from assess.sources.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
 from assess.sources.kubernetes.pods import (
     docker_id,
-    environment,
-    has_config_outside,
-    is_checked,
     known_as,
     main_container,
+    sees_engine_socket,
     to_life,
-    to_mounts,
-    to_pod,
+    to_unit,
 )
 from assess.sources.kubernetes.selectors import attach
 from assess.sources.listing import (
@@ -38,7 +34,16 @@ from assess.sources.listing import (
     table,
     text,
 )
-from assess.sources.unit import keeps_data, merge_services
+from assess.sources.unit import (
+    Callee,
+    Unit,
+    distinct,
+    environment_rows,
+    merge_services,
+    mount_rows,
+    service_row,
+    workload_row,
+)
 
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
@@ -49,7 +54,7 @@ Place = tuple[str, str]  # namespace, name
 
 @dataclass(frozen=True)
 class Around:
-    """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
+    """What the lists say of controllers, indexed: a cluster has thousands of each."""
 
     claims: dict[Place, Row]
     scalers: dict[
@@ -60,7 +65,7 @@ class Around:
 
 
 def around(found: Found) -> Around:
-    """Sort the lists of a cluster."""
+    """Index the lists of a cluster."""
     scalers: dict[tuple[str, str, str], Row] = {}
     for scaler in found.get("horizontalpodautoscalers", ()):
         spec = table(scaler.get("spec"))
@@ -80,7 +85,7 @@ def around(found: Found) -> Around:
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    """Turn the lists of one cluster into rows of all frames."""
     batch, owners = Batch(), Owners(found)
     nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
     hosts = ids_of(nodes, cluster)
@@ -92,16 +97,18 @@ def to_batch(found: Found, cluster: str) -> Batch:
         workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
+        batch.container_ids[workload["workload_id"]] = known_as(pod)
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     _share(batch.rows["mounts"], ended)
-    services = [to_service(c, lists) for c in owners.controllers.values() if c.pod]
+    units = {c: _unit_of(c, lists) for c in owners.controllers.values() if c.pod}
+    services = [to_service(controller, unit, lists) for controller, unit in units.items()]
     batch.add("services", *merge_services(services))
-    batch.add("dependencies", *to_dependencies(owners))
+    batch.add("dependencies", *to_dependencies(owners, units))
     batch.add("activities", *to_activities(found, owners, cluster))
     return batch
 
 
-# -- what runs -----------------------------------------------------------------------------------
+# ---- what runs ----
 
 
 def to_workload(
@@ -111,7 +118,7 @@ def to_workload(
     cluster: str,
     claims: dict[Place, Row],
 ) -> tuple[Row, list[Row]]:
-    """Give the rows of a pod: one workload, and its mounts."""
+    """Return the rows of a pod: one workload, and its mounts."""
     (namespace, name), spec = place(pod), table(pod.get("spec"))
     node = text(spec.get("nodeName"))
     main = main_container(spec, controller.annotations, (controller.name,))
@@ -119,85 +126,76 @@ def to_workload(
     identifier = (
         f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
     )
-    declared, life = to_pod(spec, main), to_life(pod, main)
-    mounts = to_mounts(spec, namespace, claims)
-    for mount in mounts:
-        mount["workload_id"] = identifier
-        if mount.get("_source", "").startswith(
-            "host:"
-        ):  # shared with those of its node only
-            mount["_source"] += f"@{node}"
-    workload = {
+    unit = to_unit(spec, main, namespace, claims)
+    workload = workload_row(unit) | {
         "workload_id": identifier,
-        KNOWN_AS: known_as(pod),
         "names": controller.names,
         "host_id": hosts.get(node),
         "cluster": cluster,
         "namespace": namespace or None,
         "name": name or None,
         "source_kind": controller.kind,
-        **declared,
-        **life,
+        "docker_sock_mounted": sees_engine_socket(spec),
+        **to_life(pod, main),
         "inspect_status": "ok" if main else "list",
     }
-    return workload, mounts
+    return workload, mount_rows(unit.mounts, identifier, node)
 
 
 def _share(mounts: list[Row], ended: set[str]) -> None:
     """Count who else mounts the same claim, or the same path of the same node."""
-    users = Counter(m.get("_source") for m in mounts if m["workload_id"] not in ended)
+    users = Counter(m["_source"] for m in mounts if m["workload_id"] not in ended)
     for mount in mounts:
+        source = mount.pop("_source")
         if mount["source_class"] in ("empty-dir", "tmpfs"):  # goes with its pod
             mount["shared_with_n"] = 0
-        if source := mount.pop("_source", None):
+        elif source:
             mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
 
 
-def to_service(controller: Controller, lists: Around) -> Row:
-    """Say what a controller tells of its service; what it cannot tell is left unknown."""
-    spec, is_job = controller.pod, controller.kind in JOBS
-    main = main_container(spec, controller.annotations, (controller.name,))
-    pod = to_pod(spec, main)
-    mounts = to_mounts(spec, controller.namespace, lists.claims)
-    stateful = keeps_data(mounts, pod["repository"], pod["ports"])
-    stateful = True if controller.kind == "statefulset" else stateful
-    is_served = bool(pod["ports"] or controller.selected)
-    kind = (
-        "job"
-        if is_job
-        else "web"
-        if is_served
-        else None
-        if pod["host_network"]
-        else "worker"
+def _unit_of(controller: Controller, lists: Around) -> Unit:
+    """Read what a controller declares for its pods."""
+    main = main_container(controller.pod, controller.annotations, (controller.name,))
+    unit = to_unit(controller.pod, main, controller.namespace, lists.claims)
+    is_job = controller.kind in JOBS
+    return replace(
+        unit,
+        names=controller.names,
+        stateful=True if controller.kind == "statefulset" else None,
+        min_healthy_pct=min_healthy(controller),
+        health_checked=unit.health_checked or (None if is_job else False),
     )
-    limits = lists.scalers.get(
-        (controller.kind, controller.namespace, controller.name), {}
-    )
-    return {
-        "names": controller.names,
-        "platform": "kubernetes",
-        "kind": "infra"
-        if controller.namespace == "kube-system"
-        else kind
-        if stateful is False
-        else "job"
-        if is_job
-        else None,
-        "stateful": stateful,
-        "min_healthy_pct": min_healthy(controller),
+
+
+def to_service(controller: Controller, unit: Unit, lists: Around) -> Row:
+    """Return the row of the services frame."""
+    row = service_row(unit)
+    scaled = (controller.kind, controller.namespace, controller.name)
+    limits = lists.scalers.get(scaled, {})
+    return row | {
+        "kind": _kind(controller, unit, stateful=row["stateful"]),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits.get("maxReplicas")),
-        "health_checked": is_checked(spec) or (None if is_job else False),
         "public": is_public(controller, lists),
         "logs_exported": lists.ships_logs,
-        "config_external": has_config_outside(spec) or None,
-        "secrets_in_image": pod["secret_like_env_n"] > 0,
     }
 
 
+def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
+    """Return what a controller is for, where that can be known of something without state."""
+    if controller.namespace == "kube-system":
+        return "infra"
+    if controller.kind in JOBS:
+        return "job"
+    if stateful is not False:
+        return None
+    if unit.ports or controller.selected:
+        return "web"
+    return None if unit.host_network else "worker"
+
+
 def _ships_logs(found: Found) -> bool | None:
-    """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
+    """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
     for item in found.get("daemonsets", ()):
         images = [
             text(c.get("image"))
@@ -214,7 +212,7 @@ def _ships_logs(found: Found) -> bool | None:
 
 
 def min_healthy(controller: Controller) -> float | None:
-    """Give the share of replicas it needs: by its disruption budget, else by its rollout.
+    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout.
 
     Without either, and for what runs once per node, nothing is declared.
     """
@@ -243,11 +241,11 @@ def _part(value: Any, replicas: float | None) -> float | None:
     return percent(number(value), replicas)
 
 
-# -- who reaches it, and whom it calls -----------------------------------------------------------
+# ---- who reaches it, and whom it calls ----
 
 
 def is_public(controller: Controller, lists: Around) -> bool | None:
-    """Say whether customers reach it: by a load balancer or an ingress.
+    """Return whether customers reach it by a load balancer or an ingress.
 
     False only where no Service selects it and it opens no port of its node.
     """
@@ -261,40 +259,36 @@ def is_public(controller: Controller, lists: Around) -> bool | None:
     return None if controller.selected or outside or not lists.has_services else False
 
 
-def to_dependencies(owners: Owners) -> list[Row]:
-    """Read whom controllers call: addresses of Services in what is written in their environment."""
+def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
+    """Return calls of Services whose addresses are written in the environment."""
     first: dict[Selected, Controller] = {}
     for controller in owners.controllers.values():
         for selected in controller.selected:
             first.setdefault(selected, controller)
     known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
-    rows: dict[tuple[Any, ...], Row] = {}
-    for controller in owners.controllers.values():
-        for variable, address in addresses(environment(controller.pod)):
+    rows: list[Row] = []
+    for controller, unit in units.items():
+
+        def find(address: Address, own: str = controller.namespace) -> Callee | None:
             name, _, rest = address.host.partition(".")
             namespace, _, domain = rest.partition(".")
-            if domain and not domain.startswith("svc"):
-                continue
-            called = known.get((namespace or controller.namespace, name))
-            if called is None or _plain(called) == _plain(controller):
-                continue
-            main = main_container(called.pod, called.annotations, (called.name,))
-            image = last_part(parse_image(text(main.get("image"))).repository)
-            kind = kind_of(address, image, variable)
-            row = {"src": controller.names[0], "dst": called.names[0], "kind": kind}
-            rows.setdefault(tuple(row.values()), row | {"evidence": "environment"})
-    return list(rows.values())
+            called = known.get((namespace or own, name))
+            # A host of the outside may begin like a Service: shop.example.com.
+            is_outside = domain and not domain.startswith("svc")
+            if called is None or is_outside:
+                return None
+            return called.names[0], units[called].image_name if called in units else ""
+
+        env = addresses(dict(unit.environment))
+        rows += environment_rows(controller.names[0], env, find)
+    return distinct(rows)
 
 
-def _plain(controller: Controller) -> Name:
-    return replace(controller.names[0], rule="")
-
-
-# -- what happened -------------------------------------------------------------------------------
+# ---- what happened ----
 
 
 def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
-    """Give deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+    """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
     for item in found.get("replicasets", ()):
         owner = owner_of(item)

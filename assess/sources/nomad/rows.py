@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import addresses, kind_of
+from assess.image_ref import last_part
+from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.mounts import to_mounts
 from assess.sources.docker.payload import moment, texts
 from assess.sources.dumps import dicts, dig
 from assess.sources.listing import (
@@ -25,8 +25,19 @@ from assess.sources.listing import (
     text,
 )
 from assess.sources.nomad.nodes import AWS, attribute, to_engines, to_host
-from assess.sources.redact import keep_env
-from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    Unit,
+    dependency_row,
+    distinct,
+    environment_rows,
+    merge_services,
+    mount_rows,
+    service_row,
+    split_volume,
+    workload_row,
+)
 
 _DRIVERS = {  # what a task is that is no container
     "exec": "process",
@@ -54,25 +65,17 @@ class Group:
     """One task group of a job: what is placed together, and scales together."""
 
     def __init__(self, job: Row, group: Row, key: GroupKey, *, is_alone: bool) -> None:
-        self.job, self.group, self.key = job, group, key
-        tasks = list(dicts(group.get("Tasks")))
-        own = [
-            t
-            for t in tasks
-            if not t.get("Lifecycle") and "connect-" not in text(t.get("Kind"))
-        ]
-        leaders = [task for task in own if task.get("Leader") is True]
-        self.task: Row = next(iter(leaders or own or tasks), {})
+        self.job = job
+        self.group = group
+        self.key = key
+        self.task = _main_task(group)
         self.config = table(self.task.get("Config"))
-        self.kind = _DRIVERS.get(text(self.task.get("Driver")), "allocation")
-        values = table(self.task.get("Env"))
-        self.values = {
-            name: value for name, value in values.items() if isinstance(value, str)
-        }
-        self.env = keep_env(self.values)
+        self.source_kind = _DRIVERS.get(text(self.task.get("Driver")), "allocation")
         self.services = [*dicts(group.get("Services")), *dicts(self.task.get("Services"))]
-        self.image = text(self.config.get("image"))
+        self.templates = self.task.get("Templates")
+        self.unit = _to_unit(self)
         self.names = self._names(is_alone=is_alone)
+        self.unit = replace(self.unit, names=self.names)
 
     @property
     def is_known(self) -> bool:
@@ -87,29 +90,40 @@ class Group:
     def _names(self, *, is_alone: bool) -> tuple[Name, ...]:
         namespace, job, group = self.key
         metas = [table(part.get("Meta")) for part in (self.task, self.group, self.job)]
-        told = next((m["assess.service"] for m in metas if m.get("assess.service")), None)
+        labels = [m["assess.service"] for m in metas if m.get("assess.service")]
         own = (
             (job, "nomad-job", 0.95)
             if is_alone
             else (f"{job}-{group}", "nomad-group", 0.95)
         )
-        served = [text(s.get("Name")) for s in self.services]
-        naming = self.env["naming"]
+        services = [text(s.get("Name")) for s in self.services]
+        naming = self.unit.naming
         return names_of(
-            (told, "label", 1.0),
+            *((label, "label", 1.0) for label in labels[:1]),
             own,
-            *((name, "nomad-service", 0.8) for name in served if "$" not in name),
-            *(
-                (naming.get(n), "telemetry-env", 0.8)
-                for n in ("OTEL_SERVICE_NAME", "DD_SERVICE")
-            ),
-            (last_part(parse_image(self.image).repository), "image-repository", 0.6),
+            # A name with a variable is another one in every allocation.
+            *((name, "nomad-service", 0.8) for name in services if "$" not in name),
+            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+            (last_part(self.unit.image_ref.repository), "image-repository", 0.6),
             namespace=namespace,
         )
 
 
+def _main_task(group: Row) -> Row:
+    """Return the task that does the work: the leader, else the first that is no sidecar."""
+    tasks = list(dicts(group.get("Tasks")))
+    own = [
+        task
+        for task in tasks
+        if not task.get("Lifecycle") and "connect-" not in text(task.get("Kind"))
+    ]
+    leaders = [task for task in own if task.get("Leader") is True]
+    return next(iter(leaders or own or tasks), {})
+
+
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
     nodes = _by_id(found.get("nodes", ()), ("ID",))
     jobs = _by_id(found.get("jobs", ()), ("Namespace", "ID"))
@@ -130,7 +144,9 @@ def to_batch(found: Found, cluster: str) -> Batch:
         group = groups[_group_of(allocation, jobs)]
         workload = to_workload(identifier, allocation, group, hosts, cluster)
         batch.add("workloads", workload)
-        batch.add("mounts", *_mounts(group, workload))
+        mounts = group.unit.mounts
+        rows = mount_rows(mounts, workload["workload_id"], workload["host_id"])
+        batch.add("mounts", *rows)
         batch.add(
             "activities", *to_healing(identifier, allocation, group, allocations, cluster)
         )
@@ -145,7 +161,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
 
 
 def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
-    """Entries by id; what the details say adds to what the list said."""
+    """Index entries by id; their details complete what the list says."""
     found: dict[tuple[str, ...], Row] = {}
     for item in items:
         key = tuple(text(item.get(name)) for name in names)
@@ -157,7 +173,7 @@ def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
 
 
 def _groups(jobs: dict[tuple[str, ...], Row], found: Found) -> dict[GroupKey, Group]:
-    """Task groups of all jobs; runs of a periodic job are those of the job that starts them."""
+    """Index the task groups of all jobs; runs of a periodic job belong to the job that starts them."""
     groups: dict[GroupKey, Group] = {}
     for (namespace, identifier), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
@@ -184,20 +200,13 @@ def _group_of(allocation: Row, jobs: dict[tuple[str, ...], Row]) -> GroupKey:
     return namespace, parent, text(allocation.get("TaskGroup"))
 
 
-# -- what runs -----------------------------------------------------------------------------------
+# ---- what runs ----
 
 
 def to_workload(
     identifier: str, allocation: Row, group: Group, hosts: dict[str, str], cluster: str
 ) -> Row:
-    """Give the row of an allocation."""
-    limits, config, is_container = (
-        group.task.get("Resources"),
-        group.config,
-        group.image != "",
-    )
-    memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
-    user, pids = text(group.task.get("User")), integer(config.get("pids_limit"))
+    """Return the row of an allocation."""
     row: Row = {
         "workload_id": f"{cluster}/{identifier}",
         "names": group.names,
@@ -205,44 +214,19 @@ def to_workload(
         "cluster": cluster,
         "namespace": group.key[0] or None,
         "name": text(allocation.get("Name")) or None,
-        "source_kind": group.kind if group.is_known else None,
-        "image_ref": group.image or None,
-        **parse_image(group.image).columns(),
         **_life(allocation, group),
-        "inspect_status": "ok" if group.is_known else "list",
     }
-    if group.is_known:
-        grace = number(group.task.get("KillTimeout"))
-        row |= {
-            "restart_policy": _restarts(group),
-            "user_root": user.partition(":")[0] in ("0", "root") if user else None,
-            "memory_limit_bytes": memory * 2**20 if memory else None,
-            "memory_unlimited": False if memory and is_container else None,
-            "cpu_limit": number(dig(limits, "Cores")) or None,
-            "pids_limit": pids or None,
-            "log_driver": _log_driver(group),
-            "stop_timeout_s": None if grace is None else grace / _SECOND,
-            "ports": ";".join(sorted({*_ports(group)})) or None,
-            "env_names_n": len(group.env["names"]),
-            "secret_like_env_n": group.env["secret_like"],
-        }
-    if is_container:
-        added = config.get("cap_add")
-        row |= {
-            "privileged": config.get("privileged") is True,
-            "host_network": config.get("network_mode") == "host",
-            "host_pid": config.get("pid_mode") == "host",
-            "readonly_root": config.get("readonly_rootfs") is True,
-            "caps_added_n": len(texts(added)),
-            "docker_sock_mounted": any(
-                str(p["Source"]).endswith(".sock") for p in _sources(group)
-            ),
-        }
+    if not group.is_known:
+        return row | {"inspect_status": "list"}
+    row |= {"source_kind": group.source_kind, "inspect_status": "ok"}
+    row |= workload_row(group.unit)
+    if not group.unit.image:
+        row["docker_sock_mounted"] = None  # a process sees all of its host
     return row
 
 
 def _life(allocation: Row, group: Group) -> Row:
-    """State, ends and times; of the main task where it is known, else of any."""
+    """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation.get("TaskStates"))
     own = table(
         states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
@@ -268,160 +252,171 @@ def _at(nanoseconds: Any) -> Any:
     return moment(found / _SECOND) if found else None
 
 
+# ---- what a group declares ----
+
+
+def _to_unit(group: Group) -> Unit:
+    """Read the declaration of a group, without its names."""
+    task = group.task
+    limits = task.get("Resources")
+    memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
+    grace = number(task.get("KillTimeout"))
+    env = table(task.get("Env")).items()
+    values = tuple((name, value) for name, value in env if isinstance(value, str))
+    ports = tuple(_ports(group))
+    is_checked = any(service.get("Checks") for service in group.services)
+    is_open = group.is_job or not group.is_known
+    kind = "web" if ports else "worker"
+    unit = Unit(
+        names=(),
+        platform="nomad",
+        image=text(group.config.get("image")),
+        environment=values,
+        ports=ports,
+        user=text(task.get("User")),
+        mounts=tuple(_mounts(group)),
+        memory_limit_bytes=memory * 2**20 if memory else None,
+        cpu_limit=number(dig(limits, "Cores")) or None,
+        pids_limit=integer(group.config.get("pids_limit")) or None,
+        restart_policy=_restarts(group),
+        log_driver=_log_driver(group),
+        stop_timeout_s=None if grace is None else grace / _SECOND,
+        kind="job" if group.is_job else kind,
+        min_healthy_pct=min_healthy(group),
+        health_checked=is_checked or (None if is_open else False),
+        config_external=True if group.templates or values else None,
+    )
+    return _with_container(unit, group.config) if unit.image else unit
+
+
+def _with_container(unit: Unit, config: Row) -> Unit:
+    """Add what only holds of a task in a container."""
+    return replace(
+        unit,
+        memory_unlimited=False if unit.memory_limit_bytes else None,
+        privileged=config.get("privileged") is True,
+        host_network=config.get("network_mode") == "host",
+        host_pid=config.get("pid_mode") == "host",
+        readonly_root=config.get("readonly_rootfs") is True,
+        caps_added_n=len(texts(config.get("cap_add"))),
+    )
+
+
 def _restarts(group: Group) -> str | None:
     policy = table(group.group.get("RestartPolicy"))
     if not policy:
         return None
-    return (
-        "always"
-        if policy.get("Mode") == "delay"
-        else "on-failure"
-        if policy.get("Attempts")
-        else "no"
-    )
+    if policy.get("Mode") == "delay":
+        return "always"
+    return "on-failure" if policy.get("Attempts") else "no"
 
 
 def _log_driver(group: Group) -> str | None:
     logging = group.config.get("logging")
-    own = table(next(dicts(logging), None) if isinstance(logging, list) else logging)
-    return text(own.get("type")) or text(own.get("driver")) or None
+    block = table(next(dicts(logging), None) if isinstance(logging, list) else logging)
+    return text(block.get("type")) or text(block.get("driver")) or None
 
 
 def _ports(group: Group) -> Iterator[str]:
     networks = [*dicts(group.group.get("Networks"))]
     networks += dicts(dig(group.task, "Resources", "Networks"))
     for network in networks:
-        for port in (
-            *dicts(network.get("ReservedPorts")),
-            *dicts(network.get("DynamicPorts")),
-        ):
-            inner, outer = integer(port.get("To")), integer(port.get("Value"))
-            if inner or outer:
-                yield f"{outer}->{inner or outer}/tcp" if outer else f"{inner}/tcp"
+        reserved = dicts(network.get("ReservedPorts"))
+        for port in (*reserved, *dicts(network.get("DynamicPorts"))):
+            inner = integer(port.get("To"))
+            outer = integer(port.get("Value"))
+            if outer:
+                yield f"{outer}->{inner or outer}/tcp"
+            elif inner:
+                yield f"{inner}/tcp"
 
 
-def _sources(group: Group) -> Iterator[Row]:
-    """Mounts in the words of an engine; those of the allocation's own directory are marked."""
-    for entry in texts(group.config.get("volumes")):
-        source, _, rest = entry.partition(":")
-        target, _, mode = rest.partition(":")
-        if target:
-            is_path, is_own = "/" in source, not source.startswith("/")
-            yield {
-                "Type": "bind" if is_path else "volume",
-                "Name": None if is_path else source,
-                "Source": source,
-                "Destination": target,
-                "RW": "ro" not in mode.split(","),
-                "own": is_path and is_own,
-            }
+def _mounts(group: Group) -> Iterator[Mount]:
+    for option in texts(group.config.get("volumes")):
+        if mount := split_volume(option):
+            yield _within_allocation(mount)
     for part in ("mounts", "mount"):
-        for mount in dicts(group.config.get(part)):
-            kind, source = text(mount.get("type")) or "volume", text(mount.get("source"))
-            yield {
-                "Type": kind,
-                "Name": source if kind == "volume" else None,
-                "Source": source,
-                "Destination": text(mount.get("target")),
-                "RW": mount.get("readonly") is not True,
-                "own": kind == "bind" and not source.startswith("/"),
-            }
+        for entry in dicts(group.config.get(part)):
+            kind = text(entry.get("type")) or "volume"
+            source = text(entry.get("source"))
+            mount = Mount(
+                target=text(entry.get("target")),
+                type=kind,
+                source="" if kind == "volume" else source,
+                volume=source or None if kind == "volume" else None,
+                is_writable=entry.get("readonly") is not True,
+            )
+            yield _within_allocation(mount)
     volumes = table(group.group.get("Volumes"))
-    for mount in dicts(group.task.get("VolumeMounts")):
-        volume = table(volumes.get(text(mount.get("Volume"))))
-        is_fixed = mount.get("ReadOnly") is True or volume.get("ReadOnly") is True
-        yield {
-            "Type": "volume",
-            "Name": text(volume.get("Source")) or text(mount.get("Volume")),
-            "Source": "",
-            "Driver": text(volume.get("Type")) or None,
-            "Destination": text(mount.get("Destination")),
-            "RW": not is_fixed,
-        }
+    for entry in dicts(group.task.get("VolumeMounts")):
+        volume = table(volumes.get(text(entry.get("Volume"))))
+        is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
+        driver = text(volume.get("Type")) or None
+        yield Mount(
+            target=text(entry.get("Destination")),
+            type="volume",
+            volume=text(volume.get("Source")) or text(entry.get("Volume")) or None,
+            driver=driver,
+            is_writable=not is_fixed,
+            is_remote=driver == "csi",
+        )
 
 
-def _mounts(group: Group, workload: Row) -> list[Row]:
-    """Give rows of the mounts frame."""
-    sources = list(_sources(group))
-    own = {source["Destination"] for source in sources if source.get("own")}
-    rows = to_mounts(workload.get("workload_id", ""), sources)
-    for row in rows:
-        if row["destination"] in own:  # goes with the allocation
-            row |= {"source_class": "alloc-dir", "data_like": False, "_source": ""}
-        elif row["_source"] and row["driver"] != "csi":  # one on every node
-            row["_source"] += f"@{workload.get('host_id')}"
-    return rows
-
-
-def to_service(group: Group) -> Row:
-    """Say what a group tells of its service; what it cannot tell is left unknown."""
-    mounts, ports = _mounts(group, {}), ";".join(sorted({*_ports(group)})) or None
-    is_checked = any(service.get("Checks") for service in group.services)
-    templates, driver = group.task.get("Templates"), _log_driver(group)
-    has_secrets = group.env["secret_like"] > 0
-    return {
-        "names": group.names,
-        "platform": "nomad",
-        "kind": "job" if group.is_job else "web" if ports else "worker",
-        "stateful": keeps_data(mounts, parse_image(group.image).repository, ports),
-        "min_healthy_pct": min_healthy(group),
-        "health_checked": is_checked
-        or (None if group.is_job or not group.is_known else False),
-        "logs_exported": True if driver in LOG_SHIPPERS else None,
-        "config_external": True if templates or group.values else None,
-        "secrets_in_image": has_secrets
-        or (None if templates or not group.is_known else False),
-    }
+def _within_allocation(mount: Mount) -> Mount:
+    """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
+    is_relative = mount.type == "bind" and mount.source[:1] not in ("/", "\\")
+    if is_relative and not re.match(r"[A-Za-z]:", mount.source):
+        return replace(mount, source_class="alloc-dir")
+    return mount
 
 
 def min_healthy(group: Group) -> float | None:
-    """Give the share that an update leaves running; None where none is declared."""
+    """Return the share that an update leaves running [percent]."""
     update = table(group.group.get("Update") or group.job.get("Update"))
-    count, parallel = number(group.group.get("Count")), number(update.get("MaxParallel"))
+    count = number(group.group.get("Count"))
+    parallel = number(update.get("MaxParallel"))
     if group.is_job or not update or parallel is None:
         return None
     return healthy(percent(parallel or count, count))  # 0 is all at once
 
 
+def to_service(group: Group) -> Row:
+    """Return the row of the services frame."""
+    row = service_row(group.unit)
+    if group.templates or not group.is_known:  # which may hold secrets, or bring them
+        row["secrets_in_image"] = row["secrets_in_image"] or None
+    return row
+
+
 def to_dependencies(groups: list[Group]) -> list[Row]:
-    """Read whom groups call: upstreams of Connect, and Consul's names in their environment."""
+    """Return upstreams of Connect, and services of Consul that the environment names."""
     known = {text(s.get("Name")): group for group in groups for s in group.services}
-    rows: dict[tuple[Any, ...], Row] = {}
+
+    def find(address: Address) -> Callee | None:
+        name, _, domain = address.host.partition(".service.")
+        called = known.get(name) if domain.endswith("consul") else None
+        return (called.names[0], called.unit.image_name) if called else None
+
+    rows: list[Row] = []
     for group in groups:
-        needs: list[tuple[str, str, str]] = []
+        src = group.names[0]
         for service in group.services:
             proxy = dig(service, "Connect", "SidecarService", "Proxy")
-            needs += [
-                (text(u.get("DestinationName")), "call", "connect-upstream")
-                for u in dicts(dig(proxy, "Upstreams"))
-            ]
-        for variable, address in addresses(group.values):
-            name, _, rest = address.host.partition(".service.")
-            called = known.get(name) if rest.endswith("consul") else None
-            image = last_part(parse_image(called.image).repository) if called else ""
-            needs.append(
-                (name if called else "", kind_of(address, image, variable), "environment")
-            )
-        for name, kind, evidence in needs:
-            called = known.get(name)
-            if name and called is not group:
-                missing = Name(name, "nomad-service", 0.8)
-                dst = called.names[0] if called else missing
-                row = {
-                    "src": group.names[0],
-                    "dst": dst,
-                    "kind": kind,
-                    "evidence": evidence,
-                }
-                rows.setdefault(tuple(row.values()), row)
-    return list(rows.values())
+            for upstream in dicts(dig(proxy, "Upstreams")):
+                if name := text(upstream.get("DestinationName")):
+                    missing = Name(name, "nomad-service", 0.8)
+                    dst = known[name].names[0] if name in known else missing
+                    rows.append(dependency_row(src, dst, "call", "connect-upstream"))
+        env = addresses(dict(group.unit.environment))
+        rows += environment_rows(src, env, find)
+    return distinct(rows)
 
 
-# -- what happened -------------------------------------------------------------------------------
+# ---- what happened ----
 
 
 def to_deployment(group: Group, cluster: str) -> list[Row]:
-    """Give when the version of a job that is in force was submitted."""
+    """Return the deployment of the current version of a job."""
     started = _at(group.job.get("SubmitTime"))
     if not started or group.is_job:
         return []
@@ -433,7 +428,7 @@ def to_deployment(group: Group, cluster: str) -> list[Row]:
             "names": group.names,
             "kind": "deploy",
             "started_at": started,
-            "to_version": parse_image(group.image).tag,
+            "to_version": group.unit.image_ref.tag,
         }
     ]
 
@@ -445,7 +440,7 @@ def to_healing(
     every: dict[tuple[str, ...], Row],
     cluster: str,
 ) -> list[Row]:
-    """Give the failure that an allocation made good, and when it did."""
+    """Return the failure of an allocation, and the start of the one that replaced it."""
     events = list(dicts(dig(allocation, "RescheduleTracker", "Events")))
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))

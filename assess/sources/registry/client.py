@@ -1,4 +1,4 @@
-"""Asking a registry: its name and address, tokens and passwords, and its limit of pulls."""
+"""A registry: its name and address, tokens and passwords, and its limit of pulls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Registry:
-    """One registry: its name, who asks, and what it told of its limits to all who ask."""
+    """One registry: its name, the credentials, and the limits that its answers carry."""
 
     def __init__(self, options: Row, base: Path, deadline: Deadline) -> None:
         endpoint = str(options["endpoint"])
@@ -35,7 +35,8 @@ class Registry:
         self.scope = strip_userinfo(endpoint).rstrip("/")
         self.deadline = deadline
         self.ca = base / options["ca"] if options.get("ca") else None
-        self.basic = self.token = None
+        self.basic: str | None = None
+        self.token: str | None = None
         if parts.username:
             self.basic = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         if file := options.get("token_file"):
@@ -50,90 +51,89 @@ class Registry:
 
     def open(self, endpoint: str = "", authorization: str | None = None) -> Web:
         """Open a connection with this authorization, or with the token that was given."""
-        said = authorization or (
-            f"Bearer {self.token}" if self.token and not endpoint else None
-        )
-        headers = {"Authorization": said} if said else None
+        if self.token and not endpoint and not authorization:
+            authorization = f"Bearer {self.token}"
+        headers = {"Authorization": authorization} if authorization else None
         return Web(endpoint or self.endpoint, self.deadline, headers=headers, ca=self.ca)
 
     @property
     def basic_header(self) -> str | None:
         """User and password, as a header."""
-        raw = (self.basic or "").encode()
-        return f"Basic {base64.b64encode(raw).decode()}" if self.basic else None
+        if not self.basic:
+            return None
+        return f"Basic {base64.b64encode(self.basic.encode()).decode()}"
 
     def note(self, answer: Answer) -> None:
-        """Remember what an answer says of the limit of pulls, such as ``76;w=21600``."""
+        """Remember the limit of pulls in the headers of an answer, such as ``76;w=21600``."""
         limit = re.match(
             r"(\d{1,9})(?:;w=(\d{1,9}))?", answer.headers.get("ratelimit-limit") or ""
         )
         left = re.match(r"\d{1,9}", answer.headers.get("ratelimit-remaining") or "")
         if limit:
             hours = f" per {int(limit[2]) / 3600:g} h" if limit[2] else ""
-            self.limit = int(limit[1]), hours
+            self.limit = (int(limit[1]), hours)
         if left:
             self.left = int(left[0])
 
     @property
     def is_spent(self) -> bool:
-        """Say whether to leave the rest to those who need the images: a tenth, and one at least."""
-        return self.left is not None and self.left <= max(
-            1, self.limit[0] // 10 if self.limit else 1
-        )
+        """Whether to leave the last pulls, a tenth and at least one, to those who deploy."""
+        if self.left is None:
+            return False
+        reserve = self.limit[0] // 10 if self.limit else 1
+        return self.left <= max(1, reserve)
 
     @property
     def quota(self) -> str | None:
-        """What the registry says of its limit of pulls."""
+        """The limit of pulls in words."""
         if self.left is None:
             return None
-        return (
-            f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}"
-            if self.limit
-            else (f"{self.left} pulls left")
-        )
+        if self.limit is None:
+            return f"{self.left} pulls left"
+        return f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}"
 
 
 class Session:
     """A connection to one registry, for one of its repositories."""
 
     def __init__(self, registry: Registry, name: str) -> None:
-        self.registry, self.name = registry, name
+        self.registry = registry
+        self.name = name
         self.web = registry.open()
 
     def ask(
         self, path: str, method: str = "GET", accept: str = "application/json"
     ) -> Answer:
-        """Ask the registry; where it wants a token for it, fetch one and ask again."""
+        """Ask the registry; where it wants a token, fetch one and ask again."""
         headers = {"Accept": accept}
         try:
             answer = self.web.get(path, method=method, headers=headers)
         except HttpError as error:
-            if error.status_code != 401 or not self._authorize(
-                error.headers.get("WWW-Authenticate") or ""
-            ):
+            challenge = error.headers.get("WWW-Authenticate") or ""
+            if error.status_code != 401 or not self._authorize(challenge):
                 raise
             answer = self.web.get(path, method=method, headers=headers)
         self.registry.note(answer)
         return answer
 
     def _authorize(self, challenge: str) -> bool:
-        """Do what a registry asks of whoever it does not know; False where that is not possible."""
+        """Answer the challenge of a registry; False where that is not possible."""
         kind, _, rest = challenge.partition(" ")
-        said = dict(_CHALLENGE.findall(rest))
+        fields = dict(_CHALLENGE.findall(rest))
         if kind.lower() == "basic" and self.registry.basic_header:
             self.web.authorize(self.registry.basic_header)
             return True
-        realm = urlsplit(said.get("realm", ""))
+        realm = urlsplit(fields.get("realm", ""))
         if kind.lower() != "bearer" or realm.scheme not in ("http", "https"):
             return False
-        # a password goes nowhere in the clear where the registry itself is not asked in the clear
+        # A registry with TLS may not send the password over a realm without it.
         is_safe = realm.scheme == "https" or self.registry.endpoint.startswith("http://")
         basic = self.registry.basic_header if is_safe else None
         web = self.registry.open(f"{realm.scheme}://{realm.netloc}", basic or "")
-        wanted = said.get("scope") or (
+        wanted = fields.get("scope") or (
             f"repository:{self.name}:pull" if self.name else None
         )
-        asked = {"service": said.get("service"), "scope": wanted}
+        asked = {"service": fields.get("service"), "scope": wanted}
         try:
             answer = web.json(realm.path, params={k: v for k, v in asked.items() if v})
         finally:

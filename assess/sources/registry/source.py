@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,17 @@ from typing import Any
 from assess.sources.base import (
     HINTS,
     Batch,
+    Call,
     Deadline,
     Row,
+    Source,
     failure,
     file_failure,
     paths_of,
-    timed,
 )
 from assess.sources.docker.payload import texts
-from assess.sources.dumps import (
-    dicts,
-    dig,
-    each_file,
-    find_files,
-    read_json,
-)
-from assess.sources.http import HttpError, Web
+from assess.sources.dumps import dicts, dig, each_dump, find_files, read_json
+from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
 from assess.sources.registry.client import Registry, Session
 from assess.sources.registry.rows import (
@@ -51,20 +46,22 @@ from assess.sources.registry.rows import (
 
 HUB_API = "https://hub.docker.com"
 PARALLEL = 8  # repositories that are asked at a time
-MAX_CONFIG_BYTES = 4 << 20
+MAX_CONFIG_BYTES = 4 << 20  # that of an image has some KB; more is no configuration
 NOT_THERE = "the registry has no such repository, or does not show it"
 WANTS_LOGIN = "set token_file to a file with user:password, or with a token for pulls"
 TAGS = ("all", "used")
 _REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
-_ABSENT = (400, 404, 405, 501)  # what registries say that do not know a call
+_UNKNOWN_METHOD = (400, 405, 501)
+_UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
 
 
-class RegistrySource:
+class RegistrySource(Source):
     """Registry of images, live or from dumps; it runs after the sources that tell what is used."""
 
     type = "registry"
     options = ("endpoint", "path", "name", "repositories", "tags", "token_file", "ca")
     fills = ("images",)
+    follows = True
     needs = (
         "pull of the repositories (scope repository:NAME:pull): HEAD and GET on /v2/NAME/tags, "
         "manifests, blobs of configurations and referrers"
@@ -72,66 +69,65 @@ class RegistrySource:
     dump = "skopeo inspect docker://REF > NAME.json, or docker manifest inspect -v REF > NAME.json"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
-        is_dump, names = "path" in options, options.get("repositories", [])
-        names = names if isinstance(names, list) else [None]
-        wrong = {
-            "name an endpoint, or the path of dumps": is_dump == ("endpoint" in options),
-            "path names a file or a directory, or a list of them": is_dump
-            and not paths_of(options),
-            "endpoint starts with http:// or https://": not is_dump
-            and not str(options.get("endpoint")).startswith(("http://", "https://")),
-            "repositories is a list of names, such as team/app": not all(
-                map(_is_name, names)
-            ),
-            f"tags is one of {', '.join(TAGS)}": options.get("tags", "all") not in TAGS,
-        }
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        """List what is wrong with the options."""
+        is_dump = "path" in options
+        names = options.get("repositories", [])
+        endpoint = str(options.get("endpoint"))
+        problems = []
+        if is_dump == ("endpoint" in options):
+            problems.append("name an endpoint, or the path of dumps")
+        if is_dump and not paths_of(options):
+            problems.append("path names a file or a directory, or a list of them")
+        if not is_dump and not endpoint.startswith(("http://", "https://")):
+            problems.append("endpoint starts with http:// or https://")
+        if not isinstance(names, list) or not all(map(_is_name, names)):
+            problems.append("repositories is a list of names, such as team/app")
+        if options.get("tags", "all") not in TAGS:
+            problems.append(f"tags is one of {', '.join(TAGS)}")
+        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give the images of the repositories that the options name, or of dumps."""
+        """Read the images of the repositories that the options name, or of dumps."""
         return self.follow(options, base, deadline, {})
 
     def follow(
         self, options: Row, base: Path, deadline: Deadline, rows: dict[str, list[Row]]
     ) -> Batch:
-        """Give the images of repositories, by default those that the fleet's images name."""
+        """Read the images of repositories, by default those that the fleet's images name."""
         batch = Batch()
         if "path" in options:
-            _read(options, base, deadline, batch)
+            _read_dumps(options, base, deadline, batch)
             return batch
-        registry = _opened(options, base, deadline, batch)
+        registry = _open(options, base, deadline, batch)
         if not registry:
             return batch
         used = used_refs(rows, registry.name)
-        wanted = options.get("repositories") or [
-            name for name in sorted(used) if _is_name(name)
-        ]
+        wanted = options.get("repositories") or sorted(filter(_is_name, used))
         if not wanted:
             hint = "nothing that was found before names its images; list repositories"
             batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
+        # Repositories of Docker Hub have thousands of tags of which a fleet uses a few.
         is_hub_only = registry.is_hub and "repositories" not in options
         mode = options.get("tags") or ("used" if is_hub_only else "all")
+
+        def read(name: str) -> Batch:
+            return _Reader(registry, name).read(mode, used.get(name, set()))
+
         with ThreadPoolExecutor(PARALLEL) as pool:
-            for part in pool.map(
-                lambda name: _Walk(registry, name, used.get(name, set())).go(mode), wanted
-            ):
+            for part in pool.map(read, wanted):
                 batch.merge(part)
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what would be seen: one call for each repository that the options name."""
+        """Make one call for each repository that the options name."""
         batch = Batch()
         if "path" in options:
             for name, file in find_files(options, base, batch):
-                row = batch.cover(name, "read", "ok")
-                try:
+                with batch.call(name, "read"):
                     file.stat()
-                except OSError as error:
-                    row |= file_failure(error)
-        elif registry := _opened(options, base, deadline, batch):
+        elif registry := _open(options, base, deadline, batch):
             for name in options.get("repositories") or [""]:
-                _Walk(registry, name, set(), batch).probe()
+                batch.merge(_Reader(registry, name).probe())
         return batch
 
 
@@ -139,9 +135,8 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
-def _opened(
-    options: Row, base: Path, deadline: Deadline, batch: Batch
-) -> Registry | None:
+def _open(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registry | None:
+    """Prepare the registry; a file of credentials that cannot be read leaves a coverage row."""
     try:
         return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
@@ -150,137 +145,132 @@ def _opened(
         return None
 
 
-class _Walk:
-    """One repository that is being asked: every kind of call leaves a coverage row."""
+def _failure(error: Exception) -> Row:
+    """Explain an error in the terms of a registry."""
+    code = getattr(error, "status_code", None)
+    row = failure(error)
+    if code == 401:
+        row["hint"] = WANTS_LOGIN
+    elif code == 404:
+        row |= {"status": "empty", "hint": NOT_THERE}
+    return row
 
-    def __init__(
-        self, registry: Registry, name: str, used: set[str], batch: Batch | None = None
-    ) -> None:
-        self.registry, self.name, self.used = registry, name, used
-        self.batch = Batch() if batch is None else batch
+
+class _Reader:
+    """One repository that is asked; every kind of call leaves a coverage row."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self.registry = registry
+        self.name = name
+        self.batch = Batch()
         self.scope = f"{registry.scope}/{name}"
-        self.found = Repository(registry.name, name)
+        self.content = Repository(registry.name, name)
         self.session = Session(registry, name)
         self.web = self.session.web
-        self.listed: list[str] = []  # tags, as far as they were
-        self.lost_n = self.redacted_n = 0
 
-    def go(self, mode: str) -> Batch:
-        """Ask for all that is wanted of the repository, and give its rows."""
+    def read(self, mode: str, used: set[str]) -> Batch:
+        """Read all tags of the repository, or those that are used, as rows."""
+        refs = sorted(used)
         try:
-            is_there = mode == "used" or self._cover("tags", self._list_tags)
+            is_there = True
+            if mode != "used":
+                tags, is_there = self._list_tags()
+                refs += filter(is_image_tag, tags)
             if is_there:
-                refs = list(
-                    dict.fromkeys(
-                        [*sorted(self.used), *filter(is_image_tag, self.listed)]
-                    )
-                )
-                self._cover("manifests", lambda row: self._read_all(refs, row))
-                self._cover("signatures", self._find_signatures)
+                self._read_manifests(list(dict.fromkeys(refs)))
+                self._find_signatures()
                 if self.registry.is_hub:
-                    self._cover("hub", lambda row: self._ask_hub(mode, row))
+                    self._ask_hub(mode)
         finally:
             self.web.close()
-        rows = to_images(self.found)
-        for row in rows:
-            row["source_ref"] = self.scope
-        self.batch.add("images", *rows)
+        rows = to_images(self.content)
+        self.batch.add("images", *({**row, "source_ref": self.scope} for row in rows))
         return self.batch
 
-    def probe(self) -> None:
-        """Make the cheapest call that tells whether the repository, or any, can be read."""
-
-        def ask(row: Row) -> None:
+    def probe(self) -> Batch:
+        """Make the cheapest call that shows whether the repository, or any, can be read."""
+        with self._call("tags" if self.name else "ping") as call:
             self.session.ask(f"v2/{self.name}/tags/list?n=1" if self.name else "v2/")
-            row["rows"] = 1
-
-        self._cover("tags" if self.name else "ping", ask)
+            call.count(rows=1)
         self.web.close()
+        return self.batch
 
-    def _cover(self, call: str, work: Callable[[Row], None]) -> bool:
-        """Do a kind of call; what fails after some rows came leaves them, and is partial."""
-        row = self.batch.cover(self.scope, call, "ok", rows=0)
-        before, again = self.web.requests_n, self.web.retries_n
-        with timed(row):
-            try:
-                work(row)
-            except Exception as error:
-                row |= failure(error)
-                code = getattr(error, "status_code", None)
-                if code == 401:
-                    row["hint"] = WANTS_LOGIN
-                elif code == 404:
-                    row |= {"status": "empty", "hint": NOT_THERE}
-                row["status"] = "partial" if row["rows"] else row["status"]
-        row |= {
-            "requests": self.web.requests_n - before,
-            "retries": self.web.retries_n - again,
-        }
-        if row["status"] == "ok" and not row["rows"]:
-            row["status"] = "empty"
-        return row["status"] in ("ok", "partial")
+    def _call(self, name: str) -> Call:
+        call = self.batch.call(self.scope, name, client=self.web, classify=_failure)
+        call.count(rows=0)
+        return call
 
-    def _list_tags(self, row: Row) -> None:
-        """List the tags, page by page, until one brings nothing new."""
-        url, tags = f"{self.web.scope}/v2/{self.name}/tags/list", dict[str, None]()
-        following: str | None = f"{url}?n=1000"
-        while following:
-            answer = self.session.ask(following)
-            new = [t for t in texts(dig(answer.json(), "tags")) if is_ref(t)]
-            is_known = tags.keys() >= set(new)
-            tags |= dict.fromkeys(new)
-            self.listed, row["rows"] = [*tags], len(tags)
-            is_own = not answer.next_url or answer.next_url.startswith(url)
-            following = None if is_known or not is_own else answer.next_url
-        self.found.tags = self.listed  # all of them
+    def _list_tags(self) -> tuple[list[str], bool]:
+        """List the tags, page by page; and whether there is a repository to read."""
+        url = f"{self.web.scope}/v2/{self.name}/tags/list"
+        tags: dict[str, None] = {}
+        with self._call("tags") as call:
+            following: str | None = f"{url}?n=1000"
+            while following:
+                answer = self.session.ask(following)
+                page = [tag for tag in texts(dig(answer.json(), "tags")) if is_ref(tag)]
+                new = [tag for tag in dict.fromkeys(page) if tag not in tags]
+                tags |= dict.fromkeys(call.take(new))
+                following = answer.next_url
+                # Some registries link to the same page for ever, or to another host.
+                if not new or not following or not following.startswith(url):
+                    following = None
+            self.content.tags = list(tags)
+        return list(tags), call.outcome in ("ok", "partial")
 
-    def _read_all(self, refs: list[str], row: Row) -> None:
-        """Read what the references stand for: digests by HEAD, then each manifest once."""
-        row["expected"] = len(refs)
-        for ref in refs:
-            if digest := self._digest_of(ref):
-                self.found.heads[ref] = digest
-                row["rows"] += 1
-        digests = list(dict.fromkeys(self.found.heads.values()))
-        n = sum(self._read(digest) for digest in digests)
-        children = all_digests(self.found.manifests.values())
-        n += sum(self._read(child) for child in children if child not in digests)
-        row |= {"hint": self.registry.quota, "redacted_n": self.redacted_n}
-        row["expected"] -= self.lost_n
-        if self.lost_n:
-            row["hint"] = f"{self.lost_n} of the images asked for are no longer there"
-        wanted = len({*digests, *children})
-        if n < wanted:  # the digests are known by HEAD, which does not count as a pull
-            row["status"] = "partial" if n else "throttled"
-            row["ratio"] = round(n / wanted, 4)
-            row["hint"] = (
-                f"stopped before the pulls ran out: {self.registry.quota}; run again later"
-            )
+    def _read_manifests(self, refs: list[str]) -> None:
+        """Read what references stand for: digests by HEAD, then each manifest once."""
+        is_read: list[bool] = []
+        with self._call("manifests") as call:
+            call.note(expected=len(refs))
+            heads = self.content.heads
+            for ref in refs:
+                if digest := self._digest_of(ref):
+                    heads[ref] = digest
+                    call.count(rows=1)
+            digests = dict.fromkeys(heads.values())
+            is_read += [self._read_manifest(digest, call) for digest in digests]
+            children = all_digests(self.content.manifests.values())
+            others = [child for child in children if child not in digests]
+            is_read += [self._read_manifest(child, call) for child in others]
+            call.note(expected=len(heads), hint=self.registry.quota)
+            if lost_n := len(refs) - len(heads):
+                call.hint(f"{lost_n} of the images asked for are no longer there")
+        if not call.failed and not all(is_read):
+            # Digests are known by HEAD, which does not count as a pull.
+            hint = f"stopped before the pulls ran out: {self.registry.quota}; run again later"
+            call.status("partial" if any(is_read) else "throttled", hint)
+            call.note(ratio=round(sum(is_read) / len(is_read), 4))
 
     def _digest_of(self, ref: str) -> str | None:
-        """Give the digest of a reference, by HEAD; None where it is no longer there."""
+        """Return the digest of a reference, by HEAD; None where it is no longer there."""
         path = f"v2/{self.name}/manifests/{ref}"
         try:
-            try:
-                answer = self.session.ask(path, "HEAD", ACCEPT)
-            except HttpError as error:
-                if error.status_code not in (400, 405, 501):
-                    raise
-                answer = self.session.ask(path, accept=ACCEPT)
+            answer = self._ask_head(path)
         except HttpError as error:
             if error.status_code != 404:
                 raise
-            self.lost_n += 1
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
-        if ":" not in digest or not is_ref(digest):
+        if ":" not in digest or not is_ref(
+            digest
+        ):  # it names none: it is the hash of the text
             body = answer.body or self.session.ask(path, accept=ACCEPT).body
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        self.found.types[digest] = type_of(answer.headers.get("Content-Type"), None)
+        self.content.types[digest] = type_of(answer.headers.get("Content-Type"), None)
         return digest
 
-    def _read(self, digest: str) -> bool:
-        """Read a manifest and the configuration of its image; False where that is left to others.
+    def _ask_head(self, path: str) -> Answer:
+        """Ask by HEAD, which costs no pull, and by GET where a registry does not know HEAD."""
+        try:
+            return self.session.ask(path, "HEAD", ACCEPT)
+        except HttpError as error:
+            if error.status_code not in _UNKNOWN_METHOD:
+                raise
+        return self.session.ask(path, accept=ACCEPT)
+
+    def _read_manifest(self, digest: str, call: Call) -> bool:
+        """Read a manifest and the configuration of its image; False to save the last pulls.
 
         An image that an index names and that is not there is no failure: mirrors hold only some.
         """
@@ -293,93 +283,97 @@ class _Walk:
                 raise
             return True
         kept = keep_manifest(answer.json(), answer.headers.get("Content-Type"))
-        self.found.manifests[digest] = kept
-        config, size = kept.get("config"), kept.get("config_bytes") or 0
-        if config and kept.get("is_image") and size <= MAX_CONFIG_BYTES:
+        self.content.manifests[digest] = kept
+        config = kept.get("config")
+        is_small = (kept.get("config_bytes") or 0) <= MAX_CONFIG_BYTES
+        if config and kept.get("is_image") and is_small:
             raw = self.session.ask(f"v2/{self.name}/blobs/{config}", accept="*/*").json()
-            self.found.configs[digest], redacted_n = keep_config(raw)
-            self.redacted_n += redacted_n
+            self.content.configs[digest], redacted_n = keep_config(raw)
+            call.count(redacted_n=redacted_n)
         return True
 
-    def _find_signatures(self, row: Row) -> None:
+    def _find_signatures(self) -> None:
         """Look for signatures: as referrers, else under the tags that cosign writes."""
-        digests = list(dict.fromkeys(self.found.heads.values()))
-        row["expected"] = len(digests)
-        for digest in digests:
-            # without referrers nobody looked where another tool might have put one: unknown
-            signed = self._has_signature_tag(digest) or self._has_signing_referrer(digest)
-            if signed is not None:
-                self.found.signed[digest] = signed
-                row["rows"] += 1
-        if digests and not self.registry.has_referrers:
-            row |= {"status": "unsupported", "ratio": row["rows"] / len(digests)}
-            row["hint"] = "no referrers API: without a cosign tag, a signature is unknown"
+        digests = list(dict.fromkeys(self.content.heads.values()))
+        with self._call("signatures") as call:
+            call.note(expected=len(digests))
+            for digest in digests:
+                # Without referrers, a signature of another tool than cosign would be missed.
+                signed = self._has_signature_tag(digest) or self._is_referred_to(digest)
+                if signed is not None:
+                    self.content.signed[digest] = signed
+                    call.count(rows=1)
+            if digests and not self.registry.has_referrers:
+                hint = "no referrers API: without a cosign tag, a signature is unknown"
+                call.status("unsupported", hint)
 
     def _has_signature_tag(self, digest: str) -> bool:
-        if self.found.tags is not None:
-            return signature_tag(digest) in self.found.tags
+        tag = signature_tag(digest)
+        if self.content.tags is not None:
+            return tag in self.content.tags
         try:
-            self.session.ask(
-                f"v2/{self.name}/manifests/{signature_tag(digest)}", "HEAD", ACCEPT
-            )
+            self.session.ask(f"v2/{self.name}/manifests/{tag}", "HEAD", ACCEPT)
         except HttpError as error:
             if error.status_code != 404:
                 raise
             return False
         return True
 
-    def _has_signing_referrer(self, digest: str) -> bool | None:
+    def _is_referred_to(self, digest: str) -> bool | None:
+        """Return whether a signature refers to an image; None where the registry cannot tell."""
         if not self.registry.has_referrers:
             return None
+        path = f"v2/{self.name}/referrers/{digest}"
         try:
-            answer = self.session.ask(
-                f"v2/{self.name}/referrers/{digest}", accept=INDEX_OCI
-            )
+            referrers = self.session.ask(path, accept=INDEX_OCI).json()
         except HttpError as error:
-            if error.status_code not in _ABSENT:
+            if error.status_code not in _UNKNOWN_CALL:
                 raise
             self.registry.has_referrers = False
             return None
-        listed = answer.json()
-        if not isinstance(dig(listed, "manifests"), list):
-            return None
-        return is_signed(listed)
+        is_index = isinstance(dig(referrers, "manifests"), list)
+        return is_signed(referrers) if is_index else None
 
-    def _ask_hub(self, mode: str, row: Row) -> None:
+    def _ask_hub(self, mode: str) -> None:
         """Ask Docker Hub's own API when tags were pushed and pulled; no token is sent to it."""
-        web = self.registry.open(HUB_API, "")
-        try:
-            for tag in self._hub_tags(web, mode):
-                if isinstance(name := tag.get("name"), str):
-                    self.found.hub[name] = keep_hub_tag(tag)
-                    row["rows"] = len(self.found.hub)
-        finally:
-            self.web.requests_n += web.requests_n
-            web.close()
+        with self.registry.open(HUB_API, "") as web:
+            call = self._call("hub")
+            call.watch(web)
+            with call:
+                for tag in self._hub_tags(web, mode):
+                    name = tag.get("name")
+                    if isinstance(name, str) and name not in self.content.hub:
+                        self.content.hub[name] = keep_hub_tag(tag)
+                        call.count(rows=1)
 
     def _hub_tags(self, web: Web, mode: str) -> Iterator[Row]:
         place = f"v2/repositories/{self.name}/tags"
         if mode == "used":
-            for tag in sorted(ref for ref in self.found.heads if ":" not in ref):
+            for tag in sorted(ref for ref in self.content.heads if ":" not in ref):
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
-        following, seen = f"{HUB_API}/{place}?page_size=100", set[str]()
-        while following.startswith(HUB_API) and following not in seen:
-            seen.add(following)
+        following = f"{HUB_API}/{place}?page_size=100"
+        asked: set[str] = set()
+        while following.startswith(HUB_API) and following not in asked:
+            asked.add(following)
             page = web.json(following)
             yield from dicts(dig(page, "results"))
             following = str(dig(page, "next"))
 
 
-def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
-    """Read dumps."""
-    for name, file, row in each_file(options, base, deadline, batch):
-        found = [to_dumped(value) for value in documents_of(read_json(file, row))]
-        rows = [r | {"source_ref": name} for part in found for r in part]
-        row |= {"rows": len(rows), "expected": len(found)}
-        if row["status"] == "ok" and not all(found):
-            row |= {
-                "status": "partial" if rows else "parse_error",
-                "hint": HINTS["parse_error"],
-            }
-        batch.add("images", *rows)
+def _read_dumps(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
+    """Read dumps of skopeo and of Docker's command line."""
+    for file, call in each_dump(options, base, deadline, batch):
+        with call:
+            documents = documents_of(read_json(file, call.row))
+            call.note(expected=len(documents))
+            is_all = True
+            for rows in map(to_dumped, documents):
+                is_all &= bool(rows)
+                scope = call.row["scope"]
+                batch.add(
+                    "images", *({**row, "source_ref": scope} for row in call.take(rows))
+                )
+            if call.outcome == "timeout" and not is_all:
+                status = "partial" if call.row["rows"] else "parse_error"
+                call.status(status, HINTS["parse_error"])

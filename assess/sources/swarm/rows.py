@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import addresses, kind_of
+from assess import frames
+from assess.image_ref import parse_image
+from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
-from assess.sources.docker.mounts import to_mounts
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, moment, texts
 from assess.sources.dumps import dicts, dig
@@ -25,182 +27,221 @@ from assess.sources.listing import (
     table,
     text,
 )
-from assess.sources.redact import keep_env, keep_labels
-from assess.sources.unit import LOG_SHIPPERS, keeps_data, merge_services
+from assess.sources.redact import keep_labels
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    Unit,
+    distinct,
+    environment_rows,
+    merge_services,
+    mount_rows,
+    service_row,
+    workload_row,
+)
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = {"any": "always", "on-failure": "on-failure", "none": "no"}
-_SECOND = 1e9  # [ns]
+_SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
+_UNLISTED = (  # columns of workloads that the lists of the command line leave open
+    "restart_policy",
+    "host_network",
+    "readonly_root",
+    "user_root",
+    "caps_added_n",
+    "docker_sock_mounted",
+    "memory_limit_bytes",
+    "memory_unlimited",
+    "cpu_limit",
+    "pids_limit",
+    "env_names_n",
+    "secret_like_env_n",
+)
 
 
 class Service:
-    """One service of the swarm, and the names that it has."""
+    """One service of the swarm."""
 
     def __init__(self, item: Row) -> None:
+        self.item = item
         self.spec = table(item.get("Spec"))
-        self.item, self.name = item, text(self.spec.get("Name"))
+        self.name = text(self.spec.get("Name"))
         self.task = table(self.spec.get("TaskTemplate"))
-        self.container = table(self.task.get("ContainerSpec"))
-        self.is_listed = not item.get(
-            "Version"
-        )  # by the command line, which tells little
-        values = (entry.partition("=") for entry in texts(self.container.get("Env")))
-        self.values = {name: value for name, _, value in values}
-        self.env = keep_env(self.values)
+        # The command line lists services without most of what they declare.
+        self.is_listed = not item.get("Version")
+        container = table(self.task.get("ContainerSpec"))
         labels = {
             **keep_labels(self.spec.get("Labels"))[0],
-            **keep_labels(self.container.get("Labels"))[0],
+            **keep_labels(container.get("Labels"))[0],
             SWARM_SERVICE: self.name,
         }
         self.stack = labels.get(SWARM_STACK, "")
-        self.image = text(self.container.get("Image"))
-        image = parse_image(self.image)
-        self.names = container_names(labels, self.env["naming"], image, self.name)[:-1]
+        self.unit = to_unit(self, self.task)
+        naming = self.unit.naming
+        names = container_names(labels, naming, self.unit.image_ref, self.name)
+        self.unit = replace(self.unit, names=names[:-1])
+        self.names = self.unit.names
 
     @property
     def replicas(self) -> float | None:
-        """How many are wanted; None for one per node."""
+        """Number of replicas that are wanted; None for one per node."""
         return number(dig(self.spec, "Mode", "Replicated", "Replicas"))
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it ends by itself."""
+        modes = table(self.spec.get("Mode"))
+        return "ReplicatedJob" in modes or "GlobalJob" in modes
+
+
+def to_unit(service: Service, task: Row) -> Unit:
+    """Read the declaration of a service, or of a task that still has an earlier one."""
+    container = table(task.get("ContainerSpec"))
+    limits = table(dig(task, "Resources", "Limits"))
+    memory = integer(limits.get("MemoryBytes"))
+    cpus = number(limits.get("NanoCPUs"))
+    grace = number(container.get("StopGracePeriod"))
+    condition = text(dig(task, "RestartPolicy", "Condition")) or "any"
+    entries = (entry.partition("=") for entry in texts(container.get("Env")))
+    values = {name: value for name, _, value in entries}
+    checks = texts(dig(container, "Healthcheck", "Test"))
+    has_config = container.get("Configs") or container.get("Secrets") or values
+    ports = tuple(_ports(service))
+    kind = "web" if ports else None
+    return Unit(
+        names=(),
+        platform="swarm",
+        image=text(container.get("Image")),
+        environment=tuple(values.items()),
+        ports=ports,
+        user=text(container.get("User")),
+        mounts=tuple(_mounts(container)),
+        memory_limit_bytes=memory or None,
+        memory_unlimited=not memory,
+        cpu_limit=cpus / _SECOND if cpus else None,
+        pids_limit=integer(limits.get("Pids")) or None,
+        readonly_root=container.get("ReadOnly") is True,
+        caps_added_n=len(texts(container.get("CapabilityAdd"))),
+        restart_policy=_CONDITIONS.get(condition),
+        log_driver=text(dig(task, "LogDriver", "Name")) or None,
+        stop_timeout_s=None if grace is None else grace / _SECOND,
+        kind="job" if service.is_job else kind,
+        min_healthy_pct=min_healthy(service),
+        health_checked=checks[0] != "NONE" if checks else None,  # its image may have one
+        config_external=True if has_config else None,
+    )
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one swarm into rows of all frames that they tell of."""
+    """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
-    nodes, listed, tasks = (
-        _whole(found.get(k, ())) for k in ("nodes", "services", "tasks")
-    )
-    services = {key: s for key, item in listed.items() if (s := Service(item)).name}
+    nodes = _whole(found.get("nodes", ()))
+    every = {
+        key: Service(item) for key, item in _whole(found.get("services", ())).items()
+    }
+    services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
-    hosts = host_ids(
-        ((key, text(dig(n, "Description", "Hostname"))) for key, n in nodes.items()),
-        cluster,
-    )
-    batch.add(
-        "hosts",
-        *(to_host(node, hosts[key]) for key, node in nodes.items() if key in hosts),
-    )
-    batch.add(
-        "engines",
-        *filter(
-            None,
-            (to_engine(node, hosts[key]) for key, node in nodes.items() if key in hosts),
-        ),
-    )
-    mounts: dict[str, list[Row]] = defaultdict(list)
+    names = {key: text(dig(n, "Description", "Hostname")) for key, n in nodes.items()}
+    hosts = host_ids(names.items(), cluster)
+    for key, host in hosts.items():
+        batch.add("hosts", to_host(nodes[key], host))
+        batch.add("engines", *to_engine(nodes[key], host))
     history: dict[tuple[str, Any], list[Row]] = defaultdict(list)
-    for key, task in tasks.items():
-        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(
-            text(task.get("ServiceName"))
-        )
-        service = services.get(own or "")
-        if service is None or own is None:
+    for key, task in _whole(found.get("tasks", ())).items():
+        name = text(task.get("ServiceName"))
+        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(name, "")
+        service = services.get(own)
+        if service is None:
             continue
         workload = to_workload(key, task, service, hosts, cluster)
-        rows = _mounts(service, workload)
         batch.add("workloads", workload)
+        mounts = service.unit.mounts
+        rows = mount_rows(mounts, workload["workload_id"], workload["host_id"])
         batch.add("mounts", *rows)
-        mounts[own] += rows
         history[own, integer(task.get("Slot")) or text(task.get("NodeID"))].append(task)
     share_live(batch)
-    rows = [to_service(s, mounts[key] or _mounts(s, {})) for key, s in services.items()]
-    batch.add("services", *merge_services(rows))
+    batch.add("services", *merge_services([to_service(s) for s in services.values()]))
     batch.add("dependencies", *to_dependencies(list(services.values())))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
-    for (own, _), kept in history.items():
-        batch.add("activities", *to_failures(kept, services[own], cluster))
+    for (own, _), tasks in history.items():
+        batch.add("activities", *to_failures(tasks, services[own], cluster))
     return batch
 
 
 def _whole(items: Any) -> dict[str, Row]:
-    """Entries by short id; where one was listed and inspected, the inspection."""
+    """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
     return {key: item for item in ordered if (key := text(item.get("ID"))[:SHORT_ID])}
 
 
 def to_host(node: Row, host_id: str) -> Row:
-    """Give the row of the hosts frame."""
-    described, status = table(node.get("Description")), text(dig(node, "Status", "State"))
-    cpus = number(dig(described, "Resources", "NanoCPUs"))
-    return {
-        "host_id": host_id,
-        "hostname": text(described.get("Hostname")) or None,
-        "arch": text(dig(described, "Platform", "Architecture")) or None,
-        "vcpus": None if cpus is None else integer(cpus // 1e9),
-        "memory_bytes": integer(dig(described, "Resources", "MemoryBytes")),
-        "state": "running" if status == "ready" else status or None,
-    }
-
-
-def to_engine(node: Row, host_id: str) -> Row | None:
-    """Give the row of the engines frame; None where the node does not tell its version."""
-    version = text(dig(node, "Description", "Engine", "EngineVersion"))
-    if not version:
-        return None
+    """Return the row of the hosts frame."""
+    description = table(node.get("Description"))
     status = text(dig(node, "Status", "State"))
-    row = {"host_id": host_id, "runtime": "docker", "version": version, "swarm": "active"}
-    return row | {"reachable": status == "ready" if status in ("ready", "down") else None}
+    cpus = number(dig(description, "Resources", "NanoCPUs"))
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=text(description.get("Hostname")) or None,
+        arch=text(dig(description, "Platform", "Architecture")) or None,
+        vcpus=None if cpus is None else integer(cpus // _SECOND),
+        memory_bytes=integer(dig(description, "Resources", "MemoryBytes")),
+        state="running" if status == "ready" else status or None,
+    )
+
+
+def to_engine(node: Row, host_id: str) -> Iterator[Row]:
+    """Return the row of the engines frame, if the node lists the version of its engine."""
+    status = text(dig(node, "Status", "State"))
+    if version := text(dig(node, "Description", "Engine", "EngineVersion")):
+        yield frames.row(
+            "engines",
+            host_id=host_id,
+            runtime="docker",
+            version=version,
+            swarm="active",
+            reachable={"ready": True, "down": False}.get(status),
+        )
 
 
 def to_workload(
     key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str
 ) -> Row:
-    """Give the row of a task; that of a container which its engine lists has the same key."""
-    spec = table(task.get("Spec")) or service.task
-    container = table(spec.get("ContainerSpec")) or service.container
-    status, limits = table(task.get("Status")), table(dig(spec, "Resources", "Limits"))
-    image = text(container.get("Image")) or service.image
+    """Return the row of a task; it has the key of its container as the engine lists it."""
+    spec = table(task.get("Spec"))
+    status = table(task.get("Status"))
+    is_current = not spec or spec == service.task
+    unit = service.unit if is_current else to_unit(service, spec)
+    if not unit.image:
+        unit = replace(unit, image=service.unit.image)
     host = hosts.get(text(task.get("NodeID"))[:SHORT_ID]) or _named(task, hosts)
-    own = text(dig(status, "ContainerStatus", "ContainerID"))[:SHORT_ID]
-    memory, cpus = integer(limits.get("MemoryBytes")), number(limits.get("NanoCPUs"))
-    grace = number(container.get("StopGracePeriod"))
+    container = text(dig(status, "ContainerStatus", "ContainerID"))[:SHORT_ID]
     code = dig(status, "ContainerStatus", "ExitCode")
-    is_known = not service.is_listed
-    row: Row = {
-        "workload_id": f"{host}/{own}" if host and own else f"{cluster}/{key}",
+    is_ended = text(status.get("State")) in _ENDED
+    row = workload_row(unit) | {
+        "workload_id": f"{host}/{container}"
+        if host and container
+        else f"{cluster}/{key}",
         "names": service.names,
         "host_id": host,
         "cluster": cluster,
         "namespace": service.stack or None,
         "name": f"{service.name}.{integer(task.get('Slot')) or key}",
         "source_kind": "task",
-        "image_ref": image or None,
-        **parse_image(image).columns(),
         **_life(task, status),
-        "exit_code": code
-        if text(status.get("State")) in _ENDED and _is_code(code)
-        else None,
-        "ports": _ports(service),
-        "log_driver": text(dig(spec, "LogDriver", "Name")) or None,
-        "stop_timeout_s": None if grace is None else grace / _SECOND,
-        "inspect_status": "ok" if is_known else "list",
+        "exit_code": code if is_ended and _is_code(code) else None,
+        "host_network": _is_on_host(task),
+        "inspect_status": "ok",
     }
-    if is_known:
-        row |= {
-            "restart_policy": _CONDITIONS.get(
-                text(dig(spec, "RestartPolicy", "Condition")) or "any"
-            ),
-            "host_network": _is_on_host(task),
-            "readonly_root": container.get("ReadOnly") is True,
-            "user_root": _is_root(text(container.get("User"))),
-            "caps_added_n": len(texts(container.get("CapabilityAdd"))),
-            "docker_sock_mounted": any(
-                text(m.get("Source")).endswith(".sock")
-                for m in dicts(container.get("Mounts"))
-            ),
-            "memory_limit_bytes": memory or None,
-            "memory_unlimited": not memory,
-            "cpu_limit": cpus / 1e9 if cpus else None,
-            "pids_limit": integer(limits.get("Pids")) or None,
-            "env_names_n": len(service.env["names"]),
-            "secret_like_env_n": service.env["secret_like"],
-        }
+    if service.is_listed:
+        row |= dict.fromkeys(_UNLISTED) | {"inspect_status": "list"}
     return row
 
 
 def _named(task: Row, hosts: dict[str, str]) -> str | None:
-    """Host of a task by the name that the command line gives; it is one only where it is alone."""
+    """Return the host that the command line names for a task, if only one host has that name."""
     return next(
         (host for host in hosts.values() if host == text(task.get("NodeName"))), None
     )
@@ -210,19 +251,15 @@ def _is_code(code: Any) -> bool:
     return isinstance(code, int) and not isinstance(code, bool)
 
 
-def _is_root(user: str) -> bool | None:
-    return user.partition(":")[0] in ("0", "root") if user else None
-
-
 def _is_on_host(task: Row) -> bool | None:
-    """Say whether a task is on the network of its node, as far as its networks are told."""
+    """Return whether a task is on the network of its node; None where its networks are not listed."""
     networks = [table(n.get("Network")) for n in dicts(task.get("NetworksAttachments"))]
     names = {text(dig(network, "Spec", "Name")) for network in networks}
     return "host" in names if names else None
 
 
 def _life(task: Row, status: Row) -> Row:
-    """State and times; a task that a lost node still calls running is wanted no more."""
+    """Return state and times; a task that a lost node still reports as running counts as removed."""
     state, at = text(status.get("State")), moment(status.get("Timestamp"))
     is_wanted = text(task.get("DesiredState")) not in ("shutdown", "remove")
     words = "exited" if state in _ENDED else "dead" if state == "orphaned" else "created"
@@ -236,99 +273,69 @@ def _life(task: Row, status: Row) -> Row:
     }
 
 
-def _ports(service: Service) -> str | None:
+def _ports(service: Service) -> Iterator[str]:
     listed = service.item.get("Ports")
-    if isinstance(listed, str):
-        return listed.replace("*:", "").replace(", ", ";") or None
-    found = [
-        f"{outer}->{inner}" if (outer := integer(port.get("PublishedPort"))) else inner
-        for port in dicts(dig(service.item, "Endpoint", "Ports"))
-        if (inner := f"{port.get('TargetPort')}/{text(port.get('Protocol')) or 'tcp'}")
-    ]
-    return ";".join(sorted(found)) or None
+    if isinstance(listed, str):  # by the command line
+        yield from filter(None, listed.replace("*:", "").split(", "))
+        return
+    for port in dicts(dig(service.item, "Endpoint", "Ports")):
+        inner = f"{port.get('TargetPort')}/{text(port.get('Protocol')) or 'tcp'}"
+        outer = integer(port.get("PublishedPort"))
+        yield f"{outer}->{inner}" if outer else inner
 
 
-def _mounts(service: Service, workload: Row) -> list[Row]:
-    """Give rows of the mounts frame, in the words of the engine's own."""
-    payloads = []
-    for mount in dicts(service.container.get("Mounts")):
+def _mounts(container: Row) -> Iterator[Mount]:
+    for mount in dicts(container.get("Mounts")):
         is_volume = mount.get("Type") == "volume"
         driver = text(dig(mount, "VolumeOptions", "DriverConfig", "Name"))
-        payloads.append(
-            {
-                "Type": text(mount.get("Type")),
-                "Name": text(mount.get("Source")) if is_volume else None,
-                "Source": "" if is_volume else text(mount.get("Source")),
-                "Destination": text(mount.get("Target")),
-                "Driver": driver or ("local" if is_volume else None),
-                "RW": mount.get("ReadOnly") is not True,
-            }
+        default = "local" if is_volume else None
+        source = text(mount.get("Source"))
+        yield Mount(
+            target=text(mount.get("Target")),
+            type=text(mount.get("Type")) or "bind",
+            source="" if is_volume else source,
+            volume=source or None if is_volume else None,
+            driver=driver or default,
+            is_writable=mount.get("ReadOnly") is not True,
+            is_remote=driver not in ("", "local"),
         )
-    rows = to_mounts(workload.get("workload_id", ""), payloads)
-    for row in rows:
-        if row["_source"] and row["driver"] in (None, "local"):  # one on every node
-            row["_source"] += f"@{workload.get('host_id')}"
-    return rows
 
 
-def to_service(service: Service, mounts: list[Row]) -> Row:
-    """Say what a service tells of itself; what it cannot tell is left unknown."""
-    container, ports = service.container, _ports(service)
-    repository = parse_image(service.image).repository
-    is_told = not (mounts or service.is_listed)
-    tests = texts(dig(container, "Healthcheck", "Test"))
-    is_job = any(
-        mode in table(service.spec.get("Mode")) for mode in ("ReplicatedJob", "GlobalJob")
-    )
-    is_outside = bool(
-        container.get("Configs") or container.get("Secrets") or service.values
-    )
-    driver = text(dig(service.task, "LogDriver", "Name"))
-    return {
-        "names": service.names,
-        "platform": "swarm",
-        "kind": "job" if is_job else "web" if ports else None,
-        "stateful": keeps_data(mounts, repository, ports, is_told=is_told),
-        "min_healthy_pct": min_healthy(service),
-        "health_checked": tests[0] != "NONE" if tests else None,  # its image may have one
-        "logs_exported": True if driver in LOG_SHIPPERS else None,
-        "config_external": is_outside or None,
-        "secrets_in_image": None if service.is_listed else service.env["secret_like"] > 0,
-    }
+def to_service(service: Service) -> Row:
+    """Return the row of the services frame."""
+    row = service_row(service.unit, is_complete=not service.is_listed)
+    return row | ({"secrets_in_image": None} if service.is_listed else {})
 
 
 def min_healthy(service: Service) -> float | None:
-    """Give the share of replicas that an update leaves running; None where none is declared."""
+    """Return the share of replicas that an update leaves running [percent]."""
     update = table(service.spec.get("UpdateConfig"))
     if not update or not service.replicas:
         return None
     if update.get("Order") == "start-first":
         return 100.0
-    parallel = number(update.get("Parallelism", 1))
-    return healthy(
-        percent(parallel or service.replicas, service.replicas)
-    )  # 0 is all at once
+    parallel = number(update.get("Parallelism", 1)) or service.replicas  # 0: all at once
+    return healthy(percent(parallel, service.replicas))
 
 
 def to_dependencies(services: list[Service]) -> list[Row]:
-    """Read whom services call: addresses of others of the stack in their environment."""
+    """Return calls of others of the stack that the environment of a service names."""
     known = {(s.stack, s.name.removeprefix(f"{s.stack}_")): s for s in services}
     known |= {("", s.name): s for s in services}
-    rows: dict[tuple[Any, ...], Row] = {}
+    rows: list[Row] = []
     for service in services:
-        for variable, address in addresses(service.values):
-            places = (service.stack, address.host), ("", address.host)
-            called = next((known[p] for p in places if p in known), None)
-            if called and called is not service:
-                image = last_part(parse_image(called.image).repository)
-                kind = kind_of(address, image, variable)
-                row = {"src": service.names[0], "dst": called.names[0], "kind": kind}
-                rows.setdefault(tuple(row.values()), row | {"evidence": "environment"})
-    return list(rows.values())
+
+        def find(address: Address, stack: str = service.stack) -> Callee | None:
+            called = known.get((stack, address.host)) or known.get(("", address.host))
+            return (called.names[0], called.unit.image_name) if called else None
+
+        env = addresses(dict(service.unit.environment))
+        rows += environment_rows(service.names[0], env, find)
+    return distinct(rows)
 
 
 def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
-    """Give the last update of a service: a deployment, or the way back from one."""
+    """Return the last update of a service: a deployment or a rollback."""
     update = table(service.item.get("UpdateStatus"))
     started = moment(update.get("StartedAt"))
     if not started:
@@ -344,13 +351,13 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
             "ended_at": moment(update.get("CompletedAt")),
             "status": state or None,
             "from_version": parse_image(text(before)).tag,
-            "to_version": parse_image(service.image).tag,
+            "to_version": service.unit.image_ref.tag,
         }
     ]
 
 
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
-    """Give the failed tasks of one slot, and what took their places: how long healing takes."""
+    """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task.get("CreatedAt")))
     rows = []
     for lost, heir in pairwise(ordered):
@@ -388,7 +395,7 @@ def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
 
 
 def from_cli(item: Row) -> tuple[str, Row] | None:
-    """Give a line of ``docker service|node ls`` or ``docker service ps`` the form of the API."""
+    """Return a line of ``docker service|node ls`` or ``docker service ps`` in the form of the API."""
     if {"Mode", "Replicas", "Name"} <= item.keys():
         wanted = re.match(r"\d+/(\d+)", text(item.get("Replicas")))
         modes = {"replicated": "Replicated", "global": "Global"}

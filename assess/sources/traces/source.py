@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Deadline, Name, Row, paths_of
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
 from assess.sources.dumps import DumpError, dicts, dig, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_userinfo
@@ -29,7 +29,7 @@ _LONGEST = 200  # characters of a name; more is no name
 _EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
 
 
-class TracesSource:
+class TracesSource(Source):
     """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
 
     type = "traces"

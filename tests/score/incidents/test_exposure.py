@@ -14,13 +14,13 @@ import assess
 from assess.config import data_path
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
+from assess.score.assessment import judge_claims, what_next
 from assess.score.blast_radius.failures import measures
-from assess.score.claims import judge_claims
 from assess.score.evidence.tables import gather
 from assess.score.incidents import exposure as module
 from assess.score.incidents.exposure import exposure, incident_rates
 from assess.score.upgrade_churn.pace import places
-from assess.score.what_next.what_next import budget, what_next
+from assess.score.what_next.what_next import budget
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"

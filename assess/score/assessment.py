@@ -1,0 +1,273 @@
+"""The assessment of one snapshot: every score of it, each computed once when it is first read.
+
+To add a score: write a function of the inventory, the policy and the scores it builds on in a
+room of its own, add a cached property here that calls it, and name the property in ``SCORES``
+(a score of each service) or ``FLEET_SCORES``. The command line and the report read these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from assess.errors import AssessError
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.backtest.backtest import Backtest, backtest
+from assess.score.blast_radius.blast_radius import BlastRadius, score_blast_radius
+from assess.score.claims import Claims, measure_claims
+from assess.score.incidents.exposure import Exposure, exposure
+from assess.score.readiness.readiness import score_readiness
+from assess.score.result import Provenance, Result, records_by
+from assess.score.upgrade_churn.history import History, known_history
+from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
+from assess.score.what_next.what_next import WhatNext, rank
+
+SCORES = ("readiness", "blast_radius", "upgrade_churn", "what_next")
+FLEET_SCORES = ("claims", "backtest")
+OPEN = ("fail", "conflict", "unknown", "partial")  # states of an atom, the worst first
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Assessment:
+    """An inventory, a policy, and every score of them.
+
+    Attributes
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        The policy in force.
+    history : History or None
+        Upgrades that the snapshots before show.
+    earlier : Assessment or None
+        That of an earlier snapshot: claims read what has moved since, the back-test its forecasts.
+    asked : tuple of tuple of str
+        Elements, by kind and name, whose failure is simulated however little they lose.
+    given : mapping of str to Result
+        Scores of the same inventory that are there already, by the name of the property.
+    """
+
+    inventory: Inventory
+    policy: Policy
+    history: History | None = None
+    earlier: Assessment | None = None
+    asked: tuple[tuple[str, str], ...] = ()
+    given: Mapping[str, Result | None] = field(default_factory=dict)
+
+    @property
+    def previous(self) -> Inventory | None:
+        """The earlier inventory."""
+        return self.earlier.inventory if self.earlier else None
+
+    @property
+    def provenance(self) -> Provenance:
+        """Origin of every score."""
+        return Provenance.of(self.inventory, self.policy)
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        """Where services ran, and what was watched of them, since the earlier snapshot too.
+
+        Labels do not read it: they depend on one snapshot alone, so that a report gives the label
+        of a service that `what_next` gives.
+        """
+        return exposure(self.inventory, self.policy, self.previous)
+
+    @cached_property
+    def upgrades(self) -> History:
+        """Upgrades up to this snapshot, those that it shows itself included."""
+        return known_history(
+            self.inventory, self.policy, history=self.history, previous=self.previous
+        )
+
+    @cached_property
+    def readiness(self) -> Result:
+        """Readiness of every service."""
+        given = self.given.get("readiness")
+        return given or score_readiness(self.inventory, self.policy)
+
+    @cached_property
+    def blast_radius(self) -> BlastRadius:
+        """Blast radius of every element."""
+        given: Any = self.given.get("blast_radius")
+        return given or score_blast_radius(self.inventory, self.policy, asked=self.asked)
+
+    @cached_property
+    def upgrade_churn(self) -> Result:
+        """Upgrade churn of every service."""
+        given = self.given.get("upgrade_churn")
+        return given or score_upgrade_churn(
+            self.inventory, self.policy, history=self.upgrades
+        )
+
+    @cached_property
+    def what_next(self) -> WhatNext:
+        """Ranking and label of every service."""
+        return rank(self)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """The claims of the argument, measured on this fleet."""
+        return measure_claims(self)
+
+    @cached_property
+    def backtest(self) -> Backtest:
+        """Forecasts of the earlier snapshot, checked against what happened until this one."""
+        return backtest(
+            self.inventory,
+            self.policy,
+            previous=self.previous,
+            readiness=self.earlier.readiness if self.earlier else None,
+        )
+
+    def score(self, name: str) -> Result:
+        """Return a score by its name, with dashes or underscores.
+
+        Parameters
+        ----------
+        name : str
+            One of ``SCORES`` or ``FLEET_SCORES``.
+
+        Returns
+        -------
+        Result
+            The score.
+        """
+        prop = name.replace("-", "_")
+        if prop not in (*SCORES, *FLEET_SCORES):
+            hint = ", ".join((*SCORES, *FLEET_SCORES)).replace("_", "-")
+            raise AssessError(f"there is no score {name!r}", hint=f"scores: {hint}")
+        result: Result = getattr(self, prop)
+        return result
+
+    @property
+    def results(self) -> dict[str, Result]:
+        """The scores of each service, the ranking first, by name on the command line."""
+        names = ("what_next", *(name for name in SCORES if name != "what_next"))
+        return {name.replace("_", "-"): self.score(name) for name in names}
+
+    @cached_property
+    def services(self) -> pd.DataFrame:
+        """The ranking, index ``service_id``, best first, with the other scores beside it."""
+        blast = self.blast_radius.details["services"].add_prefix("blast_")
+        churn = self.upgrade_churn.frame.add_prefix("churn_")
+        return self.what_next.frame.join(blast).join(churn).rename_axis("service_id")
+
+    def rows_of(self, table: str, service_id: str) -> list[dict[str, Any]]:
+        """Return the rows that a detail of a score holds of one service.
+
+        Parameters
+        ----------
+        table : str
+            Name of a detail of any of the scores. Of ``atoms``, those that are open, worst first;
+            ``dimensions`` have their ``weight`` and ``contribution``.
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        list of dict
+            Its rows.
+        """
+        return self._rows[table].get(service_id, [])
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Rows of each detail by service."""
+        tables: dict[str, pd.DataFrame] = {}
+        for result in self.results.values():
+            by_service = {
+                name: table
+                for name, table in result.details.items()
+                if "service_id" in table.columns
+            }
+            tables.update(by_service)
+        shares = self.readiness.contributions.drop(columns="point")
+        tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
+        atoms = tables["atoms"]
+        order = {name: i for i, name in enumerate(OPEN)}
+        opened = atoms.assign(order=atoms["state"].astype("str").map(order))
+        opened = opened.dropna(subset="order")
+        tables["atoms"] = opened.sort_values(["order", "check"], kind="stable")
+        return {name: records_by(table, "service_id") for name, table in tables.items()}
+
+
+def what_next(  # noqa: PLR0913 - what is known already need not be computed again
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    readiness: Result | None = None,
+    blast: Result | None = None,
+    churn: Result | None = None,
+    history: History | None = None,
+) -> WhatNext:
+    """Rank the candidates for a move over all weightings, and label every service.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        Criteria, boards, thresholds, draws and seed.
+    readiness, blast, churn : Result, optional
+        The three scores; those not handed in are computed.
+    history : History, optional
+        What earlier snapshots show of upgrades, for the churn that is computed.
+
+    Returns
+    -------
+    WhatNext
+        Index ``service_id``, best first. ``p_first``, ``p_top`` [share 0-1] come from the
+        pessimistic run (every unknown at its worst, only services with clear gates compete),
+        ``p_top_neutral`` from measurements drawn from their intervals, gates left aside except
+        NEVER. Services that already run in containers do not compete: theirs are NA.
+        ``confidence`` [share 0-1] is how often a service comes first for the weights that suit it
+        best, ``rank_equal`` its rank by the weights of ``[criteria]``. ``details``: ``criteria,
+        acceptability, central_weights, boards, waves, missing, information, flips``.
+
+    Notes
+    -----
+    SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
+    `assess.score.what_next.smaa` and `assess.score.what_next.weights`.
+    """
+    given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
+    return Assessment(inventory, policy, history, given=given).what_next
+
+
+def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    previous: Inventory | None = None,
+    history: History | None = None,
+    readiness: Result | None = None,
+    churn: Result | None = None,
+) -> Claims:
+    """Judge every claim of the argument on this fleet.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        ``[claims]``: the bounds, and the words that the evidence is read with.
+    previous : Inventory, optional
+        An earlier inventory: it shows what moved, and what was upgraded, since then.
+    history : History, optional
+        What more snapshots show of upgrades, as `upgrade_history` returns it.
+    readiness, churn : Result, optional
+        Scores of the same inventory; computed where they are left out.
+
+    Returns
+    -------
+    Claims
+        One row per claim, C1 to C16.
+    """
+    earlier = Assessment(previous, policy) if previous is not None else None
+    given = {"readiness": readiness, "upgrade_churn": churn}
+    return Assessment(inventory, policy, history, earlier, given=given).claims
