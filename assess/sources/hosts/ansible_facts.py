@@ -10,7 +10,7 @@ from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
-    Unit,
+    SystemUnit,
     count_of,
     is_of_interest,
     seen,
@@ -108,7 +108,7 @@ def withheld_n(facts: Row) -> int:
     )
 
 
-def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
+def to_units(facts: Row) -> tuple[list[SystemUnit] | None, int]:
     """Return the units that run or failed, and the number in an unknown state.
 
     None where ``service_facts`` was not asked. What systemd lists is not repeated as of sysv.
@@ -132,7 +132,9 @@ def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
             state = "failed"
         unknown_n += word in ("", "unknown")
         if state:
-            units.append(Unit(name, state, text_of(entry.get("source")) or "systemd"))
+            units.append(
+                SystemUnit(name, state, text_of(entry.get("source")) or "systemd")
+            )
     return units, unknown_n
 
 

@@ -38,7 +38,7 @@ _INSTANCE = re.compile(r"@(\d.*)?$")
 
 
 @dataclass(frozen=True)
-class Unit:
+class SystemUnit:
     """One unit of an init system, running or failed."""
 
     name: str  # whole, such as ``worker@2.service``
@@ -74,7 +74,7 @@ class PlainHost:
     facts: Row = field(default_factory=dict)  # columns of the hosts frame
     cloud_id: str = ""  # id of the instance
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
-    units: list[Unit] | None = None
+    units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = (
         None  # those `is_of_interest`; {}: none of those
     )
@@ -117,12 +117,12 @@ def tell_apart(hosts: Iterable[PlainHost]) -> None:
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
 
-def own_units(host: PlainHost) -> list[Unit]:
+def own_units(host: PlainHost) -> list[SystemUnit]:
     """List the units that belong to no distribution, engine or agent."""
     return [unit for unit in host.units or [] if not is_of_distribution(unit.stem)]
 
 
-def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
+def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
     """Return the names of the service of a unit; that of its host is last and weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
     names = (
@@ -132,7 +132,7 @@ def unit_names(host: PlainHost, unit: Unit) -> tuple[Name, ...]:
     return tuple(name for name in names if name.name)
 
 
-def to_workload(host: PlainHost, unit: Unit) -> Row:
+def to_workload(host: PlainHost, unit: SystemUnit) -> Row:
     """Return the row of the workloads frame of one unit."""
     return {
         "names": unit_names(host, unit),
@@ -147,7 +147,7 @@ def to_workload(host: PlainHost, unit: Unit) -> Row:
     }
 
 
-def to_service(host: PlainHost, unit: Unit) -> Row:
+def to_service(host: PlainHost, unit: SystemUnit) -> Row:
     """Return the row of the service of a unit; for a known store, with its kind."""
     row: Row = {
         "names": unit_names(host, unit),
@@ -167,13 +167,13 @@ def to_service(host: PlainHost, unit: Unit) -> Row:
     return row
 
 
-def stores_of(unit: Unit) -> list[dict[str, str]]:
+def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
     """List the rows of the vocabulary of stores for a unit: one per data directory."""
     found = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
     return [store for store in found if store["unit"] == found[0]["unit"]]
 
 
-def to_mounts(host: PlainHost, unit: Unit) -> list[Row]:
+def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
     """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
     return [
