@@ -10,6 +10,7 @@ import pandas as pd
 
 from assess.errors import AssessError
 from assess.score.blast_radius.topology import KINDS, Topology
+from assess.words import number
 
 COLUMNS = ["service_id", "because", "kinds", "p"]
 NAMED_MOST = 8  # names in a sentence; the rest is a number
@@ -94,7 +95,7 @@ def path_text(steps: pd.DataFrame) -> str:
 def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
-    point, lo, hi = ("unknown" if pd.isna(v) else f"{100 * v:{sign}.0f}" for v in values)
+    point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return f"{point} ({lo} to {hi})"
 
 
