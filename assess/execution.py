@@ -22,7 +22,7 @@ PATIENCE = 10.0  # seconds for a scheduler to answer
 Tell = Callable[[str, int, int], None]
 
 
-class Hands(Protocol):
+class Workers(Protocol):
     """Something that does work item by item."""
 
     @property
@@ -59,23 +59,22 @@ class Processes:
     ) -> Iterable[R]:
         """Start the processes, and end them after the last item."""
         with ProcessPoolExecutor(
-            self.n, initializer=_take, initargs=(function, shared)
+            self.n, initializer=_set_job, initargs=(function, shared)
         ) as pool:
             yield from pool.map(_do, items)
 
 
-_taken: tuple[
-    Callable[[Any, Any], Any], Any
-]  # of a process that works: what to do, with what
+# function and shared data of this worker process; sent once, not with every item
+_job: tuple[Callable[[Any, Any], Any], Any]
 
 
-def _take(function: Callable[[S, T], R], shared: S) -> None:
-    global _taken  # noqa: PLW0603
-    _taken = function, shared
+def _set_job(function: Callable[[S, T], R], shared: S) -> None:
+    global _job  # noqa: PLW0603
+    _job = (function, shared)
 
 
 def _do(item: T) -> Any:
-    function, shared = _taken
+    function, shared = _job
     return function(shared, item)
 
 
@@ -101,20 +100,19 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Means:
+class Execution:
     """The workers, and the listener ``tell(what, done, total)``."""
 
-    hands: Hands = Loop()
+    workers: Workers = Loop()
     tell: Tell | None = None
 
 
-_BARE = Means()
-_MEANS: ContextVar[Means] = ContextVar("means")
+_EXECUTION: ContextVar[Execution] = ContextVar("execution")
 
 
-def means() -> Means:
-    """Return the workers that `working` chose; a loop outside of it."""
-    return _MEANS.get(_BARE)
+def current() -> Execution:
+    """Return what `working` chose; a loop without a listener outside of it."""
+    return _EXECUTION.get(Execution())
 
 
 @contextmanager
@@ -124,26 +122,26 @@ def working(
     scheduler: str = "",
     tell: Tell | None = None,
 ) -> Iterator[None]:
-    """While it lasts, work is done so.
+    """Choose how long work is done within the ``with`` block.
 
     Parameters
     ----------
     processes : int, default 1
         Processes of this machine. [count, >= 1]
     scheduler : str, default ""
-        Address of a Dask scheduler, such as ``tcp://10.0.0.30:8786``, which takes their place.
+        Address of a Dask scheduler, such as ``tcp://10.0.0.30:8786``, used instead of processes.
     tell : callable, optional
-        Told ``(what, done, total)`` whenever a part of long work is done.
+        Called with ``(what, done, total)`` whenever a part of long work is done.
 
     Yields
     ------
     None
-        Nothing.
+        The block runs with these workers.
 
     Raises
     ------
     AssessError
-        Where Dask is not there, or nobody answers at the address.
+        If Dask is not installed, or no scheduler answers at the address.
 
     Examples
     --------
@@ -151,11 +149,11 @@ def working(
     ...     result = assess.score_blast_radius(inventory, policy)
     """
     with ExitStack() as stack:
-        hands: Hands = Processes(processes) if processes > 1 else Loop()
+        workers: Workers = Processes(processes) if processes > 1 else Loop()
         if scheduler:
-            hands = Cluster(stack.enter_context(_client(scheduler)))
-        token = _MEANS.set(Means(hands, tell))
-        stack.callback(_MEANS.reset, token)
+            workers = Cluster(stack.enter_context(_client(scheduler)))
+        token = _EXECUTION.set(Execution(workers, tell))
+        stack.callback(_EXECUTION.reset, token)
         yield
 
 
@@ -165,7 +163,7 @@ def _client(scheduler: str) -> Any:
     except ImportError as error:
         hint = "pip install 'assess[distributed]'"
         raise AssessError(
-            "there is no Dask to work on a cluster with", hint=hint
+            "a cluster needs Dask, which is not installed", hint=hint
         ) from error
     try:
         return Client(scheduler, timeout=PATIENCE)
@@ -178,7 +176,8 @@ def _client(scheduler: str) -> Any:
 
 def tell(what: str, done: int, total: int) -> None:
     """Report progress of long work to the listener of `working`, if there is one."""
-    if (listener := means().tell) is not None:
+    listener = current().tell
+    if listener is not None:
         listener(what, done, total)
 
 
@@ -190,8 +189,8 @@ def each(
     The function is pure and of module level, and what is shared can be pickled. A single item is
     done here. ``what`` names the work for people.
     """
-    hands = means().hands if len(items) > 1 else Loop()
-    for done, result in enumerate(hands.map(function, shared, items), start=1):
+    workers = current().workers if len(items) > 1 else Loop()
+    for done, result in enumerate(workers.map(function, shared, items), start=1):
         if len(items) > 1:
             tell(what, done, len(items))
         yield result

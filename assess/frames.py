@@ -6,11 +6,9 @@ a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
@@ -105,16 +103,6 @@ class Column:
             "float": "a number",
             "time": "an ISO-8601 time with Z",
         }.get(self.dtype, "text")
-
-    def read(self, value: Any) -> Any:
-        """Return a value as the type of the column; None where it does not fit."""
-        cell = _READERS[self.dtype](value)
-        if cell is not None and self.vocabulary and cell not in self.vocabulary:
-            return None
-        if cell is not None and self.bounds:
-            low, high = self.bounds
-            return cell if low <= cell <= high else None
-        return cell
 
 
 @cache
@@ -250,80 +238,6 @@ def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
         if name not in known
     ]
     return pd.DataFrame(problems, columns=PROBLEM_COLUMNS)
-
-
-def read_row(frame: str, values: Mapping[str, Any]) -> tuple[Row, Row]:
-    """Return the cells as the types of their columns, and the values that do not fit, by column.
-
-    A value of another type, out of range or outside the vocabulary is None in the row. Names that
-    are no columns are left out of both; `unknown_columns` lists them.
-    """
-    known = columns(frame)
-    cells: Row = {}
-    unmapped: Row = {}
-    for name, value in values.items():
-        if name not in known:
-            continue
-        cells[name] = None if _is_unknown(value) else known[name].read(value)
-        if cells[name] is None and not _is_unknown(value):
-            unmapped[name] = value
-    return cells, unmapped
-
-
-def _is_unknown(value: Any) -> bool:
-    """Whether a value says nothing; the zero value of Go's text means "not set"."""
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    if isinstance(value, float):
-        return math.isnan(value)
-    return isinstance(value, str) and value == ""
-
-
-def _read_bool(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return _BOOLEANS.get(str(value).strip().lower())
-
-
-def _read_float(value: Any) -> float | None:
-    if isinstance(value, str) and (not value.isascii() or "_" in value):
-        return None  # float() reads 1_000 and digits of other scripts
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _read_int(value: Any) -> int | None:
-    number = _read_float(value)
-    if number is None or number % 1 or abs(number) >= 2**63:
-        return None
-    return int(value) if isinstance(value, int) else int(number)
-
-
-def _read_time(value: Any) -> datetime | None:
-    """Read a time; without an offset it is UTC."""
-    if isinstance(value, datetime):
-        moment = value
-    elif _ISO_TIME.fullmatch(str(value)):
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:  # such as a 31st of February
-            return None
-    else:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "str": str,
-    "category": str,
-    "bool": _read_bool,
-    "int": _read_int,
-    "float": _read_float,
-    "time": _read_time,
-}
 
 
 def _text(cells: pd.Series) -> pd.Series:

@@ -65,9 +65,11 @@ def parse_image(ref: str) -> ImageRef:
         return ImageRef()
     first, slash, rest = match["name"].partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        registry, repository = first.lower(), rest
+        registry = first.lower()
+        repository = rest
     else:
-        registry, repository = DEFAULT_REGISTRY, match["name"]
+        registry = DEFAULT_REGISTRY
+        repository = match["name"]
     if ":" in repository:
         return ImageRef()
     if registry in _HUB_NAMES:

@@ -17,7 +17,7 @@ import pandas as pd
 from assess import frames, s3
 from assess.errors import AssessError, DataError, did_you_mean
 from assess.image_ref import ImageRef, parse_image
-from assess.tables import to_html
+from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
@@ -168,24 +168,28 @@ class Inventory:
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return the rows added, removed and changed in one frame."""
     key = frames.key(name)
-    old, new = (table.set_index(key).sort_index() for table in (before, after))
-    old.index, new.index = (table.index.map(_key_text) for table in (old, new))
+    old = _by_key(before, key)
+    new = _by_key(after, key)
     parts = [
         pd.DataFrame({"key": new.index.difference(old.index), "change": "added"}),
         pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
     ]
     shared = old.index.intersection(new.index)
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
-    was, now = (
-        _cells(table[names]).take(table.index.get_indexer(shared), 0)
-        for table in (old, new)
-    )
+    was = _cells(old[names]).take(old.index.get_indexer(shared), 0)
+    now = _cells(new[names]).take(new.index.get_indexer(shared), 0)
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
     values = {"before": was[row, column], "after": now[row, column]}
     parts.append(pd.DataFrame(about | values, dtype=object))
     table = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     return table.assign(frame=name).reindex(columns=DIFFERENCE)
+
+
+def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Return a table sorted by its key, with the key as text in the index."""
+    indexed = table.set_index(key).sort_index()
+    return indexed.set_axis(indexed.index.map(_key_text))
 
 
 def _cells(table: pd.DataFrame) -> np.ndarray:

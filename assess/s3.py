@@ -34,7 +34,8 @@ def fetch(address: str) -> Path:
     root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     target = root / PurePosixPath(prefix).name if prefix else root / bucket
-    client, found = _client(), 0
+    client = _client()
+    copied_n = 0
     try:
         for key in _keys(client, bucket, prefix):
             inside = (
@@ -49,10 +50,10 @@ def fetch(address: str) -> Path:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(bucket, key, str(file))
-            found += 1
+            copied_n += 1
     except Exception as error:
         raise _failure(address, "read", error) from error
-    if not found:
+    if not copied_n:
         raise AssessError(
             f"there is nothing at {address}", hint="list it with `aws s3 ls`"
         )

@@ -24,7 +24,8 @@ def engine_lines() -> pd.DataFrame:
     known[days] = known[days].apply(pd.to_datetime, utc=True)
     public = known["channel"].ne("source_tag") & known["release_date"].notna()
     lines = known[public].groupby("release_line", sort=False)
-    first, last = lines["release_date"].min(), lines["release_date"].max()
+    first = lines["release_date"].min()
+    last = lines["release_date"].max()
     found = pd.DataFrame(
         {"first_release": first, "last_release": last, "releases_n": lines.size()}
     )

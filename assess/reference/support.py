@@ -53,23 +53,23 @@ def product_support(
     """
     product = ENGINE if product == "swarm-mode" else product
     line = line_of(product, version)
-    held = _lines().get(product or "", {})
-    if line not in held:
+    lines = _lines().get(product or "", {})
+    if line not in lines:
         named = f"line {line}" if line else "no version"
         return Support("unknown", line, None, None, f"the facts do not know it: {named}")
-    eol, basis, days = held[line].eol, held[line].basis, None
+    eol = lines[line].eol
+    basis = lines[line].basis
+    days = None
     if eol is not None:
         days = (eol - at.normalize()).days
         state: State = "ended" if days < 0 else "supported"
     elif "retired" in basis:
         state = "ended"
     else:
-        state, basis = _without_end(line, held, at)
+        state, basis = _without_end(line, lines, at)
     if state == "supported" and product == ENGINE and not is_known(version):
-        state, basis = (
-            "unknown",
-            f"{version} is newer than the facts of {compiled_on(*DATED)}",
-        )
+        state = "unknown"
+        basis = f"{version} is newer than the facts of {compiled_on(*DATED)}"
     return Support(state, line, eol, days, basis)
 
 
@@ -93,11 +93,10 @@ def kernel_support(
     os_version: str | None = None,
 ) -> Support:
     """Return the support of a kernel; the default kernel of a system is supported as long as that."""
-    own, whole = (
-        product_support("kernel", kernel, at),
-        os_support(os_name, os_version, at),
-    )
-    numbers, distro = parse_version(kernel), distro_of(os_name)
+    own = product_support("kernel", kernel, at)
+    whole = os_support(os_name, os_version, at)
+    numbers = parse_version(kernel)
+    distro = distro_of(os_name)
     for row in rows("distro_releases") if numbers else []:
         shipped = parse_version(row["default_kernel"])
         is_own = (row["distro"], row["version"]) == (distro, whole.line)
@@ -158,15 +157,18 @@ def line_of(product: str | None, version: str | None) -> str | None:
 
 
 def _without_end(
-    line: str, held: dict[str, _Line], at: pd.Timestamp
+    line: str, lines: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
     """Return the state of a line whose end is not announced, and why."""
-    told = compiled_on(*DATED)
-    if (at - _day(told)).days > STALE_DAYS:
-        return "unknown", f"no announced end, and the facts of {told} are too old to say"
-    if line == max(held, key=numbers_of):
+    compiled = compiled_on(*DATED)
+    if (at - _day(compiled)).days > STALE_DAYS:
+        return (
+            "unknown",
+            f"no announced end, and the facts of {compiled} are too old to say",
+        )
+    if line == max(lines, key=numbers_of):
         return "supported", "no announced end; it is the newest line"
-    last = max((day for day in held[line].released if day <= at), default=None)
+    last = max((day for day in lines[line].released if day <= at), default=None)
     if last is not None and (at - last).days <= ALIVE_DAYS:
         return "supported", f"no announced end; last release {last:%Y-%m-%d}"
     return "unknown", f"no announced end, and no release within {ALIVE_DAYS} days"
@@ -190,7 +192,8 @@ def _lines() -> dict[str, dict[str, _Line]]:
 def _dated() -> Iterator[tuple[str, ...]]:
     """Product, line, end of support, its basis, and days of release; of an engine, by release."""
     for row in rows("engine_releases"):
-        stated, day = row["policy_eol_date"], row["release_date"]
+        stated = row["policy_eol_date"]
+        day = row["release_date"]
         basis = "stated support window" if stated else row["line_eol_basis"]
         yield ENGINE, row["release_line"], stated or row["line_eol_date"], basis, day
     for row in rows("distro_releases"):
@@ -221,7 +224,8 @@ def _dated() -> Iterator[tuple[str, ...]]:
             row["release_date"],
         )
     for row in rows("runtime_lines"):
-        basis, days = "end of security support", (row["release_date"], row["latest_date"])
+        basis = "end of security support"
+        days = (row["release_date"], row["latest_date"])
         yield row["product"], row["line"], row["eol_date"], basis, *days
 
 

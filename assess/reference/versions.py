@@ -76,10 +76,8 @@ def release_of(version: str | None) -> Version | None:
 @lru_cache(maxsize=4096)
 def is_known(version: str | None) -> bool:
     """Return whether the facts know the line of a version, up to its release."""
-    release, newest = (
-        release_of(version),
-        newest_releases().get(engine_line(version) or ""),
-    )
+    release = release_of(version)
+    newest = newest_releases().get(engine_line(version) or "")
     return release is not None and newest is not None and release <= newest
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,10 +14,10 @@ import pandas as pd
 
 from assess import reference
 from assess._version import __version__
-from assess.errors import AssessError
+from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.tables import to_html
+from assess.words import plain, to_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,14 +55,7 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the origin as plain JSON types, without the policy itself."""
-        names = (
-            "snapshot_at",
-            "quarter",
-            "policy_hash",
-            "reference_date",
-            "version",
-            "seed",
-        )
+        names = [f.name for f in fields(self) if f.name != "policy"]
         return {name: plain(getattr(self, name)) for name in names}
 
 
@@ -163,19 +155,11 @@ class Result:
         AssessError
             If there is no such service; the hint names the nearest.
         """
-        import difflib
-
         if service_id not in self.frame.index:
-            near = difflib.get_close_matches(
-                service_id, [str(i) for i in self.frame.index], n=3
-            )
-            hint = (
-                f"did you mean {', '.join(near)}?"
-                if near
-                else "see `assess show SNAPSHOT`"
-            )
+            near = did_you_mean(service_id, map(str, self.frame.index))
             raise AssessError(
-                f"there is no service {service_id!r} in this result", hint=hint
+                f"there is no service {service_id!r} in this result",
+                hint=near or "see `assess show SNAPSHOT`",
             )
         return self.frame.loc[service_id]
 
@@ -192,9 +176,8 @@ class Result:
         Axes
             What was drawn on.
         """
-        from assess import (
-            figures,
-        )  # a method for people: the only way from a score to a figure
+        # the only import of figures by a score: a method for people
+        from assess import figures
 
         drawn: Axes = getattr(figures, self.name)(self, ax=ax)
         return drawn
@@ -214,16 +197,15 @@ class Result:
             ``<column>``; ``change`` is added, removed, changed or same.
         """
         columns = list(self.summary_columns)
-        before, after = earlier.frame[columns], self.frame[columns]
+        before = earlier.frame[columns]
+        after = self.frame[columns]
         joined = after.join(before.add_suffix("_before"), how="outer")
-        added, removed = ~joined.index.isin(before.index), ~joined.index.isin(after.index)
-        was, now = (
-            joined[names].astype(object).where(joined[names].notna(), None).to_numpy()
-            for names in ([f"{c}_before" for c in columns], columns)
-        )
-        same = was == now
-        change = np.where(same.all(axis=1), "same", "changed")
-        joined["change"] = np.select([added, removed], ["added", "removed"], change)
+        was = _objects(joined[[f"{column}_before" for column in columns]])
+        now = _objects(joined[columns])
+        change = np.where((was == now).all(axis=1), "same", "changed")
+        is_added = ~joined.index.isin(before.index)
+        is_removed = ~joined.index.isin(after.index)
+        joined["change"] = np.select([is_added, is_removed], ["added", "removed"], change)
         order = [name for column in columns for name in (f"{column}_before", column)]
         return joined[["change", *order]].sort_index()
 
@@ -269,8 +251,14 @@ class Result:
         return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
 
     def _repr_html_(self) -> str:
-        said = f"<p>{escape(self.headline)}</p>" if self.headline else ""
-        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{said}{to_html(self.summary())}"
+        title = f"<p><b>{escape(repr(self)[1:-1])}</b></p>"
+        headline = f"<p>{escape(self.headline)}</p>" if self.headline else ""
+        return title + headline + to_html(self.summary())
+
+
+def _objects(table: pd.DataFrame) -> np.ndarray:
+    """Return cells as objects; None equals None, NA does not equal NA."""
+    return table.astype(object).where(table.notna(), None).to_numpy()
 
 
 def records_by(
@@ -280,38 +268,16 @@ def records_by(
 
     Not with ``groupby``: that costs a thousand times as much per group.
     """
-    names = (
-        table[key]
-        if isinstance(key, str)
-        else zip(*(table[name] for name in key), strict=True)
-    )
-    found: dict[Any, list[dict[str, Any]]] = {}
-    for name, record in zip(
-        names, table.drop(columns=key).to_dict("records"), strict=True
-    ):
-        found.setdefault(name, []).append(record)
-    return found
+    names = table[key]
+    if isinstance(key, list):
+        names = zip(*(table[name] for name in key), strict=True)
+    records = table.drop(columns=key).to_dict("records")
+    by_key: dict[Any, list[dict[str, Any]]] = {}
+    for name, record in zip(names, records, strict=True):
+        by_key.setdefault(name, []).append(record)
+    return by_key
 
 
 def encode(value: Any) -> str:
     """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """Return a value of a frame or a row as plain JSON types; NA is None, times are ISO-8601 with Z."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool | int | str):
-        return value
-    return str(value)

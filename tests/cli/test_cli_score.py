@@ -266,7 +266,7 @@ def test_an_unknown_service_names_the_nearest(call, sample):
     for verb in ("explain", "record"):
         result = call(verb, sample, "reveiws", code=1)
         assert "no service 'reveiws'" in result.stderr
-        assert "did you mean reviews" in result.stderr
+        assert "did you mean 'reviews'" in result.stderr
 
 
 def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, tmp_path):

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from assess.execution import each, means
+from assess.execution import current, each
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
     Booleans,
@@ -312,7 +312,7 @@ class _Work:
         lanes, nodes, hands = (
             len(self.lanes.times),
             max(self.graph.nodes, 1),
-            means().hands.n,
+            current().workers.n,
         )
         width = min(LANES_MOST, int(self.sampling.block_mib * 2**23 / nodes))
         if (

@@ -63,9 +63,9 @@ class View:
         Without a column ``sure`` all rows count.
         """
         codes = services.get_indexer(table["service_id"].astype("str"))
-        none_there, not_asked, missed = (
-            services.isin(list(ids)) for ids in (none, na, partly)
-        )
+        none_there = services.isin(list(none))
+        not_asked = services.isin(list(na))
+        missed = services.isin(list(partly))
         every = np.ones(len(table), dtype=bool)
         sure = table["sure"].to_numpy(dtype=bool) if "sure" in table else every
         return cls(table, codes, none_there, not_asked, sure, ~missed)
@@ -77,11 +77,13 @@ class View:
         """
         if self.sure.all():
             return holds
-        n, codes, sure = len(self.none), self.codes[rows], self.sure[rows]
-        yes, no, some, firm = (
-            np.bincount(codes[mask], minlength=n)
-            for mask in (holds == 1, holds == 0, slice(None), sure)
-        )
+        n = len(self.none)
+        codes = self.codes[rows]
+        sure = self.sure[rows]
+        yes = np.bincount(codes[holds == 1], minlength=n)
+        no = np.bincount(codes[holds == 0], minlength=n)
+        some = np.bincount(codes, minlength=n)
+        firm = np.bincount(codes[sure], minlength=n)
         complete = self.whole & (some == np.bincount(self.codes, minlength=n))
         same = ((yes == some) | (no == some)) & ((firm > 0) | complete)
         return np.where(sure | same[codes], holds, np.nan)
@@ -111,13 +113,16 @@ class Evidence:
         all or any of them hold, or their share.
         """
         view = self.views[table]
-        holds, keep = self._holds(rule, table), np.ones(len(view.table), dtype=bool)
+        holds = self._holds(rule, table)
+        keep = np.ones(len(view.table), dtype=bool)
         if fresh:
             holds = np.where(self._holds(fresh, table) == 1, holds, np.nan)
         if applies:
             counts = self._holds(applies, table)
-            holds, keep = np.where(counts == 1, holds, np.nan), counts != 0
-        n, codes = len(self.services), view.codes[keep]
+            holds = np.where(counts == 1, holds, np.nan)
+            keep = counts != 0
+        n = len(self.services)
+        codes = view.codes[keep]
         value = combine(codes, view.certain(holds[keep], keep), n=n, how=how)
         value[view.none] = 0.0 if how == "any" else 1.0
         na = view.na.copy()
@@ -130,23 +135,23 @@ class Evidence:
     def exists(self, table: str, rule: str) -> list[bool | None]:
         """Return by service whether any row holds; None where none holds and some are unknown."""
         value, na = self.ask(table, rule, how="any")
-        told = np.where(na, 0.0, value).tolist()
-        return [None if np.isnan(share) else share > 0 for share in told]
+        shares = np.where(na, 0.0, value).tolist()
+        return [None if np.isnan(share) else share > 0 for share in shares]
 
     def _holds(self, rule: str, table: str) -> Floats:
         """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
-        told = rules.evaluate(rule, self.views[table].table, at=self.at)
-        return told.to_numpy(dtype=float, na_value=np.nan)
+        holds = rules.evaluate(rule, self.views[table].table, at=self.at)
+        return holds.to_numpy(dtype=float, na_value=np.nan)
 
     def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
         """Return evidence with further columns (index service) in a view of one row per service."""
-        held = self.views[table].table
-        added = columns.reindex(held["service_id"].astype("str")).set_axis(held.index)
+        rows = self.views[table].table
+        added = columns.reindex(rows["service_id"].astype("str")).set_axis(rows.index)
         kinds = rules.columns(table)
         typed = {
             str(name): added[name].astype(rules.DTYPES[kinds[name]]) for name in added
         }
-        view = View.of(self.services, held.assign(**typed))
+        view = View.of(self.services, rows.assign(**typed))
         return Evidence(self.services, {**self.views, table: view}, self.at)
 
 
@@ -155,10 +160,9 @@ def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
 
     NaN where the known rows do not settle it, and where there is no row.
     """
-    rows, unknown, yes = (
-        np.bincount(codes[mask], minlength=n)
-        for mask in (slice(None), np.isnan(holds), holds == 1)
-    )
+    rows = np.bincount(codes, minlength=n)
+    unknown = np.bincount(codes[np.isnan(holds)], minlength=n)
+    yes = np.bincount(codes[holds == 1], minlength=n)
     value = yes / np.maximum(rows, 1)
     undecided = unknown > 0
     if how == "all":

@@ -38,7 +38,8 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
     ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
     measurement is not replaced by somebody's word.
     """
-    shares, services = policy["dimensions"], evidence.services
+    shares = policy["dimensions"]
+    services = evidence.services
     asked = [c for c in policy["check"] if c["weight"] * shares[_dimension(c["id"])]]
     value, na = np.concatenate([_measure(check, evidence) for check in asked], axis=1)
     told = {

@@ -114,7 +114,8 @@ def _workloads(
 
     What may have ended, or may be all that is left, stays as a row that is not ``sure``.
     """
-    words, registries = policy["evidence"], policy["registries"]
+    words = policy["evidence"]
+    registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
@@ -240,10 +241,8 @@ def _mounts(
     own = ["workload_id", "service_id", "sure"]
     mounted = workloads[own].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    looked, unit = (
-        _is(rest["inspect_status"], value="ok"),
-        _is(rest["contained"], value=False),
-    )
+    looked = _is(rest["inspect_status"], value="ok")
+    unit = _is(rest["contained"], value=False)
     settled = (looked | unit) & inventory.has("mounts")
     unseen = rest.loc[~settled, own]
     rows = pd.concat([mounted, unseen], ignore_index=True)
@@ -263,7 +262,8 @@ def _first_known(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """Return one row per key, with the first known cell of each column."""
     table = table.dropna(subset=key)
     group = table.groupby(key, sort=False).ngroup().to_numpy()
-    places, filled = np.arange(len(table))[::-1], {}
+    places = np.arange(len(table))[::-1]
+    filled = {}
     for name in table:
         known = places[table[name].notna().to_numpy()[::-1]]
         first = np.full(group.max(initial=-1) + 1, -1)
@@ -279,8 +279,10 @@ def _services(
     policy: Policy,
 ) -> pd.DataFrame:
     """Services, with what their rows elsewhere add up to."""
-    words, live = policy["evidence"], views["workloads"]
-    workloads, calls = live.table, views["dependencies"].table
+    words = policy["evidence"]
+    live = views["workloads"]
+    workloads = live.table
+    calls = views["dependencies"].table
     where = views["hosts"].table[["service_id", "host_id", "az", "asg_name"]]
     located = workloads[["service_id", "host_id"]].merge(
         where, on=["service_id", "host_id"], how="left"
@@ -315,14 +317,14 @@ def _services(
 
 def _running(live: View, values: pd.Series) -> pd.Series:
     """Count distinct values among the running workloads of each service; NA where not certain."""
-    n, running = len(live.none), live.table["state"].eq("running")
+    n = len(live.none)
+    running = live.table["state"].eq("running")
     counted = running.fillna(value=True).to_numpy(dtype=bool)
     words, _ = pd.factorize(values)
     vague = running.isna().to_numpy(dtype=bool) | (counted & (words < 0))
     pairs = np.unique(np.stack([live.codes, words])[:, counted & (words >= 0)], axis=1)
-    rows, unsure = (
-        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), vague)
-    )
+    rows = np.bincount(live.codes, minlength=n)
+    unsure = np.bincount(live.codes[vague], minlength=n)
     count = np.bincount(pairs[0], minlength=n).astype(float)
     return pd.Series(pd.arrays.FloatingArray(count, (rows == 0) | (unsure > 0)))
 
@@ -332,15 +334,13 @@ def _seen(live: View, signs: pd.Series) -> pd.Series:
 
     A workload that may have ended counts against the sign only if all others do too.
     """
-    n, told = len(live.none), signs.to_numpy(dtype=float, na_value=np.nan)
-    rows, bad = (
-        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), told == 0)
-    )
+    n = len(live.none)
+    shown = signs.to_numpy(dtype=float, na_value=np.nan)
+    rows = np.bincount(live.codes, minlength=n)
+    bad = np.bincount(live.codes[shown == 0], minlength=n)
     counts = live.sure | (bad == rows)[live.codes]
-    good, known = (
-        np.bincount(live.codes[counts & mask], minlength=n) > 0
-        for mask in (told == 1, ~np.isnan(told))
-    )
+    good = np.bincount(live.codes[counts & (shown == 1)], minlength=n) > 0
+    known = np.bincount(live.codes[counts & ~np.isnan(shown)], minlength=n) > 0
     return pd.Series(pd.arrays.BooleanArray(good, ~known))
 
 

@@ -46,9 +46,8 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
-    failed: dict[str, Exception] = field(
-        default_factory=dict
-    )  # files that could not be read
+    # Files that could not be read.
+    failed: dict[str, Exception] = field(default_factory=dict)
 
 
 def read_project(files: list[Path]) -> Project:

@@ -103,9 +103,9 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     names = (path / name for name in DEFAULT_NAMES)
-    found = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
-    override = found.with_name(f"{found.stem}.override{found.suffix}")
-    return [found, override] if override.exists() else [found]
+    file = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
+    override = file.with_name(f"{file.stem}.override{file.suffix}")
+    return [file, override] if override.exists() else [file]
 
 
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:

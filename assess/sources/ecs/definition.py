@@ -27,10 +27,10 @@ _ARN = re.compile(
 
 def parts_of(arn: Any) -> dict[str, str]:
     """Split an ARN into service, region, account and rest; empty texts where it is none."""
-    found = _ARN.fullmatch(arn) if isinstance(arn, str) else None
+    parts = _ARN.fullmatch(arn) if isinstance(arn, str) else None
     return (
-        found.groupdict()
-        if found
+        parts.groupdict()
+        if parts
         else dict.fromkeys(("service", "region", "account"), "")
         | {"rest": arn if isinstance(arn, str) else ""}
     )

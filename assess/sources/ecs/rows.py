@@ -49,11 +49,8 @@ _SCHEDULERS = (
     "ecs-scheduler/",
     "AWS Step Functions",
 )
-_NAMING_TAGS = (
-    "assess.service",
-    "service",
-    "Service",
-)  # those of an application have many
+# Tags that name an application are left out: an application has many services.
+_NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100
 RULE, CONFIDENCE = "ecs-service", 0.98
 
@@ -74,13 +71,11 @@ class _Known:
     """What the rows of one account and region refer to."""
 
     definitions: dict[str, Definition]  # by ARN
-    hosts: dict[str, str] = field(
-        default_factory=dict
-    )  # by ARN of the container instance
+    # By ARN of the container instance.
+    hosts: dict[str, str] = field(default_factory=dict)
     services: dict[tuple[str, str], tuple[Name, ...]] = field(default_factory=dict)
-    own_hosts: dict[tuple[str, str], Name] = field(
-        default_factory=dict
-    )  # that services listen on
+    # Host names that services listen on, by cluster and name.
+    own_hosts: dict[tuple[str, str], Name] = field(default_factory=dict)
 
 
 def to_batch(payloads: Payloads) -> Batch:
@@ -121,7 +116,7 @@ def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
 def to_host(instance: Payload) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
-    told = {
+    attributes = {
         text_of(a.get("name")): text_of(a.get("value"))
         for a in dicts(instance.get("attributes"))
     }
@@ -139,10 +134,10 @@ def to_host(instance: Payload) -> tuple[Row, Row]:
         else None,  # else a machine of one's own
         account=arn["account"] or None,
         region=arn["region"] or None,
-        az=told.get("ecs.availability-zone") or None,
-        instance_type=told.get("ecs.instance-type") or None,
-        image_ref=told.get("ecs.ami-id") or None,
-        arch=told.get("ecs.cpu-architecture") or None,
+        az=attributes.get("ecs.availability-zone") or None,
+        instance_type=attributes.get("ecs.instance-type") or None,
+        image_ref=attributes.get("ecs.ami-id") or None,
+        arch=attributes.get("ecs.cpu-architecture") or None,
         vcpus=cpu // 1024 if cpu else None,
         asg_name=tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
         state="running" if instance.get("agentConnected") is True else None,

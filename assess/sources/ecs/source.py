@@ -20,9 +20,7 @@ AT_ONCE = {  # what AWS takes in one call
     "describe_container_instances": 100,
 }
 STATUSES = ("RUNNING", "STOPPED")
-STOPPED_SHOWN = timedelta(
-    hours=1
-)  # for at least so long ECS shows a task that has stopped
+STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
 _COUNTS = {
     "describe_services": ("activeServicesCount",),
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),

@@ -117,8 +117,8 @@ def _life(
     oom = True if _OOM.search(f"{reasons} {text_of(task.get('stoppedReason'))}") else None
     if oom is None and (state == "running" or (code is not None and code != _KILLED)):
         oom = False
-    told = text_of(task.get("healthStatus")).lower()
-    health = told if told in ("healthy", "unhealthy") else None
+    reported = text_of(task.get("healthStatus")).lower()
+    health = reported if reported in ("healthy", "unhealthy") else None
     if definition and not health:
         health = "starting" if definition.unit.health_checked else "none"
     return {

@@ -53,11 +53,11 @@ def quantity(value: Any) -> float | None:
     """Read an amount such as ``500m``, ``128Mi`` or ``1e3``."""
     if not isinstance(value, str):
         return number(value)
-    found = re.fullmatch(
+    parts = re.fullmatch(
         r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([mun]|[KMGTPE]i|[kMGTPE])?\s*", value
     )
-    amount = number(found[1]) if found else None
-    return None if amount is None or not found else amount * _UNITS[found[2] or ""]
+    amount = number(parts[1]) if parts else None
+    return None if amount is None or not parts else amount * _UNITS[parts[2] or ""]
 
 
 def containers(spec: Row) -> list[Row]:
@@ -176,40 +176,43 @@ def to_life(pod: Row, main: Row) -> Row:
     """Return state, health and times of a pod."""
     meta, status = table(pod.get("metadata")), table(pod.get("status"))
     every = list(dicts(status.get("containerStatuses")))
-    own = next((s for s in every if s.get("name") == main.get("name")), {})
-    now, before = table(own.get("state")), table(dig(own, "lastState", "terminated"))
-    ended = table(now.get("terminated")) or before
+    container = next((s for s in every if s.get("name") == main.get("name")), {})
+    current = table(container.get("state"))
+    before = table(dig(container, "lastState", "terminated"))
+    ended = table(current.get("terminated")) or before
     state = _PHASES.get(text(status.get("phase")))
-    if state == "running" and "running" not in now and own:
-        state = "restarting" if "waiting" in now else "exited"
+    if state == "running" and "running" not in current and container:
+        state = "restarting" if "waiting" in current else "exited"
     killed = [
         table(s.get(part)).get("terminated")
         for s in every
         for part in ("state", "lastState")
     ]
     reasons = {text(table(k).get("reason")) for k in killed}
-    _, _, digest = text(own.get("imageID")).rpartition("@")
+    _, _, digest = text(container.get("imageID")).rpartition("@")
     row: Row = {
         "state": state,
-        "health": _health(own, main) if state == "running" else None,
-        "exit_code": _code(table(now.get("terminated"))) if state == "exited" else None,
+        "health": _health(container, main) if state == "running" else None,
+        "exit_code": _code(table(current.get("terminated")))
+        if state == "exited"
+        else None,
         "oom_killed": "OOMKilled" in reasons if every else None,
         "restarts_n": sum(integer(s.get("restartCount")) or 0 for s in every)
         if every
         else None,
         "created_at": moment(meta.get("creationTimestamp")),
-        "started_at": moment(table(now.get("running") or ended).get("startedAt")),
+        "started_at": moment(table(current.get("running") or ended).get("startedAt")),
         "finished_at": moment(ended.get("finishedAt")),
     }
     return row | ({"image_digest": digest} if digest.startswith("sha256:") else {})
 
 
-def _health(own: Row, main: Row) -> str | None:
+def _health(status: Row, main: Row) -> str | None:
     if not is_checked({"containers": [main]}):
         return "none"
-    if own.get("started") is False:
+    if status.get("started") is False:
         return "starting"
-    ready = own.get("ready")
+    ready = status.get("ready")
     return None if not isinstance(ready, bool) else "healthy" if ready else "unhealthy"
 
 
@@ -224,8 +227,8 @@ def docker_id(pod: Row, main: Row) -> str | None:
     The docker source lists the same container on that engine, so both rows become one.
     """
     statuses = dicts(dig(pod, "status", "containerStatuses"))
-    own = next((s for s in statuses if s.get("name") == main.get("name")), {})
-    scheme, _, identifier = text(own.get("containerID")).partition("://")
+    status = next((s for s in statuses if s.get("name") == main.get("name")), {})
+    scheme, _, identifier = text(status.get("containerID")).partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" and identifier else None
 
 

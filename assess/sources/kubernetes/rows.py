@@ -59,7 +59,7 @@ class Around:
     claims: dict[Place, Row]
     scalers: dict[
         tuple[str, str, str], Row
-    ]  # by kind, namespace and name of what they scale
+    ]  # by kind, namespace, name of what they scale
     has_services: bool  # whether they were listed, and there are any
     ships_logs: bool | None
 

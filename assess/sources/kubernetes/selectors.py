@@ -37,9 +37,8 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
     def users(selector: Selector) -> list[Controller]:
         namespace, asked = selector
         lists = [labelled.get((namespace, *label), []) for label in asked]
-        rarest: list[Controller] = min(
-            lists, key=len, default=[]
-        )  # many share the other labels
+        # Many controllers may share the other labels.
+        rarest: list[Controller] = min(lists, key=len, default=[])
         return [c for c in rarest if asked <= c.pod_labels.items()]
 
     reached = _backends_of_ingresses(found)
@@ -49,13 +48,11 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
             (selector[0], name) in reached for name in names
         )
         _attach(users(selector), Selected(selector[0], names, is_public))
-    for budget in found.get(
-        "poddisruptionbudgets", ()
-    ):  # the first that says anything counts
-        for user in (
-            user for selector in _by_selector([budget]) for user in users(selector)
-        ):
-            user.budgets.append(table(budget.get("spec")))
+    # Of several budgets the first that says anything counts.
+    for budget in found.get("poddisruptionbudgets", ()):
+        for selector in _by_selector([budget]):
+            for user in users(selector):
+                user.budgets.append(table(budget.get("spec")))
 
 
 def _attach(users: list[Controller], selected: Selected) -> None:

@@ -381,8 +381,8 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
         inside = [other for key, other in apps.items() if key.startswith(f"{name}/")]
         called = [apps[name]] if name in apps else inside
         if name:
-            found = [other.names[0] for other in called]
-            for dst in found or [Name(name, MARATHON, 0.98)]:
+            names = [other.names[0] for other in called]
+            for dst in names or [Name(name, MARATHON, 0.98)]:
                 src = app.names[0]
                 yield dependency_row(src, dst, "declared", "marathon-dependencies")
 

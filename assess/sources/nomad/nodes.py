@@ -54,11 +54,13 @@ def to_host(node: Row, host_id: str) -> Row:
 def to_engines(node: Row, host_id: str) -> Iterator[Row]:
     """Return the rows of the engines frame, from the drivers of the node."""
     drivers = table(node.get("Drivers"))
-    found = [
+    detected = [
         name for name in ("docker", "podman") if dig(drivers, name, "Detected") is True
     ]
-    found += [n for n in ("docker", "podman") if attribute(node, f"driver.{n}.version")]
-    for name in dict.fromkeys(found):
+    detected += [
+        n for n in ("docker", "podman") if attribute(node, f"driver.{n}.version")
+    ]
+    for name in dict.fromkeys(detected):
         key = f"driver.{name}.version"
         version = text(table(dig(drivers, name, "Attributes")).get(key)) or attribute(
             node, key
@@ -71,5 +73,5 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
             version=version or None,
             reachable=is_well if isinstance(is_well, bool) else None,
         )
-    if "docker" in drivers and not found:
+    if "docker" in drivers and not detected:
         yield {"host_id": host_id, "runtime": "none"}

@@ -53,9 +53,8 @@ _STATES = {
     "failed": "exited",
     "lost": "dead",
 }
-_RUN = re.compile(
-    r"/(periodic|dispatch)-.*$"
-)  # of a job that its parent starts again and again
+# Of a job that its parent starts again and again.
+_RUN = re.compile(r"/(periodic|dispatch)-.*$")
 _SECOND = 1e9  # [ns]
 
 GroupKey = tuple[str, str, str]  # namespace, job, group
@@ -228,10 +227,10 @@ def to_workload(
 def _life(allocation: Row, group: Group) -> Row:
     """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation.get("TaskStates"))
-    own = table(
+    main = table(
         states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
     )
-    ends = [e for e in dicts(own.get("Events")) if text(e.get("Type")) == "Terminated"]
+    ends = [e for e in dicts(main.get("Events")) if text(e.get("Type")) == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last.get("Details")).get("exit_code", last.get("ExitCode")))
     killed = [text(table(e.get("Details")).get("oom_killed")) for e in ends]
@@ -240,16 +239,16 @@ def _life(allocation: Row, group: Group) -> Row:
         "state": state,
         "exit_code": code if state in ("exited", "dead") else None,
         "oom_killed": True if "true" in killed else None,  # only the last events are kept
-        "restarts_n": integer(own.get("Restarts")),
+        "restarts_n": integer(main.get("Restarts")),
         "created_at": _at(allocation.get("CreateTime")),
-        "started_at": moment(own.get("StartedAt")),
-        "finished_at": moment(own.get("FinishedAt")),
+        "started_at": moment(main.get("StartedAt")),
+        "finished_at": moment(main.get("FinishedAt")),
     }
 
 
 def _at(nanoseconds: Any) -> Any:
-    found = number(nanoseconds)
-    return moment(found / _SECOND) if found else None
+    count = number(nanoseconds)
+    return moment(count / _SECOND) if count else None
 
 
 # ---- what a group declares ----
