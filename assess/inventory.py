@@ -17,7 +17,7 @@ import pandas as pd
 from assess import frames, s3
 from assess.errors import AssessError, DataError, did_you_mean
 from assess.image_ref import ImageRef, parse_image
-from assess.tables import to_html
+from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]

@@ -70,7 +70,7 @@ def show(
         rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
         table = _columns(_where(rows, where), columns)
         head["frame"] = frame
-    records = output.records(table.reset_index() if frame is None else table)
+    records = output.records(table)
     out.table(table, {**head, "rows": records})
 
 

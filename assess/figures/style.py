@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.tables import clean, to_html, together
+from assess.words import clean, to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

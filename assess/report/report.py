@@ -25,8 +25,9 @@ from assess.report.render import document, page
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
-from assess.score.result import Result, encode, plain
+from assess.score.result import Result, encode
 from assess.score.upgrade_churn.history import History, joined
+from assess.words import plain
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from html import escape
@@ -18,7 +17,7 @@ from assess._version import __version__
 from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.tables import to_html
+from assess.words import plain, to_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -282,22 +281,3 @@ def records_by(
 def encode(value: Any) -> str:
     """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """Return a value of a frame or a row as plain JSON types; NA is None, times are ISO-8601 with Z."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool | int | str):
-        return value
-    return str(value)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from assess.errors import AssessError
 from assess.score.blast_radius.topology import KINDS, Fleet
+from assess.words import number
 
 COLUMNS = ["service_id", "because", "kinds", "p"]
 
@@ -167,7 +168,7 @@ def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
         Such as ``12 (10 to 20)``; "unknown" where it is.
     """
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
-    point, lo, hi = ("unknown" if pd.isna(v) else f"{100 * v:{sign}.0f}" for v in values)
+    point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return f"{point} ({lo} to {hi})"
 
 

@@ -21,7 +21,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
-from assess.score.result import Explanation, Provenance, Result, plain, records_by
+from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import breaks, on_hosts
 from assess.score.upgrade_churn.change_rates import (
@@ -37,6 +37,7 @@ from assess.score.upgrade_churn.history import (
     host_engines,
     known_history,
 )
+from assess.words import plain
 
 ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.words import share
+
 CANDIDATES = ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE")
 INSIDE = ("KEEP", "FIX", "PULL BACK")
 LABELS = (*CANDIDATES, *INSIDE)
@@ -95,7 +97,7 @@ def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
     if row.label == "FIX":
         return f"All gates clear, but {_shortfall(row, needed)}."
     k = settings["k"]
-    chance = f"in the top {k} in {row.p_top:.0%} of weightings"
+    chance = f"in the top {k} in {share(row.p_top)} of weightings"
     if candidates_n <= k:
         chance = f"on the short list, which has room for all {candidates_n} candidates"
     if row.label == "MOVE NOW":

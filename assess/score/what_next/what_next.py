@@ -23,6 +23,7 @@ from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, labels, reason
 from assess.score.what_next.ranking import Ranking
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
+from assess.words import share
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -82,10 +83,8 @@ class WhatNext(Result):
         ranked = self.frame[self.frame["p_first"] > 0]
         if not ranked.empty:
             first = ranked["p_first"].idxmax()
-            share = ranked.loc[first, "p_first"]
-            return (
-                f"{first} comes first in {share:.0%} of all weightings of the criteria."
-            )
+            chance = share(ranked.loc[first, "p_first"])
+            return f"{first} comes first in {chance} of all weightings of the criteria."
         candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
         if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
             return (
