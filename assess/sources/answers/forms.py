@@ -138,8 +138,8 @@ def worst(answers: Iterable[Row]) -> list[Row]:
             row["question"],
             row["source"],
         )
-        held = kept.setdefault(key, row)
-        if RISKS.index(row["risk"]) < RISKS.index(held["risk"]):
+        first = kept.setdefault(key, row)
+        if RISKS.index(row["risk"]) < RISKS.index(first["risk"]):
             kept[key] = row
     return list(kept.values())
 
