@@ -6,31 +6,40 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from assess._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from assess.errors import (
-        AssessError,
-        CollectError,
-        ConfigError,
-        DataError,
-        PolicyError,
+    from assess.errors import AssessError as AssessError
+    from assess.errors import CollectError as CollectError
+    from assess.errors import ConfigError as ConfigError
+    from assess.errors import DataError as DataError
+    from assess.errors import PolicyError as PolicyError
+    from assess.execution import working as working
+    from assess.figures import notebook_style as notebook_style
+    from assess.inventory import Inventory as Inventory
+    from assess.inventory import from_frames as from_frames
+    from assess.inventory import load as load
+    from assess.inventory import validate as validate
+    from assess.policy.policy import Policy as Policy
+    from assess.policy.policy import load_policy as load_policy
+    from assess.report import Report as Report
+    from assess.report import build_report as build_report
+    from assess.score.assessment import judge_claims as judge_claims
+    from assess.score.assessment import what_next as what_next
+    from assess.score.backtest.backtest import backtest as backtest
+    from assess.score.blast_radius.blast_radius import (
+        score_blast_radius as score_blast_radius,
     )
-    from assess.execution import working
-    from assess.figures import notebook_style
-    from assess.inventory import Inventory, from_frames, load, validate
-    from assess.policy.policy import Policy, load_policy
-    from assess.report import Report, build_report
-    from assess.score.assessment import judge_claims, what_next
-    from assess.score.backtest.backtest import backtest
-    from assess.score.blast_radius.blast_radius import score_blast_radius
-    from assess.score.blast_radius.external import judge_outside
-    from assess.score.blast_radius.topology import edge_evidence
-    from assess.score.readiness.readiness import score_readiness
-    from assess.score.upgrade_churn.history import upgrade_history
-    from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
-    from assess.sources import collect
-    from assess.store import earlier
+    from assess.score.blast_radius.external import judge_outside as judge_outside
+    from assess.score.blast_radius.topology import edge_evidence as edge_evidence
+    from assess.score.cleanup import clean_up as clean_up
+    from assess.score.readiness.readiness import score_readiness as score_readiness
+    from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
+    from assess.score.upgrade_churn.upgrade_churn import (
+        score_upgrade_churn as score_upgrade_churn,
+    )
+    from assess.sources import collect as collect
+    from assess.store import earlier as earlier
 
 _HOMES = {
     "AssessError": "errors",
@@ -43,6 +52,7 @@ _HOMES = {
     "Report": "report",
     "backtest": "score.backtest.backtest",
     "build_report": "report",
+    "clean_up": "score.cleanup",
     "collect": "sources",
     "earlier": "store",
     "edge_evidence": "score.blast_radius.topology",
@@ -60,34 +70,7 @@ _HOMES = {
     "what_next": "score.assessment",
     "working": "execution",
 }
-__all__ = [
-    "AssessError",
-    "CollectError",
-    "ConfigError",
-    "DataError",
-    "Inventory",
-    "Policy",
-    "PolicyError",
-    "Report",
-    "backtest",
-    "build_report",
-    "collect",
-    "earlier",
-    "edge_evidence",
-    "from_frames",
-    "judge_claims",
-    "judge_outside",
-    "load",
-    "load_policy",
-    "notebook_style",
-    "score_blast_radius",
-    "score_readiness",
-    "score_upgrade_churn",
-    "upgrade_history",
-    "validate",
-    "what_next",
-    "working",
-]
+__all__ = list(_HOMES)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

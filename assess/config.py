@@ -1,4 +1,4 @@
-"""Where things are, and what `assess.toml` says."""
+"""Locations, and the contents of `assess.toml`."""
 
 from __future__ import annotations
 
@@ -17,33 +17,14 @@ _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:
-    """Find a file that comes with assess, installed or in a checkout.
-
-    Parameters
-    ----------
-    name : str
-        Path below `data/`.
-
-    Returns
-    -------
-    Path
-        The file or directory.
-    """
+    """Return the path of a file below `data/` that comes with assess, installed or in a checkout."""
     installed = PACKAGE / "_data" / name
     return installed if installed.exists() else PACKAGE.parent / "data" / name
 
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One ``[[source]]`` table.
-
-    Attributes
-    ----------
-    type : str
-        Kind of the source, such as ``docker``.
-    options : dict
-        Everything else in the table.
-    """
+    """One ``[[source]]`` table: its ``type``, such as ``docker``, and its other keys."""
 
     type: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -51,20 +32,9 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """What `assess.toml` says.
+    """The contents of `assess.toml`: sources in order, options of ``[identity]`` and ``[work]``.
 
-    Attributes
-    ----------
-    sources : tuple of SourceConfig
-        In the order of the file.
-    identity : dict
-        Options of the naming of services: ``map`` names a CSV file of regular expressions.
-    directory : Path
-        Directory that relative paths start from.
-    origin : str
-        The file.
-    work : dict
-        How work is done: arguments of `execution.working`.
+    Relative paths start from ``directory``; ``origin`` is the file.
     """
 
     sources: tuple[SourceConfig, ...]
@@ -75,22 +45,9 @@ class Config:
 
 
 def load_config(path: str | Path | None = None) -> Config:
-    """Read `assess.toml`.
+    """Read `assess.toml`, or the one named by ``ASSESS_CONFIG``, or the nearest one upwards from here.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        The file; without one, ``ASSESS_CONFIG``, or the nearest `assess.toml` upwards from here.
-
-    Returns
-    -------
-    Config
-        Its sources, with their options as written.
-
-    Raises
-    ------
-    ConfigError
-        Where there is none, it cannot be read, or a key is unknown.
+    Raises `ConfigError` with every problem of the file.
     """
     file = Path(path) if path else _find()
     try:
@@ -131,37 +88,13 @@ def _work_problems(work: Any) -> list[str]:
 
 
 def work_options() -> dict[str, Any]:
-    """Give how work is done here, by the nearest `assess.toml`.
-
-    Returns
-    -------
-    dict
-        Arguments of `execution.working`; none where there is no such file.
-
-    Raises
-    ------
-    ConfigError
-        Where the file cannot be used.
-    """
+    """Return the ``[work]`` table of the nearest `assess.toml`: arguments of `execution.working`."""
     file = _nearest()
     return load_config(file).work if file else {}
 
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
-    """Word the message about a key that nobody knows.
-
-    Parameters
-    ----------
-    key : str
-        The key as written.
-    known : tuple of str
-        Keys that exist.
-
-    Returns
-    -------
-    str
-        The message, with the nearest known key.
-    """
+    """Return the message about an unknown key, with the nearest known one."""
     return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
 
 
@@ -176,7 +109,7 @@ def _find() -> Path:
 
 
 def _nearest() -> Path | None:
-    """Find the file that the environment names, or the nearest one upwards from here."""
+    """Return the file named by the environment, or the nearest one upwards from here."""
     named = os.environ.get("ASSESS_CONFIG")
     if named:
         return Path(named)

@@ -1,7 +1,7 @@
-"""How work is done: in a loop, by processes of this machine, or on a Dask cluster.
+"""Execution of work: in a loop, by processes of this machine, or on a Dask cluster.
 
-Work is a pure function of what all of it shares and of one item, so that nothing of this changes a
-number. `working` says how; `each` does it.
+Work is a pure function of shared data and one item, so none of this changes a number. `working`
+chooses the workers; `each` does the work.
 """
 
 from __future__ import annotations
@@ -22,66 +22,65 @@ PATIENCE = 10.0  # seconds for a scheduler to answer
 Tell = Callable[[str, int, int], None]
 
 
-class Hands(Protocol):
-    """Those who do the work."""
+class Workers(Protocol):
+    """Something that does work item by item."""
 
     @property
     def n(self) -> int:
-        """How many work at a time [count]."""
+        """Items done at the same time [count]."""
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Do every item, and give what comes of it in order."""
+        """Yield the result of every item, in order."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One item after the other, in the process itself."""
+    """A loop in this process."""
 
     n: int = 1
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Do every item when it is asked for."""
+        """Do each item when its result is asked for."""
         return (function(shared, item) for item in items)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine; what is shared is sent once to each."""
+    """Processes of this machine; shared data is sent once to each."""
 
     n: int
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Start the processes, and end them with the last item."""
+        """Start the processes, and end them after the last item."""
         with ProcessPoolExecutor(
-            self.n, initializer=_take, initargs=(function, shared)
+            self.n, initializer=_set_job, initargs=(function, shared)
         ) as pool:
             yield from pool.map(_do, items)
 
 
-_taken: tuple[
-    Callable[[Any, Any], Any], Any
-]  # of a process that works: what to do, with what
+# function and shared data of this worker process; sent once, not with every item
+_job: tuple[Callable[[Any, Any], Any], Any]
 
 
-def _take(function: Callable[[S, T], R], shared: S) -> None:
-    global _taken  # noqa: PLW0603
-    _taken = function, shared
+def _set_job(function: Callable[[S, T], R], shared: S) -> None:
+    global _job  # noqa: PLW0603
+    _job = (function, shared)
 
 
 def _do(item: T) -> Any:
-    function, shared = _taken
+    function, shared = _job
     return function(shared, item)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a Dask scheduler, which have assess installed."""
+    """Workers of a Dask scheduler that have assess installed."""
 
     client: Any
 
@@ -93,7 +92,7 @@ class Cluster:
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Send what is shared once, and every item to whoever is free."""
+        """Send shared data once, and each item to a free worker."""
         sent = self.client.scatter(shared, broadcast=True, hash=False)
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
         for future in futures:
@@ -101,34 +100,19 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Means:
-    """With what work is done.
+class Execution:
+    """The workers, and the listener ``tell(what, done, total)``."""
 
-    Attributes
-    ----------
-    hands : Hands
-        Who does it.
-    tell : callable, optional
-        Told ``(what, done, total)``.
-    """
-
-    hands: Hands = Loop()
+    workers: Workers = Loop()
     tell: Tell | None = None
 
 
-_BARE = Means()
-_MEANS: ContextVar[Means] = ContextVar("means")
+_EXECUTION: ContextVar[Execution] = ContextVar("execution")
 
 
-def means() -> Means:
-    """Give with what work is done here.
-
-    Returns
-    -------
-    Means
-        As `working` set it; a loop outside of it.
-    """
-    return _MEANS.get(_BARE)
+def current() -> Execution:
+    """Return what `working` chose; a loop without a listener outside of it."""
+    return _EXECUTION.get(Execution())
 
 
 @contextmanager
@@ -138,26 +122,26 @@ def working(
     scheduler: str = "",
     tell: Tell | None = None,
 ) -> Iterator[None]:
-    """While it lasts, work is done so.
+    """Choose how long work is done within the ``with`` block.
 
     Parameters
     ----------
     processes : int, default 1
         Processes of this machine. [count, >= 1]
     scheduler : str, default ""
-        Address of a Dask scheduler, such as ``tcp://10.0.0.30:8786``, which takes their place.
+        Address of a Dask scheduler, such as ``tcp://10.0.0.30:8786``, used instead of processes.
     tell : callable, optional
-        Told ``(what, done, total)`` whenever a part of long work is done.
+        Called with ``(what, done, total)`` whenever a part of long work is done.
 
     Yields
     ------
     None
-        Nothing.
+        The block runs with these workers.
 
     Raises
     ------
     AssessError
-        Where Dask is not there, or nobody answers at the address.
+        If Dask is not installed, or no scheduler answers at the address.
 
     Examples
     --------
@@ -165,11 +149,11 @@ def working(
     ...     result = assess.score_blast_radius(inventory, policy)
     """
     with ExitStack() as stack:
-        hands: Hands = Processes(processes) if processes > 1 else Loop()
+        workers: Workers = Processes(processes) if processes > 1 else Loop()
         if scheduler:
-            hands = Cluster(stack.enter_context(_client(scheduler)))
-        token = _MEANS.set(Means(hands, tell))
-        stack.callback(_MEANS.reset, token)
+            workers = Cluster(stack.enter_context(_client(scheduler)))
+        token = _EXECUTION.set(Execution(workers, tell))
+        stack.callback(_EXECUTION.reset, token)
         yield
 
 
@@ -179,7 +163,7 @@ def _client(scheduler: str) -> Any:
     except ImportError as error:
         hint = "pip install 'assess[distributed]'"
         raise AssessError(
-            "there is no Dask to work on a cluster with", hint=hint
+            "a cluster needs Dask, which is not installed", hint=hint
         ) from error
     try:
         return Client(scheduler, timeout=PATIENCE)
@@ -191,42 +175,22 @@ def _client(scheduler: str) -> Any:
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Say how far long work is, to whom `working` names.
-
-    Parameters
-    ----------
-    what : str
-        What it is, for people.
-    done, total : int
-        Parts done, of how many. [count]
-    """
-    if (listener := means().tell) is not None:
+    """Report progress of long work to the listener of `working`, if there is one."""
+    listener = current().tell
+    if listener is not None:
         listener(what, done, total)
 
 
 def each(
     function: Callable[[S, T], R], shared: S, items: Sequence[T], *, what: str
 ) -> Iterator[R]:
-    """Do some work, item by item, as `working` says.
+    """Yield ``function(shared, item)`` of every item, in order, by the workers of `working`.
 
-    Parameters
-    ----------
-    function : callable
-        A pure function of the module level: ``function(shared, item)``.
-    shared : object
-        What all items need; it can be pickled.
-    items : sequence
-        What differs. A single one is done here.
-    what : str
-        What it is, for people.
-
-    Yields
-    ------
-    object
-        What the function gives, in the order of the items.
+    The function is pure and of module level, and what is shared can be pickled. A single item is
+    done here. ``what`` names the work for people.
     """
-    hands = means().hands if len(items) > 1 else Loop()
-    for done, result in enumerate(hands.map(function, shared, items), start=1):
+    workers = current().workers if len(items) > 1 else Loop()
+    for done, result in enumerate(workers.map(function, shared, items), start=1):
         if len(items) > 1:
             tell(what, done, len(items))
         yield result

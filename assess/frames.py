@@ -1,4 +1,4 @@
-"""The frames: every table, column, type, vocabulary and unit, as pandera schemas.
+"""The frames: every table, column, type, vocabulary and unit, from the data dictionary.
 
 The data dictionary is `frames.csv`, beside this file. Its `rule` is a vocabulary (``a|b|c``),
 a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
@@ -6,22 +6,17 @@ a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assess.errors import DataError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandera.pandas as pa
 
 SCHEMA_VERSION = 1
 SHARED_COLUMNS = ("source", "source_ref")
@@ -109,27 +104,17 @@ class Column:
             "time": "an ISO-8601 time with Z",
         }.get(self.dtype, "text")
 
-    def read(self, value: Any) -> Any:
-        """Return a value as the type of the column; None where it does not fit."""
-        cell = _READERS[self.dtype](value)
-        if cell is not None and self.vocabulary and cell not in self.vocabulary:
-            return None
-        if cell is not None and self.bounds:
-            low, high = self.bounds
-            return cell if low <= cell <= high else None
-        return cell
-
 
 @cache
 def dictionary() -> pd.DataFrame:
-    """Give the data dictionary."""
+    """Return the data dictionary."""
     with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 
 @cache
 def columns(frame: str) -> dict[str, Column]:
-    """Give the columns of a frame, in order."""
+    """Return the columns of a frame, in order."""
     told = [
         Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
     ]
@@ -143,37 +128,17 @@ def columns(frame: str) -> dict[str, Column]:
 
 @cache
 def names() -> tuple[str, ...]:
-    """Give the names of all frames."""
+    """Return the names of all frames."""
     return tuple(dictionary()["frame"].unique())
 
 
 def key(frame: str) -> list[str]:
-    """Give the key of a frame."""
+    """Return the key of a frame."""
     return [name for name, column in columns(frame).items() if column.is_key]
 
 
-@cache
-def schema(frame: str) -> pa.DataFrameSchema:
-    """Give the pandera schema of a frame."""
-    import pandera.pandas as pa
-
-    fields = {}
-    for name, column in columns(frame).items():
-        checks = []
-        if column.bounds and column.dtype in ("int", "float"):
-            checks.append(pa.Check.in_range(*column.bounds, error=column.expectation))
-        fields[name] = pa.Column(
-            column.pandas_dtype,
-            checks,
-            nullable=not column.is_required,
-            description=column.doc,
-            metadata={"unit": column.unit, "rule": column.rule},
-        )
-    return pa.DataFrameSchema(fields, unique=key(frame), strict=True, name=frame)
-
-
 def empty(frame: str) -> pd.DataFrame:
-    """Make a frame without rows."""
+    """Return a frame without rows."""
     return _empty(frame).copy(deep=False)
 
 
@@ -183,9 +148,9 @@ def _empty(frame: str) -> pd.DataFrame:
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give a table the columns and types of a frame; also list the cells that cannot be read.
+    """Return a table with the columns and types of a frame, and the cells that cannot be read.
 
-    What was absent or cannot be read is NA; columns that nobody knows are left out.
+    Absent columns and cells that cannot be read are NA; unknown columns are left out.
     """
     typed: dict[str, pd.Series] = {}
     absent: dict[str, pd.Series] = {}
@@ -200,14 +165,14 @@ def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells = raw[name].reset_index(drop=True)
         typed[name], bad = _cast(cells, column)
         if bad.any():
-            problems.append(_problems(column, cells[bad], column.expectation))
+            problems.append(_misread(column, cells[bad]))
     if frame == "images":
         typed["host_id"] = typed["host_id"].fillna("")
     return pd.DataFrame(typed), join_problems(problems)
 
 
 def _cast(cells: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
-    """Cast cells; the mask marks what is there, but not readable."""
+    """Return the cells as their column's type; the mask marks known cells that cannot be read."""
     if cells.dtype == column.pandas_dtype and column.dtype != "float":
         return cells, pd.Series(False, index=cells.index)
     known = cells.notna()
@@ -275,80 +240,6 @@ def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(problems, columns=PROBLEM_COLUMNS)
 
 
-def read_row(frame: str, values: Mapping[str, Any]) -> tuple[Row, Row]:
-    """Return the cells as the types of their columns, and the values that do not fit, by column.
-
-    A value of another type, out of range or outside the vocabulary is None in the row. Names that
-    are no columns are left out of both; `unknown_columns` lists them.
-    """
-    known = columns(frame)
-    cells: Row = {}
-    unmapped: Row = {}
-    for name, value in values.items():
-        if name not in known:
-            continue
-        cells[name] = None if _is_unknown(value) else known[name].read(value)
-        if cells[name] is None and not _is_unknown(value):
-            unmapped[name] = value
-    return cells, unmapped
-
-
-def _is_unknown(value: Any) -> bool:
-    """Whether a value says nothing; the zero value of Go's text means "not set"."""
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    if isinstance(value, float):
-        return math.isnan(value)
-    return isinstance(value, str) and value == ""
-
-
-def _read_bool(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return _BOOLEANS.get(str(value).strip().lower())
-
-
-def _read_float(value: Any) -> float | None:
-    if isinstance(value, str) and (not value.isascii() or "_" in value):
-        return None  # float() reads 1_000 and digits of other scripts
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _read_int(value: Any) -> int | None:
-    number = _read_float(value)
-    if number is None or number % 1 or abs(number) >= 2**63:
-        return None
-    return int(value) if isinstance(value, int) else int(number)
-
-
-def _read_time(value: Any) -> datetime | None:
-    """Read a time; without an offset it is UTC."""
-    if isinstance(value, datetime):
-        moment = value
-    elif _ISO_TIME.fullmatch(str(value)):
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:  # such as a 31st of February
-            return None
-    else:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "str": str,
-    "category": str,
-    "bool": _read_bool,
-    "int": _read_int,
-    "float": _read_float,
-    "time": _read_time,
-}
-
-
 def _text(cells: pd.Series) -> pd.Series:
     if cells.dtype == "str":
         return cells
@@ -359,7 +250,7 @@ def _text(cells: pd.Series) -> pd.Series:
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:
-    """One row per bad cell; rows are counted from 1, as a reader of the file counts them."""
+    """Return one row per bad cell; rows count from 1, as in the file."""
     return pd.DataFrame(
         {
             "table": column.frame,
@@ -372,8 +263,14 @@ def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.D
     )
 
 
+def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
+    """List cells that cannot be read; a word has the nearest word of its vocabulary as hint."""
+    hints = [did_you_mean(str(cell), column.vocabulary) for cell in bad]
+    return _problems(column, bad, column.expectation).assign(hint=hints)
+
+
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put lists of problems together."""
+    """Join lists of problems."""
     found = [p for p in problems if len(p)]
     return (
         pd.concat(found, ignore_index=True)
@@ -383,62 +280,33 @@ def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:
-    """List what breaks the schema of a frame: ranges, keys, missing required cells."""
-    if is_sound(
-        frame, table
-    ):  # pandera tells what is wrong, but takes long where nothing is
-        return join_problems([])
-    from pandera.errors import SchemaErrors
+    """List keys that occur twice, empty required cells and numbers out of range.
 
-    try:
-        schema(frame).validate(table, lazy=True)
-    except SchemaErrors as errors:
-        return _from_failure_cases(frame, table, errors.failure_cases)
-    return join_problems([])
-
-
-def is_sound(frame: str, table: pd.DataFrame) -> bool:
-    """Say whether a frame fits its schema."""
-    told = columns(frame)
-    if list(table.columns) != list(told):
-        return False
-    for name, column in told.items():
+    The table is one that `conform` typed.
+    """
+    problems = [_duplicates(frame, table[key(frame)])]
+    for name, column in columns(frame).items():
         cells = table[name]
-        if cells.dtype != column.pandas_dtype or (column.is_required and cells.hasnans):
-            return False
-        if column.bounds and column.dtype in ("int", "float"):
-            low, high = column.bounds
-            if not cells.between(low, high).fillna(value=True).all():
-                return False
-    return not table.duplicated(key(frame)).any()
-
-
-def _from_failure_cases(
-    frame: str, table: pd.DataFrame, cases: pd.DataFrame
-) -> pd.DataFrame:
-    problems = []
-    is_duplicate = cases["check"] == "multiple_fields_uniqueness"
-    if is_duplicate.any():
-        keys = table[key(frame)]
-        twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
-        shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
-        column = Column(frame, ", ".join(key(frame)), "str", "key", "", "", "")
-        problems.append(_problems(column, shown, "a key occurs once", "duplicate key"))
-    for name, found in cases[~is_duplicate].groupby("column", sort=False):
-        column = columns(frame)[str(name)]
-        bad = pd.Series(
-            found["failure_case"].to_numpy(), index=found["index"].astype(int)
-        )
-        missing = found["check"].eq("not_nullable").to_numpy()
-        problems += [
-            _problems(column, bad[missing], "required", "may not be empty"),
-            _problems(column, bad[~missing], column.expectation),
-        ]
+        if column.is_required and cells.hasnans:
+            missing = cells[cells.isna()]
+            problems.append(_problems(column, missing, "required", "may not be empty"))
+        if column.bounds:
+            outside = ~cells.between(*column.bounds).fillna(value=True).astype(bool)
+            problems.append(_problems(column, cells[outside], column.expectation))
     return join_problems(problems)
 
 
+def _duplicates(frame: str, keys: pd.DataFrame) -> pd.DataFrame:
+    twice = keys.duplicated(keep=False) & keys.notna().all(axis=1)
+    if not twice.any():
+        return join_problems([])
+    shown = keys[twice].apply(lambda row: "/".join(map(str, row)), axis=1)
+    column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
+    return _problems(column, shown, "a key occurs once", "duplicate key")
+
+
 def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """List references that lead nowhere, between the frames that are at hand."""
+    """List references to keys that do not exist, between the given frames."""
     problems = []
     for frame, table in tables.items():
         for name, column in columns(frame).items():

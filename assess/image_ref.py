@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 DEFAULT_REGISTRY = "docker.io"
@@ -24,7 +25,7 @@ _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 @dataclass(frozen=True)
 class ImageRef:
-    """What a reference to an image says; None where it does not say it, or cannot be read."""
+    """The parts of an image reference; None where it does not name them or cannot be parsed."""
 
     registry: str | None = None  # ``docker.io`` where none is named
     repository: str | None = None  # ``library/`` is written out for the official ones
@@ -44,7 +45,7 @@ class ImageRef:
         return None if self.repository is None else self.digest is not None
 
     def columns(self) -> dict[str, Any]:
-        """Give the columns of the workloads frame that a reference fills."""
+        """Return the columns of the workloads frame that follow from a reference."""
         return {
             "registry": self.registry,
             "repository": self.repository,
@@ -55,17 +56,20 @@ class ImageRef:
         }
 
 
+@lru_cache(4096)  # replicas share their images
 def parse_image(ref: str) -> ImageRef:
-    """Take ``host:5000/team/app:1.2`` apart as the engine does; empty for what is no reference."""
+    """Parse ``host:5000/team/app:1.2`` as the engine does; empty where it is no reference."""
     text = ref.strip()
     match = _REFERENCE.fullmatch(text)
     if not match or _IMAGE_ID.fullmatch(text):
         return ImageRef()
     first, slash, rest = match["name"].partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        registry, repository = first.lower(), rest
+        registry = first.lower()
+        repository = rest
     else:
-        registry, repository = DEFAULT_REGISTRY, match["name"]
+        registry = DEFAULT_REGISTRY
+        repository = match["name"]
     if ":" in repository:
         return ImageRef()
     if registry in _HUB_NAMES:
@@ -75,5 +79,5 @@ def parse_image(ref: str) -> ImageRef:
 
 
 def last_part(path: str | None) -> str:
-    """Give the last part of a path, such as that of a repository; empty for none."""
+    """Return the last part of a path, such as that of a repository; empty for none."""
     return (path or "").rstrip("/").rpartition("/")[2].removesuffix(".git")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from assess import frames, s3
-from assess.errors import AssessError, DataError
-from assess.tables import to_html
+from assess.errors import AssessError, DataError, did_you_mean
+from assess.image_ref import ImageRef, parse_image
+from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
@@ -54,7 +55,7 @@ class Inventory:
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Give a frame by its name."""
+        """Return a frame by its name."""
         try:
             return self.tables[name]
         except KeyError:
@@ -63,11 +64,11 @@ class Inventory:
             ) from None
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the frames."""
+        """Iterate over the names of the frames."""
         return iter(self.tables)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Take it to pieces that another process can put together."""
+        """Return the parts from which another process rebuilds it."""
         return _inventory, (
             dict(self.tables),
             self.snapshot_at,
@@ -77,7 +78,7 @@ class Inventory:
         )
 
     def has(self, *names: str) -> bool:
-        """Say whether all of these frames were supplied.
+        """Return whether all of these frames were supplied.
 
         Parameters
         ----------
@@ -87,12 +88,12 @@ class Inventory:
         Returns
         -------
         bool
-            False where any of them is unknown.
+            False if any of them is unknown.
         """
         return self.present.issuperset(names)
 
     def replace(self, **tables: pd.DataFrame) -> Inventory:
-        """Make an inventory in which some frames are others.
+        """Return an inventory with other tables for some frames.
 
         Parameters
         ----------
@@ -102,7 +103,7 @@ class Inventory:
         Returns
         -------
         Inventory
-            The rest is shared with this one.
+            Shares the other frames with this one.
         """
         kept = {name: self.tables[name] for name in self.present}
         return from_frames(
@@ -153,7 +154,7 @@ class Inventory:
         ).reset_index(drop=True)
 
     def __repr__(self) -> str:
-        """Say what it is, without address or clock."""
+        """Return a line without address or clock."""
         counts = ", ".join(
             f"{len(self[n])} {n}" for n in ("services", "hosts", "workloads", "incidents")
         )
@@ -165,20 +166,18 @@ class Inventory:
 
 
 def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Rows added, removed and changed in one frame."""
+    """Return the rows added, removed and changed in one frame."""
     key = frames.key(name)
-    old, new = (table.set_index(key).sort_index() for table in (before, after))
-    old.index, new.index = (table.index.map(_key_text) for table in (old, new))
+    old = _by_key(before, key)
+    new = _by_key(after, key)
     parts = [
         pd.DataFrame({"key": new.index.difference(old.index), "change": "added"}),
         pd.DataFrame({"key": old.index.difference(new.index), "change": "removed"}),
     ]
     shared = old.index.intersection(new.index)
     names = new.columns.difference(list(frames.SHARED_COLUMNS), sort=False)
-    was, now = (
-        _cells(table[names]).take(table.index.get_indexer(shared), 0)
-        for table in (old, new)
-    )
+    was = _cells(old[names]).take(old.index.get_indexer(shared), 0)
+    now = _cells(new[names]).take(new.index.get_indexer(shared), 0)
     column, row = np.nonzero((was != now).T)
     about = {"key": shared[row], "change": "changed", "column": names[column]}
     values = {"before": was[row, column], "after": now[row, column]}
@@ -187,8 +186,14 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     return table.assign(frame=name).reindex(columns=DIFFERENCE)
 
 
+def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Return a table sorted by its key, with the key as text in the index."""
+    indexed = table.set_index(key).sort_index()
+    return indexed.set_axis(indexed.index.map(_key_text))
+
+
 def _cells(table: pd.DataFrame) -> np.ndarray:
-    """Values as objects, None where unknown: NA has no truth value."""
+    """Return values as objects, None where unknown, because NA has no truth value."""
     values: np.ndarray = table.to_numpy(object, copy=True)
     values[table.isna().to_numpy()] = None
     return values
@@ -243,11 +248,14 @@ def _build(
                 _file_problem(name, name, f"one of {', '.join(frames.names())}")
             )
             continue
-        typed[name], unreadable = frames.conform(name, raw)
-        unknown = raw.columns.difference(list(frames.columns(name)), sort=False)
+        table, unreadable = frames.conform(name, raw)
+        typed[name] = derived(name, table)
+        known = frames.columns(name)
+        unknown = raw.columns.difference(list(known), sort=False)
         if len(unknown):
             extras[name] = raw[unknown].reset_index(drop=True)
-            message = f"{name}: columns nobody knows are kept aside: {', '.join(map(str, unknown))}"
+            named = [_misspelt(str(column), known) for column in unknown]
+            message = f"{name}: unknown columns are kept aside: {'; '.join(named)}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
     if "services" not in typed and typed:
@@ -265,6 +273,24 @@ def _build(
     ]
 
 
+def _misspelt(column: str, known: Iterable[str]) -> str:
+    return ", ".join(filter(None, [repr(column), did_you_mean(column, known)]))
+
+
+def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Fill the unknown cells that follow from others of the same row; known cells stay."""
+    if frame != "workloads":
+        return table
+    refs = table["image_ref"].dropna()
+    parts = {ref: parse_image(ref).columns() for ref in refs.unique()}
+    filled = {}
+    for name in ImageRef().columns():
+        known = {ref: columns[name] for ref, columns in parts.items()}
+        cells = refs.map(known).astype(table[name].dtype)
+        filled[name] = table[name].fillna(cells)
+    return table.assign(**filled)
+
+
 def _inventory(
     tables: dict[str, pd.DataFrame],
     snapshot_at: pd.Timestamp,
@@ -277,7 +303,7 @@ def _inventory(
 
 
 def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
-    """Read a moment; without an offset it is UTC."""
+    """Return a moment in UTC; one without an offset is UTC."""
     try:
         when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
     except (ValueError, TypeError):
@@ -290,12 +316,12 @@ def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
 
 
 def quarter_of(when: pd.Timestamp) -> str:
-    """Name the calendar quarter of a moment."""
+    """Return the calendar quarter of a moment."""
     return f"{when.year}Q{when.quarter}"
 
 
 def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Services that the other frames speak of, for a snapshot without that frame."""
+    """Return the services that other frames name, for a snapshot without that frame."""
     columns = [
         ("workloads", "service_id"),
         ("dependencies", "src_id"),
@@ -359,7 +385,7 @@ def validate(path: str | Path) -> pd.DataFrame:
 
 
 def _local(path: str | Path) -> Path:
-    """Give a directory on this machine; one in S3 is copied, and has to be whole."""
+    """Return the directory on this machine; a snapshot in S3 is copied, and must be complete."""
     if not s3.is_s3(path):
         return Path(path)
     directory = s3.fetch(str(path))
@@ -406,10 +432,10 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read one frame as it is: of CSV as text, with empty cells as NA.
+    """Read one frame as it is; CSV as text, with empty cells as NA.
 
-    A row that is shorter or longer than the header is refused: a file that was only half written
-    is not taken for one with unknown cells.
+    A row shorter or longer than the header is an error: a half-written file must not pass for one
+    with unknown cells.
     """
     if file.suffix == ".parquet":
         return pd.read_parquet(file)
@@ -453,7 +479,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp | None:
-    """Newest moment that any source recorded."""
+    """Return the newest moment that any source recorded."""
     typed = [
         frames.conform(name, raw)[0]
         for name, raw in tables.items()

@@ -1,7 +1,7 @@
-"""Snapshots and dumps that are kept in S3: ``s3://bucket/prefix``, wherever a path is asked for.
+"""Snapshots and dumps in S3: ``s3://bucket/prefix``, wherever a path is expected.
 
-What is there is copied to a temporary directory and read from there. Logins come from the SDK's own
-chain; ``AWS_ENDPOINT_URL_S3`` names another place that speaks S3.
+Objects are copied to a temporary directory and read there. Credentials come from the SDK's own
+chain; ``AWS_ENDPOINT_URL_S3`` names another S3-compatible store.
 """
 
 from __future__ import annotations
@@ -20,26 +20,22 @@ MANIFEST = "snapshot.toml"  # written last: what lacks it is half a snapshot
 
 
 def is_s3(path: str | Path) -> bool:
-    """Say whether a path leads to S3."""
+    """Return whether a path is an address in S3."""
     return isinstance(path, str) and path.startswith(SCHEME)
 
 
 @cache
 def fetch(address: str) -> Path:
-    """Copy all below an address, or the one object that it names, and give where to.
+    """Copy all objects below an address, or the one it names, and return the local path.
 
-    Within one process the same address is copied once.
-
-    Raises
-    ------
-    AssessError
-        Where there is nothing, or it may not be read.
+    Once per address and process.
     """
     bucket, prefix = _taken_apart(address)
     root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     target = root / PurePosixPath(prefix).name if prefix else root / bucket
-    client, found = _client(), 0
+    client = _client()
+    copied_n = 0
     try:
         for key in _keys(client, bucket, prefix):
             inside = (
@@ -54,10 +50,10 @@ def fetch(address: str) -> Path:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(bucket, key, str(file))
-            found += 1
+            copied_n += 1
     except Exception as error:
         raise _failure(address, "read", error) from error
-    if not found:
+    if not copied_n:
         raise AssessError(
             f"there is nothing at {address}", hint="list it with `aws s3 ls`"
         )
@@ -65,13 +61,7 @@ def fetch(address: str) -> Path:
 
 
 def push(directory: Path, address: str) -> str:
-    """Copy a snapshot directory to an address where nothing is yet; its manifest goes last.
-
-    Raises
-    ------
-    AssessError
-        Where something is there already, or it may not be written.
-    """
+    """Copy a snapshot directory to an unused address; its manifest goes last."""
     bucket, prefix = _taken_apart(address)
     refuse_taken(address)
     client = _client()
@@ -92,7 +82,7 @@ def push(directory: Path, address: str) -> str:
 
 
 def refuse_taken(address: str) -> None:
-    """Stop where a snapshot would be written over."""
+    """Raise if a snapshot would be overwritten."""
     bucket, prefix = _taken_apart(address)
     try:
         is_taken = next(iter(_keys(_client(), bucket, prefix)), None) is not None
@@ -106,7 +96,7 @@ def refuse_taken(address: str) -> None:
 
 
 def _keys(client: Any, bucket: str, prefix: str) -> list[str]:
-    """List the object of that name and all below it, but nothing that only starts alike."""
+    """List the object of that name and all below it, but no other name with the same start."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [str(entry["Key"]) for page in pages for entry in page.get("Contents", ())]
     return [
@@ -130,7 +120,7 @@ def _client() -> Any:
 
 
 def _failure(address: str, what: str, error: Exception) -> AssessError:
-    """Word an error of the SDK; its message, which may name people, stays out."""
+    """Return an error of the SDK without its message, which may name people."""
     if isinstance(error, AssessError):
         return error
     response = getattr(error, "response", None)

@@ -1,8 +1,8 @@
-"""A store: dated snapshots side by side, written whole or not at all, and never over one another.
+"""A store: dated snapshots side by side, written completely or not at all, never overwritten.
 
 A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …). A write goes to a
-hidden sibling, reaches the disk, and takes its name in one step; a write that was killed leaves
-only that hidden directory, which nothing reads and which may be deleted.
+hidden sibling, is synced to disk, and is renamed in one step; an interrupted write leaves only
+that hidden directory, which nothing reads and which may be deleted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from assess.execution import each
 from assess.inventory import (
     MANIFEST,
     Inventory,
+    derived,
     load,
     quarter_of,
     read_manifest,
@@ -34,7 +35,7 @@ from assess.inventory import (
 
 
 class BrokenSnapshotWarning(UserWarning):
-    """A store holds a directory that cannot be read as a snapshot."""
+    """A directory of a store cannot be read as a snapshot."""
 
 
 def write_snapshot(
@@ -44,7 +45,7 @@ def write_snapshot(
     format: Literal["parquet", "csv"] = "parquet",
     note: str = "",
 ) -> Path:
-    """Write the frames that are present as a new snapshot directory, whole or not at all."""
+    """Write the present frames as a new snapshot directory, completely or not at all."""
     if format not in ("parquet", "csv"):
         raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
     target = Path(directory)
@@ -66,7 +67,7 @@ def write_snapshot(
 
 
 def refuse_taken(target: Path) -> None:
-    """Stop where a snapshot would be written over."""
+    """Raise if a snapshot would be overwritten."""
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise AssessError(
             f"{target} is there already, and a snapshot is never written over",
@@ -97,7 +98,7 @@ def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None
 
 
 def _sync(path: Path) -> None:
-    """Have the disk confirm a file, or the names in a directory."""
+    """Wait until a file, or the names in a directory, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -111,7 +112,7 @@ def _sha256(file: Path) -> str:
 
 
 def _write_table(file: Path, table: pd.DataFrame) -> None:
-    """Write a frame; in CSV, columns of which nothing is known are left out."""
+    """Write a frame; CSV leaves out columns without any known cell."""
     if file.suffix == ".parquet":
         table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
         return
@@ -155,7 +156,7 @@ def snapshots(store: str | Path) -> pd.DataFrame:
 
 
 def _moment(path: Path) -> tuple[pd.Timestamp, str]:
-    """When a snapshot was taken; only one without `snapshot.toml` has to be read for it."""
+    """Return time and quarter of a snapshot; without `snapshot.toml` its frames are read."""
     manifest = read_manifest(path)
     if "snapshot_at" not in manifest:
         inventory = load(path)
@@ -168,7 +169,7 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
 
 
 def verify(path: str | Path) -> list[str]:
-    """Name the files of a snapshot that were lost or changed since they were written."""
+    """List the files of a snapshot that are missing or changed since it was written."""
     directory = Path(path)
     return [
         name
@@ -178,10 +179,11 @@ def verify(path: str | Path) -> list[str]:
 
 
 def resolve(reference: str | Path) -> Path:
-    """Find the snapshot that a reference means: a snapshot directory, or a store.
+    """Return the snapshot directory that a reference means.
 
-    ``STORE@2026-09-30`` is its newest snapshot that is not after that day, ``STORE@2026Q3`` the
-    newest of that quarter, ``STORE`` the newest of all. Any of them may be in S3.
+    ``STORE@2026-09-30`` is the newest snapshot of a store up to that day, ``STORE@2026Q3`` the newest
+    of that quarter, ``STORE`` the newest of all; a snapshot directory is itself. Any of them may be
+    in S3.
     """
     if s3.is_s3(reference):
         address, at, moment = str(reference).rpartition("@")
@@ -214,7 +216,7 @@ def resolve(reference: str | Path) -> Path:
 
 
 def _just_after(moment: str) -> pd.Timestamp:
-    """End of a day, or the first moment after a time."""
+    """Return the end of a day, or the first moment after a time."""
     try:
         when = utc(moment)
     except AssessError as error:
@@ -227,7 +229,7 @@ def _just_after(moment: str) -> pd.Timestamp:
 
 
 def latest(store: str | Path) -> Path:
-    """Find the newest snapshot of a store."""
+    """Return the newest snapshot of a store."""
     listed = snapshots(store)
     if listed.empty:
         raise AssessError(
@@ -237,9 +239,9 @@ def latest(store: str | Path) -> Path:
 
 
 def previous(path: str | Path) -> Path | None:
-    """Find the newest snapshot of an earlier quarter in the same store.
+    """Return the newest snapshot of an earlier quarter in the same store.
 
-    Where all that are older are of the same quarter, it is the one before; None where none is.
+    If all older ones are of the same quarter, the one before; None if there is none.
     """
     here = Path(path)
     listed = snapshots(here.parent if here.name else here.resolve().parent)
@@ -270,13 +272,13 @@ def earlier(path: str | Path, *more: str | Path) -> list[Path]:
 
 
 def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
-    """Go through one frame of all snapshots, oldest first, with one of them in memory at a time."""
+    """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
     for when, file in _files(store, frame):
         yield when, _sound(frame, file)
 
 
 def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]:
-    """Find the files of one frame, oldest snapshot first."""
+    """Yield the files of one frame, oldest snapshot first."""
     if frame not in frames.names():
         raise AssessError(
             f"there is no frame {frame!r}", hint="`assess frames` lists them"
@@ -287,22 +289,22 @@ def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]
 
 
 def _sound(frame: str, file: Path) -> pd.DataFrame:
-    """Read a frame; raises where it breaks its contract."""
+    """Return a frame of a file; raise if it breaks the data dictionary."""
     table, problems = frames.conform(frame, read_table(file))
     problems = frames.join_problems([problems, frames.check(frame, table)])
     if len(problems):
         raise DataError(f"{file} is not sound", problems)
-    return table
+    return derived(frame, table)
 
 
 def roll_up(
     store: str | Path, frame: str, by: Sequence[str], *, values: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Roll one frame of all snapshots up, snapshot by snapshot, however long the history is.
+    """Aggregate one frame of all snapshots, one snapshot at a time.
 
-    Gives ``snapshot_at``, the columns ``by`` (NA is a group of its own), ``n`` (rows) and for each
-    of the ``values`` ``_n`` (those known), ``_sum``, ``_min``, ``_max``: parts that can be merged
-    further. The snapshots are read by whoever works (`execution.working`), to the same bytes.
+    Columns ``snapshot_at``, those of ``by`` (NA is a group of its own), ``n`` (rows) and for each of
+    ``values`` its ``_n`` (known cells), ``_sum``, ``_min``, ``_max``, which can be merged further. The
+    workers of `execution.working` read the snapshots; the result does not depend on them.
     """
     asked = (frame, tuple(by), tuple(values))
     unknown = [name for name in (*by, *values) if name not in frames.columns(frame)]
@@ -352,10 +354,7 @@ def _rolled_table(
 
 
 def history(store: str | Path, frame: str) -> pd.DataFrame:
-    """Put one frame of all snapshots together, with ``snapshot_at``; oldest snapshot first.
-
-    What does not fit into memory is better rolled up snapshot by snapshot, with `roll_up`.
-    """
+    """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
     for when, table in parts:
         dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])

@@ -268,7 +268,7 @@ def test_many_unknown_exposures_do_not_hide_what_is_known(blast):
 def test_upgrade_churn_shows_hours_with_their_interval(churn):
     ax = figures.upgrade_churn(churn)
     assert rows(ax) == [("apt", "", 4.0), ("bare", "", 12.0)]
-    assert "hours per year, 90 % interval" in ax.get_xlabel()
+    assert "hours per year, 90% interval" in ax.get_xlabel()
     assert notes(ax)["bare"] == "2 breaking"
 
 

@@ -144,6 +144,69 @@ def test_columns_nobody_knows_are_kept_aside(snapshot):
     assert "colour" not in inventory["services"]
 
 
+def test_a_misspelt_column_is_warned_of_with_the_nearest_name(snapshot):
+    path = snapshot(services="service_id,teir\na,1\n")
+    with pytest.warns(UnknownColumnWarning, match=r"'teir', did you mean 'tier'\?"):
+        load(path)
+
+
+def test_an_unknown_word_names_its_place_and_the_words_that_are_known(snapshot):
+    path = snapshot(
+        services="service_id\na\n",
+        workloads="workload_id,service_id,state\nw1,a,running\nw2,a,runing\n",
+        hosts="host_id\nh\n",
+        engines="host_id,runtime\nh,containerd2\n",
+    )
+    found = validate(path)
+    places = zip(found["table"], found["row"], found["column"], strict=True)
+    assert list(places) == [("engines", 1, "runtime"), ("workloads", 2, "state")]
+    assert "docker|containerd" in found["rule"][0]
+    assert found["hint"].tolist() == [
+        "did you mean 'containerd'?",
+        "did you mean 'running'?",
+    ]
+
+
+BY_REFERENCE = """workload_id,service_id,host_id,image_ref,state,tag,pinned
+w1,a,h,quay.io/team/app:1.2,running,,
+w2,b,h,nginx,running,stable,true
+w3,c,h,,running,,
+"""
+
+
+def test_columns_that_follow_from_the_image_reference_are_filled(snapshot):
+    path = snapshot(
+        services="service_id\na\nb\nc\n", hosts="host_id\nh\n", workloads=BY_REFERENCE
+    )
+    table = load(path)["workloads"].set_index("service_id")
+    columns = ["registry", "repository", "tag", "tag_floating", "pinned"]
+    filled = table.loc["a", [*columns, "image_digest"]]
+    assert filled.tolist()[:5] == ["quay.io", "team/app", "1.2", False, False]
+    assert pd.isna(filled["image_digest"])
+    assert table.loc["b", columns[:2]].tolist() == ["docker.io", "library/nginx"]
+    given = table.loc["b", ["tag", "pinned"]]
+    assert given.tolist() == ["stable", True]  # a value that was given stays
+    assert table.loc["c", columns].isna().all()
+
+
+def test_a_snapshot_with_only_image_references_is_scored_like_a_full_one(snapshot):
+    path = snapshot(
+        services="service_id,platform\na,docker\nb,docker\nc,docker\n",
+        hosts="host_id\nh\n",
+        engines="host_id,runtime,version\nh,docker,29.0.0\n",
+        workloads=BY_REFERENCE,
+    )
+    inventory, policy = load(path), assess.load_policy()
+    kinds = assess.score_blast_radius(inventory, policy).frame.index.to_frame(index=False)
+    elements = kinds.groupby("element_kind")["element"].agg(set)
+    assert {"quay.io", "docker.io"} <= elements["registry"]
+    assert {"team/app", "library/nginx"} <= {
+        name.partition(":")[0].partition("@")[0] for name in elements["image"]
+    }
+    churn = assess.score_upgrade_churn(inventory, policy).frame
+    assert churn["third_party_images_n"].to_dict()["b"] == 1
+
+
 def test_csv_as_spreadsheets_write_it(snapshot):
     path = snapshot()
     text = '\ufeffservice_id,owner\r\na,"x, ""y"""\r\n\r\nNA,null\r\n'

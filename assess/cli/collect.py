@@ -84,7 +84,7 @@ def collect(
     with 1 where nothing was collected, and with 4 where the snapshot is written but less than
     --min-coverage was seen. It prints the path of the snapshot.
     """
-    from assess import s3, store
+    from assess import s3, store, words
     from assess.config import load_config
     from assess.sources import collect as collect_all
 
@@ -104,11 +104,12 @@ def collect(
     day = f"{inventory.snapshot_at:%Y-%m-%d}"
     click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
     _tell_counts(inventory)
-    share = seen_share(inventory["coverage"])
-    if share < min_coverage:
+    seen = seen_share(inventory["coverage"])
+    if seen < min_coverage:
         say(
             "warning",
-            f"{share:.0%} of what was asked was seen; the limit is {min_coverage:.0%}",
+            f"{words.share(seen)} of the calls were answered; the limit is "
+            f"{words.share(min_coverage)}",
         )
         click.get_current_context().exit(UNDER_LIMIT)
 
@@ -224,14 +225,14 @@ def seen_share(coverage: pd.DataFrame) -> float:
 
 
 def _tell_gaps(coverage: pd.DataFrame) -> None:
+    from assess.words import clean
+
     if level() <= QUIET:
         return
     gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
     for row in gaps.itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
-        say(
-            str(row.status), output.visible(f"{row.source} {row.scope}, {row.call}{hint}")
-        )
+        say(str(row.status), clean(f"{row.source} {row.scope}, {row.call}{hint}"))
 
 
 def _tell_counts(inventory: Inventory) -> None:

@@ -12,6 +12,9 @@ from assess.cli.command import SNAPSHOT, Command, read, snapshot
 if TYPE_CHECKING:
     import pandas as pd
 
+    from assess.inventory import Inventory
+
+CLEANUP = "cleanup"  # a listing that no snapshot holds
 COVERAGE_SHOWN = [
     "source",
     "scope",
@@ -30,6 +33,7 @@ COVERAGE_SHOWN = [
         "assess show data/sample/2026Q3",
         "assess show data/sample/2026Q3 engines --columns host_id,version,storage_driver",
         "assess show data/sample/2026Q3 workloads --where 'restarts_n > 3' --json",
+        "assess show data/sample/2026Q3 cleanup",
     ],
 )
 @snapshot
@@ -49,6 +53,9 @@ def show(
 ) -> None:
     """Show what a snapshot holds: all frames counted, or the rows of one FRAME.
 
+    FRAME `cleanup` is computed: per host, the images that docker-gc's rules (policy table
+    `cleanup`) would remove and the bytes that this would free. Nothing is removed.
+
     An unknown value is written `unknown` as text, an empty cell in CSV and null in JSON. No number
     compares with it; a text differs from it, so say `owner.notna() and owner != 'checkout'`. Times
     are written as they are shown: `opened_at > '2026-07-01T00:00:00Z'`.
@@ -60,10 +67,17 @@ def show(
             raise click.UsageError("--where and --columns need a FRAME")
         table = inventory.summary()
     else:
-        table = _columns(_where(inventory[frame], where), columns)
+        rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
+        table = _columns(_where(rows, where), columns)
         head["frame"] = frame
-    rows = output.records(table.reset_index() if frame is None else table)
-    out.table(table, {**head, "rows": rows})
+    records = output.records(table)
+    out.table(table, {**head, "rows": records})
+
+
+def _cleanup(inventory: Inventory) -> pd.DataFrame:
+    import assess
+
+    return assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
 
 
 def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:

@@ -83,10 +83,8 @@ def report(
     all older snapshots in that place. It prints the paths of the pages.
     """
     import assess
-    from assess.ahead import Helper
 
     path = _chosen(snapshot)
-    helper = Helper(_get_ready)  # while the snapshots are read
     before = _chosen(previous) if previous else _before(path)
     note(f"snapshot {path}" + (f", compared with {before}" if before else ""))
     inventory = assess.load(path)
@@ -101,7 +99,6 @@ def report(
         history=history,
         since=since,
         told=_told(place.parent, earlier) if earlier else None,
-        helper=helper,
     )
     made.save(place)
     click.echo(place / "index.html")
@@ -123,12 +120,6 @@ def report(
         file = place / "report.pdf"
         file.write_bytes(made.to_pdf(told))
         click.echo(file)
-
-
-def _get_ready() -> None:
-    from assess.report.pictures import get_ready
-
-    get_ready()
 
 
 def _notebooks(

@@ -81,10 +81,10 @@ def score(
         table = _changes(result, earlier)
         document["previous"] = {
             "snapshot_at": earlier.provenance.snapshot_at,
-            "changes": output.records(table.reset_index()),
+            "changes": output.records(table),
         }
     else:
-        table = result.frame if out.format == "csv" else _spelt(result.summary())
+        table = result.frame if out.format == "csv" else result.summary()
     note(repr(result)[1:-1])
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:
@@ -96,15 +96,6 @@ def score(
     ):  # which holds one table
         parts["simulation"] = result.details["simulation"]
     out.tables({"" if not parts else name: table, **parts}, document)
-
-
-def _spelt(summary: Any) -> Any:
-    """Say of an empty cell what it means, where it does not mean that nobody knows."""
-    from assess.tables import ABSENT
-
-    held = {name: word for name, word in ABSENT.items() if name in summary}
-    text = summary.astype(dict.fromkeys(held, object))
-    return text.fillna(held) if held else summary
 
 
 def _assessment(
@@ -180,10 +171,8 @@ def explain(
             name: assessment.score(name).explain(service)
             for name in names or assessment.results
         }
-    if out.format == "text":
-        out.text("\n".join(map(_as_text, explained.values())))
-    elif out.format == "markdown":
-        out.text("\n".join(map(_as_markdown, explained.values())))
+    if out.format in ("text", "markdown"):
+        out.text("\n".join(_section(found, out) for found in explained.values()))
     else:
         document = {
             "service_id": service,
@@ -194,7 +183,7 @@ def explain(
                     "score": name,
                     "title": found.title,
                     "text": found.text,
-                    "table": output.records(_flat(found)),
+                    "table": output.records(found.table),
                 }
                 for name, found in explained.items()
             ],
@@ -202,18 +191,15 @@ def explain(
         out.tables({name: found.table for name, found in explained.items()}, document)
 
 
-def _flat(found: Explanation) -> Any:
-    return found.table.reset_index() if any(found.table.index.names) else found.table
+def _section(found: Explanation, out: output.Output) -> str:
+    """Write an explanation: its title, its sentences, and the numbers behind them."""
+    from assess.words import clean, clean_lines, markdown_text
 
-
-def _as_text(found: Explanation) -> str:
-    text = f"{output.visible(found.text)}\n\n" if found.text else ""
-    return f"{output.visible(found.title)}\n\n{text}{output.to_text(_flat(found))}"
-
-
-def _as_markdown(found: Explanation) -> str:
-    text = f"{output.escaped(found.text)}\n\n" if found.text else ""
-    return f"## {output.escaped(found.title)}\n\n{text}{output.to_markdown(_flat(found))}"
+    title, text = clean(found.title), clean_lines(found.text)
+    if out.format == "markdown":
+        title, text = f"## {markdown_text(title)}", markdown_text(text)
+    parts = [title, text, out.body(found.table)]
+    return "\n\n".join(filter(None, parts))
 
 
 @click.command(

@@ -40,7 +40,7 @@ from assess.figures.style import (
     style,
     svg,
 )
-from assess.tables import clean
+from assess.words import clean
 
 __all__ = [
     "BANDS",

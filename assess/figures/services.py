@@ -18,6 +18,7 @@ from assess.figures.style import (
     band_of,
     style,
 )
+from assess.words import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +37,12 @@ def level(result: Result) -> str:
     Returns
     -------
     str
-        Such as ``90 % interval``.
+        Such as ``90% interval``.
     """
     policy = result.provenance.policy
     if not policy:
         return "interval"
-    return f"{policy['simulation']['level']:.0%} interval".replace("%", " %")
+    return f"{share(policy['simulation']['level'])} interval"
 
 
 def readiness_data(result: Result) -> pd.DataFrame:

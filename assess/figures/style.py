@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.tables import clean, to_html, together
+from assess.words import clean, to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -238,13 +238,6 @@ def describe(ax: Axes) -> str:
 
 def _is_point(marks: object) -> bool:
     return str(getattr(marks, "get_gid", str)() or "").startswith("points")
-
-
-def warm_up() -> None:
-    """Load matplotlib and its fonts."""
-    import matplotlib.pyplot as plt
-
-    svg(plt.subplots()[1])
 
 
 def svg(ax: Axes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from assess.config import data_path
-from assess.errors import PolicyError
-from assess.policy import rules
+from assess.errors import PolicyError, did_you_mean
+from assess.policy import rules, weights
 
 HASH_LENGTH = 12
 _SHARES = (
@@ -72,26 +71,26 @@ _REPLACED = ("board",)  # lists of which a user's own takes the place
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Policy:
-    """What an organisation decided before it looked at its fleet.
+    """The decisions of an organisation, made before it looks at its fleet.
 
     Attributes
     ----------
     values : mapping
-        The tables of the policy file, complete: the defaults with the user's own on top.
+        The tables of the policy file, complete: the defaults overridden by the user's values.
     origin : str
-        File that the user's own values came from.
+        File of the user's values.
     """
 
     values: Mapping[str, Any]
     origin: str
 
     def __getitem__(self, table: str) -> Any:
-        """Give a table of the policy by its name."""
+        """Return a table of the policy by its name."""
         return self.values[table]
 
     @property
     def hash(self) -> str:
-        """Hash of the content; the same values give the same hash, however they are laid out."""
+        """Hash of the content; independent of the layout of the file."""
         canonical = json.dumps(self.values, sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
 
@@ -106,12 +105,12 @@ class Policy:
         return int(self.values["simulation"]["draws"])
 
     def replace(self, **tables: Mapping[str, Any]) -> Policy:
-        """Make a policy in which some values are others.
+        """Return a policy with some values replaced.
 
         Parameters
         ----------
         **tables : mapping
-            Tables by name; their keys go on top of this policy's.
+            Tables by name; their keys override those of this policy.
 
         Returns
         -------
@@ -121,7 +120,7 @@ class Policy:
         return _laid_over(self.values, tables, self.origin)
 
     def __repr__(self) -> str:
-        """Say what it is, without address or clock."""
+        """Return a line without address or clock."""
         return f"<Policy {self.hash}: {len(self['check'])} checks, {len(self['gate'])} gates>"
 
 
@@ -161,7 +160,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one set of values over another; a list of tables is merged by id."""
+    """Override values by others; lists of tables are merged by id."""
     merged = dict(below)
     for key, value in above.items():
         if key in _REPLACED:
@@ -184,7 +183,7 @@ def _is_identified(value: object) -> bool:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) -> Policy:
-    """Lay a user's own values over a complete policy; what does not have its shape is told too."""
+    """Override a complete policy by a user's values; values of the wrong shape are problems."""
     fitting, problems = _sorted_out(above, below)
     return _checked(_merge(below, fitting), origin, problems)
 
@@ -192,7 +191,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], origin: str) 
 def _sorted_out(
     own: Mapping[str, Any], default: Mapping[str, Any], at: str = ""
 ) -> tuple[dict[str, Any], list[str]]:
-    """Keep what has the shape of the default, and say what is wrong with the rest."""
+    """Return the values that have the shape of the default, and the problems of the others."""
     if at[:-1] in _WORDS:
         default = {**dict.fromkeys(own, next(iter(default.values()))), **default}
     kept: dict[str, Any] = {}
@@ -215,7 +214,7 @@ def _sorted_out(
 
 
 def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> Policy:
-    """Check a complete policy; raises with everything that is wrong, and what is already known."""
+    """Return a complete policy; raise with all problems, the known ones included."""
     problems = [
         *known,
         *_number_problems(values),
@@ -232,12 +231,11 @@ def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> 
 
 
 def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
-    return f"unknown {what} {key}" + (f", did you mean {near[0]}?" if near else "")
+    return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
 
 
 def _type(value: object) -> str:
-    """Type of a value, in the words of TOML."""
+    """Return the type of a value, in the words of TOML."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):
@@ -272,7 +270,7 @@ def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _numbers(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of the tables, by its dotted name."""
+    """Yield every number of the tables, by its dotted name."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{at}{key}.")
@@ -281,7 +279,7 @@ def _numbers(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, floa
 
 
 def _word_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Words that stand for no value of the data dictionary, and what is no regular expression."""
+    """Yield words outside the data dictionary, and invalid regular expressions."""
     from assess import frames
 
     tables = values["incidents"]
@@ -335,10 +333,7 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
         if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
             yield f"{name}: it fails when any or all of its reasons hold"
         unless = gate.get("unless", "")
-        wrong = list(_rule_problems(name, "workloads", {"unless": unless}))
-        yield from wrong
-        if unless and not wrong and (clash := rules.contradiction(unless)):
-            yield f"{name}, unless: it never lifts the gate, {clash}"
+        yield from _rule_problems(name, "workloads", {"unless": unless})
         for reason in gate["reasons"]:
             malformed = _row_problems(f"{name}, a reason", reason, _REASON, _REASON_MAY)
             yield from malformed or _rule_problems(
@@ -357,8 +352,6 @@ def _gate_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _board_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    from assess.score.what_next import weights
-
     yield from _twice("board", values["board"])
     for board in values["board"]:
         name = f"board {board.get('id', '?')}"
@@ -377,7 +370,7 @@ def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
 def _row_problems(
     name: str, row: Mapping[str, Any], must: Mapping[str, str], may: Mapping[str, str]
 ) -> list[str]:
-    """List what a row of a list of tables lacks, has too much, or has of another type."""
+    """List the missing, unknown and mistyped keys of a row of a list of tables."""
     known = {**must, **may}
     return [
         *(f"{name} has no {key}" for key in must if key not in row),

@@ -8,13 +8,13 @@ Kleene's three-valued one: what depends on a cell that nobody knows is NA, neith
 from __future__ import annotations
 
 import ast
-import difflib
-import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from assess.errors import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,18 +93,7 @@ class RuleError(ValueError):
 
 @cache
 def columns(table: str) -> dict[str, str]:
-    """Give the columns that a rule over a table may name.
-
-    Parameters
-    ----------
-    table : str
-        One of `TABLES`.
-
-    Returns
-    -------
-    dict of str to str
-        Kind (text, boolean, number or time) by column.
-    """
+    """Return the columns that a rule over a table may name, with their kind."""
     from assess import frames
 
     kinds = {name: _KINDS[column.dtype] for name, column in frames.columns(table).items()}
@@ -113,20 +102,7 @@ def columns(table: str) -> dict[str, str]:
 
 @cache
 def problem(rule: str, table: str) -> str:
-    """Say what is wrong with a rule, by trying it on a table without rows.
-
-    Parameters
-    ----------
-    rule : str
-        The rule.
-    table : str
-        One of `TABLES`.
-
-    Returns
-    -------
-    str
-        What is wrong, or nothing.
-    """
+    """Return what is wrong with a rule, found by trying it on an empty table; empty if nothing is."""
     import pandas as pd
 
     try:
@@ -145,26 +121,11 @@ def _empty(table: str) -> pd.DataFrame:
 
 
 def evaluate(rule: str, table: pd.DataFrame, *, at: pd.Timestamp) -> pd.Series:
-    """Ask a rule of every row.
+    """Evaluate a rule on every row: nullable booleans, NA where a row does not decide it.
 
-    Parameters
-    ----------
-    rule : str
-        The rule.
-    table : DataFrame
-        Rows with nullable columns (string, boolean, Int64 or Float64, UTC times).
-    at : Timestamp
-        Moment that ``days_since`` counts from. [UTC]
-
-    Returns
-    -------
-    Series
-        Nullable booleans in the order of the rows; NA where the row does not tell.
-
-    Raises
-    ------
-    RuleError
-        Where the rule cannot be read, names an unknown column or compares unlike things.
+    The columns are string, boolean, Int64 or Float64, or UTC times; ``days_since`` counts up to
+    ``at``. A rule that cannot be read, names an unknown column or compares unlike kinds raises
+    `RuleError`.
     """
     return _truth(_value(_parsed(rule), table, at))
 
@@ -180,7 +141,7 @@ def _parsed(rule: str) -> ast.expr:
 
 
 def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
-    """Value of a part: a column, a constant or a list of constants."""
+    """Return the value of a part of a rule: a column, a constant or a list of constants."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() as constant):
             return constant
@@ -211,15 +172,13 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
 
 def _column(name: str, table: pd.DataFrame) -> pd.Series:
     if name not in table:
-        near = difflib.get_close_matches(name, list(table.columns), n=1)
-        raise RuleError(
-            f"unknown column {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
-        )
+        parts = [f"unknown column {name!r}", did_you_mean(name, table.columns)]
+        raise RuleError(", ".join(filter(None, parts)))
     return table[name]
 
 
 def _days_since(times: pd.Series, at: pd.Timestamp) -> pd.Series:
-    """Age in days; a time after the snapshot tells nothing."""
+    """Return ages in days; a time after the snapshot is unknown."""
     if _kind(times) != "time":
         raise RuleError(f"days_since({times.name}) needs a time")
     days = (at - times).dt.total_seconds() / 86400
@@ -241,67 +200,12 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
 
 
 def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:
-    """Membership that stays unknown where the cell is; pandas' own `isin` says False there."""
+    """Return membership; unknown where the cell is, although `isin` of pandas says False there."""
     items = right if isinstance(right, list) else []
     kinds = {_kind(item) for item in items}
     if not _is_column(left) or kinds != {_kind(left)} or any(map(_is_column, items)):
         raise RuleError("`in` needs a column, and a list of constants of its kind")
     return (left.isin(items) == wanted).astype("boolean").mask(left.isna())
-
-
-def contradiction(rule: str) -> str:
-    """Say why no row can hold: the parts of an ``and`` leave a column no value.
-
-    Parameters
-    ----------
-    rule : str
-        A rule without problems.
-
-    Returns
-    -------
-    str
-        What is asked for in vain; empty where no such contradiction is found.
-    """
-    match _parsed(rule):
-        case ast.BoolOp(op=ast.And(), values=parts):
-            pass
-        case _:
-            return ""
-    claimed = {ast.unparse(part) for part in parts}
-    left: dict[str, set[Any]] = {}
-    ends: dict[str, tuple[float, float]] = {}
-    for part in parts:
-        match part:
-            case ast.UnaryOp(op=ast.Not(), operand=denied) if (
-                ast.unparse(denied) in claimed
-            ):
-                return f"{ast.unparse(denied)} cannot hold and not hold"
-            case ast.Compare(
-                left=ast.Name(id=name),
-                ops=[ast.Eq()],
-                comparators=[ast.Constant(value=value)],
-            ):
-                left[name] = left.get(name, {value}) & {value}
-            case ast.Compare(
-                left=ast.Name(id=name), ops=[ast.In()], comparators=[ast.List(elts=items)]
-            ):
-                values = {item.value for item in items if isinstance(item, ast.Constant)}
-                left[name] = left.get(name, values) & values
-            case ast.Compare(
-                left=ast.Name(id=name),
-                ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() as op],
-                comparators=[ast.Constant(value=int() | float() as bound)],
-            ):
-                low, high = ends.get(name, (-math.inf, math.inf))
-                is_most = isinstance(op, ast.Lt | ast.LtE)
-                ends[name] = (
-                    (low, min(high, bound)) if is_most else (max(low, bound), high)
-                )
-            case _:
-                continue
-    vain = [n for n, found in left.items() if not found]
-    vain += [n for n, (low, high) in ends.items() if low > high]
-    return f"no {vain[0]} can be all of that" if vain else ""
 
 
 def _is_column(value: Any) -> bool:
@@ -321,7 +225,7 @@ def _number(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """Kind of a column or a constant."""
+    """Return the kind of a column or a constant."""
     if isinstance(value, list):
         return "list"
     if not _is_column(value):

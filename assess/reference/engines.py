@@ -25,7 +25,7 @@ _BACKPORT_BUILD = 514
 
 
 def target_engine(target: Mapping[str, Any]) -> str:
-    """Give the engine of the policy's ``[target]``; where it is empty, the newest known line."""
+    """Return the engine of the policy's ``[target]``; the newest known line if it names none."""
     named = str(target.get("engine", "") or "")
     if named and parse_version(named) is None:
         raise PolicyError(
@@ -36,9 +36,9 @@ def target_engine(target: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
-    """Say whether an engine has a storage driver; None where either is not known.
+    """Return whether an engine has a storage driver; None if either is unknown.
 
-    A line stands for its newest release; what was removed stays removed.
+    A line means its newest release. A driver that was removed stays removed.
     """
     engine = release_of(engine_version)
     known = [row for row in rows("storage_drivers") if row["driver"] == driver]
@@ -51,7 +51,7 @@ def driver_runs(driver: str | None, engine_version: str | None) -> bool | None:
 
 @lru_cache(maxsize=256)
 def drivers_gone(engine_version: str | None) -> dict[str, str]:
-    """Give the storage drivers that an engine has no more, each with the release that ended it."""
+    """Return the storage drivers that an engine no longer has, with the release that removed each."""
     engine = release_of(engine_version) or (0,)
     known = ((row["driver"], row["removed_in"]) for row in rows("storage_drivers"))
     return {driver: end for driver, end in known if end and engine >= numbers_of(end)}
@@ -59,9 +59,9 @@ def drivers_gone(engine_version: str | None) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def kernel_floor(engine_version: str | None) -> str | None:
-    """Give the oldest kernel on which an engine starts and has a storage driver for general use.
+    """Return the oldest kernel on which an engine starts with a storage driver for general use.
 
-    Empty where it asks for none; None where the facts do not know the engine.
+    Empty if it has no lower limit; None if the facts do not know the engine.
     """
     engine = release_of(engine_version)
     if engine is None or not is_known(engine_version):
@@ -84,9 +84,9 @@ def kernel_floor(engine_version: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
-    """Say whether an engine runs on a kernel; None where either version is not known.
+    """Return whether an engine runs on a kernel; None if either version is unknown.
 
-    A distribution may have ported what a driver needs back to an older kernel.
+    Distributions back-port features that a driver needs to older kernels.
     """
     numbers, floor = parse_version(kernel), kernel_floor(engine_version)
     if numbers is None or kernel is None or floor is None:
@@ -99,7 +99,7 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
 
 @lru_cache(maxsize=256)
 def changes_between(version: str | None, target: str | None) -> list[dict[str, str]]:
-    """List the changes after one engine up to another, oldest first; none on the way back."""
+    """List the changes after one engine up to another, oldest first; none for a downgrade."""
     here, there = release_of(version), release_of(target)
     if here is None or there is None:
         return []
@@ -119,9 +119,9 @@ def _holds(driver: Mapping[str, str], engine: Version) -> bool:
 
 @lru_cache(maxsize=4096)
 def api_range(version: str | None) -> tuple[str | None, str | None]:
-    """Give the oldest and newest API version that an engine answers by default.
+    """Return the oldest and newest API version that an engine answers by default.
 
-    Of that release, else of the last one before it in its line whose range is known.
+    If the release itself is not on record, the last release before it in its line counts.
     """
     release, line = release_of(version), engine_line(version)
     if release is None or not is_known(version):
@@ -138,7 +138,7 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
 
 @lru_cache(maxsize=4096)
 def stateful_kind(repository: str | None) -> str | None:
-    """Say what state a repository is known to hold: ``database``, ``queue`` and so on."""
+    """Return the kind of state a repository holds (``database``, ``queue``, ...); None if unknown."""
     if not isinstance(repository, str):
         return None
     known = rows("database_images")

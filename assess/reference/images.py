@@ -1,4 +1,4 @@
-"""What a change of an image or an engine means: versions, products, who took over from whom."""
+"""Classify a change of an image or an engine by versions, products and forks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[
 
 @lru_cache(maxsize=4096)
 def tag_version(tag: str | None) -> Version | None:
-    """Read the version of a tag: ``3.96_large_disk`` is 3.96; None for names, commits and days."""
+    """Return the version of a tag, 3.96 for ``3.96_large_disk``; None for names, commits and days."""
     text = tag.strip().lower() if isinstance(tag, str) else ""
     is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
     found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
@@ -33,7 +33,7 @@ def tag_version(tag: str | None) -> Version | None:
 
 @lru_cache(maxsize=4096)
 def is_fixed(tag: str | None) -> bool:
-    """Say whether a tag names one image: a version, a commit or a day; no ``latest``, no branch."""
+    """Return whether a tag names one image (version, commit, day) and not a moving one."""
     text = tag.strip().lower() if isinstance(tag, str) else ""
     named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
     return bool(named)
@@ -41,7 +41,7 @@ def is_fixed(tag: str | None) -> bool:
 
 @lru_cache(maxsize=4096)
 def product_of(repository: str | None) -> str:
-    """Give the product of a repository: the last part of its path, without what wraps it."""
+    """Return the product of a repository: the last part of its path, under its usual name."""
     text = repository.rpartition("/")[2].lower() if isinstance(repository, str) else ""
     return {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}.get(
         text, text
@@ -50,7 +50,7 @@ def product_of(repository: str | None) -> str:
 
 @lru_cache(maxsize=4096)
 def major_parts(product: str, version: Version) -> int:
-    """Say how many leading numbers of a version are its major one."""
+    """Return how many leading numbers of a version make up its major version."""
     for row in rows("image_versions"):
         if row["product"] == product and (
             not row["below"] or version < numbers_of(row["below"])
@@ -61,7 +61,7 @@ def major_parts(product: str, version: Version) -> int:
 
 @lru_cache(maxsize=4096)
 def is_fork(product: str, successor: str) -> bool:
-    """Say whether one product took over from the other."""
+    """Return whether one product is the successor of the other, either way."""
     known = {(row["product"], row["successor"]) for row in rows("image_forks")}
     return (product, successor) in known or (successor, product) in known
 
@@ -71,21 +71,12 @@ def image_change(
     before: tuple[str | None, str | None, str | None],
     after: tuple[str | None, str | None, str | None],
 ) -> Change:
-    """Say what changed between two images, each its repository, tag and digest.
+    """Classify the change between two images, each its repository, tag and digest.
 
-    Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The
-    same tag with another digest is a ``rebuild``. Where a tag is no version (``latest``, a commit)
-    and the images differ, or may, nobody can tell how: ``unknown``.
-
-    Parameters
-    ----------
-    before, after : tuple of str
-        Repository without its registry, tag, digest of the manifest; None where unknown.
-
-    Returns
-    -------
-    str
-        ``same, rebuild, patch, minor, major, rollback, swap`` or ``unknown``.
+    Another product is a ``swap``, whatever the versions. A lower version is a ``rollback``. The same
+    tag with another digest is a ``rebuild``. If a tag is no version (``latest``, a commit) and the
+    images differ or may differ, the change is ``unknown``. The repository has no registry; None is
+    unknown.
     """
     product, successor = product_of(before[0]), product_of(after[0])
     if product != successor:
@@ -106,17 +97,9 @@ def image_change(
 def engine_change(
     before: tuple[str | None, str | None], after: tuple[str | None, str | None]
 ) -> Change:
-    """Say what changed between two engines: another release line is ``major``.
+    """Classify the change between two engines, each its product and version (None if unknown).
 
-    Parameters
-    ----------
-    before, after : tuple of str
-        Product and version; None where unknown.
-
-    Returns
-    -------
-    str
-        As `image_change` has them; another package of the same version is a ``rebuild``.
+    Another release line is ``major``; another package of the same version is a ``rebuild``.
     """
     if before == after:
         return "same"

@@ -1,4 +1,4 @@
-"""What the facts say of the lines of the engine, and of outages, as frames of numbers and days."""
+"""Facts about engine lines and outages, as frames of numbers and days."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 
 @cache
 def engine_lines() -> pd.DataFrame:
-    """Count releases and changes of every line of the engine.
+    """Count releases and changes of each engine line, oldest first; a shared, read-only frame.
 
-    Returns
-    -------
-    DataFrame
-        Index ``release_line``, oldest first: ``first_release, last_release`` [UTC day],
-        ``releases_n``, ``active_days`` [days], ``releases_per_year`` (NA for a line that was
-        released for less than 60 days), ``support_days``, ``stated_days`` [days from the first
-        release to the end of the line, and to the end that was stated; NA where there is none], and
-        changes by kind [count]. It is shared and must not be changed.
+    Index ``release_line``; ``first_release, last_release`` [UTC day], ``releases_n, active_days``
+    [days], ``releases_per_year`` (NA below 60 active days), ``support_days, stated_days`` [days from
+    the first release to the actual and to the stated end; NA without one], changes by kind [count].
     """
     known = table("engine_releases")
     days = ["release_date", "line_eol_date", "policy_eol_date"]
     known[days] = known[days].apply(pd.to_datetime, utc=True)
     public = known["channel"].ne("source_tag") & known["release_date"].notna()
     lines = known[public].groupby("release_line", sort=False)
-    first, last = lines["release_date"].min(), lines["release_date"].max()
+    first = lines["release_date"].min()
+    last = lines["release_date"].max()
     found = pd.DataFrame(
         {"first_release": first, "last_release": last, "releases_n": lines.size()}
     )

@@ -1,4 +1,4 @@
-"""What is still supported, and until when."""
+"""End of support: what is still supported, and until when."""
 
 from __future__ import annotations
 
@@ -46,41 +46,41 @@ class _Line(NamedTuple):
 def product_support(
     product: str | None, version: str | None, at: pd.Timestamp
 ) -> Support:
-    """Say whether a version of an engine, runtime, orchestrator, kernel or system is supported.
+    """Return the support of a version of an engine, runtime, orchestrator, kernel or system.
 
-    A line without an announced end is supported where it is the newest, or had a release within
-    180 days before; an engine newer than the facts is unknown until its line has ended.
+    A line without an announced end is supported if it is the newest, or had a release within 180
+    days. An engine newer than the facts is unknown until its line has ended.
     """
     product = ENGINE if product == "swarm-mode" else product
     line = line_of(product, version)
-    held = _lines().get(product or "", {})
-    if line not in held:
+    lines = _lines().get(product or "", {})
+    if line not in lines:
         named = f"line {line}" if line else "no version"
         return Support("unknown", line, None, None, f"the facts do not know it: {named}")
-    eol, basis, days = held[line].eol, held[line].basis, None
+    eol = lines[line].eol
+    basis = lines[line].basis
+    days = None
     if eol is not None:
         days = (eol - at.normalize()).days
         state: State = "ended" if days < 0 else "supported"
     elif "retired" in basis:
         state = "ended"
     else:
-        state, basis = _without_end(line, held, at)
+        state, basis = _without_end(line, lines, at)
     if state == "supported" and product == ENGINE and not is_known(version):
-        state, basis = (
-            "unknown",
-            f"{version} is newer than the facts of {compiled_on(*DATED)}",
-        )
+        state = "unknown"
+        basis = f"{version} is newer than the facts of {compiled_on(*DATED)}"
     return Support(state, line, eol, days, basis)
 
 
 def engine_support(version: str | None, at: pd.Timestamp) -> Support:
-    """Say whether an engine, or its line, is supported."""
+    """Return the support of an engine version or line."""
     return product_support(ENGINE, version, at)
 
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Say whether an operating system has general support, under any usual name of it."""
+    """Return the general support of an operating system, under any usual name."""
     return product_support(distro_of(os_name), os_version, at)
 
 
@@ -92,12 +92,11 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Say whether a kernel is supported: the default one of a system for as long as that is."""
-    own, whole = (
-        product_support("kernel", kernel, at),
-        os_support(os_name, os_version, at),
-    )
-    numbers, distro = parse_version(kernel), distro_of(os_name)
+    """Return the support of a kernel; the default kernel of a system is supported as long as that."""
+    own = product_support("kernel", kernel, at)
+    whole = os_support(os_name, os_version, at)
+    numbers = parse_version(kernel)
+    distro = distro_of(os_name)
     for row in rows("distro_releases") if numbers else []:
         shipped = parse_version(row["default_kernel"])
         is_own = (row["distro"], row["version"]) == (distro, whole.line)
@@ -109,9 +108,9 @@ def kernel_support(
 
 @cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
-    """Give how long lines were or are supported [days; NA: no announced end], by line.
+    """Return how long lines are supported [days; NA: no announced end], by line.
 
-    Only lines that came out on or after the day ``since``; without products, operating systems.
+    Only lines released on or after the day ``since``; without products, operating systems.
     """
     lines = _lines()
     held = [
@@ -129,7 +128,7 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 
 @cache
 def distro_of(os_name: str | None) -> str | None:
-    """Give the name that the facts use for an operating system; None where they do not know it."""
+    """Return the name that the facts use for an operating system; None if they do not know it."""
     name = os_name.strip().lower() if isinstance(os_name, str) else ""
     name = {row["name"]: row["distro"] for row in rows("os_names")}.get(name, name)
     return name if name in _codenames() else None
@@ -137,9 +136,9 @@ def distro_of(os_name: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def line_of(product: str | None, version: str | None) -> str | None:
-    """Name the line that a version belongs to: by its code name, else the longest it starts with.
+    """Return the line of a version: by its code name, else the longest line that it starts with.
 
-    What the facts know only as a whole, such as a retired project, is its own line.
+    A product that the facts know only as a whole, such as a retired project, is its own line.
     """
     if product == ENGINE:
         return engine_line(version)
@@ -158,15 +157,18 @@ def line_of(product: str | None, version: str | None) -> str | None:
 
 
 def _without_end(
-    line: str, held: dict[str, _Line], at: pd.Timestamp
+    line: str, lines: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
-    """Judge a line whose end nobody announced."""
-    told = compiled_on(*DATED)
-    if (at - _day(told)).days > STALE_DAYS:
-        return "unknown", f"no announced end, and the facts of {told} are too old to say"
-    if line == max(held, key=numbers_of):
+    """Return the state of a line whose end is not announced, and why."""
+    compiled = compiled_on(*DATED)
+    if (at - _day(compiled)).days > STALE_DAYS:
+        return (
+            "unknown",
+            f"no announced end, and the facts of {compiled} are too old to say",
+        )
+    if line == max(lines, key=numbers_of):
         return "supported", "no announced end; it is the newest line"
-    last = max((day for day in held[line].released if day <= at), default=None)
+    last = max((day for day in lines[line].released if day <= at), default=None)
     if last is not None and (at - last).days <= ALIVE_DAYS:
         return "supported", f"no announced end; last release {last:%Y-%m-%d}"
     return "unknown", f"no announced end, and no release within {ALIVE_DAYS} days"
@@ -190,7 +192,8 @@ def _lines() -> dict[str, dict[str, _Line]]:
 def _dated() -> Iterator[tuple[str, ...]]:
     """Product, line, end of support, its basis, and days of release; of an engine, by release."""
     for row in rows("engine_releases"):
-        stated, day = row["policy_eol_date"], row["release_date"]
+        stated = row["policy_eol_date"]
+        day = row["release_date"]
         basis = "stated support window" if stated else row["line_eol_basis"]
         yield ENGINE, row["release_line"], stated or row["line_eol_date"], basis, day
     for row in rows("distro_releases"):
@@ -221,7 +224,8 @@ def _dated() -> Iterator[tuple[str, ...]]:
             row["release_date"],
         )
     for row in rows("runtime_lines"):
-        basis, days = "end of security support", (row["release_date"], row["latest_date"])
+        basis = "end of security support"
+        days = (row["release_date"], row["latest_date"])
         yield row["product"], row["line"], row["eol_date"], basis, *days
 
 

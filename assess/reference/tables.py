@@ -18,7 +18,7 @@ PLACE = "ASSESS_FACTS"  # directory of newer tables; empty for only those that c
 
 
 def newer() -> Path:
-    """Give the directory of newer tables, whether or not there is one."""
+    """Return the directory of updated tables, which may not exist."""
     named = os.environ.get(PLACE)
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data, "assess", "facts") if named is None else Path(named or os.devnull)
@@ -67,7 +67,7 @@ def tables() -> pd.DataFrame:
 
 
 def table(name: str) -> pd.DataFrame:
-    """Give one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
+    """Return one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = read(INDEX)["table"]
     if name not in set(known):
         raise AssessError(
@@ -78,13 +78,13 @@ def table(name: str) -> pd.DataFrame:
 
 @cache
 def rows(name: str) -> list[dict[str, str]]:
-    """Give the rows of one table, an empty cell as empty text."""
+    """Return the rows of one table; an empty cell is empty text."""
     return [dict(row) for row in read(name).fillna("").to_dict("records")]
 
 
 @cache
 def compiled_on(*names: str) -> str:
-    """Give the day on which the oldest of some tables, or of all, was compiled (``YYYY-MM-DD``)."""
+    """Return the day on which the oldest of some tables, or of all, was compiled (``YYYY-MM-DD``)."""
     index = read(INDEX)
     days = index[index["table"].isin(names)] if names else index
     return str(days["compiled_on"].min())

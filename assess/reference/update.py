@@ -54,7 +54,7 @@ class Cycle(NamedTuple):
 
 
 def products() -> dict[str, tuple[str, str]]:
-    """Give table and product of everything that is published, by its name there."""
+    """Return table and product of everything that is published, by the publisher's name."""
     return {row["slug"]: (row["table"], row["product"]) for row in rows("published")}
 
 
@@ -99,7 +99,7 @@ def _cycle(entry: Mapping[str, Any]) -> Cycle:
 
 
 def _day(value: Any) -> str:
-    """Give a day that exists; empty for true, false and anything else."""
+    """Return a valid day; empty for true, false and anything else."""
     try:
         return date.fromisoformat(value).isoformat() if isinstance(value, str) else ""
     except ValueError:

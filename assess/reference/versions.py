@@ -29,7 +29,7 @@ def numbers_of(cell: str) -> Version:
 
 @cache
 def releases() -> dict[Version, str]:
-    """Give the line of every release of the engine that the facts know, in order."""
+    """Return the line of every known engine release, in order."""
     found = {
         numbers_of(row["version"]): row["release_line"] for row in rows("engine_releases")
     }
@@ -38,16 +38,16 @@ def releases() -> dict[Version, str]:
 
 @cache
 def newest_releases() -> dict[str, Version]:
-    """Give the newest release of every line, oldest line first."""
+    """Return the newest release of every line, oldest line first."""
     newest = {line: release for release, line in releases().items()}
     return dict(sorted(newest.items(), key=lambda item: numbers_of(item[0])))
 
 
 @lru_cache(maxsize=4096)
 def engine_line(version: str | None) -> str | None:
-    """Give the release line of an engine, or of what is already its line: ``20.10``, ``28``.
+    """Return the release line of an engine version or line: ``20.10``, ``28``.
 
-    A line that the facts do not know is named in the manner of its time.
+    A line newer or older than the facts is named like its neighbours.
     """
     numbers = parse_version(version)
     if version is None or numbers is None:
@@ -66,7 +66,7 @@ def engine_line(version: str | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def release_of(version: str | None) -> Version | None:
-    """Give the release that a version stands for: ``29`` is the newest release of that line."""
+    """Return the release that a version means: ``29`` is the newest release of that line."""
     numbers = parse_version(version)
     if numbers is None or len(numbers) > 2:
         return numbers
@@ -75,11 +75,9 @@ def release_of(version: str | None) -> Version | None:
 
 @lru_cache(maxsize=4096)
 def is_known(version: str | None) -> bool:
-    """Say whether the facts have the line of a version, and reach as far as its release."""
-    release, newest = (
-        release_of(version),
-        newest_releases().get(engine_line(version) or ""),
-    )
+    """Return whether the facts know the line of a version, up to its release."""
+    release = release_of(version)
+    newest = newest_releases().get(engine_line(version) or "")
     return release is not None and newest is not None and release <= newest
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from assess import figures
-from assess.ahead import Helper
 from assess.report.changes import MEASURES
-from assess.report.model import Column, Picture, Section, Table
+from assess.report.model import Column, Section, Table
+from assess.report.pictures import picture
 from assess.score.assessment import Assessment
 
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
@@ -36,15 +36,13 @@ def of_report(told: Mapping[str, Any] | None, scores: Assessment) -> pd.DataFram
     return rows.set_index("service_id").reindex(columns=KEPT)
 
 
-def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
+def section(past: Mapping[str, pd.DataFrame]) -> Section:
     """Tell all quarters.
 
     Parameters
     ----------
     past : mapping of str to DataFrame
         By quarter, oldest first, as `of_scores` gives it.
-    helper : Helper
-        Draws the figure.
 
     Returns
     -------
@@ -62,7 +60,6 @@ def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
     parts = [own[KEPT[1:]].add_prefix(f"{q}_") for q, own in past.items()]
     points = pd.concat(parts, axis=1)
     points.columns = [name.replace("_readiness", "") for name in points]
-    drawn = helper.ahead(partial(_draw, labels))
     order = labels[quarters[-1]].isna().sort_values(kind="stable").index
     tables = [
         Table(
@@ -87,7 +84,11 @@ def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
             "Every quarter is scored by the policy, the facts and the version of the last one."
         ],
         [
-            Picture("history", "Services by what their label asks for.", drawn),
+            picture(
+                "history",
+                "Services by what their label asks for.",
+                partial(figures.history, labels),
+            ),
             Table(
                 "labels-counted",
                 "Services with each label",
@@ -104,9 +105,3 @@ def section(past: Mapping[str, pd.DataFrame], helper: Helper) -> Section:
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("service_id").reset_index()
-
-
-def _draw(labels: pd.DataFrame) -> tuple[str, str]:
-    ax = figures.history(labels)
-    told = figures.describe(ax)
-    return figures.svg(ax), told

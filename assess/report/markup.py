@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from markupsafe import Markup, escape
 
-from assess.figures import Band, clean, short
-from assess.report.model import UNKNOWN, Card, Cell, Column, Item, Table
+from assess.figures import Band, short
+from assess.report.model import Card, Cell, Column, Item, Table
+from assess.words import UNKNOWN, clean
 
 NAME_LENGTH = 80
 Track = tuple[int, int, int]

@@ -11,10 +11,9 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from assess.figures import BANDS, Band, band_of
-from assess.score.result import plain
 from assess.score.what_next.labels import LABELS
+from assess.words import UNKNOWN, is_unknown, number, plain, share
 
-UNKNOWN = "unknown"
 LONG_WORD = 24
 
 
@@ -291,7 +290,7 @@ def cell(row: dict[str, Any], column: Column) -> Cell:
     value: Any = row.get(column.key)
     if column.kind == "interval":
         return _interval(row, column)
-    if is_na(value):
+    if is_unknown(value):
         return Cell(column.absent, "")
     text = str(value)
     if column.kind == "label":
@@ -312,26 +311,20 @@ def _label(text: str, column: Column) -> Cell:
     )
 
 
-def is_na(value: Any) -> bool:
-    """Say whether a single value is unknown; a collection never is."""
-    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
 def _number(value: Any, column: Column) -> str:
-    scaled = float(value) * (100 if column.kind == "share" else column.scale)
     if column.kind == "share":
-        return "< 1%" if 0 < scaled < 0.5 else f"{scaled:.0f}%"
-    sign = "+" if column.is_signed else ""
+        return share(value)
+    scaled = column.scale * float(value)
     digits = column.digits if abs(scaled) < 10 else 0
-    return f"{round(scaled, digits) + 0.0:{sign},.{digits}f}".replace("-", "−")
+    return number(scaled, digits, signed=column.is_signed).replace("-", "−")
 
 
 def _interval(row: dict[str, Any], column: Column) -> Cell:
     values: list[Any] = [row.get(f"{column.key}{end}") for end in ("", *_ENDS)]
     texts = [
-        column.absent if is_na(value) else _number(value, column) for value in values
+        column.absent if is_unknown(value) else _number(value, column) for value in values
     ]
-    point, lo, hi = (None if is_na(v) else column.scale * float(v) for v in values)
+    point, lo, hi = (None if is_unknown(v) else column.scale * float(v) for v in values)
     is_plain = len(set(texts)) == 1 or (lo is None and hi is None)
     text = texts[0] if is_plain else f"{texts[0]} ({texts[1]} to {texts[2]})"
     track = None

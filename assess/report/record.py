@@ -18,6 +18,7 @@ from assess.report.render import document
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
+from assess.words import word
 
 _KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
 SHOWN = 8
@@ -86,7 +87,7 @@ def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
     services = scores.inventory["services"]
     told = services[services["service_id"] == row["service_id"]].iloc[0]
     words = ("kind", "env", "tier", "platform", "owner", "lifecycle")
-    known = [f"{w} {'unknown' if pd.isna(told[w]) else told[w]}" for w in words]
+    known = [f"{name} {word(told[name])}" for name in words]
     return [f"What it is: {', '.join(known)}.", *cards.facts(row, scores)[1:5]]
 
 

@@ -13,12 +13,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from assess.figures import clean
 from assess.report import markup
-from assess.report.model import Picture, Table
+from assess.report.model import Cell, Picture, Table
+from assess.words import Grid, clean, markdown_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-_MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 
 
 @cache
@@ -30,8 +29,9 @@ def environment(*, html: bool) -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    made.filters |= {"md": markdown, "clean": clean, "data_uri": data_uri}
-    made.globals |= {"badge": markup.badge, "card": markup.card, "table": markup.table}
+    made.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
+    write_table = markup.table if html else markdown_table
+    made.globals |= {"badge": markup.badge, "card": markup.card, "table": write_table}
     made.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
@@ -39,10 +39,15 @@ def environment(*, html: bool) -> Environment:
     return made
 
 
-def markdown(text: object) -> str:
-    """Escape any text for one line of Markdown, also within a table."""
-    escaped = _MARKDOWN.sub(r"\\\1", clean(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def markdown_table(table: Table) -> str:
+    """Write a table as Markdown; a label carries the symbol of its band."""
+    numbers = [column.is_number for column in table.columns]
+    rows = [[_with_symbol(cell) for cell in cells] for cells in table.rows()]
+    return Grid([column.title for column in table.columns], numbers, rows).markdown()
+
+
+def _with_symbol(cell: Cell) -> str:
+    return f"{cell.band.symbol} {cell.text}" if cell.band else cell.text
 
 
 def data_uri(svg: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from assess.ahead import Helper
 from assess.errors import AssessError
 from assess.execution import tell
 from assess.figures import Band, band_of
@@ -19,15 +18,16 @@ from assess.policy.policy import Policy
 from assess.report import argument, background, cards, history, sections, twins
 from assess.report.changes import changes
 from assess.report.model import Appendix, Card, Picture, Section, Table, slug
-from assess.report.pictures import Pictures, draughtsman
+from assess.report.pictures import Pictures
 from assess.report.printing import pdf
 from assess.report.record import decision_record
 from assess.report.render import document, page
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
-from assess.score.result import Result, encode, plain
+from assess.score.result import Result, encode
 from assess.score.upgrade_churn.history import History, joined
+from assess.words import plain
 
 JSON_VERSION = 1
 WORK, STEPS = "report", 7  # what its progress is called, and in how many parts it is told
@@ -51,8 +51,6 @@ class Report:
         The sentence to start with.
     sections : tuple of Section
         In the order to read.
-    helper : Helper
-        Draws its figures.
     """
 
     scores: Assessment
@@ -61,7 +59,6 @@ class Report:
     backtest: Backtest | AssessError
     headline: str
     sections: tuple[Section, ...]
-    helper: Helper
 
     @property
     def fleet(self) -> str:
@@ -271,9 +268,7 @@ class Report:
             Where to; what people wrote into the decision records there is kept.
         """
         home = Path(directory)
-        self.save_json(
-            home / "report.json"
-        )  # first what needs no figures: they are being drawn
+        self.save_json(home / "report.json")
         self.save_csv(home / "tables")
         self.save_summary(home / "summary.md")
         tell(WORK, 5, STEPS)
@@ -300,7 +295,7 @@ class Report:
         past : mapping of str to DataFrame
             By quarter, oldest first, as `history.of_scores` gives it.
         """
-        home, told = Path(directory), history.section(past, self.helper)
+        home, told = Path(directory), history.section(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": told.title}
         values = {**self._values(), **names, "sections": (told,), "anchors": ()}
         _write(home / "history.html", page(values))
@@ -368,7 +363,6 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     history: History | None = None,
     since: History | None = None,
     told: Mapping[str, Any] | None = None,
-    helper: Helper | None = None,
 ) -> Report:
     """Score a snapshot and tell it to a meeting.
 
@@ -388,15 +382,12 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
     told : mapping, optional
         The report of that quarter as it was written then, as `Report.to_dict` gives it: it shows
         what another policy, other reference facts or another version changed.
-    helper : Helper, optional
-        What `draughtsman` gives, for who could start it earlier.
 
     Returns
     -------
     Report
         The same inventory, policy and version give the same bytes.
     """
-    helper = helper or draughtsman()
     tell(WORK, 1, STEPS)
     earlier = None
     past = history
@@ -405,8 +396,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         past = earlier.upgrades
     scores = Assessment(inventory, policy, joined([past, since]), earlier)
     before = earlier.readiness if earlier else None
-    scores.results  # noqa: B018 - computed here, and not once more by the process that draws
-    drawn = Pictures(scores, helper)
+    drawn = Pictures(scores)
     tell(WORK, 2, STEPS)
     judged = scores.claims
     tested = _backtest(scores)
@@ -426,9 +416,7 @@ def build_report(  # noqa: PLR0913 - one for each time that it tells of
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(
-        scores, earlier, judged, tested, sections.headline(scores), parts, helper
-    )
+    return Report(scores, earlier, judged, tested, sections.headline(scores), parts)
 
 
 def _backtest(scores: Assessment) -> Backtest | AssessError:

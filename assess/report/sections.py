@@ -8,6 +8,7 @@ from assess import figures
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures, kinds_shown
 from assess.score.assessment import Assessment
+from assess.words import sentence_list, share
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
@@ -65,7 +66,7 @@ def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
         return ["A snapshot needs at least the services, or workloads that name them."]
     settings = scores.policy["what_next"]
     told = [
-        f"{row.service_id} is among the best {settings['k']} in {row.p_top:.0%} of all weightings "
+        f"{row.service_id} is among the best {settings['k']} in {share(row.p_top)} of all weightings "
         "of the criteria, with every unknown at its worst."
         for row in competing.head(1).itertuples()
         if row.p_top > 0
@@ -107,12 +108,8 @@ def headline(scores: Assessment) -> str:
     return "Move nothing this quarter: no candidate stands the test."
 
 
-def _listing(names: pd.Index, most: int = 3) -> str:
-    shown = [figures.short(name) for name in names[:most]]
-    rest = len(names) - len(shown)
-    if rest:
-        return f"{', '.join(shown)} and {rest} more"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+def _listing(names: pd.Index) -> str:
+    return sentence_list(map(figures.short, names), most=3)
 
 
 def ranking(scores: Assessment, drawn: Pictures) -> Section:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from assess.report.model import Table
 from assess.report.render import document
-from assess.score.result import plain
+from assess.words import to_csv
 
 if TYPE_CHECKING:
     from assess.report.report import Report
@@ -23,7 +22,6 @@ SHOWN = {
     "label-changes": ("service_id", "before", "after", "because"),
     "unknown-facts": ("fact", "services_n", "decides_n"),
 }
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DETAILS = {
     "gates": "gates",
     "atoms": "checks",
@@ -102,22 +100,5 @@ def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     """Write tables as CSV, by name of their file; an empty cell is unknown."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        safe = {key: _cells(column) for key, column in table.items()}
-        told = pd.DataFrame(safe, columns=table.columns)
-        told.to_csv(
-            directory / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n"
-        )
-
-
-def _cells(column: pd.Series) -> pd.Series:
-    """Words as they are, but none that a spreadsheet would take for a formula."""
-    if is_numeric_dtype(column.dtype):
-        return column
-    return column.astype(object).map(_cell)
-
-
-def _cell(value: object) -> object:
-    told = plain(value)
-    if isinstance(told, list):
-        told = " ".join(map(str, told))
-    return f"'{told}" if isinstance(told, str) and told.startswith(FORMULA) else told
+        text = to_csv(table, is_spreadsheet=True)
+        (directory / f"{name}.csv").write_text(text, encoding="utf-8", newline="\n")

@@ -1,8 +1,8 @@
-"""What a clean-up of images would give back, host by host: docker-gc's rules, as a dry run.
+"""Space that a clean-up of images would free on each host: docker-gc's rules, as a dry run.
 
-Nothing is removed. An image goes where no container that stays needs it, where neither it nor its
-last use is younger than the grace period, where its repository has enough newer ones, and where no
-pattern keeps it. Containers that were created and never started stay, and so do their images.
+Nothing is removed. An image is reclaimable if no container that stays needs it, if it and its last
+use are older than the grace period, if its repository has enough newer images, and if no pattern
+excludes it. Containers that were created and never started stay, and so do their images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from assess.policy.policy import Policy
 KEY = ["host_id", "image_id"]
 NONE = "<none>"
 ID_CHARS = 12
-HUB = ("docker.io/", "library/")  # that the command line does not write
+HUB = ("docker.io/", "library/")  # docker's command line leaves these out
 _ENGINE = [
     "layers_bytes",
     "stopped_n",
@@ -32,17 +32,17 @@ _ENGINE = [
 
 @dataclass(frozen=True, eq=False)
 class CleanUp:
-    """What a clean-up would do.
+    """Images that a clean-up could remove, and the space that this would free.
 
     Attributes
     ----------
     images : DataFrame
-        One row per image of a host, by ``host_id`` and ``image_id``: ``names``, sizes, what was
-        seen of its use, ``reclaimable`` (NA: nobody can tell) and ``why``.
+        One row per image of a host, by ``host_id`` and ``image_id``: ``names``, sizes, last use,
+        ``reclaimable`` (NA: unknown) and ``why``.
     hosts : DataFrame
-        One row per host: ``images_n``, ``reclaimable_n``, ``unknown_n``, the bytes that this gives
-        back (``bytes_lo`` to ``bytes_hi``), and what else lies about: ``stopped_n`` and
-        ``never_started_n`` containers, ``dangling_volumes_n`` and their bytes.
+        One row per host: ``images_n``, ``reclaimable_n``, ``unknown_n``, the bytes that a clean-up
+        frees (``bytes_lo`` to ``bytes_hi``), ``stopped_n`` and ``never_started_n`` containers,
+        ``dangling_volumes_n`` and their bytes.
     """
 
     images: pd.DataFrame
@@ -50,7 +50,7 @@ class CleanUp:
 
 
 def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
-    """Find the images that a clean-up could remove, and what that gives back.
+    """Find the images that a clean-up could remove, and the space that this would free.
 
     Parameters
     ----------
@@ -71,30 +71,30 @@ def clean_up(inventory: Inventory, policy: Policy) -> CleanUp:
 
     Notes
     -----
-    Images share layers, and a list of images does not tell which. Removing a set of them frees at
-    least what each has for itself, the sum of size - shared. It frees at most all layers but what
-    each image that stays has for itself; that is also what ``docker system df`` calls RECLAIMABLE,
-    with the images of all containers for those that stay. So it overstates where images that stay
-    share layers with each other. Without the sizes of a walk of the disk, the bound is the sum of
-    whole sizes, and the lower one is unknown.
+    Images share layers, and a list of images does not show which. Removing a set of images frees
+    at least the sum of ``size - shared``, the layers that only one image has. It frees at most all
+    layers minus the unshared layers of the images that stay; ``docker system df`` calls this
+    RECLAIMABLE. This upper bound is too high where images that stay share layers with each other.
+    If the engine did not measure its disk, the upper bound is the sum of whole sizes, and the lower
+    bound is unknown.
     """
-    images = _judged(_on_hosts(inventory), inventory, policy["cleanup"])
+    images = _decided(_on_hosts(inventory), inventory, policy["cleanup"])
     return CleanUp(images, _by_host(images, inventory))
 
 
 def _on_hosts(inventory: Inventory) -> pd.DataFrame:
-    """Lay out the images of hosts: one row each, however many names they have."""
-    held = inventory["images"]
-    held = held[held["host_id"].notna() & held["host_id"].ne("")].copy()
-    held["image_id"] = held["image_id"].fillna(held["digest"])
-    is_plain = held["repository"].eq(NONE)
-    place = (held["registry"] + "/" + held["repository"]).str.replace(
+    """Return one row per image of a host, with all of its names joined."""
+    listed = inventory["images"]
+    listed = listed[listed["host_id"].notna() & listed["host_id"].ne("")].copy()
+    listed["image_id"] = listed["image_id"].fillna(listed["digest"])
+    is_plain = listed["repository"].eq(NONE)
+    place = (listed["registry"] + "/" + listed["repository"]).str.replace(
         rf"^{HUB[0]}(?:{HUB[1]})?", "", regex=True
     )
-    held["repositories"] = place.mask(is_plain)
-    tags = held["tags"].fillna(NONE).str.split(";")
+    listed["repositories"] = place.mask(is_plain)
+    tags = listed["tags"].fillna(NONE).str.split(";")
     pairs = zip(place.mask(is_plain, NONE), tags, strict=True)
-    held["names"] = [";".join(f"{name}:{tag}" for tag in each) for name, each in pairs]
+    listed["names"] = [";".join(f"{name}:{tag}" for tag in each) for name, each in pairs]
     join = {
         c: lambda v: ";".join(dict.fromkeys(v.dropna()))
         for c in ("repositories", "names")
@@ -108,13 +108,13 @@ def _on_hosts(inventory: Inventory) -> pd.DataFrame:
         "dangling",
     ]
     columns = dict.fromkeys(facts, "first") | {"reclaimable": "first"} | join
-    return held.groupby(KEY, sort=True).agg(columns).reset_index()
+    return listed.groupby(KEY, sort=True).agg(columns).reset_index()
 
 
-def _judged(
+def _decided(
     images: pd.DataFrame, inventory: Inventory, rules: dict[str, Any]
 ) -> pd.DataFrame:
-    """Say of every image whether it could go, and why, in three-valued logic."""
+    """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
     now = (
         seen.reindex(images["host_id"])
@@ -130,22 +130,22 @@ def _judged(
     is_kept = _excluded(images, rules["exclude"])
     is_newest = _newest(images, int(rules["keep_n"]))
     own = images["reclaimable"].astype("boolean")
-    found = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
-    why = pd.Series("nobody can tell", index=images.index, dtype="object")
+    reclaimable = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
+    why = pd.Series("unknown", index=images.index, dtype="object")
     for words, holds in (
         ("no container", is_unused),
         ("no container that still runs", ~is_unused & is_idle),
         ("no name and no container", is_unused & images["dangling"].fillna(value=False)),
     ):
-        why = why.mask((found & holds).fillna(value=False), words)
+        why = why.mask((reclaimable & holds).fillna(value=False), words)
     for words, holds in (
         ("among the newest of its repository", is_newest),
         ("too young", ~is_old),
         ("a container needs it", ~is_idle),
         ("excluded", is_kept),
     ):
-        why = why.mask((~found & holds).fillna(value=False), words)
-    return images.assign(reclaimable=found, why=why.astype("str")).drop(
+        why = why.mask((~reclaimable & holds).fillna(value=False), words)
+    return images.assign(reclaimable=reclaimable, why=why.astype("str")).drop(
         columns="repositories"
     )
 
@@ -155,7 +155,7 @@ def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
 
 
 def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
-    """Say which images a pattern keeps, by one of their names or by the start of their id."""
+    """Return which images a pattern excludes, by one of their names or by the start of their id."""
     try:
         wanted = [re.compile(pattern) for pattern in patterns]
     except re.error as error:
@@ -172,7 +172,7 @@ def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
 
 
 def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
-    """Say which images are among the newest of one of their repositories, where they have any."""
+    """Return which images are among the ``keep_n`` newest of one of their repositories."""
     places = images[["host_id", "created_at"]].assign(
         place=images["repositories"].str.split(";")
     )
@@ -185,20 +185,22 @@ def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
 
 
 def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    """Add up what every host could win."""
+    """Sum the images and the bytes of each host."""
     engines = inventory["engines"].groupby("host_id")[_ENGINE].sum(min_count=1)
     groups = images.groupby("host_id")
-    goes, open_ = images["reclaimable"].fillna(value=False), images["reclaimable"].isna()
+    goes = images["reclaimable"].fillna(value=False)
+    is_unknown = images["reclaimable"].isna()
     own = images["size_bytes"] - images["shared_bytes"]
-    size, host = images["size_bytes"], images["host_id"]
+    size = images["size_bytes"]
+    host = images["host_id"]
     hosts = pd.DataFrame(
         {
             "images_n": groups.size(),
             "reclaimable_n": goes.groupby(host).sum(),
-            "unknown_n": open_.groupby(host).sum(),
+            "unknown_n": is_unknown.groupby(host).sum(),
             "bytes_lo": own.where(goes, 0).groupby(host).sum(skipna=False),
-            "_whole": size.where(goes | open_, 0).groupby(host).sum(skipna=False),
-            "_kept": own.where(~(goes | open_), 0).groupby(host).sum(skipna=False),
+            "_whole": size.where(goes | is_unknown, 0).groupby(host).sum(skipna=False),
+            "_kept": own.where(~(goes | is_unknown), 0).groupby(host).sum(skipna=False),
         }
     ).join(engines, how="outer")
     counts = ["images_n", "reclaimable_n", "unknown_n"]

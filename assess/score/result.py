@@ -1,11 +1,10 @@
-"""What every score returns: a frame, what it adds up from, and where it came from."""
+"""The result of a score: a frame, its contributions and its provenance."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-import assess
 from assess import reference
-from assess.errors import AssessError
+from assess._version import __version__
+from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.tables import to_html
+from assess.words import plain, to_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,24 +27,9 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result came from: the same five values give the same bytes.
+    """The origin of a result: the same values give the same bytes.
 
-    Attributes
-    ----------
-    snapshot_at : Timestamp
-        Moment of the snapshot. [UTC]
-    quarter : str
-        Calendar quarter of the snapshot.
-    policy_hash : str
-        Hash of the policy.
-    reference_date : str
-        Date of the reference facts.
-    version : str
-        Version of assess.
-    seed : int
-        Seed of every draw.
-    policy : Policy or None
-        The policy itself, for who draws or tells the result: its thresholds and levels.
+    ``policy`` is the policy itself, for the thresholds and levels that a figure needs.
     """
 
     snapshot_at: pd.Timestamp
@@ -58,63 +42,33 @@ class Provenance:
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
-        """Name the origin of a result.
-
-        Parameters
-        ----------
-        inventory : Inventory
-            What was scored.
-        policy : Policy
-            By which policy.
-
-        Returns
-        -------
-        Provenance
-            The origin.
-        """
+        """Return the origin of a score of this inventory by this policy."""
         return cls(
             inventory.snapshot_at,
             inventory.quarter,
             policy.hash,
             reference.compiled_on(),
-            assess.__version__,
+            __version__,
             policy.seed,
             policy,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the origin as plain JSON types, without the policy itself."""
-        names = (
-            "snapshot_at",
-            "quarter",
-            "policy_hash",
-            "reference_date",
-            "version",
-            "seed",
-        )
+        """Return the origin as plain JSON types, without the policy itself."""
+        names = [f.name for f in fields(self) if f.name != "policy"]
         return {name: plain(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a result says what it says of one service.
-
-    Attributes
-    ----------
-    title : str
-        Service and score.
-    text : str
-        A few plain sentences.
-    table : DataFrame
-        The numbers behind them.
-    """
+    """The reasons for a score of one service: a title, a few sentences, and a table of numbers."""
 
     title: str
     text: str
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        """Give title, text and table as plain text."""
+        """Return title, text and table as plain text."""
         return f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}"
 
     def _repr_html_(self) -> str:
@@ -152,17 +106,17 @@ class Result:
         return ""
 
     def summary(self) -> pd.DataFrame:
-        """Give the few columns that a meeting needs.
+        """Return the few columns that a meeting needs.
 
         Returns
         -------
         DataFrame
-            At most eight columns, rounded, in the result's own order.
+            At most eight columns, rounded, in the order of the result.
         """
         return self.frame[list(self.summary_columns)].round(2)
 
     def explain(self, service_id: str) -> Explanation:
-        """Say why a service has its score.
+        """Explain the score of a service.
 
         Parameters
         ----------
@@ -177,14 +131,14 @@ class Result:
         Raises
         ------
         AssessError
-            Where there is no such service.
+            If there is no such service.
         """
         row = self.row(service_id)
         table = row.dropna().to_frame("value")
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> pd.Series:
-        """Give the row of a service.
+        """Return the row of a service.
 
         Parameters
         ----------
@@ -199,21 +153,13 @@ class Result:
         Raises
         ------
         AssessError
-            Where there is no such service; the hint names the nearest.
+            If there is no such service; the hint names the nearest.
         """
-        import difflib
-
         if service_id not in self.frame.index:
-            near = difflib.get_close_matches(
-                service_id, [str(i) for i in self.frame.index], n=3
-            )
-            hint = (
-                f"did you mean {', '.join(near)}?"
-                if near
-                else "see `assess show SNAPSHOT`"
-            )
+            near = did_you_mean(service_id, map(str, self.frame.index))
             raise AssessError(
-                f"there is no service {service_id!r} in this result", hint=hint
+                f"there is no service {service_id!r} in this result",
+                hint=near or "see `assess show SNAPSHOT`",
             )
         return self.frame.loc[service_id]
 
@@ -230,9 +176,8 @@ class Result:
         Axes
             What was drawn on.
         """
-        from assess import (
-            figures,
-        )  # a method for people: the only way from a score to a figure
+        # the only import of figures by a score: a method for people
+        from assess import figures
 
         drawn: Axes = getattr(figures, self.name)(self, ax=ax)
         return drawn
@@ -252,21 +197,20 @@ class Result:
             ``<column>``; ``change`` is added, removed, changed or same.
         """
         columns = list(self.summary_columns)
-        before, after = earlier.frame[columns], self.frame[columns]
+        before = earlier.frame[columns]
+        after = self.frame[columns]
         joined = after.join(before.add_suffix("_before"), how="outer")
-        added, removed = ~joined.index.isin(before.index), ~joined.index.isin(after.index)
-        was, now = (
-            joined[names].astype(object).where(joined[names].notna(), None).to_numpy()
-            for names in ([f"{c}_before" for c in columns], columns)
-        )
-        same = was == now
-        change = np.where(same.all(axis=1), "same", "changed")
-        joined["change"] = np.select([added, removed], ["added", "removed"], change)
+        was = _objects(joined[[f"{column}_before" for column in columns]])
+        now = _objects(joined[columns])
+        change = np.where((was == now).all(axis=1), "same", "changed")
+        is_added = ~joined.index.isin(before.index)
+        is_removed = ~joined.index.isin(after.index)
+        joined["change"] = np.select([is_added, is_removed], ["added", "removed"], change)
         order = [name for column in columns for name in (f"{column}_before", column)]
         return joined[["change", *order]].sort_index()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per row, as `to_dict` holds them.
+        """Return one dictionary per row, as in `to_dict`.
 
         Returns
         -------
@@ -276,7 +220,7 @@ class Result:
         return self.frame.reset_index().to_dict("records")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain JSON types.
+        """Return the result as plain JSON types.
 
         Returns
         -------
@@ -301,109 +245,39 @@ class Result:
         Path(path).write_text(encode(self.to_dict()) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
-        """Say what it is, without address or clock."""
+        """Return a line without address or clock."""
         title = self.name.replace("_", " ").capitalize()
         p = self.provenance
         return f"<{title}: {len(self.frame)} rows, {p.quarter}, policy {p.policy_hash}>"
 
     def _repr_html_(self) -> str:
-        said = f"<p>{escape(self.headline)}</p>" if self.headline else ""
-        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{said}{to_html(self.summary())}"
+        title = f"<p><b>{escape(repr(self)[1:-1])}</b></p>"
+        headline = f"<p>{escape(self.headline)}</p>" if self.headline else ""
+        return title + headline + to_html(self.summary())
+
+
+def _objects(table: pd.DataFrame) -> np.ndarray:
+    """Return cells as objects; None equals None, NA does not equal NA."""
+    return table.astype(object).where(table.notna(), None).to_numpy()
 
 
 def records_by(
     table: pd.DataFrame, key: str | list[str]
 ) -> dict[Any, list[dict[str, Any]]]:
-    """Give the rows of a table as dictionaries, by a key.
+    """Return the rows of a table as dictionaries, by one key column or several, in order.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-    key : str or list of str
-        The column or columns that tell the rows apart; the dictionaries are without them.
-
-    Returns
-    -------
-    dict of object or tuple to list of dict
-        In the order of the rows. Not one ``groupby`` a group: that costs a thousand times the row.
+    Not with ``groupby``: that costs a thousand times as much per group.
     """
-    names = (
-        table[key]
-        if isinstance(key, str)
-        else zip(*(table[name] for name in key), strict=True)
-    )
-    found: dict[Any, list[dict[str, Any]]] = {}
-    for name, record in zip(
-        names, table.drop(columns=key).to_dict("records"), strict=True
-    ):
-        found.setdefault(name, []).append(record)
-    return found
+    names = table[key]
+    if isinstance(key, list):
+        names = zip(*(table[name] for name in key), strict=True)
+    records = table.drop(columns=key).to_dict("records")
+    by_key: dict[Any, list[dict[str, Any]]] = {}
+    for name, record in zip(names, records, strict=True):
+        by_key.setdefault(name, []).append(record)
+    return by_key
 
 
-def encode(value: Any, depth: int = 0) -> str:
-    """Write plain JSON types so that people can read and compare them: a row on a line.
-
-    Parameters
-    ----------
-    value : object
-        What `plain` gives.
-    depth : int, default 0
-        How far it is indented. [spaces]
-
-    Returns
-    -------
-    str
-        JSON. With an indent `json.dumps` leaves its compiled encoder, and takes ten times as long.
-
-    Raises
-    ------
-    ValueError
-        Where a number is not finite.
-    """
-    held = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list) or not any(map(_has_rows, held)):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    lines = [encode(item, depth + 1) for item in held]
-    if isinstance(value, dict):
-        names = (json.dumps(key, ensure_ascii=False) for key in value)
-        lines = [f"{name}: {line}" for name, line in zip(names, lines, strict=True)]
-    start, end = "{}" if isinstance(value, dict) else "[]"
-    inner = ",\n".join(" " * (depth + 1) + line for line in lines)
-    return f"{start}\n{inner}\n{' ' * depth}{end}"
-
-
-def _has_rows(value: Any) -> bool:
-    """Whether it is a dictionary, or a list that begins with one."""
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, dict)
-
-
-def plain(value: Any) -> Any:
-    """Turn a value into plain JSON types.
-
-    Parameters
-    ----------
-    value : object
-        Anything that frames and rows hold, nested or not.
-
-    Returns
-    -------
-    object
-        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool | int | str):
-        return value
-    return str(value)
+def encode(value: Any) -> str:
+    """Return plain JSON types as indented JSON; a number that is not finite is a ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Addresses in the environment of a service: where it calls, and what kind of need that is."""
+"""Addresses in the environment of a service: what it calls, and the kind of dependency."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ class Address:
 
 
 def addresses(env: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
-    """Find the variables named ``*_URL``, ``*_HOST``, ``*_DSN`` … and the addresses they hold.
+    """List variables named ``*_URL``, ``*_HOST``, ``*_DSN`` …, and the addresses in them.
 
-    The own host is none of them.
+    Addresses of the own host are left out.
     """
     for name, value in sorted(env.items()):
         if _NAMED.search(name.upper()) and not _OWN.search(name.upper()):
@@ -113,7 +113,7 @@ def _host_and_port(text: str, scheme: str) -> Address | None:
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> str:
-    """Say what kind of need an address is; ``call`` where nothing says more.
+    """Return the kind of dependency behind an address; ``call`` where nothing says more.
 
     The image is the last part of the repository behind the address, where that is known.
     """

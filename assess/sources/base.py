@@ -181,6 +181,11 @@ class Call:
         return str(self.row["status"])
 
     @property
+    def is_open(self) -> bool:
+        """Whether neither an end nor the answer itself has settled the status yet."""
+        return not self._is_settled and self.outcome == "timeout"
+
+    @property
     def has_answer(self) -> bool:
         """Whether the call ended with an answer, even an empty or an incomplete one."""
         return self.outcome in ("ok", "empty", "partial")
@@ -273,19 +278,23 @@ class Call:
             row |= self._failures[0]
             if self._sound_n:
                 row["status"] = "partial"
-        elif self._is_settled or row["status"] != "timeout":
+        elif not self.is_open:
             pass
+        elif rows == 0 and row.get("unmapped_n"):
+            self._derive("parse_error", HINTS["parse_error"])
+        elif expected and rows is not None and rows < expected:
+            self._derive("partial", None)
         elif rows == 0:
-            is_unread = bool(row.get("unmapped_n"))
-            row["status"] = "parse_error" if is_unread else "empty"
-            hint = HINTS["parse_error"] if is_unread else self._empty_hint
-            if hint and "hint" not in row:
-                row["hint"] = hint
-                self._is_derived = True
-        elif rows and expected and rows < expected:
-            row["status"] = "partial"
+            self._derive("empty", self._empty_hint)
         else:
             row["status"] = "ok"
+
+    def _derive(self, status: str, hint: str | None) -> None:
+        """Write a status that follows from counts; its hint goes when another part comes."""
+        self.row["status"] = status
+        if hint and "hint" not in self.row:
+            self.row["hint"] = hint
+            self._is_derived = True
 
 
 # Names in a row by which it refers to services and workloads; joining replaces them by ids.
@@ -356,8 +365,8 @@ class Batch:
         - after an error the status it stands for (``denied``, ``unreachable``, ...), or
           ``partial`` where rows had been taken before it;
         - else what `Call.status` was called with;
-        - else ``partial`` below ``expected`` rows; ``empty`` without any, or ``parse_error``
-          where all were ``unmapped_n``; ``ok`` otherwise, also where no rows are counted.
+        - else ``parse_error`` where all rows were ``unmapped_n``, ``partial`` below the
+          ``expected`` rows, ``empty`` without any; ``ok`` otherwise, also where none are counted.
 
         Errors end here, and the source goes on. Only bugs (`AssertionError`, `NameError`) and
         interrupts pass; the run turns those into a coverage row of the whole source.
@@ -474,7 +483,7 @@ def file_failure(error: Exception) -> Row:
 
 
 def paths_of(options: dict[str, Any]) -> list[str]:
-    """Give the paths of a ``[[source]]`` table: one, or a list of them; empty if they are none."""
+    """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []

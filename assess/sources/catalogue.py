@@ -45,31 +45,31 @@ class SourceType:
 
 
 def homes() -> dict[str, EntryPoint]:
-    """Give the home of every type, unloaded, ours first; nobody replaces those."""
+    """Return the entry point of every type, unloaded; other packages cannot replace ours."""
     ours = {name: EntryPoint(name, home, GROUP) for name, home in _BUILT_IN.items()}
     others = {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
     return ours | {name: home for name, home in others.items() if name not in ours}
 
 
 def permissions(name: str) -> str:
-    """Give the least permissions of a system, as it wants them written.
+    """Return the least permissions of a system, in the form that the system reads.
 
     Raises
     ------
     ConfigError
         Where there is no such system.
     """
-    held = {
+    policies = {
         f.name.partition(".")[0]: f
         for f in (files("assess.sources") / "permissions").iterdir()
     }
     name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
-    if name not in held:
+    if name not in policies:
         raise ConfigError(
             f"there is no policy for {name!r}",
-            hint=f"there is one for {', '.join(sorted(held))}",
+            hint=f"there is one for {', '.join(sorted(policies))}",
         )
-    return held[name].read_text(encoding="utf-8")
+    return policies[name].read_text(encoding="utf-8")
 
 
 def source_types() -> dict[str, SourceType]:

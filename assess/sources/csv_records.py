@@ -1,10 +1,14 @@
-"""CSV exports as people have them: any separator, repeated headers, encodings of Excel."""
+"""CSV files: exports of any separator, header and encoding; vocabularies of this package."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from collections.abc import Iterable
+from fnmatch import translate
+from functools import cache
+from importlib.resources import files
 
 Cells = dict[str, str]
 
@@ -37,23 +41,22 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
 
 
 def repeats(cells: Cells, name: str) -> list[str]:
-    """Give all that the cells under one header say."""
-    said = [cells.get(name, "")]
-    while (following := f"{name}.{len(said)}") in cells:
-        said.append(cells[following])
-    return [text for text in said if text]
+    """List the texts of all cells under one header."""
+    texts = [cells.get(name, "")]
+    while (following := f"{name}.{len(texts)}") in cells:
+        texts.append(cells[following])
+    return [text for text in texts if text]
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
-    """Give the cells of a row by header."""
+    """Map headers to the cells of a row."""
     cells: Cells = {}
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
-        said = list(dict.fromkeys(filter(None, texts)))
-        cells[name] = said[0] if said else ""
-        cells |= {
-            f"{name}.{number}": text for number, text in enumerate(said[1:], start=1)
-        }
+        different = list(dict.fromkeys(filter(None, texts)))
+        cells[name] = different[0] if different else ""
+        for number, text in enumerate(different[1:], start=1):
+            cells[f"{name}.{number}"] = text
     return cells
 
 
@@ -70,3 +73,15 @@ def _decoded(data: bytes) -> str:
 def _header(name: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+@cache
+def rows(name: str) -> list[dict[str, str]]:
+    """Read the rows of a vocabulary, a CSV file beside this one."""
+    with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
+    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

@@ -70,7 +70,7 @@ def each_file(  # noqa: PLR0913, PLR0917
     suffixes: tuple[str, ...] = JSON_SUFFIXES,
     call: str = "read",
 ) -> Iterator[tuple[str, Path, Row]]:
-    """Give each file of `find_files` with its scope and a coverage row, which times its reading.
+    """List each file of `find_files` with its scope and a coverage row, which times its reading.
 
     What there is no time left for has a row that says so.
     """
@@ -188,7 +188,7 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
 
 
 def broken(rest: str, *, is_some: bool = False) -> Row:
-    """Give the columns of a coverage row for text that is no JSON, from where it stops being it."""
+    """Return the columns of a coverage row for text that is not JSON from this point on."""
     hint = (
         "it is cut off, or not JSON; dump it again" if is_some else HINTS["parse_error"]
     )
@@ -211,11 +211,9 @@ def decode_values(text: str) -> tuple[list[Any], str]:
     except (ValueError, RecursionError):
         pass
     values: list[Any] = []
-    decoder, at, rest = (
-        json.JSONDecoder(),
-        0,
-        "" if text.strip(" \r\n\t,[]") else text[:200] or " ",
-    )
+    decoder = json.JSONDecoder()
+    at = 0
+    rest = "" if text.strip(" \r\n\t,[]") else text[:200] or " "
     while (at := at + len(_GAP.match(text, at)[0])) < len(text):  # type: ignore[index]
         try:
             value, at = decoder.raw_decode(text, at)
@@ -243,9 +241,6 @@ def dig(value: Any, *path: str | int) -> Any:
 
 
 def dicts(value: Any) -> Iterator[dict[str, Any]]:
-    """Give the objects of a list in a payload; nothing where it has another shape."""
-    yield from (
-        (item for item in value if isinstance(item, dict))
-        if isinstance(value, list)
-        else ()
-    )
+    """List the objects of a list in a payload; none where it has another shape."""
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))

@@ -178,7 +178,7 @@ class Web:
             return Answer(response.status_code, response.headers, bytes(body), address)
 
     def _is_own(self, address: str) -> bool:
-        """Say whether an address is of this server: nobody else gets to see its credentials."""
+        """Whether an address is of this server; no other server sees its credentials."""
         mine, asked = urlsplit(self.scope), urlsplit(address)
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
 

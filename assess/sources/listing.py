@@ -5,41 +5,32 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import (
-    Batch,
-    Deadline,
-    Name,
-    Row,
-    Source,
-    failure,
-    paths_of,
-    timed,
-)
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
     dicts,
-    each_file,
+    each_dump,
     read_documents,
 )
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
 
-Found = dict[
-    str, list[Row]
-]  # what was listed, by kind; a kind that is absent was not told
+Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
 _GONE, _NO_PATH = 410, 404
-_MUTE = (
-    "unreachable",
-    "timeout",
-)  # failures after which nothing else of a server is asked
+_SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
+_FAILURE = ("status", "error_class", "hint")
+_NO_DUMP = "it is in no dump; `assess sources` names the commands"
+_NOTHING_KNOWN = (
+    "nothing in it is known; `assess sources` names the commands that dump it"
+)
 _NAMELESS = (
     "localhost",
     "minikube",
@@ -87,11 +78,9 @@ class ListSource(Source):
     lists: tuple[Listing, ...] = ()
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
-        is_live, endpoint = (
-            "endpoint" in options,
-            str(options.get("endpoint", "http://-")),
-        )
+        """List the problems of the options."""
+        is_live = "endpoint" in options
+        endpoint = str(options.get("endpoint", "http://-"))
         wrong = {
             "give either a path or an endpoint": is_live == ("path" in options),
             "path names no file": "path" in options and not paths_of(options),
@@ -104,26 +93,20 @@ class ListSource(Source):
         return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Give what the lists hold, as far as they could be read."""
-        batch, options = (
-            Batch(),
-            dict(options),
-        )  # a source may learn the name of its cluster
-        found = self._found(options, base, deadline, batch)
-        if any(found.values()):
-            rows = self.to_batch(found, cluster_of(options))
+        """Return what the lists hold, as far as they can be read."""
+        batch = Batch()
+        options = dict(options)  # a source may learn the name of its cluster
+        lists = self.read(options, base, deadline, batch)
+        if any(lists.values()):
+            rows = self.to_batch(lists, cluster_of(options))
             scope = batch.coverage[-1]["scope"]
-            for row in (
-                row for rows_of_frame in rows.rows.values() for row in rows_of_frame
-            ):
-                row.setdefault("source_ref", scope)
-            batch.merge(rows)
+            batch.merge(rows.map(lambda _, row: {"source_ref": scope, **row}))
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Say what of it can be read: each list is asked for one entry, each dump is opened."""
+        """Ask for one entry of each list, or open each dump."""
         batch = Batch()
-        self._found(options, base, deadline, batch, is_probe=True)
+        self.read(options, base, deadline, batch, is_probe=True)
         return batch
 
     def to_batch(self, found: Found, cluster: str) -> Batch:
@@ -131,7 +114,7 @@ class ListSource(Source):
         raise NotImplementedError
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Give the kinds of what a dump holds; nothing for what it is not known."""
+        """Sort the contents of a dump by kind of list; nothing where they are not known."""
         raise NotImplementedError
 
     def get_pages(
@@ -147,7 +130,7 @@ class ListSource(Source):
         """Identify an entry, so that two dumps of it are one."""
         return kind, item.get("ID") or item.get("id") or id(item)
 
-    def _found(
+    def read(
         self,
         options: Row,
         base: Path,
@@ -156,137 +139,125 @@ class ListSource(Source):
         *,
         is_probe: bool = False,
     ) -> Found:
+        """Read the lists from dumps, or ask for them."""
         if "path" in options:
             return self._read(options, base, deadline, batch)
         try:
             web = open_web(options, base, deadline, self.token)
         except (OSError, ValueError) as error:
-            row = batch.cover(
-                str(options.get("token_file") or ""), "connect", "not_configured"
-            )
-            row |= {
-                "error_class": type(error).__name__,
-                "hint": "token_file cannot be read",
-            }
+            scope = str(options.get("token_file") or "")
+            row = batch.cover(scope, "connect", "not_configured")
+            row |= {"error_class": type(error).__name__}
+            row |= {"hint": "token_file cannot be read"}
             return {}
-        try:
+        with web:
             return self._ask(web, batch, is_probe=is_probe)
-        finally:
-            web.close()
 
     def _ask(self, web: Web, batch: Batch, *, is_probe: bool) -> Found:
-        """Ask for every list; each leaves a coverage row, also where nothing answers any more."""
-        found: Found = {}
-        mute: Row = {}
+        """Ask for every list; each leaves a coverage row, also once the server is silent."""
+        lists: Found = {}
+        silent: Row = {}
         for listing in self.lists:
-            row = batch.cover(web.scope, listing.kind, "ok")
-            if mute:
-                row |= mute
+            if silent:
+                batch.cover(web.scope, listing.kind, **silent, requests=0)
                 continue
-            items = self._ask_one(web, listing, row, is_probe=is_probe)
-            if items is not None:
-                found[listing.kind] = [item for item in items if isinstance(item, dict)]
-                settle(row, items)
-            if row["status"] in _MUTE and row.get("error_class") != HttpError.__name__:
-                mute = {name: row.get(name) for name in ("status", "error_class", "hint")}
-                mute["requests"] = 0
-        if not is_probe and not mute:
-            self.get_details(web, found, batch)
-        return found
+            call = batch.call(web.scope, listing.kind, client=web)
+            entries = self._ask_one(web, listing, call, is_probe=is_probe)
+            if entries is not None:
+                lists[listing.kind] = entries
+            is_answer = call.row.get("error_class") == HttpError.__name__
+            if call.outcome in _SILENT and not is_answer:
+                silent = {key: call.row.get(key) for key in _FAILURE}
+        if not is_probe and not silent:
+            self.get_details(web, lists, batch)
+        return lists
 
     def _ask_one(
-        self, web: Web, listing: Listing, row: Row, *, is_probe: bool
-    ) -> list[Any] | None:
-        """Give the entries of a list, as far as there is an answer; None where there is none."""
+        self, web: Web, listing: Listing, call: Call, *, is_probe: bool
+    ) -> list[Row] | None:
+        """Return the entries of a list, as far as they came; None where there is no answer."""
         best: list[Any] | None = None
-        tries = [
-            path for path in listing.paths for _ in range(2)
-        ]  # a list that expired is begun
-        with timed(row), counted(web, row):  # anew, once
-            while tries:
-                path, items = tries.pop(0), list[Any]()
-                try:
-                    for page in self.get_pages(web, path, row, is_probe=is_probe):
-                        items += page
-                        best = items if len(items) >= len(best or ()) else best
-                    return items
-                except Exception as error:
-                    code = getattr(error, "status_code", None)
-                    row |= failure(error)
-                    if code == _NO_PATH and best is None:
-                        row["hint"] = f"this server knows no {path}"
-                        tries = [other for other in tries if other != path]
-                    elif code != _GONE or path not in tries:
+        entries: list[Row] = []
+        # Each path twice: a list whose pages expired while they were read is begun anew, once.
+        tries = [path for path in listing.paths for _ in range(2)]
+        with call:
+            try:
+                while tries:
+                    path = tries.pop(0)
+                    items: list[Any] = []
+                    try:
+                        for page in self.get_pages(
+                            web, path, call.row, is_probe=is_probe
+                        ):
+                            items += page
+                            best = items if len(items) >= len(best or ()) else best
+                        best = items
                         break
-                    if tries:
-                        row |= {"status": "ok", "error_class": None, "hint": None}
-        if best:
-            row["status"] = "partial"
-        return best
+                    except HttpError as error:
+                        if error.status_code == _NO_PATH and best is None:
+                            tries = [other for other in tries if other != path]
+                            error.add_note(f"this server knows no {path}")
+                            if tries:
+                                continue
+                        elif error.status_code == _GONE and path in tries:
+                            continue
+                        raise
+            finally:
+                if best is not None:
+                    entries = take_entries(call, best)
+        return None if best is None else entries
 
     def _read(self, options: Row, base: Path, deadline: Deadline, batch: Batch) -> Found:
         """Read dumps; each file leaves a coverage row, and so does each list."""
-        found: Found = {}
+        lists: Found = {}
         seen: set[Hashable] = set()
         suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES)
-        for _, file, row in each_file(options, base, deadline, batch, suffixes):
-            self._read_one(file, row, found, seen)
+        for file, call in each_dump(options, base, deadline, batch, suffixes):
+            with call:
+                self._read_one(file, call, lists, seen)
         scope = ", ".join(paths_of(options))
-        for listing in self.lists if found else ():
-            row = batch.cover(scope, listing.kind, "ok", rows=0)
-            if listing.kind in found:
-                settle(row, found[listing.kind])
-            elif listing.is_essential:
-                hint = "it is in no dump; `assess sources` names the commands"
-                row |= {"status": "not_configured", "hint": hint}
-            else:
-                row |= {
-                    "status": "empty",
-                    "hint": "in no dump: there is none, or nobody asked",
-                }
-        return found
+        for listing in self.lists if lists else ():
+            call = batch.call(scope, listing.kind)
+            with call:
+                if listing.kind in lists:
+                    take_entries(call, lists[listing.kind])
+                elif listing.is_essential:
+                    call.status("not_configured", _NO_DUMP)
+                else:
+                    call.status("empty", "in no dump: there is none, or nobody asked")
+        return lists
 
-    def _read_one(self, file: Path, row: Row, found: Found, seen: set[Hashable]) -> None:
+    def _read_one(
+        self, file: Path, call: Call, lists: Found, seen: set[Hashable]
+    ) -> None:
         """Read one dump; what another one held already is not taken twice."""
-        for document in read_documents(file, row):
-            sorted_ = list(self.sort(document))
-            if not sorted_:
-                row["unmapped_n"] = row.get("unmapped_n", 0) + 1
-            for kind, items in sorted_:
-                kept = found.setdefault(kind, [])
-                for item in dicts(items):
-                    row["rows"] += 1
-                    if (key := self.key(kind, item)) not in seen:
+        for document in read_documents(file, call.row):
+            kinds = list(self.sort(document))
+            if not kinds:
+                call.count(unmapped_n=1)
+            for kind, items in kinds:
+                entries = lists.setdefault(kind, [])
+                for item in call.take(list(dicts(items))):
+                    key = self.key(kind, item)
+                    if key not in seen:
                         seen.add(key)
-                        kept.append(item)
-        if row["status"] == "ok" and not row["rows"] and not found:
-            hint = (
-                "nothing in it is known; `assess sources` names the commands that dump it"
-            )
-            row |= {"status": "parse_error", "hint": hint}
+                        entries.append(item)
+        if call.is_open and not call.row["rows"]:
+            # One file of a directory may be of something else; it is a problem if all are.
+            if lists:
+                call.status("ok")
+            else:
+                call.status("parse_error", _NOTHING_KNOWN)
 
 
-def settle(row: Row, items: list[Any]) -> None:
-    """Write into a coverage row how many entries there are, and what is withheld of them."""
-    entries = [item for item in items if isinstance(item, dict)]
-    row |= {"rows": len(entries), "redacted_n": sum(map(withheld, entries))}
+def take_entries(call: Call, items: list[Any]) -> list[Row]:
+    """Count the entries of a list, and what is withheld of them, and return them."""
+    entries = list(dicts(items))
+    call.take(entries)
+    call.count(redacted_n=sum(map(withheld, entries)))
     if len(entries) < len(items):
-        row["unmapped_n"] = len(items) - len(entries)
-    if expected := row.get("expected"):
-        row["ratio"] = round(len(entries) / expected, 4)
-        row["status"] = "partial" if len(entries) < expected else row["status"]
-    if row["status"] == "ok" and not entries:
-        row["status"] = "parse_error" if items else "empty"
-
-
-@contextmanager
-def counted(web: Web, row: Row) -> Iterator[None]:
-    """Write the requests and repeats of a block into a coverage row."""
-    requests, retries = web.requests_n, web.retries_n
-    try:
-        yield
-    finally:
-        row |= {"requests": web.requests_n - requests, "retries": web.retries_n - retries}
+        call.count(unmapped_n=len(items) - len(entries))
+    return entries
 
 
 def withheld(payload: Any) -> int:
@@ -317,7 +288,7 @@ def cluster_of(options: Row) -> str:
 
 
 def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
-    """Give ids to hosts, from their own ids and names: the name where it tells them apart."""
+    """Map ids of hosts to host_id: the name where it is unique, else with id or cluster."""
     pairs = [(own, name or own) for own, name in nodes if own or name]
     uses = Counter(name for _, name in pairs)
     return {
@@ -337,39 +308,39 @@ def share_live(batch: Batch) -> None:
 
 
 def text(value: Any) -> str:
-    """Give a text, and for anything else none."""
+    """Return a text without NUL; empty for any other value."""
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 def table(value: Any) -> Row:
-    """Give an object, and for anything else an empty one."""
+    """Return an object; an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:
-    """Give a number that is not below zero, also of a text; None for anything else."""
+    """Read a number of zero or more, also from a text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        read = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and found >= 0 else None
+    return read if math.isfinite(read) and read >= 0 else None
 
 
 def integer(value: Any) -> int | None:
-    """Give a count that a column of integers can hold."""
-    found = number(value)
-    return int(found) if found is not None and found < 2**63 else None
+    """Read a count that fits into a 64-bit column."""
+    count = number(value)
+    return int(count) if count is not None and count < 2**63 else None
 
 
 def percent(part: float | None, of: float | None) -> float | None:
-    """Give a share in percent; None where there is nothing to share."""
+    """Return a share [percent]; None where the whole is zero or unknown."""
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
 
 
 def healthy(lost: float | None) -> float | None:
-    """Give the share that is needed where this one may be lost [percent].
+    """Return the share that must stay healthy where this one may be lost [percent].
 
     It is rounded down: rounded up, two of three replicas would be three.
     """

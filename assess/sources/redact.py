@@ -58,7 +58,7 @@ _REFUSED_LABELS = ("io.kubernetes.container.hash", "io.kubernetes.config")
 
 @cache
 def is_secret_name(name: str) -> bool:
-    """Say whether a variable of this name usually holds a secret; `X_FILE` only points to one."""
+    """Whether a variable of this name usually holds a secret; `X_FILE` only points to one."""
     spaced = _WORD_START.sub("_", name)
     if name in ("PWD", "OLDPWD"):  # the working directory of a shell
         return False
@@ -68,7 +68,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Say whether a variable holds a secret, by its name or by its value."""
+    """Whether a variable holds a secret, by its name or by its value."""
     if not value:
         return False
     has_password = re.search(r"://[^/\s@]*:[^/\s@]+@", value) is not None
@@ -90,7 +90,7 @@ def scrub(text: str) -> str:
 
 
 def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
-    """Give the labels that name services, without userinfo, and how many others there are."""
+    """Return the labels that name services, without userinfo, and the number of others."""
     labels = labels if isinstance(labels, Mapping) else {}
     kept = {
         name: strip_userinfo(value)
@@ -102,7 +102,7 @@ def keep_labels(labels: Mapping[str, Any] | None) -> tuple[dict[str, str], int]:
 
 @cache
 def _is_allowed(name: str) -> bool:
-    """Say whether the value of a label may pass."""
+    """Whether the value of a label may enter a frame."""
     if is_secret_name(name):
         return False
     compose = name.removeprefix("com.docker.compose.")

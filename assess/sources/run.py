@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import as_completed
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,6 @@ from assess.sources.base import Batch, Batches, Deadline, Row, Source, type_of
 from assess.sources.catalogue import homes
 from assess.sources.joining.names import Rules, read_map
 from assess.sources.tasks import Task, Work, start
-from assess.sources.workers import shares, worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,25 +91,13 @@ def _identity(config: Config) -> tuple[Rules, list[str]]:
 
 
 def side_by_side(
-    tasks: list[Task],
-    work: Work,
-    progress: Progress | None = None,
-    processes: int | None = None,
+    tasks: list[Task], work: Work, progress: Progress | None = None
 ) -> Batches:
-    """Do the work of every task, side by side, and return the batches in the order of the tasks.
-
-    Many tasks are spread over processes, as many as there are processors where none are named;
-    work for them is a function of a module.
-    """
-    here, elsewhere = shares(tasks, processes or os.cpu_count() or 1)
-    with ExitStack() as stack:
-        workers = [stack.enter_context(worker(part, work)) for part in elsewhere]
-        running = start(here, work)
-        for one in workers:
-            running |= one
-        for done, future in enumerate(as_completed(running), start=1):
-            if progress:
-                progress(running[future].label, done, len(tasks))
+    """Do the work of every task, side by side, and return the batches in the order of the tasks."""
+    running = start(tasks, work)
+    for done, future in enumerate(as_completed(running), start=1):
+        if progress:
+            progress(running[future].label, done, len(tasks))
     batches = {task.label: future.result() for future, task in running.items()}
     return [(task.label, batches[task.label]) for task in tasks]
 
@@ -174,7 +159,7 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
     def following(task: Task, deadline: Deadline) -> Batch:
         return task.source.follow(task.options, task.base, deadline, rows.rows)
 
-    batches |= side_by_side(second, following, report_second, processes=1)
+    batches |= side_by_side(second, following, report_second)
     return [(task.label, batches[task.label]) for task in tasks]
 
 

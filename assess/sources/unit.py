@@ -14,10 +14,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from assess import frames
 from assess.image_ref import ImageRef, last_part, parse_image
 from assess.sources.addresses import Address, kind_of
 from assess.sources.base import Name, Row
 from assess.sources.redact import is_secret, keep_env
+
+FRAMES = (  # that a platform fills
+    "services",
+    "workloads",
+    "mounts",
+    "hosts",
+    "engines",
+    "dependencies",
+    "activities",
+)
 
 
 @dataclass(frozen=True)
@@ -118,27 +129,28 @@ def split_volume(text: str) -> Mount | None:
 
 def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
-    return {
-        "image_ref": unit.image or None,
+    return frames.row(
+        "workloads",
+        image_ref=unit.image or None,
         **unit.image_ref.columns(),
-        "restart_policy": unit.restart_policy,
-        "privileged": unit.privileged,
-        "host_network": unit.host_network,
-        "host_pid": unit.host_pid,
-        "docker_sock_mounted": sees_engine_socket(unit.mounts),
-        "readonly_root": unit.readonly_root,
-        "user_root": runs_as_root(unit.user),
-        "caps_added_n": unit.caps_added_n,
-        "memory_limit_bytes": unit.memory_limit_bytes,
-        "memory_unlimited": unit.memory_unlimited,
-        "cpu_limit": unit.cpu_limit,
-        "pids_limit": unit.pids_limit,
-        "log_driver": unit.log_driver,
-        "stop_timeout_s": unit.stop_timeout_s,
-        "ports": unit.ports_text,
-        "env_names_n": len(unit.environment),
-        "secret_like_env_n": unit.secret_like_n,
-    }
+        restart_policy=unit.restart_policy,
+        privileged=unit.privileged,
+        host_network=unit.host_network,
+        host_pid=unit.host_pid,
+        docker_sock_mounted=sees_engine_socket(unit.mounts),
+        readonly_root=unit.readonly_root,
+        user_root=runs_as_root(unit.user),
+        caps_added_n=unit.caps_added_n,
+        memory_limit_bytes=unit.memory_limit_bytes,
+        memory_unlimited=unit.memory_unlimited,
+        cpu_limit=unit.cpu_limit,
+        pids_limit=unit.pids_limit,
+        log_driver=unit.log_driver,
+        stop_timeout_s=unit.stop_timeout_s,
+        ports=unit.ports_text,
+        env_names_n=len(unit.environment),
+        secret_like_env_n=unit.secret_like_n,
+    )
 
 
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
@@ -148,17 +160,18 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         rows = mount_rows(unit.mounts)
         repository = unit.image_ref.repository
         stateful = keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
-    return {
-        "names": unit.names,
-        "platform": unit.platform,
-        "kind": unit.kind,
-        "stateful": stateful,
-        "min_healthy_pct": unit.min_healthy_pct,
-        "health_checked": unit.health_checked,
-        "logs_exported": ships_logs(unit.log_driver),
-        "config_external": unit.config_external,
-        "secrets_in_image": unit.secret_like_n > 0,
-    }
+    row = frames.row(
+        "services",
+        platform=unit.platform,
+        kind=unit.kind,
+        stateful=stateful,
+        min_healthy_pct=unit.min_healthy_pct,
+        health_checked=unit.health_checked,
+        logs_exported=ships_logs(unit.log_driver),
+        config_external=unit.config_external,
+        secrets_in_image=unit.secret_like_n > 0,
+    )
+    return row | {"names": unit.names}
 
 
 def mount_rows(
@@ -178,19 +191,19 @@ def mount_rows(
             source = ""
         elif source and not mount.is_remote:
             source = f"{source}@{host}"
-        row = {
-            "workload_id": workload_id,
-            "destination": mount.target,
-            "type": mount.type,
-            "source_class": kind,
-            "volume_name": mount.volume,
-            "driver": mount.driver,
-            "read_only": None if mount.is_writable is None else not mount.is_writable,
-            "size_bytes": mount.size_bytes,
-            "data_like": is_data(kind, mount.target, mount.is_writable),
-            "_source": source,
-        }
-        rows.setdefault(mount.target, row)
+        row = frames.row(
+            "mounts",
+            workload_id=workload_id,
+            destination=mount.target,
+            type=mount.type,
+            source_class=kind,
+            volume_name=mount.volume,
+            driver=mount.driver,
+            read_only=None if mount.is_writable is None else not mount.is_writable,
+            size_bytes=mount.size_bytes,
+            data_like=is_data(kind, mount.target, mount.is_writable),
+        )
+        rows.setdefault(mount.target, row | {"_source": source})
     return list(rows.values())
 
 

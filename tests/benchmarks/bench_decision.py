@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from assess.policy.policy import load_policy
-from assess.score.what_next.preferences import Contest
+from assess.score.what_next.ranking import Ranking
 from assess.score.what_next.smaa import PRODUCTS, RANKED, ROWS, acceptability
 from assess.score.what_next.weights import simplex_weights
 
@@ -115,7 +115,7 @@ def knob(services_n: int, rng: np.random.Generator) -> float:
         {"label_gates": None, "readiness_lo": 80.0, "platform": "host"}, names
     )
     board = {"weights": {"readiness": 2, "low_effort": 1}}
-    return clock(lambda: Contest.of(frame, table, policy).under(board, draws=2000))
+    return clock(lambda: Ranking.of(frame, table, policy).under(board, draws=2000))
 
 
 def line(n: int, rng: np.random.Generator) -> list[str]:

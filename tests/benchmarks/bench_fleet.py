@@ -212,14 +212,14 @@ def main(
 
 def parse_all(engines: int, bodies: dict[str, bytes]) -> None:
     """Do to the same payloads, one after the other, what a run does without waiting."""
-    from assess.sources.docker.payload import Payloads
+    from assess.sources.docker.payload import EngineData
     from assess.sources.docker.rows import to_batch
     from assess.sources.joining.merge import to_tables
 
     batches = []
     for number in range(engines):
         values = {name: json.loads(body) for name, body in bodies.items()}
-        taken = Payloads()
+        taken = EngineData()
         for call in ("version", "info", "containers", "images", "volumes"):
             taken.take(call, values.pop(call))
         taken.take("inspect", list(values.values()))

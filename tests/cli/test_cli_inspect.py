@@ -157,3 +157,11 @@ def test_frames_are_the_data_dictionary(call):
     markdown = call("frames", "--format", "markdown").stdout.splitlines()
     assert len(markdown) == len(rows) + 2
     assert "there is no frame 'ghosts'" in call("frames", "ghosts", code=2).stderr
+
+
+def test_show_lists_the_space_that_a_clean_up_would_free(call, sample):
+    rows = json.loads(call("show", sample, "cleanup", "--json").stdout)["rows"]
+    by_host = {row["host_id"]: row for row in rows}
+    assert by_host["dock-blue-1"]["reclaimable_n"] == 2
+    assert by_host["dock-blue-1"]["bytes_hi"] == 503298526
+    assert by_host["app-1"]["reclaimable_n"] is None

@@ -208,7 +208,7 @@ def test_a_policy_file_is_used_from_the_option_or_the_environment(call, sample, 
     assert json.loads(call(*args, ASSESS_POLICY="own.toml").stdout)["policy_hash"] == own
     (tmp_path / "own.toml").write_text("[dimension]\nteam = 0.5\n")
     assert (
-        "did you mean dimensions?" in call(*args, "--policy", "own.toml", code=1).stderr
+        "did you mean 'dimensions'?" in call(*args, "--policy", "own.toml", code=1).stderr
     )
 
 
@@ -266,7 +266,7 @@ def test_an_unknown_service_names_the_nearest(call, sample):
     for verb in ("explain", "record"):
         result = call(verb, sample, "reveiws", code=1)
         assert "no service 'reveiws'" in result.stderr
-        assert "did you mean reviews" in result.stderr
+        assert "did you mean 'reviews'" in result.stderr
 
 
 def test_record_is_one_page_that_keeps_what_people_wrote(call, sample, earlier, tmp_path):

@@ -155,7 +155,7 @@ def test_services_and_what_they_need(batches):
         assert {n for n, row in services.items() if row["logs_exported"]} == {"shipper"}
         assert services["mail"]["platform"] == "swarm"
         edges = {
-            (row["src"].name, row["dst"].name, row["kind"], row["condition"])
+            (row["src"].name, row["dst"].name, row["kind"], row.get("condition"))
             for row in batch.rows["dependencies"]
         }
         assert edges == {

@@ -14,7 +14,7 @@ from fleets import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 import assess
 from assess.figures import BANDS
 from assess.report.model import Column, Picture, Table, cell, slug
-from assess.report.render import markdown
+from assess.words import markdown_text
 
 SECTIONS = [
     "decision",
@@ -310,7 +310,7 @@ def test_slugs_are_safe_and_distinct():
 
 
 def test_markdown_keeps_text_text():
-    assert markdown("a|b\n<c> *d* [e](f)") == r"a\|b &lt;c&gt; \*d\* \[e\](f)"
+    assert markdown_text("a|b\n<c> *d* [e](f)") == r"a\|b &lt;c&gt; \*d\* \[e\](f)"
 
 
 def test_pictures_tell_what_they_show(hostile):

@@ -52,7 +52,6 @@ def test_a_table_that_is_cut_on_the_page_is_whole_in_its_file(hostile, tmp_path)
         hostile.backtest,
         "h",
         (Section("s", "S", parts=[table]),),
-        hostile.helper,
     )
     told.save_csv(tmp_path)
     assert len(rows_of(tmp_path / "long.csv")) == 500

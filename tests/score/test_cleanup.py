@@ -10,7 +10,7 @@ from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.score.cleanup import clean_up
 from assess.sources.base import Batch
-from assess.sources.docker.payload import Payloads
+from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ def container(letter: str, of: str, state: str, ended: timedelta | None = None) 
 
 def host(images, containers=(), host_id="h1", df=None, volumes=None) -> Batch:
     """The payloads of an engine, as its API gives them, through the source."""
-    payloads = Payloads(seen_at=NOW)
+    payloads = EngineData(seen_at=NOW)
     listed = [
         {
             "Id": c["Id"],
@@ -126,7 +126,7 @@ def test_docker_gcs_rules_without_its_defects():
         "5": (False, "a container needs it"),  # never started is not ended in the year 1
         "6": (True, "no name and no container"),
         "7": (False, "too young"),
-        "8": (pd.NA, "nobody can tell"),  # 1970 is what reproducible builds write
+        "8": (pd.NA, "unknown"),  # 1970 is what reproducible builds write
     }
 
 
@@ -182,15 +182,15 @@ def test_the_newest_of_each_repository_stay():
 
 
 def test_what_is_not_known_is_not_garbage():
-    unknown = Payloads(seen_at=NOW)
+    unknown = EngineData(seen_at=NOW)
     unknown.take("images", [image("1", "a:1"), image("2", "b:1")])
     found = inventory(to_batch(unknown, "h1"))  # nobody listed the containers
-    assert judged(found) == dict.fromkeys("12", (pd.NA, "nobody can tell"))
+    assert judged(found) == dict.fromkeys("12", (pd.NA, "unknown"))
     hosts = clean_up(found, POLICY).hosts.loc["h1"]
     assert (hosts["reclaimable_n"], hosts["unknown_n"]) == (0, 2)
     assert hosts["bytes_lo"] == 0 and hosts["bytes_hi"] == 20 * MB
     assert hosts[["stopped_n", "never_started_n", "dangling_volumes_n"]].isna().all()
-    listed = Payloads(seen_at=NOW)
+    listed = EngineData(seen_at=NOW)
     listed.take("images", [image("1", "a:1")])
     one = {"Id": "c" * 64, "ImageID": identifier("1"), "State": "exited", "Mounts": []}
     listed.take("containers", [one])  # when it ended only an inspection tells

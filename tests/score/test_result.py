@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from assess.errors import AssessError
-from assess.score.result import Explanation, Provenance, Result, plain
+from assess.score.result import Explanation, Provenance, Result
+from assess.words import plain
 
 
 class Demo(Result):

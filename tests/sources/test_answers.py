@@ -17,10 +17,10 @@ from assess.sources.answers import forms as answer_forms
 from assess.sources.answers import konveyor
 from assess.sources.answers.source import SCANNERS, AnswersSource
 from assess.sources.base import Deadline
+from assess.sources.csv_records import rows
 from assess.sources.hosts.osquery import OsquerySource
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
-from assess.sources.packaged import rows
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PLACES = {
@@ -430,7 +430,7 @@ def test_files_that_may_not_be_read_are_denied(tmp_path):
     [
         ({}, "path names no file"),
         ({"path": "a", "format": "excel"}, "is not one of"),
-        ({"path": "a", "endpoint": "http://x"}, "stands in place of a path"),
+        ({"path": "a", "endpoint": "http://x"}, "in place of a path"),
         ({"endpoint": "http://x", "format": "trivy"}, "Konveyor hub"),
         ({"path": "a", "answered_at": "last week"}, "no date"),
     ],

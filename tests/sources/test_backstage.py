@@ -183,8 +183,8 @@ def test_references(text, ref):
         (
             "x.yaml",
             "apiVersion: backstage.io/v1\nkind: API\nmetadata: {name: [1]}\n",
-            "empty",
-            "",
+            "parse_error",
+            "dump it again",
         ),
     ],
 )

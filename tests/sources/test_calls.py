@@ -69,7 +69,8 @@ def test_where_nothing_could_be_read_the_answer_is_broken_and_not_empty():
 
 
 @pytest.mark.parametrize(
-    ("rows", "status", "ratio"), [(3, "partial", 0.75), (4, "ok", 1.0), (0, "empty", 0.0)]
+    ("rows", "status", "ratio"),
+    [(3, "partial", 0.75), (4, "ok", 1.0), (0, "partial", 0.0)],
 )
 def test_fewer_rows_than_expected_are_partial(rows, status, ratio):
     def work(call):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -151,6 +152,43 @@ def test_a_map_that_is_missing_is_an_error_of_the_configuration():
         collect(config(SHOP, map="absent.csv"))
     with pytest.raises(ConfigError, match="no \\[\\[source\\]\\]"):
         collect(config(SHOP), sources=["frames"])
+
+
+def test_an_engine_that_never_answers_costs_its_own_deadline():
+    ended = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        hanging = ("docker", {"endpoint": address, "deadline": 1})
+        tables = (SHOP, hanging, ("docker", {"path": "docker/cli"}), INCIDENTS)
+        run = config(*tables)
+        inventory = collect(run, progress=lambda *done: ended.append(done), now=NOW)
+    coverage = inventory["coverage"].set_index(["source", "scope"])
+    assert coverage.loc[("docker", address), "status"] == "timeout"
+    assert (len(inventory["incidents"]), len(inventory["engines"])) == (6, 1)
+    assert ended[-1] == ("docker", 4, 4)  # the others did not wait for it
+
+
+def test_a_process_ends_without_waiting_for_a_source_that_hangs(tmp_path):
+    (tmp_path / "hanging.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "from assess.sources.base import Batch, Source\n"
+        "from assess.sources.run import collecting, side_by_side\n"
+        "from assess.sources.tasks import Task\n"
+        "class Hanging(Source):\n"
+        "    type = 'hanging'\n"
+        "    def collect(self, options, base, deadline):\n"
+        "        time.sleep(600)\n"
+        "task = Task('hanging', Hanging(), {}, Path(), 0.2)\n"
+        "(_, batch), = side_by_side([task], collecting)\n"
+        "print(batch.coverage[0]['status'])\n"
+    )
+    command = [sys.executable, str(tmp_path / "hanging.py")]
+    tested = str(Path(assess.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": tested}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "timeout"
 
 
 def test_a_hanging_source_costs_only_its_own_deadline(plugin):

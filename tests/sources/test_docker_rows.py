@@ -12,7 +12,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.docker.images import ImageIndex, to_images
 from assess.sources.docker.names import container_names, is_replica, platform_of
 from assess.sources.docker.payload import (
-    Payloads,
+    EngineData,
     containers_of,
     keep_inspected,
     keep_version,
@@ -222,7 +222,7 @@ def test_images_pulled_tagged_dangling_and_layers():
         {"Id": "sha256:" + "4" * 64, "RepoTags": ["a:1"], "Created": 1767225600},
     ]
     containers = [{"Id": "c", "ImageID": "sha256:" + "4" * 64, "State": "running"}]
-    payloads = Payloads(images=images, containers=containers, seen_at=datetime.now(UTC))
+    payloads = EngineData(images=images, containers=containers, seen_at=datetime.now(UTC))
     index = ImageIndex(images)
     rows = to_images(payloads, containers_of(payloads), "h")
     by_id = {row["image_id"][7]: row for row in rows}
@@ -236,7 +236,7 @@ def test_images_pulled_tagged_dangling_and_layers():
         False,
     ]  # how old is the first?
     assert index.digest("sha256:" + "1" * 64, parse_image("nginx")) == digest
-    unknown = to_images(Payloads(images=images), [], "h")
+    unknown = to_images(EngineData(images=images), [], "h")
     assert {row["containers_n"] for row in unknown} == {None}
 
 
@@ -276,7 +276,7 @@ def service(**changes) -> dict:
             (raw[p] for p in ("Config", "HostConfig", "State") if name in PARTS[p]), raw
         )
         part[name] = value
-    payloads = Payloads()
+    payloads = EngineData()
     payloads.take("inspect", [raw])
     (row,) = to_batch(payloads, "h").rows["services"]
     return row
@@ -367,7 +367,7 @@ def test_addresses_of_the_environment_are_needs():
         "API_HOST=shop-api-1",
         "SMTP_HOST=elsewhere",
     ]
-    payloads = Payloads()
+    payloads = EngineData()
     raw = [inspected("web", env), inspected("mail", []), inspected("api", [])]
     payloads.take("inspect", raw)
     rows = to_batch(payloads, "h").rows["dependencies"]

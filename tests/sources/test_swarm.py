@@ -60,11 +60,13 @@ def test_services(dumped):
         "legacy": (True, None, None, False),  # without replicas
     }
     assert {r["names"][0].namespace for r in dumped.rows["services"]} == {"shop"}
+    assert {r["kind"] for r in dumped.rows["services"]} == {None}  # none has a port
 
 
 def test_tasks_and_what_became_of_them(dumped):
     rows = table(dumped, "workloads")
-    assert rows["state"].value_counts().to_dict() == {"running": 5, "exited": 3}
+    states = rows["state"].astype(str).value_counts().to_dict()
+    assert states == {"running": 5, "exited": 3}
     assert sorted(rows["exit_code"].dropna()) == [137, 143, 143]
     assert set(rows["host_id"]) == {"shop-sw-1", "shop-sw-2"}
     shared = {m["workload_id"]: m["shared_with_n"] for m in dumped.rows["mounts"]}

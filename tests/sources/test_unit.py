@@ -12,7 +12,7 @@ import assess
 from assess.image_ref import parse_image
 from assess.sources.base import Batch, Deadline, Name
 from assess.sources.compose.source import ComposeSource
-from assess.sources.docker.payload import Payloads, keep_inspected
+from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
@@ -66,7 +66,7 @@ def of_docker(source: str, user: str, env: dict, tmp_path: Path) -> Batch:
         i["Id"][:12]: keep_inspected(i)[0] for i in (api, container("db", STORE))
     }
     listed = [{"Id": key, "State": "running"} for key in inspected]
-    return docker(Payloads(containers=listed, inspected=inspected), "host")
+    return docker(EngineData(containers=listed, inspected=inspected), "host")
 
 
 def of_swarm(source: str, user: str, env: dict, tmp_path: Path) -> Batch:

@@ -1,4 +1,4 @@
-"""Back-test: what an earlier snapshot foretold of incidents, against what then happened.
+"""Back-test: forecasts of incidents by an earlier snapshot, checked against what then happened.
 
 Needs two snapshots and a source of incidents that watched the time between them. The population is
 the services of the earlier one, those without any incident included: judged over the services that
@@ -17,8 +17,14 @@ from numpy.typing import NDArray
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.backtest import forecast_metrics as skill
-from assess.score.incidents.exposure import YEAR, counted_incidents, exposure
+from assess.score.backtest import forecast_metrics as metrics
+from assess.score.incidents.exposure import (
+    DAY,
+    YEAR,
+    Window,
+    counted_incidents,
+    exposure,
+)
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.readiness.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
@@ -27,19 +33,24 @@ Floats = NDArray[np.float64]
 SLOPES = np.linspace(-3, 3, 241)
 TOO_FEW = "not enough services"
 ONE_KIND = "every service had an incident, or none: nothing to tell apart"
-NONE, CHANCE, BOTH = (
-    "no predictive value shown yet",
-    "better than chance, not shown to be better than history alone",
-    "better than chance and than history alone",
-)
+NONE = "no predictive value shown yet"
+CHANCE = "better than chance, not shown to be better than history alone"
+BOTH = "better than chance and than history alone"
+HEADLINES = {
+    BOTH: "The score predicted which services would have incidents, better than history alone",
+    CHANCE: "The score predicted better than chance, but it is not shown to be better than "
+    "history alone",
+    TOO_FEW: f"The score cannot be judged: {TOO_FEW}",
+    NONE: "The score has not yet shown that it predicts incidents on this fleet",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Backtest(Result):
-    """How well an earlier snapshot told which services would break.
+    """How well an earlier snapshot predicted which services had incidents.
 
     ``frame`` (index ``metric``: ``auc``, ``auc_gain`` over history, ``brier``, ``kendall_tau`` of
-    the foretold rank against minutes of incidents, ``auc_readiness`` of readiness alone):
+    the predicted rank against minutes of incidents, ``auc_readiness`` of readiness alone):
     ``value, lo, hi``, ``baseline_history``, ``baseline_random`` and ``verdict``.
 
     ``details``: ``reliability`` (``foretold, observed, observed_lo, observed_hi`` [share 0-1] and
@@ -59,7 +70,7 @@ class Backtest(Result):
 
     @property
     def headline(self) -> str:
-        """Say in a sentence whether the score predicts on this fleet."""
+        """Whether the score predicts incidents on this fleet, in a sentence."""
         auc, services = self.frame.loc["auc"], self.details["services"]
         days = self.details["window"]["days"].iloc[0]
         counted = (
@@ -68,30 +79,22 @@ class Backtest(Result):
         )
         if pd.isna(auc["value"]):
             return f"The score cannot be judged: {auc['verdict']} ({counted})."
-        found = f"AUC {auc['value']:.2f}" + (
-            "" if pd.isna(auc["lo"]) else f" ({auc['lo']:.2f} to {auc['hi']:.2f})"
-        )
+        interval = ""
+        if pd.notna(auc["lo"]):
+            interval = f" ({auc['lo']:.2f} to {auc['hi']:.2f})"
         history = f"history alone {auc['baseline_history']:.2f}, chance 0.50"
-        said = {
-            BOTH: "The score foretold which services would break, better than history alone",
-            CHANCE: "The score foretold better than chance, but it is not shown to be better than "
-            "history alone",
-            TOO_FEW: f"The score cannot be judged: {TOO_FEW}",
-        }.get(
-            auc["verdict"],
-            "The score has not yet shown that it predicts incidents on this fleet",
-        )
-        return f"{said}: {found}; {history}; {counted}."
+        summary = HEADLINES.get(auc["verdict"], HEADLINES[NONE])
+        return f"{summary}: AUC {auc['value']:.2f}{interval}; {history}; {counted}."
 
     def row(self, metric: str) -> pd.Series:
-        """Give the row of a metric."""
+        """Return the row of a metric."""
         if metric not in self.frame.index:
             names = ", ".join(self.frame.index)
             raise AssessError(f"there is no metric {metric!r}", hint=f"metrics: {names}")
         return self.frame.loc[metric]
 
     def explain(self, metric: str = "auc") -> Explanation:
-        """Say what a metric found; the table is that of reliability."""
+        """Explain a metric; the table is that of reliability."""
         row = self.row(metric)
         text = f"{self.headline}\n{metric}: {row['verdict']}."
         return Explanation(f"Back-test: {metric}", text, self.details["reliability"])
@@ -104,7 +107,7 @@ def backtest(
     previous: Inventory | None = None,
     readiness: Result | None = None,
 ) -> Backtest:
-    """Hold what an earlier snapshot foretold against what happened until the later one.
+    """Check the forecasts of an earlier snapshot against what happened until the later one.
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ def backtest(
     policy : Policy
         ``[backtest]``.
     previous : Inventory
-        The earlier snapshot: nothing of later than its moment is used to foretell.
+        The earlier snapshot: the forecasts use nothing that is later.
     readiness : Result, optional
         Readiness of the earlier snapshot, where it is at hand.
 
@@ -127,18 +130,12 @@ def backtest(
     AssessError
         Without an earlier snapshot, and where nobody watched for incidents after it.
     """
-    held = _span(inventory, policy, previous)
-    if previous is None:
-        raise AssessError("a back-test needs an earlier snapshot")  # _span has said so
-    years = (held[1] - held[0]) / YEAR
-    services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_happened(inventory, held, services.index))
+    before, start, end = _span(inventory, policy, previous)
+    years = (end - start) / YEAR
+    services = forecasts(before, policy, years=years, readiness=readiness)
+    services = services.join(_happened(inventory, (start, end), services.index))
     frame = _judged(services, policy)
-    spell = {
-        "start": held[0],
-        "end": held[1],
-        "days": (held[1] - held[0]) / pd.Timedelta(days=1),
-    }
+    spell = {"start": start, "end": end, "days": (end - start) / DAY}
     details = {
         "services": services,
         "reliability": reliability(services, int(policy["backtest"]["bins"])),
@@ -150,8 +147,8 @@ def backtest(
 
 def _span(
     inventory: Inventory, policy: Policy, previous: Inventory | None
-) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Give the time after the earlier snapshot over which incidents were watched."""
+) -> tuple[Inventory, pd.Timestamp, pd.Timestamp]:
+    """Return the earlier snapshot, and the time after it over which incidents were watched."""
     hint = "name one with --previous, dated before the time to be foretold"
     if previous is None:
         raise AssessError("a back-test needs an earlier snapshot", hint=hint)
@@ -160,37 +157,23 @@ def _span(
         raise AssessError(
             f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
         )
-    held = exposure(inventory, policy).window
-    if held is None or held[1] <= previous.snapshot_at:
+    window = exposure(inventory, policy).window
+    if window is None or window[1] <= previous.snapshot_at:
         raise AssessError(
             f"nobody watched for incidents after {previous.snapshot_at:%Y-%m-%d}",
             hint="connect a source of incidents, and collect the later snapshot again",
         )
-    return max(held[0], previous.snapshot_at), held[1]
+    return previous, max(window[0], previous.snapshot_at), window[1]
 
 
 def forecasts(
     earlier: Inventory, policy: Policy, *, years: float, readiness: Result | None = None
 ) -> pd.DataFrame:
-    """Foretell an incident of each service, from an earlier snapshot alone.
+    """Predict incidents of each service from an earlier snapshot alone, some years ahead.
 
-    Parameters
-    ----------
-    earlier : Inventory
-        The snapshot.
-    policy : Policy
-        ``[backtest]``: how readiness bears on incidents before the fleet's own past is looked at.
-    years : float
-        Time ahead. [years]
-    readiness : Result, optional
-        Its readiness, where it is at hand.
-
-    Returns
-    -------
-    DataFrame
-        Index ``service_id``: ``readiness`` [points], ``incidents_before`` [count], ``multiplier``
-        [of the fleet's rate], ``rate`` [per year], ``foretold`` and ``foretold_by_history``
-        [probability of an incident].
+    Index ``service_id``: ``readiness`` [points], ``incidents_before`` [count], ``multiplier`` [of
+    the fleet's rate], ``rate`` [per year], ``foretold`` and ``foretold_by_history`` [probability of
+    an incident].
 
     Notes
     -----
@@ -203,21 +186,19 @@ def forecasts(
     names = pd.Index(
         sorted(earlier["services"]["service_id"]), name="service_id", dtype="str"
     )
-    held = exposure(earlier, policy).window
-    before = counted_incidents(earlier)
-    inside = before[before["opened_at"].between(*held)] if held else before.iloc[:0]
-    counts = (
-        inside["service_id"].value_counts().reindex(names, fill_value=0).astype(float)
-    )
-    watched = pd.Series((held[1] - held[0]) / YEAR if held else np.nan, index=names)
+    known = exposure(earlier, policy)
+    before = known.incidents["service_id"].value_counts()
+    counts = before.reindex(names, fill_value=0).astype(float)
+    watched = pd.Series(np.nan, index=names)
+    if known.window is not None:
+        watched[:] = (known.window[1] - known.window[0]) / YEAR
     ready = readiness or score_readiness(earlier, policy)
     points = ready.frame["readiness"].reindex(names).astype(float)
     lack = -((points - points.mean()) / (points.std(ddof=0) or 1.0)).fillna(0.0)
     slope = _slope(counts.to_numpy(), lack.to_numpy(), policy)
     multiplier = np.exp(slope * lack)
-    unseen = (
-        np.log(2) / years if years else 0.0
-    )  # nobody watched before: as good as a coin
+    # no incident history: assume probability 1/2
+    unseen = np.log(2) / years if years else 0.0
     rate = multiplier * shrunk_rates(counts, watched * multiplier)["rate"].fillna(unseen)
     history = shrunk_rates(counts, watched)["rate"].fillna(unseen)
     return pd.DataFrame(
@@ -233,7 +214,7 @@ def forecasts(
 
 
 def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
-    """Posterior mean of the slope of log rates over the lack of readiness."""
+    """Return the posterior mean of the slope of log rates over the lack of readiness."""
     settings = policy["backtest"]
     prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
     total = counts.sum()
@@ -247,12 +228,10 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _happened(
-    inventory: Inventory, held: tuple[pd.Timestamp, pd.Timestamp], names: pd.Index
-) -> pd.DataFrame:
-    """Say which services had an incident in a span, and for how many minutes in all."""
+def _happened(inventory: Inventory, span: Window, names: pd.Index) -> pd.DataFrame:
+    """Return which services had an incident in a span, and for how many minutes in all."""
     table = counted_incidents(inventory)
-    table = table[(table["opened_at"] > held[0]) & (table["opened_at"] <= held[1])]
+    table = table[(table["opened_at"] > span[0]) & (table["opened_at"] <= span[1])]
     lasted = table["resolved_at"].fillna(inventory.snapshot_at) - table["opened_at"]
     minutes = table["ttr_s"].astype("float64") / 60
     minutes = minutes.fillna(lasted.dt.total_seconds() / 60)
@@ -263,32 +242,22 @@ def _happened(
 
 
 def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
-    """Put what was foretold beside what happened, by groups of alike forecasts.
+    """Compare forecasts with what happened, by groups of similar forecasts of about one size.
 
-    Parameters
-    ----------
-    services : DataFrame
-        ``foretold`` [probability] and ``incident``.
-    bins : int
-        Groups of about the same size. [count]
-
-    Returns
-    -------
-    DataFrame
-        ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys],
-        ``n`` [services].
+    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95 % Jeffreys], ``n``
+    [services].
     """
     order = services.sort_values("foretold", kind="stable")
     rows = []
     for places in np.array_split(np.arange(len(order)), max(min(bins, len(order)), 1)):
-        own = order.iloc[places]
-        hit, n = int(own["incident"].sum()), len(own)
-        found = jeffreys_interval(hit, n, level=0.95)
-        rows.append(
-            (own["foretold"].mean(), hit / n if n else np.nan, found.lo, found.hi, n)
-        )
+        group = order.iloc[places]
+        n = len(group)
+        if n:
+            hit = int(group["incident"].sum())
+            _, lo, hi = jeffreys_interval(hit, n, level=0.95)
+            rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
     columns = ["foretold", "observed", "observed_lo", "observed_hi", "n"]
-    return pd.DataFrame([row for row in rows if row[-1]], columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -307,23 +276,27 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
     minutes = services["minutes"].to_numpy(float)
     base = hit.mean()
-    found = {
-        "auc": (skill.auc(ours, hit), skill.auc(theirs, hit), 0.5),
-        "auc_gain": (skill.auc(ours, hit) - skill.auc(theirs, hit), 0.0, np.nan),
-        "brier": (skill.brier(ours, hit), skill.brier(theirs, hit), base * (1 - base)),
-        "kendall_tau": (skill.tau(ours, minutes), skill.tau(theirs, minutes), 0.0),
-        "auc_readiness": (skill.auc(lack, hit), skill.auc(theirs, hit), 0.5),
+    values = {
+        "auc": (metrics.auc(ours, hit), metrics.auc(theirs, hit), 0.5),
+        "auc_gain": (metrics.auc(ours, hit) - metrics.auc(theirs, hit), 0.0, np.nan),
+        "brier": (
+            metrics.brier(ours, hit),
+            metrics.brier(theirs, hit),
+            base * (1 - base),
+        ),
+        "kendall_tau": (metrics.tau(ours, minutes), metrics.tau(theirs, minutes), 0.0),
+        "auc_readiness": (metrics.auc(lack, hit), metrics.auc(theirs, hit), 0.5),
     }
-    for metric, row in found.items():
+    for metric, row in values.items():
         frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
     if len(hit) < settings["services_min"]:
         return frame.astype("Float64").assign(verdict=TOO_FEW)
-    draws = skill.resample(len(hit), int(settings["bootstrap"]), policy.seed)
-    drawn = skill.Drawn(ours, theirs, lack, hit, minutes, draws, base)
+    draws = metrics.resample(len(hit), int(settings["bootstrap"]), policy.seed)
+    drawn = metrics.Drawn(ours, theirs, lack, hit, minutes, draws, base)
     ends = drawn.ends()
     if len(hit) < settings["bootstrap_from"]:
-        ends["auc"] = skill.delong(ours, hit)
-        ends["auc_readiness"] = skill.delong(lack, hit)
+        ends["auc"] = metrics.delong(ours, hit)
+        ends["auc_readiness"] = metrics.delong(lack, hit)
     frame[["lo", "hi"]] = [ends[metric] for metric in names]
     better = drawn.better()
     better |= {
@@ -334,4 +307,6 @@ def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def _verdict(than_chance: bool, than_history: bool) -> str:
-    return BOTH if than_chance and than_history else CHANCE if than_chance else NONE
+    if not than_chance:
+        return NONE
+    return BOTH if than_history else CHANCE

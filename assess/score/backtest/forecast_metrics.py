@@ -1,4 +1,4 @@
-"""How good forecasts are: AUC, Brier score and Kendall's tau, with their intervals."""
+"""Forecast metrics: AUC, Brier score and Kendall's tau, with their intervals."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ CHUNK = 4_000_000  # cells of a table of draws held at once
 
 
 def auc(score: Floats, hit: Bools) -> float:
-    """Probability that a hit has a higher score than a miss, a tie counting half."""
+    """Return the probability that a hit has a higher score than a miss, a tie counting half."""
     return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
 
 
 def brier(chance: Floats, hit: Bools) -> float:
-    """Mean squared distance of the probabilities from what happened."""
+    """Return the mean squared distance of the probabilities from what happened."""
     return float(((chance - hit) ** 2).mean())
 
 
 def tau(score: Floats, outcome: Floats) -> float:
-    """Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
+    """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
     if len(set(score)) < 2 or len(set(outcome)) < 2:
         return 0.0
-    if len(score) <= TAU_MOST:  # pair by pair is quicker than to load a library
-        return float(_weighted_tau(score, outcome, np.ones((1, len(score))))[0])
     from scipy.stats import kendalltau
 
     return float(kendalltau(score, outcome).statistic)
@@ -49,21 +47,22 @@ def resample(n: int, draws: int, seed: int) -> Floats:
 
 
 def delong(score: Floats, hit: Bools) -> Ends:
-    """Interval of the AUC by DeLong's variance on the logit scale.
+    """Return the interval of the AUC by DeLong's variance on the logit scale.
 
     Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
     two kinds are told apart without a miss there is no variance: then each of the rarer kind counts
     as one success of Jeffreys' interval.
     """
-    yes, no = score[hit], score[~hit]
+    yes = score[hit]
+    no = score[~hit]
     wins = np.sign(yes[:, None] - no[None, :]) / 2 + 0.5
-    found = float(wins.mean())
+    value = float(wins.mean())
     variance = _spread(wins.mean(axis=1)) + _spread(wins.mean(axis=0))
-    if found in (0.0, 1.0) or variance == 0:
+    if value in (0.0, 1.0) or variance == 0:
         n = min(wins.shape)
-        return jeffreys_interval(found * n, n, level=LEVEL)[1:]
-    middle = math.log(found / (1 - found))
-    half = Z * math.sqrt(variance) / (found * (1 - found))
+        return jeffreys_interval(value * n, n, level=LEVEL)[1:]
+    middle = math.log(value / (1 - value))
+    half = Z * math.sqrt(variance) / (value * (1 - value))
     lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
     return lo, hi
 
@@ -73,10 +72,10 @@ def _spread(means: Floats) -> float:
 
 
 def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
-    """AUC in each draw; NaN where a draw holds one kind only."""
+    """Return the AUC in each draw; NaN where a draw holds one kind only."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    found = np.empty(len(draws))
+    values = np.empty(len(draws))
     step = max(CHUNK // max(len(hit), 1), 1)
     for first in range(0, len(draws), step):
         rows = draws[first : first + step, order]
@@ -86,14 +85,14 @@ def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
         )
         wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
         pairs = yes.sum(axis=1) * no.sum(axis=1)
-        found[first : first + step] = np.divide(
+        values[first : first + step] = np.divide(
             wins, pairs, out=np.full(len(rows), np.nan), where=pairs > 0
         )
-    return found
+    return values
 
 
 def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
-    """Kendall's tau-b in each draw."""
+    """Return Kendall's tau-b in each draw."""
     first, second = (np.sign(x[:, None] - x[None, :]) for x in (score, outcome))
 
     def total(table: Floats) -> Floats:
@@ -107,7 +106,7 @@ def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
 
 
 def ends_of(values: Floats) -> Ends:
-    """Take the middle 95 % of the draws."""
+    """Return the middle 95 % of the draws."""
     lo, hi = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(lo), float(hi)
 
@@ -129,11 +128,11 @@ class Drawn:
     base: float
 
     def ends(self) -> dict[str, Ends]:
-        """Interval of each metric."""
+        """Return the interval of each metric."""
         return {name: ends_of(values[0]) for name, values in self._draws.items()}
 
     def better(self) -> dict[str, tuple[bool, bool]]:
-        """Whether each metric is better than chance, and than history alone, by its interval."""
+        """Return whether each metric is better than chance, and than history, by its interval."""
         return {
             name: (ends_of(gain)[0] > 0, ends_of(paired)[0] > 0)
             for name, (_, gain, paired) in self._draws.items()
@@ -142,25 +141,26 @@ class Drawn:
     @cached_property
     def _draws(self) -> dict[str, tuple[Floats, Floats, Floats]]:
         """By metric: its value, its gain over chance, and over history, in each draw."""
-        one, two, three = (
-            _weighted_auc(score, self.hit, self.draws)
-            for score in (self.ours, self.theirs, self.lack)
-        )
+        auc_ours = _weighted_auc(self.ours, self.hit, self.draws)
+        auc_history = _weighted_auc(self.theirs, self.hit, self.draws)
+        auc_lack = _weighted_auc(self.lack, self.hit, self.draws)
         n = len(self.hit)
-        off, off_history, off_base = (
+        brier_ours, brier_history, brier_base = (
             self.draws @ (chance - self.hit) ** 2 / n
             for chance in (self.ours, self.theirs, np.full(n, self.base))
         )
+        # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
         places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
         rows = self.draws[:TAU_DRAWS, places] if n > TAU_MOST else self.draws[:, places]
-        rank, rank_history = (
+        gain = auc_ours - auc_history
+        tau_ours, tau_history = (
             _weighted_tau(score[places], self.minutes[places], rows)
             for score in (self.ours, self.theirs)
         )
         return {
-            "auc": (one, one - 0.5, one - two),
-            "auc_gain": (one - two, one - 0.5, one - two),
-            "brier": (off, off_base - off, off_history - off),
-            "kendall_tau": (rank, rank, rank - rank_history),
-            "auc_readiness": (three, three - 0.5, three - two),
+            "auc": (auc_ours, auc_ours - 0.5, gain),
+            "auc_gain": (gain, auc_ours - 0.5, gain),
+            "brier": (brier_ours, brier_base - brier_ours, brier_history - brier_ours),
+            "kendall_tau": (tau_ours, tau_ours, tau_ours - tau_history),
+            "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
         }

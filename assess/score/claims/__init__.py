@@ -25,6 +25,7 @@ from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdic
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
 from assess.score.result import Explanation, Provenance, Result
+from assess.words import UNKNOWN, share
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
@@ -128,8 +129,8 @@ class Claims(Result):
 
 def _in_words(row: pd.Series, policy: Policy | None) -> str:
     """Word a measurement."""
-    level = f"{100 * policy['claims']['level']:.0f} % interval " if policy else ""
-    value = "unknown" if pd.isna(row["value"]) else f"{row['value']:.3g}"
+    level = f"{share(policy['claims']['level'])} interval " if policy else ""
+    value = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.3g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.3g}"
     unknown = f", {row['unknown_n']} not known" if row["unknown_n"] else ""
     return f"{value} ({row['unit']}); {level}{row['lo']:.3g} to {hi}; n = {row['n']}{unknown}."

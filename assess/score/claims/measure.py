@@ -45,21 +45,9 @@ class Measurement(NamedTuple):
 
 
 def verdict(interval: Interval, bound: float, *, above: bool) -> str:
-    """Judge by an interval: only one that excludes the bound decides.
+    """Judge a claim: only an interval that excludes the bound decides.
 
-    Parameters
-    ----------
-    interval : Interval
-        The measurement.
-    bound : float
-        What it is held against. [its unit]
-    above : bool
-        Whether the claim is supported above the bound, and not below.
-
-    Returns
-    -------
-    str
-        ``supported``, ``refuted`` or ``undecided``.
+    ``above`` is whether the claim is supported above the bound, and not below.
     """
     if interval.lo > bound:
         return SUPPORTED if above else REFUTED
@@ -69,20 +57,10 @@ def verdict(interval: Interval, bound: float, *, above: bool) -> str:
 
 
 def share(table: pd.DataFrame, *, level: float) -> Measurement:
-    """Measure a share: of what is known ``yes``; ``unknown`` may be either.
+    """Measure the share of ``yes`` in a table of ``yes, no, unknown`` [count].
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns ``yes, no, unknown``. [count]
-    level : float
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Measurement
-        Share of the known, in Jeffreys' interval: its lower end counts what is unknown as no, its
-        upper end as yes.
+    The share is that of the known, in Jeffreys' interval: its lower end counts what is unknown as
+    no, its upper end as yes.
     """
     yes, no, unknown = (int(table[name].sum()) for name in TALLY)
     n = yes + no
@@ -128,6 +106,7 @@ def ratio(
         point = sampled.point
         if not 0 < point < math.inf:
             point = (ours / t1[both].sum()) / (theirs / t0[both].sum())
+        # the log of a ratio is about normal, so its error shrinks with the root of the exposure
         distance = abs(math.log(point / bound)) if bound > 0 else math.inf
         error = float(ndtri((1 + level) / 2)) * math.sqrt(1 / ours + 1 / theirs)
         times = (error / distance) ** 2 if distance else math.inf
@@ -137,20 +116,9 @@ def ratio(
 
 
 def mean(table: pd.DataFrame, *, level: float) -> Measurement:
-    """Measure a mean over alike things, each known, or known to lie within a range.
+    """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
-    Parameters
-    ----------
-    table : DataFrame
-        ``n`` [count] things that have ``point``, between ``lo`` and ``hi``, each.
-    level : float
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Measurement
-        Mean of the points; Student's interval below the mean of the lower ends and above that of
-        the upper ends.
+    Student's interval below the mean of the lower ends and above that of the upper ends.
     """
     from scipy.special import stdtrit
 
@@ -237,7 +205,7 @@ def _hull(first: Interval, *others: Interval) -> Interval:
 
 
 def _smallest(decides: Callable[[float], bool]) -> float:
-    """Find the smallest whole number that decides; infinite where none within reason does."""
+    """Return the smallest whole number that decides; infinite where none within reason does."""
     high = 1.0
     while not decides(high):
         high *= 2
@@ -273,7 +241,7 @@ def rates_by(spells: pd.DataFrame, by: str, *, level: float) -> pd.DataFrame:
 
 
 def compare(spells: pd.DataFrame, first: pd.Series) -> pd.DataFrame:
-    """Put two groups of spells beside each other, tier by tier.
+    """Compare two groups of spells, tier by tier.
 
     ``first`` is whether a spell is of the one group; NA where it may be of either. Columns:
     ``tier`` (0: unknown), ``incidents, months, other_incidents, other_months``, which

@@ -80,6 +80,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     sums = spells.rename(columns={"months": "service_months"})[inside | vague]
     platform = spells["platform"].mask(vague, "unknown")[inside | vague]
     whole = sums.groupby(platform)[["incidents", "service_months"]].sum().reset_index()
+    # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
     level, spread = widened(spells.assign(tier=0), known, in_doubt, level=data.level)

@@ -1,4 +1,4 @@
-"""What the reference facts add to the claims: the numbers that their texts name."""
+"""Numbers of the reference facts that the texts of the claims name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,9 @@ from assess import reference
 
 @cache
 def world(since: str) -> dict[str, Any]:
-    """Give the numbers of the world that the texts of the claims name.
+    """Return the numbers that stand in braces in `claims.toml`, by name.
 
-    Parameters
-    ----------
-    since : str
-        Day from which lines, releases and changes are counted. [YYYY-MM-DD]
-
-    Returns
-    -------
-    dict
-        By the names that stand in braces in `claims.toml`.
+    ``since`` [YYYY-MM-DD] is the day from which lines, releases and changes are counted.
     """
     return {
         "since": since[:4],
@@ -37,8 +29,8 @@ def _lines(since: str) -> dict[str, Any]:
     windows = reference.support_windows(reference.ENGINE, since=since).dropna()
     newest = reference.target_engine({})
     orchestrators = reference.table("orchestrators").dropna(subset=["product"])
-    told = orchestrators["eol_basis"].str.contains("retired|archived", na=False)
-    ended = told | (orchestrators["eol_date"] < reference.compiled_on())
+    retired = orchestrators["eol_basis"].str.contains("retired|archived", na=False)
+    ended = retired | (orchestrators["eol_date"] < reference.compiled_on())
     gone = ended.groupby(orchestrators["product"]).all()
     return {
         "lines_n": len(windows),
@@ -58,9 +50,8 @@ def _lines(since: str) -> dict[str, Any]:
 def _changes(since: str) -> dict[str, Any]:
     changes = reference.table("engine_changes")
     recent = changes[changes["release_date"] >= since]
-    breaking, worse = (
-        recent[recent["kind"] == kind] for kind in ("breaking", "regression")
-    )
+    breaking = recent[recent["kind"] == "breaking"]
+    worse = recent[recent["kind"] == "regression"]
     grave = worse[worse["impact"] == "high"]
     days = pd.to_numeric(worse["days_to_fix"]).dropna()
     return {

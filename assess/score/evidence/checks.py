@@ -1,4 +1,4 @@
-"""Checks: each a question with a rule, declared as data in the policy, and answered as atoms."""
+"""Checks: questions with a rule, declared in the policy, answered as atoms."""
 
 from __future__ import annotations
 
@@ -27,31 +27,19 @@ DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 
 
 def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Answer every check for every service.
+    """Answer every check for every service, in the order of the policy.
 
-    Parameters
-    ----------
-    evidence : Evidence
-        What is known.
-    inventory : Inventory
-        The fleet, for the answers that people gave.
-    policy : Policy
-        The checks.
-
-    Returns
-    -------
-    DataFrame
-        One row per check and service, in the order of the policy: ``service_id, check, dimension,
-        state`` (pass, partial, fail, unknown, conflict or na), ``value`` (0 to 1, NA where it is
-        not known), ``weight, source, observed_at``.
+    Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
+    ``value`` (0-1, NA if unknown), ``weight, source, observed_at``.
 
     Notes
     -----
-    What people say of a check is a second opinion. Where it contradicts what was measured the state
-    is ``conflict``. Where nothing was measured it stands in only for a check that is ``asked``: a
-    measurement that is gone is not replaced by somebody's word.
+    Answers of people are a second opinion. If they contradict a measurement, the state is
+    ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
+    measurement is not replaced by somebody's word.
     """
-    shares, services = policy["dimensions"], evidence.services
+    shares = policy["dimensions"]
+    services = evidence.services
     asked = [c for c in policy["check"] if c["weight"] * shares[_dimension(c["id"])]]
     value, na = np.concatenate([_measure(check, evidence) for check in asked], axis=1)
     told = {
@@ -76,19 +64,10 @@ def decide(evidence: Evidence, inventory: Inventory, policy: Policy) -> pd.DataF
 
 
 def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Gather what people say of the checks.
+    """Return the answers of people to the checks: ``low, high`` [0-1] and ``said_at``, the oldest.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Its ``answers``: the question is the id of a check.
-    policy : Policy
-        ``evidence.answer_ttl_days``: older answers, and those without a date, are left out.
-
-    Returns
-    -------
-    DataFrame
-        Index check and service_id; ``low, high`` [0-1] and ``said_at``, the oldest.
+    Index check and service_id. Answers older than ``evidence.answer_ttl_days``, and those without a
+    date, are left out.
     """
     table = inventory["answers"].rename(columns={"question": "check"})
     age = (inventory.snapshot_at - table["answered_at"]).dt.total_seconds() / 86400
@@ -105,7 +84,7 @@ def _dimension(check: str) -> str:
 
 
 def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
-    """Ask the rule of one check."""
+    """Evaluate the rule of one check."""
     dated = check.get("dated_by", "")
     return evidence.ask(
         check["table"],
@@ -117,7 +96,7 @@ def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
 
 
 def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
-    """When a check saw its rows, by service; where they have a date of their own, the oldest."""
+    """Return by service when a check saw its rows; the oldest, if they have a date of their own."""
     if "dated_by" not in check:
         return pd.Series(evidence.at, index=evidence.services)
     rows = evidence.views[check["table"]].table
@@ -125,7 +104,7 @@ def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
 
 
 def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
-    """Set what people say against what was measured; na stays na."""
+    """Compare the answers of people with what was measured; na stays na."""
     stated = atoms[["value", "low", "high"]]
     spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
     heard = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())

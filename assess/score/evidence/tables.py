@@ -1,7 +1,7 @@
-"""The views of a fleet: one table per frame, by service, in three-valued types.
+"""Evidence tables: one per frame, by service, in three-valued types.
 
-Here text and vocabularies become nullable (`string`), the word "unknown" becomes NA, and what the
-reference facts add stands beside what the sources saw.
+Text and vocabularies become nullable (`string`), the word "unknown" becomes NA, and the reference
+facts stand beside what the sources saw.
 """
 
 from __future__ import annotations
@@ -26,15 +26,8 @@ from assess.score.incidents.exposure import (
 )
 
 LOWER_TIERS = (2, 3, 4)
-RUNTIMES = (
-    "docker",
-    "podman",
-    "cri-o",
-    "containerd",
-    "none",
-)  # the first that a host has counts
-# registry host (has a dot or a port, or is localhost), then the repository; tag and digest are left
-_IMAGE = r"^(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^@:]+)(?::[^@/]+)?(?:@.+)?$"
+# the first that a host has counts
+RUNTIMES = ("docker", "podman", "cri-o", "containerd", "other", "none")
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 _PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -97,19 +90,9 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
 
 
 def nullable(table: pd.DataFrame, frame: str) -> pd.DataFrame:
-    """Give a frame types in which a comparison with what is unknown is unknown.
+    """Return a frame in which a comparison with an unknown cell is unknown.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The frame, as an inventory holds it.
-    frame : str
-        Its name.
-
-    Returns
-    -------
-    DataFrame
-        Text and vocabularies as `string`; empty text and the word "unknown" of a vocabulary are NA.
+    Text and vocabularies become `string`; empty text and the word "unknown" of a vocabulary are NA.
     """
     changed = {}
     for name, column in frames.columns(frame).items():
@@ -131,7 +114,8 @@ def _workloads(
 
     What may have ended, or may be all that is left, stays as a row that is not ``sure``.
     """
-    words, registries = policy["evidence"], policy["registries"]
+    words = policy["evidence"]
+    registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     running = table["state"].eq("running")
     runs = table["service_id"].isin(table.loc[running.fillna(value=False), "service_id"])
@@ -140,11 +124,6 @@ def _workloads(
     table = table[~(runs & ~running.fillna(value=True))].reset_index(drop=True)
     declared = services.set_index("service_id")["stateful"]
     declared = declared.reindex(table["service_id"]).set_axis(table.index)
-    parts = table["image_ref"].str.extract(_IMAGE).astype("string")
-    table["registry"] = table["registry"].fillna(
-        parts["registry"].fillna("docker.io").where(parts["repository"].notna())
-    )
-    table["repository"] = table["repository"].fillna(parts["repository"])
     contained = exposed.side.eq(CONTAINER).reindex(table["service_id"])
     by_service = contained.set_axis(table.index)
     table["contained"] = replicas_in_containers(table, policy).fillna(by_service)
@@ -167,7 +146,7 @@ def _workloads(
 
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
-    """Kind of store that an image is, by the reference facts and by its own name."""
+    """Return the kind of store of each image, by the reference facts and by its name."""
     own = [re.compile(pattern) for pattern in patterns]
 
     def kind(repository: str) -> str:
@@ -181,18 +160,18 @@ def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
 
 
 def _joined(left: pd.DataFrame, right: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Rows of the left with what the right knows; NA where it knows nothing."""
+    """Return the rows of the left with the columns of the right; NA where there is no match."""
     return left.merge(right.dropna(subset=[key]), on=key, how="left")
 
 
 def _distinct(workloads: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Give what the workloads of each service share, once; sure where any of them is."""
+    """Return the distinct keys of the workloads of each service; sure where any of them is."""
     by = ["service_id", *key]
     return workloads.groupby(by, as_index=False, sort=False, dropna=False)["sure"].max()
 
 
 def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
-    """One engine per host, with what the reference facts say of it."""
+    """Return one engine per host, with the reference facts about it."""
     table = table.assign(rank=table["runtime"].map(RUNTIMES.index)).sort_values(
         ["host_id", "rank"]
     )
@@ -208,7 +187,7 @@ def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame
 
 
 def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
-    """Hosts, with what the reference facts say of their kernel and operating system."""
+    """Return the hosts, with the reference facts about their kernel and operating system."""
     systems = pd.Series(
         list(zip(table["os_name"], table["os_version"], strict=True)),
         table.index,
@@ -224,7 +203,7 @@ def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
 
 
 def _known(cells: pd.Series, fact: Callable[[Any], bool | None]) -> pd.Series:
-    """Look every known cell up once."""
+    """Look each known cell up once."""
     facts = {cell: fact(cell) for cell in cells.dropna().unique()}
     return pd.Series(
         [facts.get(cell) if cell is not pd.NA else None for cell in cells],
@@ -238,12 +217,12 @@ def _supported(support: reference.Support) -> bool | None:
 
 
 def _only(these: pd.DataFrame, others: pd.DataFrame) -> set[str]:
-    """Services of these rows that have none of the others."""
+    """Return the services of these rows that have none of the others."""
     return set(these["service_id"]) - set(others["service_id"])
 
 
 def _bare(exposed: Exposure, workloads: pd.DataFrame, *, is_known: bool) -> set[str]:
-    """Services on plain hosts of which no workload is listed: there is no container to look at."""
+    """Return the services on plain hosts without workloads: there is no container to look at."""
     if not is_known:
         return set()
     on_host = exposed.side.index[_is(exposed.side, value=HOST)]
@@ -253,19 +232,17 @@ def _bare(exposed: Exposure, workloads: pd.DataFrame, *, is_known: bool) -> set[
 def _mounts(
     inventory: Inventory, workloads: pd.DataFrame, bare: set[str]
 ) -> tuple[pd.DataFrame, set[str], set[str]]:
-    """Mounts of live workloads, and the services that have none or that mounts say nothing of.
+    """Return mounts of live workloads, the services without any, and those that mounts do not apply to.
 
-    One row of NA stands for a workload whose mounts nobody saw. A unit on a plain host without
-    mounts on record has none to speak of.
+    A row of NA stands for a workload whose mounts were not seen. A unit on a plain host without
+    mounts on record has none.
     """
     table = nullable(inventory["mounts"], "mounts")
     own = ["workload_id", "service_id", "sure"]
     mounted = workloads[own].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
-    looked, unit = (
-        _is(rest["inspect_status"], value="ok"),
-        _is(rest["contained"], value=False),
-    )
+    looked = _is(rest["inspect_status"], value="ok")
+    unit = _is(rest["contained"], value=False)
     settled = (looked | unit) & inventory.has("mounts")
     unseen = rest.loc[~settled, own]
     rows = pd.concat([mounted, unseen], ignore_index=True)
@@ -274,7 +251,7 @@ def _mounts(
 
 
 def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
-    """Images that live containers run, with the first known fact of any place that holds them."""
+    """Return the images that live containers run, with the first known fact of any copy."""
     key = ["registry", "repository", "digest"]
     table = nullable(inventory["images"], "images").sort_values([*key, "host_id"])
     used = _distinct(workloads.rename(columns={"image_digest": "digest"}), key)
@@ -282,10 +259,11 @@ def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_known(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """One row per key, with the first known cell of each column."""
+    """Return one row per key, with the first known cell of each column."""
     table = table.dropna(subset=key)
     group = table.groupby(key, sort=False).ngroup().to_numpy()
-    places, filled = np.arange(len(table))[::-1], {}
+    places = np.arange(len(table))[::-1]
+    filled = {}
     for name in table:
         known = places[table[name].notna().to_numpy()[::-1]]
         first = np.full(group.max(initial=-1) + 1, -1)
@@ -301,8 +279,10 @@ def _services(
     policy: Policy,
 ) -> pd.DataFrame:
     """Services, with what their rows elsewhere add up to."""
-    words, live = policy["evidence"], views["workloads"]
-    workloads, calls = live.table, views["dependencies"].table
+    words = policy["evidence"]
+    live = views["workloads"]
+    workloads = live.table
+    calls = views["dependencies"].table
     where = views["hosts"].table[["service_id", "host_id", "az", "asg_name"]]
     located = workloads[["service_id", "host_id"]].merge(
         where, on=["service_id", "host_id"], how="left"
@@ -336,41 +316,39 @@ def _services(
 
 
 def _running(live: View, values: pd.Series) -> pd.Series:
-    """Distinct values among the running workloads of each service; NA where that is not certain."""
-    n, running = len(live.none), live.table["state"].eq("running")
+    """Count distinct values among the running workloads of each service; NA where not certain."""
+    n = len(live.none)
+    running = live.table["state"].eq("running")
     counted = running.fillna(value=True).to_numpy(dtype=bool)
     words, _ = pd.factorize(values)
     vague = running.isna().to_numpy(dtype=bool) | (counted & (words < 0))
     pairs = np.unique(np.stack([live.codes, words])[:, counted & (words >= 0)], axis=1)
-    rows, unsure = (
-        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), vague)
-    )
+    rows = np.bincount(live.codes, minlength=n)
+    unsure = np.bincount(live.codes[vague], minlength=n)
     count = np.bincount(pairs[0], minlength=n).astype(float)
     return pd.Series(pd.arrays.FloatingArray(count, (rows == 0) | (unsure > 0)))
 
 
 def _seen(live: View, signs: pd.Series) -> pd.Series:
-    """Whether any workload that is surely live shows a good sign, by service; NA where none could.
+    """Return by service whether any live workload shows a good sign; NA where none could.
 
-    That one which may have ended shows none says something only where none of the others does.
+    A workload that may have ended counts against the sign only if all others do too.
     """
-    n, told = len(live.none), signs.to_numpy(dtype=float, na_value=np.nan)
-    rows, bad = (
-        np.bincount(live.codes[mask], minlength=n) for mask in (slice(None), told == 0)
-    )
+    n = len(live.none)
+    shown = signs.to_numpy(dtype=float, na_value=np.nan)
+    rows = np.bincount(live.codes, minlength=n)
+    bad = np.bincount(live.codes[shown == 0], minlength=n)
     counts = live.sure | (bad == rows)[live.codes]
-    good, known = (
-        np.bincount(live.codes[counts & mask], minlength=n) > 0
-        for mask in (told == 1, ~np.isnan(told))
-    )
+    good = np.bincount(live.codes[counts & (shown == 1)], minlength=n) > 0
+    known = np.bincount(live.codes[counts & ~np.isnan(shown)], minlength=n) > 0
     return pd.Series(pd.arrays.BooleanArray(good, ~known))
 
 
 def _is(cells: pd.Series, *, value: object) -> pd.Series:
-    """Whether cells are known to be a value; plain booleans."""
+    """Return whether cells are known to be a value, as plain booleans."""
     return cells.eq(value).fillna(value=False).astype(bool)
 
 
 def _in(cells: pd.Series, words: Sequence[str]) -> pd.Series:
-    """Membership that stays unknown where the cell is."""
+    """Return whether cells are among the words; unknown where the cell is."""
     return cells.isin(words).astype("boolean").mask(cells.isna())

@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 
 
 def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) -> Interval:
-    """Proportion from few observations: posterior mean and equal-tailed interval, as shares.
+    """Return a proportion from few observations: posterior mean and equal-tailed interval.
 
     Of a Beta(1/2, 1/2) prior: quantiles of Beta(k + 1/2, n - k + 1/2); ``lo`` is 0 when k = 0 and
     ``hi`` is 1 when k = n (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
@@ -47,7 +47,7 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
 
 
 def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Interval:
-    """Rate from few events: posterior mean and equal-tailed interval, per unit of exposure.
+    """Return a rate from few events: posterior mean and equal-tailed interval, per exposure.
 
     Of a Gamma(1/2, 0) prior: quantiles of Gamma(n + 1/2, exposure); ``lo`` is 0 when n = 0. Without
     exposure nothing is known: (NaN, 0, inf).
@@ -62,45 +62,44 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
 
 
 class Dispersion(NamedTuple):
-    """How much more counts scatter than Poisson's, at least 1, by so many degrees of freedom."""
+    """How much more counts scatter than Poisson counts, at least 1, and degrees of freedom."""
 
     spread: float
     freedom: int
 
 
 def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Dispersion:
-    """How much more the sums of groups scatter than if their members differed by chance alone.
+    """Return how much more members of groups scatter than if they differed by chance alone.
 
     Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
-    much as it does in a sum; groups without an event say nothing, and members without a group are
-    left out.
+    much as it does in a sum; groups without an event are left out, and members without a group.
     """
     rows = (
         pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
     )
     sums = rows.groupby("group")[["n", "t"]].transform("sum")
-    held = (sums["n"] > 0) & (sums["t"] > rows["t"])
-    rows, sums = rows[held], sums[held]
+    counted = (sums["n"] > 0) & (sums["t"] > rows["t"])
+    rows, sums = rows[counted], sums[counted]
     freedom = len(rows) - rows["group"].nunique()
     if freedom < 1:
         return Dispersion(1.0, 0)
     part = rows["t"] / sums["t"]
     expected = sums["n"] * part
-    found = ((rows["n"] - expected) ** 2 / (1 - part)).sum() / expected.sum()
-    return Dispersion(max(float(found), 1.0), freedom)
+    ratio = ((rows["n"] - expected) ** 2 / (1 - part)).sum() / expected.sum()
+    return Dispersion(max(float(ratio), 1.0), freedom)
 
 
-def wider_level(level: float, found: Dispersion) -> float:
-    """Level at which a normal interval is as wide as one of counts that scatter more should be.
+def wider_level(level: float, scatter: Dispersion) -> float:
+    """Return the level at which a normal interval is as wide as counts that scatter more need.
 
-    By the square root of the spread, and Student's quantile, for the spread is itself estimated
+    By the square root of the spread, and Student's quantile, since the spread is itself estimated
     (quasi-likelihood; McCullagh and Nelder, Generalized Linear Models, section 9.2).
     """
     from scipy.special import ndtr, stdtrit
 
-    if found.spread <= 1:
+    if scatter.spread <= 1:
         return level
-    width = stdtrit(found.freedom, (1 + level) / 2) * math.sqrt(found.spread)
+    width = stdtrit(scatter.freedom, (1 + level) / 2) * math.sqrt(scatter.spread)
     return min(float(2 * ndtr(width) - 1), LEVEL_MAX)
 
 
@@ -112,22 +111,12 @@ def rate_ratio(
     *,
     level: float = 0.95,
 ) -> Interval:
-    """Ratio of two rates that is the same in every stratum.
+    """Return the ratio of two rates that is the same in every stratum.
 
-    Parameters
-    ----------
-    events, exposure : array
-        Of the one group, by stratum. [count; any unit of time]
-    other_events, other_exposure : array
-        Of the group that it is compared with. [count; the same unit]
-    level : float, default 0.95
-        Coverage of the interval. [share, 0-1]
-
-    Returns
-    -------
-    Interval
-        The ratio; ``lo`` is 0 without an event here, ``hi`` infinite without one there, and all is
-        unknown, (NaN, 0, inf), where no stratum has both exposures and an event.
+    ``events, exposure`` [count; any unit of time] are those of the one group by stratum,
+    ``other_events, other_exposure`` those of the group that it is compared with. ``lo`` is 0
+    without an event here, ``hi`` infinite without one there, and all is unknown, (NaN, 0, inf),
+    where no stratum has both exposures and an event.
 
     Notes
     -----
@@ -141,9 +130,9 @@ def rate_ratio(
         np.atleast_1d(np.asarray(cells, dtype=float))
         for cells in (events, exposure, other_events, other_exposure)
     )
-    held = (t1 > 0) & (t0 > 0) & (a + b > 0)
-    a, t1, b, t0 = (cells[held] for cells in (a, t1, b, t0))
-    if not held.any():
+    compared = (t1 > 0) & (t0 > 0) & (a + b > 0)
+    a, t1, b, t0 = (cells[compared] for cells in (a, t1, b, t0))
+    if not compared.any():
         return Interval(math.nan, 0.0, math.inf)
     ours, theirs = (a * t0 / (t1 + t0)).sum(), (b * t1 / (t1 + t0)).sum()
     at, tail = int(a.sum()), (1 - min(level, LEVEL_MAX)) / 2
@@ -156,9 +145,9 @@ def rate_ratio(
 
 
 def _log_chances(at: int, m: Floats, odds: Floats) -> tuple[Floats, float]:
-    """Log chances that 0, 1, … of all events were here, and the ratio at which ``at`` are likely.
+    """Return log chances that 0, 1, … of all events were here, and the ratio where ``at`` are likely.
 
-    There no chance of a count near the ends of an interval is too small to be held.
+    There no chance of a count near the ends of an interval underflows.
     """
     from scipy.special import expit, gammaln
 
@@ -174,7 +163,7 @@ def _log_chances(at: int, m: Floats, odds: Floats) -> tuple[Floats, float]:
 
 
 def _tilt(logs: Floats, at: int, share: float) -> float:
-    """Factor of the ratio at which fewer than ``at`` events, half the tie, have a given chance."""
+    """Return the factor of the ratio at which fewer than ``at`` events have a given chance."""
     k = np.arange(len(logs)) - at
 
     def fewer(log_factor: float) -> float:
@@ -195,22 +184,11 @@ def _root(function: Callable[[float], float]) -> float:
 def shrunk_rates(
     events: pd.Series, exposure_years: pd.Series, *, level: float = 0.9
 ) -> pd.DataFrame:
-    """Rate of each service, shrunk towards the fleet by what little it has shown itself.
+    """Return the rate of each service, shrunk towards the fleet where it has shown little itself.
 
-    Parameters
-    ----------
-    events : Series
-        Events by service; NA where nobody looked. [count]
-    exposure_years : Series
-        Time watched, on the same index; NA or 0 where nobody looked. [years]
-    level : float, default 0.9
-        Coverage of the intervals. [share, 0-1]
-
-    Returns
-    -------
-    DataFrame
-        Index of ``events``; ``rate``, ``rate_lo``, ``rate_hi`` [per year]. A service that nobody
-        watched has the spread of the fleet; a fleet that nobody watched has (NaN, 0, inf).
+    ``events`` [count] and ``exposure_years`` [years] by service; NA or 0 where nobody watched. Index
+    of ``events``; ``rate, rate_lo, rate_hi`` [per year]. A service that nobody watched has the
+    spread of the fleet; a fleet that nobody watched has (NaN, 0, inf).
 
     Notes
     -----
@@ -225,18 +203,18 @@ def shrunk_rates(
     )
     is_seen = ((counts >= 0) & (years > 0)).to_numpy()
     n, t = counts.where(is_seen, 0).to_numpy(), years.where(is_seen, 0).to_numpy()
-    found = pd.DataFrame(
+    rates = pd.DataFrame(
         {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index
     )
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
-        found[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
-    return found.reindex(events.index)
+        rates[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
+    return rates.reindex(events.index)
 
 
 def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
-    """Mean, lower and upper end of the rates behind counts: a mixture of Gammas."""
+    """Return mean, lower and upper end of the rates behind counts: a mixture of Gammas."""
     from scipy.special import gammainc
 
     means, shapes, weights = prior
@@ -255,7 +233,7 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
 
 
 def _fleet_prior(n: Floats, t: Floats) -> Prior:
-    """How rates are spread over the fleet: Gammas by mean and shape, with their probabilities."""
+    """Return how rates are spread over the fleet: Gammas by mean and shape, with weights."""
     total = n.sum()
     crude = (total + 0.5) / t.sum()
     excess = (t * (n / t - crude) ** 2).sum() / t.sum() - crude * len(t) / t.sum()
@@ -269,8 +247,12 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     )
     weights = np.exp(log_weights - log_weights.max())
     by_shape = weights.sum(axis=0) / weights.sum()
-    is_held = by_shape > 1e-4
-    weights, by_shape, shapes = weights[:, is_held], by_shape[is_held], shapes[is_held]
+    is_likely = by_shape > 1e-4
+    weights, by_shape, shapes = (
+        weights[:, is_likely],
+        by_shape[is_likely],
+        shapes[is_likely],
+    )
     weights = weights / weights.sum(axis=0)
     centre = log_means @ weights
     sd = np.sqrt(np.maximum(log_means**2 @ weights - centre**2, 0))
@@ -280,14 +262,14 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
 
 
 def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats:
-    """Log probability of the counts: negative binomial; services that look alike count together."""
+    """Return log probabilities of the counts: negative binomial; equal services count together."""
     from scipy.special import gammaln
 
     alike, times = np.unique(np.column_stack([n, t]), axis=0, return_counts=True)
-    found = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
+    logs = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
     per_year = shapes / means
     for (count, years), k in zip(alike, times, strict=True):
         gain = gammaln(count + shapes) - gammaln(shapes)
         gain = gain + shapes * np.log(per_year / (per_year + years))
-        found += k * (gain + count * np.log(years / (per_year + years)))
-    return found
+        logs += k * (gain + count * np.log(years / (per_year + years)))
+    return logs

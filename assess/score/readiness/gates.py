@@ -33,8 +33,8 @@ NOT_DECIDABLE = "NOT DECIDABLE"
 # one hard no is enough, so NEVER is harder than what is not decidable
 HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
 LABEL_OF = {hardness: label for label, hardness in HARDNESS.items()}
-WAIVER_DAYS = 180
-SHOWN_VALUES = 3
+WAIVER_DAYS = 180  # what lasts longer is a change of the policy, not an exception
+SHOWN_VALUES = 3  # of a column, in the evidence of a gate
 Floats = NDArray[np.float64]
 Rows = list[tuple[str, ...]]
 
@@ -166,20 +166,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             for reason, state in zip(reasons, states, strict=True)
             if state == "unknown"
         )
-        state = outcome
-        fact = ""
-        if outcome == "lifted":
-            state = "pass"
-            words = f"lifted by the policy: {holding}"
-        elif outcome == "unknown":
-            words = f"not known: {unknown}"
-            fact = unknown
-        elif outcome == "fail":
-            words = holding
-            # it fails because facts are missing: name them
-            fact = facts if gate["label"] == NOT_DECIDABLE else ""
-        else:
-            words = gate["clear"]
+        state, words, fact = _verdict(gate, outcome, holding, unknown, facts)
         rows.append((service, gate["id"], state, gate["label"], words, fact))
         key = (service, gate["id"], gate["label"], gate["fails_when"])
         open_reasons += [
@@ -188,6 +175,20 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             if state
         ]
     return rows, open_reasons
+
+
+def _verdict(
+    gate: Mapping[str, Any], outcome: str, holding: str, unknown: str, missing: str
+) -> tuple[str, str, str]:
+    """Return state, evidence in words, and the fact to find out."""
+    if outcome == "lifted":
+        return "pass", f"lifted by the policy: {holding}", ""
+    if outcome == "unknown":
+        return "unknown", f"not known: {unknown}", unknown
+    if outcome == "pass":
+        return "pass", gate["clear"], ""
+    # a gate of coverage fails because facts are missing: name them
+    return "fail", holding, missing if gate["label"] == NOT_DECIDABLE else ""
 
 
 def _shown(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:

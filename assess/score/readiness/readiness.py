@@ -21,6 +21,7 @@ from assess.score.evidence import checks
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.words import share
 
 Floats = NDArray[np.float64]
 BOUNDS = {"readiness": "point", "readiness_lo": "lo", "readiness_hi": "hi"}
@@ -332,7 +333,7 @@ def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
     point = f"{row['readiness']:.0f}"
     low = f"{row['readiness_lo']:.0f}"
     high = f"{row['readiness_hi']:.0f}"
-    known = f"{row['coverage']:.0%} of the evidence is known"
+    known = f"{share(row['coverage'])} of the evidence is known"
     if low == high:
         sentences = [f"Readiness is {point} of 100; {known}."]
     else:

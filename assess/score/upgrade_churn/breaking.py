@@ -1,4 +1,4 @@
-"""Which changes on the way to a target hit something that is in use here."""
+"""Breaking changes: which changes on the way to a target hit something that is in use here."""
 
 from __future__ import annotations
 
@@ -54,35 +54,24 @@ Facts = dict[Any, set[Fact]]
 
 
 def breaks(
-    inventory: Inventory, held: list[Place], engines: Engines, target: str
+    inventory: Inventory, placed: list[Place], engines: Engines, target: str
 ) -> pd.DataFrame:
-    """List what the way to a target breaks, and what nobody knows that it might.
+    """List changes between the current and the target version that break something in use.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``hosts, workloads, images``.
-    held : list of Place
-        Services by host.
-    engines : mapping
-        Engine of each host; one that no service is known to use counts too.
-    target : str
-        Engine to go to.
+    Facts that decide and are unknown are listed too.
 
-    Returns
-    -------
-    DataFrame
-        ``service_id`` (NA: no known one on this host), ``host_id`` (NA: on a host that nobody
-        knows), ``fact`` and ``value`` in use, ``version`` (the release that breaks it),
-        ``change_id`` (NA: whether it breaks is unknown, for the fact is) and ``why``.
+    ``service_id`` (NA: no known one on this host), ``host_id`` (NA: on a host that nobody knows),
+    ``fact`` and ``value`` in use, ``version`` (the release that breaks it), ``change_id`` (NA:
+    whether it breaks is unknown, since the fact is) and ``why``. An engine that no service is known
+    to use counts too.
     """
     rows = set()
     by_host, by_replica = _host_facts(inventory, engines), _replica_facts(inventory)
-    idle = sorted(engines.keys() - {place.host_id for place in held})
+    idle = sorted(engines.keys() - {place.host_id for place in placed})
     alone = [
         Place(IDLE, h, MEASURED, engines[h].runtime, engines[h].version) for h in idle
     ]
-    for service, host, basis, product, version in held + alone:
+    for service, host, basis, product, version in placed + alone:
         if basis == PROSPECTIVE or product == "none":
             continue
         if product != reference.ENGINE or not reference.is_known(version):
@@ -101,17 +90,9 @@ def breaks(
 
 
 def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
-    """Put what breaks together host by host, each with the services that use it.
+    """Group the rows of `breaks` by host, each with the services that use it.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `breaks` gives it.
-
-    Returns
-    -------
-    DataFrame
-        ``host_id, fact, value, version, change_id, why`` and ``services``, joined by a semicolon.
+    ``host_id, fact, value, version, change_id, why`` and ``services``, joined by a semicolon.
     """
     key = [name for name in COLUMNS if name != "service_id"]
     rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
@@ -126,18 +107,18 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
 def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
     """List facts of the engine, kernel and system of each host."""
     hosts = {row.host_id: row for row in inventory["hosts"].itertuples()}
-    found = {}
+    by_host = {}
     for host, engine in engines.items():
-        own = hosts.get(host)
+        record = hosts.get(host)
         facts = {name: getattr(engine, column) for name, column in ENGINE_FACTS.items()}
         if engine.storage_driver not in OVERLAYS:
             del facts["d_type"]
-        facts |= {name: getattr(own, name, None) for name in HOST_FACTS}
-        distro = reference.distro_of(getattr(own, "os_name", None))
-        line = reference.line_of(distro, getattr(own, "os_version", None))
+        facts |= {name: getattr(record, name, None) for name in HOST_FACTS}
+        distro = reference.distro_of(getattr(record, "os_name", None))
+        line = reference.line_of(distro, getattr(record, "os_version", None))
         facts["os"] = line and f"{distro} {line}"
-        found[host] = {Fact(name, _text(value)) for name, value in facts.items()}
-    return found
+        by_host[host] = {Fact(name, _text(value)) for name, value in facts.items()}
+    return by_host
 
 
 def _replica_facts(inventory: Inventory) -> Facts:
@@ -146,15 +127,15 @@ def _replica_facts(inventory: Inventory) -> Facts:
     oldest = (
         images.groupby(["registry", "repository", "digest"])["schema"].min().to_dict()
     )
-    found: Facts = defaultdict(set)
+    by_replica: Facts = defaultdict(set)
     for row in inventory["workloads"].itertuples():
         schema = oldest.get((row.registry, row.repository, row.image_digest))
         image = "" if pd.isna(row.repository) else str(row.repository)
         facts = {Fact(name, _text(getattr(row, name))) for name in REPLICA_FACTS}
-        found[row.service_id, row.host_id] |= facts | {
+        by_replica[row.service_id, row.host_id] |= facts | {
             Fact("image_schema", schema, image)
         }
-    return found
+    return by_replica
 
 
 def _text(value: Any) -> str | None:
@@ -163,7 +144,7 @@ def _text(value: Any) -> str | None:
 
 @lru_cache(maxsize=8192)
 def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
-    """Say what hits a fact on the way from one engine to another, or that nobody can tell."""
+    """Return what hits a fact on the way from one engine to another, or that the fact is unknown."""
     if fact.value is not None:
         return broken_by(fact.name, fact.value, version, target)
     if not is_asked(fact.name, version, target):
@@ -175,7 +156,7 @@ def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
 
 @lru_cache(maxsize=8192)
 def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
-    """Say which change between two engines hits a fact: the last, since one has to live with it."""
+    """Return the last change between two engines that hits a fact: the one to live with."""
     for rule in reversed(_on_the_way(fact, version, target)):
         if _holds(rule, value, target):
             return Hit(
@@ -199,7 +180,7 @@ def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
 
 @lru_cache(maxsize=8192)
 def is_asked(fact: str, version: str, target: str) -> bool:
-    """Say whether a change between two engines depends on a fact; not where none lies ahead."""
+    """Return whether a change between two engines depends on a fact; not where none lies ahead."""
     is_fit = fact in FITS and _is_ahead(version, target)
     return is_fit or bool(_on_the_way(fact, version, target))
 
@@ -213,12 +194,12 @@ def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
     """List the changes ahead that can be checked against a fact, oldest first."""
     ahead = {row["change_id"]: row for row in reference.changes_between(version, target)}
     rules = [rule for rule in reference.rows("change_hits") if rule["fact"] == fact]
-    held = [
+    checked = [
         rule | {"version": ahead[rule["change_id"]]["version"]}
         for rule in rules
         if rule["change_id"] in ahead
     ]
-    return sorted(held, key=lambda rule: list(ahead).index(rule["change_id"]))
+    return sorted(checked, key=lambda rule: list(ahead).index(rule["change_id"]))
 
 
 def _holds(rule: dict[str, str], value: str, target: str) -> bool:

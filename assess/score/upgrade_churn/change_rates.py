@@ -1,4 +1,4 @@
-"""What moved over a series of snapshots, and how often: engines, and images by who makes them.
+"""Change rates: how often engines moved over a series of snapshots, and images by who makes them.
 
 An image of a registry that others fill moves by itself, one's own when one deploys.
 """
@@ -39,18 +39,9 @@ PACE = [
 def image_changes(history: History, registries: Mapping[str, Any]) -> pd.DataFrame:
     """List the images of every service that changed over a history, each change once.
 
-    Parameters
-    ----------
-    history : History
-        Its snapshots; a service that only one of two neighbours saw was not compared.
-    registries : mapping
-        ``public``: registries whose images others make, unless in one of ``own_namespaces``.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, before, after`` (references as written), ``change`` as
-        `assess.reference.image_change` has it, ``third_party``.
+    ``service_id, before, after`` (references as written), ``change`` as
+    `assess.reference.image_change` has it, ``third_party``. A service that only one of two
+    neighbouring snapshots saw was not compared.
     """
     rows = [
         (m.service_id, written(m.was), written(m.now), m.change, _is_third(m, registries))
@@ -64,26 +55,12 @@ def image_changes(history: History, registries: Mapping[str, Any]) -> pd.DataFra
 def image_rates(
     history: History, services: pd.Index, registries: Mapping[str, Any], *, level: float
 ) -> pd.DataFrame:
-    """Say how often a year the images of every service changed, by who makes them.
+    """Return how often a year the images of every service changed, by who makes them.
 
-    Parameters
-    ----------
-    history : History
-        Its snapshots.
-    services : Index
-        Ids of services.
-    registries : mapping
-        As `image_changes` takes it.
-    level : float
-        Coverage of the intervals. [share, 0-1]
-
-    Returns
-    -------
-    DataFrame
-        Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
-        ``…_changes_per_year`` with ``_lo, _hi`` [per year]: changes over the time between
-        snapshots that both saw the images, Jeffreys' interval. NA where no time was watched: a
-        floating tag without a digest may move unseen.
+    Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
+    ``…_changes_per_year`` with ``_lo, _hi`` [per year]: changes over the time between snapshots
+    that both saw the images, Jeffreys' interval. NA where no time was watched: a floating tag
+    without a digest may move unseen.
     """
     counts = Counter((m.service_id, _is_third(m, registries)) for m in _watched(history))
     rows = [
@@ -112,26 +89,16 @@ def _changes(count: int, watched: Spans, level: float) -> tuple[Any, ...]:
 
 
 def observed_rate(count: float, years: float, *, level: float) -> Interval:
-    """Rate as counted, in Jeffreys' interval: what was counted lies in it [per year]."""
+    """Return the rate as counted, in Jeffreys' interval [per year]."""
     _, lo, hi = jeffreys_rate(count, years, level=level)
     return Interval(count / years, lo, hi)
 
 
 def moves(history: History, registries: Mapping[str, Any]) -> pd.DataFrame:
-    """List every change of the history: of what, which, and between when.
+    """List every change of the history.
 
-    Parameters
-    ----------
-    history : History
-        Its snapshots.
-    registries : mapping
-        As `image_changes` takes it.
-
-    Returns
-    -------
-    DataFrame
-        ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
-        ``change``, ``after_at, before_at`` [UTC; the same where the moment was recorded].
+    ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
+    ``change``, ``after_at, before_at`` [UTC; the same where the moment was recorded].
     """
     rows = [("engine", m.host_id, m.change, m.after, m.before) for m in history.moves]
     rows += [
@@ -150,23 +117,11 @@ def moves(history: History, registries: Mapping[str, Any]) -> pd.DataFrame:
 def fleet_pace(
     history: History, registries: Mapping[str, Any], *, level: float
 ) -> pd.DataFrame:
-    """Say how often a year engines and images of the whole fleet changed.
+    """Return how often a year engines and images of the whole fleet changed.
 
-    Parameters
-    ----------
-    history : History
-        Its snapshots.
-    registries : mapping
-        As `image_changes` takes it.
-    level : float
-        Coverage of the intervals. [share, 0-1]
-
-    Returns
-    -------
-    DataFrame
-        A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n``
-        [count], ``watched_years`` [host-years of engines, service-years of images], ``per_year``
-        with ``_lo, _hi`` [changes per host or service and year; NaN where nobody watched].
+    A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
+    ``watched_years`` [host-years of engines, service-years of images], ``per_year`` with ``_lo,
+    _hi`` [changes per host or service and year; NaN where nobody watched].
     """
     engines = [
         m for m in history.moves if holds(history.hosts.get(m.host_id, ()), m[1:3])

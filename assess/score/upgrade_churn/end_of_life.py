@@ -25,7 +25,10 @@ Clock = tuple[Any, ...]
 
 
 def clocks(
-    inventory: Inventory, held: list[Place], engines: Engines, bases: dict[str, list[str]]
+    inventory: Inventory,
+    placed: list[Place],
+    engines: Engines,
+    bases: dict[str, list[str]],
 ) -> pd.DataFrame:
     """List the clocks of every service, each once; NA where no end is announced or known."""
     at = inventory.snapshot_at
@@ -34,9 +37,11 @@ def clocks(
     }
     on_engine = {host: list(_of_engine(engine, at)) for host, engine in engines.items()}
     rows = dict[Clock, None]()  # a set in order
-    for service, host, basis, *_ in held:
-        own = on_engine.get(host, []) if basis != PROSPECTIVE else []
-        rows |= dict.fromkeys((service, *clock) for clock in on_host.get(host, []) + own)
+    for service, host, basis, *_ in placed:
+        on_its_engine = on_engine.get(host, []) if basis != PROSPECTIVE else []
+        rows |= dict.fromkeys(
+            (service, *clock) for clock in on_host.get(host, []) + on_its_engine
+        )
     scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
     services = inventory["services"][["service_id", "platform"]]
     for service, platform in services.itertuples(index=False):

@@ -1,4 +1,4 @@
-"""What snapshots tell of the past, one after the other: what moved, and when anybody watched.
+"""Upgrade history: what snapshots show of the past, and over which time it would have been seen.
 
 A snapshot is a history by itself, and histories of snapshots that follow each other add up: the
 last snapshot of the one is compared with the first of the other. So a series may be walked with one
@@ -21,7 +21,6 @@ from assess.errors import AssessError
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
-from assess.score.blast_radius.observed import cells, observed
 from assess.score.incidents.exposure import coverage_of, sound_incidents
 from assess.score.upgrade_churn.image_changes import (
     Image,
@@ -30,6 +29,7 @@ from assess.score.upgrade_churn.image_changes import (
     images_of,
     is_pinned,
 )
+from assess.score.upgrade_churn.observed import cells, observed
 
 NOWHERE = ""  # on a host that nobody knows
 FRAMES = (
@@ -57,7 +57,7 @@ class UnsoundSnapshotWarning(UserWarning):
 
 
 class Sight(NamedTuple):
-    """The fleet as one snapshot saw it, itself: what was carried forward to it is left out."""
+    """The fleet as one snapshot saw it, without what was carried forward to it."""
 
     at: pd.Timestamp
     engines: dict[str, dict[str, str]]  # versions by runtime, by host, where known
@@ -120,7 +120,7 @@ class History:
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
-        """Read what one snapshot tells by itself: what sources recorded up to then."""
+        """Read what one snapshot shows by itself: what sources recorded up to then."""
         sight = Sight(inventory.snapshot_at, _versions(inventory), images_of(inventory))
         hosts = hosts_of(inventory)
         recorded = {
@@ -136,7 +136,7 @@ class History:
         )
 
     def __add__(self, later: History) -> History:
-        """Put a later history behind this one; what both tell, the later knows better."""
+        """Append a later history; where both record a change, the later one counts."""
         if self.last is None or later.first is None:
             return later if self.last is None else self
         if later.first.at <= self.last.at:
@@ -162,20 +162,20 @@ class History:
     @property
     def moves(self) -> list[Move]:
         """Changes of engines, each once: as recorded, else as seen between two snapshots."""
-        told = defaultdict(list)
+        recorded = defaultdict(list)
         for host, moment in self.recorded:
-            told[host].append(moment)
-        unsaid = [
+            recorded[host].append(moment)
+        unrecorded = [
             move
             for move in self.seen
             if not any(
-                move.after <= moment <= move.before for moment in told[move.host_id]
+                move.after <= moment <= move.before for moment in recorded[move.host_id]
             )
         ]
-        return [*self.recorded.values(), *unsaid]
+        return [*self.recorded.values(), *unrecorded]
 
     def __repr__(self) -> str:
-        """Say what it spans, without address or clock."""
+        """Return the span and the counts, without address or clock."""
         if self.first is None or self.last is None:
             return "<History of nothing>"
         days = f"{self.first.at:%Y-%m-%d} to {self.last.at:%Y-%m-%d}"
@@ -185,13 +185,13 @@ class History:
 def upgrade_history(
     snapshots: Iterable[Inventory | str | Path], policy: Policy
 ) -> History:
-    """Walk a series of snapshots, and keep what it tells of upgrades.
+    """Read what a series of snapshots shows of upgrades.
 
     Parameters
     ----------
     snapshots : iterable of Inventory, str or Path
         Oldest first; one that is not later than the one before adds nothing. Of an iterator one is
-        in memory at a time; a sequence, such as `assess.earlier` gives, is read by whoever works
+        in memory at a time; a sequence, such as `assess.earlier` returns, is read by all workers
         (`assess.working`).
     policy : Policy
         Names the calls that look for incidents.
@@ -221,46 +221,33 @@ def known_history(
     history: History | None = None,
     previous: Inventory | None = None,
 ) -> History:
-    """Put what a snapshot tells behind what an earlier one, or many, told.
+    """Append a snapshot to the history before it.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        The snapshot.
-    policy : Policy
-        As `upgrade_history` takes it.
-    history : History, optional
-        Of the snapshots before, perhaps up to this one; one that ends later tells nothing.
-    previous : Inventory, optional
-        A snapshot behind those; one that is not later than they, or not earlier than this, tells
-        nothing.
-
-    Returns
-    -------
-    History
-        Of all of them.
+    ``history`` is that of the snapshots before, perhaps up to this one; ``previous`` one more
+    snapshot behind those. What is not later than the part before it adds nothing, nor does what
+    is later than the snapshot.
     """
     at = inventory.snapshot_at
     if history and history.last and history.last.at == at:
         return history
-    own = History.of(previous, policy) if previous else None
-    found = joined(
-        part for part in (history, own) if part and part.last and part.last.at < at
+    before = History.of(previous, policy) if previous else None
+    past = joined(
+        part for part in (history, before) if part and part.last and part.last.at < at
     )
-    return found + History.of(inventory, policy)
+    return past + History.of(inventory, policy)
 
 
 def joined(parts: Iterable[History | None]) -> History:
     """Add up histories, without what does not come after those before it."""
-    found = History()
+    whole = History()
     for part in parts:
-        if part and part.first and (found.last is None or part.first.at > found.last.at):
-            found = found + part
-    return found
+        if part and part.first and (whole.last is None or part.first.at > whole.last.at):
+            whole = whole + part
+    return whole
 
 
 def _part(policy: Policy, snapshot: Inventory | str | Path) -> History | str:
-    """Give the history of one snapshot, a function of its frames alone, or why there is none."""
+    """Return the history of one snapshot, a function of its frames alone, or why there is none."""
     if isinstance(snapshot, Inventory):
         return History.of(snapshot, policy)
     try:
@@ -279,35 +266,35 @@ def _sound(part: History | str) -> History | None:
 
 
 def host_engines(inventory: Inventory) -> Engines:
-    """Give the engine of each host: of several runtimes the one that stands before the others."""
+    """Return the engine of each host: of several runtimes the first by name."""
     table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
 def hosts_of(inventory: Inventory) -> Hosts:
-    """Give the hosts of every service on which a replica runs, or may."""
-    found: Hosts = defaultdict(set)
+    """Return the hosts of every service on which a replica runs, or may."""
+    by_service: Hosts = defaultdict(set)
     for service, host, state in cells(
         inventory["workloads"], "service_id", "host_id", "state"
     ):
         if isinstance(host, str) and (state == "running" or pd.isna(state)):
-            found[service].add(host)
-    return found
+            by_service[service].add(host)
+    return by_service
 
 
 def _versions(inventory: Inventory) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    by_host: dict[str, dict[str, str]] = defaultdict(dict)
     for host, runtime, version in sorted(
         row
         for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
         if isinstance(row[2], str) and row[2].strip()
     ):
-        found[host][runtime] = version
-    return found
+        by_host[host][runtime] = version
+    return by_host
 
 
 def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
-    """Give every recorded change of an engine; one without a host is of all of its service."""
+    """List every recorded change of an engine; one without a host is of all of its service."""
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
     table = table[is_past & table["kind"].eq("engine_upgrade")]
@@ -352,14 +339,14 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 
 
 def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Timestamp]]:
-    """Give hosts and moments of the incidents, and of those that nobody placed."""
+    """List hosts and moments of the incidents; an unknown host is `NOWHERE`."""
     names = "host_id", "opened_at", "service_id", "affected_services"
     for host, moment, *texts in cells(sound_incidents(inventory), *names):
         services = [
             name for text in texts if isinstance(text, str) for name in text.split(";")
         ]
-        own = {place for name in services for place in hosts.get(name, ())}
-        for place in {host} if isinstance(host, str) else own or {NOWHERE}:
+        known = {place for name in services for place in hosts.get(name, ())}
+        for place in {host} if isinstance(host, str) else known or {NOWHERE}:
             yield place, moment
 
 
@@ -369,10 +356,10 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
         return ()
     at = inventory.snapshot_at
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
-    told = (
+    windows = (
         asked[["window_start", "window_end"]].dropna().itertuples(index=False, name=None)
     )
-    return united(*((start, min(end, at)) for start, end in told)) or ((LONG_AGO, at),)
+    return united(*((start, min(end, at)) for start, end in windows)) or ((LONG_AGO, at),)
 
 
 def _between(
@@ -383,8 +370,8 @@ def _between(
     Nor was one whose version cannot be read: a ``master`` may move unseen.
     """
     both = sorted(was.keys() & now.keys())
-    found = ((host, _engine_move(was[host], now[host])) for host in both)
-    moves = tuple(Move(host, *span, "", *move) for host, move in found if move)
+    pairs = ((host, _engine_move(was[host], now[host])) for host in both)
+    moves = tuple(Move(host, *span, "", *move) for host, move in pairs if move)
     watched = [host for host in both if _is_read(was[host]) and _is_read(now[host])]
     return moves, dict.fromkeys(watched, (span,))
 
@@ -398,7 +385,7 @@ def _is_read(versions: dict[str, str]) -> bool:
 def _engine_move(
     was: dict[str, str], now: dict[str, str]
 ) -> tuple[str | None, str] | None:
-    """Give line and kind of the first change of a runtime, or of the runtime itself."""
+    """Return line and kind of the first change of a runtime, or of the runtime itself."""
     for runtime in now if was != now else ():
         before = (runtime, was[runtime]) if runtime in was else next(iter(was.items()))
         change = reference.engine_change(before, (runtime, now[runtime]))
@@ -430,17 +417,17 @@ def _both(one: Mapping[str, Spans], other: Mapping[str, Spans]) -> Mapping[str, 
 
 def united(*spans: Span) -> Spans:
     """Unite spans of time: those that touch are one."""
-    found: list[Span] = []
+    merged: list[Span] = []
     for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
         else:
-            found.append((start, end))
-    return tuple(found)
+            merged.append((start, end))
+    return tuple(merged)
 
 
 def holds(spans: Spans, inner: Span) -> bool:
-    """Say whether one of these spans holds another."""
+    """Return whether one of these spans covers another."""
     return any(start <= inner[0] and inner[1] <= end for start, end in spans)
 
 

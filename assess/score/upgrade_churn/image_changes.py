@@ -1,4 +1,4 @@
-"""What happened to the images of a service from one snapshot to the next."""
+"""Image changes: what happened to the images of a service from one snapshot to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.blast_radius.observed import cells, observed
+from assess.score.upgrade_churn.observed import cells, observed
 
 _IMAGE = ["registry", "repository", "tag", "image_digest"]
 
@@ -16,37 +16,38 @@ Images = Mapping[str, set[Image]]  # by service
 
 
 def images_of(inventory: Inventory) -> Images:
-    """Give the images of every service, where their repository is known."""
-    found: dict[str, set[Image]] = defaultdict(set)
+    """Return the images of every service, where their repository is known."""
+    by_service: dict[str, set[Image]] = defaultdict(set)
     for service, *image in cells(observed(inventory, "workloads"), "service_id", *_IMAGE):
         registry, repository, tag, digest = (
             x if isinstance(x, str) else None for x in image
         )
         if repository is not None:
-            found[service].add((registry, repository, tag, digest))
-    return found
+            by_service[service].add((registry, repository, tag, digest))
+    return by_service
 
 
 def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image, str]]:
-    """List which images of a service became which, and how `assess.reference.image_change` has it.
+    """List which images of a service became which, and the kind of change.
 
-    Images are paired by repository, the most advanced of each; where exactly one was replaced by
-    exactly one of another repository, those two are a pair.
+    The kind is that of `assess.reference.image_change`. Images are paired by repository, the most
+    advanced of each; where exactly one was replaced by exactly one of another repository, those
+    two are a pair.
     """
-    found = [
+    changes = [
         (before, after, reference.image_change(before[1:], after[1:]))
         for before, after in _pairs(was, now)
     ]
-    return [pair for pair in found if pair[2] != "same"]
+    return [pair for pair in changes if pair[2] != "same"]
 
 
 def is_pinned(image: Image) -> bool:
-    """Say whether one could see an image move: by its digest, or by a tag that does not float."""
+    """Return whether a move of an image would show: by its digest, or by a fixed tag."""
     return image[3] is not None or reference.is_fixed(image[2])
 
 
 def is_third_party(image: Image, *, public: Iterable[str], own: Iterable[str]) -> bool:
-    """Say whether others make an image: of a public registry, and in no namespace of one's own."""
+    """Return whether others make an image: public registry, and no namespace of one's own."""
     registry, repository = image[:2]
     return registry in set(public) and (repository or "").partition("/")[0] not in set(
         own

@@ -1,4 +1,4 @@
-"""How often upgrades come, and how often they fail: from published windows and from history."""
+"""Pace of upgrades: how often they come and how often they fail, by support windows and history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have
 
 
 class Place(NamedTuple):
-    """A service on a host, or nowhere known, and the engine there or aimed at."""
+    """A service on a host, or nowhere known, and the engine there or the target's."""
 
     service_id: str
     host_id: str
@@ -58,31 +58,31 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     on_host = exposure(inventory, policy).side.eq(HOST).fillna(value=False).to_dict()
     homeless = set(on_host).difference(service for service, _ in on_engine)
     on_engine |= {(service, NOWHERE): True for service in homeless}
-    found = []
+    placed = []
     for (service, host), has_engine in sorted(on_engine.items()):
         engine = engines.get(host)
-        own: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
+        engine_there: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
         if not has_engine or (engine.runtime == "none" if engine else on_host[service]):
-            own = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
+            engine_there = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
         elif engine:
-            own = (MEASURED, engine.runtime, engine.version)
-        found.append(Place(service, host, *own))
-    return found
+            engine_there = (MEASURED, engine.runtime, engine.version)
+        placed.append(Place(service, host, *engine_there))
+    return placed
 
 
 def fastest(*rates: Interval) -> Interval:
-    """Take the fastest of some paces, end by end."""
+    """Return the fastest of some paces, end by end."""
     return Interval(*map(max, zip(*rates, strict=True)))
 
 
 def together(first: Interval, second: Interval) -> Interval:
-    """Put two clocks together: one upgrade may serve both (point, lo), or one each (hi)."""
+    """Combine two clocks: one upgrade may serve both (point, lo), or one each (hi)."""
     return fastest(first, second)._replace(hi=first.hi + second.hi)
 
 
 @cache
 def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
-    """Say how often a year the end of a line forces an upgrade: ``365 / support window``.
+    """Return how often a year the end of a line forces an upgrade: ``365 / support window``.
 
     Where the end is unknown: median and whole range over the lines that came out since a day, of
     the product, else of the engine; without a product, of all operating systems.
@@ -101,7 +101,7 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
 
 @cache
 def system_rate(name: str | None, version: str | None, since: str) -> Interval:
-    """Say how often an operating system ends; one whose end is unknown counts only above."""
+    """Return how often an operating system ends; one whose end is unknown counts only above."""
     distro = reference.distro_of(name)
     rate = forced_rate(distro, reference.line_of(distro, version), since)
     return rate if rate.lo == rate.hi else Interval(0.0, 0.0, rate.hi)
@@ -109,7 +109,7 @@ def system_rate(name: str | None, version: str | None, since: str) -> Interval:
 
 @cache
 def releases_per_year(product: str, line: str | None, since: str) -> float:
-    """Say how often a line of the engine is released; one whose pace is unknown, at the fastest."""
+    """Return how often a line of the engine is released; the fastest where unknown."""
     lines = reference.engine_lines()
     paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
@@ -118,7 +118,7 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
 
 
 def engine_rate(product: str, line: str | None, own: Interval, since: str) -> Interval:
-    """Take the faster of the forced and the own pace; nobody upgrades more often than releases."""
+    """Return the faster of the forced and the own pace; releases bound the own pace."""
     hi = max(min(own.hi, releases_per_year(product, line, since)), own.point)
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
 
@@ -129,14 +129,14 @@ def upgrades(history: History) -> list[Move]:
 
 
 def recorded_upgrades(history: History) -> list[Move]:
-    """List those of which a source recorded the moment."""
+    """List the upgrades whose moment a source recorded."""
     return [move for move in history.recorded.values() if move.change != ROLLBACK]
 
 
 def own_rates(
     inventory: Inventory, policy: Policy, history: History
 ) -> dict[str, Interval]:
-    """Say how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
+    """Return how often a year the engine of each host was upgraded, its ends shrunk to the fleet.
 
     Hosts that neither a source of history nor two snapshots that follow each other saw are left
     out, and so is what changed while nobody could have seen it stand.
@@ -156,7 +156,9 @@ def own_rates(
     t = pd.Series(days, dtype=float) / 365.25
     shrunk = shrunk_rates(n, t.round(2), level=float(policy["simulation"]["level"]))
     rows = zip(n.index, n / t, shrunk["rate_lo"], shrunk["rate_hi"], strict=True)
-    return {host: Interval(own, min(own, lo), max(own, hi)) for host, own, lo, hi in rows}
+    return {
+        host: Interval(rate, min(rate, lo), max(rate, hi)) for host, rate, lo, hi in rows
+    }
 
 
 def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
@@ -169,29 +171,27 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     """
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
-    moments, backs, found = (
-        incident_moments(history),
-        defaultdict(list),
-        dict[str, Tally](),
-    )
+    moments = incident_moments(history)
+    backs = defaultdict(list)
+    tallies: dict[str, Tally] = {}
     for move in history.moves:
         if move.change == ROLLBACK:
             backs[move.host_id].append((move.after, move.before))
     for host, first, last, status, line, _ in upgrades(history):
         near, sure = (first, last + window), (last, first + window)
-        own, vague = moments.get(host, []), moments.get(NOWHERE, [])
-        failed = _any_in(own, sure) or any(holds((sure,), back) for back in backs[host])
+        known, vague = moments.get(host, []), moments.get(NOWHERE, [])
+        failed = _any_in(known, sure) or any(holds((sure,), back) for back in backs[host])
         failed |= bool(words.search(status))
         may = (
-            _any_in(own, near)
+            _any_in(known, near)
             or _any_in(vague, near)
             or any(_touch(near, b) for b in backs[host])
         )
         if failed or holds(history.looked, (first, first + window)):
             for name in {POOL, line or POOL}:
-                n, k, most = found.get(name, (0, 0, 0))
-                found[name] = (n + 1, k + failed, most + (failed or may))
-    return found
+                n, k, most = tallies.get(name, (0, 0, 0))
+                tallies[name] = (n + 1, k + failed, most + (failed or may))
+    return tallies
 
 
 def _any_in(moments: list[pd.Timestamp], span: Span) -> bool:
@@ -204,16 +204,16 @@ def _touch(span: Span, other: Span) -> bool:
 
 
 def incident_moments(history: History) -> dict[str, list[pd.Timestamp]]:
-    """Moments of the incidents by host, in order; and of those that nobody placed."""
-    found = defaultdict(list)
+    """Return the moments of the incidents by host, in order; an unknown host is `NOWHERE`."""
+    by_host = defaultdict(list)
     for host, moment in sorted(history.incidents):
-        found[host].append(moment)
-    return found
+        by_host[host].append(moment)
+    return by_host
 
 
 @cache
 def failure_chance(tally: Tally, level: float) -> Interval:
-    """Say how likely an upgrade fails: Beta(k + 1/2, n - k + 1/2), what nobody placed in ``hi``."""
+    """Return the chance that an upgrade fails: Beta(k + 1/2, n - k + 1/2), unplaced ones in ``hi``."""
     n, k, most = tally
     highest = jeffreys_interval(most, n, level=level)
     return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)

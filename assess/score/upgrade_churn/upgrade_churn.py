@@ -21,7 +21,7 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.placement import on_bases
 from assess.score.incidents.rates import Interval
-from assess.score.result import Explanation, Provenance, Result, plain, records_by
+from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import breaks, on_hosts
 from assess.score.upgrade_churn.change_rates import (
@@ -37,6 +37,7 @@ from assess.score.upgrade_churn.history import (
     host_engines,
     known_history,
 )
+from assess.words import plain
 
 ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts
@@ -62,9 +63,9 @@ class UpgradeChurn(Result):
     two snapshots that follow each other saw them].
 
     ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
-    which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` gives
+    which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` returns
     it), ``simulation`` (the same by host, what is unknown and hosts without a known service
-    included, as `on_hosts` gives it), ``clocks``; of the history ``image_changes``, ``moves`` and
+    included, as `on_hosts` returns it), ``clocks``; of the history ``image_changes``, ``moves`` and
     ``pace`` (`assess.score.upgrade_churn.change_rates`).
     """
 
@@ -75,7 +76,7 @@ class UpgradeChurn(Result):
     )
 
     def explain(self, service_id: str) -> Explanation:
-        """Say what makes a service's churn; the table holds its clocks."""
+        """Explain the churn of a service; the table holds its clocks."""
         row = self.row(service_id)
         times, hits = (
             table[table["service_id"] == service_id].drop(columns="service_id")
@@ -87,7 +88,7 @@ class UpgradeChurn(Result):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
+        """Return one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
         hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
         own = records_by(hits.drop_duplicates(), "service_id")
         return [
@@ -95,7 +96,7 @@ class UpgradeChurn(Result):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain JSON types, in it ``simulation``: what breaks, host by host."""
+        """Return plain JSON types, in them ``simulation``: what breaks, host by host."""
         simulated = self.details["simulation"].to_dict("records")
         return {**super().to_dict(), "simulation": plain(simulated)}
 
@@ -119,10 +120,10 @@ def score_upgrade_churn(
     target : str, default ""
         Engine to go to; without one, the policy's.
     previous : Inventory, optional
-        An earlier inventory, whose engines and images tell what was upgraded since: a history of
+        An earlier inventory, whose engines and images show what was upgraded since: a history of
         one snapshot.
     history : History, optional
-        What earlier snapshots tell, as `upgrade_history` gives it; it stands before ``previous``.
+        What earlier snapshots show, as `upgrade_history` returns it; it stands before ``previous``.
 
     Returns
     -------
@@ -145,27 +146,27 @@ def score_upgrade_churn(
     registries, level = policy["registries"], float(policy["simulation"]["level"])
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = host_engines(inventory)
-    held = pace.places(inventory, policy, goal)
+    placed = pace.places(inventory, policy, goal)
     bases = _base_images(inventory)
-    times = clocks(inventory, held, engines, bases)
-    found = breaks(inventory, held, engines, goal)
-    hits = found.dropna(subset=["service_id", "change_id"])
-    unseen = found[found["change_id"].isna()].dropna(subset="service_id")
+    times = clocks(inventory, placed, engines, bases)
+    broken = breaks(inventory, placed, engines, goal)
+    hits = broken.dropna(subset=["service_id", "change_id"])
+    unseen = broken[broken["change_id"].isna()].dropna(subset="service_id")
     past = known_history(inventory, policy, history=history, previous=previous)
-    host, events, chance = _paces(inventory, policy, held, bases, past)
-    share = host / _tenants(held) + events - host
-    frame = _per_service(held, events, chance, share, policy["churn"])
-    behind = [_lines_behind(place, goal) for place in held]
-    by_service = pd.Series(behind, [place.service_id for place in held], dtype="Int64")
+    host, events, chance = _paces(inventory, policy, placed, bases, past)
+    share = host / _tenants(placed) + events - host
+    frame = _per_service(placed, events, chance, share, policy["churn"])
+    behind = [_lines_behind(place, goal) for place in placed]
+    by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
     frame = frame.join(_breaking(hits, unseen, frame.index))
     frame = frame.join(_images(inventory, registries))
     frame = frame.join(image_rates(past, frame.index, registries, level=level))
-    parts = _contributions(held, share, chance, policy["churn"])
+    parts = _contributions(placed, share, chance, policy["churn"])
     details = {
         "breaking": hits.reset_index(drop=True),
-        "simulation": on_hosts(found),
+        "simulation": on_hosts(broken),
         "clocks": times,
         "image_changes": image_changes(past, registries),
         "moves": moves(past, registries),
@@ -177,19 +178,19 @@ def score_upgrade_churn(
 def _paces(
     inventory: Inventory,
     policy: Policy,
-    held: list[pace.Place],
+    placed: list[pace.Place],
     bases: dict[str, list[str]],
     past: History,
 ) -> Floats:
-    """Pace of the host, pace with the base image [per year], and chance of failure, by place."""
+    """Return pace of the host, pace with the base image [per year], and chance of failure, by place."""
     since, level = (
         str(policy["churn"]["forced_since"]),
         float(policy["simulation"]["level"]),
     )
-    own = pace.own_rates(inventory, policy, past)
-    # A host that nobody watched may be upgraded as often as any.
+    own_rates = pace.own_rates(inventory, policy, past)
+    # a host that nobody watched may be upgraded as often as any
     unwatched = Interval(
-        0.0, 0.0, max((rate.hi for rate in own.values()), default=np.inf)
+        0.0, 0.0, max((rate.hi for rate in own_rates.values()), default=np.inf)
     )
     tallies = pace.upgrade_failures(past, policy)
     columns = ["host_id", "os_name", "os_version"]
@@ -197,20 +198,20 @@ def _paces(
         host: system
         for host, *system in inventory["hosts"][columns].itertuples(index=False)
     }
-    found = []
-    for service, host, basis, product, version in held:
+    rows = []
+    for service, host, basis, product, version in placed:
         line = reference.line_of(product, version)
-        mine = own.get(host, unwatched) if basis == pace.MEASURED else unwatched
-        engine = pace.engine_rate(product, line, mine, since)
+        own_rate = own_rates.get(host, unwatched) if basis == pace.MEASURED else unwatched
+        engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, (None, None)), since)
         images = [base_system(base) for base in bases.get(service, [])] or [(None, None)]
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         whole = pace.together(engine, system)
         tally = tallies.get(line or pace.POOL) or tallies.get(pace.POOL) or (0, 0, 0)
-        found.append(
+        rows.append(
             (whole, pace.together(whole, base), pace.failure_chance(tally, level))
         )
-    return np.array(found, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
+    return np.array(rows, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
 def _breaking(
@@ -221,22 +222,24 @@ def _breaking(
         "breaking_n": hits.groupby("service_id")["change_id"].nunique(),
         "breaking_unknown_n": unseen.groupby("service_id")["fact"].nunique(),
     }
-    found = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
+    counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
     is_blind = services.isin(unseen.loc[unseen["fact"].eq("version"), "service_id"])
-    found.loc[is_blind & found["breaking_n"].eq(0), "breaking_n"] = pd.NA
-    return found
+    counted.loc[is_blind & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    return counted
 
 
-def _tenants(held: list[pace.Place]) -> Floats:
+def _tenants(placed: list[pace.Place]) -> Floats:
     """Count the services that share a host; an unknown one may be shared by the most there are."""
-    known = Counter(place.host_id for place in held if place.host_id)
+    known = Counter(place.host_id for place in placed if place.host_id)
     unknown = (1, max(known.values(), default=1), 1)
-    counts = [[known[place.host_id]] * 3 if place.host_id else unknown for place in held]
+    counts = [
+        [known[place.host_id]] * 3 if place.host_id else unknown for place in placed
+    ]
     return np.array(counts, dtype=float).reshape(-1, 3)
 
 
 def _per_service(
-    held: list[pace.Place],
+    placed: list[pace.Place],
     events: Floats,
     chance: Floats,
     share: Floats,
@@ -253,7 +256,9 @@ def _per_service(
         f"{n}{end}": part[:, i] for n, part in parts.items() for i, end in enumerate(ENDS)
     }
     cells["hours_undivided"] = (events * cost)[:, 0]
-    index = pd.Index([place.service_id for place in held], dtype="str", name="service_id")
+    index = pd.Index(
+        [place.service_id for place in placed], dtype="str", name="service_id"
+    )
     grouped = pd.DataFrame(cells, index).groupby(level=0)
     hours = [name for name in cells if name.startswith("hours")]
     frame = grouped.mean().assign(**grouped[hours].sum())
@@ -261,7 +266,7 @@ def _per_service(
         failures = frame[f"failures_per_year{end}"]
         frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
     ranks = pd.Series(
-        [list(BASES).index(place.basis) for place in held], index, dtype=int
+        [list(BASES).index(place.basis) for place in placed], index, dtype=int
     )
     basis = ranks.groupby(level=0).min().map(dict(enumerate(BASES)))
     return frame.astype("Float64").assign(basis=basis.astype("str"))
@@ -273,10 +278,12 @@ def _lines_behind(place: pace.Place, goal: str) -> int | None:
 
 
 def _contributions(
-    held: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
+    placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
     """Hours of every host, by what they go into."""
-    table = pd.DataFrame([place[:2] for place in held], columns=["service_id", "host_id"])
+    table = pd.DataFrame(
+        [place[:2] for place in placed], columns=["service_id", "host_id"]
+    )
     table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
     table["upgrade"] = share[:, 0] * settings["hours_upgrade"]
     key = ["service_id", "host_id"]
@@ -310,14 +317,14 @@ def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame
 
 
 def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:
-    def held(name: str, digits: int = 1) -> str:
+    def interval(name: str, digits: int = 1) -> str:
         point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
         return f"{point} ({lo} to {hi})"
 
     text = [
-        f"{BASES[row['basis']]}: {held('events_per_year')} upgrades a year, of which "
-        f"{held('failures_per_year', 2)} fail; {held('hours_per_year')} hours of work a year as "
-        f"its share, {row['hours_undivided']:.1f} if it had its hosts to itself."
+        f"{BASES[row['basis']]}: {interval('events_per_year')} upgrades a year, of which "
+        f"{interval('failures_per_year', 2)} fail; {interval('hours_per_year')} hours of work a "
+        f"year as its share, {row['hours_undivided']:.1f} if it had its hosts to itself."
     ]
     first = times.dropna(subset="days_to_eol").nsmallest(1, "days_to_eol")
     for days, *names in first[["days_to_eol", "component", "name", "version"]].itertuples(

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from assess.policy import rules
 from assess.score.readiness import gates, readiness
-from assess.score.what_next.cut_off import Rival
 from assess.score.what_next.labels import labels
+from assess.score.what_next.ranking import Chances
 
 Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]  # shape (sets, items)
@@ -50,6 +50,7 @@ class Reason:
         if self.rule:
             answers = rules.evaluate(self.rule, coverage, at=_ANY_TIME)
             return answers.to_numpy(dtype=float, na_value=np.nan)
+        # an item that is neither passed nor failed leaves the answer as it is
         confirmed = np.where(bad[:, self.item], 1.0, self.now)
         return np.where(good[:, self.item], 0.0, confirmed)
 
@@ -100,8 +101,8 @@ class Counterfactual:
         Those that are open.
     inside : bool
         Whether it runs in containers already.
-    rival : Rival or None
-        What it competes with.
+    chances : callable or None
+        Chance of the short list by readiness [0-1]; None where it never competes.
     """
 
     items: tuple[str, ...]
@@ -114,7 +115,7 @@ class Counterfactual:
     shares: Floats
     gates: tuple[Gate, ...]
     inside: bool
-    rival: Rival | None
+    chances: Chances | None
 
     @classmethod
     def of(  # noqa: PLR0913
@@ -124,7 +125,7 @@ class Counterfactual:
         weights: Mapping[str, float],
         *,
         inside: bool,
-        rival: Rival | None,
+        chances: Chances | None,
         questions: Mapping[str, str],
     ) -> Self:
         """Lay out one service from its atoms and the reasons of its open gates."""
@@ -136,6 +137,7 @@ class Counterfactual:
         value = np.array([0.0 if pd.isna(v) else v for v in values], dtype=float)
         dimension = [names.index(atom["dimension"]) for atom in asked]
         by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
+        # a check in part still earns the rest of its weight
         open_checks = np.flatnonzero((value < 1) & (weight > 0))
         items = [asked[i]["check"] for i in open_checks]
         facts = [
@@ -159,7 +161,7 @@ class Counterfactual:
             shares=shares / (shares.sum() or 1.0),
             gates=open_gates,
             inside=inside,
-            rival=rival,
+            chances=chances,
         )
 
     @property
@@ -184,8 +186,8 @@ class Counterfactual:
             hardness = np.maximum(hardness, gate.hardness(good, bad, coverage))
         gate_labels = [gates.LABEL_OF.get(rank) for rank in hardness.tolist()]
         chances = np.zeros(len(good))
-        if self.rival is not None and (hardness == 0).any():
-            chances = np.where(hardness == 0, self.rival.chances(ready), 0.0)
+        if self.chances is not None and (hardness == 0).any():
+            chances = np.where(hardness == 0, self.chances(ready / 100), 0.0)
         inside = [self.inside] * len(good)
         return labels(gate_labels, chances, ready, inside, settings), chances
 

@@ -1,4 +1,7 @@
-"""The criteria that a board weighs, each on a scale from 0 to 1."""
+"""The criteria of a move, each on a scale from 0 to 1; high means earlier.
+
+Needs the three scores, and effort and lead time of services. What is unknown spans 0 to 1.
+"""
 
 from __future__ import annotations
 
@@ -26,57 +29,41 @@ def criteria_table(
     churn: Result,
     policy: Policy,
 ) -> pd.DataFrame:
-    """Bring all criteria of a move to one scale.
+    """Return ``service_id, criterion, point, lo, hi`` [share 0-1].
 
-    Parameters
-    ----------
-    services : DataFrame, index service_id
-        Columns ``move_effort_hours`` [h], ``lead_time_days`` [days].
-    readiness, blast, churn : Result
-        The three scores.
-    policy : Policy
-        ``[what_next]``: what counts as full pain, effort and containment.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``service_id, criterion, point, lo, hi`` [share 0-1, high means earlier]; what is
-        unknown spans 0 to 1.
+    ``services`` has the index service_id and columns ``move_effort_hours`` [h] and
+    ``lead_time_days`` [days]. ``[what_next]`` of the policy says what counts as full pain,
+    effort and containment.
     """
     settings = policy["what_next"]
     radius = blast.details["services"].reindex(services.index)
     effort = _share(services["move_effort_hours"], settings["effort_hours_max"])
     lead = _share(services["lead_time_days"], settings["lead_time_days_max"])
-    pain = {
-        end: (
-            _share(
-                radius[f"expected_minutes_per_year{end}"], settings["pain_minutes_max"]
-            ),
-            lead,
-        )
-        for end in ("", "_lo", "_hi")
-    }
+    pain = {}
+    # each half that is unknown counts as 0 at least, as 1 at most
+    for end, suffix, unknown in (
+        ("point", "", 0.5),
+        ("lo", "_lo", 0.0),
+        ("hi", "_hi", 1.0),
+    ):
+        minutes = radius[f"expected_minutes_per_year{suffix}"]
+        share = _share(minutes, settings["pain_minutes_max"])
+        pain[end] = (share.fillna(unknown) + lead.fillna(unknown)) / 2
+    # a move may also lose containment: no change is in the middle of the scale
     scale = 2 * settings["containment_scale"]
     bounds = {
         "readiness": _bounds(readiness.frame.reindex(services.index), "readiness", 100),
         "containment": _flip(_bounds(radius, "delta", scale), around=0.5),
         "low_blast_radius": _flip(_bounds(radius, "impact", 1)),
         "low_churn": _flip(_bounds(churn.frame.reindex(services.index), "score", 100)),
-        "pain_today": pd.DataFrame(
-            {
-                "point": _mean(*pain[""], 0.5),
-                "lo": _mean(*pain["_lo"], 0.0),
-                "hi": _mean(*pain["_hi"], 1.0),
-            }
-        ),
-        "low_effort": pd.DataFrame(
-            {"point": 1 - effort, "lo": 1 - effort, "hi": 1 - effort}
-        ),
+        "pain_today": pd.DataFrame(pain),
+        "low_effort": pd.DataFrame(dict.fromkeys(("point", "lo", "hi"), 1 - effort)),
     }
     typed = {name: table.astype("Float64") for name, table in bounds.items()}
     table = pd.concat(typed, names=["criterion", "service_id"])
     table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
-    order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()  # service by service
+    # service by service, each with its criteria in the order of `bounds`
+    order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()
     table = table.reset_index().iloc[order].reset_index(drop=True)
     return table[["service_id", "criterion", "point", "lo", "hi"]]
 
@@ -99,7 +86,3 @@ def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
 
 def _share(values: pd.Series, most: float) -> pd.Series:
     return (values.astype("Float64") / most).clip(0, 1)
-
-
-def _mean(first: pd.Series, second: pd.Series, unknown: float) -> pd.Series:
-    return (first.fillna(unknown) + second.fillna(unknown)) / 2

@@ -1,6 +1,6 @@
-"""Labels: what the gates, the chance of the short list and the lower end of readiness add up to.
+"""Labels, from the gates, the chance of the short list and the lower bound of readiness.
 
-No label is read off a point or off an upper end: these rise when failing evidence is hidden.
+No label depends on a point or on an upper bound: these rise when failing evidence is hidden.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.words import share
+
 CANDIDATES = ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE")
 INSIDE = ("KEEP", "FIX", "PULL BACK")
 LABELS = (*CANDIDATES, *INSIDE)
+# a closed gate of what runs in containers already; any other means FIX
 GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
-# from good to bad; with neither of the last two does a service move, so neither is the better
-STANDING = {
+# 0 is best; with neither NEVER nor NOT DECIDABLE does a service move, so neither is better
+SEVERITY = {
     "MOVE NOW": 0,
     "PILOT": 1,
     "PREPARE": 2,
@@ -35,6 +38,9 @@ def labels(
 ) -> NDArray[np.object_]:
     """Label services.
 
+    MOVE NOW needs clear gates, a chance of ``move_p`` and ``ready_points``; PILOT a chance of
+    ``pilot_p`` and ``pilot_points``; PREPARE that chance alone; HOLD means others come first.
+
     Parameters
     ----------
     gates : array_like of str
@@ -42,44 +48,38 @@ def labels(
     p_top : array_like of float
         Pessimistic chance of being among the first k. [share 0-1]
     readiness_lo : array_like of float
-        Lower end of readiness. [points 0-100]
+        Lower bound of readiness. [points 0-100]
     inside : array_like of bool
         Whether it runs in containers already.
     settings : mapping
         ``move_p, pilot_p`` [share 0-1], ``ready_points, pilot_points`` [points 0-100].
 
-    Returns
-    -------
-    ndarray of str
-        One label each. MOVE NOW: clear gates, a chance of ``move_p``, ready. PILOT: a chance of
-        ``pilot_p``, and from ``pilot_points`` on. PREPARE: that chance, but less ready. HOLD:
-        others come first.
-
     Notes
     -----
-    An interval that crosses ``ready_points`` is judged by its lower end alone: were a service the
-    better for the upper one, then hiding what it fails would help it.
+    An interval that crosses ``ready_points`` is judged by its lower bound alone: if the upper
+    one counted, hiding what a service fails would help it.
     """
-    told = np.array(list(gates), dtype=object)
-    gated, within = ~pd.isna(told), np.asarray(inside, dtype=bool)
-    chance = np.nan_to_num(
-        np.array([None if p is pd.NA else p for p in p_top], dtype=float)
-    )
+    gate_labels = np.array(list(gates), dtype=object)
+    is_gated = ~pd.isna(gate_labels)
+    is_inside = np.asarray(inside, dtype=bool)
+    chance = np.array([None if p is pd.NA else p for p in p_top], dtype=float)
+    chance = np.nan_to_num(chance)
     ready = np.asarray(readiness_lo, dtype=float)
-    likely, is_ready = chance >= settings["pilot_p"], ready >= settings["ready_points"]
-    given = np.full(len(told), "HOLD", dtype=object)
-    given[likely] = "PREPARE"
-    given[likely & (ready >= settings["pilot_points"])] = "PILOT"
-    given[(chance >= settings["move_p"]) & is_ready] = "MOVE NOW"
-    given[within] = np.where(is_ready, "KEEP", "FIX")[within]
-    given[gated] = told[gated]
-    inner = gated & within
-    given[inner] = [GATED_INSIDE.get(label, "FIX") for label in told[inner]]
-    return given
+    is_likely = chance >= settings["pilot_p"]
+    is_ready = ready >= settings["ready_points"]
+    result = np.full(len(gate_labels), "HOLD", dtype=object)
+    result[is_likely] = "PREPARE"
+    result[is_likely & (ready >= settings["pilot_points"])] = "PILOT"
+    result[(chance >= settings["move_p"]) & is_ready] = "MOVE NOW"
+    result[is_inside] = np.where(is_ready, "KEEP", "FIX")[is_inside]
+    result[is_gated] = gate_labels[is_gated]
+    both = is_gated & is_inside
+    result[both] = [GATED_INSIDE.get(label, "FIX") for label in gate_labels[both]]
+    return result
 
 
 def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
-    """Say why a service whose gates are clear has its label.
+    """Return a sentence on why a service whose gates pass has its label.
 
     Parameters
     ----------
@@ -89,31 +89,32 @@ def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
         As in `labels`, and ``k``.
     candidates_n : int
         Services that compete. [count]
-
-    Returns
-    -------
-    str
-        A sentence.
     """
-    bar, k = settings["ready_points"], settings["k"]
+    needed = settings["ready_points"]
+    is_ready = row.readiness_lo >= needed
     if row.label == "KEEP":
-        return "All gates clear, and ready even at worst."
+        return "All gates clear; ready even in the worst case."
     if row.label == "FIX":
-        return f"Readiness may lie below {bar}."
-    chance = f"in the top {k} in {row.p_top:.0%} of weightings"
+        return f"All gates clear, but {_shortfall(row, needed)}."
+    k = settings["k"]
+    chance = f"in the top {k} in {share(row.p_top)} of weightings"
     if candidates_n <= k:
-        chance = f"on a short list with room for all {candidates_n} candidates"
-    below = "lies below" if row.readiness_hi < bar else "may lie below"
-    short = row.readiness_lo < bar
+        chance = f"on the short list, which has room for all {candidates_n} candidates"
     if row.label == "MOVE NOW":
-        return f"All gates clear, ready even at worst, and {chance}."
+        return f"All gates clear; ready even in the worst case, and {chance}."
     if row.label == "PILOT":
-        ready = f", but readiness {below} {bar}" if short else ", and ready even at worst"
-        likely = "" if row.p_top >= settings["move_p"] else "only "
-        return f"Gates clear, {likely}{chance}{ready}."
+        ready = "ready even in the worst case" if is_ready else _shortfall(row, needed)
+        only = "" if row.p_top >= settings["move_p"] else "only "
+        link = "and" if is_ready else "but"
+        return f"All gates clear; {only}{chance}, {link} {ready}."
     if row.label == "PREPARE":
-        least = settings["pilot_points"]
-        below = "lies below" if row.readiness_hi < least else "may lie below"
-        return f"Gates clear and {chance}, but readiness {below} {least}."
-    ready = f"readiness {below} {bar}" if short else "ready"
-    return f"Gates clear and {ready}, but others come first: {chance}."
+        return (
+            f"All gates clear; {chance}, but {_shortfall(row, settings['pilot_points'])}."
+        )
+    ready = "ready" if is_ready else _shortfall(row, needed)
+    return f"All gates clear and {ready}, but others come first: {chance}."
+
+
+def _shortfall(row: Any, needed: float) -> str:
+    verb = "is" if row.readiness_hi < needed else "may be"
+    return f"readiness {verb} below {needed}"

@@ -1,4 +1,8 @@
-"""How much to risk at once, and in which order: exposure budget, move-together groups, waves."""
+"""Waves: which services move in which quarter.
+
+Three limits: an exposure budget from the fleet's own incidents, dependency cycles that move
+together, and the hours of a quarter.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ MOVABLE = ("MOVE NOW", "PILOT")
 def exposure_budget(
     incidents_n: int, service_months: float, *, appetite: float, months: float
 ) -> int:
-    """Largest number of services to move at once.
+    """Return the largest number of services to move at once; 0 without experience.
 
     Parameters
     ----------
@@ -32,44 +36,30 @@ def exposure_budget(
     months : float
         Length of the period. [months]
 
-    Returns
-    -------
-    int
-        Largest K with ``K * upper95 * months <= appetite``; 0 without experience.
-
     Notes
     -----
-    ``upper95`` is the 95 % quantile of Gamma(incidents + 1/2, service_months), the posterior of
-    the rate per container service-month under Jeffreys' prior.
+    The largest K with ``K * upper95 * months <= appetite``. ``upper95`` is the 95 % quantile
+    of Gamma(incidents + 1/2, service_months), the posterior of the rate per container
+    service-month under Jeffreys' prior.
     """
     if service_months <= 0:
         return 0
     upper = float(gammaincinv(incidents_n + 0.5, 0.95)) / service_months
+    # a whole number that floating point puts just below itself counts
     return math.floor(appetite / (upper * months) + 1e-9)
 
 
 def cycle_groups(services: pd.Index, dependencies: pd.DataFrame) -> pd.Series:
-    """Put services that need each other into one group: they move together.
+    """Return the group of each service: services that need each other move together.
 
-    Parameters
-    ----------
-    services : Index
-        Service ids.
-    dependencies : DataFrame
-        Columns ``src_id, dst_id``.
-
-    Returns
-    -------
-    Series, index service_id
-        Smallest id of the group; a service on its own is its own group.
+    A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
     """
     ids = services.sort_values()
     source, target = (ids.get_indexer(dependencies[c]) for c in ("src_id", "dst_id"))
-    inside = (source >= 0) & (target >= 0)
-    ones = np.ones(int(inside.sum()), dtype=np.int8)
-    graph = coo_array(
-        (ones, (source[inside], target[inside])), shape=(len(ids), len(ids))
-    )
+    known = (source >= 0) & (target >= 0)
+    ones = np.ones(int(known.sum()), dtype=np.int8)
+    shape = (len(ids), len(ids))
+    graph = coo_array((ones, (source[known], target[known])), shape=shape)
     _, label = connected_components(graph.tocsr(), directed=True, connection="strong")
     groups = pd.Series(ids, index=ids, dtype="str")
     return groups.groupby(label).transform("min").reindex(services)
@@ -84,72 +74,72 @@ def waves(  # noqa: PLR0913
     hours_unknown: float,
     waves_max: int,
 ) -> pd.DataFrame:
-    """Plan quarter by quarter what moves, within the exposure budget and the hours there are.
+    """Plan quarter by quarter what moves, within the exposure budget and the hours.
 
     Parameters
     ----------
     frame : DataFrame, index service_id
         Columns ``label, p_top, group, hours``; a group moves together or not at all.
     dependencies : DataFrame
-        Columns ``src_id, dst_id``: what is called moves no later than its caller, where both move.
+        Columns ``src_id, dst_id``: what is called moves no later than its caller, where both
+        move.
     budget : int
         Services at once. [count, 0 moves none]
-    capacity_hours : float
-        Work that a quarter has room for. [hours]
-    hours_unknown : float
-        Work of a service that nobody estimated. [hours]
+    capacity_hours, hours_unknown : float
+        Work that a quarter has room for, and work of a service without an estimate. [hours]
     waves_max : int
         Quarters to plan ahead. [count]
 
     Returns
     -------
     DataFrame, index group
-        ``wave`` (from 1, NA for what fits into none), ``services_n``, ``hours``, and ``why`` it
-        stands there. Only groups with a service to move or to pilot.
+        ``wave`` (from 1, NA for what fits into none), ``services_n``, ``hours`` and ``why``.
+        Only groups with a service to move or to pilot.
 
     Notes
     -----
-    Each wave is the best that fits once those before it are settled: a mixed-integer program that
-    takes as much chance of the short list as the two limits and the dependencies allow, equals by
-    name. The plan for the next quarter is never made worse for the sake of a later one.
+    Each wave is the best that fits once those before it are settled: a mixed-integer program
+    that takes the highest sum of chances that the limits and the dependencies allow, equals
+    by name. The next quarter is never made worse for the sake of a later one.
     """
-    movable = frame["label"].isin(MOVABLE)
-    held = frame[frame["group"].isin(frame.loc[movable, "group"])]
-    groups = held.assign(
-        movable=movable, hours=held["hours"].astype("Float64").fillna(hours_unknown), n=1
-    ).groupby("group")
-    plan = groups.agg(
-        services_n=("n", "sum"),
-        hours=("hours", "sum"),
-        all_move=("movable", "all"),
-        p=("p_top", "max"),
-    )
-    plan["hours"], plan["p"] = (
-        plan["hours"].astype(float),
-        plan["p"].fillna(0).astype(float),
-    )
+    plan = _groups(frame, hours_unknown)
     plan["why"] = [_obstacle(row, budget, capacity_hours) for row in plan.itertuples()]
     plan["wave"] = pd.array([pd.NA] * len(plan), dtype="Int64")
-    order = (
-        plan.assign(name=plan.index)
-        .sort_values(["p", "name"], ascending=[False, True])
-        .index
-    )
-    plan = plan.loc[order]
     left = plan.index[plan["why"] == ""]
     needs = _needs(frame["group"], dependencies, left)
     for wave in range(1, waves_max + 1):
         if not len(left):
             break
         taken = left[_best_wave(plan.loc[left], needs, budget, capacity_hours)]
-        plan.loc[taken, ["wave", "why"]] = wave, f"fits into wave {wave}"
+        plan.loc[taken, "wave"] = wave
+        plan.loc[taken, "why"] = f"fits into wave {wave}"
         left = left.difference(taken, sort=False)
-    plan.loc[left, "why"] = f"fits into none of the next {waves_max} waves"
+    plan.loc[left, "why"] = f"does not fit into the next {waves_max} waves"
     return plan[["wave", "services_n", "hours", "why"]]
 
 
+def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
+    """Sum up the groups with a service to move or to pilot, the highest chance first."""
+    movable = frame["label"].isin(MOVABLE)
+    members = frame[frame["group"].isin(frame.loc[movable, "group"])]
+    hours = members["hours"].astype("Float64").fillna(hours_unknown)
+    groups = members.assign(movable=movable, hours=hours, n=1).groupby("group")
+    plan = groups.agg(
+        services_n=("n", "sum"),
+        hours=("hours", "sum"),
+        all_move=("movable", "all"),
+        p=("p_top", "max"),
+    )
+    plan["hours"] = plan["hours"].astype(float)
+    plan["p"] = plan["p"].fillna(0).astype(float)
+    by_chance = plan.assign(name=plan.index).sort_values(
+        ["p", "name"], ascending=[False, True]
+    )
+    return plan.loc[by_chance.index]
+
+
 def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
-    """Say why no wave at all can take a group; empty where one can."""
+    """Return why no wave at all can take a group; empty where one can."""
     if not row.all_move:
         return "moves together with a service that may not move"
     if row.services_n > budget:
@@ -164,15 +154,12 @@ def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
 def _needs(
     group: pd.Series, dependencies: pd.DataFrame, groups: pd.Index
 ) -> list[tuple[Any, Any]]:
-    """Pairs of groups of which the first calls the second."""
+    """List pairs of groups of which the first calls the second."""
     ends = [dependencies[column].map(group) for column in ("src_id", "dst_id")]
     pairs = pd.DataFrame({"src": ends[0], "dst": ends[1]}).dropna().drop_duplicates()
-    both = (
-        pairs["src"].isin(groups)
-        & pairs["dst"].isin(groups)
-        & (pairs["src"] != pairs["dst"])
-    )
-    return sorted(pairs[both].itertuples(index=False, name=None))
+    both_move = pairs["src"].isin(groups) & pairs["dst"].isin(groups)
+    differ = pairs["src"] != pairs["dst"]
+    return sorted(pairs[both_move & differ].itertuples(index=False, name=None))
 
 
 def _best_wave(
@@ -181,51 +168,52 @@ def _best_wave(
     """Choose the groups of one wave; `plan` holds those that are left, best first."""
     places = {name: place for place, name in enumerate(plan.index)}
     waits = [(places[a], places[b]) for a, b in needs if a in places and b in places]
-    plain = _first_ones(plan, waits, budget, capacity_hours)
-    if plain is not None:
-        return plain
+    first = _first_ones(plan, waits, budget, capacity_hours)
+    if first is not None:
+        return first
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     n = len(plan)
-    # a chance counts in steps of 1e-4; a millionth less for every place by which a group is later
+    # a chance counts in steps of 1e-4; among equals, less for each later place, so that the
+    # solver has one best answer on every machine
     worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
     limits = np.vstack(
         [plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()]
     )
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:
-        rows = np.arange(len(waits))
-        first, second = np.array(waits).T
-        order = coo_array(
-            (
-                np.repeat([1.0, -1.0], len(waits)),
-                (np.tile(rows, 2), np.append(first, second)),
-            ),
-            shape=(len(waits), n),
-        )
+        # caller - called <= 0: a caller is taken only with what it calls
+        rows = np.tile(np.arange(len(waits)), 2)
+        columns = np.array(waits).T.ravel()
+        signs = np.repeat([1.0, -1.0], len(waits))
+        order = coo_array((signs, (rows, columns)), shape=(len(waits), n))
         constraints.append(LinearConstraint(order.tocsr(), ub=0))
-    found = milp(
+    solution = milp(
         -worth,
         integrality=np.ones(n),
         bounds=Bounds(0, 1),
         constraints=constraints,
         options={"mip_rel_gap": 0},
     )
-    if found.x is None:  # nothing at all is always feasible: the solver itself has failed
-        raise AssessError(f"the plan of waves found no answer: {found.message}")
-    chosen: np.ndarray = found.x > 0.5
+    if (
+        solution.x is None
+    ):  # the empty wave is always feasible: the solver itself has failed
+        raise AssessError(f"the solver found no plan of waves: {solution.message}")
+    chosen: np.ndarray = solution.x > 0.5
     return chosen
 
 
 def _first_ones(
     plan: pd.DataFrame, waits: list[tuple[int, int]], budget: int, capacity_hours: float
 ) -> np.ndarray | None:
-    """Take the best that the budget has room for, where nothing else stands in the way.
+    """Return the best that the budget has room for, where no other limit binds; else None.
 
-    Then no program has to be solved, and the solver, slow to load, stays out.
+    No program has to be solved then, and scipy's solver, slow to load, is not loaded.
     """
-    sizes, hours = plan["services_n"].to_numpy(), plan["hours"].to_numpy()
+    sizes = plan["services_n"].to_numpy()
+    hours = plan["hours"].to_numpy()
     taken: np.ndarray = sizes.cumsum() <= budget
     alike = taken.all() or (sizes == 1).all()
     in_order = all(taken[second] or not taken[first] for first, second in waits)
-    return taken if alike and in_order and hours[taken].sum() <= capacity_hours else None
+    fits = hours[taken].sum() <= capacity_hours
+    return taken if alike and in_order and fits else None

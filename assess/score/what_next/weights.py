@@ -1,41 +1,34 @@
-"""Weights that a board could have: all of them, those of its order, or those of its intervals.
+"""Weights that preferences allow: all of them, those in an order, or those in intervals.
 
-Every draw is exact, uniform over what the board leaves open; no chain has to converge.
+Every draw is exact and uniform over what the preferences leave open; no Markov chain has to
+converge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assess.errors import PolicyError
+from assess.policy.weights import SLACK, problems
 
 Floats = NDArray[np.float64]
-ROUNDS = 500  # of rejection, each as long as what is asked for
-KINDS = ("order", "intervals", "weights")
-SLACK = 1e-9
+ROUNDS = 500  # of rejection; beyond, the intervals leave next to no room
 
 
 def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Floats:
-    """Draw weights uniformly from the simplex.
+    """Draw weights uniformly from the simplex, shape (draws, criteria_n) [share 0-1].
 
-    Parameters
-    ----------
-    draws : int
-        Number of draws. [count]
-    criteria_n : int
-        Number of criteria. [count]
-    rng : Generator
-        Source of the draws.
-
-    Returns
-    -------
-    ndarray, shape (draws, criteria_n)
-        Each row sums to 1. [share 0-1]
+    Notes
+    -----
+    Exponential variables divided by their sum are uniform on the simplex: Rubinstein, R.
+    (1982). Generating random vectors uniformly distributed inside and on the surface of
+    different regions. European Journal of Operational Research 10(2), 205-209.
     """
+    # exact, and one pass: no rejection, no Markov chain
     raw = rng.exponential(size=(draws, criteria_n))
     weights: Floats = raw / raw.sum(axis=1, keepdims=True)
     return weights
@@ -44,22 +37,14 @@ def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Fl
 def ordered_weights(
     order: Sequence[int], draws: int, criteria_n: int, rng: np.random.Generator
 ) -> Floats:
-    """Draw weights of which some are said to fall in an order.
+    """Draw weights that fall in an order of criteria, the weightiest first.
 
-    Parameters
-    ----------
-    order : sequence of int
-        Criteria, the weightiest first; those left out weigh no more than the last of them.
-    draws, criteria_n : int
-        As in `simplex_weights`. [count]
-    rng : Generator
-        Source of the draws.
+    Criteria left out weigh no more than the last of the order.
 
-    Returns
-    -------
-    ndarray, shape (draws, criteria_n)
-        Uniform over the weights in that order: a uniform point sorted, its smallest parts dealt to
-        the others at random. The mean is the centroid of the order. [share 0-1]
+    Notes
+    -----
+    A uniform point is sorted, and its smallest parts go to the others at random. The mean is
+    the centroid of the order (rank-order centroid).
     """
     falling = -np.sort(-simplex_weights(draws, criteria_n, rng), axis=1)
     others = [c for c in range(criteria_n) if c not in set(order)]
@@ -72,117 +57,38 @@ def ordered_weights(
 def interval_weights(
     lo: Floats, hi: Floats, draws: int, rng: np.random.Generator
 ) -> Floats:
-    """Draw weights within intervals.
+    """Draw weights uniformly from the simplex between `lo` and `hi`, shape (criteria_n,).
 
-    Parameters
-    ----------
-    lo, hi : ndarray, shape (criteria_n,)
-        Ends of the weight of every criterion. [share 0-1]
-    draws : int
-        Number of draws. [count]
-    rng : Generator
-        Source of the draws.
-
-    Returns
-    -------
-    ndarray, shape (draws, criteria_n)
-        Uniform over the part of the simplex between them. [share 0-1]
-
-    Raises
-    ------
-    PolicyError
-        Where no weights, or next to none, lie between them.
+    Raises PolicyError where no weights, or next to none, lie between them.
 
     Notes
     -----
-    What lies above the lower ends is a smaller simplex, as is what lies below the upper ends. The
-    smaller of the two is drawn from, and what breaks the other ends is rejected.
+    What lies above the lower ends is a smaller simplex, and so is what lies below the upper
+    ends. The smaller of the two is drawn from, and what breaks the other ends is rejected.
     """
-    low, high = lo.sum(), hi.sum()
+    low = lo.sum()
+    high = hi.sum()
     if (lo > hi).any() or low > 1 + SLACK or high < 1 - SLACK:
         raise PolicyError(
-            f"no weights lie between these ends: the lower ones sum to {low:.3g}, the upper ones "
-            f"to {high:.3g}, and 1 has to lie between them"
+            f"no weights lie between these ends: the lower ones sum to {low:.3g}, the upper "
+            f"ones to {high:.3g}, and 1 has to lie between them"
         )
-    room_up, room_down = max(1 - low, 0.0), max(high - 1, 0.0)
-    found: list[Floats] = []
+    room_up = max(1 - low, 0.0)
+    room_down = max(high - 1, 0.0)
+    parts: list[Floats] = []
     missing = draws
     for _ in range(ROUNDS):
         share = simplex_weights(max(draws, 1), len(lo), rng)
         drawn = lo + room_up * share if room_up <= room_down else hi - room_down * share
-        kept = drawn[((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)][
-            :missing
-        ]
-        found.append(kept)
-        missing -= len(kept)
+        fits = ((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)
+        accepted = drawn[fits][:missing]
+        parts.append(accepted)
+        missing -= len(accepted)
         if missing == 0:
-            return np.concatenate(found)
+            return np.concatenate(parts)
     raise PolicyError(
         f"of {ROUNDS * draws:,} weights drawn only {draws - missing} lie between these ends",
         hint="widen the intervals, or give the board fixed weights",
-    )
-
-
-def problems(board: Mapping[str, Any], criteria: Sequence[str]) -> Iterator[str]:
-    """Say what is wrong with what a board weighs.
-
-    Parameters
-    ----------
-    board : mapping
-        Its ``order``, ``intervals`` or ``weights``.
-    criteria : sequence of str
-        Names of the criteria.
-
-    Yields
-    ------
-    str
-        What is wrong.
-    """
-    import difflib
-
-    given = [kind for kind in KINDS if board.get(kind)]
-    if len(given) > 1:
-        yield f"has {' and '.join(given)}: one of {', '.join(KINDS)} is enough"
-    for kind in given:
-        for name in board[kind]:
-            if name not in criteria:
-                near = difflib.get_close_matches(str(name), list(criteria), n=1)
-                yield f"{kind}: unknown criterion {name}" + (
-                    f", did you mean {near[0]}?" if near else ""
-                )
-    order = [str(name) for name in board.get("order", [])]
-    for name in sorted({name for name in order if order.count(name) > 1}):
-        yield f"order: impossible, {name} would have to weigh more than itself"
-    ends = dict(board.get("intervals", {}))
-    wrong = [name for name, pair in ends.items() if not _is_interval(pair)]
-    yield from (
-        f"intervals.{name}: needs [lo, hi] with 0 <= lo <= hi <= 1" for name in wrong
-    )
-    if ends and not wrong:
-        low = sum(pair[0] for pair in ends.values())
-        high = sum(ends.get(name, (0, 1))[1] for name in criteria)
-        if low > 1 + SLACK or high < 1 - SLACK:
-            yield (
-                f"intervals: impossible, the lower ends sum to {low:.3g} and the upper ends to "
-                f"{high:.3g}; 1 has to lie between"
-            )
-    fixed = dict(board.get("weights", {}))
-    odd = [n for n, w in fixed.items() if not _is_number(w) or not 0 <= w < float("inf")]
-    yield from (f"weights.{name}: a number >= 0 is expected" for name in odd)
-    if fixed and not odd and sum(fixed.values()) == 0:
-        yield "weights: they sum to 0"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_interval(pair: object) -> bool:
-    return (
-        isinstance(pair, list | tuple)
-        and len(pair) == 2
-        and all(map(_is_number, pair))
-        and 0 <= pair[0] <= pair[1] <= 1
     )
 
 
@@ -192,29 +98,20 @@ def draw(
     draws: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """Draw the weights of a board.
+    """Draw the weights that a board allows, shape (draws, criteria) [share 0-1].
 
     Parameters
     ----------
     board : mapping
-        Its ``order`` (names, the weightiest first), ``intervals`` (name: [lo, hi]) or ``weights``
-        (name: number; what is left out weighs nothing); with none of them, any weights.
+        Its ``order`` (names, the weightiest first), ``intervals`` (name: [lo, hi]) or
+        ``weights`` (name: number; what is left out weighs nothing); with none of them, any
+        weights. PolicyError where no weights fit.
     criteria : sequence of str
         Names of the criteria, in the order of the columns.
     draws : int
         Number of draws. [count]
     rng : Generator
         Source of the draws.
-
-    Returns
-    -------
-    ndarray, shape (draws, criteria_n)
-        Each row sums to 1. [share 0-1]
-
-    Raises
-    ------
-    PolicyError
-        Where no weights fit what the board says.
     """
     wrong = list(problems(board, criteria))
     if wrong:

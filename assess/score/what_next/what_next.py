@@ -1,4 +1,9 @@
-"""What next: which services to containerise, by every weighting that a board could have."""
+"""What next: which services to move to containers first, over all weightings of the criteria.
+
+Needs the scores of readiness, blast radius and upgrade churn, and effort and lead time of
+services; what is absent widens intervals. Steps: `criteria` to one scale, `ranking` over
+`weights` (SMAA-2), `labels`, `waves` within the exposure budget, and `flips`.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +21,16 @@ from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.what_next.criteria import criteria_table
 from assess.score.what_next.flips import what_ifs
 from assess.score.what_next.labels import LABELS, labels, reason
-from assess.score.what_next.preferences import Contest, over_boards
+from assess.score.what_next.ranking import Ranking
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
+from assess.words import share
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-NAMED = 3
-TOLD = 8  # facts and boards of a service in its row
+NAMED = 3  # deciding facts in an explanation
+ASKED = 5  # facts to find out in an explanation
+LISTED = 8  # facts and boards of a service in its row
 
 COLUMNS = [
     "label",
@@ -72,23 +79,22 @@ class WhatNext(Result):
 
     @property
     def headline(self) -> str:
-        """Say how often the first is first, in a sentence."""
+        """The first service and how often it is first, in a sentence."""
         ranked = self.frame[self.frame["p_first"] > 0]
-        if ranked.empty:
-            candidates = self.frame[self.frame["p_top"].notna()]
-            lacking = candidates["label"].eq(NOT_DECIDABLE)
-            if len(candidates) and lacking.all():
-                return (
-                    "No service is ranked: of none is enough known. Every candidate waits for "
-                    "facts, and the unknown is no reason to move or to stay."
-                )
-            return "No service can be ranked yet: every candidate stands behind a gate."
-        first = ranked["p_first"].idxmax()
-        share = ranked.loc[first, "p_first"]
-        return f"{first} comes first in {share:.0%} of all weightings of the criteria."
+        if not ranked.empty:
+            first = ranked["p_first"].idxmax()
+            chance = share(ranked.loc[first, "p_first"])
+            return f"{first} comes first in {chance} of all weightings of the criteria."
+        candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
+        if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
+            return (
+                "No service is ranked: too little is known about every candidate. Missing "
+                "facts are a reason neither to move nor to stay."
+            )
+        return "No service is ranked yet: no candidate passes its gates."
 
     def explain(self, service_id: str) -> Explanation:
-        """Say why a service has its label, and what is missing.
+        """Explain the label of a service, and what is missing.
 
         Parameters
         ----------
@@ -99,30 +105,36 @@ class WhatNext(Result):
         -------
         Explanation
             Text; the table holds its criteria with their intervals.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service.
         """
         row = self.row(service_id)
         lines = [f"Label: {row['label']}. {row['why']}"]
-        other = self._of("boards", service_id)
-        other = other[other["label"] != row["label"]]
-        lines += [f"For the board {b.board} it is {b.label}." for b in other.itertuples()]
+        boards = self._of("boards", service_id)
+        differing = boards[boards["label"] != row["label"]]
+        lines += [
+            f"Label for the board {b.board}: {b.label}." for b in differing.itertuples()
+        ]
         facts = self._of("information", service_id)
         deciding = facts[facts["decides"].astype(bool)].head(NAMED)
         if facts.empty:
             facts = self._of("missing", service_id)
         if len(facts):
-            lines.append("To find out: " + "; ".join(facts["fact"].head(5)) + ".")
+            lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
         lines += [
-            f"{f.unknown} decides: {f.label_if} if it turns out well, else {f.label_else}."
+            f"{f.unknown} decides: {f.label_if} if the answer is good, else {f.label_else}."
             for f in deciding.itertuples()
         ]
-        fixes = self._of("flips", service_id)
-        if len(fixes):
-            sets = [f"{' and '.join(f.checks)} ({f.label})" for f in fixes.itertuples()]
-            lines.append("Would change it: " + "; or ".join(sets) + ".")
-        table = self._of("criteria", service_id).set_index("criterion")[
-            ["point", "lo", "hi"]
-        ]
-        return Explanation(f"{service_id}: what next", "\n".join(lines), table.round(2))
+        flips = self._of("flips", service_id)
+        if len(flips):
+            sets = [f"{' and '.join(f.checks)} ({f.label})" for f in flips.itertuples()]
+            lines.append("Smallest changes to another label: " + "; or ".join(sets) + ".")
+        criteria = self._of("criteria", service_id).set_index("criterion")
+        table = criteria[["point", "lo", "hi"]].round(2)
+        return Explanation(f"{service_id}: what next", "\n".join(lines), table)
 
     def under(
         self,
@@ -132,7 +144,7 @@ class WhatNext(Result):
         weights: Mapping[str, float] | None = None,
         draws: int = 2000,
     ) -> pd.DataFrame:
-        """Rank again for a board that weighs differently: a knob to turn in the meeting.
+        """Rank again by other preferences, fast enough for a meeting.
 
         Parameters
         ----------
@@ -143,8 +155,8 @@ class WhatNext(Result):
         weights : mapping of str to float, optional
             Fixed weights.
         draws : int, default 2000
-            Draws; so many keep the standard error of a chance at 0.01, and a thousand services
-            within a second. [count]
+            Draws; 2000 keep the standard error of a chance at 0.01, and take less than a
+            second for a thousand services. [count]
 
         Returns
         -------
@@ -154,47 +166,43 @@ class WhatNext(Result):
         Raises
         ------
         PolicyError
-            Where no weights fit.
+            Where no weights fit the preferences.
         """
         assert self.provenance.policy is not None
-        board = {
+        preferences = {
             "id": "of the meeting",
             "order": list(order),
             "intervals": dict(intervals or {}),
             "weights": dict(weights or {}),
         }
-        contest = Contest.of(self.frame, self.details["criteria"], self.provenance.policy)
-        table = contest.under(board, draws=draws)
+        ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
+        table = ranking.under(preferences, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per service, best first.
+        """Return one dictionary per service, best first.
 
         Returns
         -------
         list of dict
             Columns of the frame, ``missing``, ``flips``, ``information`` and ``boards``.
         """
-        records = self.frame.reset_index().to_dict("records")
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
-        lists = {
-            name: records_by(
-                self.details[name].groupby("service_id").head(TOLD), "service_id"
+        information, boards = (
+            records_by(
+                self.details[name].groupby("service_id").head(LISTED), "service_id"
             )
             for name in ("information", "boards")
-        }
-        return [
-            {
-                **record,
-                "missing": missing.get(record["service_id"], []),
-                "flips": flips.get(record["service_id"], []),
-                **{
-                    name: own.get(record["service_id"], []) for name, own in lists.items()
-                },
-            }
-            for record in records
-        ]
+        )
+        rows = self.frame.reset_index().to_dict("records")
+        for row in rows:
+            service = row["service_id"]
+            row["missing"] = missing.get(service, [])
+            row["flips"] = flips.get(service, [])
+            row["information"] = information.get(service, [])
+            row["boards"] = boards.get(service, [])
+        return rows
 
     def _of(self, detail: str, service_id: str) -> pd.DataFrame:
         table = self.details[detail]
@@ -208,38 +216,48 @@ def rank(assessment: Assessment) -> WhatNext:
     readiness = assessment.readiness
     blast = assessment.blast_radius
     churn = assessment.upgrade_churn
+    settings = policy["what_next"]
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
-    frame = readiness.frame.reindex(services.index)[
-        [
-            "readiness",
-            "readiness_lo",
-            "readiness_hi",
-            "label_gates",
-            "label_before_waivers",
-        ]
+    columns = [
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "label_gates",
+        "label_before_waivers",
     ]
+    frame = readiness.frame.reindex(services.index)[columns]
     frame = frame.assign(owner=services["owner"], platform=_platform(inventory, policy))
-    contest = Contest.of(frame, criteria, policy)
-    ranked, details = contest.all_weightings()
+    ranking = Ranking.of(frame, criteria, policy)
+    ranked, details = ranking.all_weightings()
     frame = frame.join(ranked)
-    _put_labels(frame, readiness.details["gates"], contest.inside, policy["what_next"])
-    frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
-    room = budget(inventory, policy)
-    plan = _plan(
-        frame.assign(hours=services["move_effort_hours"])[~contest.inside],
-        inventory["dependencies"],
-        room,
-        policy["what_next"],
+    frame["label"] = labels(
+        frame["label_gates"],
+        frame["p_top"],
+        frame["readiness_lo"],
+        ranking.inside,
+        settings,
     )
-    frame["wave"] = frame["group"].map(plan["wave"]).astype("Int64")
-    frame["wave"] = frame["wave"].mask(contest.inside)
+    frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
+    frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
+    # what runs in containers already needs no wave
+    room = budget(inventory, policy)
+    plan = waves(
+        frame.assign(hours=services["move_effort_hours"])[~ranking.inside],
+        inventory["dependencies"],
+        budget=room,
+        capacity_hours=settings["capacity_hours"],
+        hours_unknown=settings["effort_hours_max"],
+        waves_max=int(settings["waves_max"]),
+    )
+    wave = frame["group"].map(plan["wave"]).astype("Int64")
+    frame["wave"] = wave.mask(ranking.inside)
     details |= {
         "criteria": criteria,
-        "boards": over_boards(contest, policy["board"]),
+        "boards": ranking.under_each(policy["board"]),
         "waves": plan.reset_index(),
         "missing": _missing(readiness),
-        **what_ifs(contest, readiness, policy),
+        **what_ifs(ranking, readiness, policy),
     }
     contributions = criteria.assign(
         contribution=criteria["point"] / criteria["criterion"].nunique()
@@ -258,57 +276,38 @@ def _platform(inventory: Inventory, policy: Policy) -> pd.Series:
     return exposure(inventory, policy).platform.astype("str").fillna("unknown")
 
 
-def _put_labels(
-    frame: pd.DataFrame, gates: pd.DataFrame, inside: pd.Series, settings: dict[str, Any]
-) -> None:
-    """Write ``label`` and ``why``; where a gate decides, its evidence is the reason."""
-    given = gates["service_id"].map(frame["label_gates"])
-    failed = gates["state"].eq("fail") & given.notna()
-    undecided = gates["state"].eq("unknown") & given.eq(NOT_DECIDABLE)
+def _why(
+    frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
+) -> pd.Series:
+    """Return why each service has its label: the evidence of its gates, or a sentence."""
+    label = gates["service_id"].map(frame["label_gates"])
+    failed = gates["state"].eq("fail") & label.notna()
+    # an unknown gate is the reason only where no failed gate decides instead
+    undecided = gates["state"].eq("unknown") & label.eq(NOT_DECIDABLE)
     stops = gates[failed | undecided]
-    said = (
-        (stops["gate"] + ": " + stops["evidence"])
-        .groupby(stops["service_id"])
-        .agg("; ".join)
-    )
-    frame["label"] = labels(
-        frame["label_gates"], frame["p_top"], frame["readiness_lo"], inside, settings
-    )
-    free = frame["label_gates"].isna()
-    competing = int((free & ~inside).sum())
-    reasons = [reason(row, settings, competing) for row in frame[free].itertuples()]
-    frame["why"] = said.reindex(frame.index)
-    frame.loc[free, "why"] = reasons
-
-
-def _plan(
-    frame: pd.DataFrame, dependencies: pd.DataFrame, room: int, settings: dict[str, Any]
-) -> pd.DataFrame:
-    """Plan the candidates in waves."""
-    return waves(
-        frame,
-        dependencies,
-        budget=room,
-        capacity_hours=settings["capacity_hours"],
-        hours_unknown=settings["effort_hours_max"],
-        waves_max=int(settings["waves_max"]),
-    )
+    texts = stops["gate"] + ": " + stops["evidence"]
+    why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
+    clear = frame["label_gates"].isna()
+    candidates_n = int(ranking.competing.sum())
+    why[clear] = [
+        reason(row, settings, candidates_n) for row in frame[clear].itertuples()
+    ]
+    return why
 
 
 def budget(inventory: Inventory, policy: Policy) -> int:
     """Return the number of services that may move at once, by the fleet's own incidents.
 
-    It is 0 without experience with containers, and where no coverage says over what time
-    incidents were watched: a window that starts at the first incident would grow with an older
-    one.
+    It is 0 without experience with containers, and where no coverage tells the watched time:
+    a window that starts at the first incident would grow with an older one.
     """
-    known = exposure(inventory, policy)
-    if not known.is_covered:
+    watched = exposure(inventory, policy)
+    if not watched.is_covered:
         return 0
-    incidents, service_months = known.total(side=CONTAINER)
+    incidents_n, service_months = watched.total(side=CONTAINER)
     settings = policy["what_next"]
     return exposure_budget(
-        incidents,
+        incidents_n,
         service_months,
         appetite=settings["appetite"],
         months=settings["months"],
@@ -316,16 +315,20 @@ def budget(inventory: Inventory, policy: Policy) -> int:
 
 
 def _order(frame: pd.DataFrame) -> pd.Index:
-    """Best first: by label, then chance, then readiness, then name."""
-    label = frame["label"].map({name: i for i, name in enumerate(LABELS)})
+    """Sort services, best first: by label, then chance, then readiness, then name."""
     keys = pd.DataFrame(
-        {"label": label, "p": -frame["p_top"].fillna(0), "r": -frame["readiness_lo"]}
+        {
+            "label": frame["label"].map(LABELS.index),
+            "chance": -frame["p_top"].fillna(0),
+            "readiness": -frame["readiness_lo"],
+            "name": frame.index,
+        }
     )
-    return keys.assign(name=keys.index).sort_values(["label", "p", "r", "name"]).index
+    return keys.sort_values(["label", "chance", "readiness", "name"]).index
 
 
 def _missing(readiness: Result) -> pd.DataFrame:
-    """Facts to find out: those of the gates first."""
+    """List facts to find out, those of the gates first."""
     gates = readiness.details["gates"]
     asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]
     both = pd.concat([asked, readiness.details["unknown"][["service_id", "fact"]]])

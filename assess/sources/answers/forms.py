@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Name, Row
-from assess.sources.csv_records import read_records
+from assess.sources.base import Call, Name, Row
+from assess.sources.csv_records import read_records, rows
 from assess.sources.docker.payload import moment
-from assess.sources.packaged import rows
 from assess.sources.redact import scrub
 
-Found = tuple[str, Row]  # frame and row
+FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 STATED, STATED_CONFIDENCE = "questionnaire", 0.8
 _RISK_WORDS = {
@@ -73,6 +72,12 @@ class Context:
     unmapped: int = 0
     redacted: int = 0
 
+    def count(self, call: Call) -> None:
+        """Write what was counted since the last time into a coverage row."""
+        call.count(unmapped_n=self.unmapped, redacted_n=self.redacted)
+        self.unmapped = 0
+        self.redacted = 0
+
     def rule(self, text: str) -> Rule | None:
         """Return the first rule about a question or a check of a tool."""
         return next((rule for rule in self.rules if rule.match.search(text)), None)
@@ -84,21 +89,20 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     if own:
         with own.open(encoding="utf-8-sig", newline="") as handle:
             listed = list(csv.DictReader(handle))
-    found = []
+    checked = []
     for row in [*listed, *rows("answers/answer_checks")]:
         if (row.get("tool") or "").strip() != tool:
             continue
-        match, target = (
-            (row.get(column) or "").strip() for column in ("match", "target")
-        )
+        match = (row.get("match") or "").strip()
+        target = (row.get("target") or "").strip()
         if not match or not target:
             raise ValueError("every row needs a tool, a match and a target")
         values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
         try:
-            found.append(Rule(re.compile(match, re.IGNORECASE), target, values))
+            checked.append(Rule(re.compile(match, re.IGNORECASE), target, values))
         except re.error as error:
             raise ValueError(f"{match!r} is no regular expression: {error}") from error
-    return found
+    return checked
 
 
 def moment_of(value: Any) -> datetime | None:
@@ -134,8 +138,8 @@ def worst(answers: Iterable[Row]) -> list[Row]:
             row["question"],
             row["source"],
         )
-        held = kept.setdefault(key, row)
-        if RISKS.index(row["risk"]) < RISKS.index(held["risk"]):
+        first = kept.setdefault(key, row)
+        if RISKS.index(row["risk"]) < RISKS.index(first["risk"]):
             kept[key] = row
     return list(kept.values())
 

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.answers.forms import Context, Found, Rule, moment_of, words_of, worst
+from assess.sources.answers.forms import (
+    Context,
+    FrameRow,
+    Rule,
+    moment_of,
+    words_of,
+    worst,
+)
 from assess.sources.base import Row
 from assess.sources.docker.payload import texts
 from assess.sources.dumps import dicts, dig
@@ -27,14 +34,14 @@ def _answer(rule: Rule, risk: str, about: About, **values: Any) -> Row:
     return {"about": about, "question": rule.target, "risk": risk, **values}
 
 
-def _kept(answers: Iterable[Row]) -> list[Found]:
+def _kept(answers: Iterable[Row]) -> list[FrameRow]:
     return [("answers", row) for row in worst(answers)]
 
 
 # ---- docker-bench-security ----
 
 
-def of_docker_bench(report: Row, context: Context) -> list[Found]:
+def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of the benchmark of one host, on its engine and its containers.
 
     The report does not name its host: the file does, or ``host_id``.
@@ -61,12 +68,14 @@ def of_docker_bench(report: Row, context: Context) -> list[Found]:
             continue
         for item in texts(test.get("items")):
             about = _about_item(item, context.host_id)
-            told = {
+            details = {
                 "answer": f"{result}: {text_of(test.get('desc'))}",
                 "answered_at": when,
             }
             answers.append(
-                _answer(rule, rule.values[result], about, source="docker-bench", **told)
+                _answer(
+                    rule, rule.values[result], about, source="docker-bench", **details
+                )
             )
     rows = _kept(answers)
     return [("engines", engine), *rows] if len(engine) > 2 else rows
@@ -86,7 +95,7 @@ def _cell(text: str) -> Any:
 # ---- Trivy ----
 
 
-def of_trivy(report: Row, context: Context) -> list[Found]:
+def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of a scan of one image, and its vulnerabilities by severity."""
     if "SchemaVersion" not in report or not isinstance(report.get("ArtifactName"), str):
         return []
@@ -113,13 +122,13 @@ def of_trivy(report: Row, context: Context) -> list[Found]:
         "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
         **_vulnerabilities(results),
     }
-    found: list[Found] = [("images", row)] if image.repository and digest else []
+    found: list[FrameRow] = [("images", row)] if image.repository and digest else []
     about = _image_keys(image, identifier)
     when = moment_of(report.get("CreatedAt")) or context.file_time
     answers = [
-        _answer(rule, risk, about, answer=said, answered_at=when, source="trivy")
+        _answer(rule, risk, about, answer=summary, answered_at=when, source="trivy")
         for result in results
-        for rule, risk, said in _findings(result, context)
+        for rule, risk, summary in _findings(result, context)
     ]
     if any(dicts(result.get("Secrets")) for result in results) and _secrets_n(results):
         found.append(("services", {"about": about, "secrets_in_image": True}))
@@ -168,7 +177,7 @@ def _secrets_n(results: list[Row]) -> int:
 # ---- OpenSSF Scorecard ----
 
 
-def of_scorecard(report: Row, context: Context) -> list[Found]:
+def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = text_of(dig(report, "repo", "name"))
     if not name or not isinstance(report.get("checks"), list):
@@ -182,21 +191,21 @@ def of_scorecard(report: Row, context: Context) -> list[Found]:
             context.unmapped += 1
             continue
         risk = rule.of_number(score) if score >= 0 else "unknown"
-        said = f"{text_of(check.get('name'))}: {score} of 10"
-        told = {
-            "answer": said,
+        summary = f"{text_of(check.get('name'))}: {score} of 10"
+        details = {
+            "answer": summary,
             "answered_at": when,
             "source": "scorecard",
             "source_ref": name,
         }
-        answers.append(_answer(rule, risk or "unknown", about, **told))
+        answers.append(_answer(rule, risk or "unknown", about, **details))
     return _kept(answers)
 
 
 # ---- xeol ----
 
 
-def of_xeol(report: Row, context: Context) -> list[Found]:
+def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     rule = context.rule("end of life")
@@ -210,16 +219,16 @@ def of_xeol(report: Row, context: Context) -> list[Found]:
     image = _image_of(texts(target.get("repoDigests")), tags)
     about = _image_keys(image, text_of(target.get("imageID")))
     cycles = [dig(match, "Cycle") for match in dicts(report.get("matches"))]
-    told = [
+    details = [
         [text_of(dig(c, n)) for n in ("ProductName", "ReleaseCycle", "Eol")]
         for c in cycles
     ]
-    ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in told})
+    ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in details})
     when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
-    said = words_of("; ".join(ended)) if ended else "no package past its end of life"
+    summary = words_of("; ".join(ended)) if ended else "no package past its end of life"
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     return _kept(
-        [_answer(rule, risk, about, answer=said, answered_at=when, source="xeol")]
+        [_answer(rule, risk, about, answer=summary, answered_at=when, source="xeol")]
     )
 
 

@@ -1,36 +1,26 @@
-"""Answers: what people said in questionnaires, and what scanners found, as evidence of checks."""
+"""Answers: questionnaires that people filled in, and reports of scanners, as evidence."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from assess.sources.answers import forms, konveyor, scanners
-from assess.sources.base import (
-    Batch,
-    Deadline,
-    Row,
-    Source,
-    failure,
-    file_failure,
-    paths_of,
-    timed,
-)
+from assess.sources.base import Batch, Call, Deadline, Row, Source, file_failure, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
     dicts,
-    each_file,
+    each_dump,
     read_bytes,
     read_documents,
     read_json,
 )
 from assess.sources.http import open_web
 
-SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.Found]]] = {
+SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
@@ -67,13 +57,12 @@ class AnswersSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        kind, problems = options.get("format", "konveyor"), []
+        kind = options.get("format", "konveyor")
+        problems = []
         if kind not in FORMATS:
             problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
         if "endpoint" in options and ("path" in options or kind != "konveyor"):
-            problems.append(
-                "endpoint is that of a Konveyor hub, and stands in place of a path"
-            )
+            problems.append("endpoint is a Konveyor hub, in place of a path")
         if "endpoint" not in options and not paths_of(options):
             problems.append("path names no file and no directory")
         if options.get("answered_at") and forms.moment_of(options["answered_at"]) is None:
@@ -82,11 +71,11 @@ class AnswersSource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the answers of files, or of a hub."""
-        batch, kind = Batch(), options.get("format", "konveyor")
+        batch = Batch()
+        kind = options.get("format", "konveyor")
+        path = base / options["map"] if options.get("map") else None
         try:
-            table = forms.checks(
-                kind, base / options["map"] if options.get("map") else None
-            )
+            table = forms.checks(kind, path)
         except (OSError, ValueError, csv.Error) as error:
             batch.cover(str(options["map"]), "map", **file_failure(error))
             return batch
@@ -98,7 +87,7 @@ class AnswersSource(Source):
         elif kind == "konveyor":
             _read_konveyor(options, base, deadline, context, batch)
         else:
-            _read_scans(kind, options, base, deadline, context, batch)
+            _read_scans(options, base, deadline, context, batch)
         return batch
 
 
@@ -107,17 +96,12 @@ def _read_konveyor(
 ) -> None:
     """Read what the hub exports: any of its resources in any file, in JSON or YAML."""
     documents: list[Row] = []
-    for _, file, row in each_file(
-        options, base, deadline, batch, JSON_SUFFIXES + YAML_SUFFIXES
-    ):
-        found = konveyor.resources(read_documents(file, row))
-        documents += found
-        _count(
-            row,
-            len(found),
-            len(found),
-            "no assessment, application, archetype or questionnaire",
-        )
+    suffixes = JSON_SUFFIXES + YAML_SUFFIXES
+    for file, call in each_dump(options, base, deadline, batch, suffixes):
+        with call:
+            resources = call.take(konveyor.resources(read_documents(file, call.row)))
+            _settle(call, len(resources), "no assessment, application or archetype")
+            documents += resources
     _add_konveyor(documents, ", ".join(paths_of(options)), context, batch)
 
 
@@ -131,91 +115,62 @@ def _ask(
         batch.cover("endpoint", "connect", **file_failure(error))
         return
     documents: list[Row] = []
-    for resource in RESOURCES:
-        row = batch.cover(web.scope, resource, "ok", requests=1)
-        before, retried = web.requests_n, web.retries_n
-        with timed(row):
-            try:
-                found = konveyor.resources([web.json(resource)])
-            except Exception as error:
-                row |= failure(error)
-                found = []
-        row |= {"requests": web.requests_n - before, "retries": web.retries_n - retried}
-        documents += found
-        if row["status"] == "ok":
-            row |= {"rows": len(found), "status": "ok" if found else "empty"}
-    web.close()
+    with web:
+        for resource in RESOURCES:
+            with batch.call(web.scope, resource, client=web) as call:
+                documents += call.take(konveyor.resources([web.json(resource)]))
     _add_konveyor(documents, web.scope, context, batch)
 
 
 def _add_konveyor(
     documents: list[Row], scope: str, context: forms.Context, batch: Batch
 ) -> None:
-    rows, asked_n = konveyor.to_answers(documents, context)
-    if documents:
-        batch.add("answers", *rows)
-        row = batch.cover(scope, "answers", "ok", rows=len(rows), expected=asked_n)
-        row |= {"ratio": round(len(rows) / asked_n, 4) if asked_n else 1.0}
-        row |= {"unmapped_n": context.unmapped, "redacted_n": context.redacted}
-        if not rows:
-            row |= {
-                "status": "empty",
-                "hint": "no assessment of an application was answered",
-            }
+    """Add the answers in documents; questions without an answer show in their coverage."""
+    if not documents:
+        return
+    hint = "no assessment of an application was answered"
+    with batch.call(scope, "answers", empty=hint) as call:
+        rows, questions_n = konveyor.to_answers(documents, context)
+        batch.add("answers", *call.take(rows))
+        ratio = round(len(rows) / questions_n, 4) if questions_n else 1.0
+        call.note(expected=questions_n, ratio=ratio)
+        context.count(call)
+        if rows:
+            call.status("ok")  # a questionnaire may be half filled in
 
 
 def _read_csv(
     options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Read answers that people keep in a table."""
-    for _, file, row in each_file(options, base, deadline, batch, (".csv", ".tsv")):
-        try:
-            rows, records_n = forms.of_csv(read_bytes(file, row), context)
-        except (OSError, ValueError, csv.Error) as error:
-            row.update(file_failure(error))
-            continue
-        batch.add("answers", *rows)
-        _count(row, len(rows), records_n, "it has no rows")
-        row["unmapped_n"] = context.unmapped
-        if row["status"] == "partial":
-            row["hint"] = "some rows lack a service, a question or an answer"
-        context.unmapped = 0
+    for file, call in each_dump(options, base, deadline, batch, (".csv", ".tsv")):
+        with call:
+            rows, records_n = forms.of_csv(read_bytes(file, call.row), context)
+            batch.add("answers", *call.take(rows))
+            _settle(call, records_n, "it has no rows")
+            context.count(call)
+            if 0 < len(rows) < records_n:
+                call.hint("some rows lack a service, a question or an answer")
 
 
-def _read_scans(  # noqa: PLR0913, PLR0917
-    kind: str,
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    context: forms.Context,
-    batch: Batch,
+def _read_scans(
+    options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Read the reports of a scanner."""
-    for scope, file, row in each_file(options, base, deadline, batch, call=kind):
-        context.file_time = _file_time(file)
-        context.host_id = str(options.get("host_id") or file.stem)
-        documents = dicts(read_json(file, row))
-        found = [f for document in documents for f in SCANNERS[kind](document, context)]
-        for frame, found_row in found:
-            batch.add(frame, found_row | {"source_ref": scope})
-        _count(row, len(found), len(found), f"this is no report of {kind}")
-        row |= {"redacted_n": context.redacted, "unmapped_n": context.unmapped}
-        context.redacted = context.unmapped = 0
+    kind = options["format"]
+    for file, call in each_dump(options, base, deadline, batch, name=kind):
+        with call:
+            context.file_time = forms.moment_of(file.stat().st_mtime)
+            context.host_id = str(options.get("host_id") or file.stem)
+            for document in dicts(read_json(file, call.row)):
+                for frame, row in call.take(SCANNERS[kind](document, context)):
+                    batch.add(frame, row | {"source_ref": call.row["scope"]})
+            _settle(call, call.row["rows"], f"this is no report of {kind}")
+            context.count(call)
 
 
-def _file_time(file: Path) -> datetime | None:
-    try:
-        return forms.moment_of(file.stat().st_mtime)
-    except OSError:
-        return None
-
-
-def _count(row: Row, rows_n: int, expected: int, hint: str) -> None:
-    """Write how many rows there are, of how many, into the coverage row of a file."""
-    row |= {"rows": rows_n, "expected": expected}
-    if row["status"] != "ok":
-        return
-    if not rows_n:
-        row |= {"status": "empty" if expected == 0 else "parse_error", "hint": hint}
-    elif rows_n < expected:
-        row |= {"status": "partial", "ratio": round(rows_n / expected, 4)}
+def _settle(call: Call, expected: int, hint: str) -> None:
+    """Compare the rows of a file with its records; a file without any is not what it should be."""
+    call.note(expected=expected)
+    if not call.row["rows"] and call.outcome == "timeout":
+        call.status("empty" if expected == 0 else "parse_error", hint)

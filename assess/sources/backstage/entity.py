@@ -90,13 +90,13 @@ class Entity:
 
     @classmethod
     def named(cls, ref: str) -> Name:
-        """Give the name of an entity that is not in the catalog."""
+        """Return the name of an entity that is not in the catalog."""
         kind, _, rest = ref.partition(":")
         namespace, _, name = rest.partition("/")
         return cls(kind, namespace, name, {}).name
 
     def related(self, relation: str, key: str, kind: str) -> list[str]:
-        """Give references of a relation, as the API has it, else as the file says.
+        """List the references of a relation, as the API has it, else as the file declares it.
 
         References without a kind are of ``kind``; those without a namespace are of its own.
         """
@@ -117,7 +117,7 @@ class Entity:
 
 
 def _target(relation: Row) -> Any:
-    """Give where a relation leads, as a reference; older catalogs have it in parts."""
+    """Return the target of a relation as a reference; older catalogs have it in parts."""
     parts = [dig(relation, "target", key) for key in ("kind", "namespace", "name")]
     if all(isinstance(part, str) for part in parts):
         return f"{parts[0]}:{parts[1]}/{parts[2]}"
@@ -201,7 +201,7 @@ def _weight(text: str) -> float | None:
 
 
 def _notes(entity: Entity) -> dict[str, str]:
-    """Give labels and annotations; labels first, as people choose them."""
+    """Join labels and annotations; labels first, as people choose them."""
     notes: dict[str, str] = {}
     for part in ("annotations", "labels"):
         table = dig(entity.raw, "metadata", part)
@@ -211,7 +211,7 @@ def _notes(entity: Entity) -> dict[str, str]:
 
 
 def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
-    """Give the other names that people and other systems have for it."""
+    """List the other names that people and other systems use."""
     namespace = entity.name.namespace
     title = dig(entity.raw, "metadata", "title")
     found = [title if isinstance(title, str) and _WORDS.fullmatch(title) else ""]
@@ -223,7 +223,7 @@ def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
 
 
 def _owner(entity: Entity, kept: Kept) -> str | None:
-    """Give the team that owns it; a person is left out."""
+    """Return the team that owns it; a person is left out."""
     refs = entity.related("ownedBy", "owner", "group") or [
         to_ref(dig(entity.raw, "spec", "owner"), "group", entity.namespace)
     ]

@@ -12,16 +12,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from assess.sources.backstage.entity import Entity, Kept, entities_in, to_service
-from assess.sources.base import Batch, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
     DumpError,
     dicts,
-    each_file,
+    each_dump,
     read_documents,
 )
-from assess.sources.http import Web, ask
+from assess.sources.http import Web, open_web
 from assess.sources.redact import strip_userinfo
 
 TIER_KEYS = ("tier", "criticality", "opslevel.com/tier")
@@ -38,6 +38,7 @@ _RESOURCES = {
         ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
     ),
 }
+_NO_ENTITIES = "it holds no Component, API, Resource or System of Backstage"
 Edge = tuple[str, str, str]  # who needs it, what it needs (references), kind
 
 
@@ -90,48 +91,43 @@ class BackstageSource(Source):
     def _collect(
         self, options: Row, base: Path, deadline: Deadline, *, pages: int
     ) -> Batch:
-        batch, found = Batch(), dict[str, Entity]()
+        batch = Batch()
+        entities: dict[str, Entity] = {}
         if "endpoint" in options:
-            _ask(options, base, deadline, pages=pages, batch=batch, found=found)
+            scope = strip_userinfo(str(options["endpoint"]))
+            with (
+                batch.call(scope, "entities", empty=_NO_ENTITIES) as call,
+                open_web(options, base, deadline, call=call) as web,
+            ):
+                call.take(())
+                for page in get_entities(web, pages):
+                    _take(page, entities, call)
         else:
             suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
-            for _, file, row in each_file(
-                options, base, deadline, batch, suffixes, "entities"
-            ):
-                _take(read_documents(file, row), found, row)
+            dumps = each_dump(
+                options,
+                base,
+                deadline,
+                batch,
+                suffixes,
+                name="entities",
+                empty=_NO_ENTITIES,
+            )
+            for file, call in dumps:
+                with call:
+                    _take(read_documents(file, call.row), entities, call)
         kept = Kept(
             tuple(options.get("tier_keys", TIER_KEYS)),
             tuple(options.get("criticality_keys", ())),
         )
-        rows = [
-            to_service(entity, kept) for entity in found.values() if entity.is_service
-        ]
-        batch.add("services", *rows)
-        batch.add("dependencies", *to_dependencies(found))
+        services = [entity for entity in entities.values() if entity.is_service]
+        batch.add("services", *(to_service(entity, kept) for entity in services))
+        batch.add("dependencies", *to_dependencies(entities))
         if batch.coverage:
             row = batch.coverage[-1]
             row["redacted_n"] = row.get("redacted_n", 0) + kept.redacted
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
         return batch
-
-
-def _ask(  # noqa: PLR0913
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    *,
-    pages: int,
-    batch: Batch,
-    found: dict[str, Entity],
-) -> None:
-    """Ask for all entities, page by page."""
-    row = batch.cover(strip_userinfo(str(options["endpoint"])), "entities", "ok")
-
-    def work(web: Web) -> None:
-        for page in get_entities(web, pages):
-            _take(page, found, row)
-
-    ask(row, options, base, deadline, work=work)
 
 
 def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
@@ -141,7 +137,8 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
     """
     path = "entities" if web.scope.endswith("/api/catalog") else "api/catalog/entities"
     params: Row = {"filter": [f"kind={kind.lower()}" for kind in KINDS], "limit": _PAGE}
-    offset, last = 0, ""
+    offset = 0
+    last = ""
     for _ in range(pages):
         answer = web.get(path, params=params)
         page = answer.json()
@@ -153,7 +150,8 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
         if not page or str(page[0]) == last:
             return
         yield list(dicts(page))
-        offset, last = offset + len(page), str(page[0])
+        offset += len(page)
+        last = str(page[0])
         link = urlsplit(answer.next_url or "").query
         more: Row = {k: v for k, v in parse_qsl(link) if k in ("after", "offset")}
         if not more and len(page) >= _PAGE:
@@ -163,43 +161,37 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
         params = {**params, **more}
 
 
-def _take(values: list[Any], found: dict[str, Entity], row: Row) -> None:
-    """Take the entities that are not there yet, and count them in the coverage row."""
-    entities, unmapped = entities_in(values)
-    orphans = [entity for entity in entities if entity.is_orphan]
-    kept = [entity for entity in entities if not entity.is_orphan]
-    for entity in kept:
-        found.setdefault(entity.ref, entity)
-    row["rows"] = row.get("rows", 0) + len(kept)
-    row["unmapped_n"] = row.get("unmapped_n", 0) + unmapped
+def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
+    """Add the entities that are not there yet, and count them."""
+    listed, unmapped_n = entities_in(values)
+    orphans = [entity for entity in listed if entity.is_orphan]
+    for entity in call.take([entity for entity in listed if not entity.is_orphan]):
+        entities.setdefault(entity.ref, entity)
+    call.count(unmapped_n=unmapped_n)
     if orphans:
         names = ", ".join(entity.ref for entity in orphans[:3])
-        row["hint"] = (
-            f"orphaned in the catalog, and left out: {len(orphans)}, such as {names}"
-        )
-    if row["status"] in ("ok", "empty"):
-        row["status"] = "ok" if row["rows"] else "empty"
-        if not row["rows"] and not orphans:
-            row["hint"] = "it holds no Component, API, Resource or System of Backstage"
+        what = "orphaned in the catalog, and left out"
+        call.hint(f"{what}: {len(orphans)}, such as {names}")
 
 
-def to_dependencies(found: dict[str, Entity]) -> list[Row]:
+def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
     """Make edges of what components declare to need; a library is part of what it is built into."""
-    edges = dict.fromkeys([*_needs(found.values()), *_calls(found.values())])
+    edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
     rows = []
-    for src, dst, said in edges:
-        caller, called = found.get(src), found.get(dst)
-        is_code = called is not None and called.is_library
-        if caller is None or not caller.is_service or is_code or src == dst:
+    for src, dst, declared in edges:
+        caller = entities.get(src)
+        callee = entities.get(dst)
+        if caller is None or not caller.is_service or src == dst:
             continue
-        is_resource = (
-            called is not None and called.kind == "resource" and said == "declared"
-        )
-        kind = _RESOURCES.get(called.type, said) if is_resource and called else said
+        if callee is not None and callee.is_library:
+            continue
+        kind = declared
+        if callee is not None and callee.kind == "resource" and declared == "declared":
+            kind = _RESOURCES.get(callee.type, declared)
         rows.append(
             {
                 "src": caller.name,
-                "dst": called.name if called else Entity.named(dst),
+                "dst": callee.name if callee else Entity.named(dst),
                 "kind": kind,
                 "evidence": EVIDENCE,
                 "confidence": CONFIDENCE,
@@ -209,7 +201,7 @@ def to_dependencies(found: dict[str, Entity]) -> list[Row]:
 
 
 def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
-    """Give what entities say that they need, or are needed by; of a part of one, it is open."""
+    """List what entities declare to need, or to be needed by; a part of one has an unknown kind."""
     for entity in entities:
         for ref in entity.related("dependsOn", "dependsOn", "component"):
             yield entity.ref, ref, "declared"

@@ -22,16 +22,7 @@ from assess.sources.dumps import read_bytes
 from assess.sources.yaml_loader import Loader, load_documents
 
 NODES_MAX = 200_000  # aliases can multiply a small file into a huge one
-_TOP_KEYS = {
-    "services",
-    "include",
-    "name",
-    "version",
-    "networks",
-    "volumes",
-    "secrets",
-    "configs",
-}
+_TOP_KEYS = "services include name version networks volumes secrets configs"
 _OWN_KEYS_V1 = {"image", "build", "extends"}
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
@@ -55,13 +46,12 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
-    failed: dict[str, Exception] = field(
-        default_factory=dict
-    )  # files that could not be read
+    # Files that could not be read.
+    failed: dict[str, Exception] = field(default_factory=dict)
 
 
 def read_project(files: list[Path]) -> Project:
-    """Read the files of a project, in order; a later one changes what an earlier one says.
+    """Read the files of a project, in order; a later one overrides an earlier one.
 
     Variables come from `.env` beside the first, never from our own environment.
     """
@@ -81,7 +71,7 @@ def read_project(files: list[Path]) -> Project:
 
 
 def interpolate(text: str, env: Mapping[str, str], unset: set[str]) -> str:
-    """Put the values of ``$NAME``, ``${NAME:-default}`` and their kin into a text, as Compose does.
+    """Replace ``$NAME``, ``${NAME:-default}`` and the like by their values, as Compose does.
 
     Names that have neither value nor default are added to ``unset``, and count as empty.
     """
@@ -118,7 +108,7 @@ def _value(
 
 
 def _closing(text: str, start: int) -> int | None:
-    """Position of the brace that closes the one before ``start``."""
+    """Return the position of the brace that closes the one before ``start``."""
     depth = 1
     for position in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[position], 0)
@@ -189,7 +179,7 @@ class _Reader:
         self.env = env
 
     def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
-        """Merge files into the project, each after what it includes."""
+        """Merge files into the project, each over what it includes."""
         for file in files:
             if file.resolve() in trail:
                 self.project.notes.append(f"{file.name} includes itself")
@@ -201,7 +191,7 @@ class _Reader:
                 self.project.failed[file.name] = error
 
     def documents(self, file: Path) -> list[dict[str, Any]]:
-        """Give the documents of a file, interpolated."""
+        """Return the documents of a file, interpolated."""
         budget = iter(range(NODES_MAX))
         try:
             return [
@@ -257,7 +247,7 @@ class _Reader:
         file: Path,
         trail: tuple[str, ...],
     ) -> Service:
-        """Give a service in canonical form, on top of what it extends."""
+        """Return a service in canonical form, merged over what it extends."""
         service = canonical(raw, self.directory)
         if not (extends := raw.get("extends")):
             return service
@@ -284,7 +274,7 @@ class _Reader:
 
 
 def _walk(value: Any, put: Callable[[str], str], budget: Iterator[int]) -> Any:
-    """Interpolate all texts of a document, and refuse one that grows without bounds."""
+    """Interpolate all texts of a document; reject one that grows without bounds."""
     if next(budget, None) is None:
         raise ValueError("its aliases make it too large")
     if isinstance(value, str):
@@ -301,14 +291,14 @@ def _walk(value: Any, put: Callable[[str], str], budget: Iterator[int]) -> Any:
 
 
 def _checked(document: Any) -> dict[str, Any]:
-    """Refuse what is no Compose file; files of the first version get ``services``."""
+    """Reject what is no Compose file; wrap files of the first version in ``services``."""
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")
     bodies = [body for key, body in document.items() if not key.startswith("x-")]
     is_v1 = all(isinstance(body, dict) and _OWN_KEYS_V1 & body.keys() for body in bodies)
     if "services" not in document and bodies and is_v1:
         return {"services": document}
-    if not any(key in _TOP_KEYS or key.startswith("x-") for key in document):
+    if not any(key in _TOP_KEYS.split() or key.startswith("x-") for key in document):
         raise ValueError("it has no services")
     services = document.get("services")
     if not isinstance(services, dict | None):

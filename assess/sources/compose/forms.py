@@ -10,24 +10,11 @@ from typing import Any
 
 from assess.sources.unit import COLON
 
-_MAPPINGS = ("environment", "labels", "networks", "deploy", "logging")
-_LISTS = ("links", "external_links", "volumes_from", "cap_add", "profiles", "expose")
+_MAPPINGS = "environment labels networks deploy logging"
+_LISTS = "links external_links volumes_from cap_add profiles expose"
 _SCALARS = (
-    "image",
-    "container_name",
-    "hostname",
-    "restart",
-    "privileged",
-    "network_mode",
-    "pid",
-    "ipc",
-    "user",
-    "read_only",
-    "scale",
-    "mem_limit",
-    "cpus",
-    "pids_limit",
-    "stop_grace_period",
+    "image container_name hostname restart privileged network_mode pid ipc user read_only "
+    "scale mem_limit cpus pids_limit stop_grace_period"
 )
 
 Service = dict[str, Any]
@@ -41,33 +28,20 @@ class Replaced:
 
 
 def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
-    """Write a service without short forms, and only with what an inventory needs.
+    """Return a service without short forms, and only with what an inventory needs.
 
     Relative paths start from the directory; values may be `Replaced`.
     """
-
-    def env_file(item: Any) -> tuple[Path, bool]:
-        options = item if isinstance(item, dict) else {"path": item}
-        return directory / str(options.get("path")), is_true(
-            options.get("required", "true")
-        )
-
     forms: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(_MAPPINGS, as_mapping),
-        **dict.fromkeys(_LISTS, lambda value: [str(item) for item in as_list(value)]),
-        **dict.fromkeys(_SCALARS, lambda value: value),
-        "depends_on": lambda value: {
-            k: as_mapping(v) for k, v in as_mapping(value).items()
-        },
-        "env_file": lambda value: [env_file(item) for item in as_list(value)],
-        "ports": lambda value: [
-            port for item in as_list(value) if (port := port_text(item))
-        ],
-        "volumes": lambda value: dict(mount(item) for item in as_list(value)),
+        **dict.fromkeys(_MAPPINGS.split(), as_mapping),
+        **dict.fromkeys(_LISTS.split(), _each(str)),
+        **dict.fromkeys(_SCALARS.split(), lambda value: value),
+        "depends_on": _dependencies,
+        "env_file": _each(lambda item: _env_file(item, directory)),
+        "ports": lambda value: [port for port in map(port_text, as_list(value)) if port],
+        "volumes": lambda value: dict(map(mount, as_list(value))),
+        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
         "healthcheck": _healthcheck,
-        "tmpfs": lambda value: dict(
-            mount({"type": "tmpfs", "target": t}) for t in as_list(value)
-        ),
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
@@ -80,6 +54,25 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     return service
 
 
+def _each(form: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    return lambda value: [form(item) for item in as_list(value)]
+
+
+def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
+    return {name: as_mapping(options) for name, options in as_mapping(value).items()}
+
+
+def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
+    """Return a file of variables, and whether it has to exist."""
+    options = item if isinstance(item, dict) else {"path": item}
+    is_required = is_true(options.get("required", "true"))
+    return directory / str(options.get("path")), is_required
+
+
+def _tmpfs(target: Any) -> tuple[str, dict[str, Any]]:
+    return mount({"type": "tmpfs", "target": target})
+
+
 def _healthcheck(value: Any) -> dict[str, Any]:
     check = as_mapping(value)
     first = next(iter(as_list(check.get("test"))), None)
@@ -87,14 +80,14 @@ def _healthcheck(value: Any) -> dict[str, Any]:
 
 
 def port_text(item: Any) -> str:
-    """Write a port as ``8080->80/tcp``, or ``80/tcp`` where it is published nowhere in particular.
+    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published.
 
-    The result is empty where there is no port in it.
+    The text is empty where there is no port.
     """
     if isinstance(item, dict):
-        target, host, published = (
-            item.get(k) for k in ("target", "host_ip", "published")
-        )
+        target = item.get("target")
+        host = item.get("host_ip")
+        published = item.get("published")
         protocol = item.get("protocol")
     else:
         body, _, protocol = str(item).partition("/")
@@ -109,21 +102,18 @@ def port_text(item: Any) -> str:
 
 
 def mount(item: Any) -> tuple[str, dict[str, Any]]:
-    """Give the path inside the container of ``data:/var/lib/x:ro``, and type, source, read_only."""
+    """Return the target of ``data:/var/lib/x:ro``, and its type, source, read_only."""
     if isinstance(item, dict):
+        target = item.get("target") or item.get("dst") or item.get("destination")
         source = str(item.get("source") or item.get("src") or "")
-        target = str(
-            item.get("target") or item.get("dst") or item.get("destination") or ""
-        )
-        kind, read_only = (
-            str(item.get("type") or "volume"),
-            is_true(item.get("read_only")),
-        )
-    else:
-        first, *rest = COLON.split(str(item))
-        source, target = (first, rest[0]) if rest else ("", first)
-        kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
-        read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
+        kind = str(item.get("type") or "volume")
+        read_only = is_true(item.get("read_only"))
+        options = {"type": kind, "source": source, "read_only": read_only}
+        return str(target or ""), options
+    first, *rest = COLON.split(str(item))
+    source, target = (first, rest[0]) if rest else ("", first)
+    kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
+    read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
     return target, {"type": kind, "source": source, "read_only": read_only}
 
 
@@ -147,14 +137,14 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Give a list as it is, None as an empty one, and anything else as a list of itself."""
+    """Return a list as it is, None as an empty list, and anything else as a list of itself."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
-    """Give a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
+    """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
     if isinstance(value, dict):
         return value
     pairs = (
@@ -164,5 +154,5 @@ def as_mapping(value: Any) -> dict[str, Any]:
 
 
 def is_true(value: Any) -> bool:
-    """Read a switch, off where nothing is said."""
+    """Read a switch, off by default."""
     return str(value).strip().lower() in ("true", "yes", "on", "1", "y")

@@ -1,22 +1,50 @@
-"""Compose files: what a project declares. That any of it runs, only an engine can tell."""
+"""Compose files: what a project declares; only an engine knows what of it runs."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
+from assess.frames import EXTERNAL
+from assess.sources.addresses import Address, addresses
+from assess.sources.base import (
+    Batch,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    file_failure,
+    paths_of,
+)
 from assess.sources.compose.file import Project, read_env, read_project
 from assess.sources.compose.forms import Service, is_true
-from assess.sources.compose.needs import to_dependencies
-from assess.sources.docker.names import COMPOSE, container_names
+from assess.sources.docker.names import (
+    COMPOSE,
+    COMPOSE_CONFIDENCE,
+    COMPOSE_RULE,
+    container_names,
+)
+from assess.sources.dumps import dig
+from assess.sources.listing import number, table
 from assess.sources.redact import is_secret_name, keep_labels, scrub
-from assess.sources.unit import Mount, Unit, mount_rows, service_row, share, workload_row
+from assess.sources.unit import (
+    Callee,
+    Mount,
+    Unit,
+    dependency_row,
+    distinct,
+    environment_rows,
+    mount_rows,
+    service_row,
+    share,
+    workload_row,
+)
 
+SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (
     "compose.yaml",
     "compose.yml",
@@ -38,7 +66,7 @@ class ComposeSource(Source):
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """List what is wrong with the options."""
+        """List problems of the options."""
         problems = [] if paths_of(options) else ["path names no file"]
         profiles = options.get("profiles", [])
         are_names = isinstance(profiles, str | list) and all(
@@ -71,17 +99,17 @@ class ComposeSource(Source):
 
 
 def _files(path: Path) -> list[Path]:
-    """Files that a path stands for; in a directory, what Compose takes and its override."""
+    """Return the files of a path; in a directory, the file that Compose takes and its override."""
     if not path.is_dir():
         return [path]
     names = (path / name for name in DEFAULT_NAMES)
-    found = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
-    override = found.with_name(f"{found.stem}.override{found.suffix}")
-    return [found, override] if override.exists() else [found]
+    file = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
+    override = file.with_name(f"{file.stem}.override{file.suffix}")
+    return [file, override] if override.exists() else [file]
 
 
 def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
-    """Add the rows of all enabled services; give the number of values left out."""
+    """Add the rows of all enabled services; return the number of values left out."""
     units: dict[str, Unit] = {}
     redacted = 0
     for frame in ComposeSource.fills:
@@ -99,8 +127,8 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
         workload |= workload_row(unit)
         workload |= {"source_kind": "compose-service", "inspect_status": "declared"}
         batch.add("services", _to_service(name, unit))
-        for number in range(1, _replicas(service) + 1):
-            key = f"compose:{project.name}/{name}/{number}"
+        for replica in range(1, _replicas(service) + 1):
+            key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
             batch.add("mounts", *mount_rows(unit.mounts, key))
     share(batch.rows["mounts"])
@@ -109,7 +137,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
 
 
 def _unknown(project: Project, batch: Batch) -> Row:
-    """Columns of the coverage row that say what is not known."""
+    """Return the columns of the coverage row that say what is not known."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -128,7 +156,7 @@ def _unknown(project: Project, batch: Batch) -> Row:
 
 
 def _environment(project: Project, service: Service) -> dict[str, str]:
-    """Values of its env files, and over them its own, for use inside the sources only."""
+    """Return the variables of a service: its own over those of its env files."""
     values: dict[str, str] = {}
     for file, is_required in service.get("env_file", []):
         try:
@@ -144,11 +172,11 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
 def _to_unit(project: Project, service: Service) -> Unit:
     """Read the declaration of a service, without its names."""
     deploy = service.get("deploy", {})
-    limits = _part(_part(deploy, "resources"), "limits")
+    limits = table(dig(deploy, "resources", "limits"))
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
-    pids = _number(limits.get("pids") or service.get("pids_limit"))
-    restart = _part(deploy, "restart_policy").get("condition") or service.get("restart")
+    pids = number(limits.get("pids") or service.get("pids_limit"))
+    restart = dig(deploy, "restart_policy", "condition") or service.get("restart")
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -163,7 +191,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,
-        cpu_limit=_number(limits.get("cpus") or service.get("cpus")),
+        cpu_limit=number(limits.get("cpus") or service.get("cpus")),
         pids_limit=int(pids) if pids and pids > 0 else None,
         privileged=is_true(service.get("privileged")),
         host_network=service.get("network_mode") == "host",
@@ -171,7 +199,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         readonly_root=is_true(service.get("read_only")),
         caps_added_n=len(service.get("cap_add", [])),
         restart_policy=restart,
-        log_driver=_part(service, "logging").get("driver"),
+        log_driver=dig(service, "logging", "driver"),
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked,
     )
@@ -196,7 +224,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
     declared = {**service.get("volumes", {}), **service.get("tmpfs", {})}
     for target, volume in declared.items():
         source = volume["source"]
-        options = _part(project.volumes, source)
+        options = table(project.volumes.get(source))
         name = None
         if volume["type"] == "volume" and source:  # its name on the engine
             scoped = f"{project.name}_{source}"
@@ -212,22 +240,9 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
         )
 
 
-def _part(values: Any, key: str) -> dict[str, Any]:
-    part = values.get(key)
-    return part if isinstance(part, dict) else {}
-
-
 def _replicas(service: Service) -> int:
-    wanted = _number(service.get("deploy", {}).get("replicas") or service.get("scale"))
-    return 1 if wanted is None else max(0, min(int(wanted), REPLICAS_MAX))
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
+    return 1 if wanted is None else int(min(wanted, REPLICAS_MAX))
 
 
 def _bytes(value: Any) -> int | None:
@@ -242,3 +257,95 @@ def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
+
+
+# ---- whom a service needs ----
+
+Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
+
+
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
+    rows: list[Row] = []
+    hosts = _hosts(project, units)
+    writers = _writers(project, units)
+
+    def named(dst: str) -> Name | str:
+        if dst in units:
+            return units[dst].names[0]
+        if dst.startswith(EXTERNAL):
+            return dst
+        return Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+
+    def find(address: Address) -> Callee:
+        called = hosts.get(address.host)
+        if called is None:
+            return f"{EXTERNAL}{address.host}", ""
+        return units[called].names[0], units[called].image_name
+
+    for name, unit in units.items():
+        src = unit.names[0]
+        for dst, kind, evidence, more in _needs(project.services[name], hosts):
+            rows.append(dependency_row(src, named(dst), kind, evidence, **more))
+        rows += environment_rows(src, addresses(dict(unit.environment)), find)
+        for writer in writers[name]:
+            row = dependency_row(src, named(writer), "data", "shared-volume")
+            rows.append(row | {"confidence": SHARED_VOLUME})
+    return distinct(rows)
+
+
+def _needs(service: Service, hosts: Mapping[str, str]) -> Iterator[Need]:
+    for dst, options in service.get("depends_on", {}).items():
+        if dst.lower() in hosts or is_true(options.get("required") or "true"):
+            condition = str(options.get("condition") or "service_started")
+            yield dst, "start_order", "compose-file", {"condition": condition}
+    for dst, kind in _declared(service):
+        yield dst, kind, "compose-file", {}
+
+
+def _declared(service: Service) -> Iterator[tuple[str, str]]:
+    for link in service.get("links", []):
+        yield link.partition(":")[0], "call"
+    for link in service.get("external_links", []):
+        yield f"{EXTERNAL}{link.partition(':')[0]}", "call"
+    for source in service.get("volumes_from", []):
+        kind, _, rest = source.partition(":")
+        if kind == "container":
+            yield f"{EXTERNAL}{rest.partition(':')[0]}", "data"
+        else:
+            yield (rest if kind == "service" else source).partition(":")[0], "data"
+    for key in ("network_mode", "pid", "ipc"):
+        kind, _, target = str(service.get(key) or "").partition(":")
+        if kind == "service" and target:
+            yield target, "declared"
+
+
+def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
+    """Index services by every host name that others reach them by."""
+    found: dict[str, str] = {}
+    for name in names:
+        service = project.services[name]
+        for link in service.get("links", []):
+            target, _, alias = link.partition(":")
+            found.setdefault(alias.lower(), target)
+        own = [service.get("container_name"), service.get("hostname")]
+        for network in service.get("networks", {}).values():
+            own += network.get("aliases") or [] if isinstance(network, dict) else []
+        for host in own:
+            found.setdefault(str(host or "").lower(), name)
+    found |= {name.lower(): name for name in names}
+    return {host: name for host, name in found.items() if host and name in names}
+
+
+def _writers(project: Project, names: Mapping[str, Unit]) -> dict[str, list[str]]:
+    """List, by service, the services that may write to a named volume of it."""
+    users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
+    for name in names:
+        for volume in project.services[name].get("volumes", {}).values():
+            if volume["type"] == "volume" and volume["source"]:
+                users[volume["source"]][name] |= not volume["read_only"]
+    writers: dict[str, list[str]] = defaultdict(list)
+    for writes in users.values():
+        for reader in writes:
+            writers[reader] += [name for name, is_writer in writes.items() if is_writer]
+    return writers

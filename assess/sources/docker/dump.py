@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row
-from assess.sources.docker.payload import Payload, Payloads, dicts, short
+from assess.sources.docker.payload import EngineData, Payload, dicts, short
 from assess.sources.dumps import broken, decode_values, read_text
 
 # Names that the files of a call start with, in the order of reading.
@@ -45,9 +45,9 @@ def find_dumps(paths: list[Path]) -> dict[Path, dict[str, list[Path]]]:
     return hosts
 
 
-def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloads:
+def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
-    payloads = Payloads()
+    payloads = EngineData()
     for name, (stem, *_) in STEMS.items():
         if name in files:
             with batch.call(scope, name) as call:
@@ -62,7 +62,7 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Payloa
     return payloads
 
 
-def _read_call(name: str, files: list[Path], payloads: Payloads, call: Call) -> None:
+def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
     """Keep the answers to a call in its files, as the API would give them."""
     values = _read_all(files, call.row)
     if name == "containers":

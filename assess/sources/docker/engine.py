@@ -6,15 +6,16 @@ import re
 
 from assess.sources.base import Row
 from assess.sources.docker.payload import (
-    Payloads,
+    EngineData,
     containers_of,
     dicts,
-    dig,
     moment,
     texts,
 )
+from assess.sources.dumps import dig
 
-DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a version that they tell
+# Words of an engine, the name in the reference facts, and the parts of a version they go by.
+DISTRIBUTIONS = (
     ("debian", "debian", 1),
     ("ubuntu", "ubuntu", 2),
     ("alpine", "alpine-linux", 2),
@@ -29,22 +30,22 @@ DISTRIBUTIONS = (  # as the reference facts name them, and the parts of a versio
 )
 
 
-def to_host(payloads: Payloads, host_id: str) -> Row:
+def to_host(data: EngineData, host_id: str) -> Row:
     """Return the row of the hosts frame."""
-    info = payloads.info
+    info = data.info
     os_name, os_version = to_os(info.get("OperatingSystem"), info.get("OSVersion"))
     return {
         "host_id": host_id,
         "hostname": info.get("Name"),
         "os_name": os_name,
         "os_version": os_version,
-        "kernel": info.get("KernelVersion") or payloads.version.get("KernelVersion"),
-        "arch": info.get("Architecture") or payloads.version.get("Arch"),
+        "kernel": info.get("KernelVersion") or data.version.get("KernelVersion"),
+        "arch": info.get("Architecture") or data.version.get("Arch"),
         "vcpus": info.get("NCPU"),
         "memory_bytes": info.get("MemTotal"),
         "cgroup_version": info.get("CgroupVersion"),
-        "state": "running" if payloads.seen_at else None,
-        "last_seen_at": payloads.seen_at or moment(info.get("SystemTime")),
+        "state": "running" if data.seen_at else None,
+        "last_seen_at": data.seen_at or moment(info.get("SystemTime")),
     }
 
 
@@ -55,29 +56,31 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
     """
     if not text:
         return None, None
-    found = re.search(r"\d+(\.\d+)*", text)
-    own = version or (found[0] if found else "")
+    number = re.search(r"\d+(\.\d+)*", text)
+    own = version or (number[0] if number else "")
     for words, name, parts_n in DISTRIBUTIONS:
         if words in text.lower():
             return name, ".".join(own.split(".")[:parts_n]) or None
     return re.sub(r"\s+\(.*", "", text).strip().lower(), own or None
 
 
-def to_engine(payloads: Payloads, host_id: str) -> Row:
+def to_engine(data: EngineData, host_id: str) -> Row:
     """Return the row of the engines frame."""
-    info, version = payloads.info, payloads.version
+    info = data.info
+    version = data.version
     parts = {
         str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))
     }
-    status = [
-        d for d in info.get("DriverStatus", []) if isinstance(d, list) and len(d) == 2
+    pairs = [
+        p for p in info.get("DriverStatus", []) if isinstance(p, list) and len(p) == 2
     ]
-    driver = {str(name): value for name, value in status}
+    driver = {str(name): value for name, value in pairs}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
-    security = (
-        " ".join(texts(info["SecurityOptions"])) if "SecurityOptions" in info else None
-    )
+    is_of_distribution = re.search(r"[+~-](dfsg|0ubuntu)", number or "")
+    security = None
+    if "SecurityOptions" in info:
+        security = " ".join(texts(info["SecurityOptions"]))
     return {
         "host_id": host_id,
         "runtime": "podman" if "Podman Engine" in parts else "docker",
@@ -85,9 +88,7 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "api_version": version.get("ApiVersion"),
         "min_api_version": version.get("MinAPIVersion"),
         "build_at": moment(version.get("BuildTime")),
-        "distro_package": "docker.io"
-        if re.search(r"[+~-](dfsg|0ubuntu)", number or "")
-        else None,
+        "distro_package": "docker.io" if is_of_distribution else None,
         "containerd_version": parts.get("containerd"),
         "runc_version": parts.get("runc"),
         "storage_driver": info.get("Driver"),
@@ -104,41 +105,36 @@ def to_engine(payloads: Payloads, host_id: str) -> Row:
         "insecure_registries_n": info.get("insecure_n"),
         "containers_total_n": info.get("Containers"),
         "images_n": info.get("Images"),
-        "layers_bytes": payloads.disk.get("layers_bytes"),
-        **to_waste(payloads),
+        "layers_bytes": data.disk.get("layers_bytes"),
+        **to_waste(data),
         "warnings_n": info.get("warnings_n"),
-        "clock_skew_s": payloads.clock_skew_s,
+        "clock_skew_s": data.clock_skew_s,
         "reachable": True,
     }
 
 
-def to_waste(payloads: Payloads) -> Row:
+def to_waste(data: EngineData) -> Row:
     """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
-    containers = containers_of(payloads)
-    states = [c.state for c in containers]
-    volumes = {v.get("Name"): v.get("UsageData") or {} for v in payloads.volumes or []}
-    mounts = [c.mounts for c in containers]
-    # a list tells the mounts too, but one by the command line, which cuts names, does not
-    free = [
-        u
-        for n, u in volumes.items()
-        if n not in {m.get("Name") for x in mounts for m in x or []}
-    ]
-    sizes = [usage.get("Size", -1) for usage in free]
-    is_listed = payloads.containers is not None and None not in states
-    is_told = (
-        payloads.volumes is not None
-        and payloads.containers is not None
-        and None not in mounts
+    row: Row = dict.fromkeys(
+        ("stopped_n", "never_started_n", "dangling_volumes_n", "dangling_volumes_bytes")
     )
-    return {
-        "stopped_n": sum(s in ("exited", "dead") for s in states) if is_listed else None,
-        "never_started_n": states.count("created") if is_listed else None,
-        "dangling_volumes_n": len(free) if is_told else None,
-        "dangling_volumes_bytes": sum(sizes)
-        if is_told and min(sizes, default=0) >= 0
-        else None,
-    }
+    containers = containers_of(data)
+    states = [container.state for container in containers]
+    mounts = [container.mounts for container in containers]
+    if data.containers is None:
+        return row
+    if None not in states:
+        row["stopped_n"] = sum(state in ("exited", "dead") for state in states)
+        row["never_started_n"] = states.count("created")
+    # The command line cuts the names of mounts, so its list alone does not have them.
+    if data.volumes is not None and None not in mounts:
+        mounted = {mount.get("Name") for listed in mounts for mount in listed or []}
+        volumes = {v.get("Name"): v.get("UsageData") or {} for v in data.volumes}
+        sizes = [u.get("Size", -1) for name, u in volumes.items() if name not in mounted]
+        row["dangling_volumes_n"] = len(sizes)
+        if min(sizes, default=0) >= 0:  # -1: the engine did not count
+            row["dangling_volumes_bytes"] = sum(sizes)
+    return row
 
 
 def _has(option: str, security: str | None) -> bool | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,13 +12,13 @@ from assess.image_ref import ImageRef, parse_image
 from assess.sources.base import Row
 from assess.sources.docker.payload import (
     Container,
+    EngineData,
     Payload,
-    Payloads,
-    dig,
     moment,
     short,
     texts,
 )
+from assess.sources.dumps import dig
 
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
@@ -29,18 +30,21 @@ class ImageIndex:
     def __init__(self, images: list[Payload]) -> None:
         self._by_id = {short(i.get("Id")): i for i in images}
         self._by_tag = {
-            ref: short(i.get("Id")) for i in images for ref in _refs(i, "RepoTags")
+            ref: short(image.get("Id"))
+            for image in images
+            for ref in _refs(image, "RepoTags")
         }
 
     def find(self, container: Container) -> str | None:
-        """Find the short id of the image of a container; None where the payloads do not tell."""
+        """Find the short id of the image of a container; None where the payloads do not have it."""
         if container.image_id:
             return short(container.image_id)
         declared = str(container.listing.get("Image") or "")
         ref = parse_image(declared)
         tagged = ref if ref.tag or ref.digest else replace(ref, tag="latest")
+        identifier = short(declared)
         return self._by_tag.get(tagged) or (
-            short(declared) if short(declared) in self._by_id else None
+            identifier if identifier in self._by_id else None
         )
 
     def named(self, identifier: Any) -> ImageRef:
@@ -66,34 +70,32 @@ def _place(ref: ImageRef) -> tuple[str, str]:
     return str(ref.registry), str(ref.repository)
 
 
-def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> list[Row]:
+def to_images(data: EngineData, containers: list[Container], host_id: str) -> list[Row]:
     """Return the rows of the images frame of a host, one per repository and digest.
 
     An image that was never pulled or pushed has its id as digest; one without a name has
     ``<none>`` as registry and repository.
     """
-    images = payloads.images or []
+    images = data.images or []
     parents = {short(i.get("ParentId")) for i in images if i.get("ParentId")}
     index = ImageIndex(images)
     used = [index.find(container) for container in containers]
-    is_known = payloads.containers is not None and None not in used
-    users = Counter(used)
-    now = payloads.seen_at or moment(payloads.info.get("SystemTime"))
+    is_known = data.containers is not None and None not in used
+    now = data.seen_at or moment(data.info.get("SystemTime"))
     needed: dict[str | None, list[datetime | None]] = defaultdict(list)
     for identifier, container in zip(used, containers, strict=True):
         needed[identifier].append(needed_at(container, now))
     rows = []
     for image in images:
-        identifier, tags = short(image.get("Id")), _refs(image, "RepoTags")
+        identifier = short(image.get("Id"))
+        tags = _refs(image, "RepoTags")
         named = tags + _refs(image, "RepoDigests")
         if identifier in parents and not named:
-            continue  # a layer of another image, which nobody can name or run apart
+            continue  # a layer of another image, which nobody can name or run alone
         created = moment(image.get("Created"))
-        sizes = dig(payloads.disk, "images", identifier) or {}
-        times = needed[identifier]
-        last = max((t for t in times if t), default=None)
-        used_at = last if is_known and (None not in times or last == now) else None
-        users_n = users[identifier] if is_known else sizes.get("Containers")
+        sizes = dig(data.disk, "images", identifier) or {}
+        used_at = _last_use(needed[identifier], now) if is_known else None
+        users_n = len(needed[identifier]) if is_known else sizes.get("Containers")
         common = {
             "host_id": host_id,
             "image_id": image.get("Id"),
@@ -108,15 +110,29 @@ def to_images(payloads: Payloads, containers: list[Container], host_id: str) -> 
             "dangling": not tags,
             "reclaimable": _is_reclaimable(created, users_n, used_at, now),
         }
-        for place in sorted({_place(ref) for ref in named}) or [(NONE, NONE)]:
-            here = [ref for ref in named if _place(ref) == place]
-            names = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
-            for digest in sorted({r.digest for r in here if r.digest}) or [
-                str(image.get("Id"))
-            ]:
-                where = {"registry": place[0], "repository": place[1], "digest": digest}
-                rows.append(common | where | {"tags": names})
+        rows += [common | place for place in _places(named, str(image.get("Id")))]
     return rows
+
+
+def _places(named: list[ImageRef], image_id: str) -> Iterator[Row]:
+    """List the repositories and digests under which an image is known."""
+    for place in sorted({_place(ref) for ref in named}) or [(NONE, NONE)]:
+        here = [ref for ref in named if _place(ref) == place]
+        tags = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
+        registry, repository = place
+        for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:
+            yield {
+                "registry": registry,
+                "repository": repository,
+                "digest": digest,
+                "tags": tags,
+            }
+
+
+def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | None:
+    """Return when containers last needed an image; None where one of them may be later."""
+    last = max((time for time in times if time), default=None)
+    return last if None not in times or last == now else None
 
 
 def needed_at(container: Container, now: datetime | None) -> datetime | None:
@@ -137,10 +153,14 @@ def _is_reclaimable(
     now: datetime | None,
 ) -> bool | None:
     """Return whether docker-gc, by its defaults, would remove an image; None if unknown."""
-    is_old = None if created is None or now is None else now - created > GRACE
-    is_idle = None if used_at is None or now is None else now - used_at > GRACE
+    is_old = None
+    is_idle = None
+    if created is not None and now is not None:
+        is_old = now - created > GRACE
     if users_n == 0:
         is_idle = True
+    elif used_at is not None and now is not None:
+        is_idle = now - used_at > GRACE
     if is_old is False or is_idle is False:
         return False
     return True if is_old and is_idle else None

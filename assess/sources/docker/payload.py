@@ -1,4 +1,4 @@
-"""Payloads of one Docker engine, cut down to what may be kept."""
+"""EngineData of one Docker engine, cut down to what may be kept."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from assess.sources.addresses import addresses
 from assess.sources.base import HINTS, Batch, Call
+from assess.sources.dumps import dig
 from assess.sources.redact import keep_env, keep_labels, strip_userinfo
 
 Payload = dict[str, Any]
 SHORT_ID = 12
-NEVER_BEFORE = (
-    2000  # the year 1 means never; 1970 and 1980 are what reproducible builds write
-)
+# The year 1 means never; 1970 and 1980 are what reproducible builds write.
+NEVER_BEFORE = 2000
 
 
 def _shape(
@@ -80,8 +80,8 @@ _SIZES = _shape("", "Size SharedSize Containers")
 
 
 @dataclass
-class Payloads:
-    """Payloads of one engine, redacted; None is what it did not tell."""
+class EngineData:
+    """EngineData of one engine, redacted; None is what it did not tell."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)
@@ -90,11 +90,9 @@ class Payloads:
     volumes: list[Payload] | None = None
     disk: Payload = field(
         default_factory=dict
-    )  # ``images`` by short id, and ``layers_bytes``
+    )  # ``images`` by short id, ``layers_bytes``
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
-    inspect_status: dict[str, str] = field(
-        default_factory=dict
-    )  # why one was not, by short id
+    inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
 
@@ -184,33 +182,26 @@ class Container:
 
     @property
     def mounts(self) -> list[Payload] | None:
-        """Mounts; None where neither payload tells them."""
+        """Mounts; None where neither payload has them."""
         return (self.inspected or self.listing).get("Mounts")
 
     @property
     def state(self) -> str | None:
-        """State; None where neither payload tells it."""
+        """State; None where neither payload has it."""
         return dig(self.inspected, "State", "Status") or self.listing.get("State")
 
 
-def containers_of(payloads: Payloads) -> list[Container]:
-    """Put together what the list and the inspections tell of each container."""
+def containers_of(payloads: EngineData) -> list[Container]:
+    """Join the list and the inspections by container."""
     listed = {short(c.get("Id")): c for c in payloads.containers or []}
-    found = []
+    containers = []
     for identifier in listed | payloads.inspected:
         listing = listed.get(identifier, {})
         inspected = payloads.inspected.get(identifier, {})
         labels = inspected.get("Labels") or listing.get("Labels") or {}
         naming = dig(inspected, "Env", "naming") or {}
-        found.append(Container(identifier, listing, inspected, labels, naming))
-    return found
-
-
-def dig(payload: Any, *path: str) -> Any:
-    """Follow keys into a payload; None where any of them is absent."""
-    for key in path:
-        payload = payload.get(key) if isinstance(payload, dict) else None
-    return payload
+        containers.append(Container(identifier, listing, inspected, labels, naming))
+    return containers
 
 
 def dicts(values: Any) -> list[Payload]:
@@ -236,19 +227,17 @@ def moment(value: Any) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:
-        if isinstance(value, datetime):  # as an SDK has read it
-            found = value
+        if isinstance(value, datetime):  # as an SDK reads it
+            time = value
         elif isinstance(value, str):
             zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
-            found = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
+            time = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
         else:
-            found = datetime.fromtimestamp(value, UTC)
-        found = (
-            found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        )
+            time = datetime.fromtimestamp(value, UTC)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return found if found.year >= NEVER_BEFORE else None
+    return time if time.year >= NEVER_BEFORE else None
 
 
 def keep_version(raw: Any) -> Payload:
@@ -266,10 +255,9 @@ def keep_info(raw: Any) -> Payload:
         return {}
     registries = raw.get("RegistryConfig")
     if isinstance(registries, dict):
-        networks = set(texts(registries.get("InsecureRegistryCIDRs"))) - {
-            "127.0.0.0/8",
-            "::1/128",
-        }
+        # Every engine trusts its own host.
+        networks = set(texts(registries.get("InsecureRegistryCIDRs")))
+        networks -= {"127.0.0.0/8", "::1/128"}
         hosts = registries.get("IndexConfigs")
         hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
@@ -302,11 +290,9 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Env": env | {"addresses": list(addresses(values))},
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
-    options, outputs = (
-        dig(raw, "HostConfig", "LogConfig", "Config"),
-        dig(raw, "State", "Health"),
-    )
-    withheld = (raw.get("Args"), tests[1:], options, dig(outputs, "Log"))
+    options = dig(raw, "HostConfig", "LogConfig", "Config")
+    outputs = dig(raw, "State", "Health", "Log")
+    withheld = (raw.get("Args"), tests[1:], options, outputs)
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
 
@@ -333,17 +319,16 @@ _KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
 
 
 def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
+    """Keep what a shape lists, where it has the listed type; addresses lose their passwords."""
     kept: Payload = {}
     for name, kind in shape.items():
         value = raw.get(name) if isinstance(raw, dict) else None
         if isinstance(kind, dict):
-            kept |= {name: part} if (part := _pick(value, kind)) else {}
+            if part := _pick(value, kind):
+                kept[name] = part
         elif isinstance(kind, list):
-            kept |= (
-                {name: [_pick(v, kind[0]) for v in dicts(value)]}
-                if value is not None
-                else {}
-            )
+            if value is not None:
+                kept[name] = [_pick(entry, kind[0]) for entry in dicts(value)]
         elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
             kept[name] = strip_userinfo(value) if isinstance(value, str) else value
     return kept

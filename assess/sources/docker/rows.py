@@ -24,14 +24,14 @@ from assess.sources.docker.names import (
 )
 from assess.sources.docker.payload import (
     Container,
+    EngineData,
     Payload,
-    Payloads,
     containers_of,
     dicts,
-    dig,
     moment,
     texts,
 )
+from assess.sources.dumps import dig
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -47,12 +47,13 @@ from assess.sources.unit import (
     ships_logs,
 )
 
-_WILDCARD = re.compile(r"^(0\.0\.0\.0|\[::\]|::):")
+_EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
+ENDED = ("exited", "dead")
 _parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 
 
-def to_batch(payloads: Payloads, host_id: str) -> Batch:
-    """Turn the payloads of one engine into rows of all frames that they tell of."""
+def to_batch(payloads: EngineData, host_id: str) -> Batch:
+    """Turn the payloads of one engine into rows of all frames."""
     batch = Batch()
     batch.add("hosts", to_host(payloads, host_id))
     batch.add("engines", to_engine(payloads, host_id))
@@ -81,16 +82,17 @@ def to_batch(payloads: Payloads, host_id: str) -> Batch:
 
 
 def to_workload(container: Container, index: ImageIndex) -> Row:
-    """Give the row of the workloads frame, without what the host adds to it."""
-    listing, inspected, labels = container.listing, container.inspected, container.labels
+    """Return the row of the workloads frame, without the columns that the host adds."""
+    listing = container.listing
+    inspected = container.inspected
+    labels = container.labels
     declared = dig(inspected, "Config", "Image") or listing.get("Image") or ""
     image_id = container.image_id or declared
     image = _parse_image(declared)
-    if image.repository is None:
+    if image.repository is None:  # started by the id of an image
         image = index.named(image_id)
-    name = (inspected.get("Name") or next(iter(texts(listing.get("Names"))), "")).lstrip(
-        "/"
-    )
+    listed_name = next(iter(texts(listing.get("Names"))), "")
+    name = (inspected.get("Name") or listed_name).lstrip("/")
     network = dig(inspected or listing, "HostConfig", "NetworkMode")
     return {
         "names": container_names(labels, container.naming, image, name or "unnamed"),
@@ -110,17 +112,18 @@ def to_workload(container: Container, index: ImageIndex) -> Row:
 
 
 def _life(container: Container) -> Row:
-    """State and times; a list tells them in words, such as ``Exited (137) 2 days ago``."""
-    listing, inspected = container.listing, container.inspected
-    words = listing.get("Status") or ""
+    """Read state and times; a list has them in words, such as ``Exited (137) 2 days ago``."""
+    inspected = container.inspected
+    words = container.listing.get("Status") or ""
     status = container.state or _state_of(words)
     code = re.match(r"Exited \((-?\d+)\)", words)
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", words)
+    created = inspected.get("Created") or container.listing.get("Created")
     row: Row = {
         "state": status,
         "exit_code": int(code[1]) if code else None,
         "health": health[1] if health else None,
-        "created_at": moment(inspected.get("Created") or listing.get("Created")),
+        "created_at": moment(created),
     }
     if inspected:
         state = inspected.get("State", {})
@@ -132,11 +135,13 @@ def _life(container: Container) -> Row:
             "started_at": moment(state.get("StartedAt")),
             "finished_at": moment(state.get("FinishedAt")),
         }
-    return row if status in ("exited", "dead") else row | {"exit_code": None}
+    if status not in ENDED:  # an engine writes 0 for a container that runs
+        row["exit_code"] = None
+    return row
 
 
 def _state_of(words: str) -> str | None:
-    """State of engines that list only words (before API 1.23)."""
+    """Read the state of engines that list only words (before API 1.23)."""
     first = words.partition(" ")[0].lower()
     if first == "up":
         return "paused" if "(Paused)" in words else "running"
@@ -144,21 +149,26 @@ def _state_of(words: str) -> str | None:
 
 
 def _configuration(inspected: Payload) -> Row:
-    """Read what only an inspection tells."""
-    config, host = inspected.get("Config", {}), inspected.get("HostConfig", {})
-    memory, pids = host.get("Memory"), host.get("PidsLimit")
-    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or 100_000
+    """Read the columns that only an inspection has."""
+    config = inspected.get("Config", {})
+    host = inspected.get("HostConfig", {})
+    memory = host.get("Memory")
+    pids = host.get("PidsLimit")
+    # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
+    cpus = (host.get("NanoCpus") or 0) / 1e9
+    quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
     return {
         "restart_policy": dig(host, "RestartPolicy", "Name") or "no",
         "privileged": host.get("Privileged"),
         "host_pid": _is_host(host.get("PidMode")),
         "readonly_root": host.get("ReadonlyRootfs"),
+        # The engine copies the user of the image: none means root.
         "user_root": runs_as_root(str(config.get("User") or "0")),
         "caps_added_n": len(texts(host.get("CapAdd"))),
-        "memory_limit_bytes": memory or None,
+        "memory_limit_bytes": memory or None,  # 0: no limit
         "memory_unlimited": None if memory is None else memory == 0,
-        "cpu_limit": (host.get("NanoCpus") or 0) / 1e9 or max(quota / period, 0) or None,
-        "pids_limit": pids if pids and pids > 0 else None,
+        "cpu_limit": cpus or max(quota, 0) or None,
+        "pids_limit": pids if pids and pids > 0 else None,  # -1 and 0: no limit
         "log_driver": dig(host, "LogConfig", "Type"),
         "stop_timeout_s": config.get("StopTimeout"),
         "env_names_n": len(inspected["Env"]["names"]),
@@ -190,50 +200,45 @@ def _sees_socket(mounts: list[Payload] | None) -> bool | None:
 
 
 def to_ports(container: Container) -> str | None:
-    """Give ``8080->80/tcp`` for published ports and ``80/tcp`` for others, joined by semicolons."""
+    """Join the ports: ``8080->80/tcp`` for published ones, ``80/tcp`` for others."""
+    ports = set()
     inspected = container.inspected
     bindings = {
         **(dig(inspected, "Config", "ExposedPorts") or {}),
         **(dig(inspected, "HostConfig", "PortBindings") or {}),
         **(dig(inspected, "NetworkSettings", "Ports") or {}),
     }
-    found = [
-        (b.get("HostIp"), b.get("HostPort"), port)
-        for port, bound in bindings.items()
-        for b in dicts(bound) or [{}]
-    ]
+    for inner, bound in bindings.items():
+        for binding in dicts(bound) or [{}]:
+            ports.add(_port(binding.get("HostIp"), binding.get("HostPort"), inner))
     listed = container.listing.get("Ports")
-    found += [
-        (
-            p.get("IP"),
-            p.get("PublicPort"),
-            f"{p.get('PrivatePort')}/{p.get('Type') or 'tcp'}",
-        )
-        for p in dicts(listed)
-    ]
-    ports = {
-        f"{ip or ''}:{public}->{port}" if public else port for ip, public, port in found
-    }
+    for port in dicts(listed):
+        inner = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
+        ports.add(_port(port.get("IP"), port.get("PublicPort"), inner))
     if isinstance(listed, str):  # by the command line
-        ports |= {port for port in listed.split(", ") if port}
-    return (
-        ";".join(sorted({_WILDCARD.sub("", port).removeprefix(":") for port in ports}))
-        or None
-    )
+        ports.update(filter(None, listed.split(", ")))
+    return ";".join(sorted({_EVERY_IP.sub("", port) for port in ports})) or None
+
+
+def _port(ip: Any, public: Any, inner: str) -> str:
+    return f"{ip or ''}:{public}->{inner}" if public else inner
 
 
 def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
-    """Say what one container tells of its service; what it cannot tell is left unknown."""
+    """Return the row of the service of one container; what it does not show is unknown."""
     platform = platform_of(container.labels, container.naming)
     secrets = workload.get("secret_like_env_n")
     health_checked = container.inspected.get("health_checked")
     if platform != "docker" or workload["state"] != "running":
-        health_checked = health_checked or None  # by the orchestrator, or when it ran
-    is_told = bool(container.inspected) and container.mounts is not None
+        # No check is certain only for what Docker itself runs now.
+        health_checked = health_checked or None
+    is_known = bool(container.inspected) and container.mounts is not None
     stateful = keeps_data(
-        mounts, workload["repository"], workload["ports"], is_complete=is_told
+        mounts, workload["repository"], workload["ports"], is_complete=is_known
     )
-    kind = "web" if workload["ports"] else None if workload["host_network"] else "worker"
+    kind: str | None = "web" if workload["ports"] else "worker"
+    if kind == "worker" and workload["host_network"]:  # any port may be open
+        kind = None
     return {
         "names": workload["names"],
         "platform": platform,
@@ -246,27 +251,29 @@ def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
 
 
 def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row]:
-    """Read what services need: start orders of Compose, and addresses in their environment."""
-    known: dict[tuple[str, str], Row] = {}  # by namespace and host name
+    """Read the dependencies: start orders of Compose, and addresses in environments."""
+    called: dict[tuple[str, str], Row] = {}  # by namespace and host name
     for container, workload in zip(replicas, workloads, strict=True):
+        space = namespace_of(container.labels)
         for name in (container.labels.get(COMPOSE + "service"), workload["name"]):
             if name:
-                known.setdefault((namespace_of(container.labels), name.lower()), workload)
+                called.setdefault((space, name.lower()), workload)
     rows: list[Row] = []
     for container, workload in zip(replicas, workloads, strict=True):
-        src, space = workload["names"][0], namespace_of(container.labels)
+        space = namespace_of(container.labels)
+        src = workload["names"][0]
         for name, condition in compose_dependencies(container.labels):
-            found = known.get((space, name.lower()))
+            callee = called.get((space, name.lower()))
             missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
-            dst = found["names"][0] if found else missing
+            dst = callee["names"][0] if callee else missing
             row = dependency_row(src, dst, "start_order", "compose-label")
             rows.append(row | {"condition": condition})
 
         def find(address: Address, space: str = space) -> Callee | None:
-            called = known.get((space, address.host))
-            if called is None:
+            callee = called.get((space, address.host))
+            if callee is None:
                 return None
-            return called["names"][0], last_part(called["repository"])
+            return callee["names"][0], last_part(callee["repository"])
 
         addresses = dig(container.inspected, "Env", "addresses") or ()
         rows += environment_rows(src, addresses, find)

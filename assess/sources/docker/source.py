@@ -25,7 +25,7 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.docker.dump import find_dumps, read_dumps
-from assess.sources.docker.payload import Payloads, moment, short
+from assess.sources.docker.payload import EngineData, moment, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.redact import strip_userinfo
 
@@ -151,7 +151,7 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
         _add(batch, payloads, str(host_id), scope)
 
 
-def _add(batch: Batch, payloads: Payloads, host_id: str, scope: str) -> None:
+def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
     """Add the rows of one engine, with the scope they come from."""
     host = to_batch(payloads, host_id)
     for rows in host.rows.values():
@@ -176,7 +176,7 @@ class _Engine:
 
     def __init__(self, scope: str, batch: Batch, api: Connection) -> None:
         self.api = api
-        self.payloads = Payloads()
+        self.payloads = EngineData()
         self._scope = scope
         self._call = partial(batch.call, scope, classify=failure)
 

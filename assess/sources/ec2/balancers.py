@@ -1,4 +1,4 @@
-"""Load balancers, classic and v2: who is behind them, how its health is, and who can reach it."""
+"""Load balancers, classic and v2: their targets, the health of these, and who can reach them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORST_FIRST = ("unhealthy", "starting", "healthy")
 
 @dataclass
 class Balancers:
-    """Payloads of one place; None is what was not told."""
+    """Objects that the calls of one place list; None where nobody may know."""
 
     balancers: list[Row] | None = None  # v2
     groups: list[Row] | None = None  # target groups
@@ -35,7 +35,7 @@ class Balancers:
 
 @dataclass
 class Behind:
-    """What is known of the load balancers before an instance, or before a group."""
+    """The load balancers before an instance, or before a group."""
 
     checked: bool = False  # whether any of them checks its health
     public: list[bool | None] = field(default_factory=list)  # of each; None where unknown
@@ -49,7 +49,7 @@ class Behind:
 
 
 class Fronts:
-    """Which load balancers are before which instances, addresses and target groups."""
+    """Index load balancers by the instances, IPs and target groups behind them."""
 
     def __init__(self, payloads: Balancers) -> None:
         self.is_complete = payloads.balancers is not None and payloads.classic is not None
@@ -77,13 +77,13 @@ class Fronts:
             self._note(text_of(state.get("InstanceId")), state.get("State"))
 
     def of(self, instances: Iterable[Row], groups: Iterable[Row]) -> Behind:
-        """Put together what is before some instances and auto-scaling groups."""
+        """Join the load balancers before some instances and auto-scaling groups."""
         keys: dict[str, None] = {}
-        found = Behind()
+        behind = Behind()
         for instance in instances:
             for address in _addresses(instance):
                 keys |= dict.fromkeys(self._members.get(address, ()))
-                found.states += self._states.get(address, ())
+                behind.states += self._states.get(address, ())
         for group in groups:
             sources = [
                 text_of(s.get("Identifier")) for s in dicts(group.get("TrafficSources"))
@@ -94,10 +94,10 @@ class Fronts:
             keys |= dict.fromkeys(names + sources)
         for key in keys:
             if front := self._by_arn.get(key) or self._by_name.get(key):
-                found.checked |= front.checked
-                found.public += front.public
-                found.serves_http |= front.serves_http
-        return found
+                behind.checked |= front.checked
+                behind.public += front.public
+                behind.serves_http |= front.serves_http
+        return behind
 
     def _add_target(self, target: Row) -> None:
         address = text_of(dig(target, "Target", "Id"))

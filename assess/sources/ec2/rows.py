@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from assess.sources.aws.source import (
     env_of,
@@ -36,12 +35,10 @@ Names = tuple[Name, ...]
 
 
 @dataclass
-class Payloads:
-    """What one region of one account told."""
+class Answers:
+    """Objects that the calls of one region list."""
 
-    instances: list[Row] = field(
-        default_factory=list
-    )  # each with the account that owns it
+    instances: list[Row] = field(default_factory=list)  # with the account that owns each
     images: list[Row] = field(default_factory=list)
     types: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)  # auto-scaling groups
@@ -61,10 +58,21 @@ class _Member:
     group: str
     tags: dict[str, str]
 
+    @property
+    def names(self) -> Names:
+        """Names of its service; none for a node of a cluster, whose containers are services."""
+        return () if self.is_node else names_of(self.tags)
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a node of a cluster."""
+        is_by_image = _CLUSTER_IMAGE.search(text_of(self.image.get("Name")))
+        return is_cluster_node(self.tags) or bool(is_by_image)
+
 
 @dataclass
 class _Service:
-    """What belongs to one service."""
+    """The parts of one service."""
 
     names: Names
     tags: dict[str, str]
@@ -72,88 +80,74 @@ class _Service:
     groups: list[Row] = field(default_factory=list)
 
 
-def to_batch(payloads: Payloads) -> tuple[Batch, int]:
-    """Turn the payloads into rows, and count the activities that are no launch or termination."""
-    batch, fronts = Batch(), Fronts(payloads.balancers)
-    types = {text_of(kind.get("InstanceType")): kind for kind in payloads.types}
+def to_batch(answers: Answers) -> tuple[Batch, int]:
+    """Turn answers into rows, and count the activities that are no launch or termination."""
+    batch = Batch()
+    fronts = Fronts(answers.balancers)
+    types = {text_of(kind.get("InstanceType")): kind for kind in answers.types}
     groups = {
-        text_of(group.get("AutoScalingGroupName")): group for group in payloads.groups
+        text_of(group.get("AutoScalingGroupName")): group for group in answers.groups
     }
     groups.pop("", None)
-    members = _members(payloads, groups)
-    clustered = {m.group for m in members if is_for_cluster(m.tags, m.image)}
+    members = _members(answers, groups)
+    nodes = {member.group for member in members if member.is_node}
     services: dict[Name, _Service] = {}
     names: dict[str, Names] = {}  # by group
     for name, group in groups.items():
         tags = tags_of(group.get("Tags")) | {GROUP_TAG: name}
-        names[name] = () if name in clustered else names_of(tags)
-        if names[name]:
-            found = services.setdefault(names[name][0], _Service(names[name], tags))
-            found.groups.append(group)
+        names[name] = () if name in nodes else names_of(tags)
+        if own := names[name]:
+            services.setdefault(own[0], _Service(own, tags)).groups.append(group)
     for member in members:
         instance = member.instance
-        host = to_host(
-            instance, member.image, types.get(text_of(instance.get("InstanceType")), {})
-        )
-        batch.add("hosts", _of_place(host, payloads) | {"asg_name": member.group or None})
-        own = () if is_for_cluster(member.tags, member.image) else names_of(member.tags)
-        if own:
-            services.setdefault(own[0], _Service(own, member.tags)).instances.append(
-                instance
-            )
+        kind = types.get(text_of(instance.get("InstanceType")), {})
+        host = to_host(instance, member.image, kind)
+        batch.add("hosts", _of_place(host, answers) | {"asg_name": member.group or None})
+        if own := member.names:
+            service = services.setdefault(own[0], _Service(own, member.tags))
+            service.instances.append(instance)
             batch.add("workloads", to_workload(instance, own, fronts.of([instance], [])))
     batch.add("services", *(to_service(service, fronts) for service in services.values()))
-    activities, others_n = to_activities(payloads.activities, names)
+    activities, others_n = to_activities(answers.activities, names)
     batch.add("activities", *activities)
     return batch, others_n
 
 
-def _members(payloads: Payloads, groups: dict[str, Row]) -> list[_Member]:
+def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
-    images = {text_of(image.get("ImageId")): image for image in payloads.images}
+    images = {text_of(image.get("ImageId")): image for image in answers.images}
     joined = {
         text_of(member.get("InstanceId")): name
         for name, group in groups.items()
         for member in dicts(group.get("Instances"))
     }
     members: dict[str, _Member] = {}
-    for instance in payloads.instances:
+    for instance in answers.instances:
         identifier = text_of(instance.get("InstanceId"))
         if not identifier or dig(instance, "State", "Name") in _GONE:
             continue
         own = tags_of(instance.get("Tags"))
         group = own.get(GROUP_TAG) or joined.get(identifier, "")
-        tags = (
-            tags_of(dig(groups, group, "Tags"))
-            | own
-            | ({GROUP_TAG: group} if group else {})
-        )
+        # A group passes its tags on only where each says so; they describe its instances anyway.
+        tags = tags_of(dig(groups, group, "Tags")) | own
+        if group:
+            tags[GROUP_TAG] = group
         image = images.get(text_of(instance.get("ImageId")), {})
-        members[identifier] = _Member(
-            instance | {"InstanceId": identifier}, image, group, tags
-        )
+        cleaned = {**instance, "InstanceId": identifier}
+        members[identifier] = _Member(cleaned, image, group, tags)
     return list(members.values())
-
-
-def is_for_cluster(tags: dict[str, str], image: Row) -> bool:
-    """Return whether an instance is a node of a cluster, whose containers are the services."""
-    return is_cluster_node(tags) or bool(
-        _CLUSTER_IMAGE.search(text_of(image.get("Name")))
-    )
 
 
 def to_host(instance: Row, image: Row, kind: Row) -> Row:
     """Return the row of the hosts frame, without the columns that the place adds."""
     az = text_of(dig(instance, "Placement", "AvailabilityZone"))
-    cores, threads = (
-        count_of(dig(instance, "CpuOptions", k)) for k in ("CoreCount", "ThreadsPerCore")
-    )
+    cores = count_of(dig(instance, "CpuOptions", "CoreCount"))
+    threads = count_of(dig(instance, "CpuOptions", "ThreadsPerCore"))
     memory = count_of(dig(kind, "MemoryInfo", "SizeInMiB"))
-    vcpus = (
-        cores * threads
-        if cores and threads
-        else count_of(dig(kind, "VCpuInfo", "DefaultVCpus"))
-    )
+    # An instance may have fewer vCPUs than its type, where its owner pays licences by core.
+    vcpus = count_of(dig(kind, "VCpuInfo", "DefaultVCpus"))
+    if cores and threads:
+        vcpus = cores * threads
     return {
         "host_id": instance["InstanceId"],
         "hostname": text_of(instance.get("PrivateDnsName")) or None,
@@ -173,27 +167,25 @@ def to_host(instance: Row, image: Row, kind: Row) -> Row:
     }
 
 
-def _of_place(host: Row, payloads: Payloads) -> Row:
-    """Add what the place knows, where the instance does not say it."""
-    host["account"] = host["account"] or payloads.account
-    host["region"] = host["region"] or payloads.region or None
-    return host | (
-        {"last_seen_at": payloads.seen_at} if host["state"] == "running" else {}
-    )
+def _of_place(host: Row, answers: Answers) -> Row:
+    """Add what the place knows, where the instance does not have it."""
+    host["account"] = host["account"] or answers.account
+    host["region"] = host["region"] or answers.region or None
+    if host["state"] == "running":
+        host["last_seen_at"] = answers.seen_at
+    return host
 
 
 def _system(instance: Row, image: Row) -> Row:
-    """Name the operating system by its image, else by what it is billed as; else unknown."""
+    """Return the operating system: by the name of the image, else by what is billed."""
     name = text_of(image.get("Name")).rpartition("/")[2]
     for pattern, system, version in _SYSTEMS:
-        if found := re.search(pattern, name):
-            return system_of(system, version or found[1])
+        if match := re.search(pattern, name):
+            return system_of(system, version or match[1])
     billed = text_of(instance.get("PlatformDetails"))
-    return (
-        {}
-        if billed in ("", "Linux/UNIX")
-        else system_of(re.sub(r" with .*", "", billed), "")
-    )
+    if billed in ("", "Linux/UNIX"):  # any Linux without a licence
+        return {}
+    return system_of(re.sub(r" with .*", "", billed), "")
 
 
 def to_workload(instance: Row, names: Names, front: Behind) -> Row:
@@ -233,9 +225,9 @@ def _checks(group: Row) -> str:
 
 
 def _total(groups: list[Row], key: str) -> int | None:
-    """Add up a size over the groups of a service; None where one does not tell it."""
+    """Add up a size over the groups of a service; None where one does not have it."""
     sizes = [count_of(group.get(key)) for group in groups]
-    known: list[Any] = [size for size in sizes if size is not None]
+    known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
 
 
@@ -244,16 +236,15 @@ def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> boo
     if True in front.public:
         return True
     has_address = any(instance.get("PublicIpAddress") for instance in instances)
-    is_inside = (
-        front.public and None not in front.public and instances and not has_address
-    )
-    return False if is_inside and is_complete else None
+    is_internal = bool(front.public) and None not in front.public
+    is_closed = is_internal and instances and not has_address and is_complete
+    return False if is_closed else None
 
 
-def withheld_n(payloads: Payloads) -> int:
+def withheld_n(answers: Answers) -> int:
     """Count the tags that name neither a service nor an environment, and are not kept."""
     return sum(
         not is_naming(key)
-        for thing in (*payloads.instances, *payloads.groups)
+        for thing in (*answers.instances, *answers.groups)
         for key in tags_of(thing.get("Tags"))
     )

@@ -1,4 +1,4 @@
-"""What auto-scaling groups did: their activities, and why, told by the words of AWS alone."""
+"""Activities of auto-scaling groups, and their causes by the words of AWS alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assess.sources.hosts.rows import text_of
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities
 _KINDS = {"launching": "launch", "terminating": "terminate"}
-_CAUSES = (  # the first that fits; a mere difference from the desired capacity tells nothing
+_CAUSES = (  # the first that fits; a difference from the desired capacity alone is no cause
     ("spot", r"\bspot\b|rebalance recommendation|interruption"),
     ("refresh", r"instance refresh|max(imum)? (instance )?lifetime"),
     ("health", r"health.?check|unhealthy|status checks?"),
@@ -32,13 +32,12 @@ def to_activities(
     rows: dict[str, Row] = {}
     others = 0
     for activity in activities:
-        identifier, group = text_of(activity.get("ActivityId")), group_of(activity)
+        identifier = text_of(activity.get("ActivityId"))
+        group = group_of(activity)
         description = text_of(activity.get("Description"))
         kind = _KINDS.get(description.partition(" ")[0].lower())
-        started, ended = (
-            moment(activity.get("StartTime")),
-            moment(activity.get("EndTime")),
-        )
+        started = moment(activity.get("StartTime"))
+        ended = moment(activity.get("EndTime"))
         if not identifier or not kind or not started:
             others += 1
             continue

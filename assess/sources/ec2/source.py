@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from assess.sources.aws.place import ANSWERED
 from assess.sources.aws.source import AwsSource, LivePlace, Place
 from assess.sources.base import Row
 from assess.sources.dumps import dicts
 from assess.sources.ec2.balancers import Balancers
-from assess.sources.ec2.rows import Payloads, to_batch, withheld_n
+from assess.sources.ec2.rows import Answers, to_batch, withheld_n
 from assess.sources.ec2.scaling import KEPT
 from assess.sources.hosts.rows import text_of
 
-_PAGE = {
-    "PageSize": 1000
-}  # instances at once; without it AWS may take too long over one answer
-_IMAGES, _TYPES = 200, 100  # values that AWS takes in one call
+# Instances in one answer; without it AWS may take too long over one, and times out.
+_PAGE = {"PageSize": 1000}
+_IMAGES_AT_ONCE = 200  # values of a filter that AWS takes
+_TYPES_AT_ONCE = 100
 
 
 class Ec2Source(AwsSource):
@@ -34,26 +34,21 @@ class Ec2Source(AwsSource):
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
-        payloads = get_all(place)
-        payloads.account, payloads.region = place.account, place.region
-        payloads.seen_at = datetime.now(UTC) if isinstance(place, LivePlace) else None
-        batch, others_n = to_batch(payloads)
+        answers = get_all(place)
+        batch, others_n = to_batch(answers)
         for frame, rows in batch.rows.items():
             place.add(frame, *rows)
-        if payloads.instances:
-            row = place.row("ec2", "describe_instances")
-            row |= {"rows": len(payloads.instances), "redacted_n": withheld_n(payloads)}
-        row = place.row("autoscaling", "describe_scaling_activities")
+        if answers.instances:
+            call = place.call("ec2", "describe_instances")
+            call.note(rows=len(answers.instances), redacted_n=withheld_n(answers))
+        call = place.call("autoscaling", "describe_scaling_activities")
         if others_n:
-            row["unmapped_n"] = others_n
-        if payloads.seen_at and row["status"] in ANSWERED:
-            row |= {
-                "window_start": payloads.seen_at - KEPT,
-                "window_end": payloads.seen_at,
-            }
+            call.note(unmapped_n=others_n)
+        if answers.seen_at and call.has_answer:
+            call.note(window_start=answers.seen_at - KEPT, window_end=answers.seen_at)
 
 
-def get_all(place: Place) -> Payloads:
+def get_all(place: Place) -> Answers:
     """Ask for all that a region has; images and types only of the instances there are."""
     reservations = place.ask(
         "ec2", "describe_instances", "Reservations", PaginationConfig=_PAGE
@@ -63,65 +58,55 @@ def get_all(place: Place) -> Payloads:
         for reservation in reservations or ()
         for instance in dicts(reservation.get("Instances"))
     ]
-    types = (text_of(instance.get("InstanceType")) for instance in instances)
-    return Payloads(
+    groups = place.ask("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
+    activities = place.ask("autoscaling", "describe_scaling_activities", "Activities")
+    return Answers(
         instances=instances,
-        images=_get_images(
-            place, [text_of(instance.get("ImageId")) for instance in instances]
-        ),
-        types=place.ask_each(
-            "ec2",
-            "describe_instance_types",
-            "InstanceTypes",
-            "InstanceTypes",
-            filter(None, types),
-            size=_TYPES,
-        )
-        or [],
-        groups=place.ask(
-            "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups"
-        )
-        or [],
-        activities=place.ask("autoscaling", "describe_scaling_activities", "Activities")
-        or [],
-        balancers=_get_balancers(place),
+        images=get_images(place, _texts(instances, "ImageId")),
+        types=get_types(place, _texts(instances, "InstanceType")),
+        groups=groups or [],
+        activities=activities or [],
+        balancers=get_balancers(place),
+        account=place.account,
+        region=place.region,
+        seen_at=datetime.now(UTC) if isinstance(place, LivePlace) else None,
     )
 
 
-def _get_images(place: Place, ids: list[str]) -> list[Row]:
-    """Ask for images by a filter: asked by their ids, one that is gone would fail the call."""
-    wanted = sorted({identifier for identifier in ids if identifier})
-    found: list[Row] = []
-    for start in range(0, len(wanted), _IMAGES):
-        filters = [{"Name": "image-id", "Values": wanted[start : start + _IMAGES]}]
-        found += place.ask("ec2", "describe_images", "Images", Filters=filters) or []
+def _texts(objects: Iterable[Row] | None, key: str) -> list[str]:
+    """List the texts of objects under a key, each once."""
+    texts = (text_of(item.get(key)) for item in objects or ())
+    return sorted(set(filter(None, texts)))
+
+
+def get_types(place: Place, names: list[str]) -> list[Row]:
+    """Describe types of instances."""
+    call = ("ec2", "describe_instance_types", "InstanceTypes", "InstanceTypes")
+    return place.ask_each(*call, names, size=_TYPES_AT_ONCE) or []
+
+
+def get_images(place: Place, ids: list[str]) -> list[Row]:
+    """Describe images by a filter: asked by their ids, one that is gone would fail the call."""
+    images: list[Row] = []
+    for start in range(0, len(ids), _IMAGES_AT_ONCE):
+        some = ids[start : start + _IMAGES_AT_ONCE]
+        filters = [{"Name": "image-id", "Values": some}]
+        images += place.ask("ec2", "describe_images", "Images", Filters=filters) or []
         if place.is_probe:
             break
-    return found
+    return images
 
 
-def _get_balancers(place: Place) -> Balancers:
-    """Ask for load balancers of both generations, and how they see what is behind them."""
+def get_balancers(place: Place) -> Balancers:
+    """Ask for load balancers of both generations, and for the health of their targets."""
     groups = place.ask("elbv2", "describe_target_groups", "TargetGroups")
     classic = place.ask("elb", "describe_load_balancers", "LoadBalancerDescriptions")
-    arns = (text_of(group.get("TargetGroupArn")) for group in groups or ())
-    names = (text_of(balancer.get("LoadBalancerName")) for balancer in classic or ())
+    health = ("describe_target_health", "TargetHealthDescriptions", "TargetGroupArn")
+    states = ("describe_instance_health", "InstanceStates", "LoadBalancerName")
     return Balancers(
         balancers=place.ask("elbv2", "describe_load_balancers", "LoadBalancers"),
         groups=groups,
-        targets=place.ask_each(
-            "elbv2",
-            "describe_target_health",
-            "TargetHealthDescriptions",
-            "TargetGroupArn",
-            filter(None, arns),
-        ),
+        targets=place.ask_each("elbv2", *health, _texts(groups, "TargetGroupArn")),
         classic=classic,
-        states=place.ask_each(
-            "elb",
-            "describe_instance_health",
-            "InstanceStates",
-            "LoadBalancerName",
-            filter(None, names),
-        ),
+        states=place.ask_each("elb", *states, _texts(classic, "LoadBalancerName")),
     )

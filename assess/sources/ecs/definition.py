@@ -1,4 +1,4 @@
-"""Task definitions of ECS: what they tell of containers, without any value that may be secret."""
+"""Task definitions of ECS: what they declare, without any value that may be secret."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _ARN = re.compile(
 
 
 def parts_of(arn: Any) -> dict[str, str]:
-    """Take an ARN apart: service, region, account, rest; empty texts where it is none."""
-    found = _ARN.fullmatch(arn) if isinstance(arn, str) else None
+    """Split an ARN into service, region, account and rest; empty texts where it is none."""
+    parts = _ARN.fullmatch(arn) if isinstance(arn, str) else None
     return (
-        found.groupdict()
-        if found
+        parts.groupdict()
+        if parts
         else dict.fromkeys(("service", "region", "account"), "")
         | {"rest": arn if isinstance(arn, str) else ""}
     )
 
 
 def last_of(arn: Any) -> str:
-    """Give the last part of an ARN, which is the name or id itself."""
+    """Return the last part of an ARN, which is the name or id itself."""
     return parts_of(arn)["rest"].rpartition("/")[2]
 
 
 def text_of(value: Any) -> str:
-    """Give a text; empty for anything else."""
+    """Return a text; empty for anything else."""
     return value if isinstance(value, str) else ""
 
 
@@ -98,7 +98,7 @@ def to_definition(raw: Payload) -> Definition:
 
 
 def environment_of(container: Payload) -> dict[str, str]:
-    """Give names and values of an environment, for use inside the source only."""
+    """Return names and values of an environment, for use inside the source only."""
     pairs = dicts(container.get("environment"))
     return {
         text_of(p["name"]): text_of(p.get("value"))
@@ -218,7 +218,7 @@ def _source(volume: Payload) -> Mount:
 
 
 def _needs(containers: list[Payload], main: str) -> Iterator[tuple[str, str, str]]:
-    """Give the containers that start first, by ``dependsOn`` and ``links``, beside the main one."""
+    """List the containers that start before others, by ``dependsOn`` and ``links``."""
     for container in containers:
         for need in dicts(container.get("dependsOn")):
             name = text_of(need.get("containerName"))

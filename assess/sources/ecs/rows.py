@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from assess import frames
 from assess.frames import EXTERNAL
 from assess.image_ref import last_part
 from assess.sources.addresses import Address
@@ -48,18 +49,15 @@ _SCHEDULERS = (
     "ecs-scheduler/",
     "AWS Step Functions",
 )
-_NAMING_TAGS = (
-    "assess.service",
-    "service",
-    "Service",
-)  # those of an application have many
+# Tags that name an application are left out: an application has many services.
+_NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100
 RULE, CONFIDENCE = "ecs-service", 0.98
 
 
 @dataclass
 class Payloads:
-    """What ECS told of one place, as its API lists it."""
+    """The answers of ECS for one account and region, as its API lists them."""
 
     services: list[Payload] = field(default_factory=list)
     tasks: list[Payload] = field(default_factory=list)
@@ -70,20 +68,18 @@ class Payloads:
 
 @dataclass
 class _Known:
-    """What the rows of one place refer to."""
+    """What the rows of one account and region refer to."""
 
     definitions: dict[str, Definition]  # by ARN
-    hosts: dict[str, str] = field(
-        default_factory=dict
-    )  # by ARN of the container instance
+    # By ARN of the container instance.
+    hosts: dict[str, str] = field(default_factory=dict)
     services: dict[tuple[str, str], tuple[Name, ...]] = field(default_factory=dict)
-    own_hosts: dict[tuple[str, str], Name] = field(
-        default_factory=dict
-    )  # that services listen on
+    # Host names that services listen on, by cluster and name.
+    own_hosts: dict[tuple[str, str], Name] = field(default_factory=dict)
 
 
 def to_batch(payloads: Payloads) -> Batch:
-    """Turn the payloads of one place into rows of all frames."""
+    """Turn the payloads of one account and region into rows of all frames."""
     batch = Batch()
     services = [
         s
@@ -111,16 +107,16 @@ def to_batch(payloads: Payloads) -> Batch:
 
 
 def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
-    """Give the entities that have an identity, each once."""
+    """Return the entities that have an identity, each once."""
     return list(
         {text_of(row[key]): row for row in rows if text_of(row.get(key))}.values()
     )
 
 
 def to_host(instance: Payload) -> tuple[Row, Row]:
-    """Give the rows of the host and the engine of a container instance."""
+    """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
-    told = {
+    attributes = {
         text_of(a.get("name")): text_of(a.get("value"))
         for a in dicts(instance.get("attributes"))
     }
@@ -130,30 +126,32 @@ def to_host(instance: Payload) -> tuple[Row, Row]:
     cpu = count_of(dig(units.get("CPU"), "integerValue"))
     host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
     versions = dig(instance, "versionInfo")
-    host = {
-        "host_id": host_id,
-        "provider": "aws"
+    host = frames.row(
+        "hosts",
+        host_id=host_id,
+        provider="aws"
         if host_id.startswith("i-")
         else None,  # else a machine of one's own
-        "account": arn["account"] or None,
-        "region": arn["region"] or None,
-        "az": told.get("ecs.availability-zone") or None,
-        "instance_type": told.get("ecs.instance-type") or None,
-        "image_ref": told.get("ecs.ami-id") or None,
-        "arch": told.get("ecs.cpu-architecture") or None,
-        "vcpus": cpu // 1024 if cpu else None,
-        "asg_name": tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
-        "state": "running" if instance.get("agentConnected") is True else None,
-    }
+        account=arn["account"] or None,
+        region=arn["region"] or None,
+        az=attributes.get("ecs.availability-zone") or None,
+        instance_type=attributes.get("ecs.instance-type") or None,
+        image_ref=attributes.get("ecs.ami-id") or None,
+        arch=attributes.get("ecs.cpu-architecture") or None,
+        vcpus=cpu // 1024 if cpu else None,
+        asg_name=tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
+        state="running" if instance.get("agentConnected") is True else None,
+    )
     version = (
         text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
     )
-    engine = {
-        "host_id": host_id,
-        "runtime": "docker",
-        "version": version or None,
-        "ecs_agent_version": text_of(dig(versions, "agentVersion")) or None,
-    }
+    engine = frames.row(
+        "engines",
+        host_id=host_id,
+        runtime="docker",
+        version=version or None,
+        ecs_agent_version=text_of(dig(versions, "agentVersion")) or None,
+    )
     return host, engine
 
 
@@ -184,7 +182,7 @@ def _names(
 
 
 def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row:
-    """Say what a service and its definition tell, whether or not any task runs."""
+    """Return the row of a service, whether or not any task of it runs."""
     definition = known.definitions.get(text_of(service.get("taskDefinition")))
     share_needed = count_of(
         dig(service, "deploymentConfiguration", "minimumHealthyPercent")
@@ -205,7 +203,7 @@ def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row
 
 
 def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
-    """Columns of the services frame that a definition tells."""
+    """Return the columns of the services frame that a definition decides."""
     row = service_row(definition.unit)
     kind = "web" if definition.unit.ports or is_balanced else "worker"
     return {
@@ -218,7 +216,7 @@ def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
 
 
 def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
-    """Give the deployments that a service still shows: the newest, and those under way."""
+    """Return the deployments that a service still lists: the newest, and those under way."""
     deployments = sorted(
         (d for d in dicts(service.get("deployments")) if moment(d.get("createdAt"))),
         key=lambda d: moment(d.get("createdAt")) or datetime.min,
@@ -261,7 +259,7 @@ def _listen(services: list[Payload], known: _Known) -> None:
 
 
 def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
-    """Read what a service needs: what starts before it, where it calls, what balances its load."""
+    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
     cluster, name = _key(service)
     src = known.services[cluster, name][0]
     definition = known.definitions.get(text_of(service.get("taskDefinition")))
@@ -302,7 +300,7 @@ def _declared_needs(
 def _add_tasks(
     batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None
 ) -> None:
-    """Add replicas, their mounts, what happened to them, and services that only tasks tell of."""
+    """Add replicas, their mounts and activities, and services that only tasks show."""
     alone: dict[Name, Row] = {}
     for task in tasks:
         definition = known.definitions.get(text_of(task.get("taskDefinitionArn")))
@@ -332,7 +330,7 @@ def _add_tasks(
 
 
 def _family_of(task: Payload) -> str:
-    """Give the family of a task, else what else there is to call it."""
+    """Return the family of a task, else its group or id."""
     family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
     return family or text_of(task.get("group")) or last_of(task.get("taskArn"))
 

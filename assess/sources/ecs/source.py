@@ -11,6 +11,7 @@ from assess.sources.docker.payload import Payload, moment, texts
 from assess.sources.dumps import dicts, dig
 from assess.sources.ecs.definition import count_of, text_of
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
+from assess.sources.unit import FRAMES
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -19,9 +20,7 @@ AT_ONCE = {  # what AWS takes in one call
     "describe_container_instances": 100,
 }
 STATUSES = ("RUNNING", "STOPPED")
-STOPPED_SHOWN = timedelta(
-    hours=1
-)  # for at least so long ECS shows a task that has stopped
+STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
 _COUNTS = {
     "describe_services": ("activeServicesCount",),
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
@@ -33,15 +32,7 @@ class EcsSource(AwsSource):
     """Reads what ECS runs, and what it would run."""
 
     type = "ecs"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "
@@ -63,7 +54,7 @@ class EcsSource(AwsSource):
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
-    """Say from when on stopped tasks are known, and record it; None where none could be seen."""
+    """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
     call = "ecs describe-tasks" if is_dump else "ecs list-tasks"
     row = next((row for row in place.batch.coverage if row["call"] == call), {})
@@ -77,7 +68,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 
 def dumped(place: Place) -> Payloads:
-    """Take what the dumps of a place hold; what clusters count says whether that is all."""
+    """Read the dumps of a place; the counts of its clusters show whether they are complete."""
     clusters = place.ask("ecs", "describe_clusters", "clusters") or []
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],

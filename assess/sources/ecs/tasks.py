@@ -47,7 +47,7 @@ _KILLED = 137
 
 
 def span_of(payload: Payload, start: str, end: str) -> Row:
-    """Columns of an activity that say when it was."""
+    """Return the columns of an activity that say when it was."""
     begun, ended = moment(payload.get(start)), moment(payload.get(end))
     lasted = (
         (ended - begun).total_seconds() if begun and ended and ended >= begun else None
@@ -58,7 +58,7 @@ def span_of(payload: Payload, start: str, end: str) -> Row:
 def to_workload(
     task: Payload, names: tuple[Name, ...], definition: Definition | None
 ) -> Row:
-    """Give the row of one replica: a task, seen through its first essential container."""
+    """Return the row of one replica: a task, by its first essential container."""
     containers = list(dicts(task.get("containers")))
     wanted = definition.main if definition else ""
     main = next(
@@ -94,13 +94,13 @@ def to_workload(
 
 
 def known_as(task: Payload) -> tuple[str, ...]:
-    """Give the ids by which the engine of an instance knows the task and its containers."""
+    """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text_of(c.get("runtimeId")) for c in dicts(task.get("containers")))
     return tuple(i for i in (last_of(task.get("taskArn")), *containers) if i)
 
 
 def _overridden(task: Payload, name: str) -> dict[str, str]:
-    """Give the variables that a task overrides for a container, within the source only."""
+    """Return the variables that a task overrides for a container, for use inside the source only."""
     overrides = dicts(dig(task, "overrides", "containerOverrides"))
     found = (environment_of(o) for o in overrides if o.get("name") == name)
     return next(found, {})
@@ -109,7 +109,7 @@ def _overridden(task: Payload, name: str) -> dict[str, str]:
 def _life(
     task: Payload, containers: list[Payload], main: Payload, definition: Definition | None
 ) -> Row:
-    """State, exit, health and times of a task."""
+    """Return state, exit code, health and times of a task."""
     state = _STATES.get(text_of(task.get("lastStatus")))
     code = main.get("exitCode")
     code = code if isinstance(code, int) and not isinstance(code, bool) else None
@@ -117,8 +117,8 @@ def _life(
     oom = True if _OOM.search(f"{reasons} {text_of(task.get('stoppedReason'))}") else None
     if oom is None and (state == "running" or (code is not None and code != _KILLED)):
         oom = False
-    told = text_of(task.get("healthStatus")).lower()
-    health = told if told in ("healthy", "unhealthy") else None
+    reported = text_of(task.get("healthStatus")).lower()
+    health = reported if reported in ("healthy", "unhealthy") else None
     if definition and not health:
         health = "starting" if definition.unit.health_checked else "none"
     return {
@@ -140,9 +140,9 @@ def to_task_mounts(workload: Row, definition: Definition | None) -> list[Row]:
 
 
 def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:
-    """Give what happened to a task: pull of its images, start, end.
+    """Return what happened to a task: pull of its images, start, end.
 
-    They bear no group, for tasks of one cluster do not replace those of another service.
+    They have no group: a task does not replace one of another service.
     """
     common: Row = {"names": workload["names"], "host_id": workload["host_id"]}
     common["to_version"] = last_of(task.get("taskDefinitionArn")) or None
@@ -163,7 +163,7 @@ def to_task_activities(task: Payload, workload: Row) -> Iterator[Row]:
 
 
 def _first_of(task: Payload) -> str:
-    """Name the field that first tells that a task ends."""
+    """Return the field with the earliest sign that a task ends."""
     fields = ("executionStoppedAt", "stoppingAt", "stoppedAt")
     times = {field: moment(task.get(field)) for field in fields}
     known = {field: at for field, at in times.items() if at}
@@ -171,10 +171,10 @@ def _first_of(task: Payload) -> str:
 
 
 def _cause(task: Payload) -> str:
-    """Say why a task ended: by words of its reason, else by its code.
+    """Return why a task ended: by words of its reason, else by its code.
 
-    The end of a task of no service is no ill health, but mostly that of a job; and what never
-    started took nothing away.
+    A task of no service is mostly a job, which ends in good health; and a task that never
+    started leaves nothing to replace.
     """
     reason, code = text_of(task.get("stoppedReason")), text_of(task.get("stopCode"))
     is_replica = text_of(task.get("group")).startswith("service:")

@@ -15,12 +15,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Deadline, Name, Row, Source, file_failure, paths_of
+from assess.sources.base import (
+    Batch,
+    Call,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    failure,
+    paths_of,
+)
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
-    each_file,
+    each_dump,
     read_bytes,
     read_documents,
 )
@@ -145,7 +154,7 @@ def of_litmus(result: Row, names: Map) -> Row | None:
 
 
 def _seen(kind: str, element: str, failed: list[str], seen: list[str]) -> Row:
-    """Say who was looked at and who fell: what was failed itself is both."""
+    """Return the services that were observed and those that failed; the target is both."""
     own = [element] if kind == "service" else []
     return {"affected": _names([*own, *failed]), "observed": _names([*own, *seen])}
 
@@ -164,7 +173,7 @@ def _row(name: Any, kind: str, element: str, began: Any, ended: Any) -> Row:
 
 
 def _struck(activity: Row, names: Map) -> tuple[str, str] | None:
-    """Give kind and name of what an action failed: as mapped, else as its arguments name it."""
+    """Return kind and name of the target of an action: as mapped, else from its arguments."""
     if mapped := names.get(str(activity.get("name"))):
         kind, _, element = mapped.rpartition(":")
         return (kind or "service", element)
@@ -184,7 +193,7 @@ def _struck(activity: Row, names: Map) -> tuple[str, str] | None:
 
 
 def _probed(activity: Row, names: Map) -> str:
-    """Give the service that a probe looks at: as mapped, else its address, else its own name."""
+    """Return the service that a probe observes: as mapped, else its address, else its name."""
     name = str(activity.get("name"))
     url = (activity.get("provider") or {}).get("url")
     host = urlsplit(url).hostname if isinstance(url, str) else None
@@ -214,6 +223,9 @@ _TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
     "litmus": of_litmus,
 }
 FORMATS = ("csv", *_TOOLS)
+_NO_ELEMENT = (
+    "some name no one element that was failed, or no time: name the action in the map"
+)
 
 
 class ExperimentsSource(Source):
@@ -239,35 +251,32 @@ class ExperimentsSource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the experiments of all files."""
-        batch, kind = Batch(), options.get("format", "csv")
+        batch = Batch()
+        kind = options.get("format", "csv")
         try:
             names = _map(base / options["map"]) if options.get("map") else {}
         except (OSError, ValueError, csv.Error) as error:
-            batch.cover(str(options["map"]), "map", **file_failure(error))
+            batch.cover(str(options["map"]), "map", **failure(error))
             return batch
         suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
-        for scope, file, row in each_file(options, base, deadline, batch, suffixes, kind):
-            found = list(_read(kind, file, row, names))
-            kept = [each | {"source_ref": scope} for each in found if each]
-            batch.add("experiments", *_named_apart(kept, scope))
-            row |= {
-                "rows": len(kept),
-                "expected": len(found),
-                "unmapped_n": len(found) - len(kept),
-            }
-            if row["status"] == "ok" and len(kept) < len(found):
-                row |= {
-                    "status": "partial",
-                    "hint": "some name no one element that was failed, or "
-                    "no time: name the action in the map",
-                }
-            elif row["status"] == "ok" and not found:
-                row |= {"status": "empty", "hint": "it holds no experiment"}
+        dumps = each_dump(options, base, deadline, batch, suffixes, name=kind)
+        for file, call in dumps:
+            scope = call.row["scope"]
+            with call:
+                experiments = list(_read(kind, file, call, names))
+                known = [each | {"source_ref": scope} for each in experiments if each]
+                batch.add("experiments", *_named_apart(call.take(known), scope))
+                unmapped_n = len(experiments) - len(known)
+                call.note(expected=len(experiments), unmapped_n=unmapped_n)
+                if call.is_open and unmapped_n:
+                    call.status("partial", _NO_ELEMENT)
+                elif call.is_open and not experiments:
+                    call.status("empty", "it holds no experiment")
         return batch
 
 
 def _named_apart(rows: list[Row], scope: str) -> list[Row]:
-    """Give every experiment an id of its own: a game day is often named like the one before."""
+    """Make the ids of experiments unique: a game day is often named like the one before."""
     counts = Counter(row["experiment_id"] for row in rows)
     return [
         row | {"experiment_id": f"{row['experiment_id'] or scope}#{number}"}
@@ -277,15 +286,12 @@ def _named_apart(rows: list[Row], scope: str) -> list[Row]:
     ]
 
 
-def _read(kind: str, file: Path, row: Row, names: Map) -> Iterator[Row | None]:
-    """Read one file; its coverage row says what could not be read."""
+def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]:
+    """Read one file; None stands for an experiment that cannot be used."""
     if kind == "csv":
-        try:
-            yield from of_csv(read_bytes(file, row), names)
-        except (OSError, ValueError, csv.Error) as error:
-            row |= file_failure(error)
+        yield from of_csv(read_bytes(file, call.row), names)
         return
-    for value in read_documents(file, row):
+    for value in read_documents(file, call.row):
         documents = value if isinstance(value, list) else [value]
         for document in documents:
             if isinstance(document, dict):

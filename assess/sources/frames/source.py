@@ -12,7 +12,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.inventory import MANIFEST, read_table
-from assess.sources.base import Batch, Deadline, Name, Row, Source, file_failure
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source
 from assess.sources.dumps import DumpError, refuse_large
 from assess.sources.redact import scrub
 
@@ -41,43 +41,46 @@ class FramesSource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the frames, with a coverage row per file."""
-        batch, scope = Batch(), options["path"]
+        batch = Batch()
+        scope = options["path"]
         directory = base / scope
         if not directory.is_dir():
             batch.cover(scope, "read", "unreachable", hint="there is no such directory")
             return batch
         age = _age_hours(directory)
         files = [
-            f for f in sorted(directory.iterdir()) if f.suffix in (".csv", ".parquet")
+            file
+            for file in sorted(directory.iterdir())
+            if file.suffix in (".csv", ".parquet")
         ]
         for file in files:
             deadline.check()
-            row = batch.cover(scope, file.name, "ok", age_hours=age)
-            if file.stem not in frames.names():
-                row |= {"status": "unsupported", "hint": f"{file.stem} is no frame"}
-                continue
-            try:
-                refuse_large(file)
-                table = read_table(file)
-                if not {*table.columns} & {*frames.columns(file.stem)}:
-                    raise DumpError(
-                        f"no column of it is one of {file.stem}: see `assess frames`"
-                    )
-            except (ValueError, OSError) as error:
-                row |= file_failure(error)
-                continue
-            row |= {"status": "ok" if len(table) else "empty", "rows": len(table)}
-            row |= _problems(file.stem, table)
-            add_table(batch, file.stem, table)
+            with batch.call(scope, file.name) as call:
+                call.note(age_hours=age)
+                _read(file, call, batch)
         if not files:
-            batch.cover(
-                scope, "read", "empty", hint="it holds no <frame>.csv or <frame>.parquet"
-            )
+            hint = "it holds no <frame>.csv or <frame>.parquet"
+            batch.cover(scope, "read", "empty", hint=hint)
         return batch
 
 
-def _problems(frame: str, table: pd.DataFrame) -> Row:
-    """Columns of the coverage row that say what does not fit the data dictionary."""
+def _read(file: Path, call: Call, batch: Batch) -> None:
+    """Read one file; all its rows are added, also those with cells that do not fit."""
+    frame = file.stem
+    if frame not in frames.names():
+        call.status("unsupported", f"{frame} is no frame")
+        return
+    refuse_large(file)
+    table = read_table(file)
+    if not {*table.columns} & {*frames.columns(frame)}:
+        raise DumpError(f"no column of it is one of {frame}: see `assess frames`")
+    call.count(rows=len(table))
+    _check(frame, table, call)
+    add_table(batch, frame, table)
+
+
+def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
+    """Write into the coverage row what does not fit the data dictionary."""
     typed, unreadable = frames.conform(frame, table)
     problems = frames.join_problems([unreadable, frames.check(frame, typed)])
     notes = [
@@ -89,10 +92,11 @@ def _problems(frame: str, table: pd.DataFrame) -> Row:
     unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
     if len(unknown):
         notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
-    row: Row = {"hint": scrub("; ".join(notes))} if notes else {}
-    return row | (
-        {"status": "partial", "unmapped_n": len(problems)} if len(problems) else {}
-    )
+    if notes:
+        call.hint(scrub("; ".join(notes)))
+    if len(problems):
+        call.count(unmapped_n=len(problems))
+        call.status("partial")
 
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
-    Unit,
+    SystemUnit,
     count_of,
     is_of_interest,
     seen,
@@ -72,10 +72,10 @@ def to_host(
         packages=to_packages(facts),
         mounted=to_mounted(fact(facts, "mounts")),
     )
-    told: Row = {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
+    counts: Row = {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
     if units is not None and "privileges" in str(facts.get("msg") or ""):
-        told["hint"] = "service_facts did not see every unit: run it with become = true"
-    return host, told
+        counts["hint"] = "service_facts did not see every unit: run it with become = true"
+    return host, counts
 
 
 def _columns(facts: Row) -> Row:
@@ -108,7 +108,7 @@ def withheld_n(facts: Row) -> int:
     )
 
 
-def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
+def to_units(facts: Row) -> tuple[list[SystemUnit] | None, int]:
     """Return the units that run or failed, and the number in an unknown state.
 
     None where ``service_facts`` was not asked. What systemd lists is not repeated as of sysv.
@@ -132,7 +132,9 @@ def to_units(facts: Row) -> tuple[list[Unit] | None, int]:
             state = "failed"
         unknown_n += word in ("", "unknown")
         if state:
-            units.append(Unit(name, state, text_of(entry.get("source")) or "systemd"))
+            units.append(
+                SystemUnit(name, state, text_of(entry.get("source")) or "systemd")
+            )
     return units, unknown_n
 
 
@@ -141,17 +143,17 @@ def to_packages(facts: Row) -> dict[str, Package] | None:
     listed = facts.get("packages", facts.get("ansible_packages"))
     if not isinstance(listed, dict) or not listed:
         return None
-    found = {}
+    packages = {}
     for name in filter(is_of_interest, listed):
         if (first := next(dicts(listed[name]), None)) is not None:
             manager = text_of(first.get("source"))
-            found[text_of(name)] = Package(text_of(first.get("version")), manager)
-    return found
+            packages[text_of(name)] = Package(text_of(first.get("version")), manager)
+    return packages
 
 
 def to_mounted(listed: Any) -> list[Row]:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
-    found = []
+    mounted = []
     for disk in dicts(listed):
         total, free = (
             count_of(disk.get("size_total")),
@@ -162,7 +164,7 @@ def to_mounted(listed: Any) -> list[Row]:
             used = None if total is None or free is None else max(0, total - free)
             read_only = "ro" in options if disk.get("options") else None
             kind = text_of(disk.get("fstype")) or None
-            found.append(
+            mounted.append(
                 {"path": path, "type": kind, "size": used, "read_only": read_only}
             )
-    return found
+    return mounted

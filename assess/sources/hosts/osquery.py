@@ -13,16 +13,15 @@ from assess.sources.base import (
     Source,
     file_failure,
     paths_of,
-    timed,
 )
-from assess.sources.docker.payload import Payloads
+from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
 from assess.sources.dumps import dicts, files_below, read_json
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
-    Unit,
+    SystemUnit,
     count_of,
     is_of_interest,
     now_utc,
@@ -100,49 +99,51 @@ class OsquerySource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
-        batch, found = Batch(), list[tuple[PlainHost, Tables]]()
+        batch = Batch()
+        hosts: list[tuple[PlainHost, Tables]] = []
         for path in paths_of(options):
-            try:
-                directories = find_hosts(base / path)
-            except OSError as error:
-                batch.cover(path, "read", **file_failure(error))
-                continue
-            if not directories:
-                status, hint = (
-                    "empty",
-                    "it holds no <table>.json, such as os_version.json",
-                )
-                if not (base / path).exists():
-                    status, hint = "unreachable", "there is no such directory"
-                batch.cover(path, "read", status, hint=hint)
-            for directory in directories:
+            for directory in _directories(path, base, batch):
                 scope = str(Path(path) / directory.relative_to(base / path))
                 if not deadline.left:
                     batch.cover(scope, "read", "timeout", hint=HINTS["timeout"])
                     break
-                tables, age = read_tables(directory, scope, batch)
+                tables, written = read_tables(directory, scope, batch)
                 name = directory.name or directory.resolve().name
-                found.append(
-                    (to_host(tables, name, str(Path(scope).parent), age), tables)
-                )
-        tell_apart(host for host, _ in found)
-        batch.merge(to_batch([host for host, _ in found]))
-        for host, tables in found:
+                host = to_host(tables, name, str(Path(scope).parent), written)
+                hosts.append((host, tables))
+        tell_apart(host for host, _ in hosts)
+        batch.merge(to_batch([host for host, _ in hosts]))
+        for host, tables in hosts:
             batch.merge(to_engine_batch(tables, host))
         return batch
+
+
+def _directories(path: str, base: Path, batch: Batch) -> list[Path]:
+    """List the directories of hosts below a path; without any there is a coverage row."""
+    try:
+        directories = find_hosts(base / path)
+    except OSError as error:
+        batch.cover(path, "read", **file_failure(error))
+        return []
+    if not (base / path).exists():
+        batch.cover(path, "read", "unreachable", hint="there is no such directory")
+    elif not directories:
+        hint = "it holds no <table>.json, such as os_version.json"
+        batch.cover(path, "read", "empty", hint=hint)
+    return directories
 
 
 def find_hosts(place: Path) -> list[Path]:
     """Find the directories of hosts: the place itself, or those below it."""
     known = {f"{table}.json" for table in TABLES}
-    return sorted(
-        {file.parent for file in files_below(place) or () if file.name in known}
-    )
+    files = files_below(place) or ()
+    return sorted({file.parent for file in files if file.name in known})
 
 
 def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, float | None]:
-    """Read the tables of one host; also give when the newest was written."""
-    tables, written = Tables(), list[float]()
+    """Read the tables of one host, and when the newest of them was written."""
+    tables = Tables()
+    written: list[float] = []
     for table in TABLES:
         file = directory / f"{table}.json"
         if not file.exists():
@@ -150,22 +151,18 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)
             continue
-        row = batch.cover(scope, table, "ok")
-        with timed(row):
-            values = read_json(file, row)
-        rows = list(dicts(values))
-        row |= {
-            "rows": len(rows),
-            "redacted_n": sum(bool(r.get(w)) for r in rows for w in WITHHELD),
-        }
-        if row["status"] not in ("ok", "partial"):
-            continue
-        if len(rows) < len(values):
-            row |= {"status": "parse_error", "hint": HINTS["parse_error"]}
-        elif row["status"] == "ok" and not rows:
-            row |= {"status": "empty", "hint": MAY_BE_EMPTY}
-        written.append(file.stat().st_mtime)
-        tables[table] = rows
+        with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
+            values = read_json(file, call.row)
+            rows = call.take(list(dicts(values)))
+            call.count(redacted_n=sum(bool(r.get(w)) for r in rows for w in WITHHELD))
+            if call.outcome in (
+                "timeout",
+                "partial",
+            ):  # nothing, or only its end, is lost
+                written.append(file.stat().st_mtime)
+                tables[table] = rows
+                if len(rows) < len(values):
+                    call.status("parse_error", HINTS["parse_error"])
     return tables, max(written, default=None)
 
 
@@ -199,28 +196,28 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
     )
 
 
-def to_units(tables: Tables) -> list[Unit] | None:
+def to_units(tables: Tables) -> list[SystemUnit] | None:
     """List the units that run or failed; None where the table was not read, or is empty."""
-    found = []
+    units = []
     for unit in tables.get("systemd_units", []):
         name = text_of(unit.get("id"))
         state = _STATES.get(f"{unit.get('active_state')}/{unit.get('sub_state')}")
         if state and name.endswith(".service"):
-            found.append(Unit(name, state, user=text_of(unit.get("user"))))
-    return found if tables.get("systemd_units") else None
+            units.append(SystemUnit(name, state, user=text_of(unit.get("user"))))
+    return units if tables.get("systemd_units") else None
 
 
 def to_packages(tables: Tables) -> dict[str, Package] | None:
     """Return the installed packages; None where no table lists any."""
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     listed_n = 0
     for table, manager in (("deb_packages", "apt"), ("rpm_packages", "rpm")):
         for package in tables.get(table, []):
             name = text_of(package.get("name"))
             listed_n += bool(name)
             if is_of_interest(name):
-                found[name] = Package(text_of(package.get("version")), manager)
-    return found if listed_n else None
+                packages[name] = Package(text_of(package.get("version")), manager)
+    return packages if listed_n else None
 
 
 def to_mounted(tables: Tables) -> list[Row]:
@@ -239,38 +236,33 @@ def to_mounted(tables: Tables) -> list[Row]:
 
 def _used(disk: Row) -> int | None:
     """Return the bytes in use on a file system."""
-    blocks, free, size = (
-        count_of(disk.get(n)) for n in ("blocks", "blocks_free", "blocks_size")
-    )
-    return (
-        None
-        if blocks is None or free is None or not size
-        else max(0, blocks - free) * size
-    )
+    blocks = count_of(disk.get("blocks"))
+    free = count_of(disk.get("blocks_free"))
+    size = count_of(disk.get("blocks_size"))
+    if blocks is None or free is None or not size:
+        return None
+    return max(0, blocks - free) * size
 
 
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Turn Docker's tables into rows, through the payloads of Docker's own API."""
-    payloads = Payloads()
-    for table, call, shape in (
-        ("docker_version", "version", to_version),
-        ("docker_info", "info", to_info),
-    ):
-        if tables.get(table):
-            payloads.take(call, shape(tables[table][0]))
-    if "docker_containers" in tables and (
-        payloads.version or tables["docker_containers"]
-    ):
-        payloads.take("containers", to_containers(tables))
+    data = EngineData()
+    if tables.get("docker_version"):
+        data.take("version", to_version(tables["docker_version"][0]))
+    if tables.get("docker_info"):
+        data.take("info", to_info(tables["docker_info"][0]))
+    # An empty table is no list where nothing else shows an engine.
+    if "docker_containers" in tables and (data.version or tables["docker_containers"]):
+        data.take("containers", to_containers(tables))
     if tables.get("docker_images"):
-        payloads.take("images", [to_image(i) for i in tables["docker_images"]])
-    if not (payloads.version or payloads.info or payloads.containers):
+        data.take("images", [to_image(image) for image in tables["docker_images"]])
+    if not (data.version or data.info or data.containers):
         return Batch()
-    batch = to_docker_batch(payloads, host.host_id)
+    batch = to_docker_batch(data, host.host_id)
     batch.rows.pop("hosts", None)
-    told = {short_id(c.get("id")): c for c in tables.get("docker_containers", [])}
+    listed = {short_id(c.get("id")): c for c in tables.get("docker_containers", [])}
     for workload in batch.rows["workloads"]:
-        container = told.get(workload["workload_id"].rpartition("/")[2], {})
+        container = listed.get(workload["workload_id"].rpartition("/")[2], {})
         workload["privileged"] = _flag(container.get("privileged"))
         workload["readonly_root"] = _flag(container.get("readonly_rootfs"))
     for row in (row for rows in batch.rows.values() for row in rows):

@@ -69,7 +69,7 @@ class Service:
         return max(bearing, key=lambda name: name.confidence)
 
     def bears(self, name: Name) -> bool:
-        """Say whether rows bear the service by a name that is written like this one."""
+        """Whether rows bear the service by a name of the same spelling."""
         return any(
             b and slug(leaf(n)) == slug(leaf(name)) for (_, n), b in self.names.items()
         )
@@ -97,14 +97,14 @@ class Identity:
         _give_ids(self.services)
 
     def bearer(self, source: str, names: tuple[Name, ...]) -> Match:
-        """Say which service a row bears; none where no name is good enough."""
+        """Return the service that a row bears; none where no name is sure enough."""
         if not (usable := self._usable(names)):
             return Match()
         service = self._bearers[source, usable[0]].root
         return Match(service.service_id, service.best.confidence)
 
     def match(self, names: tuple[Name, ...]) -> Match:
-        """Say which service a row refers to: by the first name that exactly one service has."""
+        """Return the service that a row refers to: by the first name that exactly one service has."""
         if names not in self._matches:
             found = [self._match_one(name) for name in self._decided(names)]
             self._matches[names] = next(
@@ -114,7 +114,7 @@ class Identity:
         return self._matches[names]
 
     def aliases(self) -> list[Row]:
-        """Give the other names of every service, the audit trail of the joins."""
+        """List the other names of every service, the audit trail of the joins."""
         return [
             _alias(service, name.name, source, name.rule, name.confidence)
             for service in self.services
@@ -229,7 +229,7 @@ def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[
 
 
 def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
-    """Say whether one source has two names that a spelling makes equal."""
+    """Whether one source has two names that a spelling makes equal."""
     seen: dict[tuple[str, str, str], str] = {}
     return any(
         seen.setdefault((source, space(name), spell(leaf(name))), leaf(name))
@@ -266,7 +266,7 @@ def _qualified(service: Service) -> str:
 
 
 def _is_nameless(name: Name) -> bool:
-    """Say whether a name tells nothing; what people wrote on purpose counts."""
+    """Whether a name identifies nothing; names that people chose always count."""
     return not name.name or (name.confidence < 1 and slug(leaf(name)) in _NAMELESS)
 
 

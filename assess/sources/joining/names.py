@@ -32,7 +32,7 @@ def slug(name: str) -> str:
 
 @cache
 def short(name: str) -> str:
-    """Give the slug of a name without environment, and without ``-svc`` and the like at its end."""
+    """Return the slug of a name without environment and without a suffix such as ``-svc``."""
     kept = [word for word in slug(name).split("-") if word not in _ENV_WORDS]
     while len(kept) > 1 and kept[-1] in _SUFFIXES:
         kept.pop()
@@ -43,12 +43,12 @@ SPELLINGS: tuple[Spelling, ...] = (str, slug, short)  # from exact to loose
 
 
 def leaf(name: Name) -> str:
-    """Give a name without its namespace."""
+    """Return a name without its namespace."""
     return name.name.rpartition("/")[2] or name.name
 
 
 def space(name: Name) -> str:
-    """Give the slug of a name's namespace; empty for none and for ``default``."""
+    """Return the slug of a name's namespace; empty for none and for ``default``."""
     written = name.namespace or name.name.rpartition("/")[0]
     return "" if written in ("", "default") else slug(written)
 
@@ -83,7 +83,7 @@ def read_map(path: Path) -> Rules:
 
 
 def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
-    """Give what the first rule that fits in full makes of the first name that any rule fits."""
+    """Return the service of the first name that a rule matches in full, by its first rule."""
     for name in names:
         for text in (f"{name.namespace}/{name.name}", name.name):
             for pattern, service in rules:
@@ -102,7 +102,7 @@ class Nearest:
                 self._by_triple[triple].append(name)
 
     def __call__(self, name: str) -> list[tuple[str, float]]:
-        """Give the most similar names and their similarity, `SIMILAR` to 1."""
+        """List the most similar names and their similarity, `SIMILAR` to 1."""
         text = slug(name)
         shared = Counter(
             n for triple in _triples(text) for n in self._by_triple.get(triple, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from assess import frames
 from assess.sources.base import Row
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
@@ -26,13 +27,13 @@ _RUNTIMES = ("docker", "containerd", "cri-o")
 
 
 def place(item: Row) -> tuple[str, str]:
-    """Give the namespace and the name of an object."""
+    """Return the namespace and the name of an object."""
     meta = table(item.get("metadata"))
     return text(meta.get("namespace")), text(meta.get("name"))
 
 
 def ids_of(nodes: list[Row], cluster: str) -> dict[str, str]:
-    """Give the id of the host of every node: that of its cloud instance, else its name."""
+    """Return the host_id of every node by its name: its cloud instance, else its name."""
     names = [place(node)[1] for node in nodes]
     ids = host_ids(((name, name) for name in names), cluster)
     for node in nodes:
@@ -45,7 +46,7 @@ def ids_of(nodes: list[Row], cluster: str) -> dict[str, str]:
 
 
 def to_host(node: Row, hosts: dict[str, str]) -> Row:
-    """Give the row of the hosts frame."""
+    """Return the row of the hosts frame."""
     name, status = place(node)[1], table(node.get("status"))
     labels, info = table(dig(node, "metadata", "labels")), table(status.get("nodeInfo"))
     os_name, os_version = to_os(text(info.get("osImage")))
@@ -57,33 +58,35 @@ def to_host(node: Row, hosts: dict[str, str]) -> Row:
         column: next((text(labels[key]) for key in keys if text(labels.get(key))), None)
         for column, keys in _TOPOLOGY.items()
     }
-    return {
-        "host_id": hosts.get(name, name),
-        "hostname": text(labels.get("kubernetes.io/hostname")) or name or None,
-        "provider": provider or None,
+    return frames.row(
+        "hosts",
+        host_id=hosts.get(name, name),
+        hostname=text(labels.get("kubernetes.io/hostname")) or name or None,
+        provider=provider or None,
         **places,
-        "os_name": os_name,
-        "os_version": os_version,
-        "kernel": text(info.get("kernelVersion")) or None,
-        "arch": text(info.get("architecture")) or None,
-        "vcpus": integer(quantity(dig(status, "capacity", "cpu"))),
-        "memory_bytes": integer(quantity(dig(status, "capacity", "memory"))),
-        "state": {"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
+        os_name=os_name,
+        os_version=os_version,
+        kernel=text(info.get("kernelVersion")) or None,
+        arch=text(info.get("architecture")) or None,
+        vcpus=integer(quantity(dig(status, "capacity", "cpu"))),
+        memory_bytes=integer(quantity(dig(status, "capacity", "memory"))),
+        state={"True": "running", "False": "not-ready", "Unknown": "not-ready"}.get(
             text(ready.get("status"))
         ),
-        "last_seen_at": moment(ready.get("lastHeartbeatTime")),
-    }
+        last_seen_at=moment(ready.get("lastHeartbeatTime")),
+    )
 
 
 def to_engine(node: Row, hosts: dict[str, str]) -> Row | None:
-    """Give the row of the engines frame; None where the node does not tell its runtime."""
+    """Return the row of the engines frame; None where the runtime of a node is not known."""
     info, name = table(dig(node, "status", "nodeInfo")), place(node)[1]
     runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
     if runtime not in _RUNTIMES:
         return None
-    return {
-        "host_id": hosts.get(name, name),
-        "runtime": runtime,
-        "version": version or None,
-        "kubelet_version": text(info.get("kubeletVersion")).removeprefix("v") or None,
-    }
+    return frames.row(
+        "engines",
+        host_id=hosts.get(name, name),
+        runtime=runtime,
+        version=version or None,
+        kubelet_version=text(info.get("kubeletVersion")).removeprefix("v") or None,
+    )

@@ -1,4 +1,4 @@
-"""Controllers: what a pod belongs to in the end, and the names that it has for its service."""
+"""Controllers: what owns a pod in the end, and the names that it has for its service."""
 
 from __future__ import annotations
 
@@ -34,14 +34,13 @@ class Selected:
 
     namespace: str
     names: tuple[str, ...]
-    is_public: (
-        bool  # whether customers reach one of them, by a load balancer or an ingress
-    )
+    # Whether customers reach one of them, by a load balancer or an ingress.
+    is_public: bool
 
 
 @dataclass(eq=False)
 class Controller:
-    """What keeps pods running, or a pod that nothing does."""
+    """A controller of pods, or a pod without one."""
 
     kind: str
     namespace: str
@@ -53,13 +52,12 @@ class Controller:
     annotations: dict[str, str]
     names: tuple[Name, ...] = ()
     selected: list[Selected] = field(default_factory=list)  # by these Services
-    budgets: list[Row] = field(
-        default_factory=list
-    )  # specs of the disruption budgets of its pods
+    # Specs of the disruption budgets of its pods.
+    budgets: list[Row] = field(default_factory=list)
 
     @property
     def signature(self) -> tuple[str, str, bool]:
-        """What tells it from others that share a label: role, release, and whether it is a job."""
+        """Role, release, and whether it is a job: tells apart controllers that share a label."""
         role = next((self.labels[r] for r in _ROLES if self.labels.get(r)), "")
         return role, self.labels.get(_APP + "instance", ""), self.kind in JOBS
 
@@ -68,7 +66,7 @@ class Controller:
         """Names for its service, best first; the last is its own."""
         labels, role = self.labels, self.signature[0]
         app, release = labels.get(_APP + "name"), labels.get(_APP + "instance")
-        told: list[tuple[Any, str, float]] = [
+        candidates: list[tuple[Any, str, float]] = [
             (labels.get("assess.service"), "label", 1.0),
             (app, "kubernetes-name", 0.95),
             (f"{app}-{role}" if app and role else None, "kubernetes-name", 0.95),
@@ -82,7 +80,7 @@ class Controller:
         ]
         return [
             Name(name, rule, trust, "" if rule == "label" else self.namespace)
-            for name, rule, trust in told
+            for name, rule, trust in candidates
             if name
         ]
 
@@ -107,13 +105,11 @@ class Owners:
         _name_all(self.controllers.values())
 
     def _of(self, pod: Row) -> Controller:
-        """Find the controller of a pod; where no list has it, the pod tells of it."""
+        """Find the controller of a pod; where no list has it, make it from the pod."""
         meta = table(pod.get("metadata"))
         key = self._root(owner_of(pod) or _key("pod", pod), _strings(meta.get("labels")))
-        if key[0] in (
-            "node",
-            "pod",
-        ):  # a mirror pod of a node, named after both; or a bare pod
+        # A mirror pod of a node, which is named after both; or a bare pod.
+        if key[0] in ("node", "pod"):
             node = text(dig(pod, "spec", "nodeName"))
             key = ("pod", key[1], text(meta.get("name")).removesuffix(f"-{node}"))
         if key not in self.controllers:
@@ -140,7 +136,7 @@ class Owners:
 
 
 def owner_of(item: Row) -> Key | None:
-    """Give the controller that owns something."""
+    """Return the key of the controller that owns an object."""
     for owner in dicts(dig(item, "metadata", "ownerReferences")):
         if owner.get("controller") is True and text(owner.get("name")):
             return (

@@ -1,4 +1,4 @@
-"""Pods, and the templates of them that controllers hold: to rows of workloads and mounts."""
+"""Pods, and the templates of pods in controllers: to units, and rows of workloads."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def quantity(value: Any) -> float | None:
     """Read an amount such as ``500m``, ``128Mi`` or ``1e3``."""
     if not isinstance(value, str):
         return number(value)
-    found = re.fullmatch(
+    parts = re.fullmatch(
         r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([mun]|[KMGTPE]i|[kMGTPE])?\s*", value
     )
-    amount = number(found[1]) if found else None
-    return None if amount is None or not found else amount * _UNITS[found[2] or ""]
+    amount = number(parts[1]) if parts else None
+    return None if amount is None or not parts else amount * _UNITS[parts[2] or ""]
 
 
 def containers(spec: Row) -> list[Row]:
-    """Give the containers of a pod: those that start it up and end before it runs are left out."""
+    """Return the containers of a pod, without its init containers."""
     return list(dicts(spec.get("containers")))
 
 
 def main_container(spec: Row, annotations: Row, names: tuple[str, ...] = ()) -> Row:
-    """Give the container that does the pod's work; sidecars do not.
+    """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
     is no known sidecar.
@@ -142,13 +142,13 @@ def sees_engine_socket(spec: Row) -> bool:
 
 
 def _environment(every: list[Row]) -> Iterator[tuple[str, str]]:
-    """Variables and what is written for them; a reference to a secret has no value here."""
+    """List variables and their values; a reference to a secret has none."""
     for entry in (e for c in every for e in dicts(c.get("env"))):
         yield text(entry.get("name")), text(entry.get("value"))
 
 
 def has_config_outside(spec: Row) -> bool:
-    """Say whether a pod is configured from outside its image."""
+    """Return whether a pod is configured from outside its image."""
     has_env = any(c.get("env") or c.get("envFrom") for c in containers(spec))
     volumes = (
         v
@@ -159,7 +159,7 @@ def has_config_outside(spec: Row) -> bool:
 
 
 def is_checked(spec: Row) -> bool:
-    """Say whether anything checks the health of a pod."""
+    """Return whether anything checks the health of a pod."""
     probes = ("readinessProbe", "livenessProbe", "startupProbe")
     return any(c.get(probe) for c in containers(spec) for probe in probes)
 
@@ -173,43 +173,46 @@ def _ports(every: list[Row]) -> Iterator[str]:
 
 
 def to_life(pod: Row, main: Row) -> Row:
-    """Give state, health and times of a pod."""
+    """Return state, health and times of a pod."""
     meta, status = table(pod.get("metadata")), table(pod.get("status"))
     every = list(dicts(status.get("containerStatuses")))
-    own = next((s for s in every if s.get("name") == main.get("name")), {})
-    now, before = table(own.get("state")), table(dig(own, "lastState", "terminated"))
-    ended = table(now.get("terminated")) or before
+    container = next((s for s in every if s.get("name") == main.get("name")), {})
+    current = table(container.get("state"))
+    before = table(dig(container, "lastState", "terminated"))
+    ended = table(current.get("terminated")) or before
     state = _PHASES.get(text(status.get("phase")))
-    if state == "running" and "running" not in now and own:
-        state = "restarting" if "waiting" in now else "exited"
+    if state == "running" and "running" not in current and container:
+        state = "restarting" if "waiting" in current else "exited"
     killed = [
         table(s.get(part)).get("terminated")
         for s in every
         for part in ("state", "lastState")
     ]
     reasons = {text(table(k).get("reason")) for k in killed}
-    _, _, digest = text(own.get("imageID")).rpartition("@")
+    _, _, digest = text(container.get("imageID")).rpartition("@")
     row: Row = {
         "state": state,
-        "health": _health(own, main) if state == "running" else None,
-        "exit_code": _code(table(now.get("terminated"))) if state == "exited" else None,
+        "health": _health(container, main) if state == "running" else None,
+        "exit_code": _code(table(current.get("terminated")))
+        if state == "exited"
+        else None,
         "oom_killed": "OOMKilled" in reasons if every else None,
         "restarts_n": sum(integer(s.get("restartCount")) or 0 for s in every)
         if every
         else None,
         "created_at": moment(meta.get("creationTimestamp")),
-        "started_at": moment(table(now.get("running") or ended).get("startedAt")),
+        "started_at": moment(table(current.get("running") or ended).get("startedAt")),
         "finished_at": moment(ended.get("finishedAt")),
     }
     return row | ({"image_digest": digest} if digest.startswith("sha256:") else {})
 
 
-def _health(own: Row, main: Row) -> str | None:
+def _health(status: Row, main: Row) -> str | None:
     if not is_checked({"containers": [main]}):
         return "none"
-    if own.get("started") is False:
+    if status.get("started") is False:
         return "starting"
-    ready = own.get("ready")
+    ready = status.get("ready")
     return None if not isinstance(ready, bool) else "healthy" if ready else "unhealthy"
 
 
@@ -219,18 +222,18 @@ def _code(ended: Row) -> int | None:
 
 
 def docker_id(pod: Row, main: Row) -> str | None:
-    """Give the short id of the main container where a Docker engine runs it.
+    """Return the short id of the main container where a Docker engine runs it.
 
-    That engine, asked itself, tells of the same container: its rows and this one become one.
+    The docker source lists the same container on that engine, so both rows become one.
     """
     statuses = dicts(dig(pod, "status", "containerStatuses"))
-    own = next((s for s in statuses if s.get("name") == main.get("name")), {})
-    scheme, _, identifier = text(own.get("containerID")).partition("://")
+    status = next((s for s in statuses if s.get("name") == main.get("name")), {})
+    scheme, _, identifier = text(status.get("containerID")).partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" and identifier else None
 
 
 def known_as(pod: Row) -> tuple[str, ...]:
-    """Give the ids by which the engine of a node knows the pod and its containers."""
+    """Return the ids by which the engine of a node knows the pod and its containers."""
     statuses = dicts(dig(pod, "status", "containerStatuses"))
     containers = (text(s.get("containerID")).rpartition("/")[2] for s in statuses)
     return tuple(i for i in (text(dig(pod, "metadata", "uid")), *containers) if i)

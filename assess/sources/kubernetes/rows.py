@@ -54,18 +54,18 @@ Place = tuple[str, str]  # namespace, name
 
 @dataclass(frozen=True)
 class Around:
-    """What the lists say of controllers, by what finds it: a cluster has thousands of each."""
+    """What the lists say of controllers, indexed: a cluster has thousands of each."""
 
     claims: dict[Place, Row]
     scalers: dict[
         tuple[str, str, str], Row
-    ]  # by kind, namespace and name of what they scale
+    ]  # by kind, namespace, name of what they scale
     has_services: bool  # whether they were listed, and there are any
     ships_logs: bool | None
 
 
 def around(found: Found) -> Around:
-    """Sort the lists of a cluster."""
+    """Index the lists of a cluster."""
     scalers: dict[tuple[str, str, str], Row] = {}
     for scaler in found.get("horizontalpodautoscalers", ()):
         spec = table(scaler.get("spec"))
@@ -85,7 +85,7 @@ def around(found: Found) -> Around:
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    """Turn the lists of one cluster into rows of all frames."""
     batch, owners = Batch(), Owners(found)
     nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
     hosts = ids_of(nodes, cluster)
@@ -118,7 +118,7 @@ def to_workload(
     cluster: str,
     claims: dict[Place, Row],
 ) -> tuple[Row, list[Row]]:
-    """Give the rows of a pod: one workload, and its mounts."""
+    """Return the rows of a pod: one workload, and its mounts."""
     (namespace, name), spec = place(pod), table(pod.get("spec"))
     node = text(spec.get("nodeName"))
     main = main_container(spec, controller.annotations, (controller.name,))
@@ -195,7 +195,7 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
 
 
 def _ships_logs(found: Found) -> bool | None:
-    """Say whether the logs of all pods leave their nodes: where a shipper runs on each of them."""
+    """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
     for item in found.get("daemonsets", ()):
         images = [
             text(c.get("image"))
@@ -212,7 +212,7 @@ def _ships_logs(found: Found) -> bool | None:
 
 
 def min_healthy(controller: Controller) -> float | None:
-    """Give the share of replicas it needs: by its disruption budget, else by its rollout.
+    """Return the share of replicas that it needs [percent]: its disruption budget, else its rollout.
 
     Without either, and for what runs once per node, nothing is declared.
     """
@@ -245,7 +245,7 @@ def _part(value: Any, replicas: float | None) -> float | None:
 
 
 def is_public(controller: Controller, lists: Around) -> bool | None:
-    """Say whether customers reach it: by a load balancer or an ingress.
+    """Return whether customers reach it by a load balancer or an ingress.
 
     False only where no Service selects it and it opens no port of its node.
     """
@@ -288,7 +288,7 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
 
 
 def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
-    """Give deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
+    """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
     for item in found.get("replicasets", ()):
         owner = owner_of(item)

@@ -27,7 +27,7 @@ Selector = tuple[str, frozenset[tuple[str, str]]]  # namespace, and the labels a
 
 
 def attach(controllers: Iterable[Controller], found: Found) -> None:
-    """Tell controllers what selects their pods; a Service that is theirs alone names them."""
+    """Note on controllers what selects their pods; a Service of one controller names it."""
     every = list(controllers)
     labelled: dict[tuple[str, str, str], list[Controller]] = defaultdict(list)
     for controller in every:
@@ -37,9 +37,8 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
     def users(selector: Selector) -> list[Controller]:
         namespace, asked = selector
         lists = [labelled.get((namespace, *label), []) for label in asked]
-        rarest: list[Controller] = min(
-            lists, key=len, default=[]
-        )  # many share the other labels
+        # Many controllers may share the other labels.
+        rarest: list[Controller] = min(lists, key=len, default=[])
         return [c for c in rarest if asked <= c.pod_labels.items()]
 
     reached = _backends_of_ingresses(found)
@@ -49,13 +48,11 @@ def attach(controllers: Iterable[Controller], found: Found) -> None:
             (selector[0], name) in reached for name in names
         )
         _attach(users(selector), Selected(selector[0], names, is_public))
-    for budget in found.get(
-        "poddisruptionbudgets", ()
-    ):  # the first that says anything counts
-        for user in (
-            user for selector in _by_selector([budget]) for user in users(selector)
-        ):
-            user.budgets.append(table(budget.get("spec")))
+    # Of several budgets the first that says anything counts.
+    for budget in found.get("poddisruptionbudgets", ()):
+        for selector in _by_selector([budget]):
+            for user in users(selector):
+                user.budgets.append(table(budget.get("spec")))
 
 
 def _attach(users: list[Controller], selected: Selected) -> None:
@@ -71,7 +68,7 @@ def _attach(users: list[Controller], selected: Selected) -> None:
 
 
 def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
-    """Put together what selects the same pods; what selects none is left out."""
+    """Group objects that select the same pods, without those that select none."""
     grouped: dict[Selector, list[Row]] = defaultdict(list)
     for item in items:
         asked = _asked(item)
@@ -81,7 +78,7 @@ def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
 
 
 def _asked(item: Row) -> Row:
-    """Give the labels that a selector asks for; none where it is more than a list of them."""
+    """Return the labels that a selector asks for; none where it has expressions."""
     selector = table(dig(item, "spec", "selector"))
     if "matchLabels" in selector or "matchExpressions" in selector:
         return (
@@ -100,7 +97,7 @@ def _is_internal(item: Row) -> bool:
 
 
 def _backends_of_ingresses(found: Found) -> set[tuple[str, str]]:
-    """Namespaces and names of the Services that customers reach by an ingress."""
+    """Return namespaces and names of the Services that customers reach by an ingress."""
     outer = [
         ingress for ingress in found.get("ingresses", ()) if not _is_internal(ingress)
     ]
@@ -108,7 +105,7 @@ def _backends_of_ingresses(found: Found) -> set[tuple[str, str]]:
 
 
 def _backends(ingress: Row) -> Iterator[str]:
-    """Services that an ingress leads to, in the words of any version of its API."""
+    """List the Services that an ingress leads to, in any version of its API."""
     spec = table(ingress.get("spec"))
     rules = [table(dig(rule, "http")) for rule in dicts(spec.get("rules"))]
     backends: list[Any] = [

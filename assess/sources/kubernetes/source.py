@@ -10,6 +10,7 @@ from assess.sources.dumps import DumpError, dicts, dig
 from assess.sources.http import Web
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.unit import FRAMES
 
 PAGE = 500
 _APPS, _NETWORKING = "apis/apps/v1/", "networking.k8s.io"
@@ -60,15 +61,7 @@ class KubernetesSource(ListSource):
     """One Kubernetes cluster per ``[[source]]``."""
 
     type = "kubernetes"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     needs = (
         "list on nodes, pods, workload controllers, services, ingresses, volume claims, disruption "
         "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "
@@ -85,7 +78,7 @@ class KubernetesSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Give the kinds of what a dump holds: lists of one kind, of many, or single objects."""
+        """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
         kind, items = text(dig(document, "kind")), dig(document, "items")
         own = _KINDS.get(kind.removesuffix("List"))
         if own:
@@ -105,7 +98,7 @@ class KubernetesSource(ListSource):
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
     ) -> Iterator[list[Any]]:
-        """Ask for a list, page by page; the first tells how many entries there are in all."""
+        """Ask for a list, page by page; the first one has the number of all entries."""
         seen, count = {""}, 0
         params = {"limit": "1" if is_probe else str(PAGE)}
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from assess import frames
 from assess.image_ref import last_part, parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Name, Row
@@ -161,18 +162,19 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
     megabytes = integer(resources.get("mem"))
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
-    return {
-        "host_id": host_id,
-        "hostname": name or None,
-        "region": text(dig(domain, "region", "name")) or None,
-        "az": text(dig(domain, "zone", "name")) or None,
-        "vcpus": integer(resources.get("cpus")),
-        "memory_bytes": megabytes * _MB if megabytes else None,
-        "state": states[active] if isinstance(active, bool) else None,
-        "last_seen_at": moment(
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=name or None,
+        region=text(dig(domain, "region", "name")) or None,
+        az=text(dig(domain, "zone", "name")) or None,
+        vcpus=integer(resources.get("cpus")),
+        memory_bytes=megabytes * _MB if megabytes else None,
+        state=states[active] if isinstance(active, bool) else None,
+        last_seen_at=moment(
             slave.get("reregistered_time") or slave.get("registered_time")
         ),
-    }
+    )
 
 
 # ---- what an app declares ----
@@ -379,8 +381,8 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
         inside = [other for key, other in apps.items() if key.startswith(f"{name}/")]
         called = [apps[name]] if name in apps else inside
         if name:
-            found = [other.names[0] for other in called]
-            for dst in found or [Name(name, MARATHON, 0.98)]:
+            names = [other.names[0] for other in called]
+            for dst in names or [Name(name, MARATHON, 0.98)]:
                 src = app.names[0]
                 yield dependency_row(src, dst, "declared", "marathon-dependencies")
 

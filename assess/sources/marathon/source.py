@@ -40,7 +40,7 @@ class MarathonSource(ListSource):
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
+        """List problems of the options."""
         mesos = str(options.get("mesos_endpoint", "http://-"))
         problems = super().check(options)
         if not mesos.startswith(("http://", "https://")):
@@ -54,7 +54,7 @@ class MarathonSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Tell apps, tasks, agents and deployments by what they hold."""
+        """Sort apps, tasks, agents and deployments by their keys."""
         if not isinstance(document, dict):
             return
         for kind in ("apps", "slaves", "tasks"):
@@ -80,7 +80,7 @@ class MarathonSource(ListSource):
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
     ) -> Iterator[list[Any]]:
-        """Ask for a list; only that of tasks has pages, and no mark of its end but a short one."""
+        """Ask for a list; only that of tasks has pages, and a short page is its last."""
         if path == "v2/apps":
             embedded = ["apps.counts"] if is_probe else _EMBEDDED
             yield _items(web.json(path, params={"embed": embedded}), "apps")
@@ -99,7 +99,7 @@ class MarathonSource(ListSource):
                 if is_probe or len(items) < size or not fresh:
                     return
 
-    def _found(
+    def read(
         self,
         options: Row,
         base: Path,
@@ -108,19 +108,20 @@ class MarathonSource(ListSource):
         *,
         is_probe: bool = False,
     ) -> Found:
+        """Read the lists from dumps, or ask Marathon and Mesos, each at its own endpoint."""
         if "path" in options:
-            return super()._found(options, base, deadline, batch)
-        found: Found = {}
-        asked = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
-        for option, lists in asked:
+            return super().read(options, base, deadline, batch, is_probe=is_probe)
+        listed: Found = {}
+        endpoints = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
+        for option, lists in endpoints:
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
                 own = options | {"endpoint": options[option]}
-                found |= ListSource._found(
+                listed |= ListSource.read(
                     part, own, base, deadline, batch, is_probe=is_probe
                 )
-        return found
+        return listed
 
 
 def _items(answer: Any, name: str) -> list[Any]:

@@ -53,9 +53,8 @@ _STATES = {
     "failed": "exited",
     "lost": "dead",
 }
-_RUN = re.compile(
-    r"/(periodic|dispatch)-.*$"
-)  # of a job that its parent starts again and again
+# Of a job that its parent starts again and again.
+_RUN = re.compile(r"/(periodic|dispatch)-.*$")
 _SECOND = 1e9  # [ns]
 
 GroupKey = tuple[str, str, str]  # namespace, job, group
@@ -123,7 +122,7 @@ def _main_task(group: Row) -> Row:
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one cluster into rows of all frames that they tell of."""
+    """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
     nodes = _by_id(found.get("nodes", ()), ("ID",))
     jobs = _by_id(found.get("jobs", ()), ("Namespace", "ID"))
@@ -161,7 +160,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
 
 
 def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
-    """Entries by id; what the details say adds to what the list said."""
+    """Index entries by id; their details complete what the list says."""
     found: dict[tuple[str, ...], Row] = {}
     for item in items:
         key = tuple(text(item.get(name)) for name in names)
@@ -173,7 +172,7 @@ def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
 
 
 def _groups(jobs: dict[tuple[str, ...], Row], found: Found) -> dict[GroupKey, Group]:
-    """Task groups of all jobs; runs of a periodic job are those of the job that starts them."""
+    """Index the task groups of all jobs; runs of a periodic job belong to the job that starts them."""
     groups: dict[GroupKey, Group] = {}
     for (namespace, identifier), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
@@ -226,12 +225,12 @@ def to_workload(
 
 
 def _life(allocation: Row, group: Group) -> Row:
-    """State, ends and times; of the main task where it is known, else of any."""
+    """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation.get("TaskStates"))
-    own = table(
+    main = table(
         states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
     )
-    ends = [e for e in dicts(own.get("Events")) if text(e.get("Type")) == "Terminated"]
+    ends = [e for e in dicts(main.get("Events")) if text(e.get("Type")) == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last.get("Details")).get("exit_code", last.get("ExitCode")))
     killed = [text(table(e.get("Details")).get("oom_killed")) for e in ends]
@@ -240,16 +239,16 @@ def _life(allocation: Row, group: Group) -> Row:
         "state": state,
         "exit_code": code if state in ("exited", "dead") else None,
         "oom_killed": True if "true" in killed else None,  # only the last events are kept
-        "restarts_n": integer(own.get("Restarts")),
+        "restarts_n": integer(main.get("Restarts")),
         "created_at": _at(allocation.get("CreateTime")),
-        "started_at": moment(own.get("StartedAt")),
-        "finished_at": moment(own.get("FinishedAt")),
+        "started_at": moment(main.get("StartedAt")),
+        "finished_at": moment(main.get("FinishedAt")),
     }
 
 
 def _at(nanoseconds: Any) -> Any:
-    found = number(nanoseconds)
-    return moment(found / _SECOND) if found else None
+    count = number(nanoseconds)
+    return moment(count / _SECOND) if count else None
 
 
 # ---- what a group declares ----
@@ -416,7 +415,7 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
 
 
 def to_deployment(group: Group, cluster: str) -> list[Row]:
-    """Give when the version of a job that is in force was submitted."""
+    """Return the deployment of the current version of a job."""
     started = _at(group.job.get("SubmitTime"))
     if not started or group.is_job:
         return []
@@ -440,7 +439,7 @@ def to_healing(
     every: dict[tuple[str, ...], Row],
     cluster: str,
 ) -> list[Row]:
-    """Give the failure that an allocation made good, and when it did."""
+    """Return the failure of an allocation, and the start of the one that replaced it."""
     events = list(dicts(dig(allocation, "RescheduleTracker", "Events")))
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))

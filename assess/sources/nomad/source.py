@@ -6,10 +6,10 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from assess.sources.base import Batch, Row, failure, timed
+from assess.sources.base import Batch, Row
 from assess.sources.dumps import DumpError, dig
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, counted, table, text
+from assess.sources.listing import Found, Listing, ListSource, table, text
 from assess.sources.nomad.rows import to_batch
 
 PAGE = 200
@@ -53,7 +53,7 @@ class NomadSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Tell jobs, nodes and allocations by what they hold."""
+        """Sort jobs, nodes and allocations by their keys."""
         if not isinstance(document, dict):
             return
         inside = document.get("Job")
@@ -67,7 +67,7 @@ class NomadSource(ListSource):
             yield "jobs", [document]
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an entry; what a list and what the details say of it are two."""
+        """Identify an entry; one of a list and its details are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
         return (
             kind,
@@ -100,29 +100,19 @@ class NomadSource(ListSource):
             if kind not in found:
                 continue
             stubs = [item for item in found.get(kind, ()) if text(item.get("ID"))]
-            row = batch.cover(web.scope, call, "ok", expected=len(stubs))
             whole: list[Row] = []
-            with timed(row), counted(web, row):
+            with batch.call(web.scope, call, client=web) as details:
+                details.note(expected=len(stubs))
                 for stub in stubs:
-                    space = (
-                        {"namespace": text(stub.get("Namespace"))}
-                        if kind == "jobs"
-                        else {}
-                    )
+                    params = {"namespace": text(stub.get("Namespace"))}
+                    place = path + quote(text(stub["ID"]), safe="")
                     try:
-                        answer = web.json(
-                            path + quote(text(stub["ID"]), safe=""), params=space
-                        )
+                        params = params if kind == "jobs" else {}
+                        whole.append(table(web.json(place, params=params)))
                     except Exception as error:
-                        row |= failure(error)
-                        if row["status"] in ("timeout", "unreachable"):
+                        if details.fail(error) in ("timeout", "unreachable"):
                             break
-                        continue
-                    whole.append(table(answer))
+                known = details.take([item for item in whole if dig(item, "ID")])
+                if len(known) < len(whole):
+                    details.count(unmapped_n=len(whole) - len(known))
             found.setdefault(kind, []).extend(whole)
-            kept = sum(1 for item in whole if dig(item, "ID"))
-            row["rows"] = kept
-            if kept and kept < len(stubs):
-                row["status"] = "partial"
-            elif row["status"] == "ok" and not kept:
-                row["status"] = "parse_error" if stubs else "empty"

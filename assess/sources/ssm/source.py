@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from assess.sources.aws.source import AwsSource, Place
-from assess.sources.base import Row
+from assess.sources.base import Call, Row
 from assess.sources.docker.payload import moment
 from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
@@ -21,20 +21,11 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 
-APPLICATIONS, DETAILS = "AWS:Application", "AWS:InstanceDetailedInformation"
+APPLICATIONS = "AWS:Application"
+DETAILS = "AWS:InstanceDetailedInformation"
 _NODES = {"PageSize": 50}  # as many as AWS takes
-_RPM = (
-    "amazon",
-    "red hat",
-    "rhel",
-    "centos",
-    "rocky",
-    "alma",
-    "oracle",
-    "suse",
-    "sles",
-    "fedora",
-)
+# Systems with rpm; the inventory does not always say which manager a package is of.
+_RPM = re.compile(r"amazon|red hat|rhel|centos|rocky|alma|oracle|suse|sles|fedora")
 _KERNEL = re.compile(r"kernel(?:-default|-uek|\d[\d.]*)?|linux-image-(?:unsigned-)?\d\S*")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
 
@@ -52,36 +43,42 @@ class SsmSource(AwsSource):
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
-        nodes = place.ask(
-            "ssm",
-            "describe_instance_information",
-            "InstanceInformationList",
-            PaginationConfig=_NODES,
-        )
-        entities: list[Row] = []
-        for kind in (APPLICATIONS, DETAILS):
-            wanted = [{"TypeName": kind}]
-            entities += (
-                place.ask("ssm", "get_inventory", "Entities", ResultAttributes=wanted)
-                or []
-            )
-        hosts, withheld_n = to_hosts(nodes or [], entities, place)
+        nodes = get_nodes(place)
+        entities = get_inventory(place)
+        hosts, withheld_n = to_hosts(nodes, entities, place)
         for frame, rows in to_batch(hosts).rows.items():
             place.add(frame, *rows)
-        row = place.row("ssm", "get_inventory")
+        call = place.call("ssm", "get_inventory")
         if entities:
-            row |= {"rows": sum(bool(h.packages is not None) for h in hosts)}
-            row |= {"redacted_n": withheld_n}
+            listed = [host for host in hosts if host.packages is not None]
+            call.note(rows=len(listed), redacted_n=withheld_n)
         if nodes and entities and not place.is_probe:
-            _expect(row, len(hosts))
+            _expect(call, len(hosts))
 
 
-def _expect(row: Row, nodes_n: int) -> None:
+def get_nodes(place: Place) -> list[Row]:
+    """List the machines that an agent reports for."""
+    call = ("ssm", "describe_instance_information", "InstanceInformationList")
+    return place.ask(*call, PaginationConfig=_NODES) or []
+
+
+def get_inventory(place: Place) -> list[Row]:
+    """List the packages and the systems that agents found."""
+    entities: list[Row] = []
+    for kind in (APPLICATIONS, DETAILS):
+        wanted = [{"TypeName": kind}]
+        answer = place.ask("ssm", "get_inventory", "Entities", ResultAttributes=wanted)
+        entities += answer or []
+    return entities
+
+
+def _expect(call: Call, nodes_n: int) -> None:
     """Compare the machines that have an inventory with those that an agent reports for."""
-    row |= {"expected": nodes_n, "ratio": round(row["rows"] / nodes_n, 4)}
-    if row["status"] == "ok" and row["rows"] < nodes_n:
+    rows = call.row["rows"]
+    call.note(expected=nodes_n, ratio=round(rows / nodes_n, 4))
+    if call.outcome == "ok" and rows < nodes_n:
         hint = "some machines have no inventory: associate AWS-GatherSoftwareInventory with them"
-        row |= {"status": "partial", "hint": hint}
+        call.status("partial", hint)
 
 
 def to_hosts(
@@ -89,43 +86,42 @@ def to_hosts(
 ) -> tuple[list[PlainHost], int]:
     """Return the machines that agents report for, and the number of packages not kept."""
     hosts: dict[str, PlainHost] = {}
-    withheld_n, now = 0, datetime.now(UTC)
+    withheld_n = 0
+    now = datetime.now(UTC)
     for node in nodes:
         if identifier := text_of(node.get("InstanceId")):
-            name = text_of(node.get("ComputerName")) or identifier
-            host = PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
-            hosts.setdefault(identifier, host)
+            hosts.setdefault(identifier, _to_host(identifier, node, place))
     for entity in entities:
-        told_of = hosts.get(text_of(entity.get("Id"))) or _unlisted(entity, place)
-        if not told_of:
+        host = hosts.get(text_of(entity.get("Id"))) or _unlisted(entity, place)
+        if not host:
             continue
-        host = told_of
         hosts[host.cloud_id] = host
-        told = dig(entity, "Data", APPLICATIONS)
-        applications = list(dicts(dig(told, "Content")))
+        inventory = dig(entity, "Data", APPLICATIONS)
+        applications = list(dicts(dig(inventory, "Content")))
         if applications:
             host.packages = to_packages(applications, host.facts)
             host.facts |= _kernel(applications)
-            host.facts |= seen(dig(told, "CaptureTime"), None, now)
+            host.facts |= seen(dig(inventory, "CaptureTime"), None, now)
             withheld_n += len(applications) - len(host.packages)
         for detail in dicts(dig(entity, "Data", DETAILS, "Content")):
-            kernel = text_of(detail.get("KernelVersion"))
-            host.facts |= {"kernel": kernel} if kernel else {}
-            host.facts |= {"vcpus": n} if (n := count_of(detail.get("CPUs"))) else {}
+            if kernel := text_of(detail.get("KernelVersion")):
+                host.facts["kernel"] = kernel
+            if vcpus := count_of(detail.get("CPUs")):
+                host.facts["vcpus"] = vcpus
     return list(hosts.values()), withheld_n
+
+
+def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
+    name = text_of(node.get("ComputerName")) or identifier
+    return PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
     identifier = text_of(entity.get("Id"))
-    about = next(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content")), {})
-    if not identifier or text_of(about.get("InstanceStatus")).lower() in (
-        "terminated",
-        "stopped",
-    ):
-        return None
-    name = text_of(about.get("ComputerName")) or identifier
-    return PlainHost(name, place.scope, _facts(about, place), cloud_id=identifier)
+    node = next(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    is_gone = text_of(node.get("InstanceStatus")).lower() in ("terminated", "stopped")
+    return None if is_gone or not identifier else _to_host(identifier, node, place)
 
 
 def _facts(node: Row, place: Place) -> Row:
@@ -135,9 +131,8 @@ def _facts(node: Row, place: Place) -> Row:
     is_online = text_of(node.get("PingStatus")) == "Online"
     facts: Row = {
         "hostname": text_of(node.get("ComputerName")) or None,
-        "provider": "aws"
-        if identifier.startswith("i-")
-        else None,  # else a machine of one's own
+        # mi-…: a machine elsewhere that is registered with Systems Manager
+        "provider": "aws" if identifier.startswith("i-") else None,
         "account": place.account,
         "region": place.region or None,
         "state": "running" if is_online else None,
@@ -149,25 +144,26 @@ def _facts(node: Row, place: Place) -> Row:
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
     """Keep the packages of engines and stores."""
     system = text_of(facts.get("os_name")).replace("-", " ")
-    manager = "rpm" if system.startswith(_RPM) else "apt"
-    found = {}
+    manager = "rpm" if _RPM.match(system) else "apt"
+    packages = {}
     for application in applications:
         name = text_of(application.get("Name"))
         if name and is_of_interest(name):
             is_rpm = text_of(application.get("PackageId")).endswith(".rpm")
             version = text_of(application.get("Version"))
-            found[name] = Package(version, "rpm" if is_rpm else manager)
-    return found
+            packages[name] = Package(version, "rpm" if is_rpm else manager)
+    return packages
 
 
 def _kernel(applications: list[Row]) -> Row:
     """Return the kernel of a machine with only one; of several, the one that runs is unknown."""
-    found = {
+    kernels = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)
         for application in applications
         if _KERNEL.fullmatch(name := text_of(application.get("Name")))
     }
-    return {"kernel": found.pop()} if len(found) == 1 and "" not in found else {}
+    is_one = len(kernels) == 1 and "" not in kernels
+    return {"kernel": kernels.pop()} if is_one else {}
 
 
 def _release(application: Row) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
@@ -106,13 +107,14 @@ def to_unit(service: Service, task: Row) -> Unit:
     values = {name: value for name, _, value in entries}
     checks = texts(dig(container, "Healthcheck", "Test"))
     has_config = container.get("Configs") or container.get("Secrets") or values
-    kind = "web" if _ports(service) else None
+    ports = tuple(_ports(service))
+    kind = "web" if ports else None
     return Unit(
         names=(),
         platform="swarm",
         image=text(container.get("Image")),
         environment=tuple(values.items()),
-        ports=tuple(_ports(service)),
+        ports=ports,
         user=text(container.get("User")),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,
@@ -132,7 +134,7 @@ def to_unit(service: Service, task: Row) -> Unit:
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
-    """Turn the lists of one swarm into rows of all frames that they tell of."""
+    """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
     nodes = _whole(found.get("nodes", ()))
     every = {
@@ -169,7 +171,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
 
 
 def _whole(items: Any) -> dict[str, Row]:
-    """Entries by short id; where one was listed and inspected, the inspection."""
+    """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
     return {key: item for item in ordered if (key := text(item.get("ID"))[:SHORT_ID])}
 
@@ -179,27 +181,29 @@ def to_host(node: Row, host_id: str) -> Row:
     description = table(node.get("Description"))
     status = text(dig(node, "Status", "State"))
     cpus = number(dig(description, "Resources", "NanoCPUs"))
-    return {
-        "host_id": host_id,
-        "hostname": text(description.get("Hostname")) or None,
-        "arch": text(dig(description, "Platform", "Architecture")) or None,
-        "vcpus": None if cpus is None else integer(cpus // _SECOND),
-        "memory_bytes": integer(dig(description, "Resources", "MemoryBytes")),
-        "state": "running" if status == "ready" else status or None,
-    }
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=text(description.get("Hostname")) or None,
+        arch=text(dig(description, "Platform", "Architecture")) or None,
+        vcpus=None if cpus is None else integer(cpus // _SECOND),
+        memory_bytes=integer(dig(description, "Resources", "MemoryBytes")),
+        state="running" if status == "ready" else status or None,
+    )
 
 
 def to_engine(node: Row, host_id: str) -> Iterator[Row]:
     """Return the row of the engines frame, if the node lists the version of its engine."""
     status = text(dig(node, "Status", "State"))
     if version := text(dig(node, "Description", "Engine", "EngineVersion")):
-        yield {
-            "host_id": host_id,
-            "runtime": "docker",
-            "version": version,
-            "swarm": "active",
-            "reachable": {"ready": True, "down": False}.get(status),
-        }
+        yield frames.row(
+            "engines",
+            host_id=host_id,
+            runtime="docker",
+            version=version,
+            swarm="active",
+            reachable={"ready": True, "down": False}.get(status),
+        )
 
 
 def to_workload(
@@ -237,7 +241,7 @@ def to_workload(
 
 
 def _named(task: Row, hosts: dict[str, str]) -> str | None:
-    """Host of a task by the name that the command line gives; it is one only where it is alone."""
+    """Return the host that the command line names for a task, if only one host has that name."""
     return next(
         (host for host in hosts.values() if host == text(task.get("NodeName"))), None
     )
@@ -248,14 +252,14 @@ def _is_code(code: Any) -> bool:
 
 
 def _is_on_host(task: Row) -> bool | None:
-    """Say whether a task is on the network of its node, as far as its networks are told."""
+    """Return whether a task is on the network of its node; None where its networks are not listed."""
     networks = [table(n.get("Network")) for n in dicts(task.get("NetworksAttachments"))]
     names = {text(dig(network, "Spec", "Name")) for network in networks}
     return "host" in names if names else None
 
 
 def _life(task: Row, status: Row) -> Row:
-    """State and times; a task that a lost node still calls running is wanted no more."""
+    """Return state and times; a task that a lost node still reports as running counts as removed."""
     state, at = text(status.get("State")), moment(status.get("Timestamp"))
     is_wanted = text(task.get("DesiredState")) not in ("shutdown", "remove")
     words = "exited" if state in _ENDED else "dead" if state == "orphaned" else "created"
@@ -331,7 +335,7 @@ def to_dependencies(services: list[Service]) -> list[Row]:
 
 
 def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
-    """Give the last update of a service: a deployment, or the way back from one."""
+    """Return the last update of a service: a deployment or a rollback."""
     update = table(service.item.get("UpdateStatus"))
     started = moment(update.get("StartedAt"))
     if not started:
@@ -353,7 +357,7 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
 
 
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
-    """Give the failed tasks of one slot, and what took their places: how long healing takes."""
+    """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task.get("CreatedAt")))
     rows = []
     for lost, heir in pairwise(ordered):
@@ -391,7 +395,7 @@ def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
 
 
 def from_cli(item: Row) -> tuple[str, Row] | None:
-    """Give a line of ``docker service|node ls`` or ``docker service ps`` the form of the API."""
+    """Return a line of ``docker service|node ls`` or ``docker service ps`` in the form of the API."""
     if {"Mode", "Replicas", "Name"} <= item.keys():
         wanted = re.match(r"\d+/(\d+)", text(item.get("Replicas")))
         modes = {"replicated": "Replicated", "global": "Global"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Deadline, Row, paths_of, timed
+from assess.sources.base import Batch, Call, Deadline, Row, paths_of
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -16,8 +18,8 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.docker.payload import SHORT_ID
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import Found, Listing, ListSource, settle, text
+from assess.sources.dumps import dig
+from assess.sources.listing import Found, Listing, ListSource, take_entries, text
 from assess.sources.redact import strip_userinfo
 from assess.sources.swarm.rows import from_cli, to_batch
 
@@ -50,7 +52,7 @@ class SwarmSource(ListSource):
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
 
     def check(self, options: dict[str, Any]) -> list[str]:
-        """Say what is wrong with options, before anything is asked."""
+        """List problems of the options."""
         is_nowhere = "path" in options and not paths_of(options)
         return problems_of(options) + ["path names no file"] * is_nowhere
 
@@ -59,7 +61,7 @@ class SwarmSource(ListSource):
         return to_batch(found, cluster)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Tell services, nodes and tasks by what they hold."""
+        """Sort services, nodes and tasks by their keys."""
         if not isinstance(document, dict):
             return
         if from_line := from_cli(document):
@@ -75,7 +77,7 @@ class SwarmSource(ListSource):
         """Identify an entry; a list and an inspection of it are two."""
         return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
 
-    def _found(
+    def read(
         self,
         options: Row,
         base: Path,
@@ -84,52 +86,58 @@ class SwarmSource(ListSource):
         *,
         is_probe: bool = False,
     ) -> Found:
+        """Read the lists from dumps, or ask a manager's engine for them."""
         if "path" in options:
-            return super()._found(options, base, deadline, batch)
-        scope, api = strip_userinfo(endpoint_of(options)), None
-        row = batch.cover(scope, "info", "ok", requests=2)
-        try:
-            with timed(row):
+            return super().read(options, base, deadline, batch, is_probe=is_probe)
+        ask = partial(
+            batch.call,
+            strip_userinfo(endpoint_of(options)),
+            classify=_failure,
+            deadline=deadline,
+        )
+        with ExitStack() as stack:
+            manager: Connection | None = None
+            with ask("info") as call:
                 api = connect(options, base, deadline)
+                stack.callback(api.close)
+                call.count(requests=2)
                 version = api.get("/version", is_versioned=False)
                 if newest := text(dig(version, "ApiVersion")):
                     api.negotiate(newest)
                 info = api.get("/info")
-            if dig(info, "Swarm", "ControlAvailable") is not True:
-                row |= _no_manager(text(dig(info, "Swarm", "LocalNodeState")))
+                if dig(info, "Swarm", "ControlAvailable") is not True:
+                    state = text(dig(info, "Swarm", "LocalNodeState"))
+                    call.status("unsupported", _no_manager(state))
+                else:
+                    call.take([info])
+                    manager = api
+            if manager is None:
                 return {}
-            row["rows"] = 1
-            options.setdefault(
-                "cluster", text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
-            )
-            return self._ask_lists(api, batch, scope)
-        except Exception as error:
-            row |= failure(error if deadline.left else TimeoutError("no answer in time"))
-            return {}
-        finally:
-            if api is not None:
-                api.close()
+            cluster = text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
+            options.setdefault("cluster", cluster)
+            return self._ask_lists(manager, ask)
 
-    def _ask_lists(self, api: Connection, batch: Batch, scope: str) -> Found:
-        """Ask a manager for every list; each leaves a coverage row."""
-        found: Found = {}
+    def _ask_lists(self, api: Connection, ask: Callable[[str], Call]) -> Found:
+        """Ask a manager for every list, with a coverage row each."""
+        lists: Found = {}
         for listing in self.lists:
-            row = batch.cover(scope, listing.kind, "ok", requests=1)
-            with timed(row):
-                try:
-                    items = api.get(f"/{listing.kind}")
-                except Exception as error:
-                    row |= failure(error)
-                    if getattr(error, "status_code", None) in _NO_MANAGER:
-                        row |= _no_manager("")
-                    continue
-            items = items if isinstance(items, list) else []
-            found[listing.kind] = list(dicts(items))
-            settle(row, items)
-        return found
+            with ask(listing.kind) as call:
+                call.count(requests=1)
+                items = api.get(f"/{listing.kind}")
+                lists[listing.kind] = take_entries(
+                    call, items if isinstance(items, list) else []
+                )
+        return lists
 
 
-def _no_manager(state: str) -> Row:
+def _failure(error: Exception) -> Row:
+    """Return the columns of a coverage row that describe an error of an engine."""
+    row = failure(error)
+    if getattr(error, "status_code", None) in _NO_MANAGER:
+        row |= {"status": "unsupported", "hint": _no_manager("")}
+    return row
+
+
+def _no_manager(state: str) -> str:
     is_worker = state == "active"
-    hint = "name the engine of a manager" if is_worker else "this engine is in no swarm"
-    return {"status": "unsupported", "hint": hint}
+    return "name the engine of a manager" if is_worker else "this engine is in no swarm"

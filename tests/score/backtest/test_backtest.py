@@ -137,7 +137,7 @@ def test_a_score_that_knows_is_told_so():
         BOTH,
         "better than chance, not shown to be better than history alone",
     )
-    assert "foretold which services would break" in found.headline
+    assert "predicted which services would have incidents" in found.headline
 
 
 def test_noise_is_told_so():

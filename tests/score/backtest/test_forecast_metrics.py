@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from assess.score.backtest import forecast_metrics as skill
+from assess.score.backtest import forecast_metrics as metrics
 
 SCORE = np.array([0.1, 0.4, 0.35, 0.8, 0.4])
 HIT = np.array([False, False, True, True, True])
@@ -14,39 +14,41 @@ HIT = np.array([False, False, True, True, True])
 
 def test_auc_by_hand():
     """Pairs of hit and miss: .35 beats .1 only, .8 beats both, .4 beats .1 and ties with .4."""
-    assert skill.auc(SCORE, HIT) == pytest.approx((1 + 2 + 1.5) / 6)
+    assert metrics.auc(SCORE, HIT) == pytest.approx((1 + 2 + 1.5) / 6)
 
 
 def test_auc_is_the_statistic_of_mann_and_whitney():
     rng = np.random.default_rng(1)
     score, hit = rng.integers(0, 9, 80).astype(float), rng.random(80) < 0.4
     u = stats.mannwhitneyu(score[hit], score[~hit]).statistic
-    assert skill.auc(score, hit) == pytest.approx(u / (hit.sum() * (~hit).sum()))
+    assert metrics.auc(score, hit) == pytest.approx(u / (hit.sum() * (~hit).sum()))
 
 
 def test_brier_and_tau():
-    assert skill.brier(SCORE, HIT) == pytest.approx(((SCORE - HIT) ** 2).mean())
+    assert metrics.brier(SCORE, HIT) == pytest.approx(((SCORE - HIT) ** 2).mean())
     minutes = np.array([0.0, 5, 3, 30, 0])
-    assert skill.tau(SCORE, minutes) == pytest.approx(
+    assert metrics.tau(SCORE, minutes) == pytest.approx(
         stats.kendalltau(SCORE, minutes).statistic
     )
-    assert skill.tau(np.ones(5), minutes) == 0.0
+    assert metrics.tau(np.ones(5), minutes) == 0.0
 
 
 def test_draws_are_what_copying_the_drawn_rows_gives():
-    draws = skill.resample(5, 40, 7)
+    draws = metrics.resample(5, 40, 7)
     assert (draws.sum(axis=1) == 5).all()
-    assert (draws == skill.resample(5, 40, 7)).all()
+    assert (draws == metrics.resample(5, 40, 7)).all()
     minutes = np.array([0.0, 5, 3, 30, 0])
-    weighted = skill._weighted_auc(SCORE, HIT, draws)
-    taus = skill._weighted_tau(SCORE, minutes, draws)
+    weighted = metrics._weighted_auc(SCORE, HIT, draws)
+    taus = metrics._weighted_tau(SCORE, minutes, draws)
     for row, auc, tau in zip(draws.astype(int), weighted, taus, strict=True):
         score, hit = np.repeat(SCORE, row), np.repeat(HIT, row)
         if 0 < hit.sum() < len(hit):
-            assert auc == pytest.approx(skill.auc(score, hit))
+            assert auc == pytest.approx(metrics.auc(score, hit))
         else:
             assert np.isnan(auc)
-        assert tau == pytest.approx(skill.tau(score, np.repeat(minutes, row)), abs=1e-12)
+        assert tau == pytest.approx(
+            metrics.tau(score, np.repeat(minutes, row)), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize(("services", "shift"), [(24, 0.0), (40, 0.8), (80, 1.2)])
@@ -55,14 +57,14 @@ def test_delong_covers_the_truth(services, shift):
     truth = stats.norm.cdf(shift / np.sqrt(2))
     for _ in range(500):
         hit = np.arange(services) < services // 3
-        lo, hi = skill.delong(rng.normal(shift * hit), hit)
+        lo, hi = metrics.delong(rng.normal(shift * hit), hit)
         covered.append(lo <= truth <= hi)
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
 def test_delong_leaves_room_where_nothing_was_missed():
     hit = np.arange(24) < 8
-    lo, hi = skill.delong(hit.astype(float), hit)
+    lo, hi = metrics.delong(hit.astype(float), hit)
     assert (lo, hi) == (pytest.approx(stats.beta.ppf(0.025, 8.5, 0.5)), 1.0)
-    lo, hi = skill.delong(-hit.astype(float), hit)
+    lo, hi = metrics.delong(-hit.astype(float), hit)
     assert (lo, hi) == (0.0, pytest.approx(stats.beta.ppf(0.975, 0.5, 8.5)))

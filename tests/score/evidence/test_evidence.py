@@ -221,7 +221,7 @@ def test_a_good_sign_counts_only_from_what_surely_runs():
     ("image", "kind"),
     [
         ("postgres:16", "database"),
-        ("docker.io/library/mysql@sha256:ab", "database"),
+        ("docker.io/library/mysql@sha256:" + "ab" * 32, "database"),
         ("registry.example.net:5000/acme/user-db:1", "database"),
         ("acme/orders-mongodb", "database"),
         ("rabbitmq", "queue"),
@@ -241,10 +241,10 @@ def test_kind_of_an_image(image, kind):
 @pytest.mark.parametrize(
     ("image", "registry", "repository"),
     [
-        ("postgres:16", "docker.io", "postgres"),
+        ("postgres:16", "docker.io", "library/postgres"),
         ("acme/shop", "docker.io", "acme/shop"),
         ("localhost/shop", "localhost", "shop"),
-        ("r.example.net:5000/a/b/c:1@sha256:ab", "r.example.net:5000", "a/b/c"),
+        ("r.example.net:5000/a/b/c:1@sha256:" + "ab" * 32, "r.example.net:5000", "a/b/c"),
     ],
 )
 def test_an_image_as_declared_names_registry_and_repository(image, registry, repository):

@@ -29,7 +29,7 @@ def unchanged(score):
             reasons.get(service, []),
             POLICY["dimensions"],
             inside=False,
-            rival=None,
+            chances=None,
             questions={},
         )
         none = np.zeros((1, len(counterfactual.items)), dtype=bool)

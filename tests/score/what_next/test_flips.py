@@ -1,4 +1,4 @@
-"""What if: against every set there is, on random services."""
+"""Flips: against every set there is, on random services."""
 
 from itertools import combinations
 
@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
 from assess.score.what_next.counterfactual import Counterfactual
-from assess.score.what_next.cut_off import rival_of
 from assess.score.what_next.flips import (
     MAX_FIXES,
     SHOWN,
     smallest_flips,
     value_of_information,
 )
-from assess.score.what_next.labels import STANDING
-from assess.score.what_next.smaa import bars
+from assess.score.what_next.labels import SEVERITY
+from assess.score.what_next.ranking import CutOff, Option, ShortList
 from assess.score.what_next.weights import simplex_weights
 
 SETTINGS = load_policy()["what_next"]
@@ -26,10 +25,11 @@ OTHERS = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.7]])
 SHARES = {"a": 0.6, "b": 0.4}
 
 
-def rival(ready=0.5, other=0.5):
+def chances(ready=0.5, other=0.5):
     """What it takes to be the first of four; readiness is the first of two criteria."""
     own = np.array([ready, other])
-    return rival_of(own, 0, WEIGHTS, bars(OTHERS, WEIGHTS, 1), competes=False)
+    cut_off = CutOff.of(OTHERS, WEIGHTS, 1)
+    return ShortList.of(own, WEIGHTS, cut_off, competes=False).chances(0)
 
 
 def atom(check, value, weight=1.0, state=""):
@@ -57,13 +57,13 @@ def why(
     }
 
 
-def case(atoms, reasons=(), *, inside=False, against=None):
+def counterfactual(atoms, reasons=(), *, inside=False, against=None):
     return Counterfactual.of(
         atoms,
         reasons,
         SHARES,
         inside=inside,
-        rival=None if inside else against or rival(),
+        chances=None if inside else against or chances(),
         questions={a["check"]: f"ask {a['check']}" for a in atoms},
     )
 
@@ -71,7 +71,7 @@ def case(atoms, reasons=(), *, inside=False, against=None):
 SOUND = [atom("a.1", 1), atom("b.1", 1)]
 
 
-def test_the_case_of_a_sound_service_is_its_readiness():
+def test_the_counterfactual_of_a_sound_service_is_its_readiness():
     atoms = [
         atom("a.1", 1, 3),
         atom("a.2", 0),
@@ -80,18 +80,18 @@ def test_the_case_of_a_sound_service_is_its_readiness():
         atom("b.3", 1),
         atom("b.4", None, state="na"),
     ]
-    told = case(atoms)
-    assert told.items == ("a.2", "b.1", "b.2") and told.facts == ("", "", "ask b.2")
+    shop = counterfactual(atoms)
+    assert shop.items == ("a.2", "b.1", "b.2") and shop.facts == ("", "", "ask b.2")
     nothing = np.zeros((1, 3), dtype=bool)
-    assert told.readiness(nothing) == pytest.approx(75**0.6 * 50**0.4)
-    assert told.readiness(~nothing) == pytest.approx(100)
+    assert shop.readiness(nothing) == pytest.approx(75**0.6 * 50**0.4)
+    assert shop.readiness(~nothing) == pytest.approx(100)
 
 
 def test_one_fix_that_opens_the_gate():
-    told = case(
+    shop = counterfactual(
         [*SOUND, atom("b.2", 0)], [why("G6", "b.2", label="PREPARE")], inside=True
     )
-    assert smallest_flips(told, SETTINGS) == [(("b.2",), "KEEP")]
+    assert smallest_flips(shop, SETTINGS) == [(("b.2",), "KEEP")]
 
 
 def test_all_reasons_of_the_hardest_gate_have_to_go():
@@ -101,21 +101,21 @@ def test_all_reasons_of_the_hardest_gate_have_to_go():
         why("G1", "a.3", label="NEVER"),
         why("G6", "a.4", label="PREPARE"),
     ]
-    [(fixes, label)] = smallest_flips(case([*SOUND, *fails], reasons), SETTINGS)
+    [(fixes, label)] = smallest_flips(counterfactual([*SOUND, *fails], reasons), SETTINGS)
     assert (fixes, label) == (("a.2", "a.3"), "PREPARE")
     four = [why("G1", f"a.{n}", label="NEVER") for n in range(2, 6)]
-    assert smallest_flips(case([*SOUND, *fails], four), SETTINGS) == []
+    assert smallest_flips(counterfactual([*SOUND, *fails], four), SETTINGS) == []
 
 
 def test_what_is_known_and_no_check_is_about_cannot_be_fixed():
     reasons = [why("G1", label="NEVER", fact="what it does (services.kind)")]
-    told = case(SOUND, reasons)
-    assert told.items == ("services.kind",) and told.facts == ("",)
-    assert smallest_flips(told, SETTINGS) == []
-    asked = case(SOUND, [{**reasons[0], "state": "unknown"}], inside=True)
+    shop = counterfactual(SOUND, reasons)
+    assert shop.items == ("services.kind",) and shop.facts == ("",)
+    assert smallest_flips(shop, SETTINGS) == []
+    asked = counterfactual(SOUND, [{**reasons[0], "state": "unknown"}], inside=True)
     assert smallest_flips(asked, SETTINGS) == [(("services.kind",), "KEEP")]
-    [found] = value_of_information(asked, {}, SETTINGS)
-    assert (found.label_if, found.label_else, found.decides) == (
+    [fact] = value_of_information(asked, {}, SETTINGS)
+    assert (fact.label_if, fact.label_else, fact.decides) == (
         "KEEP",
         "PULL BACK",
         True,
@@ -125,26 +125,30 @@ def test_what_is_known_and_no_check_is_about_cannot_be_fixed():
 def test_to_find_out_what_is_asked_lifts_a_gate_of_coverage():
     rule = "coverage < 0.6"
     atoms = [*SOUND, atom("a.2", None), atom("a.3", None), atom("b.2", None)]
-    told = case(atoms, [why("G8", label="NOT DECIDABLE", rule=rule)], inside=True)
-    assert told.items == ("a.2", "a.3", "b.2")  # it names no item of its own
-    found = smallest_flips(told, SETTINGS)
-    assert found and all(len(fixes) == 1 for fixes, _ in found)
-    facts = value_of_information(told, {"a.2": 0.25}, SETTINGS)
+    shop = counterfactual(
+        atoms, [why("G8", label="NOT DECIDABLE", rule=rule)], inside=True
+    )
+    assert shop.items == ("a.2", "a.3", "b.2")  # it names no item of its own
+    flips = smallest_flips(shop, SETTINGS)
+    assert flips and all(len(fixes) == 1 for fixes, _ in flips)
+    facts = value_of_information(shop, {"a.2": 0.25}, SETTINGS)
     assert [f.chance for f in facts] == [0.25, 0.5, 0.5]
     assert all(f.label_else != "NOT DECIDABLE" for f in facts)  # a bad answer is one, too
 
 
 def test_the_gain_of_a_fact_is_the_expected_change_of_the_chance():
-    told = case([*SOUND, atom("a.2", None, 2), atom("b.2", 0)], against=rival(other=0.8))
-    now = told.outcome(np.zeros((1, 2), dtype=bool), SETTINGS)[1][0]
-    good = told.outcome(np.array([[True, False]]), SETTINGS)[1][0]
-    [fact] = value_of_information(told, {"a.2": 0.8}, SETTINGS)
+    shop = counterfactual(
+        [*SOUND, atom("a.2", None, 2), atom("b.2", 0)], against=chances(other=0.8)
+    )
+    now = shop.outcome(np.zeros((1, 2), dtype=bool), SETTINGS)[1][0]
+    good = shop.outcome(np.array([[True, False]]), SETTINGS)[1][0]
+    [fact] = value_of_information(shop, {"a.2": 0.8}, SETTINGS)
     assert 0 < now < good
     assert fact.gain == pytest.approx(
         0.8 * (good - now)
     )  # a bad answer is what is assumed now
-    options = [("low_effort", "hours", 0.95, 0.5)]
-    measured = value_of_information(told, {}, SETTINGS, options)[-1]
+    options = [Option("low_effort", "hours", 0.95, 0.5)]
+    measured = value_of_information(shop, {}, SETTINGS, options)[-1]
     assert measured.p_top_if == 0.95 and measured.gain == pytest.approx(0.5 - now)
     assert measured.decides == (measured.label_if != measured.label_else)
 
@@ -190,28 +194,28 @@ def services(draw):
     known = sum(a["weight"] for a in atoms if a["value"] is not None)
     if known / sum(a["weight"] for a in atoms) >= 0.6:
         reasons = [r for r in reasons if r["gate"] != "G8"]
-    return case(
+    return counterfactual(
         atoms,
         reasons,
         inside=draw(st.booleans()),
-        against=rival(other=draw(st.floats(0, 1))),
+        against=chances(other=draw(st.floats(0, 1))),
     )
 
 
 @settings(max_examples=150, deadline=None)
 @given(services())
-def test_the_smallest_sets_are_those_of_a_search_through_all(told):
-    n = len(told.items)
+def test_the_smallest_sets_are_those_of_a_search_through_all(shop):
+    n = len(shop.items)
     fixable = [
         i
         for i in range(n)
-        if told.gains[i].any() or told.unknowns[i].any() or told.facts[i]
+        if shop.gains[i].any() or shop.unknowns[i].any() or shop.facts[i]
     ]
 
     def with_items(chosen):
         sets = np.zeros((1, n), dtype=bool)
         sets[0, list(chosen)] = True
-        label, chance = told.outcome(sets, SETTINGS)
+        label, chance = shop.outcome(sets, SETTINGS)
         return str(label[0]), chance[0]
 
     now = with_items(())[0]
@@ -220,23 +224,23 @@ def test_the_smallest_sets_are_those_of_a_search_through_all(told):
         for chosen in combinations(fixable, size):
             label, chance = with_items(chosen)
             # a fault that is fixed may leave a gate with what nobody knows: that is no way out
-            if label != now and STANDING[label] <= STANDING[now]:
-                expected.append((STANDING[label], -chance, chosen, label))
+            if label != now and SEVERITY[label] <= SEVERITY[now]:
+                expected.append((SEVERITY[label], -chance, chosen, label))
         if expected:
             break
-    found = smallest_flips(told, SETTINGS)
+    flips = smallest_flips(shop, SETTINGS)
     best = [
-        (tuple(told.items[i] for i in c), label)
+        (tuple(shop.items[i] for i in c), label)
         for _, _, c, label in sorted(expected)[:SHOWN]
     ]
-    assert sorted(found) == sorted(best)
+    assert sorted(flips) == sorted(best)
 
 
 @settings(max_examples=60, deadline=None)
 @given(services())
-def test_to_learn_a_good_fact_never_harms(told):
-    now, chance = told.outcome(np.zeros((1, len(told.items)), dtype=bool), SETTINGS)
-    for fact in value_of_information(told, {}, SETTINGS):
-        assert STANDING[fact.label_if] <= STANDING[str(now[0])]
+def test_to_learn_a_good_fact_never_harms(shop):
+    now, chance = shop.outcome(np.zeros((1, len(shop.items)), dtype=bool), SETTINGS)
+    for fact in value_of_information(shop, {}, SETTINGS):
+        assert SEVERITY[fact.label_if] <= SEVERITY[str(now[0])]
         assert fact.p_top_if >= chance[0] - 1e-12
         assert fact.decides == ({fact.label_if, fact.label_else} != {str(now[0])})

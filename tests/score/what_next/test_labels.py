@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
-from assess.score.what_next.labels import LABELS, STANDING, labels, reason
+from assess.score.what_next.labels import LABELS, SEVERITY, labels, reason
 
 SETTINGS = load_policy()["what_next"]  # move .7, pilot .3, ready 60, pilot 50
 GATES = [None, "PREPARE", "HOLD", "NOT DECIDABLE", "NEVER"]
@@ -69,7 +69,7 @@ shares, points = st.floats(0, 1), st.floats(0, 100)
 def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, inside):
     now, worse = (label(gate, end(p), end(ready), inside) for end in (max, min))
     assert {now, worse} <= set(LABELS)
-    assert STANDING[worse] >= STANDING[now]
+    assert SEVERITY[worse] >= SEVERITY[now]
     if gate:
         assert now not in ("MOVE NOW", "PILOT", "KEEP")
 
@@ -77,14 +77,14 @@ def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, insi
 @pytest.mark.parametrize(
     ("told", "p_top", "lo", "hi", "words"),
     [
-        ("KEEP", None, 80, 90, "ready even at worst"),
-        ("FIX", None, 40, 90, "may lie below 60"),
+        ("KEEP", None, 80, 90, "ready even in the worst case"),
+        ("FIX", None, 40, 90, "may be below 60"),
         ("MOVE NOW", 0.9, 80, 90, "in the top 5 in 90% of weightings"),
         ("PILOT", 0.4, 80, 90, "only in the top 5 in 40%"),
-        ("PILOT", 0.9, 55, 90, "readiness may lie below 60"),
-        ("PREPARE", 0.9, 30, 40, "readiness lies below 50"),
+        ("PILOT", 0.9, 55, 90, "readiness may be below 60"),
+        ("PREPARE", 0.9, 30, 40, "readiness is below 50"),
         ("HOLD", 0.1, 80, 90, "others come first: in the top 5 in 10%"),
-        ("HOLD", 0.1, 30, 40, "readiness lies below 60"),
+        ("HOLD", 0.1, 30, 40, "readiness is below 60"),
     ],
 )
 def test_the_reason_of_a_label_names_what_decides(told, p_top, lo, hi, words):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.what_next.smaa import acceptability, bars, chance_of_top, totals
+from assess.score.what_next.smaa import acceptability, totals
 from assess.score.what_next.weights import simplex_weights
 
 DRAWS = 4000
@@ -98,28 +98,6 @@ def test_sums_on_the_grid_are_exact_in_any_order():
     once, again = totals(own, weights), totals(own[turned], weights[:, turned])
     np.testing.assert_array_equal(once, again)
     assert once == pytest.approx(weights @ own, abs=1e-5)
-
-
-def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
-    rng = np.random.default_rng(8)
-    values = rng.random((12, 4))
-    weights = simplex_weights(2000, 4, rng)
-    over = bars(values, weights, 3)
-    for i in range(12):
-        other = values.copy()
-        other[i, 2] = rng.random()
-        truth = acceptability(other, other, weights, k=3, rng=rng).p_top[i]
-        found = chance_of_top(other[i], weights, over, competes=values[i])
-        assert found == pytest.approx(truth, abs=1e-12)
-    newcomer = rng.random(4)
-    truth = acceptability(
-        *[np.vstack([values, newcomer])] * 2, weights, k=3, rng=rng
-    ).p_top[-1]
-    assert chance_of_top(newcomer, weights, over, competes=None) == pytest.approx(
-        truth, abs=1e-12
-    )
-    alone = chance_of_top(newcomer, weights, bars(values[:2], weights, 3), competes=None)
-    assert alone == 1  # fewer compete than there are places
 
 
 values = arrays(float, (4, 3), elements=st.floats(0, 1))

@@ -123,7 +123,7 @@ def test_what_lies_beyond_the_plan_is_said():
     rows = [(name, "PILOT", 0.5, name, 10) for name in "abc"]
     found = plan(rows, budget=1, waves_max=2)
     assert found["wave"].to_dict() == {"a": 1, "b": 2, "c": None}  # equals by name
-    assert found.loc["c", "why"] == "fits into none of the next 2 waves"
+    assert found.loc["c", "why"] == "does not fit into the next 2 waves"
     assert plan([]).empty
 
 

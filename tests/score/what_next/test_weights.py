@@ -116,7 +116,7 @@ def test_a_board_draws_what_it_says():
         ),
         (
             {"order": ["readyness"]},
-            "unknown criterion readyness, did you mean readiness?",
+            "unknown criterion readyness, did you mean 'readiness'?",
         ),
         (
             {"intervals": {"readiness": [0.7, 1], "low_churn": [0.6, 1]}},

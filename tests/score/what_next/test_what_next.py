@@ -15,7 +15,7 @@ from assess.errors import AssessError, PolicyError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
 from assess.score.assessment import what_next
-from assess.score.what_next.labels import LABELS, STANDING
+from assess.score.what_next.labels import LABELS, SEVERITY
 from assess.score.what_next.what_next import budget
 
 POLICY = load_policy()
@@ -86,7 +86,7 @@ def test_a_knob_turned_in_the_meeting_gives_what_the_board_of_the_policy_gives(s
     assert list(turned["label"].map(LABELS.index)) == sorted(
         turned["label"].map(LABELS.index)
     )
-    with pytest.raises(PolicyError, match="did you mean readiness"):
+    with pytest.raises(PolicyError, match="did you mean 'readiness'"):
         sample.under(weights={"readyness": 1})
     with pytest.raises(PolicyError, match="sum to 0"):
         sample.under(weights={"readiness": 0})
@@ -132,7 +132,7 @@ def ranked(fleets):
 def assert_not_better(after, before, service):
     was, now = before.frame.loc[service], after.frame.loc[service]
     assert now["readiness_lo"] <= was["readiness_lo"] + NONE
-    assert STANDING[now["label"]] >= STANDING[was["label"]], (was["label"], now["label"])
+    assert SEVERITY[now["label"]] >= SEVERITY[was["label"]], (was["label"], now["label"])
     if pd.notna(was["p_top"]):
         assert now["p_top"] <= was["p_top"] + NONE
     boards = [
@@ -140,7 +140,7 @@ def assert_not_better(after, before, service):
     ]
     for board in POLICY["board"]:
         now, was = (table.loc[(board["id"], service), "label"] for table in boards)
-        assert STANDING[now] >= STANDING[was]
+        assert SEVERITY[now] >= SEVERITY[was]
 
 
 @settings(max_examples=2, deadline=None)
@@ -252,7 +252,7 @@ def test_an_unrelated_service_and_an_na_check_leave_labels_of_gates_and_readines
 def test_a_fleet_of_which_nothing_is_known_is_not_ranked():
     names = pd.DataFrame({"service_id": ["a", "b"]})
     found = what_next(from_frames({"services": names}, snapshot_at=AT), QUICK)
-    assert found.headline.startswith("No service is ranked: of none is enough known.")
+    assert found.headline.startswith("No service is ranked: too little is known")
     assert found.frame["label"].tolist() == ["NOT DECIDABLE"] * 2
     assert (found.frame["p_first"] == 0).all() and found.frame["wave"].isna().all()
     assert found.frame["rank_expected"].isna().all()
@@ -261,10 +261,7 @@ def test_a_fleet_of_which_nothing_is_known_is_not_ranked():
 def test_no_service_at_all():
     found = what_next(from_frames({}, snapshot_at=AT), QUICK)
     assert found.frame.empty and found.rows() == []
-    assert (
-        found.headline
-        == "No service can be ranked yet: every candidate stands behind a gate."
-    )
+    assert found.headline == "No service is ranked yet: no candidate passes its gates."
 
 
 def test_a_short_list_longer_than_the_fleet_is_said_to_be_the_fleet():

@@ -1,0 +1,378 @@
+"""Rankings: over all weightings, and by the preferences of each board of the policy.
+
+Two runs: in the pessimistic one every unknown is at its worst and only services with clear
+gates compete; it decides labels. In the neutral one measurements are drawn from their
+intervals. The difference is what better evidence could change.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assess.policy.policy import Policy
+from assess.score.incidents.exposure import in_containers
+from assess.score.what_next.criteria import NEEDS
+from assess.score.what_next.labels import labels
+from assess.score.what_next.smaa import (
+    BLOCK_BYTES,
+    acceptability,
+    on_grid,
+    totals,
+    totals_at,
+)
+from assess.score.what_next.weights import draw, simplex_weights
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Chances = Callable[[Floats], Floats]  # of the short list, by values of one criterion
+RANKS = 20  # ranks of which the chance is kept
+CONFIDENCE_DRAWS = 1000
+EQUAL = 1e-9  # totals closer than this are equal
+CHANCES = ["p_first", "p_top", "p_top_neutral"]
+
+
+# ---- the cut-off of the short list ----
+
+
+class CutOff(NamedTuple):
+    """The k-th best total and the one after it, by draw; -inf where so few compete."""
+
+    kth: Floats
+    after: Floats
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats, k: int) -> Self:
+        """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
+        return cls(*totals_at(values, weights, (k, k + 1)))
+
+
+@dataclass(frozen=True)
+class ShortList:
+    """What it takes one service to be among the first k.
+
+    Attributes
+    ----------
+    values : ndarray, shape (c,)
+        Its criteria. [share 0-1]
+    weights : ndarray, shape (draws, c)
+        One row of weights per draw.
+    total, cut_off : ndarray, shape (draws,)
+        Its total, and the total that it has to beat.
+    """
+
+    values: Floats
+    weights: Floats
+    total: Floats
+    cut_off: Floats
+
+    @classmethod
+    def of(
+        cls, values: Floats, weights: Floats, cut_off: CutOff, *, competes: bool
+    ) -> Self:
+        """Compare a service with the others; one that competes is among the cut-off's."""
+        total = totals(values, weights)
+        bar = cut_off.kth
+        if (
+            competes
+        ):  # not with itself: where it is on the list, the next one sets the bar
+            bar = np.where(total >= cut_off.kth, cut_off.after, cut_off.kth)
+        return cls(values, weights, total, bar)
+
+    def chance(self, criterion: int, value: float) -> float:
+        """Return the chance of the short list if one criterion were different [0-1]."""
+        changed = on_grid(np.array(value)) - on_grid(self.values[criterion])
+        gap = self.total + on_grid(self.weights[:, criterion]) * changed - self.cut_off
+        return float(np.mean(gap > 0) + 0.5 * np.mean(gap == 0))
+
+    def chances(self, criterion: int) -> Chances:
+        """Return the chance [0-1] as a function of one criterion [0-1]; a tie counts half.
+
+        Each draw has a least value with which the service beats the cut-off. They are sorted
+        once, so that many values cost little more than one.
+        """
+        weight = on_grid(self.weights[:, criterion])
+        gap = self.cut_off - (self.total - weight * on_grid(self.values[criterion]))
+        always_ties = (weight == 0) & (gap == 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            needed = np.where(weight > 0, gap / weight, np.sign(gap) * np.inf)
+        needed = np.sort(np.where(always_ties, np.inf, needed))
+        extra_ties = always_ties.sum()
+
+        def chances(values: Floats) -> Floats:
+            value = on_grid(np.clip(values, 0, 1))
+            wins = np.searchsorted(needed, value, side="left")
+            ties = np.searchsorted(needed, value, side="right") - wins
+            shares: Floats = (wins + (ties + extra_ties) / 2) / len(needed)
+            return shares
+
+        return chances
+
+
+# ---- the ranking ----
+
+
+class Option(NamedTuple):
+    """An unknown measurement of a service, and the chance of the short list with it known."""
+
+    criterion: str
+    fact: str
+    best: float
+    middle: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a ranking needs, whatever the weights.
+
+    Attributes
+    ----------
+    services : Index
+        Every service, sorted.
+    criteria : tuple of str
+        Names of the criteria.
+    worst, best : ndarray, shape (n, c)
+        Bounds of every criterion of every service. [share 0-1]
+    gates : Series
+        Label of the gates of each service, NA where every gate passes.
+    readiness_lo : Series
+        Lower bound of readiness. [points 0-100]
+    inside : Series
+        Whether it runs in containers already.
+    policy : Policy
+        Thresholds, draws and seed.
+    """
+
+    services: pd.Index
+    criteria: tuple[str, ...]
+    worst: Floats
+    best: Floats
+    gates: pd.Series
+    readiness_lo: pd.Series
+    inside: pd.Series
+    policy: Policy
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, criteria: pd.DataFrame, policy: Policy) -> Self:
+        """Lay out ``label_gates, readiness_lo, platform`` and a table of criteria."""
+        # sorted, so that the order of rows and columns never moves a draw
+        frame = frame.sort_index()
+        names = [str(name) for name in policy["criteria"]]
+        bounds = {}
+        for end in ("lo", "hi"):
+            wide = criteria.pivot(index="service_id", columns="criterion", values=end)
+            bounds[end] = wide.reindex(index=frame.index, columns=names).to_numpy(float)
+        return cls(
+            services=frame.index,
+            criteria=tuple(names),
+            worst=bounds["lo"],
+            best=bounds["hi"],
+            gates=frame["label_gates"],
+            readiness_lo=frame["readiness_lo"],
+            inside=in_containers(frame["platform"]),
+            policy=policy,
+        )
+
+    @property
+    def k(self) -> int:
+        """Length of the short list."""
+        return int(self.policy["what_next"]["k"])
+
+    @cached_property
+    def competing(self) -> Mask:
+        """Who competes in the pessimistic run: clear gates, and not in containers yet."""
+        mask: Mask = (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
+        return mask
+
+    @cached_property
+    def possible(self) -> Mask:
+        """Who competes in the neutral run: gates are ignored, but for NEVER."""
+        mask: Mask = (self.gates.ne("NEVER") & ~self.inside).to_numpy(dtype=bool)
+        return mask
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Draws of all weightings, shape (draws, c)."""
+        return simplex_weights(self.policy.draws, len(self.criteria), self._rng())
+
+    @cached_property
+    def _cut_off(self) -> CutOff:
+        return CutOff.of(self.worst[self.competing], self.weights, self.k)
+
+    def _rng(self, salt: str = "") -> np.random.Generator:
+        # a stream of its own for each purpose, so that none moves the draws of another
+        seed = [self.policy.seed, zlib.crc32(salt.encode())] if salt else self.policy.seed
+        return np.random.default_rng(seed)
+
+    def all_weightings(self) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        """Rank over all weightings.
+
+        Returns
+        -------
+        frame : DataFrame, index service_id
+            ``p_first, p_top, p_top_neutral, rank_expected, confidence, rank_equal``.
+        details : dict of str to DataFrame
+            ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
+        """
+        services = self.services[self.competing]
+        values = self.worst[self.competing]
+        ranks = min(RANKS, len(services))
+        shares = acceptability(
+            values, values, self.weights, k=self.k, rng=self._rng("ranks"), ranks=ranks
+        )
+        columns = {
+            "p_first": shares.p_first,
+            "p_top": shares.p_top,
+            "rank_expected": np.round(shares.rank_expected, 2),
+            "confidence": self._confidence(shares.central_weights),
+            "rank_equal": pd.array(self._rank_equal(values), dtype="Int64"),
+        }
+        frame = pd.DataFrame(columns, index=services).reindex(self.services)
+        frame["p_top_neutral"] = self._neutral(self.weights)
+        by_rank = pd.DataFrame(shares.by_rank, services, range(1, ranks + 1))
+        central = pd.DataFrame(shares.central_weights, services, list(self.criteria))
+        weights = _tidy(central, "criterion", "weight").dropna()
+        details = {
+            "acceptability": _tidy(by_rank, "rank", "probability").sort_values(
+                ["service_id", "rank"], ignore_index=True
+            ),
+            "central_weights": weights.sort_values(
+                "service_id", kind="stable", ignore_index=True
+            ),
+        }
+        return self._typed(frame), details
+
+    def under(self, preferences: Mapping[str, Any], *, draws: int = 0) -> pd.DataFrame:
+        """Rank by the weights that preferences allow, as in `weights.draw`.
+
+        Parameters
+        ----------
+        preferences : mapping
+            A board of the policy.
+        draws : int, default 0
+            Draws of either run; 0 takes those of the policy. [count]
+
+        Returns
+        -------
+        DataFrame, index service_id
+            ``label, p_first, p_top, p_top_neutral``.
+        """
+        rng = self._rng(str(preferences.get("id", "")) or "board")
+        weights = draw(preferences, self.criteria, draws or self.policy.draws, rng)
+        values = self.worst[self.competing]
+        shares = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
+        columns = {"p_first": shares.p_first, "p_top": shares.p_top}
+        frame = pd.DataFrame(columns, index=self.services[self.competing])
+        frame = frame.reindex(self.services)
+        frame["p_top_neutral"] = self._neutral(weights)
+        frame = self._typed(frame)
+        settings = self.policy["what_next"]
+        label = labels(
+            self.gates, frame["p_top"], self.readiness_lo, self.inside, settings
+        )
+        frame.insert(0, "label", label)
+        return frame
+
+    def under_each(self, boards: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Rank by each board: ``board, service_id, label, p_first, p_top, p_top_neutral``."""
+        columns = ["board", "service_id", "label", *CHANCES]
+        parts = [
+            self.under(board)
+            .rename_axis("service_id")
+            .reset_index()
+            .assign(board=board["id"])
+            for board in boards
+        ]
+        if not parts:
+            return pd.DataFrame(columns=columns)
+        return pd.concat(parts, ignore_index=True)[columns]
+
+    def short_list(self, at: int) -> ShortList:
+        """Return what the service at a position has to beat."""
+        competes = bool(self.competing[at])
+        return ShortList.of(
+            self.worst[at], self.weights, self._cut_off, competes=competes
+        )
+
+    def chances(self, at: int) -> Chances | None:
+        """Return the chance of a service by its readiness; None for what is in containers."""
+        if self.inside.iloc[at]:
+            return None
+        return self.short_list(at).chances(self.criteria.index("readiness"))
+
+    def options(self, at: int) -> list[Option]:
+        """List unknown measurements of a service that competes, with what they could change.
+
+        At its worst nothing changes, since the worst is what counts now.
+        """
+        if not self.competing[at]:
+            return []
+        short_list = self.short_list(at)
+        options = []
+        for c, name in enumerate(self.criteria):
+            worst = self.worst[at, c]
+            best = self.best[at, c]
+            if name in NEEDS and best > worst:
+                middle = short_list.chance(c, (best + worst) / 2)
+                options.append(
+                    Option(name, NEEDS[name], short_list.chance(c, best), middle)
+                )
+        return options
+
+    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Fill chances: 0 for what does not compete, NA for what is in containers."""
+        chances = frame[CHANCES].fillna(0.0).mask(self.inside)
+        frame[CHANCES] = chances.astype("Float64")
+        return frame
+
+    def _neutral(self, weights: Floats) -> pd.Series:
+        """Return the chance of the short list with measurements drawn from their intervals."""
+        lo = self.worst[self.possible]
+        hi = self.best[self.possible]
+        shares = acceptability(
+            lo, hi, weights, k=self.k, rng=self._rng("neutral"), ranks=0
+        )
+        chances = pd.Series(shares.p_top, index=self.services[self.possible])
+        return chances.reindex(self.services)
+
+    def _confidence(self, central: Floats) -> Floats:
+        """Return how often each is first by its own central weights, by draws of measurements.
+
+        Notes
+        -----
+        The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
+        """
+        ranked = np.flatnonzero(~np.isnan(central[:, 0]))
+        wins = np.zeros(len(central))
+        lo = self.worst[self.competing]
+        span = self.best[self.competing] - lo
+        rng = self._rng("confidence")
+        weights = central[ranked].T
+        step = max(1, BLOCK_BYTES // (8 * max(weights.size, lo.size, 1)))
+        for start in range(0, CONFIDENCE_DRAWS if len(ranked) else 0, step):
+            rows = min(step, CONFIDENCE_DRAWS - start)
+            sums = (lo + span * rng.random((rows, *lo.shape))) @ weights
+            own_sums = sums[:, ranked, np.arange(len(ranked))]
+            wins[ranked] += (own_sums >= sums.max(axis=1) - EQUAL).sum(axis=0)
+        return wins / CONFIDENCE_DRAWS
+
+    def _rank_equal(self, values: Floats) -> NDArray[np.int64]:
+        """Return the rank by the one set of weights of the policy, for contrast."""
+        fixed = np.array([self.policy["criteria"][c] for c in self.criteria], dtype=float)
+        sums = values @ (fixed / fixed.sum())
+        not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")
+        ranks: NDArray[np.int64] = 1 + len(sums) - not_better
+        return ranks
+
+
+def _tidy(table: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
+    """Melt a table of services into one row per service and column."""
+    table = table.rename_axis("service_id").reset_index()
+    return table.melt("service_id", var_name=name, value_name=value)

@@ -1,0 +1,341 @@
+"""A value in words, once: for notebooks, reports, the command line and files.
+
+Text, Markdown and HTML are small writers over the same cells. CSV and JSON keep exact values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+UNKNOWN = "unknown"
+NONE = "-"
+# columns in which an empty cell does not mean that nobody knows
+ABSENT = {
+    "label_gates": "clear",
+    "p_first": NONE,
+    "p_top": NONE,
+    "p_top_neutral": NONE,
+    "needs": NONE,
+    "error_class": "",
+    "hint": "",
+}
+ROWS_SHOWN = 20
+DECIMALS = 2
+MOST_DECIMALS = 6
+GAP = "  "
+STYLE = (
+    "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em}"
+    ".assess .t{text-align:left!important}</style>"
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# an underscore within a word is no mark, and names are full of them
+_MARKS = re.compile(r"[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)")
+
+
+# One value
+
+
+def is_unknown(value: Any) -> bool:
+    """Return whether a single value is unknown; a collection never is."""
+    return value is None or bool(types.is_scalar(value) and pd.isna(value))
+
+
+def clean(text: object) -> str:
+    """Make text from the fleet safe to show: names are not ours and may hold anything.
+
+    Parameters
+    ----------
+    text : object
+        Any text.
+
+    Returns
+    -------
+    str
+        One line without control, direction or unpaired characters.
+    """
+    line = str(text)
+    # most names need no look at each character
+    if not (line.isascii() and line.isprintable()):
+        line = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in line)
+    return " ".join(line.split())
+
+
+def clean_lines(text: str) -> str:
+    """Clean text line by line; line breaks stay."""
+    return "\n".join(map(clean, text.splitlines()))
+
+
+def share(value: Any) -> str:
+    """Write a share [0-1] as percent; a small share is never written as zero."""
+    if is_unknown(value):
+        return UNKNOWN
+    return "< 1%" if 0 < value < 0.005 else f"{value:.0%}"
+
+
+def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
+    """Write a number with thousands separators; a rounded zero has no minus."""
+    if is_unknown(value):
+        return UNKNOWN
+    sign = "+" if signed else ""
+    if digits == 0 and isinstance(value, int | np.integer):
+        # formatted as a float, a large identifier would become another one
+        return f"{int(value):{sign},}"
+    return f"{round(value, digits) + 0.0:{sign},.{digits}f}"
+
+
+def moment(value: pd.Timestamp) -> str:
+    """Write a time as a day, with the time of day where it is not midnight."""
+    if value == value.normalize():
+        return f"{value:%Y-%m-%d}"
+    return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+
+def word(value: Any) -> str:
+    """Write any single value."""
+    if types.is_bool(value):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return UNKNOWN if math.isnan(value) else number(value, _digits([value]))
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(word, value)) or NONE
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {word(item)}" for key, item in value.items()) or NONE
+    if is_unknown(value):
+        return UNKNOWN
+    return moment(value) if isinstance(value, pd.Timestamp) else clean(value)
+
+
+def sentence_list(names: Iterable[object], most: int | None = None) -> str:
+    """Write a list as in a sentence: ``a, b and c``, or ``a, b and 3 more``."""
+    listed = list(map(str, names))
+    shown = listed[:most]
+    if len(shown) < len(listed):
+        return f"{', '.join(shown)} and {len(listed) - len(shown)} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+def plain(value: Any) -> Any:
+    """Convert a value to plain JSON types.
+
+    Parameters
+    ----------
+    value : object
+        Any value of a frame or row, nested or not.
+
+    Returns
+    -------
+    object
+        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, pd.Timestamp):
+        return None if value is pd.NaT else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+def markdown_text(text: object) -> str:
+    """Escape any text for one line of Markdown, also within a table."""
+    escaped = _MARKS.sub(r"\\\g<0>", clean(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+# A table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table in words.
+
+    Attributes
+    ----------
+    heads : list of str
+        Headings.
+    numbers : list of bool
+        Which columns hold numbers, and so are set flush right.
+    rows : list of sequence of str
+        Cells.
+    labels_n : int
+        Leading columns that name a row. [count]
+    """
+
+    heads: list[str]
+    numbers: list[bool]
+    rows: Sequence[Sequence[str]]
+    labels_n: int = 0
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Grid:
+        """Write every cell of a table in words; all numbers of a column alike."""
+        flat, labels_n = _flat(table)
+        columns = [flat.iloc[:, i] for i in range(flat.shape[1])]
+        heads = [_head(name) for name in flat]
+        cells = [
+            _cells(column, head) for column, head in zip(columns, heads, strict=True)
+        ]
+        rows = list(zip(*cells, strict=True))
+        return cls(heads, list(map(_is_number, columns)), rows, labels_n)
+
+    def text(self, width: int | None = None) -> tuple[str, int]:
+        """Align the columns as text, and count those that do not fit into the width."""
+        columns = list(zip(self.heads, *self.rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        ends = np.cumsum([size + len(GAP) for size in widths]) - len(GAP)
+        fitting = len(columns) if width is None else max(int((ends <= width).sum()), 1)
+        padded = [
+            [cell.rjust(size) if is_number else cell.ljust(size) for cell in column]
+            for column, size, is_number in zip(
+                columns[:fitting], widths, self.numbers, strict=False
+            )
+        ]
+        lines = [GAP.join(cells).rstrip() + "\n" for cells in zip(*padded, strict=True)]
+        return "".join(lines), len(columns) - fitting
+
+    def markdown(self) -> str:
+        """Write a Markdown table."""
+        rule = ["---:" if is_number else "---" for is_number in self.numbers]
+        escaped = [map(markdown_text, row) for row in (self.heads, *self.rows)]
+        lines = [" | ".join(cells) for cells in (escaped[0], rule, *escaped[1:])]
+        return "".join(f"| {line} |\n" for line in lines)
+
+    def html(self, most: int = ROWS_SHOWN) -> str:
+        """Write an HTML table of the first rows, with its style; everything is escaped."""
+        marks = ["" if is_number else ' class="t"' for is_number in self.numbers]
+        n = self.labels_n
+        body = [
+            f"<tr>{_tags('th', row[:n], marks)}{_tags('td', row[n:], marks[n:])}</tr>"
+            for row in self.rows[:most]
+        ]
+        rest = len(self.rows) - most
+        remark = f"and {rest} more" if rest > 0 else "no rows"
+        if rest > 0 or not self.rows:
+            body.append(f'<tr><td class="t" colspan="{len(marks)}">{remark}</td></tr>')
+        head = f"<thead><tr>{_tags('th', self.heads, marks)}</tr></thead>"
+        inner = "\n".join([f"{head}<tbody>", *body, "</tbody>"])
+        return f'{STYLE}<table class="assess">{inner}</table>'
+
+
+def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
+    """Write a table as HTML, for a notebook.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Any table; an index without a name that only counts is left out.
+    rows : int, default 20
+        Rows to show; the others are counted. [count]
+
+    Returns
+    -------
+    str
+        One element, preceded by its style, with everything escaped.
+    """
+    return Grid.of(table).html(rows)
+
+
+def together(items: Sequence[Any]) -> str | None:
+    """Join the HTML of things that have one; None where any of them has none."""
+    if not items or not all(hasattr(item, "_repr_html_") for item in items):
+        return None
+    return "\n".join(item._repr_html_() for item in items)
+
+
+def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
+    """Write a table as CSV, exact: NA is empty, times are ISO-8601 with Z.
+
+    A file for people (``is_spreadsheet``) has lists as words and no cell that a spreadsheet would
+    run as a formula; otherwise lists are JSON, and text is untouched.
+    """
+    cells = [
+        table.iloc[:, i]
+        .astype(object)
+        .map(partial(_csv_cell, is_spreadsheet=is_spreadsheet))
+        for i in range(table.shape[1])
+    ]
+    exact = pd.concat(cells, axis=1) if cells else table
+    return exact.to_csv(index=False, lineterminator="\n")
+
+
+def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
+    exact = plain(value)
+    if exact is None:
+        return ""
+    if isinstance(exact, bool):
+        return str(exact).lower()
+    if isinstance(exact, list) and is_spreadsheet:
+        exact = " ".join(map(str, exact))
+    if isinstance(exact, list | dict):
+        return json.dumps(exact, ensure_ascii=False)
+    is_formula = is_spreadsheet and isinstance(exact, str) and exact.startswith(FORMULA)
+    return f"'{exact}" if is_formula else str(exact)
+
+
+def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Turn an index that carries information into columns, and count them."""
+    names = list(table.index.names)
+    if names == [None] and types.is_integer_dtype(table.index.dtype):
+        return table, 0
+    flat = table.reset_index(names=[name or "" for name in names], allow_duplicates=True)
+    if table.columns.nlevels == 1 and table.columns.name is not None:
+        corner = f"{names[-1] or ''} / {table.columns.name}"
+        flat = flat.set_axis([corner, *flat.columns[1:]], axis=1)
+    return flat, len(names)
+
+
+def _head(name: Any) -> str:
+    return " · ".join(map(clean, name)) if isinstance(name, tuple) else clean(name)
+
+
+def _cells(column: pd.Series, head: str) -> list[str]:
+    absent = ABSENT.get(head, UNKNOWN)
+    write = _writer(column, head)
+    return [absent if is_unknown(value) else write(value) for value in column]
+
+
+def _writer(column: pd.Series, head: str) -> Callable[[Any], str]:
+    """Choose how the values of a column are written."""
+    if not _is_number(column):
+        return word
+    if head.endswith("share"):
+        return share
+    return partial(number, digits=_digits(column.dropna()))
+
+
+def _digits(values: Iterable[Any]) -> int:
+    """Count the decimals that show the smallest value with one digit; none for whole numbers."""
+    sizes = [abs(value) for value in values if math.isfinite(value) and value % 1]
+    if not sizes:
+        return 0
+    needed = math.ceil(-math.log10(min(sizes)))
+    return min(max(needed, DECIMALS), MOST_DECIMALS)
+
+
+def _is_number(column: pd.Series) -> bool:
+    return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
+
+
+def _tags(kind: str, texts: Sequence[str], marks: Sequence[str]) -> str:
+    marked = zip(texts, marks, strict=False)
+    return "".join(f"<{kind}{mark}>{escape(text)}</{kind}>" for text, mark in marked)
