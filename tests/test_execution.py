@@ -14,8 +14,10 @@ from assess import store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
-from assess.score.blast_radius.propagation import Graph, Sampling, spread
+from assess.score.blast_radius.propagation import propagate
 from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.uncertain import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +69,10 @@ def islands(n):
 def test_the_spread_of_failures_is_the_same_everywhere(hands):
     graph, every = islands(60), np.arange(60)
     failing, sampling = Scenarios(every, every, 60), Sampling(1, 200, 3, block_mib=1e-9)
-    alone = spread(graph, failing, sampling=sampling)
+    alone = propagate(graph, failing, sampling=sampling)
     assert not alone.exact.all()
     with working(**hands):
-        shared = spread(graph, failing, sampling=sampling)
+        shared = propagate(graph, failing, sampling=sampling)
     assert pickle.dumps(shared) == pickle.dumps(alone)
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 
 from assess.errors import ConfigError
+from assess.sources.base import Source
 
 GROUP = "assess.sources"
 _BUILT_IN = {
@@ -51,6 +52,14 @@ def homes() -> dict[str, EntryPoint]:
     return ours | {name: home for name, home in others.items() if name not in ours}
 
 
+def make(home: EntryPoint) -> Source:
+    """Return a source of a type; a class without our base takes the defaults of `Source`."""
+    loaded = home.load()
+    if not issubclass(loaded, Source):
+        loaded = type(loaded.__name__, (loaded, Source), {})
+    return loaded()
+
+
 def permissions(name: str) -> str:
     """Return the least permissions of a system, in the form that the system reads.
 
@@ -78,7 +87,7 @@ def source_types() -> dict[str, SourceType]:
     for name, home in homes().items():
         origin = "assess" if name in _BUILT_IN else home.dist.name if home.dist else "?"
         try:
-            s = home.load()()
+            s = make(home)
             described[name] = SourceType(
                 name, s.fills, s.needs, s.dump, s.options, origin
             )

@@ -1,10 +1,14 @@
-"""CSV exports as people have them: any separator, repeated headers, encodings of Excel."""
+"""CSV files: exports of any separator, header and encoding; vocabularies of this package."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from collections.abc import Iterable
+from fnmatch import translate
+from functools import cache
+from importlib.resources import files
 
 Cells = dict[str, str]
 
@@ -69,3 +73,15 @@ def _decoded(data: bytes) -> str:
 def _header(name: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+@cache
+def rows(name: str) -> list[dict[str, str]]:
+    """Read the rows of a vocabulary, a CSV file beside this one."""
+    with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
+    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

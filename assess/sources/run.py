@@ -16,7 +16,7 @@ from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 from assess.sources.base import Batch, Batches, Deadline, Row, Source, type_of
-from assess.sources.catalogue import homes
+from assess.sources.catalogue import homes, make
 from assess.sources.joining.names import Rules, read_map
 from assess.sources.tasks import Task, Work, start
 
@@ -40,7 +40,7 @@ def prepare(
         if table.type not in types:
             problems.append(where + _no_type(table.type, types))
             continue
-        source = types[table.type].load()()
+        source = make(types[table.type])
         problems += [where + text for text in _problems(source, table.options)]
         used[table.type] += 1
         if table.type in wanted:
@@ -63,10 +63,8 @@ def _no_type(name: str, known: Iterable[str]) -> str:
     return unknown_key(name, tuple(known)).replace("key", "source type", 1)
 
 
-def _problems(source: object, options: dict[str, Any]) -> list[str]:
+def _problems(source: Source, options: dict[str, Any]) -> list[str]:
     """List the problems of a table, by its source and by what all sources share."""
-    if not isinstance(source, Source):
-        return ["its class does not inherit from assess.sources.base.Source"]
     known = (*source.options, "deadline")
     problems = [unknown_key(key, known) for key in options if key not in known]
     seconds = options.get("deadline", 1)

@@ -22,8 +22,10 @@ import pandas as pd
 from scipy.sparse import coo_array, csr_array, eye_array
 
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.propagation import Graph, sampling_of, spread
+from assess.score.blast_radius.propagation import propagate
 from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.uncertain import Sampling
 
 TOPOLOGIES = ("layered", "power-law", "cycles", "hubs")
 DOMAIN, ACROSS, BACK, DEGREE, LAYERS = 200, 0.08, 0.02, 4, 10
@@ -127,12 +129,12 @@ def graph_of(nodes: int, arcs: np.ndarray, weight: np.ndarray) -> Graph:
 def assess(fleet: Fleet, *, replicas: bool = True) -> Callable[[], float]:
     """Weigh what falls with each thing: the mean share."""
     failing = fleet.direct(replicas=replicas)
-    sampling = sampling_of(load_policy())
+    sampling = Sampling.of(load_policy())
 
     def run() -> float:
         graph = graph_of(fleet.services, fleet.arcs, fleet.weight)
         return float(
-            spread(graph, failing, sampling=sampling).loss.mean() / fleet.weight.sum()
+            propagate(graph, failing, sampling=sampling).loss.mean() / fleet.weight.sum()
         )
 
     return run
@@ -142,11 +144,11 @@ def reach(fleet: Fleet) -> Callable[[], int]:
     """Count what each thing reaches, as peers do."""
     every, unlisted = np.arange(fleet.things), np.zeros(fleet.things, bool)
     failing = Scenarios(every, every, fleet.things, unlisted)
-    sampling = sampling_of(load_policy())
+    sampling = Sampling.of(load_policy())
 
     def run() -> int:
         graph = graph_of(fleet.things, fleet.plain, np.zeros(fleet.things))
-        return int(spread(graph, failing, sampling=sampling).reached_n.sum())
+        return int(propagate(graph, failing, sampling=sampling).reached_n.sum())
 
     return run
 

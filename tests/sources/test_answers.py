@@ -17,10 +17,10 @@ from assess.sources.answers import forms as answer_forms
 from assess.sources.answers import konveyor
 from assess.sources.answers.source import SCANNERS, AnswersSource
 from assess.sources.base import Deadline
+from assess.sources.csv_records import rows
 from assess.sources.hosts.osquery import OsquerySource
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
-from assess.sources.packaged import rows
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PLACES = {

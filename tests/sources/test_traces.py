@@ -13,7 +13,7 @@ from replay import replaying
 
 from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.topology import build_fleet, dependencies_observed
+from assess.score.blast_radius.topology import build_topology, dependencies_observed
 from assess.sources import collect
 from assess.sources.base import Deadline
 from assess.sources.traces.source import (
@@ -244,7 +244,7 @@ def fleet(tmp_path, graph):
 def observed(inventory):
     policy = load_policy()
     return dependencies_observed(
-        inventory, policy, build_fleet(inventory, policy)
+        inventory, policy, build_topology(inventory, policy)
     ).to_dict()
 
 

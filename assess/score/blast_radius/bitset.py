@@ -1,6 +1,6 @@
 """Failure scenarios computed together: bit i of a node's integer says it is down in scenario i.
 
-One pass over the arcs fails a node for every scenario at once (pattern-parallel fault simulation).
+One pass over the arcs fails a node in every scenario at once (pattern-parallel fault simulation).
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -23,16 +27,44 @@ WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are add
 SUM_BITS = 128  # of a total: more than weights and nodes together can need
 
 
+def adjacency(
+    nodes: int, tail: Integers, head: Integers, value: Floats | None = None
+) -> csr_array:
+    """Build the sparse matrix of some arcs, tail by head: the one builder of this room."""
+    from scipy.sparse import coo_array
+
+    cells = np.ones(len(tail)) if value is None else value
+    return coo_array((cells, (tail, head)), shape=(nodes, nodes)).tocsr()
+
+
+@dataclass(frozen=True, eq=False)
+class Csr:
+    """Members by row: those of row i are ``indices[indptr[i]:indptr[i + 1]]``."""
+
+    indptr: Integers
+    indices: Integers
+
+    @classmethod
+    def of(cls, row: Integers, rows: int) -> Csr:
+        """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
+        indices = np.argsort(row, kind="stable")
+        return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
+
+    def members(self, wanted: Integers) -> tuple[Integers, Integers]:
+        """List the members of some rows: position in ``wanted``, and member."""
+        starts = self.indptr[wanted]
+        n = self.indptr[wanted + 1] - starts
+        at = np.repeat(np.arange(len(wanted)), n)
+        within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+        return at, self.indices[starts[at] + within]
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Nodes put together where each falls with the other, in the order in which failures flow.
+    """Strongly connected components, in the order in which failures flow.
 
-    Attributes
-    ----------
-    part : ndarray of int
-        By node, the part that holds it.
-    heads : list of list of int
-        By part, the parts that fail with it: all of them later ones.
+    ``part`` holds the component of each node; ``heads``, by component, those that fail with it,
+    all of them later ones.
     """
 
     part: Integers
@@ -40,48 +72,39 @@ class Parts:
 
 
 def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
-    """Put the nodes of each cycle together, and the rest in order.
-
-    Parameters
-    ----------
-    nodes : int
-        Number of nodes. [count]
-    tail, head : ndarray of int
-        Arcs: ``head`` fails when ``tail`` fails.
-
-    Returns
-    -------
-    Parts
-        The strongly connected components, in reverse postorder.
-    """
-    from scipy.sparse import coo_array
+    """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
-    matrix = coo_array((np.ones(len(tail), bool), (tail, head)), shape=(nodes, nodes))
+    matrix = adjacency(nodes, tail, head)
     n, part = connected_components(matrix, directed=True, connection="strong")
     part = part.astype(np.int64)
-    first, second = part[tail], part[head]
+    first = part[tail]
+    second = part[head]
     across = first != second
     pairs = np.unique(first[across] * n + second[across])
     place = np.empty(n, np.int64)
+    # an order of flow, not of scipy: each part comes before all that fail with it
     place[_reverse_postorder(_lists(n, pairs // n, pairs % n))] = np.arange(n)
     pairs = np.sort(place[pairs // n] * n + place[pairs % n])
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
 def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
-    """By key, its values; keys come sorted."""
-    ends, values = np.searchsorted(key, np.arange(n + 1)).tolist(), value.tolist()
+    """List the values by key; keys come sorted."""
+    ends = np.searchsorted(key, np.arange(n + 1)).tolist()
+    values = value.tolist()
     return [values[ends[each] : ends[each + 1]] for each in range(n)]
 
 
 def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
+    """Sort nodes so that arcs point forward wherever no cycle forbids it."""
     seen = bytearray(len(heads))
     finished: list[int] = []
     for root in range(len(heads)):
         if seen[root]:
             continue
         seen[root] = 1
+        # a stack of its own: chains of calls are deeper than Python's recursion limit
         stack = [(root, iter(heads[root]))]
         while stack:
             node, others = stack[-1]
@@ -97,69 +120,49 @@ def _reverse_postorder(heads: Sequence[Sequence[int]]) -> list[int]:
 
 
 def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Spread failures along certain arcs.
+    """Spread failures along certain arcs: yield each part that fails, in order, and its bits.
 
-    Parameters
-    ----------
-    parts : Parts
-        The graph.
-    down : dict of int to int
-        By part, the lanes in which it fails by itself; emptied.
-
-    Yields
-    ------
-    part, lanes : int
-        Each part that falls, in order, and the lanes in which it is down. What was yielded is no
-        longer held: the memory in use is that of the front of the sweep.
+    ``down`` holds the scenarios in which a part fails by itself, and is emptied: what was yielded
+    is let go, so that memory is that of the front of the sweep.
     """
-    heads, dirty = parts.heads, bytearray(len(parts.heads))
+    heads = parts.heads
+    dirty = bytearray(len(heads))
     for part in down:
         dirty[part] = 1
     here = dirty.find(1)
     while here >= 0:
-        lanes = down.pop(here)
+        bits = down.pop(here)
         for head in heads[here]:
             if dirty[head]:
-                down[head] |= lanes
+                down[head] |= bits
             else:
-                down[head] = lanes
+                down[head] = bits
                 dirty[head] = 1
-        yield here, lanes
+        yield here, bits
         here = dirty.find(1, here + 1)
 
 
 def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
-    """Spread failures along arcs that are open in some lanes, until nothing changes.
+    """Spread failures along arcs that are open in some scenarios, until nothing changes.
 
-    Parameters
-    ----------
-    down : list of int
-        By node, the lanes in which it fails by itself; changed in place.
-    arcs : list of list of (int, int or None)
-        By node, the nodes that fail with it, each with the lanes in which it does (None: in all).
-
-    Returns
-    -------
-    list of int
-        By node, the lanes in which it is down: the least fixpoint, cycles and all.
-
-    Notes
-    -----
-    Nodes are swept in reverse postorder, only those that changed: without cycles once.
+    ``down`` (by node, the scenarios in which it fails by itself) changes in place and is returned;
+    ``arcs`` lists, by node, the nodes that fail with it, each with the scenarios in which it does
+    (None: in all). The least fixpoint is exact, cycles included.
     """
     order = _reverse_postorder([[head for head, _ in heads] for heads in arcs])
     place = [0] * len(order)
     for position, node in enumerate(order):
         place[node] = position
+    # only nodes that changed are visited, in flow order: without cycles, once each
     dirty = bytearray(bool(down[node]) for node in order)
     here = dirty.find(1)
     while here >= 0:
         dirty[here] = 0
-        lanes = down[order[here]]
+        bits = down[order[here]]
         for head, mask in arcs[order[here]]:
             old = down[head]
-            new = old | (lanes if mask is None else lanes & mask)
-            if new != old:
+            new = old | (bits if mask is None else bits & mask)
+            if new != old:  # bits are only ever added, so that this ends
                 down[head] = new
                 dirty[place[head]] = 1
         after = dirty.find(1, here + 1)
@@ -167,89 +170,33 @@ def fixpoint(down: list[int], arcs: Arcs) -> list[int]:
     return down
 
 
-def unpack(lanes: int, width: int) -> Bytes:
-    """Give the lanes of an integer one by one.
-
-    Parameters
-    ----------
-    lanes : int
-        One bit per lane.
-    width : int
-        Number of lanes. [count]
-
-    Returns
-    -------
-    ndarray of uint8
-        0 or 1 by lane.
-    """
-    return np.unpackbits(to_bytes([lanes], width)[0], count=width, bitorder="little")
+def unpack(bits: int, width: int) -> Bytes:
+    """Return the bits of an integer one by one, lowest first."""
+    return np.unpackbits(to_bytes([bits], width)[0], count=width, bitorder="little")
 
 
 def pack(flags: Booleans) -> int:
-    """Make an integer of lanes.
-
-    Parameters
-    ----------
-    flags : ndarray of bool
-        By lane.
-
-    Returns
-    -------
-    int
-        One bit per lane.
-    """
+    """Return an integer whose bit i is flag i."""
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
 def to_bytes(rows: Sequence[int], width: int) -> Bytes:
-    """Lay integers of lanes out in memory.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        One bit per lane.
-    width : int
-        Number of lanes. [count]
-
-    Returns
-    -------
-    ndarray of uint8
-        One row each; lane i is bit ``i % 8`` of column ``i // 8``.
-    """
-    size = (width + 7) // 8
+    """Return integers as rows of bytes: bit i is bit ``i % 8`` of column ``i // 8``."""
+    size = (width + 7) // 8  # whole bytes
     joined = b"".join(row.to_bytes(size, "little") for row in rows)
     return np.frombuffer(joined, np.uint8).reshape(len(rows), size)
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights as whole numbers of a unit.
-
-    Attributes
-    ----------
-    whole : ndarray of int
-        By node. [units, >= 0]
-    unit : float
-        What a unit weighs.
-    """
+    """Weights as whole numbers of a unit, so that sums are exact in any order."""
 
     whole: Integers
     unit: float
 
     @classmethod
     def of(cls, weights: Floats | Integers) -> Weights:
-        """Find a unit, such that sums of weights are exact, or nearly so.
-
-        Parameters
-        ----------
-        weights : ndarray of float or int
-            By node. [>= 0]
-
-        Returns
-        -------
-        Weights
-            As they are where they are whole numbers, else in `WEIGHT_BITS` bits.
-        """
+        """Keep whole numbers as they are; round others to `WEIGHT_BITS` bits of the largest."""
         top = float(weights.max(initial=0.0))
         whole = bool((weights == np.floor(weights)).all()) and top < 2.0**WEIGHT_BITS
         unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
@@ -263,36 +210,24 @@ class Weights:
         ]
 
 
-class Scales:
-    """Add up the weights of what is down, by lane.
+class BitSums:
+    """Sums of the weights of what is down, scenario by scenario.
 
     Three rows of one binary digit become one of it and one of the next (carry-save addition), so
     that only the digits of the sums are ever unpacked.
-
-    Parameters
-    ----------
-    weights : Weights
-        By node.
     """
 
     def __init__(self, weights: Weights) -> None:
-        self.unit, self.digits = weights.unit, weights.digits
+        self.unit = weights.unit
+        self.digits = weights.digits
         self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
 
-    def put(self, node: int, lanes: int) -> None:
-        """Add a node.
-
-        Parameters
-        ----------
-        node : int
-            Which.
-        lanes : int
-            The lanes in which it is down.
-        """
+    def add(self, node: int, bits: int) -> None:
+        """Add the weight of a node in the scenarios in which it is down."""
         for digit in self.digits[node]:
-            self._add(digit, lanes)
+            self._carry(digit, bits)
 
-    def _add(self, digit: int, row: int) -> None:
+    def _carry(self, digit: int, row: int) -> None:
         while row:
             plane = self.planes[digit]
             plane.append(row)
@@ -304,25 +239,16 @@ class Scales:
             row = (first & second) | (third & either)
             digit += 1
 
-    def read(self, width: int) -> Floats:
-        """Give the sums, and start again from zero.
-
-        Parameters
-        ----------
-        width : int
-            Number of lanes. [count]
-
-        Returns
-        -------
-        ndarray of float
-            By lane.
-        """
+    def totals(self, width: int) -> Floats:
+        """Return the sum of each scenario, and start again from zero."""
         total = np.zeros(width)
         for digit, plane in enumerate(self.planes):
+            # at most two rows wait per digit; their carry goes to the next one
             while len(plane) > 1:
-                first, second = plane.pop(), plane.pop()
+                first = plane.pop()
+                second = plane.pop()
                 plane.append(first ^ second)
-                self._add(digit + 1, first & second)
+                self._carry(digit + 1, first & second)
             if plane and plane[0]:
                 total += math.ldexp(1.0, digit) * unpack(plane[0], width)
             plane.clear()

@@ -17,52 +17,48 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
-from assess.score.blast_radius.failures import trials
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import apply_learning
 from assess.score.blast_radius.paths import (
-    because,
-    chain,
-    known_element,
+    check_element,
+    most_probable_path,
+    path_text,
     percent,
-    reached,
+    reach_text,
     sentences,
 )
-from assess.score.blast_radius.propagation import (
-    Graph,
-    Sampling,
-    Spread,
-    fewest_draws,
-    sampling_of,
-    spread,
-)
+from assess.score.blast_radius.propagation import Impact, propagate
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.scenarios import Scenarios
 from assess.score.blast_radius.topology import (
     KINDS,
     LEVELS,
-    Fleet,
-    build_fleet,
+    Graph,
+    Topology,
+    build_topology,
     dependencies_observed,
 )
-from assess.score.blast_radius.validation import failure_graph, judged, taught
+from assess.score.blast_radius.uncertain import Sampling, fewest_draws
+from assess.score.blast_radius.validation import validate
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
 from assess.score.result import Explanation, Provenance, Result, records_by
 
-COLUMNS = {"point": "impact", "lo": "impact_lo", "hi": "impact_hi"}
+IMPACTS = ["impact", "impact_lo", "impact_hi"]
 BOUND = "lower bound"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlastRadius(Result):
-    """What falls when an element fails; see `score_blast_radius`.
+    """What fails when an element fails; see `score_blast_radius`.
 
     Attributes
     ----------
-    fleet : Fleet, optional
-        The graph that it was computed on.
+    topology : Topology, optional
+        The topology that it was computed on.
     """
 
-    fleet: Fleet | None = None
+    topology: Topology | None = None
 
     name: ClassVar[str] = "blast_radius"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -76,30 +72,30 @@ class BlastRadius(Result):
 
     @property
     def how(self) -> pd.Series:
-        """By element, how its impact was found: ``exact``, by ``draws``, or a ``lower bound``."""
-        found = np.select(
+        """By element, how its impact was computed: ``exact``, by ``draws``, or a ``lower bound``."""
+        how = np.select(
             [self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws"
         )
-        return pd.Series(found, self.frame.index, dtype="str", name="how")
+        return pd.Series(how, self.frame.index, dtype="str", name="how")
 
     def summary(self) -> pd.DataFrame:
-        """Give the few columns that a meeting needs.
+        """Return the few columns that a meeting needs.
 
         Returns
         -------
         DataFrame
-            See `Result.summary`; where some impacts are lower bounds, `how` each was found.
+            See `Result.summary`; where some impacts are lower bounds, `how` each was computed.
         """
         table = super().summary()
         return table.join(self.how) if self.how.eq(BOUND).any() else table
 
     @property
     def services(self) -> pd.DataFrame:
-        """By service: what falls with it, what fells it, how often, how long; what a move does."""
+        """Per service: impact, exposure, failure rate, recovery time, effect of the planned move."""
         return self.details["services"]
 
     def row(self, service_id: str) -> pd.Series:
-        """Give the row of a service.
+        """Return the row of a service.
 
         Parameters
         ----------
@@ -119,7 +115,7 @@ class BlastRadius(Result):
         return Result.row(replace(self, frame=self.services), service_id)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per element, as `to_dict` holds them.
+        """Return one dictionary per element, as `to_dict` holds them.
 
         Returns
         -------
@@ -128,19 +124,19 @@ class BlastRadius(Result):
             service also its columns in `services`.
         """
         key = ["element_kind", "element"]
-        hit = self.details["affected"].query("p_down > 0")
-        affected = records_by(hit, key)
-        ids = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
-        own = self.services.drop(columns=list(COLUMNS.values())).to_dict("index")
-        found = []
+        affected = records_by(self.details["affected"].query("p_down > 0"), key)
+        frozen = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
+        services = self.services.drop(columns=IMPACTS).to_dict("index")
+        rows = []
         for row in super().rows():
             at = (row["element_kind"], row["element"])
-            lists = {"affected": affected.get(at, []), "frozen": ids.get(at, [])}
-            found.append({**row, **lists, **(own[at[1]] if at[0] == "service" else {})})
-        return found
+            lists = {"affected": affected.get(at, []), "frozen": frozen.get(at, [])}
+            own = services[at[1]] if at[0] == "service" else {}
+            rows.append({**row, **lists, **own})
+        return rows
 
     def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
-        """Say why a service falls when an element fails.
+        """Return the most probable path from an element that fails to a service.
 
         Parameters
         ----------
@@ -152,16 +148,16 @@ class BlastRadius(Result):
         Returns
         -------
         DataFrame
-            The most probable chain, first step first: ``service_id, because`` (an element that
-            takes its replicas, or a service that it needs), ``kinds`` of the dependency, ``p`` of
-            the step. Empty where the service cannot be reached.
+            First step first: ``service_id, because`` (an element that takes its replicas, or a
+            service that it needs), ``kinds`` of the dependency, ``p`` of the step. Empty where the
+            service cannot be reached.
         """
-        return chain(self._graph, (element_kind, element), service)
+        return most_probable_path(self._topology, (element_kind, element), service)
 
     def explain_path(
         self, element_kind: str, element: str, service_id: str
     ) -> Explanation:
-        """Say in words how the failure of an element reaches a service.
+        """Explain how the failure of an element reaches a service.
 
         Parameters
         ----------
@@ -173,7 +169,7 @@ class BlastRadius(Result):
         Returns
         -------
         Explanation
-            The chance and the most probable chain; what `paths` gives is the table.
+            The chance and the most probable path; the table is that of `paths`.
 
         Raises
         ------
@@ -181,21 +177,25 @@ class BlastRadius(Result):
             Where there is no such element or service; the hint names the nearest.
         """
         self.row(service_id)
-        steps = self.paths(*known_element(self._graph, element_kind, element), service_id)
-        hit = self.details["affected"].query(
-            "element_kind == @element_kind and element == @element and service_id == @service_id"
-        )
+        check_element(self._topology, element_kind, element)
+        steps = self.paths(element_kind, element, service_id)
+        affected = self.details["affected"]
+        pair = affected[
+            (affected["element_kind"] == element_kind)
+            & (affected["element"] == element)
+            & (affected["service_id"] == service_id)
+        ]
         title = f"{element_kind} {element} and {service_id}"
-        return Explanation(title, reached(steps, hit, service_id), steps)
+        return Explanation(title, reach_text(steps, pair, service_id), steps)
 
     @property
-    def _graph(self) -> Fleet:
-        if self.fleet is None:
-            raise ValueError("this result was made without a fleet")
-        return self.fleet
+    def _topology(self) -> Topology:
+        if self.topology is None:
+            raise ValueError("this result was made without a topology")
+        return self.topology
 
     def explain(self, service_id: str) -> Explanation:
-        """Say what a service takes down, what takes it down, how often and for how long.
+        """Explain what a service takes down, what takes it down, how often and for how long.
 
         Parameters
         ----------
@@ -214,34 +214,30 @@ class BlastRadius(Result):
         """
         row = self.row(service_id)
         affected = self.details["affected"]
-        own = (affected["element_kind"] == "service") & (
-            affected["element"] == service_id
-        )
-        falls = affected[own & (affected["service_id"] != service_id)]
-        fells = affected[~own & (affected["service_id"] == service_id)]
-        fells = fells.astype({"element_kind": "str", "element": "str"})
-        fells = fells.sort_values(
+        is_service = affected["service_id"] == service_id
+        own = affected["element_kind"] == "service"
+        own &= affected["element"] == service_id
+        causes = affected[~own & is_service]
+        causes = causes.astype({"element_kind": "str", "element": "str"})
+        causes = causes.sort_values(
             "p_down", ascending=False, kind="stable", ignore_index=True
         )
-        fells["because"] = [
-            because(self.paths(e.element_kind, e.element, service_id))
-            for e in fells.itertuples()
+        causes["because"] = [
+            path_text(self.paths(e.element_kind, e.element, service_id))
+            for e in causes.itertuples()
         ]
-        lines = sentences(service_id, row, falls, fells)
+        lines = sentences(service_id, row, affected[own & ~is_service], causes)
         if self.how[("service", service_id)] == BOUND:
-            lines = [
-                *lines,
+            lines.append(
                 "What it loses is a lower bound, by the most probable way to each "
-                "service: `assess explain --score blast-radius` simulates it.",
-            ]
+                "service: `assess explain --score blast-radius` simulates it."
+            )
         if not own.any():
-            lines = [
-                *lines,
-                "What falls with it is not listed: raise `blast_radius.pairs_max`.",
-            ]
-        text = "\n".join(lines)
+            lines.append(
+                "What falls with it is not listed: raise `blast_radius.pairs_max`."
+            )
         title = f"{service_id}: blast radius {percent(row, 'impact')}"
-        return Explanation(title, text, fells.drop(columns="service_id"))
+        return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))
 
 
 def score_blast_radius(
@@ -251,7 +247,7 @@ def score_blast_radius(
     detail: bool = True,
     asked: Sequence[tuple[str, str]] = (),
 ) -> BlastRadius:
-    """Work out the blast radius of every service and of everything that services stand on.
+    """Compute the blast radius of every service and of everything that services stand on.
 
     Parameters
     ----------
@@ -271,7 +267,7 @@ def score_blast_radius(
         [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``, NaN
         where the impact is a lower bound),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
-        frozen, services, and what failures say of it, see `judging.Judged`.
+        frozen, services, and the frames of `validation.Validation`.
 
     Notes
     -----
@@ -286,152 +282,169 @@ def score_blast_radius(
     and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
     simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
     """
-    told = build_fleet(inventory, policy)
-    fleet = taught(inventory, policy, told)
-    graphs = {level: failure_graph(fleet, level) for level in LEVELS}
-    sampling, settings = sampling_of(policy), policy["blast_radius"]
-    known = {t.element for t in trials(inventory, fleet.services, fleet.elements)}
-    wanted = fleet.elements.isin([*known, *asked])
-    listed = (
-        _listed(fleet, graphs["hi"], sampling, most=int(settings["pairs_max"])) | wanted
+    declared = build_topology(inventory, policy)
+    topology = apply_learning(inventory, policy, declared)
+    graphs = {level: topology.graph(level) for level in LEVELS}
+    sampling = Sampling.of(policy)
+    settings = policy["blast_radius"]
+    failures = observed_failures(inventory, topology)
+    wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
+    listed = wanted | _worst_reach(
+        topology, graphs["hi"], sampling, int(settings["pairs_max"])
     )
-    drawn = _drawn(fleet, graphs, sampling, most=int(settings["drawn_most"])) | wanted
-    spreads = _by_level(fleet, graphs, sampling, listed=listed, drawn=drawn)
-    reach = _reach(fleet, spreads)
-    observed = dependencies_observed(inventory, policy, fleet)
-    frame = _frame(fleet, spreads)
+    drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
+    impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=drawn)
+
+    observed = dependencies_observed(inventory, policy, topology)
+    frame = _frame(topology, impacts)
     quantile = float(settings["unobserved_quantile"])
-    frame["impact_hi"] = _widened(frame["impact_hi"], fleet, observed, quantile)
-    services = _services(frame, fleet, spreads["point"])
+    frame["impact_hi"] = _widened(frame["impact_hi"], topology, observed, quantile)
+    reach = _reach(topology, impacts)
+    affected = _affected(topology, reach)
+
+    services = _services(frame, topology, impacts["point"])
     services = services.join(_minutes_per_year(inventory, policy))
-    rough = replace(sampling, draws=fewest_draws(policy))  # a move is many scenarios
+    # a move is many scenarios, a validation many failures: as few draws as the error allows
+    rough = replace(sampling, draws=fewest_draws(policy))
+    moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     if detail:
-        of_services = drawn[: len(fleet.services)]  # they come first
+        own = drawn[: len(topology.services)]  # they come first
         moved = containment(
-            inventory, policy, fleet, graphs=graphs, sampling=rough, drawn=of_services
+            inventory, policy, topology, graphs=graphs, sampling=rough, drawn=own
         )
-    else:
-        moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
-    services = services.join(moved).assign(
-        dependencies_observed=observed.astype("boolean")
-    )
-    affected = _named(fleet, reach)
-    weight = fleet.weight[: len(fleet.services)]
-    lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
-    key = ["element_kind", "element", "service_id"]
-    details = {
-        "affected": affected,
-        "frozen": fleet.frozen,
-        "services": services,
-        **judged(inventory, policy, told, affected, rough).details(),
-    }
+    services = services.join(moved)
+    services = services.assign(dependencies_observed=observed.astype("boolean"))
+    validation = validate(inventory, policy, declared, affected, rough)
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
-        affected[key].assign(contribution=lost),
+        _contributions(topology, reach, affected),
         Provenance.of(inventory, policy),
-        details,
-        fleet=fleet,
+        {
+            "affected": affected,
+            "frozen": topology.frozen,
+            "services": services,
+            **validation.details(),
+        },
+        topology=topology,
     )
 
 
-def _listed(fleet: Fleet, graph: Graph, sampling: Sampling, *, most: int) -> Booleans:
-    """Choose the elements that can reach the most, as long as the pairs stay few enough."""
-    element, node = fleet.seeds("hi")
-    sure = replace(graph, p=(graph.p > 0).astype("float64"))
-    n = len(fleet.elements)
-    found = spread(
-        sure, Scenarios(element, node, n, np.zeros(n, bool)), sampling=sampling
-    )
-    worst = np.argsort(-found.loss, kind="stable")
+def _worst_reach(
+    topology: Topology, graph: Graph, sampling: Sampling, pairs_max: int
+) -> Booleans:
+    """Mark the elements that can reach the most, as long as the pairs stay few enough."""
+    element, node = topology.initial_failures("hi")
+    n = len(topology.elements)
+    reachable = replace(graph, p=(graph.p > 0).astype("float64"))
+    failing = Scenarios(element, node, n, listed=np.zeros(n, bool))
+    impact = propagate(reachable, failing, sampling=sampling)
+    # by weight, not by number: what is listed is what a meeting asks about
+    worst = np.argsort(-impact.loss, kind="stable")
     listed = np.zeros(n, bool)
-    listed[worst[np.cumsum(found.reached_n[worst]) <= most]] = True
+    listed[worst[np.cumsum(impact.reached_n[worst]) <= pairs_max]] = True
     return listed
 
 
-def _drawn(
-    fleet: Fleet, graphs: Mapping[str, Graph], sampling: Sampling, *, most: int
+def _worst_loss(
+    topology: Topology, graphs: Mapping[str, Graph], sampling: Sampling, drawn_most: int
 ) -> Booleans:
-    """Choose the elements that lose most, by what they lose at least, as far as draws go."""
-    n = len(fleet.elements)
-    if n <= most or not any(graph.uncertain for graph in graphs.values()):
+    """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
+    n = len(topology.elements)
+    if n <= drawn_most or not any(graph.uncertain for graph in graphs.values()):
         return np.ones(n, bool)
     none = np.zeros(n, bool)
-    least = Scenarios(*fleet.seeds("point"), n, listed=none, drawn=none)
-    found = spread(graphs["point"], least, sampling=sampling)
-    chosen = np.zeros(n, bool)
-    chosen[np.argsort(-found.loss, kind="stable")[:most]] = True
-    return chosen
+    failing = Scenarios(*topology.initial_failures("point"), n, listed=none, drawn=none)
+    impact = propagate(graphs["point"], failing, sampling=sampling)
+    drawn = np.zeros(n, bool)
+    drawn[np.argsort(-impact.loss, kind="stable")[:drawn_most]] = True
+    return drawn
 
 
-def _by_level(
-    fleet: Fleet,
+def _impacts(
+    topology: Topology,
     graphs: Mapping[str, Graph],
     sampling: Sampling,
     *,
     listed: Booleans,
     drawn: Booleans,
-) -> dict[str, Spread]:
-    """Spread the failure of every element; levels that do not differ are computed once."""
-    n = len(fleet.elements)
-    known: dict[bytes, Spread] = {}
-    found = {}
+) -> dict[str, Impact]:
+    """Propagate the failure of every element; levels that do not differ are computed once."""
+    n = len(topology.elements)
+    known: dict[bytes, Impact] = {}
+    impacts = {}
     for level in LEVELS:
-        element, node = fleet.seeds(level)
+        graph = graphs[level]
+        element, node = topology.initial_failures(level)
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        key = graphs[level].p.tobytes() + element.tobytes() + node.tobytes()
-        if not drawn.all() and graphs[level].uncertain:
+        key = graph.p.tobytes() + element.tobytes() + node.tobytes()
+        # only bounds differ by level where all else is equal
+        if not drawn.all() and graph.uncertain:
             key += bound.encode()
         if key not in known:
             failing = Scenarios(element, node, n, listed, drawn)
-            known[key] = spread(graphs[level], failing, sampling=sampling, bound=bound)
-        found[level] = known[key]
-    return found
+            known[key] = propagate(graph, failing, sampling=sampling, bound=bound)
+        impacts[level] = known[key]
+    return impacts
 
 
-def _reach(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
-    """List what can fall with what, by position: what falls at some level can at the highest."""
-    n = max(len(fleet.services), 1)
-    every, columns = np.empty(0, np.int64), {}
+def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
+    """List what can fail with what, by position: what can at some level can at the highest."""
+    n = max(len(topology.services), 1)
+    every = np.empty(0, np.int64)
+    p = {}
     for level in reversed(LEVELS):
-        found = spreads[level]
-        inside = found.node < len(fleet.services)
-        keys = found.scenario[inside] * n + found.node[inside]
-        every = keys if level == "hi" else every
-        columns[level] = np.zeros(len(every))
-        columns[level][np.searchsorted(every, keys)] = found.p[inside]
+        impact = impacts[level]
+        inside = impact.node < len(topology.services)
+        keys = impact.scenario[inside] * n + impact.node[inside]
+        if level == "hi":
+            every = keys
+        p[level] = np.zeros(len(every))
+        p[level][np.searchsorted(every, keys)] = impact.p[inside]
     return pd.DataFrame(
         {
             "element": every // n,
             "node": every % n,
-            "p_down": columns["point"],
-            "p_lo": np.minimum(columns["lo"], columns["point"]),
-            "p_hi": np.maximum(columns["hi"], columns["point"]),
+            "p_down": p["point"],
+            "p_lo": np.minimum(p["lo"], p["point"]),
+            "p_hi": np.maximum(p["hi"], p["point"]),
         }
     )
 
 
-def _named(fleet: Fleet, reach: pd.DataFrame) -> pd.DataFrame:
-    kinds = pd.Categorical(fleet.elements.get_level_values(0), categories=KINDS)
-    names = pd.Categorical(fleet.elements.get_level_values(1))
+def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
+    """Name the elements and services of what can fail with what."""
+    kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
+    names = pd.Categorical(topology.elements.get_level_values(1))
     table = pd.DataFrame(
         {
             "element_kind": kinds.take(reach["element"].to_numpy()),
             "element": names.take(reach["element"].to_numpy()),
-            "service_id": pd.Categorical.from_codes(reach["node"], fleet.services),
+            "service_id": pd.Categorical.from_codes(reach["node"], topology.services),
         }
     )
     return table.join(reach[["p_down", "p_lo", "p_hi"]])
 
 
-def _frame(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
-    total = float(fleet.weight.sum()) or 1.0
-    n, point = len(fleet.elements), spreads["point"]
-    impact = {level: np.clip(spreads[level].loss / total, 0, 1) for level in LEVELS}
-    frozen = pd.MultiIndex.from_frame(fleet.frozen[["element_kind", "element"]])
+def _contributions(
+    topology: Topology, reach: pd.DataFrame, affected: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the share of criticality that each service adds to the impact of each element."""
+    weight = topology.service_weight.to_numpy()
+    lost = weight[reach["node"]] * reach["p_down"] / (weight.sum() or 1.0)
+    return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
+
+
+def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
+    """Return the frame of the result, in the order of the elements."""
+    total = float(topology.weight.sum()) or 1.0
+    point = impacts["point"]
+    impact = {level: np.clip(impacts[level].loss / total, 0, 1) for level in LEVELS}
+    frozen = pd.MultiIndex.from_frame(topology.frozen[["element_kind", "element"]])
+    registries = topology.elements.get_indexer(frozen)
+    outside = topology.elements.get_level_values(0) == "ext"  # is no service itself
     counts = {
-        "services_down_n": point.reached_n
-        - (fleet.elements.get_level_values(0) == "ext"),
-        "frozen_n": np.bincount(fleet.elements.get_indexer(frozen), minlength=n),
+        "services_down_n": point.reached_n - outside,
+        "frozen_n": np.bincount(registries, minlength=len(topology.elements)),
     }
     table = pd.DataFrame(
         {
@@ -442,41 +455,41 @@ def _frame(fleet: Fleet, spreads: Mapping[str, Spread]) -> pd.DataFrame:
             "exact": point.exact,
             **counts,
         },
-        index=fleet.elements,
+        index=topology.elements,
     )
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def _widened(
-    hi: pd.Series, fleet: Fleet, observed: pd.Series, quantile: float
+    hi: pd.Series, topology: Topology, observed: pd.Series, quantile: float
 ) -> pd.Series:
     """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
     unseen = observed.index[~observed]
-    is_service = hi.index.get_level_values(0) == "service"
     if not len(unseen):
         return hi
-    callers = fleet.edges.loc[fleet.edges["dst"].isin(unseen), "src"]
-    doubtful = is_service & hi.index.get_level_values(1).isin(
-        unseen.union(callers.unique())
-    )
+    is_service = hi.index.get_level_values(0) == "service"
+    links = topology.edges
+    callers = links.loc[links["dst"].isin(unseen), "src"]
+    names = unseen.union(callers.unique())
+    # what an unseen dependency takes down reaches the callers, too
+    doubtful = is_service & hi.index.get_level_values(1).isin(names)
     return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
 
 
-def _services(frame: pd.DataFrame, fleet: Fleet, point: Spread) -> pd.DataFrame:
-    """Impact and exposure by service; where it runs nowhere known, its exposure is unknown."""
-    n = len(fleet.services)  # the first elements are the services
-    table = frame.iloc[:n].droplevel(0)[list(COLUMNS.values())].rename_axis("service_id")
-    counts = pd.array(
-        point.felled_n[:n] - 1, dtype="Int64"
-    )  # its own failure does not count
-    counts[~table.index.isin(fleet.placed)] = pd.NA
-    return table.assign(exposure_n=counts)
+def _services(frame: pd.DataFrame, topology: Topology, point: Impact) -> pd.DataFrame:
+    """Return impact and exposure by service; unknown exposure where it runs nowhere known."""
+    n = len(topology.services)  # the first elements are the services
+    table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
+    exposure_n = pd.array(point.exposure_n[:n] - 1, dtype="Int64")  # without itself
+    exposure_n[~table.index.isin(topology.placed)] = pd.NA
+    return table.assign(exposure_n=exposure_n)
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Rate, time to heal, and their product: typical, with both low, with both high."""
+    """Return rate, time to heal, and their product: typical, with both low, with both high."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
-    rate, minutes = table["rate_per_year"], table["minutes"]
+    rate = table["rate_per_year"]
+    minutes = table["minutes"]
     return table.assign(
         expected_minutes_per_year=rate * minutes,
         expected_minutes_per_year_lo=table["rate_per_year_lo"] * minutes,

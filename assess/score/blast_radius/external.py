@@ -1,4 +1,4 @@
-"""Predictions judged by the failures of somebody else's system: edges, faults, and who fell."""
+"""Predictions checked against the failures of another system: edges, faults, and what failed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pandas as pd
 from assess.inventory import from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
+
+TABLES = ("precision", "precision_curve", "learned_judged")
 
 
 def judge_outside(
@@ -31,30 +33,22 @@ def judge_outside(
         ``p_down``, and of learned probabilities, each failure left out; ``precision_curve``; and
         ``learned_judged`` with its verdict. All services weigh the same.
     """
-    edges = pd.DataFrame(
-        {"kind": "call", "evidence": "outside"}, index=dependencies.index
-    )
-    edges = dependencies.combine_first(edges)
-    numbers = [f"x{number:06}" for number in range(len(experiments))]
-    given = {
-        "experiment_id": numbers,
+    usual = {"kind": "call", "evidence": "outside"}
+    edges = dependencies.combine_first(pd.DataFrame(usual, index=dependencies.index))
+    defaults = {
+        "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
         "element_kind": "service",
         "started_at": "2000-01-01",
     }
-    faults = experiments.combine_first(pd.DataFrame(given, index=experiments.index))
-    lists = (
-        faults.reindex(columns=["affected_services", "observed_services"])
-        .melt()["value"]
-        .dropna()
+    faults = experiments.combine_first(pd.DataFrame(defaults, index=experiments.index))
+    lists = faults.reindex(columns=["affected_services", "observed_services"])
+    named = lists.melt()["value"].dropna().astype("str").str.split(";").explode()
+    ids = pd.concat(
+        [edges["src_id"], edges["dst_id"], faults["element"], named.str.strip()]
     )
-    told = lists.astype("str").str.split(";").explode().str.strip()
-    ids = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], told])
     ids = ids[(ids != "") & ~ids.str.startswith("ext:")].drop_duplicates()
     services = pd.DataFrame({"service_id": sorted(ids), "criticality": 1.0})
     frames = {"services": services, "dependencies": edges, "experiments": faults}
-    details = score_blast_radius(
-        from_frames(frames, snapshot_at="2000-01-02"), policy, detail=False
-    ).details
-    return {
-        name: details[name] for name in ("precision", "precision_curve", "learned_judged")
-    }
+    inventory = from_frames(frames, snapshot_at="2000-01-02")
+    details = score_blast_radius(inventory, policy, detail=False).details
+    return {name: details[name] for name in TABLES}

@@ -1,211 +1,306 @@
 """Probabilities of edges, learned from failures: how often a caller went down with what it calls.
 
 Needs experiments (or incidents) of which it is known who went down. An edge is tried whenever what
-is needed was down and the caller had data; a caller that the failure took down by itself says
-nothing. Kinds of edges are pooled: an edge that was never tried has the spread of its kind.
+is needed was down and the caller had data; a caller that the failure took down by itself shows
+nothing. Edges of a kind are spread as Beta(mean * strength, (1 - mean) * strength); mean and
+strength are unknown, with a prior on a grid. So an edge that was never tried has the spread of its
+kind. A failure with several possible causes shows that at least one of these edges failed.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.edge_posterior import Evidence, ends, points
-from assess.score.blast_radius.failures import Trial
-from assess.score.blast_radius.topology import Fleet
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
+from assess.score.blast_radius.failures import Failure, observed_failures
+from assess.score.blast_radius.topology import LEVELS, Topology
+
+MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
+STRENGTHS = np.geomspace(0.5, 64.0, 10)  # … and over how alike its edges are
+PRIOR_N = 2.0  # weight of the policy's probability of a kind [edges]
+CHANCES = (0.05, 0.95)  # ends of the prior's mean, and of the start of the sharing
+ROUNDS = 30  # of sharing failures among the edges that can have caused them
+ENOUGH = 1e-3  # change of a probability at which the sharing has settled
+SETTLING = 100  # draws left out
+DRAWS = 1000  # draws kept
+
+# parameters of the Beta distribution at each point of the grid
+A = np.outer(STRENGTHS, MEANS).ravel()
+B = np.outer(STRENGTHS, 1 - MEANS).ravel()
 
 
-def tries(fleet: Fleet, trials: list[Trial]) -> pd.DataFrame:
-    """List when each edge was tried.
+def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
+    """List when each edge was tried: ``failure, edge, caller`` [position], ``failed``.
 
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph.
-    trials : list of Trial
-        What happened.
-
-    Returns
-    -------
-    DataFrame
-        One row per trial and edge of ``fleet.edges``: ``trial, edge, caller`` [position], ``fell``
-        (whether the caller went down, with this edge among the possible causes).
+    ``failed`` says whether the caller went down, with this edge among the possible causes.
     """
-    src = fleet.services.get_indexer(pd.Index(fleet.edges["src"]))
-    dst = fleet.nodes.get_indexer(pd.Index(fleet.edges["dst"]))
-    parts = []
-    felled = fleet.struck([trial.element for trial in trials], "hi")
-    for trial, struck in zip(trials, felled, strict=True):
-        down = struck.copy()
-        down[: len(fleet.services)] = trial.hit
-        live = np.flatnonzero(down[dst] & trial.seen[src] & ~struck[src])
-        fell = trial.hit[src[live]]
-        cause = ~fell | _can_cause(src[live], dst[live], struck)
-        parts.append((live[cause], fell[cause]))
-    edge, fell = (np.concatenate([*column]) for column in zip(*parts, strict=True))
-    which = np.repeat(np.arange(len(parts)), [len(edges) for edges, _ in parts])
-    return pd.DataFrame({"trial": which, "edge": edge, "caller": src[edge], "fell": fell})
+    src = topology.caller
+    dst = topology.callee
+    initial = topology.initially_down([f.element for f in failures], "hi")
+    edges = []
+    failed = []
+    for failure, initially in zip(failures, initial, strict=True):
+        down = initially.copy()
+        down[: len(topology.services)] = failure.down
+        live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
+        went_down = failure.down[src[live]]
+        cause = ~went_down | _can_cause(src[live], dst[live], initially)
+        edges.append(live[cause])
+        failed.append(went_down[cause])
+    edge = np.concatenate(edges)
+    which = np.repeat(np.arange(len(edges)), [len(each) for each in edges])
+    return pd.DataFrame(
+        {
+            "failure": which,
+            "edge": edge,
+            "caller": src[edge],
+            "failed": np.concatenate(failed),
+        }
+    )
 
 
-def _can_cause(src: Integers, dst: Integers, struck: Booleans) -> Booleans:
-    """Say which live edges can have caused a fall: not those whose end fell because of the caller.
+def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
+    """Mark live edges that can have caused a failure: not those whose end the caller took down.
 
-    On a cycle the caller may be the only way from what was struck to what it calls.
+    On a cycle the caller may be the only way from what failed first to what it calls.
     """
-    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n = len(struck)
-    _, loop = connected_components(
-        coo_array((np.ones(len(src)), (dst, src)), shape=(n, n)), connection="strong"
-    )
+    calls = adjacency(len(initially), dst, src)
+    _, loop = connected_components(calls, connection="strong")
     can = np.ones(len(src), bool)
-    for edge in np.flatnonzero((loop[src] == loop[dst]) & ~struck[dst]):
-        fallen, before = struck.copy(), -1
-        other = src != src[edge]
-        while (now := fallen.sum()) != before:
+    for edge in np.flatnonzero((loop[src] == loop[dst]) & ~initially[dst]):
+        down = initially.copy()
+        # without this caller: is what it calls still reached?
+        others = src != src[edge]
+        before = -1
+        while (now := down.sum()) != before:
             before = now
-            fallen[src[other & fallen[dst]]] = True
-        can[edge] = fallen[dst[edge]]
+            down[src[others & down[dst]]] = True
+        can[edge] = down[dst[edge]]
     return can
 
 
-def evidence(fleet: Fleet, tries: pd.DataFrame) -> Evidence:
-    """Put together what trials say of the edges of a fleet.
+@dataclass(frozen=True, eq=False)
+class EdgeCounts:
+    """What failures show of some edges.
 
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-    tries : DataFrame
-        What `tries` gives, or some trials of it.
-
-    Returns
-    -------
-    Evidence
-        Kinds in alphabetical order.
+    ``survived`` counts, by edge, the times that the caller stayed up. ``causes``, shape (failed
+    callers, k), lists the edges of which at least one is the cause, filled up with the number of
+    edges. ``kinds`` lists the edges of each kind, ``prior`` the policy's probability of each.
     """
-    n, fell, edge = len(fleet.edges), tries["fell"].to_numpy(), tries["edge"].to_numpy()
-    fall = (tries["trial"].to_numpy() * len(fleet.nodes) + tries["caller"].to_numpy())[
-        fell
-    ]
-    order = np.argsort(fall, kind="stable")
-    _, first, row = np.unique(fall[order], return_index=True, return_inverse=True)
-    column = np.arange(len(order)) - first[row]
-    causes = np.full((len(first), column.max(initial=-1) + 1), n)
-    causes[row, column] = edge[fell][order]
-    code, names = pd.factorize(fleet.edges["kinds"], sort=True)
-    point = fleet.edges["point"].to_numpy("float64")
-    kinds = [np.flatnonzero(code == kind) for kind in range(len(names))]
-    return Evidence(
-        held=np.bincount(edge[~fell], minlength=n).astype(float),
-        causes=causes,
-        kinds=kinds,
-        prior=np.array([point[own].mean() for own in kinds]),
-    )
 
+    survived: Floats
+    causes: Integers
+    kinds: list[Integers]
+    prior: Floats
 
-def estimate(fleet: Fleet, tries: pd.DataFrame) -> Floats:
-    """Give the probability of every edge, without its interval.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-    tries : DataFrame
-        What `tries` gives, or some trials of it.
-
-    Returns
-    -------
-    ndarray of float
-        By edge; of a kind of which none was ever tried, the policy's. [probability, 0-1]
-    """
-    prior, known = fleet.edges["point"].to_numpy("float64"), evidence(fleet, tries)
-    point, _ = points(known, prior)
-    return np.where(known.is_known, point, prior)
-
-
-def learn(fleet: Fleet, tries: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
-    """Learn the probability of every edge.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-    tries : DataFrame
-        What `tries` gives.
-    level : float
-        Coverage of the intervals. [share, 0-1]
-    seed : int
-        Seed of the intervals.
-
-    Returns
-    -------
-    DataFrame
-        Rows of ``fleet.edges``: ``src, dst, kinds``, ``prior``, ``tries_n, falls_n`` [count; of a
-        fall that several edges can have caused the expected number], ``lo, point, hi``.
-        [probability, 0-1]
-    """
-    table = fleet.edges[["src", "dst", "kinds"]].assign(prior=fleet.edges["point"])
-    known = evidence(fleet, tries)
-    point, falls = points(known, table["prior"].to_numpy("float64"))
-    lo, hi = ends(known, level, seed)
-    lo, hi = np.minimum(lo, point), np.maximum(hi, point)
-    return table.assign(tries_n=known.tries, falls_n=falls, lo=lo, point=point, hi=hi)
-
-
-def with_learned(fleet: Fleet, learned: pd.DataFrame) -> Fleet:
-    """Put learned probabilities in place of the policy's.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph.
-    learned : DataFrame
-        What `learn` gives.
-
-    Returns
-    -------
-    Fleet
-        With the ends of their intervals as ``lo`` and ``hi``; edges of a kind of which none was
-        ever tried keep the policy's.
-    """
-    columns = ["lo", "point", "hi"]
-    known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
-    mixed = learned[columns].where(known, fleet.edges[columns])
-    return replace(fleet, edges=fleet.edges.assign(**{c: mixed[c] for c in columns}))
-
-
-def says(judged: pd.DataFrame, trials_n: int) -> str:
-    """Say in a sentence whether learning helps.
-
-    Parameters
-    ----------
-    judged : DataFrame
-        What `validation.judge` gives: ``rule``, ``brier`` and its difference.
-    trials_n : int
-        Failures that it was judged by. [count]
-
-    Returns
-    -------
-    str
-        Plain words.
-    """
-    if trials_n < 2 or judged.empty:
-        return "Too few failures are recorded to judge learned probabilities: at least two are needed."
-    row = judged.set_index("rule").loc["learned"]
-    gain = f"{row['gain']:+.3f} ({row['gain_lo']:+.3f} to {row['gain_hi']:+.3f})"
-    if row["gain_lo"] > 0:
-        return (
-            f"Left out one by one, {trials_n} failures were predicted better with learned "
-            f"probabilities than with the policy's: squared error lower by {gain}."
+    @classmethod
+    def of(cls, topology: Topology, trials: pd.DataFrame) -> EdgeCounts:
+        """Count the trials of each edge; kinds in alphabetical order."""
+        n = len(topology.edges)
+        failed = trials["failed"].to_numpy()
+        edge = trials["edge"].to_numpy()
+        pair = trials["failure"].to_numpy() * len(topology.nodes)
+        pair = (pair + trials["caller"].to_numpy())[failed]
+        order = np.argsort(pair, kind="stable")
+        _, first, row = np.unique(pair[order], return_index=True, return_inverse=True)
+        column = np.arange(len(order)) - first[row]
+        causes = np.full((len(first), column.max(initial=-1) + 1), n)
+        causes[row, column] = edge[failed][order]
+        code, names = pd.factorize(topology.edges["kinds"], sort=True)
+        kinds = [np.flatnonzero(code == kind) for kind in range(len(names))]
+        point = topology.edges["point"].to_numpy("float64")
+        survived = np.bincount(edge[~failed], minlength=n).astype(float)
+        return cls(
+            survived, causes, kinds, np.array([point[own].mean() for own in kinds])
         )
-    worse = "worse" if row["gain_hi"] < 0 else "not shown to be better"
-    return (
-        f"Left out one by one, {trials_n} failures were predicted {worse} with learned "
-        f"probabilities than with the policy's: squared error lower by {gain}. "
-        "They do not help on this fleet yet."
+
+    def shared(self, weight: Floats) -> Floats:
+        """Add up the weights of possible causes, of the shape of ``causes``, by edge."""
+        n = len(self.survived)
+        total = np.bincount(self.causes.ravel(), weight.ravel(), n + 1)
+        return np.asarray(total[:n], float)
+
+    @cached_property
+    def tries(self) -> Floats:
+        """Times that each edge was tried [count]."""
+        return self.survived + self.shared(np.ones(self.causes.shape))
+
+    @cached_property
+    def kind(self) -> Integers:
+        """Position in ``kinds``, by edge."""
+        kind = np.zeros(len(self.survived), np.int64)
+        for position, own in enumerate(self.kinds):
+            kind[own] = position
+        return kind
+
+    @property
+    def is_known(self) -> Booleans:
+        """By edge, whether one of its kind was ever tried."""
+        tried = np.array([self.tries[own].any() for own in self.kinds], bool)
+        return np.asarray(tried[self.kind])
+
+    def prior_logs(self) -> Floats:
+        """Return the log density of the prior, by kind and point of the grid."""
+        mean = A / (A + B)
+        centre = np.clip(self.prior, *CHANCES)[:, None]
+        return PRIOR_N * (centre * np.log(mean) + (1 - centre) * np.log1p(-mean))
+
+
+def edge_posterior(counts: EdgeCounts, start: Floats) -> tuple[Floats, Floats]:
+    """Return by edge the posterior mean [0-1] and the expected failures that it caused [count].
+
+    Notes
+    -----
+    Expectation maximisation: given the probabilities, an edge caused a failure with
+    ``p / (1 - prod(1 - p))`` over its possible causes; given the failures, the posterior of an edge
+    is the mixture over the grid of ``Beta(a + failures, b + tries - failures)``.
+    """
+    p = np.clip(start, *CHANCES)
+    caused = np.zeros(len(p))
+    for _ in range(ROUNDS):
+        each = np.append(p, 0.0)[counts.causes]
+        at_least_one = 1 - np.prod(1 - each, axis=1, keepdims=True)
+        caused = counts.shared(each / at_least_one)
+        old = p
+        p = _means(counts, caused, counts.tries - caused)
+        if not len(each) or np.abs(p - old).max() < ENOUGH:
+            break
+    return p, caused
+
+
+def _means(counts: EdgeCounts, caused: Floats, survived: Floats) -> Floats:
+    """Return the posterior mean of each edge, given the failures that it caused."""
+    from scipy.special import betaln
+
+    p = np.zeros(len(caused))
+    empty = betaln(A, B)
+    pairs = caused + 1j * survived  # edges that are alike need no work of their own
+    for own, log in zip(counts.kinds, counts.prior_logs(), strict=True):
+        alike, which, times = np.unique(
+            pairs[own], return_inverse=True, return_counts=True
+        )
+        f = alike.real[:, None]
+        s = alike.imag[:, None]
+        weight = _normed(log + times @ (betaln(A + f, B + s) - empty))
+        p[own] = ((A + f) / (A + B + f + s) @ weight)[which]
+    return p
+
+
+def _normed(logs: Floats) -> Floats:
+    weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=-1, keepdims=True))
+
+
+def edge_intervals(counts: EdgeCounts, level: float, seed: int) -> tuple[Floats, Floats]:
+    """Return by edge the ends of an interval of its probability.
+
+    Notes
+    -----
+    Data augmentation [1]_: in turn, which edges caused each failure is drawn given the
+    probabilities, then mean and strength of each kind given who failed, and the probabilities
+    given both. So the doubt about causes is part of the interval. An edge that was never tried has
+    the spread of its kind.
+
+    References
+    ----------
+    .. [1] Tanner, Wong, The Calculation of Posterior Distributions by Data Augmentation, JASA 82
+       (1987).
+    """
+    from scipy.special import gammaln
+
+    rng = np.random.default_rng(seed)
+    tries = counts.tries.astype(int)
+    kind = counts.kind
+    upto = np.arange(tries.max(initial=0) + 1)[:, None]
+    failed, survived, both = (gammaln(x + upto) - gammaln(x) for x in (A, B, A + B))
+    shape = (len(counts.kinds), len(upto))
+
+    def tallied(n: Integers) -> Integers:
+        cells = np.bincount(kind * shape[1] + n, minlength=shape[0] * shape[1])
+        return cells.reshape(shape)
+
+    logs = counts.prior_logs() - tallied(tries) @ both
+    p = np.full(len(tries), 0.5)
+    drawn = np.empty((DRAWS, len(tries)))
+    for turn in range(-SETTLING, DRAWS):
+        causes = _draw_causes(np.append(p, 0.0)[counts.causes], rng)
+        caused = counts.shared(causes).astype(int)
+        fit = tallied(caused) @ failed + tallied(tries - caused) @ survived
+        weight = _normed(logs + fit)
+        at = (np.cumsum(weight, axis=1) < rng.random((shape[0], 1))).sum(axis=1)
+        at = np.minimum(at, len(A) - 1)[kind]  # sums round
+        p = rng.beta(A[at] + caused, B[at] + tries - caused)
+        drawn[max(turn, 0)] = p
+    lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return lo, hi
+
+
+def _draw_causes(p: Floats, rng: np.random.Generator) -> Floats:
+    """Draw which possible causes of each failure were causes, given that at least one was."""
+    caused = np.zeros(p.shape)
+    some = np.zeros(len(p), bool)
+    # chance that this one or a later one is a cause
+    rest = 1 - np.cumprod((1 - p)[:, ::-1], axis=1)[:, ::-1]
+    for k, u in enumerate(rng.random(p.shape[::-1])):
+        hit = u * np.where(some, 1.0, rest[:, k]) < p[:, k]
+        caused[hit, k] = 1.0
+        some |= hit
+    return caused
+
+
+def estimate(topology: Topology, trials: pd.DataFrame) -> Floats:
+    """Return the probability of every edge; of a kind that was never tried, the policy's."""
+    prior = topology.edges["point"].to_numpy("float64")
+    counts = EdgeCounts.of(topology, trials)
+    point, _ = edge_posterior(counts, prior)
+    return np.where(counts.is_known, point, prior)
+
+
+def learn(
+    topology: Topology, trials: pd.DataFrame, *, level: float, seed: int
+) -> pd.DataFrame:
+    """Return, by edge, ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1].
+
+    ``falls_n`` is the expected number of failures that the edge caused.
+    """
+    table = topology.edges[["src", "dst", "kinds"]].assign(prior=topology.edges["point"])
+    counts = EdgeCounts.of(topology, trials)
+    point, caused = edge_posterior(counts, table["prior"].to_numpy("float64"))
+    lo, hi = edge_intervals(counts, level, seed)
+    return table.assign(
+        tries_n=counts.tries,
+        falls_n=caused,
+        lo=np.minimum(lo, point),  # of another method than the point: it must contain it
+        point=point,
+        hi=np.maximum(hi, point),
     )
+
+
+def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
+    """Return the topology with learned probabilities, and the policy's for kinds never tried."""
+    columns = list(LEVELS)
+    # a kind that was never tried has learned nothing but the prior's spread
+    known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
+    mixed = learned[columns].where(known, topology.edges[columns])
+    edges = topology.edges.assign(**{name: mixed[name] for name in columns})
+    return replace(topology, edges=edges)
+
+
+def apply_learning(inventory: Inventory, policy: Policy, topology: Topology) -> Topology:
+    """Return the topology that counts: with learned edges where the policy says ``use``."""
+    if policy["blast_radius"]["learned_edges"] != "use":
+        return topology
+    failures = observed_failures(inventory, topology)
+    if not failures:
+        return topology
+    level = float(policy["simulation"]["level"])
+    trials = edge_trials(topology, failures)
+    return with_learned(topology, learn(topology, trials, level=level, seed=policy.seed))

@@ -1,4 +1,4 @@
-"""Why a service falls, in words: the most probable chain from the element that fails."""
+"""Why a service fails, in words: the most probable path from the element that fails."""
 
 from __future__ import annotations
 
@@ -9,226 +9,145 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import AssessError
-from assess.score.blast_radius.topology import KINDS, Fleet
+from assess.score.blast_radius.topology import KINDS, Topology
 from assess.words import number
 
 COLUMNS = ["service_id", "because", "kinds", "p"]
+NAMED_MOST = 8  # names in a sentence; the rest is a number
 
 
-def chain(fleet: Fleet, element: tuple[str, str], service: str) -> pd.DataFrame:
-    """Find the most probable chain from an element to a service.
+def most_probable_path(
+    topology: Topology, element: tuple[str, str], service: str
+) -> pd.DataFrame:
+    """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
 
-    Parameters
-    ----------
-    fleet : Fleet
-        The fleet.
-    element : tuple of str
-        Kind and name of what fails.
-    service : str
-        The service.
-
-    Returns
-    -------
-    DataFrame
-        ``service_id, because, kinds, p``, first step first, over what is known (the point), else
-        over what is possible (the upper end); empty where there is no chain.
+    It is found over the edges' point, else over what is possible; empty where there is none.
     """
     for level in ("point", "hi"):
-        steps = _steps(fleet, element, service, level)
+        steps = _steps(topology, element, service, level)
         if steps:
             return pd.DataFrame(steps, columns=COLUMNS)
     return pd.DataFrame(columns=COLUMNS)
 
 
 def _steps(
-    fleet: Fleet, element: tuple[str, str], service: str, level: str
+    topology: Topology, element: tuple[str, str], service: str, level: str
 ) -> list[tuple[str, str, str, float]]:
-    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
 
     kind, name = element
-    down = fleet.down[level]
-    hit = down[(down["element_kind"] == kind) & (down["element"] == name)]
-    first = [name] if kind in ("service", "ext") else list(hit["service_id"])
-    start = fleet.nodes.get_indexer(pd.Index(sorted(first)))
-    goal = int(fleet.nodes.get_loc(service))
-    if not len(start) or (start < 0).any():
+    start = np.flatnonzero(topology.initially_down([element], level)[0])
+    if not len(start):
         return []
-    links = fleet.edges[fleet.edges[level] > 0]
-    ends = tuple(fleet.nodes.get_indexer(pd.Index(links[e])) for e in ("dst", "src"))
-    n = len(fleet.nodes)
-    # the small cost of a step makes the shortest of equal chains win
-    costs = csr_array((-np.log(links[level].to_numpy()) + 1e-9, ends), shape=(n, n))
-    _, came, _ = dijkstra(costs, indices=start, return_predecessors=True, min_only=True)
-    nodes = [goal]
-    while came[nodes[-1]] >= 0:
-        nodes.append(int(came[nodes[-1]]))
-    if nodes[-1] not in start:
+    p = topology.edges[level].to_numpy()
+    with np.errstate(divide="ignore"):  # an impossible edge costs without end
+        # the small cost of a step makes the shortest of equal paths win
+        costs = topology.matrix(-np.log(p) + 1e-9)
+    _, before, _ = dijkstra(costs, indices=start, return_predecessors=True, min_only=True)
+    path = [int(topology.nodes.get_loc(service))]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    if path[-1] not in start:
         return []
-    names = fleet.nodes[nodes[::-1]]
-    by_pair = links.set_index(["dst", "src"])
-    steps = [(str(names[0]), f"{kind} {name}", "replicas", 1.0)]
-    for needed, caller in itertools.pairwise(names):
-        row = by_pair.loc[(needed, caller)]
-        steps.append((caller, needed, row["kinds"], float(row[level])))
-    return steps[kind in ("service", "ext") :]
+    path.reverse()
+    edges = zip(topology.callee.tolist(), topology.caller.tolist(), strict=True)
+    by_pair = {pair: at for at, pair in enumerate(edges)}
+    steps = []
+    if kind not in ("service", "ext"):
+        steps.append((str(topology.nodes[path[0]]), f"{kind} {name}", "replicas", 1.0))
+    for callee, caller in itertools.pairwise(path):
+        at = by_pair[callee, caller]
+        edge = topology.edges.iloc[at]
+        steps.append((edge["src"], edge["dst"], edge["kinds"], float(p[at])))
+    return steps
 
 
-def known_element(fleet: Fleet, kind: str, name: str) -> tuple[str, str]:
-    """Give kind and name of an element that the fleet has.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The fleet.
-    kind, name : str
-        What is asked for.
-
-    Returns
-    -------
-    tuple of str
-        The same.
-
-    Raises
-    ------
-    AssessError
-        Where there is none; the hint names the nearest.
-    """
-    if (kind, name) not in fleet.elements:
-        said = [f"{k}:{n}" for k, n in fleet.elements]
-        near = difflib.get_close_matches(f"{kind}:{name}", said, n=3)
-        hint = (
-            f"did you mean {', '.join(near)}?"
-            if near
-            else f"a kind is one of {', '.join(KINDS)}"
-        )
-        raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
-    return kind, name
+def check_element(topology: Topology, kind: str, name: str) -> None:
+    """Raise `AssessError` with the nearest names where the fleet has no such element."""
+    if (kind, name) in topology.elements:
+        return
+    names = [f"{k}:{n}" for k, n in topology.elements]
+    near = difflib.get_close_matches(f"{kind}:{name}", names, n=3)
+    hint = f"a kind is one of {', '.join(KINDS)}"
+    if near:
+        hint = f"did you mean {', '.join(near)}?"
+    raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 
-def reached(steps: pd.DataFrame, hit: pd.DataFrame, service: str) -> str:
-    """Say in a sentence how a failure reaches a service.
-
-    Parameters
-    ----------
-    steps : DataFrame
-        What `chain` gives.
-    hit : DataFrame
-        The pair's row in ``affected``; empty where nothing is reached.
-    service : str
-        The service.
-
-    Returns
-    -------
-    str
-        With the chance and its ends; without a path it says so.
-    """
-    if hit.empty:
+def reach_text(steps: pd.DataFrame, pair: pd.DataFrame, service: str) -> str:
+    """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
+    if pair.empty:
         return f"No path: {service} stays up, by all that is known."
-    p, lo, hi = (float(hit[name].iloc[0]) for name in ("p_down", "p_lo", "p_hi"))
-    said = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
+    p, lo, hi = (float(pair[name].iloc[0]) for name in ("p_down", "p_lo", "p_hi"))
+    chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
     if steps.empty:
-        return f"{said}: it is what fails."
-    return f"{said}, most probably so: {because(steps)}."
+        return f"{chance}: it is what fails."
+    return f"{chance}, most probably so: {path_text(steps)}."
 
 
-def because(steps: pd.DataFrame) -> str:
-    """Say a chain in words.
-
-    Parameters
-    ----------
-    steps : DataFrame
-        What `chain` gives.
-
-    Returns
-    -------
-    str
-        Such as ``host h1 -> database -> shop``.
-    """
+def path_text(steps: pd.DataFrame) -> str:
+    """Return a path such as ``host h1 -> database -> shop``."""
     if steps.empty:
         return ""
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
 
 
 def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
-    """Say a share and its interval in percent.
-
-    Parameters
-    ----------
-    row : Series
-        With ``name``, ``name_lo``, ``name_hi``. [share]
-    name : str
-        Name of the share.
-    sign : str, default ""
-        Format of the sign, such as ``+``.
-
-    Returns
-    -------
-    str
-        Such as ``12 (10 to 20)``; "unknown" where it is.
-    """
+    """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
     return f"{point} ({lo} to {hi})"
 
 
 def sentences(
-    service_id: str, row: pd.Series, falls: pd.DataFrame, fells: pd.DataFrame
+    service_id: str, row: pd.Series, takes_down: pd.DataFrame, taken_down_by: pd.DataFrame
 ) -> list[str]:
-    """Say in words what a service takes down, what takes it down, and what a move does.
+    """Describe what a service takes down, what takes it down, and what a move does.
 
-    Parameters
-    ----------
-    service_id : str
-        The service.
-    row : Series
-        Its row in the result's ``services``.
-    falls, fells : DataFrame
-        Rows of ``affected``: what falls with it, and what it falls with, most probable first.
-
-    Returns
-    -------
-    list of str
-        Plain sentences.
+    ``row`` is that of the result's ``services``; the frames are rows of ``affected``.
     """
-    reach = falls.loc[falls["p_down"] > 0, "service_id"].astype("str")
-    named = ", ".join(reach[:8]) + (
-        f" and {len(reach) - 8} more" if len(reach) > 8 else ""
-    )
+    reach = takes_down.loc[takes_down["p_down"] > 0, "service_id"].astype("str")
     share = f"{percent(row, 'impact')} % of the fleet's criticality"
     text = [
         f"When {service_id} fails, {share} is lost; it can reach "
-        f"{named or 'no other service that is known'}."
+        f"{_names(list(reach)) or 'no other service that is known'}."
     ]
-    sure = fells[fells["p_down"] > 0]
-    single = [
-        f"{e.element_kind.replace('_', ' ')} {e.element}" for e in sure[:8].itertuples()
-    ]
-    rest = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
     if pd.isna(row["exposure_n"]):
         text.append(
             "Where it runs is unknown: any host, zone or engine may take it down."
         )
+    single = [
+        f"{e.element_kind.replace('_', ' ')} {e.element}"
+        for e in taken_down_by[taken_down_by["p_down"] > 0].itertuples()
+    ]
     if single:
-        text.append(f"Each of these can take it down alone: {', '.join(single)}{rest}.")
+        text.append(f"Each of these can take it down alone: {_names(single)}.")
     if not row["dependencies_observed"]:
         text.append(
             "Nobody observed what it depends on: none declared is unknown, not safe."
         )
-    heal = f"It takes {row['minutes']:.0f} minutes to heal, {row['minutes_p95']:.0f} at the worst"
-    heal += f" of twenty times ({row['minutes_basis']})"
-    if pd.isna(row["rate_per_year"]):
-        text.append(
-            f"{heal}; how often it breaks is unknown, as no incidents were looked at."
-        )
-    else:
-        often = f"{row['rate_per_year']:.1f} incidents a year"
-        text.append(
-            f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes."
-        )
+    text.append(_recovery(row))
     if pd.notna(row["delta_lo"]):
         text.append(
             f"The move to the target changes what infrastructure can take down through it by "
             f"{percent(row, 'delta', sign='+')} % (negative is containment gained)."
         )
     return text
+
+
+def _names(names: list[str]) -> str:
+    rest = len(names) - NAMED_MOST
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(names[:NAMED_MOST]) + more
+
+
+def _recovery(row: pd.Series) -> str:
+    """Describe how long a service takes to recover and how often it fails."""
+    heal = (
+        f"It takes {row['minutes']:.0f} minutes to heal, "
+        f"95th percentile {row['minutes_p95']:.0f} ({row['minutes_basis']})"
+    )
+    if pd.isna(row["rate_per_year"]):
+        return f"{heal}; how often it breaks is unknown, as no incidents were looked at."
+    often = f"{row['rate_per_year']:.1f} incidents a year"
+    return f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes."

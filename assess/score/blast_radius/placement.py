@@ -1,118 +1,84 @@
-"""What every replica stands on, and what a registry freezes."""
+"""What replicas stand on, what each element takes down directly, and what a registry freezes."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Floats
 
+RUNNING = "running"
 LOCATED = ("host", "az", "engine")  # every replica has one, known or not
+PAIR = ["element_kind", "element", "service_id"]
 
 
-def standing(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List what every replica stands on.
+def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """List what every replica stands on: ``workload_id, service_id, state, element_kind, element``.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``workloads, hosts, engines, images``.
-    policy : Policy
-        Its ``blast_radius.off_engine`` names the kinds of replica that no engine runs.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``workload_id, service_id, state, element_kind, element``. A replica whose host,
-        zone or engine version is unknown has a row of that kind with ``element`` NA: it may stand
-        on any. An image, base image or cluster that is not named is taken as none.
+    A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
+    NA: it may stand on any. An image, base image or cluster without a name counts as none.
     """
-    columns = ["workload_id", "service_id", "state"]
     replicas = inventory["workloads"]
+    zoned = replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")
     parts = {
-        "host": replicas[[*columns, "host_id"]],
-        "az": replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")[
-            [*columns, "az"]
-        ],
-        "engine": _on_engines(inventory, policy)[[*columns, "element"]],
-        "image": replicas.assign(element=image_names(replicas))[[*columns, "element"]],
-        "base_image": on_bases(inventory)[[*columns, "element"]],
-        "cluster": replicas[[*columns, "cluster"]],
+        "host": replicas.assign(element=replicas["host_id"]),
+        "az": zoned.assign(element=zoned["az"]),
+        "engine": _on_engines(inventory, policy),
+        "image": replicas.assign(element=image_names(replicas)),
+        "base_image": on_bases(inventory),
+        "cluster": replicas.assign(element=replicas["cluster"]),
     }
-    rows = [
-        table.set_axis([*columns, "element"], axis=1).assign(element_kind=kind)
-        for kind, table in parts.items()
-    ]
+    columns = ["workload_id", "service_id", "state", "element_kind", "element"]
+    rows = [table.assign(element_kind=kind)[columns] for kind, table in parts.items()]
     table = pd.concat(rows, ignore_index=True).drop_duplicates()
     kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
-    return table.loc[kept, [*columns, "element_kind", "element"]]
+    return table[kept]
+
+
+def running_engines(inventory: Inventory) -> pd.DataFrame:
+    """Return the rows of ``engines`` that are engines: a host may have none."""
+    engines = inventory["engines"]
+    return engines[engines["runtime"].astype("str") != "none"]
 
 
 def _on_engines(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Replicas by the engines of their host, named by runtime and version."""
-    replicas, engines = inventory["workloads"], inventory["engines"]
+    """List replicas by the engines of their host, as ``element``."""
+    replicas = inventory["workloads"]
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
-    engines = engines[engines["runtime"].astype("str") != "none"]
+    engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
     known = replicas[~off].merge(engines, on="host_id", how="inner")
-    return pd.concat(
-        [known, replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)]
-    )
+    unknown = replicas[~off & replicas["host_id"].isna()].assign(element=pd.NA)
+    return pd.concat([known, unknown])
 
 
 def engine_names(engines: pd.DataFrame) -> pd.Series:
-    """Name engines as elements.
-
-    Parameters
-    ----------
-    engines : DataFrame
-        The frame ``engines``.
-
-    Returns
-    -------
-    Series
-        Such as ``docker 20.10.24``; NA where the version is unknown.
-    """
+    """Name engines as elements, such as ``docker 20.10.24``; NA where the version is unknown."""
     return engines["runtime"].astype("str") + " " + engines["version"]
 
 
 def image_names(replicas: pd.DataFrame) -> pd.Series:
-    """Name the images of replicas as elements.
-
-    Parameters
-    ----------
-    replicas : DataFrame
-        The frame ``workloads``.
-
-    Returns
-    -------
-    Series
-        ``repository@digest``, else ``repository:tag``, else the repository; NA where unknown.
-    """
+    """Name images as elements: ``repository@digest``, else ``repository:tag``, else repository."""
     repository = replicas["repository"]
     named = repository + "@" + replicas["image_digest"]
     return named.fillna(repository + ":" + replicas["tag"]).fillna(repository)
 
 
 def on_bases(inventory: Inventory) -> pd.DataFrame:
-    """List replicas by the base images of their image.
+    """List rows of ``workloads`` by the base images (``element``) of their image.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``workloads, images``.
-
-    Returns
-    -------
-    DataFrame
-        Rows of ``workloads`` with ``element``, the base image that an image of the same digest,
-        else of the same tag, was built on.
+    A digest is matched with the image of that digest; a replica without one by its tag.
     """
-    replicas, images = inventory["workloads"], inventory["images"]
+    replicas = inventory["workloads"]
+    images = inventory["images"]
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     images = images[images["element"].notna()]
+    # a tag may move to another image; a digest never does, so it decides where it is known
     digests = images[["repository", "digest", "element"]].drop_duplicates()
     tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    # an image lists its tags with or without the repository before the colon
     tags = tags.assign(tag=tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0])
     tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
@@ -121,29 +87,16 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
 
 
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """List what each registry freezes: services that cannot be deployed or rescheduled without it.
+    """List ``element_kind, element, service_id`` that a registry freezes, running or not.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``workloads`` (running or not) and ``engines``.
-    policy : Policy
-        Its ``registries.hub`` names what the mirrors of a Docker engine serve.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``element_kind, element, service_id``, sorted. A service with a mirror on every
-        engine that holds its images is left out; a mirror that nobody saw is none.
+    Frozen services cannot be deployed or rescheduled without it. A service with a mirror on every
+    engine that holds its images is left out; a mirror that nobody saw counts as none.
     """
     replicas = inventory["workloads"].dropna(subset=["registry"])
-    engines = inventory["engines"]
-    engines = engines[engines["runtime"].astype("str") != "none"][
-        ["host_id", "runtime", "mirrors_n"]
-    ]
-    seen = replicas[["service_id", "registry", "host_id"]].merge(
-        engines, on="host_id", how="left"
-    )
+    engines = running_engines(inventory)[["host_id", "runtime", "mirrors_n"]]
+    seen = replicas[["service_id", "registry", "host_id"]]
+    seen = seen.merge(engines, on="host_id", how="left")
+    # the mirrors of a Docker engine serve Docker Hub alone
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)
@@ -151,3 +104,53 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     rows = rows.rename(columns={"registry": "element"}).assign(element_kind="registry")
     order = ["element", "service_id"]
     return rows[["element_kind", *order]].sort_values(order).reset_index(drop=True)
+
+
+def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
+    """Return the replicas that a service needs: max(1, ceil(share of those that run))."""
+    share = np.where(np.isnan(min_healthy_pct), 0.0, min_healthy_pct)
+    # rounded first: 67 % of 3 and the like must not gain a replica by a binary fraction
+    return np.maximum(1.0, np.ceil(np.round(share * replicas / 100, 9)))
+
+
+def is_running(replicas: pd.DataFrame) -> pd.Series:
+    """Return by row whether a replica runs; False where its state is unknown."""
+    return replicas["state"].eq(RUNNING).fillna(value=False).astype(bool)
+
+
+def direct_impact(
+    placement: pd.DataFrame, min_healthy_pct: pd.Series, elements: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly.
+
+    A service fails where fewer replicas live on than it needs. A replica of unknown state is not
+    live at the point. At worst exactly those live that stand on the element that fails: they raise
+    the need, and are lost. At best exactly the others live. A replica that may stand on any of the
+    ``elements`` of a kind stands on the one that fails only at worst.
+    """
+    runs = is_running(placement)
+    perhaps = placement["state"].isna()
+    live = placement.assign(running=runs, perhaps=perhaps)[runs | perhaps]
+    counted = ["running", "perhaps"]
+    every = live.drop_duplicates("workload_id").groupby("service_id")[counted].sum()
+    on = live.groupby(PAIR, dropna=False)[counted].sum().reset_index()
+    known = on[on["element"].notna()]
+    anywhere = on[on["element"].isna()].drop(columns="element")
+    wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
+    wide = wide.groupby(PAIR)[counted].sum().reset_index()
+
+    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
+        service = table["service_id"]
+        n = service.map(every["running"]).to_numpy()
+        off = (
+            service.map(every["perhaps"]).to_numpy() - table["perhaps"].to_numpy()
+        ) * best
+        share = service.map(min_healthy_pct).to_numpy("float64", na_value=np.nan)
+        need = needed(n + off + table["perhaps"].to_numpy() * worst, share)
+        return table.loc[(n > 0) & (n + off - table["running"].to_numpy() < need), PAIR]
+
+    return {
+        "lo": down(known, best=True, worst=False),
+        "point": down(known, best=False, worst=False),
+        "hi": down(wide, best=False, worst=True),
+    }

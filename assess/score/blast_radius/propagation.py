@@ -1,274 +1,160 @@
-"""What falls when something fails: exact where every arc on the way is certain, or they are few.
+"""What fails when something fails: exact where every arc on the way is certain, or they are few.
 
-Scenarios without an uncertain arc on the way are lanes of one computation. Where arcs are
-uncertain, the lanes are the outcomes of those arcs: all of them where they are few, else draws.
+Scenarios without an uncertain arc on the way are bits of one computation. Where arcs are
+uncertain, the bits are the outcomes of those arcs: all of them where they are few, else draws.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from assess.execution import current, each
-from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
+    BitSums,
     Booleans,
     Bytes,
+    Csr,
     Floats,
     Integers,
     Parts,
-    condense,
+    Weights,
+    pack,
+    sweep,
+    to_bytes,
+    unpack,
 )
-from assess.score.blast_radius.impact import Fallen, Loads, fall
-from assess.score.blast_radius.scenarios import Groups, Lanes, Scenarios
-from assess.score.blast_radius.uncertain import Dice, Open, best_paths, decide, undecided
+from assess.score.blast_radius.scenarios import DistinctScenarios, Scenarios
+from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.uncertain import (
+    EdgeSampler,
+    Outcome,
+    Sampling,
+    best_paths,
+    decide,
+    undecided,
+)
 
 WHAT = "blast radius"
-LANES_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
-UNCERTAIN_CELLS = 1 << 20  # nodes times lanes of a block whose arcs are uncertain
-SHARED_CELLS = 1 << 20  # of one that is worth to be sent to somebody else
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """Who fails with whom.
-
-    Attributes
-    ----------
-    nodes : int
-        Number of nodes. [count]
-    tail, head : ndarray of int
-        Arcs: ``head`` fails when ``tail`` fails; no two arcs join the same pair.
-    p : ndarray of float
-        Probability that it does. [0-1]
-    keys : ndarray of int
-        What tells the arcs apart, whatever else the graph holds: seeds their draws.
-    weight : ndarray of float
-        Weight of each node. [>= 0]
-    """
-
-    nodes: int
-    tail: Integers
-    head: Integers
-    p: Floats
-    keys: npt.NDArray[np.uint64]
-    weight: Floats
-
-    @cached_property
-    def certain(self) -> Parts:
-        """What certainly fails with what."""
-        return condense(self.nodes, self.tail[self.p >= 1], self.head[self.p >= 1])
-
-    @cached_property
-    def possible(self) -> Parts:
-        """What possibly fails with what."""
-        if not self.uncertain:
-            return self.certain
-        return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
-
-    @cached_property
-    def members(self) -> Groups:
-        """Nodes by the certain part that holds them."""
-        return Groups.of(self.certain.part, len(self.certain.heads))
-
-    @cached_property
-    def arriving(self) -> Groups:
-        """Arcs by the node that they lead to."""
-        return Groups.of(self.head, self.nodes)
-
-    @cached_property
-    def leaving(self) -> Groups:
-        """Arcs by the node that they come from."""
-        return Groups.of(self.tail, self.nodes)
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether an arc is neither certain nor impossible."""
-        return bool(((self.p > 0) & (self.p < 1)).any())
+WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
+UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios of a block whose arcs are uncertain
+SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How uncertain arcs are dealt with.
+class Impact:
+    """What fails in each scenario.
 
-    Attributes
-    ----------
-    seed : int
-        Seed of the draws.
-    draws : int
-        Draws per scenario. [count]
-    enumerate_up_to : int
-        Uncertain arcs of which every outcome is computed. [count]
-    block_mib : float
-        Memory of the scenarios computed together. [MiB]
-    felled_from : float, default 0.5
-        A scenario counts as one that takes a node down from this probability on. [0-1]
-    """
-
-    seed: int
-    draws: int
-    enumerate_up_to: int
-    block_mib: float
-    felled_from: float = 0.5
-
-
-def fewest_draws(policy: Policy) -> int:
-    """Give the draws that keep the standard error of a share within ``blast_radius.se_max``.
-
-    Parameters
-    ----------
-    policy : Policy
-        The policy.
-
-    Returns
-    -------
-    int
-        The deviation of a share is at most one half. [count]
-    """
-    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
-
-
-def sampling_of(policy: Policy) -> Sampling:
-    """Say how uncertain edges are dealt with.
-
-    Parameters
-    ----------
-    policy : Policy
-        Tables ``simulation`` and ``blast_radius``.
-
-    Returns
-    -------
-    Sampling
-        With as many draws as the policy asks for, and at least `fewest_draws`.
-    """
-    settings = policy["blast_radius"]
-    draws = max(policy.draws, fewest_draws(policy))
-    return Sampling(
-        policy.seed,
-        draws,
-        settings["enumerate_up_to"],
-        settings["block_mib"],
-        settings["exposed_from"],
-    )
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What falls in each scenario.
-
-    Attributes
-    ----------
-    loss : ndarray of float
-        Expected weight lost, by scenario; a bound of it where it was not drawn.
-    se : ndarray of float
-        Standard error of it; 0 where exact, NaN where it is a bound.
-    exact : ndarray of bool
-        Whether it is exact.
-    reached_n : ndarray of int
-        Nodes that can fall, by scenario. [count]
-    felled_n : ndarray of int
-        Scenarios that take it down, by node; see `Sampling`. [count]
-    scenario, node : ndarray of int
-        What can fall where, by scenario and then node.
-    p : ndarray of float
-        Probability of that. [0-1]
+    By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0
+    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail). By node:
+    ``exposure_n``, the scenarios that take it down; see `Sampling`. By pair, sorted: ``scenario,
+    node, p`` [probability, 0-1].
     """
 
     loss: Floats
     se: Floats
     exact: Booleans
     reached_n: Integers
-    felled_n: Integers
+    exposure_n: Integers
     scenario: Integers
     node: Integers
     p: Floats
 
 
-def arc_key(tail: str, head: str) -> int:
-    """Give an arc a number by the names of its ends.
-
-    Parameters
-    ----------
-    tail, head : str
-        The names.
-
-    Returns
-    -------
-    int
-        The same for the same names, in any fleet.
-    """
-    text = f"{tail}\0{head}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def spread(
+def propagate(
     graph: Graph,
     scenarios: Scenarios,
     *,
     sampling: Sampling,
     bound: Literal["least", "most"] = "least",
-) -> Spread:
-    """Work out what falls when some nodes fail, in many scenarios.
+) -> Impact:
+    """Compute what fails in many scenarios; the size of the blocks changes no number.
 
-    Parameters
-    ----------
-    graph : Graph
-        Who fails with whom.
-    scenarios : Scenarios
-        What fails by itself.
-    sampling : Sampling
-        How uncertain arcs are dealt with.
-    bound : str, default "least"
-        What stands for scenarios with many uncertain arcs that are not to be drawn: what falls at
-        least (see `uncertain.best_paths`), or all that can be reached.
-
-    Returns
-    -------
-    Spread
-        Losses by scenario, and what can fall in it: the same for any size of the blocks.
+    ``bound`` says what stands for scenarios with many uncertain arcs that are not drawn: their
+    most probable paths (`uncertain.best_paths`), or all that can be reached.
     """
-    lanes = Lanes.make(graph.certain, scenarios)
-    work = _Work.of(graph, lanes, sampling, bound)
-    blocks, felled_n = [_Block.empty()], np.zeros(graph.nodes, np.int64)
-    for block, felled in each(_Work.block, work, work.spans(), what=WHAT):
+    # scenarios that differ in nothing are computed once
+    distinct = DistinctScenarios.of(graph.certain, scenarios)
+    work = _Work.of(graph, distinct, sampling, bound)
+    blocks = [_Block.empty()]
+    exposure_n = np.zeros(graph.nodes, np.int64)
+    for block, counts in each(_Work.block, work, work.spans(), what=WHAT):
         blocks.append(block)
-        felled_n += felled
-    loss, se, exact, reached_n = (
-        np.concatenate([getattr(block, name) for block in blocks])
-        for name in ("loss", "se", "exact", "reached_n")
-    )
-    lane, node, p = (
-        np.concatenate(column)
-        for column in zip(
-            *(pairs for block in blocks for pairs in block.pairs), strict=True
-        )
-    )
-    shown = np.flatnonzero(scenarios.shown)
-    which, at = Groups.of(lane, len(loss)).members(lanes.of[shown])
-    scenario, node, p = shown[which], node[at], p[at]
-    order, of = np.lexsort((node, scenario)), lanes.of
-    return Spread(
-        loss[of],
-        se[of],
-        exact[of],
-        reached_n[of],
-        felled_n,
+        exposure_n += counts
+
+    position = distinct.position
+
+    def by_scenario(name: str) -> np.ndarray:
+        return np.concatenate([getattr(block, name) for block in blocks])[position]
+
+    pairs = zip(*(pair for block in blocks for pair in block.pairs), strict=True)
+    row, node, p = (np.concatenate(column) for column in pairs)
+    listed = np.flatnonzero(scenarios.is_listed)
+    which, at = Csr.of(row, len(distinct.times)).members(position[listed])
+    scenario = listed[which]
+    order = np.lexsort((node[at], scenario))
+    return Impact(
+        by_scenario("loss"),
+        by_scenario("se"),
+        by_scenario("exact"),
+        by_scenario("reached_n"),
+        exposure_n,
         scenario[order],
-        node[order],
-        p[order],
+        node[at][order],
+        p[at][order],
     )
 
 
 @dataclass(frozen=True, eq=False)
+class _Down:
+    """What fails along certain arcs in a block: bits by part, weight and nodes by scenario."""
+
+    parts: Parts
+    rows: dict[int, int]
+    weight: Floats
+    n: Integers
+
+    def count(self, times: Integers) -> Integers:
+        """Count by part the scenarios in which it is down, each as often as ``times`` says."""
+        # bit by bit of ``times``, so that a population count replaces a loop over scenarios
+        digits = [
+            pack((times >> d & 1).astype(bool))
+            for d in range(int(times.max()).bit_length())
+        ]
+        counts = np.zeros(len(self.parts.heads), np.int64)
+        for part, bits in self.rows.items():
+            counts[part] = sum((bits & m).bit_count() << d for d, m in enumerate(digits))
+        return counts
+
+    def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
+        """List pairs of part and scenario, by part, in the scenarios that are wanted."""
+        mask = pack(wanted)
+        part = [np.empty(0, np.int64)]
+        scenario = [np.empty(0, np.int64)]
+        for row, bits in self.rows.items():
+            if bits & mask:
+                scenario.append(np.flatnonzero(unpack(bits & mask, len(wanted))))
+                part.append(np.full(len(scenario[-1]), row))
+        return np.concatenate(part), np.concatenate(scenario)
+
+    def by_scenario(self) -> Bytes:
+        """Return a row per eight scenarios and a column per node; see `_column`."""
+        rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
+        return np.ascontiguousarray(to_bytes(rows, len(self.n))[self.parts.part].T)
+
+
+def _column(packed: Bytes, scenario: int) -> Booleans:
+    """Return by node whether it is down in one scenario."""
+    return (packed[scenario >> 3] >> (scenario & 7) & 1).astype(bool)
+
+
+@dataclass(frozen=True, eq=False)
 class _Block:
-    """What falls in some lanes: see `Spread`; pairs are of lane, node and probability."""
+    """The impact of some distinct scenarios; pairs are of scenario, node and probability."""
 
     loss: Floats
     se: Floats
@@ -277,138 +163,152 @@ class _Block:
     pairs: list[tuple[Integers, Integers, Floats]]
 
     @classmethod
-    def empty(cls, lanes: int = 0) -> _Block:
-        """Nothing falls."""
+    def empty(cls, width: int = 0) -> _Block:
+        """Return a block in which nothing fails."""
         none = np.empty(0, np.int64)
         return cls(
-            np.zeros(lanes),
-            np.zeros(lanes),
-            np.ones(lanes, bool),
-            np.zeros(lanes, np.int64),
+            np.zeros(width),
+            np.zeros(width),
+            np.ones(width, bool),
+            np.zeros(width, np.int64),
             [(none, none, np.empty(0))],
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What all blocks share, and how one of them is worked out."""
+    """What all blocks share, and how one of them is computed."""
 
     graph: Graph
-    lanes: Lanes
+    scenarios: DistinctScenarios
     sampling: Sampling
     bound: str
-    loads: dict[Parts, Loads]
-    dice: Dice
-    known: dict[bytes, Open]  # by what is undecided, and the arcs that decide it
+    weights: dict[Parts, tuple[Weights, Weights]]  # of criticality, and of nodes
+    sampler: EdgeSampler
+    outcomes: dict[bytes, Outcome]  # by the undecided nodes and the arcs that decide them
 
     @classmethod
-    def of(cls, graph: Graph, lanes: Lanes, sampling: Sampling, bound: str) -> _Work:
+    def of(
+        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, bound: str
+    ) -> _Work:
         """Weigh the parts once."""
-        loads = {p: Loads.of(p, graph.weight) for p in {graph.certain, graph.possible}}
-        return cls(graph, lanes, sampling, bound, loads, Dice(graph, sampling), {})
+        weights = {}
+        for parts in {graph.certain, graph.possible}:
+            n = len(parts.heads)
+            total = np.bincount(parts.part, graph.weight, n)
+            size = np.bincount(parts.part, minlength=n)
+            weights[parts] = (Weights.of(total), Weights.of(size))
+        sampler = EdgeSampler(graph, sampling)
+        return cls(graph, scenarios, sampling, bound, weights, sampler, {})
 
     def spans(self) -> list[tuple[int, int]]:
-        """Give first lane and width of each block: the memory, and enough for all hands."""
-        lanes, nodes, hands = (
-            len(self.lanes.times),
-            max(self.graph.nodes, 1),
-            current().workers.n,
-        )
-        width = min(LANES_MOST, int(self.sampling.block_mib * 2**23 / nodes))
-        if (
-            self.graph.uncertain
-        ):  # where a lane may take long: so many that one sees it go on
+        """List start and width of each block: as memory allows, and enough for all workers."""
+        n = len(self.scenarios.times)
+        nodes = max(self.graph.nodes, 1)
+        workers = current().workers.n
+        width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
+        if self.graph.uncertain:
+            # a scenario may take long: small blocks, so that progress is seen
             width = min(width, max(UNCERTAIN_CELLS // nodes, 1))
-        if hands > 1:
-            width = min(width, max(-(-lanes // (4 * hands)), SHARED_CELLS // nodes))
+        if workers > 1:
+            width = min(width, max(-(-n // (4 * workers)), SHARED_CELLS // nodes))
         width = max(8, width)
-        return [(start, min(width, lanes - start)) for start in range(0, lanes, width)]
+        return [(start, min(width, n - start)) for start in range(0, n, width)]
 
     def block(self, span: tuple[int, int]) -> tuple[_Block, Integers]:
-        """Fail the nodes of some lanes; count by node the scenarios that take it down."""
-        graph, (start, width) = self.graph, span
-        fallen = self._fall(graph.certain, start, width)
-        found = _Block.empty(width)
-        found.loss[:], found.reached_n[:] = fallen.weight, fallen.n
-        found.pairs.append(self._listed(fallen, start, width))
-        times = self.lanes.times[start : start + width] * (fallen.n > 0)
-        felled_n = fallen.felled(times)[graph.certain.part]
+        """Return the impact of some scenarios, and by node how many of them take it down."""
+        graph = self.graph
+        start, width = span
+        certain = self._sweep(graph.certain, start, width)
+        block = _Block.empty(width)
+        block.loss[:] = certain.weight
+        block.reached_n[:] = certain.n
+        block.pairs.append(self._listed(certain, start, width))
+        # a scenario in which nothing fails takes nothing down
+        times = self.scenarios.times[start : start + width] * (certain.n > 0)
+        exposure_n = certain.count(times)[graph.certain.part]
         if not graph.uncertain:
-            return found, felled_n
-        reached = self._fall(graph.possible, start, width)
-        found.reached_n[:] = reached.n
-        doubtful = np.flatnonzero(reached.n > fallen.n)
+            return block, exposure_n
+        possible = self._sweep(graph.possible, start, width)
+        block.reached_n[:] = possible.n
+        doubtful = np.flatnonzero(possible.n > certain.n)
         if len(doubtful):
-            down = _by_lane(fallen, graph.certain)
-            reach = _by_lane(reached, graph.possible)
-            for lane, fate in self._fates(doubtful, down, reach, start):
-                felled_n[fate.node[fate.p >= self.sampling.felled_from]] += times[lane]
-                self._add(fate, start, lane, found)
-        return found, felled_n
+            down = certain.by_scenario()
+            reach = possible.by_scenario()
+            for scenario, outcome in self._outcomes(doubtful, down, reach, start):
+                exposed = outcome.node[outcome.p >= self.sampling.exposed_from]
+                exposure_n[exposed] += times[scenario]
+                self._add(outcome, start, scenario, block)
+        return block, exposure_n
 
-    def _fates(
+    def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
+        weights, sizes = self.weights[parts]
+        weight = BitSums(weights)
+        size = BitSums(sizes)
+        rows = {}
+        initial = self.scenarios.initial_failures(parts, start, width)
+        for part, bits in sweep(parts, initial):
+            weight.add(part, bits)
+            size.add(part, bits)
+            rows[part] = bits
+        n = size.totals(width).astype(np.int64)
+        return _Down(parts, rows, weight.totals(width), n)
+
+    def _listed(
+        self, down: _Down, start: int, width: int
+    ) -> tuple[Integers, Integers, Floats]:
+        """List what certainly fails."""
+        part, scenario = down.members(self.scenarios.listed[start : start + width])
+        at, node = self.graph.members.members(part)
+        return scenario[at] + start, node, np.ones(len(node))
+
+    def _outcomes(
         self, doubtful: Integers, down: Bytes, reach: Bytes, start: int
-    ) -> Iterator[tuple[int, Open]]:
-        """Say what uncertain arcs do in each of some lanes; those not to be drawn are bounded."""
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Yield what uncertain arcs decide in some scenarios; those not drawn are bounded."""
         bounded = []
-        for lane in doubtful.tolist():
-            node, way = undecided(self.graph, _column(down, lane), _column(reach, lane))
+        for scenario in doubtful.tolist():
+            node, way = undecided(
+                self.graph, _column(down, scenario), _column(reach, scenario)
+            )
             few = np.count_nonzero(self.graph.p[way] < 1) <= self.sampling.enumerate_up_to
-            if few or self.lanes.drawn[start + lane]:
-                yield lane, self._decide(node, way)
+            if few or self.scenarios.drawn[start + scenario]:
+                yield scenario, self._decide(node, way)
             else:
-                bounded.append(lane)
+                bounded.append(scenario)
         room = max(int(self.sampling.block_mib * 2**20 / 32 / self.graph.nodes), 1)
         for at in range(0, len(bounded), room):
             yield from self._bounds(bounded[at : at + room], down, reach)
 
     def _bounds(
-        self, lanes: list[int], down: Bytes, reach: Bytes
-    ) -> Iterator[tuple[int, Open]]:
-        """Bound what uncertain arcs do, in some lanes at once."""
-        certain = np.stack([_column(down, lane) for lane in lanes], axis=1)
-        possible = np.stack([_column(reach, lane) for lane in lanes], axis=1)
+        self, scenarios: list[int], down: Bytes, reach: Bytes
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Bound what uncertain arcs decide, in some scenarios at once."""
+        certain = np.stack([_column(down, each) for each in scenarios], axis=1)
+        possible = np.stack([_column(reach, each) for each in scenarios], axis=1)
         p = possible * 1.0 if self.bound == "most" else best_paths(self.graph, certain)
-        open_p = np.where(possible & ~certain, p, 0.0)
-        losses = np.add.accumulate(open_p * self.graph.weight[:, None])[
-            -1
-        ]  # in order: no size
-        for at, lane in enumerate(lanes):  # of a block changes a digit
+        p = np.where(possible & ~certain, p, 0.0)
+        # added up in order: the size of a block changes no digit
+        losses = np.add.accumulate(p * self.graph.weight[:, None])[-1]
+        for at, scenario in enumerate(scenarios):
             node = np.flatnonzero(possible[:, at] & ~certain[:, at])
-            yield lane, Open(node, p[node, at], float(losses[at]), math.nan, exact=False)
+            loss = float(losses[at])
+            yield scenario, Outcome(node, p[node, at], loss, math.nan, exact=False)
 
-    def _fall(self, parts: Parts, start: int, width: int) -> Fallen:
-        return fall(parts, self.loads[parts], self.lanes, start=start, width=width)
-
-    def _listed(
-        self, fallen: Fallen, start: int, width: int
-    ) -> tuple[Integers, Integers, Floats]:
-        """List who falls with what for certain."""
-        fell, lane = fallen.members(self.lanes.listed[start : start + width])
-        at, node = self.graph.members.members(fell)
-        return lane[at] + start, node, np.ones(len(node))
-
-    def _decide(self, node: Integers, way: Integers) -> Open:
+    def _decide(self, node: Integers, way: Integers) -> Outcome:
+        # many scenarios differ in certain failures only, and share what is undecided
         key = node.tobytes() + b"/" + way.tobytes()
-        if len(self.known) * self.graph.nodes * 32 > self.sampling.block_mib * 2**20:
-            self.known.clear()
-        if key not in self.known:
-            self.known[key] = decide(self.graph, node, way, self.dice)
-        return self.known[key]
+        if len(self.outcomes) * self.graph.nodes * 32 > self.sampling.block_mib * 2**20:
+            self.outcomes.clear()
+        if key not in self.outcomes:
+            self.outcomes[key] = decide(self.graph, node, way, self.sampler)
+        return self.outcomes[key]
 
-    def _add(self, fate: Open, start: int, lane: int, found: _Block) -> None:
-        """Add what uncertain arcs do in one lane."""
-        found.loss[lane] += fate.loss
-        found.se[lane], found.exact[lane] = fate.se, fate.exact
-        if self.lanes.listed[start + lane]:
-            found.pairs.append((np.full(len(fate.node), start + lane), fate.node, fate.p))
-
-
-def _by_lane(fallen: Fallen, parts: Parts) -> Bytes:
-    """Rows by eight lanes, a column by node."""
-    return np.ascontiguousarray(fallen.packed()[parts.part].T)
-
-
-def _column(packed: Bytes, lane: int) -> Booleans:
-    """By node, whether it is down in one lane."""
-    return (packed[lane >> 3] >> (lane & 7) & 1).astype(bool)
+    def _add(self, outcome: Outcome, start: int, scenario: int, block: _Block) -> None:
+        """Add what uncertain arcs decide in one scenario."""
+        block.loss[scenario] += outcome.loss
+        block.se[scenario] = outcome.se
+        block.exact[scenario] = outcome.exact
+        if self.scenarios.listed[start + scenario]:
+            row = np.full(len(outcome.node), start + scenario)
+            block.pairs.append((row, outcome.node, outcome.p))

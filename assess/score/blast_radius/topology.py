@@ -1,19 +1,41 @@
-"""The fleet as a graph: what weighs how much, what needs what, and what stands on what."""
+"""The topology of a fleet: elements that can fail, where services run, and what each needs."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.direct_impact import FELLED, fallen, is_running
-from assess.score.blast_radius.placement import engine_names, frozen, standing
+from assess.score.blast_radius.bitset import (
+    Booleans,
+    Csr,
+    Floats,
+    Integers,
+    Parts,
+    adjacency,
+    condense,
+)
+from assess.score.blast_radius.placement import (
+    PAIR,
+    direct_impact,
+    engine_names,
+    frozen,
+    is_running,
+    placement,
+    running_engines,
+)
 from assess.score.incidents.exposure import coverage_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 LEVELS = ("lo", "point", "hi")
 KINDS = (
@@ -28,38 +50,19 @@ KINDS = (
     "cluster",
 )
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
-OBSERVING = (
-    "traces",
-)  # evidence that saw calls; all other evidence is what somebody wrote down
-KINDLESS = (
-    "declared",
-    "start_order",
-    "unknown",
-)  # kinds that leave open what the need is
+OBSERVING = ("traces",)  # evidence that saw calls; the rest is what somebody declared
+KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave the need open
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Weigh services.
-
-    Parameters
-    ----------
-    services : DataFrame
-        The frame ``services``: ``service_id, criticality, tier``.
-    policy : Policy
-        Its table ``criticality`` gives the weight by tier.
-
-    Returns
-    -------
-    Series
-        Index ``service_id``: the service's own criticality, else its tier's, else the policy's
-        for a service of which neither is known. [the fleet's own unit, >= 0]
-    """
+    """Return by ``service_id`` its own criticality, else its tier's, else the policy's default."""
     weights = policy["criticality"]
     by_tier = {
-        int(key.removeprefix("tier_")): w
-        for key, w in weights.items()
+        int(key.removeprefix("tier_")): weight
+        for key, weight in weights.items()
         if key != "unknown"
     }
+    # nullable floats: an unknown criticality must stay NA until its tier is asked
     own = services["criticality"].astype("Float64")
     filled = own.fillna(services["tier"].map(by_tier).astype("Float64"))
     values = filled.fillna(weights["unknown"]).to_numpy("float64")
@@ -68,55 +71,36 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
 
 
 def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """Put dependencies together, pair by pair.
+    """Return one row per pair, sorted: ``src, dst, kinds`` and ``lo, point, hi`` [0-1].
 
-    Parameters
-    ----------
-    dependencies : DataFrame
-        The frame ``dependencies``.
-    policy : Policy
-        Its table ``edges`` gives the probability by kind.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair, sorted: ``src, dst`` (src fails when dst fails), ``kinds`` (joined by a
-        comma), ``lo, point, hi``. [probability, 0-1]
-
-    Notes
-    -----
-    A row with its own ``p`` is an edge. Rows of one pair and kind without one are one edge that
-    several sources saw, at the policy's p; where a row with its own p speaks for that kind, it is
-    that edge. The edges of a pair are independent: ``1 - prod(1 - p)``.
+    ``src`` fails when ``dst`` fails. A row with its own ``p`` is an edge. Rows of one pair and kind
+    without one are one edge that several sources saw, at the policy's p, unless a row with its own
+    p covers that kind. The edges of a pair are independent: ``1 - prod(1 - p)``.
     """
     rows = dependencies[["src_id", "dst_id", "kind", "p"]]
     rows = rows.set_axis(["src", "dst", "kind", "own"], axis=1)
-    rows = (
-        rows[rows["src"] != rows["dst"]]
-        .astype({"kind": "str"})
-        .fillna({"kind": "unknown"})
-    )
-    told = rows["own"].notna()
-    spoken = rows[told].drop_duplicates(["src", "dst", "kind"]).drop(columns="own")
-    silent = rows[~told].drop_duplicates(["src", "dst", "kind"])
-    silent = silent.merge(spoken, how="left", indicator="said").query(
-        "said == 'left_only'"
-    )
-    rows = pd.concat([rows[told], silent.drop(columns="said")], ignore_index=True)
+    rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"})
+    rows = rows.fillna({"kind": "unknown"})
+    key = ["src", "dst", "kind"]
+    # a probability that somebody gave or learned overrides the policy's for that kind
+    has_own = rows["own"].notna()
+    measured = rows[has_own].drop_duplicates(key).drop(columns="own")
+    others = rows[~has_own].drop_duplicates(key)
+    others = others.merge(measured, how="left", indicator="in")
+    others = others[others["in"] == "left_only"].drop(columns="in")
+    rows = pd.concat([rows[has_own], others], ignore_index=True)
     table = policy["edges"]
-    for level, key in zip(LEVELS, ("lo", "p", "hi"), strict=True):
-        by_kind = rows["kind"].map(
-            {kind: float(edge[key]) for kind, edge in table.items()}
-        )
-        rows[level] = rows["own"].astype("float64").fillna(by_kind.astype("float64"))
-    rows = rows.sort_values(["src", "dst", "kind", *LEVELS], kind="stable")
+    for level, name in zip(LEVELS, ("lo", "p", "hi"), strict=True):
+        by_kind = {kind: float(edge[name]) for kind, edge in table.items()}
+        usual = rows["kind"].map(by_kind).astype("float64")
+        rows[level] = rows["own"].astype("float64").fillna(usual)
+    rows = rows.sort_values([*key, *LEVELS], kind="stable")
     pairs = rows.groupby(["src", "dst"], sort=True)
-    joint = (
-        1 - (1 - rows[list(LEVELS)]).groupby([rows["src"], rows["dst"]], sort=True).prod()
-    )
+    survive = 1 - rows[list(LEVELS)]
+    joint = 1 - survive.groupby([rows["src"], rows["dst"]], sort=True).prod()
     single = pairs.size() == 1  # where there is nothing to round
     table = pairs[list(LEVELS)].first().where(single, joint)
-    kinds = rows.drop_duplicates(["src", "dst", "kind"])
+    kinds = rows.drop_duplicates(key)
     many = kinds.duplicated(["src", "dst"], keep=False)
     joined = kinds[many].groupby(["src", "dst"])["kind"].agg(",".join)
     table["kinds"] = pairs["kind"].first()
@@ -125,7 +109,7 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def edge_evidence(inventory: Inventory) -> pd.DataFrame:
-    """Say how each edge is known, and which services no trace has seen.
+    """List how each edge is known, and which services no trace has seen.
 
     Parameters
     ----------
@@ -143,71 +127,105 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
 
     Notes
     -----
-    An edge that only a declaration knows may be dead or rare; one that only traces know was
-    forgotten by those who declare. Both count in full in `edges`: what is known twice is one edge.
+    An edge that only a declaration knows may be dead or rare; one that only traces know is missing
+    from the declarations. Both count in full in `edges`: what is known twice is one edge.
     """
     columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
     pair = ["src_id", "dst_id"]
-    rows = inventory["dependencies"].query("src_id != dst_id")
-    rows = (
-        rows.astype({"kind": "str"})
-        .fillna({"kind": "unknown"})
-        .sort_values([*pair, "kind"])
-    )
-    seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
-    by_pair = [rows[name] for name in pair]
-    some, every = seen.groupby(by_pair).any(), seen.groupby(by_pair).all()
+    rows = inventory["dependencies"].query("src_id != dst_id").astype({"kind": "str"})
+    rows = rows.fillna({"kind": "unknown"}).sort_values([*pair, "kind"])
     groups = rows.groupby(pair)
-    told = rows[~rows["kind"].isin(KINDLESS)].drop_duplicates([*pair, "kind", "evidence"])
-    sources_n = told.groupby(pair)["evidence"].nunique()
-    agreeing_n = told.groupby([*pair, "kind"])["evidence"].nunique().groupby(pair).max()
-    torn = (agreeing_n < sources_n).reindex(some.index, fill_value=False)
+    is_seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
+    seen = is_seen.groupby([rows[name] for name in pair])
+    some = seen.any()
+    specific = rows[~rows["kind"].isin(KINDLESS)]
+    specific = specific.drop_duplicates([*pair, "kind", "evidence"])
+    sources_n = specific.groupby(pair)["evidence"].nunique()
+    agreeing_n = specific.groupby([*pair, "kind"])["evidence"].nunique()
+    conflict = agreeing_n.groupby(pair).max() < sources_n
     table = pd.DataFrame(
         {
-            "known_by": np.select([every, some], ["traces", "both"], "declaration"),
+            "known_by": np.select([seen.all(), some], ["traces", "both"], "declaration"),
             "kinds": groups["kind"].agg(lambda kinds: ",".join(dict.fromkeys(kinds))),
             "evidence": groups["evidence"].agg(
                 lambda names: ",".join(sorted(set(names)))
             ),
-            "conflict": torn.astype(bool),
+            "conflict": conflict.reindex(some.index, fill_value=False).astype(bool),
             "calls": groups["calls"].sum(min_count=1),
         },
         index=some.index,
     )
-    met = set(rows.loc[seen, pair].to_numpy().ravel())
-    services = inventory["services"]["service_id"]
-    unseen = pd.DataFrame({"src_id": sorted(set(services) - met)}).assign(
-        known_by="nobody"
-    )
-    full = pd.concat([table.reset_index(), unseen], ignore_index=True).reindex(
-        columns=columns
-    )
+    # a trace that names a service at either end shows that traces reach it at all
+    traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
+    untraced = sorted(set(inventory["services"]["service_id"]) - traced)
+    unseen = pd.DataFrame({"src_id": untraced}).assign(known_by="nobody")
+    full = pd.concat([table.reset_index(), unseen], ignore_index=True)
     text = dict.fromkeys(columns[:5], "str")
+    full = full.reindex(columns=columns)
     return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
 
 
 @dataclass(frozen=True, eq=False)
-class Fleet:
-    """Services, what they need, and the elements that can fail.
+class Graph:
+    """Who fails with whom: ``head`` fails when ``tail`` fails, with probability ``p``.
 
-    Attributes
-    ----------
-    services : Index
-        Ids, sorted.
-    nodes : Index
-        Services, then what lies outside the fleet.
-    weight : ndarray
-        Criticality by node; 0 outside the fleet. [the fleet's own unit]
-    edges : DataFrame
-        What `edges` gives.
-    elements : MultiIndex
-        ``element_kind, element``, by kind in the order of `KINDS`.
-    stands : DataFrame
-        What `standing` gives.
-    down : dict of str to DataFrame
-        By level (lo, point, hi): ``element_kind, element, service_id``, what fails directly.
-    frozen : DataFrame
-        What `frozen` gives.
+    No two arcs join the same pair. ``keys`` seed the draws of the arcs, the same in any graph;
+    ``weight`` is by node. [>= 0]
+    """
+
+    nodes: int
+    tail: Integers
+    head: Integers
+    p: Floats
+    keys: npt.NDArray[np.uint64]
+    weight: Floats
+
+    @cached_property
+    def certain(self) -> Parts:
+        """What certainly fails with what."""
+        return condense(self.nodes, self.tail[self.p >= 1], self.head[self.p >= 1])
+
+    @cached_property
+    def possible(self) -> Parts:
+        """What possibly fails with what."""
+        if not self.uncertain:  # one condensation serves both
+            return self.certain
+        return condense(self.nodes, self.tail[self.p > 0], self.head[self.p > 0])
+
+    @cached_property
+    def members(self) -> Csr:
+        """Nodes by the certain part that holds them."""
+        return Csr.of(self.certain.part, len(self.certain.heads))
+
+    @cached_property
+    def arriving(self) -> Csr:
+        """Arcs by the node that they lead to."""
+        return Csr.of(self.head, self.nodes)
+
+    @cached_property
+    def leaving(self) -> Csr:
+        """Arcs by the node that they come from."""
+        return Csr.of(self.tail, self.nodes)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether an arc is neither certain nor impossible."""
+        return bool(((self.p > 0) & (self.p < 1)).any())
+
+
+def arc_key(tail: str, head: str) -> int:
+    """Return a number that is the same for the same names, in any fleet."""
+    text = f"{tail}\0{head}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Elements, placement and edges of a fleet; positions are those in ``elements`` and ``nodes``.
+
+    ``nodes`` are the services, sorted, then what lies outside the fleet and weighs 0. ``elements``
+    is a MultiIndex ``element_kind, element``, the services first. ``edges, placement, frozen`` and,
+    by level, ``direct`` are the frames of the functions of these names.
     """
 
     services: pd.Index
@@ -215,156 +233,140 @@ class Fleet:
     weight: Floats
     edges: pd.DataFrame
     elements: pd.MultiIndex
-    stands: pd.DataFrame
-    down: dict[str, pd.DataFrame]
+    placement: pd.DataFrame
+    direct: dict[str, pd.DataFrame]
     frozen: pd.DataFrame
 
     @property
     def placed(self) -> pd.Index:
         """Services of which a running replica is known."""
-        return pd.Index(self.stands.loc[is_running(self.stands), "service_id"].unique())
+        running = is_running(self.placement)
+        return pd.Index(self.placement.loc[running, "service_id"].unique())
 
-    def seeds(self, level: str) -> tuple[Integers, Integers]:
-        """Give what fails by itself.
+    @property
+    def service_weight(self) -> pd.Series:
+        """Criticality by service."""
+        return pd.Series(self.weight[: len(self.services)], index=self.services)
 
-        Parameters
-        ----------
-        level : str
-            lo, point or hi.
+    @cached_property
+    def callee(self) -> Integers:
+        """By edge, the node that is needed."""
+        return self.nodes.get_indexer(pd.Index(self.edges["dst"]))
 
-        Returns
-        -------
-        element, node : ndarray of int
-            Pairs of positions in ``elements`` and ``nodes``.
-        """
-        own = np.flatnonzero(self.elements.get_level_values(0).isin(["service", "ext"]))
-        down = self.down[level]
-        hit = self.elements.get_indexer(
-            pd.MultiIndex.from_frame(down[["element_kind", "element"]])
-        )
-        node = self.nodes.get_indexer(pd.Index(down["service_id"]))
-        alone = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
-        return np.concatenate([own, hit]), np.concatenate([alone, node])
+    @cached_property
+    def caller(self) -> Integers:
+        """By edge, the node that needs it: a service."""
+        return self.nodes.get_indexer(pd.Index(self.edges["src"]))
 
-    def struck(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
-        """Say which nodes some elements take down by themselves.
+    def matrix(self, value: Floats | None = None) -> csr_array:
+        """Return the edges as a sparse matrix, callee by caller."""
+        return adjacency(len(self.nodes), self.callee, self.caller, value)
 
-        Parameters
-        ----------
-        elements : sequence of tuple of str
-            Kind and name of each.
-        level : str
-            lo, point or hi.
+    @cached_property
+    def _keys(self) -> npt.NDArray[np.uint64]:
+        pairs = zip(self.edges["dst"], self.edges["src"], strict=True)
+        return np.array([arc_key(dst, src) for dst, src in pairs], dtype=np.uint64)
 
-        Returns
-        -------
-        ndarray of bool, shape (elements, nodes)
-            Whatever the nodes need.
-        """
-        found = np.zeros((len(elements), len(self.nodes)), bool)
+    def graph(self, level: str) -> Graph:
+        """Return who fails with whom at a level (lo, point, hi)."""
+        p = self.edges[level].to_numpy("float64")
+        n = len(self.nodes)
+        return Graph(n, self.callee, self.caller, p, self._keys, self.weight)
+
+    def initial_failures(self, level: str) -> tuple[Integers, Integers]:
+        """List pairs of element and node that it takes down directly."""
+        kinds = self.elements.get_level_values(0)
+        own = np.flatnonzero(kinds.isin(["service", "ext"]))
+        own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
+        direct = self.direct[level]
+        pairs = pd.MultiIndex.from_frame(direct[["element_kind", "element"]])
+        element = self.elements.get_indexer(pairs)
+        node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
+        return np.concatenate([own, element]), np.concatenate([own_node, node])
+
+    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
+        """Return, by given element and node, whether the element takes it down directly."""
+        down = np.zeros((len(elements), len(self.nodes)), bool)
         if not len(elements):
-            return found
+            return down
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
-        element, node = self.seeds(level)
+        element, node = self.initial_failures(level)
         among = np.isin(element, failed)
-        element, node = element[among], node[among]
-        for row, own in zip(found, failed, strict=True):
+        element = element[among]
+        node = node[among]
+        for row, own in zip(down, failed, strict=True):
             row[node[element == own]] = True
-        return found
+        return down
 
 
-def build_fleet(inventory: Inventory, policy: Policy) -> Fleet:
-    """Make the graph of a fleet.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``services, workloads, hosts, engines, images, dependencies``.
-    policy : Policy
-        Tables ``criticality, edges, blast_radius``.
-
-    Returns
-    -------
-    Fleet
-        The same for the same rows in any order.
-    """
+def build_topology(inventory: Inventory, policy: Policy) -> Topology:
+    """Build the topology of a fleet: the same for the same rows in any order."""
     weight = criticality(inventory["services"], policy).sort_index()
     links = edges(inventory["dependencies"], policy)
+    # what lies outside the fleet can fail, but has no criticality to lose
     outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
-    stands, freezes = standing(inventory, policy), frozen(inventory, policy)
-    elements = _elements(inventory, weight.index, outside, stands)
-    return Fleet(
+    placed = placement(inventory, policy)
+    elements = _elements(inventory, weight.index, outside, placed)
+    return Topology(
         services=weight.index,
         nodes=weight.index.append(outside),
         weight=np.concatenate([weight.to_numpy(), np.zeros(len(outside))]),
         edges=links,
         elements=elements,
-        stands=stands,
-        down=_down(inventory["services"], stands, elements.to_frame(index=False)),
-        frozen=freezes,
+        placement=placed,
+        direct=_direct(inventory["services"], placed, elements.to_frame(index=False)),
+        frozen=frozen(inventory, policy),
     )
 
 
 def _elements(
-    inventory: Inventory, services: pd.Index, outside: pd.Index, stands: pd.DataFrame
+    inventory: Inventory, services: pd.Index, outside: pd.Index, placed: pd.DataFrame
 ) -> pd.MultiIndex:
+    """List what can fail, by kind in the order of `KINDS`, whether anything stands on it or not."""
     named = {
         "service": services.to_series(),
         "ext": outside.to_series(),
         "host": inventory["hosts"]["host_id"],
         "az": inventory["hosts"]["az"],
-        "engine": engine_names(inventory["engines"])[
-            inventory["engines"]["runtime"] != "none"
-        ],
+        "engine": engine_names(running_engines(inventory)),
         "registry": inventory["workloads"]["registry"],
     }
     tuples = []
     for kind in KINDS:
-        standing_on = stands.loc[stands["element_kind"] == kind, "element"]
-        found = pd.concat([named.get(kind, standing_on), standing_on]).dropna().unique()
-        tuples += [(kind, element) for element in sorted(found)]
+        used = placed.loc[placed["element_kind"] == kind, "element"]
+        names = pd.concat([named.get(kind, used), used]).dropna().unique()
+        tuples += [(kind, element) for element in sorted(names)]
     return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
-def _down(
-    services: pd.DataFrame, stands: pd.DataFrame, elements: pd.DataFrame
+def _direct(
+    services: pd.DataFrame, placed: pd.DataFrame, elements: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Give what fails directly, by level; unknown states and places make the difference."""
+    """Add to the direct impact, at worst, that a service without a known place is anywhere."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
-    levels = fallen(
-        stands, services.set_index("service_id")["min_healthy_pct"], infrastructure
-    )
-    running = stands.loc[is_running(stands), "service_id"]
+    share = services.set_index("service_id")["min_healthy_pct"]
+    levels = direct_impact(placed, share, infrastructure)
+    # unknown is never safe: every element of infrastructure may be its place
+    running = placed.loc[is_running(placed), "service_id"]
     placeless = services.loc[~services["service_id"].isin(running), ["service_id"]]
     levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])
     return {
-        name: t[FELLED].sort_values(FELLED, ignore_index=True)
-        for name, t in levels.items()
+        level: table[PAIR].sort_values(PAIR, ignore_index=True)
+        for level, table in levels.items()
     }
 
 
 def dependencies_observed(
-    inventory: Inventory, policy: Policy, fleet: Fleet
+    inventory: Inventory, policy: Policy, topology: Topology
 ) -> pd.Series:
-    """Say of which services somebody observed what they depend on.
+    """Return by ``service_id`` whether somebody observed what it depends on.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``dependencies, coverage``.
-    policy : Policy
-        Its ``blast_radius.observing_calls`` names the calls that look for dependencies.
-    fleet : Fleet
-        The fleet.
-
-    Returns
-    -------
-    Series
-        Index ``service_id``: whether a dependency of it is known, or a call that came through in
-        full looked for them, of this service or of everything.
+    That is so where a dependency of it is known, or where one of the policy's
+    ``blast_radius.observing_calls`` came through in full for this service or for everything.
     """
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
-    everything = bool((~asked.isin(fleet.services)).any())
+    everything = bool((~asked.isin(topology.services)).any())
     links = inventory["dependencies"].query("src_id != dst_id")
     known = pd.concat([links["src_id"], asked])
-    return pd.Series(fleet.services.isin(known) | everything, index=fleet.services)
+    is_known = topology.services.isin(known) | everything
+    return pd.Series(is_known, index=topology.services)

@@ -4,57 +4,80 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import (
     Arcs,
+    BitSums,
     Booleans,
     Floats,
     Integers,
-    Scales,
     Weights,
     fixpoint,
     pack,
     unpack,
 )
+from assess.score.blast_radius.topology import Graph
 
-if TYPE_CHECKING:
-    from assess.score.blast_radius.propagation import Graph, Sampling
+
+@dataclass(frozen=True)
+class Sampling:
+    """How uncertain arcs are dealt with.
+
+    Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
+    computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
+    scenario from the probability ``exposed_from`` on.
+    """
+
+    seed: int
+    draws: int
+    enumerate_up_to: int
+    block_mib: float
+    exposed_from: float = 0.5
+
+    @classmethod
+    def of(cls, policy: Policy) -> Sampling:
+        """Read the tables ``simulation`` and ``blast_radius``; draw at least `fewest_draws`."""
+        settings = policy["blast_radius"]
+        return cls(
+            seed=policy.seed,
+            draws=max(policy.draws, fewest_draws(policy)),
+            enumerate_up_to=settings["enumerate_up_to"],
+            block_mib=settings["block_mib"],
+            exposed_from=settings["exposed_from"],
+        )
+
+
+def fewest_draws(policy: Policy) -> int:
+    """Return the draws that keep the standard error of any share within ``se_max``."""
+    # the standard deviation of a share is at most one half
+    return math.ceil((0.5 / float(policy["blast_radius"]["se_max"])) ** 2) + 1
 
 
 @dataclass
-class Dice:
-    """Draws of the arcs: one mask per arc, shared by all scenarios (common random numbers)."""
+class EdgeSampler:
+    """Draws of the arcs: one mask each, shared by all scenarios (common random numbers)."""
 
     graph: Graph
     sampling: Sampling
     masks: dict[int, int] = field(default_factory=dict)
 
     def mask(self, arc: int) -> int:
-        """Draw an arc by a Latin hypercube; a higher p fails in all the lanes of a lower one."""
+        """Sample one arc (Latin hypercube); draws are nested: raising p removes no failure."""
         if arc not in self.masks:
             draws = self.sampling.draws
+            # seeded by the arc's name: another edge of the fleet changes no draw of this one
             rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
+            # one draw in each of `draws` equal strata: less noise than independent draws
             uniform = (rng.permutation(draws) + 0.5) / draws
             self.masks[arc] = pack(uniform < self.graph.p[arc])
         return self.masks[arc]
 
 
-def _outcomes(p: Floats) -> tuple[list[int], Floats]:
-    """Every outcome of some arcs: the lanes in which each fails, and each lane's probability."""
-    width = 1 << len(p)
-    full = (1 << width) - 1
-    masks = [full // ((1 << (1 << i)) + 1) << (1 << i) for i in range(len(p))]
-    chance = np.ones(1)
-    for each in p:
-        chance = np.concatenate([chance * (1 - each), chance * each])
-    return masks, chance
-
-
 @dataclass(frozen=True)
-class Open:
+class Outcome:
     """What uncertain arcs decide in one scenario: probability by node, loss and its error."""
 
     node: Integers
@@ -64,104 +87,82 @@ class Open:
     exact: bool
 
 
+def _enumerate(p: Floats) -> tuple[list[int], Floats]:
+    """List every outcome of some arcs: the outcomes in which each fails, and their chances."""
+    width = 1 << len(p)
+    full = (1 << width) - 1
+    # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k
+    masks = [full // ((1 << (1 << i)) + 1) << (1 << i) for i in range(len(p))]
+    chance = np.ones(1)
+    for each in p:
+        chance = np.concatenate([chance * (1 - each), chance * each])
+    return masks, chance
+
+
 def undecided(
     graph: Graph, certain: Booleans, possible: Booleans
 ) -> tuple[Integers, Integers]:
-    """Find what is possibly, but not certainly down, and the arcs that decide it.
-
-    Parameters
-    ----------
-    graph : Graph
-        Who fails with whom.
-    certain, possible : ndarray of bool
-        By node, whether it certainly and whether it possibly falls.
-
-    Returns
-    -------
-    node, way : ndarray of int
-        Nodes, and arcs that lead to them from what possibly falls; both in order.
-    """
+    """List nodes that possibly but not certainly fail, and the arcs that decide it, in order."""
     node = np.flatnonzero(possible & ~certain)
     way = np.sort(graph.arriving.members(node)[1])
     return node, way[(graph.p[way] > 0) & possible[graph.tail[way]]]
 
 
-def decide(graph: Graph, node: Integers, way: Integers, dice: Dice) -> Open:
-    """Fail what is undecided, lane by outcome or draw.
-
-    Parameters
-    ----------
-    graph : Graph
-        Who fails with whom.
-    node, way : ndarray of int
-        As `undecided` gives them.
-    dice : Dice
-        Draws of the arcs.
-
-    Returns
-    -------
-    Open
-        The same for the same nodes and arcs, whatever falls besides.
-    """
+def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) -> Outcome:
+    """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     doubtful = way[graph.p[way] < 1]
-    exact = len(doubtful) <= dice.sampling.enumerate_up_to
+    exact = len(doubtful) <= sampler.sampling.enumerate_up_to
     if exact:
-        drawn, chance = _outcomes(graph.p[doubtful])
-        masks = dict(zip(doubtful.tolist(), drawn, strict=True))
+        outcomes, chance = _enumerate(graph.p[doubtful])
+        masks = dict(zip(doubtful.tolist(), outcomes, strict=True))
     else:
-        chance = np.full(dice.sampling.draws, 1 / dice.sampling.draws)
-        masks = {arc: dice.mask(arc) for arc in doubtful.tolist()}
+        chance = np.full(sampler.sampling.draws, 1 / sampler.sampling.draws)
+        masks = {arc: sampler.mask(arc) for arc in doubtful.tolist()}
+    down = _reach(graph, node, way, masks)
+    weights = graph.weight[node]
     width = len(chance)
+    if exact:
+        p = np.array([unpack(bits, width) @ chance for bits in down])
+        return Outcome(node, p, float(weights @ p), 0.0, exact=True)
+    # losses of single draws, as the nodes that fail in one draw depend on each other
+    p = np.array([bits.bit_count() / width for bits in down])
+    sums = BitSums(Weights.of(weights))
+    for each, bits in enumerate(down):
+        sums.add(each, bits)
+    losses = sums.totals(width)
+    se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
+    return Outcome(node, p, float(losses.mean()), se, exact=False)
+
+
+def _reach(
+    graph: Graph, node: Integers, way: Integers, masks: dict[int, int]
+) -> list[int]:
+    """Return the bits of each undecided node; arcs without a mask are certain."""
     local = dict(zip(node.tolist(), range(len(node)), strict=True))
     arcs: Arcs = [[] for _ in local]
     down = [0] * len(local)
-    ends = zip(
-        way.tolist(), graph.tail[way].tolist(), graph.head[way].tolist(), strict=True
-    )
-    for arc, tail, head in ends:
+    tails = graph.tail[way].tolist()
+    heads = graph.head[way].tolist()
+    for arc, tail, head in zip(way.tolist(), tails, heads, strict=True):
         if tail in local:
             arcs[local[tail]].append((local[head], masks.get(arc)))
-        else:
+        else:  # its tail is down for certain
             down[local[head]] |= masks[arc]
-    fixpoint(down, arcs)
-    weights = graph.weight[node]
-    if exact:
-        p = np.array([unpack(lanes, width) @ chance for lanes in down])
-        return Open(node, p, float(weights @ p), 0.0, exact=True)
-    p = np.array([lanes.bit_count() / width for lanes in down])
-    scales = Scales(Weights.of(weights))
-    for each, lanes in enumerate(down):
-        scales.put(each, lanes)
-    losses = scales.read(width)
-    se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
-    return Open(node, p, float(losses.mean()), se, exact=False)
+    return fixpoint(down, arcs)
 
 
 def best_paths(graph: Graph, down: Booleans) -> Floats:
-    """Bound from below how likely each node falls, by the most probable way to it alone.
+    """Bound from below how likely each node fails, by its most probable path alone.
 
-    Parameters
-    ----------
-    graph : Graph
-        Who fails with whom.
-    down : ndarray of bool, shape (nodes, lanes)
-        What fails by itself or for certain.
-
-    Returns
-    -------
-    ndarray of float, shape (nodes, lanes)
-        The highest product of probabilities along a way; 0 where there is none. [0-1]
-
-    Notes
-    -----
-    Nodes are swept in the order in which failures flow, all lanes at once and only those that
-    changed: one pass where there is no cycle. A rounded product never grows, so that the result is
-    the same in any order.
+    ``down`` is of shape (nodes, scenarios): what fails by itself or for certain. The result has
+    the same shape: the highest product of probabilities along a path. [0-1]
     """
     best = down.astype(np.float64)
     order = np.argsort(graph.possible.part, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
+    # in the order in which failures flow: one pass where there is no cycle. A rounded product
+    # never grows, so that any order gives the same bytes.
     dirty = bytearray(np.logical_or.reduce(down, axis=1)[order].tobytes())
     here = dirty.find(1)
     while here >= 0:

@@ -1,4 +1,4 @@
-"""Whether predictions deserve trust: judged by failures that they have not seen."""
+"""Whether predictions deserve trust: they are checked against failures they were not fitted on."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius import failures as cal
 from assess.score.blast_radius.bitset import Booleans, Floats
-from assess.score.blast_radius.learning import estimate, learn, says, tries, with_learned
-from assess.score.blast_radius.propagation import Graph, Sampling, arc_key, spread
+from assess.score.blast_radius.failures import (
+    RESAMPLES,
+    Failure,
+    calibrate,
+    curve,
+    measures,
+    observed_failures,
+    precision,
+    predictions,
+)
+from assess.score.blast_radius.learning import edge_trials, estimate, learn
+from assess.score.blast_radius.propagation import propagate
 from assess.score.blast_radius.scenarios import Scenarios
-from assess.score.blast_radius.topology import Fleet
+from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import exposure
 
 FOLDS_MOST = 50  # above, several events are left out together
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What failures say of predictions.
+class Validation:
+    """What failures show of predictions: frames of the functions of these names.
 
-    Attributes
-    ----------
-    calibration, precision, curve, measures, learned : DataFrame
-        What `calibrate`, `precision`, `curve`, `measures` and `learn` give.
-    brier : DataFrame
-        What `judge` gives; empty where nothing was learned.
-    verdict : str
-        A sentence on the learned probabilities; empty where nothing was learned.
+    ``brier`` (of `compare`) and ``verdict`` are empty where nothing was learned.
     """
 
     calibration: pd.DataFrame
@@ -43,13 +46,7 @@ class Judged:
     verdict: str
 
     def details(self) -> dict[str, pd.DataFrame]:
-        """Give the tables by name, as a result holds them.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            The verdict is a column of ``learned_judged``.
-        """
+        """Return the frames by the names that a result has for them."""
         return {
             "calibration": self.calibration,
             "precision": self.precision,
@@ -60,177 +57,103 @@ class Judged:
         }
 
 
-def judged(
+def validate(
     inventory: Inventory,
     policy: Policy,
-    fleet: Fleet,
+    topology: Topology,
     affected: pd.DataFrame,
     sampling: Sampling,
-) -> Judged:
-    """Hold predictions to the failures that are known.
+) -> Validation:
+    """Check predictions (``affected``) against the failures that were observed.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``incidents, experiments``.
-    policy : Policy
-        Tables ``simulation`` and ``blast_radius``.
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-    affected : DataFrame
-        Predictions: ``element_kind, element, service_id, p_down, p_lo, p_hi``.
-    sampling : Sampling
-        How uncertain edges are dealt with.
-
-    Returns
-    -------
-    Judged
-        All tables; edges are learned where ``blast_radius.learned_edges`` is not ``off``.
+    ``topology`` has the policy's probabilities; edges are learned where the policy's
+    ``blast_radius.learned_edges`` is not ``off``.
     """
-    level, seed = float(policy["simulation"]["level"]), policy.seed
-    weight = pd.Series(fleet.weight[: len(fleet.services)], index=fleet.services)
-    trials = cal.trials(inventory, fleet.services, fleet.elements)
-    compared = cal.calibrate(trials, affected, weight)
-    said = cal.predictions(affected, fleet.services, {t.element for t in trials})
-    scores = {"p_down": [said[t.element][0] for t in trials]}
-    learned, brier, verdict = fleet.edges.iloc[:0], pd.DataFrame(), ""
-    if policy["blast_radius"]["learned_edges"] != "off" and trials:
-        learned = learn(fleet, tries(fleet, trials), level=level, seed=seed)
-        base, left_out = leave_one_out(fleet, trials, sampling)
+    level = float(policy["simulation"]["level"])
+    seed = policy.seed
+    failures = observed_failures(inventory, topology)
+    calibration = calibrate(failures, affected, topology.service_weight)
+    known = predictions(affected, topology.services, {f.element for f in failures})
+    scores = {"p_down": [known[f.element][0] for f in failures]}
+    learned = topology.edges.iloc[:0]
+    brier = pd.DataFrame()
+    text = ""
+    if policy["blast_radius"]["learned_edges"] != "off" and failures:
+        trials = edge_trials(topology, failures)
+        learned = learn(topology, trials, level=level, seed=seed)
+        base, left_out = leave_one_out(topology, failures, sampling)
         scores["learned, left out"] = left_out
-        brier = judge(trials, base, left_out, seed=seed, level=level)
-        verdict = says(brier, len(trials))
-    table = cal.precision(fleet, trials, scores, seed=seed, level=level)
-    totals = cal.measures(exposure(inventory, policy), compared, seed=seed, level=level)
-    return Judged(
-        compared, table, cal.curve(trials, scores), totals, learned, brier, verdict
+        brier = compare(failures, base, left_out, seed=seed, level=level)
+        text = verdict(brier, len(failures))
+    return Validation(
+        calibration,
+        precision(topology, failures, scores, seed=seed, level=level),
+        curve(failures, scores),
+        measures(exposure(inventory, policy), calibration, seed=seed, level=level),
+        learned,
+        brier,
+        text,
     )
 
 
 def leave_one_out(
-    fleet: Fleet, trials: list[cal.Trial], sampling: Sampling
+    topology: Topology, failures: list[Failure], sampling: Sampling
 ) -> tuple[list[Floats], list[Floats]]:
-    """Predict every failure by the policy, and by what the other failures teach.
+    """Predict every failure by the policy, and by what is learned from the other failures.
 
-    Parameters
-    ----------
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-    trials : list of Trial
-        What happened.
-    sampling : Sampling
-        How uncertain edges are dealt with.
-
-    Returns
-    -------
-    policy, learned : list of ndarray
-        By trial, the chance of every service to be down. [probability, 0-1]
+    Both lists hold, by failure, the chance of every service to be down. [probability, 0-1]
     """
-    folds = np.arange(len(trials)) % max(min(len(trials), FOLDS_MOST), 1)
-    graph, every = failure_graph(fleet, "point"), tries(fleet, trials)
-    struck = fleet.struck([trial.element for trial in trials], "point")
-    base = chances(graph, struck, sampling)
-    found = base.copy()
+    folds = np.arange(len(failures)) % max(min(len(failures), FOLDS_MOST), 1)
+    graph = topology.graph("point")
+    trials = edge_trials(topology, failures)
+    initial = topology.initially_down([f.element for f in failures], "point")
+    base = chances(graph, initial, sampling)
+    learned = base.copy()
+    # a single failure has no others to learn from
     for fold in np.unique(folds) if folds.any() else []:
-        others = every[folds[every["trial"]] != fold]
+        others = trials[folds[trials["failure"]] != fold]
         places = np.flatnonzero(folds == fold)
-        taught = replace(graph, p=estimate(fleet, others))
-        found[places] = chances(taught, struck[places], sampling)
-    n = len(fleet.services)
-    return list(base[:, :n]), list(found[:, :n])
+        trained = replace(graph, p=estimate(topology, others))
+        learned[places] = chances(trained, initial[places], sampling)
+    n = len(topology.services)
+    return list(base[:, :n]), list(learned[:, :n])
 
 
-def chances(graph: Graph, struck: Booleans, sampling: Sampling) -> Floats:
-    """Give the chance of every node to be down, in each of some failures.
-
-    Parameters
-    ----------
-    graph : Graph
-        Who fails with whom.
-    struck : ndarray of bool, shape (failures, nodes)
-        What each takes down by itself.
-    sampling : Sampling
-        How uncertain edges are dealt with.
-
-    Returns
-    -------
-    ndarray of float, shape (failures, nodes)
-        [probability, 0-1]
-    """
-    lane, node = np.nonzero(struck)
-    found = spread(graph, Scenarios(lane, node, len(struck)), sampling=sampling)
-    p = np.zeros(struck.shape)
-    p[found.scenario, found.node] = found.p
+def chances(graph: Graph, initial: Booleans, sampling: Sampling) -> Floats:
+    """Return the chance of every node to be down, in each of some failures; shaped alike."""
+    scenario, node = np.nonzero(initial)
+    failing = Scenarios(scenario, node, len(initial))
+    impact = propagate(graph, failing, sampling=sampling)
+    p = np.zeros(initial.shape)
+    p[impact.scenario, impact.node] = impact.p
     return p
 
 
-def failure_graph(fleet: Fleet, level: str) -> Graph:
-    """Give who fails with whom.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        The fleet.
-    level : str
-        lo, point or hi: which probabilities.
-
-    Returns
-    -------
-    Graph
-        Arcs from what is needed to what needs it.
-    """
-    links = fleet.edges
-    keys = [
-        arc_key(dst, src) for dst, src in zip(links["dst"], links["src"], strict=True)
-    ]
-    return Graph(
-        nodes=len(fleet.nodes),
-        tail=fleet.nodes.get_indexer(pd.Index(links["dst"])),
-        head=fleet.nodes.get_indexer(pd.Index(links["src"])),
-        p=links[level].to_numpy("float64"),
-        keys=np.array(keys, dtype=np.uint64),
-        weight=fleet.weight,
-    )
-
-
-def judge(
-    trials: list[cal.Trial],
+def compare(
+    failures: list[Failure],
     base: list[Floats],
     learned: list[Floats],
     *,
     seed: int,
     level: float,
 ) -> pd.DataFrame:
-    """Compare two predictions of the same failures by their squared error.
+    """Compare two predictions of the same failures by their squared error (Brier score).
 
-    Parameters
-    ----------
-    trials : list of Trial
-        What happened.
-    base, learned : list of ndarray
-        By trial, the chance of every service to be down. [probability, 0-1]
-    seed : int
-        Seed of the resampling.
-    level : float
-        Coverage of the intervals. [share, 0-1]
-
-    Returns
-    -------
-    DataFrame
-        ``rule`` (policy, learned), ``brier`` (mean over the failures; low is good), ``gain`` over
-        the policy with ``gain_lo, gain_hi`` (paired bootstrap over the failures).
+    Columns ``rule`` (policy, learned), ``brier`` (mean over the failures; low is good), ``gain``
+    over the policy with ``gain_lo, gain_hi`` (paired bootstrap over the failures).
     """
     errors = np.array(
         [
-            [float(((p[t.seen] - t.hit[t.seen]) ** 2).mean()) for p in pair]
-            for t, *pair in zip(trials, base, learned, strict=True)
-            if t.seen.any()
+            [float(((p[f.seen] - f.down[f.seen]) ** 2).mean()) for p in pair]
+            for f, *pair in zip(failures, base, learned, strict=True)
+            if f.seen.any()
         ]
     ).reshape(-1, 2)
     if not len(errors):
         return pd.DataFrame(columns=["rule", "brier", "gain", "gain_lo", "gain_hi"])
+    # paired: both rules predict the same failures, which differ more than the rules do
     gain = errors[:, 0] - errors[:, 1]
-    draws = np.random.default_rng(seed).integers(0, len(gain), (cal.RESAMPLES, len(gain)))
+    draws = np.random.default_rng(seed).integers(0, len(gain), (RESAMPLES, len(gain)))
     ends = np.quantile(gain[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return pd.DataFrame(
         {
@@ -243,29 +166,20 @@ def judge(
     )
 
 
-def taught(inventory: Inventory, policy: Policy, fleet: Fleet) -> Fleet:
-    """Give the graph that counts: with learned probabilities where the policy says so.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``incidents, experiments``.
-    policy : Policy
-        Its ``blast_radius.learned_edges``.
-    fleet : Fleet
-        The graph, with the policy's probabilities.
-
-    Returns
-    -------
-    Fleet
-        The same, unless ``learned_edges`` is ``use`` and there are failures to learn from.
-    """
-    if policy["blast_radius"]["learned_edges"] != "use":
-        return fleet
-    trials = cal.trials(inventory, fleet.services, fleet.elements)
-    level = float(policy["simulation"]["level"])
-    if not trials:
-        return fleet
-    return with_learned(
-        fleet, learn(fleet, tries(fleet, trials), level=level, seed=policy.seed)
+def verdict(brier: pd.DataFrame, failures_n: int) -> str:
+    """Return a sentence on whether learned probabilities predict better than the policy's."""
+    if failures_n < 2 or brier.empty:
+        return "Too few failures are recorded to judge learned probabilities: at least two are needed."
+    row = brier.set_index("rule").loc["learned"]
+    gain = f"{row['gain']:+.3f} ({row['gain_lo']:+.3f} to {row['gain_hi']:+.3f})"
+    better = "not shown to be better"
+    end = " They do not help on this fleet yet."
+    if row["gain_lo"] > 0:
+        better = "better"
+        end = ""
+    elif row["gain_hi"] < 0:
+        better = "worse"
+    return (
+        f"Left out one by one, {failures_n} failures were predicted {better} with learned "
+        f"probabilities than with the policy's: squared error lower by {gain}.{end}"
     )

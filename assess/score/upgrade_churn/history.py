@@ -21,7 +21,6 @@ from assess.errors import AssessError
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
-from assess.score.blast_radius.observed import cells, observed
 from assess.score.incidents.exposure import coverage_of, sound_incidents
 from assess.score.upgrade_churn.image_changes import (
     Image,
@@ -30,6 +29,7 @@ from assess.score.upgrade_churn.image_changes import (
     images_of,
     is_pinned,
 )
+from assess.score.upgrade_churn.observed import cells, observed
 
 NOWHERE = ""  # on a host that nobody knows
 FRAMES = (

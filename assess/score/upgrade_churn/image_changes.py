@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.blast_radius.observed import cells, observed
+from assess.score.upgrade_churn.observed import cells, observed
 
 _IMAGE = ["registry", "repository", "tag", "image_digest"]
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Call, Name, Row
-from assess.sources.csv_records import read_records
+from assess.sources.csv_records import read_records, rows
 from assess.sources.docker.payload import moment
-from assess.sources.packaged import rows
 from assess.sources.redact import scrub
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
@@ -139,8 +138,8 @@ def worst(answers: Iterable[Row]) -> list[Row]:
             row["question"],
             row["source"],
         )
-        held = kept.setdefault(key, row)
-        if RISKS.index(row["risk"]) < RISKS.index(held["risk"]):
+        first = kept.setdefault(key, row)
+        if RISKS.index(row["risk"]) < RISKS.index(first["risk"]):
             kept[key] = row
     return list(kept.values())
 

@@ -36,15 +36,15 @@ _PEOPLE = (
 
 def resources(values: Iterable[Any]) -> list[Row]:
     """List the resources of a file: alone, in a list, or under their kind."""
-    found: list[Row] = []
+    entries: list[Row] = []
     for value in values:
         if isinstance(value, list):
-            found += (v for v in value if _kind(v))
+            entries += (v for v in value if _kind(v))
         elif isinstance(value, dict) and not _kind(value):
-            found += (v for kind in _KINDS for v in dicts(value.get(kind)) if _kind(v))
+            entries += (v for kind in _KINDS for v in dicts(value.get(kind)) if _kind(v))
         elif isinstance(value, dict):
-            found.append(value)
-    return found
+            entries.append(value)
+    return entries
 
 
 def _kind(value: Any) -> str:

@@ -68,12 +68,14 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
             continue
         for item in texts(test.get("items")):
             about = _about_item(item, context.host_id)
-            told = {
+            details = {
                 "answer": f"{result}: {text_of(test.get('desc'))}",
                 "answered_at": when,
             }
             answers.append(
-                _answer(rule, rule.values[result], about, source="docker-bench", **told)
+                _answer(
+                    rule, rule.values[result], about, source="docker-bench", **details
+                )
             )
     rows = _kept(answers)
     return [("engines", engine), *rows] if len(engine) > 2 else rows
@@ -124,9 +126,9 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     about = _image_keys(image, identifier)
     when = moment_of(report.get("CreatedAt")) or context.file_time
     answers = [
-        _answer(rule, risk, about, answer=said, answered_at=when, source="trivy")
+        _answer(rule, risk, about, answer=summary, answered_at=when, source="trivy")
         for result in results
-        for rule, risk, said in _findings(result, context)
+        for rule, risk, summary in _findings(result, context)
     ]
     if any(dicts(result.get("Secrets")) for result in results) and _secrets_n(results):
         found.append(("services", {"about": about, "secrets_in_image": True}))
@@ -189,14 +191,14 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
             context.unmapped += 1
             continue
         risk = rule.of_number(score) if score >= 0 else "unknown"
-        said = f"{text_of(check.get('name'))}: {score} of 10"
-        told = {
-            "answer": said,
+        summary = f"{text_of(check.get('name'))}: {score} of 10"
+        details = {
+            "answer": summary,
             "answered_at": when,
             "source": "scorecard",
             "source_ref": name,
         }
-        answers.append(_answer(rule, risk or "unknown", about, **told))
+        answers.append(_answer(rule, risk or "unknown", about, **details))
     return _kept(answers)
 
 
@@ -217,16 +219,16 @@ def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     image = _image_of(texts(target.get("repoDigests")), tags)
     about = _image_keys(image, text_of(target.get("imageID")))
     cycles = [dig(match, "Cycle") for match in dicts(report.get("matches"))]
-    told = [
+    details = [
         [text_of(dig(c, n)) for n in ("ProductName", "ReleaseCycle", "Eol")]
         for c in cycles
     ]
-    ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in told})
+    ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in details})
     when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
-    said = words_of("; ".join(ended)) if ended else "no package past its end of life"
+    summary = words_of("; ".join(ended)) if ended else "no package past its end of life"
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     return _kept(
-        [_answer(rule, risk, about, answer=said, answered_at=when, source="xeol")]
+        [_answer(rule, risk, about, answer=summary, answered_at=when, source="xeol")]
     )
 
 

@@ -205,7 +205,9 @@ class DumpPlace(Place):
         asked = self.call(service, call)
         name = call.replace("_", "-")
         objects: list[Row] = []
-        answers = [(f, held) for f in self.files if (held := self._read(f, name, key))]
+        answers = [
+            (f, answer) for f in self.files if (answer := self._read(f, name, key))
+        ]
         for file, (documents, reading) in answers:
             self.used.add(file)
             age = max(reading.get("age_hours", 0.0), asked.row.get("age_hours", 0.0))

@@ -126,20 +126,20 @@ def _read_file(
 ) -> Row:
     """Read one file into the hosts; give what its coverage row would say."""
     row: Row = {"status": "ok"}
-    found = list(documents(file, row, prefix))
+    named = list(documents(file, row, prefix))
     total["age_hours"] = max(total.get("age_hours", 0.0), row.get("age_hours", 0.0))
-    if row["status"] == "ok" and not found:
+    if row["status"] == "ok" and not named:
         row |= {"status": "parse_error", "hint": "there are no facts of a host in it"}
-    for name, document in found:
+    for name, document in named:
         if failed := failure_of(document):
             row |= failed
             continue
         place = str(Path(scope).parent)
-        host, told = facts.to_host(document, name, place, file_time(file), now_utc())
+        host, counts = facts.to_host(document, name, place, file_time(file), now_utc())
         for count in ("redacted_n", "unmapped_n"):
-            total[count] = total.get(count, 0) + told[count]
-        if told.get("hint"):
-            total["hint"] = told["hint"]
+            total[count] = total.get(count, 0) + counts[count]
+        if counts.get("hint"):
+            total["hint"] = counts["hint"]
         join(host, hosts)
     return row
 

@@ -72,10 +72,10 @@ def to_host(
         packages=to_packages(facts),
         mounted=to_mounted(fact(facts, "mounts")),
     )
-    told: Row = {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
+    counts: Row = {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
     if units is not None and "privileges" in str(facts.get("msg") or ""):
-        told["hint"] = "service_facts did not see every unit: run it with become = true"
-    return host, told
+        counts["hint"] = "service_facts did not see every unit: run it with become = true"
+    return host, counts
 
 
 def _columns(facts: Row) -> Row:
@@ -143,17 +143,17 @@ def to_packages(facts: Row) -> dict[str, Package] | None:
     listed = facts.get("packages", facts.get("ansible_packages"))
     if not isinstance(listed, dict) or not listed:
         return None
-    found = {}
+    packages = {}
     for name in filter(is_of_interest, listed):
         if (first := next(dicts(listed[name]), None)) is not None:
             manager = text_of(first.get("source"))
-            found[text_of(name)] = Package(text_of(first.get("version")), manager)
-    return found
+            packages[text_of(name)] = Package(text_of(first.get("version")), manager)
+    return packages
 
 
 def to_mounted(listed: Any) -> list[Row]:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
-    found = []
+    mounted = []
     for disk in dicts(listed):
         total, free = (
             count_of(disk.get("size_total")),
@@ -164,7 +164,7 @@ def to_mounted(listed: Any) -> list[Row]:
             used = None if total is None or free is None else max(0, total - free)
             read_only = "ro" in options if disk.get("options") else None
             kind = text_of(disk.get("fstype")) or None
-            found.append(
+            mounted.append(
                 {"path": path, "type": kind, "size": used, "read_only": read_only}
             )
-    return found
+    return mounted

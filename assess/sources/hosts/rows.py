@@ -16,10 +16,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from assess.sources.base import Batch, Name, Row
+from assess.sources.csv_records import any_of, rows
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
 from assess.sources.joining.hosts import is_local, service_of
-from assess.sources.packaged import any_of, rows
 from assess.sources.unit import runs_as_root
 
 UNIT, UNIT_CONFIDENCE = "unit", 0.5
@@ -162,15 +162,18 @@ def to_service(host: PlainHost, unit: SystemUnit) -> Row:
         }
         package = any_of(store["package"] for store in stores if store["package"])
         installed = host.packages or {}
-        if found := next((p for p in sorted(installed) if package.fullmatch(p)), None):
-            row["source_ref"] += f", package {found} {installed[found].version}"
+        package_names = filter(package.fullmatch, sorted(installed))
+        if package_name := next(package_names, None):
+            row["source_ref"] += (
+                f", package {package_name} {installed[package_name].version}"
+            )
     return row
 
 
 def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
     """List the rows of the vocabulary of stores for a unit: one per data directory."""
-    found = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
-    return [store for store in found if store["unit"] == found[0]["unit"]]
+    stores = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
+    return [store for store in stores if store["unit"] == stores[0]["unit"]]
 
 
 def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
@@ -215,10 +218,12 @@ def to_engines(host: PlainHost) -> list[Row]:
         "kubelet_version": parts.get("kubelet", ("", None))[1],
         "ecs_agent_version": parts.get("ecs-agent", ("", None))[1],
     }
-    found: list[str] = [part for part in ("docker", "podman", "cri-o") if part in parts]
-    if not found and "containerd" in parts:
-        found = ["containerd"]
-    if not found and host.packages is not None:
+    runtimes: list[str] = [
+        part for part in ("docker", "podman", "cri-o") if part in parts
+    ]
+    if not runtimes and "containerd" in parts:
+        runtimes = ["containerd"]
+    if not runtimes and host.packages is not None:
         return [{"host_id": host.host_id, "runtime": "none", "source_ref": host.place}]
     return [
         {
@@ -229,7 +234,7 @@ def to_engines(host: PlainHost) -> list[Row]:
             **beneath,
             "source_ref": host.place,
         }
-        for part in found
+        for part in runtimes
     ]
 
 
@@ -245,15 +250,15 @@ def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | No
 
 def upstream(version: str) -> str | None:
     """Return the version of the software in a package: without epoch and revision."""
-    found = _VERSION.match(version.strip())
-    return "-".join(part for part in found.groups() if part) if found else None
+    match = _VERSION.match(version.strip())
+    return "-".join(part for part in match.groups() if part) if match else None
 
 
 def system_of(name: Any, version: Any, release: Any = None) -> Row:
     """Name an operating system as the reference facts do."""
     written, number = text_of(name), text_of(version)
-    if found := re.search(r"\d+(\.\d+)*", number):  # CentOS Linux release 7.9.2009 (Core)
-        number = found[0]
+    if match := re.search(r"\d+(\.\d+)*", number):  # CentOS Linux release 7.9.2009 (Core)
+        number = match[0]
     if not written:
         return {}
     known = _SYSTEMS.get(written.lower(), written)
@@ -263,15 +268,14 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
     return {"os_name": os_name, "os_version": os_version}
 
 
-def seen(told: Any, file_time: float | None, now: datetime) -> Row:
+def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
     """Return when the facts were gathered, and their age: by themselves, else by their file.
 
     Both may be wrong: a time in 1628 or in the future is ignored.
     """
-    number = (
-        int(told) if isinstance(told, str) and re.fullmatch(r"\d{9,11}", told) else told
-    )
-    for value in (number, file_time):
+    if isinstance(gathered_at, str) and re.fullmatch(r"\d{9,11}", gathered_at):
+        gathered_at = int(gathered_at)
+    for value in (gathered_at, file_time):
         when = moment(value)
         if when and when <= now + timedelta(days=1):
             age = max(0.0, (now - when).total_seconds() / 3600)

@@ -5,7 +5,7 @@ The first filled header of a column counts. The policy defines severities, cause
 
 from __future__ import annotations
 
-from assess.sources.packaged import rows
+from assess.sources.csv_records import rows
 
 
 def _headers(column: str) -> tuple[str, ...]:

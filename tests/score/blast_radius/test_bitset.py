@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.score.blast_radius.bitset import (
-    Scales,
+    BitSums,
     Weights,
     condense,
     fixpoint,
@@ -19,8 +19,10 @@ from assess.score.blast_radius.bitset import (
     sweep,
     unpack,
 )
-from assess.score.blast_radius.propagation import Graph, Sampling, Spread, arc_key, spread
+from assess.score.blast_radius.propagation import Impact, propagate
 from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.topology import Graph, arc_key
+from assess.score.blast_radius.uncertain import Sampling
 
 EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, block_mib=64)
 DRAWN = Sampling(seed=1, draws=4000, enumerate_up_to=0, block_mib=64)
@@ -44,7 +46,7 @@ def graph_of(nodes, arcs, weight=None):
 
 def from_each(graph, sampling):
     every = np.arange(graph.nodes)
-    return spread(graph, Scenarios(every, every, graph.nodes), sampling=sampling)
+    return propagate(graph, Scenarios(every, every, graph.nodes), sampling=sampling)
 
 
 def reached(arcs, start):
@@ -134,13 +136,15 @@ def test_memory_changes_nothing(case, few):
     graph = graph_of(*case)
     whole = from_each(graph, Sampling(1, 100, few, 64))
     blocks = from_each(graph, Sampling(1, 100, few, 1e-9))  # of eight lanes
-    for each in fields(Spread):
+    for each in fields(Impact):
         assert getattr(whole, each.name).tobytes() == getattr(blocks, each.name).tobytes()
 
 
 def test_several_nodes_can_fail_in_one_scenario():
     graph = graph_of(4, {(0, 2): 0.5, (1, 2): 0.5, (2, 3): 1.0})
-    result = spread(graph, Scenarios(np.zeros(2, int), np.arange(2), 1), sampling=EXACT)
+    result = propagate(
+        graph, Scenarios(np.zeros(2, int), np.arange(2), 1), sampling=EXACT
+    )
     assert result.loss[0] == pytest.approx(2 + 0.75 + 0.75)
 
 
@@ -178,11 +182,11 @@ def test_weighing_adds_up(width, rows, unit):
         (w * unpack(r, width) for r, w in zip(lanes, weights, strict=True)),
         np.zeros(width),
     )
-    scales = Scales(Weights.of(weights))
+    sums = BitSums(Weights.of(weights))
     for node, row in enumerate(lanes):
-        scales.put(node, row)
-    np.testing.assert_allclose(scales.read(width), want, rtol=1e-9, atol=1e-9)
-    assert (scales.read(width) == 0).all()
+        sums.add(node, row)
+    np.testing.assert_allclose(sums.totals(width), want, rtol=1e-9, atol=1e-9)
+    assert (sums.totals(width) == 0).all()
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
@@ -197,13 +201,13 @@ def test_counts_are_those_of_the_list(case):
     result = from_each(graph_of(nodes, arcs), EXACT)
     p = matrix(result, nodes)
     assert result.reached_n.tolist() == (p > 0).sum(axis=1).tolist()
-    assert result.felled_n.tolist() == (p >= 0.5).sum(axis=0).tolist()
+    assert result.exposure_n.tolist() == (p >= 0.5).sum(axis=0).tolist()
     every, listed = np.arange(nodes), np.arange(nodes) % 2 == 0
-    some = spread(
+    some = propagate(
         graph_of(nodes, arcs), Scenarios(every, every, nodes, listed), sampling=EXACT
     )
     np.testing.assert_array_equal(matrix(some, nodes), p * listed[:, None])
-    for name in ("loss", "reached_n", "felled_n"):
+    for name in ("loss", "reached_n", "exposure_n"):
         np.testing.assert_array_equal(getattr(some, name), getattr(result, name))
 
 
@@ -216,7 +220,7 @@ def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
     failing = Scenarios(every, every, nodes, drawn=drawn)
     few = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64)
     least, most = (
-        spread(graph, failing, sampling=few, bound=b) for b in ("least", "most")
+        propagate(graph, failing, sampling=few, bound=b) for b in ("least", "most")
     )
     want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
     bounded = np.isnan(least.se)
@@ -241,7 +245,7 @@ def test_the_bound_is_the_most_probable_way():
     arcs = {(0, 1): 0.5, (1, 2): 0.5, (0, 2): 0.2, (2, 0): 0.9, (2, 3): 1.0}
     graph, every = graph_of(4, arcs), np.arange(4)
     failing = Scenarios(every, every, 4, drawn=np.zeros(4, bool))
-    found = spread(graph, failing, sampling=Sampling(1, 50, 0, 64))
+    found = propagate(graph, failing, sampling=Sampling(1, 50, 0, 64))
     assert matrix(found, 4)[0].tolist() == [1.0, 0.5, 0.25, 0.25]
     assert found.loss[0] == 2.0
-    assert found.felled_n.tolist() == [2, 2, 2, 3]
+    assert found.exposure_n.tolist() == [2, 2, 2, 3]

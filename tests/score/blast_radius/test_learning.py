@@ -9,9 +9,10 @@ from failing_fleet import AT, failing_fleet
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.blast_radius import failures as cal
-from assess.score.blast_radius.learning import estimate, learn, says, tries, with_learned
-from assess.score.blast_radius.topology import build_fleet
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import edge_trials, estimate, learn, with_learned
+from assess.score.blast_radius.topology import build_topology
+from assess.score.blast_radius.validation import verdict
 
 POLICY = load_policy()
 
@@ -39,15 +40,15 @@ def told(ids, pairs, *experiments, **tables):
     inventory = from_frames(
         {k: pd.DataFrame(v) for k, v in frames.items()}, snapshot_at=AT
     )
-    fleet = build_fleet(inventory, POLICY)
-    return fleet, cal.trials(inventory, fleet.services, fleet.elements)
+    fleet = build_topology(inventory, POLICY)
+    return fleet, observed_failures(inventory, fleet)
 
 
-def tried(fleet, trials):
+def tried(fleet, failures):
     """By trial, which edges were tried and whether the caller fell."""
-    table, edges = tries(fleet, trials), fleet.edges
+    table, edges = edge_trials(fleet, failures), fleet.edges
     return {
-        (int(r.trial), edges["src"][r.edge] + edges["dst"][r.edge]): bool(r.fell)
+        (int(r.failure), edges["src"][r.edge] + edges["dst"][r.edge]): bool(r.failed)
         for r in table.itertuples()
     }
 
@@ -56,15 +57,15 @@ CHAIN = [("b", "a", "call"), ("c", "b", "call")]
 
 
 def test_an_edge_is_tried_when_what_is_needed_was_down():
-    fleet, trials = told(
+    fleet, failures = told(
         "abc", CHAIN, (("service", "a"), "ab", None), (("service", "b"), "b", "")
     )
-    assert tried(fleet, trials) == {(0, "ba"): True, (0, "cb"): False, (1, "cb"): False}
+    assert tried(fleet, failures) == {(0, "ba"): True, (0, "cb"): False, (1, "cb"): False}
 
 
 def test_a_caller_without_data_says_nothing():
-    fleet, trials = told("abc", CHAIN, (("service", "a"), "a", "ac"))
-    assert tried(fleet, trials) == {}
+    fleet, failures = told("abc", CHAIN, (("service", "a"), "a", "ac"))
+    assert tried(fleet, failures) == {}
 
 
 def test_a_caller_that_the_failure_itself_took_down_says_nothing():
@@ -72,39 +73,39 @@ def test_a_caller_that_the_failure_itself_took_down_says_nothing():
         {"workload_id": s, "service_id": s, "host_id": "h", "state": "running"}
         for s in "ab"
     ]
-    fleet, trials = told(
+    fleet, failures = told(
         "abc",
         CHAIN,
         (("host", "h"), "abc", None),
         hosts=[{"host_id": "h"}],
         workloads=replicas,
     )
-    assert tried(fleet, trials) == {}  # c has no known place: the host may be its own
+    assert tried(fleet, failures) == {}  # c has no known place: the host may be its own
 
 
 def test_what_lies_outside_can_fail_too():
-    fleet, trials = told(
+    fleet, failures = told(
         "ab",
         [("a", "ext:x", "call"), ("b", "ext:y", "call")],
         (("ext", "ext:x"), "a", None),
     )
-    assert tried(fleet, trials) == {(0, "aext:x"): True}
+    assert tried(fleet, failures) == {(0, "aext:x"): True}
 
 
 def test_on_a_cycle_nobody_falls_because_of_whom_it_felled():
     pairs = [("b", "a", "call"), ("c", "b", "call"), ("b", "c", "call")]
-    fleet, trials = told("abc", pairs, (("service", "a"), "abc", None))
-    assert tried(fleet, trials) == {(0, "ba"): True, (0, "cb"): True}
+    fleet, failures = told("abc", pairs, (("service", "a"), "abc", None))
+    assert tried(fleet, failures) == {(0, "ba"): True, (0, "cb"): True}
     both = [*pairs, ("c", "a", "call")]
-    fleet, trials = told("abc", both, (("service", "a"), "abc", None))
-    assert len(tried(fleet, trials)) == 4  # now each may have felled the other
+    fleet, failures = told("abc", both, (("service", "a"), "abc", None))
+    assert len(tried(fleet, failures)) == 4  # now each may have felled the other
 
 
 def test_kinds_that_were_never_tried_keep_the_policys():
     pairs = [("b", "a", "call"), ("c", "a", "cache")]
-    fleet, trials = told("abc", pairs, (("service", "a"), "a", "ab"))
+    fleet, failures = told("abc", pairs, (("service", "a"), "a", "ab"))
     known = with_learned(
-        fleet, learn(fleet, tries(fleet, trials), level=0.9, seed=1)
+        fleet, learn(fleet, edge_trials(fleet, failures), level=0.9, seed=1)
     ).edges
     call, cache = known.set_index("src").loc["b"], known.set_index("src").loc["c"]
     assert call["lo"] <= call["point"] <= call["hi"] < 1
@@ -112,8 +113,8 @@ def test_kinds_that_were_never_tried_keep_the_policys():
 
 
 def test_no_trial_is_no_evidence():
-    fleet, trials = told("ab", [("b", "a", "call")], (("service", "b"), "b", None))
-    known = tries(fleet, trials)
+    fleet, failures = told("ab", [("b", "a", "call")], (("service", "b"), "b", None))
+    known = edge_trials(fleet, failures)
     table = learn(fleet, known, level=0.9, seed=1)
     assert table["tries_n"].tolist() == [0]
     assert (table["lo"] < 0.2).all()
@@ -126,8 +127,8 @@ def test_intervals_cover_what_they_say(times):
     inside, errors = [], []
     for seed in range(10):
         inventory, truth = failing_fleet(seed, times=times)
-        fleet = build_fleet(inventory, POLICY)
-        known = tries(fleet, cal.trials(inventory, fleet.services, fleet.elements))
+        fleet = build_topology(inventory, POLICY)
+        known = edge_trials(fleet, observed_failures(inventory, fleet))
         table = learn(fleet, known, level=0.9, seed=1).set_index(["src", "dst"])
         p = truth[table.index]
         inside.append(((table["lo"] <= p) & (p <= table["hi"])).mean())
@@ -137,7 +138,7 @@ def test_intervals_cover_what_they_say(times):
     assert learned < policy / 2
 
 
-def judged(gain, lo, hi):
+def brier(gain, lo, hi):
     return pd.DataFrame(
         {
             "rule": ["policy", "learned"],
@@ -149,12 +150,12 @@ def judged(gain, lo, hi):
 
 
 def test_the_verdict_is_honest():
-    assert "Too few failures" in says(judged(1, 1, 1), 1)
-    assert "Too few failures" in says(pd.DataFrame(), 0)
-    assert "predicted better" in says(judged(0.03, 0.01, 0.05), 9)
+    assert "Too few failures" in verdict(brier(1, 1, 1), 1)
+    assert "Too few failures" in verdict(pd.DataFrame(), 0)
+    assert "predicted better" in verdict(brier(0.03, 0.01, 0.05), 9)
     unsure, worse = (
-        says(judged(0.03, -0.01, 0.05), 9),
-        says(judged(-0.03, -0.05, -0.01), 9),
+        verdict(brier(0.03, -0.01, 0.05), 9),
+        verdict(brier(-0.03, -0.05, -0.01), 9),
     )
     assert "not shown to be better" in unsure
     assert "predicted worse" in worse

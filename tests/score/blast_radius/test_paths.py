@@ -16,8 +16,8 @@ from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.paths import because, chain
-from assess.score.blast_radius.topology import build_fleet
+from assess.score.blast_radius.paths import most_probable_path, path_text
+from assess.score.blast_radius.topology import build_topology
 
 POLICY = load_policy()
 
@@ -40,23 +40,27 @@ ARCS = [("b", "a", 0.5), ("c", "b", 0.5), ("c", "a", 0.2), ("d", "c", 1.0)]
 
 
 def test_the_most_probable_chain_wins():
-    steps = chain(build_fleet(inventory_of("abcde", ARCS), POLICY), ("service", "a"), "d")
+    steps = most_probable_path(
+        build_topology(inventory_of("abcde", ARCS), POLICY), ("service", "a"), "d"
+    )
     assert steps["service_id"].tolist() == ["b", "c", "d"]
     assert steps["p"].tolist() == [0.5, 0.5, 1.0]  # .25, and .2 by the short cut
-    assert because(steps) == "a -> b -> c -> d"
+    assert path_text(steps) == "a -> b -> c -> d"
 
 
 def test_of_equal_chains_the_shortest():
     arcs = [("b", "a", 1.0), ("c", "b", 1.0), ("c", "a", 1.0)]
-    steps = chain(build_fleet(inventory_of("abc", arcs), POLICY), ("service", "a"), "c")
-    assert because(steps) == "a -> c"
+    steps = most_probable_path(
+        build_topology(inventory_of("abc", arcs), POLICY), ("service", "a"), "c"
+    )
+    assert path_text(steps) == "a -> c"
 
 
 def test_no_chain_is_empty():
-    fleet = build_fleet(inventory_of("abcde", ARCS), POLICY)
-    assert chain(fleet, ("service", "a"), "e").empty
-    assert chain(fleet, ("service", "d"), "a").empty
-    assert because(chain(fleet, ("service", "a"), "e")) == ""
+    fleet = build_topology(inventory_of("abcde", ARCS), POLICY)
+    assert most_probable_path(fleet, ("service", "a"), "e").empty
+    assert most_probable_path(fleet, ("service", "d"), "a").empty
+    assert path_text(most_probable_path(fleet, ("service", "a"), "e")) == ""
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,7 +73,7 @@ def test_no_chain_is_empty():
     )
 )
 def test_no_simple_path_is_more_probable(p):
-    fleet = build_fleet(
+    fleet = build_topology(
         inventory_of("abcd", [(s, d, q) for (s, d), q in p.items()]), POLICY
     )
     paths = [
@@ -79,7 +83,7 @@ def test_no_simple_path_is_more_probable(p):
         math.prod(p.get((src, dst), 0) for dst, src in itertools.pairwise(path))
         for path in paths
     )
-    steps = chain(fleet, ("service", "a"), "d")
+    steps = most_probable_path(fleet, ("service", "a"), "d")
     assert (steps["p"].prod() if len(steps) else 0) == pytest.approx(best)
 
 
@@ -100,13 +104,13 @@ def test_all_pairs_of_twenty_services_are_those_of_dijkstra_by_hand():
     names = [f"s{i:02}" for i in range(20)]
     pairs = [pair for pair in itertools.permutations(names, 2) if rng.random() < 0.15]
     p = {pair: float(rng.uniform(0.05, 1)) for pair in pairs}
-    fleet = build_fleet(
+    fleet = build_topology(
         inventory_of(names, [(*pair, q) for pair, q in p.items()]), POLICY
     )
     for start in names:
         best = dijkstra_by_hand(p, start)
         for end in set(names) - {start}:
-            steps = chain(fleet, ("service", start), end)
+            steps = most_probable_path(fleet, ("service", start), end)
             want = best.get(end, 0.0)
             assert (steps["p"].prod() if len(steps) else 0.0) == pytest.approx(want)
 

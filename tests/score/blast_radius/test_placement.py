@@ -5,14 +5,14 @@ import pytest
 from readiness_fleet import Fleet
 
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.placement import frozen, standing
+from assess.score.blast_radius.placement import frozen, placement
 
 POLICY = load_policy()
 
 
 def on(fleet):
     """Elements by kind, of the first replica."""
-    table = standing(fleet.inventory(), POLICY)
+    table = placement(fleet.inventory(), POLICY)
     own = table[table["workload_id"] == "shop.1"]
     return dict(zip(own["element_kind"], own["element"], strict=True))
 

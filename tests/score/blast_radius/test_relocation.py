@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.direct_impact import needed
-from assess.score.blast_radius.propagation import sampling_of, spread
+from assess.score.blast_radius.placement import needed
+from assess.score.blast_radius.propagation import propagate
 from assess.score.blast_radius.relocation import (
-    KEY,
     LEFT,
-    exchanges,
+    PAIR,
+    element_changes,
+    move_scenarios,
     spread_replicas,
-    trials_of,
 )
 from assess.score.blast_radius.scenarios import Scenarios
-from assess.score.blast_radius.topology import build_fleet
-from assess.score.blast_radius.validation import failure_graph
+from assess.score.blast_radius.topology import build_topology
+from assess.score.blast_radius.uncertain import Sampling
 
 POLICY = load_policy()
 
@@ -101,16 +101,16 @@ def a_fleet(seed):
 
 def one_by_one(fleet, changes, new_hosts, policy):
     """By service: every element that changes fails before the move, and after it."""
-    graph, sampling = failure_graph(fleet, "point"), sampling_of(policy)
+    graph, sampling = fleet.graph("point"), Sampling.of(policy)
 
     def loss(names):
         node = fleet.nodes.get_indexer(pd.Index(sorted(names)))
         failing = Scenarios(np.zeros(len(node), int), node, 1)
-        return spread(graph, failing, sampling=sampling).loss[0] / (
+        return propagate(graph, failing, sampling=sampling).loss[0] / (
             fleet.weight.sum() or 1
         )
 
-    down = fleet.down["point"].groupby(KEY[:2])["service_id"].agg(set).to_dict()
+    down = fleet.direct["point"].groupby(PAIR[:2])["service_id"].agg(set).to_dict()
     delta = {}
     for name, hosts in zip(fleet.services, new_hosts, strict=True):
         delta[name] = hosts * loss({name})
@@ -125,8 +125,8 @@ def one_by_one(fleet, changes, new_hosts, policy):
 def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
-    fleet = build_fleet(inventory, POLICY)
-    want = one_by_one(fleet, *exchanges(inventory, fleet, POLICY["target"]), POLICY)
+    fleet = build_topology(inventory, POLICY)
+    want = one_by_one(fleet, *element_changes(inventory, fleet, POLICY["target"]), POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
         if row.Index in fleet.placed:
@@ -140,23 +140,23 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
 @given(st.integers(0, 2**31))
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)
-    fleet = build_fleet(inventory, POLICY)
-    changes, _ = exchanges(inventory, fleet, POLICY["target"])
+    fleet = build_topology(inventory, POLICY)
+    changes, _ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
-    trials = trials_of(fleet, changes)
+    moves = move_scenarios(fleet, changes)
     below = {}
-    for tail, head in zip(trials.tail, trials.head, strict=True):
+    for tail, head in zip(moves.tail, moves.head, strict=True):
         below.setdefault(tail, []).append(head)
 
     def leaves(node):
         return {node} if node not in below else set().union(*map(leaves, below[node]))
 
     failing = {}
-    for scenario, node in zip(trials.scenario, trials.node, strict=True):
+    for scenario, node in zip(moves.scenario, moves.node, strict=True):
         failing.setdefault(scenario, []).extend(leaves(node))
     assert all(max(Counter(nodes).values()) == 1 for nodes in failing.values())
-    down = fleet.down["point"].groupby(KEY[:2])["service_id"].agg(set).to_dict()
-    for term, row in zip(trials.terms.itertuples(), changes.itertuples(), strict=True):
+    down = fleet.direct["point"].groupby(PAIR[:2])["service_id"].agg(set).to_dict()
+    for term, row in zip(moves.terms.itertuples(), changes.itertuples(), strict=True):
         assert fleet.services[term.service] == row.service_id
         others = down.get((row.element_kind, row.element), set()) - {row.service_id}
         for scenario, names in (

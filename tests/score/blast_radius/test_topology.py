@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.direct_impact import needed
-from assess.score.blast_radius.placement import frozen, image_names
+from assess.score.blast_radius import topology
+from assess.score.blast_radius.placement import frozen, image_names, needed
 from assess.score.blast_radius.topology import (
-    build_fleet,
+    build_topology,
     criticality,
     edge_evidence,
     edges,
@@ -19,6 +22,42 @@ from assess.score.blast_radius.topology import (
 
 POLICY = load_policy()
 AT = "2026-09-30"
+
+
+def test_the_room_has_one_builder_of_adjacency():
+    room = Path(topology.__file__).parent
+    builders = {
+        path.name: len(re.findall(r"\b(?:coo|csr|csc|lil)_(?:array|matrix)\(", text))
+        for path in room.glob("*.py")
+        if (text := path.read_text(encoding="utf-8"))
+    }
+    assert {name: n for name, n in builders.items() if n} == {"bitset.py": 1}
+    positions = {
+        path.name
+        for path in room.glob("*.py")
+        if re.search(r"get_indexer\(pd\.Index\(\w*\.?edges\[", path.read_text("utf-8"))
+    }
+    assert positions <= {"topology.py"}
+
+
+def test_edges_are_one_set_of_arrays():
+    inventory = fleet_of(
+        services={"service_id": list("abc")},
+        dependencies=[
+            {"src_id": s, "dst_id": d, "kind": "call", "evidence": "e"}
+            for s, d in [("a", "b"), ("b", "ext:x"), ("c", "b")]
+        ],
+    )
+    fleet = build_topology(inventory, POLICY)
+    graph = fleet.graph("point")
+    arcs = [
+        (fleet.nodes[t], fleet.nodes[h])
+        for t, h in zip(graph.tail, graph.head, strict=True)
+    ]
+    assert arcs == [("b", "a"), ("ext:x", "b"), ("b", "c")]
+    rows, columns = fleet.matrix().nonzero()
+    cells = zip(fleet.nodes[rows], fleet.nodes[columns], strict=True)
+    assert sorted(cells) == sorted(arcs)
 
 
 def fleet_of(**tables):
@@ -261,10 +300,10 @@ def engine(host, mirrors=None, version="29.1.0"):
 
 
 def test_what_takes_a_service_down_directly():
-    fleet = build_fleet(small_fleet([engine("h1"), engine("h2")]), POLICY)
+    fleet = build_topology(small_fleet([engine("h1"), engine("h2")]), POLICY)
     point = {
         (r.element_kind, r.element, r.service_id)
-        for r in fleet.down["point"].itertuples()
+        for r in fleet.direct["point"].itertuples()
     }
     assert point == {
         ("engine", "docker 29.1.0", "a"),
@@ -272,7 +311,7 @@ def test_what_takes_a_service_down_directly():
         ("base_image", "debian:12", "a"),
         ("cluster", "c", "a"),
     }
-    hi = fleet.down["hi"]
+    hi = fleet.direct["hi"]
     assert set(hi.loc[hi["service_id"] == "b", "element_kind"]) == {
         "host",
         "az",
@@ -286,19 +325,21 @@ def test_what_takes_a_service_down_directly():
 
 
 def test_a_service_that_needs_all_its_replicas_falls_with_each_host():
-    fleet = build_fleet(small_fleet([engine("h1"), engine("h2")], a=100.0), POLICY)
-    point = fleet.down["point"]
+    fleet = build_topology(small_fleet([engine("h1"), engine("h2")], a=100.0), POLICY)
+    point = fleet.direct["point"]
     hosts = point.loc[point["element_kind"] == "host", "element"]
     assert hosts.tolist() == ["h1", "h2"]
 
 
 def test_an_engine_of_unknown_version_may_be_any():
-    fleet = build_fleet(small_fleet([engine("h1"), engine("h2", version=None)]), POLICY)
+    fleet = build_topology(
+        small_fleet([engine("h1"), engine("h2", version=None)]), POLICY
+    )
     engines = {
         level: down.query("element_kind == 'engine' and service_id == 'a'")[
             "element"
         ].tolist()
-        for level, down in fleet.down.items()
+        for level, down in fleet.direct.items()
     }
     assert engines == {"lo": [], "point": [], "hi": ["docker 29.1.0"]}
 
@@ -306,10 +347,10 @@ def test_an_engine_of_unknown_version_may_be_any():
 def test_a_replica_of_unknown_state_may_live_or_not():
     maybe = [{**REPLICAS[0]}, {**REPLICAS[1], "state": None}]
     inventory = fleet_of(services={"service_id": ["a"]}, hosts=HOSTS, workloads=maybe)
-    fleet = build_fleet(inventory, POLICY)
+    fleet = build_topology(inventory, POLICY)
     hosts = {
         k: d.query("element_kind == 'host'")["element"].tolist()
-        for k, d in fleet.down.items()
+        for k, d in fleet.direct.items()
     }
     assert hosts == {"lo": [], "point": ["h1"], "hi": ["h1"]}
 

@@ -9,35 +9,36 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.policy.policy import load_policy
-from assess.score.blast_radius import failures as cal
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.propagation import sampling_of
-from assess.score.blast_radius.topology import build_fleet
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.topology import build_topology
+from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.validation import (
     chances,
-    failure_graph,
-    judge,
+    compare,
     leave_one_out,
 )
 
 POLICY = load_policy()
-SAMPLING = sampling_of(POLICY)
+SAMPLING = Sampling.of(POLICY)
 
 
 @pytest.fixture(scope="module")
-def fleet_and_trials():
+def fleet_and_failures():
     inventory, _ = failing_fleet(3, services=12, times=2)
-    fleet = build_fleet(inventory, POLICY)
-    return fleet, cal.trials(inventory, fleet.services, fleet.elements)
+    fleet = build_topology(inventory, POLICY)
+    return fleet, observed_failures(inventory, fleet)
 
 
-def test_what_is_left_out_does_not_teach(fleet_and_trials):
-    fleet, trials = fleet_and_trials
-    which = max(range(len(trials)), key=lambda i: trials[i].hit.sum())
-    other = replace(trials[which], hit=fleet.services.isin([trials[which].element[1]]))
-    _, before = leave_one_out(fleet, trials, SAMPLING)
+def test_what_is_left_out_does_not_teach(fleet_and_failures):
+    fleet, failures = fleet_and_failures
+    which = max(range(len(failures)), key=lambda i: failures[i].down.sum())
+    other = replace(
+        failures[which], down=fleet.services.isin([failures[which].element[1]])
+    )
+    _, before = leave_one_out(fleet, failures, SAMPLING)
     _, after = leave_one_out(
-        fleet, [*trials[:which], other, *trials[which + 1 :]], SAMPLING
+        fleet, [*failures[:which], other, *failures[which + 1 :]], SAMPLING
     )
     changed = [
         bool(np.abs(a - b).max() > 1e-6) for a, b in zip(before, after, strict=True)
@@ -46,25 +47,25 @@ def test_what_is_left_out_does_not_teach(fleet_and_trials):
     assert any(changed)  # in others it has
 
 
-def test_one_failure_teaches_nothing_about_itself(fleet_and_trials):
-    fleet, trials = fleet_and_trials
-    base, learned = leave_one_out(fleet, trials[:1], SAMPLING)
+def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
+    fleet, failures = fleet_and_failures
+    base, learned = leave_one_out(fleet, failures[:1], SAMPLING)
     assert learned[0].tolist() == base[0].tolist()
 
 
-def test_chances_are_those_of_the_element(fleet_and_trials):
-    fleet, _ = fleet_and_trials
-    struck = fleet.struck([("service", "s00"), ("service", "s11")], "point")
-    found = chances(failure_graph(fleet, "point"), struck, SAMPLING)
+def test_chances_are_those_of_the_element(fleet_and_failures):
+    fleet, _ = fleet_and_failures
+    initial = fleet.initially_down([("service", "s00"), ("service", "s11")], "point")
+    found = chances(fleet.graph("point"), initial, SAMPLING)
     assert [p[0] for p in found] == [1, 0]
     assert found[1][-1] == 1
 
 
-def test_squared_errors_by_hand(fleet_and_trials):
-    _, trials = fleet_and_trials
-    right = [t.hit.astype(float) for t in trials]
-    half = [np.full(len(t.hit), 0.5) for t in trials]
-    table = judge(trials, half, right, seed=1, level=0.9).set_index("rule")
+def test_squared_errors_by_hand(fleet_and_failures):
+    _, failures = fleet_and_failures
+    right = [t.down.astype(float) for t in failures]
+    half = [np.full(len(t.down), 0.5) for t in failures]
+    table = compare(failures, half, right, seed=1, level=0.9).set_index("rule")
     assert table["brier"].to_dict() == {"policy": 0.25, "learned": 0.0}
     assert table.loc["learned", ["gain_lo", "gain", "gain_hi"]].tolist() == [0.25] * 3
 
