@@ -12,6 +12,7 @@ from assess.report.model import Card, Column, Item, Part, Section, Table
 from assess.report.pictures import Pictures
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
+from assess.words import UNKNOWN
 
 VERDICTS = {"supported": "ready", "refuted": "blocked"}
 
@@ -52,7 +53,7 @@ def claims(result: Claims, pictures: Pictures) -> Section:
 
 def _measured(row: dict[str, Any]) -> str:
     if pd.isna(row["value"]):
-        return "unknown"
+        return UNKNOWN
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.2g}"
     return f"{row['value']:.2g} ({row['lo']:.2g} to {hi}) {row['unit']}"
 

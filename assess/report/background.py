@@ -10,7 +10,7 @@ from assess.report.cards import questions
 from assess.report.model import Column, Part, Section, Table
 from assess.report.pictures import Pictures
 from assess.score.assessment import Assessment
-from assess.words import sentence_list
+from assess.words import sentence_list, word
 
 NAMED = 4
 LIMITS = (
@@ -157,7 +157,7 @@ def method(scores: Assessment) -> Section:
         columns=["id", "title", "label", "remedy"]
     )
     data = scores.inventory.summary().reset_index()
-    data["supplied"] = data["supplied"].map({True: "yes", False: "no"})
+    data["supplied"] = data["supplied"].map(word)
     text = [
         "Gates are checked before any score. Readiness is the weighted geometric mean of its "
         f"dimensions, from {len(questions(scores))} checks; its bounds count every unknown as "

@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from assess.report import markup
-from assess.report.model import Cell, Picture, Table
-from assess.words import Grid, clean, markdown_text
+from assess.figures import Band, short
+from assess.report.model import Card, Cell, Column, Item, Picture, Table, Track
+from assess.words import UNKNOWN, Grid, clean, markdown_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+NAME_LENGTH = 80
 
 
 @cache
@@ -30,8 +31,8 @@ def environment(*, html: bool) -> Environment:
         keep_trailing_newline=True,
     )
     env.filters |= {"md": markdown_text, "clean": clean, "data_uri": data_uri}
-    write_table = markup.table if html else markdown_table
-    env.globals |= {"badge": markup.badge, "card": markup.card, "table": write_table}
+    write_table = table if html else markdown_table
+    env.globals |= {"badge": badge, "card": card, "table": write_table}
     env.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
@@ -77,3 +78,103 @@ def document(template: str, values: Mapping[str, Any]) -> str:
     """Render a Markdown template, with single blank lines."""
     text = environment(html=False).get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+# ---- tables and cards of the page: so many that templates would be slow ----
+
+
+def isolated(text: object) -> str:
+    """Escape any text; text that may be right-to-left is isolated from its surroundings."""
+    line = clean(text)
+    safe = str(escape(line))
+    return safe if line.isascii() else f"<bdi>{safe}</bdi>"
+
+
+def brief(name: object) -> str:
+    """Shorten a name to one line that fits into a table."""
+    return short(name, NAME_LENGTH)
+
+
+def badge(label: object, band: Band) -> Markup:
+    """Write a label with colour and symbol, which the style sheet draws from the band."""
+    return Markup(f'<span class="badge {band.word}">{isolated(label)}</span>')
+
+
+def table(part: Table, anchors: Collection[str] = ()) -> Markup:
+    """Write a table; names link to their cards, where there are cards."""
+    caption = escape(part.caption)
+    if not len(part.frame):
+        body = f'<tbody><tr><td class="empty">{escape(part.empty)}</td></tr></tbody>'
+        whole = f"<table><caption>{caption}</caption>{body}</table>"
+        return Markup(f'<div class="table" id="{part.id}">\n{whole}{_notes(part)}</div>')
+    heads = "".join(
+        f'<th scope="col"{_NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
+        for column in part.columns
+    )
+    rows = "\n".join(_row(cells, part.columns, anchors) for cells in part.rows())
+    count = f'<span class="line">{len(part.frame)} rows</span>'
+    whole = (
+        f'<table class="data">\n<caption><span>{caption}</span></caption>\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{_notes(part)}"
+    )
+    if part.is_folded:
+        summary = f"<summary>{caption} {count}</summary>"
+        whole = f'<details class="fold">{summary}\n{whole}</details>'
+    return Markup(f'<div class="table" id="{part.id}">\n{whole}</div>')
+
+
+_NUMBER = ' class="number"'
+
+
+def _notes(part: Table) -> str:
+    return "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
+
+
+def _row(cells: list[Cell], columns: Collection[Column], anchors: Collection[str]) -> str:
+    parts = []
+    for cell, column in zip(cells, columns, strict=True):
+        sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
+        kind = _NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
+        parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
+    return f"<tr>{''.join(parts)}</tr>"
+
+
+def _cell(cell: Cell, column: Column, anchors: Collection[str]) -> str:
+    if cell.band:
+        return badge(cell.text, cell.band)
+    if cell.text == UNKNOWN:
+        return f'<span class="open">{UNKNOWN}</span>'
+    if column.kind == "name":
+        name = isolated(brief(cell.text))
+        return f'<a href="#{cell.link}">{name}</a>' if cell.link in anchors else name
+    return isolated(cell.text) + (_track(cell.track) if cell.track else "")
+
+
+def _track(track: Track) -> str:
+    lo, hi, point = track
+    return f'<i class="track" style="--l:{lo};--h:{hi};--p:{point}"></i>'
+
+
+def card(part: Card) -> Markup:
+    """Write a folded card."""
+    lines = "".join(f'<span class="line">{isolated(words)}</span>' for words in part.line)
+    name = f"<strong>{isolated(brief(part.name))}</strong>"
+    lists = "\n".join(_list(head, items) for head, items in part.lists.items() if items)
+    summary = f"<summary>{badge(part.label, part.band)} {name}{lines}</summary>"
+    return Markup(f'<details id="{part.id}">{summary}\n{lists}\n</details>')
+
+
+def _list(head: str, items: Collection[Item]) -> str:
+    drawn = any(item.track for item in items)
+    title = f"<h3>{escape(head)}</h3>" if head else ""
+    rows = "".join(f"<li>{_item(item)}</li>" for item in items)
+    return f"{title}<ul{' class=tracks' if drawn else ''}>{rows}</ul>"
+
+
+def _item(item: Item) -> str:
+    if item.track:
+        return (
+            f"<span>{isolated(item.lead)}</span>{_track(item.track)}{isolated(item.text)}"
+        )
+    lead = f"{badge(item.lead, item.band)} " if item.band else ""
+    return f"{lead}{isolated(item.text)}"

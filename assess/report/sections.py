@@ -75,14 +75,14 @@ def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
     room = scores.what_next.budget
     sentences += [
         scores.what_next.headline,
-        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at once, by the "
-        f"incidents of what runs in containers already and an appetite for {period}.",
+        f"Exposure budget: {room} {'service' if room == 1 else 'services'} at a time. It follows "
+        f"from the incidents of services in containers and from the risk appetite, {period}.",
     ]
     open_n = int((competing["label"] == "NOT DECIDABLE").sum())
     if open_n:
         sentences.append(
-            f"{open_n} of {len(competing)} candidates cannot be decided on what was collected: "
-            "an unknown gate never passes. “Unknowns” below lists what to find out."
+            f"{open_n} of {len(competing)} candidates cannot be decided, because a gate is unknown. "
+            "The section “Unknowns” lists the facts to find out."
         )
     return sentences
 

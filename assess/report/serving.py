@@ -63,15 +63,14 @@ class Server(ThreadingHTTPServer):
         if any(not _is_plain(part) for part in parts):
             return None
         try:
-            found = self.root.joinpath(*parts).resolve(strict=True)
+            target_path = self.root.joinpath(*parts).resolve(strict=True)
         except OSError:
             return None
-        inside = (
-            found.relative_to(self.root).parts
-            if found.is_relative_to(self.root)
-            else (".",)
-        )
-        return None if any(part.startswith(".") for part in inside) else found
+        # a link may lead out of the directory, or to a hidden file in it
+        if not target_path.is_relative_to(self.root):
+            return None
+        inside = target_path.relative_to(self.root).parts
+        return None if any(part.startswith(".") for part in inside) else target_path
 
 
 def _is_plain(part: str) -> bool:
@@ -94,21 +93,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send a file, or the index of a directory."""
-        found = self.server.find(self.path)
-        if found is None:
+        path = self.server.find(self.path)
+        if path is None:
             return self._send(HTTPStatus.NOT_FOUND, b"Not found.\n")
-        if found.is_dir():
+        if path.is_dir():
             if not self.path.partition("?")[0].endswith("/"):
-                place = quote(found.name)
+                place = quote(path.name)
                 return self._send(HTTPStatus.FOUND, b"", Location=f"{place}/")
-            page = found / "index.html"
+            page = path / "index.html"
             if not page.is_file() or page.is_symlink():
-                return self._send(HTTPStatus.OK, _listing(found), TYPES[".html"])
-            found = page
-        if not found.is_file():
+                return self._send(HTTPStatus.OK, _listing(path), TYPES[".html"])
+            path = page
+        if not path.is_file():
             return self._send(HTTPStatus.NOT_FOUND, b"Not found.\n")
         self._send(
-            HTTPStatus.OK, found.read_bytes(), TYPES.get(found.suffix.lower(), OTHER)
+            HTTPStatus.OK, path.read_bytes(), TYPES.get(path.suffix.lower(), OTHER)
         )
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
