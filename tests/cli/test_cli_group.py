@@ -165,9 +165,7 @@ def test_warnings_are_worded_like_messages(process, tmp_path):
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
     done = process("show", ".", "services", "--columns", "service_id")
     assert (done.returncode, done.stdout) == (0, "service_id\nbilling\n")
-    assert (
-        done.stderr == "warning: services: columns nobody knows are kept aside: colour\n"
-    )
+    assert done.stderr == "warning: services: unknown columns are kept aside: 'colour'\n"
     assert process("-q", "show", ".", "services").stderr == ""
 
 

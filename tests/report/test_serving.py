@@ -140,7 +140,7 @@ def test_nothing_else_can_be_read(server, path):
 )
 def test_without_the_token_there_is_nothing(server, path):
     answer, told = ask(server, path, token=False)
-    assert (answer.status, told) == (404, b"There is nothing to be shown here.\n")
+    assert (answer.status, told) == (404, b"Not found.\n")
 
 
 def test_it_listens_on_loopback_alone_and_every_token_is_another(server, tmp_path):
