@@ -117,13 +117,15 @@ def word(value: Any) -> str:
     return moment(value) if isinstance(value, pd.Timestamp) else clean(value)
 
 
-def sentence_list(names: Iterable[object], most: int | None = None) -> str:
+def sentence_list(
+    names: Iterable[object], most: int | None = None, *, last: str = " and "
+) -> str:
     """Write a list as in a sentence: ``a, b and c``, or ``a, b and 3 more``."""
     listed = list(map(str, names))
     shown = listed[:most]
     if len(shown) < len(listed):
         return f"{', '.join(shown)} and {len(listed) - len(shown)} more"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+    return last.join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
 
 
 def plain(value: Any) -> Any:

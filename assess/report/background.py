@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from assess import reference
@@ -40,8 +42,8 @@ def unknowns(scores: Assessment) -> Section:
     table = grouped.agg(
         services_n=("service_id", "nunique"),
         decides_n=("decides", "sum"),
-        services=("service_id", lambda ids: sentence_list(sorted(ids), most=NAMED)),
-        owners=("owner", lambda names: sentence_list(sorted(set(names)), most=NAMED)),
+        services=("service_id", lambda ids: _cell_list(ids)),
+        owners=("owner", lambda names: _cell_list(set(names))),
     ).reset_index()
     table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
     table = table.sort_values(
@@ -72,6 +74,11 @@ def unknowns(scores: Assessment) -> Section:
     return Section(
         "unknowns", "Unknowns: what to find out before the meeting", [text], [shown]
     )
+
+
+def _cell_list(names: Iterable[str]) -> str:
+    """Write the first names for a cell, where commas are enough."""
+    return sentence_list(sorted(names), most=NAMED, last=", ")
 
 
 def _turning(scores: Assessment) -> pd.Series:

@@ -156,7 +156,7 @@ def test_frames_are_the_data_dictionary(call):
     assert {row["frame"] for row in one} == {"hosts"}
     markdown = call("frames", "--format", "markdown").stdout.splitlines()
     assert len(markdown) == len(rows) + 2
-    assert "there is no frame 'ghosts'" in call("frames", "ghosts", code=2).stderr
+    assert "no frame 'ghosts'" in call("frames", "ghosts", code=2).stderr
 
 
 def test_show_lists_the_space_that_a_clean_up_would_free(call, sample):
