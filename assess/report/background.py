@@ -42,7 +42,7 @@ def unknowns(scores: Assessment) -> Section:
     table = grouped.agg(
         services_n=("service_id", "nunique"),
         decides_n=("decides", "sum"),
-        services=("service_id", lambda ids: _cell_list(ids)),
+        services=("service_id", _cell_list),
         owners=("owner", lambda names: _cell_list(set(names))),
     ).reset_index()
     table["turns_n"] = table["fact"].map(_turning(scores)).fillna(0).astype("Int64")
