@@ -16,10 +16,23 @@ import pytest
 import registries
 
 
+STARTED = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Stop the engines after the last test here.
+
+    Their containers with health checks would slow all tests that follow in the session.
+    """
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        STARTED.close()
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[list[real.Engine]]:
     """Two engines of different versions, each filled with the application."""
-    with ExitStack() as stack:
+    with STARTED as stack:
         try:
             directories = real.engine_directories()
             base = Path(

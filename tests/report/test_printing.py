@@ -37,7 +37,7 @@ def test_the_pdf_has_contents_with_the_pages_on_which_they_begin(hostile, monkey
 
 def test_without_a_chromium_it_says_what_to_do(hostile, monkeypatch):
     monkeypatch.setenv("ASSESS_CHROMIUM", "no-such-browser")
-    with pytest.raises(AssessError, match="no no-such-browser here") as caught:
+    with pytest.raises(AssessError, match="no-such-browser is not installed") as caught:
         hostile.to_pdf()
     assert "ASSESS_CHROMIUM" in caught.value.hint
 

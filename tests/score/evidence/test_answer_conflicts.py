@@ -10,6 +10,7 @@ from assess.policy.policy import load_policy
 from assess.score.readiness.readiness import score_readiness
 from assess.sources.answers.source import AnswersSource
 from assess.sources.base import Batch, Deadline, Name
+from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "answers"
@@ -31,7 +32,8 @@ def measured(**service):
 def score(batch, **options):
     options = {"path": "konveyor", **options}
     said = AnswersSource().collect(options, FIXTURES, Deadline(10))
-    tables, _ = to_tables([("docker", batch), ("answers", said)], [])
+    batches = name_findings([("docker", batch), ("answers", said)])
+    tables, _ = to_tables(batches, [])
     return score_readiness(from_frames(tables, snapshot_at=AT), POLICY)
 
 
