@@ -15,7 +15,6 @@ import engines as real
 import pytest
 import registries
 
-
 STARTED = ExitStack()
 
 
