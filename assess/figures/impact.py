@@ -182,7 +182,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
         The axes.
     """
     table = moves_data(result)
-    title = "Effect of the move on impact"
+    title = "Effect of each move"
     if table.empty:
         return message(ax, title, "No service of this snapshot can move.")
     label = (
