@@ -91,7 +91,7 @@ def _guarded(task: Task, work: Work) -> Batch:
 
 
 def failed(task: Task, error: BaseException) -> Batch:
-    """Give the coverage row of a source that gave nothing else."""
+    """Return the coverage row of a source that returned nothing else."""
     _log.debug("source %s failed", task.label, exc_info=error)
     batch, status, kind = Batch(), status_of(error), type(error).__name__
     hint = "; ".join(filter(None, [scrub(str(error)) or kind, HINTS.get(status)]))
