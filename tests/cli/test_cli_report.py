@@ -135,4 +135,4 @@ def test_without_a_chromium_the_page_is_written_and_the_pdf_explained(call, stor
     assert Path("out/index.html").stat().st_size > 10_000
     assert not Path("out/report.pdf").exists()
     assert "error: cannot write a PDF: no-such-browser is not installed" in result.stderr
-    assert "hint: apt-get install chromium" in result.stderr
+    assert "hint: run apt-get install chromium" in result.stderr
