@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Call, Row
-from assess.sources.docker.payload import EngineData, Payload, dicts, short
+from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.dumps import broken, decode_values, read_text
+from assess.sources.values import dicts
 
 # Names that the files of a call start with, in the order of reading.
 STEMS = {

@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import (
-    EngineData,
-    containers_of,
-    dicts,
-    moment,
-    texts,
-)
-from assess.sources.dumps import dig
+from assess.sources.docker.payload import EngineData, containers_of
+from assess.sources.values import dicts, dig, moment, texts
 
 # Words of an engine, the name in the reference facts, and the parts of a version they go by.
 DISTRIBUTIONS = (

@@ -10,15 +10,8 @@ from typing import Any
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.base import Row
-from assess.sources.docker.payload import (
-    Container,
-    EngineData,
-    Payload,
-    moment,
-    short,
-    texts,
-)
-from assess.sources.dumps import dig
+from assess.sources.docker.payload import Container, EngineData, Payload, short
+from assess.sources.values import dig, moment, texts
 
 NONE = "<none>"
 GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS

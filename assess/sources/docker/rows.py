@@ -22,16 +22,7 @@ from assess.sources.docker.names import (
     platform_of,
     task_of,
 )
-from assess.sources.docker.payload import (
-    Container,
-    EngineData,
-    Payload,
-    containers_of,
-    dicts,
-    moment,
-    texts,
-)
-from assess.sources.dumps import dig
+from assess.sources.docker.payload import Container, EngineData, Payload, containers_of
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -46,6 +37,7 @@ from assess.sources.unit import (
     share,
     ships_logs,
 )
+from assess.sources.values import dicts, dig, moment, texts
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")

@@ -25,9 +25,10 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.docker.dump import find_dumps, read_dumps
-from assess.sources.docker.payload import EngineData, moment, short
+from assess.sources.docker.payload import EngineData, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import moment
 
 INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.

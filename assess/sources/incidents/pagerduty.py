@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
 from assess.sources.incidents.reader import NAMED, as_text, read_time
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, dig
 
 RULE = "pagerduty"
 

@@ -15,13 +15,7 @@ from assess.errors import PolicyError
 from assess.policy.policy import load_policy
 from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
 from assess.sources.csv_records import read_records
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    dig,
-    each_file,
-    read_bytes,
-    read_json,
-)
+from assess.sources.dumps import JSON_SUFFIXES, each_file, read_bytes, read_json
 from assess.sources.http import Web, ask
 from assess.sources.incidents import words
 from assess.sources.incidents.api import Request
@@ -36,6 +30,7 @@ from assess.sources.incidents.reader import (
 )
 from assess.sources.incidents.tools import TOOLS, Names, Record, incidents_in, names_in
 from assess.sources.redact import scrub, strip_userinfo
+from assess.sources.values import dig
 
 __all__ = ["IncidentsSource", "Reader", "read_time"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells
-from assess.sources.dumps import dicts, dig
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import as_text
+from assess.sources.values import dicts, dig
 
 Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists

@@ -11,9 +11,10 @@ from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
-from assess.sources.dumps import DumpError, dicts, dig, each_dump, read_json
+from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, dig
 
 EVIDENCE, RULE, SURE = "traces", "trace", 0.9
 HOURS = 720.0  # window asked for live where nobody names one
