@@ -10,7 +10,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address, addresses
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
 from assess.sources.docker.engine import to_os
 from assess.sources.docker.payload import moment
@@ -339,8 +339,7 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
                 return None
             return called.names[0], units[called].image_name if called in units else ""
 
-        env = addresses(dict(unit.environment))
-        rows += environment_rows(controller.names[0], env, find)
+        rows += environment_rows(controller.names[0], unit.addresses, find)
     return distinct(rows)
 
 

@@ -63,7 +63,6 @@ class KubernetesSource(ListSource):
         "kubernetes.json"
     )
     lists = RESOURCES
-
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
