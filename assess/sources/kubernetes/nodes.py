@@ -7,10 +7,9 @@ import re
 from assess import frames
 from assess.sources.base import Row
 from assess.sources.docker.engine import to_os
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
 from assess.sources.kubernetes.pods import quantity
-from assess.sources.listing import host_ids, integer, table, text
+from assess.sources.listing import host_ids
+from assess.sources.values import dicts, dig, integer, moment, table, text
 
 _TOPOLOGY = {
     "region": (

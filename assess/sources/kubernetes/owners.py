@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import Found, table, text
+from assess.sources.listing import Found
+from assess.sources.values import dicts, dig, table, text
 
 JOBS = ("job", "cronjob")
 _KINDS = {  # lists of controllers that nothing else owns, by the kind that their entries are of

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import SHORT_ID, moment
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import integer, number, table, text
+from assess.sources.docker.payload import SHORT_ID
 from assess.sources.unit import Mount, Unit, is_engine_socket
+from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(

@@ -11,8 +11,6 @@ from typing import Any
 from assess.image_ref import last_part, parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
 from assess.sources.kubernetes.nodes import ids_of, place, to_engine, to_host
 from assess.sources.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
 from assess.sources.kubernetes.pods import (
@@ -24,16 +22,7 @@ from assess.sources.kubernetes.pods import (
     to_unit,
 )
 from assess.sources.kubernetes.selectors import attach
-from assess.sources.listing import (
-    ENDED,
-    Found,
-    healthy,
-    integer,
-    number,
-    percent,
-    table,
-    text,
-)
+from assess.sources.listing import ENDED, Found
 from assess.sources.unit import (
     Callee,
     Unit,
@@ -43,6 +32,17 @@ from assess.sources.unit import (
     mount_rows,
     service_row,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
 )
 
 _SHIPPERS = re.compile(

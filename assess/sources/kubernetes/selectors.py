@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
 from assess.sources.kubernetes.nodes import place
 from assess.sources.kubernetes.owners import Controller, Selected
-from assess.sources.listing import Found, table, text
+from assess.sources.listing import Found
+from assess.sources.values import dicts, dig, table, text
 
 _INTERNAL = {  # annotations of load balancers that no customer reaches, and their values
     "service.beta.kubernetes.io/aws-load-balancer-internal": ("true", "0.0.0.0/0"),

@@ -6,11 +6,12 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from assess.sources.base import Batch, Row
-from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, dig, text
 
 PAGE = 500
 _APPS, _NETWORKING = "apis/apps/v1/", "networking.k8s.io"

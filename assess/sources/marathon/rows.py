@@ -11,20 +11,7 @@ from assess import frames
 from assess.image_ref import last_part, parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.redact import keep_env
 from assess.sources.unit import (
     Callee,
@@ -38,6 +25,17 @@ from assess.sources.unit import (
     service_row,
     split_volume,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
 )
 
 MARATHON = "marathon-app"

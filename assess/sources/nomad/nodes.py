@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from assess import frames
 from assess.sources.base import Row
 from assess.sources.docker.engine import to_os
-from assess.sources.dumps import dig
-from assess.sources.listing import integer, table, text
+from assess.sources.values import dig, integer, table, text
 
 AWS = "platform.aws."
 

@@ -10,20 +10,7 @@ from typing import Any
 from assess.image_ref import last_part
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.nomad.nodes import AWS, attribute, to_engines, to_host
 from assess.sources.unit import (
     Callee,
@@ -37,6 +24,18 @@ from assess.sources.unit import (
     service_row,
     split_volume,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
 )
 
 _DRIVERS = {  # what a task is that is no container
@@ -312,7 +311,9 @@ def _restarts(group: Group) -> str | None:
 
 def _log_driver(group: Group) -> str | None:
     logging = group.config.get("logging")
-    block = table(next(dicts(logging), None) if isinstance(logging, list) else logging)
+    block = table(
+        next(iter(dicts(logging)), None) if isinstance(logging, list) else logging
+    )
     return text(block.get("type")) or text(block.get("driver")) or None
 
 
