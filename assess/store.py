@@ -1,17 +1,13 @@
 """A store: dated snapshots side by side, written completely or not at all, never overwritten.
 
-A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …). A write goes to a
-hidden sibling, is synced to disk, and is renamed in one step; an interrupted write leaves only
-that hidden directory, which nothing reads and which may be deleted.
+A store is a directory of snapshot directories (``data/snapshots/2026Q3`` …), which only their owner
+may read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +28,7 @@ from assess.inventory import (
     read_table,
     utc,
 )
+from assess.writing import not_written, sibling, sync
 
 
 class BrokenSnapshotWarning(UserWarning):
@@ -50,19 +47,15 @@ def write_snapshot(
         raise AssessError(f"there is no format {format!r}", hint="parquet or csv")
     target = Path(directory)
     refuse_taken(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
     try:
-        _fill(partial, inventory, format, note)
-        refuse_taken(target)
-        partial.rename(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with sibling(target, is_directory=True) as partial:
+            _fill(partial, inventory, format, note)
+            refuse_taken(target)
+            partial.rename(target)
+        sync(target.parent)
     except OSError as error:
-        reason = f"{target} cannot be written: {error.strerror}"
-        raise AssessError(reason, hint="name another directory with -o") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    _sync(target.parent)
+        raise not_written(target, error) from error
     return target
 
 
@@ -93,17 +86,10 @@ def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None
     (directory / MANIFEST).write_text(
         "\n".join(lines) + "\n", encoding="utf-8", newline="\n"
     )
-    for path in (*directory.iterdir(), directory):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    for path in directory.iterdir():
+        path.chmod(0o600)  # hosts, addresses and faults of a fleet are not for everybody
+        sync(path)
+    sync(directory)
 
 
 def _sha256(file: Path) -> str:

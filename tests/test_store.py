@@ -140,6 +140,18 @@ def test_a_failed_write_leaves_nothing(small, tmp_path, monkeypatch):
     assert list((tmp_path / "s").iterdir()) == []
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o277])
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_only_the_owner_may_read_a_snapshot(small, tmp_path, format, mask):
+    before = os.umask(mask)
+    try:
+        path = store.write_snapshot(small(), tmp_path / "s", format=format)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
+
+
 def test_an_unknown_format_is_refused(small, tmp_path):
     with pytest.raises(AssessError, match="feather"):
         store.write_snapshot(small(), tmp_path / "x", format="feather")

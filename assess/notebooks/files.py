@@ -13,6 +13,7 @@ import nbformat
 
 from assess.config import PACKAGE
 from assess.errors import AssessError
+from assess.writing import write_beside
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}
@@ -68,9 +69,7 @@ def read(path: Path) -> Any:
 def write(node: Any, path: Path) -> None:
     """Write a notebook, with one newline at its end."""
     nbformat.validate(node)
-    path.write_text(
-        nbformat.writes(node).rstrip("\n") + "\n", encoding="utf-8", newline="\n"
-    )
+    write_beside(path, nbformat.writes(node).rstrip("\n") + "\n")
 
 
 def tidy(node: Any, name: str) -> Any:

@@ -8,7 +8,6 @@ the vendors stated.
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -20,6 +19,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.reference.tables import INDEX, read, rows, table
 from assess.reference.versions import numbers_of
+from assess.writing import sibling
 
 PUBLISHER = "endoflife.date"
 ADDRESS = f"https://{PUBLISHER}/api/v1/products"
@@ -228,19 +228,13 @@ def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> Non
     """Write tables into a directory of facts, all of them or none; the old ones stay till then."""
     index = read(INDEX).set_index("table")
     index.loc[list(made), "compiled_on"] = today.isoformat()
-    partial = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir(parents=True)
-    try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with sibling(directory, is_directory=True) as partial:
         if directory.is_dir():
             shutil.copytree(directory, partial, dirs_exist_ok=True)
-        for name, facts in made.items():
-            facts.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
-        index.reset_index().to_csv(
-            partial / f"{INDEX}.csv", index=False, lineterminator="\n"
-        )
+        for name, table in {**made, INDEX: index.reset_index()}.items():
+            table.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
         _swap(partial, directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _swap(new: Path, directory: Path) -> None:

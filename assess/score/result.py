@@ -18,6 +18,7 @@ from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.words import plain, to_html
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -242,7 +243,7 @@ class Result:
         path : str or Path
             The file.
         """
-        Path(path).write_text(encode(self.to_dict()) + "\n", encoding="utf-8")
+        write_beside(path, encode(self.to_dict()) + "\n")
 
     def __repr__(self) -> str:
         """Return a line without address or clock."""

@@ -225,22 +225,3 @@ def decode_values(text: str) -> tuple[list[Any], str]:
                 break
             at = following
     return values, rest or (text[:200] if text.lstrip().startswith("[") else "")
-
-
-def dig(value: Any, *path: str | int) -> Any:
-    """Follow keys and positions into a payload; None where it has another shape."""
-    for step in path:
-        if isinstance(step, int):
-            is_there = isinstance(value, list) and -len(value) <= step < len(value)
-        else:
-            is_there = isinstance(value, dict) and step in value
-        if not is_there:
-            return None
-        value = value[step]
-    return value
-
-
-def dicts(value: Any) -> Iterator[dict[str, Any]]:
-    """List the objects of a list in a payload; none where it has another shape."""
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import Found, names_of, table, text
+from assess.sources.listing import Found, names_of
+from assess.sources.values import dicts, dig, table, text
 
 JOBS = ("job", "cronjob")
 _KINDS = ("deployment", "statefulset", "daemonset", "replicaset", *JOBS)

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import SHORT_ID, moment
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import SHORT_ID
 from assess.sources.kubernetes.controllers import Place
-from assess.sources.listing import integer, number, table, text
 from assess.sources.unit import Mount, Unit, is_engine_socket
+from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(
@@ -54,7 +53,7 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     It is the one that an annotation names, else one of the controller's name, else the first that
     is no known sidecar.
     """
-    containers = list(dicts(spec.get("containers")))
+    containers = dicts(spec.get("containers"))
     for wanted in (text(annotations.get(DEFAULT_CONTAINER)), name):
         named = (c for c in containers if wanted and text(c.get("name")) == wanted)
         if container := next(named, None):
@@ -67,7 +66,7 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
 
 def to_unit(spec: Row, main: Row, namespace: str, claims: Claims) -> Unit:
     """Read what a pod, or its template, declares; sidecars count where they raise the risk."""
-    containers = list(dicts(spec.get("containers")))
+    containers = dicts(spec.get("containers"))
     limits = table(dig(main, "resources", "limits"))
     memory = quantity(limits.get("memory"))
     is_checked = any(c.get(probe) for c in containers for probe in _PROBES)
@@ -150,7 +149,7 @@ def _ports(containers: list[Row]) -> Iterator[str]:
 def to_life(pod: Row, main: Row) -> Row:
     """Return state, health and times of a pod."""
     status = table(pod.get("status"))
-    statuses = list(dicts(status.get("containerStatuses")))
+    statuses = dicts(status.get("containerStatuses"))
     container = _status_of(main, statuses)
     current = table(container.get("state"))
     terminated = table(current.get("terminated"))
@@ -200,7 +199,7 @@ def docker_id(pod: Row, main: Row) -> str:
 
     The docker source lists the same container on that engine, so both rows become one.
     """
-    statuses = list(dicts(dig(pod, "status", "containerStatuses")))
+    statuses = dicts(dig(pod, "status", "containerStatuses"))
     container_id = text(_status_of(main, statuses).get("containerID"))
     scheme, _, identifier = container_id.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""

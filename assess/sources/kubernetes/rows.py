@@ -13,8 +13,6 @@ from assess.image_ref import last_part, parse_image
 from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
 from assess.sources.docker.engine import to_os
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,
@@ -35,17 +33,7 @@ from assess.sources.kubernetes.pods import (
     to_life,
     to_unit,
 )
-from assess.sources.listing import (
-    ENDED,
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    number,
-    percent,
-    table,
-    text,
-)
+from assess.sources.listing import ENDED, Found, host_ids
 from assess.sources.unit import (
     Callee,
     Unit,
@@ -55,6 +43,17 @@ from assess.sources.unit import (
     mount_rows,
     service_row,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
 )
 
 _SHIPPERS = re.compile(

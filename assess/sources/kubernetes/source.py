@@ -6,12 +6,13 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import Listing, ListSource, text
+from assess.sources.listing import Listing, ListSource
 from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, dig, text
 
 PAGE = 500
 

@@ -10,20 +10,7 @@ from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -36,6 +23,18 @@ from assess.sources.unit import (
     service_row,
     split_volume,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
 )
 
 MARATHON = "marathon-app"
@@ -64,7 +63,7 @@ class App:
         self.container = table(item.get("container"))
         self.docker = table(self.container.get("docker"))
         self.labels = table(item.get("labels"))
-        self.parameters = list(dicts(self.docker.get("parameters")))
+        self.parameters = dicts(self.docker.get("parameters"))
         # Options of `docker run`; one that is given twice keeps its last value.
         self.options = {text(p.get("key")): text(p.get("value")) for p in self.parameters}
         self.ports = [
@@ -232,7 +231,7 @@ def _ports(app: App) -> Iterator[str]:
 
 
 def _mounts(app: App) -> Iterator[Mount]:
-    volumes = list(dicts(app.container.get("volumes")))
+    volumes = dicts(app.container.get("volumes"))
     used = {text(volume.get("hostPath")) for volume in volumes}
     persistent = {text(v.get("containerPath")) for v in volumes if v.get("persistent")}
     for volume in volumes:

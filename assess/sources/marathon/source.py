@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Deadline, Row
-from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.marathon.rows import to_batch
+from assess.sources.values import dicts, dig, text
 
 PAGE = 500
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]

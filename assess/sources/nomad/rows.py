@@ -11,20 +11,7 @@ from assess import frames
 from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -37,6 +24,18 @@ from assess.sources.unit import (
     service_row,
     split_volume,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
 )
 
 _PROCESS_DRIVERS = ("exec", "raw_exec", "java", "exec2")
@@ -66,7 +65,7 @@ class Group:
         self.key = key
         self.task = _main_task(group)
         self.config = table(self.task.get("Config"))
-        self.services = [*dicts(group.get("Services")), *dicts(self.task.get("Services"))]
+        self.services = dicts(group.get("Services")) + dicts(self.task.get("Services"))
         self.templates = self.task.get("Templates")
         self.is_known = bool(self.task)  # whether its declaration was read
         self.is_job = text(job.get("Type")) in ("batch", "sysbatch")  # ends by itself
@@ -94,7 +93,7 @@ class Group:
 
 def _main_task(group: Row) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
-    tasks = list(dicts(group.get("Tasks")))
+    tasks = dicts(group.get("Tasks"))
     own = [
         task
         for task in tasks
@@ -344,17 +343,19 @@ def _restarts(group: Group) -> str | None:
 
 
 def _log_driver(config: Row) -> str | None:
-    logging = config.get("logging")  # a list of one block where HCL was parsed
-    block = table(next(dicts(logging), None) if isinstance(logging, list) else logging)
+    logging = config.get("logging")
+    # HCL makes a list of the block.
+    block = (
+        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
+    )
     return text(block.get("type")) or text(block.get("driver")) or None
 
 
 def _ports(group: Group) -> Iterator[str]:
-    networks = [*dicts(group.group.get("Networks"))]
-    networks += dicts(dig(group.task, "Resources", "Networks"))
-    for network in networks:
+    networks = dicts(group.group.get("Networks"))
+    for network in networks + dicts(dig(group.task, "Resources", "Networks")):
         reserved = dicts(network.get("ReservedPorts"))
-        for port in (*reserved, *dicts(network.get("DynamicPorts"))):
+        for port in reserved + dicts(network.get("DynamicPorts")):
             inner = integer(port.get("To"))
             outer = integer(port.get("Value"))
             if outer:
@@ -367,7 +368,7 @@ def _mounts(group: Group) -> Iterator[Mount]:
     for option in texts(group.config.get("volumes")):
         if mount := split_volume(option):
             yield _within_allocation(mount)
-    for entry in (*dicts(group.config.get("mounts")), *dicts(group.config.get("mount"))):
+    for entry in dicts(group.config.get("mounts")) + dicts(group.config.get("mount")):
         kind = text(entry.get("type")) or "volume"
         source = text(entry.get("source"))
         mount = Mount(
@@ -462,7 +463,7 @@ def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
 
 def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator[Row]:
     """Return the failure of an allocation, and the start of the one that replaced it."""
-    events = list(dicts(dig(allocation, "RescheduleTracker", "Events")))
+    events = dicts(dig(allocation, "RescheduleTracker", "Events"))
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
     life = _life(allocation, group)

@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 from assess.sources.base import Batch, Row
-from assess.sources.dumps import DumpError, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, table, text
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.nomad.rows import to_batch
 from assess.sources.unit import FRAMES
+from assess.sources.values import dig, table, text
 
 PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}

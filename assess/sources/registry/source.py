@@ -20,8 +20,7 @@ from assess.sources.base import (
     file_failure,
     paths_of,
 )
-from assess.sources.docker.payload import texts
-from assess.sources.dumps import dicts, dig, each_dump, find_files, read_json
+from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
 from assess.sources.registry.client import Registry, Session
@@ -43,6 +42,7 @@ from assess.sources.registry.rows import (
     type_of,
     used_refs,
 )
+from assess.sources.values import dicts, dig, texts
 
 HUB_API = "https://hub.docker.com"
 PARALLEL = 8  # repositories that are asked at a time

@@ -1,0 +1,110 @@
+"""Files and directories that appear whole or not at all.
+
+Content goes to a hidden sibling, is synced to disk and is renamed in one step, so a full disk or a
+killed process leaves the old file. The next write of the same name removes what such a process left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from assess.errors import AssessError
+
+SUFFIX = ".partial"
+PREFIX_LENGTH = 40  # the sibling of a long name must not exceed the limit of 255 bytes
+
+
+def write_beside(path: str | Path, data: str | bytes) -> None:
+    """Replace a file by text (UTF-8) or bytes; raise AssessError and keep the old one on failure.
+
+    A new file has the usual permissions, a replaced one keeps its own. Devices and pipes are
+    written to directly.
+    """
+    content = data.encode(errors="replace") if isinstance(data, str) else data
+    file = Path(path)
+    try:
+        if file.is_relative_to("/dev") or (file.exists() and not file.is_file()):
+            file.write_bytes(content)
+            return
+        file = file.resolve()  # a link stays a link
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with sibling(file) as partial:
+            if file.exists():
+                file.open("ab").close()  # a rename would replace a read-only file, too
+                shutil.copymode(file, partial)
+            partial.write_bytes(content)
+            sync(partial)
+            partial.replace(file)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def not_written(path: str | Path, error: OSError) -> AssessError:
+    """Return the error for a path that cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return AssessError(
+        f"{path} cannot be written: {reason}",
+        hint="make room, or name another place with -o",
+    )
+
+
+@contextmanager
+def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
+    """Yield a new hidden file, or private directory, beside a path; afterwards it is gone.
+
+    It is locked while it is in use: unlocked ones were left by processes that were killed.
+    """
+    prefix = f".{target.name[:PREFIX_LENGTH]}."
+    for path in target.parent.iterdir():
+        if path.name.startswith(prefix) and path.name.endswith(SUFFIX):
+            _remove_unlocked(path)
+    partial = target.parent / f"{prefix}{secrets.token_hex(4)}{SUFFIX}"
+    if is_directory:
+        partial.mkdir()
+        partial.chmod(0o700)  # whatever the umask
+    else:
+        partial.touch(exist_ok=False)
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield partial
+    finally:
+        os.close(handle)
+        _remove(partial)
+
+
+def _remove_unlocked(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # gone meanwhile, or of another user
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # in use
+        return
+    else:
+        _remove(path)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
