@@ -1,0 +1,169 @@
+"""No regular expression holds the interpreter: twice the text takes about twice the time."""
+
+import ast
+import importlib
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from re import _constants as codes
+from re import _parser as parser
+
+import pytest
+
+from assess.linear import Linear
+
+PACKAGE = Path(__file__).parent.parent / "assess"
+# Text that these rooms search was made by assess itself, or typed by who waits for the answer.
+OWN_TEXT = {"figures", "notebooks", "report", "cli", "sample"}
+METHODS = ("search", "match", "fullmatch", "sub", "split", "findall", "finditer")
+LONGEST = 32_000  # repetitions of a pump
+FLOOR_S = 0.02  # below it the clock says nothing
+RATIO = 3.0  # of a text twice as long; a quadratic pattern has 4
+SAMPLES = {
+    codes.CATEGORY_DIGIT: "0",
+    codes.CATEGORY_SPACE: " ",
+    codes.CATEGORY_WORD: "a",
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] not in OWN_TEXT and parts[0] != "__main__":
+            name = ".".join(["assess", *parts]).removesuffix(".__init__")
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def inside(value) -> Iterator:
+    """List the compiled patterns in a value of a module, also those in its tables."""
+    if isinstance(value, re.Pattern | Linear):
+        yield value
+    elif isinstance(value, dict):
+        for part in [*value, *value.values()]:
+            yield from inside(part)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from inside(part)
+
+
+def methods_of(name: str, sources: list[str]) -> set[str]:
+    """Return the methods by which a pattern of this name is used; all where it is passed on."""
+    uses = set()
+    for source in sources:
+        uses |= set(re.findall(rf"\b{name}\.({'|'.join(METHODS)})\b", source))
+        if re.search(rf"\b{name}\b(?!\.|\s*[:=]|,? import)(?=[,)\]}}])", source):
+            return set(METHODS)
+    return uses or set(METHODS)
+
+
+def patterns() -> dict[tuple[str, int, bool], tuple[str, set[str]]]:
+    """Map each pattern, with its flags and engine, to where it is and how it is used."""
+    found: dict[tuple[str, int, bool], tuple[str, set[str]]] = {}
+    parsed = list(modules())
+    sources = [ast.unparse(tree) for _, tree in parsed]
+
+    def add(pattern, where, methods):
+        is_linear = isinstance(pattern, Linear)
+        flags = 0 if is_linear else pattern.flags & ~re.UNICODE
+        _, before = found.get((pattern.pattern, flags, is_linear), ("", set()))
+        found[pattern.pattern, flags, is_linear] = where, before | methods
+
+    for name, tree in parsed:
+        module = importlib.import_module(name)
+        for attribute, value in vars(module).items():
+            for pattern in inside(value):
+                add(pattern, f"{name}.{attribute}", methods_of(attribute, sources))
+        for node in ast.walk(tree):
+            is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if not is_call or ast.unparse(node.func.value) != "re":
+                continue
+            if node.func.attr in METHODS and isinstance(node.args[0], ast.Constant):
+                flags = [ast.unparse(k.value) for k in node.keywords if k.arg == "flags"]
+                flag = eval(flags[0], {"re": re}) if flags else 0
+                pattern = re.compile(node.args[0].value, flag)
+                add(pattern, f"{name}:{node.lineno}", {node.func.attr})
+    return found
+
+
+def pieces(items, characters: set[str], literals: set[str]) -> None:
+    """Collect characters that a pattern knows, and the runs of literal ones."""
+    run = ""
+    for code, argument in [*items, (None, None)]:
+        if code is codes.LITERAL:
+            run += chr(argument)
+            characters.add(chr(argument))
+            continue
+        literals |= {run} - {""}
+        run = ""
+        if code is codes.IN:
+            for kind, value in argument:
+                if kind is codes.LITERAL:
+                    characters.add(chr(value))
+                elif kind is codes.RANGE:
+                    characters.add(chr(value[0]))
+                else:
+                    characters.add(SAMPLES.get(value, "!"))
+        elif code in (codes.ANY, codes.NOT_LITERAL):
+            characters.add("x")
+        elif code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
+            pieces(argument[2], characters, literals)
+        elif code is codes.SUBPATTERN:
+            pieces(argument[3], characters, literals)
+        elif code is codes.BRANCH:
+            for branch in argument[1]:
+                pieces(branch, characters, literals)
+        elif code in (codes.ASSERT, codes.ASSERT_NOT):
+            pieces(argument[1], characters, literals)
+        elif code is codes.ATOMIC_GROUP:
+            pieces(argument, characters, literals)
+
+
+def attacks(pattern: str, flags: int) -> Iterator[tuple[str, str]]:
+    """List pairs of a beginning and what is repeated after it, made of a pattern's own parts."""
+    characters: set[str] = set()
+    literals: set[str] = set()
+    pieces(parser.parse(pattern, flags), characters, literals)
+    singles = sorted(characters)[:24]
+    words = sorted(literals, key=lambda word: (len(word), word))[:10]
+    for pump in {*singles, *words}:
+        yield "", pump
+    for word in words:
+        for single in singles:
+            yield word, single
+            yield "", word + single
+
+
+def seconds(use, text: str) -> float:
+    started = time.perf_counter()
+    use(text)
+    return time.perf_counter() - started
+
+
+def is_superlinear(use, start: str, pump: str) -> bool:
+    """Return whether a text twice as long takes much more than twice the time."""
+    repetitions = 1000
+    while repetitions < LONGEST:
+        repetitions *= 2
+        if seconds(use, f"{start}{pump * repetitions}\x01") > FLOOR_S:
+            texts = [f"{start}{pump * repetitions * n}\x01" for n in (1, 2)]
+            # The shortest of three, since other work on the machine only ever adds.
+            once, twice = (min(seconds(use, text) for _ in range(3)) for text in texts)
+            return twice > FLOOR_S and twice > RATIO * once
+    return False
+
+
+FOUND = patterns()
+
+
+@pytest.mark.parametrize("key", FOUND, ids=lambda key: FOUND[key][0])
+def test_twice_the_text_takes_about_twice_the_time(key):
+    pattern, flags, is_linear = key
+    where, methods = FOUND[key]
+    compiled = Linear(pattern) if is_linear else re.compile(pattern, flags)
+    parsed = pattern.replace("(?i)", "") if is_linear else pattern
+    for start, pump in attacks(parsed, flags):
+        for method in methods & {*dir(compiled)}:
+            used = getattr(compiled, method)
+            use = (lambda text, sub=used: sub("", text)) if method == "sub" else used
+            assert not is_superlinear(use, start, pump), (where, method, start, pump)
