@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from assess.sources.base import Deadline
 from assess.sources.csv_records import read_records
-from assess.sources.incidents.source import IncidentsSource, Reader, read_time
+from assess.sources.incidents.reader import Reader, read_time
+from assess.sources.incidents.source import IncidentsSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "incidents"
 

@@ -20,10 +20,11 @@ from assess.sources.base import (
     paths_of,
     timed,
 )
-from assess.sources.dumps import broken, decode_values, dicts, dig, files_below, read_text
+from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.hosts import ansible_facts as facts
 from assess.sources.hosts.rows import PlainHost, now_utc, to_batch
 from assess.sources.joining.hosts import is_local
+from assess.sources.values import dicts, dig
 
 PARTS = {
     "setup": "ansible -m setup",

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -17,6 +16,7 @@ from assess.sources.hosts.rows import (
     system_of,
     text_of,
 )
+from assess.sources.values import dicts, dig
 
 MIB = 2**20
 # never read: environments, boot options and facts of one's own hold secrets, keys identify hosts
@@ -145,7 +145,7 @@ def to_packages(facts: Row) -> dict[str, Package] | None:
         return None
     packages = {}
     for name in filter(is_of_interest, listed):
-        if (first := next(dicts(listed[name]), None)) is not None:
+        if (first := next(iter(dicts(listed[name])), None)) is not None:
             manager = text_of(first.get("source"))
             packages[text_of(name)] = Package(text_of(first.get("version")), manager)
     return packages

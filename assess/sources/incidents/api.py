@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
-from assess.sources.base import Row
-from assess.sources.dumps import DumpError, dicts
+from assess.sources.base import Call, Row
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text, read_time
+from assess.sources.values import dicts
 
 # PagerDuty returns at most six months, and one month by default.
 MONTH = timedelta(days=30)
@@ -21,6 +23,7 @@ _SHORTEST = timedelta(minutes=10)  # a slice is not halved any further
 _MARGIN = timedelta(days=1)
 _PAGE = 100
 _TABLE_PAGE = 1000
+_PUBLIC_PAGE = 50  # a public status page holds the newest 50 incidents
 _JIRA_FIELDS = (
     "created,resolutiondate,statuscategorychangedate,status,priority,components,labels,summary,"
     "issuelinks"
@@ -33,145 +36,129 @@ _SERVICENOW_FIELDS = (
 
 @dataclass(frozen=True)
 class Request:
-    """A request: the API, the window, and the coverage row that counts its rows."""
+    """What is asked of an API: the incidents of a window; ``call`` counts them."""
 
     web: Web
     since: datetime
     until: datetime
     options: Row
-    row: Row
+    call: Call
 
 
-def get_pagerduty(call: Request) -> Iterator[list[Row]]:
+def get_pagerduty(request: Request) -> Iterator[list[Row]]:
     """Read incidents month by month; halve a month with more rows than the ceiling."""
 
-    def ask(since: datetime, until: datetime, offset: int) -> tuple[Row, Any]:
-        page = call.web.json(
-            "incidents",
-            params={
-                "since": since.isoformat(),
-                "until": until.isoformat(),
-                "time_zone": "UTC",
-                "total": "true",
-                "limit": _PAGE,
-                "offset": offset,
-                "sort_by": "created_at:asc",
-            },
-            headers={"Accept": "application/vnd.pagerduty+json;version=2"},
-        )
-        return page, page.get("total") if isinstance(page, dict) else None
+    def ask(since: datetime, until: datetime, offset: int) -> Any:
+        params = {
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            "time_zone": "UTC",
+            "total": "true",
+            "limit": _PAGE,
+            "offset": offset,
+            "sort_by": "created_at:asc",
+        }
+        headers = {"Accept": "application/vnd.pagerduty+json;version=2"}
+        return request.web.json("incidents", params=params, headers=headers)
 
-    for since, until in months(call.since, call.until):
-        yield from _sliced(call, ask, "incidents", since, until)
+    yield from _by_month(_Sliced(request, ask, rows="incidents", total="total"))
 
 
-def get_opsgenie(call: Request) -> Iterator[list[Row]]:
+def get_opsgenie(request: Request) -> Iterator[list[Row]]:
     """Read incidents month by month; Opsgenie takes milliseconds since 1970."""
 
-    def ask(since: datetime, until: datetime, offset: int) -> tuple[Row, Any]:
-        start, end = (int(moment.timestamp() * 1000) for moment in (since, until))
-        query = f"createdAt >= {start} AND createdAt < {end}"
-        page = call.web.json(
-            "v1/incidents",
-            params={
-                "query": query,
-                "sort": "createdAt",
-                "order": "asc",
-                "limit": _PAGE,
-                "offset": offset,
-            },
-        )
-        return page, page.get("totalCount") if isinstance(page, dict) else None
+    def ask(since: datetime, until: datetime, offset: int) -> Any:
+        start = int(since.timestamp() * 1000)
+        end = int(until.timestamp() * 1000)
+        params = {
+            "query": f"createdAt >= {start} AND createdAt < {end}",
+            "sort": "createdAt",
+            "order": "asc",
+            "limit": _PAGE,
+            "offset": offset,
+        }
+        return request.web.json("v1/incidents", params=params)
 
-    for since, until in months(call.since, call.until):
-        yield from _sliced(call, ask, "data", since, until)
+    yield from _by_month(_Sliced(request, ask, rows="data", total="totalCount"))
 
 
-def get_opsgenie_services(call: Request) -> Iterator[list[Row]]:
+def get_opsgenie_services(request: Request) -> Iterator[list[Row]]:
     """Read the names of services; incidents hold only their ids."""
-    offset = 0
-    while True:
-        page = call.web.json("v1/services", params={"limit": _PAGE, "offset": offset})
-        services = listed(page, "data")
+    for offset in range(0, CEILING, _PAGE):
+        params = {"limit": _PAGE, "offset": offset}
+        services = listed(request.web.json("v1/services", params=params), "data")
         yield services
-        offset += len(services)
-        if len(services) < _PAGE or offset >= CEILING:
+        if len(services) < _PAGE:
             return
 
 
-def get_jira(call: Request) -> Iterator[list[Row]]:
+def get_jira(request: Request) -> Iterator[list[Row]]:
     """Search for issues in a window with a margin of a day."""
-    days = [
-        f"{moment:%Y-%m-%d}"
-        for moment in (call.since - _MARGIN, call.until + 2 * _MARGIN)
-    ]
-    selection = str(call.options.get("jql") or "issuetype = Incident")
-    jql = f'({selection}) AND created >= "{days[0]}" AND created < "{days[1]}" ORDER BY created'
+    first = f"{request.since - _MARGIN:%Y-%m-%d}"
+    last = f"{request.until + 2 * _MARGIN:%Y-%m-%d}"
+    selection = request.options.get("jql") or "issuetype = Incident"
+    jql = (
+        f'({selection}) AND created >= "{first}" AND created < "{last}" ORDER BY created'
+    )
     params = {"jql": jql, "fields": _JIRA_FIELDS, "maxResults": _PAGE}
     seen: set[str] = set()
     while True:
-        page = call.web.json("rest/api/3/search/jql", params=params)
+        page = request.web.json("rest/api/3/search/jql", params=params)
         yield listed(page, "issues")
         token = page.get("nextPageToken")
-        if (
-            not isinstance(token, str)
-            or not token
-            or page.get("isLast") is True
-            or token in seen
-        ):
+        is_last = page.get("isLast") is True or not isinstance(token, str) or not token
+        if is_last or token in seen:
             return
         seen.add(token)
         params["nextPageToken"] = token
 
 
-def get_servicenow(call: Request) -> Iterator[list[Row]]:
+def get_servicenow(request: Request) -> Iterator[list[Row]]:
     """Read the table ``incident`` with both raw and displayed values."""
-    start, end = (
-        f"{m:%Y-%m-%d %H:%M:%S}" for m in (call.since - _MARGIN, call.until + _MARGIN)
-    )
+    first = f"{request.since - _MARGIN:%Y-%m-%d %H:%M:%S}"
+    last = f"{request.until + _MARGIN:%Y-%m-%d %H:%M:%S}"
     params: Row = {
-        "sysparm_query": f"opened_at>={start}^opened_at<{end}^ORDERBYopened_at^ORDERBYnumber",
+        "sysparm_query": f"opened_at>={first}^opened_at<{last}^ORDERBYopened_at^ORDERBYnumber",
         "sysparm_fields": _SERVICENOW_FIELDS,
         "sysparm_display_value": "all",
         "sysparm_exclude_reference_link": "true",
         "sysparm_limit": _TABLE_PAGE,
+        "sysparm_offset": 0,
     }
-    offset = 0
-    while True:
-        answer = call.web.get(
-            "api/now/table/incident", params={**params, "sysparm_offset": offset}
-        )
+    is_last = False
+    while not is_last:
+        answer = request.web.get("api/now/table/incident", params=params)
         incidents = listed(answer.json(), "result")
+        params["sysparm_offset"] += _TABLE_PAGE
         total = answer.headers.get("X-Total-Count") or ""
         if total.isdigit():  # includes rows that the account cannot read
-            call.row["expected"] = int(total)
+            request.call.note(expected=int(total))
+            is_last = params["sysparm_offset"] >= int(total)
+        else:
+            is_last = len(incidents) < _TABLE_PAGE
         yield incidents
-        offset += _TABLE_PAGE
-        if offset >= int(total) if total.isdigit() else len(incidents) < _TABLE_PAGE:
-            return
 
 
-def get_statuspage(call: Request) -> Iterator[list[Row]]:
+def get_statuspage(request: Request) -> Iterator[list[Row]]:
     """Read the incidents of a page, newest first; without its id, those of the public page."""
-    if not (page_id := call.options.get("page")):
-        public = listed(call.web.json("api/v2/incidents.json"), "incidents")
+    page_id = request.options.get("page")
+    if not page_id:
+        public = listed(request.web.json("api/v2/incidents.json"), "incidents")
         yield public
-        # The public page holds the newest 50 incidents.
-        if len(public) >= 50 and not _is_past(public, call.since):
+        if len(public) >= _PUBLIC_PAGE and not _is_past(public, request.since):
             hint = "the public page shows the newest 50: name its `page` and a token_file"
-            call.row.update(status="partial", hint=hint)
+            request.call.status("partial", hint)
         return
-    number = 1
     seen: set[str] = set()
-    while True:
+    for number in count(1):
         params = {"page": number, "limit": _PAGE}
-        rows = listed(call.web.json(f"v1/pages/{page_id}/incidents.json", params=params))
+        path = f"v1/pages/{page_id}/incidents.json"
+        rows = listed(request.web.json(path, params=params))
         new = [row for row in rows if as_text(row.get("id")) not in seen]
         yield new
         seen |= {as_text(row.get("id")) for row in new}
-        if not new or len(rows) < _PAGE or _is_past(new, call.since):
+        if not new or len(rows) < _PAGE or _is_past(new, request.since):
             return
-        number += 1
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -182,29 +169,44 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         since = end
 
 
-def _sliced(
-    call: Request, ask: Any, key: str, since: datetime, until: datetime
-) -> Iterator[list[Row]]:
-    """Yield the pages of a slice, or of its halves if it holds more rows than the ceiling."""
-    offset = 0
-    while True:
-        page, total = ask(since, until, offset)
-        rows = listed(page, key)
-        if offset == 0 and isinstance(total, int):
-            if total > CEILING and until - since > _SHORTEST:
+@dataclass(frozen=True)
+class _Sliced:
+    """A list of which an API returns no more than `CEILING` rows for one window."""
+
+    request: Request
+    ask: Callable[[datetime, datetime, int], Any]  # a page from an offset on
+    rows: str  # key of its rows
+    total: str  # key of the number of rows in the window
+
+    def pages(self, since: datetime, until: datetime) -> Iterator[list[Row]]:
+        """Yield the pages of a window, or of its halves if it holds too many rows."""
+        offset = 0
+        while True:
+            page = self.ask(since, until, offset)
+            rows = listed(page, self.rows)
+            total = page.get(self.total) if isinstance(page, dict) else None
+            known_n = total if isinstance(total, int) else 0
+            if offset == 0 and known_n > CEILING and until - since > _SHORTEST:
                 middle = since + (until - since) / 2
-                yield from _sliced(call, ask, key, since, middle)
-                yield from _sliced(call, ask, key, middle, until)
+                yield from self.pages(since, middle)
+                yield from self.pages(middle, until)
                 return
-            call.row["expected"] = call.row.get("expected", 0) + total
-        yield rows
-        offset += len(rows)
-        more = page.get("more", isinstance(total, int) and offset < total)
-        if not rows or not more:
-            return
-        if offset + _PAGE > CEILING:
-            call.row.update(status="partial", hint=f"more than {CEILING} within minutes")
-            return
+            if offset == 0 and known_n:
+                self.request.call.count(expected=known_n)
+            yield rows
+            offset += len(rows)
+            has_more = isinstance(page, dict) and page.get("more", offset < known_n)
+            if not rows or not has_more:
+                return
+            if offset + _PAGE > CEILING:
+                hint = f"more than {CEILING} within minutes"
+                self.request.call.status("partial", hint)
+                return
+
+
+def _by_month(sliced: _Sliced) -> Iterator[list[Row]]:
+    for since, until in months(sliced.request.since, sliced.request.until):
+        yield from sliced.pages(since, until)
 
 
 def listed(page: Any, key: str = "") -> list[Row]:

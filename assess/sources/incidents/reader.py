@@ -1,4 +1,8 @@
-"""From the cells of an incident, of any tool, to a row of the incidents frame."""
+"""From the cells of an incident, of any tool, to a row of the incidents frame.
+
+`headers.csv` lists the headers of exports by the column that they fill; the first filled one
+counts. The policy defines what severities, causes and platforms are called.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from assess import frames
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Row
-from assess.sources.csv_records import Cells, repeats
-from assess.sources.incidents import words
+from assess.sources.csv_records import Cells, repeats, rows
 from assess.sources.redact import strip_userinfo
 
+# Columns whose words are mapped, and the table of the policy that has further ones.
+_WORDS = {"cause": "cause", "platform_at_time": "platform", "container_evidence": ""}
 NAMED = 0.9  # confidence in the service name of an incident
 _YEARS = (1990, 2200)  # a date outside is a placeholder or a typing error
 _LONGEST = 200  # characters; a longer text is not a name
@@ -35,31 +42,47 @@ _LOCAL_FORMS = (
 )
 
 
+HEADERS = {
+    column: tuple(row["header"] for row in group)
+    for column, group in groupby(rows("incidents/headers"), itemgetter("column"))
+}
+_DURATIONS = {  # seconds of a unit, by header
+    row["header"]: int(row["seconds"])
+    for row in rows("incidents/headers")
+    if row["column"] == "duration"
+}
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "y", "1"), True),
+    **dict.fromkeys(("false", "no", "n", "0"), False),
+}
+_MISSING = frozenset(("", "null", "none", "n/a", "na", "nan", "-", "unknown"))
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The meaning of words, from the policy."""
 
     severities: dict[str, int]
-    causes: dict[str, str]
-    platforms: dict[str, str]
-    titles: tuple[tuple[re.Pattern[str], str], ...]  # patterns and their causes
+    words: dict[str, dict[str, str]]  # values by word, by column
+    titles: dict[re.Pattern[str], str]  # causes by pattern
     containers: re.Pattern[str]
 
 
 def vocabulary_of(policy: Policy) -> Vocabulary:
     """Return the vocabulary of incidents of a policy."""
     table = policy["incidents"]
+    columns = frames.columns("incidents")
+    words: dict[str, dict[str, str]] = {}
+    for column, key in _WORDS.items():
+        of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
+        words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}
+    containers = "|".join(table["container_words"]) or "(?!)"
+    titles = table["cause_text"].items()
     return Vocabulary(
         {word.lower(): int(severity) for word, severity in table["severity"].items()},
-        {_slug(word): cause for word, cause in table["cause"].items()},
-        {_slug(word): platform for word, platform in table["platform"].items()},
-        tuple(
-            (re.compile(p, re.IGNORECASE), cause)
-            for p, cause in table["cause_text"].items()
-        ),
-        re.compile(
-            rf"\b(?:{'|'.join(table['container_words']) or '(?!)'})\b", re.IGNORECASE
-        ),
+        words,
+        {re.compile(pattern, re.IGNORECASE): cause for pattern, cause in titles},
+        re.compile(rf"\b(?:{containers})\b", re.IGNORECASE),
     )
 
 
@@ -90,14 +113,13 @@ class Reader:
         opened = self._time(cells, "opened_at")[0]
         if opened is None:
             return None
-        exact, service = (
-            _first(cells, column)[0] for column in ("service_id", "service")
-        )
+        exact = _first(cells, "service_id")[0]
+        service = _first(cells, "service")[0]
         cause, cause_basis = self._cause(cells)
         is_change = self._boolean(cells, "change_related")
         if is_change is None and cause in ("deploy", "change"):
             is_change = True
-        platform = self._word(cells, "platform_at_time", self._words.platforms)[0]
+        platform = self._word(cells, "platform_at_time")[0]
         return {
             "incident_id": _first(cells, "incident_id")[0] or _derived_id(cells),
             "service_raw": service or None,
@@ -142,26 +164,23 @@ class Reader:
         is_bad = resolved < opened
         if seconds is None:
             seconds = (resolved - opened).total_seconds()
-        ttr = None if is_bad else seconds
-        basis = cells.get("resolved_basis") or header
         return {
             "resolved_at": resolved,
-            "resolved_basis": basis,
+            "resolved_basis": cells.get("resolved_basis") or header,
             "bad_time": is_bad,
-            "ttr_s": ttr,
+            "ttr_s": None if is_bad else seconds,
         }
 
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
         text, header = _first(cells, "duration")
         number = _number(text)
         self.unmapped += bool(text) and number is None
-        seconds = number * words.DURATIONS[header] if number is not None else -1
+        seconds = number * _DURATIONS[header] if number is not None else -1
         return (seconds, header) if 0 <= seconds < 1e9 else (None, "")
 
     def _severity(self, cells: Cells) -> int | None:
-        headers = words.COLUMNS["severity"]
-        texts = (cells.get(header, "").lower() for header in headers)
-        text = next((t for t in texts if t == "none" or t not in words.MISSING), "")
+        texts = (cells.get(header, "").lower() for header in HEADERS["severity"])
+        text = next((t for t in texts if t == "none" or t not in _MISSING), "")
         if digit := re.match(r"(?:p|s|sev|severity|priority|level)?[\s_-]*(\d)\b", text):
             severity = max(1, int(digit[1])) if int(digit[1]) <= 5 else None
         else:
@@ -174,44 +193,38 @@ class Reader:
 
     def _cause(self, cells: Cells) -> tuple[str | None, str]:
         """Return the cause and its basis: a field, else a pattern that the title matches."""
-        cause, header = self._word(cells, "cause", self._words.causes)
-        if cause not in (None, "unknown") or header:
+        cause, header = self._word(cells, "cause")
+        if header:
             return cause, header
-        for title in words.TITLES:
-            for pattern, implied in self._words.titles:
+        for title in HEADERS["title"]:
+            for pattern, implied in self._words.titles.items():
                 if pattern.search(cells.get(title, "")):
                     return implied, f"words of the {title}"
         return None, ""
 
-    def _word(
-        self, cells: Cells, column: str, known: dict[str, str]
-    ) -> tuple[str | None, str]:
+    def _word(self, cells: Cells, column: str) -> tuple[str | None, str]:
         text, header = _first(cells, column)
-        word = _slug(text)
-        value = _vocabulary(column).get(word, known.get(word))
+        value = self._words.words[column].get(_slug(text))
         self.unmapped += bool(text) and value is None
         return value, header
 
     def _boolean(self, cells: Cells, column: str) -> bool | None:
         text = _first(cells, column)[0].lower()
-        self.unmapped += bool(text) and text not in words.BOOLEANS
-        return words.BOOLEANS.get(text)
+        self.unmapped += bool(text) and text not in _BOOLEANS
+        return _BOOLEANS.get(text)
 
     def _container_evidence(self, cells: Cells, platform: str | None) -> str | None:
         """Return the evidence that containers were involved; NA without any text to search."""
-        if given := self._word(cells, "container_evidence", {})[0]:
+        if given := self._word(cells, "container_evidence")[0]:
             return given
-        headers_by_basis = {"label": words.LABELS, "keyword": words.FREE_TEXT}
-        texts = {
-            basis: " ".join(text for header in headers for text in repeats(cells, header))
-            for basis, headers in headers_by_basis.items()
-        }
-        for basis, text in texts.items():
-            if self._words.containers.search(text):
+        was_searched = False
+        for basis, column in (("label", "labels"), ("keyword", "free_text")):
+            texts = [text for name in HEADERS[column] for text in repeats(cells, name)]
+            if self._words.containers.search(" ".join(texts)):
                 return basis
+            was_searched |= any(text.strip() for text in texts)
         if platform not in (None, "host", "unknown", "mixed"):
             return "platform"
-        was_searched = any(text.strip() for text in texts.values())
         return "none" if platform == "host" or was_searched else None
 
 
@@ -277,12 +290,11 @@ def as_text(value: Any) -> str:
 
 def _first(cells: Cells, column: str) -> tuple[str, str]:
     """Return the first filled cell of a column, and its header."""
-    filled = ((cells.get(header, ""), header) for header in words.COLUMNS[column])
-    known = (
-        (text, header) for text, header in filled if text.lower() not in words.MISSING
-    )
-    text, header = next(known, ("", ""))
-    return strip_userinfo(text), header
+    for header in HEADERS[column]:
+        text = cells.get(header, "")
+        if text.lower() not in _MISSING:
+            return strip_userinfo(text), header
+    return "", ""
 
 
 def _affected(cells: Cells) -> list[str]:
@@ -296,14 +308,6 @@ def _affected(cells: Cells) -> list[str]:
 def _names(services: Iterable[str]) -> tuple[Name, ...]:
     kept = [name for name in dict.fromkeys(services) if name and len(name) <= _LONGEST]
     return tuple(Name(name, "incident", NAMED) for name in kept)
-
-
-@cache
-def _vocabulary(column: str) -> dict[str, str]:
-    """Return the vocabulary of a column, by its words in lower case."""
-    return {
-        _slug(value): value for value in frames.columns("incidents")[column].vocabulary
-    }
 
 
 def _slug(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -11,22 +9,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from assess.errors import PolicyError
 from assess.policy.policy import load_policy
-from assess.sources.base import Batch, Deadline, Row, Source, file_failure, paths_of
+from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.csv_records import read_records
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    dig,
-    each_file,
-    read_bytes,
-    read_json,
-)
-from assess.sources.http import Web, ask
-from assess.sources.incidents import words
+from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
+from assess.sources.http import open_web
 from assess.sources.incidents.api import Request
-from assess.sources.incidents.pagerduty import to_activities, to_dependencies
 from assess.sources.incidents.reader import (
+    HEADERS,
     Reader,
     Vocabulary,
     default_vocabulary,
@@ -34,24 +24,31 @@ from assess.sources.incidents.reader import (
     read_time,
     vocabulary_of,
 )
-from assess.sources.incidents.tools import TOOLS, Names, Record, incidents_in, names_in
-from assess.sources.redact import scrub, strip_userinfo
-
-__all__ = ["IncidentsSource", "Reader", "read_time"]
+from assess.sources.incidents.tools import (
+    PAGERDUTY,
+    TOOLS,
+    Names,
+    Record,
+    incidents_in,
+    names_in,
+    to_activities,
+    to_dependencies,
+)
+from assess.sources.redact import strip_userinfo
+from assess.sources.values import dig
 
 FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The parsed options of a ``[[source]]`` table."""
+class _Search:
+    """The parsed options of a ``[[source]]`` table, and where its incidents go."""
 
     options: Row
     base: Path
     deadline: Deadline
-    pages: int | None  # at most
+    batch: Batch
     vocabulary: Vocabulary
     since: datetime | None
     until: datetime | None
@@ -60,11 +57,6 @@ class _Asked:
     def kind(self) -> str:
         """Format of the export: csv, or the name of a tool."""
         return str(self.options.get("format", "csv"))
-
-    def reader(self, *, is_local: bool) -> Reader:
-        """Return a reader; only exports for people have local times."""
-        zone = _zone(self.options.get("timezone")) if is_local else None
-        return Reader(self.vocabulary, zone)
 
     def contains(self, row: Row) -> bool:
         """Return whether an incident opened in the window."""
@@ -103,205 +95,183 @@ class IncidentsSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
-        problems = []
-        if (kind := options.get("format", "csv")) not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        if "endpoint" in options and "path" in options:
-            problems.append("name a path or an endpoint, not both")
-        elif "endpoint" in options and kind == "csv":
-            problems.append(f"an endpoint needs a format: one of {', '.join(TOOLS)}")
-        elif "endpoint" not in options and not paths_of(options):
-            problems.append("path names no file")
-        times = {
-            key: _moment(options[key]) for key in ("since", "until") if key in options
+        kind = options.get("format", "csv")
+        is_live = "endpoint" in options
+        is_both = is_live and "path" in options
+        times = {key: _moment(options.get(key)) for key in ("since", "until")}
+        since, until = times.values()
+        is_reversed = since is not None and until is not None and since >= until
+        has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
+        wrong = {
+            f"format {kind!r} is not one of {', '.join(FORMATS)}": kind not in FORMATS,
+            "name a path or an endpoint, not both": is_both,
+            f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_live
+            and not is_both
+            and kind == "csv",
+            "path names no file": not is_live and not paths_of(options),
+            **{f"{k} is not a date": k in options and not times[k] for k in times},
+            "since is not before until": is_reversed,
+            "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
-        problems += [
-            f"{key} is not a date" for key, moment in times.items() if moment is None
-        ]
-        since, until = times.get("since"), times.get("until")
-        if since and until and since >= until:
-            problems.append("since is not before until")
-        if "timezone" in options and _zone(options["timezone"]) is None:
-            problems.append(
-                "timezone is not the name of a time zone, such as Europe/Berlin"
-            )
         texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
-        return problems + [
-            f"{k} is not a text" for k in texts if not isinstance(options.get(k, ""), str)
-        ]
+        for key in texts:
+            wrong[f"{key} is not a text"] = not isinstance(options.get(key, ""), str)
+        return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read incidents from files and directories, or from the API."""
-        return self._collect(options, base, deadline, pages=None)
+    def collect(
+        self,
+        options: dict[str, Any],
+        base: Path,
+        deadline: Deadline,
+        pages: int | None = None,
+    ) -> Batch:
+        """Read incidents from files and directories, or so many pages from the API."""
+        batch = Batch()
+        vocabulary = default_vocabulary()
+        if path := options.get("policy"):
+            failed = Batch()
+            with failed.call(path, "read") as call:
+                vocabulary = vocabulary_of(load_policy(base / path))
+            if call.failed:
+                return failed
+        since = _moment(options.get("since"))
+        until = _moment(options.get("until"))
+        search = _Search(options, base, deadline, batch, vocabulary, since, until)
+        if "endpoint" in options:
+            _ask(search, pages)
+        else:
+            _read(search)
+        return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the files, or the first page of the API."""
-        return self._collect(options, base, deadline, pages=1)
-
-    def _collect(
-        self, options: Row, base: Path, deadline: Deadline, *, pages: int | None
-    ) -> Batch:
-        batch = Batch()
-        try:
-            path = options.get("policy")
-            vocabulary = (
-                vocabulary_of(load_policy(base / path)) if path else default_vocabulary()
-            )
-        except PolicyError as error:
-            batch.cover(
-                str(options["policy"]), "read", "parse_error", hint=scrub(str(error))
-            )
-            return batch
-        since, until = (_moment(options.get(key)) for key in ("since", "until"))
-        asked = _Asked(options, base, deadline, pages, vocabulary, since, until)
-        (_ask if "endpoint" in options else _read)(asked, batch)
-        return batch
+        return self.collect(options, base, deadline, pages=1)
 
 
-def _read(asked: _Asked, batch: Batch) -> None:
+def _read(search: _Search) -> None:
     """Read CSV and JSON files; JSON incidents need the service names of all files first."""
-    is_csv = asked.kind == "csv"
-    suffixes = (".csv",) if is_csv else (*JSON_SUFFIXES, ".csv")
-    payloads: list[tuple[Row, list[Any]]] = []
-    for _, file, row in each_file(
-        asked.options, asked.base, asked.deadline, batch, suffixes
-    ):
-        if is_csv or file.suffix.lower() not in JSON_SUFFIXES:
-            _read_csv(asked, file, batch, row)
-        else:
-            payloads.append((row, read_json(file, row)))
-    values = [value for _, found in payloads for value in found]
-    names = names_in(values)
-    for row, found in payloads:
-        _to_rows(asked, found, names, batch, row)
-
-
-def _read_csv(asked: _Asked, file: Path, batch: Batch, row: Row) -> None:
-    opened = words.COLUMNS["opened_at"]
-    try:
-        header, cells = read_records(read_bytes(file, row))
-        if not set(opened) & set(header):
-            raise ValueError(
-                f"no column holds the time; name it one of {', '.join(opened[:5])}"
-            )
-    except (OSError, ValueError, csv.Error) as error:
-        row |= file_failure(error)
-        return
-    _add(
-        asked, [(record, []) for record in cells], asked.reader(is_local=True), batch, row
+    suffixes = (".csv",) if search.kind == "csv" else (*JSON_SUFFIXES, ".csv")
+    dumps = each_dump(
+        search.options, search.base, search.deadline, search.batch, suffixes
     )
+    payloads: list[tuple[Call, list[Any]]] = []
+    for file, call in dumps:
+        with call:
+            if search.kind == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
+                _read_csv(search, file, call)
+                continue
+            payloads.append((call, read_json(file, call.row)))
+            if not call.is_open:
+                call.status(call.outcome)  # unreadable in part, whatever the rest gives
+    names = names_in(value for _, values in payloads for value in values)
+    for call, values in payloads:
+        with call:
+            _take(search, values, names, call)
 
 
-def _to_rows(
-    asked: _Asked, values: list[Any], names: Names, batch: Batch, row: Row
-) -> None:
+def _read_csv(search: _Search, file: Path, call: Call) -> None:
+    header, cells = read_records(read_bytes(file, call.row))
+    opened = HEADERS["opened_at"]
+    if not set(opened) & set(header):
+        wanted = ", ".join(opened[:5])
+        raise ValueError(f"no column holds the time; name it one of {wanted}")
+    # Only exports for people have local times.
+    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")))
+    _add(search, [(record, []) for record in cells], reader, call)
+
+
+def _ask(search: _Search, pages: int | None) -> None:
+    """Read the incidents of a window from a tool; a failure keeps the pages before it."""
+    tool = TOOLS[search.kind]
+    until = search.until or datetime.now(UTC)
+    since = search.since or until - WINDOW
+    search = replace(search, since=since, until=until)
+    scope = strip_userinfo(str(search.options["endpoint"]))
+    where = (search.options, search.base, search.deadline, tool.token)
+    services: list[Row] = []
+    if tool.get_services is not None and pages is None:
+        with (
+            search.batch.call(scope, "services") as call,
+            open_web(*where, call=call) as web,
+        ):
+            for page in tool.get_services(
+                Request(web, since, until, search.options, call)
+            ):
+                services += call.take(page)
+    with (
+        search.batch.call(scope, "incidents") as call,
+        open_web(*where, call=call) as web,
+    ):
+        incidents: list[Row] = []
+        request = Request(web, since, until, search.options, call)
+        try:
+            for page in islice(tool.get(request), pages):
+                incidents += page
+        finally:
+            total = call.row.get("expected", 0)
+            is_short = total > len(incidents) and pages is None
+            if is_short and call.is_open:
+                call.status("partial", "the account cannot read all of them")
+            _take(search, incidents, names_in([{"services": services}]), call)
+            if is_short:
+                call.note(expected=total)
+
+
+def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
     """Turn the JSON of a tool into rows."""
-    tool = TOOLS[asked.kind]
-    status = row["status"]
-    raw = incidents_in(tool, values)
-    records = [record for r in raw if (record := tool.to_record(r, names)) is not None]
-    _add(asked, records, asked.reader(is_local=False), batch, row)
-    others = 0 if raw else len(names_in(values))
-    if asked.kind == "pagerduty":
+    tool = TOOLS[search.kind]
+    incidents = incidents_in(tool, values)
+    records = [r for i in incidents if (r := tool.to_record(i, names)) is not None]
+    others_n = 0 if incidents else len(names_in(values))
+    if search.kind == PAGERDUTY:
         edges = to_dependencies(values, names)
         changes = to_activities(values, names)
-        batch.add("dependencies", *edges)
-        batch.add("activities", *changes)
-        others += len(edges) + len(changes)
-    if others and not records:
-        row |= {"status": "ok", "rows": others, "expected": others}
-    elif values and not raw and not _pages_in(values):
-        hint = f"it holds no incidents as {asked.kind} writes them"
-        row |= {"status": "parse_error", "hint": hint}
-    if status != "ok":  # the file was unreadable in part, whatever the rest gave
-        row["status"] = status
+        search.batch.add("dependencies", *edges)
+        search.batch.add("activities", *changes)
+        others_n += len(edges) + len(changes)
+    is_open = call.is_open
+    if is_open and values and not (others_n or incidents or _has_list(values)):
+        hint = f"it holds no incidents as {tool.name} writes them"
+        call.status("parse_error", hint)
+    _add(search, records, Reader(search.vocabulary), call)
+    if others_n and not records:
+        call.note(rows=others_n, expected=others_n)
+        if is_open:
+            call.status("ok")
 
 
-def _pages_in(values: list[Any]) -> bool:
+def _has_list(values: list[Any]) -> bool:
     """Return whether the values hold a list of a tool, even an empty one."""
     known = {key for tool in TOOLS.values() for key in tool.lists}
     return any(isinstance(dig(value, key), list) for value in values for key in known)
 
 
-def _add(
-    asked: _Asked, records: list[Record], reader: Reader, batch: Batch, row: Row
-) -> None:
+def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> None:
     """Add the incidents of records, and describe them in the coverage row."""
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
-    incidents = [incident for incident in every if asked.contains(incident)]
-    outside = len(every) - len(incidents)
-    batch.add("incidents", *incidents)
-    row |= {"rows": len(incidents), "expected": len(records) - outside}
-    row["unmapped_n"] = reader.unmapped
-    row["redacted_n"] = sum(
-        bool(cells.get(name)) for cells, _ in records for name in words.FREE_TEXT
-    )
+    incidents = [incident for incident in every if search.contains(incident)]
+    search.batch.add("incidents", *call.take(incidents))
+    free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
+    call.count(unmapped_n=reader.unmapped, redacted_n=len(list(filter(None, free_text))))
     times = [incident["opened_at"] for incident in incidents]
-    if start := asked.since or min(times, default=None):
-        row["window_start"] = start
-    if end := asked.until or max(times, default=None):
-        row["window_end"] = end
-    bad = reader.bad_times
-    if not records or not (incidents or bad):
-        row["status"] = "empty"
-    elif bad:
-        lost = bad["opened_at"]
-        row["status"] = "parse_error" if lost == len(records) else "partial"
-        row["ratio"] = 1 - lost / len(records)
+    call.note(
+        expected=len(records) - (len(every) - len(incidents)),
+        window_start=search.since or min(times, default=None),
+        window_end=search.until or max(times, default=None),
+    )
+    if bad := reader.bad_times:
         counts = ", ".join(f"{n} {column}" for column, n in bad.items())
-        row["hint"] = f"times not in ISO-8601 were dropped: {counts}; export them in UTC"
+        hint = f"times not in ISO-8601 were dropped: {counts}; export them in UTC"
         if reader.local_times:
-            row["hint"] += ', or name their time zone: timezone = "Europe/Berlin"'
-
-
-def _ask(asked: _Asked, batch: Batch) -> None:
-    """Read the incidents of a window from a tool; a failure keeps the pages before it."""
-    tool = TOOLS[asked.kind]
-    until = asked.until or datetime.now(UTC)
-    asked = replace(asked, since=asked.since or until - WINDOW, until=until)
-    scope = strip_userinfo(str(asked.options["endpoint"]))
-    names: Names = {}
-    if tool.get_services is not None and asked.pages is None:
-        services = _fetched(
-            asked, tool.get_services, batch.cover(scope, "services", "ok")
-        )
-        names = names_in([{"services": services}])
-    row = batch.cover(scope, "incidents", "ok")
-    raw = _fetched(asked, tool.get, row)
-    outcome: Row = {key: row[key] for key in ("status", "hint") if key in row}
-    if (
-        outcome["status"] == "ok"
-        and row.get("expected", 0) > len(raw)
-        and asked.pages is None
-    ):
-        outcome = {"status": "partial", "hint": "the account cannot read all of them"}
-    if outcome["status"] != "ok":
-        outcome["expected"] = row.get("expected")
-    _to_rows(asked, raw, names, batch, row)
-    row |= {"window_start": asked.since, "window_end": asked.until}
-    if outcome["status"] != "ok":
-        row |= outcome
-
-
-def _fetched(
-    asked: _Asked, get: Callable[[Request], Iterator[list[Row]]], row: Row
-) -> list[Row]:
-    """Read pages, and count their rows in the coverage row as they arrive."""
-    fetched: list[Row] = []
-    since = asked.since or _NEVER
-    until = asked.until or _NEVER
-
-    def work(web: Web) -> None:
-        for page in islice(
-            get(Request(web, since, until, asked.options, row)), asked.pages
-        ):
-            fetched.extend(page)
-            row["rows"] = len(fetched)
-
-    token = TOOLS[asked.kind].token
-    ask(row, asked.options, asked.base, asked.deadline, work=work, token=token)
-    return fetched
+            hint += ', or name their time zone: timezone = "Europe/Berlin"'
+        call.hint(hint)
+    if not call.is_open:
+        return  # the file is cut off, or the tool withholds some
+    if not bad:
+        call.status("ok" if incidents else "empty")
+    else:
+        call.status("parse_error" if bad["opened_at"] == len(records) else "partial")
 
 
 def _moment(value: Any) -> datetime | None:

@@ -1,211 +1,236 @@
-"""One function per tool: from the JSON of its incidents to the cells of its CSV export."""
+"""Tools: from the JSON of their incidents to the cells of a CSV export.
+
+`fields.csv` lists by tool and cell the paths into an incident; the first filled one counts.
+``path[]`` is a list of texts, and ``over_at`` the end of an incident that has no other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from assess.sources.base import Row
-from assess.sources.csv_records import Cells
-from assess.sources.dumps import dicts, dig
+from assess.sources.base import Name, Row
+from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents import api
-from assess.sources.incidents.reader import as_text
+from assess.sources.incidents.reader import NAMED, as_text, read_time
+from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, dig
 
 Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
+PAGERDUTY = "pagerduty"
+
+
+def _nothing_more(_: Row) -> Cells:
+    return {}
 
 
 @dataclass(frozen=True)
 class Tool:
     """A paging or ticket tool."""
 
+    name: str
     lists: tuple[str, ...]  # keys under which a page holds its incidents
-    marks: frozenset[str]  # an incident has at least one of these keys
-    to_record: Callable[[Row, Names], Record | None]  # None for other objects
+    marks: set[str]  # an incident has at least one of these keys
     get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
     token: str = "Bearer {}"  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[list[Row]]] | None = None
+    services: str = ""  # path of all services of an incident
+    state: str = ""  # path of its state
+    over: tuple[str, ...] = ()  # states in which it is over
+    more: Callable[[Row], Cells | None] = _nothing_more  # None: this is no incident
+
+    def to_record(self, raw: Row, names: Names) -> Record | None:
+        """Return the cells of an incident, and its services where it has several."""
+        more = self.more(raw)
+        if more is None:
+            return None
+        fields = _fields(self.name)
+        cells = {cell: _first(raw, paths)[0] for cell, paths in fields.items()}
+        is_over = _text(raw, self.state) in self.over
+        ends = fields["resolved_at"] + (fields.get("over_at", []) if is_over else [])
+        resolved_at, basis = _first(raw, ends)
+        cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **more}
+        services = _listed(raw, self.services)
+        if services:
+            cells["service_id"] = services[0]
+        known = names.get(cells.get("service_id", ""), "")
+        cells["service_raw"] = cells.get("service_raw") or known or "".join(services[:1])
+        affected = [names.get(service, service) for service in services]
+        return cells, affected if len(affected) > 1 else []
+
+
+@cache
+def _fields(tool: str) -> dict[str, list[str]]:
+    """Return the paths of a tool by cell."""
+    paths: dict[str, list[str]] = {}
+    for row in rows("incidents/fields"):
+        if row["tool"] == tool:
+            paths.setdefault(row["cell"], []).append(row["path"])
+    return paths
+
+
+def _first(raw: Row, paths: list[str]) -> tuple[str, str]:
+    """Return the first filled text, and the name of its field."""
+    for path in paths:
+        if text := _text(raw, path):
+            return text, path.rpartition(".")[2]
+    return "", ""
+
+
+def _text(raw: Row, path: str) -> str:
+    if path.endswith("[]"):
+        return " ".join(_listed(raw, path.removesuffix("[]")))
+    value = dig(raw, *path.split("."))
+    if isinstance(value, dict):  # ServiceNow has the raw value beside the displayed one
+        value = value.get("value")
+    return as_text(value)
+
+
+def _listed(raw: Row, path: str) -> list[str]:
+    """Return the texts of a list, or the names of its objects."""
+    values = dig(raw, *path.split("."))
+    entries = values if isinstance(values, list) else []
+    texts = [as_text(dig(entry, "name")) or as_text(entry) for entry in entries]
+    return [text for text in texts if text]
+
+
+def _more_of_jira(raw: Row) -> Cells | None:
+    links = dicts(dig(raw, "fields", "issuelinks"))
+    repeated = [
+        as_text(dig(link, "outwardIssue", "key"))
+        for link in links
+        if dig(link, "type", "outward") == "duplicates"
+    ]
+    is_issue = isinstance(raw.get("fields"), dict)
+    return {"duplicate_of": next(filter(None, repeated), "")} if is_issue else None
+
+
+def _more_of_servicenow(raw: Row) -> Cells | None:
+    is_change = bool(_text(raw, "caused_by") or _text(raw, "rfc"))
+    is_cancelled = _text(raw, "state") == "8"
+    return None if is_cancelled else {"change_related": "true" if is_change else ""}
+
+
+def _more_of_statuspage(raw: Row) -> Cells | None:
+    is_planned = bool(raw.get("scheduled_for")) or raw.get("impact") == "maintenance"
+    return None if is_planned else {"customer_facing": "true"}
+
+
+TOOLS = {
+    PAGERDUTY: Tool(
+        PAGERDUTY,
+        lists=("incidents", "data"),
+        marks={"incident_number", "created_at"},
+        get=api.get_pagerduty,
+        token="Token token={}",
+        state="status",
+        over=("resolved",),
+    ),
+    "opsgenie": Tool(
+        "opsgenie",
+        lists=("data", "incidents"),
+        marks={"tinyId", "message"},
+        get=api.get_opsgenie,
+        token="GenieKey {}",
+        get_services=api.get_opsgenie_services,
+        services="impactedServices",
+        state="status",
+        over=("resolved", "closed"),
+    ),
+    "jira": Tool(
+        "jira",
+        lists=("issues",),
+        marks={"fields"},
+        get=api.get_jira,
+        services="fields.components",
+        state="fields.status.statusCategory.key",
+        over=("done",),
+        more=_more_of_jira,
+    ),
+    "servicenow": Tool(
+        "servicenow",
+        lists=("result", "records"),
+        marks={"number", "opened_at"},
+        get=api.get_servicenow,
+        state="state",
+        over=("6", "7"),
+        more=_more_of_servicenow,
+    ),
+    "statuspage": Tool(
+        "statuspage",
+        lists=("incidents",),
+        marks={"impact", "incident_updates"},
+        get=api.get_statuspage,
+        token="OAuth {}",
+        services="components",
+        more=_more_of_statuspage,
+    ),
+}
 
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
     """Return the incidents of pages, and single ones."""
-    rows: list[Row] = []
+    incidents: list[Row] = []
     for value in values:
         pages = [page for key in tool.lists if isinstance(page := dig(value, key), list)]
-        rows += [row for page in pages or [[value]] for row in dicts(page)]
-    return [row for row in rows if tool.marks & set(row)]
+        incidents += [row for page in pages or [[value]] for row in dicts(page)]
+    return [row for row in incidents if tool.marks & set(row)]
 
 
 def names_in(values: Iterable[Any]) -> Names:
     """Return the names of services by id, from lists of services and from incidents."""
     names: Names = {}
-    for value in values:
-        for key in ("services", "data", "incidents"):
-            for row in dicts(dig(value, key)):
-                service = row["service"] if isinstance(row.get("service"), dict) else row
-                name = as_text(service.get("name")) or as_text(service.get("summary"))
-                if name and not {"message", "title"} & set(service):
-                    names.setdefault(as_text(service.get("id")), name)
+    for row in _each(values, "services", "data", "incidents"):
+        service = row["service"] if isinstance(row.get("service"), dict) else row
+        name = as_text(service.get("name")) or as_text(service.get("summary"))
+        if name and not {"message", "title"} & set(service):
+            names.setdefault(as_text(service.get("id")), name)
     return names
 
 
-def to_pagerduty(raw: Row, names: Names) -> Record | None:
-    """Read an incident of the REST API or of the analytics export."""
-    service = as_text(dig(raw, "service", "id")) or as_text(raw.get("service_id"))
-    named = as_text(dig(raw, "service", "summary")) or as_text(raw.get("service_name"))
-    priority = as_text(dig(raw, "priority", "summary")) or as_text(
-        dig(raw, "priority", "name")
-    )
-    cells = {
-        "incident_id": as_text(raw.get("id")) or as_text(raw.get("incident_number")),
-        "service_id": service,
-        "service_raw": named or names.get(service, ""),
-        "priority": priority or as_text(raw.get("priority_name")),
-        "urgency": as_text(raw.get("urgency")),
-        "title": as_text(raw.get("title")) or as_text(raw.get("description")),
-        "duplicate_of": as_text(dig(raw, "resolve_reason", "incident", "id")),
-        **_taken(raw, "created_at", "seconds_to_resolve", "seconds_to_first_ack"),
-    }
-    is_over = raw.get("status") == "resolved"
-    return cells | _resolved(
-        raw, "resolved_at", "last_status_change_at" if is_over else ""
-    ), []
+def to_dependencies(values: Iterable[Any], names: Names) -> list[Row]:
+    """Return the edges of PagerDuty's ``/service_dependencies``, from dependent to supporting."""
+    edges: dict[tuple[Name, Name], None] = {}
+    for relation in _each(values, "relationships"):
+        src = _service(dig(relation, "dependent_service"), names)
+        dst = _service(dig(relation, "supporting_service"), names)
+        if src and dst and src != dst:
+            edges[src, dst] = None
+    declared = {"kind": "declared", "evidence": PAGERDUTY}
+    return [{"src": src, "dst": dst, **declared} for src, dst in edges]
 
 
-def to_opsgenie(raw: Row, names: Names) -> Record | None:
-    """Read an incident of Opsgenie, whose affected services are ids."""
-    ids = raw.get("impactedServices")
-    hit = [as_text(i) for i in ids if as_text(i)] if isinstance(ids, list) else []
-    cells = {
-        "incident_id": as_text(raw.get("id")) or as_text(raw.get("tinyId")),
-        "service_id": hit[0] if hit else "",
-        "service_raw": names.get(hit[0], hit[0]) if hit else "",
-        "opened_at": as_text(raw.get("impactStartDate")) or as_text(raw.get("createdAt")),
-        "message": as_text(raw.get("message")),
-        "tags": _joined(raw.get("tags")),
-        **_taken(raw, "priority", "description"),
-    }
-    is_over = raw.get("status") in ("resolved", "closed")
-    cells |= _resolved(raw, "impactEndDate", "updatedAt" if is_over else "")
-    return cells, [names.get(i, i) for i in hit] if len(hit) > 1 else []
+def to_activities(values: Iterable[Any], names: Names) -> list[Row]:
+    """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
+    activities: list[Row] = []
+    for event in _each(values, "change_events"):
+        started = read_time(as_text(event.get("timestamp")))
+        key = f"{PAGERDUTY}:{as_text(event.get('id'))}"
+        if started is None or key.endswith(":"):
+            continue
+        deployment = {"activity_id": key, "kind": "deploy", "started_at": started}
+        services = [_service(service, names) for service in dicts(event.get("services"))]
+        for name in dict.fromkeys(services) or [None]:
+            more = {} if name is None else _of_service(key, name)
+            activities.append(deployment | more)
+    return activities
 
 
-def to_jira(raw: Row, names: Names) -> Record | None:
-    """Read an issue of Jira."""
-    fields = raw.get("fields")
-    if not isinstance(fields, dict):
-        return None
-    components = [as_text(c.get("name")) for c in dicts(fields.get("components"))]
-    repeated = [
-        as_text(dig(link, "outwardIssue", "key"))
-        for link in dicts(fields.get("issuelinks"))
-        if dig(link, "type", "outward") == "duplicates"
-    ]
-    cells = {
-        "incident_id": as_text(raw.get("key")) or as_text(raw.get("id")),
-        "service_raw": components[0] if components else "",
-        "priority": as_text(dig(fields, "priority", "name")),
-        "labels": _joined(fields.get("labels")),
-        "duplicate_of": next(filter(None, repeated), ""),
-        **_taken(fields, "created", "summary"),
-    }
-    is_over = dig(fields, "status", "statusCategory", "key") == "done"
-    cells |= _resolved(
-        fields, "resolutiondate", "statuscategorychangedate" if is_over else ""
-    )
-    return cells, components if len(components) > 1 else []
+def _of_service(key: str, name: Name) -> Row:
+    return {"activity_id": f"{key}/{name.name}", "names": (name,)}
 
 
-def to_servicenow(raw: Row, names: Names) -> Record | None:
-    """Read a row of ``incident``: raw values for codes and times (UTC), displayed ones for names."""
-    values = {key: _shown(value, "value") for key, value in raw.items()}
-    if values.get("state") == "8":  # cancelled
-        return None
-    services = [
-        _shown(raw.get(key), "display_value", "value")
-        for key in ("business_service", "service_offering", "cmdb_ci")
-    ]
-    is_change = any(values.get(key) for key in ("caused_by", "rfc"))
-    cells = {
-        "service_raw": next(filter(None, services), ""),
-        "change_related": "true" if is_change else "",
-        "parent_incident": _shown(raw.get("parent_incident"), "display_value", "value"),
-        **_taken(values, "number", "opened_at", "priority", "category", "cause"),
-        **_taken(values, "short_description", "description"),
-    }
-    is_over = values.get("state") in ("6", "7")
-    return cells | _resolved(values, "resolved_at", "closed_at" if is_over else ""), []
+def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:
+    for value in values:
+        for key in keys:
+            yield from dicts(dig(value, key))
 
 
-def to_statuspage(raw: Row, names: Names) -> Record | None:
-    """Read an incident of a status page; planned maintenance is not an incident."""
-    if raw.get("scheduled_for") or raw.get("impact") == "maintenance":
-        return None
-    components = [as_text(c.get("name")) for c in dicts(raw.get("components"))]
-    cells = {
-        "incident_id": as_text(raw.get("id")),
-        "service_raw": components[0] if components else "",
-        "opened_at": as_text(raw.get("started_at")) or as_text(raw.get("created_at")),
-        "customer_facing": "true",
-        "title": as_text(raw.get("name")),
-        **_taken(raw, "impact"),
-    }
-    affected = components if len(components) > 1 else []
-    return cells | _resolved(raw, "resolved_at"), affected
-
-
-def _taken(raw: Row, *keys: str) -> Cells:
-    return {key: as_text(raw.get(key)) for key in keys}
-
-
-def _resolved(raw: Row, *keys: str) -> Cells:
-    """Return the time of resolution from the first filled field, and the name of that field."""
-    key = next((key for key in keys if key and as_text(raw.get(key))), "")
-    return {"resolved_at": as_text(raw.get(key)), "resolved_basis": key}
-
-
-def _joined(values: Any) -> str:
-    return " ".join(map(as_text, values)) if isinstance(values, list) else ""
-
-
-def _shown(value: Any, *keys: str) -> str:
-    """Return a field of ServiceNow: a text, or a raw and a displayed one."""
-    if not isinstance(value, dict):
-        return as_text(value)
-    return next((text for key in keys if (text := as_text(value.get(key)))), "")
-
-
-def _tool(lists: str, marks: str, *more: Any, **options: Any) -> Tool:
-    return Tool(tuple(lists.split()), frozenset(marks.split()), *more, **options)
-
-
-TOOLS = {
-    "pagerduty": _tool(
-        "incidents data",
-        "incident_number created_at",
-        to_pagerduty,
-        api.get_pagerduty,
-        token="Token token={}",
-    ),
-    "opsgenie": _tool(
-        "data incidents",
-        "tinyId message",
-        to_opsgenie,
-        api.get_opsgenie,
-        token="GenieKey {}",
-        get_services=api.get_opsgenie_services,
-    ),
-    "jira": _tool("issues", "fields", to_jira, api.get_jira),
-    "servicenow": _tool(
-        "result records", "number opened_at", to_servicenow, api.get_servicenow
-    ),
-    "statuspage": _tool(
-        "incidents",
-        "impact incident_updates",
-        to_statuspage,
-        api.get_statuspage,
-        token="OAuth {}",
-    ),
-}
+def _service(service: Any, names: Names) -> Name | None:
+    key = as_text(dig(service, "id"))
+    text = as_text(dig(service, "summary")) or names.get(key, key)
+    return Name(strip_userinfo(text), PAGERDUTY, NAMED) if text else None
