@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from assess.figures.claims import backtest, claim, claim_data, claims, claims_data
-from assess.figures.impact import fall, fall_data, moves, moves_data
-from assess.figures.ranks import acceptability, acceptability_data
-from assess.figures.risk import (
-    blast_radius,
-    blast_radius_data,
-    blast_services,
-    blast_services_data,
+from assess.figures.fleet import (
     clocks,
     clocks_data,
     coverage,
     coverage_data,
-    exposure,
-    exposure_data,
+    history,
+    history_data,
     upgrade_churn,
     upgrade_churn_data,
 )
+from assess.figures.impact import (
+    blast_radius,
+    blast_radius_data,
+    blast_services,
+    blast_services_data,
+    exposure,
+    exposure_data,
+    fall,
+    fall_data,
+    moves,
+    moves_data,
+)
 from assess.figures.services import (
-    history,
-    history_data,
+    acceptability,
+    acceptability_data,
     quarter_change,
     quarter_change_data,
     readiness,

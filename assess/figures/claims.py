@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.figures.rows import canvas, intervals, message, points
+from assess.figures.rows import canvas, intervals, message, points, policy_of
 from assess.figures.style import ACCENT, GRID, INK, MUTED, style
 from assess.score.claims.measure import share
 from assess.score.incidents.rates import jeffreys_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from matplotlib.axes import Axes
 
     from assess.score.result import Result
@@ -116,78 +118,77 @@ def claim_data(result: Result, claim: str) -> pd.DataFrame:
         ``label, point, lo, hi`` [percent, or the unit of the claim], ``band`` (of the whole: the
         verdict), ``note``; the groups first, the whole last where it has the same unit.
     """
-    row, table = result.row(claim), result.details[claim]
-    policy = result.provenance.policy
-    level = float(policy["claims"]["level"]) if policy else 0.95
+    row = result.row(claim)
+    table = result.details[claim]
+    policy = policy_of(result)
+    level = float(policy["claims"]["level"])
+    rows: Iterable[tuple[Any, ...]]
     if "yes" in table:
-        rows = [
-            _share_row(group, own, level)
-            for group, own in table.groupby("group", sort=False)
-        ]
+        groups = table.groupby("group", sort=False)
+        rows = [_share_row(group, answers, level) for group, answers in groups]
     elif "point" in table:
-        lines = table[["engine", "line", *COLUMNS[1:4], "n"]].itertuples(index=False)
+        lines = table[["engine", "line", "point", "lo", "hi", "n"]]
         rows = [
-            (f"{name} {line}", *ends, "", f"n = {n}") for name, line, *ends, n in lines
+            (f"{engine} {line}", point, lo, hi, "", f"n = {n}")
+            for engine, line, point, lo, hi, n in lines.itertuples(index=False)
         ]
     elif "platform" in table:
-        scale = _factor(policy)
-        own = table[["platform", "incidents", "service_months"]].itertuples(index=False)
+        scale = policy["claims"]["services_at_once"] * policy["what_next"]["months"]
+        rates = table[["platform", "incidents", "service_months"]]
         rows = [
-            _rate_row(name, n, t, scale, level=level, unit="service-months")
-            for name, n, t in own
+            _rate_row(name, n, months, scale=scale, level=level, unit="service-months")
+            for name, n, months in rates.itertuples(index=False)
         ]
     else:
-        rows = list(_pairs(str(row["sides"]).split("; "), table, level))
-    found = pd.DataFrame(rows, columns=COLUMNS)
+        rows = _pairs(str(row["sides"]).split("; "), table, level)
+    evidence = pd.DataFrame(rows, columns=COLUMNS)
+    # ratios have another unit than their groups, and so no row for the whole
     if {"yes", "point", "platform"} & set(table):
+        whole = row[["value", "lo", "hi"]].astype("Float64")
+        ends = whole.to_numpy(dtype=float, na_value=np.nan)
         scale = 100.0 if "yes" in table else 1.0
-        ends = [
-            scale * float(row[end]) if pd.notna(row[end]) else np.nan for end in _ENDS
-        ]
-        found.loc[len(found)] = [
+        verdict = row["verdict"]
+        evidence.loc[len(evidence)] = [
             "all",
-            *ends,
-            VERDICT_BANDS[row["verdict"]],
-            row["verdict"],
+            *scale * ends,
+            VERDICT_BANDS[verdict],
+            verdict,
         ]
-    return found
+    return evidence
 
 
-_ENDS = ("value", "lo", "hi")
+def _share_row(group: object, answers: pd.DataFrame, level: float) -> tuple[Any, ...]:
+    answered = share(answers, level=level)
+    ends = (100 * end for end in answered.interval)
+    unknown = f", {answered.unknown_n} unknown" if answered.unknown_n else ""
+    yes_n = int(answers["yes"].sum())
+    return (group, *ends, "", f"{yes_n} of {answered.n}{unknown}")
 
 
-def _factor(policy: Any) -> float:
-    if not policy:
-        return 1.0
-    return float(policy["claims"]["services_at_once"] * policy["what_next"]["months"])
+def _rate_row(  # noqa: PLR0913 - a rate has as many parts
+    label: str, events: float, exposure: float, *, scale: float, level: float, unit: str
+) -> tuple[Any, ...]:
+    ends = [np.nan] * 3
+    if exposure > 0:
+        ends = [scale * end for end in jeffreys_rate(events, exposure, level=level)]
+    return (label, *ends, "", f"{events:g} in {exposure:.0f} {unit}")
 
 
-def _share_row(group: object, own: pd.DataFrame, level: float) -> tuple[Any, ...]:
-    found = share(own, level=level)
-    ends = (100 * end for end in found.interval)
-    vague = f", {found.unknown_n} unknown" if found.unknown_n else ""
-    return (group, *ends, "", f"{int(own['yes'].sum())} of {found.n}{vague}")
-
-
-def _rate_row(
-    label: str, events: float, exposure: float, scale: float, **how: Any
-) -> Any:
-    ends = [scale * end for end in jeffreys_rate(events, exposure, level=how["level"])]
-    ends = ends if exposure > 0 else [np.nan] * 3
-    return (label, *ends, "", f"{events:g} in {exposure:.0f} {how['unit']}")
-
-
-def _pairs(sides: list[str], table: pd.DataFrame, level: float) -> Any:
+def _pairs(
+    sides: list[str], table: pd.DataFrame, level: float
+) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each side of each stratum."""
     is_pull = "hub_pulls" in table
-    scale, unit = (100.0, "pulls") if is_pull else (12.0, "months")
+    scale = 100.0 if is_pull else 12.0
+    unit = "pulls" if is_pull else "months"
     for stratum, *cells in table.iloc[:, :5].itertuples(index=False):
-        name = (
-            "" if is_pull else "tier unknown, " if stratum == 0 else f"tier {stratum}, "
-        )
-        for side, (n, t) in zip(sides, (cells[:2], cells[2:]), strict=True):
-            if t > 0:
-                yield _rate_row(f"{name}{side}", n, t, scale, level=level, unit=unit)
+        prefix = ""
+        if not is_pull:
+            prefix = f"tier {stratum or 'unknown'}, "
+        for side, (n, exposure) in zip(sides, (cells[:2], cells[2:]), strict=True):
+            if exposure > 0:
+                label = f"{prefix}{side}"
+                yield _rate_row(label, n, exposure, scale=scale, level=level, unit=unit)
 
 
 def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
@@ -213,22 +214,28 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     title = f"{name} {row['short']}: {row['verdict']}"
     if row["n"] == 0:
         return message(ax, title, f"Undecided: {row['needs']}.")
-    bound: float | None = float(row["threshold"])
-    unit, noun, limits = str(row["unit"]), str(row["counted"]), None
+    threshold = float(row["threshold"])
+    bound: float | None = threshold
+    unit = str(row["unit"])
+    noun = str(row["counted"])
+    limits = None
     if "yes" in details:
-        bound, unit, noun, limits = (
-            100 * float(row["threshold"]),
-            f"{unit} (%)",
-            "",
-            SHARES,
-        )
+        bound = 100 * threshold
+        unit = f"{unit} (%)"
+        noun = ""
+        limits = SHARES
     elif "hub_pulls" in details:
-        bound, unit, noun = None, "Pulls that failed (%)", "failed pulls"
+        bound = None
+        unit = "Pulls that failed (%)"
+        noun = "failed pulls"
     elif "tier" in details:
-        bound, unit, noun = None, "Incidents per service and year", "incidents"
+        bound = None
+        unit = "Incidents per service and year"
+        noun = "incidents"
     unit = f"{unit[0].upper()}{unit[1:]}"
     if bound is None:
-        unit += f"; ratio {_number(row['value'])} ({_number(row['lo'])} to {_number(row['hi'])})"
+        ratio, lo, hi = (_number(row[name]) for name in ("value", "lo", "hi"))
+        unit += f"; ratio {ratio} ({lo} to {hi})"
     ax = intervals(
         table,
         ax=ax,
@@ -278,13 +285,16 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
         ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)
         points(ax, x, y, colour=ACCENT, of="observed")
         ax.set_title(f"{title}: {row['verdict']}", loc="left")
-        score = "" if pd.isna(row["value"]) else f"; AUC {row['value']:.2f}"
-        score += "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
-        history = row["baseline_history"]
-        score += "" if pd.isna(history) else f", history alone {history:.2f}, chance 0.50"
+        score = []
+        if pd.notna(row["value"]):
+            bounds = (
+                "" if pd.isna(row["lo"]) else f" ({row['lo']:.2f} to {row['hi']:.2f})"
+            )
+            score.append(f"AUC {row['value']:.2f}{bounds}")
+        if pd.notna(row["baseline_history"]):
+            score.append(f"history alone {row['baseline_history']:.2f}, chance 0.50")
         total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
-        ax.set_xlabel(
-            f"Predicted chance of an incident (%); {total}\n{score.removeprefix('; ')}"
-        )
+        measured = ", ".join(score)
+        ax.set_xlabel(f"Predicted chance of an incident (%); {total}\n{measured}")
         ax.set_ylabel("Services that had one (%)")
     return ax

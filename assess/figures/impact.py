@@ -1,4 +1,4 @@
-"""The services that one element takes down, and the effect of moving a service."""
+"""Figures of impact: blast radius of elements and services, one failure, moves, exposure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.figures.rows import canvas, intervals, message, note
+from assess.figures.rows import (
+    KINDS,
+    SHORTER,
+    canvas,
+    counted,
+    ends,
+    intervals,
+    message,
+    note,
+    worst_first,
+)
 from assess.figures.style import ACCENT, INK, MUTED, PAPER, ROWS_SHOWN, short, style
 
 if TYPE_CHECKING:
@@ -15,8 +25,181 @@ if TYPE_CHECKING:
 
     from assess.score.result import Result
 
+UNKNOWN_SHOWN = 5  # rows of a long figure that go to unknown values
 ROUNDED = 9  # digits of a percent; a smaller difference is rounding noise
-COLUMNS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
+IMPACT = "Blast radius (% of fleet criticality, lowest to highest)"
+PATHS = ["service_id", "because", "step", "kinds", "p", "p_down", "p_lo", "p_hi"]
+
+
+def _services(result: Result, name: str) -> pd.DataFrame:
+    """Return ``service_id, label, point, lo, hi`` [percent] of a detail of every service."""
+    frame = result.details["services"].rename_axis("service_id").reset_index()
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    return table.assign(**ends(frame, name, 100))
+
+
+def _scale(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of a percent axis, rounded up to the next 20."""
+    top = table[["point", "hi"]].max(axis=None)
+    return 0.0, 100.0 if pd.isna(top) else min(100.0, 20.0 * (top // 20 + 1))
+
+
+def blast_radius_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `blast_radius`.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+
+    Returns
+    -------
+    DataFrame
+        ``element_kind, element, label, point, lo, hi`` [percent of the fleet's criticality],
+        ``note``; worst first.
+    """
+    frame = result.frame.reset_index()
+    kinds = frame["element_kind"].astype("str")
+    names = frame["element"].astype("str").replace(SHORTER, regex=True)
+    label = kinds.replace(KINDS).str.cat(names, sep=" ")
+    table = frame[["element_kind", "element"]].assign(
+        label=label, **ends(frame, "impact", 100)
+    )
+    down = [counted(n, "down") for n in frame["services_down_n"]]
+    frozen = [counted(n, "frozen") for n in frame["frozen_n"]]
+    table["note"] = [
+        " · ".join(filter(None, pair)) for pair in zip(down, frozen, strict=True)
+    ]
+    return worst_first(table, "element_kind", "element")
+
+
+def blast_radius(
+    result: Result, *, ax: Axes | None = None, kinds: list[str] | None = None
+) -> Axes:
+    """Draw the impact of each element that fails, worst first.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+    kinds : list of str, optional
+        Only elements of these kinds.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = blast_radius_data(result)
+    if kinds is not None:
+        table = table[table["element_kind"].isin(kinds)]
+    return intervals(
+        table,
+        ax=ax,
+        title="Blast radius per element",
+        xlabel=IMPACT,
+        noun="elements",
+        limits=_scale(table),
+        empty="This snapshot holds no element that could fail.",
+    )
+
+
+def blast_services_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `blast_services`.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, point, lo, hi`` [percent of the fleet's criticality], ``band`` (unknown
+        where no dependency was observed) and ``note``; worst first.
+    """
+    table = _services(result, "impact")
+    seen = result.details["services"]["dependencies_observed"].astype("boolean")
+    is_seen = seen.fillna(False).to_numpy()
+    table["band"] = np.where(is_seen, "", "unknown")
+    table["note"] = np.where(is_seen, "", "not observed")
+    return worst_first(table, "service_id")
+
+
+def blast_services(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the impact of each service that fails, worst first.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = blast_services_data(result)
+    return intervals(
+        table,
+        ax=ax,
+        title="Blast radius per service",
+        xlabel=IMPACT,
+        noun="services",
+        limits=_scale(table),
+    )
+
+
+def exposure_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `exposure`.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, point`` [count of elements whose failure takes the service down],
+        ``hi`` the same; most exposed first, unknown before all.
+    """
+    frame = result.details["services"].rename_axis("service_id").reset_index()
+    n = frame["exposure_n"].astype("Float64")
+    table = frame[["service_id"]].assign(label=frame["service_id"], point=n, hi=n)
+    return worst_first(table, "service_id")
+
+
+def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the single points of failure of each service.
+
+    Parameters
+    ----------
+    result : Result
+        A blast-radius result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = exposure_data(result)
+    title = "Single points of failure per service"
+    label = "Elements that take the service down alone (count)"
+    table["lo"] = 0 * table["point"]
+    unknown = table[table["point"].isna()]
+    # in a long figure, unknown services must not hide the others
+    if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:
+        label += f"; {len(unknown)} unknown"
+        known = table[table["point"].notna()]
+        table = pd.concat([unknown[:UNKNOWN_SHOWN], known, unknown[UNKNOWN_SHOWN:]])
+    return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
 
 
 def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
@@ -48,10 +231,10 @@ def fall_data(result: Any, element_kind: str, element: str) -> pd.DataFrame:
         for name in hit["service_id"].head(ROWS_SHOWN)
     ]
     if not steps:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=PATHS)
     chains = pd.concat([each.assign(step=np.arange(1, len(each) + 1)) for each in steps])
     rows = chains.drop_duplicates("service_id").merge(hit, on="service_id", how="left")
-    return _below_their_cause(rows.reindex(columns=COLUMNS))
+    return _below_their_cause(rows.reindex(columns=PATHS))
 
 
 def _below_their_cause(rows: pd.DataFrame) -> pd.DataFrame:
@@ -150,14 +333,7 @@ def moves_data(result: Result) -> pd.DataFrame:
         service runs on [percent of the fleet's criticality; negative is better], ``note``;
         largest change first, services without a move left out.
     """
-    frame = result.details["services"].rename_axis("service_id").reset_index()
-    names = {"point": "delta", "lo": "delta_lo", "hi": "delta_hi"}
-    table = pd.DataFrame(
-        {"service_id": frame["service_id"], "label": frame["service_id"]}
-    )
-    table = table.assign(
-        **{to: 100 * frame[name].astype("Float64") for to, name in names.items()}
-    )
+    table = _services(result, "delta")
     table = table[table["point"].notna() | table["hi"].notna()]
     table["note"] = [
         f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
@@ -183,15 +359,18 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """
     table = moves_data(result)
     title = "Effect of each move"
-    if table.empty:
-        return message(ax, title, "No service of this snapshot can move.")
     label = (
         "Impact of all elements it runs on, after minus before (% of fleet criticality)"
     )
-    ends = table[["lo", "hi"]].astype("Float64").round(ROUNDED)
-    # With changes of one sign only, zero is the end of the axis already.
-    is_mixed = (ends["lo"] < 0).any() and (ends["hi"] > 0).any()
-    zero = 0.0 if is_mixed else None
+    bounds = table[["lo", "hi"]].round(ROUNDED)
+    # with changes of one sign only, zero is the end of the axis already
+    is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
     return intervals(
-        table, ax=ax, title=title, xlabel=label, noun="services", threshold=zero
+        table,
+        ax=ax,
+        title=title,
+        xlabel=label,
+        noun="services",
+        threshold=0.0 if is_mixed else None,
+        empty="No service of this snapshot can move.",
     )

@@ -20,26 +20,56 @@ from assess.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
 
+    from assess.policy.policy import Policy
+    from assess.score.result import Result
+
 TICKS = 100  # resolution of the marks for rows that are only counted
+HATCHES = ("", "\\\\", "xx", "//")  # of the bands, for readers who see no colour
+KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
+SHORTER = {  # patterns in names of elements and components, and what is shown instead
+    r"@sha256:([0-9a-f]{8})[0-9a-f]+": r"@\1",
+    r"^docker\.io/(library/)?": "",
+    r"^ext:": "",
+}
+ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
+
+
+def ends(frame: pd.DataFrame, name: str, scale: float = 1.0) -> dict[str, pd.Series]:
+    """Return ``point, lo, hi`` from ``name, name_lo, name_hi``, times ``scale``."""
+    return {
+        end: scale * frame[name + suffix].astype("Float64")
+        for end, suffix in ENDS.items()
+    }
+
+
+def worst_first(table: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """Sort by size; an unknown size counts as its upper end, or else as the largest."""
+    size = table["point"].fillna(table["hi"]).fillna(np.inf)
+    is_rising = [False, False, *[True] * len(by)]
+    table = table.assign(size=size).sort_values(
+        ["size", "hi", *by], ascending=is_rising, kind="stable"
+    )
+    return table.drop(columns="size").reset_index(drop=True)
+
+
+def counted(n: object, noun: str) -> str:
+    """Write a count in words; nothing for zero and for unknown."""
+    return "" if pd.isna(n) or not n else f"{n:.0f} {noun}"
+
+
+def policy_of(result: Result) -> Policy:
+    """Return the policy of a result, for its thresholds and levels."""
+    policy = result.provenance.policy
+    assert policy is not None, "every score has a policy"
+    return policy
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
-    """Return the axes to draw on.
-
-    Parameters
-    ----------
-    ax : Axes or None
-        The axes of the caller; None for a new figure.
-    rows : int
-        Rows to draw; they set the height. [count]
-
-    Returns
-    -------
-    Axes
-        Where to draw.
-    """
+    """Return the axes of the caller, or those of a new figure with room for the rows."""
     import matplotlib.pyplot as plt
 
     if ax is not None:
@@ -49,22 +79,7 @@ def canvas(ax: Axes | None, rows: int) -> Axes:
 
 
 def message(ax: Axes | None, title: str, text: str) -> Axes:
-    """Write why there is nothing to draw.
-
-    Parameters
-    ----------
-    ax : Axes or None
-        Where to write; without one, a new figure.
-    title : str
-        Topic of the figure.
-    text : str
-        Reason.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
+    """Write why there is nothing to draw."""
     with style():
         ax = canvas(ax, 2)
         ax.set_title(title, loc="left")
@@ -85,67 +100,73 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     total: int | None = None,
     limits: tuple[float, float] | None = None,
     threshold: float | None = None,
+    empty: str = "This snapshot holds no service.",
 ) -> Axes:
-    """Draw one row per line of a frame: interval, point, and a note at the right.
+    """Draw a row per line of a frame: interval, point, and a note at the right.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        In the order to draw: ``label``, ``point``, ``lo``, ``hi`` and perhaps ``band`` and
-        ``note``. NA is drawn as unknown, never as zero.
-    ax : Axes or None
-        Axes to draw on; default: a new figure.
-    title : str
-        Topic of the figure.
-    xlabel : str
-        Quantity, with its unit.
-    noun : str
-        Name of a row, or of the things counted.
-    total : int, optional
-        Number of things; default: the number of rows. [count]
-    limits : tuple of float, optional
-        Ends of the axis; default: those of the data.
-    threshold : float, optional
-        Position of a dotted line, which shows its number.
-
-    Returns
-    -------
-    Axes
-        The axes.
+    The frame has ``label, point, lo, hi`` and perhaps ``band, note``; NA is drawn as unknown, never
+    as zero. ``total`` is the number of things counted, by default the rows; ``threshold`` is the
+    place of a dotted line that shows its number.
     """
+    if frame.empty:
+        return message(ax, title, empty)
     shown = frame.head(ROWS_SHOWN).reset_index(drop=True)
     with style():
-        ax = canvas(ax, len(shown) + (len(frame) > len(shown)))
-        name_rows(ax, shown["label"], len(frame))
+        ax = named_rows(ax, shown["label"], len(frame))
         values = shown[["lo", "point", "hi"]].to_numpy(dtype=float, na_value=np.nan)
         ax.set_xlim(*(limits or _reach(values)))
         ax.locator_params("x", nbins=7)
         _draw_intervals(ax, values)
         _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
-        bands = shown["band"] if "band" in shown else pd.Series("", index=shown.index)
+        bands = shown.get("band", pd.Series("", index=shown.index))
         _draw_points(ax, values[:, 1], bands)
-        notes = shown["note"].tolist() if "note" in shown else bands.tolist()
+        notes = shown.get("note", bands)
         for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
             note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
         if threshold is not None:
             _mark_threshold(ax, threshold)
         ax.set_title(title, loc="left")
-        ax.set_xlabel(
-            f"{xlabel}; n = {len(frame) if total is None else total} {noun}".rstrip()
-        )
+        n = len(frame) if total is None else total
+        ax.set_xlabel(f"{xlabel}; n = {n} {noun}".rstrip())
     return ax
 
 
-def name_rows(ax: Axes, names: pd.Series, total: int) -> None:
-    """Name the rows; a last row counts those that do not fit."""
+def named_rows(ax: Axes | None, names: Iterable[object], total: int) -> Axes:
+    """Return axes with a name per row; a last row counts the rows that do not fit."""
     labels = [short(name) for name in names]
     rest = total - len(labels)
     if rest > 0:
         labels.append(f"and {rest} more")
+    ax = canvas(ax, len(labels))
     ax.set_yticks(range(len(labels)), labels, parse_math=False)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     if rest > 0:
         ax.get_yticklabels()[-1].set(color=MUTED, style="italic")
+    return ax
+
+
+def stack(ax: Axes, widths: pd.DataFrame) -> np.ndarray:
+    """Draw a bar per row, a part per column in the look of the bands; return the middle of each."""
+    start = np.zeros(len(widths))
+    middles = []
+    for name, band, hatch in zip(widths, BANDS.values(), HATCHES, strict=True):
+        width = widths[name].to_numpy()
+        is_unknown = band.word == "unknown"
+        ax.barh(
+            range(len(widths)),
+            width,
+            0.62,
+            start,
+            color="none" if is_unknown else band.colour,
+            edgecolor=MUTED if is_unknown else PAPER,
+            hatch=hatch,
+            linewidth=0.8,
+            label=name,
+        )
+        middles.append(start + width / 2)
+        start += width
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+    return np.array(middles)
 
 
 def _reach(values: np.ndarray) -> tuple[float, float]:
@@ -212,23 +233,7 @@ def points(  # noqa: PLR0913 - one look, named by its parts
     hollow: bool = False,
     of: str = "",
 ) -> None:
-    """Draw points in the style of this package.
-
-    Parameters
-    ----------
-    ax : Axes
-        Where to draw.
-    x, y : array
-        Values, and their rows; NA is left out. [unit of the axis; count]
-    colour : str or list of str
-        One colour, or one per point.
-    marker : str, default "o"
-        Shape.
-    hollow : bool, default False
-        Whether only the outline is drawn.
-    of : str, default ""
-        Name of the points, by which tests and `describe` find them.
-    """
+    """Draw points; tests and `describe` find them by the name ``of``."""
     if len(x) == 0:
         return
     ax.scatter(
@@ -246,19 +251,7 @@ def points(  # noqa: PLR0913 - one look, named by its parts
 
 
 def note(ax: Axes, y: int, text: str, colour: str) -> None:
-    """Write a note at the right of a row.
-
-    Parameters
-    ----------
-    ax : Axes
-        The axes.
-    y : int
-        The row. [count]
-    text : str
-        The note.
-    colour : str
-        Its colour.
-    """
+    """Write a note at the right of a row."""
     at = ("axes fraction", "data")
     ax.annotate(text, (1.015, y), xycoords=at, color=colour, va="center", fontsize=9)
 

@@ -1,48 +1,34 @@
-"""Figures per service: readiness, what next, and what changed since the last quarter."""
+"""Figures per service: readiness, what next, ranks, and what changed since the last quarter."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from assess.figures.rows import canvas, intervals, message, name_rows, note, points
-from assess.figures.style import (
-    ACCENT,
-    BANDS,
-    INK,
-    MUTED,
-    PAPER,
-    ROWS_SHOWN,
-    band_of,
-    style,
+from assess.figures.rows import (
+    ends,
+    intervals,
+    message,
+    named_rows,
+    note,
+    points,
+    policy_of,
 )
-from assess.words import share
+from assess.figures.style import ACCENT, BANDS, INK, MUTED, ROWS_SHOWN, band_of, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from assess.score.result import Result
 
-
-def level(result: Result) -> str:
-    """Name the interval of a result.
-
-    Parameters
-    ----------
-    result : Result
-        Any result; its policy holds the level.
-
-    Returns
-    -------
-    str
-        Such as ``90% interval``.
-    """
-    policy = result.provenance.policy
-    if not policy:
-        return "interval"
-    return f"{share(policy['simulation']['level'])} interval"
+RANKS_SHOWN = 12
+# shares from which a cell is coloured, shows its number, and needs light text [percent]
+COLOURED = 1
+NUMBERED = 5
+DARK = 68
+LIGHT = "#fefefe"  # not the white of the paper, which turns dark on a dark page
 
 
 def readiness_data(result: Result) -> pd.DataFrame:
@@ -61,36 +47,24 @@ def readiness_data(result: Result) -> pd.DataFrame:
         decidable; else conditional) and ``note``; best first by ``lo``.
     """
     frame = result.frame.reset_index()
-    threshold = _threshold(result)
-    gated = frame["label_gates"].map(
-        lambda label: band_of(label).word, na_action="ignore"
+    gates = frame["label_gates"].astype(object)
+    is_gated = gates.notna()
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    table = table.assign(**ends(frame, "readiness"))
+    is_reached = (table["lo"] >= _threshold(result)).fillna(False).astype(bool)
+    ungated = np.select(
+        [table["lo"].isna(), is_reached], ["unknown", "ready"], "conditional"
     )
-    numbers = {n: frame[f"readiness{end}"] for n, end in _ENDS.items()}
-    table = pd.DataFrame(
-        {"service_id": frame["service_id"], "label": frame["service_id"]}
-    )
-    table = table.assign(
-        **{name: column.astype("Float64") for name, column in numbers.items()}
-    )
-    reached = (table["lo"] >= threshold).fillna(False).to_numpy(dtype=bool)
-    free = np.where(
-        table["lo"].isna(), "unknown", np.where(reached, "ready", "conditional")
-    )
-    table["band"] = gated.astype(object).where(gated.notna(), free).astype("str")
-    table["note"] = (
-        frame["label_gates"].astype(object).where(gated.notna(), table["band"])
-    )
+    gated = gates.map(lambda label: band_of(label).word)
+    table["band"] = gated.where(is_gated, ungated).astype("str")
+    table["note"] = gates.where(is_gated, table["band"])
     return table.sort_values(
         ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
     ).reset_index(drop=True)
 
 
-_ENDS = {"point": "", "lo": "_lo", "hi": "_hi"}
-
-
 def _threshold(result: Result) -> float:
-    policy = result.provenance.policy
-    return float(policy["what_next"]["ready_points"]) if policy else np.inf
+    return float(policy_of(result)["what_next"]["ready_points"])
 
 
 def readiness(
@@ -115,18 +89,14 @@ def readiness(
     table = readiness_data(result)
     if services is not None:
         table = table[table["service_id"].isin(services)]
-    title = "Readiness per service"
-    if table.empty:
-        return message(ax, title, "This snapshot holds no service.")
-    threshold = _threshold(result)
     return intervals(
         table,
         ax=ax,
-        title=title,
+        title="Readiness per service",
         xlabel="Readiness (0–100 points, all unknowns failed to all unknowns passed)",
         noun="services",
         limits=(0, 100),
-        threshold=threshold if np.isfinite(threshold) else None,
+        threshold=_threshold(result),
     )
 
 
@@ -167,29 +137,22 @@ def what_next(result: Result, *, ax: Axes | None = None) -> Axes:
         The axes.
     """
     table = what_next_data(result)
-    policy = result.provenance.policy
-    k = policy["what_next"]["k"] if policy else "k"
-    title = f"How often in the top {k}"
+    settings = policy_of(result)["what_next"]
+    title = f"How often in the top {settings['k']}"
     if table.empty:
         return message(ax, title, "No service competes: all of them run in containers.")
     shown = table.head(ROWS_SHOWN)
     with style():
-        ax = canvas(ax, len(shown) + (len(table) > len(shown)))
-        name_rows(ax, shown["service_id"], len(table))
+        ax = named_rows(ax, shown["service_id"], len(table))
         ax.set_xlim(0, 100)
         _dumbbells(ax, shown)
         for y, row in enumerate(shown.itertuples()):
             note(ax, y, f"{BANDS[row.band].symbol} {row.label}", BANDS[row.band].ink)
-        bars = (
-            [100 * policy["what_next"][key] for key in ("pilot_p", "move_p")]
-            if policy
-            else []
-        )
-        for value in bars:
+        thresholds = [100 * settings[key] for key in ("pilot_p", "move_p")]
+        for value in thresholds:
             ax.axvline(value, color=INK, linestyle=":", linewidth=1, zorder=1)
-        ax.set_xticks(
-            sorted({0, 100, *bars}), [f"{x:g}" for x in sorted({0, 100, *bars})]
-        )
+        ticks = sorted({0, 100, *thresholds})
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_title(title, loc="left")
         ax.set_xlabel(
             f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
@@ -209,6 +172,80 @@ def _dumbbells(ax: Axes, shown: pd.DataFrame) -> None:
     ax.hlines(y[both], worst[both], neutral[both], colors=MUTED, alpha=0.38, linewidth=5)
     points(ax, neutral, y, colour=ACCENT, hollow=True, of="neutral")
     points(ax, worst, y, colour=ACCENT, of="worst")
+
+
+def acceptability_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `acceptability`.
+
+    Parameters
+    ----------
+    result : Result
+        A what-next result.
+
+    Returns
+    -------
+    DataFrame
+        Index ``service_id``, in the result's own order; one column per rank from 1 on, the share
+        of all weightings in which the service takes it [share 0-1]. Only services that compete.
+    """
+    tidy = result.details["acceptability"]
+    table = tidy.pivot(index="service_id", columns="rank", values="probability").astype(
+        float
+    )
+    table = table.reindex([name for name in result.frame.index if name in table.index])
+    return table.loc[:, [rank for rank in table if rank <= RANKS_SHOWN]]
+
+
+def _colours() -> Any:
+    """Return a colour map in which rare is pale."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    share = np.linspace(0, 1, 101)[:, None]
+    colours = colormaps["cividis_r"](share[:, 0])[:, :3]
+    return ListedColormap(1 - (1 - colours) * np.sqrt(share))
+
+
+def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw how often each candidate takes each rank, in the worst case.
+
+    Parameters
+    ----------
+    result : Result
+        A what-next result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = acceptability_data(result)
+    title = "Rank in how many weightings"
+    if table.empty:
+        empty = "No service competes: each fails a gate, or runs in containers already."
+        return message(ax, title, empty)
+    shown = 100 * table.head(ROWS_SHOWN).to_numpy()
+    with style():
+        ax = named_rows(ax, table.index[: len(shown)], len(table))
+        edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
+        ranks = [int(rank) for rank in table]
+        seen = np.ma.masked_less(shown, COLOURED)
+        ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
+        for y, x in np.argwhere(shown >= NUMBERED):
+            ink = LIGHT if shown[y, x] >= DARK else "black"
+            ax.text(
+                ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center"
+            )
+        ax.set_xticks(ranks)
+        ax.grid(visible=False)
+        ax.set_title(title, loc="left")
+        ax.set_xlabel(
+            f"Rank (1 is first); n = {len(table)} candidates\n"
+            f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
+        )
+    return ax
 
 
 def quarter_change_data(result: Result, earlier: Result) -> pd.DataFrame:
@@ -272,8 +309,7 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
         return message(ax, title, f"No service changed from {was} to {now}.")
     shown = moved.head(ROWS_SHOWN)
     with style():
-        ax = canvas(ax, len(shown) + (len(moved) > len(shown)))
-        name_rows(ax, shown["service_id"], len(moved))
+        ax = named_rows(ax, shown["service_id"], len(moved))
         ax.set_xlim(0, 100)
         _arrows(ax, shown)
         for y, row in enumerate(shown.itertuples()):
@@ -298,71 +334,3 @@ def _arrows(ax: Axes, shown: pd.DataFrame) -> None:
     ax.hlines(y[both], before[both], after[both], colors=kept, linewidth=2.4)
     points(ax, before, y, colour=colours, hollow=True, of="before")
     points(ax, after, y, colour=colours, of="after")
-
-
-def history_data(labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame behind `history`.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        One column per quarter, one row per service; NA where the service is absent.
-
-    Returns
-    -------
-    DataFrame
-        Index quarter; services per band: ready, conditional, blocked, unknown [count].
-    """
-    bands = labels.map(lambda label: band_of(label).word, na_action="ignore")
-    counts = {quarter: bands[quarter].value_counts() for quarter in bands}
-    return pd.DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
-
-
-def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many services had each kind of label, quarter by quarter.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        One column per quarter, one row per service; NA where the service is absent.
-    ax : Axes, optional
-        Axes to draw on; default: a new figure.
-
-    Returns
-    -------
-    Axes
-        The axes.
-    """
-    table = history_data(labels)
-    title = "Labels by quarter"
-    if not table.to_numpy().any():
-        return message(ax, title, "No quarter holds a service.")
-    hatches = {"ready": "", "conditional": "\\\\", "blocked": "xx", "unknown": "//"}
-    with style():
-        ax = canvas(ax, len(table))
-        name_rows(ax, pd.Series(table.index), len(table))
-        start = np.zeros(len(table))
-        for word, band in BANDS.items():
-            width = table[word].to_numpy()
-            is_open = word == "unknown"
-            ax.barh(
-                range(len(table)),
-                width,
-                0.62,
-                start,
-                hatch=hatches[word],
-                linewidth=0.8,
-                color="none" if is_open else band.colour,
-                edgecolor=MUTED if is_open else PAPER,
-                label=f"{band.symbol} {word}",
-            )
-            start += width
-        ax.set_xlim(0, 1.02 * start.max())
-        for y, n in enumerate(start):
-            note(ax, y, f"n = {n:.0f}", MUTED)
-        ax.set_title(title, loc="left", pad=28)
-        ax.set_xlabel(
-            f"Services (count); n = {len(labels)} services in {len(table)} quarters"
-        )
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
-    return ax

@@ -33,7 +33,7 @@ _KINDS = {
     "float": "number",
     "time": "time",
 }
-# Columns that the evidence adds to the frames (see `assess.score.evidence.answers`).
+# Columns that the evidence adds to the frames (see `assess.score.evidence`).
 DERIVED: Mapping[str, Mapping[str, str]] = {
     "services": {
         "replicas_n": "number",

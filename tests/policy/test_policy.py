@@ -6,7 +6,7 @@ import pytest
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
 CHECK = {

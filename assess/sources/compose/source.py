@@ -28,8 +28,6 @@ from assess.sources.docker.names import (
     COMPOSE_RULE,
     container_names,
 )
-from assess.sources.dumps import dig
-from assess.sources.listing import number, table
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
     Callee,
@@ -43,6 +41,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
+from assess.sources.values import dig, number, table
 
 SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
-from assess.sources.dumps import broken, decode_values, dicts, dig, files_below, read_text
+from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -27,6 +27,7 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 from assess.sources.joining.hosts import is_local
+from assess.sources.values import dicts, dig
 
 MIB = 2**20
 PARTS = {
@@ -369,7 +370,7 @@ def to_packages(facts: Row) -> dict[str, Package] | None:
         return None
     packages = {}
     for name in filter(is_of_interest, listed):
-        if (first := next(dicts(listed[name]), None)) is not None:
+        if (first := next(iter(dicts(listed[name])), None)) is not None:
             manager = text_of(first.get("source"))
             packages[text_of(name)] = Package(text_of(first.get("version")), manager)
     return packages

@@ -10,7 +10,7 @@ from assess.sources.base import HINTS, Batch, Deadline, Row, Source, paths_of
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
-from assess.sources.dumps import dicts, files_below, read_json
+from assess.sources.dumps import files_below, read_json
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -24,6 +24,7 @@ from assess.sources.hosts.rows import (
     text_of,
     to_batch,
 )
+from assess.sources.values import dicts
 
 TABLES = (
     "os_version",

@@ -17,9 +17,9 @@ from typing import Any
 from assess.sources.base import Batch, Name, Row
 from assess.sources.csv_records import any_of, rows
 from assess.sources.docker.engine import to_os
-from assess.sources.docker.payload import moment
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.unit import runs_as_root
+from assess.sources.values import moment
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5

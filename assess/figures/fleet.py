@@ -1,0 +1,295 @@
+"""Figures of the fleet: upgrade work, ends of life, coverage, labels by quarter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from assess.figures.rows import (
+    KINDS,
+    SHORTER,
+    counted,
+    ends,
+    intervals,
+    message,
+    named_rows,
+    note,
+    policy_of,
+    stack,
+    worst_first,
+)
+from assess.figures.style import BANDS, INK, MUTED, PAPER, band_of, style
+from assess.words import share
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from assess.inventory import Inventory
+    from assess.score.result import Result
+
+SOON_DAYS = 180
+WRITABLE = 4  # least width of a part that shows its count [percent]
+CLOCK_WORDS = {
+    "blocked": "past",
+    "conditional": "ends soon",
+    "ready": "supported",
+    "unknown": "no end known",
+}
+SEEN = {
+    "seen": ("ok", "empty"),
+    "in part": ("partial", "stale", "throttled"),
+    "not seen": ("denied", "timeout", "unreachable", "unsupported", "parse_error"),
+    "not asked": ("not_configured",),
+}
+
+
+def upgrade_churn_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `upgrade_churn`.
+
+    Parameters
+    ----------
+    result : Result
+        An upgrade-churn result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, label, point, lo, hi`` [hours per year] and ``note``: changes up to the
+        target that break something in use; most work first.
+    """
+    frame = result.frame.reset_index()
+    table = frame[["service_id"]].assign(label=frame["service_id"])
+    table = table.assign(**ends(frame, "hours_per_year"))
+    table["note"] = [counted(n, "breaking") for n in frame["breaking_n"]]
+    return worst_first(table, "service_id")
+
+
+def upgrade_churn(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the hours per year that each service spends on upgrades.
+
+    Parameters
+    ----------
+    result : Result
+        An upgrade-churn result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = upgrade_churn_data(result)
+    level = share(policy_of(result)["simulation"]["level"])
+    return intervals(
+        table,
+        ax=ax,
+        title="Upgrade churn per service",
+        xlabel=f"Upgrade churn (hours per year, {level} interval)",
+        noun="services",
+    )
+
+
+def clocks_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `clocks`.
+
+    Parameters
+    ----------
+    result : Result
+        An upgrade-churn result.
+
+    Returns
+    -------
+    DataFrame
+        ``component, name, version, label, days`` [days to the end of life; below 0: past],
+        ``services_n`` [count]; soonest first, after components without an announced end.
+    """
+    clocks = result.details["clocks"]
+    line = ["component", "name", "version"]
+    named = clocks.assign(**{c: clocks[c].astype("str").fillna("") for c in line})
+    grouped = named.groupby(line, sort=True)
+    table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
+    table = table.reset_index().astype({"days": "Float64"})
+    shown = table[line].assign(
+        name=table["name"].replace(SHORTER, regex=True),
+        component=table["component"].replace(KINDS),
+    )
+    words = shown.to_numpy()
+    table["label"] = [" ".join(filter(None, row)) for row in words]
+    order = table.assign(days=table["days"].fillna(-np.inf)).sort_values(
+        ["days", *line], kind="stable"
+    )
+    return table.loc[order.index].reset_index(drop=True)
+
+
+def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw how long each component in use has support.
+
+    Parameters
+    ----------
+    result : Result
+        An upgrade-churn result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = clocks_data(result)
+    days = table["days"].to_numpy(dtype=float, na_value=np.nan)
+    band = np.select(
+        [np.isnan(days), days < 0, days < SOON_DAYS],
+        ["unknown", "blocked", "conditional"],
+        "ready",
+    )
+    notes = [
+        f"{CLOCK_WORDS[word]} · {n} service{'' if n == 1 else 's'}"
+        for word, n in zip(band, table["services_n"], strict=True)
+    ]
+    drawn = pd.DataFrame(
+        {
+            "label": table["label"],
+            "point": table["days"],
+            "lo": table["days"].clip(upper=0),
+            "hi": table["days"].clip(lower=0),
+            "band": band,
+            "note": notes,
+        }
+    )
+    return intervals(
+        drawn,
+        ax=ax,
+        title="Days to the end of life",
+        xlabel="Days from the snapshot to the end of life (days, left of 0: past)",
+        noun="components",
+        threshold=0.0,
+        empty="This snapshot holds no component with a known version.",
+    )
+
+
+def coverage_data(inventory: Inventory) -> pd.DataFrame:
+    """Return the frame behind `coverage`.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+
+    Returns
+    -------
+    DataFrame
+        Index ``source``; calls with a complete answer (``seen``), a partial one (``in part``),
+        none (``not seen``), and calls never made (``not asked``) [count]; worst first.
+    """
+    calls = inventory["coverage"]
+    of = {status: seen for seen, statuses in SEEN.items() for status in statuses}
+    seen = calls["status"].astype("str").map(of).fillna("not seen")
+    table = pd.crosstab(calls["source"].astype("str"), seen).reindex(columns=list(SEEN))
+    table = table.fillna(0).astype("int64").rename_axis(index="source", columns=None)
+    share = table["seen"] / table.sum(axis=1)
+    table = table.assign(share=share).sort_values(["share", "source"])
+    return table.drop(columns="share")
+
+
+def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
+    """Draw the outcome of the calls to each source.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = coverage_data(inventory)
+    title = "Coverage per source"
+    if table.empty:
+        return message(ax, title, "No coverage was recorded: it is unknown.")
+    shares = 100 * table.div(table.sum(axis=1), axis=0)
+    with style():
+        ax = named_rows(ax, table.index, len(table))
+        ax.set_xlim(0, 100)
+        middles = stack(ax, shares)
+        _write_counts(ax, middles, shares.to_numpy().T, table.to_numpy().T)
+        ax.set_title(title, loc="left", pad=28)
+        ax.set_xlabel(
+            f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
+        )
+    return ax
+
+
+def _write_counts(
+    ax: Axes, middles: np.ndarray, widths: np.ndarray, counts: np.ndarray
+) -> None:
+    """Write a count into each part of a bar that is wide enough."""
+    box = {"facecolor": PAPER, "edgecolor": "none", "boxstyle": "round,pad=0.2"}
+    look: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "fontsize": 8.5,
+        "bbox": box,
+        "color": INK,
+    }
+    for part, y in np.argwhere(widths >= WRITABLE):
+        ax.text(middles[part, y], y, str(counts[part, y]), **look)
+
+
+def history_data(labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame behind `history`.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One column per quarter, one row per service; NA where the service is absent.
+
+    Returns
+    -------
+    DataFrame
+        Index quarter; services per band: ready, conditional, blocked, unknown [count].
+    """
+    bands = labels.map(lambda label: band_of(label).word, na_action="ignore")
+    counts = {quarter: bands[quarter].value_counts() for quarter in bands}
+    return pd.DataFrame(counts).reindex(list(BANDS)).fillna(0).astype("int64").T
+
+
+def history(labels: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how many services had each kind of label, quarter by quarter.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One column per quarter, one row per service; NA where the service is absent.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = history_data(labels)
+    title = "Labels by quarter"
+    if not table.to_numpy().any():
+        return message(ax, title, "No quarter holds a service.")
+    with style():
+        ax = named_rows(ax, table.index, len(table))
+        symbols = [f"{band.symbol} {word}" for word, band in BANDS.items()]
+        stack(ax, table.set_axis(symbols, axis=1))
+        counts = table.sum(axis=1)
+        ax.set_xlim(0, 1.02 * counts.max())
+        for y, n in enumerate(counts):
+            note(ax, y, f"n = {n}", MUTED)
+        ax.set_title(title, loc="left", pad=28)
+        ax.set_xlabel(
+            f"Services (count); n = {len(labels)} services in {len(table)} quarters"
+        )
+    return ax
