@@ -13,7 +13,7 @@ import re2
 
 
 class Linear:
-    """A pattern of RE2; in it ``\\w``, ``\\d``, ``\\s`` and ``\\b`` know ASCII only.
+    """A pattern of RE2, whose classes of characters know ASCII only.
 
     Raises ValueError for what RE2 refuses.
     """
