@@ -59,7 +59,7 @@ def get_all(place: Place) -> Answers:
     if not names:
         return Answers()
     images = get_images(place, names)
-    described = place.row("ecr", "describe_images")
+    described = place.call("ecr", "describe_images").row
     # Policies go by age: in a dump, the age at the time of the dump.
     age = timedelta(hours=described.get("age_hours", 0))
     is_wanted = place.options.get("manifests", True)
