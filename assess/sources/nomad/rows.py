@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from assess import frames
 from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
-from assess.sources.listing import Found, host_ids, names_of, share_live
+from assess.sources.listing import Found, host_ids, share_live
+from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.unit import (
     Callee,
-    Mount,
-    Unit,
     dependency_row,
     distinct,
     environment_rows,
     merge_services,
     mount_rows,
     service_row,
-    split_volume,
     workload_row,
 )
-from assess.sources.values import (
-    dicts,
-    dig,
-    healthy,
-    integer,
-    moment,
-    number,
-    percent,
-    table,
-    text,
-    texts,
-)
+from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
 _PROCESS_DRIVERS = ("exec", "raw_exec", "java", "exec2")
 _ENGINES = ("docker", "podman")
@@ -48,59 +35,9 @@ _STATES = {
     "lost": "dead",
 }
 _RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that starts again and again
-_SECOND = 1e9  # [ns]
-_MB = 2**20
 _AWS = "platform.aws."
 
-GroupKey = tuple[str, str, str]  # namespace, job, group
 ById = dict[tuple[str, ...], Row]
-
-
-class Group:
-    """One task group of a job: what is placed together, and scales together."""
-
-    def __init__(self, job: Row, group: Row, key: GroupKey, *, is_alone: bool) -> None:
-        self.job = job
-        self.group = group
-        self.key = key
-        self.task = _main_task(group)
-        self.config = table(self.task.get("Config"))
-        self.services = dicts(group.get("Services")) + dicts(self.task.get("Services"))
-        self.templates = self.task.get("Templates")
-        self.is_known = bool(self.task)  # whether its declaration was read
-        self.is_job = text(job.get("Type")) in ("batch", "sysbatch")  # ends by itself
-        unit = _to_unit(self)
-        self.names = self._names(unit, is_alone=is_alone)
-        self.unit = replace(unit, names=self.names)
-
-    def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
-        namespace, job, group = self.key
-        metas = [table(part.get("Meta")) for part in (self.task, self.group, self.job)]
-        labels = [m["assess.service"] for m in metas if m.get("assess.service")]
-        name = (job, "nomad-job", 0.95)
-        if not is_alone:
-            name = (f"{job}-{group}", "nomad-group", 0.95)
-        # A name with a variable is another one in every allocation.
-        services = [text(s.get("Name")) for s in self.services]
-        return names_of(
-            *((label, "label", 1.0) for label in labels[:1]),
-            name,
-            *((name, "nomad-service", 0.8) for name in services if "$" not in name),
-            *unit.inner_names,
-            namespace=namespace,
-        )
-
-
-def _main_task(group: Row) -> Row:
-    """Return the task that does the work: the leader, else the first that is no sidecar."""
-    tasks = dicts(group.get("Tasks"))
-    own = [
-        task
-        for task in tasks
-        if not task.get("Lifecycle") and "connect-" not in text(task.get("Kind"))
-    ]
-    leaders = [task for task in own if task.get("Leader") is True]
-    return next(iter(leaders or own or tasks), {})
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
@@ -206,7 +143,7 @@ def to_host(node: Row, host_id: str) -> Row:
         kernel=attribute(node, "kernel.version") or None,
         arch=attribute(node, "cpu.arch") or None,
         vcpus=integer(attribute(node, "cpu.numcores")),
-        memory_bytes=memory or megabytes * _MB or None,
+        memory_bytes=memory or megabytes * MB or None,
         cgroup_version=cgroup.removeprefix("v") or None,
         state="running" if status == "ready" else status or None,
     )
@@ -280,137 +217,12 @@ def _life(allocation: Row, group: Group) -> Row:
     }
 
 
-def _at(nanoseconds: Any) -> Any:
+def _at(nanoseconds: Any) -> datetime | None:
     count = number(nanoseconds)
-    return moment(count / _SECOND) if count else None
+    return moment(count / SECOND) if count else None
 
 
-# ---- what a group declares ----
-
-
-def _to_unit(group: Group) -> Unit:
-    """Read the declaration of a group, without its names."""
-    task = group.task
-    config = group.config
-    limits = task.get("Resources")
-    memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
-    grace = number(task.get("KillTimeout"))
-    env = table(task.get("Env")).items()
-    values = tuple((name, value) for name, value in env if isinstance(value, str))
-    ports = tuple(_ports(group))
-    is_checked = any(service.get("Checks") for service in group.services)
-    is_open = group.is_job or not group.is_known
-    kind = "web" if ports else "worker"
-    unit = Unit(
-        names=(),
-        platform="nomad",
-        image=text(config.get("image")),
-        environment=values,
-        ports=ports,
-        user=text(task.get("User")),
-        mounts=tuple(_mounts(group)),
-        memory_limit_bytes=memory * _MB if memory else None,
-        cpu_limit=number(dig(limits, "Cores")) or None,
-        pids_limit=integer(config.get("pids_limit")) or None,
-        restart_policy=_restarts(group),
-        log_driver=_log_driver(config),
-        stop_timeout_s=None if grace is None else grace / _SECOND,
-        kind="job" if group.is_job else kind,
-        min_healthy_pct=min_healthy(group),
-        health_checked=is_checked or (None if is_open else False),
-        config_external=True if group.templates or values else None,
-    )
-    if not unit.image:
-        return unit
-    return replace(  # by what only holds of a container
-        unit,
-        memory_unlimited=False if memory else None,
-        privileged=config.get("privileged") is True,
-        host_network=config.get("network_mode") == "host",
-        host_pid=config.get("pid_mode") == "host",
-        readonly_root=config.get("readonly_rootfs") is True,
-        caps_added_n=len(texts(config.get("cap_add"))),
-    )
-
-
-def _restarts(group: Group) -> str | None:
-    policy = table(group.group.get("RestartPolicy"))
-    if not policy:
-        return None
-    if policy.get("Mode") == "delay":
-        return "always"
-    return "on-failure" if policy.get("Attempts") else "no"
-
-
-def _log_driver(config: Row) -> str | None:
-    logging = config.get("logging")
-    # HCL makes a list of the block.
-    block = (
-        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
-    )
-    return text(block.get("type")) or text(block.get("driver")) or None
-
-
-def _ports(group: Group) -> Iterator[str]:
-    networks = dicts(group.group.get("Networks"))
-    for network in networks + dicts(dig(group.task, "Resources", "Networks")):
-        reserved = dicts(network.get("ReservedPorts"))
-        for port in reserved + dicts(network.get("DynamicPorts")):
-            inner = integer(port.get("To"))
-            outer = integer(port.get("Value"))
-            if outer:
-                yield f"{outer}->{inner or outer}/tcp"
-            elif inner:
-                yield f"{inner}/tcp"
-
-
-def _mounts(group: Group) -> Iterator[Mount]:
-    for option in texts(group.config.get("volumes")):
-        if mount := split_volume(option):
-            yield _within_allocation(mount)
-    for entry in dicts(group.config.get("mounts")) + dicts(group.config.get("mount")):
-        kind = text(entry.get("type")) or "volume"
-        source = text(entry.get("source"))
-        mount = Mount(
-            target=text(entry.get("target")),
-            type=kind,
-            source="" if kind == "volume" else source,
-            volume=source or None if kind == "volume" else None,
-            is_writable=entry.get("readonly") is not True,
-        )
-        yield _within_allocation(mount)
-    volumes = table(group.group.get("Volumes"))
-    for entry in dicts(group.task.get("VolumeMounts")):
-        name = text(entry.get("Volume"))
-        volume = table(volumes.get(name))
-        is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
-        driver = text(volume.get("Type"))
-        yield Mount(
-            target=text(entry.get("Destination")),
-            type="volume",
-            volume=text(volume.get("Source")) or name or None,
-            driver=driver or None,
-            is_writable=not is_fixed,
-            is_remote=driver == "csi",
-        )
-
-
-def _within_allocation(mount: Mount) -> Mount:
-    """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
-    is_absolute = re.match(r"[/\\]|[A-Za-z]:", mount.source)
-    if mount.type == "bind" and not is_absolute:
-        return replace(mount, source_class="alloc-dir")
-    return mount
-
-
-def min_healthy(group: Group) -> float | None:
-    """Return the share that an update leaves running [percent]."""
-    update = table(group.group.get("Update") or group.job.get("Update"))
-    count = number(group.group.get("Count"))
-    parallel = number(update.get("MaxParallel"))
-    if group.is_job or parallel is None:
-        return None
-    return healthy(percent(parallel or count, count))  # 0 is all at once
+# ---- services ----
 
 
 def to_service(group: Group) -> Row:
