@@ -89,7 +89,7 @@ class _Member:
     @property
     def is_node(self) -> bool:
         """Whether it is a node of a cluster."""
-        is_by_image = _CLUSTER_IMAGE.search(text(self.image.get("Name")))
+        is_by_image = _CLUSTER_IMAGE.search(text(self.image, "Name"))
         return is_cluster_node(self.tags) or bool(is_by_image)
 
 
@@ -121,7 +121,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
             service.groups.append(group)
     for member in members:
         instance = member.instance
-        kind = types.get(text(instance.get("InstanceType")), {})
+        kind = types.get(text(instance, "InstanceType"), {})
         host = to_host(instance, member.image, kind, answers)
         batch.add("hosts", host | {"asg_name": member.group or None})
         for first in member.names[:1]:
@@ -136,7 +136,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
 
 
 def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
-    indexed = {text(row.get(key)): row for row in rows or ()}
+    indexed = {text(row, key): row for row in rows or ()}
     indexed.pop("", None)
     return indexed
 
@@ -145,13 +145,13 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
     images = _by(answers.images, "ImageId")
     group_of_instance = {
-        text(member.get("InstanceId")): name
+        text(member, "InstanceId"): name
         for name, group in groups.items()
-        for member in dicts(group.get("Instances"))
+        for member in dicts(group, "Instances")
     }
     members: dict[str, _Member] = {}
     for instance in answers.instances:
-        identifier = text(instance.get("InstanceId"))
+        identifier = text(instance, "InstanceId")
         if not identifier or dig(instance, "State", "Name") in _GONE:
             continue
         own_tags = tags_of(instance.get("Tags"))
@@ -160,7 +160,7 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
         tags = tags_of(dig(groups, group, "Tags")) | own_tags
         if group:
             tags[GROUP_TAG] = group
-        image = images.get(text(instance.get("ImageId")), {})
+        image = images.get(text(instance, "ImageId"), {})
         cleaned = {**instance, "InstanceId": identifier}
         members[identifier] = _Member(cleaned, image, group, tags)
     return list(members.values())
@@ -168,29 +168,29 @@ def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
 
 def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
     """Return the row of the hosts frame; the place knows what the instance does not say."""
-    az = text(dig(instance, "Placement", "AvailabilityZone"))
-    state = text(dig(instance, "State", "Name"))
-    cores = integer(dig(instance, "CpuOptions", "CoreCount"))
-    threads = integer(dig(instance, "CpuOptions", "ThreadsPerCore"))
-    memory = integer(dig(kind, "MemoryInfo", "SizeInMiB"))
+    az = text(instance, "Placement", "AvailabilityZone")
+    state = text(instance, "State", "Name")
+    cores = integer(instance, "CpuOptions", "CoreCount")
+    threads = integer(instance, "CpuOptions", "ThreadsPerCore")
+    memory = integer(kind, "MemoryInfo", "SizeInMiB")
     # An instance may have fewer vCPUs than its type, where its owner pays licences by core.
-    vcpus = integer(dig(kind, "VCpuInfo", "DefaultVCpus"))
+    vcpus = integer(kind, "VCpuInfo", "DefaultVCpus")
     if cores and threads:
         vcpus = cores * threads
     return frames.row(
         "hosts",
         host_id=instance["InstanceId"],
-        hostname=text(instance.get("PrivateDnsName")) or None,
+        hostname=text(instance, "PrivateDnsName") or None,
         provider="aws",
-        account=text(instance.get("OwnerId")) or answers.account,
+        account=text(instance, "OwnerId") or answers.account,
         region=re.sub(r"(?<=\d)[a-z]$", "", az) or answers.region or None,
         az=az or None,
-        instance_type=text(instance.get("InstanceType")) or None,
-        image_ref=text(instance.get("ImageId")) or None,
-        image_created_at=moment(image.get("CreationDate")),
-        launched_at=moment(instance.get("LaunchTime")),
+        instance_type=text(instance, "InstanceType") or None,
+        image_ref=text(instance, "ImageId") or None,
+        image_created_at=moment(image, "CreationDate"),
+        launched_at=moment(instance, "LaunchTime"),
         **_system(instance, image),
-        arch=text(instance.get("Architecture")) or None,
+        arch=text(instance, "Architecture") or None,
         vcpus=vcpus,
         memory_bytes=memory * 2**20 if memory else None,
         state=state or None,
@@ -200,11 +200,11 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
 
 def _system(instance: Row, image: Row) -> Row:
     """Return the operating system: by the name of the image, else by what is billed."""
-    name = text(image.get("Name")).rpartition("/")[2]
+    name = text(image, "Name").rpartition("/")[2]
     for pattern, system, version in _SYSTEMS:
         if match := re.search(pattern, name):
             return system_of(system, version or match[1])
-    billed = text(instance.get("PlatformDetails"))
+    billed = text(instance, "PlatformDetails")
     if billed in ("", "Linux/UNIX"):  # any Linux without a licence
         return {}
     return system_of(re.sub(r" with .*", "", billed), "")
@@ -219,9 +219,9 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
         "host_id": host_id,
         "name": names[0].name,
         "source_kind": "instance",
-        "state": text(dig(instance, "State", "Name")) or None,
+        "state": text(instance, "State", "Name") or None,
         "health": front.health,
-        "started_at": moment(instance.get("LaunchTime")),
+        "started_at": moment(instance, "LaunchTime"),
         "inspect_status": "ok",
     }
 
@@ -229,7 +229,7 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
 def to_service(service: _Service, fronts: Fronts) -> Row:
     """Return the row of a service, as far as its groups and load balancers describe it."""
     front = fronts.of(service.instances, service.groups)
-    checks = [text(group.get("HealthCheckType")).upper() for group in service.groups]
+    checks = [text(group, "HealthCheckType").upper() for group in service.groups]
     is_checked = front.checked or any("ELB" in check for check in checks)
     return {
         "names": service.names,
@@ -245,7 +245,7 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
 
 def _total(groups: list[Row], key: str) -> int | None:
     """Add up a size over the groups of a service; None where one does not have it."""
-    sizes = [integer(group.get(key)) for group in groups]
+    sizes = [integer(group, key) for group in groups]
     known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
 
@@ -295,25 +295,23 @@ class Fronts:
         self._states: dict[str, list[str]] = defaultdict(list)  # by instance or address
         by_arn = _by(answers.balancers, "LoadBalancerArn")
         for arn, group in _by(answers.target_groups, "TargetGroupArn").items():
-            balancers = [
-                by_arn.get(name) for name in texts(group.get("LoadBalancerArns"))
-            ]
+            balancers = [by_arn.get(name) for name in texts(group, "LoadBalancerArns")]
             self._fronts[arn] = Behind(
                 checked=group.get("HealthCheckEnabled") is not False,
                 public=[_is_facing(balancer) for balancer in balancers],
                 serves_http=any(dig(b, "Type") == "application" for b in balancers),
             )
         for target in answers.targets or ():
-            address = text(dig(target, "Target", "Id"))
+            address = text(target, "Target", "Id")
             self._note(address, dig(target, "TargetHealth", "State"))
-            self._members[address].append(text(target.get("TargetGroupArn")))
+            self._members[address].append(text(target, "TargetGroupArn"))
         for name, balancer in _by(answers.classic, "LoadBalancerName").items():
             checked = isinstance(balancer.get("HealthCheck"), dict)
             self._fronts[name] = Behind(checked=checked, public=[_is_facing(balancer)])
-            for instance in dicts(balancer.get("Instances")):
-                self._members[text(instance.get("InstanceId"))].append(name)
+            for instance in dicts(balancer, "Instances"):
+                self._members[text(instance, "InstanceId")].append(name)
         for state in answers.states or ():
-            self._note(text(state.get("InstanceId")), state.get("State"))
+            self._note(text(state, "InstanceId"), state.get("State"))
 
     def of(self, instances: Iterable[Row], groups: Iterable[Row]) -> Behind:
         """Join the load balancers before some instances and auto-scaling groups."""
@@ -325,10 +323,10 @@ class Fronts:
                 keys += self._members.get(address, ())
                 behind.states += self._states.get(address, ())
         for group in groups:
-            sources = dicts(group.get("TrafficSources"))
-            keys += texts(group.get("TargetGroupARNs"))
-            keys += texts(group.get("LoadBalancerNames"))
-            keys += [text(source.get("Identifier")) for source in sources]
+            sources = dicts(group, "TrafficSources")
+            keys += texts(group, "TargetGroupARNs")
+            keys += texts(group, "LoadBalancerNames")
+            keys += [text(source, "Identifier") for source in sources]
         for key in dict.fromkeys(keys):
             if front := self._fronts.get(key):
                 behind.checked |= front.checked
@@ -342,7 +340,7 @@ class Fronts:
 
 
 def _is_facing(balancer: Row | None) -> bool | None:
-    scheme = text(dig(balancer, "Scheme"))
+    scheme = text(balancer, "Scheme")
     return scheme == "internet-facing" if scheme else None
 
 
@@ -359,13 +357,13 @@ def to_activities(
     rows: dict[str, Row] = {}
     others_n = 0
     for activity in activities:
-        identifier = text(activity.get("ActivityId"))
-        arn = text(activity.get("AutoScalingGroupARN"))
-        group = text(activity.get("AutoScalingGroupName")) or arn.rpartition("/")[2]
-        description = text(activity.get("Description"))
+        identifier = text(activity, "ActivityId")
+        arn = text(activity, "AutoScalingGroupARN")
+        group = text(activity, "AutoScalingGroupName") or arn.rpartition("/")[2]
+        description = text(activity, "Description")
         kind = _KINDS.get(description.partition(" ")[0].lower())
-        started = moment(activity.get("StartTime"))
-        ended = moment(activity.get("EndTime"))
+        started = moment(activity, "StartTime")
+        ended = moment(activity, "EndTime")
         if not identifier or not kind or not started:
             others_n += 1
             continue
@@ -378,7 +376,7 @@ def to_activities(
             "kind": kind,
             "started_at": started,
             "ended_at": ended,
-            "status": text(activity.get("StatusCode")) or None,
+            "status": text(activity, "StatusCode") or None,
             "cause": cause_of(activity.get("Cause")),
             "duration_s": None,
         }

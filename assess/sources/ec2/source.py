@@ -52,7 +52,7 @@ def get_all(place: Place) -> Answers:
     instances = [
         {"OwnerId": reservation.get("OwnerId"), **instance}
         for reservation in reservations or ()
-        for instance in dicts(reservation.get("Instances"))
+        for instance in dicts(reservation, "Instances")
     ]
     groups = place.ask("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
     activities = place.ask("autoscaling", "describe_scaling_activities", "Activities")
@@ -85,7 +85,7 @@ def get_all(place: Place) -> Answers:
 
 def _distinct(objects: list[Row] | None, key: str) -> list[str]:
     """List the texts of objects under a key, each once."""
-    return sorted({text(item.get(key)) for item in objects or ()} - {""})
+    return sorted({text(item, key) for item in objects or ()} - {""})
 
 
 def get_images(place: Place, ids: list[str]) -> list[Row]:

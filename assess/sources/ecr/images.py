@@ -73,9 +73,9 @@ class Repository:
     policy: Row | None
 
     def __post_init__(self) -> None:
-        self.name = text(self.raw.get("repositoryName"))
+        self.name = text(self.raw, "repositoryName")
         # The host of the address is the registry: the account and the region are in it.
-        self.registry = text(self.raw.get("repositoryUri")).partition("/")[0].lower()
+        self.registry = text(self.raw, "repositoryUri").partition("/")[0].lower()
         self.has_policy: bool | None = None
         if self.policy is not None:
             self.has_policy = "lifecyclePolicyText" in self.policy
@@ -94,19 +94,19 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
     indexes = {}
     for payload in manifests:
         try:
-            manifest = json.loads(text(payload.get("imageManifest")))
+            manifest = json.loads(text(payload, "imageManifest"))
         except (ValueError, RecursionError):
             continue
-        digest = text(dig(payload, "imageId", "imageDigest"))
+        digest = text(payload, "imageId", "imageDigest")
         # A media type alone is no proof: some tools call the manifest of one image an index.
         if not digest or not isinstance(dig(manifest, "manifests"), list):
             continue
         children = {
-            text(child.get("digest")): child for child in dicts(manifest["manifests"])
+            text(child, "digest"): child for child in dicts(manifest["manifests"])
         }
         children.pop("", None)
-        index = Index(table(dig(manifest, "annotations")), children)
-        indexes[text(payload.get("repositoryName")), digest] = index
+        index = Index(table(manifest, "annotations"), children)
+        indexes[text(payload, "repositoryName"), digest] = index
     return indexes
 
 
@@ -135,16 +135,16 @@ def to_repositories(answers: Answers) -> Iterator[Repository]:
     images: dict[str, dict[str, Row]] = defaultdict(dict)
     scans: dict[str, dict[str, Row]] = defaultdict(dict)
     for image in answers.images:
-        if digest := text(image.get("imageDigest")):
-            images[text(image.get("repositoryName"))][digest] = image
+        if digest := text(image, "imageDigest"):
+            images[text(image, "repositoryName")][digest] = image
     for scan in answers.scans:
         if dig(scan, "imageScanStatus", "status") in SCANNED:
-            digest = text(dig(scan, "imageId", "imageDigest"))
-            scans[text(scan.get("repositoryName"))][digest] = scan
+            digest = text(scan, "imageId", "imageDigest")
+            scans[text(scan, "repositoryName")][digest] = scan
     indexes = to_indexes(answers.manifests)
-    policies = {text(p.get("repositoryName")): p for p in answers.policies or ()}
+    policies = {text(p, "repositoryName"): p for p in answers.policies or ()}
     for raw in answers.repositories:
-        name = text(raw.get("repositoryName"))
+        name = text(raw, "repositoryName")
         named = images[name]
         read = {
             d: indexes.get((name, d)) for d, image in named.items() if is_index(image)
@@ -155,7 +155,7 @@ def to_repositories(answers: Answers) -> Iterator[Repository]:
 def _to_image(repository: Repository, digest: str) -> Row:
     """Return the row of one image, without what depends on the other images."""
     image = repository.images[digest]
-    media_type = text(image.get("imageManifestMediaType"))
+    media_type = text(image, "imageManifestMediaType")
     schemas = [
         schema for start, schema in _SCHEMAS.items() if media_type.startswith(start)
     ]
@@ -171,9 +171,9 @@ def _to_image(repository: Repository, digest: str) -> Row:
         media_type=media_type or None,
         schema=schemas[0] if schemas else None,
         is_index=media_type in INDEXES if media_type else None,
-        size_bytes=integer(image.get("imageSizeInBytes")),
-        pushed_at=moment(image.get("imagePushedAt")),
-        last_pulled_at=moment(image.get("lastRecordedPullTime")),
+        size_bytes=integer(image, "imageSizeInBytes"),
+        pushed_at=moment(image, "imagePushedAt"),
+        last_pulled_at=moment(image, "lastRecordedPullTime"),
         immutable_tags=_is_immutable(repository.raw, image),
         dangling=_is_dangling(repository, digest),
         **_findings(image, repository.scans.get(digest)),
@@ -182,15 +182,15 @@ def _to_image(repository: Repository, digest: str) -> Row:
 
 
 def _tags(image: Row) -> tuple[str, ...]:
-    return tuple(sorted(texts(image.get("imageTags"))))
+    return tuple(sorted(texts(image, "imageTags")))
 
 
 def _findings(image: Row, scan: Row | None) -> Row:
     """Return the findings of the scan of an image; nothing where it was not scanned."""
-    status = text(dig(image, "imageScanStatus", "status"))
+    status = text(image, "imageScanStatus", "status")
     counts = dig(image, "imageScanFindingsSummary", "findingSeverityCounts")
     if not isinstance(counts, dict) and scan is not None:
-        status = text(dig(scan, "imageScanStatus", "status"))
+        status = text(scan, "imageScanStatus", "status")
         counts = dig(scan, "imageScanFindings", "findingSeverityCounts")
     # A failed scan keeps the counts of an older one.
     if not isinstance(counts, dict) or (status and status not in SCANNED):
@@ -203,12 +203,12 @@ def _annotated(repository: Repository, digest: str) -> Row:
     descriptor = repository.descriptors.get(digest, {})
     index = repository.indexes.get(digest)
     notes = index.annotations if index else descriptor.get("annotations")
-    arch = text(dig(descriptor, "platform", "architecture"))
+    arch = text(descriptor, "platform", "architecture")
     return {
         "arch": arch if arch not in ("", _ATTESTATION) else None,
-        "created_at": moment(dig(notes, _OCI + "created")),
-        "base_name": text(dig(notes, _OCI + "base.name")) or None,
-        "base_digest": text(dig(notes, _OCI + "base.digest")) or None,
+        "created_at": moment(notes, _OCI + "created"),
+        "base_name": text(notes, _OCI + "base.name") or None,
+        "base_digest": text(notes, _OCI + "base.digest") or None,
     }
 
 
@@ -225,14 +225,14 @@ def _is_dangling(repository: Repository, digest: str) -> bool | None:
 
 def _is_immutable(repository: Row, image: Row) -> bool | None:
     """Return whether the tags of an image cannot be moved; some repositories except patterns."""
-    setting = text(repository.get("imageTagMutability"))
+    setting = text(repository, "imageTagMutability")
     if not setting.startswith(("IMMUTABLE", "MUTABLE")):
         return None
     is_immutable = setting.startswith("IMMUTABLE")
     if not setting.endswith("_WITH_EXCLUSION"):
         return is_immutable
-    filters = dicts(repository.get("imageTagMutabilityExclusionFilters"))
-    patterns = [text(f.get("filter")).split("*") for f in filters]
+    filters = dicts(repository, "imageTagMutabilityExclusionFilters")
+    patterns = [text(f, "filter").split("*") for f in filters]
     tags = _tags(image)
     excepted = [any(is_like(tag, pattern) for pattern in patterns) for tag in tags]
     return not any(excepted) if is_immutable else bool(tags) and all(excepted)
@@ -263,12 +263,12 @@ def to_lifecycle(digest: str, image: Row) -> Image:
     return Image(
         digest=digest,
         tags=_tags(image),
-        pushed_at=moment(image.get("imagePushedAt")),
-        pulled_at=moment(image.get("lastRecordedPullTime")),
-        storage=_STORAGE.get(text(image.get("imageStatus")) or "ACTIVE"),
-        archived_at=moment(image.get("lastArchivedAt")),
-        activated_at=moment(image.get("lastActivatedAt")),
-        subject=text(image.get("subjectManifestDigest")) or None,
+        pushed_at=moment(image, "imagePushedAt"),
+        pulled_at=moment(image, "lastRecordedPullTime"),
+        storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
+        archived_at=moment(image, "lastArchivedAt"),
+        activated_at=moment(image, "lastActivatedAt"),
+        subject=text(image, "subjectManifestDigest") or None,
     )
 
 
@@ -279,14 +279,14 @@ def _mark_signed(
     signed: set[str] = set()
     signatures: set[str] = set()
     for digest, image in repository.images.items():
-        kinds = text(image.get("artifactMediaType"))
-        kinds += text(image.get("imageManifestMediaType"))
+        kinds = text(image, "artifactMediaType")
+        kinds += text(image, "imageManifestMediaType")
         # cosign's older way: the tag of a signature is the digest that it signs
         matches = (_SIGNATURE_TAG.fullmatch(tag) for tag in _tags(image))
         tagged = {f"sha256:{match[1]}" for match in matches if match}
         if tagged or any(word in kinds for word in _SIGNATURES):
             signatures.add(digest)
-            signed |= tagged | {text(image.get("subjectManifestDigest"))}
+            signed |= tagged | {text(image, "subjectManifestDigest")}
     for digest, index in repository.indexes.items():
         if index and digest in signed:  # who signs an index signs what it refers to
             signed |= set(index.children)

@@ -56,7 +56,7 @@ class EcrSource(AwsSource):
 def get_all(place: Place) -> Answers:
     """Ask for all that a registry holds; without a repository, for nothing else."""
     repositories = place.ask("ecr", "describe_repositories", "repositories") or []
-    names = [name for r in repositories if (name := text(r.get("repositoryName")))]
+    names = [name for r in repositories if (name := text(r, "repositoryName"))]
     if not names:
         return Answers()
     each = ("repositoryName", names)
@@ -146,7 +146,7 @@ def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
     for image in images:
         if isinstance(dig(image, "imageScanFindingsSummary"), dict):
             continue
-        status = text(dig(image, "imageScanStatus", "status"))
+        status = text(image, "imageScanStatus", "status")
         if status in SCANNED:
             yield image
         elif not status:
@@ -159,8 +159,8 @@ def _by_repository(images: Iterable[Row]) -> dict[str, list[Row]]:
     """Group images by repository, newest first."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for image in images:
-        if text(image.get("imageDigest")) and text(image.get("repositoryName")):
+        if text(image, "imageDigest") and text(image, "repositoryName"):
             groups[image["repositoryName"]].append(image)
     for own in groups.values():
-        own.sort(key=lambda i: moment(i.get("imagePushedAt")) or _EPOCH, reverse=True)
+        own.sort(key=lambda i: moment(i, "imagePushedAt") or _EPOCH, reverse=True)
     return groups

@@ -107,20 +107,19 @@ def to_batch(payloads: Payloads) -> Batch:
 
 def unique(rows: Iterable[Row], key: str) -> list[Row]:
     """Return the entities that have an identity, each once."""
-    return list({text(row[key]): row for row in rows if text(row.get(key))}.values())
+    return list({text(row[key]): row for row in rows if text(row, key)}.values())
 
 
 def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
     attributes = {
-        text(a.get("name")): text(a.get("value")) or None
-        for a in dicts(instance.get("attributes"))
+        text(a, "name"): text(a, "value") or None for a in dicts(instance, "attributes")
     }
-    resources = dicts(instance.get("registeredResources"))
-    units = {text(r.get("name")): r.get("integerValue") for r in resources}
-    cpu = integer(units.get("CPU"))
-    host_id = text(instance.get("ec2InstanceId")) or last_of(arn["rest"])
+    resources = dicts(instance, "registeredResources")
+    units = {text(r, "name"): r.get("integerValue") for r in resources}
+    cpu = integer(units, "CPU")
+    host_id = text(instance, "ec2InstanceId") or last_of(arn["rest"])
     host = frames.row(
         "hosts",
         host_id=host_id,
@@ -137,13 +136,13 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         asg_name=tags_of(instance.get("tags")).get(GROUP_TAG),
         state="running" if instance.get("agentConnected") is True else None,
     )
-    version = text(dig(instance, "versionInfo", "dockerVersion"))
+    version = text(instance, "versionInfo", "dockerVersion")
     engine = frames.row(
         "engines",
         host_id=host_id,
         runtime="docker",
         version=version.replace("DockerVersion:", "").strip() or None,
-        ecs_agent_version=text(dig(instance, "versionInfo", "agentVersion")) or None,
+        ecs_agent_version=text(instance, "versionInfo", "agentVersion") or None,
     )
     return host, engine
 
@@ -153,8 +152,8 @@ def to_host(instance: Row) -> tuple[Row, Row]:
 
 def _key(payload: Row, name: str = "") -> ServiceKey:
     """Identify a service by cluster and name."""
-    arn = text(payload.get("serviceArn"))
-    name = name or text(payload.get("serviceName")) or last_of(arn) or arn
+    arn = text(payload, "serviceArn")
+    name = name or text(payload, "serviceName") or last_of(arn) or arn
     return last_of(payload.get("clusterArn")), name
 
 
@@ -176,11 +175,11 @@ def _to_service(
     service: Row, names: tuple[Name, ...], definition: Definition | None
 ) -> Row:
     """Return the row of a service, whether or not any task of it runs."""
-    kept = integer(dig(service, "deploymentConfiguration", "minimumHealthyPercent"))
+    kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
     # That no task may be missing while it deploys is the default, and tells nothing of its needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
         kept = None
-    is_balanced = bool(dicts(service.get("loadBalancers")))
+    is_balanced = bool(dicts(service, "loadBalancers"))
     return {
         "names": names,
         "name": _key(service)[1],
@@ -209,15 +208,15 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
 
 def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
     """Return the deployments that a service still lists: the newest, and those under way."""
-    listed = dicts(service.get("deployments"))
-    dated = [(at, d) for d in listed if (at := moment(d.get("createdAt")))]
+    listed = dicts(service, "deployments")
+    dated = [(at, d) for d in listed if (at := moment(d, "createdAt"))]
     before: str | None = None
     for _, deployment in sorted(dated, key=lambda pair: pair[0]):
-        state = text(deployment.get("rolloutState"))
+        state = text(deployment, "rolloutState")
         end = "updatedAt" if state == "COMPLETED" else ""
-        went_back = _ROLLBACK.search(text(deployment.get("rolloutStateReason")))
+        went_back = _ROLLBACK.search(text(deployment, "rolloutStateReason"))
         version = last_of(deployment.get("taskDefinition")) or None
-        service_arn = text(service.get("serviceArn"))
+        service_arn = text(service, "serviceArn")
         yield {
             "activity_id": f"ecs:{service_arn}/{text(deployment.get('id'))}",
             "names": names,
@@ -235,12 +234,12 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
     """Note the host names that a service is reached by within its cluster."""
     cluster, name = _key(service)
     hosts = {name}
-    for deployment in dicts(service.get("deployments")):
+    for deployment in dicts(service, "deployments"):
         connected = dig(deployment, "serviceConnectConfiguration", "services")
         for endpoint in dicts(connected):
-            hosts.add(text(endpoint.get("discoveryName")))
-            aliases = dicts(endpoint.get("clientAliases"))
-            hosts |= {text(alias.get("dnsName")) for alias in aliases}
+            hosts.add(text(endpoint, "discoveryName"))
+            aliases = dicts(endpoint, "clientAliases")
+            hosts |= {text(alias, "dnsName") for alias in aliases}
     for host in hosts - {""}:
         known.listeners.setdefault((cluster, host.lower()), first)
 
@@ -252,9 +251,9 @@ def _to_dependencies(service: Row, known: _Known) -> list[Row]:
     rows: list[Row] = []
     if definition := known.definition(service.get("taskDefinition")):
         rows = _declared_needs(src, cluster, definition, known)
-    for balancer in dicts(service.get("loadBalancers")):
+    for balancer in dicts(service, "loadBalancers"):
         group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
-        dst = group[1] if len(group) > 1 else text(balancer.get("loadBalancerName"))
+        dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
             rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
@@ -292,7 +291,7 @@ def _add_tasks(
     alone: dict[Name, Row] = {}
     for task in tasks:
         definition = known.definition(task.get("taskDefinitionArn"))
-        kind, _, group = text(task.get("group")).partition(":")
+        kind, _, group = text(task, "group").partition(":")
         key = _key(task, group if kind == "service" else "")
         names = known.services.get(key) or _names(
             key, tags_of(task.get("tags")), definition
@@ -302,11 +301,11 @@ def _add_tasks(
         if key not in known.services:
             row: Row = {"names": names, "platform": "ecs"}
             row |= _of_definition(definition, is_balanced=False)
-            if text(task.get("startedBy")).startswith(_SCHEDULERS):
+            if text(task, "startedBy").startswith(_SCHEDULERS):
                 row["kind"] = "job"
             alone.setdefault(names[0], row)
         workload = to_workload(task, names, definition)
-        workload["host_id"] = known.hosts.get(text(task.get("containerInstanceArn")))
+        workload["host_id"] = known.hosts.get(text(task, "containerInstanceArn"))
         batch.add("workloads", workload)
         batch.container_ids[workload["workload_id"]] = known_as(task)
         batch.add("mounts", *to_task_mounts(workload, definition))
@@ -319,7 +318,7 @@ def _add_tasks(
 def _family_of(task: Row) -> str:
     """Return the family of a task, else its group or id."""
     family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
-    return family or text(task.get("group")) or last_of(task.get("taskArn"))
+    return family or text(task, "group") or last_of(task.get("taskArn"))
 
 
 def redacted_n(payloads: Payloads) -> int:

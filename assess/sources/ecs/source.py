@@ -53,7 +53,7 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
     """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
     name = "describe_tasks" if is_dump else "list_tasks"
-    stops = [at for task in payloads.tasks if (at := moment(task.get("stoppedAt")))]
+    stops = [at for task in payloads.tasks if (at := moment(task, "stoppedAt"))]
     seen_at = max(stops, default=None) if is_dump else datetime.now(UTC)
     if not seen_at or not place.has_asked("ecs", name):
         return None
@@ -79,7 +79,7 @@ def dumped(place: Place) -> Payloads:
     stopped_n = sum(task.get("lastStatus") == "STOPPED" for task in payloads.tasks)
     for (name, counts), entries in zip(_COUNTS.items(), described, strict=True):
         listed = unique(clusters, "clusterArn")
-        numbers = [integer(cluster.get(count)) for cluster in listed for count in counts]
+        numbers = [integer(cluster, count) for cluster in listed for count in counts]
         known = [number for number in numbers if number is not None]
         if known and len(known) == len(numbers):
             # Clusters do not count the tasks that have stopped.
@@ -103,8 +103,8 @@ def asked(place: Place) -> Payloads:
     payloads.tasks = _all(place, "tasks", "taskArns", arns, statuses)
     key = "containerInstanceArns"
     payloads.instances = _all(place, "container_instances", key, arns, [{}])
-    wanted = [text(s.get("taskDefinition")) for s in payloads.services]
-    wanted += [text(t.get("taskDefinitionArn")) for t in payloads.tasks]
+    wanted = [text(s, "taskDefinition") for s in payloads.services]
+    wanted += [text(t, "taskDefinitionArn") for t in payloads.tasks]
     call = ("ecs", "describe_task_definition", "", "taskDefinition")
     payloads.definitions = _definitions(place.ask_each(*call, filter(None, wanted)))
     return payloads
@@ -140,7 +140,7 @@ def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, li
     """Take the ARNs out of pages, by cluster; the call counts them, not the pages."""
     arns: dict[str, list[str]] = {}
     for page in pages:
-        arns.setdefault(text(page.get("cluster")), []).extend(texts(page.get(key)))
+        arns.setdefault(text(page, "cluster"), []).extend(texts(page, key))
     call = place.call("ecs", name)
     call.note(rows=sum(map(len, arns.values())))
     if call.outcome == "ok" and not call.row["rows"]:

@@ -81,22 +81,22 @@ class Definition:
 
 def to_definition(raw: Row) -> Definition:
     """Read a task definition; of secrets only names pass, of addresses only hosts and ports."""
-    containers = dicts(raw.get("containerDefinitions"))
+    containers = dicts(raw, "containerDefinitions")
     essential = [c for c in containers if c.get("essential") is not False]
     main = next(iter(essential or containers), {})
     kept = keep_env(environment_of(main))
-    secrets = {text(s.get("name")) for s in dicts(main.get("secrets"))}
-    family = text(raw.get("family"))
-    revision = integer(raw.get("revision"))
+    secrets = {text(s, "name") for s in dicts(main, "secrets")}
+    family = text(raw, "family")
+    revision = integer(raw, "revision")
     return Definition(
         family=family,
         version=family if revision is None else f"{family}:{revision}",
-        main=text(main.get("name")),
+        main=text(main, "name"),
         unit=_to_unit(raw, containers, main),
         labels=keep_labels(main.get("dockerLabels"))[0],
         env_names=frozenset(kept["names"]) | (secrets - {""}),
         secret_like_n=kept["secret_like"],
-        needs=tuple(_needs(containers, text(main.get("name")))),
+        needs=tuple(_needs(containers, text(main, "name"))),
         addresses=tuple(a for c in containers for a in addresses(environment_of(c))),
         redacted_n=sum(map(_withheld_n, containers)) - len(kept["naming"]),
     )
@@ -104,19 +104,17 @@ def to_definition(raw: Row) -> Definition:
 
 def environment_of(container: Row) -> dict[str, str]:
     """Return names and values of an environment, for use inside the source only."""
-    pairs = dicts(container.get("environment"))
-    values = {text(pair.get("name")): text(pair.get("value")) for pair in pairs}
+    pairs = dicts(container, "environment")
+    values = {text(pair, "name"): text(pair, "value") for pair in pairs}
     values.pop("", None)
     return values
 
 
 def withheld_of_overrides(task: Row) -> int:
     """Count the values that the overrides of a task hold: variables and arguments."""
-    overrides = dicts(dig(task, "overrides", "containerOverrides"))
+    overrides = dicts(task, "overrides", "containerOverrides")
     return sum(
-        len(environment_of(o))
-        + len(texts(o.get("command")))
-        + _len(o, "environmentFiles")
+        len(environment_of(o)) + len(texts(o, "command")) + _len(o, "environmentFiles")
         for o in overrides
     )
 
@@ -140,10 +138,10 @@ def _withheld_n(container: Row) -> int:
 
 def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
     """Read what a definition declares; what raises the risk counts of any container of a task."""
-    memory = integer(main.get("memory")) or integer(raw.get("memory"))
-    cpu = integer(raw.get("cpu"))
+    memory = integer(main, "memory") or integer(raw, "memory")
+    cpu = integer(raw, "cpu")
     caps = (dig(c, "linuxParameters", "capabilities", "add") for c in containers)
-    volumes = {text(v.get("name")): v for v in dicts(raw.get("volumes"))}
+    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
     others = [container for container in containers if container is not main]
     mounts = [m for c in (main, *others) for m in _mounts(c, volumes)]
     restarts = dig(main, "restartPolicy", "enabled")
@@ -151,10 +149,10 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
     return Unit(
         names=(),
         platform="ecs",
-        image=text(main.get("image")),
+        image=text(main, "image"),
         environment=tuple(keep_env(environment_of(main))["naming"].items()),
-        ports=tuple(ports_of(dicts(main.get("portMappings")))),
-        user=text(main.get("user")),
+        ports=tuple(ports_of(dicts(main, "portMappings"))),
+        user=text(main, "user"),
         mounts=tuple(mounts),
         memory_limit_bytes=memory * MIB if memory else None,
         memory_unlimited=not memory,
@@ -165,64 +163,64 @@ def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
         readonly_root=main.get("readonlyRootFilesystem") is True,
         caps_added_n=len({cap for added in caps for cap in texts(added)}),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
-        log_driver=text(dig(main, "logConfiguration", "logDriver")) or None,
-        stop_timeout_s=integer(main.get("stopTimeout")),
+        log_driver=text(main, "logConfiguration", "logDriver") or None,
+        stop_timeout_s=integer(main, "stopTimeout"),
         health_checked=any(map(_is_checked, containers)),
     )
 
 
 def _is_checked(container: Row) -> bool:
-    command = texts(dig(container, "healthCheck", "command"))
+    command = texts(container, "healthCheck", "command")
     return bool(command) and command[0] != "NONE"
 
 
 def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
     """List ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
     for binding in bindings:
-        inner = integer(binding.get("containerPort"))
-        outer = integer(binding.get("hostPort"))
+        inner = integer(binding, "containerPort")
+        outer = integer(binding, "hostPort")
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{text(binding.get('protocol')) or 'tcp'}"
 
 
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
-    for point in dicts(container.get("mountPoints")):
-        volume = volumes.get(text(point.get("sourceVolume")), {})
+    for point in dicts(container, "mountPoints"):
+        volume = volumes.get(text(point, "sourceVolume"), {})
         yield replace(
             _source(volume),
-            target=text(point.get("containerPath")),
+            target=text(point, "containerPath"),
             is_writable=point.get("readOnly") is not True,
         )
-    for tmpfs in dicts(dig(container, "linuxParameters", "tmpfs")):
-        yield Mount(target=text(tmpfs.get("containerPath")), type="tmpfs")
+    for tmpfs in dicts(container, "linuxParameters", "tmpfs"):
+        yield Mount(target=text(tmpfs, "containerPath"), type="tmpfs")
 
 
 def _source(volume: Row) -> Mount:
     """Read what is behind a volume; it has a name only where it outlives the task."""
-    name = text(volume.get("name"))
+    name = text(volume, "name")
     for key, (driver, identity) in _SHARED_FILES.items():
         if isinstance(volume.get(key), dict):
             system = last_of(dig(volume, key, identity)) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:
         return Mount("", "volume", volume=name, driver="ebs")
-    if path := text(dig(volume, "host", "sourcePath")):
+    if path := text(volume, "host", "sourcePath"):
         return Mount("", "bind", source=path)
-    docker = table(volume.get("dockerVolumeConfiguration"))
+    docker = table(volume, "dockerVolumeConfiguration")
     shared = name if docker.get("scope") == "shared" else None
-    driver = text(docker.get("driver"))
+    driver = text(docker, "driver")
     return Mount("", "volume", volume=shared or None, driver=driver or None)
 
 
 def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
     """List the containers that start before others, by ``dependsOn`` and ``links``."""
     for container in containers:
-        for need in dicts(container.get("dependsOn")):
-            name = text(need.get("containerName"))
+        for need in dicts(container, "dependsOn"):
+            name = text(need, "containerName")
             if name not in ("", main):
-                yield name, "ecs-depends-on", text(need.get("condition"))
-        for link in texts(container.get("links")):
+                yield name, "ecs-depends-on", text(need, "condition")
+        for link in texts(container, "links"):
             name = link.partition(":")[0]
             if name not in ("", main):
                 yield name, "ecs-link", ""
@@ -233,31 +231,31 @@ def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
 
 def to_workload(task: Row, names: tuple[Name, ...], definition: Definition | None) -> Row:
     """Return the row of one replica: a task, by its first essential container."""
-    containers = dicts(task.get("containers"))
+    containers = dicts(task, "containers")
     wanted = definition.main if definition else ""
     named = (c for c in containers if c.get("name") == wanted)
     main = next(named, containers[0] if containers else {})
     cluster = last_of(task.get("clusterArn"))
-    image = text(main.get("image")) or (definition.unit.image if definition else "")
+    image = text(main, "image") or (definition.unit.image if definition else "")
     ref = parse_image(image)
     row: Row = workload_row(replace(definition.unit, image=image)) if definition else {}
     row |= {
         "workload_id": f"ecs:{cluster}/{last_of(task.get('taskArn'))}",
         "names": names,
         "cluster": cluster or None,
-        "name": text(main.get("name")) or None,
+        "name": text(main, "name") or None,
         "source_kind": "task",
         "image_ref": image or None,
         **ref.columns(),
-        "image_digest": ref.digest or text(main.get("imageDigest")) or None,
+        "image_digest": ref.digest or text(main, "imageDigest") or None,
         **_life(task, containers, main, definition),
         "inspect_status": "ok" if definition else "list",
     }
-    if bindings := [b for c in containers for b in dicts(c.get("networkBindings"))]:
+    if bindings := [b for c in containers for b in dicts(c, "networkBindings")]:
         row["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
     if definition:
-        overrides = dicts(dig(task, "overrides", "containerOverrides"))
-        own = (o for o in overrides if o.get("name") == text(main.get("name")))
+        overrides = dicts(task, "overrides", "containerOverrides")
+        own = (o for o in overrides if o.get("name") == text(main, "name"))
         environment = environment_of(next(own, {}))
         row["env_names_n"] = len(definition.env_names | set(environment))
         secrets_n = sum(is_secret(name, value) for name, value in environment.items())
@@ -267,7 +265,7 @@ def to_workload(task: Row, names: tuple[Name, ...], definition: Definition | Non
 
 def known_as(task: Row) -> tuple[str, ...]:
     """Return the ids by which the engine of an instance knows the task and its containers."""
-    containers = (text(c.get("runtimeId")) for c in dicts(task.get("containers")))
+    containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
     return tuple(filter(None, (last_of(task.get("taskArn")), *containers)))
 
 
@@ -275,7 +273,7 @@ def _life(
     task: Row, containers: list[Row], main: Row, definition: Definition | None
 ) -> Row:
     """Return state, exit code, health and times of a task."""
-    state = _STATES.get(text(task.get("lastStatus")))
+    state = _STATES.get(text(task, "lastStatus"))
     code = main.get("exitCode")
     if not isinstance(code, int) or isinstance(code, bool):
         code = None
@@ -283,7 +281,7 @@ def _life(
     oom = True if _OOM.search(" ".join(map(text, reasons))) else None
     if oom is None and (state == "running" or code not in (None, _KILLED)):
         oom = False
-    health: str | None = text(task.get("healthStatus")).lower()
+    health: str | None = text(task, "healthStatus").lower()
     if health not in ("healthy", "unhealthy"):
         health = None
         if definition:
@@ -293,9 +291,9 @@ def _life(
         "exit_code": code,
         "oom_killed": oom,
         "health": health,
-        "created_at": moment(task.get("createdAt")),
-        "started_at": moment(task.get("startedAt")),
-        "finished_at": moment(task.get("stoppedAt")),
+        "created_at": moment(task, "createdAt"),
+        "started_at": moment(task, "startedAt"),
+        "finished_at": moment(task, "stoppedAt"),
     }
 
 
@@ -311,8 +309,8 @@ def to_task_mounts(workload: Row, definition: Definition | None) -> list[Row]:
 
 def span_of(payload: Row, start: str, end: str) -> Row:
     """Return the columns of an activity that say when it was."""
-    begun = moment(payload.get(start))
-    ended = moment(payload.get(end))
+    begun = moment(payload, start)
+    ended = moment(payload, end)
     duration = None
     if begun and ended and ended >= begun:
         duration = (ended - begun).total_seconds()
@@ -324,9 +322,9 @@ def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
 
     They have no group: a task does not replace one of another service.
     """
-    is_up = moment(task.get("startedAt")) is not None
+    is_up = moment(task, "startedAt") is not None
     pulled = "failed" if workload["state"] == "stopped" else "pending"
-    if is_up or moment(task.get("pullStoppedAt")):
+    if is_up or moment(task, "pullStoppedAt"):
         pulled = "successful"
     pull = {"status": pulled, "registry": workload["registry"]}
     for kind, begun, ended, more in (
@@ -350,7 +348,7 @@ def to_task_activities(task: Row, workload: Row) -> Iterator[Row]:
 def _first_sign(task: Row) -> str:
     """Return the field with the earliest sign that a task ends."""
     fields = ("executionStoppedAt", "stoppingAt", "stoppedAt")
-    times = {field: at for field in fields if (at := moment(task.get(field)))}
+    times = {field: at for field in fields if (at := moment(task, field))}
     return min(times, key=lambda field: times[field], default="")
 
 
@@ -360,11 +358,11 @@ def _cause(task: Row) -> str:
     A task of no service is mostly a job, which ends in good health; and a task that never
     started leaves nothing to replace.
     """
-    code = text(task.get("stopCode"))
-    is_replica = text(task.get("group")).startswith("service:")
+    code = text(task, "stopCode")
+    is_replica = text(task, "group").startswith("service:")
     has_ended_well = code == "EssentialContainerExited" and not is_replica
     if code == "TaskFailedToStart" or has_ended_well:
         return "unknown"
-    reason = text(task.get("stoppedReason"))
+    reason = text(task, "stoppedReason")
     by_words = (cause for pattern, cause in _REASONS if pattern.search(reason))
     return next(by_words, _CAUSES.get(code, "unknown"))

@@ -11,7 +11,6 @@ from assess.sources.listing import names_of
 from assess.sources.unit import Mount, Unit, split_volume
 from assess.sources.values import (
     dicts,
-    dig,
     healthy,
     integer,
     number,
@@ -35,24 +34,24 @@ class Group:
         self.group = group
         self.key = key
         self.task = _main_task(group)
-        self.config = table(self.task.get("Config"))
-        self.services = dicts(group.get("Services")) + dicts(self.task.get("Services"))
+        self.config = table(self.task, "Config")
+        self.services = dicts(group, "Services") + dicts(self.task, "Services")
         self.templates = self.task.get("Templates")
         self.is_known = bool(self.task)  # whether its declaration was read
-        self.is_job = text(job.get("Type")) in ("batch", "sysbatch")  # ends by itself
+        self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
         unit = _to_unit(self)
         self.names = self._names(unit, is_alone=is_alone)
         self.unit = replace(unit, names=self.names)
 
     def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
         namespace, job, group = self.key
-        metas = [table(part.get("Meta")) for part in (self.task, self.group, self.job)]
+        metas = [table(part, "Meta") for part in (self.task, self.group, self.job)]
         labels = [m["assess.service"] for m in metas if m.get("assess.service")]
         name = (job, "nomad-job", 0.95)
         if not is_alone:
             name = (f"{job}-{group}", "nomad-group", 0.95)
         # A name with a variable is another one in every allocation.
-        services = [text(s.get("Name")) for s in self.services]
+        services = [text(s, "Name") for s in self.services]
         return names_of(
             *((label, "label", 1.0) for label in labels[:1]),
             name,
@@ -64,11 +63,11 @@ class Group:
 
 def _main_task(group: Row) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
-    tasks = dicts(group.get("Tasks"))
+    tasks = dicts(group, "Tasks")
     own = [
         task
         for task in tasks
-        if not task.get("Lifecycle") and "connect-" not in text(task.get("Kind"))
+        if not task.get("Lifecycle") and "connect-" not in text(task, "Kind")
     ]
     leaders = [task for task in own if task.get("Leader") is True]
     return next(iter(leaders or own or tasks), {})
@@ -79,9 +78,9 @@ def _to_unit(group: Group) -> Unit:
     task = group.task
     config = group.config
     limits = task.get("Resources")
-    memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
-    grace = number(task.get("KillTimeout"))
-    env = table(task.get("Env")).items()
+    memory = integer(limits, "MemoryMaxMB") or integer(limits, "MemoryMB")
+    grace = number(task, "KillTimeout")
+    env = table(task, "Env").items()
     values = tuple((name, value) for name, value in env if isinstance(value, str))
     ports = tuple(_ports(group))
     is_checked = any(service.get("Checks") for service in group.services)
@@ -90,14 +89,14 @@ def _to_unit(group: Group) -> Unit:
     unit = Unit(
         names=(),
         platform="nomad",
-        image=text(config.get("image")),
+        image=text(config, "image"),
         environment=values,
         ports=ports,
-        user=text(task.get("User")),
+        user=text(task, "User"),
         mounts=tuple(_mounts(group)),
         memory_limit_bytes=memory * MB if memory else None,
-        cpu_limit=number(dig(limits, "Cores")) or None,
-        pids_limit=integer(config.get("pids_limit")) or None,
+        cpu_limit=number(limits, "Cores") or None,
+        pids_limit=integer(config, "pids_limit") or None,
         restart_policy=_restarts(group),
         log_driver=_log_driver(config),
         stop_timeout_s=None if grace is None else grace / SECOND,
@@ -115,12 +114,12 @@ def _to_unit(group: Group) -> Unit:
         host_network=config.get("network_mode") == "host",
         host_pid=config.get("pid_mode") == "host",
         readonly_root=config.get("readonly_rootfs") is True,
-        caps_added_n=len(texts(config.get("cap_add"))),
+        caps_added_n=len(texts(config, "cap_add")),
     )
 
 
 def _restarts(group: Group) -> str | None:
-    policy = table(group.group.get("RestartPolicy"))
+    policy = table(group.group, "RestartPolicy")
     if not policy:
         return None
     if policy.get("Mode") == "delay":
@@ -134,16 +133,16 @@ def _log_driver(config: Row) -> str | None:
     block = (
         next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
     )
-    return text(block.get("type")) or text(block.get("driver")) or None
+    return text(block, "type") or text(block, "driver") or None
 
 
 def _ports(group: Group) -> Iterator[str]:
-    networks = dicts(group.group.get("Networks"))
-    for network in networks + dicts(dig(group.task, "Resources", "Networks")):
-        reserved = dicts(network.get("ReservedPorts"))
-        for port in reserved + dicts(network.get("DynamicPorts")):
-            inner = integer(port.get("To"))
-            outer = integer(port.get("Value"))
+    networks = dicts(group.group, "Networks")
+    for network in networks + dicts(group.task, "Resources", "Networks"):
+        reserved = dicts(network, "ReservedPorts")
+        for port in reserved + dicts(network, "DynamicPorts"):
+            inner = integer(port, "To")
+            outer = integer(port, "Value")
             if outer:
                 yield f"{outer}->{inner or outer}/tcp"
             elif inner:
@@ -151,30 +150,30 @@ def _ports(group: Group) -> Iterator[str]:
 
 
 def _mounts(group: Group) -> Iterator[Mount]:
-    for option in texts(group.config.get("volumes")):
+    for option in texts(group.config, "volumes"):
         if mount := split_volume(option):
             yield _within_allocation(mount)
-    for entry in dicts(group.config.get("mounts")) + dicts(group.config.get("mount")):
-        kind = text(entry.get("type")) or "volume"
-        source = text(entry.get("source"))
+    for entry in dicts(group.config, "mounts") + dicts(group.config, "mount"):
+        kind = text(entry, "type") or "volume"
+        source = text(entry, "source")
         mount = Mount(
-            target=text(entry.get("target")),
+            target=text(entry, "target"),
             type=kind,
             source="" if kind == "volume" else source,
             volume=source or None if kind == "volume" else None,
             is_writable=entry.get("readonly") is not True,
         )
         yield _within_allocation(mount)
-    volumes = table(group.group.get("Volumes"))
-    for entry in dicts(group.task.get("VolumeMounts")):
-        name = text(entry.get("Volume"))
-        volume = table(volumes.get(name))
+    volumes = table(group.group, "Volumes")
+    for entry in dicts(group.task, "VolumeMounts"):
+        name = text(entry, "Volume")
+        volume = table(volumes, name)
         is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
-        driver = text(volume.get("Type"))
+        driver = text(volume, "Type")
         yield Mount(
-            target=text(entry.get("Destination")),
+            target=text(entry, "Destination"),
             type="volume",
-            volume=text(volume.get("Source")) or name or None,
+            volume=text(volume, "Source") or name or None,
             driver=driver or None,
             is_writable=not is_fixed,
             is_remote=driver == "csi",
@@ -192,8 +191,8 @@ def _within_allocation(mount: Mount) -> Mount:
 def min_healthy(group: Group) -> float | None:
     """Return the share that an update leaves running [percent]."""
     update = table(group.group.get("Update") or group.job.get("Update"))
-    count = number(group.group.get("Count"))
-    parallel = number(update.get("MaxParallel"))
+    count = number(group.group, "Count")
+    parallel = number(update, "MaxParallel")
     if group.is_job or parallel is None:
         return None
     return healthy(percent(parallel or count, count))  # 0 is all at once

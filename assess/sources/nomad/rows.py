@@ -44,7 +44,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
     nodes = {key: node for (key,), node in _by_id(found, "nodes", "ID").items()}
-    hosts = host_ids(((key, text(n.get("Name"))) for key, n in nodes.items()), cluster)
+    hosts = host_ids(((key, text(n, "Name")) for key, n in nodes.items()), cluster)
     for key, node in nodes.items():
         hosts[key] = attribute(node, f"unique.{_AWS}instance-id") or hosts[key]
         batch.add("hosts", to_host(node, hosts[key]))
@@ -73,7 +73,7 @@ def _by_id(found: Found, kind: str, *names: str) -> ById:
     """Index entries by id; their details complete what the list says."""
     entries: ById = {}
     for item in found.get(kind, ()):
-        key = tuple(text(item.get(name)) for name in names)
+        key = tuple(text(item, name) for name in names)
         if key[-1]:
             known = {name: value for name, value in item.items() if value is not None}
             entries[key] = entries.get(key, {}) | known
@@ -86,9 +86,9 @@ def _groups(jobs: ById, found: Found) -> dict[GroupKey, Group]:
     for (namespace, job_id), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
     ):
-        declared = {text(g.get("Name")): g for g in dicts(job.get("TaskGroups"))}
+        declared = {text(g, "Name"): g for g in dicts(job, "TaskGroups")}
         if not declared:
-            declared = {name: {} for name in table(dig(job, "JobSummary", "Summary"))}
+            declared = {name: {} for name in table(job, "JobSummary", "Summary")}
         for name, group in declared.items():
             key = (namespace, _parent(job, job_id), name)
             if key not in groups or not groups[key].is_known:
@@ -102,14 +102,14 @@ def _groups(jobs: ById, found: Found) -> dict[GroupKey, Group]:
 
 
 def _group_of(allocation: Row, jobs: ById) -> GroupKey:
-    namespace = text(allocation.get("Namespace"))
-    job_id = text(allocation.get("JobID"))
+    namespace = text(allocation, "Namespace")
+    job_id = text(allocation, "JobID")
     parent = _parent(jobs.get((namespace, job_id), {}), job_id)
-    return namespace, parent, text(allocation.get("TaskGroup"))
+    return namespace, parent, text(allocation, "TaskGroup")
 
 
 def _parent(job: Row, job_id: str) -> str:
-    return text(job.get("ParentID")) or _RUN.sub("", job_id)
+    return text(job, "ParentID") or _RUN.sub("", job_id)
 
 
 # ---- nodes ----
@@ -117,26 +117,26 @@ def _parent(job: Row, job_id: str) -> str:
 
 def attribute(node: Row, name: str) -> str:
     """Return what a client detected about its node; empty where it did not."""
-    return text(table(node.get("Attributes")).get(name))
+    return text(node, "Attributes", name)
 
 
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     system = attribute(node, "os.name")
     os_name, os_version = to_os(f"{system} {attribute(node, 'os.version')}")
-    status = text(node.get("Status"))
+    status = text(node, "Status")
     zone = attribute(node, f"{_AWS}placement.availability-zone")
     memory = integer(attribute(node, "memory.totalbytes"))
-    megabytes = integer(dig(node, "NodeResources", "Memory", "MemoryMB")) or 0
+    megabytes = integer(node, "NodeResources", "Memory", "MemoryMB") or 0
     cgroup = attribute(node, "unique.cgroup.version")
     cgroup = cgroup or attribute(node, "os.cgroups.version")  # since Nomad 1.7
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=attribute(node, "unique.hostname") or text(node.get("Name")) or None,
+        hostname=attribute(node, "unique.hostname") or text(node, "Name") or None,
         provider="aws" if zone else None,
         region=zone[:-1] or None,
-        az=zone or text(node.get("Datacenter")) or None,
+        az=zone or text(node, "Datacenter") or None,
         instance_type=attribute(node, f"{_AWS}instance-type") or None,
         os_name=os_name if system else None,
         os_version=os_version if system else None,
@@ -151,7 +151,7 @@ def to_host(node: Row, host_id: str) -> Row:
 
 def to_engines(node: Row, host_id: str) -> Iterator[Row]:
     """Return the rows of the engines frame, from the drivers of the node."""
-    drivers = table(node.get("Drivers"))
+    drivers = table(node, "Drivers")
     detected_n = 0
     for name in _ENGINES:
         key = f"driver.{name}.version"
@@ -164,7 +164,7 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
             "engines",
             host_id=host_id,
             runtime=name,
-            version=text(dig(drivers, name, "Attributes", key)) or version or None,
+            version=text(drivers, name, "Attributes", key) or version or None,
             reachable=is_well if isinstance(is_well, bool) else None,
         )
     if "docker" in drivers and not detected_n:
@@ -178,15 +178,15 @@ def to_workload(allocation: Row, group: Group, hosts: dict[str, str]) -> Row:
     """Return the row of an allocation, without its key."""
     row: Row = {
         "names": group.names,
-        "host_id": hosts.get(text(allocation.get("NodeID"))),
+        "host_id": hosts.get(text(allocation, "NodeID")),
         "namespace": group.key[0] or None,
-        "name": text(allocation.get("Name")) or None,
+        "name": text(allocation, "Name") or None,
         "inspect_status": "ok" if group.is_known else "list",
         **_life(allocation, group),
     }
     if not group.is_known:
         return row
-    driver = text(group.task.get("Driver"))
+    driver = text(group.task, "Driver")
     row["source_kind"] = "vm" if driver == "qemu" else "allocation"
     if driver in _PROCESS_DRIVERS:
         row["source_kind"] = "process"
@@ -198,22 +198,22 @@ def to_workload(allocation: Row, group: Group, hosts: dict[str, str]) -> Row:
 
 def _life(allocation: Row, group: Group) -> Row:
     """Return state, ends and times of the main task where it is known, else of any."""
-    states = table(allocation.get("TaskStates"))
-    main = states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
+    states = table(allocation, "TaskStates")
+    main = states.get(text(group.task, "Name")) or next(iter(states.values()), None)
     main = table(main)
-    ends = [e for e in dicts(main.get("Events")) if text(e.get("Type")) == "Terminated"]
+    ends = [e for e in dicts(main, "Events") if text(e, "Type") == "Terminated"]
     last = ends[-1] if ends else {}
-    code = integer(table(last.get("Details")).get("exit_code", last.get("ExitCode")))
-    is_killed = any(text(dig(e, "Details", "oom_killed")) == "true" for e in ends)
-    state = _STATES.get(text(allocation.get("ClientStatus")))
+    code = integer(table(last, "Details").get("exit_code", last.get("ExitCode")))
+    is_killed = any(text(e, "Details", "oom_killed") == "true" for e in ends)
+    state = _STATES.get(text(allocation, "ClientStatus"))
     return {
         "state": state,
         "exit_code": code if state in ("exited", "dead") else None,
         "oom_killed": True if is_killed else None,  # only the last events are kept
-        "restarts_n": integer(main.get("Restarts")),
+        "restarts_n": integer(main, "Restarts"),
         "created_at": _at(allocation.get("CreateTime")),
-        "started_at": moment(main.get("StartedAt")),
-        "finished_at": moment(main.get("FinishedAt")),
+        "started_at": moment(main, "StartedAt"),
+        "finished_at": moment(main, "FinishedAt"),
     }
 
 
@@ -235,7 +235,7 @@ def to_service(group: Group) -> Row:
 
 def to_dependencies(groups: list[Group]) -> list[Row]:
     """Return upstreams of Connect, and services of Consul that the environment names."""
-    known = {text(s.get("Name")): group for group in groups for s in group.services}
+    known = {text(s, "Name"): group for group in groups for s in group.services}
 
     def find(address: Address) -> Callee | None:
         name, _, domain = address.host.partition(".service.")
@@ -247,8 +247,8 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
         src = group.names[0]
         for service in group.services:
             proxy = dig(service, "Connect", "SidecarService", "Proxy")
-            for upstream in dicts(dig(proxy, "Upstreams")):
-                if name := text(upstream.get("DestinationName")):
+            for upstream in dicts(proxy, "Upstreams"):
+                if name := text(upstream, "DestinationName"):
                     missing = Name(name, "nomad-service", 0.8)
                     dst = known[name].names[0] if name in known else missing
                     rows.append(dependency_row(src, dst, "call", "connect-upstream"))
@@ -263,7 +263,7 @@ def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
     """Return the deployment of the current version of a job."""
     started = _at(group.job.get("SubmitTime"))
     if started and not group.is_job:
-        version = integer(group.job.get("Version"))
+        version = integer(group.job, "Version")
         yield {
             "activity_id": "/".join([cluster, *group.key, str(version)]),
             "names": group.names,
@@ -275,7 +275,7 @@ def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
 
 def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator[Row]:
     """Return the failure of an allocation, and the start of the one that replaced it."""
-    events = dicts(dig(allocation, "RescheduleTracker", "Events"))
+    events = dicts(allocation, "RescheduleTracker", "Events")
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
     life = _life(allocation, group)
@@ -286,7 +286,7 @@ def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator
         "activity_id": f"{key}/terminate",
         "kind": "terminate",
         "started_at": down,
-        "status": text(before.get("ClientStatus")),
+        "status": text(before, "ClientStatus"),
     }
     if life["started_at"]:
         yield shared | {

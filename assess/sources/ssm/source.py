@@ -86,50 +86,48 @@ def to_hosts(
     withheld_n = 0
     now = datetime.now(UTC)
     for node in nodes:
-        if identifier := text(node.get("InstanceId")):
+        if identifier := text(node, "InstanceId"):
             hosts.setdefault(identifier, _to_host(identifier, node, place))
     for entity in entities:
-        host = hosts.get(text(entity.get("Id"))) or _unlisted(entity, place)
+        host = hosts.get(text(entity, "Id")) or _unlisted(entity, place)
         if not host:
             continue
         hosts[host.cloud_id] = host
         inventory = dig(entity, "Data", APPLICATIONS)
-        applications = dicts(dig(inventory, "Content"))
+        applications = dicts(inventory, "Content")
         if applications:
             host.packages = to_packages(applications, host.facts)
             host.facts |= _kernel(applications)
             host.facts |= seen(dig(inventory, "CaptureTime"), None, now)
             withheld_n += len(applications) - len(host.packages)
-        for detail in dicts(dig(entity, "Data", DETAILS, "Content")):
-            if kernel := text(detail.get("KernelVersion")):
+        for detail in dicts(entity, "Data", DETAILS, "Content"):
+            if kernel := text(detail, "KernelVersion"):
                 host.facts["kernel"] = kernel
-            if vcpus := integer(detail.get("CPUs")):
+            if vcpus := integer(detail, "CPUs"):
                 host.facts["vcpus"] = vcpus
     return list(hosts.values()), withheld_n
 
 
 def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
-    name = text(node.get("ComputerName")) or identifier
+    name = text(node, "ComputerName") or identifier
     return PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
-    identifier = text(entity.get("Id"))
-    node = next(
-        iter(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content"))), {}
-    )
-    is_gone = text(node.get("InstanceStatus")).lower() in ("terminated", "stopped")
+    identifier = text(entity, "Id")
+    node = next(iter(dicts(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
 
 
 def _facts(node: Row, place: Place) -> Row:
     """Columns of the hosts frame that an agent tells."""
-    identifier = text(node.get("InstanceId"))
-    ping = moment(node.get("LastPingDateTime"))
-    is_online = text(node.get("PingStatus")) == "Online"
+    identifier = text(node, "InstanceId")
+    ping = moment(node, "LastPingDateTime")
+    is_online = text(node, "PingStatus") == "Online"
     facts: Row = {
-        "hostname": text(node.get("ComputerName")) or None,
+        "hostname": text(node, "ComputerName") or None,
         # mi-…: a machine elsewhere that is registered with Systems Manager
         "provider": "aws" if identifier.startswith("i-") else None,
         "account": place.account,
@@ -142,14 +140,14 @@ def _facts(node: Row, place: Place) -> Row:
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
     """Keep the packages of engines and stores."""
-    system = text(facts.get("os_name")).replace("-", " ")
+    system = text(facts, "os_name").replace("-", " ")
     manager = "rpm" if _RPM.match(system) else "apt"
     packages = {}
     for application in applications:
-        name = text(application.get("Name"))
+        name = text(application, "Name")
         if name and is_of_interest(name):
-            is_rpm = text(application.get("PackageId")).endswith(".rpm")
-            version = text(application.get("Version"))
+            is_rpm = text(application, "PackageId").endswith(".rpm")
+            version = text(application, "Version")
             packages[name] = Package(version, "rpm" if is_rpm else manager)
     return packages
 
@@ -159,7 +157,7 @@ def _kernel(applications: list[Row]) -> Row:
     kernels = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)
         for application in applications
-        if _KERNEL.fullmatch(name := text(application.get("Name")))
+        if _KERNEL.fullmatch(name := text(application, "Name"))
     }
     is_one = len(kernels) == 1 and "" not in kernels
     return {"kernel": kernels.pop()} if is_one else {}
@@ -167,7 +165,7 @@ def _kernel(applications: list[Row]) -> Row:
 
 def _release(application: Row) -> str:
     """Return the release of a kernel as ``uname -r`` does: 5.10.184-175.731.amzn2.x86_64."""
-    parts = (text(application.get(part)) for part in ("Version", "Release"))
+    parts = (text(application, part) for part in ("Version", "Release"))
     release = "-".join(filter(None, parts))
-    arch = text(application.get("Architecture"))
+    arch = text(application, "Architecture")
     return f"{release}.{arch}" if release and arch else release
