@@ -14,11 +14,11 @@ from assess.sources.docker.payload import (
     containers_of,
     keep_inspected,
     keep_version,
-    moment,
 )
 from assess.sources.docker.rows import to_batch, to_mounts, to_ports
 from assess.sources.docker.source import cli_labels
 from assess.sources.unit import is_data, merge_services, source_class
+from assess.sources.values import moment
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,9 @@ from assess.sources.docker.payload import (
     EngineData,
     Payload,
     containers_of,
-    moment,
     short,
-    texts,
 )
-from assess.sources.dumps import dicts, dig
+from assess.sources.values import dicts, dig, moment, texts
 
 # Words of an engine, the name in the reference facts, and the parts of a version they go by.
 DISTRIBUTIONS = (

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from assess.sources.addresses import addresses
 from assess.sources.base import HINTS, Batch, Call
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import table
 from assess.sources.redact import keep_env, keep_labels, strip_userinfo
+from assess.sources.values import dicts, dig, moment, table, texts
 
 Payload = dict[str, Any]
 SHORT_ID = 12
 # The year 1 means never; 1970 and 1980 are what reproducible builds write.
-NEVER_BEFORE = 2000
 
 
 def _shape(
@@ -109,7 +106,7 @@ class EngineData:
         """
         call = call or Batch().call("", name)
         values = raw if isinstance(raw, list) else [raw]
-        first = next(dicts(values), {})
+        first = next(iter(dicts(values)), {})
         if name in ("version", "info"):
             kept = keep_version(first) if name == "version" else keep_info(first)
             setattr(self, name, kept)
@@ -217,35 +214,9 @@ def containers_of(payloads: EngineData) -> list[Container]:
     return containers
 
 
-def texts(values: Any) -> list[str]:
-    """List the texts of a list; of anything else, none."""
-    return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
-
-
 def short(identifier: Any) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
     return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
-
-
-def moment(value: Any) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK; None for one that never was.
-
-    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
-        return None
-    try:
-        if isinstance(value, datetime):  # as an SDK reads it
-            time = value
-        elif isinstance(value, str):
-            zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
-            time = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
-        else:
-            time = datetime.fromtimestamp(value, UTC)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return time if time.year >= NEVER_BEFORE else None
 
 
 def keep_version(raw: Any) -> Payload:

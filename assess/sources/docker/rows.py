@@ -20,15 +20,7 @@ from assess.sources.docker.names import (
     platform_of,
     task_of,
 )
-from assess.sources.docker.payload import (
-    Container,
-    EngineData,
-    Payload,
-    containers_of,
-    moment,
-    texts,
-)
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import Container, EngineData, Payload, containers_of
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -42,6 +34,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
+from assess.sources.values import dicts, dig, moment, texts
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")
