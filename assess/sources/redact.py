@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from assess.linear import Linear
+from assess.sources.linear import Linear
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]  # shape (sets, items)
 Row = Mapping[str, Any]
 COVERAGE = {"coverage", "coverage_lowest"}
-_COLUMN = re.compile(r"\w+\.\w+")
+_COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 

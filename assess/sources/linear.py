@@ -6,10 +6,13 @@ kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import re2
+
+_REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
 
 
 class Linear:
@@ -43,6 +46,22 @@ class Linear:
         make = replace if callable(replace) else lambda _: replace
         return self._compiled.sub(make, _encodable(text))
 
+    def check_template(self, template: str) -> None:
+        r"""Raise ValueError where ``\1`` or ``\g<name>`` is a group that is not there."""
+        groups = {*map(str, range(self._compiled.groups + 1)), *self._compiled.groupindex}
+        for reference in _REFERENCE.findall(template):
+            if _group_of(reference) not in groups:
+                raise ValueError(f"it has no group {reference}")
+
+    def expand(self, template: str, found: Any) -> str:
+        """Return a template with the groups of a match in place of the references to them."""
+
+        def group(reference: re.Match[str]) -> str:
+            name = _group_of(reference[1])
+            return found[int(name) if name.isdigit() else name] or ""
+
+        return _REFERENCE.sub(group, template)
+
     def split(self, text: str) -> list[str]:
         """Split a text at every match."""
         return self._compiled.split(_encodable(text))
@@ -50,6 +69,10 @@ class Linear:
     def findall(self, text: str) -> list[Any]:
         """List all matches, as `re.findall` does."""
         return self._compiled.findall(_encodable(text))
+
+
+def _group_of(reference: str) -> str:
+    return reference.removeprefix("g<").removesuffix(">")
 
 
 def _encodable(text: str) -> str:
