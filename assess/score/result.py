@@ -164,6 +164,11 @@ class Result:
             )
         return self.frame.loc[service_id]
 
+    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
+        """Return the rows of a detail that are about a service."""
+        table = self.details[detail]
+        return table[table["service_id"] == service_id]
+
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the result.
 

@@ -204,10 +204,6 @@ class WhatNext(Result):
             row["boards"] = boards.get(service, [])
         return rows
 
-    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        table = self.details[detail]
-        return table[table["service_id"] == service_id]
-
 
 def rank(assessment: Assessment) -> WhatNext:
     """Rank the candidates of an assessment, and label every service; see `assess.what_next`."""
