@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.errors import PolicyError
-from assess.score.what_next.weights import (
+from assess.score.what_next.smaa import (
     draw,
     interval_weights,
     ordered_weights,
