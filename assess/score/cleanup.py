@@ -107,7 +107,7 @@ def _on_hosts(inventory: Inventory) -> pd.DataFrame:
         ";".join(f"{name}:{tag}" for tag in own_tags)
         for name, own_tags in zip(names, tags, strict=True)
     ]
-    columns = dict.fromkeys(FACTS, "first")
+    columns: dict[str, Any] = dict.fromkeys(FACTS, "first")
     columns |= dict.fromkeys(["repositories", "names"], _distinct)
     return listed.groupby(KEY, sort=True).agg(columns).reset_index()
 

@@ -35,6 +35,7 @@ LABEL_OF = {hardness: label for label, hardness in HARDNESS.items()}
 WAIVER_DAYS = 180  # what lasts longer is a change of the policy, not an exception
 SHOWN_VALUES = 3  # of a column, in the evidence of a gate
 Floats = NDArray[np.float64]
+Rows = list[tuple[str, ...]]
 
 
 class UnknownGateWarning(UserWarning):
@@ -108,9 +109,7 @@ def judge(
     return table, reasons.merge(open_gates)
 
 
-def _judge_gate(
-    gate: Mapping[str, Any], evidence: Evidence
-) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows]:
     """Return the rows of one gate by service, and of its reasons that are not refuted."""
     reasons = gate["reasons"]
     services = evidence.services
@@ -122,8 +121,8 @@ def _judge_gate(
         is_lifted = evidence.ask("workloads", gate["unless"]).value == 1
     values = [_shown_values(reason, evidence) for reason in reasons]
     missing = evidence.views["services"].table["missing"].fillna("").tolist()
-    rows = []
-    open_reasons = []
+    rows: Rows = []
+    open_reasons: Rows = []
     for at, service in enumerate(services):
         facts = []
         evidences = []

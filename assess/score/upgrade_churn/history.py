@@ -96,22 +96,11 @@ class ImageMove(NamedTuple):
 class History:
     """What happened over some snapshots, and over which time it would have been seen.
 
-    Attributes
-    ----------
-    first, last : Sight or None
-        What the first and the last of them saw; None of no snapshot at all.
-    recorded : mapping
-        Changes of engines that a source recorded, by host and moment.
-    seen : tuple of Move
-        Those between two snapshots that follow each other.
-    moved : tuple of ImageMove
-        Changes of images, likewise.
-    hosts, services : mapping of str to Spans
-        When the engine of a host, and all images of a service, were watched.
-    incidents : frozenset
-        Hosts (`NOWHERE`: nobody knows) and moments of incidents.
-    looked : Spans
-        When incidents were looked for.
+    ``first, last``: what the first and the last of them saw. ``recorded``: changes of engines that
+    a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
+    other; ``moved``: changes of images, likewise. ``hosts, services``: when the engine of a host,
+    and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows) and
+    moments; ``looked``: when incidents were looked for.
     """
 
     first: Sight | None = None
@@ -237,8 +226,10 @@ def known_history(
     if history and history.last and history.last.at == at:
         return history
     before = History.of(previous, policy) if previous else None
-    parts = [part for part in (history, before) if part and part.last]
-    past = joined(part for part in parts if part.last.at < at)
+    past = History()
+    for part in (history, before):
+        if part and part.last and part.last.at < at:
+            past = joined([past, part])
     return past + History.of(inventory, policy)
 
 
@@ -378,9 +369,9 @@ def _images_between(
     """Compare the images of two snapshots; where one may move unseen, nobody watched."""
     both = sorted(was.keys() & now.keys())
     moves = tuple(
-        ImageMove(service, *span, *change)
+        ImageMove(service, *span, before, after, change)
         for service in both
-        for change in changed_images(was[service], now[service])
+        for before, after, change in changed_images(was[service], now[service])
     )
     watched = [name for name in both if all(map(is_pinned, was[name] | now[name]))]
     return moves, dict.fromkeys(watched, (span,))

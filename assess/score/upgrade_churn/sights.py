@@ -52,7 +52,7 @@ def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
     coverage = inventory["coverage"]
     is_carried = coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")
     answered = set(coverage.loc[coverage["status"].isin(ANSWERED), "source"])
-    source = table["source"].str.split(";").str[0]
+    source = table["source"].str.replace(";.*", "", regex=True)
     is_old = pd.Series(False, index=table.index)
     for name, scope in cells(coverage[is_carried], "source", "scope"):
         carried = source.eq(name)
@@ -78,13 +78,17 @@ def host_engines(inventory: Inventory) -> Engines:
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
+def live_replicas(inventory: Inventory) -> pd.DataFrame:
+    """Return the workloads on a known host that run, or may."""
+    table = inventory["workloads"].dropna(subset="host_id")
+    return table[table["state"].eq("running") | table["state"].isna()]
+
+
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service on which a replica runs, or may."""
     by_service: Hosts = defaultdict(set)
-    table = inventory["workloads"].dropna(subset="host_id")
-    for service, host, state in cells(table, "service_id", "host_id", "state"):
-        if state == "running" or pd.isna(state):
-            by_service[service].add(host)
+    for service, host in cells(live_replicas(inventory), "service_id", "host_id"):
+        by_service[service].add(host)
     return by_service
 
 
@@ -126,7 +130,7 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:
         pairs.append((old[gone.pop()], new[come.pop()]))
-    changes = []
+    changes: list[tuple[Image, Image, str]] = []
     for before, after in pairs:
         change = reference.image_change(before[1:], after[1:])
         if change != "same":

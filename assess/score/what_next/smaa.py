@@ -269,11 +269,17 @@ class _Field:
         if span.any():
             pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, padding))
             entries = rng.integers(POOL, size=weights.shape)
-        tiled = [
-            np.ascontiguousarray(part.reshape(tiles, width, c).transpose(0, 2, 1))
-            for part in (low, span)
-        ]
-        return cls(*tiled, order, weights, k, pool, entries)
+        tiled = low.reshape(tiles, width, c).transpose(0, 2, 1)
+        spans = span.reshape(tiles, width, c).transpose(0, 2, 1)
+        return cls(
+            np.ascontiguousarray(tiled),
+            np.ascontiguousarray(spans),
+            order,
+            weights,
+            k,
+            pool,
+            entries,
+        )
 
     @cached_property
     def wide(self) -> Ints:
