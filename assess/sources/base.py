@@ -6,10 +6,13 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -18,6 +21,9 @@ from assess.sources.redact import scrub
 
 Row = dict[str, Any]
 Rows = TypeVar("Rows", bound=Sized)
+A = TypeVar("A")
+T = TypeVar("T")
+_POLL_S = 0.1  # how soon waiting ends after a deadline was cut
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,56 @@ class Deadline:
         """Raise TimeoutError where no time is left."""
         if self.left <= 0:
             raise TimeoutError("the deadline of the source has passed")
+
+    def cut(self) -> None:
+        """Leave no time, as after an interrupt."""
+        self._end = 0.0
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; it is left behind on its thread where no time is left.
+
+        Nothing less ends a name server, a proxy, a handshake or a header that takes for ever.
+        """
+        self.check()
+        future = _started(work)
+        while not future.done():
+            wait([future], timeout=min(self.left, _POLL_S))
+            if not future.done():
+                self.check()
+        return future.result()
+
+
+def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
+    """Return the results of a function in the order of the items.
+
+    The threads of an executor would keep the process from ending while one of them hangs.
+    """
+    waiting = [(Future[T](), item) for item in items]
+    futures = [future for future, _ in waiting]
+    waiting.reverse()
+
+    def take() -> None:
+        with suppress(IndexError):
+            while True:
+                future, item = waiting.pop()
+                _settle(future, partial(function, item))
+
+    for _ in range(min(threads, len(futures))):
+        Thread(target=take, daemon=True).start()
+    return [future.result() for future in futures]
+
+
+def _started(work: Callable[[], T]) -> Future[T]:
+    future = Future[T]()
+    Thread(target=_settle, args=(future, work), daemon=True).start()
+    return future
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # a plug-in may raise anything
+        future.set_exception(error)
 
 
 HINTS = {

@@ -28,7 +28,7 @@ from assess.sources.base import (
     type_of,
 )
 from assess.sources.catalogue import homes, make
-from assess.sources.joining.names import Rules, read_map
+from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import scrub
 
 if TYPE_CHECKING:
@@ -254,9 +254,8 @@ def join(
     Also returns the coverage rows of the sources, and those of the joining.
     """
     from assess.sources.joining.findings import name_findings
-    from assess.sources.joining.hosts import settle_hosts
+    from assess.sources.joining.hosts import join_replicas, settle_hosts
     from assess.sources.joining.merge import to_tables
-    from assess.sources.joining.replicas import join_replicas
 
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)

@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from assess.errors import PolicyError
-from assess.policy.weights import SLACK, problems
+from assess.policy.problems import SLACK, board_problems
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -124,7 +124,7 @@ def draw(
     ``weights`` (name: number; what is left out weighs nothing); with none of them any weights are
     allowed. Raises PolicyError where no weights fit.
     """
-    wrong = list(problems(board, criteria))
+    wrong = list(board_problems(board, criteria))
     if wrong:
         raise PolicyError(f"board {board.get('id', '?')} " + "; ".join(wrong))
     n = len(criteria)

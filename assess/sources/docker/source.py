@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +13,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Deadline, Row, Source, in_threads, paths_of
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -290,8 +289,8 @@ class _Engine:
         wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
         with self._call("inspect") as call:
             call.count(requests=len(ids))
-            with _threads(wanted) as count, ThreadPoolExecutor(count) as pool:
-                list(pool.map(work, (ids[start::count] for start in range(count))))
+            with _threads(wanted) as count:
+                in_threads(work, [ids[start::count] for start in range(count)], count)
             vanished_n = 0
             for identifier in filter(errors.__contains__, ids):
                 error = errors[identifier]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from assess.sources.base import (
     Source,
     failure,
     file_failure,
+    in_threads,
     paths_of,
 )
 from assess.sources.dumps import each_dump, find_files, read_json
@@ -113,9 +113,8 @@ class RegistrySource(Source):
         def read(name: str) -> Batch:
             return _Reader(registry, name).read(mode, used.get(name, set()))
 
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            for part in pool.map(read, wanted):
-                batch.merge(part)
+        for part in in_threads(read, wanted, PARALLEL):
+            batch.merge(part)
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
