@@ -84,7 +84,7 @@ class DockerSource(Source):
     needs = (
         "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
         "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
-        "host, so a proxy that allows only these, or dumps, is better"
+        "host, so a proxy that allows only these (--policy prints one), or dumps, is better"
     )
     dump = (
         "docker version|info|ps -a|images|volume ls --format json > version|info|ps|images|"

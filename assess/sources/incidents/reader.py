@@ -329,4 +329,4 @@ def _number(text: str) -> float | None:
 def _derived_id(cells: Cells) -> str:
     """Return a stable id of a record that reveals nothing of its content."""
     content = "\x1f".join(f"{name}={cells[name]}" for name in sorted(cells))
-    return f"csv-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"csv-{hashlib.sha256(content.encode(errors='replace')).hexdigest()[:16]}"
