@@ -16,8 +16,9 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import ImageRef, last_part, parse_image
-from assess.sources.addresses import Address, kind_of
+from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
+from assess.sources.linear import Linear
 from assess.sources.redact import is_secret, keep_env
 
 FRAMES = (  # that a platform fills
@@ -96,6 +97,21 @@ class Unit:
         """Variables that name the service."""
         naming: dict[str, str] = keep_env(dict(self.environment))["naming"]
         return naming
+
+    @property
+    def addresses(self) -> list[tuple[str, Address]]:
+        """Variables and the addresses of other services in them."""
+        return list(addresses(dict(self.environment)))
+
+    @property
+    def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
+        """Candidates for the name of the service from its variables and its image."""
+        naming = self.naming
+        return (
+            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+            (self.image_name, "image-repository", 0.6),
+        )
 
     @cached_property
     def secret_like_n(self) -> int:
@@ -322,7 +338,7 @@ _ENGINE_DIRECTORIES = re.compile(
     r"/|/run(/(docker|docker/containerd|containerd|crio|podman|k3s|k3s/containerd"
     r"|user(/\d+(/(podman|containerd))?)?))?"
 )
-_ENGINE_PIPES = re.compile(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
+_ENGINE_PIPES = Linear(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
@@ -423,7 +439,7 @@ def keeps_data(
 
 def may_be_store(repository: str | None, ports: str | None) -> bool:
     """Return whether an image keeps data, by its name or by the ports that it listens on."""
-    inner = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
+    inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
     image = last_part(repository)
     marks = [Address(image), *(Address("", int(port)) for port in inner)]
     if _STORE_WORDS.search(image):

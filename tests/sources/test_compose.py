@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.sources.base import Deadline, Name
-from assess.sources.compose.file import interpolate, read_env, read_project
 from assess.sources.compose.forms import Replaced, merged, mount, port_text
+from assess.sources.compose.project import interpolate, read_env, read_project
 from assess.sources.compose.source import ComposeSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"
@@ -235,6 +235,22 @@ def test_columns_of_workloads(shop):
     assert (worker["docker_sock_mounted"], worker["restart_policy"]) == (True, "no")
     assert (worker["tag_floating"], worker["memory_limit_bytes"]) == (True, 256 * 2**20)
     assert (web["env_names_n"], web["secret_like_env_n"]) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("declared", "policy"),
+    [
+        ("restart: on-failure:3", "on-failure"),
+        ("restart: always", "always"),
+        ('restart: "no"', "no"),
+        ("deploy: {restart_policy: {condition: any}}", "always"),
+        ("deploy: {restart_policy: {condition: none}}", "no"),
+        ("deploy: {restart_policy: {condition: on-failure}}", "on-failure"),
+    ],
+)
+def test_a_restart_policy_is_a_word_of_the_dictionary(tmp_path, declared, policy):
+    batch = written(tmp_path, f"services: {{a: {{image: x, {declared}}}}}")
+    assert workloads(batch)["a"]["restart_policy"] == policy
 
 
 def test_names(shop):

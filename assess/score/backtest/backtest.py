@@ -21,7 +21,7 @@ from assess.policy.policy import Policy
 from assess.score.incidents.exposure import DAY, YEAR, Window, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 
 Floats = NDArray[np.float64]

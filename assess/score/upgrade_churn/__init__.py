@@ -1,1 +1,333 @@
-"""Upgrade churn: events, failures and hours a year."""
+"""Upgrade churn: how often upgrades come, how often they fail, and what both cost, per service.
+
+The pace of a host is the faster of what the end of its lines forces and what its own history shows.
+A service has the mean pace of the hosts beneath it. One that runs beside any engine has none of
+that yet: its figures are those of the target engine, prospective.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assess import reference
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.blast_radius.placement import on_bases
+from assess.score.incidents.rates import Interval
+from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.upgrade_churn import pace
+from assess.score.upgrade_churn.breaking import breaks, on_hosts
+from assess.score.upgrade_churn.end_of_life import base_system, clocks
+from assess.score.upgrade_churn.history import NOWHERE, History, known_history
+from assess.score.upgrade_churn.pace import ENDS
+from assess.score.upgrade_churn.sights import cells, host_engines, is_third_party
+from assess.words import plain
+
+BASES = {  # of a service on several hosts the first counts
+    pace.MEASURED: "Measured on its hosts",
+    pace.UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
+    pace.PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
+}
+
+NO_SYSTEM = (None, None)  # name and version
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UpgradeChurn(Result):
+    """Upgrade churn of every service.
+
+    ``frame``: ``events_per_year, failures_per_year, hours_per_year`` [per year], ``score`` [points,
+    0-100, high is bad], each with ``_lo, _hi``; ``hours_undivided`` [hours per year, the hosts not
+    shared]; ``basis``; ``days_to_eol`` [days to the nearest end of support]; ``versions_behind``
+    [lines]; ``breaking_n`` [changes that hit something in use; NA where the engine is unknown],
+    ``breaking_unknown_n`` [facts that a change on the way asks for and nobody knows]; images by
+    who makes them, ``third_party_images_n`` and ``first_party_images_n``, how often they changed
+    over the history, ``…_changes_n``, and ``…_changes_per_year`` with ``_lo, _hi`` [NA where no
+    two snapshots that follow each other saw them].
+
+    ``contributions``: ``service_id, host_id, part`` (upgrade or failure), ``hours`` [per year],
+    which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` returns
+    it), ``simulation`` (the same by host, what is unknown and hosts without a known service
+    included, as `on_hosts` returns it), ``clocks``; of the history ``image_changes``, ``moves`` and
+    ``pace`` (`assess.score.upgrade_churn.pace`).
+    """
+
+    name: ClassVar[str] = "upgrade_churn"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        *("events_per_year", "failures_per_year", "hours_per_year", "score"),
+        *("days_to_eol", "versions_behind", "breaking_n", "basis"),
+    )
+
+    def explain(self, service_id: str) -> Explanation:
+        """Explain the churn of a service; the table holds its clocks."""
+        row = self.row(service_id)
+        times = self._of("clocks", service_id).drop(columns="service_id")
+        hits = self._of("breaking", service_id)
+        text = "\n".join(_sentences(row, times, hits))
+        table = times.set_index("component")
+        return Explanation(f"{service_id}: upgrade churn", text, table)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
+        hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
+        breaking = records_by(hits.drop_duplicates(), "service_id")
+        rows = super().rows()
+        for row in rows:
+            row["breaking"] = breaking.get(row["service_id"], [])
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, in them ``simulation``: what breaks, host by host."""
+        simulated = self.details["simulation"].to_dict("records")
+        return {**super().to_dict(), "simulation": plain(simulated)}
+
+
+def score_upgrade_churn(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    target: str = "",
+    previous: Inventory | None = None,
+    history: History | None = None,
+) -> UpgradeChurn:
+    """Score the upgrade churn of every service.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Frames ``services, workloads, hosts, engines, images, activities, incidents``.
+    policy : Policy
+        ``[churn]``, ``[target]`` and ``[simulation]``.
+    target : str, default ""
+        Engine to go to; without one, the policy's.
+    previous : Inventory, optional
+        An earlier inventory, whose engines and images show what was upgraded since: a history of
+        one snapshot.
+    history : History, optional
+        What earlier snapshots show, as `upgrade_history` returns it; it stands before ``previous``.
+
+    Returns
+    -------
+    UpgradeChurn
+        One row per service, in order of ``service_id``.
+
+    Raises
+    ------
+    PolicyError
+        Where the target is not a version.
+
+    Notes
+    -----
+    ``events = max(forced, own)``; ``failures = events * P_fail``;
+    ``hours = events * hours_upgrade + failures * hours_fix``;
+    ``score = 100 * (1 - exp(-failures / x0))``. Lower ends multiply with lower ends and upper with
+    upper, so intervals are wide rather than narrow. Several clocks of one host (engine, system,
+    base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
+    """
+    registries = policy["registries"]
+    level = float(policy["simulation"]["level"])
+    goal = reference.target_engine({"engine": target} if target else policy["target"])
+    engines = host_engines(inventory)
+    placed = pace.places(inventory, policy, goal)
+    bases = _base_images(inventory)
+    times = clocks(inventory, placed, engines, bases)
+    broken = breaks(inventory, placed, engines, goal)
+    hits = broken.dropna(subset=["service_id", "change_id"])
+    unseen = broken[broken["change_id"].isna()].dropna(subset="service_id")
+    past = known_history(inventory, policy, history=history, previous=previous)
+    host, events, chance = _paces(inventory, policy, placed, bases, past)
+    share = host / _tenants(placed) + events - host
+    frame = _per_service(placed, events, chance, share, policy["churn"])
+    behind = [_lines_behind(place, goal) for place in placed]
+    by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
+    frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
+    frame["versions_behind"] = by_service.groupby(level=0).max()
+    frame = frame.join(_breaking(hits, unseen, frame.index))
+    frame = frame.join(_images(inventory, registries))
+    rates = pace.image_rates(past, frame.index, registries, level=level)
+    frame = frame.join(rates)
+    parts = _contributions(placed, share, chance, policy["churn"])
+    details = {
+        "breaking": hits.reset_index(drop=True),
+        "simulation": on_hosts(broken),
+        "clocks": times,
+        "image_changes": pace.image_changes(past, registries),
+        "moves": pace.moves(past, registries),
+        "pace": pace.fleet_pace(past, registries, level=level),
+    }
+    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _paces(
+    inventory: Inventory,
+    policy: Policy,
+    placed: list[pace.Place],
+    bases: dict[str, list[str]],
+    past: History,
+) -> Floats:
+    """Return pace of the host, pace with the base image [per year], and chance of failure, by place."""
+    since = str(policy["churn"]["forced_since"])
+    level = float(policy["simulation"]["level"])
+    own_rates = pace.own_rates(inventory, policy, past)
+    # a host that nobody watched may be upgraded as often as any
+    fastest = max((rate.hi for rate in own_rates.values()), default=np.inf)
+    unwatched = Interval(0.0, 0.0, fastest)
+    tallies = pace.upgrade_failures(past, policy)
+    pooled = tallies.get(pace.POOL, (0, 0, 0))
+    rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
+    systems = {host: system for host, *system in rows}
+    paces = []
+    for service, host, basis, product, version in placed:
+        own_rate = unwatched
+        if basis == pace.MEASURED:
+            own_rate = own_rates.get(host, unwatched)
+        line = reference.line_of(product, version)
+        engine = pace.engine_rate(product, line, own_rate, since)
+        system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        images = [base_system(base) for base in bases.get(service, [])] or [NO_SYSTEM]
+        base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
+        of_host = pace.together(engine, system)
+        of_service = pace.together(of_host, base)
+        chance = pace.failure_chance(tallies.get(line or pace.POOL, pooled), level)
+        paces.append((of_host, of_service, chance))
+    return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
+
+
+def _breaking(
+    hits: pd.DataFrame, unseen: pd.DataFrame, services: pd.Index
+) -> pd.DataFrame:
+    """Count by service what breaks (NA where its engine is unknown), and what nobody knows."""
+    counts = {
+        "breaking_n": hits.groupby("service_id")["change_id"].nunique(),
+        "breaking_unknown_n": unseen.groupby("service_id")["fact"].nunique(),
+    }
+    counted = pd.DataFrame(counts).reindex(services).fillna(0).astype("Int64")
+    is_blind = services.isin(unseen.loc[unseen["fact"].eq("version"), "service_id"])
+    counted.loc[is_blind & counted["breaking_n"].eq(0), "breaking_n"] = pd.NA
+    return counted
+
+
+def _tenants(placed: list[pace.Place]) -> Floats:
+    """Count the services that share a host; an unknown one may be shared by the most there are."""
+    counts = Counter(place.host_id for place in placed)
+    counts.pop(NOWHERE, None)
+    tenants = {host: (n, n, n) for host, n in counts.items()}
+    tenants[NOWHERE] = (1, max(counts.values(), default=1), 1)
+    rows = [tenants[place.host_id] for place in placed]
+    return np.array(rows, dtype=float).reshape(-1, 3)
+
+
+def _per_service(
+    placed: list[pace.Place],
+    events: Floats,
+    chance: Floats,
+    share: Floats,
+    settings: Mapping[str, float],
+) -> pd.DataFrame:
+    """Mean pace over the hosts of a service, and the hours of all of them."""
+    cost = settings["hours_upgrade"] + chance * settings["hours_fix"]
+    parts = {
+        "events_per_year": events,
+        "failures_per_year": events * chance,
+        "hours_per_year": share * cost,
+    }
+    columns = {}
+    for name, part in parts.items():
+        for at, end in enumerate(ENDS):
+            columns[f"{name}{end}"] = part[:, at]
+    columns["hours_undivided"] = (events * cost)[:, 0]
+    services = [place.service_id for place in placed]
+    index = pd.Index(services, dtype="str", name="service_id")
+    grouped = pd.DataFrame(columns, index).groupby(level=0)
+    hours = [name for name in columns if name.startswith("hours")]
+    frame = grouped.mean().assign(**grouped[hours].sum())
+    for end in ENDS:
+        failures = frame[f"failures_per_year{end}"]
+        frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
+    names = list(BASES)
+    ranks = pd.Series([names.index(place.basis) for place in placed], index, dtype=int)
+    basis = ranks.groupby(level=0).min().map(dict(enumerate(names)))
+    return frame.astype("Float64").assign(basis=basis.astype("str"))
+
+
+def _lines_behind(place: pace.Place, goal: str) -> int | None:
+    if place.product != reference.ENGINE or place.basis == pace.PROSPECTIVE:
+        return None
+    return reference.versions_behind(place.version, goal)
+
+
+def _contributions(
+    placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
+) -> pd.DataFrame:
+    """Hours of every host, by what they go into."""
+    key = ["service_id", "host_id"]
+    table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
+    table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
+    table["upgrade"] = share[:, 0] * settings["hours_upgrade"]
+    table = table.replace(NOWHERE, pd.NA)
+    rows = table.melt(key, var_name="part", value_name="hours")
+    return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
+
+
+def _base_images(inventory: Inventory) -> dict[str, list[str]]:
+    groups = on_bases(inventory).groupby("service_id")["element"]
+    return {str(service): sorted(set(bases)) for service, bases in groups}
+
+
+def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
+    """Count the images of a service by who makes them: the third-party ones move by themselves."""
+    columns = ["service_id", "registry", "repository"]
+    images = inventory["workloads"][columns].drop_duplicates()
+    named = images.dropna()
+    places = cells(named, "registry", "repository")
+    is_third = [is_third_party((*place, None, None), registries) for place in places]
+    third = pd.Series(is_third, named.index, dtype=bool)
+    counts = pd.DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
+    counts = counts.reindex(images.index, fill_value=False)
+    return counts.groupby(images["service_id"]).sum().astype("Int64")
+
+
+def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:
+    def interval(name: str, digits: int = 1) -> str:
+        point, lo, hi = (f"{row[f'{name}{end}']:.{digits}f}" for end in ENDS)
+        return f"{point} ({lo} to {hi})"
+
+    text = [
+        f"{BASES[row['basis']]}: {interval('events_per_year')} upgrades a year, of which "
+        f"{interval('failures_per_year', 2)} fail; {interval('hours_per_year')} hours of work a "
+        f"year as its share, {row['hours_undivided']:.1f} if it had its hosts to itself."
+    ]
+    dated = times.dropna(subset="days_to_eol")
+    if dated.empty:
+        text.append(
+            "No end of support is known of anything beneath it: unknown, not safe."
+        )
+    else:
+        first = dated.loc[dated["days_to_eol"].idxmin()]
+        days = first["days_to_eol"]
+        when = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
+        named = " ".join(first[["component", "name", "version"]].dropna())
+        text.append(f"Nearest end of support: {named} {when}.")
+    if pd.notna(row["versions_behind"]):
+        lines = "line" if row["versions_behind"] == 1 else "lines"
+        text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
+    if pd.isna(row["breaking_n"]):
+        text.append(
+            "What the way to the target breaks cannot be said: its engine is unknown."
+        )
+    for hit in hits.drop_duplicates(["version", "why"]).itertuples():
+        text.append(
+            f"The way to the target breaks, from engine {hit.version} on: {hit.why}."
+        )
+    if row["breaking_unknown_n"]:
+        text.append(f"{row['breaking_unknown_n']} facts that could break are not known.")
+    return text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from assess.sources.base import (
     Source,
     failure,
     file_failure,
+    in_threads,
     paths_of,
 )
-from assess.sources.docker.payload import texts
-from assess.sources.dumps import dicts, dig, each_dump, find_files, read_json
+from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
 from assess.sources.registry.client import Registry, Session
@@ -43,6 +42,7 @@ from assess.sources.registry.rows import (
     type_of,
     used_refs,
 )
+from assess.sources.values import dicts, dig, texts
 
 HUB_API = "https://hub.docker.com"
 PARALLEL = 8  # repositories that are asked at a time
@@ -113,9 +113,8 @@ class RegistrySource(Source):
         def read(name: str) -> Batch:
             return _Reader(registry, name).read(mode, used.get(name, set()))
 
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            for part in pool.map(read, wanted):
-                batch.merge(part)
+        for part in in_threads(read, wanted, PARALLEL):
+            batch.merge(part)
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
@@ -212,8 +211,8 @@ class _Reader:
                 new = [tag for tag in dict.fromkeys(page) if tag not in tags]
                 tags |= dict.fromkeys(call.take(new))
                 following = answer.next_url
-                # Some registries link to the same page for ever, or to another host.
-                if not new or not following or not following.startswith(url):
+                # Some registries link to the same page for ever, or to another place.
+                if not new or not (following or "").startswith(f"{url}?"):
                     following = None
             self.content.tags = list(tags)
         return list(tags), call.outcome in ("ok", "partial")
@@ -352,9 +351,11 @@ class _Reader:
             for tag in sorted(ref for ref in self.content.heads if ":" not in ref):
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
-        following = f"{HUB_API}/{place}?page_size=100"
+        url = f"{HUB_API}/{place}"
+        following = f"{url}?page_size=100"
         asked: set[str] = set()
-        while following.startswith(HUB_API) and following not in asked:
+        # A hub that names another host or place for its next page is not followed.
+        while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
             asked.add(following)
             page = web.json(following)
             yield from dicts(dig(page, "results"))
