@@ -35,8 +35,8 @@ VERBS = {
         "score": ("score", "Score a snapshot."),
         "explain": ("score", "Explain the scores of a service."),
         "record": ("score", "Write the one-page decision record of a service."),
-        "serve": ("serve", "Show the reports in a browser on this machine."),
-        "check": ("check", "Check limits; exit with 3 if one is broken."),
+        "serve": ("report", "Show the reports in a browser on this machine."),
+        "check": ("score", "Check limits; exit with 3 if one is broken."),
     },
     "Look": {
         "show": ("inspect", "Show the contents of a snapshot."),

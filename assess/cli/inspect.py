@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assess.cli import output
-from assess.cli.command import SNAPSHOT, Command, read, snapshot
+from assess.cli.command import (
+    SNAPSHOT,
+    Command,
+    Output,
+    output_options,
+    read,
+    records,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +51,14 @@ COVERAGE_SHOWN = [
     help="Show only these rows: a pandas expression on the columns.",
 )
 @click.option("--columns", metavar="A,B", help="Show only these columns.")
-@output.options
+@output_options
 def show(
     snapshot: str,
     frame: str | None,
     *,
     where: str | None,
     columns: str | None,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Show the contents of a snapshot: row counts of all frames, or the rows of one FRAME.
 
@@ -72,8 +79,7 @@ def show(
         rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
         table = _columns(_where(rows, where), columns)
         head["frame"] = frame
-    records = output.records(table)
-    out.table(table, {**head, "rows": records})
+    out.table(table, {**head, "rows": records(table)})
 
 
 def _cleanup(inventory: Inventory) -> pd.DataFrame:
@@ -113,13 +119,13 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
 
 @click.command(cls=Command, examples=["assess validate data/snapshots/2026Q4"])
 @snapshot
-@output.options
-def validate(snapshot: str, *, out: output.Output) -> None:
+@output_options
+def validate(snapshot: str, *, out: Output) -> None:
     """List all problems of a snapshot; exit with 1 if there are any."""
     from assess import inventory, store
 
     problems = inventory.validate(store.resolve(snapshot))
-    document = {"valid": problems.empty, "rows": output.records(problems)}
+    document = {"valid": problems.empty, "rows": records(problems)}
     out.table(problems, document, empty=f"{snapshot} is valid")
     if len(problems):
         raise click.ClickException(f"{snapshot} has {len(problems)} problems")
@@ -127,8 +133,8 @@ def validate(snapshot: str, *, out: output.Output) -> None:
 
 @click.command(cls=Command, examples=["assess coverage data/sample/2026Q3"])
 @snapshot
-@output.options
-def coverage(snapshot: str, *, out: output.Output) -> None:
+@output_options
+def coverage(snapshot: str, *, out: Output) -> None:
     """Show what each source could and could not see, call by call.
 
     Denied, timed out, empty and absent are four different outcomes. What a source could not see
@@ -137,7 +143,7 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
     inventory = read(snapshot)
     table = inventory["coverage"]
     full = out.format == "csv"
-    rows = {"snapshot_at": inventory.snapshot_at, "rows": output.records(table)}
+    rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
     out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
 
@@ -147,15 +153,15 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
 )
 @click.argument("earlier", type=SNAPSHOT)
 @click.argument("later", type=SNAPSHOT)
-@output.options
-def diff(earlier: str, later: str, *, out: output.Output) -> None:
+@output_options
+def diff(earlier: str, later: str, *, out: Output) -> None:
     """Compare two snapshots by key: rows added, rows removed, cells changed."""
     before, after = read(earlier), read(later)
     table = after.diff(before)
     document = {
         "earlier": before.snapshot_at,
         "later": after.snapshot_at,
-        "rows": output.records(table),
+        "rows": records(table),
     }
     out.table(table, document, empty="nothing changed")
 
@@ -164,8 +170,8 @@ def diff(earlier: str, later: str, *, out: output.Output) -> None:
     cls=Command, examples=["assess frames hosts", "assess frames --format markdown"]
 )
 @click.argument("frame", required=False)
-@output.options
-def frames(frame: str | None, *, out: output.Output) -> None:
+@output_options
+def frames(frame: str | None, *, out: Output) -> None:
     """Show the data dictionary: every frame and column, with type, rule and unit."""
     from assess import frames as dictionary
 

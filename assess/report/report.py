@@ -15,13 +15,10 @@ from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.report import argument, background, cards, history, sections, twins
-from assess.report.changes import changes
-from assess.report.model import Appendix, Card, Picture, Section, Table, slug
-from assess.report.pictures import Pictures
+from assess.report import background, cards, changes, render, sections
+from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
 from assess.report.printing import pdf
 from assess.report.record import decision_record
-from assess.report.render import document, page
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
@@ -90,7 +87,7 @@ class Report:
         list of Table
             In the order of the page.
         """
-        return twins.tables_of(self.sections)
+        return render.tables_of(self.sections)
 
     def pictures(self) -> list[Picture]:
         """List every figure.
@@ -137,7 +134,7 @@ class Report:
         str
             HTML that loads nothing from the network.
         """
-        return page(self._values())
+        return render.page(self._values())
 
     def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
         """Print the report, with page numbers and contents.
@@ -159,7 +156,7 @@ class Report:
         """
         values = {**self._values(), "appendix": appendix}
         at = self.scores.provenance.snapshot_at
-        return pdf(lambda pages: page({**values, "pages": pages}), at)
+        return pdf(lambda pages: render.page({**values, "pages": pages}), at)
 
     def to_markdown(self) -> str:
         """Write the report as Markdown.
@@ -169,7 +166,7 @@ class Report:
         str
             Markdown that links its figures as files in ``figures/``.
         """
-        return document("page.md", self._values())
+        return render.document("page.md", self._values())
 
     def decision_record(self, service_id: str, *, existing: str = "") -> str:
         """Write the decision record of a service.
@@ -239,7 +236,7 @@ class Report:
         str
             Markdown.
         """
-        return twins.summary(self._values(), self.claims, self.scores.provenance)
+        return render.summary(self._values(), self.claims, self.scores.provenance)
 
     def save_summary(self, path: str | Path) -> None:
         """Write the summary.
@@ -259,8 +256,8 @@ class Report:
         directory : str or Path
             Directory; one file per table.
         """
-        tables = twins.csv_tables(self.sections, self.results)
-        twins.write_csv(tables, Path(directory))
+        tables = render.csv_tables(self.sections, self.results)
+        render.write_csv(tables, Path(directory))
 
     def save(self, directory: str | Path) -> None:
         """Write all files: page, Markdown, JSON, summary, tables, figures, decision records.
@@ -299,11 +296,11 @@ class Report:
             By quarter, oldest first, as returned by `history.of_scores`.
         """
         home = Path(directory)
-        section = history.section(past)
+        section = changes.history(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": section.title}
         values = {**self._values(), **names, "sections": (section,), "anchors": ()}
-        _write(home / "history.html", page(values))
-        twins.write_csv(twins.csv_tables([section], []), home / "tables")
+        _write(home / "history.html", render.page(values))
+        render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
         """Gather the values of the templates."""
@@ -405,15 +402,15 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     pictures.compare(scores.readiness, before, claims, tested)
     parts = (
         sections.decision(scores),
-        changes(scores, earlier, pictures, published=told),
+        changes.changes(scores, earlier, pictures, published=told),
         sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
         sections.upgrade_churn(scores, pictures),
-        argument.claims(claims, pictures),
+        background.claims(claims, pictures),
         cards.cards(scores, pictures),
         background.unknowns(scores),
         background.coverage(scores, pictures),
-        argument.backtest(tested, pictures),
+        background.backtest(tested, pictures),
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
