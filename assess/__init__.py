@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from assess.score.blast_radius.external import judge_outside as judge_outside
     from assess.score.blast_radius.topology import edge_evidence as edge_evidence
     from assess.score.cleanup import clean_up as clean_up
-    from assess.score.readiness.readiness import score_readiness as score_readiness
-    from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
-    from assess.score.upgrade_churn.upgrade_churn import (
+    from assess.score.readiness import score_readiness as score_readiness
+    from assess.score.upgrade_churn import (
         score_upgrade_churn as score_upgrade_churn,
     )
+    from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
     from assess.sources import collect as collect
     from assess.store import earlier as earlier
 
@@ -63,8 +63,8 @@ _HOMES = {
     "load_policy": "policy.policy",
     "notebook_style": "figures",
     "score_blast_radius": "score.blast_radius.blast_radius",
-    "score_readiness": "score.readiness.readiness",
-    "score_upgrade_churn": "score.upgrade_churn.upgrade_churn",
+    "score_readiness": "score.readiness",
+    "score_upgrade_churn": "score.upgrade_churn",
     "upgrade_history": "score.upgrade_churn.history",
     "validate": "inventory",
     "what_next": "score.assessment",

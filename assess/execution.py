@@ -23,41 +23,29 @@ Tell = Callable[[str, int, int], None]
 
 
 class Workers(Protocol):
-    """Something that does work item by item."""
+    """Something that does work item by item, ``n`` items at the same time."""
 
     @property
-    def n(self) -> int:
-        """Items done at the same time [count]."""
+    def n(self) -> int: ...  # noqa: D102
 
-    def map(
+    def map(  # noqa: D102
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
-    ) -> Iterable[R]:
-        """Yield the result of every item, in order."""
+    ) -> Iterable[R]: ...
 
 
 @dataclass(frozen=True)
-class Loop:
-    """A loop in this process."""
+class Processes:
+    """Processes of this machine; shared data is sent once to each. One process is this one."""
 
     n: int = 1
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Do each item when its result is asked for."""
-        return (function(shared, item) for item in items)
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Processes of this machine; shared data is sent once to each."""
-
-    n: int
-
-    def map(
-        self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
-    ) -> Iterable[R]:
-        """Start the processes, and end them after the last item."""
+        """Yield the result of every item, in order."""
+        if self.n == 1:
+            yield from (function(shared, item) for item in items)
+            return
         with ProcessPoolExecutor(
             self.n, initializer=_set_job, initargs=(function, shared)
         ) as pool:
@@ -86,13 +74,13 @@ class Cluster:
 
     @property
     def n(self) -> int:
-        """Threads of all workers [count]."""
+        """Threads of all workers."""
         return max(sum(self.client.nthreads().values()), 1)
 
     def map(
         self, function: Callable[[S, T], R], shared: S, items: Sequence[T]
     ) -> Iterable[R]:
-        """Send shared data once, and each item to a free worker."""
+        """Yield the result of every item, in order; shared data is sent once."""
         sent = self.client.scatter(shared, broadcast=True, hash=False)
         futures = self.client.map(function, [sent] * len(items), list(items), pure=False)
         for future in futures:
@@ -103,7 +91,7 @@ class Cluster:
 class Execution:
     """The workers, and the listener ``tell(what, done, total)``."""
 
-    workers: Workers = Loop()
+    workers: Workers = Processes()
     tell: Tell | None = None
 
 
@@ -111,7 +99,7 @@ _EXECUTION: ContextVar[Execution] = ContextVar("execution")
 
 
 def current() -> Execution:
-    """Return what `working` chose; a loop without a listener outside of it."""
+    """Return what `working` chose; this process, without a listener, outside of it."""
     return _EXECUTION.get(Execution())
 
 
@@ -149,7 +137,7 @@ def working(
     ...     result = assess.score_blast_radius(inventory, policy)
     """
     with ExitStack() as stack:
-        workers: Workers = Processes(processes) if processes > 1 else Loop()
+        workers: Workers = Processes(max(processes, 1))
         if scheduler:
             workers = Cluster(stack.enter_context(_client(scheduler)))
         token = _EXECUTION.set(Execution(workers, tell))
@@ -189,7 +177,7 @@ def each(
     The function is pure and of module level, and what is shared can be pickled. A single item is
     done here. ``what`` names the work for people.
     """
-    workers = current().workers if len(items) > 1 else Loop()
+    workers = current().workers if len(items) > 1 else Processes()
     for done, result in enumerate(workers.map(function, shared, items), start=1):
         if len(items) > 1:
             tell(what, done, len(items))

@@ -115,15 +115,12 @@ def dictionary() -> pd.DataFrame:
 @cache
 def columns(frame: str) -> dict[str, Column]:
     """Return the columns of a frame, in order."""
-    told = [
-        Column(*row) for row in dictionary().itertuples(index=False) if row[0] == frame
-    ]
-    found = {column.name: column for column in told}
+    rows = dictionary().loc[dictionary()["frame"] == frame].itertuples(index=False)
+    known = {row.column: Column(*row) for row in rows}
     for name in SHARED_COLUMNS:
-        found.setdefault(
-            name, Column(frame, name, "str", "", "", "", "Where the row came from")
-        )
-    return found
+        shared = Column(frame, name, "str", "", "", "", "Where the row came from")
+        known.setdefault(name, shared)
+    return known
 
 
 @cache
@@ -216,8 +213,8 @@ Row = dict[str, Any]
 
 def row(frame: str, /, **values: Any) -> Row:
     """Return a row of a frame; raise DataError where a name is no column of it."""
-    problems = unknown_columns(frame, values)
-    if len(problems):
+    if frame not in names() or not values.keys() <= columns(frame).keys():
+        problems = unknown_columns(frame, values)
         raise DataError("a row has columns that its frame does not have", problems)
     return values
 
@@ -226,18 +223,23 @@ def unknown_columns(frame: str, given: Iterable[str]) -> pd.DataFrame:
     """List the names that are no columns of a frame, each with the nearest column."""
     if frame not in names():
         rule = f"one of {', '.join(names())}"
-        cells = [frame, pd.NA, "", frame, rule, did_you_mean(frame, names())]
-        return pd.DataFrame([cells], columns=PROBLEM_COLUMNS)
+        return problem(frame, frame, rule, did_you_mean(frame, names()))
     known = columns(frame)
-    if known.keys() >= set(given):  # the common case, without the cost of a table
-        return join_problems([])
     rule = f"a column of {frame}"
     problems = [
-        [frame, pd.NA, name, "", rule, did_you_mean(name, known)]
+        problem(frame, "", rule, did_you_mean(name, known), column=name)
         for name in given
         if name not in known
     ]
-    return pd.DataFrame(problems, columns=PROBLEM_COLUMNS)
+    return join_problems(problems)
+
+
+def problem(
+    table: str, value: str, rule: str, hint: str = "", *, column: str = ""
+) -> pd.DataFrame:
+    """Return a problem of a whole table or column, in the columns of every list of problems."""
+    cells = [table, pd.NA, column, value, rule, hint]
+    return pd.DataFrame([cells], columns=PROBLEM_COLUMNS)
 
 
 def _text(cells: pd.Series) -> pd.Series:
@@ -271,12 +273,10 @@ def _misread(column: Column, bad: pd.Series) -> pd.DataFrame:
 
 def join_problems(problems: list[pd.DataFrame]) -> pd.DataFrame:
     """Join lists of problems."""
-    found = [p for p in problems if len(p)]
-    return (
-        pd.concat(found, ignore_index=True)
-        if found
-        else pd.DataFrame(columns=PROBLEM_COLUMNS)
-    )
+    some = [p for p in problems if len(p)]
+    if not some:
+        return pd.DataFrame(columns=PROBLEM_COLUMNS)
+    return pd.concat(some, ignore_index=True)
 
 
 def check(frame: str, table: pd.DataFrame) -> pd.DataFrame:

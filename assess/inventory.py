@@ -5,21 +5,21 @@ from __future__ import annotations
 import csv
 import tomllib
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assess import frames, s3
-from assess.errors import AssessError, DataError, did_you_mean
-from assess.image_ref import ImageRef, parse_image
+from assess.errors import AssessError, DataError
+from assess.image_ref import parse_image
 from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
+MOST_ROWS = 20_000_000  # of a Parquet file
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -66,16 +66,6 @@ class Inventory:
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the frames."""
         return iter(self.tables)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return the parts from which another process rebuilds it."""
-        return _inventory, (
-            dict(self.tables),
-            self.snapshot_at,
-            self.quarter,
-            self.present,
-            dict(self.extras),
-        )
 
     def has(self, *names: str) -> bool:
         """Return whether all of these frames were supplied.
@@ -144,14 +134,9 @@ class Inventory:
             changed. Only frames that both supplied are compared.
         """
         both = self.present & earlier.present - {"coverage"}
-        parts = [
-            _diff(name, earlier[name], self[name])
-            for name in frames.names()
-            if name in both
-        ]
-        return pd.concat(
-            [pd.DataFrame(columns=DIFFERENCE, dtype=object), *parts]
-        ).reset_index(drop=True)
+        parts = [_diff(name, earlier[name], self[name]) for name in self if name in both]
+        none = pd.DataFrame(columns=DIFFERENCE, dtype=object)
+        return pd.concat([none, *parts], ignore_index=True)
 
     def __repr__(self) -> str:
         """Return a line without address or clock."""
@@ -237,44 +222,42 @@ def from_frames(
 
 
 def _build(
-    tables: Mapping[str, pd.DataFrame], snapshot_at: str | pd.Timestamp, quarter: str
+    tables: Mapping[str, pd.DataFrame],
+    snapshot_at: str | pd.Timestamp | None,
+    quarter: str,
 ) -> tuple[Inventory, pd.DataFrame]:
+    """Type and check tables; without a moment, the newest time in them is that of the snapshot."""
     typed: dict[str, pd.DataFrame] = {}
     extras: dict[str, pd.DataFrame] = {}
     problems = []
     for name, raw in tables.items():
+        unknown = frames.unknown_columns(name, map(str, raw.columns))
         if name not in frames.names():
-            problems.append(
-                _file_problem(name, name, f"one of {', '.join(frames.names())}")
-            )
+            problems.append(unknown)
             continue
         table, unreadable = frames.conform(name, raw)
         typed[name] = derived(name, table)
-        known = frames.columns(name)
-        unknown = raw.columns.difference(list(known), sort=False)
         if len(unknown):
-            extras[name] = raw[unknown].reset_index(drop=True)
-            named = [_misspelt(str(column), known) for column in unknown]
+            extras[name] = raw[unknown["column"]].reset_index(drop=True)
+            named = [
+                ", ".join(filter(None, [repr(column), hint]))
+                for column, hint in zip(unknown["column"], unknown["hint"], strict=True)
+            ]
             message = f"{name}: unknown columns are kept aside: {'; '.join(named)}"
             warnings.warn(message, UnknownColumnWarning, stacklevel=4)
         problems += [unreadable, frames.check(name, typed[name])]
+    when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
-    when = utc(snapshot_at)
     whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
-    inventory = _inventory(
+    inventory = Inventory(
         whole, when, quarter or quarter_of(when), frozenset(typed), extras
     )
     found = frames.join_problems(problems)
-    # A required cell that could not be read is told once, as unreadable.
-    return inventory, found[
-        ~found.duplicated(["table", "row", "column"]) | found["row"].isna()
-    ]
-
-
-def _misspelt(column: str, known: Iterable[str]) -> str:
-    return ", ".join(filter(None, [repr(column), did_you_mean(column, known)]))
+    # a required cell that could not be read is listed once, as unreadable
+    again = found.duplicated(["table", "row", "column"]) & found["row"].notna()
+    return inventory, found[~again]
 
 
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -282,24 +265,12 @@ def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
-    parts = {ref: parse_image(ref).columns() for ref in refs.unique()}
-    filled = {}
-    for name in ImageRef().columns():
-        known = {ref: columns[name] for ref, columns in parts.items()}
-        cells = refs.map(known).astype(table[name].dtype)
-        filled[name] = table[name].fillna(cells)
+    parts = pd.DataFrame([parse_image(ref).columns() for ref in refs], index=refs.index)
+    filled = {
+        name: table[name].fillna(cells.astype(table[name].dtype))
+        for name, cells in parts.items()
+    }
     return table.assign(**filled)
-
-
-def _inventory(
-    tables: dict[str, pd.DataFrame],
-    snapshot_at: pd.Timestamp,
-    quarter: str,
-    present: frozenset[str],
-    extras: dict[str, pd.DataFrame],
-) -> Inventory:
-    shut = MappingProxyType(tables), MappingProxyType(extras)
-    return Inventory(shut[0], snapshot_at, quarter, present, shut[1])
 
 
 def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
@@ -331,11 +302,6 @@ def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ids = pd.concat([pd.Series(dtype="str"), *named]).dropna().unique()
     inside = sorted(name for name in ids if not str(name).startswith(frames.EXTERNAL))
     return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
-
-
-def _file_problem(table: str, value: str, rule: str, hint: str = "") -> pd.DataFrame:
-    cells = [table, pd.NA, "", value, rule, hint]
-    return pd.DataFrame([cells], columns=frames.PROBLEM_COLUMNS)
 
 
 def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
@@ -406,28 +372,23 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
         if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
             continue
         if file.stem in tables:
-            problems.append(_file_problem(file.stem, file.name, "one file per frame"))
+            problem = frames.problem(file.stem, file.name, "one file per frame")
+            problems.append(problem)
             continue
         try:
             tables[file.stem] = read_table(file)
         except (ValueError, OSError) as error:
             reason = f"cannot be read: {str(error).splitlines()[0]}"
-            problems.append(
-                _file_problem(file.stem, file.name, "a readable file", reason)
-            )
+            problem = frames.problem(file.stem, file.name, "a readable file", reason)
+            problems.append(problem)
     if not tables and not problems:
         raise AssessError(
             f"{directory} holds no frames",
             hint="a snapshot holds <frame>.csv or <frame>.parquet",
         )
     manifest = read_manifest(directory)
-    snapshot_at = manifest.get("snapshot_at") or _newest_time(tables)
-    if snapshot_at is None:
-        raise AssessError(
-            f"{directory} does not say when it was taken",
-            hint=f'write {MANIFEST} with snapshot_at = "2026-09-30T00:00:00Z"',
-        )
-    inventory, unsound = _build(tables, snapshot_at, str(manifest.get("quarter", "")))
+    quarter = str(manifest.get("quarter", ""))
+    inventory, unsound = _build(tables, manifest.get("snapshot_at"), quarter)
     return inventory, frames.join_problems([*problems, unsound])
 
 
@@ -438,6 +399,11 @@ def read_table(file: Path) -> pd.DataFrame:
     with unknown cells.
     """
     if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows_n = pq.read_metadata(file).num_rows
+        if rows_n > MOST_ROWS:  # a footer of some bytes can promise any number
+            raise ValueError(f"{rows_n:,} rows, and at most {MOST_ROWS:,} are read")
         return pd.read_parquet(file)
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
@@ -478,17 +444,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp | None:
-    """Return the newest moment that any source recorded."""
-    typed = [
-        frames.conform(name, raw)[0]
-        for name, raw in tables.items()
-        if name in frames.names()
-    ]
+def _newest_time(tables: Mapping[str, pd.DataFrame]) -> pd.Timestamp:
+    """Return the newest moment that any source recorded; when a waiver expires is none."""
     times = [
         cells.max()
-        for table in typed
+        for table in tables.values()
         for column, cells in table.select_dtypes("datetimetz").items()
         if column != "expires_at"
     ]
-    return max((when for when in times if pd.notna(when)), default=None)
+    newest = max(filter(pd.notna, times), default=None)
+    if newest is None:
+        raise AssessError(
+            "nothing in the snapshot says when it was taken",
+            hint=f'write {MANIFEST} with snapshot_at = "2026-09-30T00:00:00Z"',
+        )
+    return newest

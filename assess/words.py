@@ -53,18 +53,7 @@ def is_unknown(value: Any) -> bool:
 
 
 def clean(text: object) -> str:
-    """Make text from the fleet safe to show: names are not ours and may hold anything.
-
-    Parameters
-    ----------
-    text : object
-        Any text.
-
-    Returns
-    -------
-    str
-        One line without control, direction or unpaired characters.
-    """
+    """Return text from the fleet as one line without control, direction or unpaired characters."""
     line = str(text)
     # most names need no look at each character
     if not (line.isascii() and line.isprintable()):
@@ -129,18 +118,7 @@ def sentence_list(
 
 
 def plain(value: Any) -> Any:
-    """Convert a value to plain JSON types.
-
-    Parameters
-    ----------
-    value : object
-        Any value of a frame or row, nested or not.
-
-    Returns
-    -------
-    object
-        Text, number, boolean, None, list or dict; NA is None, times are ISO-8601 with Z.
-    """
+    """Convert a value, nested or not, to plain JSON types; NA is None, times are ISO-8601 with Z."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -169,24 +147,12 @@ def markdown_text(text: object) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table in words.
-
-    Attributes
-    ----------
-    heads : list of str
-        Headings.
-    numbers : list of bool
-        Which columns hold numbers, and so are set flush right.
-    rows : list of sequence of str
-        Cells.
-    labels_n : int
-        Leading columns that name a row. [count]
-    """
+    """A table in words: its headings and cells."""
 
     heads: list[str]
-    numbers: list[bool]
+    numbers: list[bool]  # which columns hold numbers, and so are set flush right
     rows: Sequence[Sequence[str]]
-    labels_n: int = 0
+    labels_n: int = 0  # leading columns that name a row
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Grid:
@@ -240,20 +206,7 @@ class Grid:
 
 
 def to_html(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> str:
-    """Write a table as HTML, for a notebook.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Any table; an index without a name that only counts is left out.
-    rows : int, default 20
-        Rows to show; the others are counted. [count]
-
-    Returns
-    -------
-    str
-        One element, preceded by its style, with everything escaped.
-    """
+    """Write the first rows of a table as HTML for a notebook, everything escaped."""
     return Grid.of(table).html(rows)
 
 

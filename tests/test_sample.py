@@ -204,7 +204,7 @@ def test_there_is_a_cycle_of_calls(sample):
 
 
 def test_every_label_is_given_to_some_service(sample):
-    from assess.score.what_next.what_next import LABELS
+    from assess.score.what_next import LABELS
 
     frame = assess.what_next(sample["2026Q3"], assess.load_policy()).frame
     assert set(frame["label"]) == set(LABELS)

@@ -12,12 +12,12 @@ import operator
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from assess import frames
 from assess.errors import did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DTYPES = {
     "text": "string",
@@ -33,7 +33,7 @@ _KINDS = {
     "float": "number",
     "time": "time",
 }
-# Columns that the evidence adds to the frames (see `assess.score.evidence.answers`).
+# Columns that the evidence adds to the frames (see `assess.score.evidence`).
 DERIVED: Mapping[str, Mapping[str, str]] = {
     "services": {
         "replicas_n": "number",
@@ -94,8 +94,6 @@ class RuleError(ValueError):
 @cache
 def columns(table: str) -> dict[str, str]:
     """Return the columns that a rule over a table may name, with their kind."""
-    from assess import frames
-
     kinds = {name: _KINDS[column.dtype] for name, column in frames.columns(table).items()}
     return {"service_id": "text", **kinds, **DERIVED[table]}
 
@@ -103,8 +101,6 @@ def columns(table: str) -> dict[str, str]:
 @cache
 def problem(rule: str, table: str) -> str:
     """Return what is wrong with a rule, found by trying it on an empty table; empty if nothing is."""
-    import pandas as pd
-
     try:
         evaluate(rule, _empty(table), at=pd.Timestamp(0, tz="UTC"))
     except RuleError as error:
@@ -114,8 +110,6 @@ def problem(rule: str, table: str) -> str:
 
 @cache
 def _empty(table: str) -> pd.DataFrame:
-    import pandas as pd
-
     kinds = columns(table).items()
     return pd.DataFrame({name: pd.Series(dtype=DTYPES[kind]) for name, kind in kinds})
 

@@ -6,80 +6,39 @@ A version that the facts do not know is unknown: never supported, never fit.
 
 from __future__ import annotations
 
-from assess.reference.engines import (
-    api_range,
-    changes_between,
-    driver_runs,
-    drivers_gone,
-    kernel_floor,
-    kernel_runs,
-    stateful_kind,
-    target_engine,
-)
-from assess.reference.images import (
-    engine_change,
-    image_change,
-    is_fixed,
-    is_fork,
-    tag_version,
-)
-from assess.reference.lines import engine_lines, outages
-from assess.reference.support import (
-    ENGINE,
-    Support,
-    distro_of,
-    engine_support,
-    kernel_support,
-    line_of,
-    os_support,
-    product_support,
-    support_windows,
-)
-from assess.reference.tables import STALE_DAYS, compiled_on, outdated, rows, table, tables
-from assess.reference.versions import (
-    engine_line,
-    is_known,
-    numbers_of,
-    parse_version,
-    release_of,
-    versions_behind,
-)
-
-__all__ = [
-    "ENGINE",
-    "STALE_DAYS",
-    "Support",
-    "api_range",
-    "changes_between",
-    "compiled_on",
-    "distro_of",
-    "driver_runs",
-    "drivers_gone",
-    "engine_change",
-    "engine_line",
-    "engine_lines",
-    "engine_support",
-    "image_change",
-    "is_fixed",
-    "is_fork",
-    "is_known",
-    "kernel_floor",
-    "kernel_runs",
-    "kernel_support",
-    "line_of",
-    "numbers_of",
-    "os_support",
-    "outages",
-    "outdated",
-    "parse_version",
-    "product_support",
-    "release_of",
-    "rows",
-    "stateful_kind",
-    "support_windows",
-    "table",
-    "tables",
-    "tag_version",
-    "target_engine",
-    "versions_behind",
-]
+from assess.reference.engines import api_range as api_range
+from assess.reference.engines import changes_between as changes_between
+from assess.reference.engines import driver_runs as driver_runs
+from assess.reference.engines import drivers_gone as drivers_gone
+from assess.reference.engines import kernel_floor as kernel_floor
+from assess.reference.engines import kernel_runs as kernel_runs
+from assess.reference.engines import stateful_kind as stateful_kind
+from assess.reference.engines import target_engine as target_engine
+from assess.reference.images import engine_change as engine_change
+from assess.reference.images import image_change as image_change
+from assess.reference.images import is_fixed as is_fixed
+from assess.reference.images import is_fork as is_fork
+from assess.reference.images import tag_version as tag_version
+from assess.reference.support import ENGINE as ENGINE
+from assess.reference.support import Support as Support
+from assess.reference.support import distro_of as distro_of
+from assess.reference.support import engine_lines as engine_lines
+from assess.reference.support import engine_support as engine_support
+from assess.reference.support import kernel_support as kernel_support
+from assess.reference.support import line_of as line_of
+from assess.reference.support import os_support as os_support
+from assess.reference.support import outages as outages
+from assess.reference.support import product_support as product_support
+from assess.reference.support import support_windows as support_windows
+from assess.reference.tables import STALE_DAYS as STALE_DAYS
+from assess.reference.tables import compiled_on as compiled_on
+from assess.reference.tables import outdated as outdated
+from assess.reference.tables import rows as rows
+from assess.reference.tables import table as table
+from assess.reference.tables import tables as tables
+from assess.reference.versions import engine_line as engine_line
+from assess.reference.versions import is_known as is_known
+from assess.reference.versions import numbers_of as numbers_of
+from assess.reference.versions import parse_version as parse_version
+from assess.reference.versions import release_of as release_of
+from assess.reference.versions import versions_behind as versions_behind

@@ -103,12 +103,12 @@ def changes_between(version: str | None, target: str | None) -> list[dict[str, s
     here, there = release_of(version), release_of(target)
     if here is None or there is None:
         return []
-    held = [
+    between = [
         row
         for row in rows("engine_changes")
         if here < numbers_of(row["version"]) <= there
     ]
-    return sorted(held, key=lambda row: (numbers_of(row["version"]), row["change_id"]))
+    return sorted(between, key=lambda row: (numbers_of(row["version"]), row["change_id"]))
 
 
 def _holds(driver: Mapping[str, str], engine: Version) -> bool:
@@ -126,14 +126,15 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
     release, line = release_of(version), engine_line(version)
     if release is None or not is_known(version):
         return None, None
-    known = [row for row in rows("engine_releases") if row["api_version_max"]]
-    own = {
-        numbers_of(row["version"]): row for row in known if row["release_line"] == line
+    known = {
+        numbers_of(row["version"]): row
+        for row in rows("engine_releases")
+        if row["api_version_max"] and row["release_line"] == line
     }
-    last = max((held for held in own if held <= release), default=None)
+    last = max((number for number in known if number <= release), default=None)
     if last is None:
         return None, None
-    return own[last]["api_version_min"] or None, own[last]["api_version_max"]
+    return known[last]["api_version_min"] or None, known[last]["api_version_max"]
 
 
 @lru_cache(maxsize=4096)
@@ -141,7 +142,7 @@ def stateful_kind(repository: str | None) -> str | None:
     """Return the kind of state a repository holds (``database``, ``queue``, ...); None if unknown."""
     if not isinstance(repository, str):
         return None
-    known = rows("database_images")
-    return next(
-        (row["kind"] for row in known if re.search(row["pattern"], repository)), None
-    )
+    for row in rows("database_images"):
+        if re.search(row["pattern"], repository):
+            return row["kind"]
+    return None

@@ -18,6 +18,7 @@ Change = Literal[
 _TAG = re.compile(
     r"(?:v|version-|release-|rel-|r)?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
 )
+_USUAL = {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
 
@@ -43,9 +44,7 @@ def is_fixed(tag: str | None) -> bool:
 def product_of(repository: str | None) -> str:
     """Return the product of a repository: the last part of its path, under its usual name."""
     text = repository.rpartition("/")[2].lower() if isinstance(repository, str) else ""
-    return {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}.get(
-        text, text
-    )
+    return _USUAL.get(text, text)
 
 
 @lru_cache(maxsize=4096)

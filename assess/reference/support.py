@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from assess.reference.tables import STALE_DAYS, compiled_on, rows
+from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
 from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
 
-ALIVE_DAYS = (
-    180  # a line without an announced end counts as supported after its last release
-)
+# for so long after its last release, a line without an announced end counts as supported
+ALIVE_DAYS = 180
+ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 ENGINE = "docker"
 DATED = (
     "engine_releases",
@@ -112,17 +112,12 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 
     Only lines released on or after the day ``since``; without products, operating systems.
     """
-    lines = _lines()
-    held = [
-        item
-        for p in products or sorted(_codenames())
-        for item in lines.get(p, {}).items()
-    ]
-    days = {
-        name: (line.eol - min(line.released)).days if line.eol else None
-        for name, line in held
-        if line.released and min(line.released) >= _day(since or "1970-01-01")
-    }
+    days: dict[str, int | None] = {}
+    for product in products or sorted(_codenames()):
+        for name, line in _lines().get(product, {}).items():
+            if line.released and min(line.released) >= _day(since or "1970-01-01"):
+                window = line.eol - min(line.released) if line.eol else None
+                days[name] = window.days if window else None
     return pd.Series(days, dtype="Float64", name="window_days")
 
 
@@ -156,16 +151,56 @@ def line_of(product: str | None, version: str | None) -> str | None:
     return next(starts, ".".join(map(str, numbers[:2])))
 
 
+@cache
+def engine_lines() -> pd.DataFrame:
+    """Count releases and changes of each engine line, oldest first; a shared, read-only frame.
+
+    Index ``release_line``; ``first_release, last_release`` [UTC day], ``releases_n, active_days``
+    [days], ``releases_per_year`` (NA below 60 active days), ``support_days, stated_days`` [days from
+    the first release to the actual and to the stated end; NA without one], changes by kind [count].
+    """
+    known = table("engine_releases")
+    ends_by_line = ["line_eol_date", "policy_eol_date"]
+    days = ["release_date", *ends_by_line]
+    known[days] = known[days].apply(pd.to_datetime, utc=True)
+    public = known["channel"].ne("source_tag") & known["release_date"].notna()
+    lines = known[public].groupby("release_line", sort=False)
+    first = lines["release_date"].min()
+    last = lines["release_date"].max()
+    found = pd.DataFrame({"first_release": first, "last_release": last})
+    found["releases_n"] = lines.size()
+    found["active_days"] = (last - first).dt.days
+    pace = found["releases_n"] / (found["active_days"] / 365.25)
+    found["releases_per_year"] = pace.where(found["active_days"] >= ACTIVE_DAYS_MIN)
+    ends = known.groupby("release_line")[ends_by_line].first()
+    found["support_days"] = (ends["line_eol_date"] - first).dt.days
+    found["stated_days"] = (ends["policy_eol_date"] - first).dt.days
+    changes = table("engine_changes")
+    kinds = pd.crosstab(changes["release_line"], changes["kind"])
+    return found.join(kinds.reindex(found.index, fill_value=0))
+
+
+def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFrame:
+    """List the outages on record, of one kind (``registry``, ``api`` …) or service.
+
+    As the table ``outages`` has them, ``duration_minutes`` as a number (NA: unknown). A list of
+    outages is no census.
+    """
+    listed = table("outages")
+    listed["duration_minutes"] = pd.to_numeric(listed["duration_minutes"])
+    for column, wanted in (("kind", kind), ("service", service)):
+        if wanted:
+            listed = listed[listed[column].eq(wanted)]
+    return listed
+
+
 def _without_end(
     line: str, lines: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
     """Return the state of a line whose end is not announced, and why."""
     compiled = compiled_on(*DATED)
     if (at - _day(compiled)).days > STALE_DAYS:
-        return (
-            "unknown",
-            f"no announced end, and the facts of {compiled} are too old to say",
-        )
+        return "unknown", f"no announced end, and the facts of {compiled} are too old"
     if line == max(lines, key=numbers_of):
         return "supported", "no announced end; it is the newest line"
     last = max((day for day in lines[line].released if day <= at), default=None)
@@ -193,40 +228,27 @@ def _dated() -> Iterator[tuple[str, ...]]:
     """Product, line, end of support, its basis, and days of release; of an engine, by release."""
     for row in rows("engine_releases"):
         stated = row["policy_eol_date"]
-        day = row["release_date"]
+        end = stated or row["line_eol_date"]
         basis = "stated support window" if stated else row["line_eol_basis"]
-        yield ENGINE, row["release_line"], stated or row["line_eol_date"], basis, day
+        yield ENGINE, row["release_line"], end, basis, row["release_date"]
     for row in rows("distro_releases"):
-        more = (
-            row["extended_eol_date"]
-            and f"; extended support to {row['extended_eol_date']}"
-        )
-        basis = f"end of general support{more}"
+        basis = "end of general support"
+        if row["extended_eol_date"]:
+            basis += f"; extended support to {row['extended_eol_date']}"
         yield row["distro"], row["version"], row["eol_date"], basis, row["release_date"]
     for row in rows("kernel_lines"):
+        line = ("kernel", row["line"], row["eol_date"])
         basis = (
             f"upstream line, end {row['eol_status']}; a distribution may keep it longer"
         )
-        yield (
-            "kernel",
-            row["line"],
-            row["eol_date"],
-            basis,
-            row["release_date"],
-            row["latest_date"],
-        )
+        yield *line, basis, row["release_date"], row["latest_date"]
     for row in rows("orchestrators"):
-        yield (
-            row["product"],
-            row["line"],
-            row["eol_date"],
-            row["eol_basis"],
-            row["release_date"],
-        )
+        line = (row["product"], row["line"], row["eol_date"])
+        yield *line, row["eol_basis"], row["release_date"]
     for row in rows("runtime_lines"):
+        line = (row["product"], row["line"], row["eol_date"])
         basis = "end of security support"
-        days = (row["release_date"], row["latest_date"])
-        yield row["product"], row["line"], row["eol_date"], basis, *days
+        yield *line, basis, row["release_date"], row["latest_date"]
 
 
 @cache

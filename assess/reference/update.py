@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -23,34 +23,25 @@ from assess.writing import sibling
 
 PUBLISHER = "endoflife.date"
 ADDRESS = f"https://{PUBLISHER}/api/v1/products"
+# column of the product, and of the line
 _KEYS = {
     "distro_releases": ("distro", "version"),
     "runtime_lines": ("product", "line"),
     "orchestrators": ("product", "line"),
     "kernel_lines": ("", "line"),
+    "engine_releases": ("", "release_line"),
 }
-_COLUMNS = {  # of ours, by theirs; a table takes those that it has
-    "release": "release_date",
-    "support": "eoas_date",
-    "end": "eol_date",
-    "extended": "extended_eol_date",
-    "latest": "latest",
-    "latest_day": "latest_date",
-    "codename": "codename",
+# our columns, each with the names that API v1 and the older one have for it
+_COLUMNS = {
+    "release_date": ("releaseDate",),
+    "eoas_date": ("eoasFrom", "support"),
+    "eol_date": ("eolFrom", "eol"),
+    "extended_eol_date": ("eoesFrom", "extendedSupport"),
+    "latest_date": ("latestReleaseDate",),
 }
 
-
-class Cycle(NamedTuple):
-    """A line of a product, as it is published; an empty text is unknown."""
-
-    line: str
-    release: str
-    support: str
-    end: str
-    extended: str
-    latest: str
-    latest_day: str
-    codename: str
+Cycle = dict[str, str]  # line of a product in our columns; an empty text is unknown
+_Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its new cells
 
 
 def products() -> dict[str, tuple[str, str]]:
@@ -59,20 +50,14 @@ def products() -> dict[str, tuple[str, str]]:
 
 
 def to_cycles(payload: Any) -> list[Cycle]:
-    """Read the answer for one product, of API v1 or of the older one.
-
-    Raises
-    ------
-    AssessError
-        Where it is neither, or holds no line.
-    """
+    """Read the answer for one product, of API v1 or the older one; raise if it lists no line."""
     result = payload.get("result", payload) if isinstance(payload, Mapping) else payload
     listed = result.get("releases") if isinstance(result, Mapping) else result
     entries = (
         [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
     )
     cycles = [_cycle(entry) for entry in entries]
-    cycles = [cycle for cycle in cycles if re.match(r"v?\d", cycle.line)]
+    cycles = [cycle for cycle in cycles if re.match(r"v?\d", cycle["line"])]
     if not cycles:
         raise AssessError(
             f"this is no answer of {PUBLISHER}: it lists no line",
@@ -82,20 +67,20 @@ def to_cycles(payload: Any) -> list[Cycle]:
 
 
 def _cycle(entry: Mapping[str, Any]) -> Cycle:
-    latest = entry.get("latest")
-    newest = latest if isinstance(latest, Mapping) else {}
-    return Cycle(
-        line=str(entry.get("name") or entry.get("cycle") or "").strip(),
-        release=_day(entry.get("releaseDate")),
-        support=_day(entry.get("eoasFrom") or entry.get("support")),
-        end=_day(entry.get("eolFrom") or entry.get("eol")),
-        extended=_day(entry.get("eoesFrom") or entry.get("extendedSupport")),
-        latest=str(
-            newest.get("name") or (latest if isinstance(latest, str) else "") or ""
-        ),
-        latest_day=_day(newest.get("date") or entry.get("latestReleaseDate")),
-        codename=str(entry.get("codename") or ""),
-    )
+    days = {
+        column: next(filter(None, map(_day, map(entry.get, names))), "")
+        for column, names in _COLUMNS.items()
+    }
+    latest = entry.get("latest") or ""
+    if isinstance(latest, Mapping):
+        days["latest_date"] = _day(latest.get("date")) or days["latest_date"]
+        latest = latest.get("name") or ""
+    return {
+        "line": str(entry.get("name") or entry.get("cycle") or "").strip(),
+        "latest": str(latest),
+        "codename": str(entry.get("codename") or ""),
+        **days,
+    }
 
 
 def _day(value: Any) -> str:
@@ -109,20 +94,10 @@ def _day(value: Any) -> str:
 def refreshed(
     answers: Mapping[str, list[Cycle]], today: date
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Take published lines over into the tables of facts.
+    """Take published lines, by the publisher's name of their product, over into the tables.
 
-    Parameters
-    ----------
-    answers : mapping of str to list of Cycle
-        Lines by the publisher's name of their product.
-    today : date
-        Day on which they were asked for.
-
-    Returns
-    -------
-    tuple of dict of str to DataFrame and DataFrame
-        The tables that were looked through, whole; and what changed in them: ``table, product,
-        line, column, before, after``.
+    Returns the tables that were looked through, whole, and what changed in them: ``table, product,
+    line, column, before, after``.
     """
     made: dict[str, pd.DataFrame] = {}
     changes: list[tuple[str, ...]] = []
@@ -132,21 +107,12 @@ def refreshed(
         facts = made[name] if name in made else table(name).astype(object)
         work = _engine_changes if name == "engine_releases" else _line_changes
         for place, values in work(facts, name, product, answers[slug]):
-            line = str(
-                values.get("release_line")
-                or values.get(_KEYS.get(name, ("", ""))[1])
-                or ""
-            )
+            line = values[_KEYS[name][1]]
             changes += _write(facts, place, values, (name, product, line))
             facts.loc[place, "source"] = f"{PUBLISHER}: {slug}, {today}"
         made[name] = facts
     columns = ["table", "product", "line", "column", "before", "after"]
     return made, pd.DataFrame(changes, columns=columns, dtype="str")
-
-
-_Changes = Iterator[
-    tuple[int, dict[str, str]]
-]  # place of a row, old or new, and its new cells
 
 
 def _line_changes(
@@ -156,16 +122,13 @@ def _line_changes(
     mine = facts[facts[whose].eq(product)] if whose else facts
     places = dict(zip(mine[which], mine.index, strict=True))
     for cycle in cycles:
-        told = {ours: getattr(cycle, theirs) for theirs, ours in _COLUMNS.items()}
-        values = {
-            column: value for column, value in told.items() if value and column in facts
-        }
-        place = places.get(cycle.line)
+        dated = {name: cell for name, cell in cycle.items() if name in facts and cell}
+        place = places.get(cycle["line"])
         if place is None:
-            key = {which: cycle.line} | ({whose: product} if whose else {})
-            yield len(facts), key | values | _basis(facts)
-        elif differing := {c: v for c, v in values.items() if facts.loc[place, c] != v}:
-            yield place, differing | {which: cycle.line}
+            row = _basis(facts) | dated | {which: cycle["line"], whose: product}
+            yield len(facts), {name: cell for name, cell in row.items() if name}
+        elif any(facts.loc[place, name] != cell for name, cell in dated.items()):
+            yield place, dated | {which: cycle["line"]}
 
 
 def _basis(facts: pd.DataFrame) -> dict[str, str]:
@@ -184,33 +147,23 @@ def _engine_changes(
     """Newest releases that the facts do not have, and ends where none was announced."""
     known = {numbers_of(version) for version in facts["version"]}
     for cycle in cycles:
-        if cycle.latest and numbers_of(cycle.latest) not in known:
-            yield (
-                len(facts),
-                {
-                    "version": cycle.latest,
-                    "release_line": cycle.line,
-                    "channel": "stable",
-                    "is_line_first": str(cycle.line not in set(facts["release_line"])),
-                    "release_date": cycle.latest_day,
-                    "release_date_basis": PUBLISHER,
-                    "line_eol_date": cycle.end,
-                    "line_eol_basis": "stated" if cycle.end else "",
-                    "notes_status": "not_read",
-                },
-            )
-        own = facts["release_line"].eq(cycle.line) & facts["line_eol_date"].isna()
-        for place in (
-            facts.index[own & facts["policy_eol_date"].isna()] if cycle.end else ()
-        ):
-            yield (
-                place,
-                {
-                    "line_eol_date": cycle.end,
-                    "line_eol_basis": "stated",
-                    "release_line": cycle.line,
-                },
-            )
+        line = cycle["line"]
+        end = {"release_line": line, "line_eol_date": cycle["eol_date"]}
+        end["line_eol_basis"] = "stated" if cycle["eol_date"] else ""
+        if cycle["latest"] and numbers_of(cycle["latest"]) not in known:
+            release = {
+                "version": cycle["latest"],
+                "channel": "stable",
+                "is_line_first": str(line not in set(facts["release_line"])),
+                "release_date": cycle["latest_date"],
+                "release_date_basis": PUBLISHER,
+                "notes_status": "not_read",
+            }
+            yield len(facts), release | end
+        undated = facts[["line_eol_date", "policy_eol_date"]].isna().all(axis=1)
+        if cycle["eol_date"]:
+            for place in facts.index[undated & facts["release_line"].eq(line)]:
+                yield place, end
 
 
 def _write(

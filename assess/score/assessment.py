@@ -21,11 +21,11 @@ from assess.score.backtest.backtest import Backtest, backtest
 from assess.score.blast_radius.blast_radius import BlastRadius, score_blast_radius
 from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
+from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.upgrade_churn.history import History, known_history
-from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
-from assess.score.what_next.what_next import WhatNext, rank
+from assess.score.what_next import WhatNext, rank
 
 SCORES = ("readiness", "blast_radius", "upgrade_churn", "what_next")
 FLEET_SCORES = ("claims", "backtest")

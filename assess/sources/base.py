@@ -6,10 +6,13 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -18,6 +21,9 @@ from assess.sources.redact import scrub
 
 Row = dict[str, Any]
 Rows = TypeVar("Rows", bound=Sized)
+A = TypeVar("A")
+T = TypeVar("T")
+_POLL_S = 0.1  # how soon waiting ends after a deadline was cut
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,56 @@ class Deadline:
         """Raise TimeoutError where no time is left."""
         if self.left <= 0:
             raise TimeoutError("the deadline of the source has passed")
+
+    def cut(self) -> None:
+        """Leave no time, as after an interrupt."""
+        self._end = 0.0
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; it is left behind on its thread where no time is left.
+
+        Nothing less ends a name server, a proxy, a handshake or a header that takes for ever.
+        """
+        self.check()
+        future = _started(work)
+        while not future.done():
+            wait([future], timeout=min(self.left, _POLL_S))
+            if not future.done():
+                self.check()
+        return future.result()
+
+
+def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
+    """Return the results of a function in the order of the items.
+
+    The threads of an executor would keep the process from ending while one of them hangs.
+    """
+    waiting = [(Future[T](), item) for item in items]
+    futures = [future for future, _ in waiting]
+    waiting.reverse()
+
+    def take() -> None:
+        with suppress(IndexError):
+            while True:
+                future, item = waiting.pop()
+                _settle(future, partial(function, item))
+
+    for _ in range(min(threads, len(futures))):
+        Thread(target=take, daemon=True).start()
+    return [future.result() for future in futures]
+
+
+def _started(work: Callable[[], T]) -> Future[T]:
+    future = Future[T]()
+    Thread(target=_settle, args=(future, work), daemon=True).start()
+    return future
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # a plug-in may raise anything
+        future.set_exception(error)
 
 
 HINTS = {
@@ -90,11 +146,9 @@ _UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
 
 def chain_of(error: BaseException) -> list[BaseException]:
     """List an error and its causes."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
+    chain = [error]
+    while (link := chain[-1].__cause__ or chain[-1].__context__) and link not in chain:
         chain.append(link)
-        link = link.__cause__ or link.__context__
     return chain
 
 
@@ -152,6 +206,11 @@ class Call:
 
     As a context manager it may be entered once for each part of an answer: times and counts add
     up, the first failure is kept, and a failure beside a sound part makes the whole ``partial``.
+    Without a failure the status is what `status` was called with, else it follows from the counts.
+
+    ``client`` counts requests and retries; once ``deadline`` has passed every error is a
+    ``timeout``; ``empty`` is the hint for an answer without rows; ``classify`` turns an error into
+    the columns ``status``, ``error_class`` and ``hint``.
     """
 
     def __init__(
@@ -331,71 +390,21 @@ class Batch:
         }
         return replace(self, rows=defaultdict(list, rows))
 
-    def call(  # noqa: PLR0913
-        self,
-        scope: str,
-        name: str,
-        *,
-        client: Requests | None = None,
-        deadline: Deadline | None = None,
-        empty: str | None = None,
-        classify: Callable[[Exception], Row] = failure,
-    ) -> Call:
-        """Open a call: one question to a system, with one coverage row.
+    def call(self, scope: str, name: str, **settings: Any) -> Call:
+        """Open a call about ``scope`` (a host, a file, an account), with one coverage row.
 
-        Parameters
-        ----------
-        scope : str
-            What is asked: a host, a file, an account.
-        name : str
-            Name of the call in coverage.
-        client : Requests, optional
-            Client, such as a `Web`, whose requests and retries are counted.
-        deadline : Deadline, optional
-            Once it has passed, every error of the call is a ``timeout``.
-        empty : str, optional
-            Hint for an answer without rows.
-        classify : callable, default `failure`
-            Turns an error into ``status``, ``error_class`` and ``hint``.
-
-        Notes
-        -----
-        On the way out the call writes ``seconds``, ``requests``, ``retries``, ``ratio``, and
-
-        - after an error the status it stands for (``denied``, ``unreachable``, ...), or
-          ``partial`` where rows had been taken before it;
-        - else what `Call.status` was called with;
-        - else ``parse_error`` where all rows were ``unmapped_n``, ``partial`` below the
-          ``expected`` rows, ``empty`` without any; ``ok`` otherwise, also where none are counted.
-
-        Errors end here, and the source goes on. Only bugs (`AssertionError`, `NameError`) and
-        interrupts pass; the run turns those into a coverage row of the whole source.
+        ``settings`` are those of `Call`. An error ends in the coverage row and the source goes on;
+        only bugs (`AssertionError`, `NameError`) and interrupts pass.
 
         Examples
         --------
         Pages of a list; what came before a failure is kept, and the row is ``partial``::
 
-            jobs = []
             with batch.call(web.scope, "jobs", client=web) as call:
                 for page in pages(web):
                     jobs += call.take(page)
 
-        A client that is opened within the call, so that a bad token_file is a failure of it::
-
-            with (
-                batch.call(scope, "graph") as call,
-                open_web(options, base, deadline, call=call) as web,
-            ):
-                links = call.take(web.json("api/dependencies"))
-
-        Files of a ``[[source]]`` table; one that is broken leaves a ``parse_error``::
-
-            for file, call in each_dump(options, base, deadline, batch):
-                with call:
-                    rows = call.take(to_rows(read_json(file, call.row)))
-                    call.count(redacted_n=2, unmapped_n=1)
-
-        One question for each entry of a list; failures of single entries make it ``partial``::
+        One question for each entry of a list::
 
             call = batch.call(web.scope, "job", client=web)
             call.note(expected=len(stubs))
@@ -404,16 +413,10 @@ class Batch:
                     jobs += call.take([web.json(stub["ID"])])
                 if call.failed in ("unreachable", "timeout"):
                     break
-
-        An answer that says itself that there is nothing to learn::
-
-            with batch.call(scope, "info") as call:
-                if not info["Swarm"]["ControlAvailable"]:
-                    call.status("unsupported", "name the engine of a manager")
         """
         row = {"scope": scope, "call": name, "status": "timeout"}
         self.coverage.append(row)
-        return Call(row, client=client, deadline=deadline, empty=empty, classify=classify)
+        return Call(row, **settings)
 
     def cover(self, scope: str, call: str, status: str, **values: Any) -> Row:
         """Add a coverage row about something that was not asked, or that is no call."""
@@ -430,9 +433,8 @@ class Batch:
         self.container_ids |= other.container_ids
 
 
-Batches = list[
-    tuple[str, Batch]
-]  # by label, such as ``docker#2`` for the second of its type
+# By label, such as ``docker#2`` for the second of its type.
+Batches = list[tuple[str, Batch]]
 
 
 def type_of(label: str) -> str:
@@ -477,9 +479,7 @@ class Source:
         return self.collect(options, base, deadline)
 
 
-def file_failure(error: Exception) -> Row:
-    """Return the columns of a coverage row that explain why a file could not be read."""
-    return failure(error)
+file_failure = failure
 
 
 def paths_of(options: dict[str, Any]) -> list[str]:

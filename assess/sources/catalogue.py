@@ -17,19 +17,19 @@ _BUILT_IN = {
     "osquery": "assess.sources.hosts.osquery:OsquerySource",
     "answers": "assess.sources.answers.source:AnswersSource",
     "incidents": "assess.sources.incidents.source:IncidentsSource",
-    "experiments": "assess.sources.experiments.source:ExperimentsSource",
+    "experiments": "assess.sources.experiments:ExperimentsSource",
     "registry": "assess.sources.registry.source:RegistrySource",
     "kubernetes": "assess.sources.kubernetes.source:KubernetesSource",
     "swarm": "assess.sources.swarm.source:SwarmSource",
     "nomad": "assess.sources.nomad.source:NomadSource",
     "marathon": "assess.sources.marathon.source:MarathonSource",
     "backstage": "assess.sources.backstage.source:BackstageSource",
-    "traces": "assess.sources.traces.source:TracesSource",
+    "traces": "assess.sources.traces:TracesSource",
     "ec2": "assess.sources.ec2.source:Ec2Source",
     "ecs": "assess.sources.ecs.source:EcsSource",
     "ecr": "assess.sources.ecr.source:EcrSource",
     "ssm": "assess.sources.ssm.source:SsmSource",
-    "frames": "assess.sources.frames.source:FramesSource",
+    "frames": "assess.sources.frames:FramesSource",
 }
 
 

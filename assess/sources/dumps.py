@@ -11,16 +11,7 @@ from typing import Any
 
 import yaml
 
-from assess.sources.base import (
-    HINTS,
-    Batch,
-    Call,
-    Deadline,
-    Row,
-    file_failure,
-    paths_of,
-    timed,
-)
+from assess.sources.base import HINTS, Batch, Call, Deadline, Row, failure, paths_of
 from assess.sources.yaml_loader import load_documents
 
 MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
@@ -48,7 +39,7 @@ def find_files(
         try:
             files = files_below(place)
         except OSError as error:
-            batch.cover(name, "read", **file_failure(error))
+            batch.cover(name, "read", **failure(error))
             continue
         if files is None:
             found.append((name, place))
@@ -56,31 +47,9 @@ def find_files(
         inside = [file for file in files if file.suffix.lower() in suffixes]
         found += [(str(Path(name) / file.relative_to(place)), file) for file in inside]
         if not inside:
-            batch.cover(
-                name, "read", "empty", hint=f"it holds no {' or '.join(suffixes)} file"
-            )
+            hint = f"it holds no {' or '.join(suffixes)} file"
+            batch.cover(name, "read", "empty", hint=hint)
     return found
-
-
-def each_file(  # noqa: PLR0913, PLR0917
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    batch: Batch,
-    suffixes: tuple[str, ...] = JSON_SUFFIXES,
-    call: str = "read",
-) -> Iterator[tuple[str, Path, Row]]:
-    """List each file of `find_files` with its scope and a coverage row, which times its reading.
-
-    What there is no time left for has a row that says so.
-    """
-    for scope, file in find_files(options, base, batch, suffixes):
-        row = batch.cover(scope, call, "ok", rows=0)
-        if not deadline.left:
-            row |= {"status": "timeout", "hint": HINTS["timeout"]}
-            continue
-        with timed(row):
-            yield scope, file, row
 
 
 def each_dump(  # noqa: PLR0913
@@ -127,7 +96,7 @@ def read_text(file: Path, row: Row) -> str | None:
         is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
         text = raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
     except (OSError, ValueError) as error:
-        row |= file_failure(error)
+        row |= failure(error)
         return None
     return text
 
@@ -225,22 +194,3 @@ def decode_values(text: str) -> tuple[list[Any], str]:
                 break
             at = following
     return values, rest or (text[:200] if text.lstrip().startswith("[") else "")
-
-
-def dig(value: Any, *path: str | int) -> Any:
-    """Follow keys and positions into a payload; None where it has another shape."""
-    for step in path:
-        if isinstance(step, int):
-            is_there = isinstance(value, list) and -len(value) <= step < len(value)
-        else:
-            is_there = isinstance(value, dict) and step in value
-        if not is_there:
-            return None
-        value = value[step]
-    return value
-
-
-def dicts(value: Any) -> Iterator[dict[str, Any]]:
-    """List the objects of a list in a payload; none where it has another shape."""
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))

@@ -5,21 +5,31 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
-from assess.sources.base import Call, Deadline, Row, failure, timed
-from assess.sources.dumps import MAX_BYTES, DumpError, broken, decode_values
+from assess.sources.base import Call, Deadline, Row
+from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.redact import strip_userinfo
 
-CONNECT_SECONDS, CALL_SECONDS = 10.0, 30.0
-MAX_RETRIES, MAX_REDIRECTS = 3, 5
+if TYPE_CHECKING:
+    from requests import Response
+
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 30.0  # of silence, at most
+MAX_RETRIES = 3
+MAX_REDIRECTS = 5
+MAX_BYTES = 64 << 20  # of one answer, uncompressed: lists come in pages
+MAX_VALUES = 5_000_000  # of one answer; "[[],[],…" takes 30 times its size in memory
 _BUSY = (429, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
+_GZIP = 31  # of zlib: with the header of gzip
 
 
 class HttpError(OSError):
@@ -27,7 +37,8 @@ class HttpError(OSError):
 
     def __init__(self, status_code: int, headers: Mapping[str, str]) -> None:
         super().__init__(f"the server answered {status_code}")
-        self.status_code, self.headers = status_code, headers
+        self.status_code = status_code
+        self.headers = headers
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,9 @@ class Answer:
 
     def json(self) -> Any:
         """Decode the body; an error says what it is instead."""
+        values_n = sum(map(self.body.count, (b",", b"[", b"{")))
+        if values_n > MAX_VALUES:
+            raise DumpError(f"the answer holds more than {MAX_VALUES:,} values")
         text = self.body.decode("utf-8-sig", errors="replace").replace("\0", "")
         try:
             return json.loads(text)
@@ -59,25 +73,11 @@ class Answer:
 
 
 class Web:
-    """One server, asked through one pool of connections.
+    """One server, asked through one pool of connections, by `open_web` or in a ``with``.
 
-    Parameters
-    ----------
-    endpoint : str
-        Address that paths are added to; user and password in it become basic authentication.
-    deadline : Deadline
-        Time that all calls together have.
-    headers : mapping, optional
-        Headers of every call to this server, such as its token; others never see them.
-    ca : Path, optional
-        Bundle of authorities to trust instead of the system's.
-
-    Attributes
-    ----------
-    scope : str
-        The endpoint without its user and password, for coverage rows.
-    requests_n, retries_n : int
-        Calls made, and how many of them were repeats.
+    User and password in the endpoint become basic authentication. ``headers`` go with every call
+    to this server, such as its token; other servers, to which it may redirect, never see them.
+    ``ca`` is a bundle of authorities to trust instead of the system's.
     """
 
     def __init__(
@@ -93,9 +93,11 @@ class Web:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an endpoint starts with http:// or https://")
-        self.scope = strip_userinfo(endpoint).rstrip("/")
-        self.requests_n = self.retries_n = 0
-        self._deadline, self._headers = deadline, dict(headers or {})
+        self.scope = strip_userinfo(endpoint).rstrip("/")  # in coverage rows
+        self.requests_n = 0
+        self.retries_n = 0  # of the requests
+        self._deadline = deadline
+        self._headers = dict(headers or {})
         self._verify: bool | str = str(ca) if ca else True
         self._auth = (parts.username, parts.password or "") if parts.username else None
         self._session = requests.Session()
@@ -152,27 +154,28 @@ class Web:
         return answer
 
     def _once(self, method: str, address: str, options: Row) -> Answer:
-        self._deadline.check()
-        own = self._is_own(address)
+        """Ask once; at the deadline the request is left behind, even one that never answers."""
         self.requests_n += 1
+        return self._deadline.run(partial(self._exchange, method, address, options))
+
+    def _exchange(self, method: str, address: str, options: Row) -> Answer:
+        is_own = self._is_own(address)
+        left = max(self._deadline.left, 0.001)  # zero is no timeout that sockets take
+        headers = {"Accept-Encoding": "gzip", **options.get("headers", {})}
         with self._session.request(
             method,
             address,
             params=options.get("params"),
-            headers={**(self._headers if own else {}), **options.get("headers", {})},
-            auth=self._auth if own else None,
+            headers={**self._headers, **headers} if is_own else headers,
+            auth=self._auth if is_own else None,
             verify=self._verify,
-            timeout=(
-                min(CONNECT_SECONDS, self._deadline.left),
-                min(CALL_SECONDS, self._deadline.left),
-            ),
+            timeout=(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
             allow_redirects=False,
             stream=True,
         ) as response:
             body = bytearray()
-            for chunk in response.iter_content(_CHUNK):
-                body += chunk
-                self._deadline.check()
+            for piece in _uncompressed(response, self._deadline):
+                body += piece
                 if len(body) > MAX_BYTES:
                     raise DumpError(f"the answer is larger than {MAX_BYTES >> 20} MB")
             return Answer(response.status_code, response.headers, bytes(body), address)
@@ -181,6 +184,42 @@ class Web:
         """Whether an address is of this server; no other server sees its credentials."""
         mine, asked = urlsplit(self.scope), urlsplit(address)
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
+
+
+def _uncompressed(response: Response, deadline: Deadline) -> Iterator[bytes]:
+    """Read a body piece by piece, none much larger than what came over the network."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise DumpError("the answer is compressed in a way that was not asked for")
+    inflate = zlib.decompressobj(_GZIP)
+    for chunk in _received(response, deadline):
+        if encoding == "identity":
+            yield chunk
+            continue
+        rest = chunk
+        while rest:
+            try:
+                yield inflate.decompress(rest, _CHUNK)
+            except zlib.error as error:
+                raise DumpError("the answer says that it is gzip and is not") from error
+            rest = inflate.unconsumed_tail
+            if inflate.eof:  # another member may follow
+                rest = inflate.unused_data
+                inflate = zlib.decompressobj(_GZIP)
+
+
+def _received(response: Response, deadline: Deadline) -> Iterator[bytes]:
+    """Read a body as it comes: a server that drips is left between two of its bytes."""
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            yield chunk
+            deadline.check()
+    except ReadTimeoutError as error:
+        raise TimeoutError("the server stopped in the middle of an answer") from error
+    except HTTPError as error:
+        raise ConnectionError("the answer broke off") from error
 
 
 def open_web(
@@ -200,18 +239,16 @@ def open_web(
     headers = {}
     if name := options.get("token_file"):
         secret = _read_secret(base / name)
-        if (
-            not secret.isprintable() or " " in secret
-        ):  # an error about the header would tell it
+        # An error about the header would show it.
+        if not secret.isprintable() or " " in secret:
             raise DumpError("the token_file holds more than a token")
         if ":" in secret and token == "Bearer {}":
-            secret, token = base64.b64encode(secret.encode()).decode(), "Basic {}"
-        header, colon, form = token.partition(": ")
-        headers = (
-            {header: form.format(secret)}
-            if colon
-            else {"Authorization": token.format(secret)}
-        )
+            secret = base64.b64encode(secret.encode()).decode()
+            token = "Basic {}"
+        if ": " not in token:
+            token = f"Authorization: {token}"
+        header, _, form = token.partition(": ")
+        headers[header] = form.format(secret)
     ca = base / options["ca"] if options.get("ca") else None
     web = Web(str(options["endpoint"]), deadline, headers=headers, ca=ca)
     if call is not None:
@@ -226,33 +263,6 @@ def _read_secret(file: Path) -> str:
     except FileNotFoundError as error:
         error.add_note("token_file: there is no such file")
         raise
-
-
-def ask(  # noqa: PLR0913
-    row: Row,
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    *,
-    work: Callable[[Web], None],
-    token: str = "Bearer {}",
-) -> None:
-    """Open the endpoint and let ``work`` ask it; the coverage row says what came of it.
-
-    What ``work`` counted in ``rows`` before a failure makes it partial.
-    """
-    web = None
-    with timed(row):
-        try:
-            web = open_web(options, base, deadline, token)
-            work(web)
-        except (OSError, ValueError) as error:
-            row |= failure(error)
-            if row.get("rows"):
-                row["status"] = "partial"
-    if web is not None:
-        row |= {"requests": web.requests_n, "retries": web.retries_n}
-        web.close()
 
 
 def _wait_of(answer: Answer, attempt: int) -> float:

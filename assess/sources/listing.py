@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
@@ -12,15 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
-from assess.sources.dumps import (
-    JSON_SUFFIXES,
-    YAML_SUFFIXES,
-    dicts,
-    each_dump,
-    read_documents,
-)
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
+from assess.sources.values import dicts, text
 
 Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
@@ -305,46 +299,6 @@ def share_live(batch: Batch) -> None:
     mounts = batch.rows["mounts"]
     share([mount for mount in mounts if mount["workload_id"] not in ended])
     share([mount for mount in mounts if mount["workload_id"] in ended])
-
-
-def text(value: Any) -> str:
-    """Return a text without NUL; empty for any other value."""
-    return value.replace("\0", "") if isinstance(value, str) else ""
-
-
-def table(value: Any) -> Row:
-    """Return an object; an empty one for any other value."""
-    return value if isinstance(value, dict) else {}
-
-
-def number(value: Any) -> float | None:
-    """Read a number of zero or more, also from a text; None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        read = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return read if math.isfinite(read) and read >= 0 else None
-
-
-def integer(value: Any) -> int | None:
-    """Read a count that fits into a 64-bit column."""
-    count = number(value)
-    return int(count) if count is not None and count < 2**63 else None
-
-
-def percent(part: float | None, of: float | None) -> float | None:
-    """Return a share [percent]; None where the whole is zero or unknown."""
-    return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
-
-
-def healthy(lost: float | None) -> float | None:
-    """Return the share that must stay healthy where this one may be lost [percent].
-
-    It is rounded down: rounded up, two of three replicas would be three.
-    """
-    return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
 def names_of(

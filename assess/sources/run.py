@@ -3,27 +3,63 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import as_completed
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
-from assess.sources.base import Batch, Batches, Deadline, Row, Source, type_of
+from assess.sources.base import (
+    HINTS,
+    Batch,
+    Batches,
+    Deadline,
+    Row,
+    Source,
+    status_of,
+    type_of,
+)
 from assess.sources.catalogue import homes, make
-from assess.sources.joining.names import Rules, read_map
-from assess.sources.tasks import Task, Work, start
+from assess.sources.joining.identity import Rules, read_map
+from assess.sources.redact import scrub
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PARALLEL = 256  # sources asked at the same time
+GRACE_S = 2.0  # for a source to hand over what it has, once its deadline has passed
+
+_log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One ``[[source]]`` table, checked."""
+
+    label: str
+    source: Source
+    options: dict[str, Any]
+    base: Path
+    deadline: float
+
+    @property
+    def scope(self) -> str:
+        """What it was asked about, for a source that cannot say it itself."""
+        asked = self.options.get("path", self.options.get("endpoint", self.source.type))
+        parts = asked if isinstance(asked, list) else [asked]
+        return scrub(", ".join(map(str, parts)))
+
+
+Work = Callable[[Task, Deadline], Batch]
 
 
 def prepare(
@@ -75,12 +111,8 @@ def _problems(source: Source, options: dict[str, Any]) -> list[str]:
 
 def _identity(config: Config) -> tuple[Rules, list[str]]:
     """Read the identity map, and list the problems of ``[identity]``."""
-    known = ("map",)
-    problems = [
-        f"[identity] {unknown_key(key, known)}"
-        for key in config.identity
-        if key not in known
-    ]
+    unknown = [key for key in config.identity if key != "map"]
+    problems = [f"[identity] {unknown_key(key, ('map',))}" for key in unknown]
     name = config.identity.get("map")
     try:
         return (read_map(config.directory / str(name)) if name else []), problems
@@ -91,13 +123,66 @@ def _identity(config: Config) -> tuple[Rules, list[str]]:
 def side_by_side(
     tasks: list[Task], work: Work, progress: Progress | None = None
 ) -> Batches:
-    """Do the work of every task, side by side, and return the batches in the order of the tasks."""
-    running = start(tasks, work)
-    for done, future in enumerate(as_completed(running), start=1):
-        if progress:
-            progress(running[future].label, done, len(tasks))
-    batches = {task.label: future.result() for future, task in running.items()}
+    """Do the work of every task, side by side, and return the batches in the order of the tasks.
+
+    A source that hangs is left behind on its thread, once its deadline has passed.
+    """
+    batches: dict[str, Batch] = {}
+    waiting = list(reversed(tasks))
+    running: dict[str, tuple[Task, Deadline]] = {}
+    ended: SimpleQueue[tuple[str, Batch | BaseException]] = SimpleQueue()
+    while waiting or running:
+        while waiting and len(running) < PARALLEL:
+            task = waiting.pop()
+            running[task.label] = (task, Deadline(task.deadline))
+            arguments = (work, *running[task.label], ended)
+            Thread(target=_do, args=arguments, name=task.label, daemon=True).start()
+        first = min(deadline.left for _, deadline in running.values())
+        try:
+            outcomes = [ended.get(timeout=first + GRACE_S)]
+        except Empty:
+            outcomes = [
+                (label, TimeoutError(f"no answer within {task.deadline:g} s"))
+                for label, (task, deadline) in running.items()
+                if not deadline.left
+            ]
+        for label, outcome in outcomes:
+            if label in running:  # not one that was left behind
+                task, _ = running.pop(label)
+                batches[label] = _finished(task, outcome)
+                if progress:
+                    progress(label, len(batches), len(tasks))
     return [(task.label, batches[task.label]) for task in tasks]
+
+
+def _do(work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]) -> None:
+    """Do the work of a task on its thread."""
+    try:
+        ended.put((task.label, work(task, deadline)))
+    except BaseException as error:  # a plug-in may raise anything
+        ended.put((task.label, error))
+
+
+def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
+    """Return the batch of a task, with at least one coverage row and the source of each row."""
+    if isinstance(outcome, BaseException):
+        _log.debug("source %s failed", task.label, exc_info=outcome)
+        status = status_of(outcome)
+        kind = type(outcome).__name__
+        hints = [scrub(str(outcome)) or kind, HINTS.get(status)]
+        batch = Batch()
+        hint = "; ".join(filter(None, hints))
+        batch.cover(task.scope, "collect", status, error_class=kind, hint=hint)
+        return batch
+    rows = [row for rows in outcome.rows.values() for row in rows]
+    if not outcome.coverage:
+        status = "ok" if rows else "empty"
+        outcome.cover(task.scope, "collect", status, rows=len(rows))
+    scopes = {row["scope"] for row in outcome.coverage}
+    if len(scopes) == 1:
+        for row in rows:
+            row.setdefault("source_ref", *scopes)
+    return outcome
 
 
 def local(task: Task) -> Task:
@@ -169,9 +254,8 @@ def join(
     Also returns the coverage rows of the sources, and those of the joining.
     """
     from assess.sources.joining.findings import name_findings
-    from assess.sources.joining.hosts import settle_hosts
+    from assess.sources.joining.hosts import join_replicas, settle_hosts
     from assess.sources.joining.merge import to_tables
-    from assess.sources.joining.replicas import join_replicas
 
     batches, of_hosts = settle_hosts(batches)
     batches, of_replicas = join_replicas(batches)

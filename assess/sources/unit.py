@@ -16,7 +16,7 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import ImageRef, last_part, parse_image
-from assess.sources.addresses import Address, kind_of
+from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
 from assess.sources.redact import is_secret, keep_env
 
@@ -96,6 +96,21 @@ class Unit:
         """Variables that name the service."""
         naming: dict[str, str] = keep_env(dict(self.environment))["naming"]
         return naming
+
+    @property
+    def addresses(self) -> list[tuple[str, Address]]:
+        """Variables and the addresses of other services in them."""
+        return list(addresses(dict(self.environment)))
+
+    @property
+    def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
+        """Candidates for the name of the service from its variables and its image."""
+        naming = self.naming
+        return (
+            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
+            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
+            (self.image_name, "image-repository", 0.6),
+        )
 
     @cached_property
     def secret_like_n(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
 CHECK = {
@@ -203,7 +203,7 @@ def test_anybody_may_add_words_of_incidents():
         ),
         ({"platform": {"x": "mainframe"}}, "one of host, docker"),
         ({"cause_text": {"(": "host"}}, "'(' is no regular expression"),
-        ({"container_words": [3]}, "3 is no regular expression"),
+        ({"container_words": [3]}, "an item of incidents.container_words is 3: text"),
         ({"severities": {}}, "did you mean 'incidents.severity'?"),
     ],
 )

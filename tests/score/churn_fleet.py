@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from assess import from_frames, load_policy
-from assess.score.upgrade_churn import pace
+from assess.score.upgrade_churn import pace, score_upgrade_churn
 from assess.score.upgrade_churn.history import History
-from assess.score.upgrade_churn.upgrade_churn import score_upgrade_churn
 
 AT = "2026-09-30T00:00:00Z"
 

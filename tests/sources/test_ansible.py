@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 from assess.sources.base import Deadline
-from assess.sources.hosts import ansible_facts
+from assess.sources.hosts import ansible
 from assess.sources.hosts.ansible import AnsibleSource
 from assess.sources.hosts.rows import to_batch, upstream
 from assess.sources.joining.hosts import service_of
@@ -124,7 +124,7 @@ def test_engines_of_hosts_that_nobody_can_reach(cache, tree):
 def test_a_package_called_docker_is_an_engine_only_where_it_is_one():
     def engines(manager):
         packages = {"docker": [{"name": "docker", "version": "1.5-2", "source": manager}]}
-        host, _ = ansible_facts.to_host({"packages": packages}, "a", "p", None, NOW)
+        host, _ = ansible.to_host({"packages": packages}, "a", "p", None, NOW)
         return [row["runtime"] for row in to_batch([host]).rows["engines"]]
 
     assert engines("apt") == ["none"]  # a tray for windows
@@ -319,7 +319,7 @@ def test_nul_bytes_html_and_impossible_dates(tmp_path):
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8), JSON)
 def test_facts_of_any_shape(facts, clock):
     facts["ansible_date_time"] = {"epoch": clock}
-    host, told = ansible_facts.to_host(facts, "host", "place", 1e30, NOW)
+    host, told = ansible.to_host(facts, "host", "place", 1e30, NOW)
     batch = to_batch([host])
     assert set(told) >= {"redacted_n", "unmapped_n"}
     assert len(batch.rows["hosts"]) == 1

@@ -59,7 +59,7 @@ def plugin(monkeypatch):
     Plugin.released.clear()
     entry = EntryPoint("plugin", f"{__name__}:Plugin", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    monkeypatch.setattr("assess.sources.tasks.GRACE_S", 0.1)
+    monkeypatch.setattr("assess.sources.run.GRACE_S", 0.1)
     yield
     Plugin.released.set()
 
@@ -172,8 +172,7 @@ def test_a_process_ends_without_waiting_for_a_source_that_hangs(tmp_path):
     (tmp_path / "hanging.py").write_text(
         "import time\nfrom pathlib import Path\n"
         "from assess.sources.base import Batch, Source\n"
-        "from assess.sources.run import collecting, side_by_side\n"
-        "from assess.sources.tasks import Task\n"
+        "from assess.sources.run import Task, collecting, side_by_side\n"
         "class Hanging(Source):\n"
         "    type = 'hanging'\n"
         "    def collect(self, options, base, deadline):\n"
@@ -284,8 +283,10 @@ def test_the_example_configuration_is_valid_with_every_table(tmp_path, monkeypat
     (tmp_path / "assess.toml").write_text(everything)
     asked = []
     monkeypatch.setattr(
-        "assess.sources.tasks._guarded",
-        lambda task, _: asked.append(task.source.type) or Batch(),
+        "assess.sources.run._do",
+        lambda work, task, deadline, ended: (
+            asked.append(task.source.type) or ended.put((task.label, Batch()))
+        ),
     )
     with pytest.raises(CollectError):
         collect(tmp_path / "assess.toml")

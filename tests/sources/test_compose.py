@@ -237,6 +237,22 @@ def test_columns_of_workloads(shop):
     assert (web["env_names_n"], web["secret_like_env_n"]) == (5, 2)
 
 
+@pytest.mark.parametrize(
+    ("declared", "policy"),
+    [
+        ("restart: on-failure:3", "on-failure"),
+        ("restart: always", "always"),
+        ('restart: "no"', "no"),
+        ("deploy: {restart_policy: {condition: any}}", "always"),
+        ("deploy: {restart_policy: {condition: none}}", "no"),
+        ("deploy: {restart_policy: {condition: on-failure}}", "on-failure"),
+    ],
+)
+def test_a_restart_policy_is_a_word_of_the_dictionary(tmp_path, declared, policy):
+    batch = written(tmp_path, f"services: {{a: {{image: x, {declared}}}}}")
+    assert workloads(batch)["a"]["restart_policy"] == policy
+
+
 def test_names(shop):
     (api, *_) = [row["names"] for row in shop.rows["services"] if row["name"] == "api"]
     assert api[0] == Name("storefront-api", "label", 1.0)

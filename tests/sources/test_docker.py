@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from assess import frames
 from assess.sources.base import Batch, Deadline
-from assess.sources.docker.dump import decode_values
-from assess.sources.docker.payload import (
-    Container,
-)
+from assess.sources.docker.payload import Container
 from assess.sources.docker.source import DockerSource
+from assess.sources.dumps import decode_values
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/docker"
 CANARY = "hunter2"

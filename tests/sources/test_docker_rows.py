@@ -7,19 +7,18 @@ import pytest
 from test_docker import CANARY, FIXTURES, container
 
 from assess.image_ref import parse_image
-from assess.sources.docker.dump import cli_labels
-from assess.sources.docker.engine import to_os
-from assess.sources.docker.images import ImageIndex, to_images
+from assess.sources.docker.engine import ImageIndex, to_images, to_os
 from assess.sources.docker.names import container_names, is_replica, platform_of
 from assess.sources.docker.payload import (
     EngineData,
     containers_of,
     keep_inspected,
     keep_version,
-    moment,
 )
 from assess.sources.docker.rows import to_batch, to_mounts, to_ports
+from assess.sources.docker.source import cli_labels
 from assess.sources.unit import is_data, merge_services, source_class
+from assess.sources.values import moment
 
 
 @pytest.mark.parametrize(
@@ -127,14 +126,14 @@ def test_ports_are_told_once():
             }
         },
     }
-    assert to_ports(container({}, inspected)) == "8080->80/tcp;9/udp"
+    assert to_ports(container({}, inspected)) == {"8080->80/tcp", "9/udp"}
     listed = {"Ports": "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9/udp"}
-    assert to_ports(container(listed)) == "8080->80/tcp;9/udp"
+    assert to_ports(container(listed)) == {"8080->80/tcp", "9/udp"}
     local = {
         "Ports": [{"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": 81, "Type": "tcp"}]
     }
-    assert to_ports(container(local)) == "127.0.0.1:81->80/tcp"
-    assert to_ports(container({})) is None
+    assert to_ports(container(local)) == {"127.0.0.1:81->80/tcp"}
+    assert to_ports(container({})) == set()
 
 
 MOUNTS = [

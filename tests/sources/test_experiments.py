@@ -10,7 +10,7 @@ import pytest
 
 import assess
 from assess.sources.base import Deadline
-from assess.sources.experiments.source import (
+from assess.sources.experiments import (
     ExperimentsSource,
     of_chaostoolkit,
     of_litmus,

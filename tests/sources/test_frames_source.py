@@ -7,7 +7,7 @@ import assess
 from assess.config import Config, SourceConfig
 from assess.sources import collect
 from assess.sources.base import Deadline
-from assess.sources.frames.source import FramesSource
+from assess.sources.frames import FramesSource
 
 SAMPLE = Path(assess.__file__).parent.parent / "data" / "sample" / "2026Q3"
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)

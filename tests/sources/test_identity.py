@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from assess.errors import ConfigError
 from assess.sources.base import Name
-from assess.sources.joining.identity import Identity
-from assess.sources.joining.names import Nearest, read_map, short, slug
+from assess.sources.joining.identity import Identity, Nearest, read_map, short, slug
 
 
 def compose(name, project="shop", *more):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.sources.base import Deadline
-from assess.sources.frames.source import FramesSource
+from assess.sources.frames import FramesSource
 from assess.sources.hosts.osquery import TABLES, OsquerySource, to_engine_batch, to_host
 from assess.sources.hosts.rows import to_batch
 from assess.sources.joining.merge import to_tables

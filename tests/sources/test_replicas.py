@@ -3,8 +3,8 @@
 import copy
 
 from assess.sources.base import Batch, Name
+from assess.sources.joining.hosts import join_replicas
 from assess.sources.joining.merge import to_tables
-from assess.sources.joining.replicas import join_replicas
 
 FAMILY = (Name("shop-web-family", "ecs-family", 0.9),)
 SERVICE = (Name("shop-web", "ecs-service", 0.98),)

@@ -3,8 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.sources.kubernetes.owners import Owners
-from assess.sources.kubernetes.selectors import attach
+from assess.sources.kubernetes.controllers import Owners, attach
 
 NAMESPACES, NAMES = ("shop", "edge"), tuple("abcdef")
 LABELS = st.dictionaries(st.sampled_from("xyz"), st.sampled_from("12"), max_size=3)
@@ -72,7 +71,7 @@ def test_controllers_are_told_what_a_loop_over_all_pairs_finds(found):
     owners = Owners(found)
     every = list(owners.controllers.values())
     own = {c: set(c.names) for c in every}
-    attach(every, found)
+    attach(owners.controllers, found)
     reached = {
         (where, spec["backend"]["service"]["name"])
         for where, _, spec in map(told, found["ingresses"])
@@ -123,7 +122,7 @@ def test_thousands_of_services_of_the_same_pods_are_kept_once():
             for n in range(2000)
         ],
     }
-    controllers = list(Owners(found).controllers.values())
+    controllers = Owners(found).controllers
     attach(controllers, found)
-    (kept,) = {selected for c in controllers for selected in c.selected}
+    (kept,) = {selected for c in controllers.values() for selected in c.selected}
     assert len(kept.names) == 2000

@@ -26,7 +26,7 @@ from assess.score.incidents.exposure import (
     exposure,
 )
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 
 Floats = NDArray[np.float64]

@@ -1,1 +1,302 @@
-"""Evidence per service: tables, answers, checks."""
+"""Evidence by service, the rules evaluated on it, and the checks of the policy answered from it.
+
+Rows of several workloads are combined in Kleene's logic: what the known rows do not settle is
+unknown. A source that looked and found nothing differs from one that could not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assess.inventory import Inventory
+from assess.policy import rules
+from assess.policy.policy import Policy
+
+How = Literal["all", "any", "share"]
+Ids = Collection[str]
+Floats = NDArray[np.float64]
+ATOM_COLUMNS = [
+    "service_id",
+    "check",
+    "dimension",
+    "state",
+    "value",
+    "weight",
+    "source",
+    "observed_at",
+]
+RISKS = {"green": 1.0, "yellow": 0.5, "red": 0.0}
+DISAGREEMENT = 0.5  # answers further apart than this contradict each other
+SECONDS_A_DAY = 86400
+
+
+class Answers(NamedTuple):
+    """By service: the combined ``value`` 0-1 (NaN if unknown or ``na``), and what does not apply."""
+
+    value: Floats
+    na: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Rows of one frame by service.
+
+    ``table`` has ``service_id`` and the columns of `rules.columns`; a row of NA stands for what
+    could not be looked at. ``codes`` is the position of the service of each row. By service,
+    ``none``: was looked at and has no such row; ``na``: such rows do not apply; ``whole``: every
+    replica has a row. By row, ``sure``: it counts; the others rest on replicas that have ended
+    or may have.
+    """
+
+    table: pd.DataFrame
+    codes: np.ndarray
+    none: np.ndarray
+    na: np.ndarray
+    sure: np.ndarray
+    whole: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        services: pd.Index,
+        table: pd.DataFrame,
+        *,
+        none: Ids = (),
+        na: Ids = (),
+        partly: Ids = (),
+    ) -> Self:
+        """Return rows by service; ``partly`` names services of which some replica has no row.
+
+        Without a column ``sure`` all rows count.
+        """
+        sure = np.ones(len(table), dtype=bool)
+        if "sure" in table:
+            sure = table["sure"].to_numpy(dtype=bool)
+        return cls(
+            table,
+            codes=services.get_indexer(table["service_id"].astype("str")),
+            none=services.isin(list(none)),
+            na=services.isin(list(na)),
+            sure=sure,
+            whole=~services.isin(list(partly)),
+        )
+
+    def certain(self, holds: Floats, kept: np.ndarray) -> Floats:
+        """Return the answers of the kept rows, NaN where they depend on rows that are not sure.
+
+        They stay where all rows of the service agree, whichever of them count.
+        """
+        holds = holds[kept]
+        if self.sure.all():
+            return holds
+        n = len(self.none)
+        codes = self.codes[kept]
+        sure = self.sure[kept]
+        rows = np.bincount(codes, minlength=n)
+        yes = np.bincount(codes[holds == 1], minlength=n)
+        no = np.bincount(codes[holds == 0], minlength=n)
+        sure_n = np.bincount(codes[sure], minlength=n)
+        is_complete = self.whole & (rows == np.bincount(self.codes, minlength=n))
+        agree = ((yes == rows) | (no == rows)) & ((sure_n > 0) | is_complete)
+        return np.where(sure | agree[codes], holds, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The views of a fleet by frame, its sorted services, and the moment of the snapshot [UTC]."""
+
+    services: pd.Index
+    views: Mapping[str, View]
+    at: pd.Timestamp
+
+    def ask(
+        self,
+        table: str,
+        rule: str,
+        *,
+        applies: str = "",
+        fresh: str = "",
+        how: How = "all",
+    ) -> Answers:
+        """Evaluate a rule for every service.
+
+        Where ``applies`` (a rule) is unknown, so is the row; rows for which it is false do not
+        count. Rows that are not ``fresh`` (a rule) are unknown. ``how`` combines the rows of a
+        service: 1 where all or any of them hold, or their share.
+        """
+        view = self.views[table]
+        n = len(self.services)
+        holds = self._holds(rule, table)
+        kept = np.ones(len(view.table), dtype=bool)
+        na = view.na.copy()
+        if fresh:
+            holds = np.where(self._holds(fresh, table) == 1, holds, np.nan)
+        if applies:
+            asked = self._holds(applies, table)
+            holds = np.where(asked == 1, holds, np.nan)
+            kept = asked != 0
+            kept_n = np.bincount(view.codes[kept], minlength=n)
+            na |= (np.bincount(view.codes, minlength=n) > 0) & (kept_n == 0)
+        value = combine(view.codes[kept], view.certain(holds, kept), n=n, how=how)
+        value[view.none] = 0.0 if how == "any" else 1.0
+        value[na] = np.nan
+        return Answers(value, na)
+
+    def exists(self, table: str, rule: str) -> Floats:
+        """Return by service 1 where any row holds; NaN where none holds and some are unknown."""
+        value, na = self.ask(table, rule, how="any")
+        return np.where(na, 0.0, value)
+
+    def _holds(self, rule: str, table: str) -> Floats:
+        """Return 1 where a row holds, 0 where it does not, NaN where it is unknown."""
+        holds = rules.evaluate(rule, self.views[table].table, at=self.at)
+        return holds.to_numpy(dtype=float, na_value=np.nan)
+
+    def with_columns(self, table: str, columns: pd.DataFrame) -> Evidence:
+        """Return evidence with further columns (index service) in a view of one row per service."""
+        rows = self.views[table].table
+        kinds = rules.columns(table)
+        dtypes = {name: rules.DTYPES[kinds[name]] for name in columns}
+        added = columns.reindex(rows["service_id"].astype("str")).set_axis(rows.index)
+        view = View.of(self.services, rows.assign(**added.astype(dtypes)))
+        return Evidence(self.services, {**self.views, table: view}, self.at)
+
+
+def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
+    """Combine the answers of rows (1, 0, NaN) by group in Kleene's logic, 0 to 1.
+
+    NaN where the known rows do not settle it, and where there is no row.
+    """
+    rows = np.bincount(codes, minlength=n)
+    unknown = np.bincount(codes[np.isnan(holds)], minlength=n)
+    yes = np.bincount(codes[holds == 1], minlength=n)
+    value = yes / np.maximum(rows, 1)
+    undecided = unknown > 0
+    if how == "all":
+        # one known no settles it, whatever the unknown rows are
+        undecided &= yes + unknown == rows
+        value = np.floor(value)
+    elif how == "any":
+        undecided &= yes == 0
+        value = np.ceil(value)
+    value[undecided | (rows == 0)] = np.nan
+    return value
+
+
+def any_sign(*signs: pd.Series) -> pd.Series:
+    """Return True where any source saw a good sign, False where those that looked did not, else NA.
+
+    Losing a source can only remove evidence, never add it.
+    """
+    seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
+    return seen.any(axis=1, skipna=True).astype("boolean").mask(seen.isna().all(axis=1))
+
+
+# ---- the checks of the policy ----
+
+
+def answer_checks(
+    evidence: Evidence, inventory: Inventory, policy: Policy
+) -> pd.DataFrame:
+    """Answer every check for every service, in the order of the policy.
+
+    Columns ``service_id, check, dimension, state`` (pass, partial, fail, unknown, conflict, na),
+    ``value`` (0-1, NA if unknown), ``weight, source, observed_at``.
+
+    Notes
+    -----
+    Answers of people are a second opinion. If they contradict a measurement, the state is
+    ``conflict``. Without a measurement they count only for a check that is ``asked``: a lost
+    measurement is not replaced by somebody's word.
+    """
+    services = evidence.services
+    measured = []
+    for check in policy["check"]:
+        dimension = check["id"].partition(".")[0]
+        if check["weight"] * policy["dimensions"][dimension] == 0:
+            continue
+        value, na = _measure(check, evidence)
+        columns = {
+            "service_id": services,
+            "check": check["id"],
+            "dimension": dimension,
+            "weight": float(check["weight"]),
+            "source": check["table"],
+            "asked": np.full(len(services), check.get("asked", False)),
+            "value": pd.arrays.FloatingArray(value, np.isnan(value)),
+            "na": na,
+            "observed_at": _observed(check, evidence).array,
+        }
+        measured.append(pd.DataFrame(columns))
+    atoms = pd.concat(measured, ignore_index=True)
+    texts = ["service_id", "check", "dimension", "source"]
+    atoms = atoms.astype(dict.fromkeys(texts, "str"))  # of an empty fleet too
+    stated = opinions(inventory, policy)
+    return _with_opinions(atoms.join(stated, on=["check", "service_id"]))
+
+
+def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """Return the answers of people to the checks: ``low, high`` [0-1] and ``said_at``, the oldest.
+
+    Index check and service_id. Answers older than ``evidence.answer_ttl_days``, and those
+    without a date, are left out.
+    """
+    table = inventory["answers"].rename(columns={"question": "check"})
+    age = inventory.snapshot_at - table["answered_at"]
+    days = age.dt.total_seconds() / SECONDS_A_DAY
+    value = table["risk"].astype(object).map(RISKS).astype("Float64")
+    counts = days.between(0, policy["evidence"]["answer_ttl_days"]) & value.notna()
+    grouped = table.assign(value=value)[counts].groupby(["check", "service_id"])
+    return grouped.agg(
+        low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min")
+    )
+
+
+def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:
+    fresh = ""
+    if "dated_by" in check:
+        fresh = f"days_since({check['dated_by']}) <= {check['ttl_days']}"
+    return evidence.ask(
+        check["table"],
+        check["rule"],
+        applies=check.get("applies", ""),
+        fresh=fresh,
+        how=check.get("combine", "all"),
+    )
+
+
+def _observed(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
+    """Return by service when a check saw its rows; the oldest, if they have a date of their own."""
+    if "dated_by" not in check:
+        return pd.Series(evidence.at, index=evidence.services)
+    rows = evidence.views[check["table"]].table
+    return rows.groupby("service_id")[check["dated_by"]].min().reindex(evidence.services)
+
+
+def _with_opinions(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Compare the answers of people with what was measured; na stays na."""
+    stated = atoms[["value", "low", "high"]]
+    spread = (stated.max(axis=1) - stated.min(axis=1)).fillna(0.0)
+    heard = ~atoms["na"] & (atoms["asked"] | atoms["value"].notna())
+    conflict = heard & (spread > DISAGREEMENT)
+    stands_in = heard & ~conflict & atoms["value"].isna() & atoms["low"].notna()
+    value = atoms["value"].mask(stands_in, atoms["low"]).mask(conflict)
+    number = value.to_numpy(dtype=float, na_value=np.nan)
+    conditions = [atoms["na"], conflict, np.isnan(number), number == 1, number == 0]
+    words = ["na", "conflict", "unknown", "pass", "fail"]
+    state = np.select(conditions, words, "partial")
+    source = atoms["source"]
+    with_answers = source.mask(stands_in, "answers").mask(conflict, source + "+answers")
+    judged = atoms.assign(
+        state=pd.Series(state, atoms.index, dtype="str"),
+        value=value,
+        source=with_answers,
+        observed_at=atoms["observed_at"].mask(stands_in, atoms["said_at"]),
+    )
+    return judged[ATOM_COLUMNS]

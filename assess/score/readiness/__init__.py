@@ -1,1 +1,366 @@
-"""Readiness, 0-100, and the gates before it."""
+"""Readiness, 0 to 100: how much of what a service needs to run in containers is there.
+
+Needs any of the frames; what is absent widens the interval. Checks and gates are data in
+the policy. The formula is `points`, `coverage` and `geometric_mean`: both the score and the
+counterfactuals of what-next use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.evidence import answer_checks
+from assess.score.evidence.tables import gather
+from assess.score.readiness import gates
+from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.words import share
+
+Floats = NDArray[np.float64]
+BOUNDS = {"readiness": "point", "readiness_lo": "lo", "readiness_hi": "hi"}
+FLOOR = 1.0  # points; the geometric mean has no value for a dimension of 0
+DIGITS = 9  # what floating point adds beyond is noise
+EXPLAINED = 5  # facts in an explanation
+NAMED = 3  # facts in the evidence of a gate
+
+
+# ---- the formula ----
+
+
+def points(earned: Any, total: Any) -> Any:
+    """Return earned weight as a share of the weight that applies [points 0-100]."""
+    return 100 / total * earned
+
+
+def coverage(unknown: Any, total: Any) -> Any:
+    """Return the known share of the weight that applies [0-1]."""
+    return 1 - unknown / total
+
+
+def geometric_mean(scores: Floats, weights: Floats) -> Floats:
+    """Return the weighted geometric mean over the last axis [points 0-100].
+
+    Notes
+    -----
+    ``prod max(x, 1)^w``. A strong dimension cannot cover for a weak one, as it does in the
+    arithmetic mean. Weights sum to 1; a dimension that does not apply has the weight 0.
+    """
+    logs = np.log(np.maximum(scores, FLOOR))
+    mean: Floats = np.exp((logs * weights).sum(axis=-1))
+    return np.minimum(mean, 100)
+
+
+def priors(atoms: pd.DataFrame) -> pd.Series:
+    """Estimate by check how likely it passes where it is unknown.
+
+    Notes
+    -----
+    Laplace's rule of succession: ``(k + 1) / (n + 2)``, with k the sum of the fleet's n
+    known values.
+    """
+    known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])
+    return (known["sum"] + 1) / (known["count"] + 2)
+
+
+def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Sum weights by service and dimension: ``total, earned, likely, unknown``.
+
+    Checks that do not apply are left out; ``likely`` is what the unknown earns at its prior.
+    """
+    asked = atoms[atoms["state"] != "na"]
+    weight = asked["weight"]
+    value = asked["value"].astype("Float64")
+    unknown = weight.where(value.isna(), 0.0)
+    parts = pd.DataFrame(
+        {
+            "service_id": asked["service_id"],
+            "dimension": asked["dimension"],
+            "total": weight,
+            "earned": (weight * value).fillna(0.0).astype(float),
+            "likely": unknown * asked["check"].map(priors(atoms)).astype(float),
+            "unknown": unknown,
+        }
+    )
+    return parts.groupby(["service_id", "dimension"]).sum()
+
+
+def dimension_scores(sums: pd.DataFrame) -> pd.DataFrame:
+    """Score by service and dimension: ``point, lo, hi`` [points], ``coverage`` [0-1].
+
+    Notes
+    -----
+    The unknown counts as failed in ``lo``, as passed in ``hi``, and as its prior in ``point``.
+    """
+    earned = sums["earned"]
+    total = sums["total"]
+    return pd.DataFrame(
+        {
+            "point": points(earned + sums["likely"], total),
+            "lo": points(earned, total),
+            "hi": points(earned + sums["unknown"], total),
+            "coverage": coverage(sums["unknown"], total),
+        }
+    )
+
+
+def dimension_weights(scores: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series:
+    """Return weights by service and dimension, summing to 1 over what applies to a service.
+
+    A dimension that is unknown applies; one whose checks are all na does not.
+    """
+    names = scores.index.get_level_values("dimension")
+    raw = pd.Series([weights[name] for name in names], index=scores.index, dtype=float)
+    return raw / raw.groupby("service_id").transform("sum")
+
+
+def overall(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
+    """Return ``readiness, readiness_lo, readiness_hi, arithmetic, compensation_gap`` [points].
+
+    The gap is the distance of the arithmetic mean above the geometric one: how much strong
+    dimensions cover for weak ones.
+    """
+    wide = weights.unstack("dimension", fill_value=0.0)
+    frame = pd.DataFrame(index=wide.index)
+    for name, end in BOUNDS.items():
+        by_dimension = scores[end].unstack("dimension", fill_value=FLOOR)
+        frame[name] = geometric_mean(by_dimension.to_numpy(), wide.to_numpy())
+    frame["arithmetic"] = (scores["point"] * weights).groupby("service_id").sum()
+    frame["compensation_gap"] = (frame["arithmetic"] - frame["readiness"]).clip(lower=0)
+    return frame.round(DIGITS)
+
+
+def contributions(scores: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
+    """Split readiness into its dimensions: ``w ln(max(x, 1) / 100)``.
+
+    The contributions of a service add up to ``ln(readiness / 100)``.
+    """
+    logs = np.log(scores["point"].clip(lower=FLOOR) / 100)
+    parts = {"weight": weights, "point": scores["point"], "contribution": weights * logs}
+    return pd.DataFrame(parts).reset_index()
+
+
+# ---- the result ----
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Readiness(Result):
+    """How ready each service is, behind which gates, and what is unknown of it."""
+
+    name: ClassVar[str] = "readiness"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "coverage",
+        "label_gates",
+        "arithmetic",
+        "compensation_gap",
+    )
+
+    def explain(self, service_id: str) -> Explanation:
+        """Explain the score of a service.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Explanation
+            Gates, interval, weakest dimension and unknown facts; the table holds its
+            dimensions.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service.
+        """
+        row = self.row(service_id)
+        details = {
+            name: table[table["service_id"] == service_id]
+            for name, table in self.details.items()
+            if "service_id" in table
+        }
+        parts = self.contributions[self.contributions["service_id"] == service_id]
+        columns = ["dimension", "point", "lo", "hi", "coverage"]
+        table = details["dimensions"][columns].merge(
+            parts[["dimension", "weight", "contribution"]], on="dimension"
+        )
+        sentences = [
+            *_gate_sentences(details["gates"]),
+            *_score_sentences(row, table),
+            *_fact_sentences(details["unknown"]),
+            *_failure_sentences(details["atoms"]),
+        ]
+        return Explanation(
+            f"{service_id}: readiness {row['readiness']:.0f} of 100",
+            "\n".join(sentences),
+            table.set_index("dimension").round(2),
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per service, as `to_dict` holds them.
+
+        Returns
+        -------
+        list of dict
+            Columns of the frame, and ``gates``, ``dimensions`` and ``unknown``.
+        """
+        gates_by_service = records_by(self.details["gates"], "service_id")
+        dimensions = records_by(self.details["dimensions"], "service_id")
+        unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
+        rows = super().rows()
+        for row in rows:
+            service = row["service_id"]
+            row["gates"] = gates_by_service.get(service, [])
+            row["dimensions"] = {
+                part.pop("dimension"): part for part in dimensions.get(service, [])
+            }
+            row["unknown"] = unknown.get(service, [])
+        return rows
+
+
+def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
+    """Score how ready every service is to run in containers.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        Dimensions, checks and gates.
+
+    Returns
+    -------
+    Readiness
+        ``frame`` by ``service_id``: ``readiness, readiness_lo, readiness_hi`` and
+        ``arithmetic`` [points 0-100], ``compensation_gap`` (points that strong dimensions
+        cover for weak ones), ``coverage`` [share 0-1], ``label_gates`` and
+        ``label_before_waivers`` (NA where every gate passes). ``details``: ``atoms, gates,
+        reasons, dimensions, unknown, priors``.
+
+    Notes
+    -----
+    Gates, labels, bounds and coverage of a service depend on its own evidence alone; gate
+    G4 also on what lower tiers have shown. The point fills the unknown with what the fleet's
+    known answers make likely, so an added service moves it only where that service answers a
+    check that is unknown here.
+    """
+    evidence = gather(inventory, policy)
+    atoms = answer_checks(evidence, inventory, policy)
+    sums = weight_sums(atoms)
+    scores = dimension_scores(sums)
+    weights = dimension_weights(scores, policy["dimensions"])
+    frame = overall(scores, weights)
+    by_service = sums.groupby("service_id").sum()
+    frame["coverage"] = coverage(by_service["unknown"], by_service["total"])
+    frame = frame.reindex(evidence.services).rename_axis("service_id")
+    unknown = _unknown_facts(atoms, policy)
+    # gates ask for coverage, and name what is missing
+    known = _least_known(scores).join(frame["coverage"]).join(_missing(unknown))
+    evidence = evidence.with_columns("services", known)
+    judged, reasons = gates.judge(evidence, inventory, policy)
+    frame["label_gates"] = gates.labels(judged)
+    before_waivers = judged.replace({"state": {"waived": "fail"}})
+    frame["label_before_waivers"] = gates.labels(before_waivers)
+    details = {
+        "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
+        "gates": judged,
+        "reasons": reasons,
+        "dimensions": scores.reset_index(),
+        "unknown": unknown,
+        "priors": priors(atoms).rename("prior").reset_index(),
+    }
+    return Readiness(
+        frame, contributions(scores, weights), Provenance.of(inventory, policy), details
+    )
+
+
+def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return ``coverage_lowest`` and ``dimension_lowest`` by service."""
+    ranked = scores.reset_index().sort_values(["service_id", "coverage", "dimension"])
+    first = ranked.groupby("service_id").first()
+    names = {"coverage": "coverage_lowest", "dimension": "dimension_lowest"}
+    return first[list(names)].rename(columns=names)
+
+
+def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """List ``service_id, check, fact`` to find out, those of most weight first."""
+    texts = {
+        check["id"]: f"{check['question']} ({', '.join(check['needs'])})"
+        for check in policy["check"]
+    }
+    unknown = atoms[atoms["state"].isin(["unknown", "conflict"])]
+    share = unknown["dimension"].map(policy["dimensions"]).astype(float)
+    fact = unknown["check"].map(texts).astype("str")
+    conflict = unknown["state"].eq("conflict")
+    fact = fact.mask(conflict, "sources contradict each other: " + fact)
+    unknown = unknown.assign(worth=unknown["weight"] * share, fact=fact)
+    ordered = unknown.sort_values(
+        ["service_id", "worth", "check"], ascending=[True, False, True]
+    )
+    return ordered[["service_id", "check", "fact"]].reset_index(drop=True)
+
+
+def _missing(unknown: pd.DataFrame) -> pd.Series:
+    """Return the first unknown facts of each service, in one text."""
+    first = unknown.groupby("service_id").head(NAMED)
+    return first.groupby("service_id")["fact"].agg("; ".join).rename("missing")
+
+
+# ---- the explanation in words ----
+
+
+def _gate_sentences(table: pd.DataFrame) -> list[str]:
+    stops = table[table["state"] != "pass"]
+    verbs = {"fail": "fails", "unknown": "is unknown", "waived": "is waived"}
+    sentences = [
+        f"Gate {g.gate} ({g.label}) {verbs[g.state]}: {g.evidence}."
+        for g in stops.itertuples()
+    ]
+    return sentences or ["Every gate passes."]
+
+
+def _score_sentences(row: pd.Series, table: pd.DataFrame) -> list[str]:
+    point = f"{row['readiness']:.0f}"
+    low = f"{row['readiness_lo']:.0f}"
+    high = f"{row['readiness_hi']:.0f}"
+    known = f"{share(row['coverage'])} of the evidence is known"
+    if low == high:
+        sentences = [f"Readiness is {point} of 100; {known}."]
+    else:
+        sentences = [
+            f"Readiness is between {low} and {high} of 100; {known}. It is {point} if the "
+            "unknown checks pass as often as in the rest of the fleet."
+        ]
+    weakest = table.loc[table["contribution"].idxmin()]
+    if weakest["point"] < 100:
+        sentences.append(
+            f"Weakest: {weakest['dimension']} ({weakest['point']:.0f}). A plain average would "
+            f"hide {row['compensation_gap']:.0f} points."
+        )
+    return sentences
+
+
+def _fact_sentences(unknown: pd.DataFrame) -> list[str]:
+    facts = unknown["fact"].tolist()
+    if not facts:
+        return []
+    more = f" and {len(facts) - EXPLAINED} more" if len(facts) > EXPLAINED else ""
+    return ["To find out: " + "; ".join(facts[:EXPLAINED]) + more + "."]
+
+
+def _failure_sentences(atoms: pd.DataFrame) -> list[str]:
+    failed = atoms.loc[atoms["state"].eq("fail"), "check"].tolist()
+    if not failed:
+        return []
+    noun = "check" if len(failed) == 1 else "checks"
+    return [f"It fails {len(failed)} {noun}: {', '.join(failed)}."]

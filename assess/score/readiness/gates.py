@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from assess.inventory import Inventory
 from assess.policy import rules
 from assess.policy.policy import Policy
-from assess.score.evidence.answers import Evidence
+from assess.score.evidence import Evidence
 
 GATE_COLUMNS = ("service_id", "gate", "state", "label", "evidence", "fact")
 REASON_COLUMNS = (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from assess.score.readiness import readiness
+from assess.score import readiness
 
 # percent of the questions; those of Konveyor's questionnaire "Pathfinder"
 THRESHOLDS = {"red": 5, "yellow": 30, "unknown": 5}

@@ -1,1 +1,335 @@
-"""What next: SMAA-2 ranking, labels and waves."""
+"""What next: which services to move to containers first, over all weightings of the criteria.
+
+Needs the scores of readiness, blast radius and upgrade churn, and effort and lead time of
+services; what is absent widens intervals. Steps: `criteria` to one scale, `ranking` over
+`weights` (SMAA-2), `labels`, `waves` within the exposure budget, and `flips`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.incidents.exposure import CONTAINER, exposure
+from assess.score.readiness.gates import NOT_DECIDABLE
+from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.what_next.criteria import criteria_table
+from assess.score.what_next.flips import what_ifs
+from assess.score.what_next.labels import LABELS, labels, reason
+from assess.score.what_next.ranking import Ranking
+from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
+from assess.words import share
+
+if TYPE_CHECKING:
+    from assess.score.assessment import Assessment
+
+NAMED = 3  # deciding facts in an explanation
+ASKED = 5  # facts to find out in an explanation
+LISTED = 8  # facts and boards of a service in its row
+
+COLUMNS = [
+    "label",
+    "p_first",
+    "p_top",
+    "p_top_neutral",
+    "rank_expected",
+    "wave",
+    "group",
+    "why",
+    "readiness",
+    "readiness_lo",
+    "readiness_hi",
+    "label_gates",
+    "label_before_waivers",
+    "confidence",
+    "rank_equal",
+    "owner",
+    "platform",
+]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WhatNext(Result):
+    """Services, best candidate first, with the label that the evidence supports.
+
+    Attributes
+    ----------
+    budget : int
+        Services that may move at once, by the incidents of what runs in containers. [count]
+    """
+
+    budget: int = 0
+
+    name: ClassVar[str] = "what_next"
+    summary_columns: ClassVar[tuple[str, ...]] = (
+        "label",
+        "p_first",
+        "p_top",
+        "p_top_neutral",
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "owner",
+    )
+
+    @property
+    def headline(self) -> str:
+        """The first service and how often it is first, in a sentence."""
+        ranked = self.frame[self.frame["p_first"] > 0]
+        if not ranked.empty:
+            first = ranked["p_first"].idxmax()
+            chance = share(ranked.loc[first, "p_first"])
+            return f"{first} comes first in {chance} of all weightings of the criteria."
+        candidates = self.frame.loc[self.frame["p_top"].notna(), "label"]
+        if len(candidates) and candidates.eq(NOT_DECIDABLE).all():
+            return (
+                "No service is ranked: too little is known about every candidate. Missing "
+                "facts are a reason neither to move nor to stay."
+            )
+        return "No service is ranked yet: no candidate passes its gates."
+
+    def explain(self, service_id: str) -> Explanation:
+        """Explain the label of a service, and what is missing.
+
+        Parameters
+        ----------
+        service_id : str
+            The service.
+
+        Returns
+        -------
+        Explanation
+            Text; the table holds its criteria with their intervals.
+
+        Raises
+        ------
+        AssessError
+            Where there is no such service.
+        """
+        row = self.row(service_id)
+        lines = [f"Label: {row['label']}. {row['why']}"]
+        boards = self._of("boards", service_id)
+        differing = boards[boards["label"] != row["label"]]
+        lines += [
+            f"Label for the board {b.board}: {b.label}." for b in differing.itertuples()
+        ]
+        facts = self._of("information", service_id)
+        deciding = facts[facts["decides"].astype(bool)].head(NAMED)
+        if facts.empty:
+            facts = self._of("missing", service_id)
+        if len(facts):
+            lines.append("To find out: " + "; ".join(facts["fact"].head(ASKED)) + ".")
+        lines += [
+            f"{f.unknown} decides: {f.label_if} if the answer is good, else {f.label_else}."
+            for f in deciding.itertuples()
+        ]
+        flips = self._of("flips", service_id)
+        if len(flips):
+            sets = [f"{' and '.join(f.checks)} ({f.label})" for f in flips.itertuples()]
+            lines.append("Smallest changes to another label: " + "; or ".join(sets) + ".")
+        criteria = self._of("criteria", service_id).set_index("criterion")
+        table = criteria[["point", "lo", "hi"]].round(2)
+        return Explanation(f"{service_id}: what next", "\n".join(lines), table)
+
+    def under(
+        self,
+        *,
+        order: Sequence[str] = (),
+        intervals: Mapping[str, tuple[float, float]] | None = None,
+        weights: Mapping[str, float] | None = None,
+        draws: int = 2000,
+    ) -> pd.DataFrame:
+        """Rank again by other preferences, fast enough for a meeting.
+
+        Parameters
+        ----------
+        order : sequence of str, default ()
+            Criteria, the weightiest first.
+        intervals : mapping of str to tuple, optional
+            Ends of the weights of some criteria. [share 0-1]
+        weights : mapping of str to float, optional
+            Fixed weights.
+        draws : int, default 2000
+            Draws; 2000 keep the standard error of a chance at 0.01, and take less than a
+            second for a thousand services. [count]
+
+        Returns
+        -------
+        DataFrame
+            Index ``service_id``, best first: ``label, p_first, p_top, p_top_neutral``.
+
+        Raises
+        ------
+        PolicyError
+            Where no weights fit the preferences.
+        """
+        assert self.provenance.policy is not None
+        preferences = {
+            "id": "of the meeting",
+            "order": list(order),
+            "intervals": dict(intervals or {}),
+            "weights": dict(weights or {}),
+        }
+        ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
+        table = ranking.under(preferences, draws=draws)
+        return table.loc[_order(table.join(self.frame["readiness_lo"]))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per service, best first.
+
+        Returns
+        -------
+        list of dict
+            Columns of the frame, ``missing``, ``flips``, ``information`` and ``boards``.
+        """
+        missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
+        flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
+        information, boards = (
+            records_by(
+                self.details[name].groupby("service_id").head(LISTED), "service_id"
+            )
+            for name in ("information", "boards")
+        )
+        rows = self.frame.reset_index().to_dict("records")
+        for row in rows:
+            service = row["service_id"]
+            row["missing"] = missing.get(service, [])
+            row["flips"] = flips.get(service, [])
+            row["information"] = information.get(service, [])
+            row["boards"] = boards.get(service, [])
+        return rows
+
+    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
+        table = self.details[detail]
+        return table[table["service_id"] == service_id]
+
+
+def rank(assessment: Assessment) -> WhatNext:
+    """Rank the candidates of an assessment, and label every service; see `assess.what_next`."""
+    inventory = assessment.inventory
+    policy = assessment.policy
+    readiness = assessment.readiness
+    blast = assessment.blast_radius
+    churn = assessment.upgrade_churn
+    settings = policy["what_next"]
+    services = inventory["services"].set_index("service_id").sort_index()
+    criteria = criteria_table(services, readiness, blast, churn, policy)
+    columns = [
+        "readiness",
+        "readiness_lo",
+        "readiness_hi",
+        "label_gates",
+        "label_before_waivers",
+    ]
+    frame = readiness.frame.reindex(services.index)[columns]
+    frame = frame.assign(owner=services["owner"], platform=_platform(inventory, policy))
+    ranking = Ranking.of(frame, criteria, policy)
+    ranked, details = ranking.all_weightings()
+    frame = frame.join(ranked)
+    frame["label"] = labels(
+        frame["label_gates"],
+        frame["p_top"],
+        frame["readiness_lo"],
+        ranking.inside,
+        settings,
+    )
+    frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
+    frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
+    # what runs in containers already needs no wave
+    room = budget(inventory, policy)
+    plan = waves(
+        frame.assign(hours=services["move_effort_hours"])[~ranking.inside],
+        inventory["dependencies"],
+        budget=room,
+        capacity_hours=settings["capacity_hours"],
+        hours_unknown=settings["effort_hours_max"],
+        waves_max=int(settings["waves_max"]),
+    )
+    wave = frame["group"].map(plan["wave"]).astype("Int64")
+    frame["wave"] = wave.mask(ranking.inside)
+    details |= {
+        "criteria": criteria,
+        "boards": ranking.under_each(policy["board"]),
+        "waves": plan.reset_index(),
+        "missing": _missing(readiness),
+        **what_ifs(ranking, readiness, policy),
+    }
+    contributions = criteria.assign(
+        contribution=criteria["point"] / criteria["criterion"].nunique()
+    )
+    return WhatNext(
+        frame.loc[_order(frame), COLUMNS],
+        contributions[["service_id", "criterion", "contribution"]],
+        Provenance.of(inventory, policy),
+        details,
+        room,
+    )
+
+
+def _platform(inventory: Inventory, policy: Policy) -> pd.Series:
+    """Return the platform of each service, in a word."""
+    return exposure(inventory, policy).platform.astype("str").fillna("unknown")
+
+
+def _why(
+    frame: pd.DataFrame, gates: pd.DataFrame, ranking: Ranking, settings: dict[str, Any]
+) -> pd.Series:
+    """Return why each service has its label: the evidence of its gates, or a sentence."""
+    label = gates["service_id"].map(frame["label_gates"])
+    failed = gates["state"].eq("fail") & label.notna()
+    # an unknown gate is the reason only where no failed gate decides instead
+    undecided = gates["state"].eq("unknown") & label.eq(NOT_DECIDABLE)
+    stops = gates[failed | undecided]
+    texts = stops["gate"] + ": " + stops["evidence"]
+    why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
+    clear = frame["label_gates"].isna()
+    candidates_n = int(ranking.competing.sum())
+    why[clear] = [
+        reason(row, settings, candidates_n) for row in frame[clear].itertuples()
+    ]
+    return why
+
+
+def budget(inventory: Inventory, policy: Policy) -> int:
+    """Return the number of services that may move at once, by the fleet's own incidents.
+
+    It is 0 without experience with containers, and where no coverage tells the watched time:
+    a window that starts at the first incident would grow with an older one.
+    """
+    watched = exposure(inventory, policy)
+    if not watched.is_covered:
+        return 0
+    incidents_n, service_months = watched.total(side=CONTAINER)
+    settings = policy["what_next"]
+    return exposure_budget(
+        incidents_n,
+        service_months,
+        appetite=settings["appetite"],
+        months=settings["months"],
+    )
+
+
+def _order(frame: pd.DataFrame) -> pd.Index:
+    """Sort services, best first: by label, then chance, then readiness, then name."""
+    keys = pd.DataFrame(
+        {
+            "label": frame["label"].map(LABELS.index),
+            "chance": -frame["p_top"].fillna(0),
+            "readiness": -frame["readiness_lo"],
+            "name": frame.index,
+        }
+    )
+    return keys.sort_values(["label", "chance", "readiness", "name"]).index
+
+
+def _missing(readiness: Result) -> pd.DataFrame:
+    """List facts to find out, those of the gates first."""
+    gates = readiness.details["gates"]
+    asked = gates.loc[gates["state"].eq("unknown"), ["service_id", "fact"]]
+    both = pd.concat([asked, readiness.details["unknown"][["service_id", "fact"]]])
+    return both.drop_duplicates(ignore_index=True)

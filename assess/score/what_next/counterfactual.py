@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assess.policy import rules
-from assess.score.readiness import gates, readiness
+from assess.score import readiness
+from assess.score.readiness import gates
 from assess.score.what_next.labels import labels
 from assess.score.what_next.ranking import Chances
 

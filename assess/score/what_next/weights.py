@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assess.errors import PolicyError
-from assess.policy.weights import SLACK, problems
+from assess.policy.problems import SLACK, board_problems
 
 Floats = NDArray[np.float64]
 ROUNDS = 500  # of rejection; beyond, the intervals leave next to no room
@@ -113,7 +113,7 @@ def draw(
     rng : Generator
         Source of the draws.
     """
-    wrong = list(problems(board, criteria))
+    wrong = list(board_problems(board, criteria))
     if wrong:
         raise PolicyError(f"board {board.get('id', '?')} " + "; ".join(wrong))
     n = len(criteria)

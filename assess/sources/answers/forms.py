@@ -12,8 +12,8 @@ from typing import Any
 
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
-from assess.sources.docker.payload import moment
 from assess.sources.redact import scrub
+from assess.sources.values import moment
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first

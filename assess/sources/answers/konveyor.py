@@ -21,7 +21,7 @@ from assess.sources.answers.forms import (
     worst,
 )
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
+from assess.sources.values import dicts, dig
 
 _KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
 _PEOPLE = (

@@ -21,9 +21,8 @@ from assess.sources.answers.forms import (
     worst,
 )
 from assess.sources.base import Row
-from assess.sources.docker.payload import texts
-from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import text_of
+from assess.sources.values import dicts, dig, texts
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
 SEVERITIES = ("critical", "high", "medium", "low")

@@ -12,13 +12,13 @@ from assess.sources.base import Batch, Call, Deadline, Row, Source, file_failure
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
-    dicts,
     each_dump,
     read_bytes,
     read_documents,
     read_json,
 )
 from assess.sources.http import open_web
+from assess.sources.values import dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,

@@ -16,7 +16,8 @@ from assess.sources.aws.errors import (
     failure_of,
 )
 from assess.sources.base import Batch, Call, Deadline, Row
-from assess.sources.dumps import dicts, read_json
+from assess.sources.dumps import read_json
+from assess.sources.values import dicts
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0

@@ -22,8 +22,9 @@ from assess.sources.base import (
     file_failure,
     paths_of,
 )
-from assess.sources.dumps import dicts, find_files
+from assess.sources.dumps import find_files
 from assess.sources.redact import is_secret, scrub
+from assess.sources.values import dicts
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assess.sources.base import Name, Row
-from assess.sources.dumps import dicts, dig
+from assess.sources.values import dicts, dig
 
 RULE, NAMED, ALSO_NAMED = "backstage", 0.95, 0.8
 # Annotations by which other systems know it; of a path, the last part is its name.

@@ -17,12 +17,12 @@ from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
     DumpError,
-    dicts,
     each_dump,
     read_documents,
 )
 from assess.sources.http import Web, open_web
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts
 
 TIER_KEYS = ("tier", "criticality", "opslevel.com/tier")
 EVIDENCE, CONFIDENCE = "backstage", 0.7

@@ -28,8 +28,6 @@ from assess.sources.docker.names import (
     COMPOSE_RULE,
     container_names,
 )
-from assess.sources.dumps import dig
-from assess.sources.listing import number, table
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
     Callee,
@@ -43,6 +41,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
+from assess.sources.values import dig, number, table
 
 SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (
@@ -52,6 +51,7 @@ DEFAULT_NAMES = (
     "docker-compose.yml",
 )
 REPLICAS_MAX = 1000  # more than that is a slip of the pen
+_CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -177,6 +177,9 @@ def _to_unit(project: Project, service: Service) -> Unit:
     memory = 0 if limit is None else _bytes(limit)
     pids = number(limits.get("pids") or service.get("pids_limit"))
     restart = dig(deploy, "restart_policy", "condition") or service.get("restart")
+    if isinstance(restart, str):
+        word = restart.partition(":")[0]  # without the attempts of on-failure:3
+        restart = _CONDITIONS.get(word, word)
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"

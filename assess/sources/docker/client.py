@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 from base64 import b64encode
@@ -10,20 +11,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from assess.sources.base import HINTS, Deadline, Row, status_of, words_of
+from assess.sources.base import HINTS, Deadline, Row, paths_of, status_of, words_of
 from assess.sources.redact import scrub
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
 # Engines before API 1.24 list less than is read here; from engine 29 on, they refuse 1.24.
-OLDEST_API = "1.24"
+OLDEST_API = (1, 24)
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
 SCHEMES = ("unix://", "tcp://", "ssh://")
@@ -31,47 +32,33 @@ TLS = ("tls_ca", "tls_cert", "tls_key")
 PORT = 2375
 TLS_PORT = 2376
 
-_CERTIFICATE = "set tls_cert and tls_key"
-_NO_TLS = "nothing speaks TLS there: leave tls_ca out, or correct the port"
-# Status and hint by words of an error's message; without a status, its class decides.
-_KNOWN = {
-    "tlsparametererror": (
-        "not_configured",
-        "tls_ca, tls_cert and tls_key name files that exist",
-    ),
-    "certificate required": (
-        "denied",
-        f"the engine wants a client certificate: {_CERTIFICATE}",
-    ),
-    "bad certificate": (
-        "denied",
-        f"the engine refuses this client certificate: {_CERTIFICATE}",
-    ),
-    "unknown ca": (
-        "denied",
-        f"another authority signed this client certificate: {_CERTIFICATE}",
+MAX_ANSWER_BYTES = 64 << 20  # a list of 20,000 containers has about half of that
+# What to do, by words of an error's class and message.
+_HINTS = {
+    "tlsparametererror": "tls_ca, tls_cert and tls_key name files that exist",
+    "certificate required|bad certificate|unknown ca": (
+        "the engine wants a client certificate that it trusts: set tls_cert and tls_key"
     ),
     "http request to an https server": (
-        None,
-        f"the engine speaks TLS: {_CERTIFICATE} and tls_ca",
+        "the engine speaks TLS: set tls_ca, tls_cert and tls_key"
     ),
     "certificate_verify_failed": (
-        None,
-        "tls_ca did not sign the engine's certificate for this address",
+        "tls_ca did not sign the engine's certificate for this address"
     ),
-    "wrong_version_number": (None, _NO_TLS),
-    "record layer failure": (None, _NO_TLS),
-    "not found in known_hosts": ("denied", "add the host's key to ~/.ssh/known_hosts"),
-    "authentication failed": ("denied", HINTS["denied"]),
-    "ssh protocol banner": (None, "nothing speaks ssh there, or not in time"),
-    "no such file or directory": (
-        None,
-        "no such socket: check the path, and that the engine runs",
+    "wrong_version_number|record layer failure": (
+        "nothing speaks TLS there: leave tls_ca out, or correct the port"
     ),
+    "not found in known_hosts": "add the host's key to ~/.ssh/known_hosts",
+    "ssh protocol banner": "nothing speaks ssh there, or not in time",
+    "no such file": "no such socket: check the path, and that the engine runs",
     "connection refused": (
-        None,
-        "nothing listens there: check the address, and that the engine runs",
+        "nothing listens there: check the address, and that the engine runs"
     ),
+}
+# Statuses that the class of an error without an HTTP code does not show.
+_STATUSES = {
+    "tlsparametererror": "not_configured",
+    "certificate required|bad certificate|unknown ca|known_hosts": "denied",
 }
 
 
@@ -103,7 +90,7 @@ class Connection:
         self._deadline = deadline
         self._root = root
         self._headers = {"User-Agent": "assess", **(headers or {})}
-        self._version = f"/v{OLDEST_API}"
+        self._version = "/v{}.{}".format(*OLDEST_API)
         self._all: list[HTTPConnection] = []
         self._idle: SimpleQueue[HTTPConnection] = SimpleQueue()
         self._end = Timer(deadline.left, self._cut)
@@ -113,7 +100,8 @@ class Connection:
     def negotiate(self, version: str) -> None:
         """Use this version of the API from now on; one that is too old raises ValueError."""
         self._version = ""
-        if tuple(map(int, version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
+        parts = re.fullmatch(r"(\d+)\.(\d+)", version, re.ASCII)
+        if not parts or (int(parts[1]), int(parts[2])) < OLDEST_API:
             raise ValueError(f"API {version} is too old")
         self._version = f"/v{version}"
 
@@ -125,17 +113,13 @@ class Connection:
     def get(self, path: str, *, is_versioned: bool = True) -> Any:
         """Return the JSON at a path."""
         version = self._version if is_versioned else ""
-        path = f"{self._root}{version}{path}"
-        # Ids come from the engine: one with a line break would be a second request.
-        if not path.isascii() or not path.isprintable() or " " in path:
-            raise ValueError("the engine named something that can be no address")
         try:
             connection = self._idle.get_nowait()
         except Empty:
             connection = self._new()
             self._all.append(connection)
         try:
-            status, body = self._exchange(connection, path)
+            status, body = self._exchange(connection, f"{self._root}{version}{path}")
         except Exception:
             self._deadline.check()  # a connection that was cut is a timeout
             raise
@@ -170,7 +154,7 @@ class Connection:
             connection.sock.settimeout(min(CALL_SECONDS, self._deadline.left))
             connection.request("GET", path, headers=self._headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            return answer.status, _read(answer)
         except BaseException:
             connection.close()
             raise
@@ -181,6 +165,17 @@ class Connection:
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
 
+def _read(answer: HTTPResponse) -> bytes:
+    """Return the body of an answer; one that is too large raises ValueError."""
+    # With a limit, a body that ends before its length would pass for whole.
+    limit = MAX_ANSWER_BYTES + 1 if answer.length is None else None
+    if (answer.length or 0) <= MAX_ANSWER_BYTES:
+        body = answer.read(limit)
+        if len(body) <= MAX_ANSWER_BYTES:
+            return body
+    raise ValueError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB")
+
+
 def problems_of(options: Row) -> list[str]:
     """List what is wrong with the options of an engine."""
     endpoint = endpoint_of(options)
@@ -188,6 +183,8 @@ def problems_of(options: Row) -> list[str]:
     problems = []
     if "path" in options and "endpoint" in options:
         problems.append("path and endpoint exclude each other")
+    if "path" in options and not paths_of(options):
+        problems.append("path names no file")
     if not endpoint.startswith(SCHEMES):
         problems.append(f"endpoint starts with one of {', '.join(SCHEMES)}")
     if not endpoint.partition("://")[2].strip("/"):
@@ -289,13 +286,13 @@ class _SshConnection(Connection):
 def failure(error: Exception) -> Row:
     """Return the columns of a coverage row that describe an error, without any secret."""
     words = words_of(error)
-    status, hint = next(
-        (_KNOWN[known] for known in _KNOWN if known in words), (None, None)
-    )
-    if getattr(error, "status_code", None) is not None or not status:
-        status = status_of(error)
-    return {
-        "status": status,
-        "error_class": type(error).__name__,
-        "hint": hint or HINTS.get(status),
-    }
+    status = status_of(error)
+    if not isinstance(error, StatusError):
+        status = _first(_STATUSES, words) or status
+    hint = _first(_HINTS, words) or HINTS.get(status)
+    return {"status": status, "error_class": type(error).__name__, "hint": hint}
+
+
+def _first(choices: dict[str, str], words: str) -> str | None:
+    """Return the choice of the first pattern that is in the words of an error."""
+    return next((c for pattern, c in choices.items() if re.search(pattern, words)), None)

@@ -1,18 +1,24 @@
-"""From the payloads of a Docker engine to rows of the hosts and engines frames."""
+"""From the payloads of a Docker engine to rows of the hosts, engines and images frames."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
+from assess.image_ref import ImageRef, parse_image
 from assess.sources.base import Row
 from assess.sources.docker.payload import (
+    Container,
     EngineData,
+    Payload,
     containers_of,
-    dicts,
-    moment,
-    texts,
+    short,
 )
-from assess.sources.dumps import dig
+from assess.sources.values import dicts, dig, moment, texts
 
 # Words of an engine, the name in the reference facts, and the parts of a version they go by.
 DISTRIBUTIONS = (
@@ -28,6 +34,8 @@ DISTRIBUTIONS = (
     ("fedora", "fedora", 1),
     ("suse linux enterprise", "sles", 2),
 )
+NONE = "<none>"
+GRACE = timedelta(hours=1)  # docker-gc's GRACE_PERIOD_SECONDS
 
 
 def to_host(data: EngineData, host_id: str) -> Row:
@@ -45,7 +53,7 @@ def to_host(data: EngineData, host_id: str) -> Row:
         "memory_bytes": info.get("MemTotal"),
         "cgroup_version": info.get("CgroupVersion"),
         "state": "running" if data.seen_at else None,
-        "last_seen_at": data.seen_at or moment(info.get("SystemTime")),
+        "last_seen_at": data.now,
     }
 
 
@@ -56,25 +64,23 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
     """
     if not text:
         return None, None
-    number = re.search(r"\d+(\.\d+)*", text)
-    own = version or (number[0] if number else "")
+    if not version:
+        number = re.search(r"\d+(\.\d+)*", text)
+        version = number[0] if number else ""
     for words, name, parts_n in DISTRIBUTIONS:
         if words in text.lower():
-            return name, ".".join(own.split(".")[:parts_n]) or None
-    return re.sub(r"\s+\(.*", "", text).strip().lower(), own or None
+            return name, ".".join(version.split(".")[:parts_n]) or None
+    return re.sub(r"\s+\(.*", "", text).strip().lower(), version or None
 
 
 def to_engine(data: EngineData, host_id: str) -> Row:
     """Return the row of the engines frame."""
     info = data.info
     version = data.version
-    parts = {
-        str(c.get("Name")): c.get("Version") for c in dicts(version.get("Components"))
-    }
-    pairs = [
-        p for p in info.get("DriverStatus", []) if isinstance(p, list) and len(p) == 2
-    ]
-    driver = {str(name): value for name, value in pairs}
+    components = dicts(version.get("Components"))
+    versions = {str(part.get("Name")): part.get("Version") for part in components}
+    pairs = [p for p in info.get("DriverStatus", []) if isinstance(p, list)]
+    driver = {str(pair[0]): pair[1] for pair in pairs if len(pair) == 2}
     d_type = driver.get("Supports d_type")
     number = version.get("Version") or info.get("ServerVersion")
     is_of_distribution = re.search(r"[+~-](dfsg|0ubuntu)", number or "")
@@ -83,14 +89,14 @@ def to_engine(data: EngineData, host_id: str) -> Row:
         security = " ".join(texts(info["SecurityOptions"]))
     return {
         "host_id": host_id,
-        "runtime": "podman" if "Podman Engine" in parts else "docker",
+        "runtime": "podman" if "Podman Engine" in versions else "docker",
         "version": number,
         "api_version": version.get("ApiVersion"),
         "min_api_version": version.get("MinAPIVersion"),
         "build_at": moment(version.get("BuildTime")),
         "distro_package": "docker.io" if is_of_distribution else None,
-        "containerd_version": parts.get("containerd"),
-        "runc_version": parts.get("runc"),
+        "containerd_version": versions.get("containerd"),
+        "runc_version": versions.get("runc"),
         "storage_driver": info.get("Driver"),
         "backing_fs": driver.get("Backing Filesystem"),
         "d_type": None if d_type is None else d_type == "true",
@@ -113,29 +119,173 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     }
 
 
+def _has(option: str, security: str | None) -> bool | None:
+    return None if security is None else re.search(option, security) is not None
+
+
 def to_waste(data: EngineData) -> Row:
     """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
     row: Row = dict.fromkeys(
         ("stopped_n", "never_started_n", "dangling_volumes_n", "dangling_volumes_bytes")
     )
-    containers = containers_of(data)
-    states = [container.state for container in containers]
-    mounts = [container.mounts for container in containers]
     if data.containers is None:
         return row
+    containers = containers_of(data)
+    states = [container.state for container in containers]
     if None not in states:
         row["stopped_n"] = sum(state in ("exited", "dead") for state in states)
         row["never_started_n"] = states.count("created")
     # The command line cuts the names of mounts, so its list alone does not have them.
+    mounts = [container.mounts for container in containers]
     if data.volumes is not None and None not in mounts:
         mounted = {mount.get("Name") for listed in mounts for mount in listed or []}
-        volumes = {v.get("Name"): v.get("UsageData") or {} for v in data.volumes}
-        sizes = [u.get("Size", -1) for name, u in volumes.items() if name not in mounted]
-        row["dangling_volumes_n"] = len(sizes)
-        if min(sizes, default=0) >= 0:  # -1: the engine did not count
+        unused = [v for v in data.volumes if v.get("Name") not in mounted]
+        sizes = [dig(volume, "UsageData", "Size") for volume in unused]
+        row["dangling_volumes_n"] = len(unused)
+        # -1: the engine did not count
+        if all(size is not None and size >= 0 for size in sizes):
             row["dangling_volumes_bytes"] = sum(sizes)
     return row
 
 
-def _has(option: str, security: str | None) -> bool | None:
-    return None if security is None else re.search(option, security) is not None
+# ---- images ----
+
+
+class ImageIndex:
+    """Images of one host by id and by tag."""
+
+    def __init__(self, images: list[Payload]) -> None:
+        self._by_id = {short(image.get("Id")): image for image in images}
+        self._by_tag = {
+            parse_image(ref): short(image.get("Id"))
+            for image in images
+            for ref in _refs(image, "RepoTags")
+        }
+
+    def find(self, container: Container) -> str | None:
+        """Find the short id of the image of a container; None where the payloads do not have it."""
+        if container.image_id:
+            return short(container.image_id)
+        declared = str(container.listing.get("Image") or "")
+        ref = parse_image(declared)
+        if not ref.tag and not ref.digest:
+            ref = replace(ref, tag="latest")
+        identifier = short(declared)
+        return self._by_tag.get(ref) or (
+            identifier if identifier in self._by_id else None
+        )
+
+    def named(self, identifier: str) -> str:
+        """Return the first name of an image that a container names by its id; empty for none."""
+        image = self._by_id.get(short(identifier), {})
+        refs = _refs(image, "RepoTags") or _refs(image, "RepoDigests")
+        return refs[0] if refs else ""
+
+    def digest(self, identifier: Any, ref: ImageRef) -> str | None:
+        """Return the digest of an image in a repository; None where it never came from there."""
+        image = self._by_id.get(short(identifier), {})
+        refs = map(parse_image, _refs(image, "RepoDigests"))
+        return min(
+            (r.digest for r in refs if r.digest and _is_beside(r, ref)), default=None
+        )
+
+
+def _refs(image: Payload, field: str) -> list[str]:
+    return sorted(ref for ref in texts(image.get(field)) if NONE not in ref)
+
+
+def _is_beside(ref: ImageRef, other: ImageRef) -> bool:
+    return (ref.registry, ref.repository) == (other.registry, other.repository)
+
+
+def to_images(data: EngineData, containers: list[Container], host_id: str) -> list[Row]:
+    """Return the rows of the images frame of a host, one per repository and digest.
+
+    An image that was never pulled or pushed has its id as digest; one without a name has
+    ``<none>`` as registry and repository.
+    """
+    images = data.images or []
+    parents = {short(image.get("ParentId")) for image in images if image.get("ParentId")}
+    index = ImageIndex(images)
+    used = [index.find(container) for container in containers]
+    is_known = data.containers is not None and None not in used
+    now = data.now
+    needed: dict[str | None, list[datetime | None]] = defaultdict(list)
+    for identifier, container in zip(used, containers, strict=True):
+        needed[identifier].append(needed_at(container, now))
+    rows = []
+    for image in images:
+        identifier = short(image.get("Id"))
+        tags = _refs(image, "RepoTags")
+        refs = [*map(parse_image, tags + _refs(image, "RepoDigests"))]
+        if identifier in parents and not refs:
+            continue  # a layer of another image, which nobody can name or run alone
+        created = moment(image.get("Created"))
+        sizes = dig(data.disk, "images", identifier) or {}
+        used_at = _last_use(needed[identifier], now) if is_known else None
+        users_n = len(needed[identifier]) if is_known else sizes.get("Containers")
+        common = {
+            "host_id": host_id,
+            "image_id": image.get("Id"),
+            "location": "host",
+            "size_bytes": sizes.get("Size", image.get("Size")),
+            "shared_bytes": sizes.get("SharedSize"),
+            "created_at": created,
+            "base_name": dig(image, "Labels", "org.opencontainers.image.base.name"),
+            "base_digest": dig(image, "Labels", "org.opencontainers.image.base.digest"),
+            "containers_n": users_n,
+            "used_at": used_at,
+            "dangling": not tags,
+            "reclaimable": _is_reclaimable(created, users_n, used_at, now),
+        }
+        rows += [common | place for place in _places(refs, str(image.get("Id")))]
+    return rows
+
+
+def _places(refs: list[ImageRef], image_id: str) -> Iterator[Row]:
+    """List the repositories and digests under which an image is known."""
+    nameless = ImageRef(NONE, NONE)
+    places = {(str(ref.registry), str(ref.repository)): ref for ref in refs or [nameless]}
+    for (registry, repository), place in sorted(places.items()):
+        here = [ref for ref in refs if _is_beside(ref, place)]
+        tags = ";".join(sorted({ref.tag for ref in here if ref.tag})) or None
+        shared = {"registry": registry, "repository": repository, "tags": tags}
+        for digest in sorted({ref.digest for ref in here if ref.digest}) or [image_id]:
+            yield shared | {"digest": digest}
+
+
+def _last_use(times: list[datetime | None], now: datetime | None) -> datetime | None:
+    """Return when containers last needed an image; None where one of them may be later."""
+    last = max((time for time in times if time), default=None)
+    return last if None not in times or last == now else None
+
+
+def needed_at(container: Container, now: datetime | None) -> datetime | None:
+    """Return when a container last needed its image: now, while it runs or may run.
+
+    One that was created and never started still waits to run. docker-gc takes it for one that
+    ended in the year 1, and removes it at once.
+    """
+    if container.state in ("exited", "dead"):
+        return moment(dig(container.inspected, "State", "FinishedAt"))
+    return now
+
+
+def _is_reclaimable(
+    created: datetime | None,
+    users_n: int | None,
+    used_at: datetime | None,
+    now: datetime | None,
+) -> bool | None:
+    """Return whether docker-gc, by its defaults, would remove an image; None if unknown."""
+    is_old = None
+    is_idle = None
+    if created is not None and now is not None:
+        is_old = now - created > GRACE
+    if users_n == 0:
+        is_idle = True
+    elif used_at is not None and now is not None:
+        is_idle = now - used_at > GRACE
+    if is_old is False or is_idle is False:
+        return False
+    return True if is_old and is_idle else None

@@ -1,34 +1,30 @@
-"""EngineData of one Docker engine, cut down to what may be kept."""
+"""Answers of one Docker engine, cut down to what may be kept."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from assess.sources.addresses import addresses
 from assess.sources.base import HINTS, Batch, Call
-from assess.sources.dumps import dig
 from assess.sources.redact import keep_env, keep_labels, strip_userinfo
+from assess.sources.values import dicts, dig, moment, table, texts
 
 Payload = dict[str, Any]
 SHORT_ID = 12
 # The year 1 means never; 1970 and 1980 are what reproducible builds write.
-NEVER_BEFORE = 2000
 
 
 def _shape(
     text: str = "", number: str = "", flag: str = "", **others: Any
 ) -> dict[str, Any]:
-    """Types, shapes, or a list of one shape, by name: only what is listed passes the border."""
-    kinds: tuple[tuple[str, Any], ...] = (
-        (text, str),
-        (number, (int, float)),
-        (flag, bool),
-    )
-    return {name: kind for names, kind in kinds for name in names.split()} | others
+    """Return types, shapes or a list of one shape, by name; nothing else passes the border."""
+    shape: dict[str, Any] = dict.fromkeys(text.split(), str)
+    shape |= dict.fromkeys(number.split(), (int, float))
+    shape |= dict.fromkeys(flag.split(), bool)
+    return shape | others
 
 
 _VERSION = _shape(
@@ -81,20 +77,24 @@ _SIZES = _shape("", "Size SharedSize Containers")
 
 @dataclass
 class EngineData:
-    """EngineData of one engine, redacted; None is what it did not tell."""
+    """Answers of one engine, redacted; None is what it did not answer."""
 
     version: Payload = field(default_factory=dict)
     info: Payload = field(default_factory=dict)
     containers: list[Payload] | None = None  # this and the next two as the API lists them
     images: list[Payload] | None = None
     volumes: list[Payload] | None = None
-    disk: Payload = field(
-        default_factory=dict
-    )  # ``images`` by short id, ``layers_bytes``
+    # Sizes of ``images`` by short id, and ``layers_bytes``.
+    disk: Payload = field(default_factory=dict)
     inspected: dict[str, Payload] = field(default_factory=dict)  # by short container id
     inspect_status: dict[str, str] = field(default_factory=dict)  # why one was not
     seen_at: datetime | None = None  # when it was asked
     clock_skew_s: float | None = None  # clock of the engine minus ours [s]
+
+    @property
+    def now(self) -> datetime | None:
+        """When the answers were given, by our clock, else by that of the engine."""
+        return self.seen_at or moment(self.info.get("SystemTime"))
 
     def take(
         self, name: str, raw: Any, call: Call | None = None, expected: Any = None
@@ -125,7 +125,7 @@ class EngineData:
         else:
             setattr(self, name, entries)
         call.count(rows=len(entries), redacted_n=sum(count for _, count in pairs))
-        if call.outcome == "timeout" and len(entries) < len(values):
+        if call.is_open and len(entries) < len(values):
             call.status("parse_error", HINTS["parse_error"])
         _expect(call, self.info.get(total) if expected is None else expected)
 
@@ -135,15 +135,15 @@ class EngineData:
         for image in dicts(raw.get("Images")):
             sizes = _pick(image, _SIZES)
             # -1 is what an engine writes that did not count
-            known = {name: size for name, size in sizes.items() if size >= 0}
-            images[short(image.get("Id"))] = known
+            counted = {name: size for name, size in sizes.items() if size >= 0}
+            images[short(image.get("Id"))] = counted
         self.disk = {"images": images}
-        layers = raw.get("LayersSize")
-        if isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0:
+        layers = _pick(raw, {"LayersSize": int}).get("LayersSize", -1)
+        if layers >= 0:
             self.disk["layers_bytes"] = layers
-        volumes = {v["Name"]: v for v in self.volumes or [] if v.get("Name")}
+        volumes = {volume["Name"]: volume for volume in self.volumes or []}
         for volume in dicts(raw.get("Volumes")):
-            kept, _ = keep_volume(volume)
+            kept = _pick(volume, _VOLUME)
             if name := kept.get("Name"):
                 volumes[name] = volumes.get(name, {}) | kept
         self.volumes = [*volumes.values()] if volumes else self.volumes
@@ -159,10 +159,8 @@ def _expect(call: Call, expected: Any) -> None:
     call.note(expected=expected)
     if not expected:
         call.note(ratio=1.0)
-    elif (
-        call.outcome == "timeout" and not call.row["rows"]
-    ):  # not empty: the engine says that it has some
-        call.status("partial")
+    elif call.is_open and not call.row["rows"]:
+        call.status("partial")  # not empty: the engine says that it has some
 
 
 @dataclass(slots=True)
@@ -174,6 +172,18 @@ class Container:
     inspected: Payload  # empty where it was not inspected
     labels: dict[str, str]
     naming: dict[str, str]  # variables that name services
+
+    @property
+    def name(self) -> str:
+        """Name, without the slash that the engine puts before it."""
+        listed = next(iter(texts(self.listing.get("Names"))), "")
+        name: str = self.inspected.get("Name") or listed
+        return name.lstrip("/")
+
+    @property
+    def declared_image(self) -> str:
+        """Image as it was named when the container was created."""
+        return dig(self.inspected, "Config", "Image") or self.listing.get("Image") or ""
 
     @property
     def image_id(self) -> str | None:
@@ -204,40 +214,9 @@ def containers_of(payloads: EngineData) -> list[Container]:
     return containers
 
 
-def dicts(values: Any) -> list[Payload]:
-    """List the dicts of a list; of anything else, none."""
-    return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
-
-
-def texts(values: Any) -> list[str]:
-    """List the texts of a list; of anything else, none."""
-    return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
-
-
 def short(identifier: Any) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
     return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
-
-
-def moment(value: Any) -> datetime | None:
-    """Read a time of an engine, its command line or an SDK; None for one that never was.
-
-    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
-        return None
-    try:
-        if isinstance(value, datetime):  # as an SDK reads it
-            time = value
-        elif isinstance(value, str):
-            zone = r" ?([+-]\d\d):?(\d\d)( \w+)?$"
-            time = datetime.fromisoformat(re.sub(zone, r"\1:\2", value.strip()))
-        else:
-            time = datetime.fromtimestamp(value, UTC)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return time if time.year >= NEVER_BEFORE else None
 
 
 def keep_version(raw: Any) -> Payload:
@@ -258,23 +237,23 @@ def keep_info(raw: Any) -> Payload:
         # Every engine trusts its own host.
         networks = set(texts(registries.get("InsecureRegistryCIDRs")))
         networks -= {"127.0.0.0/8", "::1/128"}
-        hosts = registries.get("IndexConfigs")
-        hosts = dicts([*hosts.values()]) if isinstance(hosts, dict) else []
+        hosts = table(registries.get("IndexConfigs")).values()
+        insecure_hosts_n = sum(dig(host, "Secure") is False for host in hosts)
         kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
-        kept["insecure_n"] = len(networks) + sum(h.get("Secure") is False for h in hosts)
+        kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
     return kept
 
 
 def keep_container(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of a listed container, and count what is left out of it."""
+    """Keep what is wanted of a listed container, and count the values left out."""
     labels, dropped = keep_labels(raw.get("Labels"))
     return _pick(raw, _LISTED) | {"Labels": labels}, dropped + bool(raw.get("Command"))
 
 
 def keep_inspected(raw: Payload) -> tuple[Payload, int]:
-    """Keep what is wanted of an inspected container, and count what is left out of it.
+    """Keep what is wanted of an inspected container, and count the values left out.
 
     Of its environment only names, hosts and the values that name the service; no arguments, health
     output or log options.

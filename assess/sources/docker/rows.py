@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Any
+from dataclasses import replace
 
-from assess.image_ref import last_part, parse_image
+from assess.image_ref import parse_image
 from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.engine import to_engine, to_host
-from assess.sources.docker.images import ImageIndex, to_images
+from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
     COMPOSE_CONFIDENCE,
@@ -22,34 +20,24 @@ from assess.sources.docker.names import (
     platform_of,
     task_of,
 )
-from assess.sources.docker.payload import (
-    Container,
-    EngineData,
-    Payload,
-    containers_of,
-    dicts,
-    moment,
-    texts,
-)
-from assess.sources.dumps import dig
+from assess.sources.docker.payload import Container, EngineData, Payload, containers_of
 from assess.sources.unit import (
     Callee,
     Mount,
+    Unit,
     dependency_row,
     distinct,
     environment_rows,
-    keeps_data,
     merge_services,
     mount_rows,
-    runs_as_root,
-    sees_engine_socket,
+    service_row,
     share,
-    ships_logs,
+    workload_row,
 )
+from assess.sources.values import dicts, dig, moment, texts
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")
-_parse_image = lru_cache(4096)(parse_image)  # replicas share their images
 
 
 def to_batch(payloads: EngineData, host_id: str) -> Batch:
@@ -61,54 +49,107 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
     batch.add("images", *to_images(payloads, containers, host_id))
     index = ImageIndex(payloads.images or [])
     replicas = [c for c in containers if is_replica(c.labels)]
+    units = [to_unit(container, index) for container in replicas]
     services = []
-    for container in replicas:
+    for container, unit in zip(replicas, units, strict=True):
         status = "ok" if container.inspected else "list"
-        workload = to_workload(container, index) | {
+        workload = to_workload(container, unit, index) | {
             "workload_id": f"{host_id}/{container.identifier}",
             "host_id": host_id,
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
-        mounts = mount_rows(to_mounts(container.mounts or []), workload["workload_id"])
         batch.add("workloads", workload)
-        batch.add("mounts", *mounts)
+        batch.add("mounts", *mount_rows(unit.mounts, workload["workload_id"]))
         if task := task_of(container.labels):
             batch.tasks[container.identifier] = task
-        services.append(to_service(container, workload, mounts))
+        services.append(to_service(container, unit))
     batch.add("services", *merge_services(services))
     share(batch.rows["mounts"], payloads.volumes)
-    batch.add("dependencies", *to_dependencies(replicas, batch.rows["workloads"]))
+    batch.add("dependencies", *to_dependencies(replicas, units))
     return batch
 
 
-def to_workload(container: Container, index: ImageIndex) -> Row:
-    """Return the row of the workloads frame, without the columns that the host adds."""
-    listing = container.listing
+def to_unit(container: Container, index: ImageIndex) -> Unit:
+    """Read what a container declares; its environment stays behind, see `payload`."""
     inspected = container.inspected
     labels = container.labels
-    declared = dig(inspected, "Config", "Image") or listing.get("Image") or ""
-    image_id = container.image_id or declared
-    image = _parse_image(declared)
-    if image.repository is None:  # started by the id of an image
-        image = index.named(image_id)
-    listed_name = next(iter(texts(listing.get("Names"))), "")
-    name = (inspected.get("Name") or listed_name).lstrip("/")
-    network = dig(inspected or listing, "HostConfig", "NetworkMode")
-    return {
-        "names": container_names(labels, container.naming, image, name or "unnamed"),
-        "cluster": labels.get("com.amazonaws.ecs.cluster"),
-        "namespace": namespace_of(labels) or None,
-        "name": name,
+    config = inspected.get("Config", {})
+    host = inspected.get("HostConfig", {})
+    image = container.declared_image
+    if parse_image(image).repository is None:  # started by the id of an image
+        image = index.named(container.image_id or image)
+    ports = tuple(to_ports(container))
+    state = container.state or _state_of(container.listing.get("Status") or "")
+    platform = platform_of(labels, container.naming)
+    is_checked = inspected.get("health_checked")
+    if platform != "docker" or state != "running":
+        # No check is certain only for what Docker itself runs now.
+        is_checked = is_checked or None
+    network = dig(inspected or container.listing, "HostConfig", "NetworkMode")
+    kind: str | None = "web" if ports else "worker"
+    if kind == "worker" and network == "host":  # any port may be open
+        kind = None
+    unit = Unit(
+        names=container_names(
+            labels, container.naming, parse_image(image), container.name or "unnamed"
+        ),
+        platform=platform,
+        image=image,
+        ports=ports,
+        mounts=tuple(to_mounts(container.mounts or [])),
+        host_network=_is_host(network),
+        kind=kind,
+        health_checked=is_checked,
+    )
+    if not inspected:
+        return unit
+    memory = host.get("Memory")
+    pids = host.get("PidsLimit")
+    # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
+    cpus = (host.get("NanoCpus") or 0) / 1e9
+    quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
+    return replace(
+        unit,
+        # The engine copies the user of the image: none means root.
+        user=str(config.get("User") or "0"),
+        memory_limit_bytes=memory or None,  # 0: no limit
+        memory_unlimited=None if memory is None else memory == 0,
+        cpu_limit=cpus or max(quota, 0) or None,
+        pids_limit=pids if pids and pids > 0 else None,  # -1 and 0: no limit
+        privileged=host.get("Privileged"),
+        host_pid=_is_host(host.get("PidMode")),
+        readonly_root=host.get("ReadonlyRootfs"),
+        caps_added_n=len(texts(host.get("CapAdd"))),
+        restart_policy=dig(host, "RestartPolicy", "Name") or "no",
+        log_driver=dig(host, "LogConfig", "Type"),
+        stop_timeout_s=config.get("StopTimeout"),
+    )
+
+
+def _is_host(mode: str | None) -> bool | None:
+    return None if mode is None else mode == "host"
+
+
+def to_workload(container: Container, unit: Unit, index: ImageIndex) -> Row:
+    """Return the row of the workloads frame, without the columns that the host adds."""
+    env = container.inspected.get("Env", {})
+    image = unit.image_ref
+    image_id = container.image_id or container.declared_image
+    row = workload_row(unit) | {
+        "names": unit.names,
+        "cluster": container.labels.get("com.amazonaws.ecs.cluster"),
+        "namespace": namespace_of(container.labels) or None,
+        "name": container.name,
         "source_kind": "container",
-        "image_ref": declared or None,
-        **image.columns(),
+        "image_ref": container.declared_image or None,
         "image_digest": image.digest or index.digest(image_id, image),
+        "env_names_n": len(env["names"]) if env else None,
+        "secret_like_env_n": env.get("secret_like"),
         **_life(container),
-        **(_configuration(inspected) if inspected else {}),
-        "host_network": _is_host(network),
-        "docker_sock_mounted": _sees_socket(container.mounts),
-        "ports": to_ports(container),
     }
+    if container.mounts is None:
+        row["docker_sock_mounted"] = None
+    return row
 
 
 def _life(container: Container) -> Row:
@@ -148,38 +189,6 @@ def _state_of(words: str) -> str | None:
     return first if first in ("exited", "created", "restarting", "dead") else None
 
 
-def _configuration(inspected: Payload) -> Row:
-    """Read the columns that only an inspection has."""
-    config = inspected.get("Config", {})
-    host = inspected.get("HostConfig", {})
-    memory = host.get("Memory")
-    pids = host.get("PidsLimit")
-    # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
-    cpus = (host.get("NanoCpus") or 0) / 1e9
-    quota = (host.get("CpuQuota") or 0) / (host.get("CpuPeriod") or 100_000)
-    return {
-        "restart_policy": dig(host, "RestartPolicy", "Name") or "no",
-        "privileged": host.get("Privileged"),
-        "host_pid": _is_host(host.get("PidMode")),
-        "readonly_root": host.get("ReadonlyRootfs"),
-        # The engine copies the user of the image: none means root.
-        "user_root": runs_as_root(str(config.get("User") or "0")),
-        "caps_added_n": len(texts(host.get("CapAdd"))),
-        "memory_limit_bytes": memory or None,  # 0: no limit
-        "memory_unlimited": None if memory is None else memory == 0,
-        "cpu_limit": cpus or max(quota, 0) or None,
-        "pids_limit": pids if pids and pids > 0 else None,  # -1 and 0: no limit
-        "log_driver": dig(host, "LogConfig", "Type"),
-        "stop_timeout_s": config.get("StopTimeout"),
-        "env_names_n": len(inspected["Env"]["names"]),
-        "secret_like_env_n": inspected["Env"]["secret_like"],
-    }
-
-
-def _is_host(mode: Any) -> bool | None:
-    return None if mode is None else mode == "host"
-
-
 def to_mounts(payloads: list[Payload]) -> list[Mount]:
     """Read the mounts that an engine lists."""
     return [
@@ -195,12 +204,8 @@ def to_mounts(payloads: list[Payload]) -> list[Mount]:
     ]
 
 
-def _sees_socket(mounts: list[Payload] | None) -> bool | None:
-    return None if mounts is None else sees_engine_socket(to_mounts(mounts))
-
-
-def to_ports(container: Container) -> str | None:
-    """Join the ports: ``8080->80/tcp`` for published ones, ``80/tcp`` for others."""
+def to_ports(container: Container) -> set[str]:
+    """Return the ports: ``8080->80/tcp`` for published ones, ``80/tcp`` for others."""
     ports = set()
     inspected = container.inspected
     bindings = {
@@ -209,7 +214,7 @@ def to_ports(container: Container) -> str | None:
         **(dig(inspected, "NetworkSettings", "Ports") or {}),
     }
     for inner, bound in bindings.items():
-        for binding in dicts(bound) or [{}]:
+        for binding in [*dicts(bound)] or [{}]:
             ports.add(_port(binding.get("HostIp"), binding.get("HostPort"), inner))
     listed = container.listing.get("Ports")
     for port in dicts(listed):
@@ -217,63 +222,46 @@ def to_ports(container: Container) -> str | None:
         ports.add(_port(port.get("IP"), port.get("PublicPort"), inner))
     if isinstance(listed, str):  # by the command line
         ports.update(filter(None, listed.split(", ")))
-    return ";".join(sorted({_EVERY_IP.sub("", port) for port in ports})) or None
+    return {_EVERY_IP.sub("", port) for port in ports}
 
 
-def _port(ip: Any, public: Any, inner: str) -> str:
+def _port(ip: object, public: object, inner: str) -> str:
     return f"{ip or ''}:{public}->{inner}" if public else inner
 
 
-def to_service(container: Container, workload: Row, mounts: list[Row]) -> Row:
+def to_service(container: Container, unit: Unit) -> Row:
     """Return the row of the service of one container; what it does not show is unknown."""
-    platform = platform_of(container.labels, container.naming)
-    secrets = workload.get("secret_like_env_n")
-    health_checked = container.inspected.get("health_checked")
-    if platform != "docker" or workload["state"] != "running":
-        # No check is certain only for what Docker itself runs now.
-        health_checked = health_checked or None
-    is_known = bool(container.inspected) and container.mounts is not None
-    stateful = keeps_data(
-        mounts, workload["repository"], workload["ports"], is_complete=is_known
-    )
-    kind: str | None = "web" if workload["ports"] else "worker"
-    if kind == "worker" and workload["host_network"]:  # any port may be open
-        kind = None
-    return {
-        "names": workload["names"],
-        "platform": platform,
-        "kind": kind if stateful is False else None,
-        "stateful": stateful,
-        "health_checked": health_checked,
-        "logs_exported": ships_logs(workload.get("log_driver")),
-        "secrets_in_image": None if secrets is None else secrets > 0,
-    }
+    is_complete = bool(container.inspected) and container.mounts is not None
+    row = service_row(unit, is_complete=is_complete)
+    secrets_n = dig(container.inspected, "Env", "secret_like")
+    row["secrets_in_image"] = None if secrets_n is None else secrets_n > 0
+    if row["stateful"] is not False:
+        row["kind"] = None
+    return row
 
 
-def to_dependencies(replicas: list[Container], workloads: list[Row]) -> list[Row]:
+def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
     """Read the dependencies: start orders of Compose, and addresses in environments."""
-    called: dict[tuple[str, str], Row] = {}  # by namespace and host name
-    for container, workload in zip(replicas, workloads, strict=True):
+    services: dict[tuple[str, str], Unit] = {}  # by namespace and host name
+    for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
-        for name in (container.labels.get(COMPOSE + "service"), workload["name"]):
+        for name in (container.labels.get(COMPOSE + "service"), container.name):
             if name:
-                called.setdefault((space, name.lower()), workload)
+                services.setdefault((space, name.lower()), unit)
     rows: list[Row] = []
-    for container, workload in zip(replicas, workloads, strict=True):
+    for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
-        src = workload["names"][0]
+        src = unit.names[0]
         for name, condition in compose_dependencies(container.labels):
-            callee = called.get((space, name.lower()))
+            needed = services.get((space, name.lower()))
             missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
-            dst = callee["names"][0] if callee else missing
+            dst = needed.names[0] if needed else missing
             row = dependency_row(src, dst, "start_order", "compose-label")
             rows.append(row | {"condition": condition})
 
         def find(address: Address, space: str = space) -> Callee | None:
-            callee = called.get((space, address.host))
-            if callee is None:
-                return None
-            return callee["names"][0], last_part(callee["repository"])
+            callee = services.get((space, address.host))
+            return (callee.names[0], callee.image_name) if callee else None
 
         addresses = dig(container.inspected, "Env", "addresses") or ()
         rows += environment_rows(src, addresses, find)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +13,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Row, Source
+from assess.sources.base import Batch, Call, Deadline, Row, Source, in_threads, paths_of
 from assess.sources.docker.client import (
     TLS,
     Connection,
@@ -24,10 +23,11 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.dump import find_dumps, read_dumps
-from assess.sources.docker.payload import EngineData, moment, short
+from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.rows import to_batch
+from assess.sources.dumps import broken, decode_values, read_text
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, moment
 
 INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
@@ -38,6 +38,8 @@ _SHARED_THREADS = Semaphore(32)
 _WANTED = re.compile(
     r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE
 )
+# An id becomes part of a path: with a slash or a question mark it would be another request.
+_ID = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 _PATHS = {
     "version": "/version",
@@ -47,6 +49,22 @@ _PATHS = {
     "volumes": "/volumes",
     "df": "/system/df",
 }
+
+# Names that the files of a call start with, in the order of reading.
+STEMS = {
+    "version": ("version", "docker-version"),
+    "info": ("info", "docker-info", "system-info"),
+    "containers": ("ps", "containers", "docker-ps"),
+    "inspect": ("inspect", "docker-inspect", "container-inspect"),
+    "images": ("images", "docker-images", "image-ls"),
+    "volumes": ("volumes", "volume", "docker-volumes"),
+    "df": ("system-df", "df", "docker-system-df"),
+}
+OPTIONAL = ("df",)  # no gap where it is absent
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
+OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
+NO_ENGINE = "the command reached no engine when it was dumped"
+_UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 class DockerSource(Source):
@@ -98,34 +116,80 @@ class DockerSource(Source):
 
 
 def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
-    """Read the dumps of hosts."""
-    paths = options["path"] if isinstance(options["path"], list) else [options["path"]]
-    names = {base / str(path): str(path) for path in paths}
-    for path, name in names.items():
-        if not find_dumps([path]):
+    """Read dumps: files, directories of them, or directories with one of them for each host."""
+    calls = {stem: call for call, stems in STEMS.items() for stem in stems}
+    hosts: dict[Path, dict[str, list[Path]]] = {}
+    scopes: dict[Path, str] = {}  # directories, as the configuration names them
+    for name in paths_of(options):
+        place = base / name
+        is_empty = True
+        files = sorted([*place.glob("*"), *place.glob("*/*")])
+        for file in [place] if place.is_file() else files:
+            # Several commands fill several files: inspect-1.json, inspect-2.json
+            stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
+            call = calls.get(stem)
+            if call and file.suffix.lower() in SUFFIXES and file.is_file():
+                is_empty = False
+                hosts.setdefault(file.parent, {}).setdefault(call, []).append(file)
+                as_named = Path(name) / file.relative_to(place)
+                scopes.setdefault(file.parent, str(as_named.parent))
+        if is_empty:
             hint = "no dumps there; `assess sources` names the commands and the files"
             batch.cover(name, "files", "unreachable", hint=hint)
-    hosts = find_dumps(list(names))
-    for directory, files in hosts.items():
-        scope = _scope_of(directory, names)
-        payloads = read_dumps(files, scope, batch)
+    for directory, dumps in hosts.items():
+        scope = scopes[directory]
+        payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
         if is_host or payloads.containers is not None:
-            own = options.get("host_id") if len(hosts) == 1 else None
-            host_id = own or payloads.info.get("Name") or directory.resolve().name
+            named = options.get("host_id") if len(hosts) == 1 else None
+            host_id = named or payloads.info.get("Name") or directory.resolve().name
             _add(batch, payloads, str(host_id), scope)
 
 
-def _scope_of(directory: Path, names: dict[Path, str]) -> str:
-    """Name a directory as the configuration does."""
-    for path, name in names.items():
-        if directory == path:
-            return name
-        if directory == path.parent and path.is_file():
-            return str(Path(name).parent)
-        if directory.parent == path:
-            return str(Path(name) / directory.name)
-    return directory.name
+def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
+    """Read the dumps of one host; what cannot be read becomes a coverage row."""
+    payloads = EngineData()
+    for name, (stem, *_) in STEMS.items():
+        if name in files:
+            with batch.call(scope, name) as call:
+                _read_call(name, files[name], payloads, call)
+        elif name not in OPTIONAL:
+            hint = f"no dump of it; write {stem}.json"
+            batch.cover(scope, name, "not_configured", hint=hint)
+    # The command line cuts the ids of images; an inspection has them whole.
+    whole = {short(i.get("Image")): i.get("Image") for i in payloads.inspected.values()}
+    for image in payloads.images or []:
+        image["Id"] = whole.get(image["Id"]) or image["Id"]
+    return payloads
+
+
+def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
+    """Keep the answers to a call in its files, as the API would give them."""
+    values = [value for file in files for value in _read_file(file, call)]
+    expected = None
+    if name == "images":
+        values = merge_cli_images(values)
+    elif convert := _FROM_CLI.get(name):
+        values = [convert(value) for value in values]
+    elif name == "inspect" and payloads.containers is not None:
+        expected = len(payloads.containers)
+    payloads.take(name, values, call, expected)
+    is_client = name in ("version", "info") and not call.row["rows"]
+    if is_client and call.is_open:  # nothing else is wrong with the file
+        call.status("unreachable", NO_ENGINE)
+
+
+def _read_file(file: Path, call: Call) -> list[Any]:
+    """Return the values of a file; its coverage row says what is wrong with it."""
+    text = read_text(file, call.row)
+    if text is None:
+        return []
+    values, rest = decode_values(text)
+    if rest:
+        call.note(**broken(rest) | {"status": "parse_error"})
+        if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
+            call.hint(OLD_CLI)
+    return values
 
 
 def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
@@ -154,10 +218,7 @@ def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Non
 def _add(batch: Batch, payloads: EngineData, host_id: str, scope: str) -> None:
     """Add the rows of one engine, with the scope they come from."""
     host = to_batch(payloads, host_id)
-    for rows in host.rows.values():
-        for row in rows:
-            row["source_ref"] = scope
-    batch.merge(host)
+    batch.merge(host.map(lambda _, row: row | {"source_ref": scope}))
 
 
 @contextmanager
@@ -219,6 +280,8 @@ class _Engine:
         def work(part: list[str]) -> None:
             for identifier in part:
                 try:
+                    if not _ID.fullmatch(identifier):
+                        raise ValueError("the engine lists something that is no id")
                     inspected.append(self.api.get(f"/containers/{identifier}/json"))
                 except Exception as error:
                     errors[identifier] = error
@@ -226,8 +289,8 @@ class _Engine:
         wanted = LOCAL_THREADS if self._scope.startswith("unix://") else REMOTE_THREADS
         with self._call("inspect") as call:
             call.count(requests=len(ids))
-            with _threads(wanted) as count, ThreadPoolExecutor(count) as pool:
-                list(pool.map(work, (ids[start::count] for start in range(count))))
+            with _threads(wanted) as count:
+                in_threads(work, [ids[start::count] for start in range(count)], count)
             vanished_n = 0
             for identifier in filter(errors.__contains__, ids):
                 error = errors[identifier]
@@ -255,3 +318,91 @@ class _Engine:
         call.count(retries=1)
         self.api.negotiate(wanted[1])
         return self._answer(name, call)
+
+
+# ---- what the command line prints, in the form of the API ----
+
+
+def from_cli_container(raw: Any) -> Any:
+    """Convert a line of ``docker ps`` to the form of the API.
+
+    Mounts are left out: the command line cuts their names off.
+    """
+    if not isinstance(raw, dict) or "Id" in raw:
+        return raw
+    same = ("Image", "Ports", "State", "Status", "Command")
+    return {name: raw.get(name) for name in same} | {
+        "Id": raw.get("ID"),
+        "Names": [n for n in str(raw.get("Names") or "").split(",") if "/" not in n],
+        "Created": raw.get("CreatedAt"),
+        "Labels": cli_labels(raw.get("Labels")),
+    }
+
+
+def cli_labels(text: Any) -> dict[str, str]:
+    """Split ``name=value,name=value``; a piece without ``=`` belongs to the value before."""
+    labels: dict[str, str] = {}
+    last = None
+    for piece in str(text or "").split(","):
+        name, sign, value = piece.partition("=")
+        if sign:
+            last = name
+            labels[name] = value
+        elif last is not None:
+            labels[last] += f",{piece}"
+    return labels
+
+
+def cli_size(text: Any) -> int | None:
+    """Read a size as the command line rounds it, such as ``1.98MB``."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)", str(text or ""))
+    return round(float(size[1]) * _UNITS[size[2]]) if size else None
+
+
+def from_cli_disk(raw: Any) -> Any:
+    """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
+    if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
+        return raw
+    images: list[Payload] = []
+    for image in dicts(raw["Images"]):
+        # Each number is rounded: the sum of the parts is closer than the size of the whole.
+        shared = cli_size(image.get("SharedSize"))
+        unique = cli_size(image.get("UniqueSize"))
+        whole = None if shared is None or unique is None else shared + unique
+        images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
+    volumes = [
+        {
+            "Name": v.get("Name"),
+            "Driver": v.get("Driver"),
+            "UsageData": {"Size": cli_size(v.get("Size"))},
+        }
+        for v in dicts(raw.get("Volumes"))
+    ]
+    return {"Images": images, "Volumes": volumes}
+
+
+def merge_cli_images(raw: list[Any]) -> list[Any]:
+    """Convert lines of ``docker images``, one per tag, to the form of the API, one per image."""
+    images: dict[str, Payload] = {}
+    others = []
+    for line in raw:
+        if not isinstance(line, dict) or "Id" in line:
+            others.append(line)
+            continue
+        image = images.setdefault(
+            str(line.get("ID")),
+            {
+                "Id": line.get("ID"),
+                "Created": line.get("CreatedAt"),
+                "Size": cli_size(line.get("Size")),
+                "RepoTags": [],
+                "RepoDigests": [],
+            },
+        )
+        image["RepoTags"].append(f"{line.get('Repository')}:{line.get('Tag')}")
+        if line.get("Digest"):
+            image["RepoDigests"].append(f"{line.get('Repository')}@{line['Digest']}")
+    return [*images.values(), *others]
+
+
+_FROM_CLI = {"containers": from_cli_container, "df": from_cli_disk}

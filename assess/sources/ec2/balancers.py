@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import texts
-from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import text_of
+from assess.sources.values import dicts, dig, texts
 
 _HEALTH = {
     "healthy": "healthy",

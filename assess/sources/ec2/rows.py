@@ -14,11 +14,10 @@ from assess.sources.aws.source import (
     tags_of,
 )
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
 from assess.sources.ec2.balancers import Balancers, Behind, Fronts
 from assess.sources.ec2.scaling import to_activities
 from assess.sources.hosts.rows import count_of, system_of, text_of
+from assess.sources.values import dicts, dig, moment
 
 GROUP_TAG = "aws:autoscaling:groupName"
 _GONE = ("terminated", "shutting-down")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from assess.sources.base import Name, Row
-from assess.sources.docker.payload import moment
 from assess.sources.hosts.rows import text_of
+from assess.sources.values import moment
 
 KEPT = timedelta(weeks=6)  # for so long AWS keeps activities
 _KINDS = {"launching": "launch", "terminating": "terminate"}

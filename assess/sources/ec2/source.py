@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from assess.sources.aws.source import AwsSource, LivePlace, Place
 from assess.sources.base import Row
-from assess.sources.dumps import dicts
 from assess.sources.ec2.balancers import Balancers
 from assess.sources.ec2.rows import Answers, to_batch, withheld_n
 from assess.sources.ec2.scaling import KEPT
 from assess.sources.hosts.rows import text_of
+from assess.sources.values import dicts
 
 # Instances in one answer; without it AWS may take too long over one, and times out.
 _PAGE = {"PageSize": 1000}

@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from assess.sources.base import Row
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
     STANDARD,
@@ -20,7 +18,7 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.listing import integer, text
+from assess.sources.values import dicts, dig, integer, moment, text, texts
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from assess.sources.dumps import dig
+from assess.sources.values import dig
 
 STANDARD = "standard"
 ARCHIVE = "archive"

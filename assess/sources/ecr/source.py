@@ -8,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws.source import OPTIONS, AwsSource, DumpPlace, Place
 from assess.sources.base import Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dig
 from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
-from assess.sources.listing import text
+from assess.sources.values import dig, moment, text
 
 NO_POLICY = "LifecyclePolicyNotFoundException"
 NO_SCAN = "ScanNotFoundException"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assess.sources.addresses import Address, addresses
-from assess.sources.docker.payload import Payload, texts
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import Payload
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.unit import Mount, Unit
+from assess.sources.values import dicts, dig, texts
 
 MIB = 2**20
 _SHARED_FILES = {

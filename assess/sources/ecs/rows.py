@@ -14,8 +14,7 @@ from assess.sources.addresses import Address
 from assess.sources.aws.source import env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
-from assess.sources.docker.payload import Payload, moment
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import Payload
 from assess.sources.ecs.definition import (
     Definition,
     count_of,
@@ -40,6 +39,7 @@ from assess.sources.unit import (
     service_row,
     share,
 )
+from assess.sources.values import dicts, dig, moment
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
@@ -190,7 +190,7 @@ def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row
     # That no task may be missing while it deploys is the default, and tells nothing of its needs.
     if share_needed is not None and share_needed >= _MIN_HEALTHY_DEFAULT:
         share_needed = None
-    balanced = next(dicts(service.get("loadBalancers")), None) is not None
+    balanced = bool(dicts(service.get("loadBalancers")))
     row = {
         "names": names,
         "name": _key(service)[1],

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from assess.sources.aws.place import ANSWERED
 from assess.sources.aws.source import AwsSource, DumpPlace, Place
 from assess.sources.base import Row
-from assess.sources.docker.payload import Payload, moment, texts
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import Payload
 from assess.sources.ecs.definition import count_of, text_of
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, dig, moment, texts
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,

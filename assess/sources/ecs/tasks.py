@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
-from assess.sources.docker.payload import Payload, moment
-from assess.sources.dumps import dicts, dig
+from assess.sources.docker.payload import Payload
 from assess.sources.ecs.definition import (
     Definition,
     environment_of,
@@ -19,6 +18,7 @@ from assess.sources.ecs.definition import (
 )
 from assess.sources.redact import is_secret
 from assess.sources.unit import mount_rows, workload_row
+from assess.sources.values import dicts, dig, moment
 
 _STATES = {
     "RUNNING": "running",

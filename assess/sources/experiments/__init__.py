@@ -1,1 +1,309 @@
-"""Failures made on purpose: Chaos Toolkit, LitmusChaos, game days."""
+"""Experiments: failures made on purpose, from a CSV and from the results of chaos tools.
+
+Chaos tools record what was broken and which probes of theirs failed, not which services: a probe
+stands for the service that the ``map`` names, else for the one that is called as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from assess.sources.answers.forms import moment_of
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.csv_records import Cells, read_records
+from assess.sources.dumps import (
+    JSON_SUFFIXES,
+    YAML_SUFFIXES,
+    each_dump,
+    read_bytes,
+    read_documents,
+)
+from assess.sources.redact import scrub
+from assess.sources.values import dicts, dig, table, text
+
+Map = dict[str, str]
+Target = tuple[str, str]  # kind and name of what was failed
+_COLUMNS = {
+    "experiment_id": ("experiment_id", "id", "experiment", "name"),
+    "element_kind": ("element_kind", "kind", "target_kind", "target_type"),
+    "element": ("element", "target", "failed"),
+    "started_at": ("started_at", "start", "started", "date"),
+    "ended_at": ("ended_at", "end", "ended"),
+    "affected": ("affected_services", "affected", "impacted_services"),
+    "observed": ("observed_services", "observed"),
+    "basis": ("basis",),
+}
+_BASES = ("outage", "errors", "latency")
+# arguments of the actions of Chaos Toolkit's drivers -> what they name
+_ARGUMENTS = {
+    "service": "service",
+    "service_name": "service",
+    "deployment_name": "service",
+    "app": "service",
+    "label_selector": "service",
+    "container_name": "service",
+    "pod_name": "service",
+    "name_pattern": "service",
+    "node_name": "host",
+    "host": "host",
+    "hostname": "host",
+    "instance_id": "host",
+    "instance_ids": "host",
+    "az": "az",
+    "availability_zone": "az",
+    "zone": "az",
+    "cluster": "cluster",
+}
+_UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say nothing
+_POD = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+_LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
+_NO_ELEMENT = (
+    "some name no one element that was failed, or no time: name the action in the map"
+)
+
+
+class ExperimentsSource(Source):
+    """Reads the failures that were made on purpose, and what they took down."""
+
+    type = "experiments"
+    options: tuple[str, ...] = ("path", "format", "map")
+    fills: tuple[str, ...] = ("experiments",)
+    needs = "read access to the files"
+    dump = (
+        "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
+        "json; or a CSV: id,element_kind,element,started_at,ended_at,affected_services"
+    )
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List what is wrong with the options."""
+        kind = options.get("format", "csv")
+        problems = []
+        if kind not in FORMATS:
+            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        if not paths_of(options):
+            problems.append("path names no file and no directory")
+        return problems
+
+    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read the experiments of all files."""
+        batch = Batch()
+        kind = options.get("format", "csv")
+        names: Map = {}
+        if file := options.get("map"):
+            with batch.call(str(file), "map") as call:
+                names = _read_map(base / file)
+            if not call.has_answer:
+                return batch
+            batch.coverage.remove(call.row)  # only a map that fails is worth a row
+        suffixes = (".csv", ".tsv") if kind == "csv" else JSON_SUFFIXES + YAML_SUFFIXES
+        dumps = each_dump(options, base, deadline, batch, suffixes, name=kind)
+        for file, call in dumps:
+            scope = call.row["scope"]
+            with call:
+                experiments = list(_read(kind, file, call, names))
+                known = [row | {"source_ref": scope} for row in experiments if row]
+                batch.add("experiments", *_named_apart(call.take(known), scope))
+                unmapped_n = len(experiments) - len(known)
+                call.note(expected=len(experiments), unmapped_n=unmapped_n)
+                if call.is_open and unmapped_n:
+                    call.status("partial", _NO_ELEMENT)
+                elif call.is_open and not experiments:
+                    call.status("empty", "it holds no experiment")
+        return batch
+
+
+def _read_map(file: Path) -> Map:
+    """Read which service a probe, an action or a target stands for: ``name,service``."""
+    _, records = read_records(file.read_bytes())
+    return {cells["name"]: cells["service"] for cells in records if cells.get("service")}
+
+
+def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]:
+    """Read one file; None stands for an experiment that cannot be used."""
+    if kind == "csv":
+        yield from of_csv(read_bytes(file, call.row))
+        return
+    for value in read_documents(file, call.row):
+        for document in value if isinstance(value, list) else [value]:
+            items = dig(document, "items")
+            for entry in items if isinstance(items, list) else [document]:
+                yield _TOOLS[kind](entry, names) if isinstance(entry, dict) else None
+
+
+def _named_apart(rows: list[Row], scope: str) -> list[Row]:
+    """Make the ids of experiments unique: a game day is often named like the one before."""
+    counts = Counter(row["experiment_id"] for row in rows)
+    return [
+        row | {"experiment_id": f"{row['experiment_id'] or scope}#{number}"}
+        if counts[row["experiment_id"]] > 1 or not row["experiment_id"]
+        else row
+        for number, row in enumerate(rows, start=1)
+    ]
+
+
+def of_csv(data: bytes) -> Iterator[Row | None]:
+    """Read experiments that people keep in a table; None for a row that lacks what it needs."""
+    header, records = read_records(data)
+    if not set(header) & set(_COLUMNS["element"]):
+        raise ValueError(
+            "no column says which element was failed: element, target or failed"
+        )
+    for cells in records:
+        yield _of_cells(cells)
+
+
+def _of_cells(cells: Cells) -> Row | None:
+    filled = {
+        column: next((cells[name] for name in names if cells.get(name)), "")
+        for column, names in _COLUMNS.items()
+    }
+    if not filled["element"]:
+        return None
+    target = ((filled["element_kind"] or "service").lower(), filled["element"])
+    times = (filled["started_at"], filled["ended_at"])
+    row = _row(filled["experiment_id"], {target}, *times)
+    if row is None:
+        return None
+    for column in ("affected", "observed"):
+        if filled[column]:
+            row[column] = _names(re.split(r"[;,|]", filled[column]))
+    basis = filled["basis"].lower()
+    return row | {"basis": basis if basis in _BASES else None}
+
+
+def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
+    """Read the journal of one run of Chaos Toolkit; None where nothing known was failed."""
+    runs = dicts(journal.get("run"))
+    targets = {
+        _target(table(run.get("activity")), names)
+        for run in runs
+        if dig(run, "activity", "type") == "action" and run.get("status") == "succeeded"
+    }
+    title = text(dig(journal, "experiment", "title")) or "chaos toolkit"
+    start = journal.get("start")
+    row = _row(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
+    states = table(journal.get("steady_states"))
+    groups = [group for key in ("during", "after") for group in _listed(states.get(key))]
+    probes = [probe for group in groups for probe in _listed(group.get("probes"))]
+    probes += [run for run in runs if dig(run, "activity", "type") == "probe"]
+    results = [
+        (
+            _probed(table(probe.get("activity")), names),
+            probe.get("tolerance_met") is False or probe.get("status") == "failed",
+        )
+        for probe in probes
+    ]
+    return row and row | _seen(row, results)
+
+
+def of_litmus(result: Row, names: Map) -> Row | None:
+    """Read one ChaosResult of LitmusChaos; None where nothing known was failed."""
+    status = table(result.get("status"))
+    if dig(status, "experimentStatus", "verdict") in _UNDECIDED:
+        return None
+    targets = {
+        _litmus_target(target, names)
+        for target in _listed(dig(status, "history", "targets"))
+        if target.get("chaosStatus") != "not injected" and target.get("name")
+    }
+    meta = table(result.get("metadata"))
+    name = text(meta.get("uid")) or text(meta.get("name"))
+    row = _row(name, targets, meta.get("creationTimestamp"), None)
+    results = []
+    for probe in _listed(status.get("probeStatuses") or status.get("probeStatus")):
+        words = [str(word).lower() for word in table(probe.get("status")).values()]
+        has_failed = any(word.startswith("fail") for word in words)
+        name = str(probe.get("name"))
+        results.append((names.get(name, name), has_failed))
+    return row and row | _seen(row, results)
+
+
+_TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
+    "chaostoolkit": of_chaostoolkit,
+    "litmus": of_litmus,
+}
+FORMATS = ("csv", *_TOOLS)
+
+
+def _row(name: str, targets: set[Any], start: Any, end: Any) -> Row | None:
+    """Return the row of an experiment; None without a time, or where not one thing was failed.
+
+    Several targets at once say nothing of any of them.
+    """
+    began = moment_of(start)
+    if len(targets) != 1 or began is None:
+        return None
+    ((kind, element),) = targets
+    row: Row = {
+        "experiment_id": name,
+        "element_kind": kind,
+        "element": element,
+        "started_at": began,
+        "ended_at": moment_of(end),
+    }
+    if kind == "service":
+        row["struck"] = Name(element, "experiment", 0.9)
+    return row
+
+
+def _seen(row: Row, results: list[tuple[str, bool]]) -> Row:
+    """Return the services that were observed and those that failed; a target is both."""
+    target = [row["element"]] if row["element_kind"] == "service" else []
+    failed = [service for service, has_failed in results if has_failed]
+    observed = [service for service, _ in results]
+    return {
+        "affected": _names([*target, *failed]),
+        "observed": _names([*target, *observed]),
+        "basis": "outage",
+    }
+
+
+def _names(services: Iterable[str]) -> tuple[Name, ...]:
+    names = dict.fromkeys(service.strip() for service in services)
+    return tuple(Name(name, "experiment", 0.9) for name in names if name)
+
+
+def _target(activity: Row, names: Map) -> Target | None:
+    """Return the target of an action: as mapped, else from its arguments."""
+    if mapped := names.get(str(activity.get("name"))):
+        kind, _, element = mapped.rpartition(":")
+        return (kind or "service", element)
+    arguments = table(dig(activity, "provider", "arguments"))
+    for argument, kind in _ARGUMENTS.items():
+        value = arguments.get(argument)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        element = text(value)
+        if argument == "label_selector":
+            label = _LABEL.search(element)
+            element = label[1] if label else ""
+        if element:
+            return kind, element
+    return None
+
+
+def _litmus_target(target: Row, names: Map) -> Target:
+    name = str(target["name"])
+    if str(target.get("kind")).lower() == "node":
+        return "host", names.get(name, name)
+    return "service", names.get(name, _POD.sub("", name))
+
+
+def _probed(activity: Row, names: Map) -> str:
+    """Return the service that a probe observes: as mapped, else its address, else its name."""
+    name = str(activity.get("name"))
+    host = None
+    with suppress(ValueError):  # "http://[" is no address
+        host = urlsplit(text(dig(activity, "provider", "url"))).hostname
+    return names.get(name) or (host or "").partition(".")[0] or name
+
+
+def _listed(value: Any) -> list[Row]:
+    """List the objects of a list, or the one that stands in place of a list."""
+    return dicts(value if isinstance(value, list) else [value])

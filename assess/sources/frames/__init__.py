@@ -1,1 +1,145 @@
-"""A snapshot directory as a source."""
+"""Frames that people bring themselves: a snapshot directory of CSV or Parquet files."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from assess import frames
+from assess.frames import EXTERNAL
+from assess.inventory import MANIFEST, read_table
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source
+from assess.sources.dumps import DumpError, refuse_large
+from assess.sources.redact import scrub
+
+_NAMING = {
+    "identity_rule",
+    "identity_confidence",
+    "service_id",
+    "src_id",
+    "dst_id",
+    "affected_services",
+}
+
+
+class FramesSource(Source):
+    """Reads the frames of a snapshot directory; their service ids are exact names."""
+
+    type = "frames"
+    options: tuple[str, ...] = ("path",)
+    fills: tuple[str, ...] = frames.names()
+    needs = "read access to the directory"
+    dump = "files named <frame>.csv or <frame>.parquet, as `assess frames` describes them"
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List what is wrong with the options."""
+        return [] if isinstance(options.get("path"), str) else ["path names no directory"]
+
+    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read the frames, with a coverage row per file."""
+        batch = Batch()
+        scope = options["path"]
+        directory = base / scope
+        if not directory.is_dir():
+            batch.cover(scope, "read", "unreachable", hint="there is no such directory")
+            return batch
+        age = _age_hours(directory)
+        files = [
+            file
+            for file in sorted(directory.iterdir())
+            if file.suffix in (".csv", ".parquet")
+        ]
+        for file in files:
+            deadline.check()
+            with batch.call(scope, file.name) as call:
+                call.note(age_hours=age)
+                _read(file, call, batch)
+        if not files:
+            hint = "it holds no <frame>.csv or <frame>.parquet"
+            batch.cover(scope, "read", "empty", hint=hint)
+        return batch
+
+
+def _read(file: Path, call: Call, batch: Batch) -> None:
+    """Read one file; all its rows are added, also those with cells that do not fit."""
+    frame = file.stem
+    if frame not in frames.names():
+        call.status("unsupported", f"{frame} is no frame")
+        return
+    refuse_large(file)
+    table = read_table(file)
+    if not {*table.columns} & {*frames.columns(frame)}:
+        raise DumpError(f"no column of it is one of {frame}: see `assess frames`")
+    call.count(rows=len(table))
+    _check(frame, table, call)
+    add_table(batch, frame, table)
+
+
+def _check(frame: str, table: pd.DataFrame, call: Call) -> None:
+    """Write into the coverage row what does not fit the data dictionary."""
+    typed, unreadable = frames.conform(frame, table)
+    problems = frames.join_problems([unreadable, frames.check(frame, typed)])
+    notes = [
+        f"row {p.row} {p.column}={p.value!r}: {p.rule}"
+        for p in problems.head(5).itertuples()
+    ]
+    if len(problems) > len(notes):
+        notes.append(f"and {len(problems) - len(notes)} more")
+    unknown = table.columns.difference(list(frames.columns(frame)), sort=False)
+    if len(unknown):
+        notes.append(f"unknown columns: {', '.join(map(str, unknown))}")
+    if notes:
+        call.hint(scrub("; ".join(notes)))
+    if len(problems):
+        call.count(unmapped_n=len(problems))
+        call.status("partial")
+
+
+def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
+    """Put the rows of a table into the batch, with names in place of ids."""
+    known = table[[c for c in table.columns if c in frames.columns(frame)]].astype(object)
+    records: list[Row] = [
+        {column: value for column, value in record.items() if pd.notna(value)}
+        for record in known.to_dict("records")
+    ]
+    if frame == "coverage":
+        batch.coverage += [r for r in records if {*frames.key("coverage")} <= r.keys()]
+        return
+    batch.add(frame)
+    for record in records:
+        row = {column: value for column, value in record.items() if column not in _NAMING}
+        if text := record.get("affected_services"):
+            row["affected"] = tuple(_name(part) for part in str(text).split(";") if part)
+        if frame == "dependencies":
+            target = str(record.get("dst_id", ""))
+            row["src"] = _name(record.get("src_id", ""))
+            row["dst"] = target if target.startswith(EXTERNAL) else _name(target)
+        elif "service_id" in record:
+            row["names"] = (_name(record["service_id"]),)
+        if frame == "service_aliases" and str(record.get("ambiguous")).lower() != "true":
+            trust = pd.to_numeric(record.get("confidence"), errors="coerce")
+            alias = _name(
+                record.get("alias", ""), 1.0 if pd.isna(trust) else float(trust)
+            )
+            batch.add("services", {"names": (*row.get("names", ()), alias)})
+        batch.add(frame, row)
+
+
+def _name(text: Any, confidence: float = 1.0) -> Name:
+    return Name(str(text), "frames", confidence)
+
+
+def _age_hours(directory: Path) -> float | None:
+    """Age of the snapshot, where it says when it was taken."""
+    try:
+        manifest = tomllib.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        taken = pd.Timestamp(manifest["snapshot_at"])
+        taken = taken.tz_localize("UTC") if taken.tzinfo is None else taken
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    hours = (pd.Timestamp(datetime.now(UTC)) - taken).total_seconds() / 3600
+    return round(max(0.0, hours), 1)

@@ -6,34 +6,50 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import (
-    HINTS,
-    Batch,
-    Deadline,
-    Row,
-    Source,
-    file_failure,
-    paths_of,
-    timed,
+from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
+from assess.sources.dumps import broken, decode_values, files_below, read_text
+from assess.sources.hosts.rows import (
+    Package,
+    PlainHost,
+    SystemUnit,
+    count_of,
+    filled,
+    is_of_interest,
+    now_utc,
+    seen,
+    system_of,
+    text_of,
+    to_batch,
 )
-from assess.sources.dumps import broken, decode_values, dicts, dig, files_below, read_text
-from assess.sources.hosts import ansible_facts as facts
-from assess.sources.hosts.rows import PlainHost, now_utc, to_batch
 from assess.sources.joining.hosts import is_local
+from assess.sources.values import dicts, dig
 
+MIB = 2**20
 PARTS = {
     "setup": "ansible -m setup",
     "services": "ansible -m service_facts",
     "packages": "ansible -m package_facts",
 }
+# never read: environments, boot options and facts of one's own hold secrets, keys identify hosts
+WITHHELD = ("env", "cmdline", "proc_cmdline", "local", "ec2_user_data", "user_data")
+_NAMED = ("ansible_facts", "module_setup", "services", "packages", "gather_subset")
+_BESIDE = ("msg", "failed", "unreachable", "warnings")  # what a module says beside facts
 _SCHEMA = re.compile(r"^s\d+_")  # before the names of hosts, since ansible-core 2.19
 _DENIED = re.compile(
     r"permission denied|password|sudo|authentication|denied", re.IGNORECASE
 )
+_REFUSALS = (  # what Ansible says, and what that means
+    ("unreachable", "unreachable", "Ansible did not get in"),
+    ("failed", "unsupported", "run it with become = true"),
+)
+_GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
+_RUNNING = ("running", "started", "active")
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class AnsibleSource(Source):
@@ -57,15 +73,31 @@ class AnsibleSource(Source):
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the hosts of all files."""
-        batch, hosts, paths = Batch(), list[PlainHost](), paths_of(options)
-        for path in paths:
-            total = batch.cover(path, "read", "ok", rows=0)
-            with timed(total):
-                failed = _read_path(path, options, base, deadline, hosts, total)
-            batch.coverage += failed
-        if hosts:
-            _cover_parts(", ".join(paths), hosts, batch)
-            batch.merge(to_batch(hosts))
+        batch = Batch()
+        hosts = _Hosts()
+        for path in paths_of(options):
+            failures: list[Row] = []
+            with batch.call(path, "read", empty="it holds no files") as call:
+                call.take(())
+                files = find_files(path, base)
+                call.note(expected=len(files))
+                for scope, file in files:
+                    deadline.check()
+                    outcome = _read_file(file, scope, options, hosts, call)
+                    call.count(rows=int(outcome["status"] == "ok"))
+                    if outcome["status"] != "ok":
+                        failures.append(outcome)
+                        if scope == path:
+                            call.note(**outcome)
+                        else:
+                            batch.cover(scope, "read file", **outcome)
+                if failures:
+                    status = "partial" if call.row["rows"] else failures[0]["status"]
+                    hint = "some files are not facts of a host: see their rows"
+                    call.status(status, call.row.get("hint", hint))
+        if hosts.all:
+            _cover_parts(", ".join(paths_of(options)), hosts.all, batch)
+            batch.merge(to_batch(hosts.all))
         return batch
 
 
@@ -83,51 +115,12 @@ def find_files(path: str, base: Path) -> list[tuple[str, Path]]:
     return [(str(Path(path) / f), place / f) for f in shown]
 
 
-def _read_path(  # noqa: PLR0913, PLR0917
-    path: str,
-    options: Row,
-    base: Path,
-    deadline: Deadline,
-    hosts: list[PlainHost],
-    total: Row,
-) -> list[Row]:
-    """Read all files of a path into the hosts; give coverage rows of those that are of no use."""
-    failed: list[Row] = []
-    try:
-        files = find_files(path, base)
-    except OSError as error:
-        total |= file_failure(error)
-        return failed
-    for scope, file in files:
-        if not deadline.left:
-            total |= {"status": "timeout", "hint": HINTS["timeout"]}
-            break
-        row = _read_file(file, scope, options.get("prefix", ""), hosts, total)
-        if row["status"] == "ok":
-            total["rows"] += 1
-        elif scope == path:
-            total |= row
-        else:
-            failed.append({"scope": scope, "call": "read file", **row})
-    if not files:
-        total |= {"status": "empty", "hint": "it holds no files"}
-    elif failed and total["status"] == "ok":
-        total["status"] = "partial" if total["rows"] else failed[0]["status"]
-        total.setdefault("hint", "some files are not facts of a host: see their rows")
-    total |= {
-        "expected": len(files),
-        "ratio": round(total["rows"] / max(1, len(files)), 4),
-    }
-    return failed
-
-
-def _read_file(
-    file: Path, scope: str, prefix: str, hosts: list[PlainHost], total: Row
-) -> Row:
-    """Read one file into the hosts; give what its coverage row would say."""
+def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) -> Row:
+    """Read the hosts of a file; return the columns of its coverage row, should it need one."""
     row: Row = {"status": "ok"}
-    named = list(documents(file, row, prefix))
-    total["age_hours"] = max(total.get("age_hours", 0.0), row.get("age_hours", 0.0))
+    named = list(documents(file, row, options.get("prefix", "")))
+    age = max(call.row.get("age_hours", 0.0), row.get("age_hours", 0.0))
+    call.note(age_hours=age)
     if row["status"] == "ok" and not named:
         row |= {"status": "parse_error", "hint": "there are no facts of a host in it"}
     for name, document in named:
@@ -135,21 +128,12 @@ def _read_file(
             row |= failed
             continue
         place = str(Path(scope).parent)
-        host, counts = facts.to_host(document, name, place, file_time(file), now_utc())
-        for count in ("redacted_n", "unmapped_n"):
-            total[count] = total.get(count, 0) + counts[count]
-        if counts.get("hint"):
-            total["hint"] = counts["hint"]
-        join(host, hosts)
+        host, counts = to_host(document, name, place, file.stat().st_mtime, now_utc())
+        call.count(**counts)
+        if host.units is not None and "privileges" in str(document.get("msg") or ""):
+            call.hint("service_facts did not see every unit: run it with become = true")
+        hosts.add(host)
     return row
-
-
-def file_time(file: Path) -> float | None:
-    """Return when a file was written; None where the system does not record it."""
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return None
 
 
 def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row]]:
@@ -167,27 +151,17 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
         payload = value.get("__payload__")
         if isinstance(payload, str):  # the cache of ansible-core 2.19 and later
             try:
-                inner = json.loads(payload, object_hook=facts.untagged)
+                inner = json.loads(payload, object_hook=untagged)
             except (ValueError, RecursionError):
-                row |= {
-                    "status": "parse_error",
-                    "hint": "the facts in this cache are cut off",
-                }
+                hint = "the facts in this cache are cut off"
+                row |= {"status": "parse_error", "hint": hint}
                 continue
             if isinstance(inner, dict):
                 yield _SCHEMA.sub("", name), inner
         elif isinstance(value.get("plays"), list):  # the callback `json`
             yield from _of_plays(value)
-        elif facts.are_facts(value) or failure_of(value):
-            inner = value.get("ansible_facts")
-            yield name, (inner | _told(value)) if isinstance(inner, dict) else value
-
-
-def _told(value: Row) -> Row:
-    """Keep what a module said beside the facts: whether it failed, and whether it saw all."""
-    return {
-        k: value[k] for k in ("msg", "failed", "unreachable", "warnings") if k in value
-    }
+        elif are_facts(value) or failure_of(value):
+            yield name, _facts_of(value)
 
 
 def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
@@ -196,61 +170,67 @@ def _of_plays(value: Row) -> Iterator[tuple[str, Row]]:
         for task in dicts(play.get("tasks")):
             results = task.get("hosts")
             for name, result in results.items() if isinstance(results, dict) else ():
-                inner = dig(result, "ansible_facts")
-                if isinstance(inner, dict):
-                    yield str(name), inner | _told(result)
-                elif isinstance(result, dict) and failure_of(result):
-                    yield str(name), result
+                is_of_use = isinstance(dig(result, "ansible_facts"), dict)
+                if is_of_use or (isinstance(result, dict) and failure_of(result)):
+                    yield str(name), _facts_of(result)
+
+
+def _facts_of(result: Row) -> Row:
+    """Return the facts of a module's result, and what it says beside them."""
+    inner = result.get("ansible_facts")
+    if not isinstance(inner, dict):
+        return result
+    return inner | {key: result[key] for key in _BESIDE if key in result}
 
 
 def failure_of(document: Row) -> Row:
     """Return why a host has no facts, without its message."""
-    words = str(document.get("msg") or "")
-    if document.get("unreachable") is True:
-        status = "denied" if _DENIED.search(words) else "unreachable"
-        return {
-            "status": status,
-            "error_class": "unreachable",
-            "hint": "Ansible did not get in",
-        }
-    if document.get("failed") is True:
-        status = "denied" if _DENIED.search(words) else "unsupported"
-        return {
-            "status": status,
-            "error_class": "failed",
-            "hint": "run it with become = true",
-        }
+    is_denied = _DENIED.search(str(document.get("msg") or "")) is not None
+    for key, status, hint in _REFUSALS:
+        if document.get(key) is True:
+            reason = "denied" if is_denied else status
+            return {"status": reason, "error_class": key, "hint": hint}
     return {}
 
 
-def join(host: PlainHost, hosts: list[PlainHost]) -> None:
-    """Add what a file told of a host to what others told of it, the newest first.
+class _Hosts:
+    """The hosts of all files; facts of one host from several files are put together."""
 
-    One name is one host of an inventory; unless two files contradict each other about the machine,
-    or it is a name that every machine has and nothing says that they are one.
-    """
-    for other in hosts:
-        if other.name != host.name or not _is_same(other, host):
-            continue
-        newer, older = (host, other) if _when(host) > _when(other) else (other, host)
-        own, more = (newer, older) if "setup" in _parts(newer) else (older, newer)
-        other.facts = {**more.facts, **own.facts}
-        other.units = older.units if newer.units is None else newer.units
-        other.packages = older.packages if newer.packages is None else newer.packages
-        other.mounted = newer.mounted or older.mounted
-        other.cloud_id = newer.cloud_id or older.cloud_id
-        other.marks = tuple(a or b for a, b in zip(newer.marks, older.marks, strict=True))
-        return
-    hosts.append(host)
+    def __init__(self) -> None:
+        self.all: list[PlainHost] = []
+        self._by_name: dict[str, list[PlainHost]] = {}
+
+    def add(self, host: PlainHost) -> None:
+        """Add a host, or its facts to those that are here already.
+
+        It is a host of that name whose marks do not differ. A name that every machine has needs
+        a mark in common, or a directory beside the other's with other facts in it.
+        """
+        namesakes = self._by_name.setdefault(host.name, [])
+        for other in namesakes:
+            if _is_same(other, host):
+                _complete(other, host)
+                return
+        namesakes.append(host)
+        self.all.append(host)
+
+
+def _complete(other: PlainHost, host: PlainHost) -> None:
+    """Add to a host what other facts of it say; the newer ones win."""
+    is_newer = _when(host) > _when(other)
+    newer, older = (host, other) if is_newer else (other, host)
+    # When the facts were gathered is when `setup` ran.
+    base, more = (newer, older) if "setup" in _parts(newer) else (older, newer)
+    other.facts = {**more.facts, **base.facts}
+    other.units = older.units if newer.units is None else newer.units
+    other.packages = older.packages if newer.packages is None else newer.packages
+    other.mounted = newer.mounted or older.mounted
+    other.cloud_id = newer.cloud_id or older.cloud_id
+    other.marks = tuple(a or b for a, b in zip(newer.marks, older.marks, strict=True))
 
 
 def _when(host: PlainHost) -> datetime:
-    moment = host.facts.get("last_seen_at")
-    return (
-        moment
-        if isinstance(moment, datetime)
-        else datetime.min.replace(tzinfo=now_utc().tzinfo)
-    )
+    return host.facts.get("last_seen_at", _LONG_AGO)
 
 
 def _is_same(one: PlainHost, other: PlainHost) -> bool:
@@ -283,3 +263,131 @@ def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
         if count < len(hosts):
             row["status"] = "partial" if count else "not_configured"
             row["hint"] = f"hosts without it: run {command} --tree on them"
+
+
+def untagged(value: dict[str, Any]) -> Any:
+    """Take a value out of the wrapping that ansible-core 2.19 writes into its caches."""
+    if "__ansible_vault" in value:
+        return None
+    if "__ansible_type" in value and "value" in value:
+        return value["value"]
+    return value.get("__ansible_unsafe", value)
+
+
+def are_facts(document: Row) -> bool:
+    """Return whether a document has facts of a host."""
+    has_named = any(name in document for name in _NAMED)
+    return has_named or any(key.startswith("ansible_") for key in document)
+
+
+def fact(facts: Row, name: str) -> Any:
+    """Return a fact, with or without the prefix that Ansible adds."""
+    value = facts.get(f"ansible_{name}", facts.get(name))
+    return untagged(value) if isinstance(value, dict) else value
+
+
+def to_host(
+    facts: Row, name: str, place: str, file_time: float | None, now: datetime
+) -> tuple[PlainHost, dict[str, int]]:
+    """Return one host, and the counts of its coverage row."""
+    get = partial(fact, facts)
+    clock = dig(get("date_time"), "epoch") or dig(get("date_time"), "iso8601")
+    memory = count_of(get("memtotal_mb"))
+    units, unknown_n = to_units(facts)
+    host = PlainHost(
+        name=text_of(name) or "unnamed",
+        place=place,
+        facts=filled(
+            hostname=text_of(get("fqdn") or get("hostname")),
+            kernel=text_of(get("kernel")),
+            arch=text_of(get("architecture")),
+            vcpus=count_of(get("processor_vcpus")),
+            memory_bytes=None if memory is None else memory * MIB,
+            instance_type=text_of(get("ec2_instance_type")),
+            image_ref=text_of(get("ec2_ami_id")),
+            az=text_of(get("ec2_placement_availability_zone")),
+            region=text_of(get("ec2_placement_region")),
+            **system_of(
+                get("distribution"),
+                get("distribution_version"),
+                get("distribution_release"),
+            ),
+            **seen(clock, file_time, now),
+        ),
+        cloud_id=text_of(get("ec2_instance_id")),
+        marks=(
+            text_of(get("machine_id")),
+            text_of(get("product_uuid")),
+            text_of(get("product_serial")),
+            text_of(dig(get("default_ipv4"), "macaddress")),
+        ),
+        units=units,
+        packages=to_packages(facts),
+        mounted=to_mounted(get("mounts")),
+    )
+    return host, {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
+
+
+def withheld_n(facts: Row) -> int:
+    """Count the values that are never read."""
+    parts = [fact(facts, name) for name in WITHHELD]
+    counts = [len(p) if isinstance(p, dict) else int(p is not None) for p in parts]
+    return sum(counts) + sum("ssh_host_key" in key for key in facts)
+
+
+def to_units(facts: Row) -> tuple[list[SystemUnit] | None, int]:
+    """Return the units that run or failed, and the number in an unknown state.
+
+    None where ``service_facts`` was not asked. What systemd lists is not repeated as of sysv.
+    """
+    listed = fact(facts, "services")
+    if not isinstance(listed, dict):
+        return None, 0
+    units = []
+    unknown_n = 0
+    for key, raw in sorted(listed.items()):
+        entry = untagged(raw) if isinstance(raw, dict) else None
+        if not isinstance(entry, dict) or entry.get("status") in _GONE:
+            continue
+        name = text_of(entry.get("name")) or text_of(key)
+        is_template = name.endswith("@.service")  # it runs nothing itself
+        if f"{name}.service" in listed or is_template:
+            continue
+        state = text_of(entry.get("state")).lower()
+        unknown_n += state in ("", "unknown")
+        manager = text_of(entry.get("source")) or "systemd"
+        if "failed" in (state, entry.get("status")):
+            units.append(SystemUnit(name, "failed", manager))
+        elif state in _RUNNING:
+            units.append(SystemUnit(name, "running", manager))
+    return units, unknown_n
+
+
+def to_packages(facts: Row) -> dict[str, Package] | None:
+    """Return the installed packages; None where ``package_facts`` did not run, or saw none."""
+    listed = fact(facts, "packages")
+    if not isinstance(listed, dict) or not listed:
+        return None
+    packages = {}
+    for name in filter(is_of_interest, listed):
+        if (first := next(iter(dicts(listed[name])), None)) is not None:
+            manager = text_of(first.get("source"))
+            packages[text_of(name)] = Package(text_of(first.get("version")), manager)
+    return packages
+
+
+def to_mounted(listed: Any) -> list[Row]:
+    """List the file systems of a host: path, type, bytes in use, and whether read-only."""
+    mounted = []
+    for disk in dicts(listed):
+        total = count_of(disk.get("size_total"))
+        free = count_of(disk.get("size_available"))
+        options = text_of(disk.get("options")).split(",")
+        if path := text_of(disk.get("mount")):
+            used = None if total is None or free is None else max(0, total - free)
+            read_only = "ro" in options if disk.get("options") else None
+            kind = text_of(disk.get("fstype")) or None
+            mounted.append(
+                {"path": path, "type": kind, "size": used, "read_only": read_only}
+            )
+    return mounted

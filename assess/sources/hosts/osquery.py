@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import (
-    HINTS,
-    Batch,
-    Deadline,
-    Row,
-    Source,
-    file_failure,
-    paths_of,
-)
+from assess.sources.base import HINTS, Batch, Deadline, Row, Source, paths_of
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
-from assess.sources.dumps import dicts, files_below, read_json
+from assess.sources.dumps import files_below, read_json
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
     SystemUnit,
     count_of,
+    filled,
     is_of_interest,
     now_utc,
     seen,
     system_of,
-    tell_apart,
     text_of,
     to_batch,
 )
+from assess.sources.values import dicts
 
 TABLES = (
     "os_version",
@@ -65,10 +59,33 @@ _PSEUDO = (
     "squashfs",
 )
 
-_OF_MOUNTS = ("type", "name", "source", "destination", "driver")
+# Names of Docker's API, by the columns of osquery.
+_COUNTED = ("containers", "images")
+_VERSION = {
+    "Version": "version",
+    "ApiVersion": "api_version",
+    "MinAPIVersion": "min_api_version",
+    "BuildTime": "build_time",
+    "Arch": "arch",
+    "KernelVersion": "kernel_version",
+}
+_INFO = {
+    "Name": "name",
+    "ServerVersion": "server_version",
+    "Driver": "storage_driver",
+    "LoggingDriver": "logging_driver",
+    "CgroupDriver": "cgroup_driver",
+}
+_CONTAINER = {
+    "Id": "id",
+    "Image": "image",
+    "ImageID": "image_id",
+    "State": "state",
+    "Status": "status",
+}
+_MOUNT = {n.title(): n for n in ("type", "name", "source", "destination", "driver")}
 
-Table = list[Row]
-Tables = dict[str, Table]
+Tables = dict[str, list[Row]]
 
 
 class OsquerySource(Source):
@@ -100,7 +117,8 @@ class OsquerySource(Source):
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the tables of all hosts."""
         batch = Batch()
-        hosts: list[tuple[PlainHost, Tables]] = []
+        hosts: list[PlainHost] = []
+        tables_of_hosts: list[Tables] = []
         for path in paths_of(options):
             for directory in _directories(path, base, batch):
                 scope = str(Path(path) / directory.relative_to(base / path))
@@ -109,27 +127,25 @@ class OsquerySource(Source):
                     break
                 tables, written = read_tables(directory, scope, batch)
                 name = directory.name or directory.resolve().name
-                host = to_host(tables, name, str(Path(scope).parent), written)
-                hosts.append((host, tables))
-        tell_apart(host for host, _ in hosts)
-        batch.merge(to_batch([host for host, _ in hosts]))
-        for host, tables in hosts:
+                hosts.append(to_host(tables, name, str(Path(scope).parent), written))
+                tables_of_hosts.append(tables)
+        batch.merge(to_batch(hosts))
+        for host, tables in zip(hosts, tables_of_hosts, strict=True):
             batch.merge(to_engine_batch(tables, host))
         return batch
 
 
 def _directories(path: str, base: Path, batch: Batch) -> list[Path]:
     """List the directories of hosts below a path; without any there is a coverage row."""
-    try:
-        directories = find_hosts(base / path)
-    except OSError as error:
-        batch.cover(path, "read", **file_failure(error))
-        return []
-    if not (base / path).exists():
-        batch.cover(path, "read", "unreachable", hint="there is no such directory")
-    elif not directories:
-        hint = "it holds no <table>.json, such as os_version.json"
-        batch.cover(path, "read", "empty", hint=hint)
+    trial = Batch()
+    directories: list[Path] = []
+    hint = "it holds no <table>.json, such as os_version.json"
+    with trial.call(path, "read", empty=hint) as call:
+        directories = call.take(find_hosts(base / path))
+        if not (base / path).exists():
+            call.status("unreachable", "there is no such directory")
+    if not directories:
+        batch.merge(trial)
     return directories
 
 
@@ -155,10 +171,8 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
             values = read_json(file, call.row)
             rows = call.take(list(dicts(values)))
             call.count(redacted_n=sum(bool(r.get(w)) for r in rows for w in WITHHELD))
-            if call.outcome in (
-                "timeout",
-                "partial",
-            ):  # nothing, or only its end, is lost
+            # Where nothing, or only the end, is lost.
+            if call.outcome in ("timeout", "partial"):
                 written.append(file.stat().st_mtime)
                 tables[table] = rows
                 if len(rows) < len(values):
@@ -168,32 +182,36 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:
     """Return one host from its tables, whose values are all text."""
-    system, kernel, release, cloud = (
-        next(iter(tables.get(table, [])), {})
-        for table in ("system_info", "kernel_info", "os_version", "ec2_instance_metadata")
-    )
-    facts = {
-        "hostname": text_of(system.get("hostname")) or None,
-        "kernel": text_of(kernel.get("version")) or None,
-        "arch": text_of(cloud.get("architecture") or release.get("arch")) or None,
-        "vcpus": count_of(system.get("cpu_logical_cores")),
-        "memory_bytes": count_of(system.get("physical_memory")),
-        "instance_type": text_of(cloud.get("instance_type")) or None,
-        "image_ref": text_of(cloud.get("ami_id")) or None,
-        "region": text_of(cloud.get("region")) or None,
-        "az": text_of(cloud.get("availability_zone")) or None,
-        **system_of(release.get("name"), release.get("version")),
-    }
+    system = _only(tables, "system_info")
+    kernel = _only(tables, "kernel_info")
+    release = _only(tables, "os_version")
+    cloud = _only(tables, "ec2_instance_metadata")
     return PlainHost(
         name=name,
         place=place,
-        facts={k: v for k, v in facts.items() if v is not None}
-        | seen(None, written, now_utc()),
+        facts=filled(
+            hostname=text_of(system.get("hostname")),
+            kernel=text_of(kernel.get("version")),
+            arch=text_of(cloud.get("architecture") or release.get("arch")),
+            vcpus=count_of(system.get("cpu_logical_cores")),
+            memory_bytes=count_of(system.get("physical_memory")),
+            instance_type=text_of(cloud.get("instance_type")),
+            image_ref=text_of(cloud.get("ami_id")),
+            region=text_of(cloud.get("region")),
+            az=text_of(cloud.get("availability_zone")),
+            **system_of(release.get("name"), release.get("version")),
+            **seen(None, written, now_utc()),
+        ),
         cloud_id=text_of(cloud.get("instance_id")),
         units=to_units(tables),
         packages=to_packages(tables),
         mounted=to_mounted(tables),
     )
+
+
+def _only(tables: Tables, table: str) -> Row:
+    """Return the row of a table that has one per host."""
+    return next(iter(tables.get(table, [])), {})
 
 
 def to_units(tables: Tables) -> list[SystemUnit] | None:
@@ -247,15 +265,16 @@ def _used(disk: Row) -> int | None:
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Turn Docker's tables into rows, through the payloads of Docker's own API."""
     data = EngineData()
-    if tables.get("docker_version"):
-        data.take("version", to_version(tables["docker_version"][0]))
-    if tables.get("docker_info"):
-        data.take("info", to_info(tables["docker_info"][0]))
+    if version := _only(tables, "docker_version"):
+        data.take("version", _renamed(version, _VERSION))
+    if info := _only(tables, "docker_info"):
+        counts = {name.title(): count_of(info.get(name)) for name in _COUNTED}
+        data.take("info", counts | _renamed(info, _INFO))
     # An empty table is no list where nothing else shows an engine.
     if "docker_containers" in tables and (data.version or tables["docker_containers"]):
         data.take("containers", to_containers(tables))
-    if tables.get("docker_images"):
-        data.take("images", [to_image(image) for image in tables["docker_images"]])
+    if images := tables.get("docker_images"):
+        data.take("images", [to_image(image) for image in images])
     if not (data.version or data.info or data.containers):
         return Batch()
     batch = to_docker_batch(data, host.host_id)
@@ -265,103 +284,67 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
         container = listed.get(workload["workload_id"].rpartition("/")[2], {})
         workload["privileged"] = _flag(container.get("privileged"))
         workload["readonly_root"] = _flag(container.get("readonly_rootfs"))
-    for row in (row for rows in batch.rows.values() for row in rows):
-        row["source_ref"] = host.place
-    return batch
-
-
-def to_version(row: Row) -> Row:
-    """Convert the version of an engine to the form of its API."""
-    return _renamed(
-        row,
-        Version="version",
-        ApiVersion="api_version",
-        MinAPIVersion="min_api_version",
-        BuildTime="build_time",
-        Arch="arch",
-        KernelVersion="kernel_version",
-    )
-
-
-def to_info(row: Row) -> Row:
-    """Convert the description of an engine to the form of its API, without proxies."""
-    counts = {
-        "Containers": count_of(row.get("containers")),
-        "Images": count_of(row.get("images")),
-    }
-    return counts | _renamed(
-        row,
-        Name="name",
-        ServerVersion="server_version",
-        Driver="storage_driver",
-        LoggingDriver="logging_driver",
-        CgroupDriver="cgroup_driver",
-    )
-
-
-def _renamed(row: Row, **columns: str) -> Row:
-    return {name: text_of(row.get(column)) for name, column in columns.items()}
+    return batch.map(lambda _, row: row | {"source_ref": host.place})
 
 
 def to_containers(tables: Tables) -> list[Row]:
     """Convert containers, with labels, mounts and ports, to the form of the API."""
+    labels = _by_container(tables, "docker_container_labels")
+    ports = _by_container(tables, "docker_container_ports")
+    mounts = _by_container(tables, "docker_container_mounts")
     has_mounts = "docker_container_mounts" in tables
-    return [
-        {
-            **_renamed(
-                container,
-                Image="image",
-                ImageID="image_id",
-                State="state",
-                Status="status",
-            ),
-            "Id": identifier,
-            "Names": [text_of(container.get("name"))],
-            "Created": count_of(container.get("created")),
+    containers = []
+    for row in tables.get("docker_containers", []):
+        identifier = text_of(row.get("id"))
+        if not identifier:
+            continue
+        container: Row = {
+            **_renamed(row, _CONTAINER),
+            "Names": [text_of(row.get("name"))],
+            "Created": count_of(row.get("created")),
             "Labels": {
                 text_of(label.get("key")): str(label.get("value"))
-                for label in _of(tables, "docker_container_labels", identifier)
+                for label in labels[identifier]
             },
-            "Ports": [
-                {
-                    "IP": text_of(port.get("host_ip")),
-                    "PublicPort": count_of(port.get("host_port")),
-                    "PrivatePort": count_of(port.get("port")),
-                    "Type": text_of(port.get("type")),
-                }
-                for port in _of(tables, "docker_container_ports", identifier)
-            ],
+            "Ports": [_port(port) for port in ports[identifier]],
         }
-        | ({"Mounts": _mounts(tables, identifier)} if has_mounts else {})
-        for container in tables.get("docker_containers", [])
-        if (identifier := text_of(container.get("id")))
-    ]
+        if has_mounts:
+            container["Mounts"] = [
+                {**_renamed(mount, _MOUNT), "RW": _flag(mount.get("rw"))}
+                for mount in mounts[identifier]
+            ]
+        containers.append(container)
+    return containers
 
 
-def _mounts(tables: Tables, identifier: str) -> list[Row]:
-    return [
-        {
-            **{n.title(): text_of(mount.get(n)) for n in _OF_MOUNTS},
-            "RW": _flag(mount.get("rw")),
-        }
-        for mount in _of(tables, "docker_container_mounts", identifier)
-    ]
+def _by_container(tables: Tables, table: str) -> dict[str, list[Row]]:
+    by_id: dict[str, list[Row]] = defaultdict(list)
+    for row in tables.get(table, []):
+        by_id[text_of(row.get("id"))].append(row)
+    return by_id
+
+
+def _port(row: Row) -> Row:
+    return {
+        "IP": text_of(row.get("host_ip")),
+        "PublicPort": count_of(row.get("host_port")),
+        "PrivatePort": count_of(row.get("port")),
+        "Type": text_of(row.get("type")),
+    }
 
 
 def to_image(row: Row) -> Row:
     """Convert an image to the form of the API."""
-    tags = [tag for tag in text_of(row.get("tags")).split(",") if tag]
-    size, created = count_of(row.get("size_bytes")), count_of(row.get("created"))
     return {
         "Id": text_of(row.get("id")),
-        "Created": created,
-        "Size": size,
-        "RepoTags": tags,
+        "Created": count_of(row.get("created")),
+        "Size": count_of(row.get("size_bytes")),
+        "RepoTags": [tag for tag in text_of(row.get("tags")).split(",") if tag],
     }
 
 
-def _of(tables: Tables, table: str, identifier: str) -> Table:
-    return [row for row in tables.get(table, []) if row.get("id") == identifier]
+def _renamed(row: Row, columns: dict[str, str]) -> Row:
+    return {name: text_of(row.get(column)) for name, column in columns.items()}
 
 
 def _flag(value: Any) -> bool | None:

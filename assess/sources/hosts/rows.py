@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -18,12 +17,13 @@ from typing import Any
 from assess.sources.base import Batch, Name, Row
 from assess.sources.csv_records import any_of, rows
 from assess.sources.docker.engine import to_os
-from assess.sources.docker.payload import moment
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.unit import runs_as_root
+from assess.sources.values import moment
 
-UNIT, UNIT_CONFIDENCE = "unit", 0.5
-HOSTNAME, HOSTNAME_CONFIDENCE = "hostname", 0.3
+UNIT = "unit"
+UNIT_CONFIDENCE = 0.5
+HOSTNAME_CONFIDENCE = 0.3
 MAX_TEXT = 200  # characters of a name or a version; more is no name
 _SYSTEMS = {
     "amazon": "amazon linux",
@@ -32,6 +32,13 @@ _SYSTEMS = {
     "sles": "suse linux enterprise server",
     "sles_sap": "suse linux enterprise server",
     "almalinux": "alma linux",
+}
+# Engines by the unit that runs them: a static binary or a snap has no package.
+_ENGINE_UNITS = {
+    "docker": "docker",
+    "snap.docker.dockerd": "docker",
+    "crio": "cri-o",
+    "containerd": "containerd",
 }
 _VERSION = re.compile(r"(?:\d+:)?v?(\d[\d.]*\d(?:\+dfsg\d*)?|\d+)(?:[~.-](ce|ee)\b)?")
 _INSTANCE = re.compile(r"@(\d.*)?$")
@@ -75,12 +82,9 @@ class PlainHost:
     cloud_id: str = ""  # id of the instance
     marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
     units: list[SystemUnit] | None = None
-    packages: dict[str, Package] | None = (
-        None  # those `is_of_interest`; {}: none of those
-    )
-    mounted: list[Row] = field(
-        default_factory=list
-    )  # file systems: path, type, size, read-only
+    packages: dict[str, Package] | None = None  # those `is_of_interest`
+    # file systems: path, type, size, read-only
+    mounted: list[Row] = field(default_factory=list)
     host_id: str = ""
 
 
@@ -89,25 +93,22 @@ def to_batch(hosts: list[PlainHost]) -> Batch:
     tell_apart(hosts)
     batch = Batch()
     for host in hosts:
-        batch.add(
-            "hosts", {"host_id": host.host_id, **host.facts, "source_ref": host.place}
-        )
+        row = {"host_id": host.host_id, **host.facts, "source_ref": host.place}
+        batch.add("hosts", row)
         batch.add("engines", *to_engines(host))
-        if host.units is None:
-            continue
-        units = own_units(host)
-        batch.add("workloads", *(to_workload(host, unit) for unit in units))
-        batch.add("services", *(to_service(host, unit) for unit in units))
-        batch.add("mounts", *(row for unit in units for row in to_mounts(host, unit)))
+        for unit in host.units or ():
+            if not is_of_distribution(unit.stem):
+                batch.add("workloads", to_workload(host, unit))
+                batch.add("services", to_service(host, unit))
+                batch.add("mounts", *to_mounts(host, unit))
     return batch
 
 
-def tell_apart(hosts: Iterable[PlainHost]) -> None:
+def tell_apart(hosts: list[PlainHost]) -> None:
     """Set the id of every host: that of its cloud, its name, or its name and where it was read.
 
     Seven hosts called ``localhost`` stay seven.
     """
-    hosts = list(hosts)
     often = Counter(host.name for host in hosts)
     taken: Counter[str] = Counter()
     for host in hosts:
@@ -117,17 +118,12 @@ def tell_apart(hosts: Iterable[PlainHost]) -> None:
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
 
-def own_units(host: PlainHost) -> list[SystemUnit]:
-    """List the units that belong to no distribution, engine or agent."""
-    return [unit for unit in host.units or [] if not is_of_distribution(unit.stem)]
-
-
 def unit_names(host: PlainHost, unit: SystemUnit) -> tuple[Name, ...]:
     """Return the names of the service of a unit; that of its host is last and weakest."""
     guess = service_of(host.name) or service_of(str(host.facts.get("hostname") or ""))
     names = (
         Name(unit.service, UNIT, UNIT_CONFIDENCE),
-        Name(guess, HOSTNAME, HOSTNAME_CONFIDENCE),
+        Name(guess, "hostname", HOSTNAME_CONFIDENCE),
     )
     return tuple(name for name in names if name.name)
 
@@ -155,24 +151,25 @@ def to_service(host: PlainHost, unit: SystemUnit) -> Row:
         "platform": "host",
         "source_ref": f"unit {unit.name} on {host.host_id}",
     }
-    if stores := stores_of(unit):
-        row |= {
-            "kind": stores[0]["kind"],
-            "stateful": stores[0]["stateful"] == "true" or None,
-        }
-        package = any_of(store["package"] for store in stores if store["package"])
-        installed = host.packages or {}
-        package_names = filter(package.fullmatch, sorted(installed))
-        if package_name := next(package_names, None):
-            row["source_ref"] += (
-                f", package {package_name} {installed[package_name].version}"
-            )
+    stores = stores_of(unit)
+    if not stores:
+        return row
+    row["kind"] = stores[0]["kind"]
+    row["stateful"] = stores[0]["stateful"] == "true" or None
+    of_store = any_of(store["package"] for store in stores if store["package"])
+    packages = host.packages or {}
+    for name in sorted(filter(of_store.fullmatch, packages))[:1]:
+        row["source_ref"] += f", package {name} {packages[name].version}"
     return row
 
 
 def stores_of(unit: SystemUnit) -> list[dict[str, str]]:
     """List the rows of the vocabulary of stores for a unit: one per data directory."""
-    stores = [store for store, pattern in _stores() if pattern.fullmatch(unit.stem)]
+    stores = [
+        store
+        for store, pattern in _by_pattern("hosts/store_units", "unit")
+        if pattern.fullmatch(unit.stem)
+    ]
     return [store for store in stores if store["unit"] == stores[0]["unit"]]
 
 
@@ -196,9 +193,8 @@ def to_mounts(host: PlainHost, unit: SystemUnit) -> list[Row]:
 
 def _holds(mounted: str, path: str) -> bool:
     """Return whether a file system holds a data directory, or a part of it."""
-    is_near = mounted.count("/") > 2 and path.startswith(
-        f"{mounted}/"
-    )  # no more than one above
+    # No more than one directory above: /var holds much else.
+    is_near = mounted.count("/") > 2 and path.startswith(f"{mounted}/")
     return mounted == path or mounted.startswith(f"{path}/") or is_near
 
 
@@ -206,42 +202,35 @@ def to_engines(host: PlainHost) -> list[Row]:
     """Return the installed engines; runtime none where packages were read and show none."""
     parts = _engine_parts(host.packages or {})
     running = {unit.stem for unit in host.units or [] if unit.state == "running"}
-    if running & {"docker", "snap.docker.dockerd"}:  # a static binary has no package
-        parts.setdefault("docker", ("", None))
-    if "crio" in running:
-        parts.setdefault("cri-o", ("", None))
-    if "containerd" in running:
-        parts.setdefault("containerd", ("", None))
+    for unit, part in _ENGINE_UNITS.items():
+        if unit in running:
+            parts.setdefault(part, ("", None))
     beneath = {
-        "containerd_version": parts.get("containerd", ("", None))[1],
-        "runc_version": parts.get("runc", ("", None))[1],
-        "kubelet_version": parts.get("kubelet", ("", None))[1],
-        "ecs_agent_version": parts.get("ecs-agent", ("", None))[1],
+        f"{part.replace('-', '_')}_version": parts.get(part, ("", None))[1]
+        for part in ("containerd", "runc", "kubelet", "ecs-agent")
     }
-    runtimes: list[str] = [
-        part for part in ("docker", "podman", "cri-o") if part in parts
-    ]
+    runtimes: list[str] = [p for p in ("docker", "podman", "cri-o") if p in parts]
     if not runtimes and "containerd" in parts:
         runtimes = ["containerd"]
-    if not runtimes and host.packages is not None:
-        return [{"host_id": host.host_id, "runtime": "none", "source_ref": host.place}]
-    return [
+    engines: list[Row] = [
         {
-            "host_id": host.host_id,
             "runtime": part,
             "version": parts[part][1],
             "distro_package": parts[part][0] or None,
             **beneath,
-            "source_ref": host.place,
         }
         for part in runtimes
     ]
+    if not engines and host.packages is not None:
+        engines = [{"runtime": "none"}]
+    where = {"host_id": host.host_id, "source_ref": host.place}
+    return [engine | where for engine in engines]
 
 
 def _engine_parts(packages: dict[str, Package]) -> dict[str, tuple[str, str | None]]:
     """Return package and version of the installed parts of engines."""
     parts: dict[str, tuple[str, str | None]] = {}
-    for known, pattern in _engines():
+    for known, pattern in _by_pattern("hosts/engine_packages", "package"):
         for name, package in packages.items():
             if pattern.fullmatch(name) and known["manager"] in ("", package.manager):
                 parts.setdefault(known["part"], (name, upstream(package.version)))
@@ -256,7 +245,8 @@ def upstream(version: str) -> str | None:
 
 def system_of(name: Any, version: Any, release: Any = None) -> Row:
     """Name an operating system as the reference facts do."""
-    written, number = text_of(name), text_of(version)
+    written = text_of(name)
+    number = text_of(version)
     if match := re.search(r"\d+(\.\d+)*", number):  # CentOS Linux release 7.9.2009 (Core)
         number = match[0]
     if not written:
@@ -281,6 +271,11 @@ def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:
             age = max(0.0, (now - when).total_seconds() / 3600)
             return {"last_seen_at": when, "facts_age_hours": round(age, 2)}
     return {}
+
+
+def filled(**columns: Any) -> Row:
+    """Return the columns that are known."""
+    return {name: value for name, value in columns.items() if value not in (None, "")}
 
 
 def text_of(value: Any) -> str:
@@ -315,8 +310,8 @@ def is_of_interest(package: str) -> bool:
 
 @cache
 def _interesting() -> re.Pattern[str]:
-    stores = (row["package"] for row in rows("hosts/store_units") if row["package"])
-    return any_of([*(row["package"] for row in rows("hosts/engine_packages")), *stores])
+    known = [*rows("hosts/engine_packages"), *rows("hosts/store_units")]
+    return any_of(row["package"] for row in known if row["package"])
 
 
 @cache
@@ -325,10 +320,6 @@ def _of_distribution() -> re.Pattern[str]:
 
 
 @cache
-def _stores() -> list[tuple[dict[str, str], re.Pattern[str]]]:
-    return [(row, any_of([row["unit"]])) for row in rows("hosts/store_units")]
-
-
-@cache
-def _engines() -> list[tuple[dict[str, str], re.Pattern[str]]]:
-    return [(row, any_of([row["package"]])) for row in rows("hosts/engine_packages")]
+def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
+    """Return the rows of a vocabulary, each with the pattern of a column."""
+    return [(row, any_of([row[column]])) for row in rows(name)]

@@ -9,9 +9,10 @@ from itertools import count
 from typing import Any
 
 from assess.sources.base import Call, Row
-from assess.sources.dumps import DumpError, dicts
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import as_text, read_time
+from assess.sources.values import dicts
 
 # PagerDuty returns at most six months, and one month by default.
 MONTH = timedelta(days=30)

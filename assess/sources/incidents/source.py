@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from assess.policy.policy import load_policy
 from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.csv_records import read_records
-from assess.sources.dumps import JSON_SUFFIXES, dig, each_dump, read_bytes, read_json
+from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
 from assess.sources.incidents.api import Request
 from assess.sources.incidents.reader import (
@@ -35,6 +35,7 @@ from assess.sources.incidents.tools import (
     to_dependencies,
 )
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dig
 
 FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request

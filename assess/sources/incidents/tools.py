@@ -13,10 +13,10 @@ from typing import Any
 
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
-from assess.sources.dumps import dicts, dig
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text, read_time
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, dig
 
 Names = dict[str, str]  # service names by the ids of the tool
 Record = tuple[Cells, list[str]]  # an incident, and all services that it lists

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from assess.sources.base import Batch, Batches, type_of
-from assess.sources.frames.source import add_table
+from assess.sources.frames import add_table
 
 if TYPE_CHECKING:
     from assess.inventory import Inventory

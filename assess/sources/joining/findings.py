@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Batch, Batches, Name, Row
-from assess.sources.joining.names import leaf, slug
+from assess.sources.joining.identity import leaf, slug
 
 FRAMES = ("answers", "services")
 Key = tuple[str, ...]

@@ -1,19 +1,24 @@
-"""Which hosts that several sources know are one machine, and which only share a name.
+"""What several sources see is counted once: hosts that are one machine, and replicas.
 
 A name joins hosts of different sources where no source has two hosts of that name, and nothing
 else that is known of them contradicts. Services are never joined by the name of a host.
+
+An orchestrator sees its task, an engine the container of the task. Counted twice, a replica would
+make its service look twice as safe as it is.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any
 
-from assess.sources.base import Batch, Batches, Row, type_of
+from assess.sources.base import Batch, Batches, Name, Row, type_of
 
 _Host = tuple[str, str]  # type of the source, and host_id
+ID_LENGTH = 12  # as the command line of Docker shows ids
 _Owners = dict[str, dict[_Host, None]]  # hosts by name
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv8": "arm64"}
 _COMPARED = ("arch", "cloud_id", "vcpus")
@@ -52,13 +57,14 @@ def settle_hosts(batches: Batches) -> tuple[Batches, list[Row]]:
         return batch.map(change)
 
     settled = [(label, settle(label, batch)) for label, batch in batches]
-    if not same:
-        return settled, []
-    hint = (
-        f"{len(same)} hosts are known by another name to another source, and were joined"
-    )
-    note = {"source": "identity", "scope": "hosts", "call": "join", "status": "ok"}
-    return settled, [{**note, "rows": len(same), "hint": hint}]
+    hint = "hosts are known by another name to another source, and were joined"
+    return settled, _joined("hosts", len(same), hint)
+
+
+def _joined(frame: str, count: int, hint: str) -> list[Row]:
+    """Make the coverage row about what was joined; none for nothing."""
+    note = {"source": "identity", "scope": frame, "call": "join", "status": "ok"}
+    return [note | {"rows": count, "hint": f"{count} {hint}"}] if count else []
 
 
 def tell_hosts_apart(batches: Batches) -> Batches:
@@ -82,8 +88,8 @@ def tell_hosts_apart(batches: Batches) -> Batches:
     }
 
     def rename(_: str, row: Row) -> Row:
-        own, _, container = row.get("workload_id", "").rpartition("/")
-        host = row.get("host_id") or own
+        place, _, container = row.get("workload_id", "").rpartition("/")
+        host = row.get("host_id") or place
         if host not in doubled:
             return row
         new = f"{host}@{row['source_ref'].partition('://')[2] or row['source_ref']}"
@@ -92,10 +98,13 @@ def tell_hosts_apart(batches: Batches) -> Batches:
             changed["workload_id"] = f"{new}/{container}"
         return row | changed
 
-    if not doubled:
-        return batches
+    return _map_engines(batches, rename) if doubled else batches
+
+
+def _map_engines(batches: Batches, change: Callable[[str, Row], Row]) -> Batches:
+    """Change the rows of engines only."""
     return [
-        (label, batch.map(rename) if type_of(label) == "docker" else batch)
+        (label, batch.map(change) if type_of(label) == "docker" else batch)
         for label, batch in batches
     ]
 
@@ -153,7 +162,9 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
     head: dict[_Host, _Host] = {}
 
     def root(host: _Host) -> _Host:
-        return root(head[host]) if host in head else host
+        while host in head:
+            host = head[host]
+        return host
 
     for hosts in owners.values():
         if len({kind for kind, _ in hosts}) < len(hosts):
@@ -173,12 +184,66 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
 
 def _contradict(one: Row, other: Row) -> bool:
     """Whether two hosts differ in what a machine has only once."""
-    return any(
-        column in one and column in other and _plain(one[column]) != _plain(other[column])
-        for column in _COMPARED
-    )
+    both = [column for column in _COMPARED if column in one and column in other]
+    return any(_plain(one[column]) != _plain(other[column]) for column in both)
 
 
 def _plain(value: object) -> str:
     text = str(value).lower().removesuffix(".0")
     return _ARCHITECTURES.get(text, text)
+
+
+def join_replicas(batches: Batches) -> tuple[Batches, list[Row]]:
+    """Return batches in which containers have the workload_id of their task, and a coverage row.
+
+    A container belongs to the task that lists its id (`Batch.container_ids`), whose own id ends in
+    it, or that its labels name (`Batch.tasks`). Its row keeps what only the engine knows, and is
+    merged into that of the task; so are the rows of the other containers of a pod.
+    """
+    tasks = _tasks(batches)
+    joined: dict[str, Row] = {}  # task by workload_id of its container
+    named: dict[
+        Name, tuple[Name, ...]
+    ] = {}  # names of tasks by those of their containers
+    for label, batch in batches:
+        for row in batch.rows.get("workloads", ()) if type_of(label) == "docker" else ():
+            container = row["workload_id"].rpartition("/")[2]
+            task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
+            if task is not None:
+                joined[row["workload_id"]] = task
+                if row.get("names"):
+                    named[row["names"][0]] = task["names"]
+
+    def rename(frame: str, row: Row) -> Row:
+        if frame in ("workloads", "mounts") and row["workload_id"] in joined:
+            task = joined[row["workload_id"]]
+            names = {"names": task["names"]} if frame == "workloads" else {}
+            return row | {"workload_id": task["workload_id"]} | names
+        if frame == "services" and row.get("names"):
+            return row | {"names": named.get(row["names"][0], row["names"])}
+        if frame == "dependencies":
+            return row | {end: renamed(row.get(end)) for end in ("src", "dst")}
+        return row
+
+    def renamed(end: Any) -> Any:
+        return named[end][0] if isinstance(end, Name) and end in named else end
+
+    hint = "containers are replicas that an orchestrator knows, and count once"
+    changed = _map_engines(batches, rename) if joined else batches
+    return changed, _joined("workloads", len(joined), hint)
+
+
+def _tasks(batches: Batches) -> dict[str, Row]:
+    """Index the workloads of orchestrators by the ids that a container may be known by."""
+    tasks: dict[str, Row] = {}
+    for label, batch in batches:
+        if type_of(label) == "docker":
+            continue
+        for row in batch.rows.get("workloads", ()):
+            if not row.get("names"):
+                continue
+            tasks[row["workload_id"].rpartition("/")[2]] = row
+            for identifier in batch.container_ids.get(row["workload_id"], ()):
+                tasks[identifier] = row
+                tasks[identifier[:ID_LENGTH]] = row
+    return tasks

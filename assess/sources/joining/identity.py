@@ -8,30 +8,69 @@ similar are suggested in service_aliases, never merged.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+import csv
+import difflib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain, count
+from functools import cache, cached_property
+from pathlib import Path
 
-from assess.sources.base import Name, Row
-from assess.sources.joining.names import (
-    SPELLINGS,
-    Nearest,
-    Rules,
-    Spelling,
-    leaf,
-    mapped,
-    slug,
-    space,
-)
+from assess.errors import ConfigError
+from assess.sources.base import Name, Row, type_of
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
 WEAK = 0.5  # ... and below it bears no service at all: a pattern in a host name
 _NAMELESS = frozenset(("localhost", "unknown", "none", "null"))
 
+SIMILAR = 0.85  # from here on names are suggested [ratio of difflib]
+_NEAREST = 3  # suggestions per name, at most
+_COMPARED = 2 * _NEAREST  # names that are compared letter by letter, at most
+_LOOKED_UP = (
+    256  # entries of the index of letter triples that are counted per name, at most
+)
+_LONGEST = 80  # letters of a name that are compared
+_ENV_WORDS = frozenset(
+    ("prod", "prd", "production", "stg", "stage", "staging", "dev", "test", "qa", "uat")
+)
+_SUFFIXES = frozenset(["svc", "service", "srv"])
+
 Claim = tuple[str, tuple[Name, ...]]  # source, and the names that a row has, best first
+
+
+Rules = list[tuple[re.Pattern[str], str]]
+Spelling = Callable[[str], str]
+
+
+@cache
+def slug(name: str) -> str:
+    """Write a name in lower case, with dashes for all but letters and digits."""
+    return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or name.lower()
+
+
+@cache
+def short(name: str) -> str:
+    """Return the slug of a name without environment and without a suffix such as ``-svc``."""
+    kept = [word for word in slug(name).split("-") if word not in _ENV_WORDS]
+    while len(kept) > 1 and kept[-1] in _SUFFIXES:
+        kept.pop()
+    return "-".join(kept) or slug(name)
+
+
+SPELLINGS: tuple[Spelling, ...] = (str, slug, short)  # from exact to loose
+
+
+def leaf(name: Name) -> str:
+    """Return a name without its namespace."""
+    return name.name.rpartition("/")[2] or name.name
+
+
+def space(name: Name) -> str:
+    """Return the slug of a name's namespace; empty for none and for ``default``."""
+    written = name.namespace or name.name.rpartition("/")[0]
+    return "" if written in ("", "default") else slug(written)
 
 
 @dataclass(frozen=True)
@@ -55,7 +94,10 @@ class Service:
     @property
     def root(self) -> Service:
         """The service itself, or what it turned out to be."""
-        return self.joined.root if self.joined else self
+        service = self
+        while service.joined:
+            service = service.joined
+        return service
 
     @property
     def sources(self) -> set[str]:
@@ -70,9 +112,9 @@ class Service:
 
     def bears(self, name: Name) -> bool:
         """Whether rows bear the service by a name of the same spelling."""
-        return any(
-            b and slug(leaf(n)) == slug(leaf(name)) for (_, n), b in self.names.items()
-        )
+        wanted = slug(leaf(name))
+        bearing = [other for (_, other), bears in self.names.items() if bears]
+        return any(slug(leaf(other)) == wanted for other in bearing)
 
 
 class Identity:
@@ -128,17 +170,19 @@ class Identity:
         for service in self.services:
             named[leaf(service.best)].append(service)
         nearest = Nearest(named)
-        nobody: set[str] = set()
-        asked = [(s, n.name, leaf(n), nobody) for s, n in dict.fromkeys(unresolved)]
+        asked: list[tuple[str, str, str, set[str]]] = [
+            (source, name.name, leaf(name), set())
+            for source, name in dict.fromkeys(unresolved)
+        ]
         asked += [
             (min(s.sources), s.service_id, leaf(s.best), s.sources) for s in self.services
         ]
         return [
             _alias(service, alias, source, "similar", ratio) | {"ambiguous": True}
-            for source, alias, text, own in asked
+            for source, alias, text, sources in asked
             for near, ratio in nearest(text)
-            for service in named[near]
-            if not service.sources & own
+            for service in named[near][:_COMPARED]
+            if not service.sources & sources
         ]
 
     def _decided(self, names: tuple[Name, ...]) -> tuple[Name, ...]:
@@ -165,7 +209,7 @@ class Identity:
             only = min(spaces) if len(spaces) == 1 else ""
             made: dict[tuple[str, str, str], Service] = defaultdict(Service)
             for source, name in firsts:
-                alone = _type(source) if name.confidence <= ALONE else ""
+                alone = type_of(source) if name.confidence <= ALONE else ""
                 where = space(name) or ("" if alone else only)
                 service = made[spell(leaf(name)), where, alone]
                 service.names[source, name] = True
@@ -181,15 +225,14 @@ class Identity:
         for service in services:
             for name in [name for (_, name), bears in service.names.items() if not bears]:
                 here = service.root
-                owners = {
-                    owner.root: None for owner in _owners(index, name, SPELLINGS[:2])
-                }
-                others = [owner for owner in owners if owner is not here]
-                if len(others) != 1 or others[0].sources & here.sources:
+                owners = {owner.root for owner in _owners(index, name, SPELLINGS[:2])}
+                owners.discard(here)
+                if len(owners) != 1:
                     continue
-                if others[0].bears(name):
-                    here.names = {**others[0].names, **here.names}
-                    others[0].joined = here
+                (other,) = owners
+                if other.bears(name) and not other.sources & here.sources:
+                    here.names = {**other.names, **here.names}
+                    other.joined = here
 
     def _match_one(self, name: Name) -> Match:
         if _is_nameless(name):
@@ -199,9 +242,8 @@ class Identity:
         owners = bearers if len(bearers) == 1 else owners
         if len(owners) != 1:
             return Match(ambiguous=bool(owners))
-        return Match(
-            owners[0].service_id, min(name.confidence, owners[0].best.confidence)
-        )
+        service = owners[0]
+        return Match(service.service_id, min(name.confidence, service.best.confidence))
 
 
 _Index = dict[tuple[str | None, str], dict[Service, None]]
@@ -231,11 +273,11 @@ def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[
 def _held_apart(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
     """Whether one source has two names that a spelling makes equal."""
     seen: dict[tuple[str, str, str], str] = {}
-    return any(
-        seen.setdefault((source, space(name), spell(leaf(name))), leaf(name))
-        != leaf(name)
-        for source, name in firsts
-    )
+    for source, name in firsts:
+        written = leaf(name)
+        if seen.setdefault((source, space(name), spell(written)), written) != written:
+            return True
+    return False
 
 
 def _give_ids(services: list[Service]) -> None:
@@ -249,19 +291,23 @@ def _give_ids(services: list[Service]) -> None:
         if len(plain) == 1:
             plain[0].service_id = name
     taken = {service.service_id for service in services}
+    tried: dict[str, int] = defaultdict(lambda: 1)  # last number by name
     for service in services:
         if not service.service_id:
             wanted = _qualified(service)
-            tried = chain([wanted], (f"{wanted}~{number}" for number in count(2)))
-            service.service_id = next(text for text in tried if text not in taken)
-            taken.add(service.service_id)
+            n = tried[wanted]
+            while (text := f"{wanted}~{n}" if n > 1 else wanted) in taken:
+                n += 1
+            tried[wanted] = n
+            taken.add(text)
+            service.service_id = text
 
 
 def _qualified(service: Service) -> str:
     best = service.best
-    prefix = best.namespace or (
-        "" if best.confidence > ALONE else _type(min(service.sources))
-    )
+    prefix = best.namespace
+    if not prefix and best.confidence <= ALONE:
+        prefix = type_of(min(service.sources))
     return f"{prefix}/{best.name}" if prefix and "/" not in best.name else best.name
 
 
@@ -274,19 +320,101 @@ def _sort_key(name: Name) -> tuple[float, str, str, str]:
     return -name.confidence, name.name, name.namespace, name.rule
 
 
-def _type(source: str) -> str:
-    """Type of a source; ``docker#2`` is the second of its type."""
-    return source.partition("#")[0]
-
-
 def _alias(
     service: Service, alias: str, source: str, rule: str, confidence: float
 ) -> Row:
     return {
         "service_id": service.service_id,
         "alias": alias,
-        "alias_source": _type(source),
+        "alias_source": type_of(source),
         "rule": rule,
         "confidence": confidence,
         "ambiguous": False,
     }
+
+
+def read_map(path: Path) -> Rules:
+    """Read the CSV file in which people decided names: ``pattern`` (a regex), ``service_id``."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(
+            f"the identity map {path.name} cannot be read: {error}"
+        ) from error
+    rules, problems = [], []
+    for line, row in enumerate(rows, start=2):
+        pattern, service = (
+            (row.get(column) or "").strip() for column in ("pattern", "service_id")
+        )
+        if not pattern or not service:
+            problems.append(f"line {line} needs a pattern and a service_id")
+            continue
+        try:
+            rule = re.compile(pattern, re.IGNORECASE)
+            rule.sub(service, "")  # refuses a reference to a group that is not there
+            rules.append((rule, service))
+        except (re.error, IndexError) as error:
+            problems.append(f"line {line}: {pattern!r} is no regular expression: {error}")
+    if problems:
+        message = f"the identity map {path.name}: " + "; ".join(problems)
+        raise ConfigError(message, hint="its columns are pattern,service_id")
+    return rules
+
+
+def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
+    """Return the service of the first name that a rule matches in full, by its first rule."""
+    for name in names:
+        for text in (f"{name.namespace}/{name.name}", name.name):
+            for pattern, service in rules:
+                if found := pattern.fullmatch(text):
+                    return Name(found.expand(service), "map", 1.0)
+    return None
+
+
+class Nearest:
+    """Finds similar names; only those that share rare letter triples are compared.
+
+    The work for one name is bounded: what all names have in common, such as ``service-``, says
+    nothing about a pair of them.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_triple: dict[str, list[str]] = defaultdict(list)
+        for name in dict.fromkeys(names):
+            for triple in _triples(_compared(name)):
+                self._by_triple[triple].append(name)
+
+    def __call__(self, name: str) -> list[tuple[str, float]]:
+        """List the most similar names and their similarity, `SIMILAR` to 1."""
+        text = _compared(name)
+        shared = Counter[str]()
+        looked_up = 0
+        listed = (self._by_triple.get(triple, []) for triple in sorted(_triples(text)))
+        for names in sorted(listed, key=len):
+            looked_up += len(names)
+            if looked_up > _LOOKED_UP:
+                break
+            shared.update(names)
+        likely = sorted(shared, key=lambda n: (-shared[n], n))[:_COMPARED]
+        matcher = difflib.SequenceMatcher(b=text)
+        similar: list[tuple[str, float]] = []
+        for other in likely:
+            matcher.set_seq1(_compared(other))
+            # The upper bounds are cheaper than the ratio.
+            is_far = (
+                matcher.real_quick_ratio() < SIMILAR or matcher.quick_ratio() < SIMILAR
+            )
+            ratio = 0.0 if is_far else matcher.ratio()
+            if ratio >= SIMILAR:
+                similar.append((other, round(ratio, 2)))
+        return sorted(similar, key=lambda pair: (-pair[1], pair[0]))[:_NEAREST]
+
+
+def _compared(name: str) -> str:
+    return slug(name)[:_LONGEST]
+
+
+def _triples(text: str) -> set[str]:
+    padded = f" {text} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}

@@ -10,8 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batches, Name, Row, type_of
-from assess.sources.joining.identity import SURE, Claim, Identity, Match
-from assess.sources.joining.names import Rules
+from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")

@@ -1,39 +1,39 @@
-"""From the lists of one Kubernetes cluster to rows; pods are in `pods`."""
+"""From the lists of one Kubernetes cluster to rows."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from assess import frames
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address, addresses
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
-from assess.sources.kubernetes.nodes import ids_of, place, to_engine, to_host
-from assess.sources.kubernetes.owners import JOBS, Controller, Owners, Selected, owner_of
+from assess.sources.docker.engine import to_os
+from assess.sources.kubernetes.controllers import (
+    JOBS,
+    Controller,
+    Key,
+    Owners,
+    Selected,
+    attach,
+    owner_of,
+    place,
+)
 from assess.sources.kubernetes.pods import (
+    Claims,
     docker_id,
     known_as,
     main_container,
+    quantity,
     sees_engine_socket,
     to_life,
     to_unit,
 )
-from assess.sources.kubernetes.selectors import attach
-from assess.sources.listing import (
-    ENDED,
-    Found,
-    healthy,
-    integer,
-    number,
-    percent,
-    table,
-    text,
-)
+from assess.sources.listing import ENDED, Found, host_ids
 from assess.sources.unit import (
     Callee,
     Unit,
@@ -44,68 +44,129 @@ from assess.sources.unit import (
     service_row,
     workload_row,
 )
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+)
 
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
 )
 _REVISION = "deployment.kubernetes.io/revision"
-Place = tuple[str, str]  # namespace, name
-
-
-@dataclass(frozen=True)
-class Around:
-    """What the lists say of controllers, indexed: a cluster has thousands of each."""
-
-    claims: dict[Place, Row]
-    scalers: dict[
-        tuple[str, str, str], Row
-    ]  # by kind, namespace, name of what they scale
-    has_services: bool  # whether they were listed, and there are any
-    ships_logs: bool | None
-
-
-def around(found: Found) -> Around:
-    """Index the lists of a cluster."""
-    scalers: dict[tuple[str, str, str], Row] = {}
-    for scaler in found.get("horizontalpodautoscalers", ()):
-        spec = table(scaler.get("spec"))
-        target = table(spec.get("scaleTargetRef"))
-        named = (
-            text(target.get("kind")).lower(),
-            place(scaler)[0],
-            text(target.get("name")),
-        )
-        scalers.setdefault(named, spec)
-    return Around(
-        claims={place(claim): claim for claim in found.get("persistentvolumeclaims", ())},
-        scalers=scalers,
-        has_services=bool(found.get("services")),
-        ships_logs=_ships_logs(found),
-    )
+_RUNTIMES = ("docker", "containerd", "cri-o")
+_AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")
+_NODE_STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
+_NODE_LABELS = {  # newest first
+    "region": (
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/region",
+    ),
+    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
+    "instance_type": (
+        "node.kubernetes.io/instance-type",
+        "beta.kubernetes.io/instance-type",
+    ),
+}
 
 
 def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
-    batch, owners = Batch(), Owners(found)
+    batch = Batch()
     nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
-    hosts = ids_of(nodes, cluster)
-    batch.add("hosts", *(to_host(node, hosts) for node in nodes))
-    batch.add("engines", *filter(None, (to_engine(node, hosts) for node in nodes)))
-    attach(owners.controllers.values(), found)
-    lists = around(found)
+    hosts = _hosts(nodes, cluster)
+    for node in nodes:
+        host_id = hosts[place(node)[1]]
+        batch.add("hosts", to_host(node, host_id))
+        batch.add("engines", *to_engines(node, host_id))
+    owners = Owners(found)
+    attach(owners.controllers, found)
+    claims = {place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
     for pod, controller in owners.pods:
-        workload, mounts = to_workload(pod, controller, hosts, cluster, lists.claims)
+        workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
         batch.add("workloads", workload)
         batch.add("mounts", *mounts)
         batch.container_ids[workload["workload_id"]] = known_as(pod)
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     _share(batch.rows["mounts"], ended)
-    units = {c: _unit_of(c, lists) for c in owners.controllers.values() if c.pod}
-    services = [to_service(controller, unit, lists) for controller, unit in units.items()]
+    units = {c: _unit_of(c, claims) for c in owners.controllers.values() if c.pod}
+    has_services = bool(found.get("services"))
+    ships_logs = _ships_logs(found)
+    services = [
+        to_service(controller, unit, has_services=has_services, ships_logs=ships_logs)
+        for controller, unit in units.items()
+    ]
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *to_dependencies(owners, units))
     batch.add("activities", *to_activities(found, owners, cluster))
     return batch
+
+
+# ---- nodes ----
+
+
+def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
+    """Return the host_id of every node by its name: its cloud instance, else its name."""
+    names = [place(node)[1] for node in nodes]
+    hosts = host_ids(((name, name) for name in names), cluster)
+    for name, node in zip(names, nodes, strict=True):
+        provider_id = text(dig(node, "spec", "providerID"))
+        if instance := _AWS_INSTANCE.fullmatch(provider_id):
+            hosts[name] = instance[1]
+    return hosts
+
+
+def to_host(node: Row, host_id: str) -> Row:
+    """Return the row of the hosts frame."""
+    status = table(node.get("status"))
+    info = table(status.get("nodeInfo"))
+    labels = table(dig(node, "metadata", "labels"))
+    hostname = text(labels.get("kubernetes.io/hostname")) or place(node)[1]
+    os_name, os_version = to_os(text(info.get("osImage")))
+    conditions = dicts(status.get("conditions"))
+    ready = next((c for c in conditions if c.get("type") == "Ready"), {})
+    provider = text(dig(node, "spec", "providerID")).partition("://")[0]
+    places = {
+        column: next(filter(None, (text(labels.get(key)) for key in keys)), None)
+        for column, keys in _NODE_LABELS.items()
+    }
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=hostname,
+        provider=provider or None,
+        **places,
+        os_name=os_name,
+        os_version=os_version,
+        kernel=text(info.get("kernelVersion")) or None,
+        arch=text(info.get("architecture")) or None,
+        vcpus=integer(quantity(dig(status, "capacity", "cpu"))),
+        memory_bytes=integer(quantity(dig(status, "capacity", "memory"))),
+        state=_NODE_STATES.get(text(ready.get("status"))),
+        last_seen_at=moment(ready.get("lastHeartbeatTime")),
+    )
+
+
+def to_engines(node: Row, host_id: str) -> list[Row]:
+    """Return the row of the engines frame; none where the runtime of a node is not known."""
+    info = table(dig(node, "status", "nodeInfo"))
+    runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
+    if runtime not in _RUNTIMES:
+        return []
+    engine = frames.row(
+        "engines",
+        host_id=host_id,
+        runtime=runtime,
+        version=version or None,
+        kubelet_version=text(info.get("kubeletVersion")).removeprefix("v") or None,
+    )
+    return [engine]
 
 
 # ---- what runs ----
@@ -116,30 +177,30 @@ def to_workload(
     controller: Controller,
     hosts: dict[str, str],
     cluster: str,
-    claims: dict[Place, Row],
+    claims: Claims,
 ) -> tuple[Row, list[Row]]:
     """Return the rows of a pod: one workload, and its mounts."""
-    (namespace, name), spec = place(pod), table(pod.get("spec"))
+    namespace, name = place(pod)
+    spec = table(pod.get("spec"))
     node = text(spec.get("nodeName"))
-    main = main_container(spec, controller.annotations, (controller.name,))
-    own = docker_id(pod, main)
-    identifier = (
-        f"{hosts.get(node, node)}/{own}" if own else f"{cluster}/{namespace}/{name}"
-    )
+    main = main_container(spec, controller.annotations, controller.name)
+    workload_id = f"{cluster}/{namespace}/{name}"
+    if container_id := docker_id(pod, main):
+        workload_id = f"{hosts.get(node, node)}/{container_id}"
     unit = to_unit(spec, main, namespace, claims)
     workload = workload_row(unit) | {
-        "workload_id": identifier,
+        "workload_id": workload_id,
         "names": controller.names,
         "host_id": hosts.get(node),
         "cluster": cluster,
         "namespace": namespace or None,
-        "name": name or None,
+        "name": name,
         "source_kind": controller.kind,
         "docker_sock_mounted": sees_engine_socket(spec),
         **to_life(pod, main),
         "inspect_status": "ok" if main else "list",
     }
-    return workload, mount_rows(unit.mounts, identifier, node)
+    return workload, mount_rows(unit.mounts, workload_id, node)
 
 
 def _share(mounts: list[Row], ended: set[str]) -> None:
@@ -153,10 +214,10 @@ def _share(mounts: list[Row], ended: set[str]) -> None:
             mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
 
 
-def _unit_of(controller: Controller, lists: Around) -> Unit:
+def _unit_of(controller: Controller, claims: Claims) -> Unit:
     """Read what a controller declares for its pods."""
-    main = main_container(controller.pod, controller.annotations, (controller.name,))
-    unit = to_unit(controller.pod, main, controller.namespace, lists.claims)
+    main = main_container(controller.pod, controller.annotations, controller.name)
+    unit = to_unit(controller.pod, main, controller.namespace, claims)
     is_job = controller.kind in JOBS
     return replace(
         unit,
@@ -167,17 +228,18 @@ def _unit_of(controller: Controller, lists: Around) -> Unit:
     )
 
 
-def to_service(controller: Controller, unit: Unit, lists: Around) -> Row:
+def to_service(
+    controller: Controller, unit: Unit, *, has_services: bool, ships_logs: bool | None
+) -> Row:
     """Return the row of the services frame."""
     row = service_row(unit)
-    scaled = (controller.kind, controller.namespace, controller.name)
-    limits = lists.scalers.get(scaled, {})
+    limits = controller.scaler
     return row | {
         "kind": _kind(controller, unit, stateful=row["stateful"]),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits.get("maxReplicas")),
-        "public": is_public(controller, lists),
-        "logs_exported": lists.ships_logs,
+        "public": is_public(controller, has_services=has_services),
+        "logs_exported": ships_logs,
     }
 
 
@@ -197,15 +259,13 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
 def _ships_logs(found: Found) -> bool | None:
     """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
     for item in found.get("daemonsets", ()):
-        images = [
-            text(c.get("image"))
-            for c in dicts(dig(item, "spec", "template", "spec", "containers"))
-        ]
+        containers = dicts(dig(item, "spec", "template", "spec", "containers"))
+        images = (
+            last_part(parse_image(text(c.get("image"))).repository) for c in containers
+        )
+        is_shipper = any(map(_SHIPPERS.search, images))
         wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
         ready = integer(dig(item, "status", "numberReady")) or 0
-        is_shipper = any(
-            _SHIPPERS.search(last_part(parse_image(i).repository)) for i in images
-        )
         if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
             return True
     return None
@@ -216,19 +276,18 @@ def min_healthy(controller: Controller) -> float | None:
 
     Without either, and for what runs once per node, nothing is declared.
     """
-    replicas = number(controller.spec.get("replicas", 1))
-    if (
-        controller.kind not in ("deployment", "statefulset", "replicaset")
-        or not controller.spec
-    ):
+    spec = controller.spec
+    is_scaled = controller.kind in ("deployment", "statefulset", "replicaset")
+    if not is_scaled or not spec:
         return None
+    replicas = number(spec.get("replicas", 1))
     for budget in controller.budgets:
         if "minAvailable" in budget:
             kept = _part(budget["minAvailable"], replicas)
             return None if kept is None else healthy(100 - kept)
         if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
             return healthy(lost)
-    strategy = table(controller.spec.get("strategy"))
+    strategy = table(spec.get("strategy"))
     if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
         return None
     return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
@@ -244,19 +303,19 @@ def _part(value: Any, replicas: float | None) -> float | None:
 # ---- who reaches it, and whom it calls ----
 
 
-def is_public(controller: Controller, lists: Around) -> bool | None:
+def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     """Return whether customers reach it by a load balancer or an ingress.
 
     False only where no Service selects it and it opens no port of its node.
     """
     if any(selected.is_public for selected in controller.selected):
         return True
-    outside = controller.pod.get("hostNetwork") is True or any(
-        port.get("hostPort")
-        for container in dicts(controller.pod.get("containers"))
-        for port in dicts(container.get("ports"))
-    )
-    return None if controller.selected or outside or not lists.has_services else False
+    containers = dicts(controller.pod.get("containers"))
+    ports = (port for container in containers for port in dicts(container.get("ports")))
+    is_open = controller.pod.get("hostNetwork") is True
+    is_open |= any(port.get("hostPort") for port in ports)
+    is_closed = has_services and not controller.selected and not is_open
+    return False if is_closed else None
 
 
 def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
@@ -269,18 +328,17 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
     rows: list[Row] = []
     for controller, unit in units.items():
 
-        def find(address: Address, own: str = controller.namespace) -> Callee | None:
+        def find(address: Address, home: str = controller.namespace) -> Callee | None:
             name, _, rest = address.host.partition(".")
             namespace, _, domain = rest.partition(".")
-            called = known.get((namespace or own, name))
+            called = known.get((namespace or home, name))
             # A host of the outside may begin like a Service: shop.example.com.
             is_outside = domain and not domain.startswith("svc")
             if called is None or is_outside:
                 return None
             return called.names[0], units[called].image_name if called in units else ""
 
-        env = addresses(dict(unit.environment))
-        rows += environment_rows(controller.names[0], env, find)
+        rows += environment_rows(controller.names[0], unit.addresses, find)
     return distinct(rows)
 
 
@@ -289,29 +347,33 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
 
 def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
-    history: dict[tuple[str, str, str], list[tuple[int, Row]]] = defaultdict(list)
+    history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in found.get("replicasets", ()):
         owner = owner_of(item)
         revision = integer(dig(item, "metadata", "annotations", _REVISION))
-        if owner and owner[0] == "deployment" and revision is not None:
+        if (
+            owner in owners.controllers
+            and owner[0] == "deployment"
+            and revision is not None
+        ):
             history[owner].append((revision, item))
     rows = []
-    for key, kept in history.items():
-        controller = owners.controllers.get(key)
-        ordered = [item for _, item in sorted(kept, key=lambda pair: pair[0])]
-        for before, item in pairwise([{}, *ordered]):
-            started = moment(dig(item, "metadata", "creationTimestamp"))
-            if controller and started:
-                rows.append(
-                    {
-                        "activity_id": "/".join([cluster, *place(item)]),
-                        "names": controller.names,
-                        "kind": "deploy",
-                        "started_at": started,
-                        "from_version": _version(before),
-                        "to_version": _version(item),
-                    }
-                )
+    for owner, revisions in history.items():
+        revisions.sort(key=lambda pair: pair[0])
+        versions = [None, *(_version(item) for _, item in revisions)]
+        for (_, item), (before, version) in zip(
+            revisions, pairwise(versions), strict=True
+        ):
+            if started := moment(dig(item, "metadata", "creationTimestamp")):
+                row = {
+                    "activity_id": "/".join([cluster, *place(item)]),
+                    "names": owners.controllers[owner].names,
+                    "kind": "deploy",
+                    "started_at": started,
+                    "from_version": before,
+                    "to_version": version,
+                }
+                rows.append(row)
     return rows
 
 

@@ -5,56 +5,48 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from assess.sources.base import Batch, Row
-from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.base import Row
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
+from assess.sources.kubernetes.controllers import place
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.listing import Listing, ListSource
 from assess.sources.unit import FRAMES
+from assess.sources.values import dicts, dig, text
 
 PAGE = 500
-_APPS, _NETWORKING = "apis/apps/v1/", "networking.k8s.io"
 
 
-def _list(kind: str, *places: str, is_essential: bool = False) -> Listing:
-    return Listing(
-        kind, tuple(f"{place.rstrip('/')}/{kind}" for place in places), is_essential
-    )
-
-
-RESOURCES = (
-    _list("nodes", "api/v1", is_essential=True),
-    _list("pods", "api/v1", is_essential=True),
-    _list("deployments", _APPS),
-    _list("statefulsets", _APPS),
-    _list("daemonsets", _APPS),
-    _list("replicasets", _APPS),
-    _list("jobs", "apis/batch/v1"),
-    _list("cronjobs", "apis/batch/v1", "apis/batch/v1beta1"),
-    _list("services", "api/v1"),
-    _list("ingresses", f"apis/{_NETWORKING}/v1", f"apis/{_NETWORKING}/v1beta1"),
-    _list("persistentvolumeclaims", "api/v1"),
-    _list("poddisruptionbudgets", "apis/policy/v1", "apis/policy/v1beta1"),
-    _list(
-        "horizontalpodautoscalers",
-        *(f"apis/autoscaling/{version}" for version in ("v2", "v2beta2", "v1")),
+_LISTS = {  # the paths of each list, by the kind of its entries
+    "Node": ("api/v1/nodes",),
+    "Pod": ("api/v1/pods",),
+    "Deployment": ("apis/apps/v1/deployments",),
+    "StatefulSet": ("apis/apps/v1/statefulsets",),
+    "DaemonSet": ("apis/apps/v1/daemonsets",),
+    "ReplicaSet": ("apis/apps/v1/replicasets",),
+    "Job": ("apis/batch/v1/jobs",),
+    "CronJob": ("apis/batch/v1/cronjobs", "apis/batch/v1beta1/cronjobs"),
+    "Service": ("api/v1/services",),
+    "Ingress": (
+        "apis/networking.k8s.io/v1/ingresses",
+        "apis/networking.k8s.io/v1beta1/ingresses",
     ),
-)
-_KINDS = {
-    "Node": "nodes",
-    "Pod": "pods",
-    "Deployment": "deployments",
-    "StatefulSet": "statefulsets",
-    "DaemonSet": "daemonsets",
-    "ReplicaSet": "replicasets",
-    "Job": "jobs",
-    "CronJob": "cronjobs",
-    "Service": "services",
-    "Ingress": "ingresses",
-    "PersistentVolumeClaim": "persistentvolumeclaims",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "PersistentVolumeClaim": ("api/v1/persistentvolumeclaims",),
+    "PodDisruptionBudget": (
+        "apis/policy/v1/poddisruptionbudgets",
+        "apis/policy/v1beta1/poddisruptionbudgets",
+    ),
+    "HorizontalPodAutoscaler": (
+        "apis/autoscaling/v2/horizontalpodautoscalers",
+        "apis/autoscaling/v2beta2/horizontalpodautoscalers",
+        "apis/autoscaling/v1/horizontalpodautoscalers",
+    ),
 }
+_NAMES = {kind: paths[0].rpartition("/")[2] for kind, paths in _LISTS.items()}
+RESOURCES = tuple(
+    Listing(_NAMES[kind], paths, is_essential=kind in ("Node", "Pod"))
+    for kind, paths in _LISTS.items()
+)
 
 
 class KubernetesSource(ListSource):
@@ -72,34 +64,31 @@ class KubernetesSource(ListSource):
         "kubernetes.json"
     )
     lists = RESOURCES
-
-    def to_batch(self, found: Found, cluster: str) -> Batch:
-        """Turn the lists of the cluster into rows."""
-        return to_batch(found, cluster)
+    to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
-        kind, items = text(dig(document, "kind")), dig(document, "items")
-        own = _KINDS.get(kind.removesuffix("List"))
-        if own:
-            yield own, items if isinstance(items, list) else [document]
+        kind = text(dig(document, "kind"))
+        items = dig(document, "items")
+        if listed := _NAMES.get(kind.removesuffix("List")):
+            yield listed, items if isinstance(items, list) else [document]
         elif kind == "List" and items == []:  # of a cluster that has none of it
-            yield from ((listed, []) for listed in _KINDS.values())
+            yield from ((listed, []) for listed in _NAMES.values())
         elif kind == "List":
             for item in dicts(items):
-                if listed := _KINDS.get(text(item.get("kind"))):
+                if listed := _NAMES.get(text(item.get("kind"))):
                     yield listed, [item]
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an object by its kind, namespace and name."""
-        names = (text(dig(item, "metadata", part)) for part in ("namespace", "name"))
-        return kind, *names
+        return kind, *place(item)
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
     ) -> Iterator[list[Any]]:
         """Ask for a list, page by page; the first one has the number of all entries."""
-        seen, count = {""}, 0
+        seen = {""}
+        count = 0
         params = {"limit": "1" if is_probe else str(PAGE)}
         while True:
             answer = web.json(path, params=params)

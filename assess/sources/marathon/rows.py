@@ -5,27 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from assess import frames
-from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address, addresses
+from assess.image_ref import parse_image
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
-from assess.sources.redact import keep_env
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -39,23 +24,28 @@ from assess.sources.unit import (
     split_volume,
     workload_row,
 )
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
+)
 
 MARATHON = "marathon-app"
-_STATES = {
-    "TASK_RUNNING": "running",
-    "TASK_STAGING": "created",
-    "TASK_STARTING": "created",
-    "TASK_CREATED": "created",
-    "TASK_KILLING": "removing",
-    "TASK_FINISHED": "exited",
-    "TASK_FAILED": "exited",
-    "TASK_KILLED": "exited",
-    "TASK_ERROR": "exited",
-    "TASK_LOST": "dead",
-    "TASK_GONE": "dead",
-    "TASK_DROPPED": "dead",
-    "TASK_UNREACHABLE": "dead",
+_STATES = {  # of tasks, and what Mesos calls them
+    "created": ("TASK_STAGING", "TASK_STARTING", "TASK_CREATED"),
+    "running": ("TASK_RUNNING",),
+    "removing": ("TASK_KILLING",),
+    "exited": ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"),
+    "dead": ("TASK_LOST", "TASK_GONE", "TASK_DROPPED", "TASK_UNREACHABLE"),
 }
+_STATE_OF = {word: state for state, words in _STATES.items() for word in words}
 _MB = 2**20
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
 _DNS_NAME = re.compile(
@@ -73,20 +63,26 @@ class App:
         self.container = table(item.get("container"))
         self.docker = table(self.container.get("docker"))
         self.labels = table(item.get("labels"))
-        parameters = list(dicts(self.docker.get("parameters")))
+        self.parameters = dicts(self.docker.get("parameters"))
         # Options of `docker run`; one that is given twice keeps its last value.
-        self.options = {text(p.get("key")): text(p.get("value")) for p in parameters}
-        self.volume_options = [
-            text(p.get("value")) for p in parameters if p.get("key") == "volume"
+        self.options = {text(p.get("key")): text(p.get("value")) for p in self.parameters}
+        self.ports = [
+            *dicts(self.docker.get("portMappings")),
+            *dicts(self.container.get("portMappings")),
+            *dicts(item.get("portDefinitions")),
         ]
-        self.unit = _to_unit(self)
-        self.names = self.unit.names
-        self.version = self.unit.image_ref.tag
+        unit = _to_unit(self)
+        self.names = names_of(
+            (self.labels.get("assess.service"), "label", 1.0),
+            (self.path, MARATHON, 0.98),
+            *unit.inner_names,
+        )
+        self.unit = replace(unit, names=self.names)
 
     @property
     def virtual_addresses(self) -> Iterator[str]:
         """Hosts of its virtual addresses; that of ``/shop/web:80`` is ``shopweb``."""
-        for port in _port_entries(self):
+        for port in self.ports:
             for label, value in table(port.get("labels")).items():
                 if label.startswith("VIP_"):
                     host = text(value).rpartition(":")[0].replace("/", "")
@@ -146,7 +142,8 @@ def _hostnames(found: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
     names = {text(s.get("id")): text(s.get("hostname")) for s in found.get("slaves", ())}
     for _, task in tasks:
         names.setdefault(_agent(task), text(task.get("host")))
-    return {agent: name for agent, name in names.items() if agent}
+    names.pop("", None)
+    return names
 
 
 def _agent(task: Row) -> str:
@@ -162,6 +159,7 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
     megabytes = integer(resources.get("mem"))
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
+    registered = slave.get("reregistered_time") or slave.get("registered_time")
     return frames.row(
         "hosts",
         host_id=host_id,
@@ -171,9 +169,7 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         vcpus=integer(resources.get("cpus")),
         memory_bytes=megabytes * _MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
-        last_seen_at=moment(
-            slave.get("reregistered_time") or slave.get("registered_time")
-        ),
+        last_seen_at=moment(registered),
     )
 
 
@@ -189,8 +185,9 @@ def _to_unit(app: App) -> Unit:
     image = text(app.docker.get("image"))
     ports = tuple(_ports(app))
     checks = item.get("healthChecks")
+    kept = number(dig(item, "upgradeStrategy", "minimumHealthCapacity"))  # in an upgrade
     unit = Unit(
-        names=_names(app, keep_env(dict(pairs))["naming"], image),
+        names=(),
         platform="marathon",
         image=image,
         environment=pairs,
@@ -203,29 +200,16 @@ def _to_unit(app: App) -> Unit:
         stop_timeout_s=number(item.get("taskKillGracePeriodSeconds")),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
-        min_healthy_pct=min_healthy(item),
+        min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
         health_checked=bool(checks) if isinstance(checks, list) else None,
         config_external=True if env else None,
     )
-    return _with_container(unit, app) if image else unit
-
-
-def _names(app: App, naming: dict[str, str], image: str) -> tuple[Name, ...]:
-    return names_of(
-        (app.labels.get("assess.service"), "label", 1.0),
-        (app.path, MARATHON, 0.98),
-        (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-        (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
-        (last_part(parse_image(image).repository), "image-repository", 0.6),
-    )
-
-
-def _with_container(unit: Unit, app: App) -> Unit:
-    """Add what only holds of an app in a container."""
-    memory = number(app.item.get("mem"))
-    modes = [text(n.get("mode")) for n in dicts(app.item.get("networks"))]
+    if not image:
+        return unit
+    memory = number(item.get("mem"))
+    modes = [text(n.get("mode")) for n in dicts(item.get("networks"))]
     network = text(app.docker.get("network")).lower() or next(iter(modes), "")
-    return replace(
+    return replace(  # by what only holds of a container
         unit,
         memory_limit_bytes=integer(memory * _MB) if memory else None,
         memory_unlimited=False if memory else None,  # the engine gets it as a limit
@@ -234,31 +218,22 @@ def _with_container(unit: Unit, app: App) -> Unit:
     )
 
 
-def _port_entries(app: App) -> Iterator[Row]:
-    yield from dicts(app.docker.get("portMappings"))
-    yield from dicts(app.container.get("portMappings"))
-    yield from dicts(app.item.get("portDefinitions"))
-
-
 def _ports(app: App) -> Iterator[str]:
-    for port in _port_entries(app):
+    for port in app.ports:
         inner = integer(port.get("containerPort"))
         outer = integer(port.get("hostPort"))
-        protocol = text(port.get("protocol")).partition(",")[0] or "tcp"
+        protocol = text(port.get("protocol")) or "tcp"
         if inner:
-            yield f"{outer}->{inner}/{protocol}" if outer else f"{inner}/{protocol}"
+            published = f"{outer}->" if outer else ""
+            yield f"{published}{inner}/{protocol.partition(',')[0]}"
         elif defined := integer(port.get("port")):
-            yield f"{defined}/{text(port.get('protocol')) or 'tcp'}"
+            yield f"{defined}/{protocol}"
 
 
 def _mounts(app: App) -> Iterator[Mount]:
-    volumes = list(dicts(app.container.get("volumes")))
+    volumes = dicts(app.container.get("volumes"))
     used = {text(volume.get("hostPath")) for volume in volumes}
-    persistent = {
-        text(volume.get("containerPath"))
-        for volume in volumes
-        if volume.get("persistent")
-    }
+    persistent = {text(v.get("containerPath")) for v in volumes if v.get("persistent")}
     for volume in volumes:
         external = table(volume.get("external"))
         target = text(volume.get("containerPath"))
@@ -277,15 +252,8 @@ def _mounts(app: App) -> Iterator[Mount]:
             is_writable=text(volume.get("mode")).upper() != "RO",
             is_remote=driver is not None,
         )
-    for option in app.volume_options:
-        if mount := split_volume(option):
-            yield mount
-
-
-def min_healthy(item: Row) -> float | None:
-    """Return the share of tasks that an upgrade keeps healthy [percent]."""
-    kept = number(dig(item, "upgradeStrategy", "minimumHealthCapacity"))
-    return None if kept is None else healthy(percent(max(1 - kept, 0), 1))
+    options = (p for p in app.parameters if p.get("key") == "volume")
+    yield from filter(None, (split_volume(text(p.get("value"))) for p in options))
 
 
 def to_service(app: App) -> Row:
@@ -300,11 +268,13 @@ def to_service(app: App) -> Row:
 def to_workload(task: Row, app: App | None, hosts: dict[str, str], cluster: str) -> Row:
     """Return the row of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task.get("id"))
+    running = "running" if task.get("startedAt") else None
+    statuses = dicts(task.get("statuses"))
+    first = next((s for s in statuses if s.get("state") == "TASK_RUNNING"), {})
     life = {
-        "state": _STATES.get(text(task.get("state")))
-        or ("running" if task.get("startedAt") else None),
+        "state": _STATE_OF.get(text(task.get("state")), running),
         "created_at": moment(task.get("stagedAt")),
-        "started_at": moment(task.get("startedAt")) or _first_running(task),
+        "started_at": moment(task.get("startedAt")) or moment(first.get("timestamp")),
         "host_id": hosts.get(_agent(task)),
         "workload_id": f"{cluster}/{identifier}",
         "cluster": cluster,
@@ -330,11 +300,6 @@ def to_workload(task: Row, app: App | None, hosts: dict[str, str], cluster: str)
     if not app.unit.image:
         row["docker_sock_mounted"] = None  # a process sees all of its host
     return row
-
-
-def _first_running(task: Row) -> Any:
-    running = [s for s in dicts(task.get("statuses")) if s.get("state") == "TASK_RUNNING"]
-    return moment(running[0].get("timestamp")) if running else None
 
 
 def _health(task: Row, app: App) -> str | None:
@@ -368,23 +333,22 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
     rows: list[Row] = []
     for app in apps.values():
         rows += _declared(app, apps)
-        env = addresses(dict(app.unit.environment))
-        rows += environment_rows(app.names[0], env, find)
+        rows += environment_rows(app.names[0], app.unit.addresses, find)
     return distinct(rows)
 
 
 def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
     """Return the apps, or groups of them, that an app declares as its dependencies."""
-    needed = app.item.get("dependencies")
-    for path in needed if isinstance(needed, list) else ():
-        name = _absolute(text(path), app.path)
-        inside = [other for key, other in apps.items() if key.startswith(f"{name}/")]
-        called = [apps[name]] if name in apps else inside
-        if name:
-            names = [other.names[0] for other in called]
-            for dst in names or [Name(name, MARATHON, 0.98)]:
-                src = app.names[0]
-                yield dependency_row(src, dst, "declared", "marathon-dependencies")
+    for path in texts(app.item.get("dependencies")):
+        name = _absolute(path, app.path)
+        if not name:
+            continue
+        called = [other for key, other in apps.items() if key.startswith(f"{name}/")]
+        if name in apps:
+            called = [apps[name]]
+        names = [other.names[0] for other in called]
+        for dst in names or [Name(name, MARATHON, 0.98)]:
+            yield dependency_row(app.names[0], dst, "declared", "marathon-dependencies")
 
 
 def _absolute(path: str, own: str) -> str:
@@ -404,24 +368,24 @@ def _absolute(path: str, own: str) -> str:
 def to_activities(app: App, cluster: str) -> Iterator[Row]:
     """Return the last change of an app and the last task of it that failed."""
     place = f"{cluster}/{app.path}"
-    shared = {"names": app.names}
     if changed := moment(dig(app.item, "versionInfo", "lastConfigChangeAt")):
-        yield shared | {
+        yield {
             "activity_id": f"{place}/{changed:%Y%m%dT%H%M%S}",
+            "names": app.names,
             "kind": "deploy",
             "started_at": changed,
-            "to_version": app.version,
+            "to_version": app.unit.image_ref.tag,
         }
     failure = table(app.item.get("lastTaskFailure"))
     failed_at = moment(failure.get("timestamp"))
     if not failed_at:
         return
     identifier = f"{place}/{text(failure.get('taskId'))}"
+    shared = {"names": app.names, "cause": "health"}
     yield shared | {
         "activity_id": identifier,
         "kind": "terminate",
         "started_at": failed_at,
-        "cause": "health",
         "status": text(failure.get("state")) or None,
     }
     starts = (moment(t.get("startedAt")) for t in dicts(app.item.get("tasks")))
@@ -430,7 +394,6 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
             "activity_id": f"{identifier}/launch",
             "kind": "launch",
             "started_at": later[0],
-            "cause": "health",
         }
 
 
@@ -438,9 +401,8 @@ def _deployments(found: Found, apps: dict[str, App], cluster: str) -> Iterator[R
     """Return the deployments that are under way."""
     for item in found.get("deployments", ()):
         started = moment(item.get("version"))
-        affected = item.get("affectedApps")
-        for path in affected if isinstance(affected, list) and started else ():
-            if app := apps.get(text(path).strip("/")):
+        for path in texts(item.get("affectedApps")) if started else ():
+            if app := apps.get(path.strip("/")):
                 yield {
                     "activity_id": f"{cluster}/{text(item.get('id'))}/{app.path}",
                     "names": app.names,

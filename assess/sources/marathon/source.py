@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Deadline, Row
-from assess.sources.dumps import DumpError, dicts, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, text
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.marathon.rows import to_batch
+from assess.sources.values import dicts, dig, text
 
 PAGE = 500
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
@@ -38,6 +39,7 @@ class MarathonSource(ListSource):
         "slaves.json; curl 'MESOS/master/tasks?limit=10000' > tasks.json"
     )
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
+    to_batch = staticmethod(to_batch)
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List problems of the options."""
@@ -49,28 +51,21 @@ class MarathonSource(ListSource):
             problems.append("mesos_endpoint goes with an endpoint")
         return problems
 
-    def to_batch(self, found: Found, cluster: str) -> Batch:
-        """Turn what was listed into rows."""
-        return to_batch(found, cluster)
-
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort apps, tasks, agents and deployments by their keys."""
         if not isinstance(document, dict):
             return
+        is_app = "instances" in document  # which has a list of its tasks, too
         for kind in ("apps", "slaves", "tasks"):
-            if (
-                isinstance(items := document.get(kind), list)
-                and "instances" not in document
-            ):
-                yield kind, items
+            if isinstance(document.get(kind), list) and not is_app:
+                yield kind, document[kind]
         if "affectedApps" in document:
             yield "deployments", [document]
-        elif "instances" in document and "id" in document:
+        elif is_app and "id" in document:
             yield "apps", [document]
-        elif isinstance(inside := document.get("app"), dict):
-            yield "apps", [inside]
-        groups = [dict(group) for group in dicts(document.get("groups"))]  # of /v2/groups
-        for group in groups:
+        elif isinstance(document.get("app"), dict):
+            yield "apps", [document["app"]]
+        for group in dicts(document.get("groups")):  # of /v2/groups
             yield from self.sort(group)
 
     def key(self, kind: str, item: Row) -> Hashable:
@@ -88,7 +83,9 @@ class MarathonSource(ListSource):
             answer = web.json(path)
             yield answer if isinstance(answer, list) else _items(answer, "slaves")
         else:
-            size, offset, seen = 1 if is_probe else PAGE, 0, set[str]()
+            size = 1 if is_probe else PAGE
+            offset = 0
+            seen: set[str] = set()
             while True:
                 params = {"limit": str(size), "offset": str(offset)}
                 items = _items(web.json(path, params=params), "tasks")
@@ -112,15 +109,13 @@ class MarathonSource(ListSource):
         if "path" in options:
             return super().read(options, base, deadline, batch, is_probe=is_probe)
         listed: Found = {}
-        endpoints = (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS))
-        for option, lists in endpoints:
+        for option, lists in (("endpoint", _MARATHON), ("mesos_endpoint", _MESOS)):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
                 own = options | {"endpoint": options[option]}
-                listed |= ListSource.read(
-                    part, own, base, deadline, batch, is_probe=is_probe
-                )
+                read = super(MarathonSource, part).read
+                listed |= read(own, base, deadline, batch, is_probe=is_probe)
         return listed
 
 

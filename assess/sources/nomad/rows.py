@@ -7,24 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from assess.image_ref import last_part
-from assess.sources.addresses import Address, addresses
+from assess import frames
+from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    names_of,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
-from assess.sources.nomad.nodes import AWS, attribute, to_engines, to_host
+from assess.sources.docker.engine import to_os
+from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.unit import (
     Callee,
     Mount,
@@ -38,14 +25,21 @@ from assess.sources.unit import (
     split_volume,
     workload_row,
 )
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
+)
 
-_DRIVERS = {  # what a task is that is no container
-    "exec": "process",
-    "raw_exec": "process",
-    "java": "process",
-    "exec2": "process",
-    "qemu": "vm",
-}
+_PROCESS_DRIVERS = ("exec", "raw_exec", "java", "exec2")
+_ENGINES = ("docker", "podman")
 _STATES = {
     "running": "running",
     "pending": "created",
@@ -53,11 +47,13 @@ _STATES = {
     "failed": "exited",
     "lost": "dead",
 }
-# Of a job that its parent starts again and again.
-_RUN = re.compile(r"/(periodic|dispatch)-.*$")
+_RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that starts again and again
 _SECOND = 1e9  # [ns]
+_MB = 2**20
+_AWS = "platform.aws."
 
 GroupKey = tuple[str, str, str]  # namespace, job, group
+ById = dict[tuple[str, ...], Row]
 
 
 class Group:
@@ -69,49 +65,35 @@ class Group:
         self.key = key
         self.task = _main_task(group)
         self.config = table(self.task.get("Config"))
-        self.source_kind = _DRIVERS.get(text(self.task.get("Driver")), "allocation")
-        self.services = [*dicts(group.get("Services")), *dicts(self.task.get("Services"))]
+        self.services = dicts(group.get("Services")) + dicts(self.task.get("Services"))
         self.templates = self.task.get("Templates")
-        self.unit = _to_unit(self)
-        self.names = self._names(is_alone=is_alone)
-        self.unit = replace(self.unit, names=self.names)
+        self.is_known = bool(self.task)  # whether its declaration was read
+        self.is_job = text(job.get("Type")) in ("batch", "sysbatch")  # ends by itself
+        unit = _to_unit(self)
+        self.names = self._names(unit, is_alone=is_alone)
+        self.unit = replace(unit, names=self.names)
 
-    @property
-    def is_known(self) -> bool:
-        """Whether its declaration was read."""
-        return bool(self.task)
-
-    @property
-    def is_job(self) -> bool:
-        """Whether it ends by itself."""
-        return text(self.job.get("Type")) in ("batch", "sysbatch")
-
-    def _names(self, *, is_alone: bool) -> tuple[Name, ...]:
+    def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
         namespace, job, group = self.key
         metas = [table(part.get("Meta")) for part in (self.task, self.group, self.job)]
         labels = [m["assess.service"] for m in metas if m.get("assess.service")]
-        own = (
-            (job, "nomad-job", 0.95)
-            if is_alone
-            else (f"{job}-{group}", "nomad-group", 0.95)
-        )
+        name = (job, "nomad-job", 0.95)
+        if not is_alone:
+            name = (f"{job}-{group}", "nomad-group", 0.95)
+        # A name with a variable is another one in every allocation.
         services = [text(s.get("Name")) for s in self.services]
-        naming = self.unit.naming
         return names_of(
             *((label, "label", 1.0) for label in labels[:1]),
-            own,
-            # A name with a variable is another one in every allocation.
+            name,
             *((name, "nomad-service", 0.8) for name in services if "$" not in name),
-            (naming.get("OTEL_SERVICE_NAME"), "telemetry-env", 0.8),
-            (naming.get("DD_SERVICE"), "telemetry-env", 0.8),
-            (last_part(self.unit.image_ref.repository), "image-repository", 0.6),
+            *unit.inner_names,
             namespace=namespace,
         )
 
 
 def _main_task(group: Row) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
-    tasks = list(dicts(group.get("Tasks")))
+    tasks = dicts(group.get("Tasks"))
     own = [
         task
         for task in tasks
@@ -124,65 +106,54 @@ def _main_task(group: Row) -> Row:
 def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
-    nodes = _by_id(found.get("nodes", ()), ("ID",))
-    jobs = _by_id(found.get("jobs", ()), ("Namespace", "ID"))
-    hosts = host_ids(
-        ((key[-1], text(n.get("Name"))) for key, n in nodes.items()), cluster
-    )
-    hosts |= {
-        key[-1]: instance
-        for key, node in nodes.items()
-        if (instance := attribute(node, f"unique.{AWS}instance-id"))
-    }
+    nodes = {key: node for (key,), node in _by_id(found, "nodes", "ID").items()}
+    hosts = host_ids(((key, text(n.get("Name"))) for key, n in nodes.items()), cluster)
     for key, node in nodes.items():
-        batch.add("hosts", to_host(node, hosts[key[-1]]))
-        batch.add("engines", *to_engines(node, hosts[key[-1]]))
+        hosts[key] = attribute(node, f"unique.{_AWS}instance-id") or hosts[key]
+        batch.add("hosts", to_host(node, hosts[key]))
+        batch.add("engines", *to_engines(node, hosts[key]))
+    jobs = _by_id(found, "jobs", "Namespace", "ID")
     groups = _groups(jobs, found)
-    allocations = _by_id(found.get("allocations", ()), ("ID",))
+    allocations = _by_id(found, "allocations", "ID")
     for (identifier,), allocation in allocations.items():
         group = groups[_group_of(allocation, jobs)]
-        workload = to_workload(identifier, allocation, group, hosts, cluster)
+        key = f"{cluster}/{identifier}"
+        workload = to_workload(allocation, group, hosts)
+        workload |= {"workload_id": key, "cluster": cluster}
         batch.add("workloads", workload)
-        mounts = group.unit.mounts
-        rows = mount_rows(mounts, workload["workload_id"], workload["host_id"])
-        batch.add("mounts", *rows)
-        batch.add(
-            "activities", *to_healing(identifier, allocation, group, allocations, cluster)
-        )
+        batch.add("mounts", *mount_rows(group.unit.mounts, key, workload["host_id"]))
+        batch.add("activities", *to_healing(key, allocation, group, allocations))
     share_live(batch)
     named = [group for group in groups.values() if group.names]
     batch.add("services", *merge_services([to_service(group) for group in named]))
     batch.add("dependencies", *to_dependencies(named))
-    batch.add(
-        "activities", *(row for group in named for row in to_deployment(group, cluster))
-    )
+    for group in named:
+        batch.add("activities", *to_deployment(group, cluster))
     return batch
 
 
-def _by_id(items: Any, names: tuple[str, ...]) -> dict[tuple[str, ...], Row]:
+def _by_id(found: Found, kind: str, *names: str) -> ById:
     """Index entries by id; their details complete what the list says."""
-    found: dict[tuple[str, ...], Row] = {}
-    for item in items:
+    entries: ById = {}
+    for item in found.get(kind, ()):
         key = tuple(text(item.get(name)) for name in names)
         if key[-1]:
-            found[key] = found.get(key, {}) | {
-                k: v for k, v in item.items() if v is not None
-            }
-    return found
+            known = {name: value for name, value in item.items() if value is not None}
+            entries[key] = entries.get(key, {}) | known
+    return entries
 
 
-def _groups(jobs: dict[tuple[str, ...], Row], found: Found) -> dict[GroupKey, Group]:
+def _groups(jobs: ById, found: Found) -> dict[GroupKey, Group]:
     """Index the task groups of all jobs; runs of a periodic job belong to the job that starts them."""
     groups: dict[GroupKey, Group] = {}
-    for (namespace, identifier), job in sorted(
+    for (namespace, job_id), job in sorted(
         jobs.items(), key=lambda pair: len(pair[0][1])
     ):
         declared = {text(g.get("Name")): g for g in dicts(job.get("TaskGroups"))}
-        declared = declared or {
-            name: {} for name in table(dig(job, "JobSummary", "Summary"))
-        }
+        if not declared:
+            declared = {name: {} for name in table(dig(job, "JobSummary", "Summary"))}
         for name, group in declared.items():
-            key = (namespace, text(job.get("ParentID")) or _RUN.sub("", identifier), name)
+            key = (namespace, _parent(job, job_id), name)
             if key not in groups or not groups[key].is_known:
                 groups[key] = Group(job, group, key, is_alone=len(declared) == 1)
     for allocation in found.get("allocations", ()):  # of jobs that nobody may read
@@ -193,31 +164,95 @@ def _groups(jobs: dict[tuple[str, ...], Row], found: Found) -> dict[GroupKey, Gr
     return groups
 
 
-def _group_of(allocation: Row, jobs: dict[tuple[str, ...], Row]) -> GroupKey:
-    namespace, job = text(allocation.get("Namespace")), text(allocation.get("JobID"))
-    parent = text(jobs.get((namespace, job), {}).get("ParentID")) or _RUN.sub("", job)
+def _group_of(allocation: Row, jobs: ById) -> GroupKey:
+    namespace = text(allocation.get("Namespace"))
+    job_id = text(allocation.get("JobID"))
+    parent = _parent(jobs.get((namespace, job_id), {}), job_id)
     return namespace, parent, text(allocation.get("TaskGroup"))
+
+
+def _parent(job: Row, job_id: str) -> str:
+    return text(job.get("ParentID")) or _RUN.sub("", job_id)
+
+
+# ---- nodes ----
+
+
+def attribute(node: Row, name: str) -> str:
+    """Return what a client detected about its node; empty where it did not."""
+    return text(table(node.get("Attributes")).get(name))
+
+
+def to_host(node: Row, host_id: str) -> Row:
+    """Return the row of the hosts frame."""
+    system = attribute(node, "os.name")
+    os_name, os_version = to_os(f"{system} {attribute(node, 'os.version')}")
+    status = text(node.get("Status"))
+    zone = attribute(node, f"{_AWS}placement.availability-zone")
+    memory = integer(attribute(node, "memory.totalbytes"))
+    megabytes = integer(dig(node, "NodeResources", "Memory", "MemoryMB")) or 0
+    cgroup = attribute(node, "unique.cgroup.version")
+    cgroup = cgroup or attribute(node, "os.cgroups.version")  # since Nomad 1.7
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=attribute(node, "unique.hostname") or text(node.get("Name")) or None,
+        provider="aws" if zone else None,
+        region=zone[:-1] or None,
+        az=zone or text(node.get("Datacenter")) or None,
+        instance_type=attribute(node, f"{_AWS}instance-type") or None,
+        os_name=os_name if system else None,
+        os_version=os_version if system else None,
+        kernel=attribute(node, "kernel.version") or None,
+        arch=attribute(node, "cpu.arch") or None,
+        vcpus=integer(attribute(node, "cpu.numcores")),
+        memory_bytes=memory or megabytes * _MB or None,
+        cgroup_version=cgroup.removeprefix("v") or None,
+        state="running" if status == "ready" else status or None,
+    )
+
+
+def to_engines(node: Row, host_id: str) -> Iterator[Row]:
+    """Return the rows of the engines frame, from the drivers of the node."""
+    drivers = table(node.get("Drivers"))
+    detected_n = 0
+    for name in _ENGINES:
+        key = f"driver.{name}.version"
+        version = attribute(node, key)
+        if not version and dig(drivers, name, "Detected") is not True:
+            continue
+        detected_n += 1
+        is_well = dig(drivers, name, "Healthy")
+        yield frames.row(
+            "engines",
+            host_id=host_id,
+            runtime=name,
+            version=text(dig(drivers, name, "Attributes", key)) or version or None,
+            reachable=is_well if isinstance(is_well, bool) else None,
+        )
+    if "docker" in drivers and not detected_n:
+        yield {"host_id": host_id, "runtime": "none"}
 
 
 # ---- what runs ----
 
 
-def to_workload(
-    identifier: str, allocation: Row, group: Group, hosts: dict[str, str], cluster: str
-) -> Row:
-    """Return the row of an allocation."""
+def to_workload(allocation: Row, group: Group, hosts: dict[str, str]) -> Row:
+    """Return the row of an allocation, without its key."""
     row: Row = {
-        "workload_id": f"{cluster}/{identifier}",
         "names": group.names,
         "host_id": hosts.get(text(allocation.get("NodeID"))),
-        "cluster": cluster,
         "namespace": group.key[0] or None,
         "name": text(allocation.get("Name")) or None,
+        "inspect_status": "ok" if group.is_known else "list",
         **_life(allocation, group),
     }
     if not group.is_known:
-        return row | {"inspect_status": "list"}
-    row |= {"source_kind": group.source_kind, "inspect_status": "ok"}
+        return row
+    driver = text(group.task.get("Driver"))
+    row["source_kind"] = "vm" if driver == "qemu" else "allocation"
+    if driver in _PROCESS_DRIVERS:
+        row["source_kind"] = "process"
     row |= workload_row(group.unit)
     if not group.unit.image:
         row["docker_sock_mounted"] = None  # a process sees all of its host
@@ -227,18 +262,17 @@ def to_workload(
 def _life(allocation: Row, group: Group) -> Row:
     """Return state, ends and times of the main task where it is known, else of any."""
     states = table(allocation.get("TaskStates"))
-    main = table(
-        states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
-    )
+    main = states.get(text(group.task.get("Name"))) or next(iter(states.values()), None)
+    main = table(main)
     ends = [e for e in dicts(main.get("Events")) if text(e.get("Type")) == "Terminated"]
     last = ends[-1] if ends else {}
     code = integer(table(last.get("Details")).get("exit_code", last.get("ExitCode")))
-    killed = [text(table(e.get("Details")).get("oom_killed")) for e in ends]
+    is_killed = any(text(dig(e, "Details", "oom_killed")) == "true" for e in ends)
     state = _STATES.get(text(allocation.get("ClientStatus")))
     return {
         "state": state,
         "exit_code": code if state in ("exited", "dead") else None,
-        "oom_killed": True if "true" in killed else None,  # only the last events are kept
+        "oom_killed": True if is_killed else None,  # only the last events are kept
         "restarts_n": integer(main.get("Restarts")),
         "created_at": _at(allocation.get("CreateTime")),
         "started_at": moment(main.get("StartedAt")),
@@ -257,6 +291,7 @@ def _at(nanoseconds: Any) -> Any:
 def _to_unit(group: Group) -> Unit:
     """Read the declaration of a group, without its names."""
     task = group.task
+    config = group.config
     limits = task.get("Resources")
     memory = integer(dig(limits, "MemoryMaxMB")) or integer(dig(limits, "MemoryMB"))
     grace = number(task.get("KillTimeout"))
@@ -269,30 +304,27 @@ def _to_unit(group: Group) -> Unit:
     unit = Unit(
         names=(),
         platform="nomad",
-        image=text(group.config.get("image")),
+        image=text(config.get("image")),
         environment=values,
         ports=ports,
         user=text(task.get("User")),
         mounts=tuple(_mounts(group)),
-        memory_limit_bytes=memory * 2**20 if memory else None,
+        memory_limit_bytes=memory * _MB if memory else None,
         cpu_limit=number(dig(limits, "Cores")) or None,
-        pids_limit=integer(group.config.get("pids_limit")) or None,
+        pids_limit=integer(config.get("pids_limit")) or None,
         restart_policy=_restarts(group),
-        log_driver=_log_driver(group),
+        log_driver=_log_driver(config),
         stop_timeout_s=None if grace is None else grace / _SECOND,
         kind="job" if group.is_job else kind,
         min_healthy_pct=min_healthy(group),
         health_checked=is_checked or (None if is_open else False),
         config_external=True if group.templates or values else None,
     )
-    return _with_container(unit, group.config) if unit.image else unit
-
-
-def _with_container(unit: Unit, config: Row) -> Unit:
-    """Add what only holds of a task in a container."""
-    return replace(
+    if not unit.image:
+        return unit
+    return replace(  # by what only holds of a container
         unit,
-        memory_unlimited=False if unit.memory_limit_bytes else None,
+        memory_unlimited=False if memory else None,
         privileged=config.get("privileged") is True,
         host_network=config.get("network_mode") == "host",
         host_pid=config.get("pid_mode") == "host",
@@ -310,18 +342,20 @@ def _restarts(group: Group) -> str | None:
     return "on-failure" if policy.get("Attempts") else "no"
 
 
-def _log_driver(group: Group) -> str | None:
-    logging = group.config.get("logging")
-    block = table(next(dicts(logging), None) if isinstance(logging, list) else logging)
+def _log_driver(config: Row) -> str | None:
+    logging = config.get("logging")
+    # HCL makes a list of the block.
+    block = (
+        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
+    )
     return text(block.get("type")) or text(block.get("driver")) or None
 
 
 def _ports(group: Group) -> Iterator[str]:
-    networks = [*dicts(group.group.get("Networks"))]
-    networks += dicts(dig(group.task, "Resources", "Networks"))
-    for network in networks:
+    networks = dicts(group.group.get("Networks"))
+    for network in networks + dicts(dig(group.task, "Resources", "Networks")):
         reserved = dicts(network.get("ReservedPorts"))
-        for port in (*reserved, *dicts(network.get("DynamicPorts"))):
+        for port in reserved + dicts(network.get("DynamicPorts")):
             inner = integer(port.get("To"))
             outer = integer(port.get("Value"))
             if outer:
@@ -334,28 +368,28 @@ def _mounts(group: Group) -> Iterator[Mount]:
     for option in texts(group.config.get("volumes")):
         if mount := split_volume(option):
             yield _within_allocation(mount)
-    for part in ("mounts", "mount"):
-        for entry in dicts(group.config.get(part)):
-            kind = text(entry.get("type")) or "volume"
-            source = text(entry.get("source"))
-            mount = Mount(
-                target=text(entry.get("target")),
-                type=kind,
-                source="" if kind == "volume" else source,
-                volume=source or None if kind == "volume" else None,
-                is_writable=entry.get("readonly") is not True,
-            )
-            yield _within_allocation(mount)
+    for entry in dicts(group.config.get("mounts")) + dicts(group.config.get("mount")):
+        kind = text(entry.get("type")) or "volume"
+        source = text(entry.get("source"))
+        mount = Mount(
+            target=text(entry.get("target")),
+            type=kind,
+            source="" if kind == "volume" else source,
+            volume=source or None if kind == "volume" else None,
+            is_writable=entry.get("readonly") is not True,
+        )
+        yield _within_allocation(mount)
     volumes = table(group.group.get("Volumes"))
     for entry in dicts(group.task.get("VolumeMounts")):
-        volume = table(volumes.get(text(entry.get("Volume"))))
+        name = text(entry.get("Volume"))
+        volume = table(volumes.get(name))
         is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
-        driver = text(volume.get("Type")) or None
+        driver = text(volume.get("Type"))
         yield Mount(
             target=text(entry.get("Destination")),
             type="volume",
-            volume=text(volume.get("Source")) or text(entry.get("Volume")) or None,
-            driver=driver,
+            volume=text(volume.get("Source")) or name or None,
+            driver=driver or None,
             is_writable=not is_fixed,
             is_remote=driver == "csi",
         )
@@ -363,8 +397,8 @@ def _mounts(group: Group) -> Iterator[Mount]:
 
 def _within_allocation(mount: Mount) -> Mount:
     """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
-    is_relative = mount.type == "bind" and mount.source[:1] not in ("/", "\\")
-    if is_relative and not re.match(r"[A-Za-z]:", mount.source):
+    is_absolute = re.match(r"[/\\]|[A-Za-z]:", mount.source)
+    if mount.type == "bind" and not is_absolute:
         return replace(mount, source_class="alloc-dir")
     return mount
 
@@ -374,7 +408,7 @@ def min_healthy(group: Group) -> float | None:
     update = table(group.group.get("Update") or group.job.get("Update"))
     count = number(group.group.get("Count"))
     parallel = number(update.get("MaxParallel"))
-    if group.is_job or not update or parallel is None:
+    if group.is_job or parallel is None:
         return None
     return healthy(percent(parallel or count, count))  # 0 is all at once
 
@@ -406,60 +440,46 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
                     missing = Name(name, "nomad-service", 0.8)
                     dst = known[name].names[0] if name in known else missing
                     rows.append(dependency_row(src, dst, "call", "connect-upstream"))
-        env = addresses(dict(group.unit.environment))
-        rows += environment_rows(src, env, find)
+        rows += environment_rows(src, group.unit.addresses, find)
     return distinct(rows)
 
 
 # ---- what happened ----
 
 
-def to_deployment(group: Group, cluster: str) -> list[Row]:
+def to_deployment(group: Group, cluster: str) -> Iterator[Row]:
     """Return the deployment of the current version of a job."""
     started = _at(group.job.get("SubmitTime"))
-    if not started or group.is_job:
-        return []
-    version = integer(group.job.get("Version"))
-    place = "/".join([cluster, *group.key, str(version)])
-    return [
-        {
-            "activity_id": place,
+    if started and not group.is_job:
+        version = integer(group.job.get("Version"))
+        yield {
+            "activity_id": "/".join([cluster, *group.key, str(version)]),
             "names": group.names,
             "kind": "deploy",
             "started_at": started,
             "to_version": group.unit.image_ref.tag,
         }
-    ]
 
 
-def to_healing(
-    identifier: str,
-    allocation: Row,
-    group: Group,
-    every: dict[tuple[str, ...], Row],
-    cluster: str,
-) -> list[Row]:
+def to_healing(key: str, allocation: Row, group: Group, every: ById) -> Iterator[Row]:
     """Return the failure of an allocation, and the start of the one that replaced it."""
-    events = list(dicts(dig(allocation, "RescheduleTracker", "Events")))
+    events = dicts(dig(allocation, "RescheduleTracker", "Events"))
     before = every.get((text(events[-1].get("PrevAllocID")),), {}) if events else {}
     down = _life(before, group)["finished_at"] or _at(before.get("ModifyTime"))
-    up, created = (
-        _life(allocation, group)["started_at"],
-        _at(allocation.get("CreateTime")),
-    )
-    if not before or not down or not created:
-        return []
+    life = _life(allocation, group)
+    if not before or not down or not life["created_at"]:
+        return
     shared: Row = {"names": group.names, "cause": "health"}
-    lost = shared | {
-        "activity_id": f"{cluster}/{identifier}/terminate",
+    yield shared | {
+        "activity_id": f"{key}/terminate",
         "kind": "terminate",
         "started_at": down,
         "status": text(before.get("ClientStatus")),
     }
-    heir = shared | {
-        "activity_id": f"{cluster}/{identifier}/launch",
-        "kind": "launch",
-        "started_at": max(created, down),
-        "ended_at": up,
-    }
-    return [lost, heir] if up else [lost]
+    if life["started_at"]:
+        yield shared | {
+            "activity_id": f"{key}/launch",
+            "kind": "launch",
+            "started_at": max(life["created_at"], down),
+            "ended_at": life["started_at"],
+        }

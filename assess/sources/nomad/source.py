@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 from assess.sources.base import Batch, Row
-from assess.sources.dumps import DumpError, dig
+from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, table, text
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.nomad.rows import to_batch
+from assess.sources.unit import FRAMES
+from assess.sources.values import dig, table, text
 
 PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
@@ -26,15 +28,7 @@ class NomadSource(ListSource):
 
     type = "nomad"
     token = "X-Nomad-Token: {}"
-    fills = (
-        "services",
-        "workloads",
-        "mounts",
-        "hosts",
-        "engines",
-        "dependencies",
-        "activities",
-    )
+    fills = FRAMES
     needs = (
         "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
         "--policy`); no logs, files or exec"
@@ -44,13 +38,8 @@ class NomadSource(ListSource):
         "for each; nomad operator api '/v1/allocations?namespace=*' > allocations.json; "
         "nomad operator api /v1/node/ID > ID.json for each node"
     )
-    lists = tuple(
-        Listing(kind, (f"v1/{kind}",)) for kind in ("jobs", "nodes", "allocations")
-    )
-
-    def to_batch(self, found: Found, cluster: str) -> Batch:
-        """Turn the lists of the cluster into rows."""
-        return to_batch(found, cluster)
+    lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort jobs, nodes and allocations by their keys."""
@@ -69,12 +58,8 @@ class NomadSource(ListSource):
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; one of a list and its details are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
-        return (
-            kind,
-            is_whole,
-            text(item.get("Namespace")),
-            text(item.get("ID")) or id(item),
-        )
+        identifier = text(item.get("ID")) or id(item)
+        return kind, is_whole, text(item.get("Namespace")), identifier
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
@@ -99,7 +84,7 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found.get(kind, ()) if text(item.get("ID"))]
+            stubs = [item for item in found[kind] if text(item.get("ID"))]
             whole: list[Row] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
@@ -107,12 +92,13 @@ class NomadSource(ListSource):
                     params = {"namespace": text(stub.get("Namespace"))}
                     place = path + quote(text(stub["ID"]), safe="")
                     try:
-                        params = params if kind == "jobs" else {}
-                        whole.append(table(web.json(place, params=params)))
+                        answer = web.json(place, params=params if kind == "jobs" else {})
                     except Exception as error:
                         if details.fail(error) in ("timeout", "unreachable"):
                             break
+                    else:
+                        whole.append(table(answer))
                 known = details.take([item for item in whole if dig(item, "ID")])
                 if len(known) < len(whole):
                     details.count(unmapped_n=len(whole) - len(known))
-            found.setdefault(kind, []).extend(whole)
+            found[kind] = found[kind] + whole

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
 from assess.sources.base import Deadline, Row
-from assess.sources.dumps import dig
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
+from assess.sources.values import dig
 
 HUB_ENDPOINT = "https://registry-1.docker.io"
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')

@@ -12,8 +12,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Row
-from assess.sources.docker.payload import moment, texts
-from assess.sources.dumps import dicts, dig
+from assess.sources.values import dicts, dig, moment, texts
 
 DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
 MANIFEST_2, INDEX_2 = f"{DOCKER}manifest.v2+json", f"{DOCKER}manifest.list.v2+json"

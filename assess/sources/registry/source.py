@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from assess.sources.base import (
     Source,
     failure,
     file_failure,
+    in_threads,
     paths_of,
 )
-from assess.sources.docker.payload import texts
-from assess.sources.dumps import dicts, dig, each_dump, find_files, read_json
+from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
 from assess.sources.registry.client import Registry, Session
@@ -43,6 +42,7 @@ from assess.sources.registry.rows import (
     type_of,
     used_refs,
 )
+from assess.sources.values import dicts, dig, texts
 
 HUB_API = "https://hub.docker.com"
 PARALLEL = 8  # repositories that are asked at a time
@@ -113,9 +113,8 @@ class RegistrySource(Source):
         def read(name: str) -> Batch:
             return _Reader(registry, name).read(mode, used.get(name, set()))
 
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            for part in pool.map(read, wanted):
-                batch.merge(part)
+        for part in in_threads(read, wanted, PARALLEL):
+            batch.merge(part)
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:

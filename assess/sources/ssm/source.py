@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 
 from assess.sources.aws.source import AwsSource, Place
 from assess.sources.base import Call, Row
-from assess.sources.docker.payload import moment
-from assess.sources.dumps import dicts, dig
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -20,6 +18,7 @@ from assess.sources.hosts.rows import (
     text_of,
     to_batch,
 )
+from assess.sources.values import dicts, dig, moment
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -119,7 +118,9 @@ def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
     identifier = text_of(entity.get("Id"))
-    node = next(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    node = next(
+        iter(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content"))), {}
+    )
     is_gone = text_of(node.get("InstanceStatus")).lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
 

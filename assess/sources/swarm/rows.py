@@ -14,19 +14,8 @@ from assess.image_ref import parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
-from assess.sources.docker.payload import SHORT_ID, moment, texts
-from assess.sources.dumps import dicts, dig
-from assess.sources.listing import (
-    Found,
-    healthy,
-    host_ids,
-    integer,
-    number,
-    percent,
-    share_live,
-    table,
-    text,
-)
+from assess.sources.docker.payload import SHORT_ID
+from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
 from assess.sources.unit import (
     Callee,
@@ -38,6 +27,18 @@ from assess.sources.unit import (
     mount_rows,
     service_row,
     workload_row,
+)
+from assess.sources.values import (
+    dicts,
+    dig,
+    healthy,
+    integer,
+    moment,
+    number,
+    percent,
+    table,
+    text,
+    texts,
 )
 
 _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")

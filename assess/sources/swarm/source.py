@@ -18,10 +18,10 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.docker.payload import SHORT_ID
-from assess.sources.dumps import dig
-from assess.sources.listing import Found, Listing, ListSource, take_entries, text
+from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_userinfo
 from assess.sources.swarm.rows import from_cli, to_batch
+from assess.sources.values import dig, text
 
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
 

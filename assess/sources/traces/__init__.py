@@ -1,1 +1,326 @@
-"""Who calls whom: Jaeger, Zipkin, Prometheus."""
+"""Traces: who called whom, as Jaeger, Zipkin and service-graph counters in Prometheus have it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from assess.frames import EXTERNAL
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.dumps import DumpError, each_dump, read_json
+from assess.sources.http import HttpError, Web, open_web
+from assess.sources.redact import strip_userinfo
+from assess.sources.values import dicts, dig
+
+EVIDENCE, RULE, SURE = "traces", "trace", 0.9
+HOURS = 720.0  # window asked for live where nobody names one
+TOTAL, FAILED = (
+    "traces_service_graph_request_total",
+    "traces_service_graph_request_failed_total",
+)
+# Kinds of dependency by the counters' label ``connection_type``; others are calls.
+_KINDS = {"messaging_system": "queue", "database": "data"}
+_OUTSIDE = "virtual_node"  # no span of the other side was ever seen
+_NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
+_LONGEST = 200  # characters of a name; more is no name
+_EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
+
+
+class TracesSource(Source):
+    """Reads who called whom; a service without traces stays unknown, not free of dependencies."""
+
+    type = "traces"
+    options: tuple[str, ...] = (
+        "path",
+        "format",
+        "endpoint",
+        "token_file",
+        "ca",
+        "window_hours",
+    )
+    fills: tuple[str, ...] = ("dependencies",)
+    needs = (
+        "read access to Jaeger's or Zipkin's query service, or to Prometheus' query API"
+    )
+    dump = (
+        "`curl 'JAEGER/api/dependencies?endTs=MS&lookback=2592000000'`, "
+        "`curl 'ZIPKIN/api/v2/dependencies?endTs=MS&lookback=2592000000'`, or `curl "
+        f"PROMETHEUS/api/v1/query --data-urlencode 'query={{query}}'` with {TOTAL}, and with "
+        f"{FAILED} into a file with `failed` in its name"
+    ).replace("{query}", "sum by (client,server,connection_type)(increase(COUNTER[30d]))")
+
+    def check(self, options: dict[str, Any]) -> list[str]:
+        """List what is wrong with the options."""
+        problems = []
+        if "endpoint" in options and "path" in options:
+            problems.append("give a path or an endpoint, not both")
+        elif "endpoint" not in options and not paths_of(options):
+            problems.append("path names no file")
+        if options.get("format", "jaeger") not in FORMATS:
+            problems.append(
+                f"format {options['format']!r} is not one of {', '.join(FORMATS)}"
+            )
+        hours = options.get("window_hours", HOURS)
+        if (
+            isinstance(hours, bool)
+            or not isinstance(hours, int | float)
+            or not 0 < hours < 1e5
+        ):
+            problems.append("window_hours is no number of hours")
+        texts = ("endpoint", "token_file", "ca")
+        return problems + [
+            f"{k} is no text" for k in texts if not isinstance(options.get(k, ""), str)
+        ]
+
+    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read files, or ask the endpoint; the shape of an answer tells its format."""
+        batch = Batch()
+        hours = options.get("window_hours")
+        if "endpoint" in options:
+            hours = float(hours or HOURS)
+            links = _ask(options, base, deadline, batch, hours)
+        else:
+            links = _read(options, base, deadline, batch)
+        batch.add("dependencies", *to_dependencies(links, hours))
+        return batch
+
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Ask about the last hour only, or read the files."""
+        return self.collect({**options, "window_hours": 1.0}, base, deadline)
+
+
+def _read(options: Row, base: Path, deadline: Deadline, batch: Batch) -> list[Row]:
+    """Read the links of files; of service graphs, failures are in a file of their own."""
+    links: list[Row] = []
+    dumps = each_dump(options, base, deadline, batch, name="graph", empty=_EMPTY)
+    for file, call in dumps:
+        with call:
+            values = read_json(file, call.row)
+            more, unmapped_n = to_links(values, is_failed="failed" in file.stem)
+            links += call.take(more)
+            call.count(unmapped_n=unmapped_n)
+            problem = next(filter(None, map(_problem, values)), None)
+            if problem and not more:
+                call.status("parse_error", problem)
+    return links
+
+
+def _ask(
+    options: Row, base: Path, deadline: Deadline, batch: Batch, hours: float
+) -> list[Row]:
+    """Ask the endpoint in the dialect that is named, else in the first that it speaks."""
+    until = datetime.now(UTC)
+    formats = [options["format"]] if "format" in options else list(FORMATS)
+    links: list[Row] = []
+    with (
+        batch.call(_scope(options), "graph", empty=_EMPTY) as call,
+        open_web(options, base, deadline, call=call) as web,
+    ):
+        links += call.take(_first_answer(web, formats, until, hours, call))
+    call.note(window_start=until - timedelta(hours=hours), window_end=until)
+    return links
+
+
+def _scope(options: Row) -> str:
+    return strip_userinfo(str(options["endpoint"]))
+
+
+def _first_answer(
+    web: Web, formats: list[str], until: datetime, hours: float, call: Call
+) -> list[Row]:
+    """Return the links of the first format that the server answers."""
+    for kind in formats[:-1]:
+        try:
+            return FORMATS[kind](web, until, hours, call)
+        except (HttpError, DumpError) as error:
+            # Servers of the other formats do not know the path, or answer with a page for people.
+            if getattr(error, "status_code", 404) not in (400, 404, 405):
+                raise
+    return FORMATS[formats[-1]](web, until, hours, call)
+
+
+def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Jaeger's query service."""
+    answer = web.json("api/dependencies", params=_window(until, hours))
+    return _checked([answer], call)
+
+
+def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Zipkin."""
+    answer = web.json("api/v2/dependencies", params=_window(until, hours))
+    return _checked(answer if isinstance(answer, list) else [answer], call)
+
+
+def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> list[Row]:
+    """Ask Prometheus, or what speaks like it, for all calls and for those that failed."""
+    window = f"{max(round(hours * 60), 1)}m"
+
+    def get(counter: str) -> list[Row]:
+        query = f"sum by (client,server,connection_type)(increase({counter}[{window}]))"
+        params = {"query": query, "time": until.timestamp()}
+        answer = web.json("api/v1/query", params=params)
+        return _checked([answer], call, is_failed=counter == FAILED)
+
+    links = get(TOTAL)
+    try:
+        links += get(FAILED)
+    except (OSError, ValueError) as error:  # edges without error rates are worth having
+        call.note(error_class=type(error).__name__)
+        hint = "the counter of failed calls was not to be had: error rates are unknown"
+        call.status("partial", hint)
+    return links
+
+
+FORMATS: dict[str, Callable[[Web, datetime, float, Call], list[Row]]] = {
+    "jaeger": get_jaeger,
+    "zipkin": get_zipkin,
+    "servicegraph": get_servicegraph,
+}
+
+
+def _window(until: datetime, hours: float) -> dict[str, int]:
+    return {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
+
+
+def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> list[Row]:
+    """Return the links of an answer; one of another shape is an error."""
+    problem = next(filter(None, map(_problem, values)), None)
+    if problem:
+        raise DumpError(problem)
+    links, unmapped_n = to_links(values, is_failed=is_failed)
+    call.count(unmapped_n=unmapped_n)
+    return links
+
+
+def _problem(value: Any) -> str | None:
+    """Return why a value is no trace graph; None where it is one."""
+    if not isinstance(value, dict):
+        return "this is no graph of calls"
+    if value.get("errors") or value.get("status") == "error":
+        return "the server says that it failed"
+    data = value.get("data", value)
+    is_graph = data is None or isinstance(dig(data, "result") or data, list)
+    if is_graph or {"parent", "metric"} & set(value) or dig(data, "result") == []:
+        return None
+    return (
+        "this is no graph of calls; `assess sources traces` names the calls that give one"
+    )
+
+
+def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[list[Row], int]:
+    """Read who called whom in answers of any format, and count entries that cannot be read.
+
+    A link is ``src, dst, kind, is_outside`` and ``calls`` or ``failed``.
+    """
+    read = [_link_of(entry, is_failed) for entry in _entries(values)]
+    links = [link for link in read if link is not None]
+    if any(link.get("failed") is not None for link in links):
+        for link in links:  # Zipkin leaves out a count of 0
+            link["failed"] = link.get("failed") or 0
+    return links, len(read) - len(links)
+
+
+def _entries(values: list[Any]) -> Iterator[Row]:
+    """List the links of Jaeger and Zipkin and the series of Prometheus, wherever they are."""
+    for value in values:
+        data = dig(value, "data")
+        lists = [data, dig(data, "result"), dig(value, "result")]
+        whole = next((entries for entries in lists if isinstance(entries, list)), None)
+        if whole is not None:
+            yield from dicts(whole)
+        elif isinstance(value, dict) and ("parent" in value or "metric" in value):
+            yield value
+
+
+def _link_of(entry: Row, is_failed: bool) -> Row | None:
+    metric = entry.get("metric")
+    if metric and isinstance(metric, dict):
+        return _from_series(metric, entry.get("value"), is_failed)
+    link = _pair(entry.get("parent"), entry.get("child"))
+    if link is not None:
+        link["calls"] = _count(entry.get("callCount"))
+        link["failed"] = _count(entry.get("errorCount"))
+    return link
+
+
+def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
+    """Read a series of a service graph: who called whom by its labels, how often by its value."""
+    link = _pair(metric.get("client"), metric.get("server"))
+    if link is None:
+        return None
+    connection = str(metric.get("connection_type"))
+    link["kind"] = _KINDS.get(connection, "call")
+    link["is_outside"] = connection == _OUTSIDE or link["dst"].lower() in _NOBODY
+    is_failed = is_failed or "failed" in str(metric.get("__name__", ""))
+    is_sample = isinstance(value, list) and len(value) == 2  # time and number
+    link["failed" if is_failed else "calls"] = _count(value[1]) if is_sample else None
+    return link
+
+
+def _pair(caller: Any, callee: Any) -> Row | None:
+    src = _named(caller)
+    dst = _named(callee)
+    if src.lower() in _NOBODY or not dst:
+        return None
+    return {"src": src, "dst": dst, "kind": "call", "is_outside": False}
+
+
+def _named(value: Any) -> str:
+    """Read the name of a service, of an address only the host; empty where it is none."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return ""
+    text = strip_userinfo(value).replace("\0", "").strip()
+    return re.split(r"[/?#]", text.partition("://")[2])[0] if "://" in text else text
+
+
+def _count(value: Any) -> int | None:
+    """Read a number of calls; counters of Prometheus are texts, and estimates."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return round(number) if math.isfinite(number) and 0 <= number < 2**62 else None
+
+
+def to_dependencies(links: list[Row], hours: float | None) -> list[Row]:
+    """Add links up to one edge for each pair and kind, with its share of failed calls.
+
+    The counter of failed calls begins with the first: where other pairs have one, none is 0.
+    """
+    total: dict[tuple[str, str, str, bool], int | None] = {}
+    failed: dict[tuple[str, str, str, bool], int] = {}
+    for link in links:
+        key = link["src"], link["dst"], link["kind"], link["is_outside"]
+        if "calls" in link:
+            total[key] = _plus(total.get(key), link["calls"])
+        if link.get("failed") is not None:
+            failed[key] = failed.get(key, 0) + link["failed"]
+    no_failures = 0 if any("calls" not in link for link in links) else None
+    rows = []
+    for key, calls in total.items():
+        src, dst, kind, is_outside = key
+        row: Row = {
+            "src": Name(src, RULE, SURE),
+            "dst": f"{EXTERNAL}{dst}" if is_outside else Name(dst, RULE, SURE),
+            "kind": kind,
+            "evidence": EVIDENCE,
+            "calls": calls,
+            "confidence": SURE,
+        }
+        bad = failed.get(key, no_failures)
+        if calls and bad is not None:
+            row["error_rate"] = min(bad / calls, 1.0)
+        if hours:
+            row["window_hours"] = float(hours)
+        rows.append(row)
+    return rows
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)

@@ -5,7 +5,7 @@ from readiness_fleet import AT, Fleet, together
 
 from assess import frames
 from assess.policy.policy import load_policy
-from assess.score.evidence import checks
+from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
 
 POLICY = load_policy()
@@ -18,7 +18,7 @@ def atoms(fleet, policy=POLICY):
 def many(fleets, policy=POLICY):
     """Atoms of the shop of each fleet, index check."""
     inventory = together(fleets)
-    table = checks.decide(gather(inventory, policy), inventory, policy).set_index("check")
+    table = answer_checks(gather(inventory, policy), inventory, policy).set_index("check")
     return [
         table[table["service_id"] == f"{number}/shop"] for number in range(len(fleets))
     ]

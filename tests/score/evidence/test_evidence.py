@@ -8,7 +8,7 @@ from readiness_fleet import AT, WORKLOAD, Fleet
 from assess.inventory import from_frames
 from assess.policy import rules
 from assess.policy.policy import load_policy
-from assess.score.evidence.answers import combine, found
+from assess.score.evidence import any_sign, combine
 from assess.score.evidence.tables import gather
 
 POLICY = load_policy()
@@ -51,7 +51,7 @@ def test_rows_add_up_in_three_values(holds, every, some, share):
 def test_found_is_what_any_source_saw():
     one = pd.Series([True, False, None, None, False], dtype="boolean")
     other = pd.Series([None, False, None, True, True], dtype="boolean")
-    assert found(one, other).tolist() == [True, False, pd.NA, True, True]
+    assert any_sign(one, other).tolist() == [True, False, pd.NA, True, True]
 
 
 def test_every_view_has_the_columns_and_kinds_that_rules_may_name():

@@ -20,7 +20,7 @@ from assess.score.evidence.tables import gather
 from assess.score.incidents import exposure as module
 from assess.score.incidents.exposure import exposure, incident_rates
 from assess.score.upgrade_churn.pace import places
-from assess.score.what_next.what_next import budget
+from assess.score.what_next import budget
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"

@@ -8,8 +8,7 @@ from readiness_fleet import WORKLOAD, Fleet, together
 
 from assess.errors import DataError
 from assess.policy.policy import load_policy
-from assess.score.readiness import gates
-from assess.score.readiness.readiness import score_readiness
+from assess.score.readiness import gates, score_readiness
 
 POLICY = load_policy()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from assess.config import data_path
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
+from assess.score.readiness import score_readiness
 from assess.score.readiness.konveyor import compare, confidence, risk
-from assess.score.readiness.readiness import score_readiness
 from assess.sources.answers.source import AnswersSource
 from assess.sources.base import Deadline
 from assess.sources.joining.merge import to_tables

@@ -14,8 +14,8 @@ from assess.config import data_path
 from assess.errors import AssessError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
-from assess.score.readiness import readiness
-from assess.score.readiness.readiness import score_readiness
+from assess.score import readiness
+from assess.score.readiness import score_readiness
 
 POLICY = load_policy()
 # from good to bad; neither of the last two lets a service move

@@ -15,8 +15,8 @@ from assess.errors import AssessError, PolicyError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
 from assess.score.assessment import what_next
+from assess.score.what_next import budget
 from assess.score.what_next.labels import LABELS, SEVERITY
-from assess.score.what_next.what_next import budget
 
 POLICY = load_policy()
 QUICK = POLICY.replace(

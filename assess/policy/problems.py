@@ -1,0 +1,359 @@
+"""What is wrong with the values of a policy: types, numbers, words, rules and boards."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from assess import frames
+from assess.errors import did_you_mean
+from assess.policy import rules
+
+Table = Mapping[str, Any]
+
+ANY = "*"  # in an example: keys that anybody may add
+# Examples of the rows of lists of tables. Rows have all keys, but for those of a second example.
+_CHECK = {
+    **dict.fromkeys(("id", "question", "table", "rule", "why", "remedy", "source"), ""),
+    "weight": 1.0,
+    "needs": [""],
+}
+_CHECK_MAY = {
+    **dict.fromkeys(("applies", "combine", "dated_by"), ""),
+    "asked": True,
+    "ttl_days": 1.0,
+}
+_REASON = dict.fromkeys(("table", "rule", "says", "fact"), "")
+_REASON_MAY = {"shows": [""], "check": ""}
+_GATE = {
+    **dict.fromkeys(("id", "title", "label", "fails_when", "clear", "remedy"), ""),
+    "reasons": [_REASON | _REASON_MAY],
+}
+_GATE_MAY = {"unless": ""}
+_BOARD = {"id": ""}
+_BOARD_MAY = {
+    "title": "",
+    "order": [""],
+    "intervals": {ANY: [0.0]},
+    "weights": {ANY: 0.0},
+}
+ROWS = {
+    "check": _CHECK | _CHECK_MAY,
+    "gate": _GATE | _GATE_MAY,
+    "board": _BOARD | _BOARD_MAY,
+}
+# Tables of words, to which anybody may add; the columns of incidents that the words stand for.
+WORDS = {
+    "severity": "severity",
+    "cause": "cause",
+    "cause_text": "cause",
+    "platform": "platform_at_time",
+}
+# Above these, a share makes no sense, a time no date, and a count needs more memory than there is.
+_DAYS = 36_500
+_AT_MOST = {
+    "simulation.level": 1,
+    "blast_radius.unobserved_quantile": 1,
+    "what_next.move_p": 1,
+    "what_next.pilot_p": 1,
+    "simulation.draws": 10**7,
+    "blast_radius.block_mib": 10**6,
+    "what_next.waves_max": 1000,
+    "backtest.bootstrap": 10**6,
+    "backtest.bins": 1000,
+    "churn.failure_window_days": _DAYS,
+    "churn.history_days_min": _DAYS,
+    "evidence.answer_ttl_days": _DAYS,
+    "blast_radius.pair_within_minutes": _DAYS * 1440,
+    "cleanup.grace_s": _DAYS * 86400,
+    "claims.self_heal_seconds": _DAYS * 86400,
+}
+_LARGEST = 1e15
+_POSITIVE = ("simulation.draws", "blast_radius.block_mib", "churn.x0", "what_next.k")
+_WHOLE = ("simulation.draws", "simulation.seed", "what_next.k", "what_next.waves_max")
+_RISING = (
+    ("what_next.pilot_p", "what_next.move_p"),
+    ("what_next.pilot_points", "what_next.ready_points"),
+)
+_PATTERNS = (
+    "incidents.container_words",
+    "incidents.cause_text",
+    "churn.failed_words",
+    "cleanup.exclude",
+    "evidence.store_names",
+    "claims.ecr_registries",
+)
+_DATES = ("churn.forced_since", "claims.since")
+_COMBINE = ("all", "any", "share")
+_FAILS_WHEN = ("any", "all")
+_LABELS = ("NEVER", "HOLD", "PREPARE", "NOT DECIDABLE")
+_BOARD_KINDS = ("order", "intervals", "weights")
+SLACK = 1e-9  # of sums that should be 1
+
+
+# Types
+
+
+def fitting(value: Any, example: Any, name: str = "") -> tuple[Any, list[str]]:
+    """Return what of a value has the types of an example, and the problems of the rest."""
+    if _type(value) != _type(example):
+        what = f"{name} is" if name else "it is"
+        return None, [f"{what} {value!r}: {_type(example)} is expected"]
+    if isinstance(value, Mapping):
+        return _fitting_table(value, example, f"{name}." if name else "")
+    if isinstance(value, list):
+        return _fitting_list(value, example[0] if example else "", name)
+    return value, []
+
+
+def _fitting_table(table: Table, example: Table, at: str) -> tuple[Any, list[str]]:
+    kept = {}
+    problems = []
+    for key, value in table.items():
+        if key not in example and ANY not in example:
+            known = [f"{at}{name}" for name in example]
+            problems.append(_unknown(f"{at}{key}", known))
+            continue
+        fits, wrong = fitting(value, example.get(key, example.get(ANY)), f"{at}{key}")
+        if fits is not None:
+            kept[key] = fits
+        problems += wrong
+    return kept, problems
+
+
+def _fitting_list(items: list[Any], example: Any, name: str) -> tuple[Any, list[str]]:
+    kept = []
+    problems = []
+    for number, item in enumerate(items, start=1):
+        whose = f"an item of {name}"
+        fits, wrong = fitting(item, example, "" if isinstance(example, dict) else whose)
+        if isinstance(example, dict):
+            row = item.get("id", number) if isinstance(item, Mapping) else number
+            wrong = [f"{name} {row}: {problem}" for problem in wrong]
+        if fits is not None:
+            kept.append(fits)
+        problems += wrong
+    if isinstance(example, dict) and "id" in example:
+        problems += _twice(name, kept)
+    return kept, problems
+
+
+def _type(value: object) -> str:
+    """Return the type of a value, in the words of TOML."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case Mapping():
+            return "a table"
+    return "something else"
+
+
+def _unknown(key: str, known: Iterable[str], what: str = "key") -> str:
+    return ", ".join(filter(None, [f"unknown {what} {key}", did_you_mean(key, known)]))
+
+
+def _twice(what: str, rows: list[dict[str, Any]]) -> list[str]:
+    counts = Counter(row["id"] for row in rows if "id" in row)
+    return [f"{what} {name} is there {n} times" for name, n in counts.items() if n > 1]
+
+
+# Values of the right types
+
+
+def problems_of(values: Table) -> Iterator[str]:
+    """List what is wrong with a complete policy whose values have the right types."""
+    yield from _number_problems(values)
+    yield from _word_problems(values)
+    for check in values["check"]:
+        whose = f"check {check.get('id', '?')}"
+        missing = _missing(check, _CHECK, whose)
+        yield from missing or _check_problems(whose, check, values)
+    for gate in values["gate"]:
+        whose = f"gate {gate.get('id', '?')}"
+        missing = _missing(gate, _GATE, whose)
+        for reason in gate.get("reasons", ()):
+            missing += _missing(reason, _REASON, f"{whose}, a reason")
+        yield from missing or _gate_problems(whose, gate, values)
+    for board in values["board"]:
+        whose = f"board {board.get('id', '?')}"
+        wrong = _missing(board, _BOARD, whose)
+        wrong += [
+            f"{whose}, {p}" for p in board_problems(board, list(values["criteria"]))
+        ]
+        yield from wrong
+
+
+def _missing(row: Table, required: Table, whose: str) -> list[str]:
+    return [f"{whose} has no {key}" for key in required if key not in row]
+
+
+def _number_problems(values: Table) -> Iterator[str]:
+    numbers = dict(_numbers(values))
+    for name, number in numbers.items():
+        if not 0 <= number < math.inf:
+            yield f"{name} is {number}: a number >= 0 is expected"
+        elif number > _AT_MOST.get(name, _LARGEST):
+            yield f"{name} is {number}: at most {_AT_MOST.get(name, _LARGEST):g}"
+    for name in _POSITIVE:
+        if numbers[name] == 0:
+            yield f"{name} has to be above 0"
+    for name in _WHOLE:
+        if numbers[name] % 1:
+            yield f"{name} has to be a whole number"
+    yield from _sum_problems(values, numbers)
+
+
+def _sum_problems(values: Table, numbers: Mapping[str, float]) -> Iterator[str]:
+    """Yield numbers that do not fit each other."""
+    for low, high in _RISING:
+        if numbers[low] > numbers[high]:
+            yield f"{low} is {numbers[low]}: at most {high}, which is {numbers[high]}"
+    for table in ("dimensions", "criteria"):
+        if sum(values[table].values()) == 0:
+            yield f"the weights of {table} sum to 0"
+    for kind, edge in values["edges"].items():
+        if not 0 <= edge["lo"] <= edge["p"] <= edge["hi"] <= 1:
+            yield f"edges.{kind}: needs 0 <= lo <= p <= hi <= 1"
+
+
+def _numbers(table: Table, at: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every number of the tables, by its dotted name."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{at}{key}.")
+        elif _type(value) == "a number":
+            yield f"{at}{key}", value
+
+
+def _word_problems(values: Table) -> Iterator[str]:
+    """Yield words outside the data dictionary, patterns that are none, and days that are none."""
+    for table, column in WORDS.items():
+        meant = frames.columns("incidents")[column].vocabulary or range(1, 6)
+        listed = ", ".join(map(str, meant))
+        for word, value in values["incidents"][table].items():
+            if value not in meant:
+                yield f"incidents.{table}.{word} is {value!r}: one of {listed} is expected"
+    for name in _PATTERNS:
+        patterns = _value(values, name)
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            try:
+                re.compile(pattern)
+            except (re.error, RecursionError, OverflowError) as error:
+                yield f"{name}: {pattern!r} is no regular expression: {error}"
+    for name in _DATES:
+        try:
+            date.fromisoformat(_value(values, name))
+        except ValueError:
+            yield f"{name} is {_value(values, name)!r}: a day, such as 2019-01-01, is expected"
+
+
+def _value(values: Table, name: str) -> Any:
+    table, _, key = name.partition(".")
+    return values[table][key]
+
+
+def _check_problems(whose: str, check: Table, values: Table) -> Iterator[str]:
+    dimension, _, rest = check["id"].partition(".")
+    if dimension not in values["dimensions"] or not rest:
+        yield f"{whose}: the id is a dimension, a dot and a word"
+    if not 0 <= check["weight"] <= _LARGEST:
+        yield f"{whose}: the weight is a number >= 0"
+    if check.get("combine", "all") not in _COMBINE:
+        yield f"{whose}: combine is one of {', '.join(_COMBINE)}"
+    if ("ttl_days" in check) != ("dated_by" in check):
+        yield f"{whose}: ttl_days and dated_by go together"
+    if not 0 <= check.get("ttl_days", 0) <= _DAYS:
+        yield f"{whose}: ttl_days is a number from 0 to {_DAYS}"
+    asked = {"rule": check["rule"], "applies": check.get("applies", "")}
+    if "dated_by" in check:
+        asked["dated_by"] = f"days_since({check['dated_by']}) <= 1"
+    yield from _rule_problems(whose, check["table"], asked)
+    for need in check["needs"]:
+        table, _, column = need.partition(".")
+        known = rules.columns(table) if table in rules.TABLES else {}
+        if column not in known:
+            names = [f"{table}.{name}" for name in known]
+            yield f"{whose}, needs: {_unknown(need, names, 'column')}"
+
+
+def _gate_problems(whose: str, gate: Table, values: Table) -> Iterator[str]:
+    checks = [check.get("id", "") for check in values["check"]]
+    if gate["label"] not in _LABELS:
+        yield f"{whose}: the label is one of {', '.join(_LABELS)}"
+    if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
+        yield f"{whose}: it fails when any or all of its reasons hold"
+    yield from _rule_problems(whose, "workloads", {"unless": gate.get("unless", "")})
+    for reason in gate["reasons"]:
+        table = reason["table"]
+        yield from _rule_problems(whose, table, {"rule": reason["rule"]})
+        known = rules.columns(table) if table in rules.TABLES else {}
+        for column in reason.get("shows", ()):
+            if known and column not in known:
+                yield f"{whose}: {_unknown(column, known, 'column')}"
+        if "check" in reason and reason["check"] not in checks:
+            yield f"{whose}: {_unknown(reason['check'], checks, 'check')}"
+
+
+def _rule_problems(whose: str, table: str, asked: Mapping[str, str]) -> Iterator[str]:
+    if table not in rules.TABLES:
+        yield f"{whose}: {_unknown(table, rules.TABLES, 'table')}"
+        return
+    for key, rule in asked.items():
+        problem = rules.problem(rule, table) if rule or key == "rule" else ""
+        if problem:
+            yield f"{whose}, {key}: {problem}"
+
+
+# Boards
+
+
+def board_problems(board: Table, criteria: Sequence[str]) -> Iterator[str]:
+    """List what is wrong with the ``order``, ``intervals`` or ``weights`` of a board."""
+    given = [kind for kind in _BOARD_KINDS if board.get(kind)]
+    if len(given) > 1:
+        yield f"has {' and '.join(given)}: one of {', '.join(_BOARD_KINDS)} is enough"
+    for kind in given:
+        for name in board[kind]:
+            if name not in criteria:
+                yield f"{kind}: {_unknown(name, criteria, 'criterion')}"
+    for name, n in Counter(board.get("order", ())).items():
+        if n > 1:
+            yield f"order: impossible, {name} would have to weigh more than itself"
+    yield from _interval_problems(board.get("intervals", {}), criteria)
+    weights = board.get("weights", {})
+    wrong = [name for name, weight in weights.items() if not 0 <= weight <= _LARGEST]
+    for name in wrong:
+        yield f"weights.{name}: a number >= 0 is expected"
+    if weights and not wrong and sum(weights.values()) == 0:
+        yield "weights: they sum to 0"
+
+
+def _interval_problems(
+    intervals: Mapping[str, Sequence[float]], criteria: Sequence[str]
+) -> Iterator[str]:
+    wrong = [name for name, pair in intervals.items() if not _is_interval(pair)]
+    for name in wrong:
+        yield f"intervals.{name}: needs [lo, hi] with 0 <= lo <= hi <= 1"
+    if wrong or not intervals:
+        return
+    low = sum(pair[0] for pair in intervals.values())
+    high = sum(intervals.get(name, (0, 1))[1] for name in criteria)
+    if low > 1 + SLACK or high < 1 - SLACK:
+        yield (
+            f"intervals: impossible, the lower ends sum to {low:.3g} and the upper ends to "
+            f"{high:.3g}; 1 has to lie between"
+        )
+
+
+def _is_interval(pair: Sequence[float]) -> bool:
+    return len(pair) == 2 and 0 <= pair[0] <= pair[1] <= 1

@@ -1,0 +1,97 @@
+"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
+# ``+0200`` and the name of a zone, as the command lines of engines print times.
+_ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """Follow keys and positions into a payload; None where it has another shape."""
+    for step in path:
+        if isinstance(step, int):
+            is_there = isinstance(value, list) and -len(value) <= step < len(value)
+        else:
+            is_there = isinstance(value, dict) and step in value
+        if not is_there:
+            return None
+        value = value[step]
+    return value
+
+
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """List the objects of a list; none where it has another shape."""
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def texts(value: Any) -> list[str]:
+    """List the texts of a list; none where it has another shape."""
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, str)]
+
+
+def text(value: Any) -> str:
+    """Return a text without NUL; empty for any other value."""
+    return value.replace("\0", "") if isinstance(value, str) else ""
+
+
+def table(value: Any) -> dict[str, Any]:
+    """Return an object; an empty one for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: Any) -> float | None:
+    """Read a number of zero or more, also from a text; None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        read = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return read if math.isfinite(read) and read >= 0 else None
+
+
+def integer(value: Any) -> int | None:
+    """Read a count that fits into a 64-bit column."""
+    count = number(value)
+    return int(count) if count is not None and count < 2**63 else None
+
+
+def percent(part: float | None, of: float | None) -> float | None:
+    """Return a share [percent]; None where the whole is zero or unknown."""
+    return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
+
+
+def healthy(lost: float | None) -> float | None:
+    """Return the share that must stay healthy where this one may be lost [percent].
+
+    It is rounded down: rounded up, two of three replicas would be three.
+    """
+    return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
+
+
+def moment(value: Any) -> datetime | None:
+    """Read a time of an engine, its command line or an SDK; None for one that never was.
+
+    It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
+        return None
+    try:
+        if isinstance(value, datetime):  # as an SDK reads it
+            time = value
+        elif isinstance(value, str):
+            time = datetime.fromisoformat(_ZONE.sub(r"\1:\2", value.strip()))
+        else:
+            time = datetime.fromtimestamp(value, UTC)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return time if time.year >= NEVER_BEFORE else None
