@@ -47,8 +47,8 @@ COVERAGE_SHOWN = [
 @click.argument("frame", required=False)
 @click.option(
     "--where",
-    metavar="EXPR",
-    help="Show only these rows: a pandas expression on the columns.",
+    metavar="RULE",
+    help="Show only these rows: a rule over the columns, as in the policy.",
 )
 @click.option("--columns", metavar="A,B", help="Show only these columns.")
 @output_options
@@ -65,9 +65,10 @@ def show(
     FRAME `cleanup` is computed: per host, the images that docker-gc's rules (policy table
     `cleanup`) would remove and the bytes that this would free. Nothing is removed.
 
-    An unknown value is `unknown` as text, an empty cell in CSV and null in JSON. A comparison of a
-    number with it is never true, but text differs from it: use `owner.notna() and owner !=
-    'checkout'`. Write times as ISO 8601: `opened_at > '2026-07-01T00:00:00Z'`.
+    An unknown value is `unknown` as text, an empty cell in CSV and null in JSON. No comparison
+    with it is true; `owner_known` tells whether `owner` is known. A rule has comparisons, `in`,
+    `and`, `or`, `not`, numbers, text and `days_since(column)`; write times as ISO 8601, such as
+    `opened_at > '2026-07-01T00:00:00Z'`.
     """
     inventory = read(snapshot)
     head = {"snapshot_at": inventory.snapshot_at, "quarter": inventory.quarter}
@@ -77,7 +78,7 @@ def show(
         table = inventory.summary()
     else:
         rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
-        table = _columns(_where(rows, where), columns)
+        table = _columns(_where(rows, where, inventory.snapshot_at), columns)
         head["frame"] = frame
     out.table(table, {**head, "rows": records(table)})
 
@@ -88,21 +89,40 @@ def _cleanup(inventory: Inventory) -> pd.DataFrame:
     return assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
 
 
-def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:
-    """Return the rows for which the expression is true; unknown is not true."""
-    import pandas as pd
+def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFrame:
+    """Return the rows for which the rule is true; unknown is not true."""
+    from assess.policy.rules import RuleError, evaluate
 
-    if not expression:
+    if not rule:
         return table
     try:
-        mask = table.eval(expression, engine="python", local_dict={}, global_dict={})
-        if not pd.api.types.is_bool_dtype(mask):
-            raise ValueError("the expression is not a condition")
-        return table[mask.astype("boolean").fillna(value=False)]
-    except Exception as error:  # pandas raises many classes for a bad expression
+        mask = evaluate(rule, _askable(table), at=at)
+    except RuleError as error:
         raise click.UsageError(
-            f"--where {expression!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
+            f"--where {rule!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
         ) from error
+    return table[mask.fillna(value=False).to_numpy(dtype=bool)]
+
+
+def _askable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns in the types of the rule language, and ``<column>_known`` for each."""
+    from pandas.api import types
+
+    columns = {}
+    for name in table:
+        cells = table[name]
+        if types.is_bool_dtype(cells.dtype):
+            cells = cells.astype("boolean")
+        elif types.is_numeric_dtype(cells.dtype):
+            cells = cells.astype("Float64")
+        elif not types.is_datetime64_any_dtype(cells.dtype):
+            cells = cells.astype("string")
+        columns[name] = cells
+    known = {
+        f"{name}_known": cells.notna().astype("boolean")
+        for name, cells in columns.items()
+    }
+    return table.assign(**known, **columns)
 
 
 def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
