@@ -14,6 +14,7 @@ import click
 import assess
 from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
 from assess.errors import AssessError
+from assess.untrusted import printable
 
 INTERRUPTED = 130
 EPILOG = """\b
@@ -111,7 +112,7 @@ class Verbs(click.Group):
             raise
         except Exception as error:
             if level() >= DEBUG:
-                traceback.print_exc()
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
             raise _failure(error) from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **rest: Any) -> Any:

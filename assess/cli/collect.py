@@ -204,14 +204,12 @@ def seen_share(coverage: pd.DataFrame) -> float:
 
 
 def _show_gaps(coverage: pd.DataFrame) -> None:
-    from assess.words import clean
-
     if level() <= QUIET:
         return
     gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
     for row in gaps.itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
-        say(str(row.status), clean(f"{row.source} {row.scope}, {row.call}{hint}"))
+        say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
 
 
 def _show_counts(inventory: Inventory) -> None:

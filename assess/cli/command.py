@@ -15,6 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from assess.cli.messages import note, progress, verbosity
+from assess.untrusted import printable
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,8 +141,7 @@ class Output:
         if self.file is None:
             _write(text)
         else:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.write_text(text, encoding="utf-8", newline="\n")
+            write_beside(self.file, text)
             note(f"wrote {self.file}")
 
 
@@ -235,9 +236,15 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
 
 
 def _write(text: str) -> None:
-    """Write to stdout; a reader that stops early, such as `head`, is no error."""
+    """Write to stdout, to a terminal without control characters.
+
+    A reader that stops early, such as `head`, is no error.
+    """
+    if sys.stdout.isatty():
+        text = printable(text)
     try:
-        click.echo(text, nl=False)
+        # an unpaired surrogate has no encoding
+        click.echo(text.encode(errors="replace").decode(), nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python would flush once more at its end, and fail again

@@ -18,6 +18,7 @@ from assess.cli.command import (
 )
 from assess.cli.messages import note
 from assess.errors import AssessError
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,7 @@ def report(
             folder = place / "notebooks"
             parts = _notebooks(folder, path, before, policy_file, has_code=has_code)
         file = place / "report.pdf"
-        file.write_bytes(made.to_pdf(parts))
+        write_beside(file, made.to_pdf(parts))
         click.echo(file)
 
 

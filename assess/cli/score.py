@@ -197,7 +197,7 @@ def explain(
 
 def _section(explanation: Explanation, out: Output) -> str:
     """Write an explanation: title, sentences and numbers."""
-    from assess.words import clean, clean_lines, markdown_text
+    from assess.untrusted import clean, clean_lines, markdown_text
 
     title, text = clean(explanation.title), clean_lines(explanation.text)
     if out.format == "markdown":

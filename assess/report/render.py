@@ -19,7 +19,9 @@ from assess.figures import Band, short
 from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
 from assess.score.claims import Claims
 from assess.score.result import Provenance, Result
-from assess.words import UNKNOWN, Grid, clean, markdown_text, to_csv
+from assess.untrusted import clean, markdown_text
+from assess.words import UNKNOWN, Grid, to_csv
+from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
@@ -157,10 +159,8 @@ def _open(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
     """Write tables as CSV files by name; an empty cell is unknown."""
-    directory.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        text = to_csv(table, is_spreadsheet=True)
-        (directory / f"{name}.csv").write_text(text, encoding="utf-8", newline="\n")
+        write_beside(directory / f"{name}.csv", to_csv(table, is_spreadsheet=True))
 
 
 # ---- tables and cards of the page: so many that templates would be slow ----

@@ -25,6 +25,7 @@ from assess.score.claims import Claims
 from assess.score.result import Result, encode
 from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
+from assess.writing import write_beside
 
 JSON_VERSION = 1
 WORK = "report"  # name of the progress bar
@@ -206,7 +207,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_html())
+        write_beside(path, self.to_html())
 
     def save_markdown(self, path: str | Path) -> None:
         """Write the report as a Markdown file.
@@ -216,7 +217,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_markdown())
+        write_beside(path, self.to_markdown())
 
     def save_json(self, path: str | Path) -> None:
         """Write the report as a JSON file.
@@ -226,7 +227,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), encode(self.to_dict()) + "\n")
+        write_beside(path, encode(self.to_dict()) + "\n")
 
     def to_summary(self) -> str:
         """Write a summary that fits into a comment on a pull request, or into a chat.
@@ -246,7 +247,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_summary())
+        write_beside(path, self.to_summary())
 
     def save_csv(self, directory: str | Path) -> None:
         """Write every table as a CSV file, whole and unrounded.
@@ -275,10 +276,10 @@ class Report:
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
             existing = file.read_text("utf-8") if file.exists() else ""
-            _write(file, self.decision_record(service_id, existing=existing))
+            write_beside(file, self.decision_record(service_id, existing=existing))
         tell(WORK, 6, STEPS)
         for picture in self.pictures():
-            _write(home / "figures" / f"{picture.id}.svg", picture.svg)
+            write_beside(home / "figures" / f"{picture.id}.svg", picture.svg)
         self.save_markdown(home / "report.md")
         self.save_html(home / "index.html")
         tell(WORK, STEPS, STEPS)
@@ -299,7 +300,7 @@ class Report:
         section = changes.history(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": section.title}
         values = {**self._values(), **names, "sections": (section,), "anchors": ()}
-        _write(home / "history.html", render.page(values))
+        write_beside(home / "history.html", render.page(values))
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
@@ -347,11 +348,6 @@ class Report:
             f"<p>{escape(repr(self.scores.inventory)[1:-1])}. "
             "<code>report.save_html(path)</code> writes the page.</p>"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def build_report(  # noqa: PLR0913 - one for each period that it covers
