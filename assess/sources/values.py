@@ -1,4 +1,7 @@
-"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds."""
+"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds.
+
+All of them follow keys and positions first: ``text(pod, "metadata", "name")``.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +28,35 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
-def dicts(value: Any) -> list[dict[str, Any]]:
+def dicts(value: Any, *path: str | int) -> list[dict[str, Any]]:
     """List the objects of a list; none where it has another shape."""
+    value = dig(value, *path)
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, dict)]
 
 
-def texts(value: Any) -> list[str]:
+def texts(value: Any, *path: str | int) -> list[str]:
     """List the texts of a list; none where it has another shape."""
+    value = dig(value, *path)
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, str)]
 
 
-def text(value: Any) -> str:
+def text(value: Any, *path: str | int) -> str:
     """Return a text without NUL; empty for any other value."""
+    value = dig(value, *path)
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
-def table(value: Any) -> dict[str, Any]:
+def table(value: Any, *path: str | int) -> dict[str, Any]:
     """Return an object; an empty one for any other value."""
+    value = dig(value, *path)
     return value if isinstance(value, dict) else {}
 
 
-def number(value: Any) -> float | None:
+def number(value: Any, *path: str | int) -> float | None:
     """Read a number of zero or more, also from a text; None for any other value."""
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -58,9 +66,9 @@ def number(value: Any) -> float | None:
     return read if math.isfinite(read) and read >= 0 else None
 
 
-def integer(value: Any) -> int | None:
+def integer(value: Any, *path: str | int) -> int | None:
     """Read a count that fits into a 64-bit column."""
-    count = number(value)
+    count = number(value, *path)
     return int(count) if count is not None and count < 2**63 else None
 
 
@@ -77,11 +85,12 @@ def healthy(lost: float | None) -> float | None:
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
-def moment(value: Any) -> datetime | None:
+def moment(value: Any, *path: str | int) -> datetime | None:
     """Read a time of an engine, its command line or an SDK; None for one that never was.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:

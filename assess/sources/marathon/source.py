@@ -65,12 +65,12 @@ class MarathonSource(ListSource):
             yield "apps", [document]
         elif isinstance(document.get("app"), dict):
             yield "apps", [document["app"]]
-        for group in dicts(document.get("groups")):  # of /v2/groups
+        for group in dicts(document, "groups"):  # of /v2/groups
             yield from self.sort(group)
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry."""
-        return kind, text(item.get("id")) or id(item)
+        return kind, text(item, "id") or id(item)
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
@@ -89,8 +89,8 @@ class MarathonSource(ListSource):
             while True:
                 params = {"limit": str(size), "offset": str(offset)}
                 items = _items(web.json(path, params=params), "tasks")
-                fresh = [i for i in items if text(dig(i, "id")) not in seen]
-                seen |= {text(dig(i, "id")) for i in fresh}
+                fresh = [i for i in items if text(i, "id") not in seen]
+                seen |= {text(i, "id") for i in fresh}
                 yield fresh
                 offset += len(items)
                 if is_probe or len(items) < size or not fresh:

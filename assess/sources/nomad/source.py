@@ -58,8 +58,8 @@ class NomadSource(ListSource):
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; one of a list and its details are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
-        identifier = text(item.get("ID")) or id(item)
-        return kind, is_whole, text(item.get("Namespace")), identifier
+        identifier = text(item, "ID") or id(item)
+        return kind, is_whole, text(item, "Namespace"), identifier
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
@@ -84,12 +84,12 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found[kind] if text(item.get("ID"))]
+            stubs = [item for item in found[kind] if text(item, "ID")]
             whole: list[Row] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:
-                    params = {"namespace": text(stub.get("Namespace"))}
+                    params = {"namespace": text(stub, "Namespace")}
                     place = path + quote(text(stub["ID"]), safe="")
                     try:
                         answer = web.json(place, params=params if kind == "jobs" else {})
