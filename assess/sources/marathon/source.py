@@ -23,6 +23,19 @@ _MESOS = (
     Listing("slaves", ("master/slaves",), False),
     Listing("tasks", ("master/tasks",), False),
 )
+_OBJECTS = (
+    *(
+        "apps",
+        "tasks",
+        "slaves",
+        "groups",
+        "parameters",
+        "portMappings",
+        "portDefinitions",
+    ),
+    *("networks", "volumes", "statuses", "healthCheckResults"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "") | {"dependencies": ".+", "affectedApps": "/.+"}
 
 
 class MarathonSource(ListSource):
@@ -39,6 +52,7 @@ class MarathonSource(ListSource):
         "slaves.json; curl 'MESOS/master/tasks?limit=10000' > tasks.json"
     )
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def check(self, options: dict[str, Any]) -> list[str]:
