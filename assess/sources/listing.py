@@ -229,11 +229,12 @@ class ListSource(Source):
         self, file: Path, call: Call, lists: Found, seen: set[Hashable]
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
-        for document in read_documents(file, call.row):
+        documents = read_documents(file, call.row)
+        call.spoil(spoiled({"entries": documents}, {"entries": "", **self.forms}))
+        for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
-            if not kinds:
+            if not kinds:  # it is of something else
                 call.count(unmapped_n=1)
-            call.spoil(spoiled(document, self.forms))
             for kind, items in kinds:
                 entries = lists.setdefault(kind, [])
                 for item in call.take(dicts(items)):
