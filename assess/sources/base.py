@@ -6,7 +6,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -264,12 +264,6 @@ class Call:
         """Add to counts of the coverage row, such as ``requests``, ``redacted_n`` or ``rows``."""
         for column, number in counts.items():
             self.row[column] = (self.row.get(column) or 0) + number
-
-    def spoil(self, entries: Sequence[str]) -> None:
-        """Count entries that cannot be read, as `spoiled` lists them; the hint has the first."""
-        if entries:
-            self.count(unmapped_n=len(entries))
-            self.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 
     def note(self, **values: Any) -> None:
         """Write other columns of the coverage row, such as ``expected`` or ``window_start``."""

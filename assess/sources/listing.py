@@ -201,7 +201,7 @@ class ListSource(Source):
             finally:
                 if best is not None:
                     forms = {listing.kind: "", **self.forms}
-                    call.spoil(spoiled({listing.kind: best}, forms))
+                    count_spoiled(call, {listing.kind: best}, forms)
                     entries = take_entries(call, best)
         return None if best is None else entries
 
@@ -230,7 +230,7 @@ class ListSource(Source):
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
         documents = read_documents(file, call.row)
-        call.spoil(spoiled({"entries": documents}, {"entries": "", **self.forms}))
+        count_spoiled(call, {"entries": documents}, {"entries": "", **self.forms})
         for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else
@@ -248,6 +248,13 @@ class ListSource(Source):
                 call.status("ok")
             else:
                 call.status("parse_error", _NOTHING_KNOWN)
+
+
+def count_spoiled(call: Call, payload: Row, forms: Mapping[str, str]) -> None:
+    """Count the entries of lists that cannot be read; the hint of the call has the first."""
+    if entries := spoiled(payload, forms):
+        call.count(unmapped_n=len(entries))
+        call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 
 
 def take_entries(call: Call, items: list[Any]) -> list[Row]:

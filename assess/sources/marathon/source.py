@@ -45,7 +45,7 @@ class MarathonSource(ListSource):
     options = (*ListSource.options, "mesos_endpoint")
     token = "token={}"  # as DC/OS has it
     fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
-    needs = "GET on /v2/apps and /v2/deployments of Marathon, /master/slaves and /tasks of Mesos"
+    needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
     dump = (
         "curl 'MARATHON/v2/apps?embed=apps.tasks&embed=apps.counts&embed=apps.lastTaskFailure' > "
         "apps.json; curl MARATHON/v2/deployments > deployments.json; curl MESOS/master/slaves > "

@@ -90,7 +90,8 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found[kind] if text(item, "ID")]
+            # An id of dots alone would lead to another path, however it is quoted.
+            stubs = [item for item in found[kind] if text(item, "ID").strip(".")]
             whole: list[Row] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
