@@ -45,20 +45,8 @@ _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = {"any": "always", "on-failure": "on-failure", "none": "no"}
 _SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
-_UNLISTED = (  # columns of workloads that the lists of the command line leave open
-    "restart_policy",
-    "host_network",
-    "readonly_root",
-    "user_root",
-    "caps_added_n",
-    "docker_sock_mounted",
-    "memory_limit_bytes",
-    "memory_unlimited",
-    "cpu_limit",
-    "pids_limit",
-    "env_names_n",
-    "secret_like_env_n",
-)
+# Columns of workloads that the lists of the command line leave open.
+_UNLISTED = ("docker_sock_mounted", "env_names_n", "secret_like_env_n")
 
 
 class Service:
@@ -72,50 +60,49 @@ class Service:
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
         container = table(self.task.get("ContainerSpec"))
-        labels = {
-            **keep_labels(self.spec.get("Labels"))[0],
-            **keep_labels(container.get("Labels"))[0],
-            SWARM_SERVICE: self.name,
-        }
+        labels, _ = keep_labels(self.spec.get("Labels"))
+        labels |= keep_labels(container.get("Labels"))[0]
         self.stack = labels.get(SWARM_STACK, "")
-        self.unit = to_unit(self, self.task)
-        naming = self.unit.naming
-        names = container_names(labels, naming, self.unit.image_ref, self.name)
-        self.unit = replace(self.unit, names=names[:-1])
-        self.names = self.unit.names
+        unit = to_unit(self, self.task)
+        labels[SWARM_SERVICE] = self.name
+        names = container_names(labels, unit.naming, unit.image_ref, self.name)
+        self.names = names[:-1]  # the last is that of a container
+        self.unit = replace(unit, names=self.names)
 
     @property
     def replicas(self) -> float | None:
         """Number of replicas that are wanted; None for one per node."""
         return number(dig(self.spec, "Mode", "Replicated", "Replicas"))
 
-    @property
-    def is_job(self) -> bool:
-        """Whether it ends by itself."""
-        modes = table(self.spec.get("Mode"))
-        return "ReplicatedJob" in modes or "GlobalJob" in modes
-
 
 def to_unit(service: Service, task: Row) -> Unit:
     """Read the declaration of a service, or of a task that still has an earlier one."""
     container = table(task.get("ContainerSpec"))
+    modes = table(service.spec.get("Mode"))
+    is_job = "ReplicatedJob" in modes or "GlobalJob" in modes
+    ports = tuple(_ports(service))
+    kind = "web" if ports else None
+    unit = Unit(
+        names=(),
+        platform="swarm",
+        image=text(container.get("Image")),
+        ports=ports,
+        min_healthy_pct=min_healthy(service),
+        kind="job" if is_job else kind,
+    )
+    if service.is_listed:
+        return unit
     limits = table(dig(task, "Resources", "Limits"))
     memory = integer(limits.get("MemoryBytes"))
     cpus = number(limits.get("NanoCPUs"))
     grace = number(container.get("StopGracePeriod"))
     condition = text(dig(task, "RestartPolicy", "Condition")) or "any"
-    entries = (entry.partition("=") for entry in texts(container.get("Env")))
-    values = {name: value for name, _, value in entries}
+    values = dict(entry.partition("=")[::2] for entry in texts(container.get("Env")))
     checks = texts(dig(container, "Healthcheck", "Test"))
     has_config = container.get("Configs") or container.get("Secrets") or values
-    ports = tuple(_ports(service))
-    kind = "web" if ports else None
-    return Unit(
-        names=(),
-        platform="swarm",
-        image=text(container.get("Image")),
+    return replace(
+        unit,
         environment=tuple(values.items()),
-        ports=ports,
         user=text(container.get("User")),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,
@@ -127,8 +114,6 @@ def to_unit(service: Service, task: Row) -> Unit:
         restart_policy=_CONDITIONS.get(condition),
         log_driver=text(dig(task, "LogDriver", "Name")) or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,
-        kind="job" if service.is_job else kind,
-        min_healthy_pct=min_healthy(service),
         health_checked=checks[0] != "NONE" if checks else None,  # its image may have one
         config_external=True if has_config else None,
     )
@@ -138,9 +123,8 @@ def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
     nodes = _whole(found.get("nodes", ()))
-    every = {
-        key: Service(item) for key, item in _whole(found.get("services", ())).items()
-    }
+    items = _whole(found.get("services", ()))
+    every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
     names = {key: text(dig(n, "Description", "Hostname")) for key, n in nodes.items()}
@@ -148,26 +132,24 @@ def to_batch(found: Found, cluster: str) -> Batch:
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
-    history: dict[tuple[str, Any], list[Row]] = defaultdict(list)
+    slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for key, task in _whole(found.get("tasks", ())).items():
         name = text(task.get("ServiceName"))
-        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(name, "")
-        service = services.get(own)
-        if service is None:
-            continue
-        workload = to_workload(key, task, service, hosts, cluster)
-        batch.add("workloads", workload)
-        mounts = service.unit.mounts
-        rows = mount_rows(mounts, workload["workload_id"], workload["host_id"])
-        batch.add("mounts", *rows)
-        history[own, integer(task.get("Slot")) or text(task.get("NodeID"))].append(task)
+        owner = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(name, "")
+        if service := services.get(owner):
+            workload = to_workload(key, task, service, hosts, cluster)
+            place = (workload["workload_id"], workload["host_id"])
+            batch.add("workloads", workload)
+            batch.add("mounts", *mount_rows(service.unit.mounts, *place))
+            slot = integer(task.get("Slot")) or text(task.get("NodeID"))
+            slots[owner, slot].append(task)
     share_live(batch)
     batch.add("services", *merge_services([to_service(s) for s in services.values()]))
     batch.add("dependencies", *to_dependencies(list(services.values())))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
-    for (own, _), tasks in history.items():
-        batch.add("activities", *to_failures(tasks, services[own], cluster))
+    for (owner, _), tasks in slots.items():
+        batch.add("activities", *to_failures(tasks, services[owner], cluster))
     return batch
 
 
@@ -217,14 +199,16 @@ def to_workload(
     unit = service.unit if is_current else to_unit(service, spec)
     if not unit.image:
         unit = replace(unit, image=service.unit.image)
-    host = hosts.get(text(task.get("NodeID"))[:SHORT_ID]) or _named(task, hosts)
+    # The command line names the node: that is a host if only one has the name.
+    node = text(task.get("NodeName"))
+    named = node if node in hosts.values() else None
+    host = hosts.get(text(task.get("NodeID"))[:SHORT_ID]) or named
     container = text(dig(status, "ContainerStatus", "ContainerID"))[:SHORT_ID]
-    code = dig(status, "ContainerStatus", "ExitCode")
     is_ended = text(status.get("State")) in _ENDED
+    code = integer(dig(status, "ContainerStatus", "ExitCode"))
+    has_key = host and container
     row = workload_row(unit) | {
-        "workload_id": f"{host}/{container}"
-        if host and container
-        else f"{cluster}/{key}",
+        "workload_id": f"{host}/{container}" if has_key else f"{cluster}/{key}",
         "names": service.names,
         "host_id": host,
         "cluster": cluster,
@@ -232,24 +216,13 @@ def to_workload(
         "name": f"{service.name}.{integer(task.get('Slot')) or key}",
         "source_kind": "task",
         **_life(task, status),
-        "exit_code": code if is_ended and _is_code(code) else None,
+        "exit_code": code if is_ended else None,
         "host_network": _is_on_host(task),
         "inspect_status": "ok",
     }
     if service.is_listed:
         row |= dict.fromkeys(_UNLISTED) | {"inspect_status": "list"}
     return row
-
-
-def _named(task: Row, hosts: dict[str, str]) -> str | None:
-    """Return the host that the command line names for a task, if only one host has that name."""
-    return next(
-        (host for host in hosts.values() if host == text(task.get("NodeName"))), None
-    )
-
-
-def _is_code(code: Any) -> bool:
-    return isinstance(code, int) and not isinstance(code, bool)
 
 
 def _is_on_host(task: Row) -> bool | None:
@@ -261,13 +234,16 @@ def _is_on_host(task: Row) -> bool | None:
 
 def _life(task: Row, status: Row) -> Row:
     """Return state and times; a task that a lost node still reports as running counts as removed."""
-    state, at = text(status.get("State")), moment(status.get("Timestamp"))
+    state = text(status.get("State"))
+    at = moment(status.get("Timestamp"))
     is_wanted = text(task.get("DesiredState")) not in ("shutdown", "remove")
-    words = "exited" if state in _ENDED else "dead" if state == "orphaned" else "created"
-    if state == "running":
-        words = "running" if is_wanted else "removing"
+    words = {
+        **dict.fromkeys(_ENDED, "exited"),
+        "orphaned": "dead",
+        "running": "running" if is_wanted else "removing",
+    }
     return {
-        "state": words if state else None,
+        "state": words.get(state, "created") if state else None,
         "created_at": moment(task.get("CreatedAt")),
         "started_at": at if state == "running" else None,
         "finished_at": at if state in _ENDED else None,
@@ -360,38 +336,22 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task.get("CreatedAt")))
-    rows = []
+    rows: list[Row] = []
     for lost, heir in pairwise(ordered):
-        status, after = table(lost.get("Status")), table(heir.get("Status"))
-        down, up = moment(status.get("Timestamp")), moment(heir.get("CreatedAt"))
-        if text(status.get("State")) not in _FAILED or not down or not up:
+        state = text(dig(lost, "Status", "State"))
+        down = moment(dig(lost, "Status", "Timestamp"))
+        up = moment(heir.get("CreatedAt"))
+        if state not in _FAILED or not down or not up:
             continue
-        shared = {"names": service.names}
         place = f"{cluster}/{text(lost.get('ID'))[:SHORT_ID]}"
-        rows.append(
-            shared
-            | {
-                "activity_id": f"{place}/terminate",
-                "kind": "terminate",
-                "started_at": down,
-                "cause": "health",
-                "status": text(status.get("State")),
-            }
-        )
-        if text(after.get("State")) == "running" and (
-            since := moment(after.get("Timestamp"))
-        ):
-            rows.append(
-                shared
-                | {
-                    "activity_id": f"{place}/launch",
-                    "kind": "launch",
-                    "started_at": max(up, down),
-                    "ended_at": max(since, down),
-                    "cause": "health",
-                    "status": "running",
-                }
-            )
+        shared = {"names": service.names, "cause": "health"}
+        end = {"activity_id": f"{place}/terminate", "kind": "terminate"}
+        rows.append(shared | end | {"started_at": down, "status": state})
+        since = moment(dig(heir, "Status", "Timestamp"))
+        if text(dig(heir, "Status", "State")) == "running" and since:
+            start = {"activity_id": f"{place}/launch", "kind": "launch"}
+            times = {"started_at": max(up, down), "ended_at": max(since, down)}
+            rows.append(shared | start | times | {"status": "running"})
     return rows
 
 
@@ -401,18 +361,14 @@ def from_cli(item: Row) -> tuple[str, Row] | None:
         wanted = re.match(r"\d+/(\d+)", text(item.get("Replicas")))
         modes = {"replicated": "Replicated", "global": "Global"}
         mode = modes.get(text(item.get("Mode")), "GlobalJob")
-        number_ = {"Replicas": int(wanted[1])} if wanted and mode == "Replicated" else {}
-        container = {"Image": item.get("Image")}
+        replicas = {"Replicas": int(wanted[1])} if wanted else {}
         spec = {
             "Name": item.get("Name"),
-            "Mode": {mode: number_},
-            "TaskTemplate": {"ContainerSpec": container},
+            "Mode": {mode: replicas if mode == "Replicated" else {}},
+            "TaskTemplate": {"ContainerSpec": {"Image": item.get("Image")}},
         }
-        return "services", {
-            "ID": item.get("ID"),
-            "Ports": item.get("Ports"),
-            "Spec": spec,
-        }
+        shared = {"ID": item.get("ID"), "Ports": item.get("Ports")}
+        return "services", shared | {"Spec": spec}
     if {"Hostname", "Availability", "Status"} <= item.keys():
         described = {
             "Hostname": item["Hostname"],
