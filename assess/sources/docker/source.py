@@ -126,7 +126,9 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
         files = sorted([*place.glob("*"), *place.glob("*/*")])
         for file in [place] if place.is_file() else files:
             # Several commands fill several files: inspect-1.json, inspect-2.json
-            stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
+            stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace(
+                "_", "-"
+            )
             call = calls.get(stem)
             if call and file.suffix.lower() in SUFFIXES and file.is_file():
                 is_empty = False

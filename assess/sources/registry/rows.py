@@ -12,6 +12,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Row
+from assess.sources.linear import Linear
 from assess.sources.values import dicts, dig, moment, texts
 
 DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
@@ -28,7 +29,7 @@ _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+j
 _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
-_SIGNATURE = re.compile(r"cosign.*\bsig\b|notary\.signature")
+_SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
 _BUNDLE, _PREDICATE = "sigstore.bundle", "dev.sigstore.bundle.predicateType"
 
 
