@@ -14,7 +14,7 @@ from assess.image_ref import parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
-from assess.sources.docker.payload import SHORT_ID
+from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
 from assess.sources.unit import (
@@ -54,12 +54,12 @@ class Service:
 
     def __init__(self, item: Row) -> None:
         self.item = item
-        self.spec = table(item.get("Spec"))
-        self.name = text(self.spec.get("Name"))
-        self.task = table(self.spec.get("TaskTemplate"))
+        self.spec = table(item, "Spec")
+        self.name = text(self.spec, "Name")
+        self.task = table(self.spec, "TaskTemplate")
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
-        container = table(self.task.get("ContainerSpec"))
+        container = table(self.task, "ContainerSpec")
         labels, _ = keep_labels(self.spec.get("Labels"))
         labels |= keep_labels(container.get("Labels"))[0]
         self.stack = labels.get(SWARM_STACK, "")
@@ -72,47 +72,47 @@ class Service:
     @property
     def replicas(self) -> float | None:
         """Number of replicas that are wanted; None for one per node."""
-        return number(dig(self.spec, "Mode", "Replicated", "Replicas"))
+        return number(self.spec, "Mode", "Replicated", "Replicas")
 
 
 def to_unit(service: Service, task: Row) -> Unit:
     """Read the declaration of a service, or of a task that still has an earlier one."""
-    container = table(task.get("ContainerSpec"))
-    modes = table(service.spec.get("Mode"))
+    container = table(task, "ContainerSpec")
+    modes = table(service.spec, "Mode")
     is_job = "ReplicatedJob" in modes or "GlobalJob" in modes
     ports = tuple(_ports(service))
     kind = "web" if ports else None
     unit = Unit(
         names=(),
         platform="swarm",
-        image=text(container.get("Image")),
+        image=text(container, "Image"),
         ports=ports,
         min_healthy_pct=min_healthy(service),
         kind="job" if is_job else kind,
     )
     if service.is_listed:
         return unit
-    limits = table(dig(task, "Resources", "Limits"))
-    memory = integer(limits.get("MemoryBytes"))
-    cpus = number(limits.get("NanoCPUs"))
-    grace = number(container.get("StopGracePeriod"))
-    condition = text(dig(task, "RestartPolicy", "Condition")) or "any"
-    values = dict(entry.partition("=")[::2] for entry in texts(container.get("Env")))
-    checks = texts(dig(container, "Healthcheck", "Test"))
+    limits = table(task, "Resources", "Limits")
+    memory = integer(limits, "MemoryBytes")
+    cpus = number(limits, "NanoCPUs")
+    grace = number(container, "StopGracePeriod")
+    condition = text(task, "RestartPolicy", "Condition") or "any"
+    values = variables(container.get("Env"))
+    checks = texts(container, "Healthcheck", "Test")
     has_config = container.get("Configs") or container.get("Secrets") or values
     return replace(
         unit,
         environment=tuple(values.items()),
-        user=text(container.get("User")),
+        user=text(container, "User"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,
         memory_unlimited=not memory,
         cpu_limit=cpus / _SECOND if cpus else None,
-        pids_limit=integer(limits.get("Pids")) or None,
+        pids_limit=integer(limits, "Pids") or None,
         readonly_root=container.get("ReadOnly") is True,
-        caps_added_n=len(texts(container.get("CapabilityAdd"))),
+        caps_added_n=len(texts(container, "CapabilityAdd")),
         restart_policy=_CONDITIONS.get(condition),
-        log_driver=text(dig(task, "LogDriver", "Name")) or None,
+        log_driver=text(task, "LogDriver", "Name") or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,
         health_checked=checks[0] != "NONE" if checks else None,  # its image may have one
         config_external=True if has_config else None,
@@ -127,24 +127,25 @@ def to_batch(found: Found, cluster: str) -> Batch:
     every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
-    names = {key: text(dig(n, "Description", "Hostname")) for key, n in nodes.items()}
-    hosts = host_ids(names.items(), cluster)
+    names = [dig(node, "Description", "Hostname") for node in nodes.values()]
+    hosts = host_ids(zip(nodes, map(text, names), strict=True), cluster)
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
     slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for key, task in _whole(found.get("tasks", ())).items():
-        name = text(task.get("ServiceName"))
-        owner = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(name, "")
+        name = text(task, "ServiceName")
+        owner = short_id(task.get("ServiceID")) or by_name.get(name, "")
         if service := services.get(owner):
             workload = to_workload(key, task, service, hosts, cluster)
             place = (workload["workload_id"], workload["host_id"])
             batch.add("workloads", workload)
             batch.add("mounts", *mount_rows(service.unit.mounts, *place))
-            slot = integer(task.get("Slot")) or text(task.get("NodeID"))
+            slot = integer(task, "Slot") or text(task, "NodeID")
             slots[owner, slot].append(task)
     share_live(batch)
-    batch.add("services", *merge_services([to_service(s) for s in services.values()]))
+    rows = list(map(to_service, services.values()))
+    batch.add("services", *merge_services(rows))
     batch.add("dependencies", *to_dependencies(list(services.values())))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
@@ -156,29 +157,36 @@ def to_batch(found: Found, cluster: str) -> Batch:
 def _whole(items: Any) -> dict[str, Row]:
     """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
-    return {key: item for item in ordered if (key := text(item.get("ID"))[:SHORT_ID])}
+    whole = {short_id(item.get("ID")): item for item in ordered}
+    whole.pop("", None)
+    return whole
+
+
+def short_id(identifier: Any) -> str:
+    """Return the first characters of an id, as the command line shows it."""
+    return text(identifier)[:SHORT_ID]
 
 
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
-    description = table(node.get("Description"))
-    status = text(dig(node, "Status", "State"))
-    cpus = number(dig(description, "Resources", "NanoCPUs"))
+    description = table(node, "Description")
+    status = text(node, "Status", "State")
+    cpus = number(description, "Resources", "NanoCPUs")
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=text(description.get("Hostname")) or None,
-        arch=text(dig(description, "Platform", "Architecture")) or None,
+        hostname=text(description, "Hostname") or None,
+        arch=text(description, "Platform", "Architecture") or None,
         vcpus=None if cpus is None else integer(cpus // _SECOND),
-        memory_bytes=integer(dig(description, "Resources", "MemoryBytes")),
+        memory_bytes=integer(description, "Resources", "MemoryBytes"),
         state="running" if status == "ready" else status or None,
     )
 
 
 def to_engine(node: Row, host_id: str) -> Iterator[Row]:
     """Return the row of the engines frame, if the node lists the version of its engine."""
-    status = text(dig(node, "Status", "State"))
-    if version := text(dig(node, "Description", "Engine", "EngineVersion")):
+    status = text(node, "Status", "State")
+    if version := text(node, "Description", "Engine", "EngineVersion"):
         yield frames.row(
             "engines",
             host_id=host_id,
@@ -193,19 +201,19 @@ def to_workload(
     key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str
 ) -> Row:
     """Return the row of a task; it has the key of its container as the engine lists it."""
-    spec = table(task.get("Spec"))
-    status = table(task.get("Status"))
+    spec = table(task, "Spec")
+    status = table(task, "Status")
     is_current = not spec or spec == service.task
     unit = service.unit if is_current else to_unit(service, spec)
     if not unit.image:
         unit = replace(unit, image=service.unit.image)
     # The command line names the node: that is a host if only one has the name.
-    node = text(task.get("NodeName"))
+    node = text(task, "NodeName")
     named = node if node in hosts.values() else None
-    host = hosts.get(text(task.get("NodeID"))[:SHORT_ID]) or named
-    container = text(dig(status, "ContainerStatus", "ContainerID"))[:SHORT_ID]
-    is_ended = text(status.get("State")) in _ENDED
-    code = integer(dig(status, "ContainerStatus", "ExitCode"))
+    host = hosts.get(short_id(task.get("NodeID"))) or named
+    container = short_id(dig(status, "ContainerStatus", "ContainerID"))
+    is_ended = text(status, "State") in _ENDED
+    code = integer(status, "ContainerStatus", "ExitCode")
     has_key = host and container
     row = workload_row(unit) | {
         "workload_id": f"{host}/{container}" if has_key else f"{cluster}/{key}",
@@ -213,7 +221,7 @@ def to_workload(
         "host_id": host,
         "cluster": cluster,
         "namespace": service.stack or None,
-        "name": f"{service.name}.{integer(task.get('Slot')) or key}",
+        "name": f"{service.name}.{integer(task, 'Slot') or key}",
         "source_kind": "task",
         **_life(task, status),
         "exit_code": code if is_ended else None,
@@ -227,16 +235,16 @@ def to_workload(
 
 def _is_on_host(task: Row) -> bool | None:
     """Return whether a task is on the network of its node; None where its networks are not listed."""
-    networks = [table(n.get("Network")) for n in dicts(task.get("NetworksAttachments"))]
-    names = {text(dig(network, "Spec", "Name")) for network in networks}
+    networks = [table(n, "Network") for n in dicts(task, "NetworksAttachments")]
+    names = {text(network, "Spec", "Name") for network in networks}
     return "host" in names if names else None
 
 
 def _life(task: Row, status: Row) -> Row:
     """Return state and times; a task that a lost node still reports as running counts as removed."""
-    state = text(status.get("State"))
-    at = moment(status.get("Timestamp"))
-    is_wanted = text(task.get("DesiredState")) not in ("shutdown", "remove")
+    state = text(status, "State")
+    at = moment(status, "Timestamp")
+    is_wanted = text(task, "DesiredState") not in ("shutdown", "remove")
     words = {
         **dict.fromkeys(_ENDED, "exited"),
         "orphaned": "dead",
@@ -244,7 +252,7 @@ def _life(task: Row, status: Row) -> Row:
     }
     return {
         "state": words.get(state, "created") if state else None,
-        "created_at": moment(task.get("CreatedAt")),
+        "created_at": moment(task, "CreatedAt"),
         "started_at": at if state == "running" else None,
         "finished_at": at if state in _ENDED else None,
     }
@@ -255,21 +263,21 @@ def _ports(service: Service) -> Iterator[str]:
     if isinstance(listed, str):  # by the command line
         yield from filter(None, listed.replace("*:", "").split(", "))
         return
-    for port in dicts(dig(service.item, "Endpoint", "Ports")):
+    for port in dicts(service.item, "Endpoint", "Ports"):
         inner = f"{port.get('TargetPort')}/{text(port.get('Protocol')) or 'tcp'}"
-        outer = integer(port.get("PublishedPort"))
+        outer = integer(port, "PublishedPort")
         yield f"{outer}->{inner}" if outer else inner
 
 
 def _mounts(container: Row) -> Iterator[Mount]:
-    for mount in dicts(container.get("Mounts")):
+    for mount in dicts(container, "Mounts"):
         is_volume = mount.get("Type") == "volume"
-        driver = text(dig(mount, "VolumeOptions", "DriverConfig", "Name"))
+        driver = text(mount, "VolumeOptions", "DriverConfig", "Name")
         default = "local" if is_volume else None
-        source = text(mount.get("Source"))
+        source = text(mount, "Source")
         yield Mount(
-            target=text(mount.get("Target")),
-            type=text(mount.get("Type")) or "bind",
+            target=text(mount, "Target"),
+            type=text(mount, "Type") or "bind",
             source="" if is_volume else source,
             volume=source or None if is_volume else None,
             driver=driver or default,
@@ -286,7 +294,7 @@ def to_service(service: Service) -> Row:
 
 def min_healthy(service: Service) -> float | None:
     """Return the share of replicas that an update leaves running [percent]."""
-    update = table(service.spec.get("UpdateConfig"))
+    update = table(service.spec, "UpdateConfig")
     if not update or not service.replicas:
         return None
     if update.get("Order") == "start-first":
@@ -303,8 +311,8 @@ def to_dependencies(services: list[Service]) -> list[Row]:
     for service in services:
 
         def find(address: Address, stack: str = service.stack) -> Callee | None:
-            called = known.get((stack, address.host)) or known.get(("", address.host))
-            return (called.names[0], called.unit.image_name) if called else None
+            callee = known.get((stack, address.host), known.get(("", address.host)))
+            return (callee.names[0], callee.unit.image_name) if callee else None
 
         env = addresses(dict(service.unit.environment))
         rows += environment_rows(service.names[0], env, find)
@@ -313,11 +321,11 @@ def to_dependencies(services: list[Service]) -> list[Row]:
 
 def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
     """Return the last update of a service: a deployment or a rollback."""
-    update = table(service.item.get("UpdateStatus"))
-    started = moment(update.get("StartedAt"))
+    update = table(service.item, "UpdateStatus")
+    started = moment(update, "StartedAt")
     if not started:
         return []
-    state = text(update.get("State"))
+    state = text(update, "State")
     before = dig(service.item, "PreviousSpec", "TaskTemplate", "ContainerSpec", "Image")
     return [
         {
@@ -325,7 +333,7 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
             "names": service.names,
             "kind": "rollback" if state.startswith("rollback") else "deploy",
             "started_at": started,
-            "ended_at": moment(update.get("CompletedAt")),
+            "ended_at": moment(update, "CompletedAt"),
             "status": state or None,
             "from_version": parse_image(text(before)).tag,
             "to_version": service.unit.image_ref.tag,
@@ -335,20 +343,20 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
 
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
-    ordered = sorted(tasks, key=lambda task: text(task.get("CreatedAt")))
+    ordered = sorted(tasks, key=lambda task: text(task, "CreatedAt"))
     rows: list[Row] = []
     for lost, heir in pairwise(ordered):
-        state = text(dig(lost, "Status", "State"))
-        down = moment(dig(lost, "Status", "Timestamp"))
-        up = moment(heir.get("CreatedAt"))
+        state = text(lost, "Status", "State")
+        down = moment(lost, "Status", "Timestamp")
+        up = moment(heir, "CreatedAt")
         if state not in _FAILED or not down or not up:
             continue
-        place = f"{cluster}/{text(lost.get('ID'))[:SHORT_ID]}"
+        place = f"{cluster}/{short_id(lost.get('ID'))}"
         shared = {"names": service.names, "cause": "health"}
         end = {"activity_id": f"{place}/terminate", "kind": "terminate"}
         rows.append(shared | end | {"started_at": down, "status": state})
-        since = moment(dig(heir, "Status", "Timestamp"))
-        if text(dig(heir, "Status", "State")) == "running" and since:
+        since = moment(heir, "Status", "Timestamp")
+        if text(heir, "Status", "State") == "running" and since:
             start = {"activity_id": f"{place}/launch", "kind": "launch"}
             times = {"started_at": max(up, down), "ended_at": max(since, down)}
             rows.append(shared | start | times | {"status": "running"})
@@ -358,9 +366,9 @@ def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
 def from_cli(item: Row) -> tuple[str, Row] | None:
     """Return a line of ``docker service|node ls`` or ``docker service ps`` in the form of the API."""
     if {"Mode", "Replicas", "Name"} <= item.keys():
-        wanted = re.match(r"\d+/(\d+)", text(item.get("Replicas")))
+        wanted = re.match(r"\d+/(\d+)", text(item, "Replicas"))
         modes = {"replicated": "Replicated", "global": "Global"}
-        mode = modes.get(text(item.get("Mode")), "GlobalJob")
+        mode = modes.get(text(item, "Mode"), "GlobalJob")
         replicas = {"Replicas": int(wanted[1])} if wanted else {}
         spec = {
             "Name": item.get("Name"),
@@ -377,14 +385,16 @@ def from_cli(item: Row) -> tuple[str, Row] | None:
         state = {"State": text(item["Status"]).lower()}
         return "nodes", {"ID": item.get("ID"), "Description": described, "Status": state}
     if {"CurrentState", "DesiredState", "Node"} <= item.keys():
-        name, _, slot = text(item.get("Name")).strip(" \\_").partition(".")
+        # Tasks that ended stand below the one that replaced them, behind `\_`.
+        name, _, slot = text(item, "Name").strip(" \\_").partition(".")
+        word, _, _ = text(item["CurrentState"]).lower().partition(" ")
         return "tasks", {
             "ID": item.get("ID"),
             "ServiceName": name,
             "Slot": integer(slot),
             "NodeName": item["Node"],
             "DesiredState": text(item["DesiredState"]).lower(),
-            "Status": {"State": text(item["CurrentState"]).partition(" ")[0].lower()},
+            "Status": {"State": word},
             "Spec": {"ContainerSpec": {"Image": item.get("Image")}},
         }
     return None

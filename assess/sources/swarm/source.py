@@ -16,10 +16,9 @@ from assess.sources.docker.client import (
     failure,
     problems_of,
 )
-from assess.sources.docker.payload import SHORT_ID
 from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_userinfo
-from assess.sources.swarm.rows import from_cli, to_batch
+from assess.sources.swarm.rows import from_cli, short_id, to_batch
 from assess.sources.values import dig, text
 
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
@@ -50,7 +49,7 @@ class SwarmSource(ListSource):
     )
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         return problems_of(options)
 
@@ -73,7 +72,7 @@ class SwarmSource(ListSource):
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; a list and an inspection of it are two."""
-        return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
+        return kind, "Version" in item, short_id(item.get("ID")) or id(item)
 
     def read(
         self,
@@ -97,16 +96,16 @@ class SwarmSource(ListSource):
                 stack.callback(api.close)
                 call.count(requests=2)
                 version = api.get("/version", is_versioned=False)
-                if newest := text(dig(version, "ApiVersion")):
+                if newest := text(version, "ApiVersion"):
                     api.negotiate(newest)
                 info = api.get("/info")
                 is_manager = dig(info, "Swarm", "ControlAvailable") is True
                 if is_manager:
                     call.take([info])
-                    cluster = text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
+                    cluster = short_id(dig(info, "Swarm", "Cluster", "ID"))
                     options.setdefault("cluster", cluster)
                 else:
-                    state = text(dig(info, "Swarm", "LocalNodeState"))
+                    state = text(info, "Swarm", "LocalNodeState")
                     call.status("unsupported", _no_manager(state))
             for listing in self.lists if is_manager else ():
                 with ask(listing.kind) as call:
