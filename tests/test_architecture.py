@@ -34,7 +34,7 @@ MAX_FUNCTION_LINES = 66
 # what each room may import from assess, its own room aside
 LAYERS = {
     "_version": set(),
-    "errors": set(),
+    "errors": {"untrusted"},
     "frames": {"errors"},
     "config": {"errors"},
     "execution": {"errors"},
