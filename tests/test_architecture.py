@@ -85,6 +85,7 @@ ONLY_IN = {
     "boto3": {"sources", "s3"},
     "botocore": {"sources", "s3"},
     "requests": {"sources"},
+    "re2": {"sources"},
     "matplotlib": {"figures"},
     "jinja2": {"report"},
     "nbformat": {"notebooks"},

@@ -16,6 +16,7 @@ from assess.cli.messages import QUIET, level, note, progress, say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from assess.config import Config
     from assess.inventory import Inventory
 
 SNAPSHOTS = Path("data/snapshots")
@@ -87,7 +88,6 @@ def collect(
     snapshot was written but fewer calls than --min-coverage were answered.
     """
     from assess import s3, store, words
-    from assess.config import load_config
     from assess.sources import collect as collect_all
 
     if place and s3.is_s3(place):
@@ -95,7 +95,7 @@ def collect(
     elif place:
         store.refuse_taken(Path(place))
     inventory = collect_all(
-        load_config(config_file),
+        _config(config_file),
         sources=list(types) or None,
         deadline=deadline,
         strict=strict,
@@ -114,6 +114,16 @@ def collect(
             f"{words.share(min_coverage)}",
         )
         click.get_current_context().exit(UNDER_LIMIT)
+
+
+def _config(file: Path | None) -> Config:
+    """Read the configuration; say which file it is where one above was taken."""
+    from assess.config import load_config
+
+    config = load_config(file)
+    if file is None and config.directory != Path.cwd().resolve():
+        note(f"configuration: {config.origin}")
+    return config
 
 
 def _write(inventory: Inventory, place: str) -> str:
@@ -182,11 +192,10 @@ def doctor(
 
     Makes a few cheap calls per source and writes nothing. Exits with 4 if any call fails.
     """
-    from assess.config import load_config
     from assess.sources import probe
 
     calls = probe(
-        load_config(config_file),
+        _config(config_file),
         sources=list(types) or None,
         deadline=deadline,
         progress=progress(),

@@ -23,7 +23,7 @@ _SAME_NAME = {  # calls of two services with one name, by the keys that tell the
     "describe-load-balancers": ("LoadBalancers", "LoadBalancerDescriptions"),
 }
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
-_REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+)+-\d(?!\d)")
+_REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+){1,3}-\d(?!\d)")
 
 # Codes of AWS, and classes of errors of its SDK.
 _REFUSED = re.compile(r"AccessDenied(Exception)?|UnauthorizedOperation|403")  # one call

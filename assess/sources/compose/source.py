@@ -277,15 +277,14 @@ def _replicas(project: Project, name: str) -> int:
 
 def _bytes(value: Any) -> int | None:
     """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    found = re.fullmatch(
-        r"\s*(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?\s*", str(value or "").lower()
-    )
+    text = str(value or "").lower().strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", text)
     return int(float(found[1]) * _UNITS[found[2] or "b"]) if found else None
 
 
 def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
+    parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
 
 
