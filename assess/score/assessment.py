@@ -18,7 +18,8 @@ from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.backtest.backtest import Backtest, backtest
-from assess.score.blast_radius.blast_radius import BlastRadius, score_blast_radius
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
