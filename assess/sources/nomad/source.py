@@ -21,6 +21,11 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
+_OBJECTS = (
+    *("TaskGroups", "Tasks", "Services", "Upstreams", "Events", "VolumeMounts", "mounts"),
+    *("mount", "Networks", "ReservedPorts", "DynamicPorts"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 
 
 class NomadSource(ListSource):
@@ -39,6 +44,7 @@ class NomadSource(ListSource):
         "nomad operator api /v1/node/ID > ID.json for each node"
     )
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -84,7 +90,8 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found[kind] if text(item, "ID")]
+            # An id of dots alone would lead to another path, however it is quoted.
+            stubs = [item for item in found[kind] if text(item, "ID").strip(".")]
             whole: list[Row] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
