@@ -358,9 +358,8 @@ def _interval_problems(
 
 def _is_interval(pair: Any) -> bool:
     # a notebook hands in what no type of a policy file has checked
-    if not isinstance(pair, list | tuple) or len(pair) != 2:
-        return False
-    return all(map(_is_share, pair)) and pair[0] <= pair[1]
+    is_pair = isinstance(pair, list | tuple) and len(pair) == 2
+    return is_pair and all(map(_is_share, pair)) and pair[0] <= pair[1]
 
 
 def _is_share(value: Any, most: float = 1) -> bool:
