@@ -12,7 +12,9 @@ from assess.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
-_TOP_KEYS = ("source", "identity", "snapshots", "work")
+MOST_PROCESSES = 1000
+_TOP = {"source": list, "identity": dict, "work": dict}
+_TOP_KEYS = (*_TOP, "snapshots")
 _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
@@ -56,34 +58,38 @@ def load_config(path: str | Path | None = None) -> Config:
         raise ConfigError(
             f"{file} cannot be read: {error.strerror}", hint="name it with -c"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # ValueError: not TOML, not UTF-8, or a number of thousands of digits
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not TOML: {error}") from error
     problems = [unknown_key(key, _TOP_KEYS) for key in values if key not in _TOP_KEYS]
+    for key, kind in _TOP.items():
+        if not isinstance(values.setdefault(key, kind()), kind):
+            problems.append(f"{key} is {values[key]!r}")
+            values[key] = kind()
     sources = []
-    for number, table in enumerate(values.get("source", []), start=1):
+    for number, table in enumerate(values["source"], start=1):
         if not isinstance(table, dict) or not isinstance(table.get("type"), str):
             problems.append(f"[[source]] number {number} has no type")
             continue
         options = {key: value for key, value in table.items() if key != "type"}
         sources.append(SourceConfig(table["type"], options))
-    work = values.get("work", {})
-    problems += _work_problems(work)
+    problems += _work_problems(values["work"])
     if problems:
         raise ConfigError(f"{file}: " + "; ".join(problems), hint="see `assess sources`")
-    identity = values.get("identity", {})
-    return Config(tuple(sources), identity, file.resolve().parent, str(file), work)
+    directory = file.resolve().parent
+    return Config(
+        tuple(sources), values["identity"], directory, str(file), values["work"]
+    )
 
 
-def _work_problems(work: Any) -> list[str]:
-    if not isinstance(work, dict):
-        return ["work is no table"]
+def _work_problems(work: dict[str, Any]) -> list[str]:
     problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
-    fitting = {key: value for key, value in work.items() if key in _WORK}
-    problems += [
-        f"work.{k} is {v!r}" for k, v in fitting.items() if type(v) is not _WORK[k]
-    ]
-    if type(work.get("processes")) is int and work["processes"] < 1:
-        problems.append("work.processes has to be above 0")
+    for key, value in work.items():
+        if key in _WORK and type(value) is not _WORK[key]:
+            problems.append(f"work.{key} is {value!r}")
+    processes = work.get("processes", 1)
+    if type(processes) is int and not 1 <= processes <= MOST_PROCESSES:
+        problems.append(f"work.processes has to be from 1 to {MOST_PROCESSES}")
     return problems
 
 
@@ -109,10 +115,18 @@ def _find() -> Path:
 
 
 def _nearest() -> Path | None:
-    """Return the file named by the environment, or the nearest one upwards from here."""
+    """Return the file named by the environment, or the nearest one upwards from here.
+
+    Above, as in /tmp, anybody may have put one: it counts only if it is the user's own or root's.
+    """
     named = os.environ.get("ASSESS_CONFIG")
     if named:
         return Path(named)
     here = Path.cwd()
-    above = (directory / CONFIG_NAME for directory in (here, *here.parents))
-    return next((file for file in above if file.exists()), None)
+    for directory in (here, *here.parents):
+        file = directory / CONFIG_NAME
+        if file.exists() and (
+            directory == here or file.stat().st_uid in (0, os.geteuid())
+        ):
+            return file
+    return None

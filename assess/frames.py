@@ -245,10 +245,16 @@ def problem(
 def _text(cells: pd.Series) -> pd.Series:
     if cells.dtype == "str":
         return cells
-    known = cells.notna()
-    return (
-        cells.astype(object).where(known, None).map(str, na_action="ignore").astype("str")
-    )
+    texts = cells.astype(object).where(cells.notna(), None)
+    try:
+        return texts.map(str, na_action="ignore").astype("str")
+    except UnicodeEncodeError:
+        return texts.map(_without_surrogates, na_action="ignore").astype("str")
+
+
+def _without_surrogates(cell: Any) -> str:
+    """Return a text without halves of surrogate pairs, which JSON may have and no file can."""
+    return str(cell).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:

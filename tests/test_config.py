@@ -1,9 +1,19 @@
 """`assess.toml`: found, read, and refused with a reason."""
 
+import contextlib
+import dataclasses
+import os
+import tomllib
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from mutants import mutants, to_toml
 
 from assess.config import data_path, load_config, work_options
-from assess.errors import ConfigError
+from assess.errors import ConfigError, PolicyError
+from assess.policy.policy import load_policy
+from assess.sources.run import prepare
 
 
 def test_sources_keep_order_and_options(tmp_path):
@@ -62,5 +72,59 @@ def test_how_work_is_done_is_read_and_checked(tmp_path, monkeypatch):
     file.write_text('[work]\nprocesses = 0\nschedular = "x"\n')
     with pytest.raises(ConfigError) as error:
         work_options()
-    for said in ("did you mean 'scheduler'", "has to be above 0"):
+    for said in ("did you mean 'scheduler'", "has to be from 1 to"):
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_read"), [("self", True), ("root", True), ("another", False)]
+)
+@pytest.mark.parametrize("place", ["here", "above"])
+def test_a_file_above_counts_if_it_is_ones_own(
+    tmp_path, monkeypatch, owner, is_read, place
+):
+    file = tmp_path / "assess.toml"
+    file.write_text("[work]\nprocesses = 2\n")
+    below = tmp_path / "a"
+    below.mkdir()
+    monkeypatch.chdir(tmp_path if place == "here" else below)
+    monkeypatch.delenv("ASSESS_CONFIG", raising=False)
+    user = file.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: user if owner == "self" else user + 1)
+    if owner == "another" and user == 0:
+        os.chown(file, 12345, -1)
+    if owner == "root" and user != 0:
+        pytest.skip("only root can make a file of root")
+    is_expected = is_read or place == "here"
+    assert work_options() == ({"processes": 2} if is_expected else {})
+
+
+EVERY_SOURCE = Path(__file__).parent / "fixtures" / "every_source.toml"
+
+
+def every_source():
+    tree = tomllib.loads(EVERY_SOURCE.read_text())
+    work = {"processes": 2, "scheduler": ""}
+    return {**tree, "identity": {"map": ""}, "work": work}
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutants(every_source))
+def test_whatever_people_write_is_used_or_refused(tmp_path_factory, tree):
+    file = tmp_path_factory.mktemp("any") / "assess.toml"
+    file.write_text(to_toml(tree))
+    with contextlib.suppress(ConfigError):
+        config = load_config(file)
+        prepare(dataclasses.replace(config, directory=EVERY_SOURCE.parent), None, 30)
+
+
+@pytest.mark.parametrize(
+    "content", ["a = " + "[" * 5000, "a = " + "9" * 5000, "a = \x00"]
+)
+def test_what_would_exhaust_a_parser_is_refused(tmp_path, content):
+    file = tmp_path / "assess.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(file)
+    with pytest.raises(PolicyError, match="not a readable policy"):
+        load_policy(file)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from assess.notebooks.conventions import Deviation, check
-from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, tidy
-from assess.notebooks.fragments import fragment
+from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, fragment, tidy
 from assess.notebooks.running import refresh, run
 
 __all__ = [

@@ -38,165 +38,147 @@ class Deviation:
     found: str
 
 
+class Rules:
+    """Rules of one notebook, or of one of its cells; those that do not hold are deviations."""
+
+    def __init__(self, notebook: str, cell: str = "") -> None:
+        self.place = (notebook, cell)
+        self.broken: list[Deviation] = []
+
+    def require(self, rule: str, holds: object, found: object) -> None:
+        """Note a deviation, with what was found instead, where a rule does not hold."""
+        if not holds:
+            self.broken.append(Deviation(*self.place, rule, str(found)))
+
+
 def check(paths: Sequence[str | Path] = ()) -> list[Deviation]:
     """List the deviations of notebooks from the conventions, without running them."""
     return [deviation for path in find(paths) for deviation in _check(path)]
 
 
-def _check(path: Path) -> Iterator[Deviation]:
+def _check(path: Path) -> list[Deviation]:
+    rules = Rules(path.name)
     try:
         node = read(path)
     except AssessError as error:
-        yield Deviation(path.name, "", "a valid notebook", str(error))
-        return
-    text = path.read_bytes().decode("utf-8")
-    for rule, found in (
-        *_notebook_rules(node, text, path.name),
-        *_lesson_rules(node, path),
-    ):
-        yield Deviation(path.name, "", rule, found)
+        rules.require("a valid notebook", False, error)
+        return rules.broken
+    _check_file(rules, node, path)
+    _check_code(rules, [cell for cell in node.cells if cell.cell_type == "code"])
+    _check_lesson(rules, node, path)
+    broken = rules.broken
     for cell in node.cells:
-        for rule, found in _cell_rules(cell, number(path.name)):
-            yield Deviation(path.name, str(cell.get("id", "")), rule, found)
+        rules = Rules(path.name, str(cell.get("id", "")))
+        _check_cell(rules, cell, number(path.name))
+        broken += rules.broken
+    return broken
 
 
-def _notebook_rules(node: Any, text: str, name: str) -> Iterator[tuple[str, str]]:
-    code = [cell for cell in node.cells if cell.cell_type == "code"]
-    prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
-    lines = sum(map(_code_lines, code))
-    titles = sum(
-        len(re.findall(r"^# ", _without_fences(source), re.M)) for source in prose
-    )
-    tagged = [cell for cell in code if _is_tagged(cell)]
+def _check_file(rules: Rules, node: Any, path: Path) -> None:
+    """Check name, size and metadata of a notebook."""
+    text = path.read_bytes().decode("utf-8")
+    size = len(text.encode())
     ids = [cell.get("id") for cell in node.cells]
+    kernel = node.metadata.get("kernelspec")
+    version = str(node.metadata.get("language_info", {}).get("version", ""))
+    named = re.fullmatch(r"\d{2}_[a-z0-9_]+\.ipynb", path.name)
+    rule = f"kernelspec {KERNELSPEC['name']}, and no more than it needs"
+    rules.require("the file is named NN_topic.ipynb", named, path.name)
+    rules.require("every cell id occurs once", len(ids) == len(set(ids)), ids)
+    rules.require(rule, kernel == KERNELSPEC, kernel)
+    rules.require("language_info without patch version", version.count(".") < 2, version)
+    rules.require(
+        "metadata holds kernelspec and language_info only",
+        set(node.metadata) == {"kernelspec", "language_info"},
+        sorted(node.metadata),
+    )
+    rules.require(f"at most {MAX_BYTES} bytes", size <= MAX_BYTES, size)
+    rules.require("one newline at the end", text.endswith("}\n"), repr(text[-3:]))
+
+
+def _check_code(rules: Rules, code: Sequence[Any]) -> None:
+    """Check all code cells together."""
+    lines = sum(map(_code_lines, code))
     counts = [cell.execution_count for cell in code]
-    version = node.metadata.get("language_info", {}).get("version", "")
-    setting_up = [cell for cell in code if cell not in tagged][1:]
-    holds = {
-        "the file is named NN_topic.ipynb": (
-            re.fullmatch(r"\d{2}_[a-z0-9_]+\.ipynb", name),
-            name,
-        ),
-        "exactly one H1": (titles == 1, titles),
-        "exactly one cell is tagged parameters": (len(tagged) == 1, len(tagged)),
-        "at least as many markdown cells as code cells": (
-            len(prose) >= len(code),
-            f"{len(prose)} and {len(code)}",
-        ),
-        f"at most {MAX_LINES} lines of code": (lines <= MAX_LINES, lines),
-        "stored execution counts 1 to n": (
-            counts == list(range(1, len(code) + 1)),
-            counts,
-        ),
-        "every cell id occurs once": (len(ids) == len(set(ids)), ids),
-        f"kernelspec {KERNELSPEC['name']}, and no more than it needs": (
-            node.metadata.get("kernelspec") == KERNELSPEC,
-            node.metadata.get("kernelspec"),
-        ),
-        "language_info without patch version": (str(version).count(".") < 2, version),
-        "metadata holds kernelspec and language_info only": (
-            set(node.metadata) == {"kernelspec", "language_info"},
-            sorted(node.metadata),
-        ),
-        f"at most {MAX_BYTES} bytes": (
-            len(text.encode()) <= MAX_BYTES,
-            len(text.encode()),
-        ),
-        "one newline at the end": (text.endswith("}\n"), repr(text[-3:])),
-        "imports only in the first code cell": (
-            not any(_has(cell, ast.Import, ast.ImportFrom) for cell in setting_up),
-            "later imports",
-        ),
-    }
-    yield from ((rule, str(found)) for rule, (is_so, found) in holds.items() if not is_so)
+    tagged = [cell for cell in code if _is_tagged(cell)]
+    later = [cell for cell in code if cell not in tagged][1:]
+    has_imports = any(_has(cell, ast.Import, ast.ImportFrom) for cell in later)
+    in_order = counts == list(range(1, len(code) + 1))
+    rules.require("exactly one cell is tagged parameters", len(tagged) == 1, len(tagged))
+    rules.require(f"at most {MAX_LINES} lines of code", lines <= MAX_LINES, lines)
+    rules.require("stored execution counts 1 to n", in_order, counts)
+    rules.require("imports only in the first code cell", not has_imports, "later imports")
 
 
-def _lesson_rules(node: Any, path: Path) -> Iterator[tuple[str, str]]:
+def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     """Check the narrative of a notebook: question, limits, links to its neighbours."""
-    prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"] or [""]
-    links = re.findall(r"\]\(([^)\s#]+)", "\n".join(map(_without_fences, prose)))
-    broken = [
-        link for link in links if "://" not in link and not (path.parent / link).exists()
-    ]
+    prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
+    code_n = len(node.cells) - len(prose)
+    text = "\n".join(map(_without_fences, prose))
+    first, last = (prose or [""])[0], (prose or [""])[-1]
+    titles = re.findall(r"^# ", text, re.M)
+    links = re.findall(r"\]\(([^)\s#]+)", text)
+    files = [link for link in links if "://" not in link]
+    broken = [link for link in files if not (path.parent / link).exists()]
     course = sorted(path.parent.glob("[0-9][0-9]_*.ipynb"))
     at = course.index(path) if path in course else 0
     beside = [other.name for other in course[max(at - 1, 0) : at + 2] if other != path]
-    unlinked = [name for name in beside if f"]({name})" not in prose[0]]
-    asked = [name for name in FIRST if f"**{name}.**" not in prose[0]]
-    closing = [name for name in LAST if not re.search(rf"^## {name}$", prose[-1], re.M)]
-    limits = prose[-1].partition("## Limits\n")[2].partition("\n## ")[0]
+    unlinked = [name for name in beside if f"]({name})" not in first]
+    unasked = [name for name in FIRST if f"**{name}.**" not in first]
+    open_ends = [name for name in LAST if not re.search(rf"^## {name}$", last, re.M)]
+    limits = last.partition("## Limits\n")[2].partition("\n## ")[0]
     given = {name for cell in node.cells if _is_tagged(cell) for name in literals(cell)}
-    holds = {
-        f"the first cell says {' and '.join(FIRST)}": (not asked, f"not {asked}"),
-        f"the last cell has the headings {' and '.join(LAST)}": (
-            not closing,
-            f"not {closing}",
-        ),
-        "limits are a list": (re.search(r"^- ", limits, re.M), limits[:40]),
-        "the first cell links to the notebooks before and after": (
-            not unlinked,
-            f"not {unlinked}",
-        ),
-        "every link leads to a file": (not broken, broken),
-        f"the parameters name {' and '.join(GIVEN)}": (
-            set(GIVEN) <= given,
-            sorted(given),
-        ),
-    }
-    yield from ((rule, str(found)) for rule, (is_so, found) in holds.items() if not is_so)
+    rules.require("exactly one H1", len(titles) == 1, len(titles))
+    rules.require(
+        "at least as many markdown cells as code cells",
+        len(prose) >= code_n,
+        f"{len(prose)} and {code_n}",
+    )
+    rule = "the first cell links to the notebooks before and after"
+    rules.require(rule, not unlinked, f"not {unlinked}")
+    rule = f"the first cell says {' and '.join(FIRST)}"
+    rules.require(rule, not unasked, f"not {unasked}")
+    rule = f"the last cell has the headings {' and '.join(LAST)}"
+    rules.require(rule, not open_ends, f"not {open_ends}")
+    rules.require("limits are a list", re.search(r"^- ", limits, re.M), limits[:40])
+    rules.require("every link leads to a file", not broken, broken)
+    rule = f"the parameters name {' and '.join(GIVEN)}"
+    rules.require(rule, set(GIVEN) <= given, sorted(given))
 
 
 def _is_tagged(cell: Any) -> bool:
     return cell.cell_type == "code" and PARAMETERS in cell.metadata.get("tags", [])
 
 
-def _cell_rules(cell: Any, number: str) -> Iterator[tuple[str, str]]:
-    holds = {
-        f"cell id {number}-<slug>": (
-            re.fullmatch(rf"{number}-[a-z0-9-]+", cell.get("id", "")),
-            cell.get("id"),
-        ),
-        "cell metadata holds tags only": (
-            set(cell.metadata) <= {"tags"},
-            sorted(cell.metadata),
-        ),
-    }
-    if cell.cell_type == "code":
-        lines = _code_lines(cell)
-        calls = list(_calls(cell))
-        tagged = PARAMETERS in cell.metadata.get("tags", [])
-        outputs = [output.output_type for output in cell.outputs]
-        streams = [
-            output.name for output in cell.outputs if output.output_type == "stream"
-        ]
-        holds |= {
-            "plain Python, no magic": (
-                tree(cell) is not None,
-                cell.source.split("\n")[0],
-            ),
-            f"at most {MAX_CELL_LINES} lines of code": (lines <= MAX_CELL_LINES, lines),
-            "no semicolon at the end": (
-                not cell.source.rstrip().endswith(";"),
-                "a semicolon",
-            ),
-            "no def and no class": (
-                not _has(cell, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
-                "a definition",
-            ),
-            "print takes only fixed text": ("print" not in calls, "print"),
-            "no loop over rows": (
-                not {"iterrows", "itertuples"} & set(calls),
-                "iterrows or itertuples",
-            ),
-            "parameters are plain literals": (
-                not tagged or _is_literal(cell),
-                cell.source,
-            ),
-            "no error in the outputs": ("error" not in outputs, "an error"),
-            "nothing on stderr in the outputs": ("stderr" not in streams, "stderr"),
-            "no address in the outputs": (not _addresses(cell), _addresses(cell)),
-        }
-    yield from ((rule, str(found)) for rule, (is_so, found) in holds.items() if not is_so)
+def _check_cell(rules: Rules, cell: Any, number: str) -> None:
+    name = cell.get("id", "")
+    named = re.fullmatch(rf"{number}-[a-z0-9-]+", name)
+    rules.require(f"cell id {number}-<slug>", named, name)
+    metadata = set(cell.metadata)
+    rules.require("cell metadata holds tags only", metadata <= {"tags"}, sorted(metadata))
+    if cell.cell_type != "code":
+        return
+    source = cell.source
+    lines = _code_lines(cell)
+    calls = set(_calls(cell))
+    defines = _has(cell, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    is_literal = not _is_tagged(cell) or _is_literal(cell)
+    outputs = [output.output_type for output in cell.outputs]
+    streams = [output.get("name") for output in cell.outputs]
+    addresses = _addresses(cell)
+    by_rows = calls & {"iterrows", "itertuples"}
+    rules.require("plain Python, no magic", tree(cell) is not None, source.split("\n")[0])
+    rule = f"at most {MAX_CELL_LINES} lines of code"
+    rules.require(rule, lines <= MAX_CELL_LINES, lines)
+    is_closed = source.rstrip().endswith(";")
+    rules.require("no semicolon at the end", not is_closed, "a semicolon")
+    rules.require("no def and no class", not defines, "a definition")
+    rules.require("print takes only fixed text", "print" not in calls, "print")
+    rules.require("no loop over rows", not by_rows, "iterrows or itertuples")
+    rules.require("parameters are plain literals", is_literal, source)
+    rules.require("no error in the outputs", "error" not in outputs, "an error")
+    rules.require("nothing on stderr in the outputs", "stderr" not in streams, "stderr")
+    rules.require("no address in the outputs", not addresses, addresses)
 
 
 def _without_fences(source: str) -> str:
@@ -209,23 +191,20 @@ def _code_lines(cell: Any) -> int:
 
 
 def _has(cell: Any, *kinds: type[ast.AST]) -> bool:
-    return any(
-        isinstance(node, kinds) for node in ast.walk(tree(cell) or ast.Module([], []))
-    )
+    parsed = tree(cell) or ast.Module([], [])
+    return any(isinstance(node, kinds) for node in ast.walk(parsed))
 
 
 def _calls(cell: Any) -> Iterator[str]:
     """List the functions that a cell calls, but for `print` of fixed text."""
     for node in ast.walk(tree(cell) or ast.Module([], [])):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield node.func.attr
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            fixed = all(
-                isinstance(a, ast.Constant) and isinstance(a.value, str)
-                for a in node.args
-            )
-            if node.func.id != "print" or not fixed:
-                yield node.func.id
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name)):
+                yield name
+            case ast.Call(func=ast.Name(id=name), args=args):
+                texts = [a for a in args if isinstance(getattr(a, "value", None), str)]
+                if name != "print" or len(texts) < len(args):
+                    yield name
 
 
 def _is_literal(cell: Any) -> bool:

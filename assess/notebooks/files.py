@@ -1,4 +1,4 @@
-"""Notebook files: find, read and write them in a form that does not change from run to run."""
+"""Notebook files: found, read, written in a form that every run keeps, and as pieces of a page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,16 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
         PACKAGE / "_data" / "notebooks",
         PACKAGE.parent / "notebooks",
     )
-    known = next((found for home in homes if (found := sorted(home.glob("*.ipynb")))), [])
+    listed = (sorted(home.glob("*.ipynb")) for home in homes)
+    known = next(filter(None, listed), [])
     if not selection:
         return known
     chosen: list[Path] = []
     for wanted in map(str, selection):
-        hits = (
-            [Path(wanted)] if wanted.endswith(".ipynb") and Path(wanted).is_file() else []
-        )
-        hits = hits or [p for p in known if p.name in (wanted, f"{wanted}.ipynb")]
-        hits = hits or [p for p in known if p.name.startswith(f"{wanted:0>2}_")]
+        is_file = wanted.endswith(".ipynb") and Path(wanted).is_file()
+        by_name = [p for p in known if p.name in (wanted, f"{wanted}.ipynb")]
+        by_number = [p for p in known if p.name.startswith(f"{wanted:0>2}_")]
+        hits = [Path(wanted)] if is_file else by_name or by_number
         if not hits:
             names = ", ".join(p.stem for p in known)
             raise AssessError(
@@ -106,12 +107,8 @@ def _fixed_id(cell: Any, number: str, taken: set[str]) -> str:
     if PARAMETERS in cell.metadata.get("tags", []):
         words = [PARAMETERS]
     slug = "-".join([number, *(words or ["cell"])])[:SLUG_LENGTH].rstrip("-")
-    candidate = slug
-    copy = 1
-    while candidate in taken:
-        copy += 1
-        candidate = f"{slug}-{copy}"
-    return candidate
+    numbered = (f"{slug}-{copy}" for copy in count(2))
+    return next(name for name in chain([slug], numbered) if name not in taken)
 
 
 def _joined_streams(outputs: Sequence[Any]) -> Iterator[Any]:
@@ -144,3 +141,28 @@ def literals(cell: Any) -> dict[str, Any]:
             with suppress(ValueError):
                 values[statement.targets[0].id] = ast.literal_eval(statement.value)
     return values
+
+
+def fragment(path: Path, *, has_code: bool = True) -> tuple[str, str]:
+    """Return the title and the HTML body of an executed notebook, ready for another page.
+
+    The body has no ids, its headings start at the third level, and links to other notebooks
+    lead to ``#notebook-NN``.
+    """
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name="basic",
+        exclude_input=not has_code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    html, _ = exporter.from_notebook_node(read(path))
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", html, re.DOTALL)
+    body = html.replace(title[0], "", 1) if title else html
+    body = re.sub(r' id="[^"]*"', "", body)
+    body = re.sub(r'href="(?:[^"#]*/)?(\d\d)_[^"]*\.ipynb"', r'href="#notebook-\1"', body)
+    for level in (3, 2):
+        body = re.sub(rf"(</?h){level}\b", rf"\g<1>{level + 1}", body)
+    return (title[1] if title else path.stem), body

@@ -93,10 +93,11 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
 
 def _literals(path: Path) -> dict[str, Any]:
     """Return the parameters of a notebook and their values."""
-    cells = [
-        cell for cell in read(path).cells if PARAMETERS in cell.metadata.get("tags", [])
-    ]
-    return {name: value for cell in cells for name, value in literals(cell).items()}
+    values: dict[str, Any] = {}
+    for cell in read(path).cells:
+        if PARAMETERS in cell.metadata.get("tags", []):
+            values |= literals(cell)
+    return values
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:

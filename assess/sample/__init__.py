@@ -14,7 +14,7 @@ import pandas as pd
 from assess import frames
 from assess.errors import AssessError
 from assess.inventory import Inventory, from_frames
-from assess.sample import events, things
+from assess.sample import rows
 from assess.sample.scene import CELL, Scene, world
 from assess.store import write_snapshot
 
@@ -42,18 +42,10 @@ def write_sample(
     written = []
     cells: list[Scene | None] = [None] * -(-services // CELL)
     for step, quarter in enumerate([calendar[0] - 1, *calendar], start=-1):
-        scenes = [
-            Scene(
-                quarter,
-                step,
-                last,
-                seed,
-                cell,
-                min(services - cell * CELL, CELL),
-                earlier,
-            )
-            for cell, earlier in enumerate(cells)
-        ]
+        scenes = []
+        for cell, earlier in enumerate(cells):
+            size = min(services - cell * CELL, CELL)
+            scenes.append(Scene(quarter, step, last, seed, cell, size, earlier))
         cells = [*scenes]
         if step >= 0:
             target = Path(directory) / str(quarter)
@@ -65,13 +57,10 @@ def write_sample(
 def _inventory(scenes: list[Scene]) -> Inventory:
     tables = {}
     for name in frames.names():
-        make_rows = getattr(things, name, None) or getattr(events, name)
+        make_rows = getattr(rows, name)
         always = world()["always"].get(name, {})
-        rows = [always | row for scene in scenes for row in make_rows(scene)]
-        table = pd.DataFrame(
-            rows, columns=list(frames.columns(name)), dtype=object
-        ).fillna("")
-        tables[name] = table.sort_values(frames.key(name), kind="stable").replace(
-            "", pd.NA
-        )
+        made = [always | row for scene in scenes for row in make_rows(scene)]
+        table = pd.DataFrame(made, columns=list(frames.columns(name)), dtype=object)
+        table = table.fillna("").sort_values(frames.key(name), kind="stable")
+        tables[name] = table.replace("", pd.NA)
     return from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))

@@ -7,6 +7,7 @@ room of its own, add a cached property here that calls it, and name the property
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,8 @@ from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.backtest.backtest import Backtest, backtest
-from assess.score.blast_radius.blast_radius import BlastRadius, score_blast_radius
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
@@ -36,20 +38,10 @@ OPEN = ("fail", "conflict", "unknown", "partial")  # states of an atom, the wors
 class Assessment:
     """An inventory, a policy, and every score of them.
 
-    Attributes
-    ----------
-    inventory : Inventory
-        The fleet.
-    policy : Policy
-        The policy in force.
-    history : History or None
-        Upgrades that the snapshots before show.
-    earlier : Assessment or None
-        That of an earlier snapshot: claims read what has moved since, the back-test its forecasts.
-    asked : tuple of tuple of str
-        Elements, by kind and name, whose failure is simulated however little they lose.
-    given : mapping of str to Result
-        Scores of the same inventory that are there already, by the name of the property.
+    ``history``: upgrades that the snapshots before show. ``earlier``: the assessment of an earlier
+    snapshot; claims read what has moved since, the back-test its forecasts. ``asked``: elements, by
+    kind and name, whose failure is simulated however little they lose. ``given``: scores of the
+    same inventory that are there already, by the name of the property.
     """
 
     inventory: Inventory
@@ -126,21 +118,11 @@ class Assessment:
         )
 
     def score(self, name: str) -> Result:
-        """Return a score by its name, with dashes or underscores.
-
-        Parameters
-        ----------
-        name : str
-            One of ``SCORES`` or ``FLEET_SCORES``.
-
-        Returns
-        -------
-        Result
-            The score.
-        """
+        """Return a score by its name in `SCORES` or `FLEET_SCORES`, with dashes or underscores."""
+        names = (*SCORES, *FLEET_SCORES)
         prop = name.replace("-", "_")
-        if prop not in (*SCORES, *FLEET_SCORES):
-            hint = ", ".join((*SCORES, *FLEET_SCORES)).replace("_", "-")
+        if prop not in names:
+            hint = ", ".join(names).replace("_", "-")
             raise AssessError(f"there is no score {name!r}", hint=f"scores: {hint}")
         result: Result = getattr(self, prop)
         return result
@@ -159,34 +141,17 @@ class Assessment:
         return self.what_next.frame.join(blast).join(churn).rename_axis("service_id")
 
     def rows_of(self, table: str, service_id: str) -> list[dict[str, Any]]:
-        """Return the rows that a detail of a score holds of one service.
+        """Return the rows that a detail of any of the scores holds of one service.
 
-        Parameters
-        ----------
-        table : str
-            Name of a detail of any of the scores. Of ``atoms``, those that are open, worst first;
-            ``dimensions`` have their ``weight`` and ``contribution``.
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        list of dict
-            Its rows.
+        Of ``atoms``, those that are open, worst first; ``dimensions`` have their ``weight`` and
+        ``contribution``.
         """
         return self._rows[table].get(service_id, [])
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """Rows of each detail by service."""
-        tables: dict[str, pd.DataFrame] = {}
-        for result in self.results.values():
-            by_service = {
-                name: table
-                for name, table in result.details.items()
-                if "service_id" in table.columns
-            }
-            tables.update(by_service)
+        tables = ChainMap(*(dict(r.details) for r in reversed(self.results.values())))
         shares = self.readiness.contributions.drop(columns="point")
         tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
         atoms = tables["atoms"]
@@ -194,7 +159,11 @@ class Assessment:
         opened = atoms.assign(order=atoms["state"].astype("str").map(order))
         opened = opened.dropna(subset="order")
         tables["atoms"] = opened.sort_values(["order", "check"], kind="stable")
-        return {name: records_by(table, "service_id") for name, table in tables.items()}
+        return {
+            name: records_by(table, "service_id")
+            for name, table in tables.items()
+            if "service_id" in table
+        }
 
 
 def what_next(  # noqa: PLR0913 - what is known already need not be computed again
@@ -233,7 +202,7 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     Notes
     -----
     SMAA-2 with weights uniform on the simplex, and on what each ``[[board]]`` leaves of it; see
-    `assess.score.what_next.smaa` and `assess.score.what_next.weights`.
+    `assess.score.what_next.smaa`.
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, history, given=given).what_next

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assess.errors import PolicyError
@@ -20,8 +21,17 @@ from assess.policy.policy import Policy
 KEY = ["host_id", "image_id"]
 NONE = "<none>"
 ID_CHARS = 12
-HUB = ("docker.io/", "library/")  # docker's command line leaves these out
-_ENGINE = [
+HUB = r"^docker\.io/(?:library/)?"  # docker's command line leaves this out
+FACTS = [
+    "size_bytes",
+    "shared_bytes",
+    "created_at",
+    "containers_n",
+    "used_at",
+    "dangling",
+    "reclaimable",
+]
+ENGINE_SUMS = [
     "layers_bytes",
     "stopped_n",
     "never_started_n",
@@ -88,27 +98,22 @@ def _on_hosts(inventory: Inventory) -> pd.DataFrame:
     listed = listed[listed["host_id"].notna() & listed["host_id"].ne("")].copy()
     listed["image_id"] = listed["image_id"].fillna(listed["digest"])
     is_plain = listed["repository"].eq(NONE)
-    place = (listed["registry"] + "/" + listed["repository"]).str.replace(
-        rf"^{HUB[0]}(?:{HUB[1]})?", "", regex=True
-    )
+    path = listed["registry"] + "/" + listed["repository"]
+    place = path.str.replace(HUB, "", regex=True)
     listed["repositories"] = place.mask(is_plain)
     tags = listed["tags"].fillna(NONE).str.split(";")
-    pairs = zip(place.mask(is_plain, NONE), tags, strict=True)
-    listed["names"] = [";".join(f"{name}:{tag}" for tag in each) for name, each in pairs]
-    join = {
-        c: lambda v: ";".join(dict.fromkeys(v.dropna()))
-        for c in ("repositories", "names")
-    }
-    facts = [
-        "size_bytes",
-        "shared_bytes",
-        "created_at",
-        "containers_n",
-        "used_at",
-        "dangling",
+    names = place.mask(is_plain, NONE)
+    listed["names"] = [
+        ";".join(f"{name}:{tag}" for tag in own_tags)
+        for name, own_tags in zip(names, tags, strict=True)
     ]
-    columns = dict.fromkeys(facts, "first") | {"reclaimable": "first"} | join
+    columns: dict[str, Any] = dict.fromkeys(FACTS, "first")
+    columns |= dict.fromkeys(["repositories", "names"], _distinct)
     return listed.groupby(KEY, sort=True).agg(columns).reset_index()
+
+
+def _distinct(names: pd.Series) -> str:
+    return ";".join(names.dropna().unique())
 
 
 def _decided(
@@ -116,11 +121,8 @@ def _decided(
 ) -> pd.DataFrame:
     """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
-    now = (
-        seen.reindex(images["host_id"])
-        .set_axis(images.index)
-        .fillna(inventory.snapshot_at)
-    )
+    now = seen.reindex(images["host_id"]).set_axis(images.index)
+    now = now.fillna(inventory.snapshot_at)
     grace = pd.Timedelta(seconds=rules["grace_s"])
     is_old = _longer(now - images["created_at"], grace)
     is_unused = images["containers_n"].eq(0)
@@ -131,23 +133,19 @@ def _decided(
     is_newest = _newest(images, int(rules["keep_n"]))
     own = images["reclaimable"].astype("boolean")
     reclaimable = (is_old & is_idle & ~is_kept & ~is_newest).fillna(own)
-    why = pd.Series("unknown", index=images.index, dtype="object")
-    for words, holds in (
-        ("no container", is_unused),
-        ("no container that still runs", ~is_unused & is_idle),
-        ("no name and no container", is_unused & images["dangling"].fillna(value=False)),
-    ):
-        why = why.mask((reclaimable & holds).fillna(value=False), words)
-    for words, holds in (
-        ("among the newest of its repository", is_newest),
-        ("too young", ~is_old),
-        ("a container needs it", ~is_idle),
-        ("excluded", is_kept),
-    ):
-        why = why.mask((~reclaimable & holds).fillna(value=False), words)
-    return images.assign(reclaimable=reclaimable, why=why.astype("str")).drop(
-        columns="repositories"
-    )
+    # the first that holds is the reason
+    reasons = {
+        "excluded": ~reclaimable & is_kept,
+        "a container needs it": ~reclaimable & ~is_idle,
+        "too young": ~reclaimable & ~is_old,
+        "among the newest of its repository": ~reclaimable & is_newest,
+        "no name and no container": reclaimable & is_unused & images["dangling"],
+        "no container that still runs": reclaimable & ~is_unused & is_idle,
+        "no container": reclaimable & is_unused,
+    }
+    holds = [answers.fillna(value=False).to_numpy(bool) for answers in reasons.values()]
+    why = pd.Series(np.select(holds, list(reasons), "unknown"), images.index, dtype="str")
+    return images.drop(columns="repositories").assign(reclaimable=reclaimable, why=why)
 
 
 def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
@@ -157,54 +155,53 @@ def _longer(spans: pd.Series, grace: pd.Timedelta) -> pd.Series:
 def _excluded(images: pd.DataFrame, patterns: list[str]) -> pd.Series:
     """Return which images a pattern excludes, by one of their names or by the start of their id."""
     try:
-        wanted = [re.compile(pattern) for pattern in patterns]
+        excluded = [re.compile(pattern) for pattern in patterns]
     except re.error as error:
         raise PolicyError(
             f"cleanup.exclude: {error.pattern!r} is no pattern: {error}"
         ) from error
     short = images["image_id"].str.removeprefix("sha256:").str[:ID_CHARS]
-    texts = [
-        [*names.split(";"), own]
-        for names, own in zip(images["names"], short, strict=True)
-    ]
-    hits = [any(w.fullmatch(t) for w in wanted for t in each) for each in texts]
+    hits = []
+    for names, image in zip(images["names"], short, strict=True):
+        texts = [*names.split(";"), image]
+        hits.append(any(each.fullmatch(text) for each in excluded for text in texts))
     return pd.Series(hits, index=images.index, dtype="boolean")
 
 
 def _newest(images: pd.DataFrame, keep_n: int) -> pd.Series:
     """Return which images are among the ``keep_n`` newest of one of their repositories."""
-    places = images[["host_id", "created_at"]].assign(
-        place=images["repositories"].str.split(";")
-    )
-    places = places.explode("place").query("place.notna() and place != ''")
+    places = images.assign(place=images["repositories"].str.split(";")).explode("place")
+    places = places.query("place.notna() and place != ''")
     newest = places.sort_values("created_at", ascending=False, kind="stable")
-    first = (
-        newest.groupby(["host_id", "place"]).cumcount().lt(keep_n).groupby(level=0).any()
-    )
+    rank = newest.groupby(["host_id", "place"]).cumcount()
+    first = rank.lt(keep_n).groupby(level=0).any()
     return first.reindex(images.index, fill_value=False).astype("boolean")
 
 
 def _by_host(images: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     """Sum the images and the bytes of each host."""
-    engines = inventory["engines"].groupby("host_id")[_ENGINE].sum(min_count=1)
+    engines = inventory["engines"].groupby("host_id")[ENGINE_SUMS].sum(min_count=1)
     groups = images.groupby("host_id")
     goes = images["reclaimable"].fillna(value=False)
     is_unknown = images["reclaimable"].isna()
-    own = images["size_bytes"] - images["shared_bytes"]
+    may_go = goes | is_unknown
     size = images["size_bytes"]
-    host = images["host_id"]
-    hosts = pd.DataFrame(
-        {
-            "images_n": groups.size(),
-            "reclaimable_n": goes.groupby(host).sum(),
-            "unknown_n": is_unknown.groupby(host).sum(),
-            "bytes_lo": own.where(goes, 0).groupby(host).sum(skipna=False),
-            "_whole": size.where(goes | is_unknown, 0).groupby(host).sum(skipna=False),
-            "_kept": own.where(~(goes | is_unknown), 0).groupby(host).sum(skipna=False),
-        }
-    ).join(engines, how="outer")
-    counts = ["images_n", "reclaimable_n", "unknown_n"]
-    hosts[counts] = hosts[counts].astype("Int64")
+    unshared = size - images["shared_bytes"]
+    by = images["host_id"]
+    counts = {
+        "images_n": groups.size(),
+        "reclaimable_n": goes.groupby(by).sum(),
+        "unknown_n": is_unknown.groupby(by).sum(),
+    }
+    # one unknown size makes the sum unknown
+    parts = {
+        "bytes_lo": unshared.where(goes, 0),
+        "_whole": size.where(may_go, 0),
+        "_kept": unshared.where(~may_go, 0),
+    }
+    sums = pd.DataFrame(parts).groupby(by).sum(skipna=False)
+    hosts = pd.DataFrame(counts).join(sums).join(engines, how="outer")
+    hosts = hosts.astype(dict.fromkeys(counts, "Int64"))
     at_most = (hosts["layers_bytes"] - hosts["_kept"]).clip(lower=0)
     hosts.insert(4, "bytes_hi", at_most.fillna(hosts["_whole"]).astype("Int64"))
     return hosts.drop(columns=["_whole", "_kept", "layers_bytes"])

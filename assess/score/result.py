@@ -17,6 +17,7 @@ from assess._version import __version__
 from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.untrusted import printable
 from assess.words import plain, to_html
 from assess.writing import write_beside
 
@@ -70,7 +71,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         """Return title, text and table as plain text."""
-        return f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}"
+        return printable(f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}")
 
     def _repr_html_(self) -> str:
         paragraphs = "".join(f"<p>{escape(p)}</p>" for p in self.text.split("\n") if p)
@@ -81,16 +82,8 @@ class Explanation:
 class Result:
     """A score of every service, or of every element.
 
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per service (index ``service_id``) or element; documented columns.
-    contributions : DataFrame
-        Tidy parts that add up to the score.
-    provenance : Provenance
-        Where it came from.
-    details : mapping of str to DataFrame
-        Further tidy frames, by name.
+    ``frame`` has one row per service (index ``service_id``) or element; ``contributions`` are tidy
+    parts that add up to the score; ``details`` are further tidy frames, by name.
     """
 
     frame: pd.DataFrame
@@ -139,23 +132,7 @@ class Result:
         return Explanation(f"{service_id}: {self.name}", "", table)
 
     def row(self, service_id: str) -> pd.Series:
-        """Return the row of a service.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Series
-            Its columns.
-
-        Raises
-        ------
-        AssessError
-            If there is no such service; the hint names the nearest.
-        """
+        """Return the row of a service; an AssessError names the nearest where there is none."""
         if service_id not in self.frame.index:
             near = did_you_mean(service_id, map(str, self.frame.index))
             raise AssessError(
@@ -163,6 +140,11 @@ class Result:
                 hint=near or "see `assess show SNAPSHOT`",
             )
         return self.frame.loc[service_id]
+
+    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
+        """Return the rows of a detail that are about a service."""
+        table = self.details[detail]
+        return table[table["service_id"] == service_id]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the result.
@@ -211,22 +193,16 @@ class Result:
         return joined[["change", *order]].sort_index()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per row, as in `to_dict`.
-
-        Returns
-        -------
-        list of dict
-            Columns of the frame by name, the index included.
-        """
+        """Return one dictionary per row: the columns of the frame by name, the index included."""
         return self.frame.reset_index().to_dict("records")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON types.
+        """Return the result as plain JSON types, in which NA is None.
 
         Returns
         -------
         dict
-            ``schema_version, score, snapshot_at, policy_hash, rows``; NA is None.
+            ``schema_version, score, snapshot_at, policy_hash, rows``.
         """
         return {
             "schema_version": JSON_VERSION,

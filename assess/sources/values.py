@@ -1,9 +1,13 @@
-"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds."""
+"""Values of payloads: each reader returns what it was asked for, or nothing, whatever it finds.
+
+All of them follow keys and positions first: ``text(pod, "metadata", "name")``.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,30 +29,35 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
-def dicts(value: Any) -> list[dict[str, Any]]:
+def dicts(value: Any, *path: str | int) -> list[dict[str, Any]]:
     """List the objects of a list; none where it has another shape."""
+    value = dig(value, *path)
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, dict)]
 
 
-def texts(value: Any) -> list[str]:
+def texts(value: Any, *path: str | int) -> list[str]:
     """List the texts of a list; none where it has another shape."""
+    value = dig(value, *path)
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, str)]
 
 
-def text(value: Any) -> str:
+def text(value: Any, *path: str | int) -> str:
     """Return a text without NUL; empty for any other value."""
+    value = dig(value, *path)
     return value.replace("\0", "") if isinstance(value, str) else ""
 
 
-def table(value: Any) -> dict[str, Any]:
+def table(value: Any, *path: str | int) -> dict[str, Any]:
     """Return an object; an empty one for any other value."""
+    value = dig(value, *path)
     return value if isinstance(value, dict) else {}
 
 
-def number(value: Any) -> float | None:
+def number(value: Any, *path: str | int) -> float | None:
     """Read a number of zero or more, also from a text; None for any other value."""
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -58,9 +67,9 @@ def number(value: Any) -> float | None:
     return read if math.isfinite(read) and read >= 0 else None
 
 
-def integer(value: Any) -> int | None:
+def integer(value: Any, *path: str | int) -> int | None:
     """Read a count that fits into a 64-bit column."""
-    count = number(value)
+    count = number(value, *path)
     return int(count) if count is not None and count < 2**63 else None
 
 
@@ -77,11 +86,52 @@ def healthy(lost: float | None) -> float | None:
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
 
 
-def moment(value: Any) -> datetime | None:
+def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
+    """List the entries of lists that do not have the form of their list, in words.
+
+    ``forms`` has a regular expression for the entries of each list of texts, by its name; an empty
+    one stands for objects with at least one key.
+    """
+    found = []
+    waiting = [payload]
+    for value in waiting:  # which grows: what is inside comes after what is around it
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            for name in forms.keys() & value.keys():
+                entries = value[name] if isinstance(value[name], list) else []
+                for n, entry in enumerate(entries):
+                    if not _has_form(entry, forms[name]):
+                        found.append(f"{name}[{n}] is {_kind_of(entry)}")
+    return found
+
+
+def _has_form(entry: Any, form: str) -> bool:
+    if form:
+        return isinstance(entry, str) and re.fullmatch(form, entry) is not None
+    return isinstance(entry, dict) and bool(entry)
+
+
+def _kind_of(value: Any) -> str:
+    """Name the kind of a value, which itself may be a secret."""
+    if value is None:
+        return "null"
+    kinds = {
+        bool: "true or false",
+        str: "another text",
+        list: "a list",
+        dict: "another object",
+    }
+    return kinds.get(type(value), "a number")
+
+
+def moment(value: Any, *path: str | int) -> datetime | None:
     """Read a time of an engine, its command line or an SDK; None for one that never was.
 
     It is in seconds since 1970, in ISO-8601, or ``2026-11-23 23:33:14 +0200 CEST``.
     """
+    value = dig(value, *path)
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
         return None
     try:

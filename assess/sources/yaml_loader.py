@@ -13,6 +13,8 @@ except ImportError:  # PyYAML was built without libyaml: the same values, ten ti
     from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+# The C loader calls itself for each level: 200,000 overflow its stack, and end the process.
+MAX_DEPTH = 200
 _Pair = tuple[yaml.Node, yaml.Node]
 
 
@@ -48,9 +50,29 @@ class Loader(_BaseLoader):
         node.value = list(pairs.values())
 
 
-def load_documents(text: str, loader: type[Loader] = Loader) -> list[Any]:
-    """Return the documents of a text that are not empty; raise YAMLError where it is no YAML."""
+def load_documents(
+    text: str, loader: type[Loader] = Loader, max_nodes: int | None = None
+) -> list[Any]:
+    """Return the documents of a text that are not empty; raise YAMLError where it is no YAML.
+
+    One that is nested too deeply, or has too many nodes, raises ValueError.
+    """
+    _refuse_bombs(text, loader, max_nodes)
     return [document for document in yaml.load_all(text, loader) if document is not None]
+
+
+def _refuse_bombs(text: str, loader: type[Loader], max_nodes: int | None) -> None:
+    depth = 0
+    # Events come one at a time, so that what is refused was never built.
+    for count, event in enumerate(yaml.parse(text, loader), 1):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        if max_nodes is not None and count > max_nodes:
+            raise ValueError(f"it has more than {max_nodes:,} nodes")
 
 
 def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.MappingNode]:

@@ -20,12 +20,17 @@ import pandas as pd
 
 from assess.policy.policy import load_policy
 from assess.score.what_next.ranking import Ranking
-from assess.score.what_next.smaa import PRODUCTS, RANKED, ROWS, acceptability
-from assess.score.what_next.weights import simplex_weights
+from assess.score.what_next.smaa import (
+    PRODUCTS,
+    ROWS,
+    acceptability,
+    simplex_weights,
+)
 
 DRAWS, CRITERIA, K = 10_000, 20, 10
 PEER_DRAWS = 20  # of a peer; its seconds are scaled up
 PLAIN_BYTES = 64 * 2**20
+RANKED = 2000  # alternatives up to which every rank is counted
 COLUMNS = (
     "services",
     "ranks",
@@ -129,7 +134,7 @@ def line(n: int, rng: np.random.Generator) -> list[str]:
                 lo, end, weights, k=K, rng=np.random.default_rng(2), ranks=ranks
             )
         )
-        for end, ranks in ((lo, None), (hi, 0))
+        for end, ranks in ((lo, n if n <= RANKED else 0), (hi, 0))
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = [

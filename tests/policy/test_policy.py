@@ -1,8 +1,14 @@
 """The policy: what a user writes is checked whole, and every mistake is named at once."""
 
+import contextlib
+import tomllib
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from mutants import mutants, to_toml
 
+from assess.config import data_path
 from assess.errors import PolicyError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
@@ -265,3 +271,16 @@ def test_a_check_of_ones_own_file_is_asked_without_code(tmp_path):
     atoms = score_readiness(inventory, load_policy(file)).details["atoms"]
     own = atoms[atoms["check"] == "team.busy"].set_index("service_id")["state"]
     assert own.to_dict() == {"a": "pass", "b": "fail", "c": "unknown"}
+
+
+def default():
+    return tomllib.loads(data_path("policy.toml").read_text())
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutants(default))
+def test_whatever_people_write_is_used_or_refused(tmp_path_factory, tree):
+    file = tmp_path_factory.mktemp("any") / "policy.toml"
+    file.write_text(to_toml(tree))
+    with contextlib.suppress(PolicyError):
+        assert load_policy(file).hash

@@ -16,7 +16,8 @@ from assess.errors import AssessError
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.assessment import judge_claims
-from assess.score.claims import MEASURES, texts
+from assess.score.claims import texts
+from assess.score.claims.evidence import MEASURES
 from assess.score.claims.measure import (
     amount,
     mean,

@@ -67,8 +67,10 @@ class Script:
 
     def read(self, source, *, is_probe=False, **options) -> LivePlace:
         """Let a source read it; all that is written has to be asked."""
-        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION, is_probe=is_probe)
+        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION)
         place.options = options
+        place.forms = source.forms
+        place.is_probe = is_probe
         source.read(place)
         self.stub.assert_no_pending_responses()
         return place
@@ -124,7 +126,9 @@ class Answers:
 
     def read(self, source, *, is_probe=False, **options):
         """Let a source read it, and give its batch."""
-        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION, is_probe=is_probe)
+        place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION)
         place.options = options
+        place.forms = source.forms
+        place.is_probe = is_probe
         source.read(place)
         return place.batch

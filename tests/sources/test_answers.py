@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from assess import frames
 from assess.policy.policy import load_policy
 from assess.sources.answers import forms as answer_forms
-from assess.sources.answers import konveyor
 from assess.sources.answers.source import SCANNERS, AnswersSource
 from assess.sources.base import Deadline
 from assess.sources.csv_records import rows
@@ -154,7 +153,7 @@ def test_the_riskiest_of_several_answers_about_one_check_counts():
     form = {"questionnaire": {"name": "Q"}, "application": {"name": "a"}}
     document = form | {"sections": [{"questions": questions}]}
     context = answer_forms.Context(answer_forms.checks("konveyor"))
-    [row], asked = konveyor.to_answers([document], context)
+    [row], asked = answer_forms.to_answers([document], context)
     assert (row["question"], row["risk"], asked) == ("observability.health", "red", 2)
 
 
@@ -446,7 +445,7 @@ def test_reports_of_any_shape(document, kind):
     for frame, row in SCANNERS[kind](document, context):
         assert frame in ("answers", "images", "engines", "services")
         assert row
-    konveyor.to_answers(
-        konveyor.resources([document]),
+    answer_forms.to_answers(
+        answer_forms.resources([document]),
         answer_forms.Context(answer_forms.checks("konveyor")),
     )

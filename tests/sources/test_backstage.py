@@ -11,8 +11,15 @@ from replay import replaying
 
 from assess.config import Config, SourceConfig
 from assess.sources import collect
-from assess.sources.backstage.entity import Kept, entities_in, to_ref, to_service, to_tier
-from assess.sources.backstage.source import BackstageSource, to_dependencies
+from assess.sources.backstage.source import (
+    BackstageSource,
+    Kept,
+    entities_in,
+    to_dependencies,
+    to_ref,
+    to_service,
+    to_tier,
+)
 from assess.sources.base import Deadline
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "backstage"

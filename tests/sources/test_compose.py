@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.sources.base import Deadline, Name
-from assess.sources.compose.file import interpolate, read_env, read_project
 from assess.sources.compose.forms import Replaced, merged, mount, port_text
+from assess.sources.compose.project import interpolate, read_env, read_project
 from assess.sources.compose.source import ComposeSource
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "compose"

@@ -18,7 +18,7 @@ from assess.inventory import from_frames
 from assess.score.incidents.recovery import replacements
 from assess.sources.base import Batch, Deadline
 from assess.sources.catalogue import homes
-from assess.sources.ec2.scaling import cause_of
+from assess.sources.ec2.rows import cause_of
 from assess.sources.ec2.source import Ec2Source
 from assess.sources.joining.merge import to_tables
 
@@ -372,7 +372,7 @@ def test_a_stopped_instance_is_known_and_of_no_health(moto, fleet):
     boto3.client("ec2", REGION, endpoint_url=moto).stop_instances(InstanceIds=[fleet])
     batch = live(moto)
     assert by(batch, "hosts", "host_id")[fleet]["state"] == "stopped"
-    assert "last_seen_at" not in by(batch, "hosts", "host_id")[fleet]
+    assert by(batch, "hosts", "host_id")[fleet]["last_seen_at"] is None
 
 
 def test_profiles_and_regions_side_by_side(moto, fleet, tmp_path, monkeypatch):

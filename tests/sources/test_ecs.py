@@ -11,9 +11,9 @@ from aws_server import ACCOUNT, REGION
 from assess import frames
 from assess.sources.base import Batch, Deadline, Name
 from assess.sources.catalogue import homes
-from assess.sources.ecs.definition import to_definition
 from assess.sources.ecs.rows import Payloads, to_batch, to_host
 from assess.sources.ecs.source import EcsSource
+from assess.sources.ecs.tasks import to_definition
 from assess.sources.joining.merge import to_tables
 from assess.sources.unit import source_class
 

@@ -141,3 +141,19 @@ def test_no_other_file_has_a_loader_of_its_own():
         if any(mark in path.read_text(encoding="utf-8") for mark in marks)
     ]
     assert files == [Path(yaml_loader.__file__)]
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "a:\n "])
+@pytest.mark.parametrize("depth", [300, 300_000])
+def test_what_is_nested_too_deeply_ends_with_an_error_and_not_the_process(opening, depth):
+    text = opening * depth
+    if "\n" in opening:
+        text = "".join(f"{' ' * n}a:\n" for n in range(min(depth, 2000)))
+    with pytest.raises(ValueError, match="deeper than 200"):
+        yaml_loader.load_documents(text)
+
+
+def test_nodes_are_counted_before_they_are_built():
+    assert yaml_loader.load_documents("[a, b]", max_nodes=20) == [["a", "b"]]
+    with pytest.raises(ValueError, match="more than 20 nodes"):
+        yaml_loader.load_documents("[" + "a," * 20 + "]", max_nodes=20)

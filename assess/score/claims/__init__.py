@@ -19,8 +19,7 @@ from pandas.api.types import is_numeric_dtype
 
 from assess.errors import AssessError
 from assess.policy.policy import Policy
-from assess.score.claims import outcomes, upkeep
-from assess.score.claims.data import ClaimData
+from assess.score.claims.evidence import MEASURES, ClaimData, around_upgrades
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.claims.world import world
 from assess.score.incidents.recovery import time_to_heal
@@ -30,24 +29,6 @@ from assess.words import UNKNOWN, share
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-MEASURES = {
-    "C1": upkeep.forced_upgrades,
-    "C2": upkeep.broken_services,
-    "C3": upkeep.failed_upgrades,
-    "C4": upkeep.kept_images,
-    "C5": upkeep.troubled_hosts,
-    "C6": upkeep.package_incidents,
-    "C7": upkeep.failed_pulls,
-    "C8": outcomes.core_in_containers,
-    "C9": outcomes.stores_in_containers,
-    "C10": outcomes.contained_incidents,
-    "C11": outcomes.replaced_in_time,
-    "C12": outcomes.orchestrated,
-    "C13": outcomes.many_at_once,
-    "C14": outcomes.less_stable,
-    "C15": outcomes.depends_on_who_asks,
-    "C16": outcomes.held_back,
-}
 NUMBERS = ["value", "lo", "hi", "threshold"]
 
 
@@ -153,7 +134,7 @@ def measure_claims(assessment: Assessment) -> Claims:
         **tables,
         "platforms": rates_by(data.spells, "platform", level=data.level),
         "healing": time_to_heal(inventory, policy),
-        "around_upgrades": upkeep.around_upgrades(data),
+        "around_upgrades": around_upgrades(data),
     }
     parts = [_tidy(claim, table) for claim, table in tables.items()]
     contributions = pd.concat(parts, ignore_index=True)

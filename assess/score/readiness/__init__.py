@@ -1,8 +1,8 @@
 """Readiness, 0 to 100: how much of what a service needs to run in containers is there.
 
-Needs any of the frames; what is absent widens the interval. Checks and gates are data in
-the policy. The formula is `points`, `coverage` and `geometric_mean`: both the score and the
-counterfactuals of what-next use them.
+Needs any of the frames; what is absent widens the interval. Checks and gates are data in the
+policy. The score and the counterfactuals of what-next use one formula: `points`, `coverage` and
+`geometric_mean`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,10 @@ def coverage(unknown: Any, total: Any) -> Any:
 
 
 def geometric_mean(scores: Floats, weights: Floats) -> Floats:
-    """Return the weighted geometric mean over the last axis [points 0-100].
+    """Return ``prod max(x, 1)^w`` over the last axis [points 0-100].
 
-    Notes
-    -----
-    ``prod max(x, 1)^w``. A strong dimension cannot cover for a weak one, as it does in the
-    arithmetic mean. Weights sum to 1; a dimension that does not apply has the weight 0.
+    A strong dimension cannot cover for a weak one, as it does in the arithmetic mean. Weights
+    sum to 1; a dimension that does not apply has the weight 0.
     """
     logs = np.log(np.maximum(scores, FLOOR))
     mean: Floats = np.exp((logs * weights).sum(axis=-1))
@@ -62,8 +60,7 @@ def priors(atoms: pd.DataFrame) -> pd.Series:
 
     Notes
     -----
-    Laplace's rule of succession: ``(k + 1) / (n + 2)``, with k the sum of the fleet's n
-    known values.
+    Laplace's rule of succession: ``(k + 1) / (n + 2)``, k the sum of the fleet's n known values.
     """
     known = atoms.groupby("check", sort=False)["value"].agg(["sum", "count"])
     return (known["sum"] + 1) / (known["count"] + 2)
@@ -94,8 +91,6 @@ def weight_sums(atoms: pd.DataFrame) -> pd.DataFrame:
 def dimension_scores(sums: pd.DataFrame) -> pd.DataFrame:
     """Score by service and dimension: ``point, lo, hi`` [points], ``coverage`` [0-1].
 
-    Notes
-    -----
     The unknown counts as failed in ``lo``, as passed in ``hi``, and as its prior in ``point``.
     """
     earned = sums["earned"]
@@ -165,40 +160,16 @@ class Readiness(Result):
     )
 
     def explain(self, service_id: str) -> Explanation:
-        """Explain the score of a service.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Explanation
-            Gates, interval, weakest dimension and unknown facts; the table holds its
-            dimensions.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such service.
-        """
+        """Explain gates, interval, weakest dimension and unknown facts of a service."""
         row = self.row(service_id)
-        details = {
-            name: table[table["service_id"] == service_id]
-            for name, table in self.details.items()
-            if "service_id" in table
-        }
-        parts = self.contributions[self.contributions["service_id"] == service_id]
-        columns = ["dimension", "point", "lo", "hi", "coverage"]
-        table = details["dimensions"][columns].merge(
-            parts[["dimension", "weight", "contribution"]], on="dimension"
-        )
+        shares = self.contributions.drop(columns="point")
+        parts = self.details["dimensions"].merge(shares)
+        table = parts[parts["service_id"] == service_id].drop(columns="service_id")
         sentences = [
-            *_gate_sentences(details["gates"]),
+            *_gate_sentences(self._of("gates", service_id)),
             *_score_sentences(row, table),
-            *_fact_sentences(details["unknown"]),
-            *_failure_sentences(details["atoms"]),
+            *_fact_sentences(self._of("unknown", service_id)),
+            *_failure_sentences(self._of("atoms", service_id)),
         ]
         return Explanation(
             f"{service_id}: readiness {row['readiness']:.0f} of 100",
@@ -207,13 +178,7 @@ class Readiness(Result):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, as `to_dict` holds them.
-
-        Returns
-        -------
-        list of dict
-            Columns of the frame, and ``gates``, ``dimensions`` and ``unknown``.
-        """
+        """Return one dictionary per service, with its ``gates``, ``dimensions`` and ``unknown``."""
         gates_by_service = records_by(self.details["gates"], "service_id")
         dimensions = records_by(self.details["dimensions"], "service_id")
         unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
@@ -294,10 +259,10 @@ def _least_known(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """List ``service_id, check, fact`` to find out, those of most weight first."""
-    texts = {
-        check["id"]: f"{check['question']} ({', '.join(check['needs'])})"
-        for check in policy["check"]
-    }
+    texts = {}
+    for check in policy["check"]:
+        needs = ", ".join(check["needs"])
+        texts[check["id"]] = f"{check['question']} ({needs})"
     unknown = atoms[atoms["state"].isin(["unknown", "conflict"])]
     share = unknown["dimension"].map(policy["dimensions"]).astype(float)
     fact = unknown["check"].map(texts).astype("str")
@@ -305,9 +270,11 @@ def _unknown_facts(atoms: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     fact = fact.mask(conflict, "sources contradict each other: " + fact)
     unknown = unknown.assign(worth=unknown["weight"] * share, fact=fact)
     ordered = unknown.sort_values(
-        ["service_id", "worth", "check"], ascending=[True, False, True]
+        ["service_id", "worth", "check"],
+        ascending=[True, False, True],
+        ignore_index=True,
     )
-    return ordered[["service_id", "check", "fact"]].reset_index(drop=True)
+    return ordered[["service_id", "check", "fact"]]
 
 
 def _missing(unknown: pd.DataFrame) -> pd.Series:

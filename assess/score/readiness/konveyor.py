@@ -57,20 +57,10 @@ def confidence(counts: Mapping[str, int]) -> int:
 def compare(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     """Compare Konveyor's figures with readiness, before and after failing answers are hidden.
 
-    Parameters
-    ----------
-    atoms : DataFrame
-        As `checks.decide` returns them: each check that applies is a question, green where
-        it passes, yellow in part, red where it fails, unanswered where it is unknown.
-    weights : mapping of str to float
-        Weight of every dimension of readiness.
-
-    Returns
-    -------
-    DataFrame
-        Index service_id; ``risk, confidence`` [points 0-100], ``readiness_lo`` [points 0-100]
-        and ``coverage`` [share 0-1]; and the same with ``_hidden``, once every red answer is
-        taken away.
+    Index service_id; ``risk, confidence`` [points 0-100], ``readiness_lo`` [points 0-100] and
+    ``coverage`` [share 0-1]; and the same with ``_hidden``, once every red answer is taken away.
+    Each check that applies is a question, green where it passes, yellow in part, red where it
+    fails, unanswered where it is unknown.
     """
     fails = atoms["state"].eq("fail")
     hidden = atoms.assign(
@@ -84,14 +74,16 @@ def _figures(atoms: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     colour = asked["state"].map(COLOURS).fillna("unknown")
     table = pd.crosstab(asked["service_id"], colour)
     counts = table.to_dict("index").values()
+    risks = [risk(answers) for answers in counts]
+    confidences = [confidence(answers) for answers in counts]
     sums = readiness.weight_sums(atoms)
     scores = readiness.dimension_scores(sums)
     ready = readiness.overall(scores, readiness.dimension_weights(scores, weights))
     by_service = sums.groupby("service_id").sum()
     return pd.DataFrame(
         {
-            "risk": [risk(answers) for answers in counts],
-            "confidence": [confidence(answers) for answers in counts],
+            "risk": risks,
+            "confidence": confidences,
             "readiness_lo": ready["readiness_lo"],
             "coverage": readiness.coverage(by_service["unknown"], by_service["total"]),
         },

@@ -24,27 +24,19 @@ from assess.score.incidents.rates import Interval
 from assess.score.result import Explanation, Provenance, Result, records_by
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import breaks, on_hosts
-from assess.score.upgrade_churn.change_rates import (
-    fleet_pace,
-    image_changes,
-    image_rates,
-    moves,
-)
 from assess.score.upgrade_churn.end_of_life import base_system, clocks
-from assess.score.upgrade_churn.history import (
-    NOWHERE,
-    History,
-    host_engines,
-    known_history,
-)
+from assess.score.upgrade_churn.history import NOWHERE, History, known_history
+from assess.score.upgrade_churn.pace import ENDS
+from assess.score.upgrade_churn.sights import cells, host_engines, is_third_party
 from assess.words import plain
 
-ENDS = ("", "_lo", "_hi")
 BASES = {  # of a service on several hosts the first counts
     pace.MEASURED: "Measured on its hosts",
     pace.UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
     pace.PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
 }
+
+NO_SYSTEM = (None, None)  # name and version
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +58,7 @@ class UpgradeChurn(Result):
     which add up to ``hours_per_year``. ``details``: ``breaking`` (by service, as `breaks` returns
     it), ``simulation`` (the same by host, what is unknown and hosts without a known service
     included, as `on_hosts` returns it), ``clocks``; of the history ``image_changes``, ``moves`` and
-    ``pace`` (`assess.score.upgrade_churn.change_rates`).
+    ``pace`` (`assess.score.upgrade_churn.pace`).
     """
 
     name: ClassVar[str] = "upgrade_churn"
@@ -78,22 +70,20 @@ class UpgradeChurn(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain the churn of a service; the table holds its clocks."""
         row = self.row(service_id)
-        times, hits = (
-            table[table["service_id"] == service_id].drop(columns="service_id")
-            for table in (self.details["clocks"], self.details["breaking"])
-        )
+        times = self._of("clocks", service_id).drop(columns="service_id")
+        hits = self._of("breaking", service_id)
         text = "\n".join(_sentences(row, times, hits))
-        return Explanation(
-            f"{service_id}: upgrade churn", text, times.set_index("component")
-        )
+        table = times.set_index("component")
+        return Explanation(f"{service_id}: upgrade churn", text, table)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service, in it ``breaking``: ``change_id, version, why``."""
         hits = self.details["breaking"][["service_id", "change_id", "version", "why"]]
-        own = records_by(hits.drop_duplicates(), "service_id")
-        return [
-            {**row, "breaking": own.get(row["service_id"], [])} for row in super().rows()
-        ]
+        breaking = records_by(hits.drop_duplicates(), "service_id")
+        rows = super().rows()
+        for row in rows:
+            row["breaking"] = breaking.get(row["service_id"], [])
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, in them ``simulation``: what breaks, host by host."""
@@ -143,7 +133,8 @@ def score_upgrade_churn(
     upper, so intervals are wide rather than narrow. Several clocks of one host (engine, system,
     base image) may be served by one upgrade (point, ``lo``) or by one each (``hi``).
     """
-    registries, level = policy["registries"], float(policy["simulation"]["level"])
+    registries = policy["registries"]
+    level = float(policy["simulation"]["level"])
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
@@ -162,15 +153,16 @@ def score_upgrade_churn(
     frame["versions_behind"] = by_service.groupby(level=0).max()
     frame = frame.join(_breaking(hits, unseen, frame.index))
     frame = frame.join(_images(inventory, registries))
-    frame = frame.join(image_rates(past, frame.index, registries, level=level))
+    rates = pace.image_rates(past, frame.index, registries, level=level)
+    frame = frame.join(rates)
     parts = _contributions(placed, share, chance, policy["churn"])
     details = {
         "breaking": hits.reset_index(drop=True),
         "simulation": on_hosts(broken),
         "clocks": times,
-        "image_changes": image_changes(past, registries),
-        "moves": moves(past, registries),
-        "pace": fleet_pace(past, registries, level=level),
+        "image_changes": pace.image_changes(past, registries),
+        "moves": pace.moves(past, registries),
+        "pace": pace.fleet_pace(past, registries, level=level),
     }
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
@@ -183,35 +175,31 @@ def _paces(
     past: History,
 ) -> Floats:
     """Return pace of the host, pace with the base image [per year], and chance of failure, by place."""
-    since, level = (
-        str(policy["churn"]["forced_since"]),
-        float(policy["simulation"]["level"]),
-    )
+    since = str(policy["churn"]["forced_since"])
+    level = float(policy["simulation"]["level"])
     own_rates = pace.own_rates(inventory, policy, past)
     # a host that nobody watched may be upgraded as often as any
-    unwatched = Interval(
-        0.0, 0.0, max((rate.hi for rate in own_rates.values()), default=np.inf)
-    )
+    fastest = max((rate.hi for rate in own_rates.values()), default=np.inf)
+    unwatched = Interval(0.0, 0.0, fastest)
     tallies = pace.upgrade_failures(past, policy)
-    columns = ["host_id", "os_name", "os_version"]
-    systems = {
-        host: system
-        for host, *system in inventory["hosts"][columns].itertuples(index=False)
-    }
-    rows = []
+    pooled = tallies.get(pace.POOL, (0, 0, 0))
+    rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
+    systems = {host: system for host, *system in rows}
+    paces = []
     for service, host, basis, product, version in placed:
+        own_rate = unwatched
+        if basis == pace.MEASURED:
+            own_rate = own_rates.get(host, unwatched)
         line = reference.line_of(product, version)
-        own_rate = own_rates.get(host, unwatched) if basis == pace.MEASURED else unwatched
         engine = pace.engine_rate(product, line, own_rate, since)
-        system = pace.system_rate(*systems.get(host, (None, None)), since)
-        images = [base_system(base) for base in bases.get(service, [])] or [(None, None)]
+        system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        images = [base_system(base) for base in bases.get(service, [])] or [NO_SYSTEM]
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
-        whole = pace.together(engine, system)
-        tally = tallies.get(line or pace.POOL) or tallies.get(pace.POOL) or (0, 0, 0)
-        rows.append(
-            (whole, pace.together(whole, base), pace.failure_chance(tally, level))
-        )
-    return np.array(rows, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
+        of_host = pace.together(engine, system)
+        of_service = pace.together(of_host, base)
+        chance = pace.failure_chance(tallies.get(line or pace.POOL, pooled), level)
+        paces.append((of_host, of_service, chance))
+    return np.array(paces, dtype=float).reshape(-1, 3, 3).transpose(1, 0, 2)
 
 
 def _breaking(
@@ -230,12 +218,12 @@ def _breaking(
 
 def _tenants(placed: list[pace.Place]) -> Floats:
     """Count the services that share a host; an unknown one may be shared by the most there are."""
-    known = Counter(place.host_id for place in placed if place.host_id)
-    unknown = (1, max(known.values(), default=1), 1)
-    counts = [
-        [known[place.host_id]] * 3 if place.host_id else unknown for place in placed
-    ]
-    return np.array(counts, dtype=float).reshape(-1, 3)
+    counts = Counter(place.host_id for place in placed)
+    counts.pop(NOWHERE, None)
+    tenants = {host: (n, n, n) for host, n in counts.items()}
+    tenants[NOWHERE] = (1, max(counts.values(), default=1), 1)
+    rows = [tenants[place.host_id] for place in placed]
+    return np.array(rows, dtype=float).reshape(-1, 3)
 
 
 def _per_service(
@@ -252,47 +240,42 @@ def _per_service(
         "failures_per_year": events * chance,
         "hours_per_year": share * cost,
     }
-    cells = {
-        f"{n}{end}": part[:, i] for n, part in parts.items() for i, end in enumerate(ENDS)
-    }
-    cells["hours_undivided"] = (events * cost)[:, 0]
-    index = pd.Index(
-        [place.service_id for place in placed], dtype="str", name="service_id"
-    )
-    grouped = pd.DataFrame(cells, index).groupby(level=0)
-    hours = [name for name in cells if name.startswith("hours")]
+    columns = {}
+    for name, part in parts.items():
+        for at, end in enumerate(ENDS):
+            columns[f"{name}{end}"] = part[:, at]
+    columns["hours_undivided"] = (events * cost)[:, 0]
+    services = [place.service_id for place in placed]
+    index = pd.Index(services, dtype="str", name="service_id")
+    grouped = pd.DataFrame(columns, index).groupby(level=0)
+    hours = [name for name in columns if name.startswith("hours")]
     frame = grouped.mean().assign(**grouped[hours].sum())
     for end in ENDS:
         failures = frame[f"failures_per_year{end}"]
         frame[f"score{end}"] = 100 * (1 - np.exp(-failures / settings["x0"]))
-    ranks = pd.Series(
-        [list(BASES).index(place.basis) for place in placed], index, dtype=int
-    )
-    basis = ranks.groupby(level=0).min().map(dict(enumerate(BASES)))
+    names = list(BASES)
+    ranks = pd.Series([names.index(place.basis) for place in placed], index, dtype=int)
+    basis = ranks.groupby(level=0).min().map(dict(enumerate(names)))
     return frame.astype("Float64").assign(basis=basis.astype("str"))
 
 
 def _lines_behind(place: pace.Place, goal: str) -> int | None:
-    is_engine = place.product == reference.ENGINE and place.basis != pace.PROSPECTIVE
-    return reference.versions_behind(place.version, goal) if is_engine else None
+    if place.product != reference.ENGINE or place.basis == pace.PROSPECTIVE:
+        return None
+    return reference.versions_behind(place.version, goal)
 
 
 def _contributions(
     placed: list[pace.Place], share: Floats, chance: Floats, settings: Mapping[str, float]
 ) -> pd.DataFrame:
     """Hours of every host, by what they go into."""
-    table = pd.DataFrame(
-        [place[:2] for place in placed], columns=["service_id", "host_id"]
-    )
+    key = ["service_id", "host_id"]
+    table = pd.DataFrame([place[:2] for place in placed], columns=key, dtype="str")
     table["failure"] = (share * chance)[:, 0] * settings["hours_fix"]
     table["upgrade"] = share[:, 0] * settings["hours_upgrade"]
-    key = ["service_id", "host_id"]
-    table = (
-        table.astype(dict.fromkeys(key, "str"))
-        .replace(NOWHERE, pd.NA)
-        .melt(key, var_name="part", value_name="hours")
-    )
-    return table.sort_values([*key, "part"], kind="stable", ignore_index=True)
+    table = table.replace(NOWHERE, pd.NA)
+    rows = table.melt(key, var_name="part", value_name="hours")
+    return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
 
 
 def _base_images(inventory: Inventory) -> dict[str, list[str]]:
@@ -302,18 +285,15 @@ def _base_images(inventory: Inventory) -> dict[str, list[str]]:
 
 def _images(inventory: Inventory, registries: Mapping[str, Any]) -> pd.DataFrame:
     """Count the images of a service by who makes them: the third-party ones move by themselves."""
-    images = inventory["workloads"][
-        ["service_id", "registry", "repository"]
-    ].drop_duplicates()
-    is_named = images[["registry", "repository"]].notna().all(axis=1)
-    is_third = images["registry"].isin(registries["public"])
-    space = images["repository"].str.replace("/.*", "", regex=True)
-    is_third &= ~space.isin(registries["own_namespaces"])
-    counts = {
-        "third_party_images_n": is_named & is_third,
-        "first_party_images_n": is_named & ~is_third,
-    }
-    return pd.DataFrame(counts).groupby(images["service_id"]).sum().astype("Int64")
+    columns = ["service_id", "registry", "repository"]
+    images = inventory["workloads"][columns].drop_duplicates()
+    named = images.dropna()
+    places = cells(named, "registry", "repository")
+    is_third = [is_third_party((*place, None, None), registries) for place in places]
+    third = pd.Series(is_third, named.index, dtype=bool)
+    counts = pd.DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
+    counts = counts.reindex(images.index, fill_value=False)
+    return counts.groupby(images["service_id"]).sum().astype("Int64")
 
 
 def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[str]:
@@ -326,17 +306,17 @@ def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[
         f"{interval('failures_per_year', 2)} fail; {interval('hours_per_year')} hours of work a "
         f"year as its share, {row['hours_undivided']:.1f} if it had its hosts to itself."
     ]
-    first = times.dropna(subset="days_to_eol").nsmallest(1, "days_to_eol")
-    for days, *names in first[["days_to_eol", "component", "name", "version"]].itertuples(
-        index=False
-    ):
-        when = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
-        named = " ".join(name for name in names if isinstance(name, str))
-        text.append(f"Nearest end of support: {named} {when}.")
-    if first.empty:
+    dated = times.dropna(subset="days_to_eol")
+    if dated.empty:
         text.append(
             "No end of support is known of anything beneath it: unknown, not safe."
         )
+    else:
+        first = dated.loc[dated["days_to_eol"].idxmin()]
+        days = first["days_to_eol"]
+        when = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
+        named = " ".join(first[["component", "name", "version"]].dropna())
+        text.append(f"Nearest end of support: {named} {when}.")
     if pd.notna(row["versions_behind"]):
         lines = "line" if row["versions_behind"] == 1 else "lines"
         text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
@@ -344,10 +324,10 @@ def _sentences(row: pd.Series, times: pd.DataFrame, hits: pd.DataFrame) -> list[
         text.append(
             "What the way to the target breaks cannot be said: its engine is unknown."
         )
-    for version, why in (
-        hits[["version", "why"]].drop_duplicates().itertuples(index=False)
-    ):
-        text.append(f"The way to the target breaks, from engine {version} on: {why}.")
+    for hit in hits.drop_duplicates(["version", "why"]).itertuples():
+        text.append(
+            f"The way to the target breaks, from engine {hit.version} on: {hit.why}."
+        )
     if row["breaking_unknown_n"]:
         text.append(f"{row['breaking_unknown_n']} facts that could break are not known.")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.upgrade_churn.history import NOWHERE, Engines
+from assess.score.upgrade_churn.history import NOWHERE
 from assess.score.upgrade_churn.pace import MEASURED, PROSPECTIVE, Place
+from assess.score.upgrade_churn.sights import Engines
 
 COLUMNS = ["service_id", "host_id", "fact", "value", "version", "change_id", "why"]
 IDLE = ""  # the service of a host that runs none that is known
@@ -25,12 +27,27 @@ ENGINE_FACTS = {
 HOST_FACTS = ["kernel", "cgroup_version"]
 REPLICA_FACTS = ["client_api_version", "log_driver"]
 OVERLAYS = ("overlay", "overlay2")  # the drivers that need d_type
-FITS = {  # where no single change is to blame: the table that says so, and how
-    "kernel": (
+
+
+class Fit(NamedTuple):
+    """A table of what runs where, asked where no single change is to blame, and the reason."""
+
+    table: str
+    runs: Callable[[str, str], bool | None]
+    why: str
+
+
+FITS = {
+    "kernel": Fit(
         "engine_kernel",
+        reference.kernel_runs,
         "kernel {} carries none of the usual storage drivers of {}",
     ),
-    "storage_driver": ("storage_drivers", "storage driver {} does not exist in {}"),
+    "storage_driver": Fit(
+        "storage_drivers",
+        reference.driver_runs,
+        "storage driver {} does not exist in {}",
+    ),
 }
 
 
@@ -66,20 +83,24 @@ def breaks(
     to use counts too.
     """
     rows = set()
-    by_host, by_replica = _host_facts(inventory, engines), _replica_facts(inventory)
-    idle = sorted(engines.keys() - {place.host_id for place in placed})
-    alone = [
-        Place(IDLE, h, MEASURED, engines[h].runtime, engines[h].version) for h in idle
+    by_host = _host_facts(inventory, engines)
+    by_replica = _replica_facts(inventory)
+    used = {place.host_id for place in placed}
+    idle = [
+        Place(IDLE, host, MEASURED, engine.runtime, engine.version)
+        for host, engine in engines.items()
+        if host not in used
     ]
-    for service, host, basis, product, version in placed + alone:
+    for service, host, basis, product, version in placed + idle:
         if basis == PROSPECTIVE or product == "none":
             continue
         if product != reference.ENGINE or not reference.is_known(version):
-            named = "" if pd.isna(version) else f"{product} {version}"
-            what = (
-                f"the facts do not know {named}" if named else "nobody knows its engine"
-            )
-            rows.add((service, host, "version", named, *Hit(None, None, what)))
+            named = ""
+            why = "nobody knows its engine"
+            if pd.notna(version):
+                named = f"{product} {version}"
+                why = f"the facts do not know {named}"
+            rows.add((service, host, "version", named, *Hit(None, None, why)))
             continue
         for fact in by_host[host] | by_replica[service, host]:
             if hit := hit_of(fact, version, target):
@@ -97,11 +118,8 @@ def on_hosts(table: pd.DataFrame) -> pd.DataFrame:
     key = [name for name in COLUMNS if name != "service_id"]
     rows = table.fillna({"service_id": IDLE}).sort_values("service_id", kind="stable")
     groups = rows.groupby(key, dropna=False, sort=True)["service_id"]
-    return (
-        groups.agg(lambda names: "; ".join(filter(None, names)))
-        .rename("services")
-        .reset_index()
-    )
+    services = groups.agg(lambda names: "; ".join(filter(None, names)))
+    return services.rename("services").reset_index()
 
 
 def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
@@ -124,17 +142,15 @@ def _host_facts(inventory: Inventory, engines: Engines) -> Facts:
 def _replica_facts(inventory: Inventory) -> Facts:
     """List API of the clients, logging drivers and oldest image schemas by service and host."""
     images = inventory["images"].dropna(subset="schema").astype({"schema": "str"})
-    oldest = (
-        images.groupby(["registry", "repository", "digest"])["schema"].min().to_dict()
-    )
+    by_image = images.groupby(["registry", "repository", "digest"])
+    oldest = by_image["schema"].min().to_dict()
     by_replica: Facts = defaultdict(set)
     for row in inventory["workloads"].itertuples():
         schema = oldest.get((row.registry, row.repository, row.image_digest))
         image = "" if pd.isna(row.repository) else str(row.repository)
         facts = {Fact(name, _text(getattr(row, name))) for name in REPLICA_FACTS}
-        by_replica[row.service_id, row.host_id] |= facts | {
-            Fact("image_schema", schema, image)
-        }
+        facts.add(Fact("image_schema", schema, image))
+        by_replica[row.service_id, row.host_id] |= facts
     return by_replica
 
 
@@ -149,9 +165,8 @@ def hit_of(fact: Fact, version: str, target: str) -> Hit | None:
         return broken_by(fact.name, fact.value, version, target)
     if not is_asked(fact.name, version, target):
         return None
-    return Hit(
-        None, None, f"nobody knows its {fact.name.replace('_', ' ')}, which may break"
-    )
+    name = fact.name.replace("_", " ")
+    return Hit(None, None, f"nobody knows its {name}, which may break")
 
 
 @lru_cache(maxsize=8192)
@@ -159,23 +174,18 @@ def broken_by(fact: str, value: str, version: str, target: str) -> Hit | None:
     """Return the last change between two engines that hits a fact: the one to live with."""
     for rule in reversed(_on_the_way(fact, version, target)):
         if _holds(rule, value, target):
-            return Hit(
-                rule["version"], rule["change_id"], rule["why"].format(value=value)
-            )
-    runs = {"kernel": reference.kernel_runs, "storage_driver": reference.driver_runs}.get(
-        fact
-    )
-    if runs and is_asked(fact, version, target) and runs(value, target) is False:
-        table, why = FITS[fact]
-        gone = (
-            row["version"]
-            for row in reference.rows("engine_releases")
-            if runs(value, row["version"]) is False
-        )
-        ahead = [release for release in gone if _is_ahead(version, release)]
-        first = min(ahead, key=reference.numbers_of, default=target)
-        return Hit(first, table, why.format(value, target))
-    return None
+            why = rule["why"].format(value=value)
+            return Hit(rule["version"], rule["change_id"], why)
+    if fact not in FITS or not _is_ahead(version, target):
+        return None
+    fit = FITS[fact]
+    if fit.runs(value, target) is not False:
+        return None
+    releases = [row["version"] for row in reference.rows("engine_releases")]
+    ahead = [release for release in releases if _is_ahead(version, release)]
+    refusing = [release for release in ahead if fit.runs(value, release) is False]
+    first = min(refusing, key=reference.numbers_of, default=target)
+    return Hit(first, fit.table, fit.why.format(value, target))
 
 
 @lru_cache(maxsize=8192)
@@ -192,23 +202,22 @@ def _is_ahead(version: str, target: str) -> bool:
 @lru_cache(maxsize=8192)
 def _on_the_way(fact: str, version: str, target: str) -> list[dict[str, str]]:
     """List the changes ahead that can be checked against a fact, oldest first."""
-    ahead = {row["change_id"]: row for row in reference.changes_between(version, target)}
     rules = [rule for rule in reference.rows("change_hits") if rule["fact"] == fact]
-    checked = [
-        rule | {"version": ahead[rule["change_id"]]["version"]}
+    return [
+        rule | {"version": change["version"]}
+        for change in reference.changes_between(version, target)
         for rule in rules
-        if rule["change_id"] in ahead
+        if rule["change_id"] == change["change_id"]
     ]
-    return sorted(checked, key=lambda rule: list(ahead).index(rule["change_id"]))
 
 
 def _holds(rule: dict[str, str], value: str, target: str) -> bool:
-    until, from_, below = (
-        reference.numbers_of(rule[key]) for key in ("until", "from", "below")
-    )
+    until = reference.numbers_of(rule["until"])
     if rule["until"] and (reference.release_of(target) or ()) >= until:
         return False
     if rule["equals"]:
         return value in rule["equals"].split("|")
+    lowest = reference.numbers_of(rule["from"])
+    below = reference.numbers_of(rule["below"])
     numbers = reference.parse_version(value)
-    return numbers is not None and from_ <= numbers < below
+    return numbers is not None and lowest <= numbers < below

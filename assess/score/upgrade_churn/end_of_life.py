@@ -9,8 +9,8 @@ import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
-from assess.score.upgrade_churn.history import Engines
 from assess.score.upgrade_churn.pace import PROSPECTIVE, Place
+from assess.score.upgrade_churn.sights import Engines, cells
 
 KEY = ["service_id", "component", "name", "version"]
 COLUMNS = [*KEY, "eol_date", "days_to_eol", "basis"]
@@ -36,31 +36,26 @@ def clocks(
         row.host_id: list(_of_host(row, at)) for row in inventory["hosts"].itertuples()
     }
     on_engine = {host: list(_of_engine(engine, at)) for host, engine in engines.items()}
-    rows = dict[Clock, None]()  # a set in order
+    rows: list[Clock] = []
     for service, host, basis, *_ in placed:
-        on_its_engine = on_engine.get(host, []) if basis != PROSPECTIVE else []
-        rows |= dict.fromkeys(
-            (service, *clock) for clock in on_host.get(host, []) + on_its_engine
-        )
+        rows += [(service, *clock) for clock in on_host.get(host, [])]
+        if basis != PROSPECTIVE:
+            rows += [(service, *clock) for clock in on_engine.get(host, [])]
     scheduled = {row[0] for row in rows if row[1] == "orchestrator"}
-    services = inventory["services"][["service_id", "platform"]]
-    for service, platform in services.itertuples(index=False):
+    for service, platform in cells(inventory["services"], "service_id", "platform"):
         if platform in PLATFORMS and service not in scheduled:
             product = PLATFORMS[platform]
             end = reference.product_support(product, None, at)
-            rows[service, *_clock("orchestrator", product, None, end)] = None
-    for owner, base in (
-        (owner, base) for owner, images in bases.items() for base in images
-    ):
-        name, version = base_system(base)
-        end = reference.os_support(name, version, at)
-        rows[owner, *_clock("base image", name or base, version, end)] = None
-    kinds = {
-        **dict.fromkeys(COLUMNS, "str"),
-        "eol_date": "datetime64[us, UTC]",
-        "days_to_eol": "Int64",
-    }
-    table = pd.DataFrame(list(rows), columns=COLUMNS).astype(kinds)
+            rows.append((service, *_clock("orchestrator", product, None, end)))
+    for service, images in bases.items():
+        for base in images:
+            name, version = base_system(base)
+            end = reference.os_support(name, version, at)
+            rows.append((service, *_clock("base image", name or base, version, end)))
+    kinds = dict.fromkeys(COLUMNS, "str")
+    kinds |= {"eol_date": "datetime64[us, UTC]", "days_to_eol": "Int64"}
+    # each once, in the order of the first
+    table = pd.DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
     return table.sort_values(KEY, kind="stable", ignore_index=True)
 
 
@@ -71,11 +66,12 @@ def _clock(
 
 
 def _of_host(host: Any, at: pd.Timestamp) -> Iterator[Clock]:
-    name, version, kernel = host.os_name, host.os_version, host.kernel
+    name = host.os_name
+    version = host.os_version
     yield _clock("os", name, version, reference.os_support(name, version, at))
-    if isinstance(kernel, str):
-        end = reference.kernel_support(kernel, at, os_name=name, os_version=version)
-        yield _clock("kernel", "linux", kernel, end)
+    if isinstance(host.kernel, str):
+        end = reference.kernel_support(host.kernel, at, os_name=name, os_version=version)
+        yield _clock("kernel", "linux", host.kernel, end)
 
 
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import pandas as pd
 
@@ -22,14 +22,21 @@ from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import coverage_of, sound_incidents
-from assess.score.upgrade_churn.image_changes import (
+from assess.score.upgrade_churn.sights import (
+    Hosts,
     Image,
     Images,
+    Sight,
+    Versions,
+    cells,
     changed_images,
-    images_of,
+    engine_move,
+    hosts_of,
     is_pinned,
+    is_read,
+    sight_of,
+    text_of,
 )
-from assess.score.upgrade_churn.observed import cells, observed
 
 NOWHERE = ""  # on a host that nobody knows
 FRAMES = (
@@ -44,24 +51,13 @@ FRAMES = (
 LONG_AGO = pd.Timestamp.min.tz_localize("UTC")
 ROLLBACK = "rollback"
 DAY = pd.Timedelta(days=1)
-STILL = ("same", "rebuild")  # changes of an engine that are none
 
-Engines = dict[str, Any]  # rows of the frame, by host
-Hosts = dict[str, set[str]]  # by service
 Span = tuple[pd.Timestamp, pd.Timestamp]
 Spans = tuple[Span, ...]  # in order, and apart
 
 
 class UnsoundSnapshotWarning(UserWarning):
     """A snapshot of a series cannot be read: nobody saw the fleet then."""
-
-
-class Sight(NamedTuple):
-    """The fleet as one snapshot saw it, without what was carried forward to it."""
-
-    at: pd.Timestamp
-    engines: dict[str, dict[str, str]]  # versions by runtime, by host, where known
-    images: Images  # by service
 
 
 class Move(NamedTuple):
@@ -74,6 +70,11 @@ class Move(NamedTuple):
     line: str | None
     change: str  # as `assess.reference.engine_change` has it
 
+    @property
+    def span(self) -> Span:
+        """The time within which it came."""
+        return self.after, self.before
+
 
 class ImageMove(NamedTuple):
     """An image of a service that another one followed, or may have, between two snapshots."""
@@ -85,27 +86,21 @@ class ImageMove(NamedTuple):
     now: Image
     change: str  # as `assess.reference.image_change` has it
 
+    @property
+    def span(self) -> Span:
+        """The time within which it came."""
+        return self.after, self.before
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class History:
     """What happened over some snapshots, and over which time it would have been seen.
 
-    Attributes
-    ----------
-    first, last : Sight or None
-        What the first and the last of them saw; None of no snapshot at all.
-    recorded : mapping
-        Changes of engines that a source told, by host and moment.
-    seen : tuple of Move
-        Those between two snapshots that follow each other.
-    moved : tuple of ImageMove
-        Changes of images, likewise.
-    hosts, services : mapping of str to Spans
-        When the engine of a host, and all images of a service, were watched.
-    incidents : frozenset
-        Hosts (`NOWHERE`: nobody knows) and moments of incidents.
-    looked : Spans
-        When incidents were looked for.
+    ``first, last``: what the first and the last of them saw. ``recorded``: changes of engines that
+    a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
+    other; ``moved``: changes of images, likewise. ``hosts, services``: when the engine of a host,
+    and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows) and
+    moments; ``looked``: when incidents were looked for.
     """
 
     first: Sight | None = None
@@ -121,7 +116,7 @@ class History:
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
         """Read what one snapshot shows by itself: what sources recorded up to then."""
-        sight = Sight(inventory.snapshot_at, _versions(inventory), images_of(inventory))
+        sight = sight_of(inventory)
         hosts = hosts_of(inventory)
         recorded = {
             (move.host_id, move.after): move for move in _recorded(inventory, hosts)
@@ -130,22 +125,24 @@ class History:
             first=sight,
             last=sight,
             recorded=recorded,
-            hosts=_told_of(inventory, recorded),
+            hosts=_watched_hosts(inventory, recorded),
             incidents=frozenset(_incidents(inventory, hosts)),
             looked=_looked(inventory, policy),
         )
 
     def __add__(self, later: History) -> History:
         """Append a later history; where both record a change, the later one counts."""
-        if self.last is None or later.first is None:
-            return later if self.last is None else self
+        if self.last is None:
+            return later
+        if later.first is None:
+            return self
         if later.first.at <= self.last.at:
             days = f"{later.first.at:%Y-%m-%d} after {self.last.at:%Y-%m-%d}"
             raise AssessError(
                 f"snapshots out of order: {days}", hint="give the oldest first"
             )
         span = (self.last.at, later.first.at)
-        moves, hosts = _between(self.last.engines, later.first.engines, span)
+        moves, hosts = _engines_between(self.last.engines, later.first.engines, span)
         moved, services = _images_between(self.last.images, later.first.images, span)
         return History(
             first=self.first,
@@ -153,8 +150,8 @@ class History:
             recorded={**self.recorded, **later.recorded},
             seen=self.seen + moves + later.seen,
             moved=self.moved + moved + later.moved,
-            hosts=_both(_both(self.hosts, hosts), later.hosts),
-            services=_both(_both(self.services, services), later.services),
+            hosts=_merged(self.hosts, hosts, later.hosts),
+            services=_merged(self.services, services, later.services),
             incidents=self.incidents | later.incidents,
             looked=united(*self.looked, *later.looked),
         )
@@ -165,14 +162,12 @@ class History:
         recorded = defaultdict(list)
         for host, moment in self.recorded:
             recorded[host].append(moment)
-        unrecorded = [
-            move
-            for move in self.seen
-            if not any(
-                move.after <= moment <= move.before for moment in recorded[move.host_id]
-            )
-        ]
-        return [*self.recorded.values(), *unrecorded]
+        moves = list(self.recorded.values())
+        for move in self.seen:
+            moments = recorded[move.host_id]
+            if not any(move.after <= moment <= move.before for moment in moments):
+                moves.append(move)
+        return moves
 
     def __repr__(self) -> str:
         """Return the span and the counts, without address or clock."""
@@ -206,11 +201,11 @@ def upgrade_history(
     UnsoundSnapshotWarning
         Of a path that cannot be read: the periods before and after it become one.
     """
-    parts = (
-        each(_part, policy, snapshots, what="history")
-        if isinstance(snapshots, Sequence)
-        else (_part(policy, snapshot) for snapshot in snapshots)
-    )
+    parts: Iterable[History | str]
+    if isinstance(snapshots, Sequence):
+        parts = each(_part, policy, snapshots, what="history")
+    else:
+        parts = (_part(policy, snapshot) for snapshot in snapshots)
     return joined(map(_sound, parts))
 
 
@@ -231,9 +226,10 @@ def known_history(
     if history and history.last and history.last.at == at:
         return history
     before = History.of(previous, policy) if previous else None
-    past = joined(
-        part for part in (history, before) if part and part.last and part.last.at < at
-    )
+    past = History()
+    for part in (history, before):
+        if part and part.last and part.last.at < at:
+            past = joined([past, part])
     return past + History.of(inventory, policy)
 
 
@@ -265,32 +261,7 @@ def _sound(part: History | str) -> History | None:
     return None
 
 
-def host_engines(inventory: Inventory) -> Engines:
-    """Return the engine of each host: of several runtimes the first by name."""
-    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
-    return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
-
-
-def hosts_of(inventory: Inventory) -> Hosts:
-    """Return the hosts of every service on which a replica runs, or may."""
-    by_service: Hosts = defaultdict(set)
-    for service, host, state in cells(
-        inventory["workloads"], "service_id", "host_id", "state"
-    ):
-        if isinstance(host, str) and (state == "running" or pd.isna(state)):
-            by_service[service].add(host)
-    return by_service
-
-
-def _versions(inventory: Inventory) -> dict[str, dict[str, str]]:
-    by_host: dict[str, dict[str, str]] = defaultdict(dict)
-    for host, runtime, version in sorted(
-        row
-        for row in cells(observed(inventory, "engines"), "host_id", "runtime", "version")
-        if isinstance(row[2], str) and row[2].strip()
-    ):
-        by_host[host][runtime] = version
-    return by_host
+# ---- what one snapshot shows ----
 
 
 def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
@@ -298,41 +269,50 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
     table = table[is_past & table["kind"].eq("engine_upgrade")]
-    names = "host_id", "service_id", "started_at", "status", "from_version", "to_version"
-    for host, service, at, *texts in cells(table, *names):
-        status, was, now = (text if isinstance(text, str) else None for text in texts)
+    columns = ["host_id", "service_id", "started_at"]
+    texts = ["status", "from_version", "to_version"]
+    for host, service, at, *words in cells(table, *columns, *texts):
+        status, was, now = map(text_of, words)
         change = reference.engine_change((reference.ENGINE, was), (reference.ENGINE, now))
         line = reference.engine_line(now or was)
-        for own in [host] if isinstance(host, str) else sorted(hosts.get(service, ())):
-            yield Move(own, at, at, status or "", line, change)
+        places = [host]
+        if not isinstance(host, str):
+            places = sorted(hosts.get(service, ()))
+        for place in places:
+            yield Move(place, at, at, status or "", line, change)
 
 
-def _told_of(
-    inventory: Inventory, recorded: Iterable[tuple[str, Any]]
+def _watched_hosts(
+    inventory: Inventory, recorded: Iterable[tuple[str, pd.Timestamp]]
 ) -> dict[str, Spans]:
-    """When each host was watched by what records upgrades: since its launch, unless one is older.
+    """Return when each host was watched by what records upgrades: since its launch, if younger.
 
-    Hosts of which no source of history was looked at are left out.
+    A launch that an upgrade precedes is that of a later machine of the same name. Hosts of which
+    no source of history was looked at are left out.
     """
-    begun, at = _history_start(inventory), inventory.snapshot_at
+    begun = _history_start(inventory)
+    if pd.isna(begun):
+        return {}
+    at = inventory.snapshot_at
     launched = dict(cells(inventory["hosts"], "host_id", "launched_at"))
     first: dict[str, pd.Timestamp] = {}
     for host, moment in recorded:
         first[host] = min(moment, first.get(host, at))
     spans: dict[str, Spans] = {}
-    for host in set(inventory["engines"]["host_id"].tolist()) if pd.notna(begun) else ():
-        is_younger = begun < launched.get(host, pd.NaT) <= first.get(host, at)
-        spans[host] = ((launched[host] if is_younger else begun, at),)
+    for host in inventory["engines"]["host_id"].unique():
+        launch = launched.get(host, pd.NaT)
+        is_younger = begun < launch <= first.get(host, at)
+        spans[host] = ((launch if is_younger else begun, at),)
     return spans
 
 
 def _history_start(inventory: Inventory) -> pd.Timestamp:
-    """When the record of upgrades begins; NaT where no source has ever told of one."""
-    table, coverage = inventory["activities"], inventory["coverage"]
-    tellers = table["source"][table["kind"].eq("engine_upgrade")]
-    table = table[
-        table["source"].isin(tellers)
-    ]  # who lists deployments may not see upgrades
+    """Return when the record of upgrades begins; NaT where no source has ever recorded one."""
+    table = inventory["activities"]
+    coverage = inventory["coverage"]
+    # a source that lists deployments may not see upgrades
+    sources = table["source"][table["kind"].eq("engine_upgrade")]
+    table = table[table["source"].isin(sources)]
     past = table["started_at"][table["started_at"] <= inventory.snapshot_at]
     asked = coverage["source"].isin(table["source"].dropna())
     return pd.concat([past, coverage["window_start"][asked]]).min()
@@ -340,58 +320,47 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 
 def _incidents(inventory: Inventory, hosts: Hosts) -> Iterator[tuple[str, pd.Timestamp]]:
     """List hosts and moments of the incidents; an unknown host is `NOWHERE`."""
-    names = "host_id", "opened_at", "service_id", "affected_services"
-    for host, moment, *texts in cells(sound_incidents(inventory), *names):
-        services = [
-            name for text in texts if isinstance(text, str) for name in text.split(";")
-        ]
-        known = {place for name in services for place in hosts.get(name, ())}
-        for place in {host} if isinstance(host, str) else known or {NOWHERE}:
+    columns = ["host_id", "opened_at", "service_id", "affected_services"]
+    for host, moment, *texts in cells(sound_incidents(inventory), *columns):
+        if isinstance(host, str):
+            yield host, moment
+            continue
+        services = ";".join(filter(None, map(text_of, texts))).split(";")
+        places = {place for name in services for place in hosts.get(name, ())}
+        for place in places or {NOWHERE}:
             yield place, moment
 
 
 def _looked(inventory: Inventory, policy: Policy) -> Spans:
-    """When incidents were looked for; always up to the snapshot, where no window is told."""
+    """Return when incidents were looked for; always up to the snapshot, without a known window."""
     if not inventory.has("incidents"):
         return ()
     at = inventory.snapshot_at
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
-    windows = (
-        asked[["window_start", "window_end"]].dropna().itertuples(index=False, name=None)
+    windows = cells(
+        asked.dropna(subset=["window_start", "window_end"]), "window_start", "window_end"
     )
     return united(*((start, min(end, at)) for start, end in windows)) or ((LONG_AGO, at),)
 
 
-def _between(
-    was: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], span: Span
+# ---- between two snapshots ----
+
+
+def _engines_between(
+    was: Mapping[str, Versions], now: Mapping[str, Versions], span: Span
 ) -> tuple[tuple[Move, ...], dict[str, Spans]]:
     """Compare the engines of two snapshots; a host that either did not see was not watched.
 
-    Nor was one whose version cannot be read: a ``master`` may move unseen.
+    Nor was one whose version cannot be read.
     """
     both = sorted(was.keys() & now.keys())
-    pairs = ((host, _engine_move(was[host], now[host])) for host in both)
-    moves = tuple(Move(host, *span, "", *move) for host, move in pairs if move)
-    watched = [host for host in both if _is_read(was[host]) and _is_read(now[host])]
-    return moves, dict.fromkeys(watched, (span,))
-
-
-def _is_read(versions: dict[str, str]) -> bool:
-    return all(
-        reference.parse_version(version) is not None for version in versions.values()
-    )
-
-
-def _engine_move(
-    was: dict[str, str], now: dict[str, str]
-) -> tuple[str | None, str] | None:
-    """Return line and kind of the first change of a runtime, or of the runtime itself."""
-    for runtime in now if was != now else ():
-        before = (runtime, was[runtime]) if runtime in was else next(iter(was.items()))
-        change = reference.engine_change(before, (runtime, now[runtime]))
-        if change not in STILL and (runtime in was or not was.keys() & now.keys()):
-            return reference.line_of(runtime, now[runtime]), change
-    return None
+    moves = []
+    for host in both:
+        move = engine_move(was[host], now[host])
+        if move:
+            moves.append(Move(host, *span, "", *move))
+    watched = [host for host in both if is_read(was[host]) and is_read(now[host])]
+    return tuple(moves), dict.fromkeys(watched, (span,))
 
 
 def _images_between(
@@ -408,11 +377,16 @@ def _images_between(
     return moves, dict.fromkeys(watched, (span,))
 
 
-def _both(one: Mapping[str, Spans], other: Mapping[str, Spans]) -> Mapping[str, Spans]:
-    return {
-        **one,
-        **{key: united(*one.get(key, ()), *spans) for key, spans in other.items()},
-    }
+# ---- spans of time ----
+
+
+def _merged(*parts: Mapping[str, Spans]) -> dict[str, Spans]:
+    """Unite the spans of each name."""
+    by_name: dict[str, Spans] = {}
+    for part in parts:
+        for name, spans in part.items():
+            by_name[name] = united(*by_name.get(name, ()), *spans)
+    return by_name
 
 
 def united(*spans: Span) -> Spans:

@@ -1,12 +1,17 @@
-"""Pace of upgrades: how often they come and how often they fail, by support windows and history."""
+"""Pace: how often engines and images change and upgrades fail, by support windows and history.
+
+An image of a registry that others fill moves by itself, one's own when one deploys.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -14,23 +19,51 @@ from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import HOST, exposure
-from assess.score.incidents.rates import Interval, jeffreys_interval, shrunk_rates
+from assess.score.incidents.rates import (
+    Interval,
+    jeffreys_interval,
+    jeffreys_rate,
+    shrunk_rates,
+)
 from assess.score.upgrade_churn.history import (
     NOWHERE,
     ROLLBACK,
     History,
+    ImageMove,
     Move,
     Span,
+    Spans,
     days_in,
     holds,
+)
+from assess.score.upgrade_churn.sights import (
     host_engines,
+    is_third_party,
+    live_replicas,
+    written,
 )
 
-MEASURED, UNKNOWN, PROSPECTIVE = "measured on hosts", "unknown", "prospective from target"
+MEASURED = "measured on hosts"
+UNKNOWN = "unknown"
+PROSPECTIVE = "prospective from target"
 POOL = ""  # all upgrades of the fleet, whatever their line
-YEAR_DAYS = 365.0
+YEAR_DAYS = 365.0  # of a support window
+MEAN_YEAR_DAYS = 365.25  # of watched time
+PARTIES = ("third", "first")
+ENDS = ("", "_lo", "_hi")
+CHANGES = ["service_id", "before", "after", "change", "third_party"]
+MOVES = ["component", "name", "change", "after_at", "before_at"]
+PACE = [
+    "component",
+    "changes_n",
+    "rollbacks_n",
+    "watched_years",
+    *(f"per_year{end}" for end in ENDS),
+]
 
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
+Registries = Mapping[str, Any]
+AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
 class Place(NamedTuple):
@@ -46,32 +79,36 @@ class Place(NamedTuple):
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     """List which service runs on which host, in order; every service at least once."""
     engines = host_engines(inventory)
-    off, on_engine = policy["blast_radius"]["off_engine"], dict[tuple[str, str], bool]()
-    columns = ["service_id", "host_id", "source_kind", "state"]
-    for service, host, kind, state in inventory["workloads"][columns].itertuples(
-        index=False
-    ):
-        if isinstance(host, str) and (state == "running" or pd.isna(state)):
-            on_engine[service, host] = kind not in off or on_engine.get(
-                (service, host), False
-            )
-    on_host = exposure(inventory, policy).side.eq(HOST).fillna(value=False).to_dict()
-    homeless = set(on_host).difference(service for service, _ in on_engine)
+    replicas = live_replicas(inventory)
+    is_on_engine = ~replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
+    by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
+    on_engine = by_place.any().to_dict()
+    exposed = exposure(inventory, policy)
+    on_host = exposed.side.eq(HOST).fillna(value=False).to_dict()
+    homeless = on_host.keys() - {service for service, _ in on_engine}
     on_engine |= {(service, NOWHERE): True for service in homeless}
     placed = []
-    for (service, host), has_engine in sorted(on_engine.items()):
+    for service, host in sorted(on_engine):
         engine = engines.get(host)
-        engine_there: tuple[str, str, Any] = (UNKNOWN, reference.ENGINE, None)
-        if not has_engine or (engine.runtime == "none" if engine else on_host[service]):
-            engine_there = (PROSPECTIVE, str(policy["target"]["runtime"]), goal)
+        is_bare = on_host.get(service, False)
+        if engine:
+            is_bare = engine.runtime == "none"
+        if is_bare or not on_engine[service, host]:
+            runtime = str(policy["target"]["runtime"])
+            placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
         elif engine:
-            engine_there = (MEASURED, engine.runtime, engine.version)
-        placed.append(Place(service, host, *engine_there))
+            measured = Place(service, host, MEASURED, engine.runtime, engine.version)
+            placed.append(measured)
+        else:
+            placed.append(Place(service, host, UNKNOWN, reference.ENGINE, None))
     return placed
 
 
+# ---- how often something ends ----
+
+
 def fastest(*rates: Interval) -> Interval:
-    """Return the fastest of some paces, end by end."""
+    """Return the fastest of some rates, end by end."""
     return Interval(*map(max, zip(*rates, strict=True)))
 
 
@@ -90,13 +127,14 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     products = (product,) if product else ()
     known = reference.support_windows(*products).dropna()
     if line is not None and known.get(line, 0) > 0:
-        return Interval(*[YEAR_DAYS / float(known[line])] * 3)
-    products = products if len(known) else (reference.ENGINE,)
+        rate = YEAR_DAYS / float(known[line])
+        return Interval(rate, rate, rate)
+    if known.empty:
+        products = (reference.ENGINE,)
     recent = reference.support_windows(*products, since=since).dropna()
-    days = (recent if len(recent) else known).astype(float)
-    return Interval(
-        *(YEAR_DAYS / window for window in (days.median(), days.max(), days.min()))
-    )
+    days = (known if recent.empty else recent).astype(float)
+    per_year = YEAR_DAYS / days
+    return Interval(YEAR_DAYS / days.median(), per_year.min(), per_year.max())
 
 
 @cache
@@ -123,6 +161,9 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
 
 
+# ---- how often engines were upgraded, and how often that failed ----
+
+
 def upgrades(history: History) -> list[Move]:
     """List the engine upgrades of the past; a rollback is none."""
     return [move for move in history.moves if move.change != ROLLBACK]
@@ -142,23 +183,21 @@ def own_rates(
     out, and so is what changed while nobody could have seen it stand.
     """
     spans = history.hosts
-    seen = (
-        m
-        for m in upgrades(history)
-        if holds(spans.get(m.host_id, ()), (m.after, m.before))
-    )
-    counts = Counter(move.host_id for move in seen)
-    here = set(inventory["engines"]["host_id"].tolist())
+    counts = Counter(m.host_id for m in _watched(upgrades(history), spans))
+    here = set(inventory["engines"]["host_id"])
     hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
     days = {host: max(days_in(spans[host]), least) for host in hosts}
-    n = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
-    t = pd.Series(days, dtype=float) / 365.25
-    shrunk = shrunk_rates(n, t.round(2), level=float(policy["simulation"]["level"]))
-    rows = zip(n.index, n / t, shrunk["rate_lo"], shrunk["rate_hi"], strict=True)
-    return {
-        host: Interval(rate, min(rate, lo), max(rate, hi)) for host, rate, lo, hi in rows
-    }
+    count = pd.Series({host: float(counts[host]) for host in hosts}, dtype=float)
+    years = pd.Series(days, dtype=float) / MEAN_YEAR_DAYS
+    level = float(policy["simulation"]["level"])
+    shrunk = shrunk_rates(count, years.round(2), level=level)
+    rates = {}
+    for host, rate in (count / years).items():
+        lo = min(rate, shrunk.loc[host, "rate_lo"])
+        hi = max(rate, shrunk.loc[host, "rate_hi"])
+        rates[host] = Interval(rate, lo, hi)
+    return rates
 
 
 def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
@@ -172,25 +211,32 @@ def upgrade_failures(history: History, policy: Policy) -> dict[str, Tally]:
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = re.compile("|".join(policy["churn"]["failed_words"]), re.IGNORECASE)
     moments = incident_moments(history)
-    backs = defaultdict(list)
-    tallies: dict[str, Tally] = {}
+    unplaced = moments.get(NOWHERE, [])
+    rollbacks = defaultdict(list)
     for move in history.moves:
         if move.change == ROLLBACK:
-            backs[move.host_id].append((move.after, move.before))
-    for host, first, last, status, line, _ in upgrades(history):
-        near, sure = (first, last + window), (last, first + window)
-        known, vague = moments.get(host, []), moments.get(NOWHERE, [])
-        failed = _any_in(known, sure) or any(holds((sure,), back) for back in backs[host])
-        failed |= bool(words.search(status))
-        may = (
-            _any_in(known, near)
-            or _any_in(vague, near)
-            or any(_touch(near, b) for b in backs[host])
+            rollbacks[move.host_id].append(move.span)
+    tallies: dict[str, Tally] = {}
+    for move in upgrades(history):
+        incidents = moments.get(move.host_id, [])
+        backs = rollbacks[move.host_id]
+        surely = (move.before, move.after + window)
+        perhaps = (move.after, move.before + window)
+        failed = (
+            bool(words.search(move.status))
+            or _any_in(incidents, surely)
+            or any(holds((surely,), back) for back in backs)
         )
-        if failed or holds(history.looked, (first, first + window)):
-            for name in {POOL, line or POOL}:
-                n, k, most = tallies.get(name, (0, 0, 0))
-                tallies[name] = (n + 1, k + failed, most + (failed or may))
+        may_have_failed = (
+            failed
+            or _any_in(incidents, perhaps)
+            or _any_in(unplaced, perhaps)
+            or any(_touch(perhaps, back) for back in backs)
+        )
+        if failed or holds(history.looked, (move.after, move.after + window)):
+            for line in {POOL, move.line or POOL}:
+                n, k, most = tallies.get(line, (0, 0, 0))
+                tallies[line] = (n + 1, k + failed, most + may_have_failed)
     return tallies
 
 
@@ -217,3 +263,110 @@ def failure_chance(tally: Tally, level: float) -> Interval:
     n, k, most = tally
     highest = jeffreys_interval(most, n, level=level)
     return jeffreys_interval(k, n, level=level)._replace(hi=highest.hi)
+
+
+# ---- how often engines and images changed ----
+
+
+def image_changes(history: History, registries: Registries) -> pd.DataFrame:
+    """List the images of every service that changed over a history, each change once.
+
+    ``service_id, before, after`` (references as written), ``change`` as
+    `assess.reference.image_change` has it, ``third_party``. A service that only one of two
+    neighbouring snapshots saw was not compared.
+    """
+    rows = []
+    for move in sorted(history.moved, key=lambda move: (move.service_id, move.after)):
+        is_third = is_third_party(move.now, registries)
+        was = written(move.was)
+        rows.append((move.service_id, was, written(move.now), move.change, is_third))
+    kinds = dict.fromkeys(CHANGES, "str") | {"third_party": "boolean"}
+    table = pd.DataFrame(rows, columns=CHANGES).astype(kinds)
+    return table.drop_duplicates(ignore_index=True)
+
+
+def image_rates(
+    history: History, services: pd.Index, registries: Registries, *, level: float
+) -> pd.DataFrame:
+    """Return how often a year the images of every service changed, by who makes them.
+
+    Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
+    ``…_changes_per_year`` with ``_lo, _hi`` [per year]: changes over the time between snapshots
+    that both saw the images, Jeffreys' interval. NA where no time was watched: a floating tag
+    without a digest may move unseen.
+    """
+    moves = _watched(history.moved, history.services)
+    counts = Counter((m.service_id, _component(m, registries)) for m in moves)
+    columns: dict[str, Any] = {}
+    for party in PARTIES:
+        rows = []
+        for name in services:
+            count = counts[name, f"{party}-party image"]
+            rate = observed_rate(count, history.services.get(name, ()), level=level)
+            rows.append((pd.NA,) * 4 if rate is None else (count, *rate))
+        n, *per_year = zip(*rows, strict=True) if rows else [()] * 4
+        columns[f"{party}_party_changes_n"] = pd.array(n, dtype="Int64")
+        for end, values in zip(ENDS, per_year, strict=True):
+            name = f"{party}_party_changes_per_year{end}"
+            columns[name] = pd.array(values, dtype="Float64")
+    return pd.DataFrame(columns, index=services)
+
+
+def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:
+    """Return the rate as counted, in Jeffreys' interval [per year]; None where nobody watched."""
+    # exact, so that the order of the spans does not matter
+    years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+    if not years:
+        return None
+    _, lo, hi = jeffreys_rate(count, years, level=level)
+    return Interval(count / years, lo, hi)
+
+
+def moves(history: History, registries: Registries) -> pd.DataFrame:
+    """List every change of the history.
+
+    ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
+    ``change``, ``after_at, before_at`` [UTC; the same where the moment was recorded].
+    """
+    rows = [("engine", m.host_id, m.change, *m.span) for m in history.moves]
+    for move in history.moved:
+        component = _component(move, registries)
+        rows.append((component, move.service_id, move.change, *move.span))
+    kinds = dict.fromkeys(MOVES, "str")
+    kinds |= dict.fromkeys(["after_at", "before_at"], "datetime64[us, UTC]")
+    table = pd.DataFrame(rows, columns=MOVES).astype(kinds)
+    order = ["component", "after_at", "name"]
+    return table.sort_values(order, kind="stable", ignore_index=True)
+
+
+def fleet_pace(history: History, registries: Registries, *, level: float) -> pd.DataFrame:
+    """Return how often a year engines and images of the whole fleet changed.
+
+    A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
+    ``watched_years`` [host-years of engines, service-years of images], ``per_year`` with ``_lo,
+    _hi`` [changes per host or service and year; NaN where nobody watched].
+    """
+    engines = _watched(history.moves, history.hosts)
+    counts = Counter(("engine", move.change == ROLLBACK) for move in engines)
+    for move in _watched(history.moved, history.services):
+        counts[_component(move, registries), move.change == ROLLBACK] += 1
+    watched = {"engine": history.hosts}
+    watched |= {f"{party}-party image": history.services for party in PARTIES}
+    rows = []
+    for component, by_name in watched.items():
+        spans = by_name.values()
+        count = counts[component, False]
+        years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+        rate = observed_rate(count, *spans, level=level) or (math.nan,) * 3
+        rows.append((component, count, counts[component, True], years, *rate))
+    return pd.DataFrame(rows, columns=PACE)
+
+
+def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMove]:
+    """Keep what changed while its host, or all images of its service, were watched."""
+    return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
+
+
+def _component(move: ImageMove, registries: Registries) -> str:
+    party = "third" if is_third_party(move.now, registries) else "first"
+    return f"{party}-party image"

@@ -18,10 +18,9 @@ from assess.policy.policy import Policy
 from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import Explanation, Provenance, Result, records_by
-from assess.score.what_next.criteria import criteria_table
 from assess.score.what_next.flips import what_ifs
-from assess.score.what_next.labels import LABELS, labels, reason
-from assess.score.what_next.ranking import Ranking
+from assess.score.what_next.labels import LABELS, reason
+from assess.score.what_next.ranking import Ranking, criteria_table
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
 from assess.words import share
 
@@ -32,6 +31,13 @@ NAMED = 3  # deciding facts in an explanation
 ASKED = 5  # facts to find out in an explanation
 LISTED = 8  # facts and boards of a service in its row
 
+READINESS = [
+    "readiness",
+    "readiness_lo",
+    "readiness_hi",
+    "label_gates",
+    "label_before_waivers",
+]
 COLUMNS = [
     "label",
     "p_first",
@@ -41,11 +47,7 @@ COLUMNS = [
     "wave",
     "group",
     "why",
-    "readiness",
-    "readiness_lo",
-    "readiness_hi",
-    "label_gates",
-    "label_before_waivers",
+    *READINESS,
     "confidence",
     "rank_equal",
     "owner",
@@ -57,10 +59,8 @@ COLUMNS = [
 class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 
-    Attributes
-    ----------
-    budget : int
-        Services that may move at once, by the incidents of what runs in containers. [count]
+    ``budget`` is the number of services that may move at once, by the incidents of what runs in
+    containers.
     """
 
     budget: int = 0
@@ -94,23 +94,7 @@ class WhatNext(Result):
         return "No service is ranked yet: no candidate passes its gates."
 
     def explain(self, service_id: str) -> Explanation:
-        """Explain the label of a service, and what is missing.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Explanation
-            Text; the table holds its criteria with their intervals.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such service.
-        """
+        """Explain the label of a service, and what is missing; the table holds its criteria."""
         row = self.row(service_id)
         lines = [f"Label: {row['label']}. {row['why']}"]
         boards = self._of("boards", service_id)
@@ -180,33 +164,17 @@ class WhatNext(Result):
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, best first.
-
-        Returns
-        -------
-        list of dict
-            Columns of the frame, ``missing``, ``flips``, ``information`` and ``boards``.
-        """
+        """Return one dictionary per service, with what is missing, flips, information and boards."""
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
-        information, boards = (
-            records_by(
-                self.details[name].groupby("service_id").head(LISTED), "service_id"
-            )
-            for name in ("information", "boards")
-        )
-        rows = self.frame.reset_index().to_dict("records")
+        by_service: dict[str, Mapping[Any, Any]] = {"missing": missing, "flips": flips}
+        for name in ("information", "boards"):
+            first = self.details[name].groupby("service_id").head(LISTED)
+            by_service[name] = records_by(first, "service_id")
+        rows = super().rows()
         for row in rows:
-            service = row["service_id"]
-            row["missing"] = missing.get(service, [])
-            row["flips"] = flips.get(service, [])
-            row["information"] = information.get(service, [])
-            row["boards"] = boards.get(service, [])
+            row |= {n: part.get(row["service_id"], []) for n, part in by_service.items()}
         return rows
-
-    def _of(self, detail: str, service_id: str) -> pd.DataFrame:
-        table = self.details[detail]
-        return table[table["service_id"] == service_id]
 
 
 def rank(assessment: Assessment) -> WhatNext:
@@ -219,25 +187,13 @@ def rank(assessment: Assessment) -> WhatNext:
     settings = policy["what_next"]
     services = inventory["services"].set_index("service_id").sort_index()
     criteria = criteria_table(services, readiness, blast, churn, policy)
-    columns = [
-        "readiness",
-        "readiness_lo",
-        "readiness_hi",
-        "label_gates",
-        "label_before_waivers",
-    ]
-    frame = readiness.frame.reindex(services.index)[columns]
-    frame = frame.assign(owner=services["owner"], platform=_platform(inventory, policy))
+    frame = readiness.frame.reindex(services.index)[READINESS]
+    platform = exposure(inventory, policy).platform.astype("str").fillna("unknown")
+    frame = frame.assign(owner=services["owner"], platform=platform)
     ranking = Ranking.of(frame, criteria, policy)
     ranked, details = ranking.all_weightings()
     frame = frame.join(ranked)
-    frame["label"] = labels(
-        frame["label_gates"],
-        frame["p_top"],
-        frame["readiness_lo"],
-        ranking.inside,
-        settings,
-    )
+    frame["label"] = ranking.labels(frame["p_top"])
     frame["why"] = _why(frame, readiness.details["gates"], ranking, settings)
     frame["group"] = cycle_groups(frame.index, inventory["dependencies"])
     # what runs in containers already needs no wave
@@ -269,11 +225,6 @@ def rank(assessment: Assessment) -> WhatNext:
         details,
         room,
     )
-
-
-def _platform(inventory: Inventory, policy: Policy) -> pd.Series:
-    """Return the platform of each service, in a word."""
-    return exposure(inventory, policy).platform.astype("str").fillna("unknown")
 
 
 def _why(
@@ -316,15 +267,13 @@ def budget(inventory: Inventory, policy: Policy) -> int:
 
 def _order(frame: pd.DataFrame) -> pd.Index:
     """Sort services, best first: by label, then chance, then readiness, then name."""
-    keys = pd.DataFrame(
-        {
-            "label": frame["label"].map(LABELS.index),
-            "chance": -frame["p_top"].fillna(0),
-            "readiness": -frame["readiness_lo"],
-            "name": frame.index,
-        }
-    )
-    return keys.sort_values(["label", "chance", "readiness", "name"]).index
+    keys = {
+        "label": frame["label"].map(LABELS.index),
+        "chance": -frame["p_top"].fillna(0),
+        "readiness": -frame["readiness_lo"],
+        "name": frame.index,
+    }
+    return pd.DataFrame(keys).sort_values(list(keys)).index
 
 
 def _missing(readiness: Result) -> pd.DataFrame:

@@ -1,47 +1,259 @@
 """Flips: the smallest fixes that change a label, and what each unknown fact is worth.
 
-Both questions are answered by one model, `counterfactual`.
+Both are answered by a counterfactual: a service as it could be, some checks passed, some unknown
+facts found out. Gates, coverage, readiness and the chance of the short list are worked out anew
+for every set of items, with the formulas of the readiness score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations
-from typing import Any, NamedTuple
+import ast
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assess.policy import rules
 from assess.policy.policy import Policy
+from assess.score import readiness
+from assess.score.readiness import gates
 from assess.score.result import Result, records_by
-from assess.score.what_next.counterfactual import Counterfactual
 from assess.score.what_next.labels import SEVERITY, labels
-from assess.score.what_next.ranking import Option, Ranking
+from assess.score.what_next.ranking import Chances, Option, Ranking
 
+Floats = NDArray[np.float64]
+Sets = NDArray[np.bool_]  # shape (sets, items)
+Row = Mapping[str, Any]
+Flip = tuple[tuple[str, ...], str]  # items, and the label that they lead to
 MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
 ATOM = ("check", "dimension", "state", "value", "weight")
-Flip = tuple[tuple[str, ...], str]  # items, and the label that they lead to
+COVERAGE = {"coverage", "coverage_lowest"}
+_COLUMN = re.compile(r"\b\w+\.\w+")
+_ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
+
+
+# ---- one service, and what could be different about it ----
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason of an open gate: it holds or is unknown; an item may settle it, or coverage."""
+
+    holds: bool
+    item: int
+    rule: str = ""
+
+    @property
+    def now(self) -> float:
+        """The answer as things are: 1 where it holds, NaN where it is unknown."""
+        return 1.0 if self.holds else np.nan
+
+    def answers(self, good: Sets, bad: Sets, coverage: pd.DataFrame) -> Floats:
+        """Return the answer by set of items: 1, 0, or NaN where unknown."""
+        if self.rule:
+            answers = rules.evaluate(self.rule, coverage, at=_ANY_TIME)
+            return answers.to_numpy(dtype=float, na_value=np.nan)
+        # an item that is neither passed nor failed leaves the answer as it is
+        confirmed = np.where(bad[:, self.item], 1.0, self.now)
+        return np.where(good[:, self.item], 0.0, confirmed)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """An open gate."""
+
+    label: str
+    fails_when: str
+    reasons: tuple[Reason, ...]
+
+    @property
+    def rank(self) -> int:
+        """How hard it stands in the way as things are."""
+        now = np.array([[reason.now] for reason in self.reasons])
+        return int(self._hardness(now)[0])
+
+    def hardness(
+        self, good: Sets, bad: Sets, coverage: pd.DataFrame
+    ) -> NDArray[np.int64]:
+        """Return by set of items how hard the gate stands in the way."""
+        answers = [reason.answers(good, bad, coverage) for reason in self.reasons]
+        return self._hardness(np.array(answers))
+
+    def _hardness(self, holds: Floats) -> NDArray[np.int64]:
+        failing = gates.fails(holds, self.fails_when)
+        return gates.hardness(failing, gates.HARDNESS[self.label])
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """One service, and what could be different about it.
+
+    ``items`` are ids of the checks that do not pass, then the columns of the facts that gates lack;
+    ``facts`` what to find out, in words, empty for what is known to fail. By item and dimension,
+    ``gains`` is the weight that passing an item earns, ``unknowns`` its weight where it is unknown.
+    By dimension, ``earned, unknown, total`` are weights and ``shares`` the weight of the dimension
+    [0-1]. ``gates`` are those that are open; ``inside`` is whether it runs in containers already;
+    ``chances`` the chance of the short list by readiness, None where it never competes.
+    """
+
+    items: tuple[str, ...]
+    facts: tuple[str, ...]
+    gains: Floats
+    unknowns: Floats
+    earned: Floats
+    unknown: Floats
+    total: Floats
+    shares: Floats
+    gates: tuple[Gate, ...]
+    inside: bool
+    chances: Chances | None
+
+    @classmethod
+    def of(  # noqa: PLR0913
+        cls,
+        atoms: Sequence[Row],
+        reasons: Sequence[Row],
+        weights: Mapping[str, float],
+        *,
+        inside: bool,
+        chances: Chances | None,
+        questions: Mapping[str, str],
+    ) -> Self:
+        """Lay out one service from its atoms and the reasons of its open gates."""
+        asked = [atom for atom in atoms if atom["state"] != "na"]
+        names = list(dict.fromkeys(atom["dimension"] for atom in asked))
+        weight = np.array([atom["weight"] for atom in asked], dtype=float)
+        values = pd.array([atom["value"] for atom in asked], dtype="Float64")
+        is_unknown = values.isna()
+        value = values.to_numpy(dtype=float, na_value=0.0)
+        dimension = [names.index(atom["dimension"]) for atom in asked]
+        by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
+        # a check in part still earns the rest of its weight
+        open_checks = np.flatnonzero((value < 1) & (weight > 0))
+        items = [asked[i]["check"] for i in open_checks]
+        facts = [
+            questions.get(check, check) if is_unknown[i] else ""
+            for i, check in zip(open_checks, items, strict=True)
+        ]
+        open_gates = _open_gates(reasons, items, facts)
+        # facts that gates ask for and no check is about earn nothing
+        padding = ((0, len(items) - len(open_checks)), (0, 0))
+        gains = by_dimension * (weight * (1 - value))[:, None]
+        unknowns = by_dimension * (weight * is_unknown)[:, None]
+        shares = np.array([weights[name] for name in names], dtype=float)
+        return cls(
+            items=tuple(items),
+            facts=tuple(facts),
+            gains=np.pad(gains[open_checks], padding),
+            unknowns=np.pad(unknowns[open_checks], padding),
+            earned=(weight * value) @ by_dimension,
+            unknown=unknowns.sum(axis=0),
+            total=weight @ by_dimension,
+            shares=shares / (shares.sum() or 1.0),
+            gates=open_gates,
+            inside=inside,
+            chances=chances,
+        )
+
+    @property
+    def fixable(self) -> NDArray[np.bool_]:
+        """Items that can change: checks, and facts that are not known yet."""
+        is_check = (self.gains > 0).any(axis=1)
+        return is_check | np.array([fact != "" for fact in self.facts], dtype=bool)
+
+    def outcome(
+        self, good: Sets, settings: Mapping[str, Any], bad: Sets | None = None
+    ) -> tuple[NDArray[np.object_], Floats]:
+        """Return label and pessimistic chance of the short list [0-1], by set of items.
+
+        Items of `good` pass, items of `bad` turn out to fail. The chance is 0 behind a gate,
+        and for what runs in containers.
+        """
+        bad = np.zeros_like(good) if bad is None else bad
+        ready = self.readiness(good)
+        coverage = self._coverage(good | bad)
+        hardness = np.zeros(len(good), dtype=np.int64)
+        for gate in self.gates:
+            hardness = np.maximum(hardness, gate.hardness(good, bad, coverage))
+        gate_labels = [gates.LABEL_OF.get(rank) for rank in hardness.tolist()]
+        is_clear = hardness == 0
+        chances = np.zeros(len(good))
+        if self.chances is not None and is_clear.any():
+            chances = np.where(is_clear, self.chances(ready / 100), 0.0)
+        inside = [self.inside] * len(good)
+        return labels(gate_labels, chances, ready, inside, settings), chances
+
+    def readiness(self, good: Sets) -> Floats:
+        """Return the lower bound of readiness by set of items that pass [points]."""
+        lower = readiness.points(self.earned + good @ self.gains, self.total)
+        return readiness.geometric_mean(lower, self.shares)
+
+    def _coverage(self, known: Sets) -> pd.DataFrame:
+        """Return coverage by set of items that are found out, as rules read it."""
+        if not any(reason.rule for gate in self.gates for reason in gate.reasons):
+            return pd.DataFrame()  # no gate asks for it
+        unknown = self.unknown - known @ self.unknowns
+        by_dimension = readiness.coverage(unknown, self.total)
+        columns = {
+            "coverage": readiness.coverage(unknown.sum(axis=1), self.total.sum()),
+            "coverage_lowest": by_dimension.min(axis=1),
+        }
+        # sums in another order may fall just short of a threshold
+        rounded = {name: v.round(readiness.DIGITS) for name, v in columns.items()}
+        return pd.DataFrame({name: pd.array(v, "Float64") for name, v in rounded.items()})
+
+
+@cache
+def _is_coverage(rule: str) -> bool:
+    """Return whether a rule is about nothing but how much is known."""
+    tree = ast.parse(rule.strip(), mode="eval")
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return bool(names) and names <= COVERAGE
+
+
+def _open_gates(
+    reasons: Sequence[Row], items: list[str], facts: list[str]
+) -> tuple[Gate, ...]:
+    """Gather the open gates; a reason that no open check settles adds an item of its own."""
+    open_gates = []
+    for name, group in groupby(reasons, key=itemgetter("gate")):
+        rows = list(group)
+        parts = []
+        for row in rows:
+            holds = row["state"] == "holds"
+            if _is_coverage(row["rule"]):
+                parts.append(Reason(holds, -1, row["rule"]))
+                continue
+            item = row["check"]
+            if item not in items:
+                columns = ", ".join(_COLUMN.findall(row["fact"]))
+                item = columns or f"{name}: {row['fact']}"
+            if item not in items:
+                items.append(item)
+                facts.append("" if holds else row["fact"])
+            parts.append(Reason(holds, items.index(item)))
+        open_gates.append(Gate(rows[0]["label"], rows[0]["fails_when"], tuple(parts)))
+    return tuple(open_gates)
+
+
+# ---- the questions ----
 
 
 class Information(NamedTuple):
     """What finding out one fact could change.
 
-    Attributes
-    ----------
-    unknown, fact : str
-        The check, column or criterion, and what to find out, in words.
-    chance : float
-        How likely the answer is good. [share 0-1]
-    p_top_if : float
-        Pessimistic chance of the short list if it is. [share 0-1]
-    label_if, label_else : str
-        Labels if it is, and if it is not.
-    gain : float
-        Expected change of the pessimistic chance of the short list. [share]
-    decides : bool
-        Whether either answer changes the label.
+    ``unknown, fact``: the check, column or criterion, and what to find out, in words. ``chance``
+    [0-1]: how likely the answer is good. ``p_top_if`` [0-1]: pessimistic chance of the short list if
+    it is. ``label_if, label_else``: labels if it is, and if it is not. ``gain``: expected change of
+    that chance. ``decides``: whether either answer changes the label.
     """
 
     unknown: str
@@ -175,39 +387,34 @@ def value_of_information(
 ) -> list[Information]:
     """Return what finding out each unknown could change.
 
-    Parameters
-    ----------
-    service : Counterfactual
-        The service.
-    priors : mapping of str to float
-        How likely each check passes where it is unknown; 1/2 for other facts. [share 0-1]
-    settings : mapping
-        As in `labels.labels`.
-    options : iterable of Option
-        Measurements that are not known.
+    ``priors``: how likely each check passes where it is unknown [0-1]; 1/2 for other facts.
+    ``options``: measurements that are not known.
     """
     asked = [i for i, fact in enumerate(service.facts) if fact]
     # one set per fact, and the empty set last: the service as it is
     sets = np.zeros((len(asked) + 1, len(service.items)), dtype=bool)
     sets[np.arange(len(asked)), asked] = True
-    good, p_good = service.outcome(sets, settings)
-    bad, p_bad = service.outcome(np.zeros_like(sets), settings, bad=sets)
-    now = str(good[-1])
-    p_now = float(p_good[-1])
+    good_labels, good_chances = service.outcome(sets, settings)
+    bad_labels, bad_chances = service.outcome(np.zeros_like(sets), settings, bad=sets)
+    now = str(good_labels[-1])
+    p_now = float(good_chances[-1])
     information = []
     for at, i in enumerate(asked):
         chance = priors.get(service.items[i], 0.5)
-        expected = chance * float(p_good[at]) + (1 - chance) * float(p_bad[at])
+        p_good = float(good_chances[at])
+        p_bad = float(bad_chances[at])
+        label_if = str(good_labels[at])
+        label_else = str(bad_labels[at])
         information.append(
             Information(
                 unknown=service.items[i],
                 fact=service.facts[i],
                 chance=chance,
-                p_top_if=float(p_good[at]),
-                label_if=str(good[at]),
-                label_else=str(bad[at]),
-                gain=expected - p_now,
-                decides={str(good[at]), str(bad[at])} != {now},
+                p_top_if=p_good,
+                label_if=label_if,
+                label_else=label_else,
+                gain=chance * p_good + (1 - chance) * p_bad - p_now,
+                decides=label_if != now or label_else != now,
             )
         )
     ready = service.readiness(sets[-1:])

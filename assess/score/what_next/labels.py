@@ -38,26 +38,13 @@ def labels(
 ) -> NDArray[np.object_]:
     """Label services.
 
-    MOVE NOW needs clear gates, a chance of ``move_p`` and ``ready_points``; PILOT a chance of
-    ``pilot_p`` and ``pilot_points``; PREPARE that chance alone; HOLD means others come first.
+    MOVE NOW needs clear gates, a pessimistic chance of the first k (``p_top``, 0-1) of ``move_p``
+    and a lower bound of readiness of ``ready_points``; PILOT a chance of ``pilot_p`` and
+    ``pilot_points``; PREPARE that chance alone; HOLD means others come first. ``gates`` are NA where
+    every gate passes; ``inside`` is what runs in containers already.
 
-    Parameters
-    ----------
-    gates : array_like of str
-        Label of the gates of each; NA where every gate passes.
-    p_top : array_like of float
-        Pessimistic chance of being among the first k. [share 0-1]
-    readiness_lo : array_like of float
-        Lower bound of readiness. [points 0-100]
-    inside : array_like of bool
-        Whether it runs in containers already.
-    settings : mapping
-        ``move_p, pilot_p`` [share 0-1], ``ready_points, pilot_points`` [points 0-100].
-
-    Notes
-    -----
-    An interval that crosses ``ready_points`` is judged by its lower bound alone: if the upper
-    one counted, hiding what a service fails would help it.
+    An interval that crosses ``ready_points`` is judged by its lower bound alone: if the upper one
+    counted, hiding what a service fails would help it.
     """
     gate_labels = np.array(list(gates), dtype=object)
     is_gated = ~pd.isna(gate_labels)
@@ -81,14 +68,7 @@ def labels(
 def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
     """Return a sentence on why a service whose gates pass has its label.
 
-    Parameters
-    ----------
-    row : namedtuple
-        ``label, p_top, readiness_lo, readiness_hi``.
-    settings : mapping
-        As in `labels`, and ``k``.
-    candidates_n : int
-        Services that compete. [count]
+    ``row`` has ``label, p_top, readiness_lo, readiness_hi``; ``candidates_n`` services compete.
     """
     needed = settings["ready_points"]
     is_ready = row.readiness_lo >= needed

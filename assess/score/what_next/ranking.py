@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import in_containers
-from assess.score.what_next.criteria import NEEDS
+from assess.score.result import Result
 from assess.score.what_next.labels import labels
 from assess.score.what_next.smaa import (
     BLOCK_BYTES,
+    CutOff,
     acceptability,
+    draw,
     on_grid,
+    simplex_weights,
     totals,
-    totals_at,
 )
-from assess.score.what_next.weights import draw, simplex_weights
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -37,35 +38,95 @@ RANKS = 20  # ranks of which the chance is kept
 CONFIDENCE_DRAWS = 1000
 EQUAL = 1e-9  # totals closer than this are equal
 CHANCES = ["p_first", "p_top", "p_top_neutral"]
+# what to find out where a measurement is not known; readiness names its own facts
+NEEDS = {
+    "containment": "what moves, and with what it falls (workloads.host_id, dependencies.dst_id)",
+    "low_blast_radius": "who calls it (dependencies.src_id)",
+    "low_churn": "what its upgrades cost (engines.version, activities.kind)",
+    "pain_today": "how often it breaks and how long a commit takes (incidents.service_id, "
+    "services.lead_time_days)",
+    "low_effort": "how many hours a move takes (services.move_effort_hours)",
+}
 
 
-# ---- the cut-off of the short list ----
+# ---- the criteria of a move, each on a scale from 0 to 1; high means earlier ----
 
 
-class CutOff(NamedTuple):
-    """The k-th best total and the one after it, by draw; -inf where so few compete."""
+def criteria_table(
+    services: pd.DataFrame,
+    readiness: Result,
+    blast: Result,
+    churn: Result,
+    policy: Policy,
+) -> pd.DataFrame:
+    """Return ``service_id, criterion, point, lo, hi`` [share 0-1].
 
-    kth: Floats
-    after: Floats
+    ``services`` has the index service_id and columns ``move_effort_hours`` [h] and
+    ``lead_time_days`` [days]. ``[what_next]`` of the policy says what counts as full pain,
+    effort and containment.
+    """
+    settings = policy["what_next"]
+    radius = blast.details["services"].reindex(services.index)
+    effort = _share(services["move_effort_hours"], settings["effort_hours_max"])
+    lead = _share(services["lead_time_days"], settings["lead_time_days_max"])
+    pain = {}
+    # each half that is unknown counts as 0 at least, as 1 at most
+    for end, suffix, unknown in (
+        ("point", "", 0.5),
+        ("lo", "_lo", 0.0),
+        ("hi", "_hi", 1.0),
+    ):
+        minutes = radius[f"expected_minutes_per_year{suffix}"]
+        share = _share(minutes, settings["pain_minutes_max"])
+        pain[end] = (share.fillna(unknown) + lead.fillna(unknown)) / 2
+    # a move may also lose containment: no change is in the middle of the scale
+    scale = 2 * settings["containment_scale"]
+    bounds = {
+        "readiness": _bounds(readiness.frame.reindex(services.index), "readiness", 100),
+        "containment": _flip(_bounds(radius, "delta", scale), around=0.5),
+        "low_blast_radius": _flip(_bounds(radius, "impact", 1)),
+        "low_churn": _flip(_bounds(churn.frame.reindex(services.index), "score", 100)),
+        "pain_today": pd.DataFrame(pain),
+        "low_effort": pd.DataFrame(dict.fromkeys(("point", "lo", "hi"), 1 - effort)),
+    }
+    typed = {name: table.astype("Float64") for name, table in bounds.items()}
+    table = pd.concat(typed, names=["criterion", "service_id"])
+    table = table.fillna({"point": 0.5, "lo": 0.0, "hi": 1.0}).clip(0, 1).astype(float)
+    # service by service, each with its criteria in the order of `bounds`
+    order = np.arange(len(table)).reshape(len(bounds), -1).T.ravel()
+    table = table.reset_index().iloc[order].reset_index(drop=True)
+    return table[["service_id", "criterion", "point", "lo", "hi"]]
 
-    @classmethod
-    def of(cls, values: Floats, weights: Floats, k: int) -> Self:
-        """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
-        return cls(*totals_at(values, weights, (k, k + 1)))
+
+def _bounds(frame: pd.DataFrame, column: str, scale: float) -> pd.DataFrame:
+    ends = {"point": column, "lo": f"{column}_lo", "hi": f"{column}_hi"}
+    return pd.DataFrame({end: frame[name] / scale for end, name in ends.items()})
+
+
+def _flip(bounds: pd.DataFrame, around: float = 1.0) -> pd.DataFrame:
+    """Turn low-is-good into high-is-good: the ends change places."""
+    return pd.DataFrame(
+        {
+            "point": around - bounds["point"],
+            "lo": around - bounds["hi"],
+            "hi": around - bounds["lo"],
+        }
+    )
+
+
+def _share(values: pd.Series, most: float) -> pd.Series:
+    return (values.astype("Float64") / most).clip(0, 1)
+
+
+# ---- the short list ----
 
 
 @dataclass(frozen=True)
 class ShortList:
     """What it takes one service to be among the first k.
 
-    Attributes
-    ----------
-    values : ndarray, shape (c,)
-        Its criteria. [share 0-1]
-    weights : ndarray, shape (draws, c)
-        One row of weights per draw.
-    total, cut_off : ndarray, shape (draws,)
-        Its total, and the total that it has to beat.
+    ``values`` (c) are its criteria [0-1], ``weights`` (draws, c) one row per draw, ``total`` and
+    ``cut_off`` (draws) its total and the total that it has to beat.
     """
 
     values: Floats
@@ -79,12 +140,11 @@ class ShortList:
     ) -> Self:
         """Compare a service with the others; one that competes is among the cut-off's."""
         total = totals(values, weights)
-        bar = cut_off.kth
-        if (
-            competes
-        ):  # not with itself: where it is on the list, the next one sets the bar
-            bar = np.where(total >= cut_off.kth, cut_off.after, cut_off.kth)
-        return cls(values, weights, total, bar)
+        to_beat = cut_off.kth
+        if competes:
+            # not with itself: where it is on the list, the next one has to be beaten
+            to_beat = np.where(total >= cut_off.kth, cut_off.after, cut_off.kth)
+        return cls(values, weights, total, to_beat)
 
     def chance(self, criterion: int, value: float) -> float:
         """Return the chance of the short list if one criterion were different [0-1]."""
@@ -130,24 +190,10 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a ranking needs, whatever the weights.
+    """What a ranking needs, whatever the weights: sorted services, and bounds of their criteria.
 
-    Attributes
-    ----------
-    services : Index
-        Every service, sorted.
-    criteria : tuple of str
-        Names of the criteria.
-    worst, best : ndarray, shape (n, c)
-        Bounds of every criterion of every service. [share 0-1]
-    gates : Series
-        Label of the gates of each service, NA where every gate passes.
-    readiness_lo : Series
-        Lower bound of readiness. [points 0-100]
-    inside : Series
-        Whether it runs in containers already.
-    policy : Policy
-        Thresholds, draws and seed.
+    ``worst, best``, shape (services, criteria), are shares 0-1; ``gates`` the label of the gates of
+    each service, NA where every gate passes; ``inside`` whether it runs in containers already.
     """
 
     services: pd.Index
@@ -165,15 +211,14 @@ class Ranking:
         # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
         names = [str(name) for name in policy["criteria"]]
-        bounds = {}
-        for end in ("lo", "hi"):
-            wide = criteria.pivot(index="service_id", columns="criterion", values=end)
-            bounds[end] = wide.reindex(index=frame.index, columns=names).to_numpy(float)
+        wide = criteria.pivot(index="service_id", columns="criterion").reindex(
+            frame.index
+        )
         return cls(
             services=frame.index,
             criteria=tuple(names),
-            worst=bounds["lo"],
-            best=bounds["hi"],
+            worst=wide["lo"][names].to_numpy(float),
+            best=wide["hi"][names].to_numpy(float),
             gates=frame["label_gates"],
             readiness_lo=frame["readiness_lo"],
             inside=in_containers(frame["platform"]),
@@ -212,14 +257,10 @@ class Ranking:
         return np.random.default_rng(seed)
 
     def all_weightings(self) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-        """Rank over all weightings.
+        """Rank over all weightings: a frame by service_id, and details.
 
-        Returns
-        -------
-        frame : DataFrame, index service_id
-            ``p_first, p_top, p_top_neutral, rank_expected, confidence, rank_equal``.
-        details : dict of str to DataFrame
-            ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
+        Frame: ``p_first, p_top, p_top_neutral, rank_expected, confidence, rank_equal``; details:
+        ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
         """
         services = self.services[self.competing]
         values = self.worst[self.competing]
@@ -238,61 +279,42 @@ class Ranking:
         frame["p_top_neutral"] = self._neutral(self.weights)
         by_rank = pd.DataFrame(shares.by_rank, services, range(1, ranks + 1))
         central = pd.DataFrame(shares.central_weights, services, list(self.criteria))
-        weights = _tidy(central, "criterion", "weight").dropna()
         details = {
-            "acceptability": _tidy(by_rank, "rank", "probability").sort_values(
-                ["service_id", "rank"], ignore_index=True
-            ),
-            "central_weights": weights.sort_values(
-                "service_id", kind="stable", ignore_index=True
-            ),
+            "acceptability": _tidy(by_rank, "rank", "probability"),
+            "central_weights": _tidy(central, "criterion", "weight"),
         }
         return self._typed(frame), details
 
     def under(self, preferences: Mapping[str, Any], *, draws: int = 0) -> pd.DataFrame:
-        """Rank by the weights that preferences allow, as in `weights.draw`.
+        """Rank by the weights of a board: ``label, p_first, p_top, p_top_neutral`` by service_id.
 
-        Parameters
-        ----------
-        preferences : mapping
-            A board of the policy.
-        draws : int, default 0
-            Draws of either run; 0 takes those of the policy. [count]
-
-        Returns
-        -------
-        DataFrame, index service_id
-            ``label, p_first, p_top, p_top_neutral``.
+        ``draws`` of either run; 0 takes those of the policy.
         """
         rng = self._rng(str(preferences.get("id", "")) or "board")
         weights = draw(preferences, self.criteria, draws or self.policy.draws, rng)
         values = self.worst[self.competing]
         shares = acceptability(values, values, weights, k=self.k, rng=rng, ranks=0)
         columns = {"p_first": shares.p_first, "p_top": shares.p_top}
-        frame = pd.DataFrame(columns, index=self.services[self.competing])
-        frame = frame.reindex(self.services)
+        services = self.services[self.competing]
+        frame = pd.DataFrame(columns, index=services).reindex(self.services)
         frame["p_top_neutral"] = self._neutral(weights)
         frame = self._typed(frame)
-        settings = self.policy["what_next"]
-        label = labels(
-            self.gates, frame["p_top"], self.readiness_lo, self.inside, settings
-        )
-        frame.insert(0, "label", label)
+        frame.insert(0, "label", self.labels(frame["p_top"]))
         return frame
+
+    def labels(self, p_top: pd.Series) -> NDArray[np.object_]:
+        """Label every service by its chance of the short list [0-1]."""
+        settings = self.policy["what_next"]
+        return labels(self.gates, p_top, self.readiness_lo, self.inside, settings)
 
     def under_each(self, boards: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """Rank by each board: ``board, service_id, label, p_first, p_top, p_top_neutral``."""
-        columns = ["board", "service_id", "label", *CHANCES]
-        parts = [
-            self.under(board)
-            .rename_axis("service_id")
-            .reset_index()
-            .assign(board=board["id"])
-            for board in boards
-        ]
-        if not parts:
-            return pd.DataFrame(columns=columns)
-        return pd.concat(parts, ignore_index=True)[columns]
+        parts = [pd.DataFrame(columns=["board", "service_id", "label", *CHANCES])]
+        for board in boards:
+            table = self.under(board).rename_axis("service_id").reset_index()
+            table.insert(0, "board", board["id"])
+            parts.append(table)
+        return pd.concat(parts[1:] or parts, ignore_index=True)
 
     def short_list(self, at: int) -> ShortList:
         """Return what the service at a position has to beat."""
@@ -320,10 +342,9 @@ class Ranking:
             worst = self.worst[at, c]
             best = self.best[at, c]
             if name in NEEDS and best > worst:
-                middle = short_list.chance(c, (best + worst) / 2)
-                options.append(
-                    Option(name, NEEDS[name], short_list.chance(c, best), middle)
-                )
+                p_best = short_list.chance(c, best)
+                p_middle = short_list.chance(c, (best + worst) / 2)
+                options.append(Option(name, NEEDS[name], p_best, p_middle))
         return options
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -345,8 +366,6 @@ class Ranking:
     def _confidence(self, central: Floats) -> Floats:
         """Return how often each is first by its own central weights, by draws of measurements.
 
-        Notes
-        -----
         The confidence factor of Lahdelma and Salminen (2001), see `smaa`.
         """
         ranked = np.flatnonzero(~np.isnan(central[:, 0]))
@@ -373,6 +392,7 @@ class Ranking:
 
 
 def _tidy(table: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
-    """Melt a table of services into one row per service and column."""
+    """Melt a table of services into one row per service and known column, in their order."""
     table = table.rename_axis("service_id").reset_index()
-    return table.melt("service_id", var_name=name, value_name=value)
+    rows = table.melt("service_id", var_name=name, value_name=value).dropna()
+    return rows.sort_values("service_id", kind="stable", ignore_index=True)

@@ -1,4 +1,4 @@
-"""SMAA-2: how often each alternative takes each rank, over all possible weights.
+"""SMAA-2: how often each alternative takes each rank, over all weights that preferences allow.
 
 Lahdelma, R. and Salminen, P. (2001). SMAA-2: Stochastic multicriteria acceptability analysis
 for group decision making. Operations Research 49(3), 444-454.
@@ -10,13 +10,17 @@ exactly equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from assess.errors import PolicyError
+from assess.policy.problems import SLACK, board_problems
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,25 +31,127 @@ PRODUCTS = 2**18
 ROWS = 64  # draws at once where alternatives are many
 BLOCK_BYTES = 2**20  # totals at once, so that they stay in the cache
 POOL = 2**18  # uniform numbers that measurements are drawn from
-RANKED = 2000  # alternatives up to which every rank is counted by default
 # what a 64-bit key holds beside a total, which takes twice the 20 bits of the grid
 KEY_BITS = 22
+ROUNDS = 500  # of rejection; beyond, the intervals leave next to no room
+
+
+# ---- weights: every draw is exact and uniform, no Markov chain has to converge ----
+
+
+def simplex_weights(draws: int, criteria_n: int, rng: np.random.Generator) -> Floats:
+    """Draw weights uniformly from the simplex, shape (draws, criteria_n) [share 0-1].
+
+    Notes
+    -----
+    Exponential variables divided by their sum are uniform on the simplex: Rubinstein, R.
+    (1982). Generating random vectors uniformly distributed inside and on the surface of
+    different regions. European Journal of Operational Research 10(2), 205-209.
+    """
+    # exact, and one pass: no rejection, no Markov chain
+    raw = rng.exponential(size=(draws, criteria_n))
+    weights: Floats = raw / raw.sum(axis=1, keepdims=True)
+    return weights
+
+
+def ordered_weights(
+    order: Sequence[int], draws: int, criteria_n: int, rng: np.random.Generator
+) -> Floats:
+    """Draw weights that fall in an order of criteria, the weightiest first.
+
+    Criteria left out weigh no more than the last of the order.
+
+    Notes
+    -----
+    A uniform point is sorted, and its smallest parts go to the others at random. The mean is
+    the centroid of the order (rank-order centroid).
+    """
+    falling = -np.sort(-simplex_weights(draws, criteria_n, rng), axis=1)
+    others = [c for c in range(criteria_n) if c not in set(order)]
+    weights = np.empty_like(falling)
+    weights[:, list(order)] = falling[:, : len(order)]
+    weights[:, others] = rng.permuted(falling[:, len(order) :], axis=1)
+    return weights
+
+
+def interval_weights(
+    lo: Floats, hi: Floats, draws: int, rng: np.random.Generator
+) -> Floats:
+    """Draw weights uniformly from the simplex between `lo` and `hi`, shape (criteria_n,).
+
+    Raises PolicyError where no weights, or next to none, lie between them.
+
+    Notes
+    -----
+    What lies above the lower ends is a smaller simplex, and so is what lies below the upper
+    ends. The smaller of the two is drawn from, and what breaks the other ends is rejected.
+    """
+    low = lo.sum()
+    high = hi.sum()
+    if (lo > hi).any() or low > 1 + SLACK or high < 1 - SLACK:
+        raise PolicyError(
+            f"no weights lie between these ends: the lower ones sum to {low:.3g}, the upper "
+            f"ones to {high:.3g}, and 1 has to lie between them"
+        )
+    room_up = max(1 - low, 0.0)
+    room_down = max(high - 1, 0.0)
+    parts: list[Floats] = []
+    missing = draws
+    for _ in range(ROUNDS):
+        share = simplex_weights(max(draws, 1), len(lo), rng)
+        drawn = lo + room_up * share if room_up <= room_down else hi - room_down * share
+        fits = ((drawn >= lo - SLACK) & (drawn <= hi + SLACK)).all(axis=1)
+        accepted = drawn[fits][:missing]
+        parts.append(accepted)
+        missing -= len(accepted)
+        if missing == 0:
+            return np.concatenate(parts)
+    raise PolicyError(
+        f"of {ROUNDS * draws:,} weights drawn only {draws - missing} lie between these ends",
+        hint="widen the intervals, or give the board fixed weights",
+    )
+
+
+def draw(
+    board: Mapping[str, Any],
+    criteria: Sequence[str],
+    draws: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Draw the weights that a board allows, shape (draws, criteria) [share 0-1].
+
+    The board has an ``order`` (names, the weightiest first), ``intervals`` (name: [lo, hi]) or
+    ``weights`` (name: number; what is left out weighs nothing); with none of them any weights are
+    allowed. Raises PolicyError where no weights fit.
+    """
+    wrong = list(board_problems(board, criteria))
+    if wrong:
+        raise PolicyError(f"board {board.get('id', '?')} " + "; ".join(wrong))
+    n = len(criteria)
+    if board.get("order"):
+        return ordered_weights([criteria.index(c) for c in board["order"]], draws, n, rng)
+    if board.get("intervals"):
+        ends = np.array(
+            [board["intervals"].get(c, (0.0, 1.0)) for c in criteria], dtype=float
+        )
+        return interval_weights(ends[:, 0], ends[:, 1], draws, rng)
+    if board.get("weights"):
+        fixed = np.array([board["weights"].get(c, 0.0) for c in criteria], dtype=float)
+        return np.tile(fixed / fixed.sum(), (draws, 1))
+    return simplex_weights(draws, n, rng)
+
+
+# ---- acceptability ----
 
 
 @dataclass(frozen=True)
 class Acceptability:
-    """What the draws showed.
+    """What the draws showed of n alternatives and c criteria.
 
-    Attributes
-    ----------
-    p_first, p_top : ndarray, shape (n,)
-        Share of the draws in which the alternative is first, and among the first k. [0-1]
-    rank_expected : ndarray, shape (n,)
-        Mean rank; 1 is best; NaN where no ranks were counted. [rank]
-    by_rank : ndarray, shape (n, ranks)
-        Share of the draws at each of the first ranks. [0-1]
-    central_weights : ndarray, shape (n, c)
-        Mean of the weights that put the alternative first; NaN where none does. [0-1]
+    ``p_first, p_top`` (n): share of the draws in which the alternative is first, and among the
+    first k. ``rank_expected`` (n): mean rank, 1 is best, NaN where no ranks were counted.
+    ``by_rank`` (n, ranks): share of the draws at each of the first ranks. ``central_weights``
+    (n, c): mean of the weights that put the alternative first, NaN where none does.
     """
 
     p_first: Floats
@@ -68,33 +174,17 @@ def acceptability(  # noqa: PLR0913
     *,
     k: int,
     rng: np.random.Generator,
-    ranks: int | None = None,
+    ranks: int,
 ) -> Acceptability:
-    """Rank the alternatives once per draw.
+    """Rank n alternatives once per row of ``weights``, shape (draws, c).
 
-    Parameters
-    ----------
-    lo, hi : ndarray, shape (n, c)
-        Bounds of every measurement, high is better; drawn uniformly between them. [0-1]
-    weights : ndarray, shape (draws, c)
-        One row of weights per draw.
-    k : int
-        Length of the short list; longer than the list means everyone. [count]
-    rng : Generator
-        Source of the measurements and of the order among equals.
-    ranks : int, optional
-        How many ranks to count; 0 finds only the first and the first k, which is several
-        times faster. By default all, or none above `RANKED` alternatives. [count]
-
-    Returns
-    -------
-    Acceptability
-        Equals share their ranks evenly, in ``p_first`` and ``p_top`` exactly.
+    Measurements are drawn uniformly between ``lo`` and ``hi``, shape (n, c), high is better [0-1];
+    `rng` draws them and the order among equals. Equals share their ranks evenly, in ``p_first`` and
+    ``p_top`` exactly. A short list of `k` that is longer than the list means everyone. ``ranks``
+    counts the first ranks; 0 finds only the first and the first k, which is several times faster.
     """
     n = len(lo)
     draws = len(weights)
-    if ranks is None:
-        ranks = n if n <= RANKED else 0
     counted = min(n, ranks)
     if n == 0 or draws == 0:
         none = np.zeros(n)
@@ -111,20 +201,27 @@ def acceptability(  # noqa: PLR0913
     return Acceptability(first / draws, top / draws, mean_rank, by_rank, central)
 
 
-def totals_at(values: Floats, weights: Floats, ranks: Sequence[int]) -> Floats:
-    """Return the totals at some ranks, shape (ranks, draws); -inf where fewer compete."""
-    n = len(values)
-    by_rank = np.full((len(ranks), len(weights)), -np.inf)
-    if not by_rank.size or not n:
-        return by_rank
-    last = min(max(ranks), n)
-    field = _Field.of(values, values, weights, last, np.random.default_rng(0))
-    for rows in field.blocks():
-        _, _, total, start = _best(field, rows)
-        for at, rank in enumerate(ranks):
-            if rank <= n:
-                by_rank[at, rows] = total[start + rank - 1]
-    return by_rank
+class CutOff(NamedTuple):
+    """The k-th best total and the one after it, by draw; -inf where so few compete."""
+
+    kth: Floats
+    after: Floats
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats, k: int) -> Self:
+        """Find the cut-off among competing alternatives, shape (n, c), over (draws, c)."""
+        n = len(values)
+        cut_off = cls(*np.full((2, len(weights)), -np.inf))
+        if not len(weights) or not n:
+            return cut_off
+        rng = np.random.default_rng(0)  # of no effect: nothing is left to draw
+        field = _Field.of(values, values, weights, min(k + 1, n), rng)
+        for rows in field.blocks():
+            _, _, total, start = _best(field, rows)
+            for place, totals_there in enumerate(cut_off, start=k):
+                if place <= n:
+                    totals_there[rows] = total[start + place - 1]
+        return cut_off
 
 
 def totals(values: Floats, weights: Floats) -> Floats:
@@ -137,20 +234,9 @@ def totals(values: Floats, weights: Floats) -> Floats:
 class _Field:
     """Alternatives in tiles; those that are strong on average are in the first tile.
 
-    Attributes
-    ----------
-    lo, span : ndarray, shape (tiles, c, width)
-        Lower bounds of the measurements and their widths; padding is below everything.
-    order : ndarray, shape (n,)
-        The alternative at each place.
-    weights : ndarray, shape (draws, c)
-        One row of weights per draw.
-    k : int
-        Length of the short list.
-    pool : ndarray
-        Uniform numbers; a draw reads on from a random place, anew for each criterion.
-    entries : ndarray, shape (draws, c)
-        These places.
+    ``lo, span``, shape (tiles, c, width): lower bounds of the measurements and their widths; padding
+    is below everything. ``order`` (n): the alternative at each place. ``weights``, shape (draws, c).
+    ``pool``: uniform numbers, of which a draw reads on from the places ``entries``, shape (draws, c).
     """
 
     lo: Floats
@@ -174,20 +260,26 @@ class _Field:
         width = min(n, max(k, PRODUCTS // (ROWS * c)))
         width = -(-n // (n // width))  # tiles of one size
         tiles = -(-n // width)
-        shape = (tiles, width, c)
         padding = tiles * width - n
         rest = ((0, padding), (0, 0))
-        low = np.pad(lo[order], rest, constant_values=-1.0).reshape(shape)
-        span = np.pad((hi - lo)[order].astype(np.float32), rest).reshape(shape)
+        low = np.pad(lo[order], rest, constant_values=-1.0)
+        span = np.pad((hi - lo)[order].astype(np.float32), rest)
         pool = np.zeros(0, np.float32)
         entries = np.zeros((0, c), np.int64)
         if span.any():
             pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, padding))
             entries = rng.integers(POOL, size=weights.shape)
-        low, span = (
-            np.ascontiguousarray(part.transpose(0, 2, 1)) for part in (low, span)
+        tiled = low.reshape(tiles, width, c).transpose(0, 2, 1)
+        spans = span.reshape(tiles, width, c).transpose(0, 2, 1)
+        return cls(
+            np.ascontiguousarray(tiled),
+            np.ascontiguousarray(spans),
+            order,
+            weights,
+            k,
+            pool,
+            entries,
         )
-        return cls(low, span, order, weights, k, pool, entries)
 
     @cached_property
     def wide(self) -> Ints:

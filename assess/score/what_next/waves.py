@@ -25,16 +25,7 @@ def exposure_budget(
 ) -> int:
     """Return the largest number of services to move at once; 0 without experience.
 
-    Parameters
-    ----------
-    incidents_n : int
-        Incidents of container services. [count]
-    service_months : float
-        Container service-months in which they were counted. [months]
-    appetite : float
-        Incidents that the organisation would accept in the period. [count]
-    months : float
-        Length of the period. [months]
+    ``appetite`` is the number of incidents that the organisation would accept in ``months``.
 
     Notes
     -----
@@ -74,27 +65,12 @@ def waves(  # noqa: PLR0913
     hours_unknown: float,
     waves_max: int,
 ) -> pd.DataFrame:
-    """Plan quarter by quarter what moves, within the exposure budget and the hours.
+    """Plan quarter by quarter what moves, within the exposure budget and the hours of a quarter.
 
-    Parameters
-    ----------
-    frame : DataFrame, index service_id
-        Columns ``label, p_top, group, hours``; a group moves together or not at all.
-    dependencies : DataFrame
-        Columns ``src_id, dst_id``: what is called moves no later than its caller, where both
-        move.
-    budget : int
-        Services at once. [count, 0 moves none]
-    capacity_hours, hours_unknown : float
-        Work that a quarter has room for, and work of a service without an estimate. [hours]
-    waves_max : int
-        Quarters to plan ahead. [count]
-
-    Returns
-    -------
-    DataFrame, index group
-        ``wave`` (from 1, NA for what fits into none), ``services_n``, ``hours`` and ``why``.
-        Only groups with a service to move or to pilot.
+    ``frame`` by service_id has ``label, p_top, group, hours``; a group moves together or not at all,
+    and what is called (``dependencies``: ``src_id, dst_id``) moves no later than its caller, where
+    both move. Returns by group with a service to move or to pilot: ``wave`` (from 1, NA for what
+    fits into none), ``services_n``, ``hours`` and ``why``.
 
     Notes
     -----
@@ -123,19 +99,16 @@ def _groups(frame: pd.DataFrame, hours_unknown: float) -> pd.DataFrame:
     movable = frame["label"].isin(MOVABLE)
     members = frame[frame["group"].isin(frame.loc[movable, "group"])]
     hours = members["hours"].astype("Float64").fillna(hours_unknown)
-    groups = members.assign(movable=movable, hours=hours, n=1).groupby("group")
+    groups = members.assign(movable=movable, hours=hours).groupby("group")
     plan = groups.agg(
-        services_n=("n", "sum"),
+        services_n=("movable", "size"),
         hours=("hours", "sum"),
         all_move=("movable", "all"),
         p=("p_top", "max"),
     )
-    plan["hours"] = plan["hours"].astype(float)
-    plan["p"] = plan["p"].fillna(0).astype(float)
-    by_chance = plan.assign(name=plan.index).sort_values(
-        ["p", "name"], ascending=[False, True]
-    )
-    return plan.loc[by_chance.index]
+    plan = plan.fillna({"p": 0}).astype({"hours": float, "p": float})
+    # groupby has sorted by name, and a stable sort keeps that among equals
+    return plan.sort_values("p", ascending=False, kind="stable")
 
 
 def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
@@ -177,9 +150,7 @@ def _best_wave(
     # a chance counts in steps of 1e-4; among equals, less for each later place, so that the
     # solver has one best answer on every machine
     worth = np.round(plan["p"].to_numpy() * 1e4) + 1 - 1e-2 * np.arange(n) / n
-    limits = np.vstack(
-        [plan["services_n"].to_numpy(dtype=float), plan["hours"].to_numpy()]
-    )
+    limits = plan[["services_n", "hours"]].to_numpy(dtype=float).T
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:
         # caller - called <= 0: a caller is taken only with what it calls
@@ -195,9 +166,8 @@ def _best_wave(
         constraints=constraints,
         options={"mip_rel_gap": 0},
     )
-    if (
-        solution.x is None
-    ):  # the empty wave is always feasible: the solver itself has failed
+    if solution.x is None:
+        # the empty wave is always feasible: the solver itself has failed
         raise AssessError(f"the solver found no plan of waves: {solution.message}")
     chosen: np.ndarray = solution.x > 0.5
     return chosen

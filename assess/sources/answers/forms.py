@@ -1,10 +1,16 @@
-"""What all forms of answers share: the table that maps them to checks, times, and the CSV."""
+"""Answers of people: tables in CSV, and assessments of applications by Konveyor.
+
+`answer_checks.csv` maps questions and findings to checks and columns. Every question of Konveyor
+brings its answers, each with the risk that the questionnaire gives it; only the selected ones
+count. The hub's own totals (risk, confidence) are not taken over.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +19,10 @@ from typing import Any
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
 from assess.sources.redact import scrub
-from assess.sources.values import moment
+from assess.sources.values import dicts, dig, moment
 
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
-STATED, STATED_CONFIDENCE = "questionnaire", 0.8
 _RISK_WORDS = {
     "high": "red",
     "medium": "yellow",
@@ -39,6 +44,17 @@ _COLUMNS = {
     "answered_by_role": ("answered_by_role", "role"),
     "source": ("source", "questionnaire", "survey"),
 }
+
+
+_KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
+_PEOPLE = (
+    "createUser",
+    "updateUser",
+    "stakeholders",
+    "owner",
+    "contributors",
+    "comments",
+)
 
 
 @dataclass(frozen=True)
@@ -121,23 +137,16 @@ def risk_of(text: Any) -> str | None:
 
 def words_of(text: Any) -> str | None:
     """Return the text of an answer, without what may be secret."""
-    return (
-        (scrub(str(text).replace("\0", "")) or None)
-        if isinstance(text, str | int)
-        else None
-    )
+    is_text = isinstance(text, str | int)
+    return scrub(str(text).replace("\0", "")) or None if is_text else None
 
 
 def worst(answers: Iterable[Row]) -> list[Row]:
     """Keep the riskiest answer where several of one questionnaire are about one check."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in answers:
-        key = (
-            row.get("names"),
-            tuple(row.get("about", ())),
-            row["question"],
-            row["source"],
-        )
+        about = tuple(row.get("about", ()))
+        key = (row.get("names"), about, row["question"], row["source"])
         first = kept.setdefault(key, row)
         if RISKS.index(row["risk"]) < RISKS.index(first["risk"]):
             kept[key] = row
@@ -145,46 +154,169 @@ def worst(answers: Iterable[Row]) -> list[Row]:
 
 
 def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
-    """Return the rows of a table of answers, and the number of its records.
-
-    A question is the id of a check, or any text; yes and no are green and red where it is an id
-    and no risk is given.
-    """
+    """Return the rows of a table of answers, and the number of its records."""
     header, records = read_records(data)
     for column in ("service", "question"):
         if not {*_COLUMNS[column], "service_id"} & set(header):
             raise ValueError(f"no column names the {column}; call it {column}")
-    found = []
-    for cells in records:
-        given = {name: _first(cells, headers) for name, headers in _COLUMNS.items()}
-        exact = cells.get("service_id", "")
-        if not (exact or given["service"]) or not given["question"]:
-            context.unmapped += 1
+    answers = [_of_cells(cells, context) for cells in records]
+    return worst(row for row in answers if row), len(records)
+
+
+def _of_cells(cells: dict[str, str], context: Context) -> Row:
+    """Return an answer; empty without a service or a question.
+
+    A question is the id of a check, or any text; yes and no are green and red where it is an id
+    and no risk is given.
+    """
+    given = {
+        column: next((cells[h] for h in headers if cells.get(h)), "")
+        for column, headers in _COLUMNS.items()
+    }
+    exact = cells.get("service_id", "")
+    if not (exact or given["service"]) or not given["question"]:
+        context.unmapped += 1
+        return {}
+    rule = context.rule(given["question"])
+    question = rule.target if rule else given["question"]
+    risk = risk_of(given["risk"])
+    if not given["risk"] and _CHECK_ID.fullmatch(question):
+        risk = _VERDICTS.get(given["answer"].lower())
+    context.unmapped += bool(given["risk"]) and risk is None
+    return {
+        "names": (_stated(exact, 1.0) if exact else _stated(given["service"]),),
+        "question": words_of(question),
+        "source": words_of(given["source"]) or "csv",
+        "answer": words_of(given["answer"]),
+        "risk": risk or "unknown",
+        "answered_at": moment_of(given["answered_at"]) or context.answered_at,
+        "answered_by_role": words_of(given["answered_by_role"]),
+    }
+
+
+def _stated(name: str, confidence: float = 0.8) -> Name:
+    return Name(name, "questionnaire", confidence)
+
+
+def resources(values: Iterable[Any]) -> list[Row]:
+    """List the resources of a file: alone, in a list, or under their kind."""
+    entries: list[Row] = []
+    for value in values:
+        if isinstance(value, list):
+            entries += (v for v in value if _kind(v))
+        elif isinstance(value, dict) and not _kind(value):
+            entries += (v for kind in _KINDS for v in dicts(value.get(kind)) if _kind(v))
+        elif isinstance(value, dict):
+            entries.append(value)
+    return entries
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of a resource; empty for none."""
+    if not isinstance(value, dict):
+        return ""
+    if isinstance(value.get("sections"), list):
+        return "assessment" if "questionnaire" in value else "questionnaire"
+    if not isinstance(value.get("name"), str) or "id" not in value:
+        return ""
+    is_archetype = "criteria" in value or "applications" in value
+    return "archetype" if is_archetype else "application"
+
+
+def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
+    """Return the answers about every application, and the number of questions.
+
+    An archetype's assessment is about its applications, as far as they have none of their own.
+    """
+    context.redacted += sum(bool(d.get(field)) for d in documents for field in _PEOPLE)
+    by_kind: dict[str, list[Row]] = defaultdict(list)
+    for document in documents:
+        by_kind[_kind(document)].append(document)
+    known = {_id(a): str(a["name"]) for a in by_kind["application"] if _id(a)}
+    members = _members(by_kind["application"], by_kind["archetype"])
+    assessments = by_kind["assessment"]
+    answered = {(_name(a, known), _form(a)) for a in assessments}
+    rows: list[Row] = []
+    asked_n = 0
+    for assessment in assessments:
+        names = [_name(assessment, known)]
+        if archetype := _id(assessment.get("archetype")):
+            names = [known.get(app, "") for app in sorted(members[archetype])]
+            names = [n for n in names if (n, _form(assessment)) not in answered]
+        for name in filter(None, names):
+            questions = list(_questions(assessment))
+            asked_n += len(questions)
+            rows += _answered(assessment, questions, name, context)
+    return worst(rows), asked_n
+
+
+def _answered(
+    assessment: Row, questions: list[tuple[Row, str]], name: str, context: Context
+) -> Iterator[Row]:
+    """Return the answers of one assessment about one application."""
+    times = [moment_of(assessment.get(key)) for key in ("updateTime", "createTime")]
+    shared = {
+        "names": (_stated(name),),
+        "source": f"konveyor: {_form(assessment) or 'assessment'}",
+        # a hub has only when it was begun
+        "answered_at": next(filter(None, times), context.answered_at),
+        "answered_by_role": _texts_of(assessment.get("stakeholderGroups"), "name"),
+    }
+    for question, text in questions:
+        answers = dicts(question.get("answers"))
+        selected = [answer for answer in answers if answer.get("selected") is True]
+        if not selected:
             continue
-        name = Name(exact, STATED, 1.0) if exact else _stated(given["service"])
-        rule = context.rule(given["question"])
-        question = rule.target if rule else given["question"]
-        risk = risk_of(given["risk"])
-        if risk is None and not given["risk"] and _CHECK_ID.fullmatch(question):
-            risk = _VERDICTS.get(given["answer"].lower())
-        context.unmapped += bool(given["risk"]) and risk is None
-        found.append(
-            {
-                "names": (name,),
-                "question": words_of(question),
-                "source": words_of(given["source"]) or "csv",
-                "answer": words_of(given["answer"]),
-                "risk": risk or "unknown",
-                "answered_at": moment_of(given["answered_at"]) or context.answered_at,
-                "answered_by_role": words_of(given["answered_by_role"]),
-            }
-        )
-    return worst(found), len(records)
+        rule = context.rule(text)
+        context.unmapped += rule is None
+        risks = [risk_of(answer.get("risk")) or "unknown" for answer in selected]
+        yield {
+            **shared,
+            "question": rule.target if rule else words_of(text),
+            "source_ref": words_of(text),
+            "answer": _texts_of(selected, "text"),
+            "risk": min(risks, key=RISKS.index),
+        }
 
 
-def _stated(name: str) -> Name:
-    return Name(name, STATED, STATED_CONFIDENCE)
+def _texts_of(entries: Any, key: str) -> str | None:
+    texts = [words_of(entry.get(key)) for entry in dicts(entries)]
+    return "; ".join(filter(None, texts)) or None
 
 
-def _first(cells: dict[str, str], headers: tuple[str, ...]) -> str:
-    return next((cells[h] for h in headers if cells.get(h)), "")
+def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
+    """List all questions that have a text."""
+    for section in dicts(assessment.get("sections")):
+        for question in dicts(section.get("questions")):
+            if isinstance(text := question.get("text"), str) and text.strip():
+                yield question, text
+
+
+def _members(applications: list[Row], archetypes: list[Row]) -> dict[str, set[str]]:
+    """List the applications of every archetype, as either end links them."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for application in applications:
+        for archetype in dicts(application.get("archetypes")):
+            members[_id(archetype)].add(_id(application))
+    for archetype in archetypes:
+        for application in dicts(archetype.get("applications")):
+            members[_id(archetype)].add(_id(application))
+    return members
+
+
+def _id(value: Any) -> str:
+    identifier = dig(value, "id")
+    is_id = isinstance(identifier, int | str) and not isinstance(identifier, bool)
+    return str(identifier) if is_id else ""
+
+
+def _name(assessment: Row, known: dict[str, str]) -> str:
+    """Name the application that an assessment is about."""
+    application = assessment.get("application")
+    name = dig(application, "name") or known.get(_id(application))
+    return name if isinstance(name, str) else ""
+
+
+def _form(assessment: Row) -> str:
+    """Name the questionnaire."""
+    return words_of(dig(assessment.get("questionnaire"), "name")) or ""

@@ -22,19 +22,21 @@ from assess.sources.answers.forms import (
 )
 from assess.sources.base import Row
 from assess.sources.hosts.rows import text_of
-from assess.sources.values import dicts, dig, texts
+from assess.sources.values import dicts, dig, table, text, texts
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
 SEVERITIES = ("critical", "high", "medium", "low")
+_CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def _answer(rule: Rule, risk: str, about: About, **values: Any) -> Row:
-    return {"about": about, "question": rule.target, "risk": risk, **values}
+def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
+    return {"about": about, "question": rule.target, "risk": risk, "answer": answer}
 
 
-def _kept(answers: Iterable[Row]) -> list[FrameRow]:
-    return [("answers", row) for row in worst(answers)]
+def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
+    """Keep the riskiest answers, each with the columns that a report's answers share."""
+    return [("answers", row) for row in worst(answer | shared for answer in answers)]
 
 
 # ---- docker-bench-security ----
@@ -47,37 +49,29 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     """
     if "dockerbenchsecurity" not in report:
         return []
-    when = (
-        moment_of(report.get("end"))
-        or moment_of(report.get("start"))
-        or context.file_time
-    )
-    engine: Row = {"host_id": context.host_id, "runtime": "docker"}
+    engine: Row = {}
     answers: list[Row] = []
-    for test in (
-        t for section in dicts(report.get("tests")) for t in dicts(section.get("results"))
-    ):
-        rule = context.rule(text_of(test.get("desc")))
+    sections = dicts(report.get("tests"))
+    for test in (test for section in sections for test in dicts(section.get("results"))):
+        description = text_of(test.get("desc"))
+        rule = context.rule(description)
         result = text_of(test.get("result")).upper()
+        context.unmapped += rule is None
         if rule is None or result not in rule.values:
-            context.unmapped += rule is None
             continue
+        value = rule.values[result]
         if rule.is_column:
-            engine[rule.target.partition(".")[2]] = _cell(rule.values[result])
+            engine[rule.target.partition(".")[2]] = _cell(value)
             continue
         for item in texts(test.get("items")):
             about = _about_item(item, context.host_id)
-            details = {
-                "answer": f"{result}: {text_of(test.get('desc'))}",
-                "answered_at": when,
-            }
-            answers.append(
-                _answer(
-                    rule, rule.values[result], about, source="docker-bench", **details
-                )
-            )
-    rows = _kept(answers)
-    return [("engines", engine), *rows] if len(engine) > 2 else rows
+            answers.append(_answer(rule, value, about, f"{result}: {description}"))
+    when = moment_of(report.get("end")) or moment_of(report.get("start"))
+    rows = _kept(answers, answered_at=when or context.file_time, source="docker-bench")
+    if engine:
+        where = {"host_id": context.host_id, "runtime": "docker"}
+        rows.insert(0, ("engines", where | engine))
+    return rows
 
 
 def _about_item(item: str, host_id: str) -> About:
@@ -96,61 +90,58 @@ def _cell(text: str) -> Any:
 
 def of_trivy(report: Row, context: Context) -> list[FrameRow]:
     """Return the findings of a scan of one image, and its vulnerabilities by severity."""
-    if "SchemaVersion" not in report or not isinstance(report.get("ArtifactName"), str):
+    name = report.get("ArtifactName")
+    if "SchemaVersion" not in report or not isinstance(name, str):
         return []
     if report.get("ArtifactType") not in ("container_image", None):
         return []
-    metadata = report.get("Metadata") if isinstance(report.get("Metadata"), dict) else {}
-    image = _image_of(
-        texts(dig(metadata, "RepoDigests")), texts(dig(metadata, "RepoTags"))
-    )
-    image = image if image.repository else parse_image(report["ArtifactName"])
-    identifier = dig(metadata, "ImageID")
-    identifier = (
-        identifier if isinstance(identifier, str) and _ID.fullmatch(identifier) else ""
-    )
+    metadata = table(report.get("Metadata"))
+    digests = texts(metadata.get("RepoDigests"))
+    image = _image_of(digests, texts(metadata.get("RepoTags")))
+    image = image if image.repository else parse_image(name)
+    identifier = text(metadata.get("ImageID"))
+    identifier = identifier if _ID.fullmatch(identifier) else ""
     digest = image.digest or identifier
-    results = list(dicts(report.get("Results")))
-    row: Row = {
-        "registry": image.registry,
-        "repository": image.repository,
-        "digest": digest,
-        "host_id": "",
-        "image_id": identifier or None,
-        "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
-        "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
-        **_vulnerabilities(results),
-    }
-    found: list[FrameRow] = [("images", row)] if image.repository and digest else []
+    results = dicts(report.get("Results"))
+    rows: list[FrameRow] = []
+    if image.repository and digest:
+        row: Row = {
+            "registry": image.registry,
+            "repository": image.repository,
+            "digest": digest,
+            "host_id": "",
+            "image_id": identifier or None,
+            "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
+            "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
+            **_vulnerabilities(results),
+        }
+        rows.append(("images", row))
     about = _image_keys(image, identifier)
-    when = moment_of(report.get("CreatedAt")) or context.file_time
+    if any(_secrets_n(result) for result in results):
+        rows.append(("services", {"about": about, "secrets_in_image": True}))
     answers = [
-        _answer(rule, risk, about, answer=summary, answered_at=when, source="trivy")
+        _answer(rule, risk, about, summary)
         for result in results
         for rule, risk, summary in _findings(result, context)
     ]
-    if any(dicts(result.get("Secrets")) for result in results) and _secrets_n(results):
-        found.append(("services", {"about": about, "secrets_in_image": True}))
-    return [*found, *_kept(answers)]
+    when = moment_of(report.get("CreatedAt")) or context.file_time
+    return [*rows, *_kept(answers, answered_at=when, source="trivy")]
 
 
 def _vulnerabilities(results: list[Row]) -> Row:
     """Count vulnerabilities by severity; nothing where no packages were looked at."""
-    looked = [
-        r
-        for r in results
-        if str(r.get("Class")).endswith("-pkgs") or "Vulnerabilities" in r
-    ]
-    if not looked:
+    if not any(
+        str(result.get("Class")).endswith("-pkgs") or "Vulnerabilities" in result
+        for result in results
+    ):
         return {}
-    seen = {
-        tuple(
-            text_of(v.get(n)) for n in ("VulnerabilityID", "PkgName", "InstalledVersion")
-        ): v
-        for result in looked
-        for v in dicts(result.get("Vulnerabilities"))
+    key = ("VulnerabilityID", "PkgName", "InstalledVersion")
+    listed = [v for result in results for v in dicts(result.get("Vulnerabilities"))]
+    severities = {
+        tuple(text_of(v.get(column)) for column in key): text_of(v.get("Severity"))
+        for v in listed  # one in two places is one
     }
-    counts = Counter(text_of(v.get("Severity")).lower() for v in seen.values())
+    counts = Counter(map(str.lower, severities.values()))
     return {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
 
 
@@ -163,14 +154,14 @@ def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
         context.unmapped += rule is None
         if rule and status in rule.values:
             yield rule, rule.values[status], f"{status}: {identifier}"
-    if secrets_n := _secrets_n([result]):
+    if secrets_n := _secrets_n(result):
         context.redacted += secrets_n
         if rule := context.rule("SECRET"):
             yield rule, rule.values.get("FAIL", "red"), f"{secrets_n} secrets found"
 
 
-def _secrets_n(results: list[Row]) -> int:
-    return sum(1 for result in results for _ in dicts(result.get("Secrets")))
+def _secrets_n(result: Row) -> int:
+    return len(dicts(result.get("Secrets")))
 
 
 # ---- OpenSSF Scorecard ----
@@ -182,23 +173,18 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     if not name or not isinstance(report.get("checks"), list):
         return []
     about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
-    when = moment_of(report.get("date")) or context.file_time
     answers = []
     for check in dicts(report.get("checks")):
-        rule, score = context.rule(text_of(check.get("name"))), check.get("score")
+        title = text_of(check.get("name"))
+        rule = context.rule(title)
+        score = check.get("score")
         if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
             context.unmapped += 1
             continue
-        risk = rule.of_number(score) if score >= 0 else "unknown"
-        summary = f"{text_of(check.get('name'))}: {score} of 10"
-        details = {
-            "answer": summary,
-            "answered_at": when,
-            "source": "scorecard",
-            "source_ref": name,
-        }
-        answers.append(_answer(rule, risk or "unknown", about, **details))
-    return _kept(answers)
+        risk = rule.of_number(score) if score >= 0 else None
+        answers.append(_answer(rule, risk or "unknown", about, f"{title}: {score} of 10"))
+    when = moment_of(report.get("date")) or context.file_time
+    return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
 
 
 # ---- xeol ----
@@ -207,38 +193,33 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
 def of_xeol(report: Row, context: Context) -> list[FrameRow]:
     """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
+    matches = report.get("matches")
     rule = context.rule("end of life")
-    if (
-        not isinstance(report.get("matches"), list)
-        or not isinstance(target, dict)
-        or rule is None
-    ):
+    if not isinstance(matches, list) or not isinstance(target, dict) or rule is None:
         return []
     tags = [text_of(target.get("userInput")), *texts(target.get("tags"))]
     image = _image_of(texts(target.get("repoDigests")), tags)
     about = _image_keys(image, text_of(target.get("imageID")))
-    cycles = [dig(match, "Cycle") for match in dicts(report.get("matches"))]
-    details = [
-        [text_of(dig(c, n)) for n in ("ProductName", "ReleaseCycle", "Eol")]
-        for c in cycles
-    ]
-    ended = sorted({f"{product} {cycle} ({day})" for product, cycle, day in details})
-    when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
-    summary = words_of("; ".join(ended)) if ended else "no package past its end of life"
+    ended = set()
+    for match in dicts(matches):
+        cycle = table(match.get("Cycle"))
+        product, version, day = (text_of(cycle.get(key)) for key in _CYCLE)
+        ended.add(f"{product} {version} ({day})")
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
-    return _kept(
-        [_answer(rule, risk, about, answer=summary, answered_at=when, source="xeol")]
-    )
+    summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"
+    when = moment_of(dig(report, "descriptor", "timestamp")) or context.file_time
+    answer = _answer(rule, risk, about, summary)
+    return _kept([answer], answered_at=when, source="xeol")
 
 
 def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
     """Return the image of a scan: its digest in a repository, with a tag of it."""
-    refs = [ref for text in digests if (ref := parse_image(text)).digest]
-    tagged = [ref for text in tags if (ref := parse_image(text)).repository]
-    if not refs:
-        return tagged[0] if tagged else ImageRef()
-    tag = next((t.tag for t in tagged if t.repository == refs[0].repository), None)
-    return ImageRef(refs[0].registry, refs[0].repository, tag, refs[0].digest)
+    tagged = [ref for ref in map(parse_image, tags) if ref.repository]
+    for ref in map(parse_image, digests):
+        if ref.digest:
+            tag = next((t.tag for t in tagged if t.repository == ref.repository), None)
+            return ImageRef(ref.registry, ref.repository, tag, ref.digest)
+    return tagged[0] if tagged else ImageRef()
 
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:

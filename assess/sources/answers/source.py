@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assess.sources.answers import forms, konveyor, scanners
-from assess.sources.base import Batch, Call, Deadline, Row, Source, file_failure, paths_of
+from assess.sources.answers import forms, scanners
+from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -18,6 +17,7 @@ from assess.sources.dumps import (
     read_json,
 )
 from assess.sources.http import open_web
+from assess.sources.redact import strip_userinfo
 from assess.sources.values import dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
@@ -58,36 +58,34 @@ class AnswersSource(Source):
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
         kind = options.get("format", "konveyor")
-        problems = []
-        if kind not in FORMATS:
-            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
-        if "endpoint" in options and ("path" in options or kind != "konveyor"):
-            problems.append("endpoint is a Konveyor hub, in place of a path")
-        if "endpoint" not in options and not paths_of(options):
-            problems.append("path names no file and no directory")
-        if options.get("answered_at") and forms.moment_of(options["answered_at"]) is None:
-            problems.append("answered_at is no date such as 2026-09-01")
-        return problems
+        is_live = "endpoint" in options
+        answered_at = options.get("answered_at")
+        wrong = {
+            f"format {kind!r} is not one of {', '.join(FORMATS)}": kind not in FORMATS,
+            "endpoint is a Konveyor hub, in place of a path": is_live
+            and ("path" in options or kind != "konveyor"),
+            "path names no file and no directory": not is_live and not paths_of(options),
+            "answered_at is no date such as 2026-09-01": answered_at
+            and forms.moment_of(answered_at) is None,
+        }
+        return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the answers of files, or of a hub."""
-        batch = Batch()
         kind = options.get("format", "konveyor")
         path = base / options["map"] if options.get("map") else None
-        try:
+        trial = Batch()
+        with trial.call(str(options.get("map")), "map") as call:
             table = forms.checks(kind, path)
-        except (OSError, ValueError, csv.Error) as error:
-            batch.cover(str(options["map"]), "map", **file_failure(error))
-            return batch
+        if call.failed:
+            return trial
+        batch = Batch()
         context = forms.Context(table, forms.moment_of(options.get("answered_at")))
         if "endpoint" in options:
             _ask(options, base, deadline, context, batch)
-        elif kind == "csv":
-            _read_csv(options, base, deadline, context, batch)
-        elif kind == "konveyor":
-            _read_konveyor(options, base, deadline, context, batch)
         else:
-            _read_scans(options, base, deadline, context, batch)
+            read = {"csv": _read_csv, "konveyor": _read_konveyor}.get(kind, _read_scans)
+            read(options, base, deadline, context, batch)
         return batch
 
 
@@ -99,7 +97,7 @@ def _read_konveyor(
     suffixes = JSON_SUFFIXES + YAML_SUFFIXES
     for file, call in each_dump(options, base, deadline, batch, suffixes):
         with call:
-            resources = call.take(konveyor.resources(read_documents(file, call.row)))
+            resources = call.take(forms.resources(read_documents(file, call.row)))
             _settle(call, len(resources), "no assessment, application or archetype")
             documents += resources
     _add_konveyor(documents, ", ".join(paths_of(options)), context, batch)
@@ -109,17 +107,15 @@ def _ask(
     options: Row, base: Path, deadline: Deadline, context: forms.Context, batch: Batch
 ) -> None:
     """Ask a hub for its resources."""
-    try:
-        web = open_web(options, base, deadline)
-    except (OSError, ValueError) as error:
-        batch.cover("endpoint", "connect", **file_failure(error))
-        return
     documents: list[Row] = []
-    with web:
-        for resource in RESOURCES:
-            with batch.call(web.scope, resource, client=web) as call:
-                documents += call.take(konveyor.resources([web.json(resource)]))
-    _add_konveyor(documents, web.scope, context, batch)
+    scope = strip_userinfo(str(options["endpoint"])).rstrip("/")
+    for resource in RESOURCES:
+        with (
+            batch.call(scope, resource) as call,
+            open_web(options, base, deadline, call=call) as web,
+        ):
+            documents += call.take(forms.resources([web.json(resource)]))
+    _add_konveyor(documents, scope, context, batch)
 
 
 def _add_konveyor(
@@ -130,10 +126,9 @@ def _add_konveyor(
         return
     hint = "no assessment of an application was answered"
     with batch.call(scope, "answers", empty=hint) as call:
-        rows, questions_n = konveyor.to_answers(documents, context)
+        rows, questions_n = forms.to_answers(documents, context)
         batch.add("answers", *call.take(rows))
-        ratio = round(len(rows) / questions_n, 4) if questions_n else 1.0
-        call.note(expected=questions_n, ratio=ratio)
+        call.note(expected=questions_n)
         context.count(call)
         if rows:
             call.status("ok")  # a questionnaire may be half filled in

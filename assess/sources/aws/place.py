@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from assess.sources.aws.errors import (
-    REFUSED,
-    ForeignAnswerError,
-    UnreadError,
-    code_of,
-    failure_of,
-)
-from assess.sources.base import Batch, Call, Deadline, Row
+from assess.sources.base import HINTS, Batch, Call, Deadline, Row, status_of
 from assess.sources.dumps import read_json
-from assess.sources.values import dicts
+from assess.sources.listing import count_spoiled
+from assess.sources.values import dicts, dig, table
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 ATTEMPTS = 8  # of one request; the SDK waits longer after each
-ANSWERED = ("ok", "empty", "partial")
 
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
 _SAME_NAME = {  # calls of two services with one name, by the keys that tell their answers apart
@@ -30,19 +24,54 @@ _SAME_NAME = {  # calls of two services with one name, by the keys that tell the
     "describe-load-balancers": ("LoadBalancers", "LoadBalancerDescriptions"),
 }
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
-_REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+)+-\d(?!\d)")
+_REGION = re.compile(r"(?<![a-z])[a-z]{2}(?:-[a-z]+){1,3}-\d(?!\d)")
+
+# Codes of AWS, and classes of errors of its SDK.
+_REFUSED = re.compile(r"AccessDenied(Exception)?|UnauthorizedOperation|403")  # one call
+_DENIED = re.compile(  # all calls
+    r"AuthFailure|InvalidClientTokenId|OptInRequired|SignatureDoesNotMatch"
+    r"|SubscriptionRequiredException|UnrecognizedClientException"
+)
+_EXPIRED = re.compile(
+    r"ExpiredToken(Exception)?|LoginRefreshRequired|RequestExpired|SSOTokenLoadError"
+    r"|TokenRefreshRequired|TokenRetrievalError|UnauthorizedSSOTokenError"
+)
+_NO_CREDENTIALS = re.compile(
+    r"ConfigParseError|CredentialRetrievalError|InfiniteLoopConfigError|NoAuthTokenError"
+    r"|NoCredentialsError|PartialCredentialsError|ProfileNotFound"
+)
+_THROTTLED = re.compile(
+    r"[Tt]hrottl|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceeded$"
+)
+_UNKNOWN_CALL = re.compile(r"UnknownOperationException|InvalidAction")
+_SCP = re.compile(r"service control policy", re.IGNORECASE)
+_IAM_PREFIX = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
+_NOT_AWS = "the answer is not that of AWS: look for a login page or a proxy in between"
+
+
+class ForeignAnswerError(ValueError):
+    """An answer without what it should list, such as a web page; its text is a hint."""
+
+
+class UnreadError(ValueError):
+    """A dump that cannot be read, or not whole; it carries the coverage row of its reading."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row.get("hint"))
+        self.row = {name: value for name, value in row.items() if name != "age_hours"}
 
 
 class Place:
     """One region of one account; each call has one coverage row, however often it is asked."""
 
-    def __init__(self, scope: str, deadline: Deadline, *, is_probe: bool = False) -> None:
+    def __init__(self, scope: str, deadline: Deadline) -> None:
         self.scope = scope
         self.deadline = deadline
-        self.is_probe = is_probe
+        self.is_probe = False  # whether only first pages and first objects are asked for
         self.account: str | None = None
         self.region = ""
         self.options: Row = {}  # of its source
+        self.forms: Mapping[str, str] = {}  # of lists in its answers: `spoiled`
         self.batch = Batch()
         self._calls: dict[str, Call] = {}
 
@@ -85,42 +114,60 @@ class Place:
             has_answer |= answer is not None
             objects += [item if size else {**own, **item} for item in answer or ()]
             # One denial or timeout is enough: the rest would fail too.
-            failed = self.call(service, call).failed
-            if failed in ("denied", "timeout"):
+            if self.call(service, call).failed in ("denied", "timeout"):
                 break
         return objects if has_answer else None
 
+    def has_asked(self, service: str, name: str) -> bool:
+        """Return whether a call was made, however it ended."""
+        return written_call(service, name) in self._calls
+
     def call(self, service: str, name: str) -> Call:
         """Return the call with its coverage row, which a first use opens."""
-        text = text_of_call(service, name)
-        if text not in self._calls:
+        written = written_call(service, name)
+        if written not in self._calls:
             classify = partial(failure_of, service=service, call=name)
-            self._calls[text] = self.batch.call(self.scope, text, classify=classify)
-            self._calls[text].count(rows=0)
-        return self._calls[text]
+            self._calls[written] = self.batch.call(self.scope, written, classify=classify)
+            self._calls[written].count(rows=0)
+        return self._calls[written]
 
-    def row(self, service: str, call: str) -> Row:
-        """Return the coverage row of a call."""
-        return self.call(service, call).row
+    def _take(self, asked: Call, page: Row, key: str) -> list[Row]:
+        """Take the objects of a page, and count what in it cannot be read."""
+        count_spoiled(asked, page, {key: "", **self.forms})
+        return asked.take(dicts(page, key) if key else [page])
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows of this place to a frame."""
         self.batch.add(frame, *({"source_ref": self.scope, **row} for row in rows))
 
 
+class Login:
+    """A session of one profile, which several threads may ask for clients."""
+
+    def __init__(self, profile: str | None, endpoint_url: str | None) -> None:
+        from boto3.session import Session
+
+        self._session = Session(profile_name=profile)
+        self._endpoint_url = endpoint_url
+        self._lock = Lock()
+        self.region: str | None = self._session.region_name
+
+    def client(self, service: str, region: str, config: Any) -> Any:
+        """Make a client."""
+        with self._lock:  # boto3's sessions are not safe between threads; clients are
+            return self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=self._endpoint_url,
+                config=config,
+            )
+
+
 class LivePlace(Place):
     """A place that is asked through the API."""
 
-    def __init__(
-        self,
-        scope: str,
-        deadline: Deadline,
-        login: Any,
-        region: str,
-        *,
-        is_probe: bool = False,
-    ) -> None:
-        super().__init__(scope, deadline, is_probe=is_probe)
+    def __init__(self, scope: str, deadline: Deadline, login: Login, region: str) -> None:
+        super().__init__(scope, deadline)
         self.region = region
         self._login = login
         self._clients: dict[str, Any] = {}  # by service
@@ -129,8 +176,9 @@ class LivePlace(Place):
         """Read the account; False where no other call can succeed."""
         for caller in self.ask("sts", "get_caller_identity", "") or ():
             self.account = str(caller.get("Account") or "") or None
-        row = self.row("sts", "get_caller_identity")
-        return row["status"] == "ok" or row.get("error_class") in REFUSED
+        row = self.call("sts", "get_caller_identity").row
+        is_refused = _REFUSED.fullmatch(row.get("error_class") or "") is not None
+        return row["status"] == "ok" or is_refused
 
     def ask(
         self, service: str, call: str, key: str, *, absent: str = "", **params: Any
@@ -143,11 +191,10 @@ class LivePlace(Place):
                 for page in self._pages(service, call, params):
                     _count(asked, page)
                     if key and key not in page:
-                        raise ForeignAnswerError
-                    objects += asked.take([*dicts(page[key])] if key else [page])
+                        raise ForeignAnswerError(_NOT_AWS)
+                    objects += self._take(asked, page, key)
             except Exception as error:
-                if isinstance(response := getattr(error, "response", None), dict):
-                    _count(asked, response)
+                _count(asked, response_of(error))
                 if code_of(error) != absent:
                     raise
                 objects += asked.take([{}])
@@ -187,42 +234,41 @@ class LivePlace(Place):
 class DumpPlace(Place):
     """A place of which people handed over what ``aws SERVICE CALL`` printed."""
 
-    def __init__(
-        self, scope: str, deadline: Deadline, files: list[Path], *, is_probe: bool = False
-    ) -> None:
-        super().__init__(scope, deadline, is_probe=is_probe)
+    def __init__(self, scope: str, deadline: Deadline, files: list[Path]) -> None:
+        super().__init__(scope, deadline)
         self.files = files
         self.used: set[Path] = set()
         self._contents: dict[
-            Path, tuple[list[Any], Row]
+            Path, tuple[list[Row], Row]
         ] = {}  # with the row of its reading
         self.account = next(reversed(_ACCOUNT.findall(scope)), None)
         self.region = next(reversed(_REGION.findall(scope)), "")
 
     def ask(self, service: str, call: str, key: str, **_: Any) -> list[Row] | None:
         """List what the files of a call hold, once."""
-        if text_of_call(service, call) in self._calls:
-            return [] if self.call(service, call).has_answer else None
+        is_again = self.has_asked(service, call)
         asked = self.call(service, call)
+        if is_again:
+            return [] if asked.has_answer else None
         name = call.replace("_", "-")
         objects: list[Row] = []
-        answers = [
-            (f, answer) for f in self.files if (answer := self._read(f, name, key))
-        ]
-        for file, (documents, reading) in answers:
+        answers = {file: self._read(file, name, key) for file in self.files}
+        for file, answer in answers.items():
+            if answer is None:
+                continue
+            documents, reading = answer
             self.used.add(file)
             age = max(reading.get("age_hours", 0.0), asked.row.get("age_hours", 0.0))
             asked.note(age_hours=age)
             with asked:
                 for document in documents:
-                    items = [*dicts(document[key])] if key else [document]
-                    objects += asked.take(items)
+                    objects += self._take(asked, document, key)
                 if "status" in reading:
                     raise UnreadError(reading)
                 if not documents:
                     hint = f"{file.name} is not what `aws {asked.row['call']}` prints"
                     raise ForeignAnswerError(hint)
-        if not answers:
+        if not any(answers.values()):
             printed = f"hand over {name}.json, the output of `aws {asked.row['call']}`"
             asked.status("not_configured", printed)
         return objects if asked.has_answer else None
@@ -244,25 +290,90 @@ class DumpPlace(Place):
         if file not in self._contents:
             self.deadline.check()
             row: Row = {}
-            self._contents[file] = (read_json(file, row), row)
+            self._contents[file] = (dicts(read_json(file, row)), row)
         values, reading = self._contents[file]
-        documents = [d for d in dicts(values) if key in d or (named and not key)]
+        documents = [d for d in values if key in d or (named and not key)]
         others = [other for other in _SAME_NAME.get(name, ()) if other != key]
-        is_other = any(other in d for d in dicts(values) for other in others)
+        is_other = any(other in d for d in values for other in others)
         if not documents and (is_other or not named):
             return None
         return documents, reading
 
 
-def text_of_call(service: str, call: str) -> str:
+def written_call(service: str, call: str) -> str:
     """Write a call as the command line does."""
     return f"{service} {call.replace('_', '-')}"
 
 
 def _count(call: Call, answer: Row) -> None:
-    """Count a request and the SDK's repeats of it."""
-    metadata = answer.get("ResponseMetadata")
-    retries = metadata.get("RetryAttempts", 0) if isinstance(metadata, dict) else 0
+    """Count a request and the SDK's repeats of it; an error without a response is none."""
+    if not answer:
+        return
+    retries = dig(answer, "ResponseMetadata", "RetryAttempts") or 0
     call.count(requests=1 + retries)
     if retries:
         call.count(retries=retries)
+
+
+# ---- errors ----
+
+
+def response_of(error: Exception) -> Row:
+    """Return the answer of AWS that an error carries; an empty one where it never answered."""
+    return table(getattr(error, "response", None))
+
+
+def code_of(error: Exception) -> str:
+    """Return the code that AWS gave an error; for another error, its class."""
+    return str(dig(response_of(error), "Error", "Code") or type(error).__name__)
+
+
+def failure_of(error: Exception, service: str, call: str) -> Row:
+    """Classify an error of a call; the messages of AWS name people, and are left out."""
+    if isinstance(error, UnreadError):
+        return error.row
+    status, hint = _classify(error, service, call)
+    return {"status": status, "error_class": code_of(error), "hint": hint}
+
+
+def _classify(error: Exception, service: str, call: str) -> tuple[str, str | None]:
+    """Return the status of an error, and what to do about it."""
+    code = code_of(error)
+    http = dig(response_of(error), "ResponseMetadata", "HTTPStatusCode")
+    if _EXPIRED.fullmatch(code):
+        return "denied", "the credentials have expired: log in again"
+    if _NO_CREDENTIALS.fullmatch(code):
+        return "denied", "no usable credentials: name a profile that exists, or log in"
+    if _THROTTLED.search(code) or http == 429:
+        return "throttled", HINTS["throttled"]
+    if _REFUSED.fullmatch(code) or _DENIED.fullmatch(code) or http in (401, 403):
+        return "denied", _denial(error, action_of(service, call))
+    if code == "NoRegionError":
+        return "unreachable", "name the regions, such as regions = ['eu-west-1']"
+    if http in (404, 501) or _UNKNOWN_CALL.fullmatch(code):
+        return "unsupported", HINTS["unsupported"]
+    if isinstance(http, int) and http >= 500:
+        return "unreachable", "AWS is unavailable: run again later"
+    if isinstance(http, int):
+        return "unsupported", f"AWS does not take this call: {code}"
+    if isinstance(error, ForeignAnswerError):
+        return "parse_error", str(error)
+    if code == "ResponseParserError":
+        return "parse_error", _NOT_AWS
+    status = status_of(error)
+    return status, HINTS.get(status)
+
+
+def _denial(error: Exception, action: str) -> str:
+    """Return what to do about a denial; the account cannot lift one of its organisation."""
+    if _SCP.search(str(dig(response_of(error), "Error", "Message"))):
+        return f"a service control policy of the organisation denies {action}"
+    if _REFUSED.fullmatch(code_of(error)):
+        return f"allow {action}; `assess sources aws --policy` prints the policy"
+    return "AWS does not take these credentials here: check them, and that the region is enabled"
+
+
+def action_of(service: str, call: str) -> str:
+    """Return the IAM action that a call needs, such as ``ec2:DescribeInstances``."""
+    verb = "".join(word.title() for word in call.split("_"))
+    return f"{_IAM_PREFIX.get(service, service)}:{verb}"

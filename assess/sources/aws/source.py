@@ -1,4 +1,4 @@
-"""Parts of all AWS sources: options, sessions, places asked side by side, and tags."""
+"""Parts of all AWS sources: options, places asked side by side, and tags."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from threading import Lock, Semaphore, Thread
+from threading import Semaphore, Thread
 from typing import Any
 
-from assess.sources.aws.errors import failure_of
-from assess.sources.aws.place import DumpPlace, LivePlace, Place
+from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
 from assess.sources.base import (
     Batch,
     Deadline,
@@ -35,20 +34,13 @@ PARALLEL = 8  # places that are asked at a time
 _FIRST_REGION = "us-east-1"  # asked which others there are, where the profile names none
 _JOIN_S = 0.5  # time for a place to hand over what it has once the deadline has passed
 
-_SERVICE_TAGS = (
-    "service",
-    "Service",
-    "app",
-    "application",
-    "Application",
-    "role",
-    "component",
-)
+GROUP_TAG = "aws:autoscaling:groupName"
+_APPLICATION_TAGS = ("app", "application", "Application", "role", "component")
 _STACK_TAGS = ("aws:cloudformation:stack-name", "elasticbeanstalk:environment-name")
 _NAMING_TAGS = (  # tags, rule, confidence; the first tag that is there
     (("assess.service",), "label", 1.0),
-    (_SERVICE_TAGS, "cloud-tag", 0.8),
-    (("aws:autoscaling:groupName",), "auto-scaling-group", 0.7),
+    (("service", "Service", *_APPLICATION_TAGS), "cloud-tag", 0.8),
+    ((GROUP_TAG,), "auto-scaling-group", 0.7),
     (_STACK_TAGS, "stack", 0.6),
     (("Name",), "name-tag", 0.5),
 )
@@ -74,6 +66,8 @@ class AwsSource(Source):
     type = ""
     options: tuple[str, ...] = OPTIONS
     fills: tuple[str, ...] = ()
+    # Of the lists in answers whose entries become rows, as `spoiled` takes them.
+    forms: Mapping[str, str] = {}
     needs = NEEDS
     dump = ""
 
@@ -83,18 +77,21 @@ class AwsSource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        live = [
-            name for name in ("profile", "regions", "endpoint_url") if name in options
-        ]
+        live = [n for n in ("profile", "regions", "endpoint_url") if n in options]
         problems = []
         if "path" in options and not paths_of(options):
             problems.append("path names no file or directory")
         if "path" in options and live:
             problems.append(f"path and {' and '.join(live)} exclude each other")
-        if not _is_words(options.get("profile", "x")):
-            problems.append("profile is a name, or a list of names")
-        if not _is_words(options.get("regions", "x")):
-            problems.append("regions is a region, a list of them, or 'all'")
+        hints = {
+            "profile": "profile is a name, or a list of names",
+            "regions": "regions is a region, a list of them, or 'all'",
+        }
+        for option, hint in hints.items():
+            words = _words(options.get(option))
+            is_sound = words and all(isinstance(word, str) and word for word in words)
+            if option in options and not is_sound:
+                problems.append(hint)
         if not str(options.get("endpoint_url", "http")).startswith("http"):
             problems.append("endpoint_url is an address")
         return problems
@@ -112,14 +109,15 @@ class AwsSource(Source):
     ) -> Batch:
         batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
         find = dump_places if "path" in options else live_places
-        places = list(find(options, base, deadline, batch, is_probe=is_probe))
         free = Semaphore(PARALLEL)
-        threads = []
-        for place in places:
+        threads = {}
+        for place in find(options, base, deadline, batch):
             place.options = options
-            threads.append(Thread(target=self._read, args=(place, free), daemon=True))
-            threads[-1].start()
-        for place, thread in zip(places, threads, strict=True):
+            place.forms = self.forms
+            place.is_probe = is_probe
+            threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
+            threads[place].start()
+        for place, thread in threads.items():
             thread.join(deadline.left + _JOIN_S)
             batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
         return batch
@@ -134,13 +132,7 @@ class AwsSource(Source):
                 place.batch.cover(place.scope, "read", **failure(error))
 
 
-def _is_words(value: Any) -> bool:
-    """Return whether a value is a text, or a list of at least one."""
-    words = value if isinstance(value, list) else [value]
-    return bool(words) and all(isinstance(word, str) and word for word in words)
-
-
-def _words(value: Any) -> list[str]:
+def _words(value: Any) -> list[Any]:
     """List the words of an option: one, several, or none."""
     if value is None:
         return []
@@ -166,12 +158,11 @@ def _batch_of(place: Place, *, has_ended: bool) -> Batch:
 
 
 def live_places(
-    options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+    options: Row, base: Path, deadline: Deadline, batch: Batch
 ) -> Iterator[LivePlace]:
     """List every region of every profile; a profile without one leaves a coverage row."""
     classify = partial(failure_of, service="sts", call="get_caller_identity")
-    profiles: list[str | None] = [*_words(options.get("profile"))]
-    for profile in profiles or [None]:
+    for profile in _words(options.get("profile")) or [None]:
         account = profile or "default"
         login = None
         with batch.call(account, "session", classify=classify) as call:
@@ -186,39 +177,15 @@ def live_places(
             batch.merge(first.batch)
             regions = [str(region.get("RegionName")) for region in answer or ()]
         elif not regions:
-            row = batch.cover(
-                account, "session", "unreachable", error_class="NoRegionError"
-            )
-            row["hint"] = "name the regions, such as regions = ['eu-west-1']"
+            hint = "name the regions, such as regions = ['eu-west-1']"
+            row = batch.cover(account, "session", "unreachable", hint=hint)
+            row["error_class"] = "NoRegionError"
         for region in dict.fromkeys(regions):
-            scope = f"{account}/{region}"
-            yield LivePlace(scope, deadline, login, region, is_probe=is_probe)
-
-
-class Login:
-    """A session of one profile, which several threads may ask for clients."""
-
-    def __init__(self, profile: str | None, endpoint_url: str | None) -> None:
-        from boto3.session import Session
-
-        self._session = Session(profile_name=profile)
-        self._endpoint_url = endpoint_url
-        self._lock = Lock()
-        self.region: str | None = self._session.region_name
-
-    def client(self, service: str, region: str, config: Any) -> Any:
-        """Make a client."""
-        with self._lock:  # boto3's sessions are not safe between threads; clients are
-            return self._session.client(
-                service,
-                region_name=region,
-                endpoint_url=self._endpoint_url,
-                config=config,
-            )
+            yield LivePlace(f"{account}/{region}", deadline, login, region)
 
 
 def dump_places(
-    options: Row, base: Path, deadline: Deadline, batch: Batch, *, is_probe: bool = False
+    options: Row, base: Path, deadline: Deadline, batch: Batch
 ) -> Iterator[DumpPlace]:
     """List a place for every directory of dumps: one for each account and region."""
     files: dict[str, list[Path]] = defaultdict(list)
@@ -229,13 +196,13 @@ def dump_places(
         is_below = (base / scope).parent != base
         files[str(Path(scope).parent) if is_below else scope].append(file)
     for scope, listed in files.items():
-        yield DumpPlace(scope, deadline, listed, is_probe=is_probe)
+        yield DumpPlace(scope, deadline, listed)
 
 
-def tags_of(*lists: Any) -> dict[str, str]:
+def tags_of(payload: Any) -> dict[str, str]:
     """Read tags, with ``Key``/``Value`` or ``key``/``value``; the first of a key wins."""
     tags: dict[str, str] = {}
-    for tag in (tag for tags in lists for tag in dicts(tags)):
+    for tag in dicts(payload):
         # EC2 and the load balancers capitalise, ECS and ECR do not.
         key = tag.get("Key", tag.get("key"))
         value = tag.get("Value", tag.get("value"))

@@ -6,13 +6,14 @@ and edges that traces may not have seen; that something runs, it cannot tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from assess.sources.backstage.entity import Entity, Kept, entities_in, to_service
-from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,
@@ -22,12 +23,38 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import Web, open_web
 from assess.sources.redact import strip_userinfo
-from assess.sources.values import dicts
+from assess.sources.values import dicts, dig
 
+RULE = "backstage"
+NAMED = 0.95
+ALSO_NAMED = 0.8
+CONFIDENCE = 0.7  # of an edge
 TIER_KEYS = ("tier", "criticality", "opslevel.com/tier")
-EVIDENCE, CONFIDENCE = "backstage", 0.7
-KINDS = ("Component", "API", "Resource", "System")
-_PAGE, _PAGES_MAX = 500, 1000
+KINDS = ("component", "api", "resource", "system")
+# Annotations by which other systems know it; of a path, the last part is its name.
+ALIASES = (
+    "backstage.io/kubernetes-id",
+    "jaegertracing.io/service",
+    "pagerduty.com/service-id",
+    "github.com/project-slug",
+    "gitlab.com/project-slug",
+    "bitbucket.org/project-slug",
+)
+_ORPHAN = "backstage.io/orphan"
+_LIBRARIES = ("library", "documentation", "docs", "package", "sdk", "storybook")
+_SERVICE_KINDS = {
+    "website": "web",
+    "frontend": "web",
+    "worker": "worker",
+    "job": "job",
+    "cronjob": "job",
+    "database": "database",
+    "cache": "cache",
+    "queue": "queue",
+}
+_TIERS = {"critical": 1, "mission-critical": 1, "high": 2, "medium": 3, "low": 4}
+_PAGE = 500
+_PAGES_MAX = 1000
 # Kinds of dependency by the type of the resource that is needed; others are declared.
 _RESOURCES = {
     **dict.fromkeys(
@@ -39,6 +66,9 @@ _RESOURCES = {
     ),
 }
 _NO_ENTITIES = "it holds no Component, API, Resource or System of Backstage"
+_NAME = re.compile(r"[\w.-]{1,63}")
+_WORDS = re.compile(r"[\w .,&()/+-]{1,80}")  # what may pass as a title or a team
+_REF = re.compile(r"(?:(?P<kind>[^:/]+):)?(?:(?P<namespace>[^:/]+)/)?(?P<name>[^:/]+)")
 Edge = tuple[str, str, str]  # who needs it, what it needs (references), kind
 
 
@@ -64,33 +94,27 @@ class BackstageSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        problems = []
-        if "endpoint" in options and "path" in options:
-            problems.append("give a path or an endpoint, not both")
-        elif "endpoint" not in options and not paths_of(options):
-            problems.append("path names no file")
+        is_live = "endpoint" in options
+        wrong = {
+            "give a path or an endpoint, not both": is_live and "path" in options,
+            "path names no file": not is_live and not paths_of(options),
+        }
         for option in ("tier_keys", "criticality_keys"):
             keys = options.get(option, [])
-            if not isinstance(keys, list) or not all(
-                isinstance(key, str) for key in keys
-            ):
-                problems.append(f"{option} is no list of labels or annotations")
-        texts = ("endpoint", "token_file", "ca")
-        return problems + [
-            f"{k} is no text" for k in texts if not isinstance(options.get(k, ""), str)
-        ]
+            is_list = isinstance(keys, list) and all(isinstance(k, str) for k in keys)
+            wrong[f"{option} is no list of labels or annotations"] = not is_list
+        for option in ("endpoint", "token_file", "ca"):
+            wrong[f"{option} is no text"] = not isinstance(options.get(option, ""), str)
+        return [problem for problem, is_wrong in wrong.items() if is_wrong]
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the entities of files and directories, or ask for them."""
-        return self._collect(options, base, deadline, pages=_PAGES_MAX)
-
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
-        """Read the files, or ask for the first page."""
-        return self._collect(options, base, deadline, pages=1)
-
-    def _collect(
-        self, options: Row, base: Path, deadline: Deadline, *, pages: int
+    def collect(
+        self,
+        options: dict[str, Any],
+        base: Path,
+        deadline: Deadline,
+        pages: int = _PAGES_MAX,
     ) -> Batch:
+        """Read the entities of files and directories, or ask for so many pages of them."""
         batch = Batch()
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
@@ -103,17 +127,8 @@ class BackstageSource(Source):
                 for page in get_entities(web, pages):
                     _take(page, entities, call)
         else:
-            suffixes = (*YAML_SUFFIXES, *JSON_SUFFIXES)
-            dumps = each_dump(
-                options,
-                base,
-                deadline,
-                batch,
-                suffixes,
-                name="entities",
-                empty=_NO_ENTITIES,
-            )
-            for file, call in dumps:
+            where = (options, base, deadline, batch, (*YAML_SUFFIXES, *JSON_SUFFIXES))
+            for file, call in each_dump(*where, name="entities", empty=_NO_ENTITIES):
                 with call:
                     _take(read_documents(file, call.row), entities, call)
         kept = Kept(
@@ -129,6 +144,10 @@ class BackstageSource(Source):
             row["unmapped_n"] = row.get("unmapped_n", 0) + kept.unmapped
         return batch
 
+    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+        """Read the files, or ask for the first page."""
+        return self.collect(options, base, deadline, pages=1)
+
 
 def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
     """Follow the pages of the catalog: by its links, else by offset while they bring new ones.
@@ -136,7 +155,7 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
     Of a link only the cursor counts: catalogs write its path without what they are mounted at.
     """
     path = "entities" if web.scope.endswith("/api/catalog") else "api/catalog/entities"
-    params: Row = {"filter": [f"kind={kind.lower()}" for kind in KINDS], "limit": _PAGE}
+    params: Row = {"filter": [f"kind={kind}" for kind in KINDS], "limit": _PAGE}
     offset = 0
     last = ""
     for _ in range(pages):
@@ -174,6 +193,196 @@ def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
         call.hint(f"{what}: {len(orphans)}, such as {names}")
 
 
+@dataclass
+class Kept:
+    """Which keys may tell the tier and the criticality, and what was left out."""
+
+    tier_keys: tuple[str, ...]
+    criticality_keys: tuple[str, ...] = ()
+    redacted: int = 0  # annotations, labels, links, descriptions and people
+    unmapped: int = 0  # values that mean no tier or criticality
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One entity, checked as far as its name and kind go."""
+
+    kind: str  # in lower case
+    namespace: str
+    title: str  # its ``metadata.name``, as written
+    raw: Row
+
+    @property
+    def ref(self) -> str:
+        """``kind:namespace/name`` in lower case; the ``uid`` changes with every registration."""
+        return f"{self.kind}:{self.namespace}/{self.title}".lower()
+
+    @property
+    def type(self) -> str:
+        """The type of its kind, such as service or library."""
+        return str(dig(self.raw, "spec", "type") or "").lower()
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it is code or text that does not run by itself."""
+        return self.kind == "component" and self.type in _LIBRARIES
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is something that runs."""
+        return self.kind == "component" and not self.is_library
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether nothing in the catalog points to it any more."""
+        return str(dig(self.raw, "metadata", "annotations", _ORPHAN)).lower() == "true"
+
+    @property
+    def name(self) -> Name:
+        """Its name for other sources; in the default namespace it needs no qualification."""
+        namespace = "" if self.namespace.lower() == "default" else self.namespace
+        return Name(self.title, RULE, NAMED, namespace)
+
+    @classmethod
+    def named(cls, ref: str) -> Name:
+        """Return the name of an entity that is not in the catalog."""
+        kind, _, rest = ref.partition(":")
+        namespace, _, name = rest.partition("/")
+        return cls(kind, namespace, name, {}).name
+
+    def related(self, relation: str, key: str, kind: str) -> list[str]:
+        """List the references of a relation, as the API has it, else as the file declares it.
+
+        References without a kind are of ``kind``; those without a namespace are of its own.
+        """
+        if relations := dicts(self.raw.get("relations")):
+            texts = [_target(r) for r in relations if r.get("type") == relation]
+        else:
+            declared = dig(self.raw, "spec", key)
+            texts = declared if isinstance(declared, list) else [declared]
+        refs = [to_ref(text, kind, self.namespace) for text in texts]
+        return [ref for ref in dict.fromkeys(refs) if ref]
+
+
+def _target(relation: Row) -> Any:
+    """Return the target of a relation as a reference; older catalogs have it in parts."""
+    parts = [dig(relation, "target", key) for key in ("kind", "namespace", "name")]
+    if all(isinstance(part, str) for part in parts):
+        return f"{parts[0]}:{parts[1]}/{parts[2]}"
+    return relation.get("targetRef")
+
+
+def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
+    """Write a reference ``[kind:][namespace/]name`` in full and in lower case; empty if none."""
+    parts = _REF.fullmatch(text.strip()) if isinstance(text, str) else None
+    if parts is None or not _NAME.fullmatch(parts["name"]):
+        return ""
+    place = f"{parts['kind'] or kind}:{parts['namespace'] or namespace}"
+    return f"{place}/{parts['name']}".lower()
+
+
+def entities_in(values: Iterable[Any]) -> tuple[list[Entity], int]:
+    """Find the entities of documents and of pages; also count those that have no proper name."""
+    found, unmapped = [], 0
+    for value in values:
+        page = dig(value, "items")
+        for raw in dicts(page) if isinstance(page, list) else dicts([value]):
+            kind, version = raw.get("kind"), raw.get("apiVersion")
+            if not isinstance(kind, str) or not str(version).startswith("backstage.io/"):
+                continue
+            if kind.lower() not in KINDS:
+                continue
+            name = dig(raw, "metadata", "name")
+            namespace = dig(raw, "metadata", "namespace") or "default"
+            if all(isinstance(t, str) and _NAME.fullmatch(t) for t in (name, namespace)):
+                found.append(Entity(kind.lower(), namespace, name, raw))
+            else:
+                unmapped += 1
+    return found, unmapped
+
+
+def to_service(entity: Entity, kept: Kept) -> Row:
+    """Make a row of services of a component; what it does not say, the row leaves out."""
+    notes = _notes(entity)
+    stage = dig(entity.raw, "spec", "lifecycle")
+    row = {
+        "owner": _owner(entity, kept),
+        "tier": _read_first(notes, kept.tier_keys, to_tier, kept),
+        "criticality": _read_first(notes, kept.criticality_keys, _weight, kept),
+        "lifecycle": stage if isinstance(stage, str) and _NAME.fullmatch(stage) else None,
+        "kind": _SERVICE_KINDS.get(entity.type),
+    }
+    used = [k for k in (*ALIASES, *kept.tier_keys, *kept.criticality_keys) if k in notes]
+    links = dig(entity.raw, "metadata", "links")
+    kept.redacted += max(len(notes) - len(used), 0)
+    kept.redacted += bool(dig(entity.raw, "metadata", "description"))
+    kept.redacted += len(links) if isinstance(links, list) else 0
+    known = {column: value for column, value in row.items() if value is not None}
+    return {"names": (entity.name, *_aliases(entity, notes)), **known}
+
+
+def _read_first(
+    notes: dict[str, str],
+    keys: tuple[str, ...],
+    read: Callable[[str], float | None],
+    kept: Kept,
+) -> float | None:
+    """Return the first value that can be read; one that cannot is counted if none can."""
+    texts = [notes[key] for key in keys if key in notes]
+    values = [value for text in texts if (value := read(text)) is not None]
+    kept.unmapped += bool(texts) and not values
+    return values[0] if values else None
+
+
+def to_tier(text: str) -> int | None:
+    """Read a tier: a digit, with or without the word, or a word; None for anything else."""
+    word = re.sub(r"[\s_]+", "-", text.strip().lower())
+    if digit := re.fullmatch(r"(?:tier|t)?-?([0-4])", word):
+        return max(int(digit[1]), 1)
+    return _TIERS.get(word)
+
+
+def _weight(text: str) -> float | None:
+    """Read a criticality, a number of any unit."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e15 else None
+
+
+def _notes(entity: Entity) -> dict[str, str]:
+    """Join labels and annotations; labels first, as people choose them."""
+    notes: dict[str, str] = {}
+    for part in ("annotations", "labels"):
+        table = dig(entity.raw, "metadata", part)
+        items = table.items() if isinstance(table, dict) else ()
+        notes |= {str(k): str(v) for k, v in items if isinstance(v, str | int | float)}
+    return notes
+
+
+def _aliases(entity: Entity, notes: dict[str, str]) -> list[Name]:
+    """List the other names that people and other systems use."""
+    title = dig(entity.raw, "metadata", "title")
+    written = [title] if isinstance(title, str) and _WORDS.fullmatch(title) else []
+    paths = [notes.get(key, "").rstrip("/").rpartition("/")[2] for key in ALIASES]
+    written += filter(_NAME.fullmatch, paths)
+    others = [text for text in dict.fromkeys(written) if text != entity.title]
+    rule = f"{RULE}-alias"
+    return [Name(text, rule, ALSO_NAMED, entity.name.namespace) for text in others]
+
+
+def _owner(entity: Entity, kept: Kept) -> str | None:
+    """Return the team that owns it; a person is left out."""
+    owner = dig(entity.raw, "spec", "owner")
+    refs = entity.related("ownedBy", "owner", "group")
+    ref = refs[0] if refs else to_ref(owner, "group", entity.namespace)
+    if not ref or ref.startswith("user:"):
+        kept.redacted += bool(ref or owner)
+        return None
+    return ref.rpartition("/")[2]
+
+
 def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
     """Make edges of what components declare to need; a library is part of what it is built into."""
     edges = dict.fromkeys([*_needs(entities.values()), *_calls(entities.values())])
@@ -193,7 +402,7 @@ def to_dependencies(entities: dict[str, Entity]) -> list[Row]:
                 "src": caller.name,
                 "dst": callee.name if callee else Entity.named(dst),
                 "kind": kind,
-                "evidence": EVIDENCE,
+                "evidence": RULE,
                 "confidence": CONFIDENCE,
             }
         )

@@ -34,13 +34,13 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     """
     forms: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(_MAPPINGS.split(), as_mapping),
-        **dict.fromkeys(_LISTS.split(), _each(str)),
+        **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),
         **dict.fromkeys(_SCALARS.split(), lambda value: value),
         "depends_on": _dependencies,
-        "env_file": _each(lambda item: _env_file(item, directory)),
-        "ports": lambda value: [port for port in map(port_text, as_list(value)) if port],
+        "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
+        "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
-        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
+        "tmpfs": lambda value: {str(target): TMPFS for target in as_list(value)},
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
@@ -54,8 +54,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     return service
 
 
-def _each(form: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
-    return lambda value: [form(item) for item in as_list(value)]
+TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
 
 
 def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
@@ -69,10 +68,6 @@ def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
     return directory / str(options.get("path")), is_required
 
 
-def _tmpfs(target: Any) -> tuple[str, dict[str, Any]]:
-    return mount({"type": "tmpfs", "target": target})
-
-
 def _healthcheck(value: Any) -> dict[str, Any]:
     check = as_mapping(value)
     first = next(iter(as_list(check.get("test"))), None)
@@ -80,10 +75,7 @@ def _healthcheck(value: Any) -> dict[str, Any]:
 
 
 def port_text(item: Any) -> str:
-    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published.
-
-    The text is empty where there is no port.
-    """
+    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published; else empty."""
     if isinstance(item, dict):
         target = item.get("target")
         host = item.get("host_ip")
@@ -108,13 +100,12 @@ def mount(item: Any) -> tuple[str, dict[str, Any]]:
         source = str(item.get("source") or item.get("src") or "")
         kind = str(item.get("type") or "volume")
         read_only = is_true(item.get("read_only"))
-        options = {"type": kind, "source": source, "read_only": read_only}
-        return str(target or ""), options
-    first, *rest = COLON.split(str(item))
-    source, target = (first, rest[0]) if rest else ("", first)
-    kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
-    read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
-    return target, {"type": kind, "source": source, "read_only": read_only}
+    else:
+        first, *rest = COLON.split(str(item))
+        source, target = (first, rest[0]) if rest else ("", first)
+        kind = "bind" if re.match(r"[./~\\]|[A-Za-z]:", source) else "volume"
+        read_only = "ro" in (rest[1].split(",") if len(rest) > 1 else ())
+    return str(target or ""), {"type": kind, "source": source, "read_only": read_only}
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +121,7 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = merged(known if isinstance(known, dict) else {}, value)
         elif isinstance(value, list):
             items = [*(known if isinstance(known, list) else []), *value]
-            result[key] = [item for n, item in enumerate(items) if item not in items[:n]]
+            result[key] = list({repr(item): item for item in items}.values())
         elif value is not None or key not in result:
             result[key] = value
     return result
@@ -147,10 +138,9 @@ def as_mapping(value: Any) -> dict[str, Any]:
     """Return a mapping as it is, and a list of ``NAME=value`` or of names as a mapping."""
     if isinstance(value, dict):
         return value
-    pairs = (
-        str(item).partition("=") for item in as_list(value) if not isinstance(item, dict)
-    )
-    return {name: text if equals else None for name, equals, text in pairs}
+    texts = [str(item) for item in as_list(value) if not isinstance(item, dict)]
+    pairs = (text.partition("=") for text in texts)
+    return {name: rest if equals else None for name, equals, rest in pairs}
 
 
 def is_true(value: Any) -> bool:

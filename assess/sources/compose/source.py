@@ -20,8 +20,8 @@ from assess.sources.base import (
     file_failure,
     paths_of,
 )
-from assess.sources.compose.file import Project, read_env, read_project
 from assess.sources.compose.forms import Service, is_true
+from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import (
     COMPOSE,
     COMPOSE_CONFIDENCE,
@@ -50,7 +50,8 @@ DEFAULT_NAMES = (
     "docker-compose.yaml",
     "docker-compose.yml",
 )
-REPLICAS_MAX = 1000  # more than that is a slip of the pen
+MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
+MAX_ROWS = 20_000  # of a project: replicas multiply its mounts, and writers of a volume each other
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -60,25 +61,33 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options: tuple[str, ...] = ("path", "profiles")
+    options: tuple[str, ...] = ("path", "profiles", "allow_outside")
     fills: tuple[str, ...] = ("services", "workloads", "mounts", "dependencies")
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List problems of the options."""
-        problems = [] if paths_of(options) else ["path names no file"]
+        problems = []
         profiles = options.get("profiles", [])
-        are_names = isinstance(profiles, str | list) and all(
-            isinstance(p, str) for p in profiles
-        )
-        return problems + ([] if are_names else ["profiles is no list of names"])
+        if not paths_of(options):
+            problems.append("path names no file")
+        if not isinstance(profiles, str | list) or not all(
+            isinstance(profile, str) for profile in profiles
+        ):
+            problems.append("profiles is no list of names")
+        if not isinstance(options.get("allow_outside", False), bool):
+            problems.append("allow_outside is true or false")
+        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read the project from a file, a directory, or files that are merged in order."""
-        batch, paths = Batch(), paths_of(options)
+        batch = Batch()
+        paths = paths_of(options)
         scope = ", ".join(paths)
-        project = read_project([file for path in paths for file in _files(base / path)])
+        files = [file for path in paths for file in _files(base / path)]
+        allow_outside = options.get("allow_outside", False)
+        project = read_project(files, allow_outside=allow_outside)
         deadline.check()
         for name, error in project.failed.items():
             batch.cover(scope, f"read {name}", **file_failure(error))
@@ -86,16 +95,24 @@ class ComposeSource(Source):
             return batch
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
         wanted = wanted.split(",") if isinstance(wanted, str) else wanted
-        profiles = {profile.strip() for profile in wanted}
-        enabled = [
-            name
-            for name, service in sorted(project.services.items())
-            if not (own := service.get("profiles")) or {"*", *own} & profiles
-        ]
-        redacted = _fill(batch, project, enabled)
-        row = batch.cover(scope, "read", "ok" if enabled else "empty", rows=len(enabled))
-        row |= {"redacted_n": redacted, **_unknown(project, batch)}
+        enabled = _enabled(project, {profile.strip() for profile in wanted})
+        with batch.call(scope, "read") as call:
+            rows = Batch()
+            redacted_n = _fill(rows, project, enabled)
+            batch.merge(rows)
+            call.count(rows=len(enabled), redacted_n=redacted_n)
+            call.note(**_unknown(project, rows))
         return batch
+
+
+def _enabled(project: Project, profiles: set[str]) -> list[str]:
+    """List the services without a profile, and those of the wanted profiles."""
+    names = []
+    for name, service in sorted(project.services.items()):
+        declared = service.get("profiles")
+        if not declared or {"*", *declared} & profiles:
+            names.append(name)
+    return names
 
 
 def _files(path: Path) -> list[Path]:
@@ -112,6 +129,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
     """Add the rows of all enabled services; return the number of values left out."""
     units: dict[str, Unit] = {}
     redacted = 0
+    rows_n = 0
     for frame in ComposeSource.fills:
         batch.add(frame)
     for name in enabled:
@@ -127,13 +145,22 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
         workload |= workload_row(unit)
         workload |= {"source_kind": "compose-service", "inspect_status": "declared"}
         batch.add("services", _to_service(name, unit))
-        for replica in range(1, _replicas(service) + 1):
+        replicas = _replicas(project, name)
+        rows_n += replicas * (1 + len(unit.mounts))
+        _refuse_many(rows_n)
+        for replica in range(1, replicas + 1):
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
             batch.add("mounts", *mount_rows(unit.mounts, key))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
     return redacted
+
+
+def _refuse_many(rows_n: int) -> None:
+    """Raise ValueError where a project would make more rows than any real one has."""
+    if rows_n > MAX_ROWS:
+        raise ValueError(f"it makes more than {MAX_ROWS:,} replicas, mounts and needs")
 
 
 def _unknown(project: Project, batch: Batch) -> Row:
@@ -159,11 +186,7 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
     """Return the variables of a service: its own over those of its env files."""
     values: dict[str, str] = {}
     for file, is_required in service.get("env_file", []):
-        try:
-            values |= read_env(file.read_text(encoding="utf-8-sig"), project.env)
-        except (OSError, UnicodeDecodeError):
-            if is_required:
-                project.notes.append(f"env_file {file.name} cannot be read")
+        values |= project.read_env(file, project.env, is_required=is_required)
     for name, value in service.get("environment", {}).items():
         values[name] = project.env.get(name, "") if value is None else str(value)
     return values
@@ -243,22 +266,25 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
         )
 
 
-def _replicas(service: Service) -> int:
+def _replicas(project: Project, name: str) -> int:
+    """Return the number of replicas that a service declares; too many leave a note."""
+    service = project.services[name]
     wanted = number(service.get("deploy", {}).get("replicas") or service.get("scale"))
-    return 1 if wanted is None else int(min(wanted, REPLICAS_MAX))
+    if wanted is not None and wanted > MAX_REPLICAS:
+        project.notes.append(f"service {name} has more than {MAX_REPLICAS:,} replicas")
+    return 1 if wanted is None else int(min(wanted, MAX_REPLICAS))
 
 
 def _bytes(value: Any) -> int | None:
     """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    found = re.fullmatch(
-        r"\s*(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?\s*", str(value or "").lower()
-    )
+    text = str(value or "").lower().strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", text)
     return int(float(found[1]) * _UNITS[found[2] or "b"]) if found else None
 
 
 def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
+    parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
 
 
@@ -291,6 +317,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
         for dst, kind, evidence, more in _needs(project.services[name], hosts):
             rows.append(dependency_row(src, named(dst), kind, evidence, **more))
         rows += environment_rows(src, addresses(dict(unit.environment)), find)
+        _refuse_many(len(rows) + len(writers[name]))
         for writer in writers[name]:
             row = dependency_row(src, named(writer), "data", "shared-volume")
             rows.append(row | {"confidence": SHARED_VOLUME})

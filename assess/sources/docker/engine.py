@@ -70,7 +70,7 @@ def to_os(text: str | None, version: str | None = None) -> tuple[str | None, str
     for words, name, parts_n in DISTRIBUTIONS:
         if words in text.lower():
             return name, ".".join(version.split(".")[:parts_n]) or None
-    return re.sub(r"\s+\(.*", "", text).strip().lower(), version or None
+    return text.partition(" (")[0].strip().lower(), version or None
 
 
 def to_engine(data: EngineData, host_id: str) -> Row:

@@ -84,7 +84,7 @@ class DockerSource(Source):
     needs = (
         "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
         "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
-        "host, so a proxy that allows only these, or dumps, is better"
+        "host, so a proxy that allows only these (--policy prints one), or dumps, is better"
     )
     dump = (
         "docker version|info|ps -a|images|volume ls --format json > version|info|ps|images|"
@@ -126,7 +126,9 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
         files = sorted([*place.glob("*"), *place.glob("*/*")])
         for file in [place] if place.is_file() else files:
             # Several commands fill several files: inspect-1.json, inspect-2.json
-            stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
+            stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace(
+                "_", "-"
+            )
             call = calls.get(stem)
             if call and file.suffix.lower() in SUFFIXES and file.is_file():
                 is_empty = False

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from assess import frames
 from assess.sources.aws.source import (
+    GROUP_TAG,
     env_of,
     is_cluster_node,
     is_naming,
@@ -14,12 +18,10 @@ from assess.sources.aws.source import (
     tags_of,
 )
 from assess.sources.base import Batch, Name, Row
-from assess.sources.ec2.balancers import Balancers, Behind, Fronts
-from assess.sources.ec2.scaling import to_activities
-from assess.sources.hosts.rows import count_of, system_of, text_of
-from assess.sources.values import dicts, dig, moment
+from assess.sources.hosts.rows import system_of
+from assess.sources.values import dicts, dig, integer, moment, text, texts
 
-GROUP_TAG = "aws:autoscaling:groupName"
+KEPT = timedelta(weeks=6)  # for so long AWS keeps activities of auto-scaling groups
 _GONE = ("terminated", "shutting-down")
 _CLUSTER_IMAGE = re.compile(r"-ecs-|eks-node|^bottlerocket-", re.IGNORECASE)
 _SYSTEMS = (  # systems by the names that their makers give to images
@@ -30,19 +32,41 @@ _SYSTEMS = (  # systems by the names that their makers give to images
     (r"^debian-(\d+)", "debian", ""),
     (r"^RHEL-(\d+(?:\.\d+)?)", "rhel", ""),
 )
+_HEALTH = {
+    "healthy": "healthy",
+    "inservice": "healthy",
+    "unhealthy": "unhealthy",
+    "outofservice": "unhealthy",
+    "initial": "starting",
+    "unhealthy.draining": "unhealthy",
+}
+_WORST_FIRST = ("unhealthy", "starting", "healthy")
+_KINDS = {"launching": "launch", "terminating": "terminate"}
+_CAUSES = (  # the first that fits; a difference from the desired capacity alone is no cause
+    ("spot", r"\bspot\b|rebalance recommendation|interruption"),
+    ("refresh", r"instance refresh|max(imum)? (instance )?lifetime"),
+    ("health", r"health.?check|unhealthy|status checks?"),
+    ("manual", r"user request|a user|user-initiated|detach"),
+    ("scale", r"alarm|policy|scheduled action|predictive|balance instances|zones"),
+)
+_INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 Names = tuple[Name, ...]
 
 
 @dataclass
 class Answers:
-    """Objects that the calls of one region list."""
+    """Objects that the calls of one region list; None where nobody may know."""
 
     instances: list[Row] = field(default_factory=list)  # with the account that owns each
     images: list[Row] = field(default_factory=list)
     types: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)  # auto-scaling groups
     activities: list[Row] = field(default_factory=list)
-    balancers: Balancers = field(default_factory=Balancers)
+    balancers: list[Row] | None = None  # of the second generation
+    target_groups: list[Row] | None = None
+    targets: list[Row] | None = None  # with ``TargetGroupArn``, unless dumped
+    classic: list[Row] | None = None  # load balancers of the first generation
+    states: list[Row] | None = None  # of the instances behind those
     account: str | None = None
     region: str = ""
     seen_at: datetime | None = None  # when it was asked
@@ -65,7 +89,7 @@ class _Member:
     @property
     def is_node(self) -> bool:
         """Whether it is a node of a cluster."""
-        is_by_image = _CLUSTER_IMAGE.search(text_of(self.image.get("Name")))
+        is_by_image = _CLUSTER_IMAGE.search(text(self.image, "Name"))
         return is_cluster_node(self.tags) or bool(is_by_image)
 
 
@@ -82,106 +106,105 @@ class _Service:
 def to_batch(answers: Answers) -> tuple[Batch, int]:
     """Turn answers into rows, and count the activities that are no launch or termination."""
     batch = Batch()
-    fronts = Fronts(answers.balancers)
-    types = {text_of(kind.get("InstanceType")): kind for kind in answers.types}
-    groups = {
-        text_of(group.get("AutoScalingGroupName")): group for group in answers.groups
-    }
-    groups.pop("", None)
+    fronts = Fronts(answers)
+    types = _by(answers.types, "InstanceType")
+    groups = _by(answers.groups, "AutoScalingGroupName")
     members = _members(answers, groups)
     nodes = {member.group for member in members if member.is_node}
     services: dict[Name, _Service] = {}
     names: dict[str, Names] = {}  # by group
-    for name, group in groups.items():
-        tags = tags_of(group.get("Tags")) | {GROUP_TAG: name}
-        names[name] = () if name in nodes else names_of(tags)
-        if own := names[name]:
-            services.setdefault(own[0], _Service(own, tags)).groups.append(group)
+    for group_name, group in groups.items():
+        tags = tags_of(group.get("Tags")) | {GROUP_TAG: group_name}
+        names[group_name] = () if group_name in nodes else names_of(tags)
+        for first in names[group_name][:1]:
+            service = services.setdefault(first, _Service(names[group_name], tags))
+            service.groups.append(group)
     for member in members:
         instance = member.instance
-        kind = types.get(text_of(instance.get("InstanceType")), {})
-        host = to_host(instance, member.image, kind)
-        batch.add("hosts", _of_place(host, answers) | {"asg_name": member.group or None})
-        if own := member.names:
-            service = services.setdefault(own[0], _Service(own, member.tags))
+        kind = types.get(text(instance, "InstanceType"), {})
+        host = to_host(instance, member.image, kind, answers)
+        batch.add("hosts", host | {"asg_name": member.group or None})
+        for first in member.names[:1]:
+            service = services.setdefault(first, _Service(member.names, member.tags))
             service.instances.append(instance)
-            batch.add("workloads", to_workload(instance, own, fronts.of([instance], [])))
+            front = fronts.of([instance], [])
+            batch.add("workloads", to_workload(instance, member.names, front))
     batch.add("services", *(to_service(service, fronts) for service in services.values()))
     activities, others_n = to_activities(answers.activities, names)
     batch.add("activities", *activities)
     return batch, others_n
 
 
+def _by(rows: Iterable[Row] | None, key: str) -> dict[str, Row]:
+    indexed = {text(row, key): row for row in rows or ()}
+    indexed.pop("", None)
+    return indexed
+
+
 def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
-    images = {text_of(image.get("ImageId")): image for image in answers.images}
-    joined = {
-        text_of(member.get("InstanceId")): name
+    images = _by(answers.images, "ImageId")
+    group_of_instance = {
+        text(member, "InstanceId"): name
         for name, group in groups.items()
-        for member in dicts(group.get("Instances"))
+        for member in dicts(group, "Instances")
     }
     members: dict[str, _Member] = {}
     for instance in answers.instances:
-        identifier = text_of(instance.get("InstanceId"))
+        identifier = text(instance, "InstanceId")
         if not identifier or dig(instance, "State", "Name") in _GONE:
             continue
-        own = tags_of(instance.get("Tags"))
-        group = own.get(GROUP_TAG) or joined.get(identifier, "")
+        own_tags = tags_of(instance.get("Tags"))
+        group = own_tags.get(GROUP_TAG) or group_of_instance.get(identifier, "")
         # A group passes its tags on only where each says so; they describe its instances anyway.
-        tags = tags_of(dig(groups, group, "Tags")) | own
+        tags = tags_of(dig(groups, group, "Tags")) | own_tags
         if group:
             tags[GROUP_TAG] = group
-        image = images.get(text_of(instance.get("ImageId")), {})
+        image = images.get(text(instance, "ImageId"), {})
         cleaned = {**instance, "InstanceId": identifier}
         members[identifier] = _Member(cleaned, image, group, tags)
     return list(members.values())
 
 
-def to_host(instance: Row, image: Row, kind: Row) -> Row:
-    """Return the row of the hosts frame, without the columns that the place adds."""
-    az = text_of(dig(instance, "Placement", "AvailabilityZone"))
-    cores = count_of(dig(instance, "CpuOptions", "CoreCount"))
-    threads = count_of(dig(instance, "CpuOptions", "ThreadsPerCore"))
-    memory = count_of(dig(kind, "MemoryInfo", "SizeInMiB"))
+def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
+    """Return the row of the hosts frame; the place knows what the instance does not say."""
+    az = text(instance, "Placement", "AvailabilityZone")
+    state = text(instance, "State", "Name")
+    cores = integer(instance, "CpuOptions", "CoreCount")
+    threads = integer(instance, "CpuOptions", "ThreadsPerCore")
+    memory = integer(kind, "MemoryInfo", "SizeInMiB")
     # An instance may have fewer vCPUs than its type, where its owner pays licences by core.
-    vcpus = count_of(dig(kind, "VCpuInfo", "DefaultVCpus"))
+    vcpus = integer(kind, "VCpuInfo", "DefaultVCpus")
     if cores and threads:
         vcpus = cores * threads
-    return {
-        "host_id": instance["InstanceId"],
-        "hostname": text_of(instance.get("PrivateDnsName")) or None,
-        "provider": "aws",
-        "account": text_of(instance.get("OwnerId")) or None,
-        "region": re.sub(r"(?<=\d)[a-z]$", "", az) or None,
-        "az": az or None,
-        "instance_type": text_of(instance.get("InstanceType")) or None,
-        "image_ref": text_of(instance.get("ImageId")) or None,
-        "image_created_at": moment(image.get("CreationDate")),
-        "launched_at": moment(instance.get("LaunchTime")),
+    return frames.row(
+        "hosts",
+        host_id=instance["InstanceId"],
+        hostname=text(instance, "PrivateDnsName") or None,
+        provider="aws",
+        account=text(instance, "OwnerId") or answers.account,
+        region=re.sub(r"(?<=\d)[a-z]$", "", az) or answers.region or None,
+        az=az or None,
+        instance_type=text(instance, "InstanceType") or None,
+        image_ref=text(instance, "ImageId") or None,
+        image_created_at=moment(image, "CreationDate"),
+        launched_at=moment(instance, "LaunchTime"),
         **_system(instance, image),
-        "arch": text_of(instance.get("Architecture")) or None,
-        "vcpus": vcpus,
-        "memory_bytes": memory * 2**20 if memory else None,
-        "state": text_of(dig(instance, "State", "Name")) or None,
-    }
-
-
-def _of_place(host: Row, answers: Answers) -> Row:
-    """Add what the place knows, where the instance does not have it."""
-    host["account"] = host["account"] or answers.account
-    host["region"] = host["region"] or answers.region or None
-    if host["state"] == "running":
-        host["last_seen_at"] = answers.seen_at
-    return host
+        arch=text(instance, "Architecture") or None,
+        vcpus=vcpus,
+        memory_bytes=memory * 2**20 if memory else None,
+        state=state or None,
+        last_seen_at=answers.seen_at if state == "running" else None,
+    )
 
 
 def _system(instance: Row, image: Row) -> Row:
     """Return the operating system: by the name of the image, else by what is billed."""
-    name = text_of(image.get("Name")).rpartition("/")[2]
+    name = text(image, "Name").rpartition("/")[2]
     for pattern, system, version in _SYSTEMS:
         if match := re.search(pattern, name):
             return system_of(system, version or match[1])
-    billed = text_of(instance.get("PlatformDetails"))
+    billed = text(instance, "PlatformDetails")
     if billed in ("", "Linux/UNIX"):  # any Linux without a licence
         return {}
     return system_of(re.sub(r" with .*", "", billed), "")
@@ -196,9 +219,9 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
         "host_id": host_id,
         "name": names[0].name,
         "source_kind": "instance",
-        "state": text_of(dig(instance, "State", "Name")) or None,
+        "state": text(instance, "State", "Name") or None,
         "health": front.health,
-        "started_at": moment(instance.get("LaunchTime")),
+        "started_at": moment(instance, "LaunchTime"),
         "inspect_status": "ok",
     }
 
@@ -206,7 +229,8 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
 def to_service(service: _Service, fronts: Fronts) -> Row:
     """Return the row of a service, as far as its groups and load balancers describe it."""
     front = fronts.of(service.instances, service.groups)
-    checked = front.checked or any("ELB" in _checks(group) for group in service.groups)
+    checks = [text(group, "HealthCheckType").upper() for group in service.groups]
+    is_checked = front.checked or any("ELB" in check for check in checks)
     return {
         "names": service.names,
         "platform": "host",
@@ -214,18 +238,14 @@ def to_service(service: _Service, fronts: Fronts) -> Row:
         "kind": "web" if front.serves_http else None,
         "asg_min": _total(service.groups, "MinSize"),
         "asg_max": _total(service.groups, "MaxSize"),
-        "health_checked": checked or None,
+        "health_checked": is_checked or None,
         "public": _is_public(front, service.instances, is_complete=fronts.is_complete),
     }
 
 
-def _checks(group: Row) -> str:
-    return text_of(group.get("HealthCheckType")).upper()
-
-
 def _total(groups: list[Row], key: str) -> int | None:
     """Add up a size over the groups of a service; None where one does not have it."""
-    sizes = [count_of(group.get(key)) for group in groups]
+    sizes = [integer(group, key) for group in groups]
     known = [size for size in sizes if size is not None]
     return sum(known) if known and len(known) == len(sizes) else None
 
@@ -242,8 +262,135 @@ def _is_public(front: Behind, instances: list[Row], *, is_complete: bool) -> boo
 
 def withheld_n(answers: Answers) -> int:
     """Count the tags that name neither a service nor an environment, and are not kept."""
-    return sum(
-        not is_naming(key)
-        for thing in (*answers.instances, *answers.groups)
-        for key in tags_of(thing.get("Tags"))
-    )
+    things = answers.instances + answers.groups
+    tags = [tag for thing in things for tag in tags_of(thing.get("Tags"))]
+    return sum(not is_naming(tag) for tag in tags)
+
+
+# ---- load balancers ----
+
+
+@dataclass
+class Behind:
+    """The load balancers before an instance, or before a group."""
+
+    checked: bool = False  # whether any of them checks its health
+    public: list[bool | None] = field(default_factory=list)  # of each; None where unknown
+    serves_http: bool = False
+    states: list[str] = field(default_factory=list)
+
+    @property
+    def health(self) -> str | None:
+        """The worst state that any of them sees."""
+        return next((state for state in _WORST_FIRST if state in self.states), None)
+
+
+class Fronts:
+    """Index load balancers by the instances, IPs and target groups behind them."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.is_complete = answers.balancers is not None and answers.classic is not None
+        self._fronts: dict[str, Behind] = {}  # by target group, or name of a classic one
+        self._members: dict[str, list[str]] = defaultdict(list)  # their keys, by instance
+        self._states: dict[str, list[str]] = defaultdict(list)  # by instance or address
+        by_arn = _by(answers.balancers, "LoadBalancerArn")
+        for arn, group in _by(answers.target_groups, "TargetGroupArn").items():
+            balancers = [by_arn.get(name) for name in texts(group, "LoadBalancerArns")]
+            self._fronts[arn] = Behind(
+                checked=group.get("HealthCheckEnabled") is not False,
+                public=[_is_facing(balancer) for balancer in balancers],
+                serves_http=any(dig(b, "Type") == "application" for b in balancers),
+            )
+        for target in answers.targets or ():
+            address = text(target, "Target", "Id")
+            self._note(address, dig(target, "TargetHealth", "State"))
+            self._members[address].append(text(target, "TargetGroupArn"))
+        for name, balancer in _by(answers.classic, "LoadBalancerName").items():
+            checked = isinstance(balancer.get("HealthCheck"), dict)
+            self._fronts[name] = Behind(checked=checked, public=[_is_facing(balancer)])
+            for instance in dicts(balancer, "Instances"):
+                self._members[text(instance, "InstanceId")].append(name)
+        for state in answers.states or ():
+            self._note(text(state, "InstanceId"), state.get("State"))
+
+    def of(self, instances: Iterable[Row], groups: Iterable[Row]) -> Behind:
+        """Join the load balancers before some instances and auto-scaling groups."""
+        behind = Behind()
+        keys: list[str] = []
+        for instance in instances:
+            addresses = (instance.get("InstanceId"), instance.get("PrivateIpAddress"))
+            for address in filter(None, map(text, addresses)):
+                keys += self._members.get(address, ())
+                behind.states += self._states.get(address, ())
+        for group in groups:
+            sources = dicts(group, "TrafficSources")
+            keys += texts(group, "TargetGroupARNs")
+            keys += texts(group, "LoadBalancerNames")
+            keys += [text(source, "Identifier") for source in sources]
+        for key in dict.fromkeys(keys):
+            if front := self._fronts.get(key):
+                behind.checked |= front.checked
+                behind.public += front.public
+                behind.serves_http |= front.serves_http
+        return behind
+
+    def _note(self, address: str, state: object) -> None:
+        if known := _HEALTH.get(text(state).lower()):
+            self._states[address].append(known)
+
+
+def _is_facing(balancer: Row | None) -> bool | None:
+    scheme = text(balancer, "Scheme")
+    return scheme == "internet-facing" if scheme else None
+
+
+# ---- what auto-scaling groups did ----
+
+
+def to_activities(
+    activities: Iterable[Row], names: Mapping[str, Names]
+) -> tuple[list[Row], int]:
+    """Return the rows of launches and terminations, and the number of other activities.
+
+    The names are those of the services of the groups.
+    """
+    rows: dict[str, Row] = {}
+    others_n = 0
+    for activity in activities:
+        identifier = text(activity, "ActivityId")
+        arn = text(activity, "AutoScalingGroupARN")
+        group = text(activity, "AutoScalingGroupName") or arn.rpartition("/")[2]
+        description = text(activity, "Description")
+        kind = _KINDS.get(description.partition(" ")[0].lower())
+        started = moment(activity, "StartTime")
+        ended = moment(activity, "EndTime")
+        if not identifier or not kind or not started:
+            others_n += 1
+            continue
+        instance = _INSTANCE.search(description)
+        rows[identifier] = {
+            "activity_id": identifier,
+            "names": names.get(group, ()),
+            "host_id": instance[0] if instance else None,
+            "group": group or None,
+            "kind": kind,
+            "started_at": started,
+            "ended_at": ended,
+            "status": text(activity, "StatusCode") or None,
+            "cause": cause_of(activity.get("Cause")),
+            "duration_s": None,
+        }
+        if ended and ended >= started:
+            rows[identifier]["duration_s"] = (ended - started).total_seconds()
+    return list(rows.values()), others_n
+
+
+def cause_of(reason: object) -> str:
+    """Classify why an instance came or went; the text itself, which may name people, is not kept.
+
+    ``At 2026-07-01T10:00:00Z an instance was taken out of service in response to an ELB system
+    health check failure.`` is of health.
+    """
+    words = text(reason).lower()
+    causes = (cause for cause, pattern in _CAUSES if re.search(pattern, words))
+    return next(causes, "unknown")

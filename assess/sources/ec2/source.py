@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from assess.sources.aws.source import AwsSource, LivePlace, Place
 from assess.sources.base import Row
-from assess.sources.ec2.balancers import Balancers
-from assess.sources.ec2.rows import Answers, to_batch, withheld_n
-from assess.sources.ec2.scaling import KEPT
-from assess.sources.hosts.rows import text_of
-from assess.sources.values import dicts
+from assess.sources.ec2.rows import KEPT, Answers, to_batch, withheld_n
+from assess.sources.values import dicts, text
 
 # Instances in one answer; without it AWS may take too long over one, and times out.
 _PAGE = {"PageSize": 1000}
 _IMAGES_AT_ONCE = 200  # values of a filter that AWS takes
 _TYPES_AT_ONCE = 100
+_FORMS = {
+    "Instances": "",
+    "Tags": "",
+    "TrafficSources": "",
+    "LoadBalancerArns": ".+",
+    "TargetGroupARNs": ".+",
+    "LoadBalancerNames": ".+",
+}
 
 
 class Ec2Source(AwsSource):
@@ -24,6 +28,7 @@ class Ec2Source(AwsSource):
 
     type = "ec2"
     fills = ("hosts", "workloads", "services", "activities")
+    forms = _FORMS
     dump = (
         "aws ec2 describe-instances|describe-images --owners … |describe-instance-types, "
         "autoscaling describe-auto-scaling-groups|describe-scaling-activities, elbv2 "
@@ -43,7 +48,7 @@ class Ec2Source(AwsSource):
             call.note(rows=len(answers.instances), redacted_n=withheld_n(answers))
         call = place.call("autoscaling", "describe_scaling_activities")
         if others_n:
-            call.note(unmapped_n=others_n)
+            call.count(unmapped_n=others_n)
         if answers.seen_at and call.has_answer:
             call.note(window_start=answers.seen_at - KEPT, window_end=answers.seen_at)
 
@@ -56,33 +61,40 @@ def get_all(place: Place) -> Answers:
     instances = [
         {"OwnerId": reservation.get("OwnerId"), **instance}
         for reservation in reservations or ()
-        for instance in dicts(reservation.get("Instances"))
+        for instance in dicts(reservation, "Instances")
     ]
     groups = place.ask("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
     activities = place.ask("autoscaling", "describe_scaling_activities", "Activities")
+    kinds = ("describe_instance_types", "InstanceTypes", "InstanceTypes")
+    images = get_images(place, _distinct(instances, "ImageId"))
+    names = _distinct(instances, "InstanceType")
+    types = place.ask_each("ec2", *kinds, names, size=_TYPES_AT_ONCE) or []
+    target_groups = place.ask("elbv2", "describe_target_groups", "TargetGroups")
+    classic = place.ask("elb", "describe_load_balancers", "LoadBalancerDescriptions")
+    health = ("describe_target_health", "TargetHealthDescriptions", "TargetGroupArn")
+    states = ("describe_instance_health", "InstanceStates", "LoadBalancerName")
     return Answers(
         instances=instances,
-        images=get_images(place, _texts(instances, "ImageId")),
-        types=get_types(place, _texts(instances, "InstanceType")),
+        images=images,
+        types=types,
         groups=groups or [],
         activities=activities or [],
-        balancers=get_balancers(place),
+        balancers=place.ask("elbv2", "describe_load_balancers", "LoadBalancers"),
+        target_groups=target_groups,
+        targets=place.ask_each(
+            "elbv2", *health, _distinct(target_groups, "TargetGroupArn")
+        ),
+        classic=classic,
+        states=place.ask_each("elb", *states, _distinct(classic, "LoadBalancerName")),
         account=place.account,
         region=place.region,
         seen_at=datetime.now(UTC) if isinstance(place, LivePlace) else None,
     )
 
 
-def _texts(objects: Iterable[Row] | None, key: str) -> list[str]:
+def _distinct(objects: list[Row] | None, key: str) -> list[str]:
     """List the texts of objects under a key, each once."""
-    texts = (text_of(item.get(key)) for item in objects or ())
-    return sorted(set(filter(None, texts)))
-
-
-def get_types(place: Place, names: list[str]) -> list[Row]:
-    """Describe types of instances."""
-    call = ("ec2", "describe_instance_types", "InstanceTypes", "InstanceTypes")
-    return place.ask_each(*call, names, size=_TYPES_AT_ONCE) or []
+    return sorted({text(item, key) for item in objects or ()} - {""})
 
 
 def get_images(place: Place, ids: list[str]) -> list[Row]:
@@ -95,18 +107,3 @@ def get_images(place: Place, ids: list[str]) -> list[Row]:
         if place.is_probe:
             break
     return images
-
-
-def get_balancers(place: Place) -> Balancers:
-    """Ask for load balancers of both generations, and for the health of their targets."""
-    groups = place.ask("elbv2", "describe_target_groups", "TargetGroups")
-    classic = place.ask("elb", "describe_load_balancers", "LoadBalancerDescriptions")
-    health = ("describe_target_health", "TargetHealthDescriptions", "TargetGroupArn")
-    states = ("describe_instance_health", "InstanceStates", "LoadBalancerName")
-    return Balancers(
-        balancers=place.ask("elbv2", "describe_load_balancers", "LoadBalancers"),
-        groups=groups,
-        targets=place.ask_each("elbv2", *health, _texts(groups, "TargetGroupArn")),
-        classic=classic,
-        states=place.ask_each("elb", *states, _texts(classic, "LoadBalancerName")),
-    )

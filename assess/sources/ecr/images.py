@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from assess import frames
 from assess.sources.base import Row
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
@@ -18,7 +20,7 @@ from assess.sources.ecr.lifecycle import (
     read_policy,
     would_expire,
 )
-from assess.sources.values import dicts, dig, integer, moment, text, texts
+from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 
 SEVERITIES = ("critical", "high", "medium", "low")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: of the enhanced scan, which goes on
@@ -33,6 +35,8 @@ _SCHEMAS = {
     "application/vnd.oci.": "oci",
 }
 _SIGNATURES = ("cosign", "notary.signature", "sigstore.bundle")
+_SIGNATURE_TAG = re.compile(r"sha256-(.*)\.sig")
+_ATTESTATION = "unknown"  # the architecture that an index gives it
 _STORAGE = {"ACTIVE": STANDARD, "ARCHIVED": ARCHIVE}
 _OCI = "org.opencontainers.image."
 
@@ -68,11 +72,16 @@ class Repository:
     scans: dict[str, Row]
     policy: Row | None
 
-    def holders(self, digest: str) -> list[Index]:
-        """List the indexes that refer to an image."""
-        return [
-            index for index in self.indexes.values() if index and digest in index.children
-        ]
+    def __post_init__(self) -> None:
+        self.name = text(self.raw, "repositoryName")
+        # The host of the address is the registry: the account and the region are in it.
+        self.registry = text(self.raw, "repositoryUri").partition("/")[0].lower()
+        self.has_policy: bool | None = None
+        if self.policy is not None:
+            self.has_policy = "lifecyclePolicyText" in self.policy
+        self.descriptors: dict[str, Row] = {}  # by child, of the first index that has it
+        for index in self.indexes.values():
+            self.descriptors = (index.children if index else {}) | self.descriptors
 
 
 def is_index(image: Row) -> bool:
@@ -85,21 +94,19 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
     indexes = {}
     for payload in manifests:
         try:
-            manifest = json.loads(text(payload.get("imageManifest")))
+            manifest = json.loads(text(payload, "imageManifest"))
         except (ValueError, RecursionError):
             continue
-        digest = text(dig(payload, "imageId", "imageDigest"))
+        digest = text(payload, "imageId", "imageDigest")
         # A media type alone is no proof: some tools call the manifest of one image an index.
         if not digest or not isinstance(dig(manifest, "manifests"), list):
             continue
-        annotations = dig(manifest, "annotations")
         children = {
-            child["digest"]: child
-            for child in dicts(manifest["manifests"])
-            if text(child.get("digest"))
+            text(child, "digest"): child for child in dicts(manifest["manifests"])
         }
-        index = Index(annotations if isinstance(annotations, dict) else {}, children)
-        indexes[text(payload.get("repositoryName")), digest] = index
+        children.pop("", None)
+        index = Index(table(manifest, "annotations"), children)
+        indexes[text(payload, "repositoryName"), digest] = index
     return indexes
 
 
@@ -108,87 +115,82 @@ def to_images(answers: Answers) -> tuple[list[Row], int]:
     rows: list[Row] = []
     unmapped_n = 0
     for repository in to_repositories(answers):
-        fates, is_known = _fates(repository, answers)
-        unmapped_n += not is_known
-        # The host of the address is the registry: the account and the region are in it.
-        registry = text(repository.raw.get("repositoryUri")).partition("/")[0].lower()
-        if not registry:
+        fates = _fates(repository, answers)
+        unmapped_n += fates is None
+        if not repository.registry:
             continue
-        policy = repository.policy
-        common = {
-            "registry": registry,
-            "repository": text(repository.raw.get("repositoryName")),
-            "host_id": "",
-            "location": "registry",
-            "lifecycle_policy": None
-            if policy is None
-            else "lifecyclePolicyText" in policy,
+        of_digest = {
+            digest: _to_image(repository, digest) for digest in repository.images
         }
-        made = {
-            digest: common
-            | _to_image(repository, digest)
-            | {"would_expire": fates.get(digest)}
-            for digest in repository.images
-        }
-        _mark_signed(made, repository, is_complete=answers.is_complete)
-        _add_findings_of_indexes(made, repository)
-        rows += made.values()
+        for digest, row in of_digest.items():
+            row["would_expire"] = (fates or {}).get(digest)
+        _mark_signed(of_digest, repository, is_complete=answers.is_complete)
+        _add_findings_of_indexes(of_digest, repository)
+        rows += of_digest.values()
     return rows, unmapped_n
 
 
 def to_repositories(answers: Answers) -> Iterator[Repository]:
     """Group what was listed by repository."""
     images: dict[str, dict[str, Row]] = defaultdict(dict)
-    for image in answers.images:
-        if digest := text(image.get("imageDigest")):
-            images[text(image.get("repositoryName"))][digest] = image
     scans: dict[str, dict[str, Row]] = defaultdict(dict)
+    for image in answers.images:
+        if digest := text(image, "imageDigest"):
+            images[text(image, "repositoryName")][digest] = image
     for scan in answers.scans:
         if dig(scan, "imageScanStatus", "status") in SCANNED:
-            digest = text(dig(scan, "imageId", "imageDigest"))
-            scans[text(scan.get("repositoryName"))][digest] = scan
+            digest = text(scan, "imageId", "imageDigest")
+            scans[text(scan, "repositoryName")][digest] = scan
     indexes = to_indexes(answers.manifests)
-    policies = {text(p.get("repositoryName")): p for p in answers.policies or ()}
+    policies = {text(p, "repositoryName"): p for p in answers.policies or ()}
     for raw in answers.repositories:
-        name = text(raw.get("repositoryName"))
-        own = images.get(name, {})
-        read = {d: indexes.get((name, d)) for d, image in own.items() if is_index(image)}
-        yield Repository(raw, own, read, scans.get(name, {}), policies.get(name))
+        name = text(raw, "repositoryName")
+        named = images[name]
+        read = {
+            d: indexes.get((name, d)) for d, image in named.items() if is_index(image)
+        }
+        yield Repository(raw, named, read, scans[name], policies.get(name))
 
 
 def _to_image(repository: Repository, digest: str) -> Row:
     """Return the row of one image, without what depends on the other images."""
     image = repository.images[digest]
-    media_type = text(image.get("imageManifestMediaType"))
-    schemas = (
+    media_type = text(image, "imageManifestMediaType")
+    schemas = [
         schema for start, schema in _SCHEMAS.items() if media_type.startswith(start)
-    )
-    return {
-        "digest": digest,
-        "tags": ";".join(_tags(image)) or None,
-        "media_type": media_type or None,
-        "schema": next(schemas, None),
-        "is_index": media_type in INDEXES if media_type else None,
-        "size_bytes": integer(image.get("imageSizeInBytes")),
-        "pushed_at": moment(image.get("imagePushedAt")),
-        "last_pulled_at": moment(image.get("lastRecordedPullTime")),
-        "immutable_tags": _is_immutable(repository.raw, image),
-        "dangling": _is_dangling(repository, digest),
+    ]
+    return frames.row(
+        "images",
+        registry=repository.registry,
+        repository=repository.name,
+        host_id="",
+        location="registry",
+        lifecycle_policy=repository.has_policy,
+        digest=digest,
+        tags=";".join(_tags(image)) or None,
+        media_type=media_type or None,
+        schema=schemas[0] if schemas else None,
+        is_index=media_type in INDEXES if media_type else None,
+        size_bytes=integer(image, "imageSizeInBytes"),
+        pushed_at=moment(image, "imagePushedAt"),
+        last_pulled_at=moment(image, "lastRecordedPullTime"),
+        immutable_tags=_is_immutable(repository.raw, image),
+        dangling=_is_dangling(repository, digest),
         **_findings(image, repository.scans.get(digest)),
         **_annotated(repository, digest),
-    }
+    )
 
 
 def _tags(image: Row) -> tuple[str, ...]:
-    return tuple(sorted(texts(image.get("imageTags"))))
+    return tuple(sorted(texts(image, "imageTags")))
 
 
 def _findings(image: Row, scan: Row | None) -> Row:
     """Return the findings of the scan of an image; nothing where it was not scanned."""
-    status = text(dig(image, "imageScanStatus", "status"))
+    status = text(image, "imageScanStatus", "status")
     counts = dig(image, "imageScanFindingsSummary", "findingSeverityCounts")
     if not isinstance(counts, dict) and scan is not None:
-        status = text(dig(scan, "imageScanStatus", "status"))
+        status = text(scan, "imageScanStatus", "status")
         counts = dig(scan, "imageScanFindings", "findingSeverityCounts")
     # A failed scan keeps the counts of an older one.
     if not isinstance(counts, dict) or (status and status not in SCANNED):
@@ -198,23 +200,23 @@ def _findings(image: Row, scan: Row | None) -> Row:
 
 def _annotated(repository: Repository, digest: str) -> Row:
     """Return the columns that an index tells: of itself, or in its descriptor of a child."""
-    holders = repository.holders(digest)
-    descriptor = holders[0].children[digest] if holders else {}
-    own = repository.indexes.get(digest)
-    notes = own.annotations if own else dig(descriptor, "annotations")
-    arch = text(dig(descriptor, "platform", "architecture"))
+    descriptor = repository.descriptors.get(digest, {})
+    index = repository.indexes.get(digest)
+    notes = index.annotations if index else descriptor.get("annotations")
+    arch = text(descriptor, "platform", "architecture")
     return {
-        "arch": arch if arch not in ("", "unknown") else None,  # unknown: an attestation
-        "created_at": moment(dig(notes, _OCI + "created")),
-        "base_name": text(dig(notes, _OCI + "base.name")) or None,
-        "base_digest": text(dig(notes, _OCI + "base.digest")) or None,
+        "arch": arch if arch not in ("", _ATTESTATION) else None,
+        "created_at": moment(notes, _OCI + "created"),
+        "base_name": text(notes, _OCI + "base.name") or None,
+        "base_digest": text(notes, _OCI + "base.digest") or None,
     }
 
 
 def _is_dangling(repository: Repository, digest: str) -> bool | None:
     """Return whether neither a tag nor an index nor a subject keeps an image; None where open."""
     image = repository.images[digest]
-    if repository.holders(digest) or _tags(image) or image.get("subjectManifestDigest"):
+    is_child = digest in repository.descriptors
+    if is_child or _tags(image) or image.get("subjectManifestDigest"):
         return False
     # An index that nobody read may refer to any image that is no index itself.
     is_open = None in repository.indexes.values() and digest not in repository.indexes
@@ -223,53 +225,50 @@ def _is_dangling(repository: Repository, digest: str) -> bool | None:
 
 def _is_immutable(repository: Row, image: Row) -> bool | None:
     """Return whether the tags of an image cannot be moved; some repositories except patterns."""
-    setting = text(repository.get("imageTagMutability"))
+    setting = text(repository, "imageTagMutability")
     if not setting.startswith(("IMMUTABLE", "MUTABLE")):
         return None
     is_immutable = setting.startswith("IMMUTABLE")
     if not setting.endswith("_WITH_EXCLUSION"):
         return is_immutable
-    filters = dicts(repository.get("imageTagMutabilityExclusionFilters"))
-    patterns = [text(f.get("filter")).split("*") for f in filters]
+    filters = dicts(repository, "imageTagMutabilityExclusionFilters")
+    patterns = [text(f, "filter").split("*") for f in filters]
     tags = _tags(image)
     excepted = [any(is_like(tag, pattern) for pattern in patterns) for tag in tags]
     return not any(excepted) if is_immutable else bool(tags) and all(excepted)
 
 
-def _fates(
-    repository: Repository, answers: Answers
-) -> tuple[Mapping[str, bool | None], bool]:
-    """Return what the policy would expire, by digest, and whether its form is known."""
+def _fates(repository: Repository, answers: Answers) -> Mapping[str, bool | None] | None:
+    """Return what the policy would expire, by digest; None where its form is unknown."""
     if repository.policy is None:
-        return {}, True
-    if "lifecyclePolicyText" not in repository.policy:
-        return dict.fromkeys(repository.images, False), True
+        return {}
+    if not repository.has_policy:
+        return dict.fromkeys(repository.images, False)
     rules = read_policy(repository.policy["lifecyclePolicyText"])
     if rules is None:
-        return {}, False
+        return None
     # A count rule needs all images, and an age rule a time.
     if not answers.is_complete or answers.seen_at is None:
-        return {}, True
+        return {}
     images = [to_lifecycle(digest, image) for digest, image in repository.images.items()]
     children = {
         digest: frozenset(index.children) if index else None
         for digest, index in repository.indexes.items()
     }
-    return would_expire(rules, images, children, answers.seen_at), True
+    return would_expire(rules, images, children, answers.seen_at)
 
 
 def to_lifecycle(digest: str, image: Row) -> Image:
     """Return what a lifecycle policy reads of an image."""
-    status = text(image.get("imageStatus")) or "ACTIVE"
     return Image(
         digest=digest,
         tags=_tags(image),
-        pushed_at=moment(image.get("imagePushedAt")),
-        pulled_at=moment(image.get("lastRecordedPullTime")),
-        storage=_STORAGE.get(status),
-        archived_at=moment(image.get("lastArchivedAt")),
-        activated_at=moment(image.get("lastActivatedAt")),
-        subject=text(image.get("subjectManifestDigest")) or None,
+        pushed_at=moment(image, "imagePushedAt"),
+        pulled_at=moment(image, "lastRecordedPullTime"),
+        storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
+        archived_at=moment(image, "lastArchivedAt"),
+        activated_at=moment(image, "lastActivatedAt"),
+        subject=text(image, "subjectManifestDigest") or None,
     )
 
 
@@ -280,27 +279,24 @@ def _mark_signed(
     signed: set[str] = set()
     signatures: set[str] = set()
     for digest, image in repository.images.items():
-        kinds = text(image.get("artifactMediaType"))
-        kinds += text(image.get("imageManifestMediaType"))
+        kinds = text(image, "artifactMediaType")
+        kinds += text(image, "imageManifestMediaType")
         # cosign's older way: the tag of a signature is the digest that it signs
-        tagged = {
-            tag.removesuffix(".sig").replace("-", ":", 1)
-            for tag in _tags(image)
-            if tag.endswith(".sig") and tag.startswith("sha256-")
-        }
+        matches = (_SIGNATURE_TAG.fullmatch(tag) for tag in _tags(image))
+        tagged = {f"sha256:{match[1]}" for match in matches if match}
         if tagged or any(word in kinds for word in _SIGNATURES):
             signatures.add(digest)
-            signed |= tagged | {text(image.get("subjectManifestDigest"))}
+            signed |= tagged | {text(image, "subjectManifestDigest")}
     for digest, index in repository.indexes.items():
         if index and digest in signed:  # who signs an index signs what it refers to
             signed |= set(index.children)
     for digest, row in rows.items():
+        # An image that is not listed may be the signature of another one.
+        row["signed"] = False if is_complete else None
+        if digest in signed:
+            row["signed"] = True
         if digest in signatures:
             row["signed"] = None
-        elif digest in signed:
-            row["signed"] = True
-        else:  # an image that is not listed may be its signature
-            row["signed"] = False if is_complete else None
 
 
 def _add_findings_of_indexes(rows: dict[str, Row], repository: Repository) -> None:
@@ -309,10 +305,10 @@ def _add_findings_of_indexes(rows: dict[str, Row], repository: Repository) -> No
         parts = [
             rows.get(child, {})
             for child, descriptor in (index.children.items() if index else ())
-            if dig(descriptor, "platform", "architecture") != "unknown"  # an attestation
+            if dig(descriptor, "platform", "architecture") != _ATTESTATION
         ]
         for severity in SEVERITIES:
             column = f"vuln_{severity}_n"
-            counts = [n for part in parts if (n := part.get(column)) is not None]
+            counts = [part[column] for part in parts if part.get(column) is not None]
             if counts and len(counts) == len(parts):
                 rows[digest].setdefault(column, max(counts))

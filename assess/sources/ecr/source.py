@@ -18,8 +18,10 @@ MANIFESTS_AT_ONCE = 100  # that AWS takes in one call
 # asked for one all the same; a few, as each is a request.
 UNMENTIONED_SCANS = 5
 PULLS = "reading indexes counts as a pull of them for ECR; manifests = false leaves them unread"
+_ONE_PAGE = {"MaxItems": 1, "PageSize": 1}  # the counts are in each page
 _NO_DIGEST = "sha256:" + 64 * "0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORMS = {"imageTags": ".+", "imageTagMutabilityExclusionFilters": ""}
 
 
 class EcrSource(AwsSource):
@@ -28,6 +30,7 @@ class EcrSource(AwsSource):
     type = "ecr"
     options = (*OPTIONS, "manifests")
     fills = ("images",)
+    forms = _FORMS
     dump = (
         "aws ecr describe-repositories > describe-repositories.json; for every repository R "
         "describe-images --filter imageStatus=ANY > describe-images-R.json and get-lifecycle-policy"
@@ -47,7 +50,7 @@ class EcrSource(AwsSource):
         place.add("images", *rows)
         if unmapped_n:
             call = place.call("ecr", "get_lifecycle_policy")
-            call.note(unmapped_n=unmapped_n)
+            call.count(unmapped_n=unmapped_n)
             hint = "policies of a form that nobody knows: what they expire is left open"
             call.status("partial", hint)
 
@@ -55,38 +58,28 @@ class EcrSource(AwsSource):
 def get_all(place: Place) -> Answers:
     """Ask for all that a registry holds; without a repository, for nothing else."""
     repositories = place.ask("ecr", "describe_repositories", "repositories") or []
-    names = [name for r in repositories if (name := text(r.get("repositoryName")))]
+    names = [name for r in repositories if (name := text(r, "repositoryName"))]
     if not names:
         return Answers()
-    images = get_images(place, names)
-    described = place.row("ecr", "describe_images")
+    each = ("repositoryName", names)
+    # ECR leaves archived images out by default.
+    wanted: Row = {"filter": {"imageStatus": "ANY"}}
+    images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **wanted)
+    images = images or []
+    described = place.call("ecr", "describe_images").row
     # Policies go by age: in a dump, the age at the time of the dump.
     age = timedelta(hours=described.get("age_hours", 0))
-    is_wanted = place.options.get("manifests", True)
+    is_read = place.options.get("manifests", True)
     return Answers(
         repositories=repositories,
         images=images,
-        policies=get_policies(place, names),
-        manifests=list(get_manifests(place, images)) if is_wanted else [],
+        policies=place.ask_each(
+            "ecr", "get_lifecycle_policy", "", *each, absent=NO_POLICY
+        ),
+        manifests=list(get_manifests(place, images)) if is_read else [],
         scans=list(get_scans(place, images)),
         is_complete=described["status"] in ("ok", "empty"),
         seen_at=datetime.now(UTC) - age,
-    )
-
-
-def get_images(place: Place, names: list[str]) -> list[Row]:
-    """Describe the images of repositories, also archived ones, which ECR leaves out by default."""
-    wanted = {"imageStatus": "ANY"}
-    images = place.ask_each(
-        "ecr", "describe_images", "imageDetails", "repositoryName", names, filter=wanted
-    )
-    return images or []
-
-
-def get_policies(place: Place, names: list[str]) -> list[Row] | None:
-    """Ask for the policy of each repository; ECR answers with an error where there is none."""
-    return place.ask_each(
-        "ecr", "get_lifecycle_policy", "", "repositoryName", names, absent=NO_POLICY
     )
 
 
@@ -104,22 +97,19 @@ def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
         digests = [image["imageDigest"] for image in own if is_index(image)]
         if not digests or not any(map(_may_be_child, own)):
             continue
-        if (
-            place.is_probe
-        ):  # asking for what does not exist shows the permission without a pull
+        if place.is_probe:
+            # Asking for what does not exist shows the permission without a pull.
             digests = [_NO_DIGEST]
         else:
             place.call("ecr", "batch_get_image").hint(PULLS)
         for start in range(0, len(digests), MANIFESTS_AT_ONCE):
             some = digests[start : start + MANIFESTS_AT_ONCE]
-            manifests = place.ask(
-                "ecr",
-                "batch_get_image",
-                "images",
-                repositoryName=name,
-                imageIds=[{"imageDigest": digest} for digest in some],
-                acceptedMediaTypes=list(INDEXES),
-            )
+            wanted: Row = {
+                "repositoryName": name,
+                "imageIds": [{"imageDigest": digest} for digest in some],
+                "acceptedMediaTypes": list(INDEXES),
+            }
+            manifests = place.ask("ecr", "batch_get_image", "images", **wanted)
             if manifests is None:
                 return
             yield from manifests
@@ -139,21 +129,14 @@ def get_scans(place: Place, images: list[Row]) -> Iterator[Row]:
         if not all(dig(image, "imageScanFindingsSummary") for image in images):
             yield from place.ask("ecr", "describe_image_scan_findings", "") or ()
         return
+    call = ("ecr", "describe_image_scan_findings", "", "repositoryName")
     for name, own in _by_repository(images).items():
         for image in _of_scans_left_out(own):
-            findings = place.ask_each(
-                "ecr",
-                "describe_image_scan_findings",
-                "",
-                "repositoryName",
-                [name],
-                absent=NO_SCAN,
-                imageId={"imageDigest": image["imageDigest"]},
-                PaginationConfig={
-                    "MaxItems": 1,
-                    "PageSize": 1,
-                },  # the counts are in each page
-            )
+            wanted: Row = {
+                "imageId": {"imageDigest": image["imageDigest"]},
+                "PaginationConfig": _ONE_PAGE,
+            }
+            findings = place.ask_each(*call, [name], absent=NO_SCAN, **wanted)
             if findings is None or place.is_probe:
                 return
             yield from findings
@@ -165,7 +148,7 @@ def _of_scans_left_out(images: Iterable[Row]) -> Iterator[Row]:
     for image in images:
         if isinstance(dig(image, "imageScanFindingsSummary"), dict):
             continue
-        status = text(dig(image, "imageScanStatus", "status"))
+        status = text(image, "imageScanStatus", "status")
         if status in SCANNED:
             yield image
         elif not status:
@@ -178,10 +161,8 @@ def _by_repository(images: Iterable[Row]) -> dict[str, list[Row]]:
     """Group images by repository, newest first."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for image in images:
-        if text(image.get("imageDigest")) and text(image.get("repositoryName")):
+        if text(image, "imageDigest") and text(image, "repositoryName"):
             groups[image["repositoryName"]].append(image)
     for own in groups.values():
-        own.sort(
-            key=lambda image: moment(image.get("imagePushedAt")) or _EPOCH, reverse=True
-        )
+        own.sort(key=lambda i: moment(i, "imagePushedAt") or _EPOCH, reverse=True)
     return groups

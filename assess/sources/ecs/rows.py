@@ -11,25 +11,20 @@ from assess import frames
 from assess.frames import EXTERNAL
 from assess.image_ref import last_part
 from assess.sources.addresses import Address
-from assess.sources.aws.source import env_of, names_of, tags_of
+from assess.sources.aws.source import GROUP_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
-from assess.sources.docker.payload import Payload
-from assess.sources.ecs.definition import (
+from assess.sources.ecs.tasks import (
     Definition,
-    count_of,
+    known_as,
     last_of,
     parts_of,
-    text_of,
-    to_definition,
-    withheld_of_overrides,
-)
-from assess.sources.ecs.tasks import (
-    known_as,
     span_of,
+    to_definition,
     to_task_activities,
     to_task_mounts,
     to_workload,
+    withheld_of_overrides,
 )
 from assess.sources.unit import (
     Callee,
@@ -39,10 +34,11 @@ from assess.sources.unit import (
     service_row,
     share,
 )
-from assess.sources.values import dicts, dig, moment
+from assess.sources.values import dicts, dig, integer, moment, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
+# What starts jobs, as the tasks say.
 _SCHEDULERS = (
     "events-rule/",
     "chronos-schedule/",
@@ -54,15 +50,17 @@ _NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100
 RULE, CONFIDENCE = "ecs-service", 0.98
 
+ServiceKey = tuple[str, str]  # cluster, name
+
 
 @dataclass
 class Payloads:
     """The answers of ECS for one account and region, as its API lists them."""
 
-    services: list[Payload] = field(default_factory=list)
-    tasks: list[Payload] = field(default_factory=list)
-    instances: list[Payload] = field(default_factory=list)
-    definitions: list[Payload] = field(default_factory=list)
+    services: list[Row] = field(default_factory=list)
+    tasks: list[Row] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
+    definitions: list[Row] = field(default_factory=list)
     since: datetime | None = None  # from when on it tells what happened to tasks
 
 
@@ -71,22 +69,22 @@ class _Known:
     """What the rows of one account and region refer to."""
 
     definitions: dict[str, Definition]  # by ARN
-    # By ARN of the container instance.
-    hosts: dict[str, str] = field(default_factory=dict)
-    services: dict[tuple[str, str], tuple[Name, ...]] = field(default_factory=dict)
-    # Host names that services listen on, by cluster and name.
-    own_hosts: dict[tuple[str, str], Name] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
+    services: dict[ServiceKey, tuple[Name, ...]] = field(default_factory=dict)
+    listeners: dict[tuple[str, str], Name] = field(
+        default_factory=dict
+    )  # cluster, host name
+
+    def definition(self, arn: object) -> Definition | None:
+        """Return a definition, where it was described."""
+        return self.definitions.get(text(arn))
 
 
 def to_batch(payloads: Payloads) -> Batch:
     """Turn the payloads of one account and region into rows of all frames."""
     batch = Batch()
-    services = [
-        s
-        for s in unique(payloads.services, "serviceArn")
-        if s.get("status") != "INACTIVE"
-    ]
-    tasks = unique(payloads.tasks, "taskArn")
+    described = unique(payloads.services, "serviceArn")
+    services = [s for s in described if s.get("status") != "INACTIVE"]
     definitions = unique(payloads.definitions, "taskDefinitionArn")
     known = _Known({d["taskDefinitionArn"]: to_definition(d) for d in definitions})
     for instance in unique(payloads.instances, "containerInstanceArn"):
@@ -95,115 +93,108 @@ def to_batch(payloads: Payloads) -> Batch:
         batch.add("hosts", host)
         batch.add("engines", engine)
     for service in services:
-        names = _names_of_service(service, known)
+        definition = known.definition(service.get("taskDefinition"))
+        names = _names(_key(service), tags_of(service.get("tags")), definition)
         known.services[_key(service)] = names
-        batch.add("services", _to_service(service, names, known))
+        _listen(service, names[0], known)
+        batch.add("services", _to_service(service, names, definition))
         batch.add("activities", *_to_deployments(service, names))
-    _listen(services, known)
     for service in services:
         batch.add("dependencies", *_to_dependencies(service, known))
-    _add_tasks(batch, tasks, known, payloads.since)
+    _add_tasks(batch, unique(payloads.tasks, "taskArn"), known, payloads.since)
     return batch
 
 
-def unique(rows: Iterable[Payload], key: str) -> list[Payload]:
+def unique(rows: Iterable[Row], key: str) -> list[Row]:
     """Return the entities that have an identity, each once."""
-    return list(
-        {text_of(row[key]): row for row in rows if text_of(row.get(key))}.values()
-    )
+    return list({text(row[key]): row for row in rows if text(row, key)}.values())
 
 
-def to_host(instance: Payload) -> tuple[Row, Row]:
+def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance.get("containerInstanceArn"))
     attributes = {
-        text_of(a.get("name")): text_of(a.get("value"))
-        for a in dicts(instance.get("attributes"))
+        text(a, "name"): text(a, "value") or None for a in dicts(instance, "attributes")
     }
-    units = {
-        text_of(r.get("name")): r for r in dicts(instance.get("registeredResources"))
-    }
-    cpu = count_of(dig(units.get("CPU"), "integerValue"))
-    host_id = text_of(instance.get("ec2InstanceId")) or last_of(arn["rest"])
-    versions = dig(instance, "versionInfo")
+    resources = dicts(instance, "registeredResources")
+    units = {text(r, "name"): r.get("integerValue") for r in resources}
+    cpu = integer(units, "CPU")
+    host_id = text(instance, "ec2InstanceId") or last_of(arn["rest"])
     host = frames.row(
         "hosts",
         host_id=host_id,
         provider="aws"
         if host_id.startswith("i-")
-        else None,  # else a machine of one's own
+        else None,  # mi-: a machine of one's own
         account=arn["account"] or None,
         region=arn["region"] or None,
-        az=attributes.get("ecs.availability-zone") or None,
-        instance_type=attributes.get("ecs.instance-type") or None,
-        image_ref=attributes.get("ecs.ami-id") or None,
-        arch=attributes.get("ecs.cpu-architecture") or None,
+        az=attributes.get("ecs.availability-zone"),
+        instance_type=attributes.get("ecs.instance-type"),
+        image_ref=attributes.get("ecs.ami-id"),
+        arch=attributes.get("ecs.cpu-architecture"),
         vcpus=cpu // 1024 if cpu else None,
-        asg_name=tags_of(instance.get("tags")).get("aws:autoscaling:groupName"),
+        asg_name=tags_of(instance.get("tags")).get(GROUP_TAG),
         state="running" if instance.get("agentConnected") is True else None,
     )
-    version = (
-        text_of(dig(versions, "dockerVersion")).replace("DockerVersion:", "").strip()
-    )
+    version = text(instance, "versionInfo", "dockerVersion")
     engine = frames.row(
         "engines",
         host_id=host_id,
         runtime="docker",
-        version=version or None,
-        ecs_agent_version=text_of(dig(versions, "agentVersion")) or None,
+        version=version.replace("DockerVersion:", "").strip() or None,
+        ecs_agent_version=text(instance, "versionInfo", "agentVersion") or None,
     )
     return host, engine
 
 
-def _key(payload: Payload, name: str = "") -> tuple[str, str]:
+# ---- services ----
+
+
+def _key(payload: Row, name: str = "") -> ServiceKey:
     """Identify a service by cluster and name."""
-    arn = text_of(payload.get("serviceArn"))
-    own = text_of(payload.get("serviceName")) or last_of(arn) or arn
-    return last_of(payload.get("clusterArn")), name or own
-
-
-def _names_of_service(service: Payload, known: _Known) -> tuple[Name, ...]:
-    definition = known.definitions.get(text_of(service.get("taskDefinition")))
-    return _names(_key(service), tags_of(service.get("tags")), definition)
+    arn = text(payload, "serviceArn")
+    name = name or text(payload, "serviceName") or last_of(arn) or arn
+    return last_of(payload.get("clusterArn")), name
 
 
 def _names(
-    key: tuple[str, str], tags: dict[str, str], definition: Definition | None
+    key: ServiceKey, tags: dict[str, str], definition: Definition | None
 ) -> tuple[Name, ...]:
     """List the names of what runs a definition, best first; the key may lack a service."""
     cluster, service = key
-    found = [Name(service, RULE, CONFIDENCE, cluster)] if service else []
-    found += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
+    names = [Name(service, RULE, CONFIDENCE, cluster)] if service else []
+    names += names_of({tag: tags[tag] for tag in _NAMING_TAGS if tag in tags})
     if definition:
-        labels = definition.labels | {ECS + "task-definition-family": definition.family}
+        labels = definition.labels | {f"{ECS}task-definition-family": definition.family}
         unit = definition.unit
-        found += container_names(labels, unit.naming, unit.image_ref, definition.main)
-    return tuple(sorted(found, key=lambda name: -name.confidence))
+        names += container_names(labels, unit.naming, unit.image_ref, definition.main)
+    return tuple(sorted(names, key=lambda name: -name.confidence))
 
 
-def _to_service(service: Payload, names: tuple[Name, ...], known: _Known) -> Row:
+def _to_service(
+    service: Row, names: tuple[Name, ...], definition: Definition | None
+) -> Row:
     """Return the row of a service, whether or not any task of it runs."""
-    definition = known.definitions.get(text_of(service.get("taskDefinition")))
-    share_needed = count_of(
-        dig(service, "deploymentConfiguration", "minimumHealthyPercent")
-    )
+    kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
     # That no task may be missing while it deploys is the default, and tells nothing of its needs.
-    if share_needed is not None and share_needed >= _MIN_HEALTHY_DEFAULT:
-        share_needed = None
-    balanced = bool(dicts(service.get("loadBalancers")))
-    row = {
+    if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
+        kept = None
+    is_balanced = bool(dicts(service, "loadBalancers"))
+    return {
         "names": names,
         "name": _key(service)[1],
         "env": env_of(tags_of(service.get("tags"))),
         "platform": "ecs",
-        "min_healthy_pct": share_needed,
-        "health_checked": True if balanced else None,
+        "min_healthy_pct": kept,
+        "health_checked": True if is_balanced else None,
+        **_of_definition(definition, is_balanced=is_balanced),
     }
-    return row | (_of_definition(definition, is_balanced=balanced) if definition else {})
 
 
-def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
+def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
     """Return the columns of the services frame that a definition decides."""
+    if definition is None:
+        return {}
     row = service_row(definition.unit)
     kind = "web" if definition.unit.ports or is_balanced else "worker"
     return {
@@ -215,26 +206,23 @@ def _of_definition(definition: Definition, *, is_balanced: bool) -> Row:
     }
 
 
-def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
+def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
     """Return the deployments that a service still lists: the newest, and those under way."""
-    deployments = sorted(
-        (d for d in dicts(service.get("deployments")) if moment(d.get("createdAt"))),
-        key=lambda d: moment(d.get("createdAt")) or datetime.min,
-    )
+    listed = dicts(service, "deployments")
+    dated = [(at, d) for d in listed if (at := moment(d, "createdAt"))]
     before: str | None = None
-    for deployment in deployments:
-        state = text_of(deployment.get("rolloutState"))
+    for _, deployment in sorted(dated, key=lambda pair: pair[0]):
+        state = text(deployment, "rolloutState")
+        end = "updatedAt" if state == "COMPLETED" else ""
+        went_back = _ROLLBACK.search(text(deployment, "rolloutStateReason"))
         version = last_of(deployment.get("taskDefinition")) or None
-        went_back = _ROLLBACK.search(text_of(deployment.get("rolloutStateReason")))
+        service_arn = text(service, "serviceArn")
         yield {
-            "activity_id": f"ecs:{text_of(service.get('serviceArn'))}/"
-            f"{text_of(deployment.get('id'))}",
+            "activity_id": f"ecs:{service_arn}/{text(deployment.get('id'))}",
             "names": names,
             "group": _key(service)[0],
             "kind": "rollback" if went_back else "deploy",
-            **span_of(
-                deployment, "createdAt", "updatedAt" if state == "COMPLETED" else ""
-            ),
+            **span_of(deployment, "createdAt", end),
             "status": state.lower() or None,
             "from_version": before,
             "to_version": version,
@@ -242,33 +230,30 @@ def _to_deployments(service: Payload, names: tuple[Name, ...]) -> Iterator[Row]:
         before = version
 
 
-def _listen(services: list[Payload], known: _Known) -> None:
-    """Note the host names that services are reached by within their cluster."""
-    for service in services:
-        cluster, name = _key(service)
-        first = known.services[cluster, name][0]
-        hosts = {name}
-        for deployment in dicts(service.get("deployments")):
-            connected = dig(deployment, "serviceConnectConfiguration", "services")
-            for endpoint in dicts(connected):
-                hosts.add(text_of(endpoint.get("discoveryName")))
-                aliases = dicts(endpoint.get("clientAliases"))
-                hosts |= {text_of(alias.get("dnsName")) for alias in aliases}
-        for host in hosts - {""}:
-            known.own_hosts.setdefault((cluster, host.lower()), first)
-
-
-def _to_dependencies(service: Payload, known: _Known) -> list[Row]:
-    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
+def _listen(service: Row, first: Name, known: _Known) -> None:
+    """Note the host names that a service is reached by within its cluster."""
     cluster, name = _key(service)
-    src = known.services[cluster, name][0]
-    definition = known.definitions.get(text_of(service.get("taskDefinition")))
+    hosts = {name}
+    for deployment in dicts(service, "deployments"):
+        connected = dig(deployment, "serviceConnectConfiguration", "services")
+        for endpoint in dicts(connected):
+            hosts.add(text(endpoint, "discoveryName"))
+            aliases = dicts(endpoint, "clientAliases")
+            hosts |= {text(alias, "dnsName") for alias in aliases}
+    for host in hosts - {""}:
+        known.listeners.setdefault((cluster, host.lower()), first)
+
+
+def _to_dependencies(service: Row, known: _Known) -> list[Row]:
+    """Return what a service needs: start orders, addresses that it calls, its load balancers."""
+    cluster, _ = key = _key(service)
+    src = known.services[key][0]
     rows: list[Row] = []
-    if definition:
+    if definition := known.definition(service.get("taskDefinition")):
         rows = _declared_needs(src, cluster, definition, known)
-    for balancer in dicts(service.get("loadBalancers")):
+    for balancer in dicts(service, "loadBalancers"):
         group = parts_of(balancer.get("targetGroupArn"))["rest"].split("/")
-        dst = group[1] if len(group) > 1 else text_of(balancer.get("loadBalancerName"))
+        dst = group[1] if len(group) > 1 else text(balancer, "loadBalancerName")
         if dst:
             target = f"{EXTERNAL}elb/{dst}"
             rows.append(dependency_row(src, target, "discovery", "ecs-load-balancer"))
@@ -288,24 +273,26 @@ def _declared_needs(
 
     def find(address: Address) -> Callee:
         private = _PRIVATE_HOST.fullmatch(address.host)
-        hosts = (address.host, private["first"] if private else "")
-        called = (known.own_hosts.get((cluster, host)) for host in hosts)
-        if name := next(filter(None, called), None):
-            return name, last_part(name.name)
+        for host in (address.host, private["first"] if private else ""):
+            if name := known.listeners.get((cluster, host)):
+                return name, last_part(name.name)
         return f"{EXTERNAL}{address.host}", ""
 
     return rows + environment_rows(src, definition.addresses, find)
 
 
+# ---- tasks ----
+
+
 def _add_tasks(
-    batch: Batch, tasks: list[Payload], known: _Known, since: datetime | None
+    batch: Batch, tasks: list[Row], known: _Known, since: datetime | None
 ) -> None:
     """Add replicas, their mounts and activities, and services that only tasks show."""
     alone: dict[Name, Row] = {}
     for task in tasks:
-        definition = known.definitions.get(text_of(task.get("taskDefinitionArn")))
-        kind, _, name = text_of(task.get("group")).partition(":")
-        key = _key(task, name if kind == "service" else "")
+        definition = known.definition(task.get("taskDefinitionArn"))
+        kind, _, group = text(task, "group").partition(":")
+        key = _key(task, group if kind == "service" else "")
         names = known.services.get(key) or _names(
             key, tags_of(task.get("tags")), definition
         )
@@ -313,34 +300,30 @@ def _add_tasks(
             names = (Name(_family_of(task), "ecs-family", 0.9),)
         if key not in known.services:
             row: Row = {"names": names, "platform": "ecs"}
-            row |= _of_definition(definition, is_balanced=False) if definition else {}
-            is_job = text_of(task.get("startedBy")).startswith(_SCHEDULERS)
-            alone.setdefault(names[0], row | ({"kind": "job"} if is_job else {}))
+            row |= _of_definition(definition, is_balanced=False)
+            if text(task, "startedBy").startswith(_SCHEDULERS):
+                row["kind"] = "job"
+            alone.setdefault(names[0], row)
         workload = to_workload(task, names, definition)
-        workload["host_id"] = known.hosts.get(text_of(task.get("containerInstanceArn")))
+        workload["host_id"] = known.hosts.get(text(task, "containerInstanceArn"))
         batch.add("workloads", workload)
         batch.container_ids[workload["workload_id"]] = known_as(task)
         batch.add("mounts", *to_task_mounts(workload, definition))
-        happened = to_task_activities(task, workload)
-        batch.add(
-            "activities", *(a for a in happened if since and a["started_at"] >= since)
-        )
+        happened = to_task_activities(task, workload) if since else ()
+        batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())
     share(batch.rows["mounts"])
 
 
-def _family_of(task: Payload) -> str:
+def _family_of(task: Row) -> str:
     """Return the family of a task, else its group or id."""
     family = last_of(task.get("taskDefinitionArn")).rpartition(":")[0]
-    return family or text_of(task.get("group")) or last_of(task.get("taskArn"))
+    return family or text(task, "group") or last_of(task.get("taskArn"))
 
 
 def redacted_n(payloads: Payloads) -> int:
     """Count the values in the payloads that pass into no row."""
-    return sum(
-        to_definition(d).redacted_n
-        for d in unique(payloads.definitions, "taskDefinitionArn")
-    ) + sum(
-        withheld_of_overrides(t.get("overrides"))
-        for t in unique(payloads.tasks, "taskArn")
-    )
+    definitions = unique(payloads.definitions, "taskDefinitionArn")
+    tasks = unique(payloads.tasks, "taskArn")
+    of_definitions = sum(to_definition(d).redacted_n for d in definitions)
+    return of_definitions + sum(map(withheld_of_overrides, tasks))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from assess.sources.aws.place import ANSWERED
 from assess.sources.aws.source import AwsSource, DumpPlace, Place
-from assess.sources.base import Row
-from assess.sources.docker.payload import Payload
-from assess.sources.ecs.definition import count_of, text_of
+from assess.sources.base import Call, Row
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, dig, moment, texts
+from assess.sources.values import dicts, dig, integer, moment, text, texts
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -26,6 +23,21 @@ _COUNTS = {
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
     "describe_container_instances": ("registeredContainerInstancesCount",),
 }
+_OBJECTS = (
+    *("attributes", "registeredResources", "services", "loadBalancers", "deployments"),
+    *("clientAliases", "containerDefinitions", "secrets", "environment", "volumes"),
+    *(
+        "portMappings",
+        "mountPoints",
+        "tmpfs",
+        "dependsOn",
+        "containers",
+        "networkBindings",
+    ),
+    *("containerOverrides", "tags"),
+)
+_TEXTS = ("links", "clusterArns", "serviceArns", "taskArns", "containerInstanceArns")
+_FORMS = dict.fromkeys(_OBJECTS, "") | dict.fromkeys(_TEXTS, ".+")
 
 
 class EcsSource(AwsSource):
@@ -33,6 +45,7 @@ class EcsSource(AwsSource):
 
     type = "ecs"
     fills = FRAMES
+    forms = _FORMS
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "
@@ -48,22 +61,23 @@ class EcsSource(AwsSource):
             place.add(frame, *rows)
         place.batch.container_ids |= batch.container_ids
         if payloads.definitions:
-            place.row("ecs", "describe_task_definition")["redacted_n"] = redacted_n(
-                payloads
-            )
+            call = place.call("ecs", "describe_task_definition")
+            call.note(redacted_n=redacted_n(payloads))
 
 
 def _since(place: Place, payloads: Payloads) -> datetime | None:
     """Return since when stopped tasks are known, and note it; None where none could be seen."""
     is_dump = isinstance(place, DumpPlace)
-    call = "ecs describe-tasks" if is_dump else "ecs list-tasks"
-    row = next((row for row in place.batch.coverage if row["call"] == call), {})
-    stops = [at for task in payloads.tasks if (at := moment(task.get("stoppedAt")))]
+    name = "describe_tasks" if is_dump else "list_tasks"
+    stops = [at for task in payloads.tasks if (at := moment(task, "stoppedAt"))]
     seen_at = max(stops, default=None) if is_dump else datetime.now(UTC)
-    if row.get("status") not in ANSWERED or not seen_at:
+    if not seen_at or not place.has_asked("ecs", name):
+        return None
+    call = place.call("ecs", name)
+    if not call.has_answer:
         return None
     since = min([*stops, seen_at - STOPPED_SHOWN])
-    row |= {"window_start": since, "window_end": seen_at}
+    call.note(window_start=since, window_end=seen_at)
     return since
 
 
@@ -77,19 +91,16 @@ def dumped(place: Place) -> Payloads:
         or [],
         definitions=_definitions(place.ask("ecs", "describe_task_definition", "")),
     )
-    found = (payloads.services, payloads.tasks, payloads.instances)
+    described = (payloads.services, payloads.tasks, payloads.instances)
     stopped_n = sum(task.get("lastStatus") == "STOPPED" for task in payloads.tasks)
-    for (call, counts), entries in zip(_COUNTS.items(), found, strict=True):
-        numbers = [
-            count_of(c.get(name))
-            for c in unique(clusters, "clusterArn")
-            for name in counts
-        ]
-        if numbers and None not in numbers:
-            expected = sum(n or 0 for n in numbers) + stopped_n * (
-                call == "describe_tasks"
-            )
-            _expect(place.row("ecs", call), expected, len(entries))
+    for (name, counts), entries in zip(_COUNTS.items(), described, strict=True):
+        listed = unique(clusters, "clusterArn")
+        numbers = [integer(cluster, count) for cluster in listed for count in counts]
+        known = [number for number in numbers if number is not None]
+        if known and len(known) == len(numbers):
+            # Clusters do not count the tasks that have stopped.
+            expected = sum(known) + (stopped_n if name == "describe_tasks" else 0)
+            _expect(place.call("ecs", name), expected, len(entries))
     return payloads
 
 
@@ -100,86 +111,68 @@ def asked(place: Place) -> Payloads:
     if pages is None:
         return payloads
     clusters = _listed(place, "list_clusters", "clusterArns", pages)
-    arns = [arn for found in clusters.values() for arn in found]
+    arns = [arn for listed in clusters.values() for arn in listed]
     size = AT_ONCE["describe_clusters"]
     place.ask_each("ecs", "describe_clusters", "clusters", "clusters", arns, size=size)
     statuses = [{"desiredStatus": status} for status in STATUSES]
     payloads.services = _all(place, "services", "serviceArns", arns, [{}])
     payloads.tasks = _all(place, "tasks", "taskArns", arns, statuses)
-    payloads.instances = _all(
-        place, "container_instances", "containerInstanceArns", arns, [{}]
-    )
-    wanted = [text_of(s.get("taskDefinition")) for s in payloads.services]
-    wanted += [text_of(t.get("taskDefinitionArn")) for t in payloads.tasks]
-    definitions = place.ask_each(
-        "ecs", "describe_task_definition", "", "taskDefinition", filter(None, wanted)
-    )
-    payloads.definitions = _definitions(definitions)
+    key = "containerInstanceArns"
+    payloads.instances = _all(place, "container_instances", key, arns, [{}])
+    wanted = [text(s, "taskDefinition") for s in payloads.services]
+    wanted += [text(t, "taskDefinitionArn") for t in payloads.tasks]
+    call = ("ecs", "describe_task_definition", "", "taskDefinition")
+    payloads.definitions = _definitions(place.ask_each(*call, filter(None, wanted)))
     return payloads
 
 
 def _all(
     place: Place, noun: str, key: str, clusters: list[str], filters: list[Row]
-) -> list[Payload]:
-    """List and describe the entities of one kind in all clusters."""
+) -> list[Row]:
+    """List and describe the entities of one kind in all clusters, as many at once as AWS takes."""
     if not clusters:
         return []
     pages: list[Row] = []
     for params in filters:
-        pages += (
-            place.ask_each("ecs", f"list_{noun}", "", "cluster", clusters, **params) or []
-        )
-    return _described(place, noun, _listed(place, f"list_{noun}", key, pages))
-
-
-def _listed(
-    place: Place, call: str, key: str, pages: list[Row] | None
-) -> dict[str, list[str]]:
-    """Take the ARNs out of pages, by cluster; the row of the call counts them, not the pages."""
-    found: dict[str, list[str]] = {}
-    for page in pages or ():
-        found.setdefault(text_of(page.get("cluster")), []).extend(texts(page.get(key)))
-    row = place.row("ecs", call)
-    row["rows"] = sum(map(len, found.values()))
-    if row["status"] == "ok" and not row["rows"]:
-        row["status"] = "empty"
-    return found
-
-
-def _described(place: Place, noun: str, listed: dict[str, list[str]]) -> list[Payload]:
-    """Describe what was listed, as many at once as AWS takes."""
-    call, found = f"describe_{noun}", list[Payload]()
-    name = "containerInstances" if noun == "container_instances" else noun
+        call = ("ecs", f"list_{noun}", "", "cluster")
+        pages += place.ask_each(*call, clusters, **params) or []
+    listed = _listed(place, f"list_{noun}", key, pages)
+    name = f"describe_{noun}"
+    entities = "containerInstances" if noun == "container_instances" else noun
+    described: list[Row] = []
     for cluster, arns in listed.items():
-        answer = place.ask_each(
-            "ecs",
-            call,
-            name,
-            name,
-            arns,
-            size=AT_ONCE[call],
-            cluster=cluster,
-            include=["TAGS"],
-        )
+        call = ("ecs", name, entities, entities)
+        params = {"cluster": cluster, "include": ["TAGS"]}
+        answer = place.ask_each(*call, arns, size=AT_ONCE[name], **params)
         if answer is None:
             break
-        found += answer
+        described += answer
     if any(listed.values()) and not place.is_probe:
-        _expect(place.row("ecs", call), sum(map(len, listed.values())), len(found))
-    return found
+        _expect(place.call("ecs", name), sum(map(len, listed.values())), len(described))
+    return described
 
 
-def _expect(row: Row, expected: int, found: int) -> None:
+def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, list[str]]:
+    """Take the ARNs out of pages, by cluster; the call counts them, not the pages."""
+    arns: dict[str, list[str]] = {}
+    for page in pages:
+        arns.setdefault(text(page, "cluster"), []).extend(texts(page, key))
+    call = place.call("ecs", name)
+    call.note(rows=sum(map(len, arns.values())))
+    if call.outcome == "ok" and not call.row["rows"]:
+        call.status("empty")
+    return arns
+
+
+def _expect(call: Call, expected: int, described_n: int) -> None:
     """Compare what was described with what there is."""
-    row |= {
-        "expected": expected,
-        "ratio": round(found / expected, 4) if expected else 1.0,
-    }
-    if row["status"] == "ok" and found < expected:
+    ratio = round(described_n / expected, 4) if expected else 1.0
+    call.note(expected=expected, ratio=ratio)
+    if call.outcome == "ok" and described_n < expected:
         hint = "ECS counts more than it described: some ended in between, or a part is missing"
-        row |= {"status": "partial", "hint": hint}
+        call.status("partial", hint)
 
 
-def _definitions(answers: list[Row] | None) -> list[Payload]:
+def _definitions(answers: list[Row] | None) -> list[Row]:
     """Take the definitions out of answers, one each."""
-    return [d for answer in answers or () for d in dicts([dig(answer, "taskDefinition")])]
+    return dicts([dig(answer, "taskDefinition") for answer in answers or ()])

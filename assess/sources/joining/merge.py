@@ -14,8 +14,12 @@ from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
+NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 _EXAMPLE_CHARS = 160
+_COUNTS = ("expected", "rows", "ambiguous_n", "unmapped_n")
 _UNSURE = "name services in the identity map, or label them assess.service"
+# Columns in which two sources may differ without one of them being wrong, such as the start of
+# a task and of its container.
 _EXPECTED_TO_DIFFER = {
     "source",
     "source_ref",
@@ -31,10 +35,8 @@ _EXPECTED_TO_DIFFER = {
     "source_kind",
     "created_at",
     "started_at",
-    "finished_at",  # of a task, and of its container
+    "finished_at",
 }
-
-NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 
 
 def to_tables(
@@ -74,8 +76,7 @@ def _add_services(rows: dict[str, list[Row]], resolver: _Resolver) -> None:
         }
         for service in services
     ]
-    bearing = (row for frame in BEARING for row in rows[frame])
-    if any(row.get("service_id") == UNASSIGNED for row in bearing):
+    if any(r.get("service_id") == UNASSIGNED for frame in BEARING for r in rows[frame]):
         unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
         identified.append({"service_id": UNASSIGNED, **unassigned})
     # The first row of a key wins: identity before the sources, its name only after theirs.
@@ -95,14 +96,12 @@ def _identify(batches: Batches, rules: Rules) -> Identity:
         if row.get("names")
     ]
     identity = Identity(born, rules=rules)
-    callers: list[Claim] = [
-        (label, (row["src"],))
+    callers: dict[Claim, None] = {
+        (label, (row["src"],)): None
         for label, batch in batches
         for row in batch.rows.get("dependencies", ())
-    ]
-    unknown = [
-        claim for claim in dict.fromkeys(callers) if identity.match(claim[1]) == Match()
-    ]
+    }
+    unknown = [claim for claim in callers if identity.match(claim[1]) == Match()]
     return Identity([*born, *unknown], rules=rules) if unknown else identity
 
 
@@ -127,12 +126,12 @@ class _Resolver:
         if frame in BEARING:
             match = self.identity.bearer(label, names)
             row["service_id"] = match.service_id or UNASSIGNED
-            if frame == "services" and not match.service_id:
-                return None
-            self._count(frame, label, {names: match})
         elif names:
             match = self.identity.match(names)
             row["service_id"] = match.service_id
+        if frame == "services" and row["service_id"] == UNASSIGNED:
+            return None
+        if frame in BEARING or names:
             self._count(frame, label, {names: match})
         for listed in ("affected", "observed"):
             if (others := row.pop(listed, None)) is not None:
@@ -148,9 +147,10 @@ class _Resolver:
     def _edge(self, label: str, row: Row) -> Row | None:
         src = row.pop("src")
         dst = row.pop("dst")
-        ends: dict[tuple[Name, ...], Match] = {}
-        for name in (src,) if isinstance(dst, str) else (src, dst):
-            ends[name,] = self.identity.match((name,))
+        names = [src] if isinstance(dst, str) else [src, dst]
+        ends: dict[tuple[Name, ...], Match] = {
+            (name,): self.identity.match((name,)) for name in names
+        }
         self._count("dependencies", label, ends)
         caller = ends[src,].service_id
         row["src_id"] = caller or UNASSIGNED
@@ -159,10 +159,9 @@ class _Resolver:
         callee = ends[dst,].service_id
         if caller and caller == callee:
             return None
-        is_known = bool(caller and callee)
         row["dst_id"] = callee or f"{EXTERNAL}{dst.name}"
-        row["unresolved"] = not is_known or row.get("unresolved", False)
-        return row
+        is_unresolved = not caller or not callee or row.get("unresolved", False)
+        return row | {"unresolved": is_unresolved}
 
     def _count(
         self, frame: str, label: str, matches: dict[tuple[Name, ...], Match]
@@ -179,16 +178,14 @@ class _Resolver:
 
     def coverage(self) -> list[Row]:
         """Make coverage rows that count the rows whose service is sure."""
-        rows = []
+        rows: list[Row] = []
         for frame in ("workloads", "dependencies", "incidents"):
             if counts := self._counts.get(frame):
-                fields = ("expected", "rows", "ambiguous_n", "unmapped_n")
-                row: Row = {name: counts[name] for name in fields}
+                row: Row = {name: counts[name] for name in _COUNTS}
                 row |= {"source": "identity", "scope": frame, "call": "resolve"}
                 row |= {"status": "ok", "ratio": row["rows"] / row["expected"]}
                 if row["ratio"] < 1:
-                    row["status"] = "partial"
-                    row["hint"] = _UNSURE
+                    row |= {"status": "partial", "hint": _UNSURE}
                 rows.append(row)
         return rows
 
@@ -206,8 +203,9 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
     notes: list[Row] = []
     for (source, name), n in sorted(counts.items()):
         problem = frames.unknown_columns(frame, [name]).iloc[0]
-        what = f"{name or frame} is not {problem['rule']}"[:_EXAMPLE_CHARS]
-        hint = "; ".join(filter(None, [what, problem["hint"]]))
+        hint = f"{name or frame} is not {problem['rule']}"[:_EXAMPLE_CHARS]
+        if problem["hint"]:
+            hint += f"; {problem['hint']}"
         note = {"source": source, "scope": frame, "call": f"check:{name or 'frame'}"}
         notes.append({**note, "status": "partial", "unmapped_n": n, "hint": hint})
     return notes
@@ -215,18 +213,21 @@ def _unknown(frame: str, rows: list[Row]) -> list[Row]:
 
 def _to_table(frame: str, rows: list[Row]) -> tuple[pd.DataFrame, list[Row]]:
     """Type, mend and merge the rows of a frame."""
-    raw = pd.DataFrame(rows, columns=list(frames.columns(frame)), dtype=object)
+    columns = frames.columns(frame)
+    raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
     notes = _notes(frame, table, problems)
-    required = [c.name for c in frames.columns(frame).values() if c.is_required]
-    missing = table[required].isna()
+    missing = table[
+        [name for name, column in columns.items() if column.is_required]
+    ].isna()
     lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
     notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
-    table, more = _merge_keys(frame, table[~missing.any(axis=1)].reset_index(drop=True))
+    table = table[~missing.any(axis=1)].reset_index(drop=True)
+    table, disagreements = _merge_keys(frame, table)
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
         table.loc[bad["row"].astype(int) - 1, column] = pd.NA
-    return table, [*notes, *more, *_notes(frame, table, outside)]
+    return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
 def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
@@ -237,18 +238,14 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row
     if doubled.any():
         groups = table[doubled].groupby(key, sort=False, dropna=False)
         merged = groups.first().reset_index()
-        known = groups["source"].agg(
-            lambda sources: ";".join(dict.fromkeys(sources.dropna()))
-        )
-        merged["source"] = known.replace("", None).to_numpy()
+        sources = groups["source"].agg(lambda cells: ";".join(cells.dropna().unique()))
+        merged["source"] = sources.replace("", None).to_numpy()
         if frame == "services":
             platforms_n = groups["platform"].nunique().to_numpy()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
         notes = _disagreements(frame, table[doubled], key)
-        table = pd.concat([table[~doubled], merged[table.columns]], ignore_index=True)
-        table = table.astype(
-            {c.name: c.pandas_dtype for c in frames.columns(frame).values()}
-        )
+        merged = merged[table.columns].astype(table.dtypes)
+        table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
@@ -262,27 +259,29 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> list[Ro
         differ = values_n[values_n > 1]
         if differ.empty:
             continue
-        mine = values[keys[values.index] == differ.index[0]]
-        pairs = zip(doubled.loc[mine.index, "source"], mine, strict=True)
+        of_first = values[keys[values.index] == differ.index[0]]
+        pairs = zip(doubled.loc[of_first.index, "source"], of_first, strict=True)
         says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
         example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
-        hint = f"sources disagree and the first was kept; {example}"
-        ratio = 1 - len(differ) / keys.nunique()
         note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
-        notes.append({**note, "rows": len(differ), "ratio": ratio, "hint": hint})
+        note["rows"] = len(differ)
+        note["ratio"] = 1 - len(differ) / keys.nunique()
+        note["hint"] = f"sources disagree and the first was kept; {example}"
+        notes.append(note)
     return notes
 
 
 def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
     """Take out references that lead nowhere: the cell, or the row where it is required."""
-    notes = []
+    notes: list[Row] = []
     problems = frames.check_references(tables)
     for (frame, column), bad in problems.groupby(["table", "column"], sort=False):
         notes += _notes(frame, tables[frame], bad)
+        dangling = bad["row"].astype(int) - 1
         if frames.columns(frame)[column].is_required:
-            tables[frame] = tables[frame].drop(index=bad["row"].astype(int) - 1)
+            tables[frame] = tables[frame].drop(index=dangling)
         else:
-            tables[frame].loc[bad["row"].astype(int) - 1, column] = pd.NA
+            tables[frame].loc[dangling, column] = pd.NA
     for frame in problems["table"].unique():
         tables[frame] = tables[frame].reset_index(drop=True)
     return notes
@@ -290,9 +289,8 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> list[Row]:
 
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]:
     """Make coverage rows for cells that do not fit the data dictionary; they become NA."""
-    sources = (
-        table["source"].reindex(problems["row"].astype(int) - 1).fillna("").to_numpy()
-    )
+    sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("")
+    problems = problems.assign(source=sources.to_numpy())
     return [
         {
             "source": source,
@@ -303,9 +301,7 @@ def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> list[Row]
             "ratio": 1 - bad["row"].nunique() / len(table),
             "hint": f"left out, not {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
         }
-        for (column, source), bad in problems.assign(source=sources).groupby(
-            ["column", "source"]
-        )
+        for (column, source), bad in problems.groupby(["column", "source"])
     ]
 
 
@@ -317,9 +313,8 @@ def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
     raw = pd.DataFrame([{"run_id": run_id, **row} for row in rows])
     raw = raw.reindex(columns=list(frames.columns("coverage"))).astype(object)
     key = frames.key("coverage")
-    again = raw.groupby(key, dropna=False).cumcount()
-    raw["call"] = [
-        f"{c}#{n + 1}" if n else c for c, n in zip(raw["call"], again, strict=True)
-    ]
+    numbers = raw.groupby(key, dropna=False).cumcount() + 1
+    suffixes = ("#" + numbers.astype(str)).where(numbers > 1, "")
+    raw["call"] = raw["call"] + suffixes
     table, _ = frames.conform("coverage", raw)
     return table.sort_values(key, kind="stable", ignore_index=True)

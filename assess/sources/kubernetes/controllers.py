@@ -34,8 +34,8 @@ Selector = tuple[str, frozenset[tuple[str, str]]]  # namespace, and the labels a
 
 def place(item: Row) -> Place:
     """Return the namespace and the name of an object."""
-    meta = table(item.get("metadata"))
-    return text(meta.get("namespace")), text(meta.get("name"))
+    meta = table(item, "metadata")
+    return text(meta, "namespace"), text(meta, "name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +111,12 @@ class Owners:
 
     def _of(self, pod: Row) -> Controller:
         """Find the controller of a pod; where no list has it, make it from the pod."""
-        meta = table(pod.get("metadata"))
+        meta = table(pod, "metadata")
         key = owner_of(pod) or ("pod", *place(pod))
         key = self._root(key, _strings(meta.get("labels")))
         # A mirror pod of a node, which is named after both; or a bare pod.
         if key[0] in ("node", "pod"):
-            node = text(dig(pod, "spec", "nodeName"))
+            node = text(pod, "spec", "nodeName")
             key = ("pod", key[1], place(pod)[1].removesuffix(f"-{node}"))
         if key not in self.controllers:
             item = {"metadata": meta, "pod": pod.get("spec")}
@@ -143,19 +143,19 @@ class Owners:
 def owner_of(item: Row) -> Key | None:
     """Return the key of the controller that owns an object."""
     namespace, _ = place(item)
-    for owner in dicts(dig(item, "metadata", "ownerReferences")):
-        name = text(owner.get("name"))
+    for owner in dicts(item, "metadata", "ownerReferences"):
+        name = text(owner, "name")
         if owner.get("controller") is True and name:
-            return text(owner.get("kind")).lower(), namespace, name
+            return text(owner, "kind").lower(), namespace, name
     return None
 
 
 def _controller(key: Key, item: Row) -> Controller:
-    spec = table(item.get("spec"))
-    within = table(dig(spec, "jobTemplate", "spec")) if key[0] == "cronjob" else spec
-    template = table(within.get("template"))
-    meta = table(item.get("metadata"))
-    inner = table(template.get("metadata"))
+    spec = table(item, "spec")
+    within = table(spec, "jobTemplate", "spec") if key[0] == "cronjob" else spec
+    template = table(within, "template")
+    meta = table(item, "metadata")
+    inner = table(template, "metadata")
     annotations = _strings(meta.get("annotations"))
     annotations |= _strings(inner.get("annotations"))
     pod_labels = _strings((inner if template else meta).get("labels"))
@@ -233,24 +233,24 @@ def attach(controllers: Mapping[Key, Controller], found: Found) -> None:
     for budget in found.get("poddisruptionbudgets", ()):
         for selector in _by_selector([budget]):
             for user in users(selector):
-                user.budgets.append(table(budget.get("spec")))
+                user.budgets.append(table(budget, "spec"))
     for scaler in found.get("horizontalpodautoscalers", ()):
-        target = table(dig(scaler, "spec", "scaleTargetRef"))
-        kind = text(target.get("kind")).lower()
-        scaled = controllers.get((kind, place(scaler)[0], text(target.get("name"))))
+        target = table(scaler, "spec", "scaleTargetRef")
+        kind = text(target, "kind").lower()
+        scaled = controllers.get((kind, place(scaler)[0], text(target, "name")))
         if scaled and not scaled.scaler:
-            scaled.scaler = table(scaler.get("spec"))
+            scaled.scaler = table(scaler, "spec")
 
 
 def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
     """Group objects that select the same pods, without those that select none."""
     grouped: dict[Selector, list[Row]] = defaultdict(list)
     for item in items:
-        asked = table(dig(item, "spec", "selector"))
+        asked = table(item, "spec", "selector")
         if "matchLabels" in asked or "matchExpressions" in asked:
             # Expressions may exclude pods, and are not evaluated here.
             is_plain = not asked.get("matchExpressions")
-            asked = table(asked.get("matchLabels")) if is_plain else {}
+            asked = table(asked, "matchLabels") if is_plain else {}
         if asked and all(isinstance(value, str) for value in asked.values()):
             grouped[place(item)[0], frozenset(asked.items())].append(item)
     return grouped
@@ -261,17 +261,17 @@ def _is_balanced(service: Row) -> bool:
 
 
 def _is_internal(item: Row) -> bool:
-    notes = table(dig(item, "metadata", "annotations"))
+    notes = table(item, "metadata", "annotations")
     return any(notes.get(name) in values for name, values in _INTERNAL.items())
 
 
 def _backends(ingress: Row) -> Iterator[str]:
     """List the Services that an ingress leads to, in any version of its API."""
-    spec = table(ingress.get("spec"))
+    spec = table(ingress, "spec")
     backends: list[Any] = [spec.get("defaultBackend"), spec.get("backend")]
-    for rule in dicts(spec.get("rules")):
-        backends += [path.get("backend") for path in dicts(dig(rule, "http", "paths"))]
+    for rule in dicts(spec, "rules"):
+        backends += [path.get("backend") for path in dicts(rule, "http", "paths")]
     for backend in map(table, backends):
-        name = text(dig(backend, "service", "name")) or text(backend.get("serviceName"))
+        name = text(backend, "service", "name") or text(backend, "serviceName")
         if name:
             yield name

@@ -36,8 +36,9 @@ _UNITS |= {f"{prefix}i": 1024.0**n for n, prefix in enumerate("KMGTPE", start=1)
 Claims = Mapping[Place, Row]
 
 
-def quantity(value: Any) -> float | None:
+def quantity(value: Any, *path: str) -> float | None:
     """Read an amount such as ``500m``, ``128Mi`` or ``1e3``."""
+    value = dig(value, *path)
     if not isinstance(value, str):
         return number(value)
     parts = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([a-zA-Z]*)\s*", value)
@@ -53,9 +54,9 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     It is the one that an annotation names, else one of the controller's name, else the first that
     is no known sidecar.
     """
-    containers = dicts(spec.get("containers"))
-    for wanted in (text(annotations.get(DEFAULT_CONTAINER)), name):
-        named = (c for c in containers if wanted and text(c.get("name")) == wanted)
+    containers = dicts(spec, "containers")
+    for wanted in (text(annotations, DEFAULT_CONTAINER), name):
+        named = (c for c in containers if wanted and text(c, "name") == wanted)
         if container := next(named, None):
             return container
     for container in containers:
@@ -66,35 +67,35 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
 
 def to_unit(spec: Row, main: Row, namespace: str, claims: Claims) -> Unit:
     """Read what a pod, or its template, declares; sidecars count where they raise the risk."""
-    containers = dicts(spec.get("containers"))
-    limits = table(dig(main, "resources", "limits"))
-    memory = quantity(limits.get("memory"))
+    containers = dicts(spec, "containers")
+    limits = table(main, "resources", "limits")
+    memory = quantity(limits, "memory")
     is_checked = any(c.get(probe) for c in containers for probe in _PROBES)
     return Unit(
         names=(),
         platform="kubernetes",
-        image=text(main.get("image")),
+        image=text(main, "image"),
         environment=tuple(_environment(containers)),
         ports=tuple(_ports(containers)),
         user=_user({**_security(spec), **_security(main)}),
         mounts=tuple(_mounts(spec, containers, namespace, claims)),
         memory_limit_bytes=integer(memory),
         memory_unlimited=memory is None,
-        cpu_limit=quantity(limits.get("cpu")),
+        cpu_limit=quantity(limits, "cpu"),
         privileged=any(_security(c).get("privileged") is True for c in containers),
         host_network=spec.get("hostNetwork") is True,
         host_pid=spec.get("hostPID") is True,
         readonly_root=_security(main).get("readOnlyRootFilesystem") is True,
         caps_added_n=sum(map(_caps_added_n, containers)),
-        restart_policy=_POLICIES.get(text(spec.get("restartPolicy"))),
-        stop_timeout_s=number(spec.get("terminationGracePeriodSeconds")),
+        restart_policy=_POLICIES.get(text(spec, "restartPolicy")),
+        stop_timeout_s=number(spec, "terminationGracePeriodSeconds"),
         health_checked=True if is_checked else None,
         config_external=True if _has_config_outside(spec, containers) else None,
     )
 
 
 def _security(part: Row) -> Row:
-    return table(part.get("securityContext"))
+    return table(part, "securityContext")
 
 
 def _caps_added_n(container: Row) -> int:
@@ -115,32 +116,32 @@ def sees_engine_socket(spec: Row) -> bool:
 
     A container that starts the pod up may mount it, which no mount of the others shows.
     """
-    volumes = dicts(spec.get("volumes"))
-    return any(is_engine_socket(text(dig(v, "hostPath", "path"))) for v in volumes)
+    volumes = dicts(spec, "volumes")
+    return any(is_engine_socket(text(v, "hostPath", "path")) for v in volumes)
 
 
 def _environment(containers: list[Row]) -> Iterator[tuple[str, str]]:
     """List variables and their values; a reference to a secret has none."""
     for container in containers:
-        for entry in dicts(container.get("env")):
-            yield text(entry.get("name")), text(entry.get("value"))
+        for entry in dicts(container, "env"):
+            yield text(entry, "name"), text(entry, "value")
 
 
 def _has_config_outside(spec: Row, containers: list[Row]) -> bool:
     if any(c.get("env") or c.get("envFrom") for c in containers):
         return True
     # The cluster itself mounts kube-api-access-… and kube-root-ca into every pod.
-    volumes = dicts(spec.get("volumes"))
-    own = (v for v in volumes if not text(v.get("name")).startswith("kube-"))
+    volumes = dicts(spec, "volumes")
+    own = (v for v in volumes if not text(v, "name").startswith("kube-"))
     return any(v.get("configMap") or v.get("secret") for v in own)
 
 
 def _ports(containers: list[Row]) -> Iterator[str]:
     for container in containers:
-        for port in dicts(container.get("ports")):
-            inner = integer(port.get("containerPort"))
-            outer = integer(port.get("hostPort"))
-            protocol = text(port.get("protocol")).lower() or "tcp"
+        for port in dicts(container, "ports"):
+            inner = integer(port, "containerPort")
+            outer = integer(port, "hostPort")
+            protocol = text(port, "protocol").lower() or "tcp"
             if inner:
                 published = f"{outer}->" if outer else ""
                 yield f"{published}{inner}/{protocol}"
@@ -148,32 +149,32 @@ def _ports(containers: list[Row]) -> Iterator[str]:
 
 def to_life(pod: Row, main: Row) -> Row:
     """Return state, health and times of a pod."""
-    status = table(pod.get("status"))
-    statuses = dicts(status.get("containerStatuses"))
+    status = table(pod, "status")
+    statuses = dicts(status, "containerStatuses")
     container = _status_of(main, statuses)
-    current = table(container.get("state"))
-    terminated = table(current.get("terminated"))
-    ended = terminated or table(dig(container, "lastState", "terminated"))
-    state = _PHASES.get(text(status.get("phase")))
+    current = table(container, "state")
+    terminated = table(current, "terminated")
+    ended = terminated or table(container, "lastState", "terminated")
+    state = _PHASES.get(text(status, "phase"))
     if state == "running" and "running" not in current and container:
         state = "restarting" if "waiting" in current else "exited"
     code = terminated.get("exitCode")
     is_code = isinstance(code, int) and not isinstance(code, bool)
     ends = [dig(s, p, "terminated") for s in statuses for p in ("state", "lastState")]
-    restarts = [integer(s.get("restartCount")) or 0 for s in statuses]
+    restarts = [integer(s, "restartCount") or 0 for s in statuses]
     life = {
         "state": state,
         "health": _health(container, main) if state == "running" else None,
         "exit_code": code if is_code and state == "exited" else None,
         "oom_killed": None,
         "restarts_n": sum(restarts) if statuses else None,
-        "created_at": moment(dig(pod, "metadata", "creationTimestamp")),
+        "created_at": moment(pod, "metadata", "creationTimestamp"),
         "started_at": moment(table(current.get("running") or ended).get("startedAt")),
-        "finished_at": moment(ended.get("finishedAt")),
+        "finished_at": moment(ended, "finishedAt"),
     }
     if statuses:
         life["oom_killed"] = any(dig(end, "reason") == "OOMKilled" for end in ends)
-    digest = text(container.get("imageID")).rpartition("@")[2]
+    digest = text(container, "imageID").rpartition("@")[2]
     if digest.startswith("sha256:"):
         life["image_digest"] = digest
     return life
@@ -199,7 +200,7 @@ def docker_id(pod: Row, main: Row) -> str:
 
     The docker source lists the same container on that engine, so both rows become one.
     """
-    statuses = dicts(dig(pod, "status", "containerStatuses"))
+    statuses = dicts(pod, "status", "containerStatuses")
     container_id = text(_status_of(main, statuses).get("containerID"))
     scheme, _, identifier = container_id.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""
@@ -207,21 +208,21 @@ def docker_id(pod: Row, main: Row) -> str:
 
 def known_as(pod: Row) -> tuple[str, ...]:
     """Return the ids by which the engine of a node knows the pod and its containers."""
-    statuses = dicts(dig(pod, "status", "containerStatuses"))
-    containers = (text(s.get("containerID")).rpartition("/")[2] for s in statuses)
-    return tuple(filter(None, (text(dig(pod, "metadata", "uid")), *containers)))
+    statuses = dicts(pod, "status", "containerStatuses")
+    containers = (text(s, "containerID").rpartition("/")[2] for s in statuses)
+    return tuple(filter(None, (text(pod, "metadata", "uid"), *containers)))
 
 
 def _mounts(
     spec: Row, containers: list[Row], namespace: str, claims: Claims
 ) -> Iterator[Mount]:
-    volumes = {text(v.get("name")): v for v in dicts(spec.get("volumes"))}
+    volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
     for container in containers:
-        for entry in dicts(container.get("volumeMounts")):
-            target = text(entry.get("mountPath"))
+        for entry in dicts(container, "volumeMounts"):
+            target = text(entry, "mountPath")
             if target.rstrip("/") == _SERVICE_ACCOUNT:
                 continue
-            volume = volumes.get(text(entry.get("name")), {})
+            volume = volumes.get(text(entry, "name"), {})
             mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
             yield _with_volume(mount, volume, namespace, claims)
 
@@ -229,28 +230,28 @@ def _mounts(
 def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> Mount:
     """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
-    source = table(volume.get(kind))
-    driver = text(source.get("driver"))
+    source = table(volume, kind)
+    driver = text(source, "driver")
     if kind in _CONFIG_VOLUMES or "secrets-store" in driver:
         return replace(mount, type="config", source_class="config", is_writable=False)
     if kind in _SCRATCH_VOLUMES:
         form = "tmpfs" if source.get("medium") == "Memory" else "empty-dir"
         return replace(mount, type=form, source_class=form)
     if kind == "hostPath":
-        return replace(mount, type="bind", source=text(source.get("path")))
+        return replace(mount, type="bind", source=text(source, "path"))
     # A claim, also one that a StatefulSet makes for each replica; or storage named in the pod.
     if kind != "persistentVolumeClaim":
         driver = driver or kind
-    claim_name = text(source.get("claimName"))
+    claim_name = text(source, "claimName")
     claim = claims.get((namespace, claim_name), {})
     return replace(
         mount,
         type="volume",
         source_class="named-volume",
-        volume=claim_name or text(volume.get("name")) or None,
-        driver=text(dig(claim, "spec", "storageClassName")) or driver or None,
+        volume=claim_name or text(volume, "name") or None,
+        driver=text(claim, "spec", "storageClassName") or driver or None,
         is_writable=mount.is_writable and source.get("readOnly") is not True,
         is_remote=True,
         shared_as=f"{namespace}/{claim_name}" if claim_name else "",
-        size_bytes=integer(quantity(dig(claim, "status", "capacity", "storage"))),
+        size_bytes=integer(quantity(claim, "status", "capacity", "storage")),
     )

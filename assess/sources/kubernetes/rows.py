@@ -116,7 +116,7 @@ def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
     names = [place(node)[1] for node in nodes]
     hosts = host_ids(((name, name) for name in names), cluster)
     for name, node in zip(names, nodes, strict=True):
-        provider_id = text(dig(node, "spec", "providerID"))
+        provider_id = text(node, "spec", "providerID")
         if instance := _AWS_INSTANCE.fullmatch(provider_id):
             hosts[name] = instance[1]
     return hosts
@@ -124,16 +124,16 @@ def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
 
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
-    status = table(node.get("status"))
-    info = table(status.get("nodeInfo"))
-    labels = table(dig(node, "metadata", "labels"))
-    hostname = text(labels.get("kubernetes.io/hostname")) or place(node)[1]
-    os_name, os_version = to_os(text(info.get("osImage")))
-    conditions = dicts(status.get("conditions"))
+    status = table(node, "status")
+    info = table(status, "nodeInfo")
+    labels = table(node, "metadata", "labels")
+    hostname = text(labels, "kubernetes.io/hostname") or place(node)[1]
+    os_name, os_version = to_os(text(info, "osImage"))
+    conditions = dicts(status, "conditions")
     ready = next((c for c in conditions if c.get("type") == "Ready"), {})
-    provider = text(dig(node, "spec", "providerID")).partition("://")[0]
+    provider = text(node, "spec", "providerID").partition("://")[0]
     places = {
-        column: next(filter(None, (text(labels.get(key)) for key in keys)), None)
+        column: next(filter(None, (text(labels, key) for key in keys)), None)
         for column, keys in _NODE_LABELS.items()
     }
     return frames.row(
@@ -144,19 +144,19 @@ def to_host(node: Row, host_id: str) -> Row:
         **places,
         os_name=os_name,
         os_version=os_version,
-        kernel=text(info.get("kernelVersion")) or None,
-        arch=text(info.get("architecture")) or None,
-        vcpus=integer(quantity(dig(status, "capacity", "cpu"))),
-        memory_bytes=integer(quantity(dig(status, "capacity", "memory"))),
-        state=_NODE_STATES.get(text(ready.get("status"))),
-        last_seen_at=moment(ready.get("lastHeartbeatTime")),
+        kernel=text(info, "kernelVersion") or None,
+        arch=text(info, "architecture") or None,
+        vcpus=integer(quantity(status, "capacity", "cpu")),
+        memory_bytes=integer(quantity(status, "capacity", "memory")),
+        state=_NODE_STATES.get(text(ready, "status")),
+        last_seen_at=moment(ready, "lastHeartbeatTime"),
     )
 
 
 def to_engines(node: Row, host_id: str) -> list[Row]:
     """Return the row of the engines frame; none where the runtime of a node is not known."""
-    info = table(dig(node, "status", "nodeInfo"))
-    runtime, _, version = text(info.get("containerRuntimeVersion")).partition("://")
+    info = table(node, "status", "nodeInfo")
+    runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
     if runtime not in _RUNTIMES:
         return []
     engine = frames.row(
@@ -164,7 +164,7 @@ def to_engines(node: Row, host_id: str) -> list[Row]:
         host_id=host_id,
         runtime=runtime,
         version=version or None,
-        kubelet_version=text(info.get("kubeletVersion")).removeprefix("v") or None,
+        kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
     )
     return [engine]
 
@@ -181,8 +181,8 @@ def to_workload(
 ) -> tuple[Row, list[Row]]:
     """Return the rows of a pod: one workload, and its mounts."""
     namespace, name = place(pod)
-    spec = table(pod.get("spec"))
-    node = text(spec.get("nodeName"))
+    spec = table(pod, "spec")
+    node = text(spec, "nodeName")
     main = main_container(spec, controller.annotations, controller.name)
     workload_id = f"{cluster}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
@@ -237,7 +237,7 @@ def to_service(
     return row | {
         "kind": _kind(controller, unit, stateful=row["stateful"]),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
-        "asg_max": integer(limits.get("maxReplicas")),
+        "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
         "logs_exported": ships_logs,
     }
@@ -259,13 +259,11 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
 def _ships_logs(found: Found) -> bool | None:
     """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
     for item in found.get("daemonsets", ()):
-        containers = dicts(dig(item, "spec", "template", "spec", "containers"))
-        images = (
-            last_part(parse_image(text(c.get("image"))).repository) for c in containers
-        )
+        containers = dicts(item, "spec", "template", "spec", "containers")
+        images = (last_part(parse_image(text(c, "image")).repository) for c in containers)
         is_shipper = any(map(_SHIPPERS.search, images))
-        wanted = integer(dig(item, "status", "desiredNumberScheduled")) or 0
-        ready = integer(dig(item, "status", "numberReady")) or 0
+        wanted = integer(item, "status", "desiredNumberScheduled") or 0
+        ready = integer(item, "status", "numberReady") or 0
         if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
             return True
     return None
@@ -287,8 +285,8 @@ def min_healthy(controller: Controller) -> float | None:
             return None if kept is None else healthy(100 - kept)
         if (lost := _part(budget.get("maxUnavailable"), replicas)) is not None:
             return healthy(lost)
-    strategy = table(spec.get("strategy"))
-    if controller.kind != "deployment" or text(strategy.get("type")) != "RollingUpdate":
+    strategy = table(spec, "strategy")
+    if controller.kind != "deployment" or text(strategy, "type") != "RollingUpdate":
         return None
     return healthy(_part(dig(strategy, "rollingUpdate", "maxUnavailable"), replicas))
 
@@ -310,8 +308,8 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     """
     if any(selected.is_public for selected in controller.selected):
         return True
-    containers = dicts(controller.pod.get("containers"))
-    ports = (port for container in containers for port in dicts(container.get("ports")))
+    containers = dicts(controller.pod, "containers")
+    ports = (port for container in containers for port in dicts(container, "ports"))
     is_open = controller.pod.get("hostNetwork") is True
     is_open |= any(port.get("hostPort") for port in ports)
     is_closed = has_services and not controller.selected and not is_open
@@ -350,7 +348,7 @@ def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in found.get("replicasets", ()):
         owner = owner_of(item)
-        revision = integer(dig(item, "metadata", "annotations", _REVISION))
+        revision = integer(item, "metadata", "annotations", _REVISION)
         if (
             owner in owners.controllers
             and owner[0] == "deployment"
@@ -364,7 +362,7 @@ def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
         for (_, item), (before, version) in zip(
             revisions, pairwise(versions), strict=True
         ):
-            if started := moment(dig(item, "metadata", "creationTimestamp")):
+            if started := moment(item, "metadata", "creationTimestamp"):
                 row = {
                     "activity_id": "/".join([cluster, *place(item)]),
                     "names": owners.controllers[owner].names,
@@ -378,6 +376,6 @@ def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
 
 
 def _version(item: Row) -> str | None:
-    spec = table(dig(item, "spec", "template", "spec"))
+    spec = table(item, "spec", "template", "spec")
     image = parse_image(text(main_container(spec, {}).get("image")))
     return image.tag or image.digest

@@ -47,6 +47,11 @@ RESOURCES = tuple(
     Listing(_NAMES[kind], paths, is_essential=kind in ("Node", "Pod"))
     for kind, paths in _LISTS.items()
 )
+_OBJECTS = (
+    *("items", "ownerReferences", "rules", "paths", "conditions", "containers", "env"),
+    *("ports", "volumes", "volumeMounts", "containerStatuses"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "")
 
 
 class KubernetesSource(ListSource):
@@ -64,11 +69,12 @@ class KubernetesSource(ListSource):
         "kubernetes.json"
     )
     lists = RESOURCES
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
         """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
-        kind = text(dig(document, "kind"))
+        kind = text(document, "kind")
         items = dig(document, "items")
         if listed := _NAMES.get(kind.removesuffix("List")):
             yield listed, items if isinstance(items, list) else [document]
@@ -76,7 +82,7 @@ class KubernetesSource(ListSource):
             yield from ((listed, []) for listed in _NAMES.values())
         elif kind == "List":
             for item in dicts(items):
-                if listed := _NAMES.get(text(item.get("kind"))):
+                if listed := _NAMES.get(text(item, "kind")):
                     yield listed, [item]
 
     def key(self, kind: str, item: Row) -> Hashable:
@@ -101,7 +107,7 @@ class KubernetesSource(ListSource):
             if isinstance(rest, int) and not is_probe:
                 row["expected"] = count + rest
             yield page
-            following = text(dig(answer, "metadata", "continue"))
+            following = text(answer, "metadata", "continue")
             if is_probe or following in seen:
                 return
             seen.add(following)

@@ -59,17 +59,17 @@ class App:
 
     def __init__(self, item: Row) -> None:
         self.item = item
-        self.path = text(item.get("id")).strip("/")
-        self.container = table(item.get("container"))
-        self.docker = table(self.container.get("docker"))
-        self.labels = table(item.get("labels"))
-        self.parameters = dicts(self.docker.get("parameters"))
+        self.path = text(item, "id").strip("/")
+        self.container = table(item, "container")
+        self.docker = table(self.container, "docker")
+        self.labels = table(item, "labels")
+        self.parameters = dicts(self.docker, "parameters")
         # Options of `docker run`; one that is given twice keeps its last value.
-        self.options = {text(p.get("key")): text(p.get("value")) for p in self.parameters}
+        self.options = {text(p, "key"): text(p, "value") for p in self.parameters}
         self.ports = [
-            *dicts(self.docker.get("portMappings")),
-            *dicts(self.container.get("portMappings")),
-            *dicts(item.get("portDefinitions")),
+            *dicts(self.docker, "portMappings"),
+            *dicts(self.container, "portMappings"),
+            *dicts(item, "portDefinitions"),
         ]
         unit = _to_unit(self)
         self.names = names_of(
@@ -83,7 +83,7 @@ class App:
     def virtual_addresses(self) -> Iterator[str]:
         """Hosts of its virtual addresses; that of ``/shop/web:80`` is ``shopweb``."""
         for port in self.ports:
-            for label, value in table(port.get("labels")).items():
+            for label, value in table(port, "labels").items():
                 if label.startswith("VIP_"):
                     host = text(value).rpartition(":")[0].replace("/", "")
                     yield host.lower()
@@ -97,7 +97,7 @@ def to_batch(found: Found, cluster: str) -> Batch:
     tasks = list(_tasks(found, apps))
     names = _hostnames(found, tasks)
     hosts = host_ids(names.items(), cluster)
-    slaves = {text(s.get("id")): s for s in found.get("slaves", ())}
+    slaves = {text(s, "id"): s for s in found.get("slaves", ())}
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
@@ -119,9 +119,9 @@ def to_batch(found: Found, cluster: str) -> Batch:
 def _tasks(found: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
     """List tasks once each, by the path of their app; Marathon knows more of them than Mesos."""
     seen: set[str] = set()
-    listed = [t for app in apps.values() for t in dicts(app.item.get("tasks"))]
+    listed = [t for app in apps.values() for t in dicts(app.item, "tasks")]
     for task in (*listed, *found.get("tasks", ())):
-        identifier = text(task.get("id"))
+        identifier = text(task, "id")
         if identifier and identifier not in seen:
             seen.add(identifier)
             yield _path_of(task), task
@@ -129,9 +129,9 @@ def _tasks(found: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
 
 def _path_of(task: Row) -> str:
     """Return the path of the app of a task: Mesos has ``web.shop`` for /shop/web."""
-    if path := text(task.get("appId")):
+    if path := text(task, "appId"):
         return path.strip("/")
-    return "/".join(reversed(text(task.get("name")).split(".")))
+    return "/".join(reversed(text(task, "name").split(".")))
 
 
 # ---- agents ----
@@ -139,9 +139,9 @@ def _path_of(task: Row) -> str:
 
 def _hostnames(found: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
     """Index host names by agent; a task may name an agent that no list has."""
-    names = {text(s.get("id")): text(s.get("hostname")) for s in found.get("slaves", ())}
+    names = {text(s, "id"): text(s, "hostname") for s in found.get("slaves", ())}
     for _, task in tasks:
-        names.setdefault(_agent(task), text(task.get("host")))
+        names.setdefault(_agent(task), text(task, "host"))
     names.pop("", None)
     return names
 
@@ -149,14 +149,14 @@ def _hostnames(found: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
 def _agent(task: Row) -> str:
     """Return the id of the agent of a task, else the name of its host."""
     keys = ("slaveId", "slave_id", "host")
-    return next((text(task[key]) for key in keys if text(task.get(key))), "")
+    return next((text(task[key]) for key in keys if text(task, key)), "")
 
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Return the row of the hosts frame, of an agent or of the name that a task has for one."""
-    resources = table(slave.get("resources"))
+    resources = table(slave, "resources")
     domain = dig(slave, "domain", "fault_domain")
-    megabytes = integer(resources.get("mem"))
+    megabytes = integer(resources, "mem")
     states = {True: "running", False: "inactive"}
     active = slave.get("active")
     registered = slave.get("reregistered_time") or slave.get("registered_time")
@@ -164,9 +164,9 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         "hosts",
         host_id=host_id,
         hostname=name or None,
-        region=text(dig(domain, "region", "name")) or None,
-        az=text(dig(domain, "zone", "name")) or None,
-        vcpus=integer(resources.get("cpus")),
+        region=text(domain, "region", "name") or None,
+        az=text(domain, "zone", "name") or None,
+        vcpus=integer(resources, "cpus"),
         memory_bytes=megabytes * _MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
         last_seen_at=moment(registered),
@@ -179,13 +179,13 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
 def _to_unit(app: App) -> Unit:
     """Read the declaration of an app."""
     item = app.item
-    env = table(item.get("env"))
+    env = table(item, "env")
     # A reference to a secret is a table; it counts as a variable without a value.
     pairs = tuple((name, text(value)) for name, value in env.items())
-    image = text(app.docker.get("image"))
+    image = text(app.docker, "image")
     ports = tuple(_ports(app))
     checks = item.get("healthChecks")
-    kept = number(dig(item, "upgradeStrategy", "minimumHealthCapacity"))  # in an upgrade
+    kept = number(item, "upgradeStrategy", "minimumHealthCapacity")  # in an upgrade
     unit = Unit(
         names=(),
         platform="marathon",
@@ -197,7 +197,7 @@ def _to_unit(app: App) -> Unit:
         mounts=tuple(_mounts(app)),
         restart_policy="always",  # Marathon starts a task again, whatever ended it
         log_driver=app.options.get("log-driver"),
-        stop_timeout_s=number(item.get("taskKillGracePeriodSeconds")),
+        stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
         min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
@@ -206,9 +206,9 @@ def _to_unit(app: App) -> Unit:
     )
     if not image:
         return unit
-    memory = number(item.get("mem"))
-    modes = [text(n.get("mode")) for n in dicts(item.get("networks"))]
-    network = text(app.docker.get("network")).lower() or next(iter(modes), "")
+    memory = number(item, "mem")
+    modes = [text(n, "mode") for n in dicts(item, "networks")]
+    network = text(app.docker, "network").lower() or next(iter(modes), "")
     return replace(  # by what only holds of a container
         unit,
         memory_limit_bytes=integer(memory * _MB) if memory else None,
@@ -220,40 +220,40 @@ def _to_unit(app: App) -> Unit:
 
 def _ports(app: App) -> Iterator[str]:
     for port in app.ports:
-        inner = integer(port.get("containerPort"))
-        outer = integer(port.get("hostPort"))
-        protocol = text(port.get("protocol")) or "tcp"
+        inner = integer(port, "containerPort")
+        outer = integer(port, "hostPort")
+        protocol = text(port, "protocol") or "tcp"
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{protocol.partition(',')[0]}"
-        elif defined := integer(port.get("port")):
+        elif defined := integer(port, "port"):
             yield f"{defined}/{protocol}"
 
 
 def _mounts(app: App) -> Iterator[Mount]:
-    volumes = dicts(app.container.get("volumes"))
-    used = {text(volume.get("hostPath")) for volume in volumes}
-    persistent = {text(v.get("containerPath")) for v in volumes if v.get("persistent")}
+    volumes = dicts(app.container, "volumes")
+    used = {text(volume, "hostPath") for volume in volumes}
+    persistent = {text(v, "containerPath") for v in volumes if v.get("persistent")}
     for volume in volumes:
-        external = table(volume.get("external"))
-        target = text(volume.get("containerPath"))
-        source = text(volume.get("hostPath"))
+        external = table(volume, "external")
+        target = text(volume, "containerPath")
+        source = text(volume, "hostPath")
         if target in persistent & used:  # another entry mounts this volume at its place
             continue
         is_volume = bool(external or target in persistent or source in persistent)
-        name = text(external.get("name")) or source or target
-        driver = text(external.get("provider")) or None
+        name = text(external, "name") or source or target
+        driver = text(external, "provider") or None
         yield Mount(
             target=target,
             type="volume" if is_volume else "bind",
             source="" if is_volume else source,
             volume=name if is_volume else None,
             driver=driver,
-            is_writable=text(volume.get("mode")).upper() != "RO",
+            is_writable=text(volume, "mode").upper() != "RO",
             is_remote=driver is not None,
         )
     options = (p for p in app.parameters if p.get("key") == "volume")
-    yield from filter(None, (split_volume(text(p.get("value"))) for p in options))
+    yield from filter(None, (split_volume(text(p, "value")) for p in options))
 
 
 def to_service(app: App) -> Row:
@@ -267,23 +267,23 @@ def to_service(app: App) -> Row:
 
 def to_workload(task: Row, app: App | None, hosts: dict[str, str], cluster: str) -> Row:
     """Return the row of a task; one without app is that of a framework beside Marathon."""
-    identifier = text(task.get("id"))
+    identifier = text(task, "id")
     running = "running" if task.get("startedAt") else None
-    statuses = dicts(task.get("statuses"))
+    statuses = dicts(task, "statuses")
     first = next((s for s in statuses if s.get("state") == "TASK_RUNNING"), {})
     life = {
-        "state": _STATE_OF.get(text(task.get("state")), running),
-        "created_at": moment(task.get("stagedAt")),
-        "started_at": moment(task.get("startedAt")) or moment(first.get("timestamp")),
+        "state": _STATE_OF.get(text(task, "state"), running),
+        "created_at": moment(task, "stagedAt"),
+        "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
         "host_id": hosts.get(_agent(task)),
         "workload_id": f"{cluster}/{identifier}",
         "cluster": cluster,
         "name": identifier,
     }
     if app is None:
-        image = text(dig(task, "container", "docker", "image"))
+        image = text(task, "container", "docker", "image")
         return life | {
-            "names": (Name(text(task.get("name")), "mesos-task", 0.6),),
+            "names": (Name(text(task, "name"), "mesos-task", 0.6),),
             "source_kind": "task" if image else None,
             "image_ref": image or None,
             **parse_image(image).columns(),
@@ -305,7 +305,7 @@ def to_workload(task: Row, app: App | None, hosts: dict[str, str], cluster: str)
 def _health(task: Row, app: App) -> str | None:
     if not app.item.get("healthChecks"):
         return "none"
-    results = [r.get("alive") for r in dicts(task.get("healthCheckResults"))]
+    results = [r.get("alive") for r in dicts(task, "healthCheckResults")]
     if not results:
         return None
     return "healthy" if all(alive is True for alive in results) else "unhealthy"
@@ -339,7 +339,7 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
 
 def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
     """Return the apps, or groups of them, that an app declares as its dependencies."""
-    for path in texts(app.item.get("dependencies")):
+    for path in texts(app.item, "dependencies"):
         name = _absolute(path, app.path)
         if not name:
             continue
@@ -368,7 +368,7 @@ def _absolute(path: str, own: str) -> str:
 def to_activities(app: App, cluster: str) -> Iterator[Row]:
     """Return the last change of an app and the last task of it that failed."""
     place = f"{cluster}/{app.path}"
-    if changed := moment(dig(app.item, "versionInfo", "lastConfigChangeAt")):
+    if changed := moment(app.item, "versionInfo", "lastConfigChangeAt"):
         yield {
             "activity_id": f"{place}/{changed:%Y%m%dT%H%M%S}",
             "names": app.names,
@@ -376,8 +376,8 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
             "started_at": changed,
             "to_version": app.unit.image_ref.tag,
         }
-    failure = table(app.item.get("lastTaskFailure"))
-    failed_at = moment(failure.get("timestamp"))
+    failure = table(app.item, "lastTaskFailure")
+    failed_at = moment(failure, "timestamp")
     if not failed_at:
         return
     identifier = f"{place}/{text(failure.get('taskId'))}"
@@ -386,9 +386,9 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
         "activity_id": identifier,
         "kind": "terminate",
         "started_at": failed_at,
-        "status": text(failure.get("state")) or None,
+        "status": text(failure, "state") or None,
     }
-    starts = (moment(t.get("startedAt")) for t in dicts(app.item.get("tasks")))
+    starts = (moment(t, "startedAt") for t in dicts(app.item, "tasks"))
     if later := sorted(start for start in starts if start and start >= failed_at):
         yield shared | {
             "activity_id": f"{identifier}/launch",
@@ -400,8 +400,8 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
 def _deployments(found: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
     """Return the deployments that are under way."""
     for item in found.get("deployments", ()):
-        started = moment(item.get("version"))
-        for path in texts(item.get("affectedApps")) if started else ():
+        started = moment(item, "version")
+        for path in texts(item, "affectedApps") if started else ():
             if app := apps.get(path.strip("/")):
                 yield {
                     "activity_id": f"{cluster}/{text(item.get('id'))}/{app.path}",

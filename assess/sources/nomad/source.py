@@ -21,6 +21,11 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
+_OBJECTS = (
+    *("TaskGroups", "Tasks", "Services", "Upstreams", "Events", "VolumeMounts", "mounts"),
+    *("mount", "Networks", "ReservedPorts", "DynamicPorts"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 
 
 class NomadSource(ListSource):
@@ -39,6 +44,7 @@ class NomadSource(ListSource):
         "nomad operator api /v1/node/ID > ID.json for each node"
     )
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -58,8 +64,8 @@ class NomadSource(ListSource):
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; one of a list and its details are two."""
         is_whole = "TaskGroups" in item or "Attributes" in item
-        identifier = text(item.get("ID")) or id(item)
-        return kind, is_whole, text(item.get("Namespace")), identifier
+        identifier = text(item, "ID") or id(item)
+        return kind, is_whole, text(item, "Namespace"), identifier
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
@@ -84,12 +90,13 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found[kind] if text(item.get("ID"))]
+            # An id of dots alone would lead to another path, however it is quoted.
+            stubs = [item for item in found[kind] if text(item, "ID").strip(".")]
             whole: list[Row] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:
-                    params = {"namespace": text(stub.get("Namespace"))}
+                    params = {"namespace": text(stub, "Namespace")}
                     place = path + quote(text(stub["ID"]), safe="")
                     try:
                         answer = web.json(place, params=params if kind == "jobs" else {})

@@ -12,6 +12,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Row
+from assess.sources.linear import Linear
 from assess.sources.values import dicts, dig, moment, texts
 
 DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
@@ -28,7 +29,7 @@ _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+j
 _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
-_SIGNATURE = re.compile(r"cosign.*\bsig\b|notary\.signature")
+_SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
 _BUNDLE, _PREDICATE = "sigstore.bundle", "dev.sigstore.bundle.predicateType"
 
 
@@ -39,9 +40,7 @@ class Repository:
     registry: str  # as references to images name it
     name: str
     tags: list[str] | None = None  # all of them; None where they were not listed
-    heads: dict[str, str] = field(
-        default_factory=dict
-    )  # digest by tag or digest asked for
+    heads: dict[str, str] = field(default_factory=dict)  # digest by tag or digest
     types: dict[str, str] = field(default_factory=dict)  # media type by digest
     manifests: dict[str, Row] = field(default_factory=dict)  # by digest
     configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
@@ -144,13 +143,8 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     Its environment, arguments, labels and the commands of its history may hold secrets.
     """
     config = dig(raw, "config")
-    withheld = [
-        dig(config, "Env"),
-        dig(config, "Cmd"),
-        dig(config, "Entrypoint"),
-        dig(config, "Labels"),
-        dig(raw, "history"),
-    ]
+    withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
+    withheld.append(dig(raw, "history"))
     kept = {
         "arch": _text(dig(raw, "architecture")),
         "created_at": _date(dig(raw, "created")),
@@ -173,20 +167,25 @@ def to_images(repository: Repository) -> list[Row]:
     for ref, digest in repository.heads.items():
         tags[digest] |= {ref} - {digest}
     rows: dict[str, Row] = {}
-    for digest, own in tags.items():
+    for digest, names in tags.items():
         if dig(repository.manifests.get(digest), "is_image") is not False:
-            rows[digest] = _to_image(repository, digest, sorted(own))
-    children = {d: dig(repository.manifests.get(d), "children") for d in rows}
-    for child in (child for listed in children.values() for child in listed or ()):
-        digest = child["digest"]
-        row = rows.setdefault(digest, _to_image(repository, digest, []))
-        row["dangling"] = False  # its index has the tag, and needs it
-        row.setdefault("arch", child["arch"])
-        row.setdefault("media_type", child["media_type"])
-    for digest, row in rows.items():
-        listed = dig(repository.manifests.get(digest), "children")
-        row.update(_to_index([rows[child["digest"]] for child in listed or ()]))
-        row.update(_of_type(row.get("media_type")))
+            rows[digest] = _to_image(repository, digest, sorted(names))
+    digests = list(rows)
+    children: dict[str, list[Row]] = {}
+    for digest in digests:  # which grows: an index may hold indexes
+        children[digest] = dig(repository.manifests.get(digest), "children") or []
+        for child in children[digest]:
+            if child["digest"] not in rows:
+                rows[child["digest"]] = _to_image(repository, child["digest"], [])
+                digests.append(child["digest"])
+            row = rows[child["digest"]]
+            row["dangling"] = False  # its index has the tag, and needs it
+            row.setdefault("arch", child["arch"])
+            row.setdefault("media_type", child["media_type"])
+    for digest in reversed(digests):  # an index follows from what it holds
+        row = rows[digest]
+        row |= _to_index([rows[child["digest"]] for child in children[digest]])
+        row |= _of_type(row.get("media_type"))
     return list(rows.values())
 
 
@@ -194,14 +193,14 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     """Return the row of one manifest, as far as it was read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
-    is_dangling = not tags
+    # A digest without a tag is dangling only where all tags are known.
+    is_known = bool(tags) or repository.tags is not None
     return _place(repository.registry, repository.name, digest) | _known(
         tags=";".join(tags) or None,
         media_type=manifest.get("media_type") or repository.types.get(digest),
         image_id=manifest.get("config"),
         signed=repository.signed.get(digest),
-        # A digest without a tag is dangling only where all tags are known.
-        dangling=is_dangling if tags or repository.tags is not None else None,
+        dangling=not tags if is_known else None,
         **_known(**{column: config.get(column) for column in _COLUMNS})
         | _known(**{column: manifest.get(column) for column in _COLUMNS}),
         **_of_hub(repository, digest, tags),
@@ -217,8 +216,9 @@ def _to_index(children: list[Row]) -> Row:
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]
         if children and None not in values:
-            is_arch = column == "arch"
-            row[column] = ";".join(sorted(set(values))) if is_arch else max(values)
+            row[column] = max(values)
+    if "arch" in row:
+        row["arch"] = ";".join(sorted({child["arch"] for child in children}))
     return row
 
 
@@ -226,11 +226,12 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     """Return the times that Docker Hub gives to the tags of a digest."""
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
-    own = [tag for tag in listed if tag.get("digest") in (digest, None)]
-    times = {
-        column: [tag[column] for tag in own if tag.get(column)] for column in HUB_TIMES
-    }
-    return {column: max(values) for column, values in times.items() if values}
+    same = [tag for tag in listed if tag.get("digest") in (digest, None)]
+    row: Row = {}
+    for column in HUB_TIMES:
+        if times := [tag[column] for tag in same if tag.get(column)]:
+            row[column] = max(times)
+    return row
 
 
 HUB_TIMES = {"pushed_at": "tag_last_pushed", "last_pulled_at": "tag_last_pulled"}
@@ -365,6 +366,5 @@ def documents_of(values: list[Any]) -> list[Any]:
 
 def all_digests(manifests: Iterable[Row]) -> list[str]:
     """List the digests of the images inside of indexes, each once."""
-    return list(
-        dict.fromkeys(c["digest"] for m in manifests for c in m.get("children", ()))
-    )
+    children = [child for manifest in manifests for child in manifest.get("children", ())]
+    return list(dict.fromkeys(child["digest"] for child in children))

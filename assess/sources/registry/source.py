@@ -211,8 +211,8 @@ class _Reader:
                 new = [tag for tag in dict.fromkeys(page) if tag not in tags]
                 tags |= dict.fromkeys(call.take(new))
                 following = answer.next_url
-                # Some registries link to the same page for ever, or to another host.
-                if not new or not following or not following.startswith(url):
+                # Some registries link to the same page for ever, or to another place.
+                if not new or not (following or "").startswith(f"{url}?"):
                     following = None
             self.content.tags = list(tags)
         return list(tags), call.outcome in ("ok", "partial")
@@ -351,9 +351,11 @@ class _Reader:
             for tag in sorted(ref for ref in self.content.heads if ":" not in ref):
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
-        following = f"{HUB_API}/{place}?page_size=100"
+        url = f"{HUB_API}/{place}"
+        following = f"{url}?page_size=100"
         asked: set[str] = set()
-        while following.startswith(HUB_API) and following not in asked:
+        # A hub that names another host or place for its next page is not followed.
+        while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
             asked.add(following)
             page = web.json(following)
             yield from dicts(dig(page, "results"))

@@ -11,14 +11,12 @@ from assess.sources.base import Call, Row
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
-    count_of,
     is_of_interest,
     seen,
     system_of,
-    text_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, moment
+from assess.sources.values import dicts, dig, integer, moment, text
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -27,6 +25,7 @@ _NODES = {"PageSize": 50}  # as many as AWS takes
 _RPM = re.compile(r"amazon|red hat|rhel|centos|rocky|alma|oracle|suse|sles|fedora")
 _KERNEL = re.compile(r"kernel(?:-default|-uek|\d[\d.]*)?|linux-image-(?:unsigned-)?\d\S*")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
+_FORMS = {"Content": ""}
 
 
 class SsmSource(AwsSource):
@@ -34,6 +33,7 @@ class SsmSource(AwsSource):
 
     type = "ssm"
     fills = ("hosts", "engines")
+    forms = _FORMS
     dump = (
         "aws ssm describe-instance-information > describe-instance-information.json; aws ssm "
         "get-inventory --result-attributes TypeName=AWS:Application > get-inventory.json; the same "
@@ -88,50 +88,48 @@ def to_hosts(
     withheld_n = 0
     now = datetime.now(UTC)
     for node in nodes:
-        if identifier := text_of(node.get("InstanceId")):
+        if identifier := text(node, "InstanceId"):
             hosts.setdefault(identifier, _to_host(identifier, node, place))
     for entity in entities:
-        host = hosts.get(text_of(entity.get("Id"))) or _unlisted(entity, place)
+        host = hosts.get(text(entity, "Id")) or _unlisted(entity, place)
         if not host:
             continue
         hosts[host.cloud_id] = host
         inventory = dig(entity, "Data", APPLICATIONS)
-        applications = list(dicts(dig(inventory, "Content")))
+        applications = dicts(inventory, "Content")
         if applications:
             host.packages = to_packages(applications, host.facts)
             host.facts |= _kernel(applications)
             host.facts |= seen(dig(inventory, "CaptureTime"), None, now)
             withheld_n += len(applications) - len(host.packages)
-        for detail in dicts(dig(entity, "Data", DETAILS, "Content")):
-            if kernel := text_of(detail.get("KernelVersion")):
+        for detail in dicts(entity, "Data", DETAILS, "Content"):
+            if kernel := text(detail, "KernelVersion"):
                 host.facts["kernel"] = kernel
-            if vcpus := count_of(detail.get("CPUs")):
+            if vcpus := integer(detail, "CPUs"):
                 host.facts["vcpus"] = vcpus
     return list(hosts.values()), withheld_n
 
 
 def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
-    name = text_of(node.get("ComputerName")) or identifier
+    name = text(node, "ComputerName") or identifier
     return PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     """Return a machine that is in the inventory alone; None for one that was terminated."""
-    identifier = text_of(entity.get("Id"))
-    node = next(
-        iter(dicts(dig(entity, "Data", "AWS:InstanceInformation", "Content"))), {}
-    )
-    is_gone = text_of(node.get("InstanceStatus")).lower() in ("terminated", "stopped")
+    identifier = text(entity, "Id")
+    node = next(iter(dicts(entity, "Data", "AWS:InstanceInformation", "Content")), {})
+    is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
 
 
 def _facts(node: Row, place: Place) -> Row:
     """Columns of the hosts frame that an agent tells."""
-    identifier = text_of(node.get("InstanceId"))
-    ping = moment(node.get("LastPingDateTime"))
-    is_online = text_of(node.get("PingStatus")) == "Online"
+    identifier = text(node, "InstanceId")
+    ping = moment(node, "LastPingDateTime")
+    is_online = text(node, "PingStatus") == "Online"
     facts: Row = {
-        "hostname": text_of(node.get("ComputerName")) or None,
+        "hostname": text(node, "ComputerName") or None,
         # mi-…: a machine elsewhere that is registered with Systems Manager
         "provider": "aws" if identifier.startswith("i-") else None,
         "account": place.account,
@@ -144,14 +142,14 @@ def _facts(node: Row, place: Place) -> Row:
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
     """Keep the packages of engines and stores."""
-    system = text_of(facts.get("os_name")).replace("-", " ")
+    system = text(facts, "os_name").replace("-", " ")
     manager = "rpm" if _RPM.match(system) else "apt"
     packages = {}
     for application in applications:
-        name = text_of(application.get("Name"))
+        name = text(application, "Name")
         if name and is_of_interest(name):
-            is_rpm = text_of(application.get("PackageId")).endswith(".rpm")
-            version = text_of(application.get("Version"))
+            is_rpm = text(application, "PackageId").endswith(".rpm")
+            version = text(application, "Version")
             packages[name] = Package(version, "rpm" if is_rpm else manager)
     return packages
 
@@ -161,7 +159,7 @@ def _kernel(applications: list[Row]) -> Row:
     kernels = {
         _IMAGE.sub("", name) if _IMAGE.match(name) else _release(application)
         for application in applications
-        if _KERNEL.fullmatch(name := text_of(application.get("Name")))
+        if _KERNEL.fullmatch(name := text(application, "Name"))
     }
     is_one = len(kernels) == 1 and "" not in kernels
     return {"kernel": kernels.pop()} if is_one else {}
@@ -169,7 +167,7 @@ def _kernel(applications: list[Row]) -> Row:
 
 def _release(application: Row) -> str:
     """Return the release of a kernel as ``uname -r`` does: 5.10.184-175.731.amzn2.x86_64."""
-    parts = (text_of(application.get(part)) for part in ("Version", "Release"))
-    text = "-".join(part for part in parts if part)
-    arch = text_of(application.get("Architecture"))
-    return f"{text}.{arch}" if text and arch else text
+    parts = (text(application, part) for part in ("Version", "Release"))
+    release = "-".join(filter(None, parts))
+    arch = text(application, "Architecture")
+    return f"{release}.{arch}" if release and arch else release

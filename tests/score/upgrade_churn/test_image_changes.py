@@ -4,8 +4,8 @@ import pandas as pd
 
 import assess
 from assess.inventory import from_frames
-from assess.score.upgrade_churn.change_rates import image_changes
 from assess.score.upgrade_churn.history import upgrade_history
+from assess.score.upgrade_churn.pace import image_changes
 
 POLICY = assess.load_policy()
 REGISTRIES = {"public": ["docker.io"], "own_namespaces": ["shop"]}

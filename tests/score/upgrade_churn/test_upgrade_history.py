@@ -17,7 +17,6 @@ import assess
 from assess import store
 from assess.errors import AssessError
 from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.change_rates import fleet_pace, image_rates
 from assess.score.upgrade_churn.history import (
     History,
     Sight,
@@ -27,6 +26,7 @@ from assess.score.upgrade_churn.history import (
     united,
     upgrade_history,
 )
+from assess.score.upgrade_churn.pace import fleet_pace, image_rates
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 LEVEL = POLICY["simulation"]["level"]

@@ -13,7 +13,7 @@ from assess.policy.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import gates
 from assess.score.result import records_by
-from assess.score.what_next.counterfactual import Counterfactual
+from assess.score.what_next.flips import Counterfactual
 from assess.score.what_next.labels import labels
 
 POLICY = load_policy()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from assess.policy.policy import load_policy
-from assess.score.what_next.criteria import NEEDS, criteria_table
+from assess.score.what_next.ranking import NEEDS, criteria_table
 
 POLICY = (
     load_policy()

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
-from assess.score.what_next.counterfactual import Counterfactual
 from assess.score.what_next.flips import (
     MAX_FIXES,
     SHOWN,
+    Counterfactual,
     smallest_flips,
     value_of_information,
 )
 from assess.score.what_next.labels import SEVERITY
 from assess.score.what_next.ranking import CutOff, Option, ShortList
-from assess.score.what_next.weights import simplex_weights
+from assess.score.what_next.smaa import simplex_weights
 
 SETTINGS = load_policy()["what_next"]
 WEIGHTS = simplex_weights(400, 2, np.random.default_rng(5))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from assess.policy.policy import load_policy
 from assess.score.what_next.ranking import CutOff, Ranking, ShortList
-from assess.score.what_next.smaa import acceptability
-from assess.score.what_next.weights import simplex_weights
+from assess.score.what_next.smaa import acceptability, simplex_weights
 
 POLICY = load_policy().replace(simulation={"draws": 20_000}, what_next={"k": 1})
 CRITERIA = list(POLICY["criteria"])
@@ -194,12 +193,12 @@ def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
     for i in range(12):
         other = values.copy()
         other[i, 2] = rng.random()
-        truth = acceptability(other, other, weights, k=3, rng=rng).p_top[i]
+        truth = acceptability(other, other, weights, k=3, rng=rng, ranks=0).p_top[i]
         short_list = ShortList.of(values[i], weights, cut_off, competes=True)
         assert short_list.chance(2, other[i, 2]) == pytest.approx(truth, abs=1e-12)
     newcomer = rng.random(4)
     more = np.vstack([values, newcomer])
-    truth = acceptability(more, more, weights, k=3, rng=rng).p_top[-1]
+    truth = acceptability(more, more, weights, k=3, rng=rng, ranks=0).p_top[-1]
     short_list = ShortList.of(newcomer, weights, cut_off, competes=False)
     assert short_list.chance(2, newcomer[2]) == pytest.approx(truth, abs=1e-12)
     few = CutOff.of(values[:2], weights, 3)  # fewer compete than there are places

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assess.score.what_next.smaa import acceptability, totals
-from assess.score.what_next.weights import simplex_weights
+from assess.score.what_next.smaa import acceptability, simplex_weights, totals
 
 DRAWS = 4000
 
@@ -16,7 +15,8 @@ def run(lo, hi=None, k=1, seed=7):
     rng = np.random.default_rng(seed)
     lo = np.asarray(lo, dtype=float)
     hi = lo if hi is None else np.asarray(hi, dtype=float)
-    return acceptability(lo, hi, simplex_weights(DRAWS, lo.shape[1], rng), k=k, rng=rng)
+    weights = simplex_weights(DRAWS, lo.shape[1], rng)
+    return acceptability(lo, hi, weights, k=k, rng=rng, ranks=len(lo))
 
 
 def test_weights_are_uniform_on_the_simplex():
@@ -65,7 +65,7 @@ def test_the_quick_way_finds_the_same_first_and_the_same_short_list(n):
         weights = simplex_weights(1500, 5, np.random.default_rng(4))
         full, quick = (
             acceptability(lo, hi, weights, k=4, rng=np.random.default_rng(5), ranks=ranks)
-            for ranks in (None, 0)
+            for ranks in (n, 0)
         )
         np.testing.assert_array_equal(full.p_first, quick.p_first)
         np.testing.assert_array_equal(full.p_top, quick.p_top)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.errors import PolicyError
-from assess.score.what_next.weights import (
+from assess.policy.problems import board_problems
+from assess.score.what_next.smaa import (
     draw,
     interval_weights,
     ordered_weights,
-    problems,
     simplex_weights,
 )
 
@@ -138,6 +138,6 @@ def test_a_board_draws_what_it_says():
     ],
 )
 def test_an_impossible_board_says_why(board, part):
-    assert any(part in problem for problem in problems(board, NAMES))
+    assert any(part in problem for problem in board_problems(board, NAMES))
     with pytest.raises(PolicyError, match="board finance"):
         draw({"id": "finance", **board}, NAMES, 5, rng())

@@ -1,0 +1,169 @@
+"""Sights: engines and images as one snapshot saw them, and what changed from one to the next."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+
+ANSWERED = ("ok", "empty", "partial")
+STILL = ("same", "rebuild")  # changes of an engine that are none
+
+# registry, repository, tag, digest
+Image = tuple[str | None, str | None, str | None, str | None]
+Images = Mapping[str, set[Image]]  # by service
+Versions = dict[str, str]  # by runtime
+Engines = dict[str, Any]  # rows of the frame, by host
+Hosts = dict[str, set[str]]  # by service
+
+
+class Sight(NamedTuple):
+    """The fleet as one snapshot saw it, without what was carried forward to it."""
+
+    at: pd.Timestamp
+    engines: dict[str, Versions]  # by host, where known
+    images: Images
+
+
+def sight_of(inventory: Inventory) -> Sight:
+    """Return versions of engines by host, and images by service, where they are known."""
+    engines: dict[str, Versions] = defaultdict(dict)
+    table = observed(inventory, "engines").dropna(subset="version")
+    for host, runtime, version in sorted(cells(table, "host_id", "runtime", "version")):
+        if version.strip():
+            engines[host][runtime] = version
+    images: dict[str, set[Image]] = defaultdict(set)
+    table = observed(inventory, "workloads").dropna(subset="repository")
+    columns = ["service_id", "registry", "repository", "tag", "image_digest"]
+    for service, *names in cells(table, *columns):
+        registry, repository, tag, digest = map(text_of, names)
+        images[service].add((registry, repository, tag, digest))
+    return Sight(inventory.snapshot_at, engines, images)
+
+
+def observed(inventory: Inventory, frame: str) -> pd.DataFrame:
+    """Leave out the rows that were carried forward: an earlier snapshot saw them, not this one."""
+    table = inventory[frame]
+    coverage = inventory["coverage"]
+    is_carried = coverage["call"].eq(f"carried:{frame}") & coverage["status"].eq("stale")
+    answered = set(coverage.loc[coverage["status"].isin(ANSWERED), "source"])
+    source = table["source"].str.replace(";.*", "", regex=True)
+    is_old = pd.Series(False, index=table.index)
+    for name, scope in cells(coverage[is_carried], "source", "scope"):
+        carried = source.eq(name)
+        if name in answered:
+            carried &= table["source_ref"].eq(scope)
+        is_old |= carried.fillna(False)
+    return table[~is_old]
+
+
+def cells(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Go through the rows of some columns; quicker than a frame of them for a small table."""
+    return zip(*(table[name].tolist() for name in columns), strict=True)
+
+
+def text_of(cell: Any) -> str | None:
+    """Return a cell of text, None where it is NA."""
+    return cell if isinstance(cell, str) else None
+
+
+def host_engines(inventory: Inventory) -> Engines:
+    """Return the engine of each host: of several runtimes the first by name."""
+    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
+    return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
+
+
+def live_replicas(inventory: Inventory) -> pd.DataFrame:
+    """Return the workloads on a known host that run, or may."""
+    table = inventory["workloads"].dropna(subset="host_id")
+    return table[table["state"].eq("running") | table["state"].isna()]
+
+
+def hosts_of(inventory: Inventory) -> Hosts:
+    """Return the hosts of every service on which a replica runs, or may."""
+    by_service: Hosts = defaultdict(set)
+    for service, host in cells(live_replicas(inventory), "service_id", "host_id"):
+        by_service[service].add(host)
+    return by_service
+
+
+# ---- from one snapshot to the next ----
+
+
+def engine_move(was: Versions, now: Versions) -> tuple[str | None, str] | None:
+    """Return line and kind of the first change of a runtime, or of the runtime itself."""
+    if was == now:
+        return None
+    for runtime, version in now.items():
+        before = next(iter(was.items()))
+        if runtime in was:
+            before = (runtime, was[runtime])
+        elif was.keys() & now.keys():
+            continue  # a second runtime was added
+        change = reference.engine_change(before, (runtime, version))
+        if change not in STILL:
+            return reference.line_of(runtime, version), change
+    return None
+
+
+def is_read(versions: Versions) -> bool:
+    """Return whether all versions can be read: a ``master`` may move unseen."""
+    return all(reference.parse_version(version) for version in versions.values())
+
+
+def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image, str]]:
+    """List which images of a service became which, and the kind of change.
+
+    The kind is that of `assess.reference.image_change`. Images are paired by repository, the
+    most advanced of each; where exactly one was replaced by exactly one of another repository,
+    those two are a pair.
+    """
+    old = _by_repository(was)
+    new = _by_repository(now)
+    pairs = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
+    gone = old.keys() - new.keys()
+    come = new.keys() - old.keys()
+    if len(gone) == len(come) == 1:
+        pairs.append((old[gone.pop()], new[come.pop()]))
+    changes: list[tuple[Image, Image, str]] = []
+    for before, after in pairs:
+        change = reference.image_change(before[1:], after[1:])
+        if change != "same":
+            changes.append((before, after, change))
+    return changes
+
+
+def _by_repository(images: set[Image]) -> dict[str, Image]:
+    # the last of a repository is kept, the most advanced
+    return {str(image[1]): image for image in sorted(images, key=_age)}
+
+
+def _age(image: Image) -> tuple[tuple[int, ...], str]:
+    return reference.tag_version(image[2]) or (), str(image)
+
+
+def is_pinned(image: Image) -> bool:
+    """Return whether a move of an image would show: by its digest, or by a fixed tag."""
+    return image[3] is not None or reference.is_fixed(image[2])
+
+
+def is_third_party(image: Image, registries: Mapping[str, Any]) -> bool:
+    """Return whether others make an image: public registry, and no namespace of one's own."""
+    registry, repository = image[:2]
+    namespace = (repository or "").partition("/")[0]
+    is_own = namespace in registries["own_namespaces"]
+    return registry in registries["public"] and not is_own
+
+
+def written(image: Image) -> str:
+    """Write an image as a reference."""
+    registry, repository, tag, digest = image
+    end = f"@{digest}" if digest else ""
+    if tag:
+        end = f":{tag}"
+    return f"{registry}/{repository}{end}"

@@ -1,0 +1,389 @@
+"""Compose files: read within limits, interpolated, extended, included and merged into a project."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assess.sources.compose.forms import (
+    Replaced,
+    Service,
+    as_list,
+    as_mapping,
+    canonical,
+    merged,
+)
+from assess.sources.yaml_loader import Loader, load_documents
+
+MAX_FILES = 200  # of one project; includes of includes double with each level
+MAX_FILE_BYTES = 4 << 20
+# Aliases, variables and `extends` make much of a small file: 447 bytes of .env became 3 GB.
+MAX_CHARACTERS = 16 << 20
+NODE_COST = 80  # of a node of YAML, in characters: about what it takes of memory
+MAX_NODES = MAX_CHARACTERS // NODE_COST
+MAX_EXTENDS = 50  # steps from a service to what it extends
+
+_TOP_KEYS = "services include name version networks volumes secrets configs"
+_OWN_KEYS_V1 = {"image", "build", "extends"}
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
+    re.ASCII,
+)
+_ENV_LINE = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*"
+    r"(?:'(?P<literal>[^']*)'|\"(?P<quoted>(?:\\.|[^\"\\])*)\"|(?P<bare>[^\r\n]*))",
+    re.MULTILINE | re.DOTALL,
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
+
+
+class Limits:
+    """What the files of one project may cost, and where they may be."""
+
+    def __init__(
+        self, roots: Iterable[Path] = (), *, allow_outside: bool = False
+    ) -> None:
+        self._roots = [Path(os.path.realpath(root)) for root in roots]
+        self._allow_outside = allow_outside
+        self._files_n = 0
+        self._characters = 0
+
+    def spend(self, characters: int) -> None:
+        """Count what a project has become; too much raises ValueError."""
+        self._characters += characters
+        if self._characters > MAX_CHARACTERS:
+            limit = f"{MAX_CHARACTERS >> 20} MB"
+            raise ValueError(f"its variables and aliases make it larger than {limit}")
+
+    def read(self, file: Path) -> str:
+        """Return the text of a file; raise OSError or ValueError where that is not safe."""
+        real = Path(os.path.realpath(file))  # a link may lead anywhere
+        is_inside = any(real.is_relative_to(root) for root in self._roots)
+        if not is_inside and not self._allow_outside:
+            raise ValueError("it is outside of the project: set allow_outside = true")
+        self._files_n += 1
+        if self._files_n > MAX_FILES:
+            raise ValueError(f"the project has more than {MAX_FILES} files")
+        if real.exists() and not real.is_file():  # a pipe never ends, nor does /dev/zero
+            raise ValueError("it is no regular file")
+        with real.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MB")
+        self.spend(len(raw))
+        return raw.decode("utf-8-sig")
+
+
+@dataclass
+class Project:
+    """What Compose files declare, of all profiles."""
+
+    limits: Limits = field(default_factory=Limits, compare=False)
+    name: str = ""
+    services: dict[str, Service] = field(default_factory=dict)  # in canonical form
+    volumes: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
+    unset: set[str] = field(default_factory=set)  # variables without a value
+    notes: list[str] = field(default_factory=list)  # what could not be read, in words
+    # Files that could not be read.
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+    def read_env(
+        self, file: Path, env: Mapping[str, str], *, is_required: bool
+    ) -> dict[str, str]:
+        """Return the variables of a file; one that cannot be read leaves a note."""
+        try:
+            return read_env(self.limits.read(file), env, self.limits)
+        except (OSError, ValueError, RecursionError) as error:
+            if is_required or not isinstance(error, FileNotFoundError):
+                self.note(f"{file.name} cannot be read", error)
+        return {}
+
+    def note(self, text: str, error: Exception) -> None:
+        """Note what could not be read, with the reason where it is one for people."""
+        is_reason = type(error) is ValueError
+        self.notes.append(f"{text}: {error}" if is_reason else text)
+
+
+def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
+    """Read the files of a project, in order; a later one overrides an earlier one.
+
+    Variables come from `.env` beside the first, never from our own environment. Unless
+    ``allow_outside``, what the files name is read only below their directories.
+    """
+    directory = files[0].parent
+    limits = Limits({file.parent for file in files}, allow_outside=allow_outside)
+    project = Project(limits)
+    project.env = project.read_env(directory / ".env", {}, is_required=False)
+    _Reader(project, directory, project.env).read(files, ())
+    named = project.name or project.env.get("COMPOSE_PROJECT_NAME")
+    name = (named or directory.resolve().name).lower()
+    project.name = re.sub(r"^[^a-z0-9]+|[^a-z0-9_-]", "", name)
+    return project
+
+
+# ---- variables ----
+
+
+def interpolate(
+    text: str, env: Mapping[str, str], unset: set[str], limits: Limits | None = None
+) -> str:
+    """Replace ``$NAME``, ``${NAME:-default}`` and the like by their values, as Compose does.
+
+    Names that have neither value nor default are added to ``unset``, and count as empty.
+    """
+    limits = limits or Limits()
+    limits.spend(len(text))
+    if "$" not in text:
+        return text
+    closings = _closings(text)
+
+    def render(start: int, end: int) -> str:
+        parts = []
+        while match := _VARIABLE.search(text, start, end):
+            parts.append(text[start : match.start()])
+            start = match.end()
+            how = match["how"] or ""
+            closing = closings.get(match.start() + 1)
+            if match["dollar"]:
+                parts.append("$")
+            elif match["name"]:
+                parts.append(choose(match["name"], "", 0, 0))
+            elif closing is None or (not how and closing != start):
+                parts.append(match[0])
+            else:
+                parts.append(choose(match["braced"], how, start, closing))
+                start = closing + 1
+        parts.append(text[start:end])
+        return "".join(parts)
+
+    def choose(name: str, how: str, start: int, end: int) -> str:
+        """Return the value of a variable, or of the word between two positions."""
+        value = env.get(name)
+        is_set = bool(value) if how.startswith(":") else value is not None
+        if how.endswith("+"):
+            return render(start, end) if is_set else ""
+        if is_set:
+            limits.spend(len(value or ""))
+            return value or ""
+        if how.endswith("-"):
+            return render(start, end)
+        unset.add(name)
+        return ""
+
+    return render(0, len(text))
+
+
+def _closings(text: str) -> dict[int, int]:
+    """Map the position of each opening brace to that of the one which closes it."""
+    closings: dict[int, int] = {}
+    openings: list[int] = []
+    for brace in re.finditer(r"[{}]", text):
+        if brace[0] == "{":
+            openings.append(brace.start())
+        elif openings:
+            closings[openings.pop()] = brace.start()
+    return closings
+
+
+def read_env(
+    text: str, env: Mapping[str, str] | None = None, limits: Limits | None = None
+) -> dict[str, str]:
+    """Read a `.env` file, whose variables may refer to others of it, or of ``env``."""
+    limits = limits or Limits()
+    values: dict[str, str] = {}
+    known = ChainMap(dict(env or {}), values)
+    for line in _ENV_LINE.finditer(text):
+        value = line["literal"]
+        if value is None:
+            if line["quoted"] is not None:
+                template = re.sub(r"(?s)\\(.)", _unescape, line["quoted"])
+            else:
+                template = re.split(r"(?:^|[ \t])#", line["bare"], maxsplit=1)[0].strip()
+            value = interpolate(template, known, set(), limits)
+        values[line["name"]] = value
+    return values
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    return _ESCAPES.get(escape[1], escape[0])
+
+
+# ---- files ----
+
+
+class _TextLoader(Loader):
+    """Reads every scalar as the text it is; only ``null``, ``~`` and nothing are None."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [r for r in resolvers if r[0].endswith((":null", ":merge"))]
+        for first, resolvers in Loader.yaml_implicit_resolvers.items()
+    }
+
+
+def _construct_tagged(loader: _TextLoader, suffix: str, node: yaml.Node) -> Any:
+    if suffix == "reset":
+        return Replaced(None)
+    if isinstance(node, yaml.MappingNode):
+        value: Any = loader.construct_mapping(node, deep=True)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = str(node.value)
+    return Replaced(value) if suffix == "override" else value
+
+
+_TextLoader.add_multi_constructor("!", _construct_tagged)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A document, its file, and the directory from which its relative paths start."""
+
+    document: dict[str, Any]
+    file: Path
+    directory: Path
+
+
+class _Reader:
+    """Reads files of one directory, with its variables, into a project."""
+
+    def __init__(self, project: Project, directory: Path, env: Mapping[str, str]) -> None:
+        self.project = project
+        self.directory = directory
+        self.env = env
+        self._documents: dict[Path, list[dict[str, Any]]] = {}
+
+    def read(self, files: Iterable[Path], trail: tuple[Path, ...]) -> None:
+        """Merge files into the project, each over what it includes."""
+        for file in files:
+            step = Path(os.path.realpath(file))
+            if step in trail:
+                self.project.notes.append(f"{file.name} includes itself")
+                continue
+            try:
+                for document in self._read_documents(file):
+                    place = _Place(document, file, self.directory)
+                    self._add(place, (*trail, step))
+            except RecursionError:
+                self.project.failed[file.name] = ValueError("it is nested too deeply")
+            except (OSError, ValueError) as error:
+                self.project.failed[file.name] = error
+
+    def _read_documents(self, file: Path) -> list[dict[str, Any]]:
+        """Return the documents of a file, interpolated."""
+        if file not in self._documents:
+            text = self.project.limits.read(file)
+            try:
+                documents = load_documents(text, _TextLoader, MAX_NODES)
+            except yaml.YAMLError as error:
+                mark = getattr(error, "problem_mark", None)
+                line = f" in line {mark.line + 1}" if mark else ""
+                raise ValueError(f"it is not YAML{line}") from error
+            self._documents[file] = [_checked(self._filled(d)) for d in documents]
+        return self._documents[file]
+
+    def _filled(self, value: Any) -> Any:
+        """Interpolate all texts of a document; reject one that grows without bounds."""
+        limits = self.project.limits
+        limits.spend(NODE_COST)
+        if isinstance(value, str):
+            return interpolate(value, self.env, self.project.unset, limits)
+        if isinstance(value, dict):
+            return {str(key): self._filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._filled(item) for item in value]
+        if isinstance(value, Replaced):
+            return Replaced(self._filled(value.value))
+        return value
+
+    def _add(self, place: _Place, trail: tuple[Path, ...]) -> None:
+        document = place.document
+        for entry in as_list(document.get("include")):
+            self._include(entry, trail)
+        project = self.project
+        project.name = str(document.get("name") or project.name)
+        project.volumes = merged(project.volumes, as_mapping(document.get("volumes")))
+        for name, body in document["services"].items():
+            if isinstance(body, dict | None):
+                service = self._service(name, place)
+                project.services[name] = merged(project.services.get(name, {}), service)
+            else:
+                project.notes.append(f"service {name} is no mapping")
+
+    def _include(self, entry: Any, trail: tuple[Path, ...]) -> None:
+        options = entry if isinstance(entry, dict) else {"path": entry}
+        paths = [str(path) for path in as_list(options.get("path"))]
+        if not paths or any("://" in path or path.startswith("git@") for path in paths):
+            self.project.notes.append("an include of something remote was not read")
+            return
+        files = [self.directory / path for path in paths]
+        home = options.get("project_directory") or files[0].parent
+        directory = self.directory / str(home)
+        names = as_list(options.get("env_file"))
+        env_files = [self.directory / str(name) for name in names] or [directory / ".env"]
+        env: dict[str, str] = {}
+        for file in env_files:
+            known = {**env, **self.env}
+            env |= self.project.read_env(file, known, is_required=False)
+        _Reader(self.project, directory, {**env, **self.env}).read(files, trail)
+
+    def _service(
+        self, name: str, place: _Place, trail: tuple[tuple[Path, str], ...] = ()
+    ) -> Service:
+        """Return a service in canonical form, merged over what it extends."""
+        body = place.document["services"][name] or {}
+        service = canonical(body, place.directory)
+        entries = [len(v) for v in service.values() if isinstance(v, dict | list)]
+        self.project.limits.spend(NODE_COST * (len(service) + sum(entries)))
+        if not (extends := body.get("extends")):
+            return service
+        base = extends if isinstance(extends, dict) else {"service": extends}
+        wanted = str(base.get("service"))
+        origin = self._find(wanted, base.get("file"), place)
+        if origin is None or len(trail) > MAX_EXTENDS or (origin.file, wanted) in trail:
+            text = f"service {name} extends {wanted}, which cannot be read"
+            self.project.notes.append(text)
+            return service
+        trail = (*trail, (origin.file, wanted))
+        return merged(self._service(wanted, origin, trail), service)
+
+    def _find(self, service: str, file: Any, place: _Place) -> _Place | None:
+        """Return the last document that declares a service: of another file, or of this one."""
+        places = [place]
+        if file:
+            path = place.directory / str(file)
+            try:
+                documents = self._read_documents(path)
+            except (OSError, ValueError) as error:
+                self.project.note(f"{path.name} cannot be read", error)
+                return None
+            places = [_Place(document, path, path.parent) for document in documents]
+        for candidate in reversed(places):
+            body = candidate.document["services"].get(service, "")
+            if isinstance(body, dict | None):
+                return candidate
+        return None
+
+
+def _checked(document: Any) -> dict[str, Any]:
+    """Reject what is no Compose file; wrap files of the first version in ``services``."""
+    if not isinstance(document, dict):
+        raise ValueError("it is no mapping")
+    bodies = [body for key, body in document.items() if not key.startswith("x-")]
+    is_v1 = all(isinstance(body, dict) and _OWN_KEYS_V1 & body.keys() for body in bodies)
+    if "services" not in document and bodies and is_v1:
+        return {"services": document}
+    if not any(key in _TOP_KEYS.split() or key.startswith("x-") for key in document):
+        raise ValueError("it has no services")
+    services = document.get("services")
+    if not isinstance(services, dict | None):
+        raise ValueError("its services are no mapping")
+    return {**document, "services": services or {}}

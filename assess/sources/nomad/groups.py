@@ -1,0 +1,198 @@
+"""Task groups of Nomad jobs: what they declare, and the names of their services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from assess.sources.base import Name, Row
+from assess.sources.listing import names_of
+from assess.sources.unit import Mount, Unit, split_volume
+from assess.sources.values import (
+    dicts,
+    healthy,
+    integer,
+    number,
+    percent,
+    table,
+    text,
+    texts,
+)
+
+SECOND = 1e9  # [ns]
+MB = 2**20
+
+GroupKey = tuple[str, str, str]  # namespace, job, group
+
+
+class Group:
+    """One task group of a job: what is placed together, and scales together."""
+
+    def __init__(self, job: Row, group: Row, key: GroupKey, *, is_alone: bool) -> None:
+        self.job = job
+        self.group = group
+        self.key = key
+        self.task = _main_task(group)
+        self.config = table(self.task, "Config")
+        self.services = dicts(group, "Services") + dicts(self.task, "Services")
+        self.templates = self.task.get("Templates")
+        self.is_known = bool(self.task)  # whether its declaration was read
+        self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
+        unit = _to_unit(self)
+        self.names = self._names(unit, is_alone=is_alone)
+        self.unit = replace(unit, names=self.names)
+
+    def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
+        namespace, job, group = self.key
+        metas = [table(part, "Meta") for part in (self.task, self.group, self.job)]
+        labels = [m["assess.service"] for m in metas if m.get("assess.service")]
+        name = (job, "nomad-job", 0.95)
+        if not is_alone:
+            name = (f"{job}-{group}", "nomad-group", 0.95)
+        # A name with a variable is another one in every allocation.
+        services = [text(s, "Name") for s in self.services]
+        return names_of(
+            *((label, "label", 1.0) for label in labels[:1]),
+            name,
+            *((name, "nomad-service", 0.8) for name in services if "$" not in name),
+            *unit.inner_names,
+            namespace=namespace,
+        )
+
+
+def _main_task(group: Row) -> Row:
+    """Return the task that does the work: the leader, else the first that is no sidecar."""
+    tasks = dicts(group, "Tasks")
+    own = [
+        task
+        for task in tasks
+        if not task.get("Lifecycle") and "connect-" not in text(task, "Kind")
+    ]
+    leaders = [task for task in own if task.get("Leader") is True]
+    return next(iter(leaders or own or tasks), {})
+
+
+def _to_unit(group: Group) -> Unit:
+    """Read the declaration of a group, without its names."""
+    task = group.task
+    config = group.config
+    limits = task.get("Resources")
+    memory = integer(limits, "MemoryMaxMB") or integer(limits, "MemoryMB")
+    grace = number(task, "KillTimeout")
+    env = table(task, "Env").items()
+    values = tuple((name, value) for name, value in env if isinstance(value, str))
+    ports = tuple(_ports(group))
+    is_checked = any(service.get("Checks") for service in group.services)
+    is_open = group.is_job or not group.is_known
+    kind = "web" if ports else "worker"
+    unit = Unit(
+        names=(),
+        platform="nomad",
+        image=text(config, "image"),
+        environment=values,
+        ports=ports,
+        user=text(task, "User"),
+        mounts=tuple(_mounts(group)),
+        memory_limit_bytes=memory * MB if memory else None,
+        cpu_limit=number(limits, "Cores") or None,
+        pids_limit=integer(config, "pids_limit") or None,
+        restart_policy=_restarts(group),
+        log_driver=_log_driver(config),
+        stop_timeout_s=None if grace is None else grace / SECOND,
+        kind="job" if group.is_job else kind,
+        min_healthy_pct=min_healthy(group),
+        health_checked=is_checked or (None if is_open else False),
+        config_external=True if group.templates or values else None,
+    )
+    if not unit.image:
+        return unit
+    return replace(  # by what only holds of a container
+        unit,
+        memory_unlimited=False if memory else None,
+        privileged=config.get("privileged") is True,
+        host_network=config.get("network_mode") == "host",
+        host_pid=config.get("pid_mode") == "host",
+        readonly_root=config.get("readonly_rootfs") is True,
+        caps_added_n=len(texts(config, "cap_add")),
+    )
+
+
+def _restarts(group: Group) -> str | None:
+    policy = table(group.group, "RestartPolicy")
+    if not policy:
+        return None
+    if policy.get("Mode") == "delay":
+        return "always"
+    return "on-failure" if policy.get("Attempts") else "no"
+
+
+def _log_driver(config: Row) -> str | None:
+    logging = config.get("logging")
+    # HCL makes a list of the block.
+    block = (
+        next(iter(dicts(logging)), {}) if isinstance(logging, list) else table(logging)
+    )
+    return text(block, "type") or text(block, "driver") or None
+
+
+def _ports(group: Group) -> Iterator[str]:
+    networks = dicts(group.group, "Networks")
+    for network in networks + dicts(group.task, "Resources", "Networks"):
+        reserved = dicts(network, "ReservedPorts")
+        for port in reserved + dicts(network, "DynamicPorts"):
+            inner = integer(port, "To")
+            outer = integer(port, "Value")
+            if outer:
+                yield f"{outer}->{inner or outer}/tcp"
+            elif inner:
+                yield f"{inner}/tcp"
+
+
+def _mounts(group: Group) -> Iterator[Mount]:
+    for option in texts(group.config, "volumes"):
+        if mount := split_volume(option):
+            yield _within_allocation(mount)
+    for entry in dicts(group.config, "mounts") + dicts(group.config, "mount"):
+        kind = text(entry, "type") or "volume"
+        source = text(entry, "source")
+        mount = Mount(
+            target=text(entry, "target"),
+            type=kind,
+            source="" if kind == "volume" else source,
+            volume=source or None if kind == "volume" else None,
+            is_writable=entry.get("readonly") is not True,
+        )
+        yield _within_allocation(mount)
+    volumes = table(group.group, "Volumes")
+    for entry in dicts(group.task, "VolumeMounts"):
+        name = text(entry, "Volume")
+        volume = table(volumes, name)
+        is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
+        driver = text(volume, "Type")
+        yield Mount(
+            target=text(entry, "Destination"),
+            type="volume",
+            volume=text(volume, "Source") or name or None,
+            driver=driver or None,
+            is_writable=not is_fixed,
+            is_remote=driver == "csi",
+        )
+
+
+def _within_allocation(mount: Mount) -> Mount:
+    """Mark a bind with a relative source: it is in the allocation's directory, and goes with it."""
+    is_absolute = re.match(r"[/\\]|[A-Za-z]:", mount.source)
+    if mount.type == "bind" and not is_absolute:
+        return replace(mount, source_class="alloc-dir")
+    return mount
+
+
+def min_healthy(group: Group) -> float | None:
+    """Return the share that an update leaves running [percent]."""
+    update = table(group.group.get("Update") or group.job.get("Update"))
+    count = number(group.group, "Count")
+    parallel = number(update, "MaxParallel")
+    if group.is_job or parallel is None:
+        return None
+    return healthy(percent(parallel or count, count))  # 0 is all at once
