@@ -104,7 +104,7 @@ class MarathonSource(ListSource):
                 params = {"limit": str(size), "offset": str(offset)}
                 items = _items(web.json(path, params=params), "tasks")
                 fresh = [i for i in items if text(i, "id") not in seen]
-                seen |= {text(i, "id") for i in fresh}
+                seen |= {text(i, "id") for i in fresh} - {""}
                 yield fresh
                 offset += len(items)
                 if is_probe or len(items) < size or not fresh:
