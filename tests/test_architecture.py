@@ -135,9 +135,9 @@ BUDGETS = {
     "score/readiness": 455,
     "score/upgrade_churn": 1150,
     "score/what_next": 1310,
-    "figures": 1320,
-    "report": 2220,
-    "cli": 1750,
+    "figures": 1270,
+    "report": 2015,
+    "cli": 1595,
     "notebooks": 500,
     "sample": 570,
 }
