@@ -211,14 +211,17 @@ class Ranking:
         # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
         names = [str(name) for name in policy["criteria"]]
-        wide = criteria.pivot(index="service_id", columns="criterion").reindex(
-            frame.index
-        )
+        ends = {
+            end: criteria.pivot(index="service_id", columns="criterion", values=end)
+            .reindex(index=frame.index, columns=names)
+            .to_numpy(float)
+            for end in ("lo", "hi")
+        }
         return cls(
             services=frame.index,
             criteria=tuple(names),
-            worst=wide["lo"][names].to_numpy(float),
-            best=wide["hi"][names].to_numpy(float),
+            worst=ends["lo"],
+            best=ends["hi"],
             gates=frame["label_gates"],
             readiness_lo=frame["readiness_lo"],
             inside=in_containers(frame["platform"]),
