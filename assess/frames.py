@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import DataError, did_you_mean
+from assess.untrusted import unguarded
 
 SCHEMA_VERSION = 1
 SHARED_COLUMNS = ("source", "source_ref")
@@ -173,7 +174,7 @@ def read_table(file: Path) -> pd.DataFrame:
             raise ValueError(
                 f"row {number} has {len(row)} cells, its header {len(header)}"
             )
-    known = [[cell or None for cell in row] for row in rows]
+    known = [[unguarded(cell) or None for cell in row] for row in rows]
     return pd.DataFrame(known, columns=header, dtype="str")
 
 
@@ -278,8 +279,16 @@ def problem(
 def _text(cells: pd.Series) -> pd.Series:
     if cells.dtype == "str":
         return cells
-    known = cells.astype(object).where(cells.notna(), None)
-    return known.map(str, na_action="ignore").astype("str")
+    texts = cells.astype(object).where(cells.notna(), None)
+    try:
+        return texts.map(str, na_action="ignore").astype("str")
+    except UnicodeEncodeError:
+        return texts.map(_without_surrogates, na_action="ignore").astype("str")
+
+
+def _without_surrogates(cell: Any) -> str:
+    """Return a text without halves of surrogate pairs, which JSON may have and no file can."""
+    return str(cell).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _problems(column: Column, bad: pd.Series, rule: str, hint: str = "") -> pd.DataFrame:

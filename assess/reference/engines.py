@@ -20,7 +20,7 @@ from assess.reference.versions import (
 )
 
 # Back-port of the overlay2 feature in RHEL and CentOS 7 (storage_drivers, kernel_note).
-_BACKPORT = re.compile(r"3\.10\.0-(\d+).*\.el7")
+_BACKPORT = re.compile(r"3\.10\.0-(\d++).*\.el7")
 _BACKPORT_BUILD = 514
 
 

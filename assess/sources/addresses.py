@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from assess.sources.linear import Linear
+
 _NAMED = re.compile(
     r"(?:^|_)(?:URLS?|URI|HOSTS?|ADDR|ADDRESS|ENDPOINT|DSN|SERVERS?|BROKERS?)$"
 )
@@ -17,11 +19,11 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
 _SCHEME = re.compile(
     r"^(?:jdbc:)?(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)$", re.IGNORECASE
 )
-_GO_DSN = re.compile(r"@(?:tcp|udp)\((?P<address>[^)]*)\)")
-_KEYWORD_DSN = re.compile(
-    r"(?:^|[\s;])(?:host|server|data source)\s*=\s*(?P<host>[^\s;,]+)", re.I
+_GO_DSN = Linear(r"@(?:tcp|udp)\((?P<address>[^)]*)\)")
+_KEYWORD_DSN = Linear(
+    r"(?:^|[\s;])(?:host|server|data source)\s*=\s*(?P<host>[^\s;,]+)", ignore_case=True
 )
-_KEYWORD_PORT = re.compile(r"(?:^|[\s;])port\s*=\s*(?P<port>\d+)", re.IGNORECASE)
+_KEYWORD_PORT = Linear(r"(?:^|[\s;])port\s*=\s*(?P<port>\d+)", ignore_case=True)
 _HERE = re.compile(
     r"localhost|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE
 )

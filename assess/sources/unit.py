@@ -18,6 +18,7 @@ from assess import frames
 from assess.image_ref import ImageRef, last_part, parse_image
 from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
+from assess.sources.linear import Linear
 from assess.sources.redact import is_secret, keep_env
 
 FRAMES = (  # that a platform fills
@@ -337,7 +338,7 @@ _ENGINE_DIRECTORIES = re.compile(
     r"/|/run(/(docker|docker/containerd|containerd|crio|podman|k3s|k3s/containerd"
     r"|user(/\d+(/(podman|containerd))?)?))?"
 )
-_ENGINE_PIPES = re.compile(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
+_ENGINE_PIPES = Linear(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
 
 
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
@@ -438,7 +439,7 @@ def keeps_data(
 
 def may_be_store(repository: str | None, ports: str | None) -> bool:
     """Return whether an image keeps data, by its name or by the ports that it listens on."""
-    inner = re.findall(r"(\d+)(?=[/;]|$)", ports or "")
+    inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
     image = last_part(repository)
     marks = [Address(image), *(Address("", int(port)) for port in inner)]
     if _STORE_WORDS.search(image):

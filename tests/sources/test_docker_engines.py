@@ -9,11 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from test_docker import CANARY, collect, coverage
 
+from assess.sources.docker import client
 from assess.sources.docker.source import DockerSource
 
 
 @contextmanager
-def fake_engine(answers: dict[str, tuple[int, object]]):
+def fake_engine(answers: dict[str, tuple[int, object]], *, is_chunked: bool = False):
     """An HTTP server on the loopback that answers paths by their endings."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,7 +26,8 @@ def fake_engine(answers: dict[str, tuple[int, object]]):
                 code, body = body(path)
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(code)
-            self.send_header("Content-Length", str(len(raw)))
+            if not is_chunked:  # else it ends where the connection does
+                self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
             self.wfile.write(raw)
 
@@ -219,7 +221,14 @@ def test_an_engine_behind_a_path_of_a_proxy_is_asked_there(tmp_path):
     assert coverage(batch)["version"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("identifier", ["a\r\nX: y", "a b", "\0", "é"])
+HOSTILE_IDS = [
+    *("a\r\nX: y", "a b", "\0", "é", "a\n", "٣"),
+    *("../../images", "a/../../info", "..", ".", "a?b", "a#b", "%2e%2e", "/etc", "a/b"),
+    *("http://127.0.0.1:1/", "a" * 99 + "/"),
+]
+
+
+@pytest.mark.parametrize("identifier", HOSTILE_IDS)
 def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, identifier):
     listed = [{"Id": identifier, "Names": ["/x"], "Image": "x:1", "State": "running"}]
     answers = {
@@ -229,7 +238,46 @@ def test_what_an_engine_calls_its_containers_makes_no_other_request(tmp_path, id
         "/images/json": (200, []),
         "/volumes": (200, {"Volumes": []}),
     }
-    with fake_engine(answers) as endpoint:
+    asked = []
+
+    def note(path: str) -> tuple[int, object]:
+        asked.append(path)
+        return 404, {}
+
+    with fake_engine(answers | {"": (200, note)}) as endpoint:
         batch = collect(tmp_path, endpoint=endpoint)
     assert coverage(batch)["inspect"]["status"] == "parse_error"
     assert len(batch.rows["workloads"]) == 1
+    assert not asked  # beside the five lists
+
+
+@pytest.mark.parametrize(
+    "version", ["1.43/../x", "1.43\n", "1.٤٣", "1.43?", "-1.9", "", 7]
+)
+def test_only_a_version_becomes_part_of_a_path(tmp_path, version):
+    asked = []
+
+    def note(path: str) -> tuple[int, object]:
+        asked.append(path)
+        return 200, {"Version": "24.0.7", "ApiVersion": version}
+
+    with fake_engine({"": (200, note)}) as endpoint:
+        collect(tmp_path, endpoint=endpoint)
+    assert all(path.startswith(("/version", "/v1.24/", "/info")) for path in asked)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("excess", [-1, 0, 1, 1000])
+def test_an_answer_above_the_limit_is_refused_while_it_is_read(
+    tmp_path, monkeypatch, is_chunked, excess
+):
+    monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 1000)
+    body = json.dumps({"Name": "h", "x": "y" * (1000 + excess - 22)}).encode()
+    assert len(body) == 1000 + excess
+    answers = {
+        "/version": (200, {"Version": "24.0.7", "ApiVersion": "1.43"}),
+        "/info": (200, body),
+    }
+    with fake_engine(answers, is_chunked=is_chunked) as endpoint:
+        row = coverage(collect(tmp_path, endpoint=endpoint))["info"]
+    assert row["status"] == ("parse_error" if excess > 0 else "ok")

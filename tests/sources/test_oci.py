@@ -455,3 +455,58 @@ def test_only_tags_and_digests_become_part_of_an_address(server):
     (row,) = ask(server).rows["images"]
     assert row["digest"] == digest_of(body) and row["is_index"]
     assert not any("admin" in path or "example.com" in path for _, path in server.asked)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "/v2/{name}/tags/list/../../../../admin",
+        "/v2/{name}/tags/list/x?n=1",
+        "/v2/{name}/tags/listing?n=1",
+        "@127.0.0.1:1/v2/{name}/tags/list?n=1",
+        ".example.com/v2/{name}/tags/list?n=1",
+    ],
+)
+def test_no_other_address_passes_for_the_next_page(server, monkeypatch, tail):
+    monkeypatch.setattr(oci, "HUB_API", server.endpoint)
+    link = server.endpoint + tail.format(name=NAME)
+    server.tags = ["1"]
+    body = json.dumps({"tags": ["1"]}).encode()
+    page = json.dumps({"results": [], "next": link.replace("/v2", "/v2/repositories")})
+    server.answers = {
+        f"/v2/{NAME}/tags/list?": (200, {"Link": f'<{link}>; rel="next"'}, body),
+        "/v2/repositories/": (200, {}, page.encode()),
+    }
+    batch = ask(server, name="docker.io")
+    listed = [path for _, path in server.asked if "tags" in path or "admin" in path]
+    assert len(listed) == 2  # one page of the registry, and one of the hub
+    assert calls(batch)["tags"]["status"] == "ok"
+
+
+def test_an_index_may_hold_indexes(server):
+    def index_of(*digests: str) -> bytes:
+        children = [{"digest": digest, "mediaType": INDEX_OCI} for digest in digests]
+        return json.dumps({"mediaType": INDEX_OCI, "manifests": children}).encode()
+
+    image = digest_of(manifest_of("2"))
+    bodies = {"2": manifest_of("2")}
+    inner = index_of(image)
+    outer = index_of(digest_of(inner), "sha256:" + "e" * 64)
+    server.tags = ["1"]
+    place = f"/v2/{NAME}/manifests/"
+    types = {"Content-Type": INDEX_OCI}
+    server.answers = {
+        f"{place}1": (200, types, outer),
+        f"{place}{digest_of(outer)}": (200, types, outer),
+        f"{place}{digest_of(inner)}": (200, types, inner),
+        f"{place}{image}": (200, {"Content-Type": MANIFEST_2}, bodies["2"]),
+    }
+    rows = {row["digest"]: row for row in ask(server).rows["images"]}
+    assert rows.keys() == {
+        digest_of(outer),
+        digest_of(inner),
+        image,
+        "sha256:" + "e" * 64,
+    }
+    assert rows[digest_of(outer)]["tags"] == "1" and rows[digest_of(inner)]["is_index"]
+    assert not any(row["dangling"] for row in rows.values())

@@ -221,6 +221,7 @@ def quarter(tmp_path):
         ("s3", '"s3:GetObject"'),
         ("kubernetes", "kind: ClusterRole"),
         ("nomad", "read-job"),
+        ("docker", "proxy_pass http://unix:"),
     ],
 )
 def test_the_command_prints_the_policy_alone(name, excerpt):
@@ -237,4 +238,4 @@ def test_the_command_prints_the_policy_alone(name, excerpt):
 def test_without_a_policy_the_command_says_for_what_there_is_one(name):
     done = CliRunner().invoke(cli, ["sources", *filter(None, [name]), "--policy"])
     assert done.exit_code in (1, 2)
-    assert "aws, kubernetes, nomad, s3" in done.stderr
+    assert "aws, docker, kubernetes, nomad, s3" in done.stderr

@@ -36,7 +36,7 @@ MAX_FIXES = 3  # checks in a set
 SHOWN = 3  # sets
 ATOM = ("check", "dimension", "state", "value", "weight")
 COVERAGE = {"coverage", "coverage_lowest"}
-_COLUMN = re.compile(r"\w+\.\w+")
+_COLUMN = re.compile(r"\b\w+\.\w+")
 _ANY_TIME = pd.Timestamp(0, tz="UTC")  # rules about coverage look at no clock
 
 

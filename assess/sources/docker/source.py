@@ -84,7 +84,7 @@ class DockerSource(Source):
     needs = (
         "GET on /version /info /containers/json /containers/ID/json /images/json /volumes, with "
         "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
-        "host, so a proxy that allows only these, or dumps, is better"
+        "host, so a proxy that allows only these (--policy prints one), or dumps, is better"
     )
     dump = (
         "docker version|info|ps -a|images|volume ls --format json > version|info|ps|images|"
@@ -92,7 +92,7 @@ class DockerSource(Source):
         "docker system df -v --format json > system-df.json"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         problems = problems_of(options)
         if options.get("inspect", "all") not in INSPECT:
@@ -101,7 +101,7 @@ class DockerSource(Source):
             problems.append("disk is true or false")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read one engine, or the dumps of several."""
         batch = Batch()
         if "path" in options:
@@ -110,7 +110,7 @@ class DockerSource(Source):
             _ask_host(options, base, deadline, batch)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make the calls that list things."""
         return self.collect({**options, "inspect": "none"}, base, deadline)
 
@@ -126,7 +126,9 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
         files = sorted([*place.glob("*"), *place.glob("*/*")])
         for file in [place] if place.is_file() else files:
             # Several commands fill several files: inspect-1.json, inspect-2.json
-            stem = re.sub(r"[-_.]?\d+$", "", file.stem.lower()).replace("_", "-")
+            stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace(
+                "_", "-"
+            )
             call = calls.get(stem)
             if call and file.suffix.lower() in SUFFIXES and file.is_file():
                 is_empty = False
@@ -376,7 +378,7 @@ def from_cli_disk(raw: Any) -> Any:
             "Driver": v.get("Driver"),
             "UsageData": {"Size": cli_size(v.get("Size"))},
         }
-        for v in dicts(raw.get("Volumes"))
+        for v in dicts(raw, "Volumes")
     ]
     return {"Images": images, "Volumes": volumes}
 

@@ -234,7 +234,7 @@ def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
     A time without an offset is in the zone, or in UTC without a zone. Local forms such as
     ``23/Nov/26 9:04 PM`` need a zone.
     """
-    text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.strip())
+    text = re.sub(r"(?<!\s)\s*(?:UTC|GMT)$", "Z", text.strip())
     try:
         if re.fullmatch(r"\d{9,10}(\.\d+)?", text):
             when = datetime.fromtimestamp(float(text), UTC)
@@ -243,7 +243,9 @@ def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
         elif zone and (local := _local(text)):
             when = local
         else:
-            when = datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d\d:?\d\d$)", "", text))
+            when = datetime.fromisoformat(
+                re.sub(r"(?<!\s)\s+(?=[+-]\d\d:?\d\d$)", "", text)
+            )
         when = (when if when.tzinfo else when.replace(tzinfo=zone or UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -299,7 +301,8 @@ def _first(cells: Cells, column: str) -> tuple[str, str]:
 
 def _affected(cells: Cells) -> list[str]:
     """Return the services listed in one cell, or in several cells under one repeated header."""
-    listed = re.split(r"\s*[;,|]\s*", _first(cells, "affected")[0])
+    parts = re.split(r"[;,|]", _first(cells, "affected")[0])
+    listed = [part.strip() for part in parts]
     header = _first(cells, "service")[1]
     repeated = repeats(cells, header)
     return [*listed, *map(strip_userinfo, repeated if len(repeated) > 1 else [])]
@@ -326,4 +329,4 @@ def _number(text: str) -> float | None:
 def _derived_id(cells: Cells) -> str:
     """Return a stable id of a record that reveals nothing of its content."""
     content = "\x1f".join(f"{name}={cells[name]}" for name in sorted(cells))
-    return f"csv-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"csv-{hashlib.sha256(content.encode(errors='replace')).hexdigest()[:16]}"

@@ -127,7 +127,7 @@ def service_of(hostname: str) -> str:
     words = [
         word for word in re.split(r"[-_]+", name) if word and not _ENV.fullmatch(word)
     ]
-    return re.sub(r"[-_]?\d+[a-z]?$", "", "-".join(words))
+    return re.sub(r"(?:[-_]|(?<!\d))\d+[a-z]?$", "", "-".join(words))
 
 
 def _spellings(row: Row) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from assess.errors import ConfigError
 from assess.sources.base import Name, Row, type_of
+from assess.sources.linear import Linear
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
@@ -40,7 +41,7 @@ _SUFFIXES = frozenset(["svc", "service", "srv"])
 Claim = tuple[str, tuple[Name, ...]]  # source, and the names that a row has, best first
 
 
-Rules = list[tuple[re.Pattern[str], str]]
+Rules = list[tuple[Linear, str]]
 Spelling = Callable[[str], str]
 
 
@@ -351,10 +352,10 @@ def read_map(path: Path) -> Rules:
             problems.append(f"line {line} needs a pattern and a service_id")
             continue
         try:
-            rule = re.compile(pattern, re.IGNORECASE)
-            rule.sub(service, "")  # refuses a reference to a group that is not there
+            rule = Linear(pattern, ignore_case=True)
+            rule.check_template(service)
             rules.append((rule, service))
-        except (re.error, IndexError) as error:
+        except ValueError as error:
             problems.append(f"line {line}: {pattern!r} is no regular expression: {error}")
     if problems:
         message = f"the identity map {path.name}: " + "; ".join(problems)
@@ -368,7 +369,7 @@ def mapped(names: Iterable[Name], rules: Rules) -> Name | None:
         for text in (f"{name.namespace}/{name.name}", name.name):
             for pattern, service in rules:
                 if found := pattern.fullmatch(text):
-                    return Name(found.expand(service), "map", 1.0)
+                    return Name(pattern.expand(service, found), "map", 1.0)
     return None
 
 

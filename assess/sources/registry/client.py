@@ -14,7 +14,7 @@ from assess.sources.redact import strip_userinfo
 from assess.sources.values import dig
 
 HUB_ENDPOINT = "https://registry-1.docker.io"
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r'\b(\w+)="([^"]*)"')
 
 
 class Registry:

@@ -12,7 +12,8 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.sources.base import Row
-from assess.sources.values import dicts, dig, moment, texts
+from assess.sources.linear import Linear
+from assess.sources.values import dicts, dig, moment, text, texts
 
 DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
 MANIFEST_2, INDEX_2 = f"{DOCKER}manifest.v2+json", f"{DOCKER}manifest.list.v2+json"
@@ -28,7 +29,7 @@ _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+j
 _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
-_SIGNATURE = re.compile(r"cosign.*\bsig\b|notary\.signature")
+_SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
 _BUNDLE, _PREDICATE = "sigstore.bundle", "dev.sigstore.bundle.predicateType"
 
 
@@ -39,9 +40,7 @@ class Repository:
     registry: str  # as references to images name it
     name: str
     tags: list[str] | None = None  # all of them; None where they were not listed
-    heads: dict[str, str] = field(
-        default_factory=dict
-    )  # digest by tag or digest asked for
+    heads: dict[str, str] = field(default_factory=dict)  # digest by tag or digest
     types: dict[str, str] = field(default_factory=dict)  # media type by digest
     manifests: dict[str, Row] = field(default_factory=dict)  # by digest
     configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
@@ -49,9 +48,9 @@ class Repository:
     hub: dict[str, Row] = field(default_factory=dict)  # by tag, of Docker Hub's own API
 
 
-def is_ref(text: Any) -> bool:
-    """Return whether a text is a tag or a digest: nothing else becomes part of an address."""
-    return isinstance(text, str) and _REF.fullmatch(text) is not None
+def is_ref(name: Any) -> bool:
+    """Return whether a name is a tag or a digest: nothing else becomes part of an address."""
+    return isinstance(name, str) and _REF.fullmatch(name) is not None
 
 
 def is_image_tag(tag: str) -> bool:
@@ -66,7 +65,7 @@ def signature_tag(digest: str) -> str:
 
 def is_signed(referrers: Any) -> bool:
     """Return whether an index of referrers names a signature."""
-    for entry in dicts(dig(referrers, "manifests")):
+    for entry in dicts(referrers, "manifests"):
         kind = str(entry.get("artifactType") or "")
         about = str(dig(entry, "annotations", _PREDICATE) or "/sign/")
         if _SIGNATURE.search(kind) or (_BUNDLE in kind and "/sign/" in about):
@@ -92,7 +91,8 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
     if kind in SCHEMA_1:
         kept = _keep_schema_1(raw)
     elif kind in INDEXES:
-        kept = {"children": [*filter(None, map(_child, dicts(dig(raw, "manifests"))))]}
+        children = map(_child, dicts(raw, "manifests"))
+        kept = {"children": list(filter(None, children))}
     else:
         kept = _keep_image(raw)
     return {"media_type": kind, **kept, **keep_base(dig(raw, "annotations"))}
@@ -107,22 +107,22 @@ def _keep_schema_1(raw: Any) -> Row:
     layers = dig(raw, "fsLayers")
     return {
         "layers_n": len(layers) if isinstance(layers, list) else None,
-        "arch": _text(dig(raw, "architecture")),
-        "created_at": _date(dig(latest, "created")),
+        "arch": _text(raw, "architecture"),
+        "created_at": _date(latest, "created"),
     }
 
 
 def _keep_image(raw: Any) -> Row:
     """Keep the configuration's digest and the sizes of the manifest of one image."""
     layers = dig(raw, "layers")
-    config_bytes = _count(dig(raw, "config", "size"))
+    config_bytes = _count(raw, "config", "size")
     kept: Row = {
-        "config": _digest(dig(raw, "config", "digest")),
+        "config": _digest(raw, "config", "digest"),
         "config_bytes": config_bytes,
         "is_image": dig(raw, "config", "mediaType") in (*_CONFIGS, None),
     }
     if isinstance(layers, list):
-        sizes = [config_bytes, *(_count(layer.get("size")) for layer in dicts(layers))]
+        sizes = [config_bytes, *(_count(layer, "size") for layer in dicts(layers))]
         kept["layers_n"] = len(sizes) - 1
         kept["size_bytes"] = _sum(sizes)
     return kept
@@ -130,12 +130,12 @@ def _keep_image(raw: Any) -> Row:
 
 def _child(raw: Row) -> Row | None:
     """Keep of an entry of an index what tells an image; None for what is no image."""
-    digest = _digest(raw.get("digest"))
+    digest = _digest(raw, "digest")
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
         return None
-    arch = _text(dig(raw, "platform", "architecture"))
-    return {"digest": digest, "arch": arch, "media_type": _text(raw.get("mediaType"))}
+    arch = _text(raw, "platform", "architecture")
+    return {"digest": digest, "arch": arch, "media_type": _text(raw, "mediaType")}
 
 
 def keep_config(raw: Any) -> tuple[Row, int]:
@@ -144,16 +144,11 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     Its environment, arguments, labels and the commands of its history may hold secrets.
     """
     config = dig(raw, "config")
-    withheld = [
-        dig(config, "Env"),
-        dig(config, "Cmd"),
-        dig(config, "Entrypoint"),
-        dig(config, "Labels"),
-        dig(raw, "history"),
-    ]
+    withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
+    withheld.append(dig(raw, "history"))
     kept = {
-        "arch": _text(dig(raw, "architecture")),
-        "created_at": _date(dig(raw, "created")),
+        "arch": _text(raw, "architecture"),
+        "created_at": _date(raw, "created"),
     }
     kept |= keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
@@ -161,9 +156,7 @@ def keep_config(raw: Any) -> tuple[Row, int]:
 
 def keep_base(labels: Any) -> Row:
     """Keep the base image that annotations or labels name, if they do."""
-    named = {
-        f"base_{part}": _text(dig(labels, BASE + part)) for part in ("name", "digest")
-    }
+    named = {f"base_{part}": _text(labels, BASE + part) for part in ("name", "digest")}
     return {column: value for column, value in named.items() if value}
 
 
@@ -173,20 +166,25 @@ def to_images(repository: Repository) -> list[Row]:
     for ref, digest in repository.heads.items():
         tags[digest] |= {ref} - {digest}
     rows: dict[str, Row] = {}
-    for digest, own in tags.items():
+    for digest, names in tags.items():
         if dig(repository.manifests.get(digest), "is_image") is not False:
-            rows[digest] = _to_image(repository, digest, sorted(own))
-    children = {d: dig(repository.manifests.get(d), "children") for d in rows}
-    for child in (child for listed in children.values() for child in listed or ()):
-        digest = child["digest"]
-        row = rows.setdefault(digest, _to_image(repository, digest, []))
-        row["dangling"] = False  # its index has the tag, and needs it
-        row.setdefault("arch", child["arch"])
-        row.setdefault("media_type", child["media_type"])
-    for digest, row in rows.items():
-        listed = dig(repository.manifests.get(digest), "children")
-        row.update(_to_index([rows[child["digest"]] for child in listed or ()]))
-        row.update(_of_type(row.get("media_type")))
+            rows[digest] = _to_image(repository, digest, sorted(names))
+    digests = list(rows)
+    children: dict[str, list[Row]] = {}
+    for digest in digests:  # which grows: an index may hold indexes
+        children[digest] = dig(repository.manifests.get(digest), "children") or []
+        for child in children[digest]:
+            if child["digest"] not in rows:
+                rows[child["digest"]] = _to_image(repository, child["digest"], [])
+                digests.append(child["digest"])
+            row = rows[child["digest"]]
+            row["dangling"] = False  # its index has the tag, and needs it
+            row.setdefault("arch", child["arch"])
+            row.setdefault("media_type", child["media_type"])
+    for digest in reversed(digests):  # an index follows from what it holds
+        row = rows[digest]
+        row |= _to_index([rows[child["digest"]] for child in children[digest]])
+        row |= _of_type(row.get("media_type"))
     return list(rows.values())
 
 
@@ -194,14 +192,14 @@ def _to_image(repository: Repository, digest: str, tags: list[str]) -> Row:
     """Return the row of one manifest, as far as it was read."""
     manifest = repository.manifests.get(digest, {})
     config = repository.configs.get(digest, {})
-    is_dangling = not tags
+    # A digest without a tag is dangling only where all tags are known.
+    is_known = bool(tags) or repository.tags is not None
     return _place(repository.registry, repository.name, digest) | _known(
         tags=";".join(tags) or None,
         media_type=manifest.get("media_type") or repository.types.get(digest),
         image_id=manifest.get("config"),
         signed=repository.signed.get(digest),
-        # A digest without a tag is dangling only where all tags are known.
-        dangling=is_dangling if tags or repository.tags is not None else None,
+        dangling=not tags if is_known else None,
         **_known(**{column: config.get(column) for column in _COLUMNS})
         | _known(**{column: manifest.get(column) for column in _COLUMNS}),
         **_of_hub(repository, digest, tags),
@@ -217,8 +215,9 @@ def _to_index(children: list[Row]) -> Row:
     for column in ("arch", "size_bytes", "created_at"):
         values: list[Any] = [child.get(column) for child in children]
         if children and None not in values:
-            is_arch = column == "arch"
-            row[column] = ";".join(sorted(set(values))) if is_arch else max(values)
+            row[column] = max(values)
+    if "arch" in row:
+        row["arch"] = ";".join(sorted({child["arch"] for child in children}))
     return row
 
 
@@ -226,11 +225,12 @@ def _of_hub(repository: Repository, digest: str, tags: list[str]) -> Row:
     """Return the times that Docker Hub gives to the tags of a digest."""
     listed = [repository.hub[tag] for tag in tags if tag in repository.hub]
     # A tag that moved between the calls has the times of another digest.
-    own = [tag for tag in listed if tag.get("digest") in (digest, None)]
-    times = {
-        column: [tag[column] for tag in own if tag.get(column)] for column in HUB_TIMES
-    }
-    return {column: max(values) for column, values in times.items() if values}
+    same = [tag for tag in listed if tag.get("digest") in (digest, None)]
+    row: Row = {}
+    for column in HUB_TIMES:
+        if times := [tag[column] for tag in same if tag.get(column)]:
+            row[column] = max(times)
+    return row
 
 
 HUB_TIMES = {"pushed_at": "tag_last_pushed", "last_pulled_at": "tag_last_pulled"}
@@ -238,9 +238,9 @@ HUB_TIMES = {"pushed_at": "tag_last_pushed", "last_pulled_at": "tag_last_pulled"
 
 def keep_hub_tag(raw: Row) -> Row:
     """Keep the times of a tag of Docker Hub, not who pushed it."""
-    times = {column: _date(raw.get(name)) for column, name in HUB_TIMES.items()}
-    times["pushed_at"] = times["pushed_at"] or _date(raw.get("last_updated"))
-    return times | {"digest": _text(raw.get("digest"))}
+    times = {column: _date(raw, name) for column, name in HUB_TIMES.items()}
+    times["pushed_at"] = times["pushed_at"] or _date(raw, "last_updated")
+    return times | {"digest": _text(raw, "digest")}
 
 
 def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
@@ -250,8 +250,8 @@ def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
         name = row.get("repository")
         if row.get("registry") != registry or not isinstance(name, str):
             continue
-        tags = row.get("tags")
-        refs = [row.get("tag"), *(tags.split(";") if isinstance(tags, str) else ())]
+        refs: list[Any] = text(row, "tags").split(";")
+        refs.append(row.get("tag"))
         digest = row.get("image_digest", row.get("digest"))
         # Built on the host and never pushed: no registry knows the id of an image.
         if not isinstance(digest, str) or digest != row.get("image_id"):
@@ -268,16 +268,16 @@ def to_dumped(value: Any) -> list[Row]:
     descriptor = dig(value, "Descriptor")
     if isinstance(descriptor, dict):
         manifest = value.get("SchemaV2Manifest") or value.get("OCIManifest")
-        kept = keep_manifest(manifest, _text(descriptor.get("mediaType")))
-        kept["arch"] = _text(dig(descriptor, "platform", "architecture"))
+        kept = keep_manifest(manifest, _text(descriptor, "mediaType"))
+        kept["arch"] = _text(descriptor, "platform", "architecture")
         return _dumped(str(value.get("Ref") or ""), descriptor.get("digest"), kept)
-    layers = [*dicts(dig(value, "LayersData"))]
+    layers = [*dicts(value, "LayersData")]
     kinds = {_schema(str(layer.get("MIMEType") or "")) for layer in layers}
     kept = {
-        "arch": _text(dig(value, "Architecture")),
-        "created_at": _date(dig(value, "Created")),
-        "layers_n": len(texts(dig(value, "Layers"))) or None,
-        "size_bytes": _sum([_count(layer.get("Size")) for layer in layers]),
+        "arch": _text(value, "Architecture"),
+        "created_at": _date(value, "Created"),
+        "layers_n": len(texts(value, "Layers")) or None,
+        "size_bytes": _sum([_count(layer, "Size") for layer in layers]),
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
@@ -337,24 +337,24 @@ def _sum(sizes: list[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(sizes) else None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: Any, *path: str) -> str | None:
+    return text(value, *path) or None
 
 
-def _digest(value: Any) -> str | None:
-    return value if is_ref(value) and ":" in value else None
+def _digest(value: Any, *path: str) -> str | None:
+    digest = text(value, *path)
+    return digest if ":" in digest and is_ref(digest) else None
 
 
-def _count(value: Any) -> int | None:
-    is_count = (
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60
-    )
-    return value if is_count else None
+def _count(value: Any, *path: str) -> int | None:
+    count = dig(value, *path)
+    is_count = isinstance(count, int) and not isinstance(count, bool)
+    return count if is_count and 0 <= count < 1 << 60 else None
 
 
-def _date(value: Any) -> datetime | None:
+def _date(value: Any, *path: str) -> datetime | None:
     """Read a date; reproducible builds write 1970 or 1980, which `moment` leaves out."""
-    return moment(value) if isinstance(value, str) else None
+    return moment(text(value, *path))
 
 
 def documents_of(values: list[Any]) -> list[Any]:
@@ -365,6 +365,5 @@ def documents_of(values: list[Any]) -> list[Any]:
 
 def all_digests(manifests: Iterable[Row]) -> list[str]:
     """List the digests of the images inside of indexes, each once."""
-    return list(
-        dict.fromkeys(c["digest"] for m in manifests for c in m.get("children", ()))
-    )
+    children = [child for manifest in manifests for child in manifest.get("children", ())]
+    return list(dict.fromkeys(child["digest"] for child in children))

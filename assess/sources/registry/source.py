@@ -68,7 +68,7 @@ class RegistrySource(Source):
     )
     dump = "skopeo inspect docker://REF > NAME.json, or docker manifest inspect -v REF > NAME.json"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         is_dump = "path" in options
         names = options.get("repositories", [])
@@ -86,7 +86,7 @@ class RegistrySource(Source):
             problems.append(f"tags is one of {', '.join(TAGS)}")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the images of the repositories that the options name, or of dumps."""
         return self.follow(options, base, deadline, {})
 
@@ -117,7 +117,7 @@ class RegistrySource(Source):
             batch.merge(part)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make one call for each repository that the options name."""
         batch = Batch()
         if "path" in options:
@@ -211,8 +211,8 @@ class _Reader:
                 new = [tag for tag in dict.fromkeys(page) if tag not in tags]
                 tags |= dict.fromkeys(call.take(new))
                 following = answer.next_url
-                # Some registries link to the same page for ever, or to another host.
-                if not new or not following or not following.startswith(url):
+                # Some registries link to the same page for ever, or to another place.
+                if not new or not (following or "").startswith(f"{url}?"):
                     following = None
             self.content.tags = list(tags)
         return list(tags), call.outcome in ("ok", "partial")
@@ -351,12 +351,14 @@ class _Reader:
             for tag in sorted(ref for ref in self.content.heads if ":" not in ref):
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
-        following = f"{HUB_API}/{place}?page_size=100"
+        url = f"{HUB_API}/{place}"
+        following = f"{url}?page_size=100"
         asked: set[str] = set()
-        while following.startswith(HUB_API) and following not in asked:
+        # A hub that names another host or place for its next page is not followed.
+        while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
             asked.add(following)
             page = web.json(following)
-            yield from dicts(dig(page, "results"))
+            yield from dicts(page, "results")
             following = str(dig(page, "next"))
 
 

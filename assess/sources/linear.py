@@ -1,0 +1,84 @@
+"""Regular expressions whose time is linear in the text: for text that strangers wrote.
+
+Python's own engine tries one way after the other, which takes hours for some texts of a few
+kilobytes, and nothing can stop it. RE2 knows no lookaround and no backreference for that reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import re2
+
+_REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
+
+
+class Linear:
+    """A pattern of RE2, whose classes of characters know ASCII only.
+
+    Raises ValueError for what RE2 refuses.
+    """
+
+    def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
+        options = re2.Options()
+        options.log_errors = False
+        options.case_sensitive = not ignore_case
+        self.pattern = pattern
+        try:
+            self._compiled = re2.compile(pattern, options)
+        except re2.error as error:
+            reason = error.args[0] if error.args else b""
+            text = reason.decode() if isinstance(reason, bytes) else str(reason)
+            raise ValueError(text) from error
+
+    def search(self, text: str) -> Any:
+        """Return the first match; None without one."""
+        return self._compiled.search(_encodable(text))
+
+    def fullmatch(self, text: str) -> Any:
+        """Return the match of the whole text; None without one."""
+        return self._compiled.fullmatch(_encodable(text))
+
+    def sub(self, replace: str | Callable[[Any], str], text: str) -> str:
+        """Replace every match by a text, as it is, or by what a function makes of the match."""
+        make = replace if callable(replace) else lambda _: replace
+        return self._compiled.sub(make, _encodable(text))
+
+    def check_template(self, template: str) -> None:
+        r"""Raise ValueError where ``\1`` or ``\g<name>`` is a group that is not there."""
+        groups = {*map(str, range(self._compiled.groups + 1)), *self._compiled.groupindex}
+        for reference in _REFERENCE.findall(template):
+            if _group_of(reference) not in groups:
+                raise ValueError(f"it has no group {reference}")
+
+    def expand(self, template: str, found: Any) -> str:
+        """Return a template with the groups of a match in place of the references to them."""
+
+        def group(reference: re.Match[str]) -> str:
+            name = _group_of(reference[1])
+            return found[int(name) if name.isdigit() else name] or ""
+
+        return _REFERENCE.sub(group, template)
+
+    def split(self, text: str) -> list[str]:
+        """Split a text at every match."""
+        return self._compiled.split(_encodable(text))
+
+    def findall(self, text: str) -> list[Any]:
+        """List all matches, as `re.findall` does."""
+        return self._compiled.findall(_encodable(text))
+
+
+def _group_of(reference: str) -> str:
+    return reference.removeprefix("g<").removesuffix(">")
+
+
+def _encodable(text: str) -> str:
+    """Return a text with a question mark for each lone surrogate, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text

@@ -1,0 +1,32 @@
+"""Patterns of a linear engine, and what they refuse."""
+
+import pytest
+
+from assess.sources.linear import Linear
+
+
+def test_groups_go_where_a_template_names_them():
+    pattern = Linear(r"(?P<team>\w+)-svc-(\d+)?", ignore_case=True)
+    template = r"\g<team>/\2é"
+    pattern.check_template(template)
+    assert pattern.expand(template, pattern.fullmatch("Shop-SVC-7")) == "Shop/7é"
+    assert pattern.expand(template, pattern.fullmatch("shop-svc-")) == "shop/é"
+    for wrong in (r"\3", r"\g<tea>"):
+        with pytest.raises(ValueError, match="no group"):
+            pattern.check_template(wrong)
+
+
+@pytest.mark.parametrize("pattern", [r"(?=a)", r"(?<!a)b", r"(a)\1", "(", "a{2000}"])
+def test_what_needs_another_engine_is_refused(pattern, capfd):
+    with pytest.raises(ValueError, match=r"."):
+        Linear(pattern)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_lone_surrogate_is_a_character_like_others():
+    pattern = Linear("b+")
+    assert pattern.search("a\ud800b").span() == (2, 3)
+    assert pattern.sub("x", "\udc80b") == "?x"
+    assert pattern.split("a\ud800b") == ["a?", ""]
+    assert pattern.findall("b\ud800b") == ["b", "b"]
+    assert pattern.fullmatch("\ud800") is None
