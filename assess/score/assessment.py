@@ -7,7 +7,6 @@ room of its own, add a cached property here that calls it, and name the property
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,7 +150,9 @@ class Assessment:
     @cached_property
     def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """Rows of each detail by service."""
-        tables = ChainMap(*(dict(r.details) for r in reversed(self.results.values())))
+        tables: dict[str, pd.DataFrame] = {}
+        for result in self.results.values():
+            tables |= result.details
         shares = self.readiness.contributions.drop(columns="point")
         tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
         atoms = tables["atoms"]

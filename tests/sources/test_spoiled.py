@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from replay import replaying
+from test_requests import ANSWERS
 
 from assess.sources.base import Batch, Deadline
 from assess.sources.catalogue import homes
@@ -97,6 +99,59 @@ def test_a_spoiled_entry_that_costs_a_row_is_counted(kind, data, tmp_path):
         rows = [r for r in batch.coverage if (r["scope"], r["call"]) == (scope, call)]
         assert rows[0]["hint"]
         assert "hunter2" not in rows[0]["hint"]
+
+
+# -- from servers --------------------------------------------------------------------------------
+
+
+def ask(kind: str, answer, base: Path) -> tuple[Batch, dict]:
+    """Collect from a server, and keep what it answered."""
+    answers = {}
+
+    def recorded(path, query):
+        found = answer(path, query)
+        key = (path, json.dumps(query))
+        answers[key] = found if isinstance(found, tuple) else (200, found, {})
+        return found
+
+    with replaying(recorded) as server:
+        options = {"endpoint": server.url, "cluster": "c"}
+        if kind == "marathon":
+            options["mesos_endpoint"] = server.url
+        batch = homes()[kind].load()().collect(options, base, Deadline(20))
+    for row in batch.coverage:
+        row["scope"] = ""  # another port each time
+    return batch, answers
+
+
+@cache
+def answered(kind: str) -> tuple[Batch, list]:
+    batch, answers = ask(kind, ANSWERS[kind], FIXTURES)
+    ways = [(key, way) for key, (_, body, _) in answers.items() for way in entries(body)]
+    return batch, ways
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_a_spoiled_entry_of_an_answer_that_costs_a_row_is_counted(kind, data):
+    before, ways = answered(kind)
+    spoiled_key, way = data.draw(st.sampled_from(ways))
+    spoil = data.draw(st.sampled_from(SPOILS))
+
+    def answer(path, query):
+        found = ANSWERS[kind](path, query)
+        code, body, headers = found if isinstance(found, tuple) else (200, found, {})
+        if (path, json.dumps(query)) == spoiled_key:
+            body = replaced(body, way, spoil)
+        return code, body, headers
+
+    batch, _ = ask(kind, answer, FIXTURES)
+    lost = sizes(before) - sizes(batch)
+    assert not lost or unmapped(batch) - unmapped(before)
+
+
+# -- forms ---------------------------------------------------------------------------------------
 
 
 FORMS = {"containers": "", "volumes": r"[^:]+:.+"}

@@ -104,7 +104,7 @@ class MarathonSource(ListSource):
                 params = {"limit": str(size), "offset": str(offset)}
                 items = _items(web.json(path, params=params), "tasks")
                 fresh = [i for i in items if text(i, "id") not in seen]
-                seen |= {text(i, "id") for i in fresh}
+                seen |= {text(i, "id") for i in fresh} - {""}
                 yield fresh
                 offset += len(items)
                 if is_probe or len(items) < size or not fresh:
@@ -127,9 +127,9 @@ class MarathonSource(ListSource):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
-                own = options | {"endpoint": options[option]}
+                endpoint = options | {"endpoint": options[option]}
                 read = super(MarathonSource, part).read
-                listed |= read(own, base, deadline, batch, is_probe=is_probe)
+                listed |= read(endpoint, base, deadline, batch, is_probe=is_probe)
         return listed
 
 
