@@ -354,8 +354,10 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             target, target_key = column.reference
             values = table[name]
-            is_named = values.notna() & (values != "")
-            dangling = values[is_named & ~values.isin(tables[target][target_key])]
+            is_dangling = values.notna() & ~values.isin(tables[target][target_key])
+            if not column.is_required:
+                is_dangling &= values != ""  # as good as unknown
+            dangling = values[is_dangling]
             if (frame, name) == ("dependencies", "dst_id"):
                 dangling = dangling[~dangling.str.startswith(EXTERNAL)]
             hint = "dangling reference"
