@@ -35,7 +35,7 @@ MAX_FUNCTION_LINES = 66
 LAYERS = {
     "_version": set(),
     "errors": {"untrusted"},
-    "frames": {"errors"},
+    "frames": {"errors", "untrusted"},
     "config": {"errors"},
     "execution": {"errors"},
     "policy": {"errors", "frames", "config"},
@@ -43,7 +43,7 @@ LAYERS = {
     "words": {"untrusted"},
     "untrusted": set(),
     "writing": {"errors"},
-    "inventory": {"errors", "frames", "image_ref", "s3", "untrusted", "words"},
+    "inventory": {"errors", "frames", "image_ref", "s3", "words"},
     "store": {"errors", "execution", "frames", "inventory", "s3", "words", "writing"},
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors", "writing"},
