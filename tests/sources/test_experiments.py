@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from wild import fit, mutated, whatever_comes
 
 import assess
 from assess.sources.base import Deadline
@@ -140,3 +142,30 @@ def test_the_services_of_an_experiment_are_those_of_the_fleet(tmp_path):
     blast = assess.score_blast_radius(inventory, assess.load_policy())
     assert len(blast.details["calibration"]) >= 4
     assert isinstance(table["started_at"].iloc[0], pd.Timestamp)
+
+
+@pytest.mark.parametrize("map_file", ["", "a,b\n", "service\nx\n"])
+def test_a_map_without_its_columns_says_so(tmp_path, map_file):
+    (tmp_path / "map.csv").write_text(map_file)
+    (tmp_path / "x.json").write_bytes((FIXTURES / "journal.json").read_bytes())
+    options = {"path": "x.json", "format": "chaostoolkit", "map": "map.csv"}
+    (row,) = ExperimentsSource().collect(options, tmp_path, Deadline(10)).coverage
+    assert (row["call"], row["status"]) == ("map", "parse_error")
+    assert "columns" in row["hint"] or "empty" in row["hint"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("chaostoolkit", "journal.json"), ("litmus", "chaosresults.json")]
+)
+@whatever_comes
+def test_mutants_of_results_raise_nothing(kind, name, seeds):
+    payload = json.loads((FIXTURES / name).read_text())
+    with tempfile.TemporaryDirectory() as directory:
+        for seed in seeds:
+            file = Path(directory) / f"{seed}.json"
+            file.write_text(json.dumps(mutated(payload, seed)))
+        options = {"path": ".", "format": kind}
+        batch = ExperimentsSource().collect(options, Path(directory), Deadline(60))
+    assert len(batch.coverage) == len(seeds)
+    assert not {row.get("error_class") for row in batch.coverage} - {None}
+    fit([batch])

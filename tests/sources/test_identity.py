@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -166,6 +167,40 @@ def test_nearest_names():
     assert nearest("checkuot-api")[0][0] == "checkout-api"
     assert nearest("zzz") == []
     assert nearest("") == []
+
+
+FLEETS = {  # names of services that resemble each other
+    "numbered": lambda n: (f"service-{n:05d}", ""),
+    "words": lambda n: (
+        "-".join(WORDS[n // k % len(WORDS)] for k in (1, 6, 36, 216)),
+        "",
+    ),
+    "one name": lambda n: ("db", f"project-{n}"),
+    "long": lambda n: (f"{'x' * 5_000}-{n}", ""),
+}
+WORDS = ("checkout", "billing", "search", "payment", "stock", "mail")
+
+
+def seconds_for(fleet, n):
+    """Measure what it takes to identify so many services, and to suggest similar ones [CPU s]."""
+    born = [
+        (("docker", "compose")[k % 2], known(name, 0.85, "r", space))
+        for k in range(n)
+        for name, space in [FLEETS[fleet](k)]
+    ]
+    unresolved = [("traces", Name(f"{names[0].name}a", "r", 0.8)) for _, names in born]
+    start = time.process_time()
+    identity = Identity(born)
+    suggested = identity.suggestions(unresolved)
+    assert len(suggested) <= 2 * n * 3 * 6  # three names that six services may have
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_twice_the_services_take_no_more_than_twice_the_time(fleet):
+    seconds_for(fleet, 100)  # caches
+    once, twice = seconds_for(fleet, 500), seconds_for(fleet, 1000)
+    assert twice < 3 * max(once, 0.05)
 
 
 NAMES = st.tuples(

@@ -120,7 +120,9 @@ class ExperimentsSource(Source):
 
 def _read_map(file: Path) -> Map:
     """Read which service a probe, an action or a target stands for: ``name,service``."""
-    _, records = read_records(file.read_bytes())
+    header, records = read_records(file.read_bytes())
+    if not {"name", "service"} <= set(header):
+        raise ValueError("the map needs the columns name and service")
     return {cells["name"]: cells["service"] for cells in records if cells.get("service")}
 
 
