@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -288,33 +289,28 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
     """Collect from all sources, then from those that follow what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]
-
-    def report(label: str, done: int, _: int) -> None:
-        if progress:
-            progress(label, done, len(tasks))
-
-    def report_second(label: str, done: int, _: int) -> None:
-        report(label, len(first) + done, len(tasks))
-
-    try:
-        batches = side_by_side(first, collecting, report)
-    except Interrupted as interrupt:
-        crew = _Crew(second, collecting, None)
-        crew.cut()
-        raise Interrupted([*interrupt.batches, *crew.batches]) from None
     rows = Batch()
-    for _, batch in batches:
-        rows.merge(batch)
+    batches: dict[str, Batch] = {}
+    ended = count(1)
+
+    def report(label: str, *_: int) -> None:
+        if progress:
+            progress(label, next(ended), len(tasks))
 
     def following(task: Task, deadline: Deadline) -> Batch:
         return task.source.follow(task.options, task.base, deadline, rows.rows)
 
     try:
-        batches = [*batches, *side_by_side(second, following, report_second)]
+        batches |= side_by_side(first, collecting, report)
+        for batch in batches.values():
+            rows.merge(batch)
+        batches |= side_by_side(second, following, report)
     except Interrupted as interrupt:
-        raise Interrupted([*batches, *interrupt.batches]) from None
-    in_order = dict(batches)
-    return [(task.label, in_order[task.label]) for task in tasks]
+        batches |= interrupt.batches
+        crew = _Crew([t for t in tasks if t.label not in batches], collecting, None)
+        crew.cut()
+        raise Interrupted([*batches.items(), *crew.batches]) from None
+    return [(task.label, batches[task.label]) for task in tasks]
 
 
 def join(
