@@ -81,7 +81,7 @@ def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None
         if time.monotonic() - started < patience:
             return
         filled = "#" * round(20 * done / max(total, 1))
-        line = f"\r[{filled:<20}] {done}/{total} {what}"
+        line = f"\r[{filled:<20}] {done}/{total} {clean(what)}"
         click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
 
     return draw

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from assess import reference
+from assess.errors import AssessError
 from assess.figures import band_of
 from assess.report import cards
 from assess.report.changes import changed_checks
@@ -20,7 +21,8 @@ from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
 from assess.words import word
 
-_KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
+_KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
+_MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
 SHOWN = 8
 TOP = 100  # points of a dimension without a flaw
 
@@ -68,10 +70,23 @@ def _facts(scores: Assessment) -> str:
 
 
 def keep(text: str, existing: str) -> str:
-    """Carry over text of people from an earlier record; blocks without a place come last."""
-    blocks = {match[1]: match[0] for match in _KEPT.finditer(existing)}
-    merged = _KEPT.sub(lambda match: blocks.pop(match[1], match[0]), text)
-    return "\n".join([merged, *(f"{block}\n" for block in blocks.values())])
+    """Carry over text of people from an earlier record; blocks without a place come last.
+
+    A damaged mark would lose what it marks, so such a record is refused.
+    """
+    if _MARK.search(_KEPT.sub("", existing)):
+        raise AssessError(
+            "a record has a keep mark without its end, or an end without its keep",
+            hint="mend the mark, or move the text elsewhere and delete the record",
+        )
+    blocks: dict[str, list[str]] = {}
+    for match in _KEPT.finditer(existing):
+        blocks.setdefault(match[1], []).append(match[0])
+    merged = _KEPT.sub(
+        lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
+    )
+    rest = [f"{block}\n" for several in blocks.values() for block in several]
+    return "\n".join([merged, *rest])
 
 
 def _before_waivers(service_id: str, scores: Assessment) -> str:

@@ -74,8 +74,11 @@ class Explanation:
         return printable(f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}")
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(f"<p>{escape(p)}</p>" for p in self.text.split("\n") if p)
-        return f"<p><b>{escape(self.title)}</b></p>{paragraphs}{to_html(self.table)}"
+        paragraphs = "".join(
+            f"<p>{escape(line)}</p>" for line in printable(self.text).split("\n") if line
+        )
+        title = escape(printable(self.title))
+        return f"<p><b>{title}</b></p>{paragraphs}{to_html(self.table)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
