@@ -118,7 +118,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
     }
     resources = dicts(instance, "registeredResources")
     units = {text(r, "name"): r.get("integerValue") for r in resources}
-    cpu = integer(units, "CPU")
+    cpu = integer(units, "CPU")  # 1,024 units a vCPU
     host_id = text(instance, "ec2InstanceId") or last_of(arn["rest"])
     host = frames.row(
         "hosts",
@@ -168,6 +168,7 @@ def _names(
         labels = definition.labels | {f"{ECS}task-definition-family": definition.family}
         unit = definition.unit
         names += container_names(labels, unit.naming, unit.image_ref, definition.main)
+    # Of equal confidence, what is nearer to ECS stays first.
     return tuple(sorted(names, key=lambda name: -name.confidence))
 
 
