@@ -6,7 +6,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -194,6 +194,9 @@ def failure(error: Exception) -> Row:
     return {"status": status, "error_class": type(error).__name__, "hint": hint}
 
 
+_LEFT_OUT = "left out what cannot be read"
+
+
 class Requests(Protocol):
     """A client that counts its requests, and how many of them were repeats."""
 
@@ -264,6 +267,18 @@ class Call:
         """Add to counts of the coverage row, such as ``requests``, ``redacted_n`` or ``rows``."""
         for column, number in counts.items():
             self.row[column] = (self.row.get(column) or 0) + number
+
+    def lose(self, entries: Sequence[str]) -> None:
+        """Count entries that cannot be used, each told by its place; the hint has the first."""
+        self.count(unmapped_n=len(entries))
+        if entries and _LEFT_OUT not in self.row.get("hint", ""):
+            self.remark(f"{_LEFT_OUT}: {entries[0]}")
+
+    def remark(self, text: str) -> None:
+        """Add a sentence to the hint, once."""
+        hint = self.row.get("hint", "")
+        if text not in hint:
+            self.row["hint"] = f"{hint}; {text}" if hint else text
 
     def note(self, **values: Any) -> None:
         """Write other columns of the coverage row, such as ``expected`` or ``window_start``."""
