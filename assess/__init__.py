@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from assess.score.assessment import what_next as what_next
     from assess.score.backtest.backtest import backtest as backtest
     from assess.score.blast_radius.blast_radius import (
+        judge_outside as judge_outside,
+    )
+    from assess.score.blast_radius.blast_radius import (
         score_blast_radius as score_blast_radius,
     )
-    from assess.score.blast_radius.external import judge_outside as judge_outside
     from assess.score.blast_radius.topology import edge_evidence as edge_evidence
     from assess.score.cleanup import clean_up as clean_up
     from assess.score.readiness import score_readiness as score_readiness
@@ -58,7 +60,7 @@ _HOMES = {
     "edge_evidence": "score.blast_radius.topology",
     "from_frames": "inventory",
     "judge_claims": "score.assessment",
-    "judge_outside": "score.blast_radius.external",
+    "judge_outside": "score.blast_radius.blast_radius",
     "load": "inventory",
     "load_policy": "policy.policy",
     "notebook_style": "figures",

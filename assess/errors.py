@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from assess.untrusted import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,8 +26,9 @@ class AssessError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        # a message may name things of the fleet, and ends on a terminal
+        super().__init__(printable(message))
+        self.hint = printable(hint)
 
 
 class ConfigError(AssessError):

@@ -28,6 +28,7 @@ from assess.inventory import (
     read_table,
     utc,
 )
+from assess.words import to_csv
 from assess.writing import not_written, sibling, sync
 
 
@@ -104,16 +105,10 @@ def _write_table(file: Path, table: pd.DataFrame) -> None:
         return
     keys = frames.key(file.stem)
     known = [name for name in table if name in keys or table[name].notna().any()]
-    text = {name: _csv_cells(table[name]) for name in known}
-    pd.DataFrame(text).to_csv(file, index=False, encoding="utf-8", lineterminator="\n")
-
-
-def _csv_cells(cells: pd.Series) -> pd.Series:
-    if isinstance(cells.dtype, pd.DatetimeTZDtype):
-        return _time_text(cells)
-    if pd.api.types.is_bool_dtype(cells.dtype):
-        return cells.astype(object).map({True: "true", False: "false"})
-    return cells
+    times = table[known].select_dtypes("datetimetz")
+    # exact to the microsecond, where a listing shows seconds
+    text = table[known].assign(**{name: _time_text(times[name]) for name in times})
+    file.write_text(to_csv(text), encoding="utf-8", newline="")
 
 
 def _time_text(times: pd.Series) -> pd.Series:

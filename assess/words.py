@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api import types
+
+from assess.untrusted import clean, csv_text, guarded, markdown_text
 
 UNKNOWN = "unknown"
 NONE = "-"
@@ -39,9 +39,6 @@ STYLE = (
     "<style>.assess td,.assess th{text-align:right;vertical-align:top;max-width:36em}"
     ".assess .t{text-align:left!important}</style>"
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-# an underscore within a word is no mark, and names are full of them
-_MARKS = re.compile(r"[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)")
 
 
 # One value
@@ -50,20 +47,6 @@ _MARKS = re.compile(r"[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)")
 def is_unknown(value: Any) -> bool:
     """Return whether a single value is unknown; a collection never is."""
     return value is None or bool(types.is_scalar(value) and pd.isna(value))
-
-
-def clean(text: object) -> str:
-    """Return text from the fleet as one line without control, direction or unpaired characters."""
-    line = str(text)
-    # most names need no look at each character
-    if not (line.isascii() and line.isprintable()):
-        line = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in line)
-    return " ".join(line.split())
-
-
-def clean_lines(text: str) -> str:
-    """Clean text line by line; line breaks stay."""
-    return "\n".join(map(clean, text.splitlines()))
 
 
 def share(value: Any) -> str:
@@ -134,12 +117,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, bool | int | str):
         return value
     return str(value)
-
-
-def markdown_text(text: object) -> str:
-    """Escape any text for one line of Markdown, also within a table."""
-    escaped = _MARKS.sub(r"\\\g<0>", clean(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 # A table
@@ -218,19 +195,13 @@ def together(items: Sequence[Any]) -> str | None:
 
 
 def to_csv(table: pd.DataFrame, *, is_spreadsheet: bool = False) -> str:
-    """Write a table as CSV, exact: NA is empty, times are ISO-8601 with Z.
+    """Write a table as CSV: NA is empty, times are ISO-8601 with Z, formulas are guarded.
 
-    A file for people (``is_spreadsheet``) has lists as words and no cell that a spreadsheet would
-    run as a formula; otherwise lists are JSON, and text is untouched.
+    Lists are words in a file for people (``is_spreadsheet``), else JSON.
     """
-    cells = [
-        table.iloc[:, i]
-        .astype(object)
-        .map(partial(_csv_cell, is_spreadsheet=is_spreadsheet))
-        for i in range(table.shape[1])
-    ]
-    exact = pd.concat(cells, axis=1) if cells else table
-    return exact.to_csv(index=False, lineterminator="\n")
+    write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
+    columns = [[write(cell) for cell in table.iloc[:, i]] for i in range(table.shape[1])]
+    return csv_text(map(guarded, map(str, table)), zip(*columns, strict=True))
 
 
 def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
@@ -243,8 +214,7 @@ def _csv_cell(value: Any, *, is_spreadsheet: bool) -> str:
         exact = " ".join(map(str, exact))
     if isinstance(exact, list | dict):
         return json.dumps(exact, ensure_ascii=False)
-    is_formula = is_spreadsheet and isinstance(exact, str) and exact.startswith(FORMULA)
-    return f"'{exact}" if is_formula else str(exact)
+    return guarded(exact) if isinstance(exact, str) else str(exact)
 
 
 def _flat(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:

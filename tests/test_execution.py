@@ -14,8 +14,7 @@ from assess import store
 from assess.errors import AssessError
 from assess.execution import each, working
 from assess.inventory import from_frames
-from assess.score.blast_radius.propagation import propagate
-from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling
 

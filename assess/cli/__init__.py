@@ -14,6 +14,7 @@ import click
 import assess
 from assess.cli.messages import DEBUG, Failure, level, listening, say, show, verbosity
 from assess.errors import AssessError
+from assess.untrusted import printable
 
 INTERRUPTED = 130
 EPILOG = """\b
@@ -35,8 +36,8 @@ VERBS = {
         "score": ("score", "Score a snapshot."),
         "explain": ("score", "Explain the scores of a service."),
         "record": ("score", "Write the one-page decision record of a service."),
-        "serve": ("serve", "Show the reports in a browser on this machine."),
-        "check": ("check", "Check limits; exit with 3 if one is broken."),
+        "serve": ("report", "Show the reports in a browser on this machine."),
+        "check": ("score", "Check limits; exit with 3 if one is broken."),
     },
     "Look": {
         "show": ("inspect", "Show the contents of a snapshot."),
@@ -111,7 +112,7 @@ class Verbs(click.Group):
             raise
         except Exception as error:
             if level() >= DEBUG:
-                traceback.print_exc()
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
             raise _failure(error) from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **rest: Any) -> Any:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assess.cli import output
-from assess.cli.command import Command
+from assess.cli.command import FILE, Command, Output, output_options, together
 from assess.cli.messages import QUIET, level, note, progress, say
 
 if TYPE_CHECKING:
@@ -21,8 +20,21 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = Path("data/snapshots")
 UNDER_LIMIT = 4
-IDENTITY = (
-    "identity"  # rows of coverage about the naming of services, which makes no call
+# rows of coverage about the naming of services, which makes no call
+IDENTITY = "identity"
+source_options = together(
+    click.option(
+        "-c",
+        "--config",
+        "config_file",
+        type=FILE,
+        envvar="ASSESS_CONFIG",
+        show_envvar=True,
+        help="Configuration; by default the nearest assess.toml in this directory or above.",
+    ),
+    click.option(
+        "--source", "types", multiple=True, help="Only sources of this type; repeatable."
+    ),
 )
 
 
@@ -34,18 +46,7 @@ IDENTITY = (
         "assess collect --strict --min-coverage 1",
     ],
 )
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_CONFIG",
-    show_envvar=True,
-    help="Configuration; by default the nearest assess.toml in this directory or above.",
-)
-@click.option(
-    "--source", "types", multiple=True, help="Only sources of this type; repeatable."
-)
+@source_options
 @click.option("--strict", is_flag=True, help="Fail if any source fails.")
 @click.option(
     "--deadline", type=float, default=300, help="Time limit for each source. [s]"
@@ -108,11 +109,8 @@ def collect(
     _show_counts(inventory)
     seen = seen_share(inventory["coverage"])
     if seen < min_coverage:
-        say(
-            "warning",
-            f"{words.share(seen)} of the calls were answered; the limit is "
-            f"{words.share(min_coverage)}",
-        )
+        shares = words.share(seen), words.share(min_coverage)
+        say("warning", "{} of the calls were answered; the limit is {}".format(*shares))
         click.get_current_context().exit(UNDER_LIMIT)
 
 
@@ -148,9 +146,8 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
     beside = Path(place).absolute().parent if place else SNAPSHOTS
     if not beside.is_dir():
         return None
-    with (
-        warnings.catch_warnings()
-    ):  # broken snapshots in the directory do not matter here
+    with warnings.catch_warnings():
+        # broken snapshots in the directory do not matter here
         warnings.simplefilter("ignore")
         paths = [Path(path) for path in store.snapshots(beside)["path"]]
     collected = [path for path in paths if any(path.glob("coverage.*"))]
@@ -165,28 +162,17 @@ def _earlier(reference: str | None, place: str | None) -> Inventory | None:
         "assess doctor --json",
     ],
 )
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_CONFIG",
-    show_envvar=True,
-    help="Configuration; by default the nearest assess.toml in this directory or above.",
-)
-@click.option(
-    "--source", "types", multiple=True, help="Only sources of this type; repeatable."
-)
+@source_options
 @click.option(
     "--deadline", type=float, default=30, help="Time limit for each source. [s]"
 )
-@output.options
+@output_options
 def doctor(
     *,
     config_file: Path | None,
     types: tuple[str, ...],
     deadline: float,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Check what each configured source can see before you collect.
 
@@ -203,10 +189,7 @@ def doctor(
     out.table(calls[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
     gaps = calls[~calls["status"].isin(["ok", "empty", "not_configured"])]
     if len(gaps):
-        say(
-            "warning",
-            f"{len(gaps)} of {len(calls)} calls fail",
-        )
+        say("warning", f"{len(gaps)} of {len(calls)} calls fail")
         click.get_current_context().exit(UNDER_LIMIT)
 
 
@@ -230,14 +213,12 @@ def seen_share(coverage: pd.DataFrame) -> float:
 
 
 def _show_gaps(coverage: pd.DataFrame) -> None:
-    from assess.words import clean
-
     if level() <= QUIET:
         return
     gaps = coverage[~coverage["status"].isin(["ok", "empty", "not_configured"])]
     for row in gaps.itertuples():
         hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
-        say(str(row.status), clean(f"{row.source} {row.scope}, {row.call}{hint}"))
+        say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
 
 
 def _show_counts(inventory: Inventory) -> None:
@@ -261,8 +242,8 @@ def _show_counts(inventory: Inventory) -> None:
     help="Print the least permissions for TYPE, in the format of its system: aws, s3, kubernetes,"
     " nomad.",
 )
-@output.options
-def sources(type_: str | None, *, is_policy: bool, out: output.Output) -> None:
+@output_options
+def sources(type_: str | None, *, is_policy: bool, out: Output) -> None:
     """List what each source needs: options, permissions, dump commands, and the frames it fills."""
     import pandas as pd
 

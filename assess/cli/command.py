@@ -1,22 +1,33 @@
-"""Shared by the commands: help with examples, common arguments and options."""
+"""Shared by the commands: help with examples, common options, and the one output grammar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from assess.cli.messages import progress, verbosity
+from assess.cli.messages import note, progress, verbosity
+from assess.untrusted import printable
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from assess.inventory import Inventory
     from assess.policy.policy import Policy
     from assess.score.upgrade_churn.history import History
 
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
+FORMATS = ("text", "json", "csv", "markdown")
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
 class Command(click.Command):
@@ -72,24 +83,132 @@ class SnapshotType(click.ParamType[str]):
         return [CompletionItem(incomplete, type="dir")]
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where a listing goes, and in which format; ``file`` is None for stdout."""
+
+    format: str
+    file: Path | None
+
+    def table(
+        self,
+        table: pd.DataFrame,
+        document: Mapping[str, Any] | None = None,
+        *,
+        empty: str = "no rows",
+    ) -> None:
+        """Write one table; ``document`` is its JSON, ``empty`` the note when it has no rows."""
+        self.tables({"": table}, document)
+        if table.empty:
+            note(empty)
+
+    def tables(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write tables under headings; CSV holds just one."""
+        if self.format == "json":
+            rows = {title or "rows": records(table) for title, table in tables.items()}
+            self.text(to_json(document or rows))
+            return
+        if self.format == "csv":
+            if len(tables) > 1:
+                raise click.UsageError("CSV holds one table; use --format json")
+            tables = {"": next(iter(tables.values()))}
+        mark = "## " if self.format == "markdown" else ""
+        bodies = [(title, self.body(table)) for title, table in tables.items()]
+        parts = [f"{mark}{title}\n\n{body}" if title else body for title, body in bodies]
+        self.text("\n".join(parts))
+
+    def body(self, table: pd.DataFrame) -> str:
+        """Write the rows of one table as text, CSV or Markdown."""
+        from assess.words import Grid, to_csv
+
+        if self.format == "csv":
+            return to_csv(_with_index(table))
+        if self.format == "markdown":
+            return Grid.of(table).markdown()
+        is_watched = self.file is None and sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if is_watched else None
+        text, hidden_n = Grid.of(table).text(width)
+        if hidden_n:
+            note(f"{hidden_n} columns do not fit; --format csv shows all")
+        return text
+
+    def text(self, text: str) -> None:
+        """Write text as it is."""
+        if self.file is None:
+            _write(text)
+        else:
+            write_beside(self.file, text)
+            note(f"wrote {self.file}")
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return one decorator that adds several options, the first of them first in the help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 SNAPSHOT = SnapshotType()
+FILE = click.Path(dir_okay=False, path_type=Path)
 snapshot = click.argument("snapshot", type=SNAPSHOT)
-policy_option = click.option(
-    "--policy",
-    "policy_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="ASSESS_POLICY",
-    show_envvar=True,
-    help="Policy file; by default the built-in policy.",
-)
 previous_option = click.option(
     "--previous", type=SNAPSHOT, help="Earlier snapshot to compare with."
 )
-target_option = click.option(
-    "--target",
-    metavar="ENGINE",
-    help="Engine version to move to, such as 29; overrides the policy.",
+policy_options = together(
+    click.option(
+        "--policy",
+        "policy_file",
+        type=FILE,
+        envvar="ASSESS_POLICY",
+        show_envvar=True,
+        help="Policy file; by default the built-in policy.",
+    ),
+    click.option(
+        "--target",
+        metavar="ENGINE",
+        help="Engine version to move to, such as 29; overrides the policy.",
+    ),
 )
+_output_options = together(
+    click.option(
+        "--format",
+        type=click.Choice(FORMATS),
+        envvar="ASSESS_FORMAT",
+        show_envvar=True,
+        help="Output format; the default is text.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
+    click.option(
+        "-o",
+        "--output",
+        "file",
+        type=FILE,
+        help="File to write. Its suffix sets the format unless --format does.",
+    ),
+)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--format``, ``--json`` and ``-o`` to a command, as its argument ``out``."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
+    ) -> Any:
+        by_suffix = _BY_SUFFIX.get(file.suffix) if file else None
+        chosen = "json" if as_json else format or by_suffix or "text"
+        to_file = None if file == Path("-") else file
+        return command(*args, out=Output(chosen, to_file), **rest)
+
+    return _output_options(wrapped)
 
 
 def read(text: str) -> Inventory:
@@ -114,3 +233,41 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
 
     policy = load_policy(file)
     return policy.replace(target={"engine": target}) if target else policy
+
+
+def _write(text: str) -> None:
+    """Write to stdout, to a terminal without control characters.
+
+    A reader that stops early, such as `head`, is no error.
+    """
+    if sys.stdout.isatty():
+        text = printable(text)
+    try:
+        # an unpaired surrogate has no encoding
+        click.echo(text.encode(errors="replace").decode(), nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would flush once more at its end, and fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _with_index(table: pd.DataFrame) -> pd.DataFrame:
+    return table.reset_index() if any(table.index.names) else table
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Convert a table to plain JSON types, a dict per row; a named index is included."""
+    from assess.words import plain
+
+    rows: list[dict[str, Any]] = plain(
+        _with_index(table).astype(object).to_dict("records")
+    )
+    return rows
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Write a document as JSON, with ``schema_version`` first; NA is null."""
+    from assess.score.result import JSON_VERSION, encode
+    from assess.words import plain
+
+    return encode(plain({"schema_version": JSON_VERSION, **document})) + "\n"

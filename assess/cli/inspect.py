@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assess.cli import output
-from assess.cli.command import SNAPSHOT, Command, read, snapshot
+from assess.cli.command import (
+    SNAPSHOT,
+    Command,
+    Output,
+    output_options,
+    read,
+    records,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,27 +47,28 @@ COVERAGE_SHOWN = [
 @click.argument("frame", required=False)
 @click.option(
     "--where",
-    metavar="EXPR",
-    help="Show only these rows: a pandas expression on the columns.",
+    metavar="RULE",
+    help="Show only these rows: a rule over the columns, as in the policy.",
 )
 @click.option("--columns", metavar="A,B", help="Show only these columns.")
-@output.options
+@output_options
 def show(
     snapshot: str,
     frame: str | None,
     *,
     where: str | None,
     columns: str | None,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Show the contents of a snapshot: row counts of all frames, or the rows of one FRAME.
 
     FRAME `cleanup` is computed: per host, the images that docker-gc's rules (policy table
     `cleanup`) would remove and the bytes that this would free. Nothing is removed.
 
-    An unknown value is `unknown` as text, an empty cell in CSV and null in JSON. A comparison of a
-    number with it is never true, but text differs from it: use `owner.notna() and owner !=
-    'checkout'`. Write times as ISO 8601: `opened_at > '2026-07-01T00:00:00Z'`.
+    An unknown value is `unknown` as text, an empty cell in CSV and null in JSON. No comparison
+    with it is true; `owner_known` tells whether `owner` is known. A rule has comparisons, `in`,
+    `and`, `or`, `not`, numbers, text and `days_since(column)`; write times as ISO 8601, such as
+    `opened_at > '2026-07-01T00:00:00Z'`.
     """
     inventory = read(snapshot)
     head = {"snapshot_at": inventory.snapshot_at, "quarter": inventory.quarter}
@@ -70,10 +78,9 @@ def show(
         table = inventory.summary()
     else:
         rows = _cleanup(inventory) if frame == CLEANUP else inventory[frame]
-        table = _columns(_where(rows, where), columns)
+        table = _columns(_where(rows, where, inventory.snapshot_at), columns)
         head["frame"] = frame
-    records = output.records(table)
-    out.table(table, {**head, "rows": records})
+    out.table(table, {**head, "rows": records(table)})
 
 
 def _cleanup(inventory: Inventory) -> pd.DataFrame:
@@ -82,21 +89,40 @@ def _cleanup(inventory: Inventory) -> pd.DataFrame:
     return assess.clean_up(inventory, assess.load_policy()).hosts.reset_index()
 
 
-def _where(table: pd.DataFrame, expression: str | None) -> pd.DataFrame:
-    """Return the rows for which the expression is true; unknown is not true."""
-    import pandas as pd
+def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFrame:
+    """Return the rows for which the rule is true; unknown is not true."""
+    from assess.policy.rules import RuleError, evaluate
 
-    if not expression:
+    if not rule:
         return table
     try:
-        mask = table.eval(expression, engine="python", local_dict={}, global_dict={})
-        if not pd.api.types.is_bool_dtype(mask):
-            raise ValueError("the expression is not a condition")
-        return table[mask.astype("boolean").fillna(value=False)]
-    except Exception as error:  # pandas raises many classes for a bad expression
+        mask = evaluate(rule, _askable(table), at=at)
+    except RuleError as error:
         raise click.UsageError(
-            f"--where {expression!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
+            f"--where {rule!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
         ) from error
+    return table[mask.fillna(value=False).to_numpy(dtype=bool)]
+
+
+def _askable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns in the types of the rule language, and ``<column>_known`` for each."""
+    from pandas.api import types
+
+    columns = {}
+    for name in table:
+        cells = table[name]
+        if types.is_bool_dtype(cells.dtype):
+            cells = cells.astype("boolean")
+        elif types.is_numeric_dtype(cells.dtype):
+            cells = cells.astype("Float64")
+        elif not types.is_datetime64_any_dtype(cells.dtype):
+            cells = cells.astype("string")
+        columns[name] = cells
+    known = {
+        f"{name}_known": cells.notna().astype("boolean")
+        for name, cells in columns.items()
+    }
+    return table.assign(**known, **columns)
 
 
 def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
@@ -113,13 +139,13 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
 
 @click.command(cls=Command, examples=["assess validate data/snapshots/2026Q4"])
 @snapshot
-@output.options
-def validate(snapshot: str, *, out: output.Output) -> None:
+@output_options
+def validate(snapshot: str, *, out: Output) -> None:
     """List all problems of a snapshot; exit with 1 if there are any."""
     from assess import inventory, store
 
     problems = inventory.validate(store.resolve(snapshot))
-    document = {"valid": problems.empty, "rows": output.records(problems)}
+    document = {"valid": problems.empty, "rows": records(problems)}
     out.table(problems, document, empty=f"{snapshot} is valid")
     if len(problems):
         raise click.ClickException(f"{snapshot} has {len(problems)} problems")
@@ -127,8 +153,8 @@ def validate(snapshot: str, *, out: output.Output) -> None:
 
 @click.command(cls=Command, examples=["assess coverage data/sample/2026Q3"])
 @snapshot
-@output.options
-def coverage(snapshot: str, *, out: output.Output) -> None:
+@output_options
+def coverage(snapshot: str, *, out: Output) -> None:
     """Show what each source could and could not see, call by call.
 
     Denied, timed out, empty and absent are four different outcomes. What a source could not see
@@ -137,7 +163,7 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
     inventory = read(snapshot)
     table = inventory["coverage"]
     full = out.format == "csv"
-    rows = {"snapshot_at": inventory.snapshot_at, "rows": output.records(table)}
+    rows = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
     empty = "this snapshot has no coverage frame"
     out.table(table if full else table[COVERAGE_SHOWN], rows, empty=empty)
 
@@ -147,15 +173,15 @@ def coverage(snapshot: str, *, out: output.Output) -> None:
 )
 @click.argument("earlier", type=SNAPSHOT)
 @click.argument("later", type=SNAPSHOT)
-@output.options
-def diff(earlier: str, later: str, *, out: output.Output) -> None:
+@output_options
+def diff(earlier: str, later: str, *, out: Output) -> None:
     """Compare two snapshots by key: rows added, rows removed, cells changed."""
     before, after = read(earlier), read(later)
     table = after.diff(before)
     document = {
         "earlier": before.snapshot_at,
         "later": after.snapshot_at,
-        "rows": output.records(table),
+        "rows": records(table),
     }
     out.table(table, document, empty="nothing changed")
 
@@ -164,8 +190,8 @@ def diff(earlier: str, later: str, *, out: output.Output) -> None:
     cls=Command, examples=["assess frames hosts", "assess frames --format markdown"]
 )
 @click.argument("frame", required=False)
-@output.options
-def frames(frame: str | None, *, out: output.Output) -> None:
+@output_options
+def frames(frame: str | None, *, out: Output) -> None:
     """Show the data dictionary: every frame and column, with type, rule and unit."""
     from assess import frames as dictionary
 

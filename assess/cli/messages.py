@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from assess.untrusted import clean
+
 _LEVEL = "assess.level"
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
@@ -45,7 +47,9 @@ def say(word: str, text: str) -> None:
     """Write a line to stderr after a label such as ``error``; no colour if ``NO_COLOR`` is set."""
     label = click.style(f"{word}:", fg=_COLOURS.get(word), bold=True)
     click.echo(
-        f"{label} {text}", err=True, color=False if os.environ.get("NO_COLOR") else None
+        f"{label} {clean(text)}",
+        err=True,
+        color=False if os.environ.get("NO_COLOR") else None,
     )
 
 
@@ -58,7 +62,7 @@ def level() -> int:
 def note(text: str) -> None:
     """Write a note to stderr unless ``--quiet`` is set."""
     if level() > QUIET:
-        click.echo(text, err=True)
+        click.echo(clean(text), err=True)
 
 
 def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None:
@@ -77,7 +81,7 @@ def progress(*, patience: float = 0.0) -> Callable[[str, int, int], None] | None
         if time.monotonic() - started < patience:
             return
         filled = "#" * round(20 * done / max(total, 1))
-        line = f"\r[{filled:<20}] {done}/{total} {what}"
+        line = f"\r[{filled:<20}] {done}/{total} {clean(what)}"
         click.echo(f"{line:<78}" + ("\n" if done == total else ""), nl=False, err=True)
 
     return draw
@@ -135,7 +139,7 @@ def _set_logging(wanted: int) -> None:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+        return f"{record.levelname.lower()}: {clean(record.getMessage())}"
 
 
 def _show_warning(

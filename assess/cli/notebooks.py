@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from assess.cli import output
-from assess.cli.command import Command
+from assess.cli.command import Command, Output, output_options
 from assess.cli.messages import QUIET, level, note, verbosity
 
 selection = click.argument("notebook", nargs=-1)
@@ -102,8 +101,8 @@ def refresh(notebook: tuple[str, ...]) -> None:
 
 @notebooks.command(cls=Command, examples=["assess notebooks check"])
 @selection
-@output.options
-def check(notebook: tuple[str, ...], *, out: output.Output) -> None:
+@output_options
+def check(notebook: tuple[str, ...], *, out: Output) -> None:
     """List deviations of notebooks from the conventions; exit with 1 if there are any."""
     import pandas as pd
 

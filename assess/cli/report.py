@@ -1,4 +1,4 @@
-"""Write the report of a quarter."""
+"""Write the report of a quarter, and serve reports to browsers on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import click
 from assess.cli.command import (
     SNAPSHOT,
     Command,
-    policy_option,
+    policy_options,
     previous_option,
     read_policy,
-    target_option,
 )
 from assess.cli.messages import note
+from assess.errors import AssessError
+from assess.writing import write_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +43,8 @@ REPORTS = Path("reports")
     ],
 )
 @click.argument("snapshot", type=SNAPSHOT, required=False)
-@policy_option
+@policy_options
 @previous_option
-@target_option
 @click.option(
     "-o",
     "--output",
@@ -112,7 +112,7 @@ def report(
             folder = place / "notebooks"
             parts = _notebooks(folder, path, before, policy_file, has_code=has_code)
         file = place / "report.pdf"
-        file.write_bytes(made.to_pdf(parts))
+        write_beside(file, made.to_pdf(parts))
         click.echo(file)
 
 
@@ -179,7 +179,7 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
     """Gather all quarters up to this one: from their reports if those are comparable, else scored."""
     import assess
     from assess import store
-    from assess.report.history import of_report, of_scores
+    from assess.report.changes import of_report, of_scores
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History, upgrade_history
 
@@ -216,3 +216,35 @@ def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     is_same = isinstance(report, dict) and report.get("snapshot_at") == at
     return report if is_same else None
+
+
+@click.command(
+    cls=Command, examples=["assess serve", "assess serve reports/2026Q3 --port 8080"]
+)
+@click.argument(
+    "directory",
+    default="reports",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 picks a free one."
+)
+def serve(directory: Path, *, port: int) -> None:
+    """Serve DIRECTORY on the loopback address until interrupted, and print the address.
+
+    The address contains a random token; requests without it are refused. Access is read-only, and
+    files outside DIRECTORY or hidden in it cannot be read.
+    """
+    from assess.report.serving import Server
+
+    try:
+        server = Server(directory, port)
+    except OSError as error:
+        raise AssessError(
+            f"cannot listen on port {port}: {error.strerror}",
+            hint="leave out --port to use a free port",
+        ) from error
+    with server:
+        click.echo(server.address)
+        note(f"serving {directory} to this machine only; stop with Ctrl-C")
+        server.serve_forever()

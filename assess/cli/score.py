@@ -1,34 +1,42 @@
-"""Score a snapshot, explain a service, write a decision record."""
+"""Score a snapshot, explain a service, write a decision record, check limits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assess.cli import output
 from assess.cli.command import (
+    FILE,
     Command,
-    policy_option,
+    Output,
+    output_options,
+    policy_options,
     previous_option,
     read,
     read_history,
     read_policy,
+    records,
     snapshot,
-    target_option,
 )
-from assess.cli.messages import note
+from assess.cli.messages import note, say
+from assess.errors import AssessError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from assess.policy.policy import Policy
     from assess.score.assessment import Assessment
-    from assess.score.result import Explanation, Result
+    from assess.score.result import Explanation
 
 # names of `assess.score.assessment`, repeated because help texts must not load pandas
 SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
 FLEET_SCORES = ("claims", "backtest")  # of the whole fleet, not of a service
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
+BROKEN = 3  # exit code of a broken limit
+NAMED = 5
 
 
 @click.command(
@@ -45,13 +53,12 @@ LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 )
 @snapshot
 @click.argument("name", type=click.Choice([*SCORES, *FLEET_SCORES]))
-@policy_option
+@policy_options
 @previous_option
-@target_option
 @click.option(
     "--detail", is_flag=True, help="Add the contributions and details of the score."
 )
-@output.options
+@output_options
 def score(
     snapshot: str,
     name: str,
@@ -60,7 +67,7 @@ def score(
     previous: str | None,
     target: str | None,
     detail: bool,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
@@ -79,24 +86,22 @@ def score(
     document = result.to_dict()
     if assessment.earlier and name != "backtest":
         earlier = assessment.earlier.score(name)
-        table = _changes(result, earlier)
+        table = result.diff(earlier)
+        table = table[table["change"] != "same"]
         document["previous"] = {
             "snapshot_at": earlier.provenance.snapshot_at,
-            "changes": output.records(table),
+            "changes": records(table),
         }
     else:
         table = result.frame if out.format == "csv" else result.summary()
     note(repr(result)[1:-1])
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:
-        document["detail"] = {
-            title: output.records(part) for title, part in parts.items()
-        }
-    if (
-        target and "simulation" in result.details and out.format != "csv"
-    ):  # which holds one table
+        document["detail"] = {title: records(part) for title, part in parts.items()}
+    # CSV holds one table
+    if target and "simulation" in result.details and out.format != "csv":
         parts["simulation"] = result.details["simulation"]
-    out.tables({"" if not parts else name: table, **parts}, document)
+    out.tables({name if parts else "": table, **parts}, document)
 
 
 def _assessment(
@@ -114,11 +119,6 @@ def _assessment(
     return Assessment(inventory, policy, history, earlier)
 
 
-def _changes(result: Result, earlier: Result) -> Any:
-    table = result.diff(earlier)
-    return table[table["change"] != "same"]
-
-
 @click.command(
     cls=Command,
     works=True,
@@ -129,8 +129,7 @@ def _changes(result: Result, earlier: Result) -> Any:
 )
 @snapshot
 @click.argument("service")
-@policy_option
-@target_option
+@policy_options
 @click.option(
     "--score",
     "names",
@@ -143,7 +142,7 @@ def _changes(result: Result, earlier: Result) -> Any:
     metavar="KIND:NAME",
     help="Only the path from this failing element to the service.",
 )
-@output.options
+@output_options
 def explain(
     snapshot: str,
     service: str,
@@ -152,7 +151,7 @@ def explain(
     target: str | None,
     names: tuple[str, ...],
     element: str | None,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Explain the scores of a service: the reasons, the unknowns, and what would change them."""
     inventory, policy = read(snapshot), read_policy(policy_file, target=target)
@@ -175,9 +174,8 @@ def explain(
             for name in names or assessment.results
         }
     if out.format in ("text", "markdown"):
-        out.text(
-            "\n".join(_section(explanation, out) for explanation in explained.values())
-        )
+        sections = [_section(explanation, out) for explanation in explained.values()]
+        out.text("\n".join(sections))
     else:
         document = {
             "service_id": service,
@@ -188,7 +186,7 @@ def explain(
                     "score": name,
                     "title": explanation.title,
                     "text": explanation.text,
-                    "table": output.records(explanation.table),
+                    "table": records(explanation.table),
                 }
                 for name, explanation in explained.items()
             ],
@@ -197,9 +195,9 @@ def explain(
         out.tables(tables, document)
 
 
-def _section(explanation: Explanation, out: output.Output) -> str:
+def _section(explanation: Explanation, out: Output) -> str:
     """Write an explanation: title, sentences and numbers."""
-    from assess.words import clean, clean_lines, markdown_text
+    from assess.untrusted import clean, clean_lines, markdown_text
 
     title, text = clean(explanation.title), clean_lines(explanation.text)
     if out.format == "markdown":
@@ -215,14 +213,13 @@ def _section(explanation: Explanation, out: output.Output) -> str:
 )
 @snapshot
 @click.argument("service")
-@policy_option
+@policy_options
 @previous_option
-@target_option
 @click.option(
     "-o",
     "--output",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="File to write; the default is stdout.",
 )
 def record(
@@ -253,4 +250,99 @@ def record(
         earlier=scored(previous) if previous else None,
         existing=file.read_text(encoding="utf-8") if file and file.is_file() else "",
     )
-    output.Output("markdown", file).text(text)
+    Output("markdown", file).text(text)
+
+
+@click.command(
+    cls=Command,
+    works=True,
+    examples=[
+        "assess check data/sample/2026Q3 --min-readiness 40",
+        "assess check data/snapshots@2026-09-30 --min-coverage .6 --max-open-gates 0",
+        "assess check data/sample/2026Q3 --service billing --min-readiness 60",
+    ],
+)
+@snapshot
+@click.option(
+    "--min-readiness", type=float, help="Lowest readiness of any service. [points 0-100]"
+)
+@click.option(
+    "--min-coverage", type=float, help="Lowest coverage of any service. [share 0-1]"
+)
+@click.option("--max-open-gates", type=int, help="Most open gates in total. [count]")
+@click.option(
+    "--service", "services", multiple=True, help="Check only this service; repeatable."
+)
+@policy_options
+@output_options
+def check(
+    snapshot: str,
+    *,
+    min_readiness: float | None,
+    min_coverage: float | None,
+    max_open_gates: int | None,
+    services: tuple[str, ...],
+    policy_file: Path | None,
+    target: str | None,
+    out: Output,
+) -> None:
+    """List the services that break a limit, and exit with 3 if there are any.
+
+    Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
+    unknown; a waived gate is closed.
+    """
+    import pandas as pd
+
+    from assess.score.assessment import Assessment
+    from assess.words import sentence_list
+
+    if min_readiness is None and min_coverage is None and max_open_gates is None:
+        raise click.UsageError(
+            "no limit given; use --min-readiness, --min-coverage or --max-open-gates"
+        )
+    policy = read_policy(policy_file, target=target)
+    result = Assessment(read(snapshot), policy).readiness
+    for name in services:
+        result.row(name)
+    chosen = list(services) or list(result.frame.index)
+    if not chosen:
+        raise AssessError(
+            "the snapshot has no services to check", hint="see `assess show SNAPSHOT`"
+        )
+    frame = result.frame.loc[chosen]
+    gates = result.details["gates"]
+    broken = [
+        *_below(frame["readiness"], min_readiness),
+        *_below(frame["coverage"], min_coverage),
+        *_open(gates[gates["service_id"].isin(chosen)], max_open_gates),
+    ]
+    names = ["limit", "wanted", "service_id", "found", "why"]
+    exact = pd.DataFrame(broken, columns=names, dtype=object)
+    table = exact.astype({"wanted": "Float64", "found": "Float64"})
+    document = {"passed": not broken, "services_n": len(chosen), "rows": records(exact)}
+    out.table(table, document, empty=f"all limits hold for {len(chosen)} services")
+    for (limit, wanted), rows in table.groupby(["limit", "wanted"], sort=False):
+        services_named = sentence_list(rows["service_id"], most=NAMED)
+        say("broken", f"--{limit} {wanted:g} by {services_named}")
+    if broken:
+        click.get_current_context().exit(BROKEN)
+
+
+def _below(values: pd.Series, wanted: float | None) -> Iterator[tuple[Any, ...]]:
+    """List the services below a limit; an unknown value is below every limit."""
+    if wanted is None:
+        return
+    below = values[~(values >= wanted).fillna(False)].astype("Float64").round(4)
+    why = below.isna().map({True: "unknown", False: "below the limit"})
+    for service_id, value in below.items():
+        yield f"min-{values.name}", wanted, service_id, value, why[service_id]
+
+
+def _open(gates: pd.DataFrame, wanted: int | None) -> Iterator[tuple[Any, ...]]:
+    """List the open gates by service, if there are more than allowed."""
+    opened = gates[gates["state"].isin(["fail", "unknown"])]
+    if wanted is None or len(opened) <= wanted:
+        return
+    for service_id, rows in opened.groupby("service_id", sort=True):
+        why = "; ".join(f"{row.gate} {row.state}" for row in rows.itertuples())
+        yield "max-open-gates", wanted, service_id, float(len(rows)), why

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assess.cli import output
-from assess.cli.command import Command, policy_option, target_option
+from assess.cli.command import (
+    FILE,
+    Command,
+    Output,
+    output_options,
+    policy_options,
+    read_policy,
+)
 from assess.cli.messages import note, say
 from assess.errors import AssessError
 
@@ -46,40 +52,33 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
         "assess policy --check our-policy.toml",
     ],
 )
-@policy_option
-@target_option
+@policy_options
 @click.option(
     "--check",
     "candidate",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Only check that this policy file is valid.",
 )
-@output.options
+@output_options
 def policy(
     *,
     policy_file: Path | None,
     target: str | None,
     candidate: Path | None,
-    out: output.Output,
+    out: Output,
 ) -> None:
     """Show the policy in effect: every value, and whether it is a default or your own."""
     import pandas as pd
-
-    from assess.cli.command import read_policy
 
     chosen = read_policy(candidate or policy_file, target=target)
     if candidate:
         note(f"{candidate} is valid: {repr(chosen)[1:-1]}")
         return
     default = dict(_leaves(read_policy(None).values))
-    rows = [
-        (
-            key,
-            value,
-            "default" if key in default and default[key] == value else chosen.origin,
-        )
-        for key, value in _leaves(chosen.values)
-    ]
+    rows = []
+    for key, value in _leaves(chosen.values):
+        is_default = key in default and default[key] == value
+        rows.append((key, value, "default" if is_default else chosen.origin))
     note(repr(chosen)[1:-1])
     table = pd.DataFrame(rows, columns=["key", "value", "origin"], dtype=object)
     document = {
@@ -124,8 +123,8 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
     metavar="PLACE",
     help="With update: a mirror of endoflife.date, a file <product>.json, or a directory of them.",
 )
-@output.options
-def facts(table: str | None, *, place: str | None, out: output.Output) -> None:
+@output_options
+def facts(table: str | None, *, place: str | None, out: Output) -> None:
     """List the reference facts and their age, show one TABLE, or update the dates.
 
     `update` downloads support dates and new release lines from endoflife.date, and shows what

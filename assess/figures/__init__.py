@@ -46,7 +46,7 @@ from assess.figures.style import (
     style,
     svg,
 )
-from assess.words import clean
+from assess.untrusted import clean
 
 __all__ = [
     "BANDS",

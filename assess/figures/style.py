@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assess.words import clean, to_html, together
+from assess.untrusted import clean, printable
+from assess.words import to_html, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,8 +167,14 @@ def notebook_style() -> None:
         formatters = shell.display_formatter.formatters
         formatters["image/png"].for_type(Figure, _small_png)
         formatters["text/html"].for_type(pd.DataFrame, to_html)
+        formatters["text/plain"].for_type(pd.DataFrame, _print_table)
         for several in (list, tuple):
             formatters["text/html"].for_type(several, together)
+
+
+def _print_table(table: pd.DataFrame, printer: Any, _: bool) -> None:
+    """Print a table as pandas does; names of the fleet send nothing to the terminal."""
+    printer.text(printable(repr(table)))
 
 
 def _small_png(figure: Figure) -> bytes:

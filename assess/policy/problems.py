@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from numbers import Real
 from typing import Any
 
 from assess import frames
@@ -331,7 +332,7 @@ def board_problems(board: Table, criteria: Sequence[str]) -> Iterator[str]:
             yield f"order: impossible, {name} would have to weigh more than itself"
     yield from _interval_problems(board.get("intervals", {}), criteria)
     weights = board.get("weights", {})
-    wrong = [name for name, weight in weights.items() if not 0 <= weight <= _LARGEST]
+    wrong = [name for name, weight in weights.items() if not _is_share(weight, _LARGEST)]
     for name in wrong:
         yield f"weights.{name}: a number >= 0 is expected"
     if weights and not wrong and sum(weights.values()) == 0:
@@ -355,5 +356,12 @@ def _interval_problems(
         )
 
 
-def _is_interval(pair: Sequence[float]) -> bool:
-    return len(pair) == 2 and 0 <= pair[0] <= pair[1] <= 1
+def _is_interval(pair: Any) -> bool:
+    # a notebook hands in what no type of a policy file has checked
+    is_pair = isinstance(pair, list | tuple) and len(pair) == 2
+    return is_pair and all(map(_is_share, pair)) and pair[0] <= pair[1]
+
+
+def _is_share(value: Any, most: float = 1) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and 0 <= value <= most

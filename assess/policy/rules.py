@@ -66,6 +66,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
 TABLES = tuple(DERIVED)
 
 _LONGEST = 500
+_LARGEST = 1e15  # whole numbers up to here are exact as floats
 _BOOLEAN: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.And: operator.and_,
     ast.Or: operator.or_,
@@ -138,6 +139,8 @@ def _value(node: ast.expr, table: pd.DataFrame, at: pd.Timestamp) -> Any:
     """Return the value of a part of a rule: a column, a constant or a list of constants."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() as constant):
+            if not isinstance(constant, str) and abs(constant) > _LARGEST:
+                raise RuleError(f"a number is at most {_LARGEST:g}")
             return constant
         case ast.Name(id=name):
             return _column(name, table)
@@ -183,14 +186,38 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> pd.Series:
     if isinstance(op, ast.In | ast.NotIn):
         return _membership(left, right, wanted=isinstance(op, ast.In))
     kinds = {_kind(left), _kind(right)}
-    compare = _EQUAL.get(type(op)) or (
-        _ORDER.get(type(op)) if kinds == {"number"} else None
-    )
-    if compare is None or len(kinds) > 1 or kinds & {"time", "list"}:
+    if kinds == {"time", "text"}:
+        left = _moment(left)
+        right = _moment(right)
+        kinds = {"time"}
+    compare = _EQUAL.get(type(op))
+    if kinds in ({"number"}, {"time"}):
+        compare = compare or _ORDER.get(type(op))
+    if compare is None or len(kinds) > 1 or "list" in kinds:
         raise RuleError(f"cannot compare {' with '.join(sorted(kinds))} this way")
     if not (_is_column(left) or _is_column(right)):
         raise RuleError("a comparison needs a column")
-    return compare(left, right).astype("boolean")
+    answers = compare(left, right).astype("boolean")
+    # a comparison of times is False, not NA, where pandas misses one of them
+    missing = [value.isna() for value in (left, right) if _is_column(value)]
+    return answers.mask(reduce(operator.or_, missing))
+
+
+def _moment(value: Any) -> Any:
+    """Return a time: a column of times as it is, text as ISO 8601, by default in UTC."""
+    import pandas as pd
+
+    if _is_column(value):
+        if _kind(value) != "time":
+            raise RuleError("cannot compare a column of text with a time")
+        return value
+    try:
+        moment = pd.Timestamp(value)
+        return moment.tz_localize("UTC") if moment.tzinfo is None else moment
+    except (ValueError, OverflowError) as error:
+        raise RuleError(
+            f"{value!r} is not a time such as 2026-09-30T12:00:00Z"
+        ) from error
 
 
 def _membership(left: Any, right: Any, *, wanted: bool) -> pd.Series:

@@ -1,26 +1,90 @@
-"""Sections behind the decision: unknowns, coverage, and method with policy, data and limits."""
+"""Sections behind the decision: claims, unknowns, coverage, back-test, method."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 from assess import reference
+from assess.errors import AssessError
+from assess.figures import BANDS
 from assess.reference import STALE_DAYS
 from assess.report.cards import questions
-from assess.report.model import Column, Part, Section, Table
-from assess.report.pictures import Pictures
+from assess.report.model import Card, Column, Item, Part, Pictures, Section, Table
 from assess.score.assessment import Assessment
-from assess.words import sentence_list, word
+from assess.score.backtest.backtest import Backtest
+from assess.score.claims import Claims
+from assess.words import UNKNOWN, sentence_list, word
 
 NAMED = 4
+VERDICTS = {"supported": "ready", "refuted": "blocked"}
+METRICS = {
+    "auc": "AUC (0.5 is chance, 1 perfect)",
+    "auc_gain": "AUC gained over history alone",
+    "brier": "Brier score (0 is perfect)",
+    "kendall_tau": "Kendall's tau with incident minutes",
+    "auc_readiness": "AUC of readiness alone",
+}
 LIMITS = (
     "Blast radius is an upper bound: not every caller of a failed service fails with it.",
     "A share of weightings is not a probability of success.",
     "What no source saw is unknown. It widens intervals and never improves a rank.",
     "People set the weights and thresholds in a policy; every result carries its hash.",
 )
+
+
+def claims(result: Claims, pictures: Pictures) -> Section:
+    """List each claim of the argument, and whether this fleet supports it."""
+    frame = result.frame.reset_index()
+    frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
+    frame["needs"] = frame["needs"].replace("", "–")
+    counts = frame["verdict"].value_counts()
+    tally = ", ".join(
+        f"{counts.get(word, 0)} {word}" for word in (*VERDICTS, "undecided")
+    )
+    text = (
+        "One article called containers in production a history of failure; another replied point "
+        f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "
+        "if its whole interval lies on one side of the bound. Without data it stays undecided."
+    )
+    columns = [
+        Column("claim", "Claim"),
+        Column("text", "What is claimed"),
+        Column("verdict", "Verdict", "label", bands=VERDICTS),
+        Column("measured", "Measured here"),
+        Column("n", "n", "number"),
+        Column("threshold", "Bound", "number", 2),
+        Column("needs", "What would decide it"),
+    ]
+    picture = pictures(
+        "claims",
+        "Bar: interval. Point: measured value, relative to the bound of the claim.",
+    )
+    cards = [_card(result, row) for row in frame.to_dict("records")]
+    table = Table("claims-table", "Claims, measured on this fleet", columns, frame)
+    return Section(
+        "claims", "The argument, tested on this fleet", [text], [picture, table, *cards]
+    )
+
+
+def _measured(row: dict[str, Any]) -> str:
+    if pd.isna(row["value"]):
+        return UNKNOWN
+    hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.2g}"
+    return f"{row['value']:.2g} ({row['lo']:.2g} to {hi}) {row['unit']}"
+
+
+def _card(result: Claims, row: dict[str, Any]) -> Card:
+    """Return the card of a claim: both sides, the measurement, and published facts."""
+    claim, verdict = str(row["claim"]), str(row["verdict"])
+    lines = result.explain(claim).text.splitlines()
+    items = [Item(line) for line in lines if not line.startswith("Verdict:")]
+    band = BANDS[VERDICTS.get(verdict, "unknown")]
+    return Card(
+        f"claim-{claim}", f"{claim} {row['text']}", verdict, band, [], {"": items}
+    )
 
 
 def unknowns(scores: Assessment) -> Section:
@@ -63,17 +127,12 @@ def unknowns(scores: Assessment) -> Section:
         "In this order: facts without which a service cannot be decided, facts that can change a "
         "label on their own, facts that most services lack."
     )
+    empty = "Everything is known."
     shown = Table(
-        "unknown-facts",
-        "Facts to find out",
-        columns,
-        table,
-        empty="Everything is known.",
-        limit=20,
+        "unknown-facts", "Facts to find out", columns, table, empty=empty, limit=20
     )
-    return Section(
-        "unknowns", "Unknowns: what to find out before the meeting", [text], [shown]
-    )
+    title = "Unknowns: what to find out before the meeting"
+    return Section("unknowns", title, [text], [shown])
 
 
 def _cell_list(names: Iterable[str]) -> str:
@@ -104,10 +163,11 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
         Column("hint", "What to do"),
     ]
     gaps = gaps.assign(hint=gaps["hint"].astype(object).fillna("–"))
+    warnings = stale(scores)
     missing = [name for name in inventory if name not in inventory.present]
-    warnings = (
-        [f"Not supplied at all, and so unknown: {', '.join(missing)}."] if missing else []
-    )
+    if missing:
+        names = ", ".join(missing)
+        warnings.insert(0, f"Not supplied at all, and so unknown: {names}.")
     parts: list[Part] = [
         pictures("coverage", "Denied, timed-out and absent calls are shown too."),
         Table(
@@ -120,9 +180,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
         ),
     ]
     text = "A call that failed does not mean that there is nothing. These calls were incomplete."
-    return Section(
-        "coverage", "Coverage by source", [text], parts, [*warnings, *stale(scores)]
-    )
+    return Section("coverage", "Coverage by source", [text], parts, warnings)
 
 
 def stale(scores: Assessment) -> list[str]:
@@ -138,31 +196,53 @@ def stale(scores: Assessment) -> list[str]:
     hosts = scores.inventory["hosts"]
     old = hosts[(hosts["facts_age_hours"] > 24 * STALE_DAYS).fillna(False)]
     if len(old):
-        warnings.append(
-            f"The facts of {len(old)} of {len(hosts)} hosts are older than {STALE_DAYS} days."
-        )
+        what = f"The facts of {len(old)} of {len(hosts)} hosts"
+        warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
     aged = atoms[((at - atoms["observed_at"]).dt.days > STALE_DAYS).fillna(False)]
     if len(aged):
-        warnings.append(
-            f"{len(aged)} answers to checks are more than {STALE_DAYS} days old."
-        )
+        what = f"{len(aged)} answers to checks"
+        warnings.append(f"{what} are more than {STALE_DAYS} days old.")
     return warnings
+
+
+def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
+    """Compare predictions of the quarter before with what happened, or say why not."""
+    title = "Back-test: does the score predict anything here?"
+    if isinstance(result, AssessError):
+        why = f"There is no back-test: {result}."
+        hint = f"To run one: {result.hint}." if result.hint else ""
+        return Section("backtest", title, [line for line in (why, hint) if line])
+    columns = [
+        Column("metric", "Measure"),
+        Column("value", "Observed", "interval", 2),
+        Column("baseline_history", "By incident history alone", "number", 2, absent="–"),
+        Column("baseline_random", "By chance", "number", 2, absent="–"),
+        Column("verdict", "Verdict"),
+    ]
+    frame = result.frame.reset_index().rename(
+        columns={"lo": "value_lo", "hi": "value_hi"}
+    )
+    frame["metric"] = frame["metric"].astype("str").map(METRICS).fillna(frame["metric"])
+    parts: list[Part] = [
+        pictures(
+            "backtest",
+            "Point: share of services with incidents. Bar: interval. Dotted: predicted share.",
+        ),
+        Table("backtest-table", "Predicted and observed", columns, frame),
+    ]
+    return Section("backtest", title, [result.headline], parts)
 
 
 def method(scores: Assessment) -> Section:
     """Describe the method, the policy, the data, and their limits."""
     policy = scores.policy
-    weights = _records(policy["dimensions"], "Dimension of readiness")
-    edges = pd.DataFrame(
-        [
-            {"kind": kind, "p": edge["p"], "p_lo": edge["lo"], "p_hi": edge["hi"]}
-            for kind, edge in policy["edges"].items()
-        ]
+    weights = (
+        pd.Series(policy["dimensions"]).rename_axis("name").reset_index(name="value")
     )
-    gates = pd.DataFrame(policy["gate"]).reindex(
-        columns=["id", "title", "label", "remedy"]
-    )
+    edges = pd.DataFrame(policy["edges"]).T.rename(columns={"lo": "p_lo", "hi": "p_hi"})
+    edges = edges.rename_axis("kind").reset_index()
+    gates = pd.DataFrame(policy["gate"])
     data = scores.inventory.summary().reset_index()
     data["supplied"] = data["supplied"].map(word)
     text = [
@@ -174,14 +254,8 @@ def method(scores: Assessment) -> Section:
         *LIMITS,
     ]
     parts: list[Part] = [
-        Table("weights", "Weights of readiness", weights[0], weights[1], is_folded=True),
-        Table(
-            "gates",
-            "Gates, in order",
-            _GATES,
-            gates,
-            is_folded=True,
-        ),
+        Table("weights", "Weights of readiness", _WEIGHTS, weights, is_folded=True),
+        Table("gates", "Gates, in order", _GATES, gates, is_folded=True),
         Table(
             "edges",
             "Probability that a caller fails with the service that it calls",
@@ -194,6 +268,10 @@ def method(scores: Assessment) -> Section:
     return Section("method", "Method, policy, data, limits", text, parts)
 
 
+_WEIGHTS = [
+    Column("name", "Dimension of readiness"),
+    Column("value", "Weight", "number", 2),
+]
 _GATES = [
     Column("id", "Gate"),
     Column("title", "Checks"),
@@ -207,8 +285,3 @@ _DATA = [
     Column("known_share", "Known cells", "share"),
     Column("supplied", "Supplied"),
 ]
-
-
-def _records(values: dict[str, float], title: str) -> tuple[list[Column], pd.DataFrame]:
-    columns = [Column("name", title), Column("value", "Weight", "number", 2)]
-    return columns, pd.DataFrame(list(values.items()), columns=["name", "value"])

@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 
 from assess.figures import BANDS, band_of
-from assess.report.model import Card, Column, Item, Section, anchor, cell
-from assess.report.pictures import Pictures
+from assess.report.model import Card, Column, Item, Pictures, Section, anchor, cell
 from assess.score.assessment import Assessment
 
 READINESS = Column("readiness", "Readiness", "interval")
@@ -61,12 +60,11 @@ def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Ca
     ]
     lists = {"": [Item(str(row["why"]))]}
     if is_full:
-        sentences = facts(row, scores)
+        reason, _, *others = facts(row, scores)
         barred, passed = _gates(service_id, scores)
+        sentences = others if barred else [reason, *others]
         lists = {
-            "": [
-                Item(fact) for fact in ([] if barred else sentences[:1]) + sentences[2:]
-            ],
+            "": [Item(sentence) for sentence in sentences],
             f"Gates that do not pass ({passed} others pass)": barred,
             "Readiness by dimension, in points (the others: 100)": _dimensions(
                 service_id, scores
@@ -113,10 +111,9 @@ def _checks(service_id: str, scores: Assessment) -> list[Item]:
         band = BANDS[BAND_OF_STATE.get(state, "unknown")]
         items.append(Item(f"{text_of[check]} ({check})", WORDS[state], band))
     rest = len(atoms) - LISTED
-    return [
-        *items,
-        *([Item(f"and {rest} more: `assess explain` lists all")] if rest > 0 else []),
-    ]
+    if rest > 0:
+        items.append(Item(f"and {rest} more: `assess explain` lists all"))
+    return items
 
 
 def facts(row: dict[str, Any], scores: Assessment) -> list[str]:

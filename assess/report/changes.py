@@ -1,20 +1,23 @@
-"""Changes between two quarters by cause: the fleet, the evidence, the policy or the facts."""
+"""Changes between two quarters by cause, and the labels of all quarters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from assess.report.model import Column, Part, Section, Table
-from assess.report.pictures import Pictures
+from assess import figures
+from assess.report.model import Column, Part, Pictures, Section, Table, picture
 from assess.score.assessment import Assessment
 from assess.words import sentence_list
 
 NAME = Column("service_id", "Service", "name")
+SERVICE = Column("service_id", "Service")
+KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
+HISTORY_ROWS = 2000
 MEASURES = {
     "policy_hash": "the policy",
     "reference_date": "the reference facts",
@@ -152,41 +155,29 @@ def label_changes(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
     now = scores.what_next.frame[["label", "why"]].rename(columns={"label": "after"})
     was = earlier.what_next.frame["label"].rename("before")
     both = now.join(was, how="outer").rename_axis("service_id").sort_index()
-    both["why"] = both["why"].astype(object)
-    both.loc[~both.index.isin(now.index), "why"] = "no longer in the inventory"
-    new = ~both.index.isin(was.index)
-    both.loc[new, "why"] = "new in the inventory; " + both.loc[new, "why"].astype(object)
-    same = (both["before"].astype(object) == both["after"].astype(object)).to_numpy(
-        dtype=bool
-    )
-    table = both[~same].reset_index()
+    both = both.astype(object)
+    is_new = ~both.index.isin(was.index)
+    is_gone = ~both.index.isin(now.index)
+    both.loc[is_new, "why"] = "new in the inventory; " + both.loc[is_new, "why"]
+    both.loc[is_gone, "why"] = "no longer in the inventory"
+    # containers and candidates are labelled differently, so crossing over changes the label
+    inside = [s.what_next.frame["p_top"].isna() for s in (scores, earlier)]
+    is_inside, was_inside = (column.reindex(both.index) for column in inside)
     changed = pd.concat(
         [changed_checks(scores, earlier), _changed(scores, earlier, "gate")]
     )
-    table["because"] = [
-        _because(service_id, changed) for service_id in table["service_id"]
-    ]
-    moved = table["before"].isna() | table["after"].isna()
-    inside = [s.what_next.frame["p_top"].isna() for s in (scores, earlier)]
-    crossed = inside[0].reindex(table["service_id"]) != inside[1].reindex(
-        table["service_id"]
-    )
-    table.loc[moved | crossed.to_numpy(), "because"] = "the fleet"
+    causes = changed.groupby("service_id")["kind"].agg(_causes)
+    both["because"] = causes.reindex(both.index).fillna("other candidates")
+    is_fleet = is_new | is_gone | (is_inside != was_inside).to_numpy()
+    both.loc[is_fleet, "because"] = "the fleet"
+    relabelled = both[both["before"] != both["after"]].reset_index()
+    columns = ["service_id", "before", "after", "because", "why"]
     absent = {"before": "not there", "after": "gone"}
-    return (
-        table[["service_id", "before", "after", "because", "why"]]
-        .astype(object)
-        .fillna(absent)
-    )
+    return relabelled[columns].astype(object).fillna(absent)
 
 
-def _because(service_id: str, changed: pd.DataFrame) -> str:
-    """Name the causes of the change of a service."""
-    kinds = changed.loc[changed["service_id"] == service_id, "kind"].unique()
-    return (
-        " and ".join(f"the {kind}" for kind in sorted(kinds, reverse=True))
-        or "other candidates"
-    )
+def _causes(kinds: pd.Series) -> str:
+    return " and ".join(f"the {kind}" for kind in sorted(set(kinds), reverse=True))
 
 
 @lru_cache(maxsize=1)
@@ -201,19 +192,17 @@ def changed_checks(scores: Assessment, earlier: Assessment) -> pd.DataFrame:
 def _changed(scores: Assessment, earlier: Assessment, what: str) -> pd.DataFrame:
     """List the gates or checks whose state changed."""
     key = ["service_id", what]
-    now, was = (_states(s, what).set_index(key)["state"] for s in (scores, earlier))
+    detail = "atoms" if what == "check" else "gates"
+    now, was = (
+        s.readiness.details[detail].set_index(key)["state"].astype("str")
+        for s in (scores, earlier)
+    )
     both = pd.DataFrame({"before": was, "after": now}).dropna()
     both = both[both["before"] != both["after"]].reset_index()
     unknown = both[["before", "after"]].isin(_OPEN).any(axis=1)
     both["kind"] = np.where(unknown, "evidence", "fleet")
-    return both.sort_values(
-        ["kind", *key], ascending=[False, True, True], ignore_index=True
-    )
-
-
-def _states(scores: Assessment, what: str) -> pd.DataFrame:
-    table = scores.readiness.details["atoms" if what == "check" else "gates"]
-    return table[["service_id", what, "state"]].astype({"state": "str"})
+    is_rising = [False, True, True]
+    return both.sort_values(["kind", *key], ascending=is_rising, ignore_index=True)
 
 
 _OPEN = ["unknown", "conflict"]
@@ -254,3 +243,74 @@ def _in_words(checks: pd.DataFrame) -> str:
         named = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} checks"
         parts.append(f"{_WAYS[way]}: {named}")
     return "; ".join(parts)
+
+
+def of_scores(scores: Assessment) -> pd.DataFrame:
+    """Return ``label, readiness, readiness_lo, readiness_hi`` by service, from scores."""
+    return scores.what_next.frame[KEPT].rename_axis("service_id")
+
+
+def of_report(
+    published: Mapping[str, Any] | None, scores: Assessment
+) -> pd.DataFrame | None:
+    """Return the same from the published report of a quarter.
+
+    None if it used another policy, other facts or another version: such scores do not compare.
+    """
+    now = scores.provenance.to_dict()
+    if not published or any(
+        published.get(key) != now[key] for key in (*MEASURES, "seed")
+    ):
+        return None
+    rows = pd.DataFrame(published["scores"]["what-next"])
+    return rows.set_index("service_id").reindex(columns=KEPT)
+
+
+def history(past: Mapping[str, pd.DataFrame]) -> Section:
+    """Return the section on all quarters; – means that a service was not there."""
+    quarters = list(past)
+    labels = pd.DataFrame({q: frame["label"].astype("str") for q, frame in past.items()})
+    counts = labels.apply(pd.Series.value_counts).reindex(figures.LABELS).fillna(0)
+    counts = counts[counts.any(axis=1)].astype("int64").rename_axis("label").reset_index()
+    parts = [frame[KEPT[1:]].add_prefix(f"{q}_") for q, frame in past.items()]
+    points = pd.concat(parts, axis=1)
+    points.columns = [name.replace("_readiness", "") for name in points]
+    order = labels[quarters[-1]].isna().sort_values(kind="stable").index
+    tables = [
+        Table(
+            "labels-by-quarter",
+            "Label of every service, by quarter",
+            [SERVICE, *(Column(q, q, "label", absent="–") for q in quarters)],
+            _named(labels.loc[order]),
+            limit=HISTORY_ROWS,
+        ),
+        Table(
+            "readiness-by-quarter",
+            "Readiness of every service, by quarter (points)",
+            [SERVICE, *(Column(q, q, "interval", absent="–") for q in quarters)],
+            _named(points.reindex(order)),
+            limit=HISTORY_ROWS,
+        ),
+    ]
+    return Section(
+        "history",
+        f"All quarters, {quarters[0]} to {quarters[-1]}",
+        ["All quarters use the policy, the facts and the version of the last one."],
+        [
+            picture("history", "Services by label.", partial(figures.history, labels)),
+            Table(
+                "labels-counted",
+                "Services with each label",
+                [
+                    Column("label", "Label", "label"),
+                    *(Column(q, q, "number") for q in quarters),
+                ],
+                counts,
+            ),
+            *tables,
+        ],
+    )
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.rename_axis("service_id").reset_index()

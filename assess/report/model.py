@@ -1,4 +1,4 @@
-"""The parts of a report, which HTML, Markdown and JSON all write from."""
+"""The parts of a report, which HTML, Markdown and JSON all write from, and its figures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from assess import figures
+from assess.errors import AssessError
 from assess.figures import BANDS, Band, band_of
+from assess.score.assessment import Assessment
+from assess.score.result import Result
 from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, plain, share
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Axis: TypeAlias = "Callable[[], Axes]"
 LONG_WORD = 24
 ENDS = ("_lo", "_hi")
-Track: TypeAlias = tuple[
-    int, int, int
-]  # start, end and point of a drawn interval [percent]
+# start, end and point of a drawn interval [percent]
+Track: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,7 @@ class Cell:
     """One cell in words."""
 
     text: str
-    sort: str | None = (
-        None  # sort key; "" if unknown (always last), None for the text itself
-    )
+    sort: str | None = None  # "" if unknown (always last), None for the text itself
     band: Band | None = None  # look of a label
     link: str = ""  # anchor that a name leads to
     track: Track | None = None
@@ -249,3 +255,58 @@ def slug(name: str) -> str:
 def anchor(service_id: str) -> str:
     """Return the anchor of the card of a service."""
     return f"service-{slug(service_id)}"
+
+
+class Pictures:
+    """The figures of a report, by name; those of one quarter are known from the start."""
+
+    def __init__(self, scores: Assessment) -> None:
+        kinds = kinds_shown(scores)
+        self._axes: dict[str, Axis] = {
+            "what-next": partial(figures.what_next, scores.what_next),
+            "acceptability": partial(figures.acceptability, scores.what_next),
+            "blast-elements": partial(
+                figures.blast_radius, scores.blast_radius, kinds=kinds
+            ),
+            "blast-services": partial(figures.blast_services, scores.blast_radius),
+            "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
+            "clocks": partial(figures.clocks, scores.upgrade_churn),
+            "readiness": partial(figures.readiness, scores.readiness),
+            "coverage": partial(figures.coverage, scores.inventory),
+        }
+
+    def compare(
+        self,
+        now: Result,
+        before: Result | None,
+        claims: Result,
+        backtest: Result | AssessError,
+    ) -> None:
+        """Add the figures that need more than the scores of one quarter."""
+        if before is not None:
+            self._axes["quarter-change"] = partial(figures.quarter_change, now, before)
+        self._axes["claims"] = partial(figures.claims, claims)
+        if isinstance(backtest, Result):
+            self._axes["backtest"] = partial(figures.backtest, backtest)
+
+    def __call__(self, name: str, caption: str) -> Picture:
+        """Return a figure for a section."""
+        return picture(name, caption, self._axes[name])
+
+
+def picture(name: str, caption: str, axes: Axis) -> Picture:
+    """Return a figure that is drawn once, when it is first asked for."""
+
+    @cache
+    def drawing() -> tuple[str, str]:
+        ax = axes()
+        description = figures.describe(ax)  # before `svg` closes the figure
+        return figures.svg(ax), description
+
+    return Picture(name, caption, drawing)
+
+
+def kinds_shown(scores: Assessment) -> list[str]:
+    """Name the kinds of element that the report shows: services have a figure of their own."""
+    kinds = scores.blast_radius.frame.index.get_level_values("element_kind")
+    return sorted(set(kinds.astype("str")) - {"service"})

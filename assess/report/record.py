@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from assess import reference
+from assess.errors import AssessError
 from assess.figures import band_of
 from assess.report import cards
 from assess.report.changes import changed_checks
@@ -20,7 +21,8 @@ from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
 from assess.words import word
 
-_KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
+_KEPT = re.compile(r"<!-- keep: ([a-z-]+) -->.*?<!-- end: \1 -->", re.DOTALL)
+_MARK = re.compile(r"<!--\s*(?:keep|end)\s*:", re.IGNORECASE)
 SHOWN = 8
 TOP = 100  # points of a dimension without a flaw
 
@@ -68,10 +70,23 @@ def _facts(scores: Assessment) -> str:
 
 
 def keep(text: str, existing: str) -> str:
-    """Carry over text of people from an earlier record; blocks without a place come last."""
-    blocks = {match[1]: match[0] for match in _KEPT.finditer(existing)}
-    merged = _KEPT.sub(lambda match: blocks.pop(match[1], match[0]), text)
-    return "\n".join([merged, *(f"{block}\n" for block in blocks.values())])
+    """Carry over text of people from an earlier record; blocks without a place come last.
+
+    A damaged mark would lose what it marks, so such a record is refused.
+    """
+    if _MARK.search(_KEPT.sub("", existing)):
+        raise AssessError(
+            "a record has a keep mark without its end, or an end without its keep",
+            hint="mend the mark, or move the text elsewhere and delete the record",
+        )
+    blocks: dict[str, list[str]] = {}
+    for match in _KEPT.finditer(existing):
+        blocks.setdefault(match[1], []).append(match[0])
+    merged = _KEPT.sub(
+        lambda match: blocks[match[1]].pop(0) if blocks.get(match[1]) else match[0], text
+    )
+    rest = [f"{block}\n" for several in blocks.values() for block in several]
+    return "\n".join([merged, *rest])
 
 
 def _before_waivers(service_id: str, scores: Assessment) -> str:
@@ -104,10 +119,8 @@ def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
     if other:
-        labels = ", ".join(
-            f"{board['label']} for the board {board['board']}" for board in other
-        )
-        lines.append(f"Other labels by board: {labels}.")
+        labels = [f"{board['label']} for the board {board['board']}" for board in other]
+        lines.append(f"Other labels by board: {', '.join(labels)}.")
     elif boards:
         lines.append(f"Same label for all {len(boards)} boards of the policy.")
     return lines
@@ -121,11 +134,8 @@ def _is_inside(row: dict[str, Any]) -> bool:
 def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
     """List gates that do not pass, criteria of the ranking, and dimensions of readiness."""
     service_id = row["service_id"]
-    gates = [
-        _with_task(gate)
-        for gate in scores.rows_of("gates", service_id)
-        if gate["state"] != "pass"
-    ]
+    rows = scores.rows_of("gates", service_id)
+    gates = [_with_task(gate) for gate in rows if gate["state"] != "pass"]
     criteria = [] if _is_inside(row) else scores.rows_of("criteria", service_id)
     dimensions = scores.rows_of("dimensions", service_id)
     weak = sorted(
@@ -133,14 +143,11 @@ def _tables(row: dict[str, Any], scores: Assessment) -> list[Table]:
     )
     rest = f"; the others have {TOP} points" if len(weak) < len(dimensions) else ""
     points = Column("point", "Points", "interval", scale=100)
-    titles = {"gate": "Gate", "state": "State", "label": "Label", "evidence": "Evidence"}
+    columns = [
+        Column(key, key.capitalize()) for key in ("gate", "state", "label", "evidence")
+    ]
     return [
-        Table(
-            "gates",
-            "Gates that do not pass",
-            [Column(*t) for t in titles.items()],
-            pd.DataFrame(gates),
-        ),
+        Table("gates", "Gates that do not pass", columns, pd.DataFrame(gates)),
         Table(
             "criteria",
             "Criteria of the ranking, 0 to 100; higher means earlier",
@@ -170,17 +177,10 @@ def _with_task(gate: dict[str, Any]) -> dict[str, Any]:
 
 def _readable(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
     """Name the bounds of intervals after their point, and replace underscores in names."""
-    return pd.DataFrame(
-        [
-            {
-                **row,
-                "point_lo": row["lo"],
-                "point_hi": row["hi"],
-                column: str(row[column]).replace("_", " "),
-            }
-            for row in rows
-        ]
-    )
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows).rename(columns={"lo": "point_lo", "hi": "point_hi"})
+    return table.assign(**{column: table[column].astype("str").str.replace("_", " ")})
 
 
 def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
@@ -209,11 +209,9 @@ def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
 def _end_of_life(days: Any) -> str:
     if pd.isna(days):
         return "next end of life unknown"
-    return (
-        f"next end of life in {days:,.0f} days"
-        if days >= 0
-        else f"past its end of life for {-days:,.0f} days"
-    )
+    if days < 0:
+        return f"past its end of life for {-days:,.0f} days"
+    return f"next end of life in {days:,.0f} days"
 
 
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
@@ -238,9 +236,8 @@ def _consequences(row: dict[str, Any], scores: Assessment) -> list[str]:
 
 def _unknown(service_id: str, scores: Assessment) -> list[str]:
     """List the facts to find out, first those that decide the label."""
-    decisive = [
-        fact for fact in scores.rows_of("information", service_id) if fact["decides"]
-    ]
+    facts = scores.rows_of("information", service_id)
+    decisive = [fact for fact in facts if fact["decides"]]
     lines = [
         f"{fact['fact']}: {fact['label_if']} if favourable, else {fact['label_else']}."
         for fact in decisive
@@ -283,11 +280,9 @@ def _since(service_id: str, scores: Assessment, earlier: Assessment) -> list[str
         s.what_next.frame.loc[service_id, "label"] for s in (earlier, scores)
     )
     changed = _changed(scores, earlier).get(service_id, [])
-    label = (
-        f"Label unchanged: {before}."
-        if before == after
-        else f"Label: {before}, now {after}."
-    )
+    label = f"Label: {before}, now {after}."
+    if before == after:
+        label = f"Label unchanged: {before}."
     lines = [
         f"{c['check']}: {c['before']}, now {c['after']} ({c['kind']})." for c in changed
     ]

@@ -1,24 +1,45 @@
-"""Render a report as HTML or Markdown: the only module that uses templates."""
+"""Render a report as HTML, Markdown, a summary and CSV: the only module that uses templates."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from assess.figures import Band, short
-from assess.report.model import Card, Cell, Column, Item, Picture, Table, Track
-from assess.words import UNKNOWN, Grid, clean, markdown_text
+from assess.report.model import Card, Cell, Column, Item, Picture, Section, Table, Track
+from assess.score.claims import Claims
+from assess.score.result import Provenance, Result
+from assess.untrusted import clean, markdown_text
+from assess.words import UNKNOWN, Grid, to_csv
+from assess.writing import write_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
+NUMBER = ' class="number"'
+# the tables of the summary, and their columns
+SUMMARY_ROWS = 8
+SUMMARY = {
+    "short-list": ("label", "service_id", "p_top", "wave", "owner"),
+    "label-changes": ("service_id", "before", "after", "because"),
+    "unknown-facts": ("fact", "services_n", "decides_n"),
+}
+DETAILS = {
+    "gates": "gates",
+    "atoms": "checks",
+    "dimensions": "dimensions",
+    "clocks": "clocks",
+}
+CLOSED = ("pass", "na")
 
 
 @cache
@@ -80,6 +101,68 @@ def document(template: str, values: Mapping[str, Any]) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
+def tables_of(sections: Iterable[Section]) -> list[Table]:
+    """List the tables of sections, in the order of the page."""
+    return [part for section in sections for part in section.of(Table)]
+
+
+def summary(values: Mapping[str, Any], claims: Claims, provenance: Provenance) -> str:
+    """Write a summary that fits into a comment: decision, changes, unknowns, limits."""
+    sections = {section.id: section for section in values["sections"]}
+    tables = {table.id: table for table in tables_of(sections.values())}
+    short = [
+        _narrow(tables[name], keys) for name, keys in SUMMARY.items() if name in tables
+    ]
+    verdicts = claims.frame["verdict"].value_counts()
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
+    lines = [
+        f"Claims of the argument on this fleet: {counts}.",
+        *sections["coverage"].warnings,
+        *sections["backtest"].text[:1],
+    ]
+    origin = f"{provenance.quarter}, policy {provenance.policy_hash}"
+    footer = (
+        f"{origin}, assess {provenance.version}. "
+        "Full report: index.html, report.md, report.json."
+    )
+    return document(
+        "summary.md", {**values, "tables": short, "lines": lines, "footer": footer}
+    )
+
+
+def _narrow(table: Table, keys: Sequence[str]) -> Table:
+    columns = [column for column in table.columns if column.key in keys]
+    return replace(table, columns=columns, limit=SUMMARY_ROWS, note="")
+
+
+def csv_tables(
+    sections: Iterable[Section], results: Iterable[Result]
+) -> dict[str, pd.DataFrame]:
+    """List the tables of a report, whole and unrounded, by the name of their file.
+
+    These are the tables of the page, the frames of the scores (``score-…``), and the contents of
+    the cards of services (``service-…``: gates and checks that do not pass, dimensions, clocks).
+    """
+    tables = {table.id: table.shown for table in tables_of(sections)}
+    for result in results:
+        tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()
+        for name, word in DETAILS.items():
+            if name in result.details:
+                tables[f"service-{word}"] = _open(result.details[name])
+    return tables
+
+
+def _open(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows that pass or do not apply."""
+    return table[~table["state"].isin(CLOSED)] if "state" in table else table
+
+
+def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
+    """Write tables as CSV files by name; an empty cell is unknown."""
+    for name, table in tables.items():
+        write_beside(directory / f"{name}.csv", to_csv(table, is_spreadsheet=True))
+
+
 # ---- tables and cards of the page: so many that templates would be slow ----
 
 
@@ -108,7 +191,7 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
         whole = f"<table><caption>{caption}</caption>{body}</table>"
         return Markup(f'<div class="table" id="{part.id}">\n{whole}{_notes(part)}</div>')
     heads = "".join(
-        f'<th scope="col"{_NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
+        f'<th scope="col"{NUMBER if column.is_number else ""}>{escape(column.title)}</th>'
         for column in part.columns
     )
     rows = "\n".join(_row(cells, part.columns, anchors) for cells in part.rows())
@@ -123,9 +206,6 @@ def table(part: Table, anchors: Collection[str] = ()) -> Markup:
     return Markup(f'<div class="table" id="{part.id}">\n{whole}</div>')
 
 
-_NUMBER = ' class="number"'
-
-
 def _notes(part: Table) -> str:
     return "".join(f'<p class="note">{escape(note)}</p>' for note in part.notes)
 
@@ -134,7 +214,7 @@ def _row(cells: list[Cell], columns: Collection[Column], anchors: Collection[str
     parts = []
     for cell, column in zip(cells, columns, strict=True):
         sort = "" if cell.sort is None else f' data-sort="{escape(cell.sort)}"'
-        kind = _NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
+        kind = NUMBER if column.is_number else ' class="long"' if cell.is_long else ""
         parts.append(f"<td{sort}{kind}>{_cell(cell, column, anchors)}</td>")
     return f"<tr>{''.join(parts)}</tr>"
 

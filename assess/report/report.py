@@ -15,19 +15,17 @@ from assess.execution import tell
 from assess.figures import Band, band_of
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.report import argument, background, cards, history, sections, twins
-from assess.report.changes import changes
-from assess.report.model import Appendix, Card, Picture, Section, Table, slug
-from assess.report.pictures import Pictures
+from assess.report import background, cards, changes, render, sections
+from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
 from assess.report.printing import pdf
 from assess.report.record import decision_record
-from assess.report.render import document, page
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
 from assess.score.result import Result, encode
 from assess.score.upgrade_churn.history import History, joined
 from assess.words import plain
+from assess.writing import write_beside
 
 JSON_VERSION = 1
 WORK = "report"  # name of the progress bar
@@ -90,7 +88,7 @@ class Report:
         list of Table
             In the order of the page.
         """
-        return twins.tables_of(self.sections)
+        return render.tables_of(self.sections)
 
     def pictures(self) -> list[Picture]:
         """List every figure.
@@ -137,7 +135,7 @@ class Report:
         str
             HTML that loads nothing from the network.
         """
-        return page(self._values())
+        return render.page(self._values())
 
     def to_pdf(self, appendix: Sequence[Appendix] = ()) -> bytes:
         """Print the report, with page numbers and contents.
@@ -159,7 +157,7 @@ class Report:
         """
         values = {**self._values(), "appendix": appendix}
         at = self.scores.provenance.snapshot_at
-        return pdf(lambda pages: page({**values, "pages": pages}), at)
+        return pdf(lambda pages: render.page({**values, "pages": pages}), at)
 
     def to_markdown(self) -> str:
         """Write the report as Markdown.
@@ -169,7 +167,7 @@ class Report:
         str
             Markdown that links its figures as files in ``figures/``.
         """
-        return document("page.md", self._values())
+        return render.document("page.md", self._values())
 
     def decision_record(self, service_id: str, *, existing: str = "") -> str:
         """Write the decision record of a service.
@@ -209,7 +207,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_html())
+        write_beside(path, self.to_html())
 
     def save_markdown(self, path: str | Path) -> None:
         """Write the report as a Markdown file.
@@ -219,7 +217,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_markdown())
+        write_beside(path, self.to_markdown())
 
     def save_json(self, path: str | Path) -> None:
         """Write the report as a JSON file.
@@ -229,7 +227,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), encode(self.to_dict()) + "\n")
+        write_beside(path, encode(self.to_dict()) + "\n")
 
     def to_summary(self) -> str:
         """Write a summary that fits into a comment on a pull request, or into a chat.
@@ -239,7 +237,7 @@ class Report:
         str
             Markdown.
         """
-        return twins.summary(self._values(), self.claims, self.scores.provenance)
+        return render.summary(self._values(), self.claims, self.scores.provenance)
 
     def save_summary(self, path: str | Path) -> None:
         """Write the summary.
@@ -249,7 +247,7 @@ class Report:
         path : str or Path
             The file.
         """
-        _write(Path(path), self.to_summary())
+        write_beside(path, self.to_summary())
 
     def save_csv(self, directory: str | Path) -> None:
         """Write every table as a CSV file, whole and unrounded.
@@ -259,8 +257,8 @@ class Report:
         directory : str or Path
             Directory; one file per table.
         """
-        tables = twins.csv_tables(self.sections, self.results)
-        twins.write_csv(tables, Path(directory))
+        tables = render.csv_tables(self.sections, self.results)
+        render.write_csv(tables, Path(directory))
 
     def save(self, directory: str | Path) -> None:
         """Write all files: page, Markdown, JSON, summary, tables, figures, decision records.
@@ -278,10 +276,10 @@ class Report:
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
             existing = file.read_text("utf-8") if file.exists() else ""
-            _write(file, self.decision_record(service_id, existing=existing))
+            write_beside(file, self.decision_record(service_id, existing=existing))
         tell(WORK, 6, STEPS)
         for picture in self.pictures():
-            _write(home / "figures" / f"{picture.id}.svg", picture.svg)
+            write_beside(home / "figures" / f"{picture.id}.svg", picture.svg)
         self.save_markdown(home / "report.md")
         self.save_html(home / "index.html")
         tell(WORK, STEPS, STEPS)
@@ -299,11 +297,11 @@ class Report:
             By quarter, oldest first, as returned by `history.of_scores`.
         """
         home = Path(directory)
-        section = history.section(past)
+        section = changes.history(past)
         names = {"title": f"History to {list(past)[-1]}", "headline": section.title}
         values = {**self._values(), **names, "sections": (section,), "anchors": ()}
-        _write(home / "history.html", page(values))
-        twins.write_csv(twins.csv_tables([section], []), home / "tables")
+        write_beside(home / "history.html", render.page(values))
+        render.write_csv(render.csv_tables([section], []), home / "tables")
 
     def _values(self) -> dict[str, Any]:
         """Gather the values of the templates."""
@@ -350,11 +348,6 @@ class Report:
             f"<p>{escape(repr(self.scores.inventory)[1:-1])}. "
             "<code>report.save_html(path)</code> writes the page.</p>"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def build_report(  # noqa: PLR0913 - one for each period that it covers
@@ -405,15 +398,15 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     pictures.compare(scores.readiness, before, claims, tested)
     parts = (
         sections.decision(scores),
-        changes(scores, earlier, pictures, published=told),
+        changes.changes(scores, earlier, pictures, published=told),
         sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
         sections.upgrade_churn(scores, pictures),
-        argument.claims(claims, pictures),
+        background.claims(claims, pictures),
         cards.cards(scores, pictures),
         background.unknowns(scores),
         background.coverage(scores, pictures),
-        argument.backtest(tested, pictures),
+        background.backtest(tested, pictures),
         background.method(scores),
     )
     tell(WORK, 4, STEPS)

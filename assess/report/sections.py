@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from assess import figures
-from assess.report.model import Column, Part, Section, Table
-from assess.report.pictures import Pictures, kinds_shown
+from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
 from assess.score.assessment import Assessment
 from assess.words import sentence_list, share
 
 NAME = Column("service_id", "Service", "name")
 LABEL = Column("label", "Label", "label")
 OWNER = Column("owner", "Owner")
+FOLDED: dict[str, Any] = {"limit": 60, "is_folded": True}  # for long tables of details
 IMPACT = Column("impact", "Blast radius (% of criticality)", "interval", 0, 100, 100)
 READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 
@@ -189,9 +191,8 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     services = blast.details["services"].rename_axis("service_id").reset_index()
     order = figures.blast_services_data(blast)["service_id"]
     services = services.set_index("service_id").reindex(order).reset_index()
-    unseen = int(
-        (~services["dependencies_observed"].astype("boolean").fillna(False)).sum()
-    )
+    observed = services["dependencies_observed"].astype("boolean").fillna(False)
+    unseen = int((~observed).sum())
     warnings = []
     if unseen:
         warnings.append(
@@ -209,14 +210,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
         pictures("blast-elements", reading),
-        Table(
-            "elements",
-            "Elements, worst first",
-            _ELEMENTS,
-            elements,
-            limit=60,
-            is_folded=True,
-        ),
+        Table("elements", "Elements, worst first", _ELEMENTS, elements, **FOLDED),
         pictures("blast-services", hollow),
         Table(
             "service-blast",
@@ -224,8 +218,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             _SERVICES,
             services,
             _SERVICES_NOTE,
-            limit=60,
-            is_folded=True,
+            **FOLDED,
         ),
     ]
     return Section("blast-radius", "Blast radius", [text], parts, warnings)
@@ -264,14 +257,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     )
     parts: list[Part] = [
         pictures("upgrade-churn", "Bar: interval. Point: expected."),
-        Table(
-            "churn-table",
-            "Services, most work first",
-            _CHURN,
-            frame,
-            limit=60,
-            is_folded=True,
-        ),
+        Table("churn-table", "Services, most work first", _CHURN, frame, **FOLDED),
         pictures("clocks", "Hatched: no announced end of support; unknown."),
         Table(
             "breaking",
@@ -279,8 +265,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
             _BREAKING,
             breaking,
             empty="No change up to the target version affects anything seen in use.",
-            limit=60,
-            is_folded=True,
+            **FOLDED,
         ),
     ]
     return Section("upgrade-churn", "Upgrade churn and clocks", [text], parts)

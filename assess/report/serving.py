@@ -30,6 +30,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 IDLE_SECONDS = 30.0
 
 
@@ -48,6 +49,15 @@ class Server(ThreadingHTTPServer):
     def address(self) -> str:
         """The address, with the token."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
+
+    def is_addressed_by(self, hosts: list[str]) -> bool:
+        """Whether a request names this server.
+
+        A page elsewhere can point a name of its own at this machine (DNS rebinding), but its
+        browser then sends that name.
+        """
+        names = {f"{name}:{self.server_port}" for name in LOOPBACK}
+        return len(hosts) == 1 and hosts[0].strip().lower() in names
 
     def find(self, target: str) -> Path | None:
         """Return the file or directory of a request; None for hidden, missing or outside paths."""
@@ -93,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send a file, or the index of a directory."""
+        if not self.server.is_addressed_by(self.headers.get_all("Host", [])):
+            return self._send(HTTPStatus.MISDIRECTED_REQUEST, b"Not this host.\n")
         path = self.server.find(self.path)
         if path is None:
             return self._send(HTTPStatus.NOT_FOUND, b"Not found.\n")

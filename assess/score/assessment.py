@@ -7,7 +7,6 @@ room of its own, add a cached property here that calls it, and name the property
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,8 @@ from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.backtest.backtest import Backtest, backtest
-from assess.score.blast_radius.blast_radius import BlastRadius, score_blast_radius
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.result import BlastRadius
 from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
@@ -150,7 +150,9 @@ class Assessment:
     @cached_property
     def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """Rows of each detail by service."""
-        tables = ChainMap(*(dict(r.details) for r in reversed(self.results.values())))
+        tables: dict[str, pd.DataFrame] = {}
+        for result in self.results.values():
+            tables |= result.details
         shares = self.readiness.contributions.drop(columns="point")
         tables["dimensions"] = tables["dimensions"].merge(shares, how="left")
         atoms = tables["atoms"]

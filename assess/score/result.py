@@ -17,6 +17,7 @@ from assess._version import __version__
 from assess.errors import AssessError, did_you_mean
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.untrusted import printable
 from assess.words import plain, to_html
 from assess.writing import write_beside
 
@@ -70,11 +71,14 @@ class Explanation:
 
     def __repr__(self) -> str:
         """Return title, text and table as plain text."""
-        return f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}"
+        return printable(f"{self.title}\n\n{self.text}\n\n{self.table.to_string()}")
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(f"<p>{escape(p)}</p>" for p in self.text.split("\n") if p)
-        return f"<p><b>{escape(self.title)}</b></p>{paragraphs}{to_html(self.table)}"
+        paragraphs = "".join(
+            f"<p>{escape(line)}</p>" for line in printable(self.text).split("\n") if line
+        )
+        title = escape(printable(self.title))
+        return f"<p><b>{title}</b></p>{paragraphs}{to_html(self.table)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
-from assess.sources.values import dicts, text
+from assess.sources.values import dicts, spoiled, text
 
 Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
@@ -70,6 +70,8 @@ class ListSource(Source):
     options: tuple[str, ...] = ("path", "endpoint", "token_file", "ca", "cluster")
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
+    # Of the lists in a payload whose entries become rows, as `spoiled` takes them.
+    forms: Mapping[str, str] = {}
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
@@ -198,6 +200,8 @@ class ListSource(Source):
                         raise
             finally:
                 if best is not None:
+                    forms = {listing.kind: "", **self.forms}
+                    count_spoiled(call, {listing.kind: best}, forms)
                     entries = take_entries(call, best)
         return None if best is None else entries
 
@@ -225,13 +229,15 @@ class ListSource(Source):
         self, file: Path, call: Call, lists: Found, seen: set[Hashable]
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
-        for document in read_documents(file, call.row):
+        documents = read_documents(file, call.row)
+        count_spoiled(call, {"entries": documents}, {"entries": "", **self.forms})
+        for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
-            if not kinds:
+            if not kinds:  # it is of something else
                 call.count(unmapped_n=1)
             for kind, items in kinds:
                 entries = lists.setdefault(kind, [])
-                for item in call.take(list(dicts(items))):
+                for item in call.take(dicts(items)):
                     key = self.key(kind, item)
                     if key not in seen:
                         seen.add(key)
@@ -244,13 +250,17 @@ class ListSource(Source):
                 call.status("parse_error", _NOTHING_KNOWN)
 
 
+def count_spoiled(call: Call, payload: Row, forms: Mapping[str, str]) -> None:
+    """Count the entries of lists that cannot be read; the hint of the call has the first."""
+    if entries := spoiled(payload, forms):
+        call.count(unmapped_n=len(entries))
+        call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
+
+
 def take_entries(call: Call, items: list[Any]) -> list[Row]:
     """Count the entries of a list, and what is withheld of them, and return them."""
-    entries = list(dicts(items))
-    call.take(entries)
+    entries = call.take(dicts(items))
     call.count(redacted_n=sum(map(withheld, entries)))
-    if len(entries) < len(items):
-        call.count(unmapped_n=len(items) - len(entries))
     return entries
 
 

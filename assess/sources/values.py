@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,6 +84,46 @@ def healthy(lost: float | None) -> float | None:
     It is rounded down: rounded up, two of three replicas would be three.
     """
     return None if lost is None else math.floor((100 - lost) * 100 + 1e-6) / 100
+
+
+def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
+    """List the entries of lists that do not have the form of their list, in words.
+
+    ``forms`` has a regular expression for the entries of each list of texts, by its name; an empty
+    one stands for objects with at least one key.
+    """
+    found = []
+    waiting = [payload]
+    for value in waiting:  # which grows: what is inside comes after what is around it
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            for name in forms.keys() & value.keys():
+                entries = value[name] if isinstance(value[name], list) else []
+                for n, entry in enumerate(entries):
+                    if not _has_form(entry, forms[name]):
+                        found.append(f"{name}[{n}] is {_kind_of(entry)}")
+    return found
+
+
+def _has_form(entry: Any, form: str) -> bool:
+    if form:
+        return isinstance(entry, str) and re.fullmatch(form, entry) is not None
+    return isinstance(entry, dict) and bool(entry)
+
+
+def _kind_of(value: Any) -> str:
+    """Name the kind of a value, which itself may be a secret."""
+    if value is None:
+        return "null"
+    kinds = {
+        bool: "true or false",
+        str: "another text",
+        list: "a list",
+        dict: "another object",
+    }
+    return kinds.get(type(value), "a number")
 
 
 def moment(value: Any, *path: str | int) -> datetime | None:

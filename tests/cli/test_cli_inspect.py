@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -52,9 +53,11 @@ def test_what_csv_shows_is_a_frame_again(call, sample, tmp_path):
         ("tier == 1", ["a"]),
         ("tier != 1", ["b"]),
         ("tier > 0 and owner == 'x'", ["a"]),
-        ("owner.notna() and owner != 'x'", ["b"]),
+        ("owner != 'x'", ["b"]),
         ("kind in ['web', 'job']", ["b", "c"]),
-        ("tier.isna()", ["c"]),
+        ("not tier_known", ["c"]),
+        ("owner_known or kind == 'job'", ["a", "b", "c"]),
+        ("days_since(restore_tested_at) > 250", ["b"]),
         ("restore_tested_at < '2026-02-01T00:00:00Z'", ["b"]),
     ],
 )
@@ -71,7 +74,25 @@ def test_where_keeps_the_rows_that_are_known_to_hold(
 
 
 @pytest.mark.parametrize(
-    "expression", ["nothing > 3", "tier ===", "tier", "@pd", "tier > 'x'"]
+    "expression",
+    [
+        "nothing > 3",
+        "tier ===",
+        "tier",
+        "@pd",
+        "tier > 'x'",
+        "owner.notna()",
+        "owner.values",
+        "service_id.array.__class__.__base__.__subclasses__()",
+        "__import__('os').system('touch ran') == 0",
+        "[x for x in (1,)] == 1",
+        "(lambda: 1)() == 1",
+        "tier ** 99999999 > 1",
+        "'x' * 99999999 == owner",
+        "tier > " + "9" * 400,
+        "not " * 400 + "tier == 1",
+        "(" * 300 + "tier" + ")" * 300,
+    ],
 )
 def test_an_expression_that_cannot_be_evaluated_is_a_usage_error(
     call, sample, expression
@@ -79,6 +100,23 @@ def test_an_expression_that_cannot_be_evaluated_is_a_usage_error(
     result = call("show", sample, "services", "--where", expression, code=2)
     assert "cannot be evaluated" in result.stderr
     assert "service_id" in result.stderr
+    assert not Path("ran").exists()
+
+
+def test_an_expression_never_runs_what_a_name_says(call, tmp_path):
+    command = "__import__('os').system('touch ran')"
+    row = f'"@{command}","{command}"\n'
+    (tmp_path / "services.csv").write_text(f"service_id,owner\n{row}")
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    for rule in ("owner.map(eval)", f"{command} == 0", "owner.apply('eval') == 1"):
+        result = call("show", ".", "services", "--where", rule, code=2)
+        assert "not part of the rule language" in result.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_misspelt_column_is_corrected(call, sample):
+    result = call("show", sample, "services", "--where", "ownr == 'x'", code=2)
+    assert "did you mean 'owner'?" in result.stderr
 
 
 def test_columns_are_chosen_in_order(call, sample):

@@ -6,7 +6,7 @@ import click
 import pandas as pd
 import pytest
 
-from assess.cli.output import Output, to_json
+from assess.cli.command import Output, to_json
 
 TABLE = pd.DataFrame(
     {

@@ -32,6 +32,10 @@ def truth(rule, table=TABLE):
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
+        ("when < '2026-09-30'", [True, False, None]),
+        ("when >= '2026-10-20T02:00:00+02:00'", [False, True, None]),
+        ("when == '2026-09-20T00:00:00Z'", [True, False, None]),
+        ("when != when", [False, False, None]),
         ("flag", [True, False, None]),
         ("not flag", [False, True, None]),
         ("n > 2", [False, True, None]),
@@ -102,6 +106,9 @@ def test_hiding_a_cell_never_turns_an_answer_round(rule, column, row):
         ("word > 'a'", "cannot compare"),
         ("flag > 0", "cannot compare"),
         ("when > 3", "cannot compare"),
+        ("when > 'soon'", "is not a time"),
+        ("when > word", "column of text"),
+        ("n > 1" + "0" * 400, "at most"),
         ("word + 'a' == 'b'", "arithmetic"),
         ("word in [1]", "of its kind"),
         ("word in [word]", "of its kind"),

@@ -7,7 +7,7 @@ import pytest
 from fleets import HOSTILE, PLAIN, SCRIPT, fleet
 
 import assess
-from assess.report.history import of_report, of_scores, section
+from assess.report.changes import history, of_report, of_scores
 from assess.report.model import Table
 
 
@@ -24,7 +24,7 @@ def past(hostile):
 def test_every_service_has_its_label_in_every_quarter_and_a_dash_where_it_was_not(
     past, hostile
 ):
-    tables = {table.id: table for table in section(past).of(Table)}
+    tables = {table.id: table for table in history(past).of(Table)}
     labels = tables["labels-by-quarter"].frame.set_index("service_id")
     assert set(labels.index) == {*HOSTILE, *PLAIN, "gone"}
     assert labels.index[-1] == "gone"

@@ -1,6 +1,12 @@
+import errno
+import os
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from fleets import HOSTILE, SCRIPT
+from hypothesis import given
+from hypothesis import strategies as st
 
 import assess
 from assess.report.record import decision_record, keep
@@ -65,6 +71,55 @@ def test_running_again_keeps_what_stands_between_the_marks():
         merged == "new\n<!-- keep: notes -->\nMine | <b>\\1\n<!-- end: notes -->\nend\n"
     )
     assert keep(after, merged) == merged
+
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.just("\n"), max_size=40
+).filter(lambda words: "<!--" not in words)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["notes", "status", "votes"]), WORDS)))
+def test_no_words_between_marks_are_lost(parts):
+    blocks = [
+        f"<!-- keep: {name} -->{words}<!-- end: {name} -->" for name, words in parts
+    ]
+    template = "# x\n<!-- keep: notes -->\nhint\n<!-- end: notes -->\nend\n"
+    merged = keep(template, "\n".join(blocks))
+    assert all(merged.count(block) >= blocks.count(block) for block in blocks)
+    again = keep(template, merged)
+    assert all(again.count(block) >= blocks.count(block) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "<!-- keep: notes -->\nMine\n",
+        "Mine\n<!-- end: notes -->\n",
+        "<!-- keep: notes -->\nMine\n<!-- end: note -->\n",
+        "<!-- keep:notes -->\nMine\n<!-- end:notes -->\n",
+        "<!-- Keep: notes -->\nMine\n<!-- end: notes -->\n",
+    ],
+)
+def test_a_damaged_mark_is_refused_before_words_are_lost(damaged):
+    with pytest.raises(assess.AssessError, match="keep mark"):
+        keep("<!-- keep: notes -->\n_hint_\n<!-- end: notes -->\n", damaged)
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_full_disk_leaves_the_words_of_a_board(hostile, tmp_path, monkeypatch, step):
+    place = tmp_path / "decisions"
+    place.mkdir()
+    file = place / "web.md"
+    mine = "<!-- keep: notes -->\nMine\n<!-- end: notes -->\n"
+    file.write_text(mine)
+
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, step, full)
+    with pytest.raises(assess.AssessError, match="cannot be written"):
+        hostile.save(tmp_path)
+    assert file.read_text() == mine
 
 
 def test_a_part_without_a_place_is_not_lost():

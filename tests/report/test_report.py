@@ -14,7 +14,7 @@ from fleets import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 import assess
 from assess.figures import BANDS
 from assess.report.model import Column, Picture, Table, cell, slug
-from assess.words import markdown_text
+from assess.untrusted import markdown_text
 
 SECTIONS = [
     "decision",

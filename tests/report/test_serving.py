@@ -155,3 +155,42 @@ def test_a_request_that_is_none_is_refused(server):
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as raw:
         raw.sendall(b"\x16\x03\x01 not http\r\n\r\n")
         assert b"Traceback" not in raw.recv(4096)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("localhost:{port}", 200),
+        ("LOCALHOST:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("evil.test:{port}", 421),
+        ("127.0.0.1.evil.test:{port}", 421),
+        ("localhost.evil.test:{port}", 421),
+        ("evil.test", 421),
+        ("localhost", 421),
+        ("localhost:1", 421),
+        ("", 421),
+        (None, 421),
+    ],
+)
+def test_only_a_name_of_this_machine_is_answered(server, host, status):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.putrequest("GET", f"/{server.token}/README.md", skip_host=True)
+    if host is not None:
+        connection.putheader("Host", host.format(port=server.server_port))
+    connection.endheaders()
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    assert answer.status == status
+    assert (b"Reports" in told) == (status == 200)
+
+
+def test_two_host_names_are_refused(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.putrequest("GET", f"/{server.token}/README.md")
+    connection.putheader("Host", "evil.test")
+    connection.endheaders()
+    assert connection.getresponse().status == 421
+    connection.close()

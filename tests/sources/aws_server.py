@@ -69,6 +69,7 @@ class Script:
         """Let a source read it; all that is written has to be asked."""
         place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION)
         place.options = options
+        place.forms = source.forms
         place.is_probe = is_probe
         source.read(place)
         self.stub.assert_no_pending_responses()
@@ -127,6 +128,7 @@ class Answers:
         """Let a source read it, and give its batch."""
         place = LivePlace(f"shop/{REGION}", Deadline(20), self, REGION)
         place.options = options
+        place.forms = source.forms
         place.is_probe = is_probe
         source.read(place)
         return place.batch

@@ -15,6 +15,7 @@ class Replay:
     def __init__(self, answer):
         self.answer = answer
         self.asked = []  # path, query, headers
+        self.methods = []  # of each
         self.url = ""
 
     def give(self, path, query, headers):
@@ -32,6 +33,7 @@ def replaying(answer):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            replay.methods.append(self.command)
             parts = urlsplit(self.path)
             query = {
                 k: v[0] if len(v) == 1 else v for k, v in parse_qs(parts.query).items()
@@ -52,6 +54,8 @@ def replaying(answer):
         def log_message(self, *args):
             pass
 
+    for method in ("PUT", "PATCH", "DELETE", "HEAD"):  # to see that nobody asks so
+        setattr(Handler, f"do_{method}", Handler.do_POST)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

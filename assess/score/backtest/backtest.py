@@ -7,8 +7,9 @@ had incidents alone, a good score looks like a bad one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,20 +18,21 @@ from numpy.typing import NDArray
 from assess.errors import AssessError
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.backtest import forecast_metrics as metrics
-from assess.score.incidents.exposure import (
-    DAY,
-    YEAR,
-    Window,
-    counted_incidents,
-    exposure,
-)
+from assess.score.incidents.exposure import DAY, YEAR, Window, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
+from assess.score.incidents.recovery import incident_minutes
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ends = tuple[float, float]
 SLOPES = np.linspace(-3, 3, 241)
+LEVEL = 0.95
+Z = 1.959963984540054
+TAU_MOST = 1000  # services; of more, so many are drawn for the interval of tau
+TAU_DRAWS = 300
+CHUNK = 4_000_000  # cells of a table of draws held at once
 TOO_FEW = "not enough services"
 ONE_KIND = "every service had an incident, or none: nothing to tell apart"
 NONE = "no predictive value shown yet"
@@ -71,7 +73,8 @@ class Backtest(Result):
     @property
     def headline(self) -> str:
         """Whether the score predicts incidents on this fleet, in a sentence."""
-        auc, services = self.frame.loc["auc"], self.details["services"]
+        auc = self.frame.loc["auc"]
+        services = self.details["services"]
         days = self.details["window"]["days"].iloc[0]
         counted = (
             f"{len(services)} services of the earlier snapshot, of which "
@@ -130,9 +133,17 @@ def backtest(
     AssessError
         Without an earlier snapshot, and where nobody watched for incidents after it.
     """
-    before, start, end = _span(inventory, policy, previous)
+    hint = "name one with --previous, dated before the time to be foretold"
+    if previous is None:
+        raise AssessError("a back-test needs an earlier snapshot", hint=hint)
+    if previous.snapshot_at >= inventory.snapshot_at:
+        at = f"{previous.snapshot_at:%Y-%m-%d}"
+        raise AssessError(
+            f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
+        )
+    start, end = _watched(inventory, policy, previous.snapshot_at)
     years = (end - start) / YEAR
-    services = forecasts(before, policy, years=years, readiness=readiness)
+    services = forecasts(previous, policy, years=years, readiness=readiness)
     services = services.join(_happened(inventory, (start, end), services.index))
     frame = _judged(services, policy)
     spell = {"start": start, "end": end, "days": (end - start) / DAY}
@@ -145,25 +156,15 @@ def backtest(
     return Backtest(frame, parts, Provenance.of(inventory, policy), details)
 
 
-def _span(
-    inventory: Inventory, policy: Policy, previous: Inventory | None
-) -> tuple[Inventory, pd.Timestamp, pd.Timestamp]:
-    """Return the earlier snapshot, and the time after it over which incidents were watched."""
-    hint = "name one with --previous, dated before the time to be foretold"
-    if previous is None:
-        raise AssessError("a back-test needs an earlier snapshot", hint=hint)
-    if previous.snapshot_at >= inventory.snapshot_at:
-        at = f"{previous.snapshot_at:%Y-%m-%d}"
-        raise AssessError(
-            f"the earlier snapshot, of {at}, is not dated before the later one", hint=hint
-        )
+def _watched(inventory: Inventory, policy: Policy, after: pd.Timestamp) -> Window:
+    """Return the time after the earlier snapshot over which incidents were watched."""
     window = exposure(inventory, policy).window
-    if window is None or window[1] <= previous.snapshot_at:
+    if window is None or window[1] <= after:
         raise AssessError(
-            f"nobody watched for incidents after {previous.snapshot_at:%Y-%m-%d}",
+            f"nobody watched for incidents after {after:%Y-%m-%d}",
             hint="connect a source of incidents, and collect the later snapshot again",
         )
-    return previous, max(window[0], previous.snapshot_at), window[1]
+    return max(window[0], after), window[1]
 
 
 def forecasts(
@@ -183,9 +184,8 @@ def forecasts(
     shrunk to what its readiness lets expect (`rates.shrunk_rates` over the exposure times the
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
-    names = pd.Index(
-        sorted(earlier["services"]["service_id"]), name="service_id", dtype="str"
-    )
+    ids = sorted(earlier["services"]["service_id"])
+    names = pd.Index(ids, name="service_id", dtype="str")
     known = exposure(earlier, policy)
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
@@ -216,10 +216,10 @@ def forecasts(
 def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     """Return the posterior mean of the slope of log rates over the lack of readiness."""
     settings = policy["backtest"]
-    prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
     total = counts.sum()
-    if not total or not len(counts):
+    if not total:
         return float(settings["slope"])
+    prior = -(((SLOPES - settings["slope"]) / max(settings["slope_sd"], 1e-6)) ** 2) / 2
     expected = total / len(counts)
     crowding = ((counts - expected) ** 2 / expected).sum() / max(len(counts) - 1, 1)
     spread = np.log(np.exp(np.multiply.outer(SLOPES, lack)).sum(axis=1))
@@ -230,15 +230,11 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
 
 def _happened(inventory: Inventory, span: Window, names: pd.Index) -> pd.DataFrame:
     """Return which services had an incident in a span, and for how many minutes in all."""
-    table = counted_incidents(inventory)
-    table = table[(table["opened_at"] > span[0]) & (table["opened_at"] <= span[1])]
-    lasted = table["resolved_at"].fillna(inventory.snapshot_at) - table["opened_at"]
-    minutes = table["ttr_s"].astype("float64") / 60
-    minutes = minutes.fillna(lasted.dt.total_seconds() / 60)
-    sums = minutes.groupby(table["service_id"]).sum().reindex(names)
-    return pd.DataFrame(
-        {"incident": sums.notna(), "minutes": sums.fillna(0.0)}, index=names
-    )
+    table = incident_minutes(inventory)
+    opened = inventory["incidents"].loc[table.index, "opened_at"]
+    table = table[opened.between(*span, inclusive="right")]
+    sums = table.groupby("service_id")["minutes"].sum().reindex(names)
+    return pd.DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
 
 
 def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
@@ -260,49 +256,65 @@ def reliability(services: pd.DataFrame, bins: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+class Forecast(NamedTuple):
+    """Predictions and what happened, by service.
+
+    ``score`` and ``history`` are probabilities by the score and by history alone, ``lack`` is the
+    lack of readiness [points below 0], ``hit`` says whether it had an incident, ``minutes`` how long.
+    """
+
+    score: Floats
+    history: Floats
+    lack: Floats
+    hit: Bools
+    minutes: Floats
+
+
 def _judged(services: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Judge the forecasts by each metric, beside both baselines."""
     settings = policy["backtest"]
-    hit = services["incident"].to_numpy(dtype=bool)
-    ours, theirs = (
-        services[n].to_numpy(float) for n in ("foretold", "foretold_by_history")
+    readiness = services["readiness"].fillna(services["readiness"].mean())
+    forecast = Forecast(
+        score=services["foretold"].to_numpy(float),
+        history=services["foretold_by_history"].to_numpy(float),
+        lack=-readiness.to_numpy(float),
+        hit=services["incident"].to_numpy(bool),
+        minutes=services["minutes"].to_numpy(float),
     )
-    lack = -services["readiness"].fillna(services["readiness"].mean()).to_numpy(float)
-    names = ["auc", "auc_gain", "brier", "kendall_tau", "auc_readiness"]
-    index = pd.Index(names, name="metric")
+    score, history, lack, hit, minutes = forecast
+    metrics = ["auc", "auc_gain", "brier", "kendall_tau", "auc_readiness"]
+    index = pd.Index(metrics, name="metric")
     columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
     frame = pd.DataFrame(np.nan, index=index, columns=columns)
     if hit.all() or not hit.any():
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
-    minutes = services["minutes"].to_numpy(float)
     base = hit.mean()
+    by_history = auc(history, hit)
     values = {
-        "auc": (metrics.auc(ours, hit), metrics.auc(theirs, hit), 0.5),
-        "auc_gain": (metrics.auc(ours, hit) - metrics.auc(theirs, hit), 0.0, np.nan),
-        "brier": (
-            metrics.brier(ours, hit),
-            metrics.brier(theirs, hit),
-            base * (1 - base),
-        ),
-        "kendall_tau": (metrics.tau(ours, minutes), metrics.tau(theirs, minutes), 0.0),
-        "auc_readiness": (metrics.auc(lack, hit), metrics.auc(theirs, hit), 0.5),
+        "auc": (auc(score, hit), by_history, 0.5),
+        "auc_gain": (auc(score, hit) - by_history, 0.0, np.nan),
+        "brier": (brier(score, hit), brier(history, hit), base * (1 - base)),
+        "kendall_tau": (tau(score, minutes), tau(history, minutes), 0.0),
+        "auc_readiness": (auc(lack, hit), by_history, 0.5),
     }
     for metric, row in values.items():
         frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
     if len(hit) < settings["services_min"]:
         return frame.astype("Float64").assign(verdict=TOO_FEW)
-    draws = metrics.resample(len(hit), int(settings["bootstrap"]), policy.seed)
-    drawn = metrics.Drawn(ours, theirs, lack, hit, minutes, draws, base)
-    ends = drawn.ends()
+    draws = resample(len(hit), int(settings["bootstrap"]), policy.seed)
+    drawn = _drawn(forecast, draws)
+    ends = {metric: ends_of(values) for metric, (values, _, _) in drawn.items()}
     if len(hit) < settings["bootstrap_from"]:
-        ends["auc"] = metrics.delong(ours, hit)
-        ends["auc_readiness"] = metrics.delong(lack, hit)
-    frame[["lo", "hi"]] = [ends[metric] for metric in names]
-    better = drawn.better()
-    better |= {
-        name: (ends[name][0] > 0.5, better[name][1]) for name in ("auc", "auc_readiness")
-    }
-    verdicts = [_verdict(*better[metric]) for metric in names]
+        ends["auc"] = delong(score, hit)
+        ends["auc_readiness"] = delong(lack, hit)
+    frame[["lo", "hi"]] = [ends[metric] for metric in metrics]
+    verdicts = []
+    for metric in metrics:
+        _, gain, paired = drawn[metric]
+        beats_chance = ends_of(gain)[0] > 0
+        if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
+            beats_chance = ends[metric][0] > 0.5
+        verdicts.append(_verdict(beats_chance, ends_of(paired)[0] > 0))
     return frame.astype("Float64").assign(verdict=verdicts)
 
 
@@ -310,3 +322,115 @@ def _verdict(than_chance: bool, than_history: bool) -> str:
     if not than_chance:
         return NONE
     return BOTH if than_history else CHANCE
+
+
+def auc(score: Floats, hit: Bools) -> float:
+    """Return the probability that a hit has a higher score than a miss, a tie counting half."""
+    return float(_weighted_auc(score, hit, np.ones((1, len(hit))))[0])
+
+
+def brier(chance: Floats, hit: Bools) -> float:
+    """Return the mean squared distance of the probabilities from what happened."""
+    return float(((chance - hit) ** 2).mean())
+
+
+def tau(score: Floats, outcome: Floats) -> float:
+    """Return Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
+    if len(set(score)) < 2 or len(set(outcome)) < 2:
+        return 0.0
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(score, outcome).statistic)
+
+
+def resample(n: int, draws: int, seed: int) -> Floats:
+    """Draw with replacement: how often each of ``n`` is in each draw, one draw a row."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+
+
+def delong(score: Floats, hit: Bools) -> Ends:
+    """Return the interval of the AUC by DeLong's variance on the logit scale.
+
+    Covers 95 % from 20 on (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595). Where the
+    two kinds are told apart without a miss there is no variance: then each of the rarer kind counts
+    as one success of Jeffreys' interval.
+    """
+    yes = score[hit]
+    no = score[~hit]
+    wins = np.sign(yes[:, None] - no[None, :]) / 2 + 0.5
+    value = float(wins.mean())
+    variance = _spread(wins.mean(axis=1)) + _spread(wins.mean(axis=0))
+    if value in (0.0, 1.0) or variance == 0:
+        n = min(wins.shape)
+        return jeffreys_interval(value * n, n, level=LEVEL)[1:]
+    middle = math.log(value / (1 - value))
+    half = Z * math.sqrt(variance) / (value * (1 - value))
+    lo, hi = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
+    return lo, hi
+
+
+def _spread(means: Floats) -> float:
+    return float(means.var(ddof=1) / len(means)) if len(means) > 1 else 0.0
+
+
+def _weighted_auc(score: Floats, hit: Bools, draws: Floats) -> Floats:
+    """Return the AUC in each draw; NaN where a draw holds one kind only."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    values = np.empty(len(draws))
+    step = max(CHUNK // max(len(hit), 1), 1)
+    for first in range(0, len(draws), step):
+        rows = draws[first : first + step, order]
+        yes = np.add.reduceat(rows * hit[order], starts, axis=1)
+        no = np.add.reduceat(rows * ~hit[order], starts, axis=1)
+        wins = (yes * (np.cumsum(no, axis=1) - no / 2)).sum(axis=1)
+        pairs = yes.sum(axis=1) * no.sum(axis=1)
+        unknown = np.full(len(rows), np.nan)
+        values[first : first + step] = np.divide(wins, pairs, unknown, where=pairs > 0)
+    return values
+
+
+def _weighted_tau(score: Floats, outcome: Floats, draws: Floats) -> Floats:
+    """Return Kendall's tau-b in each draw."""
+    first = np.sign(np.subtract.outer(score, score))
+    second = np.sign(np.subtract.outer(outcome, outcome))
+
+    def total(table: Floats) -> Floats:
+        sums: Floats = ((draws @ table) * draws).sum(axis=1)
+        return sums
+
+    scale = np.sqrt(total(first**2) * total(second**2))
+    zero = np.zeros(len(draws))
+    return np.divide(total(first * second), scale, zero, where=scale > 0)
+
+
+def ends_of(values: Floats) -> Ends:
+    """Return the middle 95 % of the draws."""
+    lo, hi = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(lo), float(hi)
+
+
+def _drawn(forecast: Forecast, draws: Floats) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Return, by metric, its value, its gain over chance, and over history, in the same draws."""
+    score, history, lack, hit, minutes = forecast
+    auc_score = _weighted_auc(score, hit, draws)
+    auc_history = _weighted_auc(history, hit, draws)
+    auc_lack = _weighted_auc(lack, hit, draws)
+    n = len(hit)
+    brier_score = draws @ (score - hit) ** 2 / n
+    brier_history = draws @ (history - hit) ** 2 / n
+    brier_base = draws @ (hit.mean() - hit) ** 2 / n
+    # tau compares pairs: of a large fleet every k-th service and fewer draws are enough
+    places = np.arange(n)[:: max(math.ceil(n / TAU_MOST), 1)]
+    rows = draws[:TAU_DRAWS, places] if n > TAU_MOST else draws
+    tau_score = _weighted_tau(score[places], minutes[places], rows)
+    tau_history = _weighted_tau(history[places], minutes[places], rows)
+    gain = auc_score - auc_history
+    return {
+        "auc": (auc_score, auc_score - 0.5, gain),
+        "auc_gain": (gain, auc_score - 0.5, gain),
+        "brier": (brier_score, brier_base - brier_score, brier_history - brier_score),
+        "kendall_tau": (tau_score, tau_score, tau_score - tau_history),
+        "auc_readiness": (auc_lack, auc_lack - 0.5, auc_lack - auc_history),
+    }

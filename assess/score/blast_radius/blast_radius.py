@@ -8,28 +8,24 @@ live replicas than it needs is down; then its callers, edge by edge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from assess.inventory import Inventory
+from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
-from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import apply_learning
-from assess.score.blast_radius.paths import (
-    check_element,
-    most_probable_path,
-    path_text,
-    percent,
-    reach_text,
-    sentences,
+from assess.score.blast_radius.learning import (
+    ids,
+    learned_edges,
+    observed_failures,
+    with_learned,
 )
-from assess.score.blast_radius.propagation import Impact, propagate
+from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.relocation import containment
-from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
     KINDS,
     LEVELS,
@@ -42,202 +38,9 @@ from assess.score.blast_radius.uncertain import Sampling, fewest_draws
 from assess.score.blast_radius.validation import validate
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
-from assess.score.result import Explanation, Provenance, Result, records_by
+from assess.score.result import Provenance
 
-IMPACTS = ["impact", "impact_lo", "impact_hi"]
-BOUND = "lower bound"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class BlastRadius(Result):
-    """What fails when an element fails; see `score_blast_radius`.
-
-    Attributes
-    ----------
-    topology : Topology, optional
-        The topology that it was computed on.
-    """
-
-    topology: Topology | None = None
-
-    name: ClassVar[str] = "blast_radius"
-    summary_columns: ClassVar[tuple[str, ...]] = (
-        "impact",
-        "impact_lo",
-        "impact_hi",
-        "exact",
-        "services_down_n",
-        "frozen_n",
-    )
-
-    @property
-    def how(self) -> pd.Series:
-        """By element, how its impact was computed: ``exact``, by ``draws``, or a ``lower bound``."""
-        how = np.select(
-            [self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws"
-        )
-        return pd.Series(how, self.frame.index, dtype="str", name="how")
-
-    def summary(self) -> pd.DataFrame:
-        """Return the few columns that a meeting needs.
-
-        Returns
-        -------
-        DataFrame
-            See `Result.summary`; where some impacts are lower bounds, `how` each was computed.
-        """
-        table = super().summary()
-        return table.join(self.how) if self.how.eq(BOUND).any() else table
-
-    @property
-    def services(self) -> pd.DataFrame:
-        """Per service: impact, exposure, failure rate, recovery time, effect of the planned move."""
-        return self.details["services"]
-
-    def row(self, service_id: str) -> pd.Series:
-        """Return the row of a service.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Series
-            Its columns in `services`.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such service; the hint names the nearest.
-        """
-        return Result.row(replace(self, frame=self.services), service_id)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per element, as `to_dict` holds them.
-
-        Returns
-        -------
-        list of dict
-            Columns of the frame by name, ``affected`` (what can be reached), ``frozen``; for a
-            service also its columns in `services`.
-        """
-        key = ["element_kind", "element"]
-        affected = records_by(self.details["affected"].query("p_down > 0"), key)
-        frozen = self.details["frozen"].groupby(key)["service_id"].agg(list).to_dict()
-        services = self.services.drop(columns=IMPACTS).to_dict("index")
-        rows = []
-        for row in super().rows():
-            at = (row["element_kind"], row["element"])
-            lists = {"affected": affected.get(at, []), "frozen": frozen.get(at, [])}
-            own = services[at[1]] if at[0] == "service" else {}
-            rows.append({**row, **lists, **own})
-        return rows
-
-    def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
-        """Return the most probable path from an element that fails to a service.
-
-        Parameters
-        ----------
-        element_kind, element : str
-            The element that fails.
-        service : str
-            The service.
-
-        Returns
-        -------
-        DataFrame
-            First step first: ``service_id, because`` (an element that takes its replicas, or a
-            service that it needs), ``kinds`` of the dependency, ``p`` of the step. Empty where the
-            service cannot be reached.
-        """
-        return most_probable_path(self._topology, (element_kind, element), service)
-
-    def explain_path(
-        self, element_kind: str, element: str, service_id: str
-    ) -> Explanation:
-        """Explain how the failure of an element reaches a service.
-
-        Parameters
-        ----------
-        element_kind, element : str
-            The element that fails.
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Explanation
-            The chance and the most probable path; the table is that of `paths`.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such element or service; the hint names the nearest.
-        """
-        self.row(service_id)
-        check_element(self._topology, element_kind, element)
-        steps = self.paths(element_kind, element, service_id)
-        affected = self.details["affected"]
-        pair = affected[
-            (affected["element_kind"] == element_kind)
-            & (affected["element"] == element)
-            & (affected["service_id"] == service_id)
-        ]
-        title = f"{element_kind} {element} and {service_id}"
-        return Explanation(title, reach_text(steps, pair, service_id), steps)
-
-    @property
-    def _topology(self) -> Topology:
-        if self.topology is None:
-            raise ValueError("this result was made without a topology")
-        return self.topology
-
-    def explain(self, service_id: str) -> Explanation:
-        """Explain what a service takes down, what takes it down, how often and for how long.
-
-        Parameters
-        ----------
-        service_id : str
-            The service.
-
-        Returns
-        -------
-        Explanation
-            Sentences, and the elements that can take it down, most probable first.
-
-        Raises
-        ------
-        AssessError
-            Where there is no such service.
-        """
-        row = self.row(service_id)
-        affected = self.details["affected"]
-        is_service = affected["service_id"] == service_id
-        own = affected["element_kind"] == "service"
-        own &= affected["element"] == service_id
-        causes = affected[~own & is_service]
-        causes = causes.astype({"element_kind": "str", "element": "str"})
-        causes = causes.sort_values(
-            "p_down", ascending=False, kind="stable", ignore_index=True
-        )
-        causes["because"] = [
-            path_text(self.paths(e.element_kind, e.element, service_id))
-            for e in causes.itertuples()
-        ]
-        lines = sentences(service_id, row, affected[own & ~is_service], causes)
-        if self.how[("service", service_id)] == BOUND:
-            lines.append(
-                "What it loses is a lower bound, by the most probable way to each "
-                "service: `assess explain --score blast-radius` simulates it."
-            )
-        if not own.any():
-            lines.append(
-                "What falls with it is not listed: raise `blast_radius.pairs_max`."
-            )
-        title = f"{service_id}: blast radius {percent(row, 'impact')}"
-        return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))
+OUTSIDE = ("precision", "precision_curve", "learned_judged")  # details of `judge_outside`
 
 
 def score_blast_radius(
@@ -267,7 +70,7 @@ def score_blast_radius(
         [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``, NaN
         where the impact is a lower bound),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
-        frozen, services, and the frames of `validation.Validation`.
+        frozen, services, learned_edges, and the frames of `validation.validate`.
 
     Notes
     -----
@@ -282,12 +85,15 @@ def score_blast_radius(
     and ``p_down`` are lower bounds, by the most probable way to each service, which rank like the
     simulation; ``impact_hi`` is all that can be reached, and ``exposure_n`` counts at least.
     """
+    settings = policy["blast_radius"]
     declared = build_topology(inventory, policy)
-    topology = apply_learning(inventory, policy, declared)
+    failures = observed_failures(inventory, declared)
+    learned = learned_edges(policy, declared, failures)
+    topology = declared
+    if len(learned) and settings["learned_edges"] == "use":
+        topology = with_learned(declared, learned)
     graphs = {level: topology.graph(level) for level in LEVELS}
     sampling = Sampling.of(policy)
-    settings = policy["blast_radius"]
-    failures = observed_failures(inventory, topology)
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     listed = wanted | _worst_reach(
         topology, graphs["hi"], sampling, int(settings["pairs_max"])
@@ -302,19 +108,25 @@ def score_blast_radius(
     reach = _reach(topology, impacts)
     affected = _affected(topology, reach)
 
-    services = _services(frame, topology, impacts["point"])
-    services = services.join(_minutes_per_year(inventory, policy))
     # a move is many scenarios, a validation many failures: as few draws as the error allows
     rough = replace(sampling, draws=fewest_draws(policy))
     moved = pd.DataFrame(columns=["delta", "delta_lo", "delta_hi"], dtype="Float64")
     if detail:
-        own = drawn[: len(topology.services)]  # they come first
+        service_drawn = drawn[: len(topology.services)]  # they come first
         moved = containment(
-            inventory, policy, topology, graphs=graphs, sampling=rough, drawn=own
+            inventory,
+            policy,
+            topology,
+            graphs=graphs,
+            sampling=rough,
+            drawn=service_drawn,
         )
-    services = services.join(moved)
-    services = services.assign(dependencies_observed=observed.astype("boolean"))
-    validation = validate(inventory, policy, declared, affected, rough)
+    services = _services(frame, topology, impacts["point"])
+    services = services.join(_minutes_per_year(inventory, policy)).join(moved)
+    services["dependencies_observed"] = observed.astype("boolean")
+    validation = validate(
+        inventory, policy, declared, failures, affected=affected, sampling=rough
+    )
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
         _contributions(topology, reach, affected),
@@ -323,10 +135,56 @@ def score_blast_radius(
             "affected": affected,
             "frozen": topology.frozen,
             "services": services,
-            **validation.details(),
+            "learned_edges": learned,
+            **validation,
         },
         topology=topology,
     )
+
+
+def judge_outside(
+    dependencies: pd.DataFrame, experiments: pd.DataFrame, policy: Policy
+) -> dict[str, pd.DataFrame]:
+    """Compare predictions with simpler rules on data from outside.
+
+    Parameters
+    ----------
+    dependencies : DataFrame
+        ``src_id, dst_id``, perhaps ``kind`` (else call), ``evidence``, ``p``.
+    experiments : DataFrame
+        ``element`` (a service) and ``affected_services`` (joined by ";"), perhaps
+        ``observed_services`` and ``experiment_id``.
+    policy : Policy
+        The policy.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        ``precision``: precision and recall of self, direct callers, all transitive callers, of
+        ``p_down``, and of learned probabilities, each failure left out; ``precision_curve``; and
+        ``learned_judged`` with its verdict. All services weigh the same.
+    """
+    usual = {"kind": "call", "evidence": "outside"}
+    edges = dependencies.combine_first(pd.DataFrame(usual, index=dependencies.index))
+    defaults = {
+        "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
+        "element_kind": "service",
+        "started_at": "2000-01-01",
+    }
+    faults = experiments.combine_first(pd.DataFrame(defaults, index=experiments.index))
+    lists = faults.reindex(columns=["affected_services", "observed_services"])
+    named = lists.melt()["value"].dropna().map(ids).explode()
+    services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
+    services = services.dropna().drop_duplicates().sort_values()
+    services = services[~services.str.startswith("ext:")]
+    frames = {
+        "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
+        "dependencies": edges,
+        "experiments": faults,
+    }
+    inventory = from_frames(frames, snapshot_at="2000-01-02")
+    details = score_blast_radius(inventory, policy, detail=False).details
+    return {name: details[name] for name in OUTSIDE}
 
 
 def _worst_reach(
@@ -415,10 +273,11 @@ def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
     """Name the elements and services of what can fail with what."""
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
+    at = reach["element"].to_numpy()
     table = pd.DataFrame(
         {
-            "element_kind": kinds.take(reach["element"].to_numpy()),
-            "element": names.take(reach["element"].to_numpy()),
+            "element_kind": kinds.take(at),
+            "element": names.take(at),
             "service_id": pd.Categorical.from_codes(reach["node"], topology.services),
         }
     )
@@ -441,23 +300,20 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
     impact = {level: np.clip(impacts[level].loss / total, 0, 1) for level in LEVELS}
     frozen = pd.MultiIndex.from_frame(topology.frozen[["element_kind", "element"]])
     registries = topology.elements.get_indexer(frozen)
+    frozen_n = np.bincount(registries, minlength=len(topology.elements))
     outside = topology.elements.get_level_values(0) == "ext"  # is no service itself
-    counts = {
-        "services_down_n": point.reached_n - outside,
-        "frozen_n": np.bincount(registries, minlength=len(topology.elements)),
-    }
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "impact": impact["point"],
             "impact_lo": np.minimum(impact["lo"], impact["point"]),
             "impact_hi": np.maximum(impact["hi"], impact["point"]),
             "se": point.se / total,
             "exact": point.exact,
-            **counts,
+            "services_down_n": pd.array(point.reached_n - outside, "Int64"),
+            "frozen_n": pd.array(frozen_n, "Int64"),
         },
         index=topology.elements,
     )
-    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def _widened(
@@ -465,15 +321,14 @@ def _widened(
 ) -> pd.Series:
     """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
     unseen = observed.index[~observed]
-    if not len(unseen):
+    if unseen.empty:
         return hi
-    is_service = hi.index.get_level_values(0) == "service"
-    links = topology.edges
-    callers = links.loc[links["dst"].isin(unseen), "src"]
-    names = unseen.union(callers.unique())
     # what an unseen dependency takes down reaches the callers, too
-    doubtful = is_service & hi.index.get_level_values(1).isin(names)
-    return hi.mask(doubtful, hi.clip(lower=hi[is_service].quantile(quantile)))
+    callers = topology.edges.loc[topology.edges["dst"].isin(unseen), "src"]
+    is_service = hi.index.get_level_values("element_kind") == "service"
+    doubtful = hi.index.get_level_values("element").isin(unseen.union(callers.unique()))
+    usual = hi[is_service].quantile(quantile)
+    return hi.mask(is_service & doubtful, hi.clip(lower=usual))
 
 
 def _services(frame: pd.DataFrame, topology: Topology, point: Impact) -> pd.DataFrame:
@@ -488,10 +343,8 @@ def _services(frame: pd.DataFrame, topology: Topology, point: Impact) -> pd.Data
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return rate, time to heal, and their product: typical, with both low, with both high."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
-    rate = table["rate_per_year"]
-    minutes = table["minutes"]
     return table.assign(
-        expected_minutes_per_year=rate * minutes,
-        expected_minutes_per_year_lo=table["rate_per_year_lo"] * minutes,
+        expected_minutes_per_year=table["rate_per_year"] * table["minutes"],
+        expected_minutes_per_year_lo=table["rate_per_year_lo"] * table["minutes"],
         expected_minutes_per_year_hi=table["rate_per_year_hi"] * table["minutes_p95"],
     )

@@ -18,8 +18,8 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
-from assess.score.blast_radius.failures import Failure, observed_failures
 from assess.score.blast_radius.topology import LEVELS, Topology
+from assess.score.incidents.exposure import counted_incidents
 
 MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
 STRENGTHS = np.geomspace(0.5, 64.0, 10)  # … and over how alike its edges are
@@ -30,9 +30,77 @@ ENOUGH = 1e-3  # change of a probability at which the sharing has settled
 SETTLING = 100  # draws left out
 DRAWS = 1000  # draws kept
 
+HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
+Element = tuple[str, str]  # kind and name
+
 # parameters of the Beta distribution at each point of the grid
 A = np.outer(STRENGTHS, MEANS).ravel()
 B = np.outer(STRENGTHS, 1 - MEANS).ravel()
+
+
+def events(inventory: Inventory) -> pd.DataFrame:
+    """List incidents and experiments of which it is known what they took down.
+
+    Columns ``event, event_id, element_kind, element, affected_services, observed_services``. An
+    incident by a cause of its host is a failure of that host where the host is named, else one of
+    its service, which is affected itself.
+    """
+    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    # a host that fails takes all its services down: the service that reported it is no cause
+    on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
+    affected = incidents["affected_services"] + ";" + incidents["service_id"]
+    first = pd.DataFrame(
+        {
+            "event": "incident",
+            "event_id": incidents["incident_id"],
+            "element_kind": np.where(on_host, "host", "service"),
+            "element": incidents["host_id"].where(on_host, incidents["service_id"]),
+            "affected_services": affected,
+            "observed_services": pd.NA,
+        }
+    )
+    experiments = inventory["experiments"].dropna(subset=["affected_services"])
+    second = experiments.rename(columns={"experiment_id": "event_id"})
+    second = second.assign(event="experiment")[first.columns]
+    table = pd.concat([first, second], ignore_index=True).astype("object")
+    return table.sort_values(["event", "event_id"], ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """One observed failure of an element; by service, whether it had data, and went down."""
+
+    event: str
+    event_id: str
+    element: Element
+    seen: Booleans
+    down: Booleans
+
+
+def observed_failures(inventory: Inventory, topology: Topology) -> list[Failure]:
+    """List the failures of elements of the fleet, by event and id.
+
+    What failed itself counts as seen, whoever else had data.
+    """
+    services = topology.services
+    failures = []
+    for row in events(inventory).itertuples():
+        element = (str(row.element_kind), str(row.element))
+        if element not in topology.elements:
+            continue
+        itself = [element[1]] if element[0] == "service" else []
+        down = services.isin([*ids(row.affected_services), *itself])
+        seen = np.ones(len(services), dtype=bool)
+        if not pd.isna(row.observed_services):
+            seen = services.isin([*ids(row.observed_services), *itself])
+        failure = Failure(str(row.event), str(row.event_id), element, seen, down & seen)
+        failures.append(failure)
+    return failures
+
+
+def ids(joined: object) -> list[str]:
+    """Return the ids of a text that joins them by a semicolon."""
+    return [name.strip() for name in str(joined).split(";") if name.strip()]
 
 
 def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
@@ -43,26 +111,22 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
     src = topology.caller
     dst = topology.callee
     initial = topology.initially_down([f.element for f in failures], "hi")
-    edges = []
-    failed = []
-    for failure, initially in zip(failures, initial, strict=True):
+    parts = []
+    for position, failure in enumerate(failures):
+        initially = initial[position]
         down = initially.copy()
         down[: len(topology.services)] = failure.down
         live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
-        went_down = failure.down[src[live]]
-        cause = ~went_down | _can_cause(src[live], dst[live], initially)
-        edges.append(live[cause])
-        failed.append(went_down[cause])
-    edge = np.concatenate(edges)
-    which = np.repeat(np.arange(len(edges)), [len(each) for each in edges])
-    return pd.DataFrame(
-        {
-            "failure": which,
-            "edge": edge,
-            "caller": src[edge],
-            "failed": np.concatenate(failed),
+        failed = failure.down[src[live]]
+        counts = ~failed | _can_cause(src[live], dst[live], initially)
+        trials = {
+            "failure": position,
+            "edge": live,
+            "caller": src[live],
+            "failed": failed,
         }
-    )
+        parts.append(pd.DataFrame(trials)[counts])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
@@ -74,7 +138,7 @@ def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
 
     calls = adjacency(len(initially), dst, src)
     _, loop = connected_components(calls, connection="strong")
-    can = np.ones(len(src), bool)
+    can_cause = np.ones(len(src), bool)
     for edge in np.flatnonzero((loop[src] == loop[dst]) & ~initially[dst]):
         down = initially.copy()
         # without this caller: is what it calls still reached?
@@ -83,8 +147,8 @@ def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
         while (now := down.sum()) != before:
             before = now
             down[src[others & down[dst]]] = True
-        can[edge] = down[dst[edge]]
-    return can
+        can_cause[edge] = down[dst[edge]]
+    return can_cause
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +169,21 @@ class EdgeCounts:
     def of(cls, topology: Topology, trials: pd.DataFrame) -> EdgeCounts:
         """Count the trials of each edge; kinds in alphabetical order."""
         n = len(topology.edges)
-        failed = trials["failed"].to_numpy()
-        edge = trials["edge"].to_numpy()
-        pair = trials["failure"].to_numpy() * len(topology.nodes)
-        pair = (pair + trials["caller"].to_numpy())[failed]
-        order = np.argsort(pair, kind="stable")
-        _, first, row = np.unique(pair[order], return_index=True, return_inverse=True)
-        column = np.arange(len(order)) - first[row]
-        causes = np.full((len(first), column.max(initial=-1) + 1), n)
-        causes[row, column] = edge[failed][order]
+        survived = trials.loc[~trials["failed"], "edge"]
+        # a failed caller is a row; the edges that can have caused it fill its columns
+        callers = trials[trials["failed"]].groupby(["failure", "caller"])
+        row = callers.ngroup()
+        column = callers.cumcount()
+        causes = np.full((callers.ngroups, column.max() + 1 if len(column) else 0), n)
+        causes[row, column] = callers.obj["edge"]
         code, names = pd.factorize(topology.edges["kinds"], sort=True)
         kinds = [np.flatnonzero(code == kind) for kind in range(len(names))]
         point = topology.edges["point"].to_numpy("float64")
-        survived = np.bincount(edge[~failed], minlength=n).astype(float)
         return cls(
-            survived, causes, kinds, np.array([point[own].mean() for own in kinds])
+            survived=np.bincount(survived, minlength=n).astype(float),
+            causes=causes,
+            kinds=kinds,
+            prior=np.array([point[edges].mean() for edges in kinds]),
         )
 
     def shared(self, weight: Floats) -> Floats:
@@ -137,14 +201,14 @@ class EdgeCounts:
     def kind(self) -> Integers:
         """Position in ``kinds``, by edge."""
         kind = np.zeros(len(self.survived), np.int64)
-        for position, own in enumerate(self.kinds):
-            kind[own] = position
+        for position, edges in enumerate(self.kinds):
+            kind[edges] = position
         return kind
 
     @property
     def is_known(self) -> Booleans:
         """By edge, whether one of its kind was ever tried."""
-        tried = np.array([self.tries[own].any() for own in self.kinds], bool)
+        tried = np.array([self.tries[edges].any() for edges in self.kinds], bool)
         return np.asarray(tried[self.kind])
 
     def prior_logs(self) -> Floats:
@@ -183,14 +247,14 @@ def _means(counts: EdgeCounts, caused: Floats, survived: Floats) -> Floats:
     p = np.zeros(len(caused))
     empty = betaln(A, B)
     pairs = caused + 1j * survived  # edges that are alike need no work of their own
-    for own, log in zip(counts.kinds, counts.prior_logs(), strict=True):
-        alike, which, times = np.unique(
-            pairs[own], return_inverse=True, return_counts=True
-        )
+    for edges, log in zip(counts.kinds, counts.prior_logs(), strict=True):
+        alike, which = np.unique(pairs[edges], return_inverse=True)
+        times = np.bincount(which)
         f = alike.real[:, None]
         s = alike.imag[:, None]
         weight = _normed(log + times @ (betaln(A + f, B + s) - empty))
-        p[own] = ((A + f) / (A + B + f + s) @ weight)[which]
+        means = (A + f) / (A + B + f + s)
+        p[edges] = (means @ weight)[which]
     return p
 
 
@@ -284,23 +348,27 @@ def learn(
     )
 
 
+def learns(policy: Policy, failures: list[Failure]) -> bool:
+    """Return whether edges are learned: where the policy allows it, and something failed."""
+    return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
+
+
+def learned_edges(
+    policy: Policy, topology: Topology, failures: list[Failure]
+) -> pd.DataFrame:
+    """Return the frame of `learn`; without a row where edges are not learned."""
+    if not learns(policy, failures):
+        return topology.edges.iloc[:0]
+    level = float(policy["simulation"]["level"])
+    trials = edge_trials(topology, failures)
+    return learn(topology, trials, level=level, seed=policy.seed)
+
+
 def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
     """Return the topology with learned probabilities, and the policy's for kinds never tried."""
     columns = list(LEVELS)
     # a kind that was never tried has learned nothing but the prior's spread
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
-    mixed = learned[columns].where(known, topology.edges[columns])
-    edges = topology.edges.assign(**{name: mixed[name] for name in columns})
+    edges = topology.edges.copy()
+    edges[columns] = learned[columns].where(known, edges[columns])
     return replace(topology, edges=edges)
-
-
-def apply_learning(inventory: Inventory, policy: Policy, topology: Topology) -> Topology:
-    """Return the topology that counts: with learned edges where the policy says ``use``."""
-    if policy["blast_radius"]["learned_edges"] != "use":
-        return topology
-    failures = observed_failures(inventory, topology)
-    if not failures:
-        return topology
-    level = float(policy["simulation"]["level"])
-    trials = edge_trials(topology, failures)
-    return with_learned(topology, learn(topology, trials, level=level, seed=policy.seed))

@@ -21,18 +21,18 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     NA: it may stand on any. An image, base image or cluster without a name counts as none.
     """
     replicas = inventory["workloads"]
-    zoned = replicas.merge(inventory["hosts"][["host_id", "az"]], how="left")
+    zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
-        "az": zoned.assign(element=zoned["az"]),
+        "az": replicas.assign(element=zone),
         "engine": _on_engines(inventory, policy),
         "image": replicas.assign(element=image_names(replicas)),
         "base_image": on_bases(inventory),
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
-    columns = ["workload_id", "service_id", "state", "element_kind", "element"]
-    rows = [table.assign(element_kind=kind)[columns] for kind, table in parts.items()]
-    table = pd.concat(rows, ignore_index=True).drop_duplicates()
+    columns = ["element_kind", "workload_id", "service_id", "state", "element"]
+    rows = pd.concat(parts, names=["element_kind"]).reset_index("element_kind")
+    table = rows[columns].drop_duplicates(ignore_index=True)
     kept = table["element"].notna() | table["element_kind"].isin(LOCATED)
     return table[kept]
 
@@ -100,10 +100,9 @@ def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     serves = seen["registry"].isin(policy["registries"]["hub"])
     serves |= seen["runtime"].astype("str").ne("docker")
     bare = ~((seen["mirrors_n"] > 0).fillna(value=False).astype(bool) & serves)
-    rows = seen.loc[bare, ["registry", "service_id"]].drop_duplicates()
-    rows = rows.rename(columns={"registry": "element"}).assign(element_kind="registry")
-    order = ["element", "service_id"]
-    return rows[["element_kind", *order]].sort_values(order).reset_index(drop=True)
+    rows = seen[bare].rename(columns={"registry": "element"})
+    rows = rows.assign(element_kind="registry")
+    return rows[PAIR].drop_duplicates().sort_values(PAIR, ignore_index=True)
 
 
 def needed(replicas: Floats, min_healthy_pct: Floats) -> Floats:
@@ -141,13 +140,14 @@ def direct_impact(
 
     def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
         service = table["service_id"]
-        n = service.map(every["running"]).to_numpy()
-        off = (
-            service.map(every["perhaps"]).to_numpy() - table["perhaps"].to_numpy()
-        ) * best
+        perhaps = table["perhaps"].to_numpy()
+        live = service.map(every["running"]).to_numpy()
+        runs_any = live > 0
+        if best:
+            live = live + service.map(every["perhaps"]).to_numpy() - perhaps
         share = service.map(min_healthy_pct).to_numpy("float64", na_value=np.nan)
-        need = needed(n + off + table["perhaps"].to_numpy() * worst, share)
-        return table.loc[(n > 0) & (n + off - table["running"].to_numpy() < need), PAIR]
+        need = needed(live + perhaps if worst else live, share)
+        return table.loc[runs_any & (live - table["running"].to_numpy() < need), PAIR]
 
     return {
         "lo": down(known, best=True, worst=False),

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from assess.execution import current, each
+from assess import execution
 from assess.score.blast_radius.bitset import (
     BitSums,
     Booleans,
@@ -28,7 +28,6 @@ from assess.score.blast_radius.bitset import (
     to_bytes,
     unpack,
 )
-from assess.score.blast_radius.scenarios import DistinctScenarios, Scenarios
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import (
     EdgeSampler,
@@ -43,6 +42,92 @@ WHAT = "blast radius"
 WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios of a block whose arcs are uncertain
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
+
+
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """What fails by itself: pairs of scenario and node, among ``n`` scenarios.
+
+    ``listed`` marks the scenarios whose failed nodes are listed, ``drawn`` those whose uncertain
+    arcs are drawn where they are many; None stands for all.
+    """
+
+    scenario: Integers
+    node: Integers
+    n: int
+    listed: Booleans | None = None
+    drawn: Booleans | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DistinctScenarios:
+    """Scenarios that differ, sorted by their first part: near ones share much of what fails.
+
+    ``position`` leads from a given scenario to its distinct one; ``scenario, node`` are the pairs
+    of what fails by itself, sorted by scenario; ``times`` counts the scenarios that each stands
+    for; ``listed`` and ``drawn`` are as in `Scenarios`.
+    """
+
+    position: Integers
+    scenario: Integers
+    node: Integers
+    times: Integers
+    listed: Booleans
+    drawn: Booleans
+
+    @classmethod
+    def of(cls, parts: Parts, given: Scenarios) -> DistinctScenarios:
+        """Merge the scenarios in which the same parts fail."""
+        n = len(parts.heads)
+        pairs, at = np.unique(
+            given.scenario * n + parts.part[given.node], return_index=True
+        )
+        scenario = pairs // n
+        part = pairs % n
+        node = given.node[at]
+        # sums of random marks wrap around; equal sums are equal sets, without comparing sets
+        marks = np.random.default_rng(0).integers(0, 1 << 63, n, dtype=np.uint64)
+        sums = np.zeros(given.n, np.uint64)
+        np.add.at(sums, scenario, marks[part])
+        first = np.full(given.n, n)
+        np.minimum.at(first, scenario, part)
+        _, example, alike = np.unique(sums, return_index=True, return_inverse=True)
+        rank = np.empty(len(example), np.int64)
+        # neighbours share what fails, so that fewer parts are touched in a block
+        rank[np.argsort(first[example], kind="stable")] = np.arange(len(example))
+        position = rank[alike]
+        # one example of each set is enough: the others differ in nothing
+        kept = np.isin(scenario, example)
+        distinct = position[scenario[kept]]
+        order = np.argsort(distinct, kind="stable")
+
+        def any_of(marked: Booleans | None) -> Booleans:
+            return np.bincount(position, marked, len(rank)) > 0
+
+        return cls(
+            position,
+            distinct[order],
+            node[kept][order],
+            times=np.bincount(position, minlength=len(rank)),
+            listed=any_of(given.listed),
+            drawn=any_of(given.drawn),
+        )
+
+    def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
+        """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
+        first, last = np.searchsorted(self.scenario, [start, start + width])
+        part = parts.part[self.node[first:last]]
+        order = np.argsort(part, kind="stable")
+        bit = self.scenario[first:last][order] - start
+        failing, starts = np.unique(part[order], return_index=True)
+        ends = np.append(starts[1:], len(part))
+        rows = [1 << first for first in bit[starts].tolist()]
+        # most parts fail by themselves in one scenario; only the others are packed
+        for row in np.flatnonzero(ends - starts > 1).tolist():
+            flags = np.zeros(width, bool)
+            flags[bit[starts[row] : ends[row]]] = True
+            rows[row] = pack(flags)
+        return dict(zip(failing.tolist(), rows, strict=True))
 
 
 @dataclass(frozen=True)
@@ -82,7 +167,7 @@ def propagate(
     work = _Work.of(graph, distinct, sampling, bound)
     blocks = [_Block.empty()]
     exposure_n = np.zeros(graph.nodes, np.int64)
-    for block, counts in each(_Work.block, work, work.spans(), what=WHAT):
+    for block, counts in execution.each(_Work.block, work, work.spans(), what=WHAT):
         blocks.append(block)
         exposure_n += counts
 
@@ -93,7 +178,9 @@ def propagate(
 
     pairs = zip(*(pair for block in blocks for pair in block.pairs), strict=True)
     row, node, p = (np.concatenate(column) for column in pairs)
-    listed = np.flatnonzero(scenarios.is_listed)
+    listed = np.arange(scenarios.n)
+    if scenarios.listed is not None:
+        listed = listed[scenarios.listed]
     which, at = Csr.of(row, len(distinct.times)).members(position[listed])
     scenario = listed[which]
     order = np.lexsort((node[at], scenario))
@@ -120,14 +207,12 @@ class _Down:
 
     def count(self, times: Integers) -> Integers:
         """Count by part the scenarios in which it is down, each as often as ``times`` says."""
-        # bit by bit of ``times``, so that a population count replaces a loop over scenarios
-        digits = [
-            pack((times >> d & 1).astype(bool))
-            for d in range(int(times.max()).bit_length())
-        ]
         counts = np.zeros(len(self.parts.heads), np.int64)
-        for part, bits in self.rows.items():
-            counts[part] = sum((bits & m).bit_count() << d for d, m in enumerate(digits))
+        # bit by bit of ``times``, so that a population count replaces a loop over scenarios
+        for digit in range(int(times.max()).bit_length()):
+            mask = pack((times >> digit & 1).astype(bool))
+            for part, bits in self.rows.items():
+                counts[part] += (bits & mask).bit_count() << digit
         return counts
 
     def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
@@ -136,15 +221,18 @@ class _Down:
         part = [np.empty(0, np.int64)]
         scenario = [np.empty(0, np.int64)]
         for row, bits in self.rows.items():
-            if bits & mask:
-                scenario.append(np.flatnonzero(unpack(bits & mask, len(wanted))))
-                part.append(np.full(len(scenario[-1]), row))
+            listed = bits & mask
+            if listed:
+                places = np.flatnonzero(unpack(listed, len(wanted)))
+                scenario.append(places)
+                part.append(np.full(len(places), row))
         return np.concatenate(part), np.concatenate(scenario)
 
     def by_scenario(self) -> Bytes:
         """Return a row per eight scenarios and a column per node; see `_column`."""
         rows = [self.rows.get(part, 0) for part in range(len(self.parts.heads))]
-        return np.ascontiguousarray(to_bytes(rows, len(self.n))[self.parts.part].T)
+        by_part = to_bytes(rows, len(self.n))
+        return np.ascontiguousarray(by_part[self.parts.part].T)
 
 
 def _column(packed: Bytes, scenario: int) -> Booleans:
@@ -167,11 +255,11 @@ class _Block:
         """Return a block in which nothing fails."""
         none = np.empty(0, np.int64)
         return cls(
-            np.zeros(width),
-            np.zeros(width),
-            np.ones(width, bool),
-            np.zeros(width, np.int64),
-            [(none, none, np.empty(0))],
+            loss=np.zeros(width),
+            se=np.zeros(width),
+            exact=np.ones(width, bool),
+            reached_n=np.zeros(width, np.int64),
+            pairs=[(none, none, np.empty(0))],
         )
 
 
@@ -205,7 +293,7 @@ class _Work:
         """List start and width of each block: as memory allows, and enough for all workers."""
         n = len(self.scenarios.times)
         nodes = max(self.graph.nodes, 1)
-        workers = current().workers.n
+        workers = execution.current().workers.n
         width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
         if self.graph.uncertain:
             # a scenario may take long: small blocks, so that progress is seen
@@ -223,7 +311,9 @@ class _Work:
         block = _Block.empty(width)
         block.loss[:] = certain.weight
         block.reached_n[:] = certain.n
-        block.pairs.append(self._listed(certain, start, width))
+        part, row = certain.members(self.scenarios.listed[start : start + width])
+        at, node = graph.members.members(part)
+        block.pairs.append((row[at] + start, node, np.ones(len(node))))
         # a scenario in which nothing fails takes nothing down
         times = self.scenarios.times[start : start + width] * (certain.n > 0)
         exposure_n = certain.count(times)[graph.certain.part]
@@ -238,7 +328,12 @@ class _Work:
             for scenario, outcome in self._outcomes(doubtful, down, reach, start):
                 exposed = outcome.node[outcome.p >= self.sampling.exposed_from]
                 exposure_n[exposed] += times[scenario]
-                self._add(outcome, start, scenario, block)
+                block.loss[scenario] += outcome.loss
+                block.se[scenario] = outcome.se
+                block.exact[scenario] = outcome.exact
+                if self.scenarios.listed[start + scenario]:
+                    row = np.full(len(outcome.node), start + scenario)
+                    block.pairs.append((row, outcome.node, outcome.p))
         return block, exposure_n
 
     def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
@@ -254,24 +349,16 @@ class _Work:
         n = size.totals(width).astype(np.int64)
         return _Down(parts, rows, weight.totals(width), n)
 
-    def _listed(
-        self, down: _Down, start: int, width: int
-    ) -> tuple[Integers, Integers, Floats]:
-        """List what certainly fails."""
-        part, scenario = down.members(self.scenarios.listed[start : start + width])
-        at, node = self.graph.members.members(part)
-        return scenario[at] + start, node, np.ones(len(node))
-
     def _outcomes(
-        self, doubtful: Integers, down: Bytes, reach: Bytes, start: int
+        self, scenarios: Integers, down: Bytes, reach: Bytes, start: int
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield what uncertain arcs decide in some scenarios; those not drawn are bounded."""
         bounded = []
-        for scenario in doubtful.tolist():
-            node, way = undecided(
-                self.graph, _column(down, scenario), _column(reach, scenario)
-            )
-            few = np.count_nonzero(self.graph.p[way] < 1) <= self.sampling.enumerate_up_to
+        for scenario in scenarios.tolist():
+            certain = _column(down, scenario)
+            node, way = undecided(self.graph, certain, _column(reach, scenario))
+            doubtful_n = np.count_nonzero(self.graph.p[way] < 1)
+            few = doubtful_n <= self.sampling.enumerate_up_to
             if few or self.scenarios.drawn[start + scenario]:
                 yield scenario, self._decide(node, way)
             else:
@@ -286,29 +373,24 @@ class _Work:
         """Bound what uncertain arcs decide, in some scenarios at once."""
         certain = np.stack([_column(down, each) for each in scenarios], axis=1)
         possible = np.stack([_column(reach, each) for each in scenarios], axis=1)
-        p = possible * 1.0 if self.bound == "most" else best_paths(self.graph, certain)
-        p = np.where(possible & ~certain, p, 0.0)
+        is_open = possible & ~certain
+        p = is_open.astype(float)
+        if self.bound == "least":
+            p = np.where(is_open, best_paths(self.graph, certain), 0.0)
         # added up in order: the size of a block changes no digit
         losses = np.add.accumulate(p * self.graph.weight[:, None])[-1]
         for at, scenario in enumerate(scenarios):
-            node = np.flatnonzero(possible[:, at] & ~certain[:, at])
+            node = np.flatnonzero(is_open[:, at])
             loss = float(losses[at])
             yield scenario, Outcome(node, p[node, at], loss, math.nan, exact=False)
 
     def _decide(self, node: Integers, way: Integers) -> Outcome:
+        """Decide undecided nodes; outcomes are kept as far as memory goes."""
         # many scenarios differ in certain failures only, and share what is undecided
         key = node.tobytes() + b"/" + way.tobytes()
-        if len(self.outcomes) * self.graph.nodes * 32 > self.sampling.block_mib * 2**20:
+        kept = len(self.outcomes) * self.graph.nodes * 32  # bytes
+        if kept > self.sampling.block_mib * 2**20:
             self.outcomes.clear()
         if key not in self.outcomes:
             self.outcomes[key] = decide(self.graph, node, way, self.sampler)
         return self.outcomes[key]
-
-    def _add(self, outcome: Outcome, start: int, scenario: int, block: _Block) -> None:
-        """Add what uncertain arcs decide in one scenario."""
-        block.loss[scenario] += outcome.loss
-        block.se[scenario] = outcome.se
-        block.exact[scenario] = outcome.exact
-        if self.scenarios.listed[start + scenario]:
-            row = np.full(len(outcome.node), start + scenario)
-            block.pairs.append((row, outcome.node, outcome.p))

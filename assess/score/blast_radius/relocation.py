@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,7 @@ from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.placement import PAIR, is_running, needed
-from assess.score.blast_radius.propagation import propagate
-from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import LEVELS, Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
 
@@ -33,19 +31,18 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
     version = target_engine(target)
     elements = topology.elements.to_frame(index=False)
     engines = elements.loc[elements["element_kind"] == "engine", "element"]
-    line = f"{runtime} {version}."
-    versions = [e.removeprefix(f"{runtime} ") for e in engines if e.startswith(line)]
+    line = engines[engines.str.startswith(f"{runtime} {version}.")]
+    versions = line.str.removeprefix(f"{runtime} ")
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
     named = {"engine": f"{runtime} {newest}"}
     if target["base_image"]:
         named["base_image"] = str(target["base_image"])
     if target["landing"] == "cluster":
         placed = topology.placement
-        used = placed.loc[placed["element_kind"] == "cluster", "element"]
-        # of clusters of one size the first by name
-        sizes = used.value_counts().sort_index()
-        sizes = sizes.sort_values(ascending=False, kind="stable")
-        named["cluster"] = str(sizes.index[0]) if len(sizes) else "new cluster"
+        clusters = placed.loc[placed["element_kind"] == "cluster", "element"]
+        # the first by name of the largest ones
+        largest = clusters.mode().astype("str").tolist()
+        named["cluster"] = (largest or ["new cluster"])[0]
     return named
 
 
@@ -57,26 +54,12 @@ def spread_replicas(
     Return how many of the hosts, and which zones, take the service down when they fail.
     """
     spare = replicas - needed(np.array([float(replicas)]), np.array([min_healthy_pct]))[0]
-    on_host = Counter(i % hosts_n for i in range(replicas))
-    in_zone: Counter[str] = Counter()
-    for host, n in on_host.items():
-        if zones:
-            in_zone[zones[host % len(zones)]] += n
-    fatal_zones = sorted(zone for zone, n in in_zone.items() if n > spare)
-    return sum(n > spare for n in on_host.values()), fatal_zones
-
-
-def replicas_of(inventory: Inventory, topology: Topology) -> pd.DataFrame:
-    """Return by ``service_id`` its ``replicas`` that run [count] and ``min_healthy_pct``."""
-    replicas = inventory["workloads"]
-    counts = replicas.loc[is_running(replicas), "service_id"].value_counts()
-    share = inventory["services"].set_index("service_id")["min_healthy_pct"]
-    return pd.DataFrame(
-        {
-            "replicas": counts.reindex(topology.services, fill_value=0),
-            "min_healthy_pct": share.reindex(topology.services),
-        }
-    )
+    hosts = np.arange(replicas) % hosts_n
+    fatal_hosts = int((np.bincount(hosts) > spare).sum())
+    if not zones:
+        return fatal_hosts, []
+    in_zone = np.bincount(hosts % len(zones))
+    return fatal_hosts, sorted(zones[zone] for zone in np.flatnonzero(in_zone > spare))
 
 
 def element_changes(
@@ -96,20 +79,25 @@ def element_changes(
     stays = before[before["element_kind"].isin(kept - set(shared))]
     added = []
     new_hosts = []
-    for row in replicas_of(inventory, topology).itertuples():
+    hosts_n = max(1, int(target["hosts_n"]))
+    workloads = inventory["workloads"]
+    running_n = workloads.loc[is_running(workloads), "service_id"].value_counts()
+    services = inventory["services"].set_index("service_id")
+    share = services["min_healthy_pct"].astype("float64")
+    for service in topology.services:
         # a service never moves to fewer replicas than it has
-        replicas = max(int(row.replicas), int(target["replicas"]), 1)
-        share = np.nan if pd.isna(row.min_healthy_pct) else float(row.min_healthy_pct)
-        hosts_n = max(1, int(target["hosts_n"]))
-        hosts, fatal_zones = spread_replicas(replicas, share, hosts_n, zones)
-        new_hosts.append(hosts)
-        added += [(kind, element, row.Index) for kind, element in shared.items()]
-        added += [("az", zone, row.Index) for zone in fatal_zones]
+        replicas = max(int(running_n.get(service, 0)), int(target["replicas"]), 1)
+        fatal_hosts, fatal_zones = spread_replicas(
+            replicas, share[service], hosts_n, zones
+        )
+        new_hosts.append(fatal_hosts)
+        added += [(kind, element, service) for kind, element in shared.items()]
+        added += [("az", zone, service) for zone in fatal_zones]
     after = pd.concat([stays, pd.DataFrame(added, columns=PAIR, dtype="str")])
-    both = before.merge(after.drop_duplicates(), how="outer", indicator="side")
-    both = both[both["side"] != "both"]
-    both = both.assign(sign=np.where(both["side"] == "right_only", 1.0, -1.0))
-    changes = both[[*PAIR, "sign"]].sort_values(PAIR, ignore_index=True)
+    both = before.merge(after.drop_duplicates(), how="outer", indicator="sign")
+    signs = {"left_only": -1.0, "right_only": 1.0, "both": np.nan}
+    changes = both.assign(sign=both["sign"].map(signs).astype(float)).dropna()
+    changes = changes.sort_values(PAIR, ignore_index=True)
     return changes, np.array(new_hosts, float)
 
 
@@ -140,8 +128,8 @@ class _Tree:
         """List what takes down all leaves but one: position in ``leaf``, and node."""
         at = np.arange(len(leaf))
         place = leaf + self.n
-        position = [np.empty(0, np.int64)]
-        node = [np.empty(0, np.int64)]
+        position = [at[:0]]
+        node = [at[:0]]
         while len(at):  # up to the root, beside each node its sibling
             at = at[place > 1]
             place = place[place > 1]
@@ -174,20 +162,20 @@ class MoveScenarios:
         arcs = len(self.tail)
         return Graph(
             nodes=graph.nodes + self.added,
-            tail=np.concatenate([graph.tail, self.tail]),
-            head=np.concatenate([graph.head, self.head]),
-            p=np.concatenate([graph.p, np.ones(arcs)]),
-            keys=np.concatenate([graph.keys, np.zeros(arcs, np.uint64)]),
-            weight=np.concatenate([graph.weight, np.zeros(self.added)]),
+            tail=np.append(graph.tail, self.tail),
+            head=np.append(graph.head, self.head),
+            p=np.append(graph.p, np.ones(arcs)),
+            keys=np.append(graph.keys, np.zeros(arcs, np.uint64)),
+            weight=np.append(graph.weight, np.zeros(self.added)),
         )
 
     def scenarios(self, drawn: Booleans) -> Scenarios:
         """Return the scenarios; those of a service that is not drawn are not drawn either."""
         simulated = np.zeros(self.n, bool)
         simulated[: len(drawn)] = drawn
-        own = self.terms[drawn[self.terms["service"]]]
-        simulated[own["together"]] = True
-        simulated[own["without"]] = True
+        terms = self.terms[drawn[self.terms["service"]]]
+        simulated[terms["together"]] = True
+        simulated[terms["without"]] = True
         unlisted = np.zeros(self.n, bool)
         return Scenarios(self.scenario, self.node, self.n, unlisted, simulated)
 
@@ -211,19 +199,22 @@ def move_scenarios(topology: Topology, changes: pd.DataFrame) -> MoveScenarios:
         tree = _Tree(leaves, first)
         services = topology.nodes.get_indexer(pd.Index(rows["service_id"]))
         as_is = next_scenario  # everything that the element takes down today
-        own = np.arange(as_is + 1, as_is + 1 + len(services))
+        changed = np.arange(as_is + 1, as_is + 1 + len(services))
         leaving = np.isin(services, leaves)
         position, node = tree.without(np.searchsorted(leaves, services[leaving]))
         joining = services[~leaving]
         initial += [
             (np.repeat(as_is, len(tree.root)), tree.root),
-            (own[leaving][position], node),
-            (np.repeat(own[~leaving], len(tree.root)), np.tile(tree.root, len(joining))),
-            (own[~leaving], joining),
+            (changed[leaving][position], node),
+            (
+                np.repeat(changed[~leaving], len(tree.root)),
+                np.tile(tree.root, len(joining)),
+            ),
+            (changed[~leaving], joining),
         ]
         arcs.append(tree.arcs)
-        together = np.where(leaving, as_is, own)
-        without = np.where(leaving, own, as_is)
+        together = np.where(leaving, as_is, changed)
+        without = np.where(leaving, changed, as_is)
         terms.append(np.stack([services, together, without, rows["sign"].to_numpy()]))
         first += len(tree.inner)
         next_scenario += len(rows) + 1
@@ -278,21 +269,18 @@ def containment(  # noqa: PLR0913
         levels[level] = known[same]
     lo = np.min([ends.low for ends in levels.values()], axis=0)
     hi = np.max([ends.high for ends in levels.values()], axis=0)
-    nowhere = replicas_of(inventory, topology)["replicas"].to_numpy() == 0
+    nowhere = ~topology.services.isin(topology.placed)
     kinds = topology.elements.get_level_values(0).unique().intersection(LEFT)
     # a service whose place is unknown may leave one element of every kind
     lo = np.where(nowhere, lo - len(kinds) * levels["hi"].alone, lo)
     point = levels["point"]
-    table = pd.DataFrame(
-        {"delta": point.low, "delta_lo": lo, "delta_hi": hi}, topology.services
-    )
-    table = table.astype("Float64")
+    columns = {"delta": point.low, "delta_lo": lo, "delta_hi": hi}
+    table = pd.DataFrame(columns, topology.services, dtype="Float64")
     table.loc[nowhere | (point.low < point.high), "delta"] = pd.NA
     return table
 
 
-@dataclass(frozen=True, eq=False)
-class _Ends:
+class _Ends(NamedTuple):
     """By service: the least and the most that its move adds, and the most it loses alone."""
 
     low: Floats

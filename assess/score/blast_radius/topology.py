@@ -14,6 +14,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.blast_radius import placement as places
 from assess.score.blast_radius.bitset import (
     Booleans,
     Csr,
@@ -23,33 +24,15 @@ from assess.score.blast_radius.bitset import (
     adjacency,
     condense,
 )
-from assess.score.blast_radius.placement import (
-    PAIR,
-    direct_impact,
-    engine_names,
-    frozen,
-    is_running,
-    placement,
-    running_engines,
-)
+from assess.score.blast_radius.placement import PAIR, is_running
 from assess.score.incidents.exposure import coverage_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 LEVELS = ("lo", "point", "hi")
-KINDS = (
-    "service",
-    "ext",
-    "host",
-    "az",
-    "engine",
-    "image",
-    "base_image",
-    "registry",
-    "cluster",
-)
 STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
+KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
 OBSERVING = ("traces",)  # evidence that saw calls; the rest is what somebody declared
 KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave the need open
 
@@ -63,11 +46,9 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
         if key != "unknown"
     }
     # nullable floats: an unknown criticality must stay NA until its tier is asked
-    own = services["criticality"].astype("Float64")
-    filled = own.fillna(services["tier"].map(by_tier).astype("Float64"))
-    values = filled.fillna(weights["unknown"]).to_numpy("float64")
-    index = pd.Index(services["service_id"], name="service_id")
-    return pd.Series(values, index=index, name="criticality")
+    own = services.set_index("service_id")["criticality"].astype("Float64")
+    tier = services.set_index("service_id")["tier"].map(by_tier).astype("Float64")
+    return own.fillna(tier).fillna(weights["unknown"]).astype("float64")
 
 
 def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -78,22 +59,19 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     p covers that kind. The edges of a pair are independent: ``1 - prod(1 - p)``.
     """
     rows = dependencies[["src_id", "dst_id", "kind", "p"]]
-    rows = rows.set_axis(["src", "dst", "kind", "own"], axis=1)
+    rows = rows.set_axis(["src", "dst", "kind", "given"], axis=1)
     rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"})
     rows = rows.fillna({"kind": "unknown"})
     key = ["src", "dst", "kind"]
     # a probability that somebody gave or learned overrides the policy's for that kind
-    has_own = rows["own"].notna()
-    measured = rows[has_own].drop_duplicates(key).drop(columns="own")
-    others = rows[~has_own].drop_duplicates(key)
-    others = others.merge(measured, how="left", indicator="in")
-    others = others[others["in"] == "left_only"].drop(columns="in")
-    rows = pd.concat([rows[has_own], others], ignore_index=True)
+    is_given = rows["given"].notna()
+    is_covered = is_given.groupby([rows[name] for name in key]).transform("any")
+    rows = rows[is_given | (~is_covered & ~rows.duplicated(key))]
     table = policy["edges"]
     for level, name in zip(LEVELS, ("lo", "p", "hi"), strict=True):
         by_kind = {kind: float(edge[name]) for kind, edge in table.items()}
         usual = rows["kind"].map(by_kind).astype("float64")
-        rows[level] = rows["own"].astype("float64").fillna(usual)
+        rows[level] = rows["given"].astype("float64").fillna(usual)
     rows = rows.sort_values([*key, *LEVELS], kind="stable")
     pairs = rows.groupby(["src", "dst"], sort=True)
     survive = 1 - rows[list(LEVELS)]
@@ -101,10 +79,10 @@ def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     single = pairs.size() == 1  # where there is nothing to round
     table = pairs[list(LEVELS)].first().where(single, joint)
     kinds = rows.drop_duplicates(key)
+    # most pairs have one kind: only the others are joined, one by one
     many = kinds.duplicated(["src", "dst"], keep=False)
     joined = kinds[many].groupby(["src", "dst"])["kind"].agg(",".join)
-    table["kinds"] = pairs["kind"].first()
-    table.loc[joined.index, "kinds"] = joined
+    table["kinds"] = joined.reindex(table.index).fillna(pairs["kind"].first())
     return table.reset_index()[["src", "dst", "kinds", *LEVELS]]
 
 
@@ -133,27 +111,25 @@ def edge_evidence(inventory: Inventory) -> pd.DataFrame:
     columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
     pair = ["src_id", "dst_id"]
     rows = inventory["dependencies"].query("src_id != dst_id").astype({"kind": "str"})
-    rows = rows.fillna({"kind": "unknown"}).sort_values([*pair, "kind"])
+    rows = rows.fillna({"kind": "unknown"})
     groups = rows.groupby(pair)
     is_seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
     seen = is_seen.groupby([rows[name] for name in pair])
-    some = seen.any()
     specific = rows[~rows["kind"].isin(KINDLESS)]
-    specific = specific.drop_duplicates([*pair, "kind", "evidence"])
-    sources_n = specific.groupby(pair)["evidence"].nunique()
-    agreeing_n = specific.groupby([*pair, "kind"])["evidence"].nunique()
+    by_source = specific.drop_duplicates([*pair, "kind", "evidence"])
+    sources_n = by_source.groupby(pair)["evidence"].nunique()
+    agreeing_n = by_source.groupby([*pair, "kind"])["evidence"].nunique()
     conflict = agreeing_n.groupby(pair).max() < sources_n
-    table = pd.DataFrame(
-        {
-            "known_by": np.select([seen.all(), some], ["traces", "both"], "declaration"),
-            "kinds": groups["kind"].agg(lambda kinds: ",".join(dict.fromkeys(kinds))),
-            "evidence": groups["evidence"].agg(
-                lambda names: ",".join(sorted(set(names)))
-            ),
-            "conflict": conflict.reindex(some.index, fill_value=False).astype(bool),
-            "calls": groups["calls"].sum(min_count=1),
-        },
-        index=some.index,
+
+    def joined(words: pd.Series) -> str:
+        return ",".join(sorted(set(words)))
+
+    known_by = np.select([seen.all(), seen.any()], ["traces", "both"], "declaration")
+    table = groups[["kind", "evidence"]].agg(joined)
+    table = table.rename(columns={"kind": "kinds"}).assign(
+        known_by=known_by,
+        conflict=conflict.reindex(table.index, fill_value=False).astype(bool),
+        calls=groups["calls"].sum(min_count=1),
     )
     # a trace that names a service at either end shows that traces reach it at all
     traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
@@ -240,8 +216,8 @@ class Topology:
     @property
     def placed(self) -> pd.Index:
         """Services of which a running replica is known."""
-        running = is_running(self.placement)
-        return pd.Index(self.placement.loc[running, "service_id"].unique())
+        running = self.placement[is_running(self.placement)]
+        return pd.Index(running["service_id"].unique())
 
     @property
     def service_weight(self) -> pd.Series:
@@ -276,26 +252,23 @@ class Topology:
     def initial_failures(self, level: str) -> tuple[Integers, Integers]:
         """List pairs of element and node that it takes down directly."""
         kinds = self.elements.get_level_values(0)
-        own = np.flatnonzero(kinds.isin(["service", "ext"]))
-        own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[own])
+        itself = np.flatnonzero(kinds.isin(["service", "ext"]))
+        own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
         direct = self.direct[level]
         pairs = pd.MultiIndex.from_frame(direct[["element_kind", "element"]])
         element = self.elements.get_indexer(pairs)
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
-        return np.concatenate([own, element]), np.concatenate([own_node, node])
+        return np.append(itself, element), np.append(own_node, node)
 
     def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         down = np.zeros((len(elements), len(self.nodes)), bool)
-        if not len(elements):
+        if not elements:
             return down
         failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
         element, node = self.initial_failures(level)
-        among = np.isin(element, failed)
-        element = element[among]
-        node = node[among]
-        for row, own in zip(down, failed, strict=True):
-            row[node[element == own]] = True
+        for row, wanted in zip(down, failed, strict=True):
+            row[node[element == wanted]] = True
         return down
 
 
@@ -305,7 +278,7 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     links = edges(inventory["dependencies"], policy)
     # what lies outside the fleet can fail, but has no criticality to lose
     outside = pd.Index(sorted(set(links["dst"]) - set(weight.index)), dtype="str")
-    placed = placement(inventory, policy)
+    placed = places.placement(inventory, policy)
     elements = _elements(inventory, weight.index, outside, placed)
     return Topology(
         services=weight.index,
@@ -315,7 +288,7 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
         elements=elements,
         placement=placed,
         direct=_direct(inventory["services"], placed, elements.to_frame(index=False)),
-        frozen=frozen(inventory, policy),
+        frozen=places.frozen(inventory, policy),
     )
 
 
@@ -328,7 +301,7 @@ def _elements(
         "ext": outside.to_series(),
         "host": inventory["hosts"]["host_id"],
         "az": inventory["hosts"]["az"],
-        "engine": engine_names(running_engines(inventory)),
+        "engine": places.engine_names(places.running_engines(inventory)),
         "registry": inventory["workloads"]["registry"],
     }
     tuples = []
@@ -345,10 +318,11 @@ def _direct(
     """Add to the direct impact, at worst, that a service without a known place is anywhere."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
     share = services.set_index("service_id")["min_healthy_pct"]
-    levels = direct_impact(placed, share, infrastructure)
+    levels = places.direct_impact(placed, share, infrastructure)
     # unknown is never safe: every element of infrastructure may be its place
-    running = placed.loc[is_running(placed), "service_id"]
-    placeless = services.loc[~services["service_id"].isin(running), ["service_id"]]
+    running = placed[is_running(placed)]
+    is_placed = services["service_id"].isin(running["service_id"])
+    placeless = services.loc[~is_placed, ["service_id"]]
     levels["hi"] = pd.concat([levels["hi"], infrastructure.merge(placeless, how="cross")])
     return {
         level: table[PAIR].sort_values(PAIR, ignore_index=True)
@@ -361,8 +335,8 @@ def dependencies_observed(
 ) -> pd.Series:
     """Return by ``service_id`` whether somebody observed what it depends on.
 
-    That is so where a dependency of it is known, or where one of the policy's
-    ``blast_radius.observing_calls`` came through in full for this service or for everything.
+    So it is where a dependency of it is known, or where one of ``blast_radius.observing_calls``
+    came through in full for it or for everything.
     """
     asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
     everything = bool((~asked.isin(topology.services)).any())

@@ -123,14 +123,14 @@ def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) ->
     width = len(chance)
     if exact:
         p = np.array([unpack(bits, width) @ chance for bits in down])
-        return Outcome(node, p, float(weights @ p), 0.0, exact=True)
+        return Outcome(node, p, float(weights @ p), se=0.0, exact=True)
     # losses of single draws, as the nodes that fail in one draw depend on each other
     p = np.array([bits.bit_count() / width for bits in down])
     sums = BitSums(Weights.of(weights))
     for each, bits in enumerate(down):
         sums.add(each, bits)
     losses = sums.totals(width)
-    se = float(losses.std(ddof=1) / math.sqrt(width)) if width > 1 else math.inf
+    se = float(losses.std(ddof=1) / math.sqrt(width))
     return Outcome(node, p, float(losses.mean()), se, exact=False)
 
 
@@ -138,16 +138,16 @@ def _reach(
     graph: Graph, node: Integers, way: Integers, masks: dict[int, int]
 ) -> list[int]:
     """Return the bits of each undecided node; arcs without a mask are certain."""
-    local = dict(zip(node.tolist(), range(len(node)), strict=True))
-    arcs: Arcs = [[] for _ in local]
-    down = [0] * len(local)
+    place = {each: at for at, each in enumerate(node.tolist())}
+    arcs: Arcs = [[] for _ in place]
+    down = [0] * len(place)
     tails = graph.tail[way].tolist()
     heads = graph.head[way].tolist()
     for arc, tail, head in zip(way.tolist(), tails, heads, strict=True):
-        if tail in local:
-            arcs[local[tail]].append((local[head], masks.get(arc)))
+        if tail in place:
+            arcs[place[tail]].append((place[head], masks.get(arc)))
         else:  # its tail is down for certain
-            down[local[head]] |= masks[arc]
+            down[place[head]] |= masks[arc]
     return fixpoint(down, arcs)
 
 

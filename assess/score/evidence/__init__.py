@@ -87,24 +87,24 @@ class View:
             whole=~services.isin(list(partly)),
         )
 
-    def certain(self, holds: Floats, kept: np.ndarray) -> Floats:
-        """Return the answers of the kept rows, NaN where they depend on rows that are not sure.
+    def count(self, rows: Any) -> np.ndarray:
+        """Count the chosen rows of each service."""
+        return np.bincount(self.codes[rows], minlength=len(self.none))
 
-        They stay where all rows of the service agree, whichever of them count.
+    def certain(self, holds: Floats, kept: np.ndarray) -> Floats:
+        """Return the answers of rows, NaN where they depend on rows that are not sure.
+
+        They stay where all kept rows of the service agree, whichever of them count.
         """
-        holds = holds[kept]
         if self.sure.all():
             return holds
-        n = len(self.none)
-        codes = self.codes[kept]
-        sure = self.sure[kept]
-        rows = np.bincount(codes, minlength=n)
-        yes = np.bincount(codes[holds == 1], minlength=n)
-        no = np.bincount(codes[holds == 0], minlength=n)
-        sure_n = np.bincount(codes[sure], minlength=n)
-        is_complete = self.whole & (rows == np.bincount(self.codes, minlength=n))
-        agree = ((yes == rows) | (no == rows)) & ((sure_n > 0) | is_complete)
-        return np.where(sure | agree[codes], holds, np.nan)
+        rows = self.count(kept)
+        all_hold = self.count(kept & (holds == 1)) == rows
+        none_holds = self.count(kept & (holds == 0)) == rows
+        is_complete = self.whole & (rows == self.count(slice(None)))
+        is_based = (self.count(kept & self.sure) > 0) | is_complete
+        settled = (all_hold | none_holds) & is_based
+        return np.where(self.sure | settled[self.codes], holds, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,19 +131,19 @@ class Evidence:
         service: 1 where all or any of them hold, or their share.
         """
         view = self.views[table]
-        n = len(self.services)
         holds = self._holds(rule, table)
         kept = np.ones(len(view.table), dtype=bool)
         na = view.na.copy()
         if fresh:
-            holds = np.where(self._holds(fresh, table) == 1, holds, np.nan)
+            is_fresh = self._holds(fresh, table) == 1
+            holds = np.where(is_fresh, holds, np.nan)
         if applies:
             asked = self._holds(applies, table)
             holds = np.where(asked == 1, holds, np.nan)
             kept = asked != 0
-            kept_n = np.bincount(view.codes[kept], minlength=n)
-            na |= (np.bincount(view.codes, minlength=n) > 0) & (kept_n == 0)
-        value = combine(view.codes[kept], view.certain(holds, kept), n=n, how=how)
+            na |= (view.count(kept) == 0) & (view.count(~kept) > 0)
+        certain = view.certain(holds, kept)[kept]
+        value = combine(view.codes[kept], certain, n=len(self.services), how=how)
         value[view.none] = 0.0 if how == "any" else 1.0
         value[na] = np.nan
         return Answers(value, na)
@@ -195,7 +195,8 @@ def any_sign(*signs: pd.Series) -> pd.Series:
     Losing a source can only remove evidence, never add it.
     """
     seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
-    return seen.any(axis=1, skipna=True).astype("boolean").mask(seen.isna().all(axis=1))
+    nobody_looked = seen.isna().all(axis=1)
+    return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
 
 
 # ---- the checks of the policy ----

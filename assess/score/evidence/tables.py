@@ -303,17 +303,16 @@ def _services(
 
 def _running_n(live: View, values: pd.Series) -> pd.Series:
     """Count distinct values among the running workloads of each service; NA where not certain."""
-    n = len(live.none)
     running = live.table["state"].eq("running")
-    counts = running.fillna(value=True).to_numpy(dtype=bool)
-    words, _ = pd.factorize(values)
-    vague = running.isna().to_numpy(dtype=bool) | (counts & (words < 0))
-    pairs = np.stack([live.codes, words])[:, counts & (words >= 0)]
-    distinct = np.unique(pairs, axis=1)
-    rows = np.bincount(live.codes, minlength=n)
-    vague_n = np.bincount(live.codes[vague], minlength=n)
-    count = np.bincount(distinct[0], minlength=n).astype(float)
-    return pd.Series(pd.arrays.FloatingArray(count, (rows == 0) | (vague_n > 0)))
+    may_run = running.fillna(value=True).to_numpy(dtype=bool)
+    codes, _ = pd.factorize(values)
+    is_unknown = codes < 0
+    vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
+    pairs = pd.DataFrame({"service": live.codes, "value": codes})
+    is_first = ~pairs[may_run & ~is_unknown].duplicated()
+    count = live.count(is_first.index[is_first]).astype(float)
+    is_unsure = (live.count(slice(None)) == 0) | (live.count(vague) > 0)
+    return pd.Series(pd.arrays.FloatingArray(count, is_unsure))
 
 
 def _seen(live: View, signs: pd.Series) -> pd.Series:
@@ -321,11 +320,9 @@ def _seen(live: View, signs: pd.Series) -> pd.Series:
 
     A workload that may have ended counts against the sign only if all others do too.
     """
-    n = len(live.none)
     shown = signs.to_numpy(dtype=float, na_value=np.nan)
-    rows = np.bincount(live.codes, minlength=n)
-    bad = np.bincount(live.codes[shown == 0], minlength=n)
-    counts = live.sure | (bad == rows)[live.codes]
-    good = np.bincount(live.codes[counts & (shown == 1)], minlength=n) > 0
-    known = np.bincount(live.codes[counts & ~np.isnan(shown)], minlength=n) > 0
+    all_bad = live.count(shown == 0) == live.count(slice(None))
+    counts = live.sure | all_bad[live.codes]
+    good = live.count(counts & (shown == 1)) > 0
+    known = live.count(counts & ~np.isnan(shown)) > 0
     return pd.Series(pd.arrays.BooleanArray(good, ~known))

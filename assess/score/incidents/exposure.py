@@ -1,8 +1,4 @@
-"""Exposure: where each service runs, how long incidents were watched, which of them count.
-
-Every score that asks whether something runs in a container, how many service-months were watched
-or which incidents are sound, asks here.
-"""
+"""Exposure: where each service runs, how long incidents were watched, which of them count."""
 
 from __future__ import annotations
 
@@ -28,7 +24,10 @@ LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
 DAY = pd.Timedelta(days=1)
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
-SPELL = ["service_id", "tier", "kind", "side", "platform", "months", "incidents"]
+SPELL = [
+    *("service_id", "tier", "kind", "side", "platform"),
+    *("months", "incidents", "clean_months"),
+]
 
 Window: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
 T = TypeVar("T")
@@ -52,26 +51,12 @@ def per_inventory(function: Callable[..., T]) -> Callable[..., T]:
 class Exposure:
     """Watched time and sound incidents per service, by side.
 
-    Attributes
-    ----------
-    services : DataFrame, index service_id
-        ``tier, kind``.
-    platform : Series, index service_id
-        Where it runs: as declared, else by its replicas; ``mixed`` where it runs on hosts and in
-        containers, NA where nobody knows.
-    window : tuple of Timestamp or None
-        Time over which incidents were watched, up to the snapshot at most: from the first to the
-        last moment that a source of incidents was asked about, else from the first incident on.
-        None where nobody watched.
-    is_covered : bool
-        Whether the window comes from coverage, and not from the incidents themselves.
-    sound : DataFrame
-        Incidents that happened, up to the snapshot: once each, with sound times. ``platform`` and
-        ``side`` are those at that time, else the present ones of the service.
-    earlier : Exposure or None
-        That of an earlier snapshot, which shows where services ran up to then.
-    earlier_until : Timestamp or None
-        When that snapshot was taken.
+    ``services`` holds ``tier, kind`` by ``service_id``; ``platform``, likewise, where it runs: as
+    declared, else by its replicas, ``mixed`` where these differ, NA where nobody knows.
+    ``window`` is the watched time, up to the snapshot at most, None where nobody watched;
+    ``is_covered`` says whether it comes from coverage, and not from the incidents themselves.
+    ``sound`` holds the incidents that happened, once each, with ``platform`` and ``side`` at that
+    time, else now. ``earlier`` shows where services ran up to ``earlier_until``.
     """
 
     services: pd.DataFrame
@@ -103,7 +88,7 @@ class Exposure:
         where nobody knows them, and where a service is known to have moved at an unknown time.
         """
         if self.window is None:
-            return pd.DataFrame(columns=[*SPELL, "clean_months"])
+            return pd.DataFrame(columns=SPELL)
         spells = self._spans(*self.window)
         spells = spells[spells["start"] < spells["end"]].reset_index(drop=True)
         rows = spells.reset_index(names="spell")[["spell", "service_id", "start", "end"]]
@@ -117,7 +102,7 @@ class Exposure:
         spells["side"] = side_of(spells["platform"])
         spells = spells.join(self.services, on="service_id")
         order = ["service_id", "platform"]
-        return spells[[*SPELL, "clean_months"]].sort_values(order, ignore_index=True)
+        return spells[SPELL].sort_values(order, ignore_index=True)
 
     def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """List ``service_id, platform, start, end`` of what each service spent on a platform."""
@@ -125,9 +110,7 @@ class Exposure:
         now = self.incidents["service_id"].map(self.side)
         elsewhere = (at_time.notna() & at_time.ne(now)).fillna(value=False)
         moved = self.platform.index.isin(self.incidents.loc[elsewhere, "service_id"])
-        here = pd.DataFrame(
-            {"platform": self.platform.mask(moved), "start": start, "end": end}
-        )
+        here = self.platform.mask(moved).to_frame().assign(start=start, end=end)
         if self.earlier is None or self.earlier_until is None:
             return here.rename_axis("service_id").reset_index()
         before = self.earlier.platform[self.earlier.side.notna()]
@@ -142,22 +125,8 @@ class Exposure:
     def total(
         self, *, side: str | None = None, tiers: Collection[int] | None = None
     ) -> tuple[int, float]:
-        """Count incidents and service-months.
+        """Count incidents, those of no known service included, and service-months, of a side and tiers.
 
-        Parameters
-        ----------
-        side : str, optional
-            Only of this side: ``container`` or ``host``.
-        tiers : collection of int, optional
-            Only of services of these tiers.
-
-        Returns
-        -------
-        tuple of int and float
-            Incidents [count], those of no known service included, and service-months.
-
-        Notes
-        -----
         An incident counts for the side that it happened on, a month for the side of its spell. So
         an incident that shows that a service has moved takes months away, and never an incident.
         """
@@ -173,20 +142,7 @@ class Exposure:
         return len(incidents), float(spells["months"].sum())
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
-        """Add up the months since the last incident of each service.
-
-        Parameters
-        ----------
-        side : str
-            Only of this side.
-        tiers : collection of int
-            Only of services of these tiers.
-
-        Returns
-        -------
-        float or None
-            Service-months; None where nobody watched.
-        """
+        """Add up the months since the last incident of each service; None where nobody watched."""
         if self.window is None:
             return None
         on_side = self.spells["side"].eq(side).fillna(value=False)
@@ -197,22 +153,9 @@ class Exposure:
 def exposure(
     inventory: Inventory, policy: Policy, previous: Inventory | None = None
 ) -> Exposure:
-    """Find where services run, and what was watched of them.
+    """Find where services run, and what was watched of them; computed once per inventory and policy.
 
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``services, workloads, incidents, coverage``.
-    policy : Policy
-        ``evidence.host_kinds`` (replicas that are no container) and
-        ``blast_radius.incident_calls`` (calls that look for incidents).
-    previous : Inventory, optional
-        An earlier inventory: a service that has moved since counts for its old platform up to then.
-
-    Returns
-    -------
-    Exposure
-        Computed once per inventory and policy.
+    By an earlier inventory, a service that has moved since counts for its old platform up to then.
     """
     present = _exposure(inventory, policy)
     if previous is None:
@@ -228,9 +171,8 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     platform = _platforms(inventory, policy)
     sound = sound_incidents(inventory)
     at_time = sound["platform_at_time"].astype("object")
-    at_time = at_time.mask(at_time.eq("unknown")).fillna(
-        sound["service_id"].map(platform)
-    )
+    at_time = at_time.mask(at_time.eq("unknown"))
+    at_time = at_time.fillna(sound["service_id"].map(platform))
     window, is_covered = _window(inventory, policy)
     return Exposure(
         services=services,

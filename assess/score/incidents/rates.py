@@ -40,9 +40,15 @@ def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) ->
     """
     from scipy.special import betaincinv
 
-    yes, no, tail = successes + 0.5, trials - successes + 0.5, (1 - level) / 2
-    lo = 0.0 if successes <= 0 else float(betaincinv(yes, no, tail))
-    hi = 1.0 if successes >= trials else float(betaincinv(yes, no, 1 - tail))
+    yes = successes + 0.5
+    no = trials - successes + 0.5
+    tail = (1 - level) / 2
+    lo = 0.0
+    hi = 1.0
+    if successes > 0:
+        lo = float(betaincinv(yes, no, tail))
+    if successes < trials:
+        hi = float(betaincinv(yes, no, 1 - tail))
     return Interval(yes / (yes + no), lo, hi)
 
 
@@ -56,9 +62,13 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
 
     if not exposure > 0:
         return Interval(math.nan, 0.0, math.inf)
-    shape, tail = events + 0.5, (1 - level) / 2
-    lo = 0.0 if events <= 0 else float(gammaincinv(shape, tail)) / exposure
-    return Interval(shape / exposure, lo, float(gammaincinv(shape, 1 - tail)) / exposure)
+    shape = events + 0.5
+    tail = (1 - level) / 2
+    lo = 0.0
+    if events > 0:
+        lo = float(gammaincinv(shape, tail)) / exposure
+    hi = float(gammaincinv(shape, 1 - tail)) / exposure
+    return Interval(shape / exposure, lo, hi)
 
 
 class Dispersion(NamedTuple):
@@ -74,12 +84,12 @@ def dispersion(events: pd.Series, exposure: pd.Series, group: pd.Series) -> Disp
     Variance of the members' counts over that of Poisson's, each summed, so that a group weighs as
     much as it does in a sum; groups without an event are left out, and members without a group.
     """
-    rows = (
-        pd.DataFrame({"n": events, "t": exposure, "group": group}).dropna().query("t > 0")
-    )
+    rows = pd.DataFrame({"n": events, "t": exposure, "group": group})
+    rows = rows.dropna().query("t > 0")
     sums = rows.groupby("group")[["n", "t"]].transform("sum")
     counted = (sums["n"] > 0) & (sums["t"] > rows["t"])
-    rows, sums = rows[counted], sums[counted]
+    rows = rows[counted]
+    sums = sums[counted]
     freedom = len(rows) - rows["group"].nunique()
     if freedom < 1:
         return Dispersion(1.0, 0)
@@ -134,24 +144,29 @@ def rate_ratio(
     a, t1, b, t0 = (cells[compared] for cells in (a, t1, b, t0))
     if not compared.any():
         return Interval(math.nan, 0.0, math.inf)
-    ours, theirs = (a * t0 / (t1 + t0)).sum(), (b * t1 / (t1 + t0)).sum()
-    at, tail = int(a.sum()), (1 - min(level, LEVEL_MAX)) / 2
+    ours = (a * t0 / (t1 + t0)).sum()
+    theirs = (b * t1 / (t1 + t0)).sum()
+    at = int(a.sum())
+    tail = (1 - min(level, LEVEL_MAX)) / 2
     logs, near = _log_chances(at, a + b, t1 / t0)
-    return Interval(
-        float(ours / theirs) if theirs else math.inf,
-        near * _tilt(logs, at, 1 - tail) if at else 0.0,
-        near * _tilt(logs, at, tail) if b.any() else math.inf,
-    )
+    point = math.inf
+    lo = 0.0
+    hi = math.inf
+    if theirs:
+        point = float(ours / theirs)
+        hi = near * _tilt(logs, at, tail)
+    if at:
+        lo = near * _tilt(logs, at, 1 - tail)
+    return Interval(point, lo, hi)
 
 
 def _log_chances(at: int, m: Floats, odds: Floats) -> tuple[Floats, float]:
-    """Return log chances that 0, 1, … of all events were here, and the ratio where ``at`` are likely.
-
-    There no chance of a count near the ends of an interval underflows.
-    """
+    """Return log chances that 0, 1, … of all events were here, and the ratio where ``at`` are likely."""
     from scipy.special import expit, gammaln
 
-    goal, log_odds = np.clip(at, 0.5, m.sum() - 0.5), np.log(odds)
+    # at this ratio no chance of a count near the ends of an interval underflows
+    goal = np.clip(at, 0.5, m.sum() - 0.5)
+    log_odds = np.log(odds)
     near = _root(lambda log_ratio: float((m * expit(log_ratio + log_odds)).sum() - goal))
     whole = np.ones(1)
     for n, eta in zip(m, near + log_odds, strict=True):
@@ -197,15 +212,13 @@ def shrunk_rates(
     over a grid around their moments estimate (Marshall 1991, doi:10.2307/2347593): plugging the
     estimate in gives intervals that are too narrow wherever the fleet has seen few events.
     """
-    counts = pd.to_numeric(events.sort_index(), errors="coerce").astype("float64")
-    years = pd.to_numeric(exposure_years.reindex(counts.index), errors="coerce").astype(
-        "float64"
-    )
+    counts = events.sort_index().astype("float64")
+    years = exposure_years.reindex(counts.index).astype("float64")
     is_seen = ((counts >= 0) & (years > 0)).to_numpy()
-    n, t = counts.where(is_seen, 0).to_numpy(), years.where(is_seen, 0).to_numpy()
-    rates = pd.DataFrame(
-        {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}, index=counts.index
-    )
+    n = counts.where(is_seen, 0).to_numpy()
+    t = years.where(is_seen, 0).to_numpy()
+    unknown = {"rate": np.nan, "rate_lo": 0.0, "rate_hi": np.inf}
+    rates = pd.DataFrame(unknown, index=counts.index)
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
@@ -218,15 +231,19 @@ def _posterior(n: Floats, t: Floats, prior: Prior, level: float) -> Floats:
     from scipy.special import gammainc
 
     means, shapes, weights = prior
-    shape, per_year = shapes[:, None] + n, (shapes / means)[:, None] + t
+    shape = shapes[:, None] + n
+    per_year = (shapes / means)[:, None] + t
     mean = weights @ (shape / per_year)
     columns = [mean]
     for share in ((1 - level) / 2, (1 + level) / 2):
-        low, high = np.log(mean) - 14, np.log(mean) + 4
+        # a mixture of Gammas has no quantile in closed form: bisection of its logarithm
+        low = np.log(mean) - 14
+        high = np.log(mean) + 4
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             is_below = weights @ gammainc(shape, per_year * np.exp(middle)) < share
-            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+            low = np.where(is_below, middle, low)
+            high = np.where(is_below, high, middle)
         columns.append(np.exp((low + high) / 2))
     columns[1][n == 0] = 0.0  # where nothing has happened, no rate is too low
     return np.column_stack(columns)
@@ -242,17 +259,15 @@ def _fleet_prior(n: Floats, t: Floats) -> Prior:
     log_means = np.log(crude) + np.linspace(-spread, spread, GRID)
     low, high = np.log(SHAPES)
     shapes = np.exp(np.linspace(low, high, GRID))
-    log_weights = (
-        _log_evidence(n, t, np.exp(log_means)[:, None], shapes) + log_means[:, None] / 2
-    )
+    log_weights = _log_evidence(n, t, np.exp(log_means)[:, None], shapes)
+    log_weights += log_means[:, None] / 2
     weights = np.exp(log_weights - log_weights.max())
     by_shape = weights.sum(axis=0) / weights.sum()
+    # shapes that hardly count are left out: the posterior is a sum over all that stay
     is_likely = by_shape > 1e-4
-    weights, by_shape, shapes = (
-        weights[:, is_likely],
-        by_shape[is_likely],
-        shapes[is_likely],
-    )
+    weights = weights[:, is_likely]
+    by_shape = by_shape[is_likely]
+    shapes = shapes[is_likely]
     weights = weights / weights.sum(axis=0)
     centre = log_means @ weights
     sd = np.sqrt(np.maximum(log_means**2 @ weights - centre**2, 0))

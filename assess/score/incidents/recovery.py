@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import counted_incidents, exposure
-from assess.score.incidents.rates import Interval, jeffreys_interval
 
 Floats = npt.NDArray[np.float64]
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
@@ -41,45 +39,37 @@ def heal_quantiles(minutes: Floats, closed: npt.NDArray[np.bool_]) -> tuple[floa
     return quantile(0.5), quantile(0.95)
 
 
-def incident_minutes(inventory: Inventory) -> pd.DataFrame:
-    """Return how long each counted incident took to heal, on the index of the incidents.
+def _heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
+    """Return, by key, ``median, p95`` [minutes], ``n`` and ``open_n`` [incidents; open: censored]."""
+    records = {}
+    for name, group in rows.groupby(key, sort=True):
+        closed = group["closed"].to_numpy(bool)
+        quantiles = heal_quantiles(group["minutes"].to_numpy(float), closed)
+        records[name] = (*quantiles, len(group), int((~closed).sum()))
+    columns = ["median", "p95", "n", "open_n"]
+    return pd.DataFrame.from_dict(records, orient="index", columns=columns)
 
-    ``service_id, minutes`` and ``closed``; what is still open is so up to the snapshot.
+
+def incident_minutes(inventory: Inventory) -> pd.DataFrame:
+    """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory.
+
+    An incident that is still open has lasted up to the snapshot.
     """
     table = counted_incidents(inventory)
     recorded = table["ttr_s"].astype("float64") / 60
     lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
     so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60
     healed = recorded.fillna(lasted)
-    rows = pd.DataFrame(
-        {
-            "service_id": table["service_id"],
-            "minutes": healed.fillna(so_far).astype("float64"),
-            "closed": healed.notna(),
-        }
-    )
+    minutes = healed.fillna(so_far).astype("float64")
+    rows = table[["service_id"]].assign(minutes=minutes, closed=healed.notna())
     return rows[rows["minutes"] >= 0]
 
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
-    """Return the time from the opening of an incident to its end, by side.
-
-    ``side, median, p95`` [minutes], ``n`` [incidents], ``open_n`` [those still open, censored].
-    """
+    """Return the time from the opening of an incident to its end by ``side``; see `_heal_table`."""
     minutes = incident_minutes(inventory)
-    sides = exposure(inventory, policy).sound["side"]
-    rows = [
-        (
-            side,
-            *heal_quantiles(
-                rows["minutes"].to_numpy(float), rows["closed"].to_numpy(bool)
-            ),
-            len(rows),
-            int((~rows["closed"]).sum()),
-        )
-        for side, rows in minutes.groupby(sides.reindex(minutes.index), sort=True)
-    ]
-    return pd.DataFrame(rows, columns=["side", "median", "p95", "n", "open_n"])
+    side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
+    return _heal_table(minutes, side).rename_axis("side").reset_index()
 
 
 def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -101,7 +91,6 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         place=table["group"].fillna(table["service_id"]),
     )
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
-    table = table[["place", "kind", "cause", "started_at", "ended"]]
     pairs = [
         (place, down, up)
         for place, rows in table.dropna(subset=["place"]).groupby("place", sort=True)
@@ -112,10 +101,12 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return paired.astype({"place": "str", **times})
 
 
-def _pair(rows: pd.DataFrame, longest: pd.Timedelta) -> list[tuple[pd.Timestamp, Any]]:
+def _pair(
+    rows: pd.DataFrame, longest: pd.Timedelta
+) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     """Pair terminations for ill health with the first later launch that no other has taken."""
     waiting: deque[pd.Timestamp] = deque()
-    pairs: list[tuple[pd.Timestamp, Any]] = []
+    pairs = []
     for row in rows.itertuples():
         heals = pd.isna(row.cause) or row.cause in ("health", "unknown")
         if row.kind == "terminate" and row.cause == "health":
@@ -150,13 +141,6 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> pd.
     return groups.join(spread).reset_index()
 
 
-def self_heal_share(table: pd.DataFrame, *, level: float) -> Interval:
-    """Return the share of instances that were replaced in time; undecided ones do not count."""
-    yes = int(table["yes"].sum())
-    no = int(table["no"].sum())
-    return jeffreys_interval(yes, yes + no, level=level)
-
-
 def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Estimate how long each service takes to heal.
 
@@ -165,52 +149,45 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     (``blast_radius.heal_minutes, heal_minutes_p95``).
     """
     settings = policy["blast_radius"]
-    default = (
-        float(settings["heal_minutes"]),
-        float(settings["heal_minutes_p95"]),
-        "policy",
+    names = sorted(inventory["services"]["service_id"])
+    table = pd.DataFrame(
+        {
+            "minutes": float(settings["heal_minutes"]),
+            "minutes_p95": float(settings["heal_minutes_p95"]),
+            "minutes_basis": "policy",
+        },
+        index=pd.Index(names, name="service_id", dtype="str"),
     )
-    measured = {
-        **_quantiles_of(incident_minutes(inventory), "incidents"),
-        **_quantiles_of(_activity_minutes(inventory, policy), "activities"),
+    bases = {
+        "incidents": incident_minutes(inventory),
+        "activities": _activity_minutes(inventory, policy),
     }
-    index = pd.Index(
-        sorted(inventory["services"]["service_id"]), name="service_id", dtype="str"
-    )
+    # the last basis that knows a service wins
+    for basis, rows in bases.items():
+        measured = _heal_table(rows, rows["service_id"])[["median", "p95"]]
+        table.update(measured.set_axis(["minutes", "minutes_p95"], axis=1))
+        table.loc[table.index.isin(measured.index), "minutes_basis"] = basis
     types = {"minutes": "Float64", "minutes_p95": "Float64", "minutes_basis": "str"}
-    rows = [measured.get(str(service), default) for service in index]
-    return pd.DataFrame(rows, index=index, columns=list(types)).astype(types)
-
-
-def _quantiles_of(rows: pd.DataFrame, basis: str) -> dict[str, tuple[float, float, str]]:
-    return {
-        str(service): (
-            *heal_quantiles(
-                group["minutes"].to_numpy(float), group["closed"].to_numpy(bool)
-            ),
-            basis,
-        )
-        for service, group in rows.groupby("service_id", sort=True)
-    }
+    return table.astype(types)
 
 
 def _activity_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return the minutes from the end of an unhealthy instance to its replacement, by service."""
     healed = replacements(inventory, policy).dropna(subset=["healed_at"])
-    healed["minutes"] = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
-    rows = healed.merge(_places(inventory), on="place")
-    return rows[["service_id", "minutes"]].assign(closed=True)
+    minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
+    rows = healed.assign(minutes=minutes, closed=True)
+    return rows.merge(_places(inventory), on="place")
 
 
 def _places(inventory: Inventory) -> pd.DataFrame:
-    """List services by auto-scaling group or cluster, and by their own name."""
+    """List services by auto-scaling group or cluster, and by their own name: ``place, service_id``."""
     replicas = inventory["workloads"].merge(
         inventory["hosts"][["host_id", "asg_name"]], how="left"
     )
-    names = inventory["services"]["service_id"]
+    services = inventory["services"][["service_id"]]
     parts = [
-        replicas[["asg_name", "service_id"]].set_axis(["place", "service_id"], axis=1),
-        replicas[["cluster", "service_id"]].set_axis(["place", "service_id"], axis=1),
-        pd.DataFrame({"place": names, "service_id": names}),
+        replicas.assign(place=replicas["asg_name"]),
+        replicas.assign(place=replicas["cluster"]),
+        services.assign(place=services["service_id"]),
     ]
-    return pd.concat(parts).dropna().drop_duplicates()
+    return pd.concat(parts)[["place", "service_id"]].dropna().drop_duplicates()

@@ -337,10 +337,10 @@ def _looked(inventory: Inventory, policy: Policy) -> Spans:
         return ()
     at = inventory.snapshot_at
     asked = coverage_of(inventory, policy["blast_radius"]["incident_calls"])
-    windows = cells(
-        asked.dropna(subset=["window_start", "window_end"]), "window_start", "window_end"
-    )
-    return united(*((start, min(end, at)) for start, end in windows)) or ((LONG_AGO, at),)
+    columns = ["window_start", "window_end"]
+    windows = cells(asked.dropna(subset=columns), *columns)
+    looked = united(*((start, min(end, at)) for start, end in windows))
+    return looked or ((LONG_AGO, at),)
 
 
 # ---- between two snapshots ----
@@ -394,7 +394,8 @@ def united(*spans: Span) -> Spans:
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+            first, last = merged[-1]
+            merged[-1] = (first, max(last, end))
         else:
             merged.append((start, end))
     return tuple(merged)

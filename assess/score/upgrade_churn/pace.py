@@ -152,7 +152,8 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
     paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
         return float(paces[line])
-    return float(paces[lines["first_release"] >= pd.Timestamp(since, tz="UTC")].max())
+    is_recent = lines["first_release"] >= pd.Timestamp(since, tz="UTC")
+    return float(paces[is_recent].max())
 
 
 def engine_rate(product: str, line: str | None, own: Interval, since: str) -> Interval:
@@ -297,19 +298,19 @@ def image_rates(
     """
     moves = _watched(history.moved, history.services)
     counts = Counter((m.service_id, _component(m, registries)) for m in moves)
-    columns: dict[str, Any] = {}
+    parts = []
     for party in PARTIES:
-        rows = []
+        rows = {}
         for name in services:
             count = counts[name, f"{party}-party image"]
             rate = observed_rate(count, history.services.get(name, ()), level=level)
-            rows.append((pd.NA,) * 4 if rate is None else (count, *rate))
-        n, *per_year = zip(*rows, strict=True) if rows else [()] * 4
-        columns[f"{party}_party_changes_n"] = pd.array(n, dtype="Int64")
-        for end, values in zip(ENDS, per_year, strict=True):
-            name = f"{party}_party_changes_per_year{end}"
-            columns[name] = pd.array(values, dtype="Float64")
-    return pd.DataFrame(columns, index=services)
+            if rate:
+                rows[name] = (count, *rate)
+        prefix = f"{party}_party_changes_"
+        columns = [f"{prefix}n", *(f"{prefix}per_year{end}" for end in ENDS)]
+        table = pd.DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
+        parts.append(table.astype("Float64").astype({f"{prefix}n": "Int64"}))
+    return pd.concat(parts, axis=1)
 
 
 def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:

@@ -167,13 +167,19 @@ class WhatNext(Result):
         """Return one dictionary per service, with what is missing, flips, information and boards."""
         missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
         flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
-        by_service: dict[str, Mapping[Any, Any]] = {"missing": missing, "flips": flips}
-        for name in ("information", "boards"):
-            first = self.details[name].groupby("service_id").head(LISTED)
-            by_service[name] = records_by(first, "service_id")
+        first = {
+            name: self.details[name].groupby("service_id").head(LISTED)
+            for name in ("information", "boards")
+        }
+        information = records_by(first["information"], "service_id")
+        boards = records_by(first["boards"], "service_id")
         rows = super().rows()
         for row in rows:
-            row |= {n: part.get(row["service_id"], []) for n, part in by_service.items()}
+            service = row["service_id"]
+            row["missing"] = missing.get(service, [])
+            row["flips"] = flips.get(service, [])
+            row["information"] = information.get(service, [])
+            row["boards"] = boards.get(service, [])
         return rows
 
 

@@ -211,14 +211,15 @@ class Ranking:
         # sorted, so that the order of rows and columns never moves a draw
         frame = frame.sort_index()
         names = [str(name) for name in policy["criteria"]]
-        wide = criteria.pivot(index="service_id", columns="criterion").reindex(
-            frame.index
-        )
+        bounds = {}
+        for end in ("lo", "hi"):
+            wide = criteria.pivot(index="service_id", columns="criterion", values=end)
+            bounds[end] = wide.reindex(index=frame.index, columns=names).to_numpy(float)
         return cls(
             services=frame.index,
             criteria=tuple(names),
-            worst=wide["lo"][names].to_numpy(float),
-            best=wide["hi"][names].to_numpy(float),
+            worst=bounds["lo"],
+            best=bounds["hi"],
             gates=frame["label_gates"],
             readiness_lo=frame["readiness_lo"],
             inside=in_containers(frame["platform"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from typing import Any
 
 from assess.sources.base import HINTS, Batch, Call, Deadline, Row, status_of
 from assess.sources.dumps import read_json
+from assess.sources.listing import count_spoiled
 from assess.sources.values import dicts, dig, table
 
 CONNECT_SECONDS = 5.0
@@ -70,6 +71,7 @@ class Place:
         self.account: str | None = None
         self.region = ""
         self.options: Row = {}  # of its source
+        self.forms: Mapping[str, str] = {}  # of lists in its answers: `spoiled`
         self.batch = Batch()
         self._calls: dict[str, Call] = {}
 
@@ -129,6 +131,11 @@ class Place:
             self._calls[written].count(rows=0)
         return self._calls[written]
 
+    def _take(self, asked: Call, page: Row, key: str) -> list[Row]:
+        """Take the objects of a page, and count what in it cannot be read."""
+        count_spoiled(asked, page, {key: "", **self.forms})
+        return asked.take(dicts(page, key) if key else [page])
+
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows of this place to a frame."""
         self.batch.add(frame, *({"source_ref": self.scope, **row} for row in rows))
@@ -185,7 +192,7 @@ class LivePlace(Place):
                     _count(asked, page)
                     if key and key not in page:
                         raise ForeignAnswerError(_NOT_AWS)
-                    objects += asked.take(dicts(page[key]) if key else [page])
+                    objects += self._take(asked, page, key)
             except Exception as error:
                 _count(asked, response_of(error))
                 if code_of(error) != absent:
@@ -255,7 +262,7 @@ class DumpPlace(Place):
             asked.note(age_hours=age)
             with asked:
                 for document in documents:
-                    objects += asked.take(dicts(document[key]) if key else [document])
+                    objects += self._take(asked, document, key)
                 if "status" in reading:
                     raise UnreadError(reading)
                 if not documents:

@@ -66,6 +66,8 @@ class AwsSource(Source):
     type = ""
     options: tuple[str, ...] = OPTIONS
     fills: tuple[str, ...] = ()
+    # Of the lists in answers whose entries become rows, as `spoiled` takes them.
+    forms: Mapping[str, str] = {}
     needs = NEEDS
     dump = ""
 
@@ -81,15 +83,15 @@ class AwsSource(Source):
             problems.append("path names no file or directory")
         if "path" in options and live:
             problems.append(f"path and {' and '.join(live)} exclude each other")
-        forms = {
+        hints = {
             "profile": "profile is a name, or a list of names",
             "regions": "regions is a region, a list of them, or 'all'",
         }
-        for option, form in forms.items():
+        for option, hint in hints.items():
             words = _words(options.get(option))
             is_sound = words and all(isinstance(word, str) and word for word in words)
             if option in options and not is_sound:
-                problems.append(form)
+                problems.append(hint)
         if not str(options.get("endpoint_url", "http")).startswith("http"):
             problems.append("endpoint_url is an address")
         return problems
@@ -111,6 +113,7 @@ class AwsSource(Source):
         threads = {}
         for place in find(options, base, deadline, batch):
             place.options = options
+            place.forms = self.forms
             place.is_probe = is_probe
             threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
             threads[place].start()

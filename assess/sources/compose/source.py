@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class ComposeSource(Source):
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List problems of the options."""
         problems = []
         profiles = options.get("profiles", [])
@@ -80,7 +80,7 @@ class ComposeSource(Source):
             problems.append("allow_outside is true or false")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the project from a file, a directory, or files that are merged in order."""
         batch = Batch()
         paths = paths_of(options)
@@ -195,7 +195,7 @@ def _environment(project: Project, service: Service) -> dict[str, str]:
 def _to_unit(project: Project, service: Service) -> Unit:
     """Read the declaration of a service, without its names."""
     deploy = service.get("deploy", {})
-    limits = table(dig(deploy, "resources", "limits"))
+    limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
     pids = number(limits.get("pids") or service.get("pids_limit"))
@@ -290,8 +290,6 @@ def _seconds(value: Any) -> float | None:
 
 # ---- whom a service needs ----
 
-Need = tuple[str, str, str, Row]  # service or ext:<host>, kind, evidence, further columns
-
 
 def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
     """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
@@ -299,23 +297,29 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
     hosts = _hosts(project, units)
     writers = _writers(project, units)
 
-    def named(dst: str) -> Name | str:
-        if dst in units:
-            return units[dst].names[0]
-        if dst.startswith(EXTERNAL):
-            return dst
-        return Name(dst, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+    def named(name: str) -> Name | str:
+        if name in units:
+            return units[name].names[0]
+        if name.startswith(EXTERNAL):
+            return name
+        return Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
 
     def find(address: Address) -> Callee:
-        called = hosts.get(address.host)
-        if called is None:
-            return f"{EXTERNAL}{address.host}", ""
-        return units[called].names[0], units[called].image_name
+        if callee := hosts.get(address.host):
+            return units[callee].names[0], units[callee].image_name
+        return f"{EXTERNAL}{address.host}", ""
 
     for name, unit in units.items():
         src = unit.names[0]
-        for dst, kind, evidence, more in _needs(project.services[name], hosts):
-            rows.append(dependency_row(src, named(dst), kind, evidence, **more))
+        service = project.services[name]
+        for needed, options in service.get("depends_on", {}).items():
+            is_required = is_true(options.get("required") or "true")
+            if needed.lower() in hosts or is_required:
+                row = dependency_row(src, named(needed), "start_order", "compose-file")
+                condition = options.get("condition") or "service_started"
+                rows.append(row | {"condition": str(condition)})
+        for needed, kind in _declared(service):
+            rows.append(dependency_row(src, named(needed), kind, "compose-file"))
         rows += environment_rows(src, addresses(dict(unit.environment)), find)
         _refuse_many(len(rows) + len(writers[name]))
         for writer in writers[name]:
@@ -324,50 +328,45 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
     return distinct(rows)
 
 
-def _needs(service: Service, hosts: Mapping[str, str]) -> Iterator[Need]:
-    for dst, options in service.get("depends_on", {}).items():
-        if dst.lower() in hosts or is_true(options.get("required") or "true"):
-            condition = str(options.get("condition") or "service_started")
-            yield dst, "start_order", "compose-file", {"condition": condition}
-    for dst, kind in _declared(service):
-        yield dst, kind, "compose-file", {}
-
-
 def _declared(service: Service) -> Iterator[tuple[str, str]]:
+    """List what a service needs, in what way, beside what only starts before it."""
     for link in service.get("links", []):
-        yield link.partition(":")[0], "call"
+        name, _, _ = link.partition(":")
+        yield name, "call"
     for link in service.get("external_links", []):
-        yield f"{EXTERNAL}{link.partition(':')[0]}", "call"
+        name, _, _ = link.partition(":")
+        yield f"{EXTERNAL}{name}", "call"
     for source in service.get("volumes_from", []):
         kind, _, rest = source.partition(":")
+        name, _, _ = rest.partition(":")
         if kind == "container":
-            yield f"{EXTERNAL}{rest.partition(':')[0]}", "data"
+            yield f"{EXTERNAL}{name}", "data"
         else:
-            yield (rest if kind == "service" else source).partition(":")[0], "data"
+            yield name if kind == "service" else kind, "data"
     for key in ("network_mode", "pid", "ipc"):
-        kind, _, target = str(service.get(key) or "").partition(":")
-        if kind == "service" and target:
-            yield target, "declared"
+        kind, _, name = str(service.get(key) or "").partition(":")
+        if kind == "service" and name:
+            yield name, "declared"
 
 
-def _hosts(project: Project, names: Mapping[str, Unit]) -> dict[str, str]:
+def _hosts(project: Project, names: Iterable[str]) -> dict[str, str]:
     """Index services by every host name that others reach them by."""
-    found: dict[str, str] = {}
+    hosts: dict[str, str] = {}
     for name in names:
         service = project.services[name]
         for link in service.get("links", []):
             target, _, alias = link.partition(":")
-            found.setdefault(alias.lower(), target)
-        own = [service.get("container_name"), service.get("hostname")]
+            hosts.setdefault(alias.lower(), target)
+        aliases = [service.get("container_name"), service.get("hostname")]
         for network in service.get("networks", {}).values():
-            own += network.get("aliases") or [] if isinstance(network, dict) else []
-        for host in own:
-            found.setdefault(str(host or "").lower(), name)
-    found |= {name.lower(): name for name in names}
-    return {host: name for host, name in found.items() if host and name in names}
+            aliases += table(network).get("aliases") or []
+        for alias in aliases:
+            hosts.setdefault(str(alias or "").lower(), name)
+    hosts |= {name.lower(): name for name in names}
+    return {host: name for host, name in hosts.items() if host and name in names}
 
 
-def _writers(project: Project, names: Mapping[str, Unit]) -> dict[str, list[str]]:
+def _writers(project: Project, names: Iterable[str]) -> dict[str, list[str]]:
     """List, by service, the services that may write to a named volume of it."""
     users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
     for name in names:

@@ -77,7 +77,7 @@ def to_engine(data: EngineData, host_id: str) -> Row:
     """Return the row of the engines frame."""
     info = data.info
     version = data.version
-    components = dicts(version.get("Components"))
+    components = dicts(version, "Components")
     versions = {str(part.get("Name")): part.get("Version") for part in components}
     pairs = [p for p in info.get("DriverStatus", []) if isinstance(p, list)]
     driver = {str(pair[0]): pair[1] for pair in pairs if len(pair) == 2}
@@ -93,7 +93,7 @@ def to_engine(data: EngineData, host_id: str) -> Row:
         "version": number,
         "api_version": version.get("ApiVersion"),
         "min_api_version": version.get("MinAPIVersion"),
-        "build_at": moment(version.get("BuildTime")),
+        "build_at": moment(version, "BuildTime"),
         "distro_package": "docker.io" if is_of_distribution else None,
         "containerd_version": versions.get("containerd"),
         "runc_version": versions.get("runc"),
@@ -220,7 +220,7 @@ def to_images(data: EngineData, containers: list[Container], host_id: str) -> li
         refs = [*map(parse_image, tags + _refs(image, "RepoDigests"))]
         if identifier in parents and not refs:
             continue  # a layer of another image, which nobody can name or run alone
-        created = moment(image.get("Created"))
+        created = moment(image, "Created")
         sizes = dig(data.disk, "images", identifier) or {}
         used_at = _last_use(needed[identifier], now) if is_known else None
         users_n = len(needed[identifier]) if is_known else sizes.get("Containers")
@@ -267,7 +267,7 @@ def needed_at(container: Container, now: datetime | None) -> datetime | None:
     ended in the year 1, and removes it at once.
     """
     if container.state in ("exited", "dead"):
-        return moment(dig(container.inspected, "State", "FinishedAt"))
+        return moment(container.inspected, "State", "FinishedAt")
     return now
 
 

@@ -94,7 +94,7 @@ class EngineData:
     @property
     def now(self) -> datetime | None:
         """When the answers were given, by our clock, else by that of the engine."""
-        return self.seen_at or moment(self.info.get("SystemTime"))
+        return self.seen_at or moment(self.info, "SystemTime")
 
     def take(
         self, name: str, raw: Any, call: Call | None = None, expected: Any = None
@@ -132,7 +132,7 @@ class EngineData:
     def _take_disk(self, raw: Payload, call: Call) -> None:
         """Keep the use of the disk; the sizes of volumes join the list of volumes."""
         images = {}
-        for image in dicts(raw.get("Images")):
+        for image in dicts(raw, "Images"):
             sizes = _pick(image, _SIZES)
             # -1 is what an engine writes that did not count
             counted = {name: size for name, size in sizes.items() if size >= 0}
@@ -142,7 +142,7 @@ class EngineData:
         if layers >= 0:
             self.disk["layers_bytes"] = layers
         volumes = {volume["Name"]: volume for volume in self.volumes or []}
-        for volume in dicts(raw.get("Volumes")):
+        for volume in dicts(raw, "Volumes"):
             kept = _pick(volume, _VOLUME)
             if name := kept.get("Name"):
                 volumes[name] = volumes.get(name, {}) | kept
@@ -176,7 +176,7 @@ class Container:
     @property
     def name(self) -> str:
         """Name, without the slash that the engine puts before it."""
-        listed = next(iter(texts(self.listing.get("Names"))), "")
+        listed = next(iter(texts(self.listing, "Names")), "")
         name: str = self.inspected.get("Name") or listed
         return name.lstrip("/")
 
@@ -214,6 +214,12 @@ def containers_of(payloads: EngineData) -> list[Container]:
     return containers
 
 
+def variables(entries: Any) -> dict[str, str]:
+    """Split ``NAME=value`` entries of an environment."""
+    parts = [entry.partition("=") for entry in texts(entries)]
+    return {name: value for name, _, value in parts}
+
+
 def short(identifier: Any) -> str:
     """Shorten an id, with or without ``sha256:``, as the command line does."""
     return str(identifier or "").removeprefix("sha256:")[:SHORT_ID]
@@ -235,11 +241,11 @@ def keep_info(raw: Any) -> Payload:
     registries = raw.get("RegistryConfig")
     if isinstance(registries, dict):
         # Every engine trusts its own host.
-        networks = set(texts(registries.get("InsecureRegistryCIDRs")))
+        networks = set(texts(registries, "InsecureRegistryCIDRs"))
         networks -= {"127.0.0.0/8", "::1/128"}
-        hosts = table(registries.get("IndexConfigs")).values()
+        hosts = table(registries, "IndexConfigs").values()
         insecure_hosts_n = sum(dig(host, "Secure") is False for host in hosts)
-        kept["mirrors_n"] = len(texts(registries.get("Mirrors")))
+        kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
@@ -261,9 +267,9 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     if not isinstance(raw.get("Config"), dict):
         return {}, 0
     labels, dropped = keep_labels(raw["Config"].get("Labels"))
-    values = dict(entry.partition("=")[::2] for entry in texts(raw["Config"].get("Env")))
+    values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
-    tests = texts(dig(raw, "Config", "Healthcheck", "Test"))
+    tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
         "Env": env | {"addresses": list(addresses(values))},

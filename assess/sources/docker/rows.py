@@ -119,7 +119,7 @@ def to_unit(container: Container, index: ImageIndex) -> Unit:
         privileged=host.get("Privileged"),
         host_pid=_is_host(host.get("PidMode")),
         readonly_root=host.get("ReadonlyRootfs"),
-        caps_added_n=len(texts(host.get("CapAdd"))),
+        caps_added_n=len(texts(host, "CapAdd")),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         log_driver=dig(host, "LogConfig", "Type"),
         stop_timeout_s=config.get("StopTimeout"),
@@ -173,8 +173,8 @@ def _life(container: Container) -> Row:
             "health": dig(state, "Health", "Status") or "none",
             "oom_killed": state.get("OOMKilled"),
             "restarts_n": inspected.get("RestartCount"),
-            "started_at": moment(state.get("StartedAt")),
-            "finished_at": moment(state.get("FinishedAt")),
+            "started_at": moment(state, "StartedAt"),
+            "finished_at": moment(state, "FinishedAt"),
         }
     if status not in ENDED:  # an engine writes 0 for a container that runs
         row["exit_code"] = None

@@ -92,7 +92,7 @@ class DockerSource(Source):
         "docker system df -v --format json > system-df.json"
     )
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         problems = problems_of(options)
         if options.get("inspect", "all") not in INSPECT:
@@ -101,7 +101,7 @@ class DockerSource(Source):
             problems.append("disk is true or false")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read one engine, or the dumps of several."""
         batch = Batch()
         if "path" in options:
@@ -110,7 +110,7 @@ class DockerSource(Source):
             _ask_host(options, base, deadline, batch)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make the calls that list things."""
         return self.collect({**options, "inspect": "none"}, base, deadline)
 
@@ -378,7 +378,7 @@ def from_cli_disk(raw: Any) -> Any:
             "Driver": v.get("Driver"),
             "UsageData": {"Size": cli_size(v.get("Size"))},
         }
-        for v in dicts(raw.get("Volumes"))
+        for v in dicts(raw, "Volumes")
     ]
     return {"Images": images, "Volumes": volumes}
 

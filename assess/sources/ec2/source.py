@@ -13,6 +13,14 @@ from assess.sources.values import dicts, text
 _PAGE = {"PageSize": 1000}
 _IMAGES_AT_ONCE = 200  # values of a filter that AWS takes
 _TYPES_AT_ONCE = 100
+_FORMS = {
+    "Instances": "",
+    "Tags": "",
+    "TrafficSources": "",
+    "LoadBalancerArns": ".+",
+    "TargetGroupARNs": ".+",
+    "LoadBalancerNames": ".+",
+}
 
 
 class Ec2Source(AwsSource):
@@ -20,6 +28,7 @@ class Ec2Source(AwsSource):
 
     type = "ec2"
     fills = ("hosts", "workloads", "services", "activities")
+    forms = _FORMS
     dump = (
         "aws ec2 describe-instances|describe-images --owners … |describe-instance-types, "
         "autoscaling describe-auto-scaling-groups|describe-scaling-activities, elbv2 "
@@ -39,7 +48,7 @@ class Ec2Source(AwsSource):
             call.note(rows=len(answers.instances), redacted_n=withheld_n(answers))
         call = place.call("autoscaling", "describe_scaling_activities")
         if others_n:
-            call.note(unmapped_n=others_n)
+            call.count(unmapped_n=others_n)
         if answers.seen_at and call.has_answer:
             call.note(window_start=answers.seen_at - KEPT, window_end=answers.seen_at)
 

@@ -21,6 +21,7 @@ PULLS = "reading indexes counts as a pull of them for ECR; manifests = false lea
 _ONE_PAGE = {"MaxItems": 1, "PageSize": 1}  # the counts are in each page
 _NO_DIGEST = "sha256:" + 64 * "0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORMS = {"imageTags": ".+", "imageTagMutabilityExclusionFilters": ""}
 
 
 class EcrSource(AwsSource):
@@ -29,6 +30,7 @@ class EcrSource(AwsSource):
     type = "ecr"
     options = (*OPTIONS, "manifests")
     fills = ("images",)
+    forms = _FORMS
     dump = (
         "aws ecr describe-repositories > describe-repositories.json; for every repository R "
         "describe-images --filter imageStatus=ANY > describe-images-R.json and get-lifecycle-policy"
@@ -48,7 +50,7 @@ class EcrSource(AwsSource):
         place.add("images", *rows)
         if unmapped_n:
             call = place.call("ecr", "get_lifecycle_policy")
-            call.note(unmapped_n=unmapped_n)
+            call.count(unmapped_n=unmapped_n)
             hint = "policies of a form that nobody knows: what they expire is left open"
             call.status("partial", hint)
 

@@ -23,6 +23,21 @@ _COUNTS = {
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
     "describe_container_instances": ("registeredContainerInstancesCount",),
 }
+_OBJECTS = (
+    *("attributes", "registeredResources", "services", "loadBalancers", "deployments"),
+    *("clientAliases", "containerDefinitions", "secrets", "environment", "volumes"),
+    *(
+        "portMappings",
+        "mountPoints",
+        "tmpfs",
+        "dependsOn",
+        "containers",
+        "networkBindings",
+    ),
+    *("containerOverrides", "tags"),
+)
+_TEXTS = ("links", "clusterArns", "serviceArns", "taskArns", "containerInstanceArns")
+_FORMS = dict.fromkeys(_OBJECTS, "") | dict.fromkeys(_TEXTS, ".+")
 
 
 class EcsSource(AwsSource):
@@ -30,6 +45,7 @@ class EcsSource(AwsSource):
 
     type = "ecs"
     fills = FRAMES
+    forms = _FORMS
     dump = (
         "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
         "describe-task-definition … > the call's name and a number .json, in a directory for "

@@ -47,6 +47,11 @@ RESOURCES = tuple(
     Listing(_NAMES[kind], paths, is_essential=kind in ("Node", "Pod"))
     for kind, paths in _LISTS.items()
 )
+_OBJECTS = (
+    *("items", "ownerReferences", "rules", "paths", "conditions", "containers", "env"),
+    *("ports", "volumes", "volumeMounts", "containerStatuses"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "")
 
 
 class KubernetesSource(ListSource):
@@ -64,6 +69,7 @@ class KubernetesSource(ListSource):
         "kubernetes.json"
     )
     lists = RESOURCES
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:

@@ -23,6 +23,19 @@ _MESOS = (
     Listing("slaves", ("master/slaves",), False),
     Listing("tasks", ("master/tasks",), False),
 )
+_OBJECTS = (
+    *(
+        "apps",
+        "tasks",
+        "slaves",
+        "groups",
+        "parameters",
+        "portMappings",
+        "portDefinitions",
+    ),
+    *("networks", "volumes", "statuses", "healthCheckResults"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "") | {"dependencies": ".+", "affectedApps": "/.+"}
 
 
 class MarathonSource(ListSource):
@@ -32,13 +45,14 @@ class MarathonSource(ListSource):
     options = (*ListSource.options, "mesos_endpoint")
     token = "token={}"  # as DC/OS has it
     fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
-    needs = "GET on /v2/apps and /v2/deployments of Marathon, /master/slaves and /tasks of Mesos"
+    needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
     dump = (
         "curl 'MARATHON/v2/apps?embed=apps.tasks&embed=apps.counts&embed=apps.lastTaskFailure' > "
         "apps.json; curl MARATHON/v2/deployments > deployments.json; curl MESOS/master/slaves > "
         "slaves.json; curl 'MESOS/master/tasks?limit=10000' > tasks.json"
     )
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def check(self, options: dict[str, Any]) -> list[str]:
@@ -90,7 +104,7 @@ class MarathonSource(ListSource):
                 params = {"limit": str(size), "offset": str(offset)}
                 items = _items(web.json(path, params=params), "tasks")
                 fresh = [i for i in items if text(i, "id") not in seen]
-                seen |= {text(i, "id") for i in fresh}
+                seen |= {text(i, "id") for i in fresh} - {""}
                 yield fresh
                 offset += len(items)
                 if is_probe or len(items) < size or not fresh:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from assess.sources.base import Batch, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource
+from assess.sources.listing import Found, Listing, ListSource, count_spoiled
 from assess.sources.nomad.rows import to_batch
 from assess.sources.unit import FRAMES
-from assess.sources.values import dig, table, text
+from assess.sources.values import dicts, text
 
 PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
@@ -21,6 +21,11 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
+_OBJECTS = (
+    *("TaskGroups", "Tasks", "Services", "Upstreams", "Events", "VolumeMounts", "mounts"),
+    *("mount", "Networks", "ReservedPorts", "DynamicPorts"),
+)
+_FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 
 
 class NomadSource(ListSource):
@@ -39,6 +44,7 @@ class NomadSource(ListSource):
         "nomad operator api /v1/node/ID > ID.json for each node"
     )
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
+    forms = _FORMS
     to_batch = staticmethod(to_batch)
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -84,21 +90,23 @@ class NomadSource(ListSource):
         for kind, (call, path) in _DETAILS.items():
             if kind not in found:
                 continue
-            stubs = [item for item in found[kind] if text(item, "ID")]
-            whole: list[Row] = []
+            # An id of dots alone would lead to another path, however it is quoted.
+            stubs = [item for item in found[kind] if text(item, "ID").strip(".")]
+            answers: list[Any] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
                 for stub in stubs:
                     params = {"namespace": text(stub, "Namespace")}
-                    place = path + quote(text(stub["ID"]), safe="")
+                    place = path + quote(text(stub, "ID"), safe="")
                     try:
                         answer = web.json(place, params=params if kind == "jobs" else {})
                     except Exception as error:
                         if details.fail(error) in ("timeout", "unreachable"):
                             break
                     else:
-                        whole.append(table(answer))
-                known = details.take([item for item in whole if dig(item, "ID")])
-                if len(known) < len(whole):
-                    details.count(unmapped_n=len(whole) - len(known))
-            found[kind] = found[kind] + whole
+                        answers.append(answer)
+                entries = details.take([a for a in dicts(answers) if text(a, "ID")])
+                count_spoiled(details, {call: entries}, self.forms)
+                if len(entries) < len(answers):
+                    details.count(unmapped_n=len(answers) - len(entries))
+            found[kind] = found[kind] + entries

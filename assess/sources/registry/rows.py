@@ -13,7 +13,7 @@ from typing import Any
 from assess.image_ref import parse_image
 from assess.sources.base import Row
 from assess.sources.linear import Linear
-from assess.sources.values import dicts, dig, moment, texts
+from assess.sources.values import dicts, dig, moment, text, texts
 
 DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
 MANIFEST_2, INDEX_2 = f"{DOCKER}manifest.v2+json", f"{DOCKER}manifest.list.v2+json"
@@ -48,9 +48,9 @@ class Repository:
     hub: dict[str, Row] = field(default_factory=dict)  # by tag, of Docker Hub's own API
 
 
-def is_ref(text: Any) -> bool:
-    """Return whether a text is a tag or a digest: nothing else becomes part of an address."""
-    return isinstance(text, str) and _REF.fullmatch(text) is not None
+def is_ref(name: Any) -> bool:
+    """Return whether a name is a tag or a digest: nothing else becomes part of an address."""
+    return isinstance(name, str) and _REF.fullmatch(name) is not None
 
 
 def is_image_tag(tag: str) -> bool:
@@ -65,7 +65,7 @@ def signature_tag(digest: str) -> str:
 
 def is_signed(referrers: Any) -> bool:
     """Return whether an index of referrers names a signature."""
-    for entry in dicts(dig(referrers, "manifests")):
+    for entry in dicts(referrers, "manifests"):
         kind = str(entry.get("artifactType") or "")
         about = str(dig(entry, "annotations", _PREDICATE) or "/sign/")
         if _SIGNATURE.search(kind) or (_BUNDLE in kind and "/sign/" in about):
@@ -91,7 +91,8 @@ def keep_manifest(raw: Any, media_type: str | None = None) -> Row:
     if kind in SCHEMA_1:
         kept = _keep_schema_1(raw)
     elif kind in INDEXES:
-        kept = {"children": [*filter(None, map(_child, dicts(dig(raw, "manifests"))))]}
+        children = map(_child, dicts(raw, "manifests"))
+        kept = {"children": list(filter(None, children))}
     else:
         kept = _keep_image(raw)
     return {"media_type": kind, **kept, **keep_base(dig(raw, "annotations"))}
@@ -106,22 +107,22 @@ def _keep_schema_1(raw: Any) -> Row:
     layers = dig(raw, "fsLayers")
     return {
         "layers_n": len(layers) if isinstance(layers, list) else None,
-        "arch": _text(dig(raw, "architecture")),
-        "created_at": _date(dig(latest, "created")),
+        "arch": _text(raw, "architecture"),
+        "created_at": _date(latest, "created"),
     }
 
 
 def _keep_image(raw: Any) -> Row:
     """Keep the configuration's digest and the sizes of the manifest of one image."""
     layers = dig(raw, "layers")
-    config_bytes = _count(dig(raw, "config", "size"))
+    config_bytes = _count(raw, "config", "size")
     kept: Row = {
-        "config": _digest(dig(raw, "config", "digest")),
+        "config": _digest(raw, "config", "digest"),
         "config_bytes": config_bytes,
         "is_image": dig(raw, "config", "mediaType") in (*_CONFIGS, None),
     }
     if isinstance(layers, list):
-        sizes = [config_bytes, *(_count(layer.get("size")) for layer in dicts(layers))]
+        sizes = [config_bytes, *(_count(layer, "size") for layer in dicts(layers))]
         kept["layers_n"] = len(sizes) - 1
         kept["size_bytes"] = _sum(sizes)
     return kept
@@ -129,12 +130,12 @@ def _keep_image(raw: Any) -> Row:
 
 def _child(raw: Row) -> Row | None:
     """Keep of an entry of an index what tells an image; None for what is no image."""
-    digest = _digest(raw.get("digest"))
+    digest = _digest(raw, "digest")
     is_attestation = dig(raw, "annotations", ATTESTATION)
     if not digest or is_attestation or dig(raw, "platform", "os") == "unknown":
         return None
-    arch = _text(dig(raw, "platform", "architecture"))
-    return {"digest": digest, "arch": arch, "media_type": _text(raw.get("mediaType"))}
+    arch = _text(raw, "platform", "architecture")
+    return {"digest": digest, "arch": arch, "media_type": _text(raw, "mediaType")}
 
 
 def keep_config(raw: Any) -> tuple[Row, int]:
@@ -146,8 +147,8 @@ def keep_config(raw: Any) -> tuple[Row, int]:
     withheld = [dig(config, key) for key in ("Env", "Cmd", "Entrypoint", "Labels")]
     withheld.append(dig(raw, "history"))
     kept = {
-        "arch": _text(dig(raw, "architecture")),
-        "created_at": _date(dig(raw, "created")),
+        "arch": _text(raw, "architecture"),
+        "created_at": _date(raw, "created"),
     }
     kept |= keep_base(dig(config, "Labels"))
     return kept, sum(len(part) for part in withheld if isinstance(part, list | dict))
@@ -155,9 +156,7 @@ def keep_config(raw: Any) -> tuple[Row, int]:
 
 def keep_base(labels: Any) -> Row:
     """Keep the base image that annotations or labels name, if they do."""
-    named = {
-        f"base_{part}": _text(dig(labels, BASE + part)) for part in ("name", "digest")
-    }
+    named = {f"base_{part}": _text(labels, BASE + part) for part in ("name", "digest")}
     return {column: value for column, value in named.items() if value}
 
 
@@ -239,9 +238,9 @@ HUB_TIMES = {"pushed_at": "tag_last_pushed", "last_pulled_at": "tag_last_pulled"
 
 def keep_hub_tag(raw: Row) -> Row:
     """Keep the times of a tag of Docker Hub, not who pushed it."""
-    times = {column: _date(raw.get(name)) for column, name in HUB_TIMES.items()}
-    times["pushed_at"] = times["pushed_at"] or _date(raw.get("last_updated"))
-    return times | {"digest": _text(raw.get("digest"))}
+    times = {column: _date(raw, name) for column, name in HUB_TIMES.items()}
+    times["pushed_at"] = times["pushed_at"] or _date(raw, "last_updated")
+    return times | {"digest": _text(raw, "digest")}
 
 
 def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
@@ -251,8 +250,8 @@ def used_refs(rows: dict[str, list[Row]], registry: str) -> dict[str, set[str]]:
         name = row.get("repository")
         if row.get("registry") != registry or not isinstance(name, str):
             continue
-        tags = row.get("tags")
-        refs = [row.get("tag"), *(tags.split(";") if isinstance(tags, str) else ())]
+        refs: list[Any] = text(row, "tags").split(";")
+        refs.append(row.get("tag"))
         digest = row.get("image_digest", row.get("digest"))
         # Built on the host and never pushed: no registry knows the id of an image.
         if not isinstance(digest, str) or digest != row.get("image_id"):
@@ -269,16 +268,16 @@ def to_dumped(value: Any) -> list[Row]:
     descriptor = dig(value, "Descriptor")
     if isinstance(descriptor, dict):
         manifest = value.get("SchemaV2Manifest") or value.get("OCIManifest")
-        kept = keep_manifest(manifest, _text(descriptor.get("mediaType")))
-        kept["arch"] = _text(dig(descriptor, "platform", "architecture"))
+        kept = keep_manifest(manifest, _text(descriptor, "mediaType"))
+        kept["arch"] = _text(descriptor, "platform", "architecture")
         return _dumped(str(value.get("Ref") or ""), descriptor.get("digest"), kept)
-    layers = [*dicts(dig(value, "LayersData"))]
+    layers = [*dicts(value, "LayersData")]
     kinds = {_schema(str(layer.get("MIMEType") or "")) for layer in layers}
     kept = {
-        "arch": _text(dig(value, "Architecture")),
-        "created_at": _date(dig(value, "Created")),
-        "layers_n": len(texts(dig(value, "Layers"))) or None,
-        "size_bytes": _sum([_count(layer.get("Size")) for layer in layers]),
+        "arch": _text(value, "Architecture"),
+        "created_at": _date(value, "Created"),
+        "layers_n": len(texts(value, "Layers")) or None,
+        "size_bytes": _sum([_count(layer, "Size") for layer in layers]),
         "schema": kinds.pop() if len(kinds) == 1 else None,
         **keep_base(dig(value, "Labels")),
     }
@@ -338,24 +337,24 @@ def _sum(sizes: list[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(sizes) else None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: Any, *path: str) -> str | None:
+    return text(value, *path) or None
 
 
-def _digest(value: Any) -> str | None:
-    return value if is_ref(value) and ":" in value else None
+def _digest(value: Any, *path: str) -> str | None:
+    digest = text(value, *path)
+    return digest if ":" in digest and is_ref(digest) else None
 
 
-def _count(value: Any) -> int | None:
-    is_count = (
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60
-    )
-    return value if is_count else None
+def _count(value: Any, *path: str) -> int | None:
+    count = dig(value, *path)
+    is_count = isinstance(count, int) and not isinstance(count, bool)
+    return count if is_count and 0 <= count < 1 << 60 else None
 
 
-def _date(value: Any) -> datetime | None:
+def _date(value: Any, *path: str) -> datetime | None:
     """Read a date; reproducible builds write 1970 or 1980, which `moment` leaves out."""
-    return moment(value) if isinstance(value, str) else None
+    return moment(text(value, *path))
 
 
 def documents_of(values: list[Any]) -> list[Any]:

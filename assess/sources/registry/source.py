@@ -68,7 +68,7 @@ class RegistrySource(Source):
     )
     dump = "skopeo inspect docker://REF > NAME.json, or docker manifest inspect -v REF > NAME.json"
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         is_dump = "path" in options
         names = options.get("repositories", [])
@@ -86,7 +86,7 @@ class RegistrySource(Source):
             problems.append(f"tags is one of {', '.join(TAGS)}")
         return problems
 
-    def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Read the images of the repositories that the options name, or of dumps."""
         return self.follow(options, base, deadline, {})
 
@@ -117,7 +117,7 @@ class RegistrySource(Source):
             batch.merge(part)
         return batch
 
-    def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
+    def probe(self, options: Row, base: Path, deadline: Deadline) -> Batch:
         """Make one call for each repository that the options name."""
         batch = Batch()
         if "path" in options:
@@ -358,7 +358,7 @@ class _Reader:
         while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
             asked.add(following)
             page = web.json(following)
-            yield from dicts(dig(page, "results"))
+            yield from dicts(page, "results")
             following = str(dig(page, "next"))
 
 

@@ -25,6 +25,7 @@ _NODES = {"PageSize": 50}  # as many as AWS takes
 _RPM = re.compile(r"amazon|red hat|rhel|centos|rocky|alma|oracle|suse|sles|fedora")
 _KERNEL = re.compile(r"kernel(?:-default|-uek|\d[\d.]*)?|linux-image-(?:unsigned-)?\d\S*")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
+_FORMS = {"Content": ""}
 
 
 class SsmSource(AwsSource):
@@ -32,6 +33,7 @@ class SsmSource(AwsSource):
 
     type = "ssm"
     fills = ("hosts", "engines")
+    forms = _FORMS
     dump = (
         "aws ssm describe-instance-information > describe-instance-information.json; aws ssm "
         "get-inventory --result-attributes TypeName=AWS:Application > get-inventory.json; the same "

@@ -14,7 +14,7 @@ from assess.image_ref import parse_image
 from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
-from assess.sources.docker.payload import SHORT_ID
+from assess.sources.docker.payload import SHORT_ID, variables
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
 from assess.sources.unit import (
@@ -45,20 +45,8 @@ _ENDED = ("complete", "shutdown", "failed", "rejected", "remove")
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = {"any": "always", "on-failure": "on-failure", "none": "no"}
 _SECOND = 1e9  # [ns], and [1e-9 CPU] of one CPU
-_UNLISTED = (  # columns of workloads that the lists of the command line leave open
-    "restart_policy",
-    "host_network",
-    "readonly_root",
-    "user_root",
-    "caps_added_n",
-    "docker_sock_mounted",
-    "memory_limit_bytes",
-    "memory_unlimited",
-    "cpu_limit",
-    "pids_limit",
-    "env_names_n",
-    "secret_like_env_n",
-)
+# Columns of workloads that the lists of the command line leave open.
+_UNLISTED = ("docker_sock_mounted", "env_names_n", "secret_like_env_n")
 
 
 class Service:
@@ -66,69 +54,66 @@ class Service:
 
     def __init__(self, item: Row) -> None:
         self.item = item
-        self.spec = table(item.get("Spec"))
-        self.name = text(self.spec.get("Name"))
-        self.task = table(self.spec.get("TaskTemplate"))
+        self.spec = table(item, "Spec")
+        self.name = text(self.spec, "Name")
+        self.task = table(self.spec, "TaskTemplate")
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
-        container = table(self.task.get("ContainerSpec"))
-        labels = {
-            **keep_labels(self.spec.get("Labels"))[0],
-            **keep_labels(container.get("Labels"))[0],
-            SWARM_SERVICE: self.name,
-        }
+        container = table(self.task, "ContainerSpec")
+        labels, _ = keep_labels(self.spec.get("Labels"))
+        labels |= keep_labels(container.get("Labels"))[0]
         self.stack = labels.get(SWARM_STACK, "")
-        self.unit = to_unit(self, self.task)
-        naming = self.unit.naming
-        names = container_names(labels, naming, self.unit.image_ref, self.name)
-        self.unit = replace(self.unit, names=names[:-1])
-        self.names = self.unit.names
+        unit = to_unit(self, self.task)
+        labels[SWARM_SERVICE] = self.name
+        names = container_names(labels, unit.naming, unit.image_ref, self.name)
+        self.names = names[:-1]  # the last is that of a container
+        self.unit = replace(unit, names=self.names)
 
     @property
     def replicas(self) -> float | None:
         """Number of replicas that are wanted; None for one per node."""
-        return number(dig(self.spec, "Mode", "Replicated", "Replicas"))
-
-    @property
-    def is_job(self) -> bool:
-        """Whether it ends by itself."""
-        modes = table(self.spec.get("Mode"))
-        return "ReplicatedJob" in modes or "GlobalJob" in modes
+        return number(self.spec, "Mode", "Replicated", "Replicas")
 
 
 def to_unit(service: Service, task: Row) -> Unit:
     """Read the declaration of a service, or of a task that still has an earlier one."""
-    container = table(task.get("ContainerSpec"))
-    limits = table(dig(task, "Resources", "Limits"))
-    memory = integer(limits.get("MemoryBytes"))
-    cpus = number(limits.get("NanoCPUs"))
-    grace = number(container.get("StopGracePeriod"))
-    condition = text(dig(task, "RestartPolicy", "Condition")) or "any"
-    entries = (entry.partition("=") for entry in texts(container.get("Env")))
-    values = {name: value for name, _, value in entries}
-    checks = texts(dig(container, "Healthcheck", "Test"))
-    has_config = container.get("Configs") or container.get("Secrets") or values
+    container = table(task, "ContainerSpec")
+    modes = table(service.spec, "Mode")
+    is_job = "ReplicatedJob" in modes or "GlobalJob" in modes
     ports = tuple(_ports(service))
     kind = "web" if ports else None
-    return Unit(
+    unit = Unit(
         names=(),
         platform="swarm",
-        image=text(container.get("Image")),
-        environment=tuple(values.items()),
+        image=text(container, "Image"),
         ports=ports,
-        user=text(container.get("User")),
+        min_healthy_pct=min_healthy(service),
+        kind="job" if is_job else kind,
+    )
+    if service.is_listed:
+        return unit
+    limits = table(task, "Resources", "Limits")
+    memory = integer(limits, "MemoryBytes")
+    cpus = number(limits, "NanoCPUs")
+    grace = number(container, "StopGracePeriod")
+    condition = text(task, "RestartPolicy", "Condition") or "any"
+    values = variables(container.get("Env"))
+    checks = texts(container, "Healthcheck", "Test")
+    has_config = container.get("Configs") or container.get("Secrets") or values
+    return replace(
+        unit,
+        environment=tuple(values.items()),
+        user=text(container, "User"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,
         memory_unlimited=not memory,
         cpu_limit=cpus / _SECOND if cpus else None,
-        pids_limit=integer(limits.get("Pids")) or None,
+        pids_limit=integer(limits, "Pids") or None,
         readonly_root=container.get("ReadOnly") is True,
-        caps_added_n=len(texts(container.get("CapabilityAdd"))),
+        caps_added_n=len(texts(container, "CapabilityAdd")),
         restart_policy=_CONDITIONS.get(condition),
-        log_driver=text(dig(task, "LogDriver", "Name")) or None,
+        log_driver=text(task, "LogDriver", "Name") or None,
         stop_timeout_s=None if grace is None else grace / _SECOND,
-        kind="job" if service.is_job else kind,
-        min_healthy_pct=min_healthy(service),
         health_checked=checks[0] != "NONE" if checks else None,  # its image may have one
         config_external=True if has_config else None,
     )
@@ -138,65 +123,70 @@ def to_batch(found: Found, cluster: str) -> Batch:
     """Turn the lists of one swarm into rows of all frames."""
     batch = Batch()
     nodes = _whole(found.get("nodes", ()))
-    every = {
-        key: Service(item) for key, item in _whole(found.get("services", ())).items()
-    }
+    items = _whole(found.get("services", ()))
+    every = {key: Service(item) for key, item in items.items()}
     services = {key: service for key, service in every.items() if service.name}
     by_name = {service.name: key for key, service in services.items()}
-    names = {key: text(dig(n, "Description", "Hostname")) for key, n in nodes.items()}
-    hosts = host_ids(names.items(), cluster)
+    names = [dig(node, "Description", "Hostname") for node in nodes.values()]
+    hosts = host_ids(zip(nodes, map(text, names), strict=True), cluster)
     for key, host in hosts.items():
         batch.add("hosts", to_host(nodes[key], host))
         batch.add("engines", *to_engine(nodes[key], host))
-    history: dict[tuple[str, Any], list[Row]] = defaultdict(list)
+    slots: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for key, task in _whole(found.get("tasks", ())).items():
-        name = text(task.get("ServiceName"))
-        own = text(task.get("ServiceID"))[:SHORT_ID] or by_name.get(name, "")
-        service = services.get(own)
-        if service is None:
-            continue
-        workload = to_workload(key, task, service, hosts, cluster)
-        batch.add("workloads", workload)
-        mounts = service.unit.mounts
-        rows = mount_rows(mounts, workload["workload_id"], workload["host_id"])
-        batch.add("mounts", *rows)
-        history[own, integer(task.get("Slot")) or text(task.get("NodeID"))].append(task)
+        name = text(task, "ServiceName")
+        owner = short_id(task.get("ServiceID")) or by_name.get(name, "")
+        if service := services.get(owner):
+            workload = to_workload(key, task, service, hosts, cluster)
+            place = (workload["workload_id"], workload["host_id"])
+            batch.add("workloads", workload)
+            batch.add("mounts", *mount_rows(service.unit.mounts, *place))
+            slot = integer(task, "Slot") or text(task, "NodeID")
+            slots[owner, slot].append(task)
     share_live(batch)
-    batch.add("services", *merge_services([to_service(s) for s in services.values()]))
+    rows = list(map(to_service, services.values()))
+    batch.add("services", *merge_services(rows))
     batch.add("dependencies", *to_dependencies(list(services.values())))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
-    for (own, _), tasks in history.items():
-        batch.add("activities", *to_failures(tasks, services[own], cluster))
+    for (owner, _), tasks in slots.items():
+        batch.add("activities", *to_failures(tasks, services[owner], cluster))
     return batch
 
 
 def _whole(items: Any) -> dict[str, Row]:
     """Index entries by short id; an inspection replaces the entry of a list."""
     ordered = sorted(items, key=lambda item: "Version" in item)
-    return {key: item for item in ordered if (key := text(item.get("ID"))[:SHORT_ID])}
+    whole = {short_id(item.get("ID")): item for item in ordered}
+    whole.pop("", None)
+    return whole
+
+
+def short_id(identifier: Any) -> str:
+    """Return the first characters of an id, as the command line shows it."""
+    return text(identifier)[:SHORT_ID]
 
 
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
-    description = table(node.get("Description"))
-    status = text(dig(node, "Status", "State"))
-    cpus = number(dig(description, "Resources", "NanoCPUs"))
+    description = table(node, "Description")
+    status = text(node, "Status", "State")
+    cpus = number(description, "Resources", "NanoCPUs")
     return frames.row(
         "hosts",
         host_id=host_id,
-        hostname=text(description.get("Hostname")) or None,
-        arch=text(dig(description, "Platform", "Architecture")) or None,
+        hostname=text(description, "Hostname") or None,
+        arch=text(description, "Platform", "Architecture") or None,
         vcpus=None if cpus is None else integer(cpus // _SECOND),
-        memory_bytes=integer(dig(description, "Resources", "MemoryBytes")),
+        memory_bytes=integer(description, "Resources", "MemoryBytes"),
         state="running" if status == "ready" else status or None,
     )
 
 
 def to_engine(node: Row, host_id: str) -> Iterator[Row]:
     """Return the row of the engines frame, if the node lists the version of its engine."""
-    status = text(dig(node, "Status", "State"))
-    if version := text(dig(node, "Description", "Engine", "EngineVersion")):
+    status = text(node, "Status", "State")
+    if version := text(node, "Description", "Engine", "EngineVersion"):
         yield frames.row(
             "engines",
             host_id=host_id,
@@ -211,28 +201,30 @@ def to_workload(
     key: str, task: Row, service: Service, hosts: dict[str, str], cluster: str
 ) -> Row:
     """Return the row of a task; it has the key of its container as the engine lists it."""
-    spec = table(task.get("Spec"))
-    status = table(task.get("Status"))
+    spec = table(task, "Spec")
+    status = table(task, "Status")
     is_current = not spec or spec == service.task
     unit = service.unit if is_current else to_unit(service, spec)
     if not unit.image:
         unit = replace(unit, image=service.unit.image)
-    host = hosts.get(text(task.get("NodeID"))[:SHORT_ID]) or _named(task, hosts)
-    container = text(dig(status, "ContainerStatus", "ContainerID"))[:SHORT_ID]
-    code = dig(status, "ContainerStatus", "ExitCode")
-    is_ended = text(status.get("State")) in _ENDED
+    # The command line names the node: that is a host if only one has the name.
+    node = text(task, "NodeName")
+    named = node if node in hosts.values() else None
+    host = hosts.get(short_id(task.get("NodeID"))) or named
+    container = short_id(dig(status, "ContainerStatus", "ContainerID"))
+    is_ended = text(status, "State") in _ENDED
+    code = integer(status, "ContainerStatus", "ExitCode")
+    has_key = host and container
     row = workload_row(unit) | {
-        "workload_id": f"{host}/{container}"
-        if host and container
-        else f"{cluster}/{key}",
+        "workload_id": f"{host}/{container}" if has_key else f"{cluster}/{key}",
         "names": service.names,
         "host_id": host,
         "cluster": cluster,
         "namespace": service.stack or None,
-        "name": f"{service.name}.{integer(task.get('Slot')) or key}",
+        "name": f"{service.name}.{integer(task, 'Slot') or key}",
         "source_kind": "task",
         **_life(task, status),
-        "exit_code": code if is_ended and _is_code(code) else None,
+        "exit_code": code if is_ended else None,
         "host_network": _is_on_host(task),
         "inspect_status": "ok",
     }
@@ -241,34 +233,26 @@ def to_workload(
     return row
 
 
-def _named(task: Row, hosts: dict[str, str]) -> str | None:
-    """Return the host that the command line names for a task, if only one host has that name."""
-    return next(
-        (host for host in hosts.values() if host == text(task.get("NodeName"))), None
-    )
-
-
-def _is_code(code: Any) -> bool:
-    return isinstance(code, int) and not isinstance(code, bool)
-
-
 def _is_on_host(task: Row) -> bool | None:
     """Return whether a task is on the network of its node; None where its networks are not listed."""
-    networks = [table(n.get("Network")) for n in dicts(task.get("NetworksAttachments"))]
-    names = {text(dig(network, "Spec", "Name")) for network in networks}
+    networks = [table(n, "Network") for n in dicts(task, "NetworksAttachments")]
+    names = {text(network, "Spec", "Name") for network in networks}
     return "host" in names if names else None
 
 
 def _life(task: Row, status: Row) -> Row:
     """Return state and times; a task that a lost node still reports as running counts as removed."""
-    state, at = text(status.get("State")), moment(status.get("Timestamp"))
-    is_wanted = text(task.get("DesiredState")) not in ("shutdown", "remove")
-    words = "exited" if state in _ENDED else "dead" if state == "orphaned" else "created"
-    if state == "running":
-        words = "running" if is_wanted else "removing"
+    state = text(status, "State")
+    at = moment(status, "Timestamp")
+    is_wanted = text(task, "DesiredState") not in ("shutdown", "remove")
+    words = {
+        **dict.fromkeys(_ENDED, "exited"),
+        "orphaned": "dead",
+        "running": "running" if is_wanted else "removing",
+    }
     return {
-        "state": words if state else None,
-        "created_at": moment(task.get("CreatedAt")),
+        "state": words.get(state, "created") if state else None,
+        "created_at": moment(task, "CreatedAt"),
         "started_at": at if state == "running" else None,
         "finished_at": at if state in _ENDED else None,
     }
@@ -279,21 +263,21 @@ def _ports(service: Service) -> Iterator[str]:
     if isinstance(listed, str):  # by the command line
         yield from filter(None, listed.replace("*:", "").split(", "))
         return
-    for port in dicts(dig(service.item, "Endpoint", "Ports")):
+    for port in dicts(service.item, "Endpoint", "Ports"):
         inner = f"{port.get('TargetPort')}/{text(port.get('Protocol')) or 'tcp'}"
-        outer = integer(port.get("PublishedPort"))
+        outer = integer(port, "PublishedPort")
         yield f"{outer}->{inner}" if outer else inner
 
 
 def _mounts(container: Row) -> Iterator[Mount]:
-    for mount in dicts(container.get("Mounts")):
+    for mount in dicts(container, "Mounts"):
         is_volume = mount.get("Type") == "volume"
-        driver = text(dig(mount, "VolumeOptions", "DriverConfig", "Name"))
+        driver = text(mount, "VolumeOptions", "DriverConfig", "Name")
         default = "local" if is_volume else None
-        source = text(mount.get("Source"))
+        source = text(mount, "Source")
         yield Mount(
-            target=text(mount.get("Target")),
-            type=text(mount.get("Type")) or "bind",
+            target=text(mount, "Target"),
+            type=text(mount, "Type") or "bind",
             source="" if is_volume else source,
             volume=source or None if is_volume else None,
             driver=driver or default,
@@ -310,7 +294,7 @@ def to_service(service: Service) -> Row:
 
 def min_healthy(service: Service) -> float | None:
     """Return the share of replicas that an update leaves running [percent]."""
-    update = table(service.spec.get("UpdateConfig"))
+    update = table(service.spec, "UpdateConfig")
     if not update or not service.replicas:
         return None
     if update.get("Order") == "start-first":
@@ -327,8 +311,8 @@ def to_dependencies(services: list[Service]) -> list[Row]:
     for service in services:
 
         def find(address: Address, stack: str = service.stack) -> Callee | None:
-            called = known.get((stack, address.host)) or known.get(("", address.host))
-            return (called.names[0], called.unit.image_name) if called else None
+            callee = known.get((stack, address.host), known.get(("", address.host)))
+            return (callee.names[0], callee.unit.image_name) if callee else None
 
         env = addresses(dict(service.unit.environment))
         rows += environment_rows(service.names[0], env, find)
@@ -337,11 +321,11 @@ def to_dependencies(services: list[Service]) -> list[Row]:
 
 def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
     """Return the last update of a service: a deployment or a rollback."""
-    update = table(service.item.get("UpdateStatus"))
-    started = moment(update.get("StartedAt"))
+    update = table(service.item, "UpdateStatus")
+    started = moment(update, "StartedAt")
     if not started:
         return []
-    state = text(update.get("State"))
+    state = text(update, "State")
     before = dig(service.item, "PreviousSpec", "TaskTemplate", "ContainerSpec", "Image")
     return [
         {
@@ -349,7 +333,7 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
             "names": service.names,
             "kind": "rollback" if state.startswith("rollback") else "deploy",
             "started_at": started,
-            "ended_at": moment(update.get("CompletedAt")),
+            "ended_at": moment(update, "CompletedAt"),
             "status": state or None,
             "from_version": parse_image(text(before)).tag,
             "to_version": service.unit.image_ref.tag,
@@ -359,60 +343,40 @@ def to_deployment(service: Service, cluster: str, key: str) -> list[Row]:
 
 def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
-    ordered = sorted(tasks, key=lambda task: text(task.get("CreatedAt")))
-    rows = []
+    ordered = sorted(tasks, key=lambda task: text(task, "CreatedAt"))
+    rows: list[Row] = []
     for lost, heir in pairwise(ordered):
-        status, after = table(lost.get("Status")), table(heir.get("Status"))
-        down, up = moment(status.get("Timestamp")), moment(heir.get("CreatedAt"))
-        if text(status.get("State")) not in _FAILED or not down or not up:
+        state = text(lost, "Status", "State")
+        down = moment(lost, "Status", "Timestamp")
+        up = moment(heir, "CreatedAt")
+        if state not in _FAILED or not down or not up:
             continue
-        shared = {"names": service.names}
-        place = f"{cluster}/{text(lost.get('ID'))[:SHORT_ID]}"
-        rows.append(
-            shared
-            | {
-                "activity_id": f"{place}/terminate",
-                "kind": "terminate",
-                "started_at": down,
-                "cause": "health",
-                "status": text(status.get("State")),
-            }
-        )
-        if text(after.get("State")) == "running" and (
-            since := moment(after.get("Timestamp"))
-        ):
-            rows.append(
-                shared
-                | {
-                    "activity_id": f"{place}/launch",
-                    "kind": "launch",
-                    "started_at": max(up, down),
-                    "ended_at": max(since, down),
-                    "cause": "health",
-                    "status": "running",
-                }
-            )
+        place = f"{cluster}/{short_id(lost.get('ID'))}"
+        shared = {"names": service.names, "cause": "health"}
+        end = {"activity_id": f"{place}/terminate", "kind": "terminate"}
+        rows.append(shared | end | {"started_at": down, "status": state})
+        since = moment(heir, "Status", "Timestamp")
+        if text(heir, "Status", "State") == "running" and since:
+            start = {"activity_id": f"{place}/launch", "kind": "launch"}
+            times = {"started_at": max(up, down), "ended_at": max(since, down)}
+            rows.append(shared | start | times | {"status": "running"})
     return rows
 
 
 def from_cli(item: Row) -> tuple[str, Row] | None:
     """Return a line of ``docker service|node ls`` or ``docker service ps`` in the form of the API."""
     if {"Mode", "Replicas", "Name"} <= item.keys():
-        wanted = re.match(r"\d+/(\d+)", text(item.get("Replicas")))
+        wanted = re.match(r"\d+/(\d+)", text(item, "Replicas"))
         modes = {"replicated": "Replicated", "global": "Global"}
-        mode = modes.get(text(item.get("Mode")), "GlobalJob")
-        number_ = {"Replicas": int(wanted[1])} if wanted and mode == "Replicated" else {}
-        container = {"Image": item.get("Image")}
+        mode = modes.get(text(item, "Mode"), "GlobalJob")
+        replicas = {"Replicas": int(wanted[1])} if wanted else {}
         spec = {
             "Name": item.get("Name"),
-            "Mode": {mode: number_},
-            "TaskTemplate": {"ContainerSpec": container},
+            "Mode": {mode: replicas if mode == "Replicated" else {}},
+            "TaskTemplate": {"ContainerSpec": {"Image": item.get("Image")}},
         }
-        return "services", {
-            "ID": item.get("ID"),
-            "Ports": item.get("Ports"),
-            "Spec": spec,
-        }
+        shared = {"ID": item.get("ID"), "Ports": item.get("Ports")}
+        return "services", shared | {"Spec": spec}
     if {"Hostname", "Availability", "Status"} <= item.keys():
         described = {
             "Hostname": item["Hostname"],
@@ -421,14 +385,16 @@ def from_cli(item: Row) -> tuple[str, Row] | None:
         state = {"State": text(item["Status"]).lower()}
         return "nodes", {"ID": item.get("ID"), "Description": described, "Status": state}
     if {"CurrentState", "DesiredState", "Node"} <= item.keys():
-        name, _, slot = text(item.get("Name")).strip(" \\_").partition(".")
+        # Tasks that ended stand below the one that replaced them, behind `\_`.
+        name, _, slot = text(item, "Name").strip(" \\_").partition(".")
+        word, _, _ = text(item["CurrentState"]).lower().partition(" ")
         return "tasks", {
             "ID": item.get("ID"),
             "ServiceName": name,
             "Slot": integer(slot),
             "NodeName": item["Node"],
             "DesiredState": text(item["DesiredState"]).lower(),
-            "Status": {"State": text(item["CurrentState"]).partition(" ")[0].lower()},
+            "Status": {"State": word},
             "Spec": {"ContainerSpec": {"Image": item.get("Image")}},
         }
     return None

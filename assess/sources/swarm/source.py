@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Deadline, Row, paths_of
+from assess.sources.base import Batch, Deadline, Row
 from assess.sources.docker.client import (
     TLS,
-    Connection,
     connect,
     endpoint_of,
     failure,
     problems_of,
 )
-from assess.sources.docker.payload import SHORT_ID
 from assess.sources.listing import Found, Listing, ListSource, take_entries
 from assess.sources.redact import strip_userinfo
-from assess.sources.swarm.rows import from_cli, to_batch
+from assess.sources.swarm.rows import from_cli, short_id, to_batch
 from assess.sources.values import dig, text
 
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
@@ -51,10 +49,9 @@ class SwarmSource(ListSource):
     )
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
 
-    def check(self, options: dict[str, Any]) -> list[str]:
+    def check(self, options: Row) -> list[str]:
         """List problems of the options."""
-        is_nowhere = "path" in options and not paths_of(options)
-        return problems_of(options) + ["path names no file"] * is_nowhere
+        return problems_of(options)
 
     def to_batch(self, found: Found, cluster: str) -> Batch:
         """Turn the lists of the swarm into rows."""
@@ -75,7 +72,7 @@ class SwarmSource(ListSource):
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry; a list and an inspection of it are two."""
-        return kind, "Version" in item, text(item.get("ID"))[:SHORT_ID] or id(item)
+        return kind, "Version" in item, short_id(item.get("ID")) or id(item)
 
     def read(
         self,
@@ -89,44 +86,33 @@ class SwarmSource(ListSource):
         """Read the lists from dumps, or ask a manager's engine for them."""
         if "path" in options:
             return super().read(options, base, deadline, batch, is_probe=is_probe)
-        ask = partial(
-            batch.call,
-            strip_userinfo(endpoint_of(options)),
-            classify=_failure,
-            deadline=deadline,
-        )
+        scope = strip_userinfo(endpoint_of(options))
+        ask = partial(batch.call, scope, classify=_failure, deadline=deadline)
+        lists: Found = {}
         with ExitStack() as stack:
-            manager: Connection | None = None
+            is_manager = False
             with ask("info") as call:
                 api = connect(options, base, deadline)
                 stack.callback(api.close)
                 call.count(requests=2)
                 version = api.get("/version", is_versioned=False)
-                if newest := text(dig(version, "ApiVersion")):
+                if newest := text(version, "ApiVersion"):
                     api.negotiate(newest)
                 info = api.get("/info")
-                if dig(info, "Swarm", "ControlAvailable") is not True:
-                    state = text(dig(info, "Swarm", "LocalNodeState"))
-                    call.status("unsupported", _no_manager(state))
-                else:
+                is_manager = dig(info, "Swarm", "ControlAvailable") is True
+                if is_manager:
                     call.take([info])
-                    manager = api
-            if manager is None:
-                return {}
-            cluster = text(dig(info, "Swarm", "Cluster", "ID"))[:SHORT_ID]
-            options.setdefault("cluster", cluster)
-            return self._ask_lists(manager, ask)
-
-    def _ask_lists(self, api: Connection, ask: Callable[[str], Call]) -> Found:
-        """Ask a manager for every list, with a coverage row each."""
-        lists: Found = {}
-        for listing in self.lists:
-            with ask(listing.kind) as call:
-                call.count(requests=1)
-                items = api.get(f"/{listing.kind}")
-                lists[listing.kind] = take_entries(
-                    call, items if isinstance(items, list) else []
-                )
+                    cluster = short_id(dig(info, "Swarm", "Cluster", "ID"))
+                    options.setdefault("cluster", cluster)
+                else:
+                    state = text(info, "Swarm", "LocalNodeState")
+                    call.status("unsupported", _no_manager(state))
+            for listing in self.lists if is_manager else ():
+                with ask(listing.kind) as call:
+                    call.count(requests=1)
+                    items = api.get(f"/{listing.kind}")
+                    items = items if isinstance(items, list) else []
+                    lists[listing.kind] = take_entries(call, items)
         return lists
 
 

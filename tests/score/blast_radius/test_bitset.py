@@ -19,8 +19,7 @@ from assess.score.blast_radius.bitset import (
     sweep,
     unpack,
 )
-from assess.score.blast_radius.propagation import Impact, propagate
-from assess.score.blast_radius.scenarios import Scenarios
+from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, arc_key
 from assess.score.blast_radius.uncertain import Sampling
 

@@ -7,7 +7,7 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.external import judge_outside
+from assess.score.blast_radius.blast_radius import judge_outside
 
 
 def test_two_tables_are_enough():

@@ -8,7 +8,7 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.blast_radius import failures as module
+from assess.score.blast_radius import learning, validation
 from assess.score.blast_radius.topology import build_topology
 from assess.score.incidents.exposure import exposure
 
@@ -73,7 +73,7 @@ def fleet(inventory):
 
 @pytest.fixture
 def failures(inventory, fleet):
-    return module.observed_failures(inventory, fleet)
+    return learning.observed_failures(inventory, fleet)
 
 
 def names(fleet, flags):
@@ -81,7 +81,7 @@ def names(fleet, flags):
 
 
 def test_a_failure_is_of_the_host_where_its_cause_is(inventory):
-    table = module.events(inventory).set_index("event_id")
+    table = learning.events(inventory).set_index("event_id")
     assert table.loc["i1", ["element_kind", "element"]].tolist() == ["service", "b"]
     assert table.loc["i2", ["element_kind", "element"]].tolist() == ["host", "h"]
     assert "i3" not in table.index
@@ -111,7 +111,7 @@ AFFECTED = pd.DataFrame(
 
 def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
     weight = pd.Series(fleet.weight[:4], fleet.services)
-    table = module.calibrate(failures, AFFECTED, weight).set_index("event_id")
+    table = validation.calibrate(failures, AFFECTED, weight).set_index("event_id")
     e1 = table.loc["e1", ["observed", "predicted", "predicted_lo", "predicted_hi"]]
     assert e1.tolist() == pytest.approx([3 / 8, 5.5 / 8, 2 / 8, 1.0])
     assert table.loc["i1", ["observed", "predicted"]].tolist() == pytest.approx(
@@ -124,7 +124,7 @@ def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
 
 
 def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
-    flags = module.baselines(fleet, [("host", "h"), ("service", "c")])
+    flags = validation.baselines(fleet, [("host", "h"), ("service", "c")])
     said = {rule: [names(fleet, own) for own in both] for rule, both in flags.items()}
     assert said == {
         "self": ["a", "c"],
@@ -135,7 +135,7 @@ def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
 
 def test_precision_and_recall_by_hand(fleet, failures):
     chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
-    table = module.precision(
+    table = validation.precision(
         fleet, failures, {"p": chances}, seed=1, level=0.9
     ).set_index("rule")
     # fell: ab, bc, ab; said by the closure: abc, bc, abc; by p >= .5: abc, bc, ab
@@ -155,7 +155,7 @@ def test_precision_and_recall_by_hand(fleet, failures):
 
 def test_the_curve_falls_threshold_by_threshold(failures):
     chances = [np.array(p) for p in ([1, 1, 0.5, 0], [0, 1, 0.5, 0], [1, 0.9, 0.4, 0.0])]
-    table = module.curve(failures, {"p": chances})
+    table = validation.curve(failures, {"p": chances})
     assert table["threshold"].tolist() == [1.0, 0.9, 0.5, 0.4]
     assert table["recall"].tolist() == pytest.approx([4 / 6, 5 / 6, 1, 1])
     assert table["precision"].tolist() == pytest.approx([1, 1, 6 / 7, 6 / 8])
@@ -164,7 +164,7 @@ def test_the_curve_falls_threshold_by_threshold(failures):
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
     known = exposure(inventory, load_policy())
-    table = module.measures(known, both, seed=1, level=0.9).set_index("measure")
+    table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
@@ -172,10 +172,10 @@ def test_ratio_and_how_many_incidents_touch_one(inventory):
 
 
 def test_no_failure_is_no_number(inventory, fleet):
-    assert module.calibrate([], AFFECTED, pd.Series(1.0, fleet.services)).empty
+    assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services)).empty
     assert (
-        module.precision(fleet, [], {"p": []}, seed=1, level=0.9)["precision"]
+        validation.precision(fleet, [], {"p": []}, seed=1, level=0.9)["precision"]
         .isna()
         .all()
     )
-    assert module.curve([], {"p": []}).empty
+    assert validation.curve([], {"p": []}).empty

@@ -9,8 +9,13 @@ from failing_fleet import AT, failing_fleet
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.failures import observed_failures
-from assess.score.blast_radius.learning import edge_trials, estimate, learn, with_learned
+from assess.score.blast_radius.learning import (
+    edge_trials,
+    estimate,
+    learn,
+    observed_failures,
+    with_learned,
+)
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.validation import verdict
 

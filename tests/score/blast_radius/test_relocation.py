@@ -14,7 +14,7 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import needed
-from assess.score.blast_radius.propagation import propagate
+from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.relocation import (
     LEFT,
     PAIR,
@@ -22,7 +22,6 @@ from assess.score.blast_radius.relocation import (
     move_scenarios,
     spread_replicas,
 )
-from assess.score.blast_radius.scenarios import Scenarios
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 

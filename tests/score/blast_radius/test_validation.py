@@ -10,7 +10,7 @@ from failing_fleet import failing_fleet
 
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import observed_failures
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.blast_radius.validation import (

@@ -10,7 +10,6 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.incidents.recovery import (
     heal_quantiles,
-    self_heal_share,
     self_healing,
     time_to_heal,
 )
@@ -117,5 +116,3 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
     inventory = fleet([service("a", "docker")], activities=pairs)
     table = self_healing(inventory, POLICY, seconds=300)
     assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
-    share = self_heal_share(table, level=0.95)
-    assert share.point == pytest.approx(1.5 / 4)
