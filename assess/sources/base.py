@@ -271,12 +271,12 @@ class Call:
     def lose(self, entries: Sequence[str]) -> None:
         """Count entries that cannot be used, each told by its place; the hint has the first."""
         self.count(unmapped_n=len(entries))
-        if entries and _LEFT_OUT not in self.row.get("hint", ""):
+        if entries and _LEFT_OUT not in (self.row.get("hint") or ""):
             self.remark(f"{_LEFT_OUT}: {entries[0]}")
 
     def remark(self, text: str) -> None:
         """Add a sentence to the hint, once."""
-        hint = self.row.get("hint", "")
+        hint = self.row.get("hint") or ""
         if text not in hint:
             self.row["hint"] = f"{hint}; {text}" if hint else text
 
