@@ -320,9 +320,9 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             target, target_key = column.reference
             values = table[name]
-            dangling = (
-                values.notna() & (values != "") & ~values.isin(tables[target][target_key])
-            )
+            dangling = values.notna() & ~values.isin(tables[target][target_key])
+            if not column.is_required:
+                dangling &= values != ""  # as good as unknown
             if (frame, name) == ("dependencies", "dst_id"):
                 dangling &= ~values.str.startswith(EXTERNAL, na=False)
             problems.append(

@@ -105,7 +105,7 @@ class ListSource(Source):
         self.read(options, base, deadline, batch, is_probe=True)
         return batch
 
-    def to_batch(self, found: Found, cluster: str) -> Batch:
+    def to_batch(self, lists: Found, cluster: str) -> Batch:
         """Turn what was listed into rows."""
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class ListSource(Source):
         """Ask for a list, page by page."""
         raise NotImplementedError
 
-    def get_details(self, web: Web, found: Found, batch: Batch) -> None:
+    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
         """Ask for what the lists leave out."""
 
     def key(self, kind: str, item: Row) -> Hashable:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from assess.errors import AssessError
 from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
@@ -70,7 +71,7 @@ def score_blast_radius(
         [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``, NaN
         where the impact is a lower bound),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
-        frozen, services, learned_edges, and the frames of `validation.validate`.
+        frozen, services, learned_edges, learned_judged, and the checks of `validation.validate`.
 
     Notes
     -----
@@ -124,7 +125,7 @@ def score_blast_radius(
     services = _services(frame, topology, impacts["point"])
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
     services["dependencies_observed"] = observed.astype("boolean")
-    validation = validate(
+    checks, judged = validate(
         inventory, policy, declared, failures, affected=affected, sampling=rough
     )
     return BlastRadius(
@@ -135,8 +136,9 @@ def score_blast_radius(
             "affected": affected,
             "frozen": topology.frozen,
             "services": services,
+            **checks,
             "learned_edges": learned,
-            **validation,
+            "learned_judged": judged,
         },
         topology=topology,
     )
@@ -163,20 +165,28 @@ def judge_outside(
         ``precision``: precision and recall of self, direct callers, all transitive callers, of
         ``p_down``, and of learned probabilities, each failure left out; ``precision_curve``; and
         ``learned_judged`` with its verdict. All services weigh the same.
+
+    Raises
+    ------
+    AssessError
+        Where a column is missing or a cell breaks the data dictionary.
     """
-    usual = {"kind": "call", "evidence": "outside"}
-    edges = dependencies.combine_first(pd.DataFrame(usual, index=dependencies.index))
-    defaults = {
+    usual: dict[str, Any] = {"kind": "call", "evidence": "outside"}
+    edges = _completed("dependencies", dependencies, ["src_id", "dst_id"], usual)
+    usual = {
         "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
         "element_kind": "service",
         "started_at": "2000-01-01",
+        "observed_services": pd.NA,
     }
-    faults = experiments.combine_first(pd.DataFrame(defaults, index=experiments.index))
-    lists = faults.reindex(columns=["affected_services", "observed_services"])
-    named = lists.melt()["value"].dropna().map(ids).explode()
+    faults = _completed(
+        "experiments", experiments, ["element", "affected_services"], usual
+    )
+    lists = pd.concat([faults["affected_services"], faults["observed_services"]])
+    named = lists.dropna().map(ids).explode()
     services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
     services = services.dropna().drop_duplicates().sort_values()
-    services = services[~services.str.startswith("ext:")]
+    services = services[services.ne("") & ~services.str.startswith("ext:")]
     frames = {
         "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
         "dependencies": edges,
@@ -185,6 +195,19 @@ def judge_outside(
     inventory = from_frames(frames, snapshot_at="2000-01-02")
     details = score_blast_radius(inventory, policy, detail=False).details
     return {name: details[name] for name in OUTSIDE}
+
+
+def _completed(
+    name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
+) -> pd.DataFrame:
+    """Return a table from outside as text, with the usual values where it has none."""
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        hint = f"it needs {' and '.join(needed)}"
+        raise AssessError(f"the table of {name} has no column {missing[0]!r}", hint=hint)
+    table = table.reset_index(drop=True).astype("string")
+    defaults = pd.DataFrame(usual, index=table.index).astype("string")
+    return table.combine_first(defaults)
 
 
 def _worst_reach(

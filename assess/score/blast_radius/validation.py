@@ -39,12 +39,12 @@ def validate(  # noqa: PLR0913
     *,
     affected: pd.DataFrame,
     sampling: Sampling,
-) -> dict[str, pd.DataFrame]:
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Check predictions (``affected``) against the failures that were observed.
 
     ``topology`` has the policy's probabilities. ``calibration, precision, precision_curve`` and
-    ``calibration_measures`` are the frames of the functions below; ``learned_judged`` is that of
-    `compare` with its verdict, empty where nothing was learned.
+    ``calibration_measures`` are the frames of the functions below; beside them is that of `compare`
+    with its verdict, empty where nothing was learned.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
@@ -58,13 +58,13 @@ def validate(  # noqa: PLR0913
         judged = compare(failures, base, left_out, seed=seed, level=level)
         judged = judged.assign(verdict=verdict(judged, len(failures)))
     watched = exposure(inventory, policy)
-    return {
+    checks = {
         "calibration": calibration,
         "precision": precision(topology, failures, scores, seed=seed, level=level),
         "precision_curve": curve(failures, scores),
         "calibration_measures": measures(watched, calibration, seed=seed, level=level),
-        "learned_judged": judged,
     }
+    return checks, judged
 
 
 def leave_one_out(
@@ -238,55 +238,58 @@ def precision(
     then two per score: at one half, and at the highest threshold that finds as many as all
     transitive callers do. Intervals are a bootstrap over the failures.
     """
-    observed = [f.down[f.seen] for f in failures]
-    rows: dict[str, tuple[float, list[Booleans]]] = {}
-    for rule, flags in baselines(topology, [f.element for f in failures]).items():
-        seen = [row[f.seen] for row, f in zip(flags, failures, strict=True)]
-        rows[rule] = (np.nan, seen)
-    pairs = zip(rows[TRANSITIVE][1], observed, strict=True)
-    goal = sum(int((predicted & down).sum()) for predicted, down in pairs)
-    down = np.concatenate([np.empty(0, bool), *observed])
+    seen, down = _observed(failures, len(topology.services))
+    rows = {
+        rule: (np.nan, flags & seen)
+        for rule, flags in baselines(topology, [f.element for f in failures]).items()
+    }
+    goal = int((rows[TRANSITIVE][1] & down).sum())
     for name, chances in scores.items():
-        seen_p = _seen(chances, failures)
-        rows[name] = (0.5, [p >= 0.5 for p in seen_p])
-        ranked = np.sort(np.concatenate([np.empty(0), *seen_p])[down])[::-1]
+        p = np.where(seen, np.reshape(chances, seen.shape), 0.0)
+        rows[name] = (0.5, p >= 0.5)
+        ranked = np.sort(p[down])[::-1]
         threshold = float(ranked[goal - 1]) if goal else 0.0
         if threshold > 0:  # else the score finds fewer at any threshold
             same = f"{name}, at the recall of {TRANSITIVE}"
-            rows[same] = (threshold, [p >= threshold for p in seen_p])
+            rows[same] = (threshold, p >= threshold)
     draws = _resamples(len(failures), seed)
     table = [
-        {"rule": rule, "threshold": threshold, **_shares(flags, observed, draws, level)}
+        {"rule": rule, "threshold": threshold, **_shares(flags, down, draws, level)}
         for rule, (threshold, flags) in rows.items()
     ]
     return pd.DataFrame(table)
 
 
-def _seen(chances: list[Floats], failures: list[Failure]) -> list[Floats]:
-    """Return the chances of the services that had data, failure by failure."""
-    return [p[f.seen] for p, f in zip(chances, failures, strict=True)]
+def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Booleans]:
+    """Return, by failure and service, whether it had data, and whether it was seen to go down."""
+    shape = (len(failures), services_n)
+    seen = np.reshape([f.seen for f in failures], shape).astype(bool)
+    down = np.reshape([f.down for f in failures], shape).astype(bool)
+    return seen, seen & down
 
 
 def _shares(
-    predicted: list[Booleans], observed: list[Booleans], draws: Integers, level: float
+    predicted: Booleans, down: Booleans, draws: Integers, level: float
 ) -> dict[str, float]:
-    """Return precision with its interval, recall, and the counts of both."""
-    counts = np.zeros((len(observed), 3))
-    for row, (flags, down) in enumerate(zip(predicted, observed, strict=True)):
-        counts[row] = (flags & down).sum(), flags.sum(), down.sum()
-    right, predicted_n, observed_n = counts.sum(axis=0).astype(int)
+    """Return precision with its interval, recall, and the counts of both; shape (failures, services)."""
+    right = (predicted & down).sum(axis=1)
+    predicted_n = predicted.sum(axis=1)
     ends = np.full(2, np.nan)
-    if len(counts):
-        drawn = counts[draws].sum(axis=1)
-        ends = _middle(drawn[:, 0] / np.maximum(drawn[:, 1], 1), level)
+    if len(draws.T):
+        shares = right[draws].sum(axis=1) / np.maximum(predicted_n[draws].sum(axis=1), 1)
+        ends = _middle(shares, level)
     return {
-        "precision": right / predicted_n if predicted_n else np.nan,
+        "precision": _ratio(right.sum(), predicted_n.sum()),
         "precision_lo": ends[0],
         "precision_hi": ends[1],
-        "recall": right / observed_n if observed_n else np.nan,
-        "said_n": predicted_n,
-        "fell_n": observed_n,
+        "recall": _ratio(right.sum(), down.sum()),
+        "said_n": predicted_n.sum(),
+        "fell_n": down.sum(),
     }
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else np.nan
 
 
 def curve(failures: list[Failure], scores: dict[str, list[Floats]]) -> pd.DataFrame:
@@ -294,7 +297,8 @@ def curve(failures: list[Failure], scores: dict[str, list[Floats]]) -> pd.DataFr
     down = np.concatenate([np.empty(0, bool), *(f.down[f.seen] for f in failures)])
     parts = []
     for name, chances in scores.items():
-        p = np.concatenate([np.empty(0), *_seen(chances, failures)])
+        seen_p = [p[f.seen] for p, f in zip(chances, failures, strict=True)]
+        p = np.concatenate([np.empty(0), *seen_p])
         order = np.argsort(-p, kind="stable")
         right = np.cumsum(down[order])
         predicted_n = np.arange(1, len(p) + 1)

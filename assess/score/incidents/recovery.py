@@ -60,9 +60,11 @@ def incident_minutes(inventory: Inventory) -> pd.DataFrame:
     lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
     so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60
     healed = recorded.fillna(lasted)
-    minutes = healed.fillna(so_far).astype("float64")
-    rows = table[["service_id"]].assign(minutes=minutes, closed=healed.notna())
-    return rows[rows["minutes"] >= 0]
+    # a time to resolve that ends after the snapshot is an announcement, or an error
+    closed = healed <= so_far
+    return table[["service_id"]].assign(
+        minutes=healed.where(closed, so_far), closed=closed
+    )
 
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
@@ -84,12 +86,15 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     table = table[~is_lost.fillna(value=False)]
     table = table[table["started_at"] <= inventory.snapshot_at]
     table = table.sort_values(["started_at", "activity_id"], kind="stable")
-    duration = pd.to_timedelta(table["duration_s"].astype("float64"), unit="s")
-    ended = table["started_at"] + duration.dt.as_unit("us")
-    table = table.assign(
-        ended=table["ended_at"].fillna(ended).fillna(table["started_at"]),
-        place=table["group"].fillna(table["service_id"]),
-    )
+    started = table["started_at"]
+    so_far = (inventory.snapshot_at - started).dt.total_seconds()
+    seconds = table["duration_s"].astype("float64").fillna(0.0).clip(upper=so_far + 1)
+    ended = started + pd.to_timedelta(seconds, unit="s").dt.as_unit("us")
+    ended = table["ended_at"].fillna(ended)
+    # what ended before it began ended at once; what ends after the snapshot has not ended yet
+    ended = ended.where(ended >= started, started)
+    ended = ended.where(ended <= inventory.snapshot_at)
+    table = table.assign(ended=ended, place=table["group"].fillna(table["service_id"]))
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     pairs = [
         (place, down, up)
@@ -97,8 +102,10 @@ def replacements(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         for down, up in _pair(rows, longest)
     ]
     paired = pd.DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
-    times = dict.fromkeys(("ended_at", "healed_at"), "datetime64[us, UTC]")
-    return paired.astype({"place": "str", **times})
+    # a column of NaT alone has no time zone, which `astype` would refuse to give it
+    for name in ("ended_at", "healed_at"):
+        paired[name] = pd.to_datetime(paired[name], utc=True).dt.as_unit("us")
+    return paired.astype({"place": "str"})
 
 
 def _pair(

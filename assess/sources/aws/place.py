@@ -109,10 +109,10 @@ class Place:
         objects: list[Row] = []
         has_answer = not groups
         for group in groups[:1] if self.is_probe else groups:
-            own = {name: group if size else group[0]}
-            answer = self.ask(service, call, key, absent=absent, **params, **own)
+            asked = {name: group if size else group[0]}
+            answer = self.ask(service, call, key, absent=absent, **params, **asked)
             has_answer |= answer is not None
-            objects += [item if size else {**own, **item} for item in answer or ()]
+            objects += [item if size else {**asked, **item} for item in answer or ()]
             # One denial or timeout is enough: the rest would fail too.
             if self.call(service, call).failed in ("denied", "timeout"):
                 break

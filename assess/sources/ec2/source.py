@@ -101,8 +101,8 @@ def get_images(place: Place, ids: list[str]) -> list[Row]:
     """Describe images by a filter: asked by their ids, one that is gone would fail the call."""
     images: list[Row] = []
     for start in range(0, len(ids), _IMAGES_AT_ONCE):
-        some = ids[start : start + _IMAGES_AT_ONCE]
-        filters = [{"Name": "image-id", "Values": some}]
+        chunk = ids[start : start + _IMAGES_AT_ONCE]
+        filters = [{"Name": "image-id", "Values": chunk}]
         images += place.ask("ec2", "describe_images", "Images", Filters=filters) or []
         if place.is_probe:
             break

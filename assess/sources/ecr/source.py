@@ -63,8 +63,8 @@ def get_all(place: Place) -> Answers:
         return Answers()
     each = ("repositoryName", names)
     # ECR leaves archived images out by default.
-    wanted: Row = {"filter": {"imageStatus": "ANY"}}
-    images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **wanted)
+    params: Row = {"filter": {"imageStatus": "ANY"}}
+    images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **params)
     images = images or []
     described = place.call("ecr", "describe_images").row
     # Policies go by age: in a dump, the age at the time of the dump.
@@ -93,9 +93,9 @@ def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
         if any(map(is_index, images)) and any(map(_may_be_child, images)):
             yield from place.ask("ecr", "batch_get_image", "images") or ()
         return
-    for name, own in _by_repository(images).items():
-        digests = [image["imageDigest"] for image in own if is_index(image)]
-        if not digests or not any(map(_may_be_child, own)):
+    for name, newest_first in _by_repository(images).items():
+        digests = [image["imageDigest"] for image in newest_first if is_index(image)]
+        if not digests or not any(map(_may_be_child, newest_first)):
             continue
         if place.is_probe:
             # Asking for what does not exist shows the permission without a pull.
@@ -103,13 +103,13 @@ def get_manifests(place: Place, images: list[Row]) -> Iterator[Row]:
         else:
             place.call("ecr", "batch_get_image").hint(PULLS)
         for start in range(0, len(digests), MANIFESTS_AT_ONCE):
-            some = digests[start : start + MANIFESTS_AT_ONCE]
-            wanted: Row = {
+            chunk = digests[start : start + MANIFESTS_AT_ONCE]
+            params: Row = {
                 "repositoryName": name,
-                "imageIds": [{"imageDigest": digest} for digest in some],
+                "imageIds": [{"imageDigest": digest} for digest in chunk],
                 "acceptedMediaTypes": list(INDEXES),
             }
-            manifests = place.ask("ecr", "batch_get_image", "images", **wanted)
+            manifests = place.ask("ecr", "batch_get_image", "images", **params)
             if manifests is None:
                 return
             yield from manifests
@@ -130,13 +130,13 @@ def get_scans(place: Place, images: list[Row]) -> Iterator[Row]:
             yield from place.ask("ecr", "describe_image_scan_findings", "") or ()
         return
     call = ("ecr", "describe_image_scan_findings", "", "repositoryName")
-    for name, own in _by_repository(images).items():
-        for image in _of_scans_left_out(own):
-            wanted: Row = {
+    for name, newest_first in _by_repository(images).items():
+        for image in _of_scans_left_out(newest_first):
+            params: Row = {
                 "imageId": {"imageDigest": image["imageDigest"]},
                 "PaginationConfig": _ONE_PAGE,
             }
-            findings = place.ask_each(*call, [name], absent=NO_SCAN, **wanted)
+            findings = place.ask_each(*call, [name], absent=NO_SCAN, **params)
             if findings is None or place.is_probe:
                 return
             yield from findings
@@ -163,6 +163,6 @@ def _by_repository(images: Iterable[Row]) -> dict[str, list[Row]]:
     for image in images:
         if text(image, "imageDigest") and text(image, "repositoryName"):
             groups[image["repositoryName"]].append(image)
-    for own in groups.values():
-        own.sort(key=lambda i: moment(i, "imagePushedAt") or _EPOCH, reverse=True)
+    for group in groups.values():
+        group.sort(key=lambda i: moment(i, "imagePushedAt") or _EPOCH, reverse=True)
     return groups

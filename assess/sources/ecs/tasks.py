@@ -255,8 +255,8 @@ def to_workload(task: Row, names: tuple[Name, ...], definition: Definition | Non
         row["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
     if definition:
         overrides = dicts(task, "overrides", "containerOverrides")
-        own = (o for o in overrides if o.get("name") == text(main, "name"))
-        environment = environment_of(next(own, {}))
+        overridden = (o for o in overrides if o.get("name") == text(main, "name"))
+        environment = environment_of(next(overridden, {}))
         row["env_names_n"] = len(definition.env_names | set(environment))
         secrets_n = sum(is_secret(name, value) for name, value in environment.items())
         row["secret_like_env_n"] = max(definition.secret_like_n, secrets_n)

@@ -93,11 +93,11 @@ class Controller:
 class Owners:
     """All controllers, and the way from a pod to its own."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, lists: Found) -> None:
         self.controllers: dict[Key, Controller] = {}
         self._above: dict[Key, Key] = {}
         for kind in _KINDS:
-            for item in found.get(f"{kind}s", ()):
+            for item in lists.get(f"{kind}s", ()):
                 key = (kind, *place(item))
                 if not key[2]:
                     continue
@@ -105,7 +105,7 @@ class Owners:
                     self._above[key] = owner
                 else:
                     self.controllers[key] = _controller(key, item)
-        named = (pod for pod in found.get("pods", ()) if place(pod)[1])
+        named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
         self.pods = [(pod, self._of(pod)) for pod in named]
         _name_all(list(self.controllers.values()))
 
@@ -192,10 +192,10 @@ def _name_all(controllers: list[Controller]) -> None:
         controller.names = tuple(dict.fromkeys([*usable, last]))
 
 
-# ---- who selects the pods: found by labels, once per selector ----
+# ---- who selects the pods: lists by labels, once per selector ----
 
 
-def attach(controllers: Mapping[Key, Controller], found: Found) -> None:
+def attach(controllers: Mapping[Key, Controller], lists: Found) -> None:
     """Note on controllers what selects or scales their pods; a Service of one names it.
 
     A cluster has thousands of Services, and thousands may select the same pods.
@@ -207,16 +207,16 @@ def attach(controllers: Mapping[Key, Controller], found: Found) -> None:
 
     def users(selector: Selector) -> list[Controller]:
         namespace, asked = selector
-        lists = [labelled.get((namespace, *label), []) for label in asked]
+        sharers = [labelled.get((namespace, *label), []) for label in asked]
         # Many controllers may share the other labels.
-        rarest: list[Controller] = min(lists, key=len, default=[])
+        rarest: list[Controller] = min(sharers, key=len, default=[])
         return [c for c in rarest if asked <= c.pod_labels.items()]
 
-    outer = [i for i in found.get("ingresses", ()) if not _is_internal(i)]
+    outer = [i for i in lists.get("ingresses", ()) if not _is_internal(i)]
     reached = {
         (place(ingress)[0], name) for ingress in outer for name in _backends(ingress)
     }
-    for selector, services in _by_selector(found.get("services", ())).items():
+    for selector, services in _by_selector(lists.get("services", ())).items():
         names = tuple(dict.fromkeys(place(service)[1] for service in services))
         is_public = any(map(_is_balanced, services))
         is_public |= any((selector[0], name) in reached for name in names)
@@ -230,11 +230,11 @@ def attach(controllers: Mapping[Key, Controller], found: Found) -> None:
                 more = [(n, "kubernetes-service", 0.8) for n in names if n not in known]
                 user.names += names_of(*more, namespace=selector[0])
     # Of several budgets the first that says anything counts.
-    for budget in found.get("poddisruptionbudgets", ()):
+    for budget in lists.get("poddisruptionbudgets", ()):
         for selector in _by_selector([budget]):
             for user in users(selector):
                 user.budgets.append(table(budget, "spec"))
-    for scaler in found.get("horizontalpodautoscalers", ()):
+    for scaler in lists.get("horizontalpodautoscalers", ()):
         target = table(scaler, "spec", "scaleTargetRef")
         kind = text(target, "kind").lower()
         scaled = controllers.get((kind, place(scaler)[0], text(target, "name")))

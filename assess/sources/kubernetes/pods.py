@@ -132,8 +132,8 @@ def _has_config_outside(spec: Row, containers: list[Row]) -> bool:
         return True
     # The cluster itself mounts kube-api-access-… and kube-root-ca into every pod.
     volumes = dicts(spec, "volumes")
-    own = (v for v in volumes if not text(v, "name").startswith("kube-"))
-    return any(v.get("configMap") or v.get("secret") for v in own)
+    declared = (v for v in volumes if not text(v, "name").startswith("kube-"))
+    return any(v.get("configMap") or v.get("secret") for v in declared)
 
 
 def _ports(containers: list[Row]) -> Iterator[str]:

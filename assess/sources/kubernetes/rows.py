@@ -76,18 +76,18 @@ _NODE_LABELS = {  # newest first
 }
 
 
-def to_batch(found: Found, cluster: str) -> Batch:
+def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
-    nodes = [node for node in found.get("nodes", ()) if place(node)[1]]
+    nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
     hosts = _hosts(nodes, cluster)
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
         batch.add("engines", *to_engines(node, host_id))
-    owners = Owners(found)
-    attach(owners.controllers, found)
-    claims = {place(claim): claim for claim in found.get("persistentvolumeclaims", ())}
+    owners = Owners(lists)
+    attach(owners.controllers, lists)
+    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
     for pod, controller in owners.pods:
         workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
         batch.add("workloads", workload)
@@ -96,15 +96,15 @@ def to_batch(found: Found, cluster: str) -> Batch:
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     _share(batch.rows["mounts"], ended)
     units = {c: _unit_of(c, claims) for c in owners.controllers.values() if c.pod}
-    has_services = bool(found.get("services"))
-    ships_logs = _ships_logs(found)
+    has_services = bool(lists.get("services"))
+    ships_logs = _ships_logs(lists)
     services = [
         to_service(controller, unit, has_services=has_services, ships_logs=ships_logs)
         for controller, unit in units.items()
     ]
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *to_dependencies(owners, units))
-    batch.add("activities", *to_activities(found, owners, cluster))
+    batch.add("activities", *to_activities(lists, owners, cluster))
     return batch
 
 
@@ -256,15 +256,15 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
     return None if unit.host_network else "worker"
 
 
-def _ships_logs(found: Found) -> bool | None:
+def _ships_logs(lists: Found) -> bool | None:
     """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
-    for item in found.get("daemonsets", ()):
+    for item in lists.get("daemonsets", ()):
         containers = dicts(item, "spec", "template", "spec", "containers")
         images = (last_part(parse_image(text(c, "image")).repository) for c in containers)
         is_shipper = any(map(_SHIPPERS.search, images))
-        wanted = integer(item, "status", "desiredNumberScheduled") or 0
+        desired = integer(item, "status", "desiredNumberScheduled") or 0
         ready = integer(item, "status", "numberReady") or 0
-        if is_shipper and ready and ready >= max(wanted, len(found.get("nodes", ()))):
+        if is_shipper and ready and ready >= max(desired, len(lists.get("nodes", ()))):
             return True
     return None
 
@@ -343,10 +343,10 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
 # ---- what happened ----
 
 
-def to_activities(found: Found, owners: Owners, cluster: str) -> list[Row]:
+def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
-    for item in found.get("replicasets", ()):
+    for item in lists.get("replicasets", ()):
         owner = owner_of(item)
         revision = integer(item, "metadata", "annotations", _REVISION)
         if (

@@ -89,15 +89,15 @@ class App:
                     yield host.lower()
 
 
-def to_batch(found: Found, cluster: str) -> Batch:
+def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn what was listed into rows of all frames."""
     batch = Batch()
-    every = (App(item) for item in found.get("apps", ()))
-    apps = {app.path: app for app in every if app.path}
-    tasks = list(_tasks(found, apps))
-    names = _hostnames(found, tasks)
+    listed = (App(item) for item in lists.get("apps", ()))
+    apps = {app.path: app for app in listed if app.path}
+    tasks = list(_tasks(lists, apps))
+    names = _hostnames(lists, tasks)
     hosts = host_ids(names.items(), cluster)
-    slaves = {text(s, "id"): s for s in found.get("slaves", ())}
+    slaves = {text(s, "id"): s for s in lists.get("slaves", ())}
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
@@ -112,15 +112,15 @@ def to_batch(found: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(apps))
     for app in apps.values():
         batch.add("activities", *to_activities(app, cluster))
-    batch.add("activities", *_deployments(found, apps, cluster))
+    batch.add("activities", *_deployments(lists, apps, cluster))
     return batch
 
 
-def _tasks(found: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
+def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
     """List tasks once each, by the path of their app; Marathon knows more of them than Mesos."""
     seen: set[str] = set()
     listed = [t for app in apps.values() for t in dicts(app.item, "tasks")]
-    for task in (*listed, *found.get("tasks", ())):
+    for task in (*listed, *lists.get("tasks", ())):
         identifier = text(task, "id")
         if identifier and identifier not in seen:
             seen.add(identifier)
@@ -137,9 +137,9 @@ def _path_of(task: Row) -> str:
 # ---- agents ----
 
 
-def _hostnames(found: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
+def _hostnames(lists: Found, tasks: list[tuple[str, Row]]) -> dict[str, str]:
     """Index host names by agent; a task may name an agent that no list has."""
-    names = {text(s, "id"): text(s, "hostname") for s in found.get("slaves", ())}
+    names = {text(s, "id"): text(s, "hostname") for s in lists.get("slaves", ())}
     for _, task in tasks:
         names.setdefault(_agent(task), text(task, "host"))
     names.pop("", None)
@@ -351,9 +351,9 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
             yield dependency_row(app.names[0], dst, "declared", "marathon-dependencies")
 
 
-def _absolute(path: str, own: str) -> str:
+def _absolute(path: str, app_path: str) -> str:
     """Return a path without ``..``; a relative one starts from the group of the app."""
-    parts = [] if path.startswith("/") else own.split("/")[:-1]
+    parts = [] if path.startswith("/") else app_path.split("/")[:-1]
     for part in path.strip("/").split("/"):
         if part == "..":
             parts = parts[:-1]
@@ -397,9 +397,9 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
         }
 
 
-def _deployments(found: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
+def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
     """Return the deployments that are under way."""
-    for item in found.get("deployments", ()):
+    for item in lists.get("deployments", ()):
         started = moment(item, "version")
         for path in texts(item, "affectedApps") if started else ():
             if app := apps.get(path.strip("/")):

@@ -127,9 +127,9 @@ class MarathonSource(ListSource):
             if option in options:
                 part = MarathonSource()
                 part.lists = lists
-                own = options | {"endpoint": options[option]}
+                endpoint = options | {"endpoint": options[option]}
                 read = super(MarathonSource, part).read
-                listed |= read(own, base, deadline, batch, is_probe=is_probe)
+                listed |= read(endpoint, base, deadline, batch, is_probe=is_probe)
         return listed
 
 

@@ -64,13 +64,13 @@ class Group:
 def _main_task(group: Row) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
     tasks = dicts(group, "Tasks")
-    own = [
+    working = [
         task
         for task in tasks
         if not task.get("Lifecycle") and "connect-" not in text(task, "Kind")
     ]
-    leaders = [task for task in own if task.get("Leader") is True]
-    return next(iter(leaders or own or tasks), {})
+    leaders = [task for task in working if task.get("Leader") is True]
+    return next(iter(leaders or working or tasks), {})
 
 
 def _to_unit(group: Group) -> Unit:

@@ -40,18 +40,18 @@ _AWS = "platform.aws."
 ById = dict[tuple[str, ...], Row]
 
 
-def to_batch(found: Found, cluster: str) -> Batch:
+def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
-    nodes = {key: node for (key,), node in _by_id(found, "nodes", "ID").items()}
+    nodes = {key: node for (key,), node in _by_id(lists, "nodes", "ID").items()}
     hosts = host_ids(((key, text(n, "Name")) for key, n in nodes.items()), cluster)
     for key, node in nodes.items():
         hosts[key] = attribute(node, f"unique.{_AWS}instance-id") or hosts[key]
         batch.add("hosts", to_host(node, hosts[key]))
         batch.add("engines", *to_engines(node, hosts[key]))
-    jobs = _by_id(found, "jobs", "Namespace", "ID")
-    groups = _groups(jobs, found)
-    allocations = _by_id(found, "allocations", "ID")
+    jobs = _by_id(lists, "jobs", "Namespace", "ID")
+    groups = _groups(jobs, lists)
+    allocations = _by_id(lists, "allocations", "ID")
     for (identifier,), allocation in allocations.items():
         group = groups[_group_of(allocation, jobs)]
         key = f"{cluster}/{identifier}"
@@ -69,10 +69,10 @@ def to_batch(found: Found, cluster: str) -> Batch:
     return batch
 
 
-def _by_id(found: Found, kind: str, *names: str) -> ById:
+def _by_id(lists: Found, kind: str, *names: str) -> ById:
     """Index entries by id; their details complete what the list says."""
     entries: ById = {}
-    for item in found.get(kind, ()):
+    for item in lists.get(kind, ()):
         key = tuple(text(item, name) for name in names)
         if key[-1]:
             known = {name: value for name, value in item.items() if value is not None}
@@ -80,7 +80,7 @@ def _by_id(found: Found, kind: str, *names: str) -> ById:
     return entries
 
 
-def _groups(jobs: ById, found: Found) -> dict[GroupKey, Group]:
+def _groups(jobs: ById, lists: Found) -> dict[GroupKey, Group]:
     """Index the task groups of all jobs; runs of a periodic job belong to the job that starts them."""
     groups: dict[GroupKey, Group] = {}
     for (namespace, job_id), job in sorted(
@@ -93,7 +93,7 @@ def _groups(jobs: ById, found: Found) -> dict[GroupKey, Group]:
             key = (namespace, _parent(job, job_id), name)
             if key not in groups or not groups[key].is_known:
                 groups[key] = Group(job, group, key, is_alone=len(declared) == 1)
-    for allocation in found.get("allocations", ()):  # of jobs that nobody may read
+    for allocation in lists.get("allocations", ()):  # of jobs that nobody may read
         key = _group_of(allocation, jobs)
         if key not in groups:
             job = {"Type": allocation.get("JobType")}

@@ -85,13 +85,13 @@ class NomadSource(ListSource):
             seen.add(following)
             params["next_token"] = following
 
-    def get_details(self, web: Web, found: Found, batch: Batch) -> None:
+    def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
         """Ask for every job and node: the lists leave out what they run and what they run on."""
         for kind, (call, path) in _DETAILS.items():
-            if kind not in found:
+            if kind not in lists:
                 continue
             # An id of dots alone would lead to another path, however it is quoted.
-            stubs = [item for item in found[kind] if text(item, "ID").strip(".")]
+            stubs = [item for item in lists[kind] if text(item, "ID").strip(".")]
             answers: list[Any] = []
             with batch.call(web.scope, call, client=web) as details:
                 details.note(expected=len(stubs))
@@ -109,4 +109,4 @@ class NomadSource(ListSource):
                 count_spoiled(details, {call: entries}, self.forms)
                 if len(entries) < len(answers):
                     details.count(unmapped_n=len(answers) - len(entries))
-            found[kind] = found[kind] + entries
+            lists[kind] = lists[kind] + entries

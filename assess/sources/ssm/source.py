@@ -65,8 +65,10 @@ def get_inventory(place: Place) -> list[Row]:
     """List the packages and the systems that agents found."""
     entities: list[Row] = []
     for kind in (APPLICATIONS, DETAILS):
-        wanted = [{"TypeName": kind}]
-        answer = place.ask("ssm", "get_inventory", "Entities", ResultAttributes=wanted)
+        attributes = [{"TypeName": kind}]
+        answer = place.ask(
+            "ssm", "get_inventory", "Entities", ResultAttributes=attributes
+        )
         entities += answer or []
     return entities
 
