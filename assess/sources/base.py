@@ -6,9 +6,9 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -194,9 +194,6 @@ def failure(error: Exception) -> Row:
     return {"status": status, "error_class": type(error).__name__, "hint": hint}
 
 
-_LEFT_OUT = "left out what cannot be read"
-
-
 class Requests(Protocol):
     """A client that counts its requests, and how many of them were repeats."""
 
@@ -271,8 +268,8 @@ class Call:
     def lose(self, entries: Sequence[str]) -> None:
         """Count entries that cannot be used, each told by its place; the hint has the first."""
         self.count(unmapped_n=len(entries))
-        if entries and _LEFT_OUT not in (self.row.get("hint") or ""):
-            self.remark(f"{_LEFT_OUT}: {entries[0]}")
+        if entries and "left out" not in (self.row.get("hint") or ""):
+            self.remark(f"left out what cannot be read: {entries[0]}")
 
     def remark(self, text: str) -> None:
         """Add a sentence to the hint, once."""
@@ -502,13 +499,3 @@ def paths_of(options: dict[str, Any]) -> list[str]:
     path = options.get("path")
     paths: list[Any] = path if isinstance(path, list) else [path]
     return paths if all(path and isinstance(path, str) for path in paths) else []
-
-
-@contextmanager
-def timed(row: Row) -> Iterator[Row]:
-    """Write the seconds that a block took into a coverage row."""
-    start = time.monotonic()
-    try:
-        yield row
-    finally:
-        row["seconds"] = round(time.monotonic() - start, 3)
