@@ -13,6 +13,8 @@ from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_userinfo
 from assess.sources.values import text
 
+# The distribution spec lets registries refuse manifests above 4 MB; eight are read at a time.
+MAX_ANSWER_BYTES = 8 << 20
 HUB_ENDPOINT = "https://registry-1.docker.io"
 _CHALLENGE = re.compile(r'\b(\w+)="([^"]*)"')
 
@@ -88,6 +90,7 @@ class Session(Web):
         super().__init__(registry.endpoint, registry.deadline, ca=registry.ca)
         self.registry = registry
         self.name = name
+        self._max_bytes = MAX_ANSWER_BYTES
         if registry.token:
             self.authorize(f"Bearer {registry.token}")
 

@@ -44,6 +44,8 @@ from assess.sources.registry.rows import (
 from assess.sources.values import dicts, dig, texts
 
 HUB_API = "https://hub.docker.com"
+HUB_PAGE = 100  # tags
+MAX_TAGS = 100_000  # of a repository; a list without an end would fill the memory
 PARALLEL = 8  # repositories that are asked at a time
 MAX_CONFIG_BYTES = 4 << 20  # that of an image has some KB; more is no configuration
 NOT_THERE = "the registry has no such repository, or does not show it"
@@ -208,6 +210,8 @@ class _Repository:
                 page = dict.fromkeys(filter(is_ref, texts(answer.json(), "tags")))
                 new = [tag for tag in page if tag not in tags]
                 tags |= dict.fromkeys(call.take(new))
+                if len(tags) > MAX_TAGS:
+                    raise ValueError(f"it lists more than {MAX_TAGS:,} tags")
                 following = answer.next_url
                 # Some registries link to the same page for ever, or to another place.
                 if not new or not (following or "").startswith(f"{url}?"):
@@ -337,10 +341,12 @@ class _Repository:
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
         url = f"{HUB_API}/{place}"
-        following = f"{url}?page_size=100"
+        following = f"{url}?page_size={HUB_PAGE}"
         asked: set[str] = set()
         # A hub that names another host or place for its next page is not followed.
         while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
+            if len(asked) * HUB_PAGE > MAX_TAGS:
+                raise ValueError(f"it lists more than {MAX_TAGS:,} tags")
             asked.add(following)
             page = web.json(following)
             yield from dicts(page, "results")
