@@ -273,8 +273,7 @@ class Call:
 
     def remark(self, text: str) -> None:
         """Add a sentence to the hint, once."""
-        hint = self.row.get("hint") or ""
-        if text not in hint:
+        if text not in (hint := self.row.get("hint") or ""):
             self.row["hint"] = f"{hint}; {text}" if hint else text
 
     def note(self, **values: Any) -> None:
