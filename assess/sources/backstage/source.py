@@ -22,6 +22,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import Web, open_web
+from assess.sources.listing import lose
 from assess.sources.redact import strip_userinfo
 from assess.sources.values import dicts, dig
 
@@ -187,7 +188,7 @@ def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
     orphans = [entity for entity in listed if entity.is_orphan]
     for entity in call.take([entity for entity in listed if not entity.is_orphan]):
         entities.setdefault(entity.ref, entity)
-    call.lose(lost)
+    lose(call, lost)
     if orphans:
         names = ", ".join(entity.ref for entity in orphans[:3])
         what = "orphaned in the catalog, and left out"

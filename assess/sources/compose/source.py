@@ -17,7 +17,7 @@ from assess.sources.base import (
     Name,
     Row,
     Source,
-    file_failure,
+    failure,
     paths_of,
 )
 from assess.sources.compose.forms import Service, is_true
@@ -90,7 +90,7 @@ class ComposeSource(Source):
         project = read_project(files, allow_outside=allow_outside)
         deadline.check()
         for name, error in project.failed.items():
-            batch.cover(scope, f"read {name}", **file_failure(error))
+            batch.cover(scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
             return batch
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))

@@ -27,6 +27,7 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 from assess.sources.joining.hosts import is_local
+from assess.sources.listing import lose, remark
 from assess.sources.values import dicts, dig
 
 MIB = 2**20
@@ -131,9 +132,11 @@ def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) 
         place = str(Path(scope).parent)
         host, lost = to_host(document, name, place, file.stat().st_mtime, now_utc())
         call.count(redacted_n=withheld_n(document))
-        call.lose(lost)
+        lose(call, lost)
         if host.units is not None and "privileges" in str(document.get("msg") or ""):
-            call.remark("service_facts did not see every unit: run it with become = true")
+            remark(
+                call, "service_facts did not see every unit: run it with become = true"
+            )
         hosts.add(host)
     return row
 

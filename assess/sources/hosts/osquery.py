@@ -24,6 +24,7 @@ from assess.sources.hosts.rows import (
     text_of,
     to_batch,
 )
+from assess.sources.listing import lose
 from assess.sources.values import dicts, dig
 
 TABLES = (
@@ -182,7 +183,7 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
         with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
             values = read_json(file, call.row)
             lost = lost_of(table, values)
-            call.lose(lost)
+            lose(call, lost)
             call.note(expected=len(values))
             rows = call.take(dicts(values))
             call.count(redacted_n=sum(bool(r.get(w)) for r in rows for w in WITHHELD))

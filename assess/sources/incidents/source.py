@@ -35,6 +35,7 @@ from assess.sources.incidents.tools import (
     to_activities,
     to_dependencies,
 )
+from assess.sources.listing import lose
 from assess.sources.redact import strip_userinfo
 from assess.sources.values import dig
 
@@ -231,7 +232,7 @@ def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
         search.batch.add("dependencies", *edges)
         search.batch.add("activities", *changes)
         others_n += len(edges) + len(changes)
-    call.lose(lost)
+    lose(call, lost)
     is_open = call.is_open
     if is_open and values and not (others_n or incidents or _has_list(values)):
         hint = f"it holds no incidents as {tool.name} writes them"

@@ -16,7 +16,6 @@ from assess.sources.base import (
     Row,
     Source,
     failure,
-    file_failure,
     in_threads,
     paths_of,
 )
@@ -141,7 +140,7 @@ def _open(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registr
         return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
         scope = strip_userinfo(str(options.get("endpoint")))
-        batch.cover(scope, "token_file", **file_failure(error))
+        batch.cover(scope, "token_file", **failure(error))
         return None
 
 
