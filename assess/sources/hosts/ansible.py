@@ -27,7 +27,7 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 from assess.sources.joining.hosts import is_local
-from assess.sources.listing import lose, remark
+from assess.sources.listing import lose
 from assess.sources.values import dicts, dig
 
 MIB = 2**20
@@ -48,6 +48,7 @@ _REFUSALS = (  # what Ansible says, and what that means
     ("unreachable", "unreachable", "Ansible did not get in"),
     ("failed", "unsupported", "run it with become = true"),
 )
+_NEEDS_ROOT = "service_facts did not see every unit: run it with become = true"
 _GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
 _AT_REST = ("stopped", "inactive", "inoperative", "disabled", "dead", "exited", "crashed")
 _RUNNING = ("running", "started", "active")
@@ -93,6 +94,11 @@ class AnsibleSource(Source):
                             call.note(**outcome)
                         else:
                             batch.cover(scope, "read file", **outcome)
+                lose(call, hosts.lost)
+                hosts.lost = []
+                if hosts.needs_root:
+                    hints = [call.row.get("hint"), _NEEDS_ROOT]
+                    call.hint("; ".join(filter(None, hints)))
                 if failures:
                     status = "partial" if call.row["rows"] else failures[0]["status"]
                     hint = "some files are not facts of a host: see their rows"
@@ -132,11 +138,9 @@ def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) 
         place = str(Path(scope).parent)
         host, lost = to_host(document, name, place, file.stat().st_mtime, now_utc())
         call.count(redacted_n=withheld_n(document))
-        lose(call, lost)
+        hosts.lost += lost
         if host.units is not None and "privileges" in str(document.get("msg") or ""):
-            remark(
-                call, "service_facts did not see every unit: run it with become = true"
-            )
+            hosts.needs_root = True
         hosts.add(host)
     return row
 
@@ -203,6 +207,8 @@ class _Hosts:
 
     def __init__(self) -> None:
         self.all: list[PlainHost] = []
+        self.lost: list[str] = []  # what of a path's files cannot be read
+        self.needs_root = False
         self._by_name: dict[str, list[PlainHost]] = {}
 
     def add(self, host: PlainHost) -> None:
