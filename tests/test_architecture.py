@@ -109,7 +109,7 @@ BUDGETS = {
     "sources/aws": 495,
     "sources/answers": 700,
     "sources/backstage": 600,
-    "sources/compose": 745,
+    "sources/compose": 740,
     "sources/docker": 1385,
     "sources/ec2": 415,
     "sources/ecr": 620,
