@@ -6,21 +6,25 @@ a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assess.errors import DataError, did_you_mean
+from assess.untrusted import unguarded
 
 SCHEMA_VERSION = 1
 SHARED_COLUMNS = ("source", "source_ref")
 EXTERNAL = "ext:"
+MOST_ROWS = 20_000_000  # of a Parquet file
 
 DTYPES = {
     "str": "str",
@@ -142,6 +146,36 @@ def empty(frame: str) -> pd.DataFrame:
 @cache
 def _empty(frame: str) -> pd.DataFrame:
     return conform(frame, pd.DataFrame())[0]
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read one frame as it is; CSV as text, with empty cells as NA.
+
+    A row shorter or longer than the header is an error: a half-written file must not pass for one
+    with unknown cells.
+    """
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows_n = pq.read_metadata(file).num_rows
+        if rows_n > MOST_ROWS:  # a footer of some bytes can promise any number
+            raise ValueError(f"{rows_n:,} rows, and at most {MOST_ROWS:,} are read")
+        return pd.read_parquet(file)
+    with file.open(newline="", encoding="utf-8-sig") as handle:
+        try:
+            header, *rows = csv.reader(handle, strict=True)
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+    if len(set(header)) < len(header):
+        raise ValueError("a column occurs twice")
+    rows = [row for row in rows if row]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(
+                f"row {number} has {len(row)} cells, its header {len(header)}"
+            )
+    known = [[unguarded(cell) or None for cell in row] for row in rows]
+    return pd.DataFrame(known, columns=header, dtype="str")
 
 
 def conform(frame: str, raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -320,14 +354,12 @@ def check_references(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             target, target_key = column.reference
             values = table[name]
-            dangling = values.notna() & ~values.isin(tables[target][target_key])
+            is_dangling = values.notna() & ~values.isin(tables[target][target_key])
             if not column.is_required:
-                dangling &= values != ""  # as good as unknown
+                is_dangling &= values != ""  # as good as unknown
+            dangling = values[is_dangling]
             if (frame, name) == ("dependencies", "dst_id"):
-                dangling &= ~values.str.startswith(EXTERNAL, na=False)
-            problems.append(
-                _problems(
-                    column, values[dangling], column.expectation, "dangling reference"
-                )
-            )
+                dangling = dangling[~dangling.str.startswith(EXTERNAL)]
+            hint = "dangling reference"
+            problems.append(_problems(column, dangling, column.expectation, hint))
     return join_problems(problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -16,11 +15,9 @@ import pandas as pd
 from assess import frames, s3
 from assess.errors import AssessError, DataError
 from assess.image_ref import parse_image
-from assess.untrusted import unguarded
 from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
-MOST_ROWS = 20_000_000  # of a Parquet file
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -175,7 +172,10 @@ def _diff(name: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 def _by_key(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """Return a table sorted by its key, with the key as text in the index."""
     indexed = table.set_index(key).sort_index()
-    return indexed.set_axis(indexed.index.map(_key_text))
+    keys = (one if isinstance(one, tuple) else (one,) for one in indexed.index)
+    return indexed.set_axis(
+        pd.Index(["/".join(map(str, one)) for one in keys], dtype=str)
+    )
 
 
 def _cells(table: pd.DataFrame) -> np.ndarray:
@@ -183,10 +183,6 @@ def _cells(table: pd.DataFrame) -> np.ndarray:
     values: np.ndarray = table.to_numpy(object, copy=True)
     values[table.isna().to_numpy()] = None
     return values
-
-
-def _key_text(key: object) -> str:
-    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def from_frames(
@@ -377,7 +373,7 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
             problems.append(problem)
             continue
         try:
-            tables[file.stem] = read_table(file)
+            tables[file.stem] = frames.read_table(file)
         except (ValueError, OSError) as error:
             reason = f"cannot be read: {str(error).splitlines()[0]}"
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
@@ -393,36 +389,6 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
     return inventory, frames.join_problems([*problems, unsound])
 
 
-def read_table(file: Path) -> pd.DataFrame:
-    """Read one frame as it is; CSV as text, with empty cells as NA.
-
-    A row shorter or longer than the header is an error: a half-written file must not pass for one
-    with unknown cells.
-    """
-    if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        rows_n = pq.read_metadata(file).num_rows
-        if rows_n > MOST_ROWS:  # a footer of some bytes can promise any number
-            raise ValueError(f"{rows_n:,} rows, and at most {MOST_ROWS:,} are read")
-        return pd.read_parquet(file)
-    with file.open(newline="", encoding="utf-8-sig") as handle:
-        try:
-            header, *rows = csv.reader(handle, strict=True)
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-    if len(set(header)) < len(header):
-        raise ValueError("a column occurs twice")
-    rows = [row for row in rows if row]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ValueError(
-                f"row {number} has {len(row)} cells, its header {len(header)}"
-            )
-    known = [[unguarded(cell) or None for cell in row] for row in rows]
-    return pd.DataFrame(known, columns=header, dtype="str")
-
-
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Read the `snapshot.toml` of a snapshot; empty where there is none."""
     file = directory / MANIFEST
@@ -432,7 +398,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         manifest = tomllib.loads(file.read_text(encoding="utf-8"))
         if "snapshot_at" in manifest:
             manifest["snapshot_at"] = utc(manifest["snapshot_at"])
-    except (ValueError, AssessError) as error:
+        if not isinstance(manifest.get("sha256", {}), dict):
+            raise ValueError("sha256 is no table")
+    except (ValueError, RecursionError, AssessError) as error:
         raise AssessError(
             f"{file} cannot be read: {error}", hint="mend or rewrite it"
         ) from error

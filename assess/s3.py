@@ -38,15 +38,10 @@ def fetch(address: str) -> Path:
     copied_n = 0
     try:
         for key in _keys(client, bucket, prefix):
-            inside = (
-                PurePosixPath(key).relative_to(prefix) if prefix else PurePosixPath(key)
-            )
+            inside = PurePosixPath(key).relative_to(prefix or ".")
             file = target / inside
-            if (
-                key.endswith("/")
-                or ".." in inside.parts
-                or not file.is_relative_to(target)
-            ):
+            is_outside = ".." in inside.parts or not file.is_relative_to(target)
+            if key.endswith("/") or is_outside:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(bucket, key, str(file))
@@ -65,17 +60,13 @@ def push(directory: Path, address: str) -> str:
     bucket, prefix = _taken_apart(address)
     refuse_taken(address)
     client = _client()
-    files = sorted(
-        directory.iterdir(), key=lambda file: (file.name == MANIFEST, file.name)
-    )
     try:
-        for file in files:
+        for file in sorted(directory.iterdir(), key=lambda file: file.name == MANIFEST):
             key = str(PurePosixPath(prefix) / file.name)
-            only_one = (
-                {"IfNoneMatch": "*"} if file.name == MANIFEST else {}
-            )  # of two writers
+            # of two writers, only one may complete a snapshot
+            condition = {"IfNoneMatch": "*"} if file.name == MANIFEST else {}
             with file.open("rb") as body:
-                client.put_object(Bucket=bucket, Key=key, Body=body, **only_one)
+                client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
     except Exception as error:
         raise _failure(address, "written", error) from error
     return address

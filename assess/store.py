@@ -25,11 +25,12 @@ from assess.inventory import (
     load,
     quarter_of,
     read_manifest,
-    read_table,
     utc,
 )
 from assess.words import to_csv
 from assess.writing import not_written, sibling, sync
+
+Asked = tuple[str, tuple[str, ...], tuple[str, ...]]  # of `roll_up`: frame, by, values
 
 
 class BrokenSnapshotWarning(UserWarning):
@@ -172,10 +173,9 @@ def resolve(reference: str | Path) -> Path:
         reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
-        held = {
-            file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")
-        }
-        return path if held.intersection(frames.names()) else latest(path)
+        files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
+        has_frames = any(file.stem in frames.names() for file in files)
+        return path if has_frames else latest(path)
     store, at, moment = str(reference).rpartition("@")
     if not at:
         raise AssessError(
@@ -187,11 +187,9 @@ def resolve(reference: str | Path) -> Path:
     else:
         fitting = listed[listed["snapshot_at"] < _just_after(moment)]
     if fitting.empty:
-        held_days = (
-            ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"]) or "none"
-        )
+        days = ", ".join(f"{when:%Y-%m-%d}" for when in listed["snapshot_at"])
         raise AssessError(
-            f"{store} has no snapshot for @{moment}", hint=f"it holds: {held_days}"
+            f"{store} has no snapshot for @{moment}", hint=f"it holds: {days or 'none'}"
         )
     return Path(fitting["path"].iloc[-1])
 
@@ -228,12 +226,9 @@ def previous(path: str | Path) -> Path | None:
     listed = snapshots(here.parent if here.name else here.resolve().parent)
     when, quarter = _moment(here)
     older = listed[listed["snapshot_at"] < when]
-    chosen = (
-        older[older["quarter"] != quarter]
-        if older["quarter"].ne(quarter).any()
-        else older
-    )
-    return None if chosen.empty else Path(chosen["path"].iloc[-1])
+    if older["quarter"].ne(quarter).any():
+        older = older[older["quarter"] != quarter]
+    return None if older.empty else Path(older["path"].iloc[-1])
 
 
 def earlier(path: str | Path, *more: str | Path) -> list[Path]:
@@ -271,7 +266,7 @@ def _files(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, Path]]
 
 def _sound(frame: str, file: Path) -> pd.DataFrame:
     """Return a frame of a file; raise if it breaks the data dictionary."""
-    table, problems = frames.conform(frame, read_table(file))
+    table, problems = frames.conform(frame, frames.read_table(file))
     problems = frames.join_problems([problems, frames.check(frame, table)])
     if len(problems):
         raise DataError(f"{file} is not sound", problems)
@@ -293,11 +288,9 @@ def roll_up(
         raise AssessError(
             f"{frame} has no column {', '.join(unknown)}", hint="see `assess frames`"
         )
-    if words := [
-        name
-        for name in values
-        if frames.columns(frame)[name].dtype not in ("int", "float")
-    ]:
+    known = frames.columns(frame)
+    words = [name for name in values if known[name].dtype not in ("int", "float")]
+    if words:
         raise AssessError(f"{', '.join(words)} cannot be added up", hint="name numbers")
     found = list(_files(store, frame))
     parts = list(each(_rolled, asked, found, what="history"))
@@ -305,18 +298,12 @@ def roll_up(
     return pd.concat(parts or [empty], ignore_index=True)
 
 
-def _rolled(
-    asked: tuple[str, tuple[str, ...], tuple[str, ...]], found: tuple[pd.Timestamp, Path]
-) -> pd.DataFrame:
+def _rolled(asked: Asked, found: tuple[pd.Timestamp, Path]) -> pd.DataFrame:
     when, file = found
     return _rolled_table(_sound(asked[0], file), asked, when)
 
 
-def _rolled_table(
-    table: pd.DataFrame,
-    asked: tuple[str, tuple[str, ...], tuple[str, ...]],
-    when: pd.Timestamp,
-) -> pd.DataFrame:
+def _rolled_table(table: pd.DataFrame, asked: Asked, when: pd.Timestamp) -> pd.DataFrame:
     _, by, values = asked
     text = {name: "string" for name in by if table[name].dtype == "category"}
     groups = table.astype(text).groupby(list(by), sort=True, dropna=False)
@@ -324,20 +311,18 @@ def _rolled_table(
     for name in values:
         rolled[f"{name}_n"] = groups[name].count()
         rolled[f"{name}_sum"] = groups[name].sum(min_count=1)
-        rolled[f"{name}_min"], rolled[f"{name}_max"] = (
-            groups[name].min(),
-            groups[name].max(),
-        )
-    rolled = rolled.reset_index()
-    dates = pd.Series(when, index=rolled.index, dtype=frames.DTYPES["time"])
-    rolled.insert(0, "snapshot_at", dates)
-    return rolled
+        rolled[f"{name}_min"] = groups[name].min()
+        rolled[f"{name}_max"] = groups[name].max()
+    return _dated(rolled.reset_index(), when)
+
+
+def _dated(table: pd.DataFrame, when: pd.Timestamp) -> pd.DataFrame:
+    """Return a table with the moment of its snapshot as first column."""
+    dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
+    return pd.concat([dates.rename("snapshot_at"), table], axis=1)
 
 
 def history(store: str | Path, frame: str) -> pd.DataFrame:
     """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
     parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
-    for when, table in parts:
-        dates = pd.Series(when, index=table.index, dtype=frames.DTYPES["time"])
-        table.insert(0, "snapshot_at", dates)
-    return pd.concat([table for _, table in parts], ignore_index=True)
+    return pd.concat([_dated(table, when) for when, table in parts], ignore_index=True)

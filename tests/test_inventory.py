@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import shutil
+import warnings
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from mutants import mutants, to_toml
 
 import assess
+from assess import frames, store
 from assess.config import data_path
 from assess.errors import AssessError, DataError
-from assess.inventory import UnknownColumnWarning, from_frames, load, read_table, validate
+from assess.inventory import (
+    UnknownColumnWarning,
+    from_frames,
+    load,
+    validate,
+)
 
 SAMPLE = data_path("sample")
 MANIFEST = 'snapshot_at = "2026-09-30T00:00:00Z"\n'
@@ -217,7 +228,9 @@ def test_csv_as_spreadsheets_write_it(snapshot):
 
 
 def test_a_table_is_read_as_text(snapshot):
-    table = read_table(snapshot(services="service_id,tier\n007,\n") / "services.csv")
+    table = frames.read_table(
+        snapshot(services="service_id,tier\n007,\n") / "services.csv"
+    )
     assert table["service_id"].tolist() == ["007"]
     assert table["tier"].isna().all()
 
@@ -332,3 +345,36 @@ def test_row_order_is_kept_and_the_index_is_plain(sample, tmp_path):
     shutil.copytree(SAMPLE / "2026Q3", tmp_path / "s")
     for table in load(tmp_path / "s").tables.values():
         assert table.index.equals(pd.RangeIndex(len(table)))
+
+
+def test_a_parquet_file_that_promises_too_many_rows_is_refused_unread(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    nothing = pa.nulls(frames.MOST_ROWS + 1, pa.string())  # some bytes on disk
+    pq.write_table(pa.table({"service_id": nothing}), tmp_path / "services.parquet")
+    assert (tmp_path / "services.parquet").stat().st_size < 10_000_000
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30"')
+    problem = validate(tmp_path).iloc[0]
+    assert problem["rule"] == "a readable file"
+    assert f"at most {frames.MOST_ROWS:,}" in problem["hint"]
+
+
+def manifest():
+    moment = datetime.datetime(2026, 9, 30)
+    return {"snapshot_at": moment, "schema_version": 1, "sha256": {"services.csv": "0"}}
+
+
+@settings(max_examples=100, deadline=None)
+@given(mutants(manifest))
+def test_whatever_a_manifest_holds_is_used_or_refused(tmp_path_factory, tree):
+    path = tmp_path_factory.mktemp("store") / "one"
+    path.mkdir()
+    (path / "services.csv").write_text("service_id\na\n")
+    (path / "snapshot.toml").write_text(to_toml(tree))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for ask in (load, validate, store.verify, store.resolve, store.previous):
+            with contextlib.suppress(AssessError):
+                ask(path)
+        store.snapshots(path.parent)

@@ -86,27 +86,31 @@ def collect(
 
     A source that cannot see something records it in the coverage frame; the other sources go on.
     Prints the path of the snapshot. Exits with 1 if nothing was collected, and with 4 if the
-    snapshot was written but fewer calls than --min-coverage were answered.
+    snapshot was written but fewer calls than --min-coverage were answered. Ctrl-C writes what was
+    found until then, marked as partial in the coverage frame, and exits with 130.
     """
     from assess import s3, store, words
+    from assess.sources import Interrupted
     from assess.sources import collect as collect_all
 
     if place and s3.is_s3(place):
         s3.refuse_taken(place)
     elif place:
         store.refuse_taken(Path(place))
-    inventory = collect_all(
-        _config(config_file),
-        sources=list(types) or None,
-        deadline=deadline,
-        strict=strict,
-        progress=progress(),
-        previous=None if fresh else _earlier(previous, place),
-    )
-    _show_gaps(inventory["coverage"])
-    day = f"{inventory.snapshot_at:%Y-%m-%d}"
-    click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
-    _show_counts(inventory)
+    try:
+        inventory = collect_all(
+            _config(config_file),
+            sources=list(types) or None,
+            deadline=deadline,
+            strict=strict,
+            progress=progress(),
+            previous=None if fresh else _earlier(previous, place),
+        )
+    except Interrupted as interrupt:
+        if interrupt.inventory is not None:
+            _save(interrupt.inventory, place)
+        raise
+    _save(inventory, place)
     seen = seen_share(inventory["coverage"])
     if seen < min_coverage:
         shares = words.share(seen), words.share(min_coverage)
@@ -122,6 +126,14 @@ def _config(file: Path | None) -> Config:
     if file is None and config.directory != Path.cwd().resolve():
         note(f"configuration: {config.origin}")
     return config
+
+
+def _save(inventory: Inventory, place: str | None) -> None:
+    """Write a snapshot, and print its path, its gaps and its counts."""
+    _show_gaps(inventory["coverage"])
+    day = f"{inventory.snapshot_at:%Y-%m-%d}"
+    click.echo(_write(inventory, place or str(SNAPSHOTS / day)))
+    _show_counts(inventory)
 
 
 def _write(inventory: Inventory, place: str) -> str:

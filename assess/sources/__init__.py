@@ -12,6 +12,7 @@ from assess.errors import CollectError
 from assess.sources.base import Row
 from assess.sources.catalogue import SourceType, permissions, source_types
 from assess.sources.run import (
+    Interrupted,
     Progress,
     coverage_rows,
     in_two_rounds,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from assess.inventory import Inventory
 
-__all__ = ["SourceType", "collect", "permissions", "probe", "source_types"]
+__all__ = ["Interrupted", "SourceType", "collect", "permissions", "probe", "source_types"]
 
 
 def collect(  # noqa: PLR0913
@@ -70,6 +71,8 @@ def collect(  # noqa: PLR0913
         Where a table cannot be used; all problems are named, and nothing was asked.
     CollectError
         Where nothing was collected; with ``strict``, where anything is missing.
+    Interrupted
+        A KeyboardInterrupt, whose ``inventory`` is what was found before it, if anything.
     """
     from assess.inventory import from_frames
     from assess.sources.joining.carry import carry_forward
@@ -77,14 +80,26 @@ def collect(  # noqa: PLR0913
 
     tasks, rules = prepare(_loaded(config), sources, deadline)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    batches = in_two_rounds(tasks, progress)
+    interrupt = None
+    try:
+        batches = in_two_rounds(tasks, progress)
+    except Interrupted as error:
+        interrupt = error
+        batches = error.batches
     if previous is not None:
         batches = [*batches, *carry_forward(previous, batches, moment)]
     tables, answers, notes = join(batches, rules)
-    _insist(answers, strict=strict, is_any=any(map(len, tables.values())))
+    is_any = any(map(len, tables.values()))
+    if interrupt is not None and not is_any:
+        raise interrupt
+    _insist(answers, strict=strict and interrupt is None, is_any=is_any)
     run_id = f"{moment:%Y%m%dT%H%M%SZ}"
     tables["coverage"] = coverage_table([*answers, *notes], run_id)
-    return from_frames(tables, snapshot_at=moment.isoformat())
+    inventory = from_frames(tables, snapshot_at=moment.isoformat())
+    if interrupt is not None:
+        interrupt.inventory = inventory
+        raise interrupt
+    return inventory
 
 
 def probe(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from assess.sources.csv_records import rows
 from assess.sources.linear import Linear
 
 _NAMED = re.compile(
@@ -30,31 +31,10 @@ _HERE = re.compile(
 _NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null"))
 
 # Words of schemes, host names and images, and ports, by the kind of dependency.
-_KINDS = {
-    "data": (
-        "postgres postgresql pgsql mysql mysqlx mariadb mongo mongodb mssql sqlserver "
-        "oracle cassandra cockroachdb couchdb elasticsearch opensearch influxdb "
-        "clickhouse neo4j bolt minio postgis timescaledb database db "
-        "1433 1521 3306 5432 5984 7687 8086 8123 9042 9200 26257 27017 33060"
-    ),
-    "cache": ("redis rediss valkey memcached memcache cache 6379 6380 11211"),
-    "queue": (
-        "amqp amqps rabbitmq kafka nats pulsar mqtt mqtts stomp activemq nsq queue "
-        "broker "
-        "1883 4222 5671 5672 6650 8883 9092 9093 61613 61616"
-    ),
-    "telemetry": (
-        "otlp otel jaeger zipkin statsd datadog sentry prometheus pushgateway tempo "
-        "4317 4318 6831 8125 8126 9091 9411 14250 14268"
-    ),
-    "log": ("syslog fluentd fluent gelf graylog logstash loki 514 3100 6514 12201 24224"),
-    "flags": ("unleash flagd launchdarkly flagsmith 4242 8013"),
-    "discovery": ("consul etcd zookeeper zk eureka 2181 2379 8500 8501 8761"),
-}
 _KIND_OF = {
-    int(mark) if mark.isdigit() else mark: kind
-    for kind, marks in _KINDS.items()
-    for mark in marks.split()
+    int(mark) if mark.isdigit() else mark: row["kind"]
+    for row in rows("address_kinds")
+    for mark in row["marks"].split()
 }
 _GENERIC = frozenset(("database", "db", "cache", "queue", "broker"))
 _SPEAK_ANYTHING = frozenset(("http", "https", "ws", "wss", "grpc"))

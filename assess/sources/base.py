@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -118,24 +119,15 @@ STATUS_OF_CODE = {
     429: "throttled",
     501: "unsupported",
 }
+# Words of errors and of their messages, by the status that they stand for.
 _WORDS = {
-    "timeout": ("timeout", "timed out", "deadline"),
-    "denied": (
-        "permission",
-        "denied",
-        "forbidden",
-        "unauthorized",
-        "401",
-        "403",
-        "certificate required",
-        "bad certificate",
-        "authenticationexception",
-    ),
-    "throttled": ("throttl", "too many requests", "429"),
-    "unsupported": ("too new", "too old", "not supported", "invalidversion"),
-    "parse_error": ("jsondecodeerror", "unicodedecodeerror"),
+    "timeout": "timeout|timed out|deadline",
+    "denied": "permission|denied|forbidden|unauthorized|401|403|authenticationexception"
+    "|certificate required|bad certificate",
+    "throttled": "throttl|too many requests|429",
+    "unsupported": "too new|too old|not supported|invalidversion",
+    "parse_error": "jsondecodeerror|unicodedecodeerror",
 }
-
 
 # A failure of these kinds is a bug of ours, which the run reports; it is no answer.
 _BUGS = (AssertionError, NameError, NotImplementedError)
@@ -167,7 +159,7 @@ def status_of(error: BaseException) -> str:
         return "parse_error"
     text = words_of(error)
     for status, words in _WORDS.items():
-        if any(word in text for word in words):
+        if re.search(words, text):
             return status
     system = [link for link in chain_of(error) if isinstance(link, OSError)]
     if any(not isinstance(link, FileNotFoundError) for link in system):
@@ -479,9 +471,6 @@ class Source:
         return self.collect(options, base, deadline)
 
 
-file_failure = failure
-
-
 def paths_of(options: dict[str, Any]) -> list[str]:
     """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
     path = options.get("path")
@@ -489,11 +478,19 @@ def paths_of(options: dict[str, Any]) -> list[str]:
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 
-@contextmanager
-def timed(row: Row) -> Iterator[Row]:
-    """Write the seconds that a block took into a coverage row."""
-    start = time.monotonic()
-    try:
-        yield row
-    finally:
-        row["seconds"] = round(time.monotonic() - start, 3)
+def place_problems(options: dict[str, Any]) -> list[str]:
+    """List the problems of a table that names dumps (``path``) or a server (``endpoint``)."""
+    is_live = "endpoint" in options
+    endpoint = str(options.get("endpoint", "http://"))
+    is_address = endpoint.startswith(("http://", "https://"))
+    of_server = [name for name in ("token_file", "ca") if name in options]
+    wrong = {
+        "give either a path or an endpoint": is_live == ("path" in options),
+        "path names no file": "path" in options and not paths_of(options),
+        "endpoint starts with http:// or https://": not is_address,
+        "token_file and ca go with an endpoint": bool(of_server) and not is_live,
+        "token_file and ca are texts": not all(
+            isinstance(options[n], str) for n in of_server
+        ),
+    }
+    return [problem for problem, is_wrong in wrong.items() if is_wrong]

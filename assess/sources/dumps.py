@@ -17,6 +17,8 @@ from assess.sources.yaml_loader import load_documents
 MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES = (".yaml", ".yml")
+_PATIENCE = 20  # values without an end that are looked for in all of a text
+_DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
 TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
@@ -180,17 +182,49 @@ def decode_values(text: str) -> tuple[list[Any], str]:
     except (ValueError, RecursionError):
         pass
     values: list[Any] = []
-    decoder = json.JSONDecoder()
-    at = 0
     rest = "" if text.strip(" \r\n\t,[]") else text[:200] or " "
-    while (at := at + len(_GAP.match(text, at)[0])) < len(text):  # type: ignore[index]
-        try:
-            value, at = decoder.raw_decode(text, at)
+    patience = _PATIENCE
+    at = _after_gap(text, 0)
+    while at < len(text):
+        # An error counts the lines before it, so that each is looked for in a few lines only.
+        end = text.find("\n{", at + 1)
+        is_last = end < 0
+        piece = text[at:] if is_last else text[at:end]
+        more, inside = _decode_piece(piece)
+        values += more
+        if inside == len(piece):
+            at = _after_gap(text, at + inside)
+            continue
+        at += inside
+        try:  # a value may go on after the start of another one
+            if is_last or not patience:
+                raise ValueError
+            value, at = _DECODER.raw_decode(text, at)
             values.append(value)
+            at = _after_gap(text, at)
         except (ValueError, RecursionError):
+            patience = max(patience - 1, 0)
             rest = rest or text[at : at + 200]
-            following = text.find("\n{", at)
-            if not text.startswith("{", at) or following < 0:
+            if is_last or not text.startswith("{", at):
                 break
-            at = following
+            at = _after_gap(text, end)
     return values, rest or (text[:200] if text.lstrip().startswith("[") else "")
+
+
+def _decode_piece(piece: str) -> tuple[list[Any], int]:
+    """Read JSON values up to the first that is not whole, and say where that is."""
+    values: list[Any] = []
+    at = 0
+    try:
+        while at < len(piece):
+            value, end = _DECODER.raw_decode(piece, at)
+            values.append(value)
+            at = _after_gap(piece, end)
+    except (ValueError, RecursionError):
+        pass
+    return values, at
+
+
+def _after_gap(text: str, at: int) -> int:
+    found = _GAP.match(text, at)
+    return found.end() if found else at

@@ -97,6 +97,7 @@ class Web:
         self.requests_n = 0
         self.retries_n = 0  # of the requests
         self._deadline = deadline
+        self._max_bytes = MAX_BYTES
         self._headers = dict(headers or {})
         self._verify: bool | str = str(ca) if ca else True
         self._auth = (parts.username, parts.password or "") if parts.username else None
@@ -176,8 +177,9 @@ class Web:
             body = bytearray()
             for piece in _uncompressed(response, self._deadline):
                 body += piece
-                if len(body) > MAX_BYTES:
-                    raise DumpError(f"the answer is larger than {MAX_BYTES >> 20} MB")
+                if len(body) > self._max_bytes:
+                    limit = f"{self._max_bytes >> 20} MB"
+                    raise DumpError(f"the answer is larger than {limit}")
             return Answer(response.status_code, response.headers, bytes(body), address)
 
     def _is_own(self, address: str) -> bool:

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.base import (
+    Batch,
+    Call,
+    Deadline,
+    Name,
+    Row,
+    Source,
+    paths_of,
+    place_problems,
+)
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
@@ -25,33 +34,37 @@ _NO_DUMP = "it is in no dump; `assess sources` names the commands"
 _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
-_NAMELESS = (
+# Names that many machines have.
+_NAMELESS = [
     "localhost",
     "minikube",
     "docker-desktop",
     "kind-control-plane",
     "node",
     "unknown",
+]
+# Keys whose values no row takes over.
+_WITHHELD = frozenset(
+    [
+        "env",
+        "Env",
+        "environment",
+        "args",
+        "Args",
+        "command",
+        "Command",
+        "cmd",
+        "annotations",
+        "Templates",
+        "Options",
+        "parameters",
+        "Labels",
+        "labels",
+        "Config",
+        "message",
+        "Meta",
+    ]
 )
-_WITHHELD = {
-    "env",
-    "Env",
-    "environment",
-    "args",
-    "Args",
-    "command",
-    "Command",
-    "cmd",
-    "annotations",
-    "Templates",
-    "Options",
-    "parameters",
-    "Labels",
-    "labels",
-    "Config",
-    "message",
-    "Meta",
-}
 
 
 @dataclass(frozen=True)
@@ -75,18 +88,7 @@ class ListSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
-        is_live = "endpoint" in options
-        endpoint = str(options.get("endpoint", "http://-"))
-        wrong = {
-            "give either a path or an endpoint": is_live == ("path" in options),
-            "path names no file": "path" in options and not paths_of(options),
-            "endpoint starts with http:// or https://": not endpoint.startswith(
-                ("http://", "https://")
-            ),
-            "token_file and ca go with an endpoint": not is_live
-            and bool({"token_file", "ca"} & set(options)),
-        }
-        return [problem for problem, is_wrong in wrong.items() if is_wrong]
+        return place_problems(options)
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Return what the lists hold, as far as they can be read."""
@@ -201,7 +203,7 @@ class ListSource(Source):
             finally:
                 if best is not None:
                     forms = {listing.kind: "", **self.forms}
-                    count_spoiled(call, {listing.kind: best}, forms)
+                    lose(call, spoiled({listing.kind: best}, forms))
                     entries = take_entries(call, best)
         return None if best is None else entries
 
@@ -230,7 +232,7 @@ class ListSource(Source):
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
         documents = read_documents(file, call.row)
-        count_spoiled(call, {"entries": documents}, {"entries": "", **self.forms})
+        lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else
@@ -250,9 +252,9 @@ class ListSource(Source):
                 call.status("parse_error", _NOTHING_KNOWN)
 
 
-def count_spoiled(call: Call, payload: Row, forms: Mapping[str, str]) -> None:
-    """Count the entries of lists that cannot be read; the hint of the call has the first."""
-    if entries := spoiled(payload, forms):
+def lose(call: Call, entries: list[str]) -> None:
+    """Count entries that cannot be read, each told by its place; the hint has the first."""
+    if entries:
         call.count(unmapped_n=len(entries))
         call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 

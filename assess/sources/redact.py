@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from assess.sources.csv_records import rows
 from assess.sources.linear import Linear
 
 if TYPE_CHECKING:
@@ -37,34 +38,9 @@ _IN_QUERY = Linear(
     rf"([?&;][\w.-]*(?:{_SECRET_WORDS}|sig|signature|auth|key|session)[\w.-]*=)[^&;\s'\"<>#]+",
     ignore_case=True,
 )
-# Shapes that vendors document for their tokens, so that scanners find them.
-_TOKENS = (
-    r"(?:AKIA|ASIA)[0-9A-Z]{16}",  # AWS
-    r"AIza[\w-]{30,}",  # Google
-    r"ya29\.[\w-]{20,}",
-    r"gh[pousr]_\w{20,}",  # GitHub
-    r"github_pat_\w{20,}",
-    r"gl(?:pat|dt|rt|cbt|ptt|ft|oas|soat)-[\w-]{16,}",  # GitLab
-    r"dckr_[po]at_[\w-]{16,}",  # Docker Hub
-    r"npm_\w{30,}",
-    r"pypi-AgE[\w-]{20,}",
-    r"hv[sbr]\.(?:\w{24,}|[\w-]{60,})",  # Vault; shorter ones with a dash are hosts
-    r"\w{14}\.atlasv1\.[\w-]{40,}",  # Terraform
-    r"xox[abeoprs]-[\w-]{10,}",  # Slack
-    r"xapp-[\w-]{10,}",
-    r"[rs]k_(?:live|test)_\w{10,}",  # Stripe
-    r"sk-(?:(?:ant|proj)-[\w-]{20,}|[A-Za-z0-9]{32,})",  # Anthropic, OpenAI
-    r"SG\.[\w-]{16,}\.[\w-]{16,}",  # SendGrid
-    r"dop_v1_\w{32,}",  # DigitalOcean
-    r"dapi[0-9a-f]{32}",  # Databricks
-    r"gl(?:sa|c)_[\w=+/-]{20,}",  # Grafana
-    r"hf_[A-Za-z0-9]{30,}",  # Hugging Face
-    r"NRAK-[0-9A-Z]{20,}",  # New Relic
-    r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",  # Shopify
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # JSON Web Token
-    r"AGE-SECRET-KEY-1\w{20,}",
-)
-_KNOWN_TOKEN = Linear(rf"(^|[^A-Za-z0-9])(?:{'|'.join(_TOKENS)})")
+# Shapes that vendors document for their tokens, so that scanners find them: tokens.csv.
+_TOKENS = "|".join(row["pattern"] for row in rows("tokens"))
+_KNOWN_TOKEN = Linear(rf"(^|[^A-Za-z0-9])(?:{_TOKENS})")
 _PEM = Linear(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-----END [A-Z0-9 ]*-----)?"
 )

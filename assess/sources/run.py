@@ -8,7 +8,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -29,13 +31,17 @@ from assess.sources.base import (
 )
 from assess.sources.catalogue import homes, make
 from assess.sources.joining.identity import Rules, read_map
-from assess.sources.redact import scrub
+from assess.sources.redact import mask_tables, scrub
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from assess.inventory import Inventory
+
 PARALLEL = 256  # sources asked at the same time
 GRACE_S = 2.0  # for a source to hand over what it has, once its deadline has passed
+INTERRUPTED_S = 0.4  # the same, once somebody presses Ctrl-C
+_UNFINISHED = "interrupted before it had answered; run again"
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
@@ -120,39 +126,96 @@ def _identity(config: Config) -> tuple[Rules, list[str]]:
         return [], [*problems, str(error)]
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interrupt of a collection, with what was found before it."""
+
+    inventory: Inventory | None = None  # None where nothing was found
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__("interrupted")
+        self.batches = batches
+
+
 def side_by_side(
     tasks: list[Task], work: Work, progress: Progress | None = None
 ) -> Batches:
     """Do the work of every task, side by side, and return the batches in the order of the tasks.
 
-    A source that hangs is left behind on its thread, once its deadline has passed.
+    A source that hangs is left behind on its thread, once its deadline has passed. An interrupt
+    ends all deadlines: sources hand over what they have, and `Interrupted` carries it.
     """
-    batches: dict[str, Batch] = {}
-    waiting = list(reversed(tasks))
-    running: dict[str, tuple[Task, Deadline]] = {}
-    ended: SimpleQueue[tuple[str, Batch | BaseException]] = SimpleQueue()
-    while waiting or running:
-        while waiting and len(running) < PARALLEL:
-            task = waiting.pop()
-            running[task.label] = (task, Deadline(task.deadline))
-            arguments = (work, *running[task.label], ended)
+    crew = _Crew(tasks, work, progress)
+    try:
+        while crew.waiting or crew.running:
+            crew.start()
+            crew.wait()
+    except KeyboardInterrupt:
+        crew.cut()
+        raise Interrupted(crew.batches) from None
+    return crew.batches
+
+
+class _Crew:
+    """Tasks at work, each on a thread that nothing waits for."""
+
+    def __init__(self, tasks: list[Task], work: Work, progress: Progress | None) -> None:
+        self.waiting = list(reversed(tasks))
+        self.running: dict[str, tuple[Task, Deadline]] = {}
+        self._tasks = tasks
+        self._work = work
+        self._progress = progress
+        self._ended: SimpleQueue[tuple[str, Batch | BaseException]] = SimpleQueue()
+        self._batches: dict[str, Batch] = {}
+
+    @property
+    def batches(self) -> Batches:
+        """Batches of the tasks that ended, in the order of all tasks."""
+        labels = [task.label for task in self._tasks if task.label in self._batches]
+        return [(label, self._batches[label]) for label in labels]
+
+    def start(self) -> None:
+        """Start what there is room for."""
+        while self.waiting and len(self.running) < PARALLEL:
+            task = self.waiting.pop()
+            self.running[task.label] = (task, Deadline(task.deadline))
+            arguments = (self._work, *self.running[task.label], self._ended)
             Thread(target=_do, args=arguments, name=task.label, daemon=True).start()
-        first = min(deadline.left for _, deadline in running.values())
+
+    def wait(self) -> None:
+        """Wait until a task ends, or until one has had all of its time."""
+        first = min(deadline.left for _, deadline in self.running.values())
         try:
-            outcomes = [ended.get(timeout=first + GRACE_S)]
+            self._take(*self._ended.get(timeout=first + GRACE_S))
         except Empty:
-            outcomes = [
-                (label, TimeoutError(f"no answer within {task.deadline:g} s"))
-                for label, (task, deadline) in running.items()
-                if not deadline.left
-            ]
-        for label, outcome in outcomes:
-            if label in running:  # not one that was left behind
-                task, _ = running.pop(label)
-                batches[label] = _finished(task, outcome)
-                if progress:
-                    progress(label, len(batches), len(tasks))
-    return [(task.label, batches[task.label]) for task in tasks]
+            late = [(t, limit) for t, limit in self.running.values() if not limit.left]
+            for task, _ in late:
+                error = TimeoutError(f"no answer within {task.deadline:g} s")
+                self._take(task.label, error)
+
+    def cut(self) -> None:
+        """Take what running tasks hand over in a moment, and say of each that it did not end."""
+        interrupted = [task for task, _ in self.running.values()]
+        for _, deadline in self.running.values():
+            deadline.cut()
+        end = Deadline(INTERRUPTED_S)
+        with suppress(Empty):
+            while self.running:
+                self._take(*self._ended.get(timeout=end.left))
+        for task in [*interrupted, *self.waiting]:
+            batch = self._batches.setdefault(task.label, Batch())
+            status = "partial" if any(batch.rows.values()) else "timeout"
+            error = KeyboardInterrupt.__name__
+            batch.cover(
+                task.scope, "collect", status, error_class=error, hint=_UNFINISHED
+            )
+
+    def _take(self, label: str, outcome: Batch | BaseException) -> None:
+        if label not in self.running:  # it was left behind before
+            return
+        task, _ = self.running.pop(label)
+        self._batches[label] = _finished(task, outcome)
+        if self._progress:
+            self._progress(label, len(self._batches), len(self._tasks))
 
 
 def _do(work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]) -> None:
@@ -226,23 +289,27 @@ def in_two_rounds(tasks: list[Task], progress: Progress | None = None) -> Batche
     """Collect from all sources, then from those that follow what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]
-
-    def report(label: str, done: int, _: int) -> None:
-        if progress:
-            progress(label, done, len(tasks))
-
-    def report_second(label: str, done: int, _: int) -> None:
-        report(label, len(first) + done, len(tasks))
-
-    batches = dict(side_by_side(first, collecting, report))
     rows = Batch()
-    for batch in batches.values():
-        rows.merge(batch)
+    batches: dict[str, Batch] = {}
+    ended = count(1)
+
+    def report(label: str, *_: int) -> None:
+        if progress:
+            progress(label, next(ended), len(tasks))
 
     def following(task: Task, deadline: Deadline) -> Batch:
         return task.source.follow(task.options, task.base, deadline, rows.rows)
 
-    batches |= side_by_side(second, following, report_second)
+    try:
+        batches |= side_by_side(first, collecting, report)
+        for batch in batches.values():
+            rows.merge(batch)
+        batches |= side_by_side(second, following, report)
+    except Interrupted as interrupt:
+        batches |= interrupt.batches
+        crew = _Crew([t for t in tasks if t.label not in batches], collecting, None)
+        crew.cut()
+        raise Interrupted([*batches.items(), *crew.batches]) from None
     return [(task.label, batches[task.label]) for task in tasks]
 
 
@@ -261,7 +328,9 @@ def join(
     batches, of_replicas = join_replicas(batches)
     batches = name_findings(batches)
     tables, of_names = to_tables(batches, rules)
-    return tables, coverage_rows(batches), [*of_hosts, *of_replicas, *of_names]
+    of_secrets = mask_tables(tables)
+    notes = [*of_hosts, *of_replicas, *of_names, *of_secrets]
+    return tables, coverage_rows(batches), notes
 
 
 def coverage_rows(batches: Batches) -> list[Row]:

@@ -103,7 +103,7 @@ def spoiled(payload: Any, forms: Mapping[str, str]) -> list[str]:
                 entries = value[name] if isinstance(value[name], list) else []
                 for n, entry in enumerate(entries):
                     if not _has_form(entry, forms[name]):
-                        found.append(f"{name}[{n}] is {_kind_of(entry)}")
+                        found.append(f"{name}[{n}] is {_form_of(entry)}")
     return found
 
 
@@ -113,7 +113,7 @@ def _has_form(entry: Any, form: str) -> bool:
     return isinstance(entry, dict) and bool(entry)
 
 
-def _kind_of(value: Any) -> str:
+def _form_of(value: Any) -> str:
     """Name the kind of a value, which itself may be a secret."""
     if value is None:
         return "null"

@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_written_is_an_error_not_a_traceback(
 ):
     (tmp_path / "taken").write_text("a file where a directory is needed")
     result = call("show", sample, "-o", "taken/out.csv", code=1)
-    assert result.stderr.startswith("error: taken: ")
+    assert result.stderr.startswith("error: taken/out.csv cannot be written: ")
 
 
 def test_quiet_leaves_errors_only(process, sample):

@@ -9,11 +9,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_compose import read, workloads, written
 
+from assess import frames
 from assess.sources.compose import project as limits
 from assess.sources.compose.project import Limits, interpolate, read_env
 from assess.sources.compose.source import ComposeSource
@@ -255,3 +257,62 @@ def test_the_option_is_checked():
 def test_an_unlimited_reader_reads_nothing_outside(tmp_path):
     with pytest.raises(ValueError, match="outside"):
         Limits([tmp_path / "a"]).read(tmp_path / "b")
+
+
+KEYS = (
+    "image container_name hostname restart privileged network_mode pid ipc user read_only scale "
+    "mem_limit cpus pids_limit stop_grace_period environment labels networks deploy logging links "
+    "external_links volumes_from cap_add profiles expose depends_on env_file ports volumes tmpfs "
+    "healthcheck extends log_driver"
+)
+ODD = [
+    *(
+        "9" * 400,
+        "1e400",
+        "-1",
+        "9" * 30 + "g",
+        "9" * 400 + "s",
+        "'\\0'",
+        "''",
+    ),
+    *(
+        "[]",
+        "[[]]",
+        "[null]",
+        "[{}]",
+        "{}",
+        "{a: [b]}",
+        "{a: {b: [c]}}",
+        "null",
+        "!reset null",
+    ),
+    *(
+        "!override [a]",
+        "{resources: {limits: {memory: [x], pids: 1e300}}}",
+        "{replicas: -5}",
+        "{driver: [x]}",
+        "{driver: {}}",
+        "{restart_policy: {condition: [x]}}",
+    ),
+    *(
+        "{file: 3, service: []}",
+        "{path: {}}",
+        "[{path: [a]}]",
+        "'::'",
+        "':/'",
+        "[':x:', ':']",
+    ),
+]
+
+
+@pytest.mark.parametrize("key", KEYS.split())
+def test_one_odd_value_costs_no_more_than_itself(tmp_path, key):
+    services = [f"  s{n}: {{image: x, {key}: {odd}}}\n" for n, odd in enumerate(ODD)]
+    if key == "image":
+        services = [line.replace("image: x, ", "") for line in services]
+    batch = written(tmp_path, f"services:\n  plain: {{image: x}}\n{''.join(services)}")
+    expected = {"plain", *(f"s{n}" for n in range(len(ODD)))}
+    lost = expected - workloads(batch).keys()
+    assert not lost or (key == "profiles" and "plain" not in lost), batch.coverage
+    for frame in ComposeSource.fills:
+        frames.conform(frame, pd.DataFrame(batch.rows[frame]))

@@ -1,7 +1,11 @@
 """Files that people hand over: each is timed, and what there is no time for says so."""
 
+import time
+
+import pytest
+
 from assess.sources.base import Batch, Deadline
-from assess.sources.dumps import each_dump, read_documents
+from assess.sources.dumps import decode_values, each_dump, read_documents
 
 
 def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
@@ -24,3 +28,31 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
     ]
     assert ["seconds" in row for row in batch.coverage] == [True, True, False]
     assert batch.coverage[-1]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('{"a":\n{"b": 1}}\n{"a": 2} 3', [{"a": {"b": 1}}, {"a": 2}, 3]),
+        ('{"a": 1}\n{"b": \n{"c": 3}\n{"d"', [{"a": 1}, {"c": 3}]),
+        ('[{"a": 1},{"b": 2},{"c"', [{"a": 1}, {"b": 2}]),
+        ('[\n{"a": [\n{},\n{}]},\n{"b": 2}', [{"a": [{}, {}]}, {"b": 2}]),
+        ('{"a": 1} nothing\n{"b": 2}', [{"a": 1}]),
+        ("", []),
+    ],
+)
+def test_values_are_read_as_far_as_they_are_whole(text, values):
+    assert decode_values(text)[0] == values
+
+
+@pytest.mark.parametrize(
+    "piece", ['\n{"a":[', '\n{"a":"', "\n{", '\n{"a":1,', "\n{}", "[{"]
+)
+def test_broken_json_takes_time_in_proportion_to_its_length(piece):
+    def seconds(n):
+        started = time.thread_time()
+        decode_values('{"a":[' + piece * n)
+        return time.thread_time() - started
+
+    seconds(1000)
+    assert seconds(80_000) < max(4 * 3 * seconds(20_000), 0.5)

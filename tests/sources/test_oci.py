@@ -12,6 +12,7 @@ import pytest
 
 from assess import frames
 from assess.sources.base import Batch, Deadline
+from assess.sources.registry import client
 from assess.sources.registry import source as oci
 from assess.sources.registry.rows import (
     INDEX_OCI,
@@ -510,3 +511,42 @@ def test_an_index_may_hold_indexes(server):
     }
     assert rows[digest_of(outer)]["tags"] == "1" and rows[digest_of(inner)]["is_index"]
     assert not any(row["dangling"] for row in rows.values())
+
+
+@pytest.mark.parametrize("is_hub", [False, True])
+def test_a_list_without_an_end_ends(server, monkeypatch, is_hub):
+    monkeypatch.setattr(oci, "MAX_TAGS", 1000)
+    monkeypatch.setattr(oci, "HUB_API", server.endpoint)
+    answer = server.answer
+    place = f"/v2/repositories/{NAME}/tags"
+
+    def endless(method, path, headers):
+        number = int(path.rpartition("=")[2]) if "=" in path else 0
+        if path.startswith(place):
+            page = {"results": [], "next": f"{server.endpoint}{place}?page={number + 1}"}
+            return 200, {}, json.dumps(page).encode()
+        if "/tags/list" in path and not is_hub:
+            names = [f"v{number}-{n}" for n in range(100)]
+            following = f"<{server.endpoint}/v2/{NAME}/tags/list?last={number + 1}>"
+            link = {"Link": f'{following}; rel="next"'}
+            return 200, link, json.dumps({"tags": names}).encode()
+        if "-" in path.rpartition("/")[2]:
+            return 404, {}, b"{}"
+        return answer(method, path, headers)
+
+    server.answer = endless
+    batch = ask(server, name="docker.io") if is_hub else ask(server)
+    row = calls(batch)["hub" if is_hub else "tags"]
+    assert "more than 1,000 tags" in row["hint"]
+    assert row["status"] == ("parse_error" if is_hub else "partial")
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_an_answer_has_a_limit(server, monkeypatch, excess):
+    monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 1 << 20)
+    body = json.dumps({"tags": ["1"], "x": ""}).encode()
+    body = body[:-2] + b"y" * ((1 << 20) + excess - len(body)) + body[-2:]
+    server.answers = {f"/v2/{NAME}/tags/list": (200, {}, body)}
+    row = calls(ask(server))["tags"]
+    assert row["status"] == ("parse_error" if excess else "ok")
+    assert not excess or "1 MB" in row["hint"]

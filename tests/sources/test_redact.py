@@ -1,5 +1,8 @@
 """Redaction: what is a secret, and what may pass."""
 
+import time
+
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,3 +145,135 @@ def test_of_an_environment_names_pass():
 )
 def test_basic_is_a_word_too(text, kept):
     assert (redact.scrub(text) == text) is kept
+
+
+# Made of the vendors' own examples and forms; none was ever valid.
+TOKENS = [
+    "AKIA" + "IOSFODNN7EXAMPLE",
+    "ghp_" + "a1B2" * 9,
+    "github_pat_" + "11AAAAAAA0" * 4,
+    "glpat-" + "x7-y_Z" * 4,
+    "dckr_pat_" + "aB3-x_" * 4,
+    "dckr_oat_" + "aB3-x_" * 4,
+    "npm_" + "a1B2c3" * 6,
+    "pypi-AgE" + "IcHlwaS5vcmc" * 3,
+    "hvs." + "CAESIJ1a2b3c4d5e6f7g8h9i",
+    "xoxb-" + "123456789012-abcdef",
+    "xapp-" + "1-A0123456-789",
+    "sk_live_" + "a1B2c3d4e5f6",
+    "sk-ant-" + "api03-a1B2c3d4e5f6g7",
+    "SG." + "a1B2c3d4e5f6g7h8" + "." + "a1B2c3d4e5f6g7h8",
+    "AIza" + "SyA1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p",
+    "glsa_" + "a1B2c3d4e5f6g7h8i9j0k1",
+    "hf_" + "a1B2c3" * 6,
+    "eyJhbGciOiJIUzI1NiJ9" + "." + "eyJzdWIiOiIxMjM0In0" + "." + "dozjgNryP4J3jVmN",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nAbC/+=\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=lambda token: token[:9])
+@pytest.mark.parametrize("form", ["{}", "x {} y", "key_{}", "https://h/p/{}?x=1", "({})"])
+def test_a_token_of_a_known_shape_survives_nowhere(token, form):
+    text = form.format(token)
+    secret = token[10:].replace("\n", " ")[:12]
+    for shown in (redact.scrub(text), redact.mask(text)):
+        assert secret not in shown.replace("\n", " ")
+        assert redact.REDACTED in shown
+    assert redact.is_secret("X", text)
+    kept, _ = redact.keep_labels({"assess.service": text})
+    assert secret not in kept["assess.service"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sk-payment-service-production",
+        "hvb.customer-portal-production",
+        "pypi-mirror-production-cluster",
+        "glance-registry-of-images-2024",
+        "registry.example.com/team/app@sha256:" + "0a" * 32,
+        "npm_mirror",
+        "https://example.com/a?page=2&sort=name",
+        "org.example.tokenizer",
+    ],
+)
+def test_names_that_look_alike_are_kept(name):
+    assert redact.mask(name) == name
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://git.example.com/x?token=CANARY7x",
+        "https://git.example.com/x?a=1&private_token=CANARY7x&b=2",
+        "https://u:CANARY7x@git.example.com/x",
+        "https://CANARY7x@git.example.com/x",
+        "https://s3.example.com/x?X-Amz-Signature=CANARY7x",
+        "https://blob.example.com/x?sv=2020&sig=CANARY7x",
+        "jdbc:postgresql://db/x?user=u;password=CANARY7x",
+        "see https://a.example.com/?access_token=CANARY7x, then https://u:CANARY7x@b/",
+    ],
+)
+def test_no_secret_of_an_address_survives(address):
+    for text in (redact.strip_userinfo(address), redact.scrub(address)):
+        assert "CANARY7x" not in text
+        assert "example.com" in text or "db" in text
+
+
+def test_a_message_that_is_cut_shows_no_half_of_a_secret():
+    long = "word " * 480
+    for secret in ("ghp_" + "a" * 36, "https://user:" + "hunter2" * 400 + "@host"):
+        for n in range(0, 40, 3):
+            assert "ghp_" not in redact.scrub(long[n:] + secret)
+            assert "hunter2" not in redact.scrub("x" * n + " " + secret)
+
+
+@pytest.mark.parametrize(
+    "function", ["scrub", "mask", "strip_userinfo", "secret", "name"]
+)
+@pytest.mark.parametrize(
+    ("start", "pump"),
+    [
+        ("", "-"),
+        ("", "password"),
+        ("://", ":"),
+        ("", "://:"),
+        ("", "://a:b@"),
+        ("?", "token="),
+        ("", "?token=a"),
+        ("eyJ", "-"),
+        ("", "eyJaaaaaaaa."),
+        ("", "basic "),
+        ("", "-----BEGIN PRIVATE KEY-----"),
+        ("", "aB"),
+        ("", " "),
+        ("", "password '"),
+        ("", "\ud800"),
+    ],
+)
+def test_time_is_in_proportion_to_length(function, start, pump):
+    functions = {
+        "scrub": redact.scrub,
+        "mask": redact.mask,
+        "strip_userinfo": redact.strip_userinfo,
+        "secret": lambda text: redact.is_secret("X", text),
+        "name": redact.is_secret_name.__wrapped__,
+    }
+
+    def seconds(n):
+        started = time.thread_time()
+        functions[function](start + pump * n)
+        return time.thread_time() - started
+
+    seconds(100)
+    assert seconds(20_000) < max(2 * 3 * seconds(10_000), 0.05)
+
+
+def test_what_passed_the_border_is_masked_with_its_column_named():
+    secret = "glpat-" + "x7-y_Z" * 4
+    hosts = pd.DataFrame({"host_id": ["a", "b"], "os": [f"linux {secret}", None]})
+    tables = {"hosts": hosts, "services": pd.DataFrame({"vcpus": [1.0]})}
+    (note,) = redact.mask_tables(tables)
+    assert tables["hosts"]["os"].tolist()[0] == "linux ***"
+    assert (note["scope"], note["call"], note["redacted_n"]) == ("hosts", "os", 1)
+    assert redact.mask_tables(tables) == []

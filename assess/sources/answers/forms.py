@@ -18,6 +18,7 @@ from typing import Any
 
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
+from assess.sources.linear import Linear
 from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, moment
 
@@ -61,7 +62,7 @@ _PEOPLE = (
 class Rule:
     """One row of `answer_checks.csv`: which result of a tool is about what of ours."""
 
-    match: re.Pattern[str]
+    match: Linear
     target: str  # id of a check, or a column such as ``engines.live_restore``
     values: dict[str, str]  # result of the tool -> risk, or cell of that column
 
@@ -115,8 +116,8 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
             raise ValueError("every row needs a tool, a match and a target")
         values = dict(v.partition("=")[::2] for v in (row.get("values") or "").split())
         try:
-            checked.append(Rule(re.compile(match, re.IGNORECASE), target, values))
-        except re.error as error:
+            checked.append(Rule(Linear(match, ignore_case=True), target, values))
+        except ValueError as error:
             raise ValueError(f"{match!r} is no regular expression: {error}") from error
     return checked
 

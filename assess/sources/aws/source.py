@@ -18,7 +18,6 @@ from assess.sources.base import (
     Row,
     Source,
     failure,
-    file_failure,
     paths_of,
 )
 from assess.sources.dumps import find_files
@@ -191,7 +190,7 @@ def dump_places(
     files: dict[str, list[Path]] = defaultdict(list)
     for scope, file in find_files(options, base, batch):
         if not file.exists():
-            batch.cover(scope, "read", **file_failure(FileNotFoundError()))
+            batch.cover(scope, "read", **failure(FileNotFoundError()))
             continue
         is_below = (base / scope).parent != base
         files[str(Path(scope).parent) if is_below else scope].append(file)

@@ -17,17 +17,12 @@ from assess.sources.base import (
     Name,
     Row,
     Source,
-    file_failure,
+    failure,
     paths_of,
 )
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.compose.project import Project, read_project
-from assess.sources.docker.names import (
-    COMPOSE,
-    COMPOSE_CONFIDENCE,
-    COMPOSE_RULE,
-    container_names,
-)
+from assess.sources.docker.names import COMPOSE, compose_name, container_names
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
     Callee,
@@ -41,7 +36,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dig, number, table
+from assess.sources.values import integer, number, table, text
 
 SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (
@@ -90,7 +85,7 @@ class ComposeSource(Source):
         project = read_project(files, allow_outside=allow_outside)
         deadline.check()
         for name, error in project.failed.items():
-            batch.cover(scope, f"read {name}", **file_failure(error))
+            batch.cover(scope, f"read {name}", **failure(error))
         if project.failed and not project.services:
             return batch
         wanted = options.get("profiles", project.env.get("COMPOSE_PROFILES", ""))
@@ -107,12 +102,10 @@ class ComposeSource(Source):
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
     """List the services without a profile, and those of the wanted profiles."""
-    names = []
-    for name, service in sorted(project.services.items()):
-        declared = service.get("profiles")
-        if not declared or {"*", *declared} & profiles:
-            names.append(name)
-    return names
+    declared = {name: s.get("profiles") for name, s in project.services.items()}
+    return sorted(
+        n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -198,11 +191,9 @@ def _to_unit(project: Project, service: Service) -> Unit:
     limits = table(deploy, "resources", "limits")
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
-    pids = number(limits.get("pids") or service.get("pids_limit"))
-    restart = dig(deploy, "restart_policy", "condition") or service.get("restart")
-    if isinstance(restart, str):
-        word = restart.partition(":")[0]  # without the attempts of on-failure:3
-        restart = _CONDITIONS.get(word, word)
+    pids = integer(limits.get("pids") or service.get("pids_limit"))
+    condition = text(deploy, "restart_policy", "condition")
+    restart, _, _ = (condition or text(service, "restart")).partition(":")  # on-failure:3
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -218,14 +209,14 @@ def _to_unit(project: Project, service: Service) -> Unit:
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,
         cpu_limit=number(limits.get("cpus") or service.get("cpus")),
-        pids_limit=int(pids) if pids and pids > 0 else None,
+        pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
         host_network=service.get("network_mode") == "host",
         host_pid=service.get("pid") == "host",
         readonly_root=is_true(service.get("read_only")),
         caps_added_n=len(service.get("cap_add", [])),
-        restart_policy=restart,
-        log_driver=dig(service, "logging", "driver"),
+        restart_policy=_CONDITIONS.get(restart, restart) or None,
+        log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked,
     )
@@ -261,7 +252,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             type=volume["type"],
             source="" if name else source,
             volume=name,
-            driver=options.get("driver"),
+            driver=text(options, "driver") or None,
             is_writable=not volume["read_only"],
         )
 
@@ -277,15 +268,15 @@ def _replicas(project: Project, name: str) -> int:
 
 def _bytes(value: Any) -> int | None:
     """Read an amount of memory such as ``512m`` or ``1.5gb``; 0 is no limit."""
-    text = str(value or "").lower().strip()
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", text)
-    return int(float(found[1]) * _UNITS[found[2] or "b"]) if found else None
+    words = str(value or "").lower().strip()
+    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", words)
+    return integer(float(amount[1]) * _UNITS[amount[2] or "b"]) if amount else None
 
 
 def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
-    return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
+    return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)
 
 
 # ---- whom a service needs ----
@@ -302,7 +293,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
             return units[name].names[0]
         if name.startswith(EXTERNAL):
             return name
-        return Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+        return compose_name(name, project.name)
 
     def find(address: Address) -> Callee:
         if callee := hosts.get(address.host):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.inventory import MANIFEST, read_table
+from assess.inventory import MANIFEST
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source
 from assess.sources.dumps import DumpError, refuse_large
 from assess.sources.redact import scrub
@@ -71,7 +71,7 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
         call.status("unsupported", f"{frame} is no frame")
         return
     refuse_large(file)
-    table = read_table(file)
+    table = frames.read_table(file)
     if not {*table.columns} & {*frames.columns(frame)}:
         raise DumpError(f"no column of it is one of {frame}: see `assess frames`")
     call.count(rows=len(table))

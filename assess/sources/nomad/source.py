@@ -9,10 +9,10 @@ from urllib.parse import quote
 from assess.sources.base import Batch, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, count_spoiled
+from assess.sources.listing import Found, Listing, ListSource, lose
 from assess.sources.nomad.rows import to_batch
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, text
+from assess.sources.values import dicts, spoiled, text
 
 PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
@@ -21,9 +21,18 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
-_OBJECTS = (
-    *("TaskGroups", "Tasks", "Services", "Upstreams", "Events", "VolumeMounts", "mounts"),
-    *("mount", "Networks", "ReservedPorts", "DynamicPorts"),
+_OBJECTS = (  # lists of them become rows
+    "TaskGroups",
+    "Tasks",
+    "Services",
+    "Upstreams",
+    "Events",
+    "VolumeMounts",
+    "mounts",
+    "mount",
+    "Networks",
+    "ReservedPorts",
+    "DynamicPorts",
 )
 _FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 
@@ -106,7 +115,7 @@ class NomadSource(ListSource):
                     else:
                         answers.append(answer)
                 entries = details.take([a for a in dicts(answers) if text(a, "ID")])
-                count_spoiled(details, {call: entries}, self.forms)
+                lose(details, spoiled({call: entries}, self.forms))
                 if len(entries) < len(answers):
                     details.count(unmapped_n=len(answers) - len(entries))
             lists[kind] = lists[kind] + entries

@@ -16,7 +16,6 @@ from assess.sources.base import (
     Row,
     Source,
     failure,
-    file_failure,
     in_threads,
     paths_of,
 )
@@ -26,7 +25,6 @@ from assess.sources.redact import strip_userinfo
 from assess.sources.registry.client import Registry, Session
 from assess.sources.registry.rows import (
     ACCEPT,
-    INDEX_OCI,
     Repository,
     all_digests,
     documents_of,
@@ -45,6 +43,8 @@ from assess.sources.registry.rows import (
 from assess.sources.values import dicts, dig, texts
 
 HUB_API = "https://hub.docker.com"
+HUB_PAGE = 100  # tags
+MAX_TAGS = 100_000  # of a repository; a list without an end would fill the memory
 PARALLEL = 8  # repositories that are asked at a time
 MAX_CONFIG_BYTES = 4 << 20  # that of an image has some KB; more is no configuration
 NOT_THERE = "the registry has no such repository, or does not show it"
@@ -111,7 +111,7 @@ class RegistrySource(Source):
         mode = options.get("tags") or ("used" if is_hub_only else "all")
 
         def read(name: str) -> Batch:
-            return _Reader(registry, name).read(mode, used.get(name, set()))
+            return _Repository(registry, name).read(mode, used.get(name, set()))
 
         for part in in_threads(read, wanted, PARALLEL):
             batch.merge(part)
@@ -126,7 +126,7 @@ class RegistrySource(Source):
                     file.stat()
         elif registry := _open(options, base, deadline, batch):
             for name in options.get("repositories") or [""]:
-                batch.merge(_Reader(registry, name).probe())
+                batch.merge(_Repository(registry, name).probe())
         return batch
 
 
@@ -140,7 +140,7 @@ def _open(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registr
         return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
         scope = strip_userinfo(str(options.get("endpoint")))
-        batch.cover(scope, "token_file", **file_failure(error))
+        batch.cover(scope, "token_file", **failure(error))
         return None
 
 
@@ -155,7 +155,7 @@ def _failure(error: Exception) -> Row:
     return row
 
 
-class _Reader:
+class _Repository:
     """One repository that is asked; every kind of call leaves a coverage row."""
 
     def __init__(self, registry: Registry, name: str) -> None:
@@ -164,8 +164,7 @@ class _Reader:
         self.batch = Batch()
         self.scope = f"{registry.scope}/{name}"
         self.content = Repository(registry.name, name)
-        self.session = Session(registry, name)
-        self.web = self.session.web
+        self.web = Session(registry, name)
 
     def read(self, mode: str, used: set[str]) -> Batch:
         """Read all tags of the repository, or those that are used, as rows."""
@@ -182,14 +181,14 @@ class _Reader:
                     self._ask_hub(mode)
         finally:
             self.web.close()
-        rows = to_images(self.content)
-        self.batch.add("images", *({**row, "source_ref": self.scope} for row in rows))
+        for row in to_images(self.content):
+            self.batch.add("images", row | {"source_ref": self.scope})
         return self.batch
 
     def probe(self) -> Batch:
         """Make the cheapest call that shows whether the repository, or any, can be read."""
         with self._call("tags" if self.name else "ping") as call:
-            self.session.ask(f"v2/{self.name}/tags/list?n=1" if self.name else "v2/")
+            self.web.ask(f"v2/{self.name}/tags/list?n=1" if self.name else "v2/")
             call.count(rows=1)
         self.web.close()
         return self.batch
@@ -206,10 +205,12 @@ class _Reader:
         with self._call("tags") as call:
             following: str | None = f"{url}?n=1000"
             while following:
-                answer = self.session.ask(following)
-                page = [tag for tag in texts(dig(answer.json(), "tags")) if is_ref(tag)]
-                new = [tag for tag in dict.fromkeys(page) if tag not in tags]
+                answer = self.web.ask(following)
+                page = dict.fromkeys(filter(is_ref, texts(answer.json(), "tags")))
+                new = [tag for tag in page if tag not in tags]
                 tags |= dict.fromkeys(call.take(new))
+                if len(tags) > MAX_TAGS:
+                    raise ValueError(f"it lists more than {MAX_TAGS:,} tags")
                 following = answer.next_url
                 # Some registries link to the same page for ever, or to another place.
                 if not new or not (following or "").startswith(f"{url}?"):
@@ -241,32 +242,33 @@ class _Reader:
             call.status("partial" if any(is_read) else "throttled", hint)
             call.note(ratio=round(sum(is_read) / len(is_read), 4))
 
-    def _digest_of(self, ref: str) -> str | None:
-        """Return the digest of a reference, by HEAD; None where it is no longer there."""
-        path = f"v2/{self.name}/manifests/{ref}"
+    def _ask(
+        self, path: str, method: str = "GET", absent: tuple[int, ...] = (404,)
+    ) -> Answer | None:
+        """Ask for a manifest; None where the registry answers that it has none."""
         try:
-            answer = self._ask_head(path)
+            return self.web.ask(f"v2/{self.name}/{path}", method, ACCEPT)
         except HttpError as error:
-            if error.status_code != 404:
+            if method == "HEAD" and error.status_code in _UNKNOWN_METHOD:
+                return self._ask(path)
+            if error.status_code not in absent:
                 raise
             return None
+
+    def _digest_of(self, ref: str) -> str | None:
+        """Return the digest of a reference; None where it is no longer there."""
+        path = f"manifests/{ref}"
+        answer = self._ask(path, "HEAD")  # which costs no pull
+        if answer is None:
+            return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
-        if ":" not in digest or not is_ref(
-            digest
-        ):  # it names none: it is the hash of the text
-            body = answer.body or self.session.ask(path, accept=ACCEPT).body
+        if ":" not in digest or not is_ref(digest):
+            # It names none: the digest is the hash of the text.
+            whole = answer if answer.body else self._ask(path)
+            body = whole.body if whole else b""
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.content.types[digest] = type_of(answer.headers.get("Content-Type"), None)
         return digest
-
-    def _ask_head(self, path: str) -> Answer:
-        """Ask by HEAD, which costs no pull, and by GET where a registry does not know HEAD."""
-        try:
-            return self.session.ask(path, "HEAD", ACCEPT)
-        except HttpError as error:
-            if error.status_code not in _UNKNOWN_METHOD:
-                raise
-        return self.session.ask(path, accept=ACCEPT)
 
     def _read_manifest(self, digest: str, call: Call) -> bool:
         """Read a manifest and the configuration of its image; False to save the last pulls.
@@ -275,20 +277,15 @@ class _Reader:
         """
         if self.registry.is_spent:
             return False
-        try:
-            answer = self.session.ask(f"v2/{self.name}/manifests/{digest}", accept=ACCEPT)
-        except HttpError as error:
-            if error.status_code != 404:
-                raise
-            return True
-        kept = keep_manifest(answer.json(), answer.headers.get("Content-Type"))
-        self.content.manifests[digest] = kept
-        config = kept.get("config")
-        is_small = (kept.get("config_bytes") or 0) <= MAX_CONFIG_BYTES
-        if config and kept.get("is_image") and is_small:
-            raw = self.session.ask(f"v2/{self.name}/blobs/{config}", accept="*/*").json()
-            self.content.configs[digest], redacted_n = keep_config(raw)
-            call.count(redacted_n=redacted_n)
+        if answer := self._ask(f"manifests/{digest}"):
+            kept = keep_manifest(answer.json(), answer.headers.get("Content-Type"))
+            self.content.manifests[digest] = kept
+            config = kept.get("config")
+            is_small = (kept.get("config_bytes") or 0) <= MAX_CONFIG_BYTES
+            if config and kept.get("is_image") and is_small:
+                raw = self.web.ask(f"v2/{self.name}/blobs/{config}", accept="*/*").json()
+                self.content.configs[digest], redacted_n = keep_config(raw)
+                call.count(redacted_n=redacted_n)
         return True
 
     def _find_signatures(self) -> None:
@@ -310,32 +307,23 @@ class _Reader:
         tag = signature_tag(digest)
         if self.content.tags is not None:
             return tag in self.content.tags
-        try:
-            self.session.ask(f"v2/{self.name}/manifests/{tag}", "HEAD", ACCEPT)
-        except HttpError as error:
-            if error.status_code != 404:
-                raise
-            return False
-        return True
+        return self._ask(f"manifests/{tag}", "HEAD") is not None
 
     def _is_referred_to(self, digest: str) -> bool | None:
         """Return whether a signature refers to an image; None where the registry cannot tell."""
         if not self.registry.has_referrers:
             return None
-        path = f"v2/{self.name}/referrers/{digest}"
-        try:
-            referrers = self.session.ask(path, accept=INDEX_OCI).json()
-        except HttpError as error:
-            if error.status_code not in _UNKNOWN_CALL:
-                raise
+        answer = self._ask(f"referrers/{digest}", absent=_UNKNOWN_CALL)
+        if answer is None:
             self.registry.has_referrers = False
             return None
+        referrers = answer.json()
         is_index = isinstance(dig(referrers, "manifests"), list)
         return is_signed(referrers) if is_index else None
 
     def _ask_hub(self, mode: str) -> None:
         """Ask Docker Hub's own API when tags were pushed and pulled; no token is sent to it."""
-        with self.registry.open(HUB_API, "") as web:
+        with Web(HUB_API, self.registry.deadline, ca=self.registry.ca) as web:
             call = self._call("hub")
             call.watch(web)
             with call:
@@ -352,10 +340,12 @@ class _Reader:
                 yield from dicts([web.json(f"{place}/{tag}")])
             return
         url = f"{HUB_API}/{place}"
-        following = f"{url}?page_size=100"
+        following = f"{url}?page_size={HUB_PAGE}"
         asked: set[str] = set()
         # A hub that names another host or place for its next page is not followed.
         while following.startswith((f"{url}?", f"{url}/?")) and following not in asked:
+            if len(asked) * HUB_PAGE > MAX_TAGS:
+                raise ValueError(f"it lists more than {MAX_TAGS:,} tags")
             asked.add(following)
             page = web.json(following)
             yield from dicts(page, "results")
@@ -371,10 +361,8 @@ def _read_dumps(options: Row, base: Path, deadline: Deadline, batch: Batch) -> N
             is_all = True
             for rows in map(to_dumped, documents):
                 is_all &= bool(rows)
-                scope = call.row["scope"]
-                batch.add(
-                    "images", *({**row, "source_ref": scope} for row in call.take(rows))
-                )
-            if call.outcome == "timeout" and not is_all:
+                source = {"source_ref": call.row["scope"]}
+                batch.add("images", *(row | source for row in call.take(rows)))
+            if call.is_open and not is_all:
                 status = "partial" if call.row["rows"] else "parse_error"
                 call.status(status, HINTS["parse_error"])

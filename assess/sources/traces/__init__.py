@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, place_problems
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_userinfo
@@ -55,26 +55,15 @@ class TracesSource(Source):
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""
-        problems = []
-        if "endpoint" in options and "path" in options:
-            problems.append("give a path or an endpoint, not both")
-        elif "endpoint" not in options and not paths_of(options):
-            problems.append("path names no file")
-        if options.get("format", "jaeger") not in FORMATS:
-            problems.append(
-                f"format {options['format']!r} is not one of {', '.join(FORMATS)}"
-            )
+        problems = place_problems(options)
+        kind = options.get("format", "jaeger")
+        if kind not in FORMATS:
+            problems.append(f"format {kind!r} is not one of {', '.join(FORMATS)}")
         hours = options.get("window_hours", HOURS)
-        if (
-            isinstance(hours, bool)
-            or not isinstance(hours, int | float)
-            or not 0 < hours < 1e5
-        ):
+        is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
+        if not is_number or not 0 < hours < 1e5:
             problems.append("window_hours is no number of hours")
-        texts = ("endpoint", "token_file", "ca")
-        return problems + [
-            f"{k} is no text" for k in texts if not isinstance(options.get(k, ""), str)
-        ]
+        return problems
 
     def collect(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:
         """Read files, or ask the endpoint; the shape of an answer tells its format."""
