@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache, reduce
 from itertools import pairwise
 from typing import Any
@@ -212,7 +213,8 @@ def _moment(value: Any) -> Any:
             raise RuleError("cannot compare a column of text with a time")
         return value
     try:
-        moment = pd.Timestamp(value)
+        # not pandas' own reader, for which "now" is a time and "nan" is none
+        moment = pd.Timestamp(datetime.fromisoformat(value))
         return moment.tz_localize("UTC") if moment.tzinfo is None else moment
     except (ValueError, OverflowError) as error:
         raise RuleError(
