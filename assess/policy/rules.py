@@ -254,10 +254,10 @@ def _kind(value: Any) -> str:
     if not _is_column(value):
         constant = {bool: "boolean", int: "number", float: "number", str: "text"}
         return constant[type(value)]
-    names = {
+    kinds = {
         "boolean": "boolean",
         "Int64": "number",
         "Float64": "number",
         "string": "text",
     }
-    return names.get(str(value.dtype), "time")
+    return kinds.get(str(value.dtype), "time")
