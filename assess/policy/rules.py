@@ -254,10 +254,7 @@ def _kind(value: Any) -> str:
     if not _is_column(value):
         constant = {bool: "boolean", int: "number", float: "number", str: "text"}
         return constant[type(value)]
-    kinds = {
-        "boolean": "boolean",
-        "Int64": "number",
-        "Float64": "number",
-        "string": "text",
-    }
-    return kinds.get(str(value.dtype), "time")
+    dtype = str(value.dtype)
+    if dtype in ("Int64", "Float64"):
+        return "number"
+    return {"boolean": "boolean", "string": "text"}.get(dtype, "time")

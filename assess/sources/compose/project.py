@@ -59,7 +59,7 @@ class Limits:
         """Count what a project has become; too much raises ValueError."""
         self._characters += characters
         if self._characters > MAX_CHARACTERS:
-            limit = f"{MAX_CHARACTERS >> 20} MB"
+            limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
             raise ValueError(f"its variables and aliases make it larger than {limit}")
 
     def read(self, file: Path) -> str:
@@ -76,7 +76,7 @@ class Limits:
         with real.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MB")
+            raise ValueError(f"it is larger than the limit of {MAX_FILE_BYTES >> 20} MB")
         self.spend(len(raw))
         return raw.decode("utf-8-sig")
 
