@@ -236,7 +236,7 @@ def record(
     One page for an architecture review: gates, label, interval, unknowns, and what would change
     the label. Text between the keep marks of an existing FILE is kept.
     """
-    from assess.report.record import decision_record
+    from assess.report.record import decision_record, written_before
     from assess.score.assessment import Assessment
 
     policy = read_policy(policy_file, target=target)
@@ -248,7 +248,7 @@ def record(
         service,
         scored(snapshot, previous),
         earlier=scored(previous) if previous else None,
-        existing=file.read_text(encoding="utf-8") if file and file.is_file() else "",
+        existing=written_before(file) if file else "",
     )
     Output("markdown", file).text(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -67,6 +68,19 @@ def _facts(scores: Assessment) -> str:
     is_old = reference.outdated(scores.inventory.snapshot_at)
     old = f", more than {reference.STALE_DAYS} days before the snapshot" if is_old else ""
     return f"reference facts of {scores.provenance.reference_date}{old}"
+
+
+def written_before(file: Path) -> str:
+    """Return the text of a record that is there already, which a board may have edited."""
+    if not file.is_file():
+        return ""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AssessError(
+            f"{file}: the record that is there cannot be read ({error}), so it is left as it is",
+            hint="save it as UTF-8, or name another file",
+        ) from error
 
 
 def keep(text: str, existing: str) -> str:

@@ -18,7 +18,7 @@ from assess.policy.policy import Policy
 from assess.report import background, cards, changes, render, sections
 from assess.report.model import Appendix, Card, Picture, Pictures, Section, Table, slug
 from assess.report.printing import pdf
-from assess.report.record import decision_record
+from assess.report.record import decision_record, written_before
 from assess.score.assessment import Assessment
 from assess.score.backtest.backtest import Backtest
 from assess.score.claims import Claims
@@ -275,7 +275,7 @@ class Report:
         tell(WORK, 5, STEPS)
         for service_id in self.candidates:
             file = home / "decisions" / f"{slug(service_id)}.md"
-            existing = file.read_text("utf-8") if file.exists() else ""
+            existing = written_before(file)
             write_beside(file, self.decision_record(service_id, existing=existing))
         tell(WORK, 6, STEPS)
         for picture in self.pictures():

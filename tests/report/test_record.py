@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import assess
-from assess.report.record import decision_record, keep
+from assess.report.record import decision_record, keep, written_before
 from assess.score.assessment import Assessment
 
 HEADINGS = [
@@ -120,6 +120,14 @@ def test_a_full_disk_leaves_the_words_of_a_board(hostile, tmp_path, monkeypatch,
     with pytest.raises(assess.AssessError, match="cannot be written"):
         hostile.save(tmp_path)
     assert file.read_text() == mine
+
+
+def test_a_record_that_cannot_be_read_is_refused_and_left(tmp_path):
+    record = tmp_path / "record.md"
+    assert written_before(record) == ""
+    record.write_bytes(b"Beschlu\xdf")
+    with pytest.raises(assess.AssessError, match="record.md.*cannot be read"):
+        written_before(record)
 
 
 def test_a_part_without_a_place_is_not_lost():
