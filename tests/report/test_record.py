@@ -126,7 +126,7 @@ def test_a_record_that_cannot_be_read_is_refused_and_left(tmp_path):
     record = tmp_path / "record.md"
     assert written_before(record) == ""
     record.write_bytes(b"Beschlu\xdf")
-    with pytest.raises(assess.AssessError, match="record.md.*cannot be read"):
+    with pytest.raises(assess.AssessError, match=r"record.md.*cannot be read"):
         written_before(record)
 
 
