@@ -1,4 +1,6 @@
 import inspect
+import subprocess
+import sys
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -475,6 +477,29 @@ def test_notebook_style_is_the_only_call_that_sets_anything():
         assert pd.get_option("display.max_rows") == 20
         assert pd.get_option("display.max_colwidth") == 40
         pd.reset_option("display.max_colwidth")
+
+
+NOTEBOOK = """
+import pandas as pd
+from IPython.core.interactiveshell import InteractiveShell
+from assess import notebook_style
+shown = InteractiveShell.instance().display_formatter.formatters["text/plain"]
+plain = pd.DataFrame({"name": ["web", "api"], "n": [1, 2]})
+tables = [plain, plain["name"], plain.columns, [plain, plain]]
+before = [shown(table) for table in tables]
+notebook_style()
+assert [shown(table) for table in tables] == before
+hostile = pd.DataFrame({"name": ["\\x1b[2J\\u202egone"]})
+for table in (hostile, hostile["name"], hostile.set_index("name").index, [hostile]):
+    assert not {"\\x1b", "\\u202e"} & set(shown(table))
+"""
+
+
+def test_a_notebook_prints_tables_as_pandas_does_but_no_control_characters():
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -167,14 +167,18 @@ def notebook_style() -> None:
         formatters = shell.display_formatter.formatters
         formatters["image/png"].for_type(Figure, _small_png)
         formatters["text/html"].for_type(pd.DataFrame, to_html)
-        formatters["text/plain"].for_type(pd.DataFrame, _print_table)
+        for kind in (pd.DataFrame, pd.Series, pd.Index):
+            formatters["text/plain"].for_type(kind, _print_table)
         for several in (list, tuple):
             formatters["text/html"].for_type(several, together)
 
 
-def _print_table(table: pd.DataFrame, printer: Any, _: bool) -> None:
-    """Print a table as pandas does; names of the fleet send nothing to the terminal."""
-    printer.text(printable(repr(table)))
+def _print_table(table: object, printer: Any, _: bool) -> None:
+    """Print as pandas does; names of the fleet send nothing to the terminal."""
+    for number, line in enumerate(printable(repr(table)).split("\n")):
+        if number:
+            printer.break_()
+        printer.text(line)
 
 
 def _small_png(figure: Figure) -> bytes:

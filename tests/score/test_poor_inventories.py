@@ -16,7 +16,7 @@ from assess.policy.policy import load_policy
 from assess.sample import write_sample
 
 POLICY = load_policy().replace(
-    simulation={"draws": 200}, backtest={"bootstrap": 50}, blast_radius={"drawn_most": 20}
+    simulation={"draws": 100}, backtest={"bootstrap": 50}, blast_radius={"drawn_most": 20}
 )
 SCORES = {
     "readiness": lambda now, _: assess.score_readiness(now, POLICY).summary(),
@@ -34,7 +34,7 @@ SCORES = {
 
 @pytest.fixture(scope="module")
 def quarters(tmp_path_factory):
-    paths = write_sample(tmp_path_factory.mktemp("sample"), services=6)
+    paths = write_sample(tmp_path_factory.mktemp("sample"), services=4)
     return [assess.load(path) for path in paths]
 
 
@@ -76,7 +76,7 @@ def poor(draw, inventory):
 
 
 @pytest.mark.parametrize("score", SCORES)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_poor_inventory_is_scored_or_refused(quarters, score, data):
     now = data.draw(poor(quarters[1]))

@@ -136,9 +136,9 @@ class Place:
         count_spoiled(asked, page, {key: "", **self.forms})
         return asked.take(dicts(page, key) if key else [page])
 
-    def add(self, frame: str, *rows: Row) -> None:
-        """Add rows of this place to a frame."""
-        self.batch.add(frame, *({"source_ref": self.scope, **row} for row in rows))
+    def add(self, batch: Batch) -> None:
+        """Add the rows of a batch, with where they are from."""
+        self.batch.merge(batch.map(lambda _, row: {"source_ref": self.scope, **row}))
 
 
 class Login:
@@ -313,6 +313,14 @@ def _count(call: Call, answer: Row) -> None:
     call.count(requests=1 + retries)
     if retries:
         call.count(retries=retries)
+
+
+def expect(call: Call, expected: int, hint: str) -> None:
+    """Compare the rows of a call with the number that there should be."""
+    rows = call.row["rows"]
+    call.note(expected=expected, ratio=round(rows / expected, 4) if expected else 1.0)
+    if call.outcome == "ok" and rows < expected:
+        call.status("partial", call.row.get("hint", hint))
 
 
 # ---- errors ----

@@ -76,7 +76,7 @@ class Limits:
         with real.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MB")
+            raise ValueError(f"it is larger than the limit of {MAX_FILE_BYTES >> 20} MB")
         self.spend(len(raw))
         return raw.decode("utf-8-sig")
 

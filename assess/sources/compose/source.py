@@ -22,12 +22,7 @@ from assess.sources.base import (
 )
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.compose.project import Project, read_project
-from assess.sources.docker.names import (
-    COMPOSE,
-    COMPOSE_CONFIDENCE,
-    COMPOSE_RULE,
-    container_names,
-)
+from assess.sources.docker.names import COMPOSE, compose_name, container_names
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
     Callee,
@@ -107,12 +102,10 @@ class ComposeSource(Source):
 
 def _enabled(project: Project, profiles: set[str]) -> list[str]:
     """List the services without a profile, and those of the wanted profiles."""
-    names = []
-    for name, service in sorted(project.services.items()):
-        declared = service.get("profiles")
-        if not declared or {"*", *declared} & profiles:
-            names.append(name)
-    return names
+    declared = {name: s.get("profiles") for name, s in project.services.items()}
+    return sorted(
+        n for n, listed in declared.items() if not listed or {"*", *listed} & profiles
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -300,7 +293,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
             return units[name].names[0]
         if name.startswith(EXTERNAL):
             return name
-        return Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, project.name)
+        return compose_name(name, project.name)
 
     def find(address: Address) -> Callee:
         if callee := hosts.get(address.host):

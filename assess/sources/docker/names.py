@@ -14,7 +14,8 @@ KUBERNETES = "io.kubernetes."
 NOMAD = "com.hashicorp.nomad."
 SWARM_SERVICE = "com.docker.swarm.service.name"
 SWARM_STACK = "com.docker.stack.namespace"
-COMPOSE_RULE, COMPOSE_CONFIDENCE = "compose-service", 0.85
+COMPOSE_RULE = "compose-service"
+COMPOSE_CONFIDENCE = 0.85
 
 _POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -74,6 +75,11 @@ def container_names(
         for text, rule, trust in candidates
         if text
     )
+
+
+def compose_name(service: str, project: str) -> Name:
+    """Return the name of a service of a Compose project."""
+    return Name(service, COMPOSE_RULE, COMPOSE_CONFIDENCE, project)
 
 
 def namespace_of(labels: Mapping[str, str]) -> str:

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from assess.image_ref import parse_image
 from assess.sources.addresses import Address
-from assess.sources.base import Batch, Name, Row
+from assess.sources.base import Batch, Row
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
-    COMPOSE_CONFIDENCE,
-    COMPOSE_RULE,
     compose_dependencies,
+    compose_name,
     container_names,
     is_replica,
     namespace_of,
@@ -254,8 +253,7 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
         src = unit.names[0]
         for name, condition in compose_dependencies(container.labels):
             needed = services.get((space, name.lower()))
-            missing = Name(name, COMPOSE_RULE, COMPOSE_CONFIDENCE, space)
-            dst = needed.names[0] if needed else missing
+            dst = needed.names[0] if needed else compose_name(name, space)
             row = dependency_row(src, dst, "start_order", "compose-label")
             rows.append(row | {"condition": condition})
 

@@ -41,8 +41,7 @@ class Ec2Source(AwsSource):
         """Read one region of one account."""
         answers = get_all(place)
         batch, others_n = to_batch(answers)
-        for frame, rows in batch.rows.items():
-            place.add(frame, *rows)
+        place.add(batch)
         if answers.instances:
             call = place.call("ec2", "describe_instances")
             call.note(rows=len(answers.instances), redacted_n=withheld_n(answers))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from assess.sources.aws.source import OPTIONS, AwsSource, DumpPlace, Place
-from assess.sources.base import Row
+from assess.sources.base import Batch, Row
 from assess.sources.ecr.images import INDEXES, SCANNED, Answers, is_index, to_images
 from assess.sources.values import dig, moment, text
 
@@ -47,7 +47,9 @@ class EcrSource(AwsSource):
     def read(self, place: Place) -> None:
         """Read one region of one account."""
         rows, unmapped_n = to_images(get_all(place))
-        place.add("images", *rows)
+        batch = Batch()
+        batch.add("images", *rows)
+        place.add(batch)
         if unmapped_n:
             call = place.call("ecr", "get_lifecycle_policy")
             call.count(unmapped_n=unmapped_n)

@@ -34,7 +34,7 @@ from assess.sources.unit import (
     service_row,
     share,
 )
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.values import dicts, integer, moment, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
@@ -118,7 +118,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
     }
     resources = dicts(instance, "registeredResources")
     units = {text(r, "name"): r.get("integerValue") for r in resources}
-    cpu = integer(units, "CPU")
+    cpu = integer(units, "CPU")  # 1,024 units a vCPU
     host_id = text(instance, "ec2InstanceId") or last_of(arn["rest"])
     host = frames.row(
         "hosts",
@@ -168,6 +168,7 @@ def _names(
         labels = definition.labels | {f"{ECS}task-definition-family": definition.family}
         unit = definition.unit
         names += container_names(labels, unit.naming, unit.image_ref, definition.main)
+    # Of equal confidence, what is nearer to ECS stays first.
     return tuple(sorted(names, key=lambda name: -name.confidence))
 
 
@@ -218,7 +219,7 @@ def _to_deployments(service: Row, names: tuple[Name, ...]) -> Iterator[Row]:
         version = last_of(deployment.get("taskDefinition")) or None
         service_arn = text(service, "serviceArn")
         yield {
-            "activity_id": f"ecs:{service_arn}/{text(deployment.get('id'))}",
+            "activity_id": f"ecs:{service_arn}/{text(deployment, 'id')}",
             "names": names,
             "group": _key(service)[0],
             "kind": "rollback" if went_back else "deploy",
@@ -235,8 +236,7 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
     cluster, name = _key(service)
     hosts = {name}
     for deployment in dicts(service, "deployments"):
-        connected = dig(deployment, "serviceConnectConfiguration", "services")
-        for endpoint in dicts(connected):
+        for endpoint in dicts(deployment, "serviceConnectConfiguration", "services"):
             hosts.add(text(endpoint, "discoveryName"))
             aliases = dicts(endpoint, "clientAliases")
             hosts |= {text(alias, "dnsName") for alias in aliases}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from assess.sources.aws.place import expect
 from assess.sources.aws.source import AwsSource, DumpPlace, Place
-from assess.sources.base import Call, Row
+from assess.sources.base import Row
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig, integer, moment, text, texts
@@ -16,6 +17,9 @@ AT_ONCE = {  # what AWS takes in one call
     "describe_tasks": 100,
     "describe_container_instances": 100,
 }
+_INCOMPLETE = (
+    "ECS counts more than it described: some ended in between, or a part is missing"
+)
 STATUSES = ("RUNNING", "STOPPED")
 STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
 _COUNTS = {
@@ -57,9 +61,7 @@ class EcsSource(AwsSource):
         payloads = dumped(place) if isinstance(place, DumpPlace) else asked(place)
         payloads.since = _since(place, payloads)
         batch = to_batch(payloads)
-        for frame, rows in batch.rows.items():
-            place.add(frame, *rows)
-        place.batch.container_ids |= batch.container_ids
+        place.add(batch)
         if payloads.definitions:
             call = place.call("ecs", "describe_task_definition")
             call.note(redacted_n=redacted_n(payloads))
@@ -83,24 +85,25 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
 
 def dumped(place: Place) -> Payloads:
     """Read the dumps of a place; the counts of its clusters show whether they are complete."""
-    clusters = place.ask("ecs", "describe_clusters", "clusters") or []
+    clusters = unique(
+        place.ask("ecs", "describe_clusters", "clusters") or [], "clusterArn"
+    )
+    instances = ("describe_container_instances", "containerInstances")
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],
         tasks=place.ask("ecs", "describe_tasks", "tasks") or [],
-        instances=place.ask("ecs", "describe_container_instances", "containerInstances")
-        or [],
+        instances=place.ask("ecs", *instances) or [],
         definitions=_definitions(place.ask("ecs", "describe_task_definition", "")),
     )
-    described = (payloads.services, payloads.tasks, payloads.instances)
+    # Clusters do not count the tasks that have stopped.
     stopped_n = sum(task.get("lastStatus") == "STOPPED" for task in payloads.tasks)
-    for (name, counts), entries in zip(_COUNTS.items(), described, strict=True):
-        listed = unique(clusters, "clusterArn")
-        numbers = [integer(cluster, count) for cluster in listed for count in counts]
+    uncounted = {"describe_tasks": stopped_n}
+    for name, counts in _COUNTS.items():
+        numbers = [integer(cluster, count) for cluster in clusters for count in counts]
         known = [number for number in numbers if number is not None]
         if known and len(known) == len(numbers):
-            # Clusters do not count the tasks that have stopped.
-            expected = sum(known) + (stopped_n if name == "describe_tasks" else 0)
-            _expect(place.call("ecs", name), expected, len(entries))
+            expected = sum(known) + uncounted.get(name, 0)
+            expect(place.call("ecs", name), expected, _INCOMPLETE)
     return payloads
 
 
@@ -148,7 +151,7 @@ def _all(
             break
         described += answer
     if any(listed.values()) and not place.is_probe:
-        _expect(place.call("ecs", name), sum(map(len, listed.values())), len(described))
+        expect(place.call("ecs", name), sum(map(len, listed.values())), _INCOMPLETE)
     return described
 
 
@@ -162,15 +165,6 @@ def _listed(place: Place, name: str, key: str, pages: list[Row]) -> dict[str, li
     if call.outcome == "ok" and not call.row["rows"]:
         call.status("empty")
     return arns
-
-
-def _expect(call: Call, expected: int, described_n: int) -> None:
-    """Compare what was described with what there is."""
-    ratio = round(described_n / expected, 4) if expected else 1.0
-    call.note(expected=expected, ratio=ratio)
-    if call.outcome == "ok" and described_n < expected:
-        hint = "ECS counts more than it described: some ended in between, or a part is missing"
-        call.status("partial", hint)
 
 
 def _definitions(answers: list[Row] | None) -> list[Row]:

@@ -44,7 +44,7 @@ _REASONS = (  # words of AWS, before its codes
     (re.compile(r"\bspot\b", re.IGNORECASE), "spot"),
 )
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
-_KILLED = 137
+_KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
 
 def parts_of(arn: Any) -> dict[str, str]:
@@ -130,6 +130,7 @@ def _withheld_n(container: Row) -> int:
     withheld_n = sum(_len(container, key) for key in lists)
     withheld_n += _len(container, "logConfiguration", "options")
     withheld_n += _len(container, "logConfiguration", "secretOptions")
+    # The first word of a check is CMD, CMD-SHELL or NONE.
     withheld_n += max(0, _len(container, "healthCheck", "command") - 1)
     withheld_n += bool(container.get("repositoryCredentials"))
     withheld_n += keep_labels(container.get("dockerLabels"))[1]
@@ -181,7 +182,7 @@ def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
         outer = integer(binding, "hostPort")
         if inner:
             published = f"{outer}->" if outer else ""
-            yield f"{published}{inner}/{text(binding.get('protocol')) or 'tcp'}"
+            yield f"{published}{inner}/{text(binding, 'protocol') or 'tcp'}"
 
 
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:

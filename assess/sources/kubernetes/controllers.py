@@ -126,6 +126,7 @@ class Owners:
     def _root(self, key: Key, labels: dict[str, str]) -> Key:
         """Follow owners upwards, by what is listed, else by how names are made."""
         kind, namespace, name = key
+        # No chain of owners has more links than there are kinds; a spoiled dump may have circles.
         for _ in range(len(_KINDS)):
             if key not in self._above:
                 break
@@ -152,6 +153,7 @@ def owner_of(item: Row) -> Key | None:
 
 def _controller(key: Key, item: Row) -> Controller:
     spec = table(item, "spec")
+    # A CronJob declares a Job, which declares the pod.
     within = table(spec, "jobTemplate", "spec") if key[0] == "cronjob" else spec
     template = table(within, "template")
     meta = table(item, "metadata")
@@ -204,42 +206,49 @@ def attach(controllers: Mapping[Key, Controller], lists: Found) -> None:
     for controller in controllers.values():
         for label in controller.pod_labels.items():
             labelled[controller.namespace, *label].append(controller)
-
-    def users(selector: Selector) -> list[Controller]:
-        namespace, asked = selector
-        sharers = [labelled.get((namespace, *label), []) for label in asked]
-        # Many controllers may share the other labels.
-        rarest: list[Controller] = min(sharers, key=len, default=[])
-        return [c for c in rarest if asked <= c.pod_labels.items()]
-
     outer = [i for i in lists.get("ingresses", ()) if not _is_internal(i)]
     reached = {
         (place(ingress)[0], name) for ingress in outer for name in _backends(ingress)
     }
     for selector, services in _by_selector(lists.get("services", ())).items():
+        namespace = selector[0]
         names = tuple(dict.fromkeys(place(service)[1] for service in services))
         is_public = any(map(_is_balanced, services))
-        is_public |= any((selector[0], name) in reached for name in names)
-        selecting = Selected(selector[0], names, is_public)
-        selected = users(selector)
-        are_one = len({user.names[0] for user in selected}) == 1
-        for user in selected:
-            user.selected.append(selecting)
-            if are_one:
-                known = {name.name for name in user.names}
-                more = [(n, "kubernetes-service", 0.8) for n in names if n not in known]
-                user.names += names_of(*more, namespace=selector[0])
+        is_public |= any((namespace, name) in reached for name in names)
+        _select(_users(labelled, selector), Selected(namespace, names, is_public))
     # Of several budgets the first that says anything counts.
     for budget in lists.get("poddisruptionbudgets", ()):
         for selector in _by_selector([budget]):
-            for user in users(selector):
+            for user in _users(labelled, selector):
                 user.budgets.append(table(budget, "spec"))
     for scaler in lists.get("horizontalpodautoscalers", ()):
-        target = table(scaler, "spec", "scaleTargetRef")
-        kind = text(target, "kind").lower()
-        scaled = controllers.get((kind, place(scaler)[0], text(target, "name")))
+        kind = text(scaler, "spec", "scaleTargetRef", "kind").lower()
+        name = text(scaler, "spec", "scaleTargetRef", "name")
+        scaled = controllers.get((kind, place(scaler)[0], name))
         if scaled and not scaled.scaler:
             scaled.scaler = table(scaler, "spec")
+
+
+def _users(
+    labelled: Mapping[Key, list[Controller]], selector: Selector
+) -> list[Controller]:
+    namespace, asked = selector
+    sharers = [labelled.get((namespace, *label), []) for label in asked]
+    # Many controllers may share the other labels.
+    rarest: list[Controller] = min(sharers, key=len, default=[])
+    return [c for c in rarest if asked <= c.pod_labels.items()]
+
+
+def _select(users: list[Controller], selected: Selected) -> None:
+    are_one = len({user.names[0] for user in users}) == 1
+    for user in users:
+        user.selected.append(selected)
+        if are_one:
+            known = {name.name for name in user.names}
+            more = [
+                (n, "kubernetes-service", 0.8) for n in selected.names if n not in known
+            ]
+            user.names += names_of(*more, namespace=selected.namespace)
 
 
 def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:

@@ -156,6 +156,7 @@ def to_life(pod: Row, main: Row) -> Row:
     terminated = table(current, "terminated")
     ended = terminated or table(container, "lastState", "terminated")
     state = _PHASES.get(text(status, "phase"))
+    # The phase stays Running while a container waits for its next start, or has ended.
     if state == "running" and "running" not in current and container:
         state = "restarting" if "waiting" in current else "exited"
     code = terminated.get("exitCode")

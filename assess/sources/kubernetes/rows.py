@@ -61,7 +61,7 @@ _SHIPPERS = re.compile(
 )
 _REVISION = "deployment.kubernetes.io/revision"
 _RUNTIMES = ("docker", "containerd", "cri-o")
-_AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")
+_AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _NODE_STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
 _NODE_LABELS = {  # newest first
     "region": (
@@ -278,7 +278,7 @@ def min_healthy(controller: Controller) -> float | None:
     is_scaled = controller.kind in ("deployment", "statefulset", "replicaset")
     if not is_scaled or not spec:
         return None
-    replicas = number(spec.get("replicas", 1))
+    replicas = number(spec.get("replicas", 1))  # the default of Kubernetes
     for budget in controller.budgets:
         if "minAvailable" in budget:
             kept = _part(budget["minAvailable"], replicas)

@@ -108,6 +108,7 @@ class KubernetesSource(ListSource):
                 row["expected"] = count + rest
             yield page
             following = text(answer, "metadata", "continue")
+            # A server that repeats its token would be asked for ever.
             if is_probe or following in seen:
                 return
             seen.add(following)

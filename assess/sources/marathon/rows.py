@@ -380,7 +380,7 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
     failed_at = moment(failure, "timestamp")
     if not failed_at:
         return
-    identifier = f"{place}/{text(failure.get('taskId'))}"
+    identifier = f"{place}/{text(failure, 'taskId')}"
     shared = {"names": app.names, "cause": "health"}
     yield shared | {
         "activity_id": identifier,
@@ -404,7 +404,7 @@ def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[R
         for path in texts(item, "affectedApps") if started else ():
             if app := apps.get(path.strip("/")):
                 yield {
-                    "activity_id": f"{cluster}/{text(item.get('id'))}/{app.path}",
+                    "activity_id": f"{cluster}/{text(item, 'id')}/{app.path}",
                     "names": app.names,
                     "kind": "deploy",
                     "started_at": started,

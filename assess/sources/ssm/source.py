@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from assess.sources.aws.place import expect
 from assess.sources.aws.source import AwsSource, Place
-from assess.sources.base import Call, Row
+from assess.sources.base import Row
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -25,6 +26,9 @@ _NODES = {"PageSize": 50}  # as many as AWS takes
 _RPM = re.compile(r"amazon|red hat|rhel|centos|rocky|alma|oracle|suse|sles|fedora")
 _KERNEL = re.compile(r"kernel(?:-default|-uek|\d[\d.]*)?|linux-image-(?:unsigned-)?\d\S*")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?")
+_NO_INVENTORY = (
+    "some machines have no inventory: associate AWS-GatherSoftwareInventory with them"
+)
 _FORMS = {"Content": ""}
 
 
@@ -42,23 +46,17 @@ class SsmSource(AwsSource):
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
-        nodes = get_nodes(place)
+        call = ("ssm", "describe_instance_information", "InstanceInformationList")
+        nodes = place.ask(*call, PaginationConfig=_NODES) or []
         entities = get_inventory(place)
         hosts, withheld_n = to_hosts(nodes, entities, place)
-        for frame, rows in to_batch(hosts).rows.items():
-            place.add(frame, *rows)
-        call = place.call("ssm", "get_inventory")
+        place.add(to_batch(hosts))
+        inventory = place.call("ssm", "get_inventory")
         if entities:
             listed = [host for host in hosts if host.packages is not None]
-            call.note(rows=len(listed), redacted_n=withheld_n)
+            inventory.note(rows=len(listed), redacted_n=withheld_n)
         if nodes and entities and not place.is_probe:
-            _expect(call, len(hosts))
-
-
-def get_nodes(place: Place) -> list[Row]:
-    """List the machines that an agent reports for."""
-    call = ("ssm", "describe_instance_information", "InstanceInformationList")
-    return place.ask(*call, PaginationConfig=_NODES) or []
+            expect(inventory, len(hosts), _NO_INVENTORY)
 
 
 def get_inventory(place: Place) -> list[Row]:
@@ -73,15 +71,6 @@ def get_inventory(place: Place) -> list[Row]:
     return entities
 
 
-def _expect(call: Call, nodes_n: int) -> None:
-    """Compare the machines that have an inventory with those that an agent reports for."""
-    rows = call.row["rows"]
-    call.note(expected=nodes_n, ratio=round(rows / nodes_n, 4))
-    if call.outcome == "ok" and rows < nodes_n:
-        hint = "some machines have no inventory: associate AWS-GatherSoftwareInventory with them"
-        call.status("partial", hint)
-
-
 def to_hosts(
     nodes: Iterable[Row], entities: Iterable[Row], place: Place
 ) -> tuple[list[PlainHost], int]:
@@ -93,6 +82,7 @@ def to_hosts(
         if identifier := text(node, "InstanceId"):
             hosts.setdefault(identifier, _to_host(identifier, node, place))
     for entity in entities:
+        # The inventory keeps machines whose agent no longer reports.
         host = hosts.get(text(entity, "Id")) or _unlisted(entity, place)
         if not host:
             continue

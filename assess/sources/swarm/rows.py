@@ -96,6 +96,7 @@ def to_unit(service: Service, task: Row) -> Unit:
     memory = integer(limits, "MemoryBytes")
     cpus = number(limits, "NanoCPUs")
     grace = number(container, "StopGracePeriod")
+    # A service that declares no condition is restarted whatever ends it.
     condition = text(task, "RestartPolicy", "Condition") or "any"
     values = variables(container.get("Env"))
     checks = texts(container, "Healthcheck", "Test")
@@ -105,7 +106,7 @@ def to_unit(service: Service, task: Row) -> Unit:
         environment=tuple(values.items()),
         user=text(container, "User"),
         mounts=tuple(_mounts(container)),
-        memory_limit_bytes=memory or None,
+        memory_limit_bytes=memory or None,  # 0: no limit
         memory_unlimited=not memory,
         cpu_limit=cpus / _SECOND if cpus else None,
         pids_limit=integer(limits, "Pids") or None,
@@ -235,6 +236,7 @@ def to_workload(
 
 def _is_on_host(task: Row) -> bool | None:
     """Return whether a task is on the network of its node; None where its networks are not listed."""
+    # The network of the host is attached like any other, under the name `host`.
     networks = [table(n, "Network") for n in dicts(task, "NetworksAttachments")]
     names = {text(network, "Spec", "Name") for network in networks}
     return "host" in names if names else None
@@ -297,7 +299,7 @@ def min_healthy(service: Service) -> float | None:
     update = table(service.spec, "UpdateConfig")
     if not update or not service.replicas:
         return None
-    if update.get("Order") == "start-first":
+    if update.get("Order") == "start-first":  # new tasks run before old ones end
         return 100.0
     parallel = number(update.get("Parallelism", 1)) or service.replicas  # 0: all at once
     return healthy(percent(parallel, service.replicas))
@@ -345,6 +347,7 @@ def to_failures(tasks: list[Row], service: Service, cluster: str) -> list[Row]:
     """Return the failed tasks of one slot, and the tasks that replaced them."""
     ordered = sorted(tasks, key=lambda task: text(task, "CreatedAt"))
     rows: list[Row] = []
+    # In a slot tasks follow each other: the next one replaces the one that failed.
     for lost, heir in pairwise(ordered):
         state = text(lost, "Status", "State")
         down = moment(lost, "Status", "Timestamp")
