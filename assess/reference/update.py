@@ -8,7 +8,6 @@ the vendors stated.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -19,7 +18,7 @@ import pandas as pd
 from assess.errors import AssessError
 from assess.reference.tables import INDEX, read, rows, table
 from assess.reference.versions import numbers_of
-from assess.writing import sibling
+from assess.writing import write_beside
 
 PUBLISHER = "endoflife.date"
 ADDRESS = f"https://{PUBLISHER}/api/v1/products"
@@ -178,27 +177,9 @@ def _write(
 
 
 def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> None:
-    """Write tables into a directory of facts, all of them or none; the old ones stay till then."""
+    """Write tables into a directory of facts; the index, which says which ones count, comes last."""
     index = read(INDEX).set_index("table")
     index.loc[list(made), "compiled_on"] = today.isoformat()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with sibling(directory, is_directory=True) as partial:
-        if directory.is_dir():
-            shutil.copytree(directory, partial, dirs_exist_ok=True)
-        for name, table in {**made, INDEX: index.reset_index()}.items():
-            table.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
-        _swap(partial, directory)
-
-
-def _swap(new: Path, directory: Path) -> None:
-    """Put a directory in the place of another; where that fails, the old one stays."""
-    old = new.with_suffix(".old")
-    if directory.exists():
-        directory.rename(old)
-    try:
-        new.rename(directory)
-    except OSError:
-        if old.exists():
-            old.rename(directory)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    for name, facts in {**made, INDEX: index.reset_index()}.items():
+        text = facts.to_csv(index=False, lineterminator="\n")
+        write_beside(directory / f"{name}.csv", text)

@@ -222,15 +222,12 @@ def test_where_the_new_cannot_take_its_place_the_old_stays(tmp_path, monkeypatch
     made = refreshed({"debian": to_cycles(DEBIAN)}, TODAY)[0]
     write(facts, made, TODAY)
     before = {file.name: file.read_bytes() for file in facts.iterdir()}
-    rename = Path.rename
 
     def fail(self, target):
-        if self.name.endswith(".partial"):
-            raise OSError("no space left")
-        return rename(self, target)
+        raise OSError(28, "no space left")
 
-    monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(AssessError, match="no space"):
         write(facts, made, date(2027, 2, 1))
     assert {file.name: file.read_bytes() for file in facts.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["facts"]

@@ -417,7 +417,7 @@ RULES = {
     "log shippers": r"awslogs|logentries",
     "data directories": r"jenkins_home|couchdb/data",
     "stores": r"aerospike|meilisearch",
-    "kinds of addresses in rows": r"kind_of\(",
+    "kinds of addresses in rows": r"\bkind_of\(",
     "secrets": r"keep_env\([^)]*\)\[\"secret_like\"\]",
 }
 OTHERS = {  # who may name them for another reason

@@ -59,7 +59,7 @@ class Limits:
         """Count what a project has become; too much raises ValueError."""
         self._characters += characters
         if self._characters > MAX_CHARACTERS:
-            limit = f"{MAX_CHARACTERS >> 20} MB"
+            limit = f"the limit of {MAX_CHARACTERS >> 20} MB"
             raise ValueError(f"its variables and aliases make it larger than {limit}")
 
     def read(self, file: Path) -> str:

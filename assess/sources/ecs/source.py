@@ -27,18 +27,25 @@ _COUNTS = {
     "describe_tasks": ("runningTasksCount", "pendingTasksCount"),
     "describe_container_instances": ("registeredContainerInstancesCount",),
 }
-_OBJECTS = (
-    *("attributes", "registeredResources", "services", "loadBalancers", "deployments"),
-    *("clientAliases", "containerDefinitions", "secrets", "environment", "volumes"),
-    *(
-        "portMappings",
-        "mountPoints",
-        "tmpfs",
-        "dependsOn",
-        "containers",
-        "networkBindings",
-    ),
-    *("containerOverrides", "tags"),
+_OBJECTS = (  # lists of them become rows
+    "attributes",
+    "registeredResources",
+    "services",
+    "loadBalancers",
+    "deployments",
+    "clientAliases",
+    "containerDefinitions",
+    "secrets",
+    "environment",
+    "volumes",
+    "portMappings",
+    "mountPoints",
+    "tmpfs",
+    "dependsOn",
+    "containers",
+    "networkBindings",
+    "containerOverrides",
+    "tags",
 )
 _TEXTS = ("links", "clusterArns", "serviceArns", "taskArns", "containerInstanceArns")
 _FORMS = dict.fromkeys(_OBJECTS, "") | dict.fromkeys(_TEXTS, ".+")

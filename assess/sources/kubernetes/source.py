@@ -47,9 +47,18 @@ RESOURCES = tuple(
     Listing(_NAMES[kind], paths, is_essential=kind in ("Node", "Pod"))
     for kind, paths in _LISTS.items()
 )
-_OBJECTS = (
-    *("items", "ownerReferences", "rules", "paths", "conditions", "containers", "env"),
-    *("ports", "volumes", "volumeMounts", "containerStatuses"),
+_OBJECTS = (  # lists of them become rows
+    "items",
+    "ownerReferences",
+    "rules",
+    "paths",
+    "conditions",
+    "containers",
+    "env",
+    "ports",
+    "volumes",
+    "volumeMounts",
+    "containerStatuses",
 )
 _FORMS = dict.fromkeys(_OBJECTS, "")
 

@@ -23,17 +23,18 @@ _MESOS = (
     Listing("slaves", ("master/slaves",), False),
     Listing("tasks", ("master/tasks",), False),
 )
-_OBJECTS = (
-    *(
-        "apps",
-        "tasks",
-        "slaves",
-        "groups",
-        "parameters",
-        "portMappings",
-        "portDefinitions",
-    ),
-    *("networks", "volumes", "statuses", "healthCheckResults"),
+_OBJECTS = (  # lists of them become rows
+    "apps",
+    "tasks",
+    "slaves",
+    "groups",
+    "parameters",
+    "portMappings",
+    "portDefinitions",
+    "networks",
+    "volumes",
+    "statuses",
+    "healthCheckResults",
 )
 _FORMS = dict.fromkeys(_OBJECTS, "") | {"dependencies": ".+", "affectedApps": "/.+"}
 

@@ -21,9 +21,18 @@ _PARAMS = {
     "v1/nodes": {"resources": "true", "os": "true"},
     "v1/allocations": {"namespace": "*", "task_states": "true"},
 }
-_OBJECTS = (
-    *("TaskGroups", "Tasks", "Services", "Upstreams", "Events", "VolumeMounts", "mounts"),
-    *("mount", "Networks", "ReservedPorts", "DynamicPorts"),
+_OBJECTS = (  # lists of them become rows
+    "TaskGroups",
+    "Tasks",
+    "Services",
+    "Upstreams",
+    "Events",
+    "VolumeMounts",
+    "mounts",
+    "mount",
+    "Networks",
+    "ReservedPorts",
+    "DynamicPorts",
 )
 _FORMS = dict.fromkeys(_OBJECTS, "") | {"volumes": r"[^:]+:.+"}
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 from readiness_fleet import WORKLOAD, Fleet, together
@@ -392,6 +393,43 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
     table, row = found[0]
     assert "waived by checkout until 2026-12-01" in table.loc["G6", "evidence"]
     assert pd.isna(row["label_gates"]) and row["label_before_waivers"] == "PREPARE"
+
+
+def test_a_waiver_counts_from_the_moment_it_is_granted_to_the_moment_it_ends():
+    now = "2026-09-30"  # the snapshot
+    (begun, _), (ended, _) = many(
+        [waived(granted=now), waived(granted="2026-08-01", expires=now)]
+    )
+    assert begun.loc["G6", "state"] == "waived"
+    assert ended.loc["G6", "evidence"].endswith("does not count: it has expired")
+
+
+def test_reasons_combine_as_three_valued_or_and_and():
+    unknown = float("nan")
+    holds = np.array(
+        [[1, 1, 1, 0, 0, unknown], [0, 1, unknown, 0, unknown, unknown]], dtype=float
+    )
+    either = gates.fails(holds, "any")
+    np.testing.assert_array_equal(either, [1, 1, 1, 0, unknown, unknown])
+    both = gates.fails(holds, "all")
+    np.testing.assert_array_equal(both, [0, 1, unknown, 0, 0, unknown])
+    assert gates.hardness(either, gates.HARDNESS["HOLD"]).tolist() == [2, 2, 2, 0, 3, 3]
+
+
+def test_the_evidence_shows_at_most_three_values_and_a_failed_gate_asks_nothing():
+    fleets = []
+    for places in ("abc", "abcd"):
+        fleet = shop()
+        [mount] = fleet.rows["mounts"]
+        data = {"data_like": True, "read_only": False, "type": "volume"}
+        fleet.rows["mounts"] = [
+            {**mount, **data, "destination": f"/{place}"} for place in places
+        ]
+        fleets.append(fleet)
+    three, four = (table.loc["G1"] for table, _ in many(fleets))
+    assert "destination /a, /b, /c)" in three["evidence"]
+    assert "destination /a, /b, /c …)" in four["evidence"]
+    assert three["state"] == "fail" and three["fact"] == ""
 
 
 def test_waivers_of_gates_that_the_policy_does_not_have_are_named_all_at_once():

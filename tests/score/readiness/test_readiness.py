@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from readiness_fleet import HOST, WORKLOAD, Fleet, hide, some_fleet, together
 
+from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError
 from assess.inventory import from_frames, load
@@ -236,6 +238,42 @@ def test_losing_a_frame_of_the_sample_raises_nothing():
         assert (ranks[0] >= ranks[1]).all(), lost
 
 
+@cache
+def sample_score():
+    return score_readiness(load(data_path("sample/2026Q3")), POLICY)
+
+
+def columns_of(inventory):
+    """Every column with a known cell that may be empty."""
+    return [
+        (name, column.name)
+        # a contradiction by people ends where their answer does, so answers are left alone
+        for name in sorted(inventory.present - {"answers"})
+        for column in frames.columns(name).values()
+        if not column.is_required and inventory[name][column.name].notna().any()
+    ]
+
+
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_losing_any_columns_of_the_sample_raises_nothing(data):
+    inventory = load(data_path("sample/2026Q3"))
+    columns = st.sampled_from(columns_of(inventory))
+    lost = data.draw(st.lists(columns, min_size=1, max_size=60, unique=True))
+    tables = {name: inventory[name].copy() for name in inventory.present}
+    for name, column in lost:
+        tables[name][column] = None
+    left = from_frames(tables, snapshot_at=inventory.snapshot_at)
+    before, after = sample_score(), score_readiness(left, POLICY)
+    for column in ("readiness_lo", "coverage"):
+        assert (after.frame[column] <= before.frame[column] + 1e-6).all(), column
+    now, was = (r.frame["label_gates"].fillna("").map(RANKS) for r in (after, before))
+    assert (now >= was).all()
+    key = ["service_id", "gate"]
+    now, was = (r.details["gates"].set_index(key)["state"] for r in (after, before))
+    assert not (now.eq("pass") & was.isin(["fail", "unknown"])).any()
+
+
 @pytest.fixture(scope="module")
 def fleets():
     draw = random.Random(7)
@@ -368,6 +406,30 @@ def test_fleets_of_nothing_and_of_one_name():
     )
     assert row["readiness"] == 50.0 and row["label_gates"] == "NOT DECIDABLE"
     assert len(row["unknown"]) == len(POLICY["check"])
+
+
+def test_facts_to_find_out_stand_by_their_weight_and_an_explanation_names_five():
+    services = {"services": pd.DataFrame({"service_id": ["a"]})}
+    result = score_readiness(from_frames(services, snapshot_at="2026-09-30"), POLICY)
+    worth = {
+        check["id"]: check["weight"] * POLICY["dimensions"][check["id"].split(".")[0]]
+        for check in POLICY["check"]
+    }
+    order = sorted(worth, key=lambda check: (-worth[check], check))
+    unknown = result.details["unknown"]
+    assert unknown["check"].tolist() == order
+    text = result.explain("a").text
+    assert [fact in text for fact in unknown["fact"][:6]] == [True] * 5 + [False]
+    assert f" and {len(order) - 5} more." in text
+    blind = result.details["gates"].set_index("gate").loc["G8", "fact"]
+    assert blind == "; ".join(unknown["fact"][:3])
+
+
+def test_a_service_without_a_fault_has_no_weakest_dimension():
+    sound = Fleet().change("services", restore_tested_at="2026-09-01")
+    assert score_readiness(sound.inventory(), POLICY).explain("shop").text == (
+        "Every gate passes.\nReadiness is 100 of 100; 100% of the evidence is known."
+    )
 
 
 def test_a_change_of_weights_moves_the_score_and_the_hash(fleets, result):

@@ -92,3 +92,30 @@ def test_the_reason_of_a_label_names_what_decides(told, p_top, lo, hi, words):
     assert words in reason(row, SETTINGS, 9)
     if p_top:
         assert "room for all 4 candidates" in reason(row, SETTINGS, 4)
+
+
+def the_reason(told, p_top, lo, hi, candidates_n=9):
+    row = SimpleNamespace(label=told, p_top=p_top, readiness_lo=lo, readiness_hi=hi)
+    return reason(row, SETTINGS, candidates_n)
+
+
+def test_the_reason_at_a_threshold_is_that_of_what_reaches_it():
+    assert the_reason("PILOT", 0.7, 60, 90) == (
+        "All gates clear; in the top 5 in 70% of weightings, and ready even in the worst case."
+    )
+    assert the_reason("PILOT", 0.69, 59.9, 60) == (
+        "All gates clear; only in the top 5 in 69% of weightings, "
+        "but readiness may be below 60."
+    )
+    assert "ready even" in the_reason("PILOT", 0.9, 60, 60)
+    assert "readiness is below 60" in the_reason("FIX", None, 40, 59.9)
+    assert "readiness may be below 60" in the_reason("FIX", None, 40, 60)
+    assert "room for all 5 candidates" in the_reason("MOVE NOW", 1.0, 60, 90, 5)
+    assert "in the top 5 in 100%" in the_reason("MOVE NOW", 1.0, 60, 90, 6)
+
+
+def test_severity_orders_what_a_flip_may_lead_to():
+    assert sorted(LABELS, key=SEVERITY.get)[:2] == ["MOVE NOW", "KEEP"]
+    order = [SEVERITY[name] for name in ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER")]
+    assert order == [0, 1, 2, 3, 4]
+    assert SEVERITY["NOT DECIDABLE"] == SEVERITY["PULL BACK"] == SEVERITY["NEVER"]
