@@ -35,14 +35,8 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_MANY = {
-    "localhost",
-    "minikube",
-    "docker-desktop",
-    "kind-control-plane",
-    "node",
-    "unknown",
-}
+_LOCAL = ("localhost", "minikube", "docker-desktop", "kind-control-plane")
+_MANY = (*_LOCAL, "node", "unknown")
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(
     [
