@@ -197,7 +197,7 @@ class ListSource(Source):
             finally:
                 if best is not None:
                     forms = {listing.kind: "", **self.forms}
-                    count_spoiled(call, {listing.kind: best}, forms)
+                    lose(call, spoiled({listing.kind: best}, forms))
                     entries = take_entries(call, best)
         return None if best is None else entries
 
@@ -226,7 +226,7 @@ class ListSource(Source):
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
         documents = read_documents(file, call.row)
-        count_spoiled(call, {"entries": documents}, {"entries": "", **self.forms})
+        lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else
@@ -246,9 +246,9 @@ class ListSource(Source):
                 call.status("parse_error", _NOTHING_KNOWN)
 
 
-def count_spoiled(call: Call, payload: Row, forms: Mapping[str, str]) -> None:
-    """Count the entries of lists that cannot be read; the hint of the call has the first."""
-    if entries := spoiled(payload, forms):
+def lose(call: Call, entries: list[str]) -> None:
+    """Count entries that cannot be read, each told by its place; the hint has the first."""
+    if entries:
         call.count(unmapped_n=len(entries))
         call.row.setdefault("hint", f"left out what cannot be read: {entries[0]}")
 

@@ -319,9 +319,9 @@ def test_nul_bytes_html_and_impossible_dates(tmp_path):
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8), JSON)
 def test_facts_of_any_shape(facts, clock):
     facts["ansible_date_time"] = {"epoch": clock}
-    host, told = ansible.to_host(facts, "host", "place", 1e30, NOW)
+    host, lost = ansible.to_host(facts, "host", "place", 1e30, NOW)
     batch = to_batch([host])
-    assert set(told) >= {"redacted_n", "unmapped_n"}
+    assert all(isinstance(text, str) for text in lost)
     assert len(batch.rows["hosts"]) == 1
     to_tables([("ansible", batch)], [])
 

@@ -191,7 +191,7 @@ def test_references(text, ref):
             "x.yaml",
             "apiVersion: backstage.io/v1\nkind: API\nmetadata: {name: [1]}\n",
             "parse_error",
-            "dump it again",
+            "no proper name",
         ),
     ],
 )

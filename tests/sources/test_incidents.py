@@ -58,7 +58,9 @@ def test_what_has_no_mapping_is_unknown_and_counted(incidents):
     assert (odd["severity"], odd["cause"], odd["cause_basis"]) == (None, None, None)
     assert "resolved_at" not in odd
     assert "bad_time" not in odd
-    assert read("incidents.csv").coverage[0]["unmapped_n"] == 2
+    row = read("incidents.csv").coverage[0]
+    assert row["unmapped_n"] == 3  # two words, and an incident without a time
+    assert "the first is incident 1005" in row["hint"]
 
 
 def test_evidence_of_containers(incidents):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+from collections import Counter
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 
@@ -22,6 +26,10 @@ TABLES = [
 IDS = [f"{kind}-{options.get('format', 'dump')}" for kind, options in TABLES]
 every_dump = pytest.mark.parametrize(("kind", "options"), TABLES, ids=IDS)
 HALF = "\ud800"  # of a surrogate pair, as JSON writes it
+GONE = object()
+WRONG = [None, True, 3, 10**30, float("nan"), "x", HALF, [], [["x"]], {}]
+CHECKED = ("ansible", "osquery", "incidents", "backstage")
+MOST = 60  # entries of one table that are spoilt
 
 
 def collect(kind: str, options: dict, base: Path) -> Batch:
@@ -54,6 +62,29 @@ def is_json(file: Path) -> bool:
     return True
 
 
+def entries_of(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """List the paths of all entries of lists and of Ansible's tables, at any depth."""
+    pairs = dict(enumerate(value)) if isinstance(value, list) else value
+    pairs = pairs if isinstance(pairs, dict) else {}
+    if isinstance(value, list) or path[-1:] in (("services",), ("packages",)):
+        yield from ((*path, key) for key in pairs)
+    for key, inner in pairs.items():
+        yield from entries_of(inner, (*path, key))
+
+
+def with_entry(payload: object, path: tuple, entry: object) -> object:
+    """Return a payload with another entry at a path; without it where the entry is `GONE`."""
+    payload = copy.deepcopy(payload)
+    parent = payload
+    for key in path[:-1]:
+        parent = parent[key]
+    if entry is GONE:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = entry
+    return payload
+
+
 def with_halves(value: object, random: Random) -> object:
     """Append half of a surrogate pair to one text in twelve."""
     if isinstance(value, dict):
@@ -75,3 +106,56 @@ def test_halves_of_surrogate_pairs_lose_no_collection(kind, options, tmp_path):
     for frame, table in tables.items():
         assert HALF not in table.astype(object).to_csv(), frame
     assert len(tables) > 1
+
+
+def rows_n(batch: Batch) -> Counter:
+    return Counter({frame: len(rows) for frame, rows in batch.rows.items() if rows})
+
+
+def hints(batch: Batch) -> set[str]:
+    return {str(row.get("hint")) for row in batch.coverage}
+
+
+def unmapped_n(batch: Batch) -> int:
+    return sum(row.get("unmapped_n") or 0 for row in batch.coverage)
+
+
+def positions(files: list[Path], random: Random) -> list[tuple[Path, tuple]]:
+    """Choose entries of lists, of every list as many."""
+    by_list: dict[tuple, list] = {}
+    for file in files:
+        for path in entries_of(json.loads(file.read_text(encoding="utf-8"))):
+            shape = tuple(key for key in path if isinstance(key, str))
+            by_list.setdefault((file.name, shape), []).append((file, path))
+    for entries in by_list.values():
+        random.shuffle(entries)
+    rounds = zip_longest(*by_list.values())
+    return [entry for each in rounds for entry in each if entry is not None][:MOST]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(k, o) for k, o in TABLES if k in CHECKED],
+    ids=[i for i, (k, _) in zip(IDS, TABLES, strict=True) if k in CHECKED],
+)
+def test_a_spoilt_entry_of_a_list_costs_itself_and_is_counted(kind, options, tmp_path):
+    random = Random(13)
+    files = copied(options, tmp_path)
+    whole = collect(kind, options, tmp_path)
+    for file, path in positions(files, random):
+        text = file.read_text(encoding="utf-8")
+        payload = json.loads(text)
+
+        def spoilt(entry, file=file, path=path, payload=payload) -> Batch:
+            file.write_text(json.dumps(with_entry(payload, path, entry)))
+            return collect(kind, options, tmp_path)
+
+        without = spoilt(GONE)
+        for entry in random.sample(WRONG, 4):
+            batch = spoilt(entry)
+            where = (file.name, path, entry)
+            assert not rows_n(without) - rows_n(batch), where  # it costs only itself
+            if rows_n(whole) - rows_n(batch):
+                assert unmapped_n(batch) > unmapped_n(without), where
+                assert hints(batch) != hints(whole), where
+        file.write_text(text)

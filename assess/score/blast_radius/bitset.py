@@ -206,7 +206,8 @@ class Weights:
     def digits(self) -> list[list[int]]:
         """By node, the binary digits of its weight that are one."""
         return [
-            [d for d in range(w.bit_length()) if w >> d & 1] for w in self.whole.tolist()
+            [digit for digit in range(weight.bit_length()) if weight >> digit & 1]
+            for weight in self.whole.tolist()
         ]
 
 

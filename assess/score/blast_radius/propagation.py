@@ -314,8 +314,7 @@ class _Work:
         part, row = certain.members(self.scenarios.listed[start : start + width])
         at, node = graph.members.members(part)
         block.pairs.append((row[at] + start, node, np.ones(len(node))))
-        # a scenario in which nothing fails takes nothing down
-        times = self.scenarios.times[start : start + width] * (certain.n > 0)
+        times = self.scenarios.times[start : start + width]
         exposure_n = certain.count(times)[graph.certain.part]
         if not graph.uncertain:
             return block, exposure_n

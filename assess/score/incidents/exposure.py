@@ -130,24 +130,27 @@ class Exposure:
         An incident counts for the side that it happened on, a month for the side of its spell. So
         an incident that shows that a service has moved takes months away, and never an incident.
         """
-        incidents = self.incidents
-        spells = self.spells
-        if side is not None:
-            incidents = incidents[incidents["side"].eq(side).fillna(value=False)]
-            spells = spells[spells["side"].eq(side).fillna(value=False)]
-        if tiers is not None:
-            tier = incidents["service_id"].map(self.services["tier"])
-            incidents = incidents[tier.isin(list(tiers))]
-            spells = spells[spells["tier"].isin(list(tiers))]
+        tier = self.incidents["service_id"].map(self.services["tier"])
+        incidents = _rows_of(self.incidents.assign(tier=tier), side, tiers)
+        spells = _rows_of(self.spells, side, tiers)
         return len(incidents), float(spells["months"].sum())
 
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
         """Add up the months since the last incident of each service; None where nobody watched."""
         if self.window is None:
             return None
-        on_side = self.spells["side"].eq(side).fillna(value=False)
-        counted = self.spells[on_side & self.spells["tier"].isin(list(tiers))]
-        return float(counted["clean_months"].sum())
+        return float(_rows_of(self.spells, side, tiers)["clean_months"].sum())
+
+
+def _rows_of(
+    table: pd.DataFrame, side: str | None, tiers: Collection[int] | None
+) -> pd.DataFrame:
+    """Return the rows of a side and of tiers; of all where these are None."""
+    if side is not None:
+        table = table[table["side"].eq(side).fillna(value=False)]
+    if tiers is not None:
+        table = table[table["tier"].isin(list(tiers))]
+    return table
 
 
 def exposure(

@@ -11,8 +11,8 @@ from typing import Any
 
 from assess.sources.base import HINTS, Batch, Call, Deadline, Row, status_of
 from assess.sources.dumps import read_json
-from assess.sources.listing import count_spoiled
-from assess.sources.values import dicts, dig, table
+from assess.sources.listing import lose
+from assess.sources.values import dicts, dig, spoiled, table
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -133,7 +133,7 @@ class Place:
 
     def _take(self, asked: Call, page: Row, key: str) -> list[Row]:
         """Take the objects of a page, and count what in it cannot be read."""
-        count_spoiled(asked, page, {key: "", **self.forms})
+        lose(asked, spoiled(page, {key: "", **self.forms}))
         return asked.take(dicts(page, key) if key else [page])
 
     def add(self, batch: Batch) -> None:

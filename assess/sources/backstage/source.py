@@ -22,6 +22,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import Web, open_web
+from assess.sources.listing import lose
 from assess.sources.redact import strip_userinfo
 from assess.sources.values import dicts, dig
 
@@ -65,6 +66,7 @@ _RESOURCES = {
         ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
     ),
 }
+_REFERENCES = ("dependsOn", "dependencyOf", "providesApis", "consumesApis")
 _NO_ENTITIES = "it holds no Component, API, Resource or System of Backstage"
 _NAME = re.compile(r"[\w.-]{1,63}")
 _WORDS = re.compile(r"[\w .,&()/+-]{1,80}")  # what may pass as a title or a team
@@ -182,11 +184,11 @@ def get_entities(web: Web, pages: int) -> Iterator[list[Row]]:
 
 def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
     """Add the entities that are not there yet, and count them."""
-    listed, unmapped_n = entities_in(values)
+    listed, lost = entities_in(values)
     orphans = [entity for entity in listed if entity.is_orphan]
     for entity in call.take([entity for entity in listed if not entity.is_orphan]):
         entities.setdefault(entity.ref, entity)
-    call.count(unmapped_n=unmapped_n)
+    lose(call, lost)
     if orphans:
         names = ", ".join(entity.ref for entity in orphans[:3])
         what = "orphaned in the catalog, and left out"
@@ -264,12 +266,12 @@ class Entity:
         return [ref for ref in dict.fromkeys(refs) if ref]
 
 
-def _target(relation: Row) -> Any:
+def _target(relation: Any) -> Any:
     """Return the target of a relation as a reference; older catalogs have it in parts."""
     parts = [dig(relation, "target", key) for key in ("kind", "namespace", "name")]
     if all(isinstance(part, str) for part in parts):
         return f"{parts[0]}:{parts[1]}/{parts[2]}"
-    return relation.get("targetRef")
+    return dig(relation, "targetRef")
 
 
 def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
@@ -281,24 +283,42 @@ def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
     return f"{place}/{parts['name']}".lower()
 
 
-def entities_in(values: Iterable[Any]) -> tuple[list[Entity], int]:
-    """Find the entities of documents and of pages; also count those that have no proper name."""
-    found, unmapped = [], 0
+def entities_in(values: Iterable[Any]) -> tuple[list[Entity], list[str]]:
+    """Find the entities of documents and of pages, and list what is none or has no proper name."""
+    entities: list[Entity] = []
+    lost: list[str] = []
     for value in values:
         page = dig(value, "items")
-        for raw in dicts(page) if isinstance(page, list) else dicts([value]):
-            kind, version = raw.get("kind"), raw.get("apiVersion")
-            if not isinstance(kind, str) or not str(version).startswith("backstage.io/"):
+        for n, raw in enumerate(page if isinstance(page, list) else [value]):
+            kind = dig(raw, "kind")
+            version = dig(raw, "apiVersion")
+            if not isinstance(kind, str) or not isinstance(version, str):
+                lost.append(f"entity {n} has no kind and apiVersion")
                 continue
-            if kind.lower() not in KINDS:
+            is_of_backstage = version.startswith("backstage.io/")
+            if not is_of_backstage or kind.lower() not in KINDS:
                 continue
             name = dig(raw, "metadata", "name")
             namespace = dig(raw, "metadata", "namespace") or "default"
             if all(isinstance(t, str) and _NAME.fullmatch(t) for t in (name, namespace)):
-                found.append(Entity(kind.lower(), namespace, name, raw))
+                entities.append(Entity(kind.lower(), namespace, name, raw))
+                lost += [f"{entities[-1].ref} {text}" for text in _lost_refs(raw)]
             else:
-                unmapped += 1
-    return found, unmapped
+                lost.append(f"{kind.lower()} {n} has no proper name")
+    return entities, lost
+
+
+def _lost_refs(raw: Row) -> list[str]:
+    """List the references of an entity that refer to nothing, by their place."""
+    listed = {key: dig(raw, "spec", key) for key in _REFERENCES}
+    if isinstance(relations := raw.get("relations"), list):
+        listed["relations"] = [_target(relation) for relation in relations]
+    return [
+        f"{key}[{n}] is no reference"
+        for key, texts in listed.items()
+        for n, text in enumerate(texts if isinstance(texts, list) else [])
+        if not to_ref(text, "component")
+    ]
 
 
 def to_service(entity: Entity, kept: Kept) -> Row:

@@ -27,6 +27,7 @@ from assess.sources.hosts.rows import (
     to_batch,
 )
 from assess.sources.joining.hosts import is_local
+from assess.sources.listing import lose
 from assess.sources.values import dicts, dig
 
 MIB = 2**20
@@ -47,7 +48,9 @@ _REFUSALS = (  # what Ansible says, and what that means
     ("unreachable", "unreachable", "Ansible did not get in"),
     ("failed", "unsupported", "run it with become = true"),
 )
+_NEEDS_ROOT = "service_facts did not see every unit: run it with become = true"
 _GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
+_AT_REST = ("stopped", "inactive", "inoperative", "disabled", "dead", "exited", "crashed")
 _RUNNING = ("running", "started", "active")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -91,6 +94,11 @@ class AnsibleSource(Source):
                             call.note(**outcome)
                         else:
                             batch.cover(scope, "read file", **outcome)
+                lose(call, hosts.lost)
+                hosts.lost = []
+                if hosts.needs_root:
+                    hints = [call.row.get("hint"), _NEEDS_ROOT]
+                    call.hint("; ".join(filter(None, hints)))
                 if failures:
                     status = "partial" if call.row["rows"] else failures[0]["status"]
                     hint = "some files are not facts of a host: see their rows"
@@ -128,10 +136,11 @@ def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) 
             row |= failed
             continue
         place = str(Path(scope).parent)
-        host, counts = to_host(document, name, place, file.stat().st_mtime, now_utc())
-        call.count(**counts)
+        host, lost = to_host(document, name, place, file.stat().st_mtime, now_utc())
+        call.count(redacted_n=withheld_n(document))
+        hosts.lost += lost
         if host.units is not None and "privileges" in str(document.get("msg") or ""):
-            call.hint("service_facts did not see every unit: run it with become = true")
+            hosts.needs_root = True
         hosts.add(host)
     return row
 
@@ -198,6 +207,8 @@ class _Hosts:
 
     def __init__(self) -> None:
         self.all: list[PlainHost] = []
+        self.lost: list[str] = []  # what of a path's files cannot be read
+        self.needs_root = False
         self._by_name: dict[str, list[PlainHost]] = {}
 
     def add(self, host: PlainHost) -> None:
@@ -288,12 +299,12 @@ def fact(facts: Row, name: str) -> Any:
 
 def to_host(
     facts: Row, name: str, place: str, file_time: float | None, now: datetime
-) -> tuple[PlainHost, dict[str, int]]:
-    """Return one host, and the counts of its coverage row."""
+) -> tuple[PlainHost, list[str]]:
+    """Return one host, and what of its facts cannot be read."""
     get = partial(fact, facts)
     clock = dig(get("date_time"), "epoch") or dig(get("date_time"), "iso8601")
     memory = count_of(get("memtotal_mb"))
-    units, unknown_n = to_units(facts)
+    lost: list[str] = []
     host = PlainHost(
         name=text_of(name) or "unnamed",
         place=place,
@@ -321,11 +332,11 @@ def to_host(
             text_of(get("product_serial")),
             text_of(dig(get("default_ipv4"), "macaddress")),
         ),
-        units=units,
-        packages=to_packages(facts),
-        mounted=to_mounted(get("mounts")),
+        units=to_units(facts, lost),
+        packages=to_packages(facts, lost),
+        mounted=to_mounted(get("mounts"), lost),
     )
-    return host, {"redacted_n": withheld_n(facts), "unmapped_n": unknown_n}
+    return host, lost
 
 
 def withheld_n(facts: Row) -> int:
@@ -335,59 +346,75 @@ def withheld_n(facts: Row) -> int:
     return sum(counts) + sum("ssh_host_key" in key for key in facts)
 
 
-def to_units(facts: Row) -> tuple[list[SystemUnit] | None, int]:
-    """Return the units that run or failed, and the number in an unknown state.
+def to_units(facts: Row, lost: list[str]) -> list[SystemUnit] | None:
+    """Return the units that run or failed; None where ``service_facts`` was not asked.
 
-    None where ``service_facts`` was not asked. What systemd lists is not repeated as of sysv.
+    What systemd lists is not repeated as of sysv.
     """
-    listed = fact(facts, "services")
-    if not isinstance(listed, dict):
-        return None, 0
+    listed = _listed(facts, "services", lost)
+    if listed is None:
+        return None
     units = []
-    unknown_n = 0
     for key, raw in sorted(listed.items()):
-        entry = untagged(raw) if isinstance(raw, dict) else None
-        if not isinstance(entry, dict) or entry.get("status") in _GONE:
+        entry = untagged(raw) if isinstance(raw, dict) else raw
+        if not isinstance(entry, dict):
+            lost.append(f"service {text_of(key)} is no object")
             continue
         name = text_of(entry.get("name")) or text_of(key)
         is_template = name.endswith("@.service")  # it runs nothing itself
-        if f"{name}.service" in listed or is_template:
+        is_gone = entry.get("status") in _GONE
+        if is_gone or is_template or f"{name}.service" in listed:
             continue
         state = text_of(entry.get("state")).lower()
-        unknown_n += state in ("", "unknown")
         manager = text_of(entry.get("source")) or "systemd"
         if "failed" in (state, entry.get("status")):
             units.append(SystemUnit(name, "failed", manager))
         elif state in _RUNNING:
             units.append(SystemUnit(name, "running", manager))
-    return units, unknown_n
+        elif state not in _AT_REST:
+            lost.append(f"service {name} is in no known state")
+    return units
 
 
-def to_packages(facts: Row) -> dict[str, Package] | None:
+def _listed(facts: Row, name: str, lost: list[str]) -> dict[str, Any] | None:
+    """Return a fact that is a table; None where there is none."""
+    listed = fact(facts, name)
+    if isinstance(listed, dict):
+        return listed
+    if name in facts or f"ansible_{name}" in facts:
+        lost.append(f"{name} are no table")
+    return None
+
+
+def to_packages(facts: Row, lost: list[str]) -> dict[str, Package] | None:
     """Return the installed packages; None where ``package_facts`` did not run, or saw none."""
-    listed = fact(facts, "packages")
-    if not isinstance(listed, dict) or not listed:
+    listed = _listed(facts, "packages", lost)
+    if not listed:
         return None
     packages = {}
     for name in filter(is_of_interest, listed):
-        if (first := next(iter(dicts(listed[name])), None)) is not None:
-            manager = text_of(first.get("source"))
-            packages[text_of(name)] = Package(text_of(first.get("version")), manager)
+        if versions := dicts(listed[name]):
+            version = text_of(versions[0].get("version"))
+            manager = text_of(versions[0].get("source"))
+            packages[text_of(name)] = Package(version, manager)
+        else:
+            lost.append(f"package {text_of(name)} has no version")
     return packages
 
 
-def to_mounted(listed: Any) -> list[Row]:
+def to_mounted(listed: Any, lost: list[str]) -> list[Row]:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
-    for disk in dicts(listed):
+    for n, disk in enumerate(listed if isinstance(listed, list) else []):
+        path = text_of(dig(disk, "mount"))
+        if not path:
+            lost.append(f"mounts[{n}] has no path")
+            continue
         total = count_of(disk.get("size_total"))
         free = count_of(disk.get("size_available"))
         options = text_of(disk.get("options")).split(",")
-        if path := text_of(disk.get("mount")):
-            used = None if total is None or free is None else max(0, total - free)
-            read_only = "ro" in options if disk.get("options") else None
-            kind = text_of(disk.get("fstype")) or None
-            mounted.append(
-                {"path": path, "type": kind, "size": used, "read_only": read_only}
-            )
+        used = None if total is None or free is None else max(0, total - free)
+        read_only = "ro" in options if disk.get("options") else None
+        kind = text_of(disk.get("fstype")) or None
+        mounted.append({"path": path, "type": kind, "size": used, "read_only": read_only})
     return mounted

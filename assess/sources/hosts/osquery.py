@@ -24,7 +24,8 @@ from assess.sources.hosts.rows import (
     text_of,
     to_batch,
 )
-from assess.sources.values import dicts
+from assess.sources.listing import lose
+from assess.sources.values import dicts, dig
 
 TABLES = (
     "os_version",
@@ -43,6 +44,18 @@ TABLES = (
     "docker_container_ports",
     "docker_images",
 )
+# Columns without which a row of a table says nothing.
+_NEEDED = {
+    "deb_packages": ("name",),
+    "rpm_packages": ("name",),
+    "systemd_units": ("id", "active_state", "sub_state"),
+    "mounts": ("path",),
+    "docker_containers": ("id",),
+    "docker_container_labels": ("id", "key"),
+    "docker_container_mounts": ("id", "destination"),
+    "docker_container_ports": ("id", "port"),
+    "docker_images": ("id",),
+}
 WANTED = ("os_version", "kernel_info", "system_info", "systemd_units")
 # never read: commands and environments of containers, proxies
 WITHHELD = ("command", "config_entrypoint", "env_variables", "http_proxy", "https_proxy")
@@ -169,15 +182,31 @@ def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, floa
             continue
         with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
             values = read_json(file, call.row)
-            rows = call.take(list(dicts(values)))
+            lost = lost_of(table, values)
+            lose(call, lost)
+            call.note(expected=len(values))
+            rows = call.take(dicts(values))
             call.count(redacted_n=sum(bool(r.get(w)) for r in rows for w in WITHHELD))
             # Where nothing, or only the end, is lost.
             if call.outcome in ("timeout", "partial"):
                 written.append(file.stat().st_mtime)
                 tables[table] = rows
-                if len(rows) < len(values):
-                    call.status("parse_error", HINTS["parse_error"])
+            if call.is_open and 0 < len(lost) < len(values):
+                call.status("partial")
     return tables, max(written, default=None)
+
+
+def lost_of(table: str, values: list[Any]) -> list[str]:
+    """List the rows of a table that are no object, or lack what makes them of use."""
+    keys = _NEEDED.get(table, ())
+    lost = []
+    for n, row in enumerate(values):
+        missing = [key for key in keys if not text_of(dig(row, key))]
+        if not isinstance(row, dict) or not row:
+            lost.append(f"{table}[{n}] is no row")
+        elif missing:
+            lost.append(f"{table}[{n}] has no {missing[0]}")
+    return lost
 
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from math import isfinite
 from typing import Any
 
 from assess.sources.base import Batch, Name, Row
@@ -281,6 +282,8 @@ def filled(**columns: Any) -> Row:
 def text_of(value: Any) -> str:
     """Return a text, or a number as text, without characters that no name has; else nothing."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and not isfinite(value):
         return ""
     return " ".join(str(value).replace("\0", "").split())[:MAX_TEXT]
 

@@ -103,6 +103,7 @@ class Reader:
         self, vocabulary: Vocabulary | None = None, zone: tzinfo | None = None
     ) -> None:
         self.unmapped = 0  # values without a mapping
+        self.lost: list[str] = []  # ids of incidents without a time
         self.bad_times: Counter[str] = Counter()  # by column
         self.local_times = 0  # bad times that only lack the time zone
         self._words = vocabulary or default_vocabulary()
@@ -111,7 +112,9 @@ class Reader:
     def incident(self, cells: Cells, affected: Iterable[str] = ()) -> Row | None:
         """Return a row with service names in place of ids; None without an opening time."""
         opened = self._time(cells, "opened_at")[0]
+        incident_id = _first(cells, "incident_id")[0] or _derived_id(cells)
         if opened is None:
+            self.lost.append(incident_id)
             return None
         exact = _first(cells, "service_id")[0]
         service = _first(cells, "service")[0]
@@ -121,7 +124,7 @@ class Reader:
             is_change = True
         platform = self._word(cells, "platform_at_time")[0]
         return {
-            "incident_id": _first(cells, "incident_id")[0] or _derived_id(cells),
+            "incident_id": incident_id,
             "service_raw": service or None,
             "names": _names([exact, service]),
             "opened_at": opened,

@@ -30,10 +30,12 @@ from assess.sources.incidents.tools import (
     Names,
     Record,
     incidents_in,
+    lost_in,
     names_in,
     to_activities,
     to_dependencies,
 )
+from assess.sources.listing import lose
 from assess.sources.redact import strip_userinfo
 from assess.sources.values import dig
 
@@ -221,14 +223,16 @@ def _take(search: _Search, values: list[Any], names: Names, call: Call) -> None:
     """Turn the JSON of a tool into rows."""
     tool = TOOLS[search.kind]
     incidents = incidents_in(tool, values)
+    lost = lost_in(tool, values)
     records = [r for i in incidents if (r := tool.to_record(i, names)) is not None]
     others_n = 0 if incidents else len(names_in(values))
     if search.kind == PAGERDUTY:
-        edges = to_dependencies(values, names)
-        changes = to_activities(values, names)
+        edges = to_dependencies(values, names, lost)
+        changes = to_activities(values, names, lost)
         search.batch.add("dependencies", *edges)
         search.batch.add("activities", *changes)
         others_n += len(edges) + len(changes)
+    lose(call, lost)
     is_open = call.is_open
     if is_open and values and not (others_n or incidents or _has_list(values)):
         hint = f"it holds no incidents as {tool.name} writes them"
@@ -253,7 +257,10 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     incidents = [incident for incident in every if search.contains(incident)]
     search.batch.add("incidents", *call.take(incidents))
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
-    call.count(unmapped_n=reader.unmapped, redacted_n=len(list(filter(None, free_text))))
+    call.count(
+        unmapped_n=reader.unmapped + len(reader.lost),
+        redacted_n=len(list(filter(None, free_text))),
+    )
     times = [incident["opened_at"] for incident in incidents]
     call.note(
         expected=len(records) - (len(every) - len(incidents)),
@@ -263,6 +270,8 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     if bad := reader.bad_times:
         counts = ", ".join(f"{n} {column}" for column, n in bad.items())
         hint = f"times not in ISO-8601 were dropped: {counts}; export them in UTC"
+        if reader.lost:
+            hint += f" (the first is incident {reader.lost[0]})"
         if reader.local_times:
             hint += ', or name their time zone: timezone = "Europe/Berlin"'
         call.hint(hint)

@@ -35,6 +35,7 @@ class Tool:
     lists: tuple[str, ...]  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
     get: Callable[[api.Request], Iterator[list[Row]]]  # pages of incidents, live
+    others: tuple[str, ...] = ()  # keys of other lists that become rows
     token: str = "Bearer {}"  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[list[Row]]] | None = None
@@ -98,15 +99,14 @@ def _listed(raw: Row, path: str) -> list[str]:
     return [text for text in texts if text]
 
 
-def _more_of_jira(raw: Row) -> Cells | None:
+def _more_of_jira(raw: Row) -> Cells:
     links = dicts(dig(raw, "fields", "issuelinks"))
     repeated = [
         as_text(dig(link, "outwardIssue", "key"))
         for link in links
         if dig(link, "type", "outward") == "duplicates"
     ]
-    is_issue = isinstance(raw.get("fields"), dict)
-    return {"duplicate_of": next(filter(None, repeated), "")} if is_issue else None
+    return {"duplicate_of": next(filter(None, repeated), "")}
 
 
 def _more_of_servicenow(raw: Row) -> Cells | None:
@@ -126,6 +126,7 @@ TOOLS = {
         lists=("incidents", "data"),
         marks={"incident_number", "created_at"},
         get=api.get_pagerduty,
+        others=("relationships", "change_events"),
         token="Token token={}",
         state="status",
         over=("resolved",),
@@ -181,6 +182,20 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> list[Row]:
     return [row for row in incidents if tool.marks & set(row)]
 
 
+def lost_in(tool: Tool, values: Iterable[Any]) -> list[str]:
+    """List the entries of the lists of a tool that are no objects, by their place."""
+    lost: list[str] = []
+    for number, value in enumerate(values):
+        if not value or not isinstance(value, dict):
+            lost.append(f"entry {number} is no object")
+        for key in tool.lists + tool.others:
+            entries = dig(value, key)
+            for n, entry in enumerate(entries if isinstance(entries, list) else []):
+                if not entry or not isinstance(entry, dict):
+                    lost.append(f"{key}[{n}] is no object")
+    return lost
+
+
 def names_in(values: Iterable[Any]) -> Names:
     """Return the names of services by id, from lists of services and from incidents."""
     names: Names = {}
@@ -192,31 +207,39 @@ def names_in(values: Iterable[Any]) -> Names:
     return names
 
 
-def to_dependencies(values: Iterable[Any], names: Names) -> list[Row]:
+def to_dependencies(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
     """Return the edges of PagerDuty's ``/service_dependencies``, from dependent to supporting."""
     edges: dict[tuple[Name, Name], None] = {}
-    for relation in _each(values, "relationships"):
+    for n, relation in enumerate(_each(values, "relationships")):
         src = _service(dig(relation, "dependent_service"), names)
         dst = _service(dig(relation, "supporting_service"), names)
-        if src and dst and src != dst:
+        if not src or not dst:
+            lost.append(f"relationship {n} has no two services")
+        elif src != dst:
             edges[src, dst] = None
     declared = {"kind": "declared", "evidence": PAGERDUTY}
     return [{"src": src, "dst": dst, **declared} for src, dst in edges]
 
 
-def to_activities(values: Iterable[Any], names: Names) -> list[Row]:
+def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> list[Row]:
     """Return the deployments of PagerDuty's ``/change_events``, one per service, without texts."""
     activities: list[Row] = []
-    for event in _each(values, "change_events"):
+    for n, event in enumerate(_each(values, "change_events")):
         started = read_time(as_text(event.get("timestamp")))
         key = f"{PAGERDUTY}:{as_text(event.get('id'))}"
         if started is None or key.endswith(":"):
+            lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}
-        services = [_service(service, names) for service in dicts(event.get("services"))]
-        for name in dict.fromkeys(services) or [None]:
-            more = {} if name is None else _of_service(key, name)
-            activities.append(deployment | more)
+        listed = event.get("services", [])
+        entries = listed if isinstance(listed, list) else [listed]
+        services = [_service(entry, names) for entry in entries]
+        if None in services:
+            lost.append(f"change event {n} has a service without a name")
+        known = [service for service in dict.fromkeys(services) if service]
+        activities += [deployment | _of_service(key, name) for name in known]
+        if not known:
+            activities.append(deployment)
     return activities
 
 

@@ -28,44 +28,33 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
     what is gone from what was not seen, and what is gone must not come back. A source of which no
     scope answered is carried whole.
     """
-    frames_now = _frames_now(batches)
-    carried: Batches = []
-    for source, scopes in _calls(batches).items():
-        is_blind = not any(statuses & SEEN for statuses in scopes.values())
-        for scope, statuses in scopes.items():
-            if not statuses & LOST:
-                continue
-            rows = _rows_of(previous, source, None if is_blind else scope)
-            if "empty" in statuses:
-                rows = {}
-            elif statuses & SEEN:
-                now = frames_now[source, scope]
-                rows = {frame: rows[frame] for frame in rows if frame not in now}
-            if rows:
-                age = _age(previous, source, scope, moment)
-                carried.append((source, _batch(previous, rows, scope, age)))
-            if is_blind:
-                break  # one scope stands for all of them
-    return carried
-
-
-def _calls(batches: Batches) -> dict[str, dict[str, set[str]]]:
-    """Collect the statuses of the calls of every scope, by source."""
-    calls: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    statuses: dict[Scope, set[str]] = defaultdict(set)
+    frames_now: dict[Scope, set[str]] = defaultdict(set)
     for label, batch in batches:
+        source = type_of(label)
         for row in batch.coverage:
-            calls[type_of(label)][row["scope"]].add(row["status"])
-    return calls
-
-
-def _frames_now(batches: Batches) -> dict[Scope, set[str]]:
-    """Collect the frames of which every scope has rows in this run."""
-    now: dict[Scope, set[str]] = defaultdict(set)
-    for label, batch in batches:
+            statuses[source, row["scope"]].add(row["status"])
         for frame, rows in batch.rows.items():
-            for scope in {row.get("source_ref", "") for row in rows}:
-                now[type_of(label), scope].add(frame)
-    return now
+            for row in rows:
+                frames_now[source, row.get("source_ref", "")].add(frame)
+    seeing = {source for (source, _), calls in statuses.items() if calls & SEEN}
+    whole: set[str] = set()  # sources that were carried whole
+    carried: Batches = []
+    for (source, scope), calls in statuses.items():
+        if not calls & LOST or source in whole:
+            continue
+        tables = _rows_of(previous, source, scope if source in seeing else None)
+        if source not in seeing:
+            whole.add(source)
+        if "empty" in calls:
+            tables = {}
+        elif calls & SEEN:
+            now = frames_now[source, scope]
+            tables = {frame: tables[frame] for frame in tables if frame not in now}
+        if tables:
+            age = _age(previous, source, scope, moment)
+            carried.append((source, _batch(previous, tables, scope, age)))
+    return carried
 
 
 def _rows_of(

@@ -21,53 +21,51 @@ def name_findings(batches: Batches) -> Batches:
     A row about several services becomes several rows. One that fits nothing in the fleet is left
     out, and counted in a coverage row.
     """
-    if not any(_has(batch, frame) for _, batch in batches for frame in FRAMES):
+    is_any = any(
+        "about" in row for _, b in batches for f in FRAMES for row in b.rows.get(f, ())
+    )
+    if not is_any:
         return batches
     index = _index_of(batches)
     return [(label, _named(batch, index)) for label, batch in batches]
 
 
-def _has(batch: Batch, frame: str) -> bool:
-    return any("about" in row for row in batch.rows.get(frame, ()))
-
-
 def _named(batch: Batch, index: _Index) -> Batch:
     for frame in FRAMES:
-        if not _has(batch, frame):
+        rows = batch.rows.get(frame, [])
+        findings = [row for row in rows if "about" in row]
+        if not findings:
             continue
-        rows: list[Row] = []
-        names_of_findings: list[dict[Names, None]] = []
-        for row in batch.rows[frame]:
-            if "about" not in row:
-                rows.append(row)
-                continue
-            finding = dict(row)
-            keys = map(_plain, finding.pop("about"))
+        named = [row for row in rows if "about" not in row]
+        known_n = 0
+        for finding in findings:
+            row = dict(finding)
+            keys = map(_plain, row.pop("about"))
             names = next((index[key] for key in keys if key in index), {})
-            names_of_findings.append(names)
-            rows += [finding | {"names": each} for each in names]
-        batch = replace(batch, rows=defaultdict(list, batch.rows | {frame: rows}))
-        coverage = _coverage(frame, list(map(bool, names_of_findings)))
-        batch = replace(batch, coverage=[*batch.coverage, coverage])
+            known_n += bool(names)
+            named += [row | {"names": each} for each in names]
+        coverage = _coverage(frame, known_n, len(findings))
+        batch = replace(
+            batch,
+            rows=defaultdict(list, batch.rows | {frame: named}),
+            coverage=[*batch.coverage, coverage],
+        )
     return batch
 
 
-def _coverage(frame: str, is_named: list[bool]) -> Row:
-    """Make the coverage row about the findings of a frame."""
+def _coverage(frame: str, known_n: int, findings_n: int) -> Row:
     row = {
         "scope": frame,
         "call": "belongs to",
         "status": "ok",
-        "rows": sum(is_named),
-        "expected": len(is_named),
-        "ratio": round(sum(is_named) / len(is_named), 4),
+        "rows": known_n,
+        "expected": findings_n,
+        "ratio": round(known_n / findings_n, 4),
     }
-    if not all(is_named):
-        row |= {
-            "status": "partial",
-            "unmapped_n": len(is_named) - sum(is_named),
-            "hint": "findings about images or containers that no other source lists",
-        }
+    if known_n < findings_n:
+        row["status"] = "partial"
+        row["unmapped_n"] = findings_n - known_n
+        row["hint"] = "findings about images or containers that no other source lists"
     return row
 
 

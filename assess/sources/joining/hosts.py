@@ -16,6 +16,7 @@ from itertools import combinations
 from typing import Any
 
 from assess.sources.base import Batch, Batches, Name, Row, type_of
+from assess.sources.joining.identity import ENV_WORDS
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ID_LENGTH = 12  # as the command line of Docker shows ids
@@ -25,7 +26,7 @@ _COMPARED = ("arch", "cloud_id", "vcpus")
 _LOCAL = re.compile(
     r"localhost\d?|localhost\.localdomain|ip6?-localhost|127(\.\d+){3}|::1|\(none\)"
 )
-_ENV = re.compile(r"prod|prd|production|stg|stage|staging|dev|test|qa|uat")
+
 _REGION = re.compile(
     r"(us|eu|ap|sa|ca|me|af|il)(e|w|n|s|c|ne|nw|se|sw)\d"  # use1
     r"|(us|eu|ap|sa|ca|me|af|il)-(north|south|east|west|central)+-\d[a-z]?"
@@ -124,9 +125,7 @@ def service_of(hostname: str) -> str:
     if is_local(name) or _ADDRESS.match(name):
         return ""
     name = _REGION.sub("", name.partition(".")[0])
-    words = [
-        word for word in re.split(r"[-_]+", name) if word and not _ENV.fullmatch(word)
-    ]
+    words = [word for word in re.split(r"[-_]+", name) if word and word not in ENV_WORDS]
     return re.sub(r"(?:[-_]|(?<!\d))\d+[a-z]?$", "", "-".join(words))
 
 

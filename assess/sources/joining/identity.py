@@ -33,7 +33,7 @@ _LOOKED_UP = (
     256  # entries of the index of letter triples that are counted per name, at most
 )
 _LONGEST = 80  # letters of a name that are compared
-_ENV_WORDS = frozenset(
+ENV_WORDS = frozenset(
     ("prod", "prd", "production", "stg", "stage", "staging", "dev", "test", "qa", "uat")
 )
 _SUFFIXES = frozenset(["svc", "service", "srv"])
@@ -54,7 +54,7 @@ def slug(name: str) -> str:
 @cache
 def short(name: str) -> str:
     """Return the slug of a name without environment and without a suffix such as ``-svc``."""
-    kept = [word for word in slug(name).split("-") if word not in _ENV_WORDS]
+    kept = [word for word in slug(name).split("-") if word not in ENV_WORDS]
     while len(kept) > 1 and kept[-1] in _SUFFIXES:
         kept.pop()
     return "-".join(kept) or slug(name)

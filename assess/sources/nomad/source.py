@@ -9,10 +9,10 @@ from urllib.parse import quote
 from assess.sources.base import Batch, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.listing import Found, Listing, ListSource, count_spoiled
+from assess.sources.listing import Found, Listing, ListSource, lose
 from assess.sources.nomad.rows import to_batch
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, text
+from assess.sources.values import dicts, spoiled, text
 
 PAGE = 200
 _DETAILS = {"jobs": ("job", "v1/job/"), "nodes": ("node", "v1/node/")}
@@ -115,7 +115,7 @@ class NomadSource(ListSource):
                     else:
                         answers.append(answer)
                 entries = details.take([a for a in dicts(answers) if text(a, "ID")])
-                count_spoiled(details, {call: entries}, self.forms)
+                lose(details, spoiled({call: entries}, self.forms))
                 if len(entries) < len(answers):
                     details.count(unmapped_n=len(answers) - len(entries))
             lists[kind] = lists[kind] + entries

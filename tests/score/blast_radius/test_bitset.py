@@ -248,3 +248,27 @@ def test_the_bound_is_the_most_probable_way():
     assert matrix(found, 4)[0].tolist() == [1.0, 0.5, 0.25, 0.25]
     assert found.loss[0] == 2.0
     assert found.exposure_n.tolist() == [2, 2, 2, 3]
+
+
+def test_draws_are_one_in_each_stratum():
+    """Of 4,000 draws of an edge of 0.4, 1,600 fail: a Latin hypercube has no noise of its own."""
+    found = from_each(graph_of(2, {(0, 1): 0.4}), DRAWN)
+    assert matrix(found, 2)[0, 1] == 0.4
+    assert found.loss[0] == 1.4
+    # the variance of one draw is 0.4 * 0.6
+    assert found.se[0] == pytest.approx(np.sqrt(0.24 / 3999))
+
+
+@pytest.mark.parametrize(("most", "exact"), [(4, True), (3, False)])
+def test_as_many_uncertain_arcs_as_are_enumerated_need_no_draw(most, exact):
+    arcs = dict.fromkeys([(0, 1), (0, 2), (1, 3), (2, 3)], 0.5)
+    failing = Scenarios(np.zeros(1, int), np.zeros(1, int), 1, drawn=np.zeros(1, bool))
+    found = propagate(graph_of(4, arcs), failing, sampling=Sampling(1, 50, most, 64))
+    assert found.exact.tolist() == [exact]
+    assert matrix(found, 4)[0, 3] == (0.4375 if exact else 0.25)  # else the best path
+
+
+def test_scenarios_of_one_cycle_count_as_often_as_they_are():
+    arcs = {(0, 1): 1.0, (1, 2): 1.0, (2, 0): 1.0, (2, 3): 0.5, (2, 4): 0.4}
+    found = from_each(graph_of(5, arcs), EXACT)
+    assert found.exposure_n.tolist() == [3, 3, 3, 4, 1]

@@ -23,6 +23,10 @@ def test_proportion_by_hand():
     assert found.point == pytest.approx(2.5 / 11)
     assert found.lo == pytest.approx(stats.beta.ppf(0.05, 2.5, 8.5))
     assert found.hi == pytest.approx(stats.beta.ppf(0.95, 2.5, 8.5))
+    one = jeffreys_interval(1, 4)
+    assert one.lo == pytest.approx(stats.beta.ppf(0.05, 1.5, 3.5))
+    all_but_one = jeffreys_interval(3, 4)
+    assert all_but_one.hi == pytest.approx(stats.beta.ppf(0.95, 3.5, 1.5))
     assert jeffreys_interval(0, 4).lo == 0.0
     assert jeffreys_interval(4, 4).hi == 1.0
     assert jeffreys_interval(0, 0) == (0.5, 0.0, 1.0)
@@ -63,6 +67,26 @@ def test_a_fleet_of_equals_is_pooled_and_a_loud_service_stands_out():
     loud = shrunk_rates(pd.Series([20, 0, 0, 0, 0, 0, 0, 0], index=years.index), years)
     assert loud["rate"].idxmax() == "a"
     assert loud.loc["a", "rate_lo"] > loud.loc["b", "rate_hi"]
+    assert loud.loc["b", "rate_lo"] == 0  # of no event no rate is too low
+
+
+def test_the_rate_of_one_service_is_as_uncertain_as_by_jeffreys_prior():
+    (found,) = shrunk_rates(pd.Series([4]), pd.Series([1.0])).itertuples()
+    alone = jeffreys_rate(
+        4, 1.0
+    )  # the same prior of the mean, and no fleet to learn from
+    assert found.rate_lo == pytest.approx(alone.lo, rel=0.08)
+    assert found.rate_hi == pytest.approx(alone.hi, rel=0.08)
+
+
+def test_more_services_alike_say_more_about_each():
+    """Pooled over 64 equals, a rate is known about as well as from 64 times the events."""
+
+    def width(services):
+        found = shrunk_rates(pd.Series([4.0] * services), pd.Series([1.0] * services))
+        return (found["rate_hi"] - found["rate_lo"]).iloc[0]
+
+    assert width(64) < 0.6 * width(2)
 
 
 def test_a_service_that_nobody_watched_has_the_spread_of_the_fleet():
@@ -112,6 +136,8 @@ def test_rate_by_hand():
     assert found.point == pytest.approx(3.5 / 2)
     assert found.lo == pytest.approx(stats.gamma.ppf(0.025, 3.5, scale=0.5))
     assert found.hi == pytest.approx(stats.gamma.ppf(0.975, 3.5, scale=0.5))
+    one = jeffreys_rate(1, 2.0)
+    assert one.lo == pytest.approx(stats.gamma.ppf(0.05, 1.5, scale=0.5))
     assert jeffreys_rate(0, 4.0).lo == 0.0
     assert np.isnan(jeffreys_rate(0, 0.0).point)
     assert jeffreys_rate(0, 0.0)[1:] == (0.0, np.inf)

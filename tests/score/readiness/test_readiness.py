@@ -76,7 +76,9 @@ def test_a_dimension_that_does_not_apply_gives_its_weight_to_the_others():
     scores = readiness.dimension_scores(readiness.weight_sums(BY_HAND))
     weights = readiness.dimension_weights(scores, SHARES)
     assert weights["t"].to_dict() == {"a": 1.0}
-    assert readiness.overall(scores, weights).loc["v", "readiness"] == 1.0  # the floor
+    row = readiness.overall(scores, weights).loc["v"]
+    assert row[["readiness", "arithmetic"]].tolist() == [1.0, 0.0]  # the floor
+    assert row["compensation_gap"] == 0  # never negative
 
 
 VALUES = st.sampled_from([("pass", 1), ("fail", 0), ("partial", 0.5), ("unknown", None)])

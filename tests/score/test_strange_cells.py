@@ -1,4 +1,4 @@
-"""Poor inventories: gaps, one row, contradictory times and strange words end in a result or a hint."""
+"""Words, numbers and times that the dictionary admits and nobody expects end in a result or a hint."""
 
 from functools import cache
 
@@ -92,7 +92,7 @@ def hinted(question, *args, **options):
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(poor())
-def test_a_poor_inventory_ends_in_a_result_or_in_a_hint(inventory):
+def test_strange_cells_end_in_a_result_or_in_a_hint(inventory):
     hinted(clean_up, inventory, POLICY)
     hinted(upgrade_history, [sample(), inventory], POLICY)
     hinted(score_upgrade_churn, inventory, POLICY, target="29")
