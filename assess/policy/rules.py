@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache, reduce
 from itertools import pairwise
 from typing import Any
@@ -212,7 +213,8 @@ def _moment(value: Any) -> Any:
             raise RuleError("cannot compare a column of text with a time")
         return value
     try:
-        moment = pd.Timestamp(value)
+        # not pandas' own reader, for which "now" is a time and "nan" is none
+        moment = pd.Timestamp(datetime.fromisoformat(value))
         return moment.tz_localize("UTC") if moment.tzinfo is None else moment
     except (ValueError, OverflowError) as error:
         raise RuleError(
@@ -252,10 +254,7 @@ def _kind(value: Any) -> str:
     if not _is_column(value):
         constant = {bool: "boolean", int: "number", float: "number", str: "text"}
         return constant[type(value)]
-    names = {
-        "boolean": "boolean",
-        "Int64": "number",
-        "Float64": "number",
-        "string": "text",
-    }
-    return names.get(str(value.dtype), "time")
+    dtype = str(value.dtype)
+    if dtype in ("Int64", "Float64"):
+        return "number"
+    return {"boolean": "boolean", "string": "text"}.get(dtype, "time")

@@ -107,6 +107,9 @@ def test_hiding_a_cell_never_turns_an_answer_round(rule, column, row):
         ("flag > 0", "cannot compare"),
         ("when > 3", "cannot compare"),
         ("when > 'soon'", "is not a time"),
+        ("when > 'now'", "is not a time"),
+        ("when != ''", "is not a time"),
+        ("when < 'nan'", "is not a time"),
         ("when > word", "column of text"),
         ("n > 1" + "0" * 400, "at most"),
         ("word + 'a' == 'b'", "arithmetic"),
@@ -143,3 +146,26 @@ def test_columns_are_those_of_the_frame_and_what_evidence_adds():
     assert rules.columns("services")["redundant"] == "boolean"
     assert rules.columns("mounts")["service_id"] == "text"
     assert rules.columns("hosts")["last_seen_at"] == "time"
+
+
+TOKENS = st.sampled_from(
+    [
+        *("flag", "n", "share", "word", "when", "days_since(when)", "days_since"),
+        *("and", "or", "not", "in", "not in", "is", "==", "!=", "<", ">=", "+", "-"),
+        *("*", "**", "/", "%", "(", ")", "[", "]", ",", ".", ":", "@", "lambda"),
+        *("if", "else", "for", "x", "True", "None", "1", "0.5", "1e999", "9" * 30),
+        *("'a'", "'2026-09-20'", "'nan'", "''", "b'a'", "...", "1j", ":=", "f'{n}'"),
+        *(".map(eval)", ".values", "__import__('os')", "{n: 1}", "\x00", "\ud800"),
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(TOKENS, max_size=8).map(" ".join) | st.text(max_size=30))
+def test_any_text_is_an_answer_or_a_rule_error(rule):
+    try:
+        found = rules.evaluate(rule, TABLE, at=AT)
+    except rules.RuleError:
+        return
+    assert str(found.dtype) == "boolean"
+    assert len(found) == len(TABLE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import pandas as pd
 import pytest
 from churn_fleet import (
     AT,
@@ -16,7 +19,7 @@ from churn_fleet import (
 )
 
 from assess.score.upgrade_churn import pace
-from assess.score.upgrade_churn.history import known_history
+from assess.score.upgrade_churn.history import History, known_history
 
 
 @pytest.mark.parametrize(
@@ -99,3 +102,19 @@ def test_an_upgrade_whose_moment_nobody_saw_may_have_failed():
     }
     assert chance == pytest.approx({"quiet": 0.5 / 2, "loud": 0.5 / 2})
     assert loud["failures_per_year_hi"] > quiet["failures_per_year_hi"]
+
+
+def test_watched_years_are_the_same_in_any_order_of_hosts():
+    """The order of a set differs from process to process; the bytes of a result may not."""
+    draw = random.Random(4)
+    end = pd.Timestamp(AT)
+    starts = [end - pd.Timedelta(seconds=draw.randint(1, 10**8)) for _ in range(200)]
+    spans = [(f"h{at}", ((start, end),)) for at, start in enumerate(starts)]
+    level = float(POLICY["simulation"]["level"])
+    years = set()
+    for _ in range(20):
+        draw.shuffle(spans)
+        history = History(hosts=dict(spans))
+        table = pace.fleet_pace(history, POLICY["registries"], level=level)
+        years.add(table.set_index("component").loc["engine", "watched_years"])
+    assert len(years) == 1
