@@ -8,7 +8,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sized
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,6 +42,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
+        self.when_cut: list[Callable[[], None]] = []  # what wakes those who wait
 
     @property
     def left(self) -> float:
@@ -55,7 +56,9 @@ class Deadline:
 
     def cut(self) -> None:
         """Leave no time, as after an interrupt."""
-        self._end = 0.0
+        self._end = time.monotonic()
+        for wake in list(self.when_cut):
+            wake()
 
     def run(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns; it is left behind on its thread where no time is left.
@@ -63,12 +66,18 @@ class Deadline:
         Nothing less ends a name server, a proxy, a handshake or a header that takes for ever.
         """
         self.check()
-        future = _started(work)
-        while not future.done():
-            wait([future], timeout=min(self.left, _POLL_S))
-            if not future.done():
-                self.check()
+        future = Future[T]()
+        thread = Thread(target=_settle, args=(future, work), daemon=True)
+        thread.start()
+        self.join(thread)
+        if not future.done():
+            self.check()
         return future.result()
+
+    def join(self, thread: Thread, grace: float = 0.0) -> None:
+        """Wait for a thread, but not longer than ``grace`` seconds after the end."""
+        while thread.is_alive() and time.monotonic() < self._end + grace:
+            thread.join(min(_POLL_S, self.left + grace))
 
 
 def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
@@ -89,12 +98,6 @@ def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> 
     for _ in range(min(threads, len(futures))):
         Thread(target=take, daemon=True).start()
     return [future.result() for future in futures]
-
-
-def _started(work: Callable[[], T]) -> Future[T]:
-    future = Future[T]()
-    Thread(target=_settle, args=(future, work), daemon=True).start()
-    return future
 
 
 def _settle(future: Future[T], work: Callable[[], T]) -> None:

@@ -35,14 +35,8 @@ _NOTHING_KNOWN = (
     "nothing in it is known; `assess sources` names the commands that dump it"
 )
 # Names that many machines have.
-_NAMELESS = [
-    "localhost",
-    "minikube",
-    "docker-desktop",
-    "kind-control-plane",
-    "node",
-    "unknown",
-]
+_LOCAL = ("localhost", "minikube", "docker-desktop", "kind-control-plane")
+_MANY = (*_LOCAL, "node", "unknown")
 # Keys whose values no row takes over.
 _WITHHELD = frozenset(
     [
@@ -299,7 +293,7 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> dict[str, str]:
     uses = Counter(name for _, name in pairs)
     return {
         own: f"{name}@{own if uses[name] > 1 else cluster}"
-        if uses[name] > 1 or name.lower().partition(".")[0] in _NAMELESS
+        if uses[name] > 1 or name.lower().partition(".")[0] in _MANY
         else name
         for own, name in pairs
     }

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PARALLEL = 256  # sources asked at the same time
 GRACE_S = 2.0  # for a source to hand over what it has, once its deadline has passed
-INTERRUPTED_S = 0.4  # the same, once somebody presses Ctrl-C
+INTERRUPTED_S = 0.5  # the same, once somebody presses Ctrl-C
 _UNFINISHED = "interrupted before it had answered; run again"
 
 _log = logging.getLogger(__name__)

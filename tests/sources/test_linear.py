@@ -1,7 +1,12 @@
 """Patterns of a linear engine, and what they refuse."""
 
+import time
+
 import pytest
 
+from assess.errors import ConfigError
+from assess.sources.base import Name
+from assess.sources.joining.identity import mapped, read_map
 from assess.sources.linear import Linear
 
 
@@ -30,3 +35,17 @@ def test_a_lone_surrogate_is_a_character_like_others():
     assert pattern.split("a\ud800b") == ["a?", ""]
     assert pattern.findall("b\ud800b") == ["b", "b"]
     assert pattern.fullmatch("\ud800") is None
+
+
+def test_a_pattern_of_the_identity_map_cannot_hold_a_run(tmp_path):
+    file = tmp_path / "map.csv"
+    file.write_text("pattern,service_id\n(a+)+$,shop\n([a-z]+)-svc,\\1\n")
+    rules = read_map(file)
+    started = time.thread_time()
+    assert mapped([Name("a" * 100_000 + "!", "label", 1.0)], rules) is None
+    assert time.thread_time() - started < 1
+    assert mapped([Name("cart-svc", "label", 1.0)], rules).name == "cart"
+    for wrong in (r"(?!a)b,shop", r"(a)\1,shop", r"a,\2"):
+        file.write_text(f"pattern,service_id\n{wrong}\n")
+        with pytest.raises(ConfigError, match="line 2"):
+            read_map(file)

@@ -313,3 +313,16 @@ def test_any_payload_becomes_edges_or_nothing(values, is_failed):
         assert edge["calls"] is None or edge["calls"] >= 0
         assert 0 <= edge.get("error_rate", 0) <= 1
     assert unmapped >= 0
+
+
+def test_more_edges_than_a_fleet_can_have_are_refused_with_the_limit_named(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("assess.sources.traces.MAX_EDGES", 3)
+    links = [{"parent": "a", "child": f"s{n}", "callCount": n} for n in range(5)]
+    (tmp_path / "graph.json").write_text(json.dumps({"data": links}))
+    batch = TracesSource().collect({"path": "graph.json"}, tmp_path, Deadline(10))
+    assert [row["calls"] for row in batch.rows["dependencies"]] == [4, 3, 2]
+    row = batch.coverage[-1]
+    assert (row["status"], row["rows"], row["expected"]) == ("partial", 3, 5)
+    assert "the 3 edges" in row["hint"]

@@ -31,7 +31,7 @@ NEEDS = "the read-only IAM policy that `assess sources aws --policy` prints"
 ALL_REGIONS = "all"
 PARALLEL = 8  # places that are asked at a time
 _FIRST_REGION = "us-east-1"  # asked which others there are, where the profile names none
-_JOIN_S = 0.5  # time for a place to hand over what it has once the deadline has passed
+_JOIN_S = 0.3  # time for a place to hand over what it has once the deadline has passed
 
 GROUP_TAG = "aws:autoscaling:groupName"
 _APPLICATION_TAGS = ("app", "application", "Application", "role", "component")
@@ -117,7 +117,7 @@ class AwsSource(Source):
             threads[place] = Thread(target=self._read, args=(place, free), daemon=True)
             threads[place].start()
         for place, thread in threads.items():
-            thread.join(deadline.left + _JOIN_S)
+            deadline.join(thread, _JOIN_S)
             batch.merge(_batch_of(place, has_ended=not thread.is_alive()))
         return batch
 

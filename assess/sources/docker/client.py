@@ -96,6 +96,7 @@ class Connection:
         self._end = Timer(deadline.left, self._cut)
         self._end.daemon = True
         self._end.start()
+        deadline.when_cut.append(self._cut)
 
     def negotiate(self, version: str) -> None:
         """Use this version of the API from now on; one that is too old raises ValueError."""

@@ -26,6 +26,7 @@ TOTAL, FAILED = (
 _KINDS = {"messaging_system": "queue", "database": "data"}
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
 _NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
+MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
 _EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
 
@@ -74,7 +75,15 @@ class TracesSource(Source):
             links = _ask(options, base, deadline, batch, hours)
         else:
             links = _read(options, base, deadline, batch)
-        batch.add("dependencies", *to_dependencies(links, hours))
+        edges = to_dependencies(links, hours)
+        if len(edges) > MAX_EDGES:
+            counts = {"rows": MAX_EDGES, "expected": len(edges)}
+            hint = f"only the {MAX_EDGES:,} edges with most calls are kept"
+            batch.cover(
+                batch.coverage[0]["scope"], "edges", "partial", hint=hint, **counts
+            )
+            edges.sort(key=lambda edge: -(edge["calls"] or 0))
+        batch.add("dependencies", *edges[:MAX_EDGES])
         return batch
 
     def probe(self, options: dict[str, Any], base: Path, deadline: Deadline) -> Batch:

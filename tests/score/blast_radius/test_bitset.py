@@ -272,3 +272,5 @@ def test_scenarios_of_one_cycle_count_as_often_as_they_are():
     arcs = {(0, 1): 1.0, (1, 2): 1.0, (2, 0): 1.0, (2, 3): 0.5, (2, 4): 0.4}
     found = from_each(graph_of(5, arcs), EXACT)
     assert found.exposure_n.tolist() == [3, 3, 3, 4, 1]
+    pair = from_each(graph_of(3, {(0, 1): 1.0, (1, 0): 1.0, (1, 2): 0.5}), EXACT)
+    assert pair.exposure_n.tolist() == [2, 2, 3]

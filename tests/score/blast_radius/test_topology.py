@@ -214,6 +214,7 @@ def test_evidence_of_edges_does_not_depend_on_the_order_of_rows():
         (3, 50, 2),
         (3, 67, 3),
         (20, 55, 11),
+        (11, 100 * 2 / 11, 2),  # a binary fraction above 2
         (3, 100, 3),
         (0, 100, 1),
     ],
