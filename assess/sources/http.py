@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from assess.sources.base import Call, Deadline, Row
 from assess.sources.dumps import DumpError, broken, decode_values
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 
 if TYPE_CHECKING:
     from requests import Response
@@ -93,7 +93,7 @@ class Web:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an endpoint starts with http:// or https://")
-        self.scope = strip_userinfo(endpoint).rstrip("/")  # in coverage rows
+        self.scope = strip_credentials(endpoint).rstrip("/")  # in coverage rows
         self.requests_n = 0
         self.retries_n = 0  # of the requests
         self._deadline = deadline

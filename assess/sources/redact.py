@@ -32,8 +32,9 @@ _SECRET_NAME = Linear(
 _ONLY_POINTS = Linear(
     r"_(?:file|path|dir|url_file|name|ttl|expiry|algorithm)$", ignore_case=True
 )
-_PASSWORD = Linear(r"://[^/\s@]*:[^/\s@]+@")
-_USERINFO = Linear(r"://[^/\s'\"<>]*@")
+_PASSWORD = Linear(r"://[^/\s@:]*:(?:[^/\s@]+|\d*[^\d/\s@][^\s@]*)@")
+# A password may hold a slash; after a colon, digits and a slash are a port and a path.
+_USERINFO = Linear(r"://(?:[^/\s'\"<>]*|[^/\s'\"<>@:]*:\d*[^\d/\s'\"<>@][^\s'\"<>@]*)@")
 _IN_QUERY = Linear(
     rf"([?&;][\w.-]*(?:{_SECRET_WORDS}|sig|signature|auth|key|session)[\w.-]*=)[^&;\s'\"<>#]+",
     ignore_case=True,
@@ -89,7 +90,7 @@ def is_secret(name: str, value: str) -> bool:
     return by_value or is_secret_name(name)
 
 
-def strip_userinfo(url: str) -> str:
+def strip_credentials(url: str) -> str:
     """Remove ``user:password@`` and the tokens in queries from the addresses in a text."""
     if "@" in url:
         url = _USERINFO.sub("://", url)
@@ -100,7 +101,7 @@ def strip_userinfo(url: str) -> str:
 
 def mask(text: str) -> str:
     """Replace what is a secret by its shape alone: tokens, keys, and passwords in addresses."""
-    text = _PEM.sub(REDACTED, strip_userinfo(text))
+    text = _PEM.sub(REDACTED, strip_credentials(text))
     return _KNOWN_TOKEN.sub(lambda found: found[1] + REDACTED, text)
 
 

@@ -1,10 +1,11 @@
 """Redaction: what is a secret, and what may pass."""
 
+import re
 import time
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from assess.sources import redact
@@ -92,10 +93,31 @@ def test_messages_keep_their_sense_and_end():
 def test_no_password_of_an_address_survives(secret):
     text = f"cannot reach https://user:{secret}@registry.example.com/v2/ at all"
     assert (
-        redact.strip_userinfo(text)
+        redact.strip_credentials(text)
         == "cannot reach https://registry.example.com/v2/ at all"
     )
     assert f":{secret}" not in redact.scrub(text)
+
+
+@given(
+    secret=st.from_regex(r"[a-z0-9/:]{0,9}[a-z][a-z0-9/:+%=]{8,20}", fullmatch=True),
+    user=st.sampled_from(["", "user"]),
+)
+@settings(max_examples=200)
+def test_no_password_with_a_slash_survives(secret, user):
+    assume(not re.match(r"\d*/", secret))  # as a port and a path look
+    address = f"amqp://{user}:{secret}@broker:5672/vhost"
+    assert redact.strip_credentials(address) == "amqp://broker:5672/vhost"
+    assert redact.is_secret("URL", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://web:8080/mail@example", "http://web/a:b@c", "https://x/?to=a@b.example"],
+)
+def test_an_at_sign_in_a_path_is_no_password(address):
+    assert redact.strip_credentials(address) == address
+    assert not redact.is_secret("URL", address)
 
 
 def test_only_listed_labels_pass():
@@ -215,7 +237,7 @@ def test_names_that_look_alike_are_kept(name):
     ],
 )
 def test_no_secret_of_an_address_survives(address):
-    for text in (redact.strip_userinfo(address), redact.scrub(address)):
+    for text in (redact.strip_credentials(address), redact.scrub(address)):
         assert "CANARY7x" not in text
         assert "example.com" in text or "db" in text
 
@@ -229,7 +251,7 @@ def test_a_message_that_is_cut_shows_no_half_of_a_secret():
 
 
 @pytest.mark.parametrize(
-    "function", ["scrub", "mask", "strip_userinfo", "secret", "name"]
+    "function", ["scrub", "mask", "strip_credentials", "secret", "name"]
 )
 @pytest.mark.parametrize(
     ("start", "pump"),
@@ -255,7 +277,7 @@ def test_time_is_in_proportion_to_length(function, start, pump):
     functions = {
         "scrub": redact.scrub,
         "mask": redact.mask,
-        "strip_userinfo": redact.strip_userinfo,
+        "strip_credentials": redact.strip_credentials,
         "secret": lambda text: redact.is_secret("X", text),
         "name": redact.is_secret_name.__wrapped__,
     }

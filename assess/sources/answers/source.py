@@ -17,7 +17,7 @@ from assess.sources.dumps import (
     read_json,
 )
 from assess.sources.http import open_web
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
@@ -108,7 +108,7 @@ def _ask(
 ) -> None:
     """Ask a hub for its resources."""
     documents: list[Row] = []
-    scope = strip_userinfo(str(options["endpoint"])).rstrip("/")
+    scope = strip_credentials(str(options["endpoint"])).rstrip("/")
     for resource in RESOURCES:
         with (
             batch.call(scope, resource) as call,

@@ -23,7 +23,7 @@ from assess.sources.dumps import (
 )
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 
 RULE = "backstage"
@@ -120,7 +120,7 @@ class BackstageSource(Source):
         batch = Batch()
         entities: dict[str, Entity] = {}
         if "endpoint" in options:
-            scope = strip_userinfo(str(options["endpoint"]))
+            scope = strip_credentials(str(options["endpoint"]))
             with (
                 batch.call(scope, "entities", empty=_NO_ENTITIES) as call,
                 open_web(options, base, deadline, call=call) as web,

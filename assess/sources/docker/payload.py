@@ -9,7 +9,7 @@ from typing import Any
 
 from assess.sources.addresses import addresses
 from assess.sources.base import HINTS, Batch, Call
-from assess.sources.redact import keep_env, keep_labels, strip_userinfo
+from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
 
 Payload = dict[str, Any]
@@ -315,5 +315,5 @@ def _pick(raw: Any, shape: dict[str, Any]) -> Payload:
             if value is not None:
                 kept[name] = [_pick(entry, kind[0]) for entry in dicts(value)]
         elif isinstance(value, kind) and (not isinstance(value, bool) or kind is bool):
-            kept[name] = strip_userinfo(value) if isinstance(value, str) else value
+            kept[name] = strip_credentials(value) if isinstance(value, str) else value
     return kept

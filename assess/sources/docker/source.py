@@ -26,7 +26,7 @@ from assess.sources.docker.client import (
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import broken, decode_values, read_text
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, moment
 
 INSPECT = ("all", "none")
@@ -197,7 +197,7 @@ def _read_file(file: Path, call: Call) -> list[Any]:
 def _ask_host(options: Row, base: Path, deadline: Deadline, batch: Batch) -> None:
     """Ask one engine; without a connection there is one coverage row."""
     endpoint = endpoint_of(options)
-    scope = strip_userinfo(endpoint)
+    scope = strip_credentials(endpoint)
     api = None
     with batch.call(scope, "connect", deadline=deadline, classify=failure) as call:
         api = connect(options, base, deadline)

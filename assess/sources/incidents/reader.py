@@ -21,7 +21,7 @@ from assess import frames
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, repeats, rows
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {"cause": "cause", "platform_at_time": "platform", "container_evidence": ""}
@@ -298,7 +298,7 @@ def _first(cells: Cells, column: str) -> tuple[str, str]:
     for header in HEADERS[column]:
         text = cells.get(header, "")
         if text.lower() not in _MISSING:
-            return strip_userinfo(text), header
+            return strip_credentials(text), header
     return "", ""
 
 
@@ -308,7 +308,7 @@ def _affected(cells: Cells) -> list[str]:
     listed = [part.strip() for part in parts]
     header = _first(cells, "service")[1]
     repeated = repeats(cells, header)
-    return [*listed, *map(strip_userinfo, repeated if len(repeated) > 1 else [])]
+    return [*listed, *map(strip_credentials, repeated if len(repeated) > 1 else [])]
 
 
 def _names(services: Iterable[str]) -> tuple[Name, ...]:

@@ -36,7 +36,7 @@ from assess.sources.incidents.tools import (
     to_dependencies,
 )
 from assess.sources.listing import lose
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dig
 
 FORMATS = ("csv", *TOOLS)
@@ -188,7 +188,7 @@ def _ask(search: _Search, pages: int | None) -> None:
     until = search.until or datetime.now(UTC)
     since = search.since or until - WINDOW
     search = replace(search, since=since, until=until)
-    scope = strip_userinfo(str(search.options["endpoint"]))
+    scope = strip_credentials(str(search.options["endpoint"]))
     where = (search.options, search.base, search.deadline, tool.token)
     services: list[Row] = []
     if tool.get_services is not None and pages is None:

@@ -15,7 +15,7 @@ from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents import api
 from assess.sources.incidents.reader import NAMED, as_text, read_time
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 
 Names = dict[str, str]  # service names by the ids of the tool
@@ -256,4 +256,4 @@ def _each(values: Iterable[Any], *keys: str) -> Iterator[Row]:
 def _service(service: Any, names: Names) -> Name | None:
     key = as_text(dig(service, "id"))
     text = as_text(dig(service, "summary")) or names.get(key, key)
-    return Name(strip_userinfo(text), PAGERDUTY, NAMED) if text else None
+    return Name(strip_credentials(text), PAGERDUTY, NAMED) if text else None

@@ -21,7 +21,7 @@ from assess.sources.base import (
 )
 from assess.sources.dumps import each_dump, find_files, read_json
 from assess.sources.http import Answer, HttpError, Web
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.registry.client import Registry, Session
 from assess.sources.registry.rows import (
     ACCEPT,
@@ -139,7 +139,7 @@ def _open(options: Row, base: Path, deadline: Deadline, batch: Batch) -> Registr
     try:
         return Registry(options, base, deadline)
     except (OSError, ValueError) as error:
-        scope = strip_userinfo(str(options.get("endpoint")))
+        scope = strip_credentials(str(options.get("endpoint")))
         batch.cover(scope, "token_file", **failure(error))
         return None
 

@@ -17,7 +17,7 @@ from assess.sources.docker.client import (
     problems_of,
 )
 from assess.sources.listing import Found, Listing, ListSource, take_entries
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
 from assess.sources.values import dig, text
 
@@ -86,7 +86,7 @@ class SwarmSource(ListSource):
         """Read the lists from dumps, or ask a manager's engine for them."""
         if "path" in options:
             return super().read(options, base, deadline, batch, is_probe=is_probe)
-        scope = strip_userinfo(endpoint_of(options))
+        scope = strip_credentials(endpoint_of(options))
         ask = partial(batch.call, scope, classify=_failure, deadline=deadline)
         lists: Found = {}
         with ExitStack() as stack:

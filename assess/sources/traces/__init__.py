@@ -13,7 +13,7 @@ from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, place_problems
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
-from assess.sources.redact import strip_userinfo
+from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 
 EVIDENCE, RULE, SURE = "traces", "trace", 0.9
@@ -124,7 +124,7 @@ def _ask(
 
 
 def _scope(options: Row) -> str:
-    return strip_userinfo(str(options["endpoint"]))
+    return strip_credentials(str(options["endpoint"]))
 
 
 def _first_answer(
@@ -271,7 +271,7 @@ def _named(value: Any) -> str:
     """Read the name of a service, of an address only the host; empty where it is none."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         return ""
-    text = strip_userinfo(value).replace("\0", "").strip()
+    text = strip_credentials(value).replace("\0", "").strip()
     return re.split(r"[/?#]", text.partition("://")[2])[0] if "://" in text else text
 
 
