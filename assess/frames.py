@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from assess.errors import DataError, did_you_mean
+from assess.reading import refuse_many
 from assess.untrusted import unguarded
 
 SCHEMA_VERSION = 1
@@ -148,7 +149,7 @@ def _empty(frame: str) -> pd.DataFrame:
     return conform(frame, pd.DataFrame())[0]
 
 
-def read_table(file: Path) -> pd.DataFrame:
+def read_table(file: Path, most_rows: int = MOST_ROWS) -> pd.DataFrame:
     """Read one frame as it is; CSV as text, with empty cells as NA.
 
     A row shorter or longer than the header is an error: a half-written file must not pass for one
@@ -158,8 +159,7 @@ def read_table(file: Path) -> pd.DataFrame:
         import pyarrow.parquet as pq
 
         rows_n = pq.read_metadata(file).num_rows
-        if rows_n > MOST_ROWS:  # a footer of some bytes can promise any number
-            raise ValueError(f"{rows_n:,} rows, and at most {MOST_ROWS:,} are read")
+        refuse_many(rows_n, most_rows, "rows")  # a footer can promise any number
         return pd.read_parquet(file)
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
@@ -169,6 +169,7 @@ def read_table(file: Path) -> pd.DataFrame:
     if len(set(header)) < len(header):
         raise ValueError("a column occurs twice")
     rows = [row for row in rows if row]
+    refuse_many(len(rows), most_rows, "rows")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ValueError(

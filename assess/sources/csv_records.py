@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Iterable
-from fnmatch import translate
 from functools import cache
 from importlib.resources import files
 
+from assess.reading import CELL_COST, refuse_costly, refuse_many
+
 Cells = dict[str, str]
+MAX_CELLS = 2_500_000  # a short row has all columns of the header
+MAX_FIELD = 8 << 20  # characters of a cell: postmortems are long
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
 def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
@@ -19,33 +21,26 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     Of a header that occurs twice, the first cell that is filled counts; what else its cells say
     is under the header with ``.1``, ``.2`` and so on.
     """
+    refuse_costly(data, b",;\t\n\r", CELL_COST)
     text = _decoded(data).replace("\0", "")
-    first = text.lstrip("\ufeff\r\n").partition("\n")[0]
+    first = text.lstrip("\ufeff\r\n")[:MAX_FIELD].partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    csv.field_size_limit(
-        max(csv.field_size_limit(), len(text) + 1)
-    )  # postmortems are long
-    rows = [
-        row
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        if row
-    ]
-    if not rows:
+    csv.field_size_limit(MAX_FIELD)
+    lines = (line[0] for line in _LINE.finditer(text))
+    rows = filter(None, csv.reader(lines, delimiter=delimiter))
+    header = [_header(name) for name in next(rows, [])]
+    if not header:
         raise ValueError("the file is empty")
-    header = [_header(name) for name in rows[0]]
     places: dict[str, list[int]] = {}
     for column, name in enumerate(header):
         places.setdefault(name, []).append(column)
-    records = [_cells(row, places) for row in rows[1:]]
-    return header, [cells for cells in records if any(cells.values())]
-
-
-def repeats(cells: Cells, name: str) -> list[str]:
-    """List the texts of all cells under one header."""
-    texts = [cells.get(name, "")]
-    while (following := f"{name}.{len(texts)}") in cells:
-        texts.append(cells[following])
-    return [text for text in texts if text]
+    records: list[Cells] = []
+    for row in rows:
+        cells = _cells(row, places)
+        records += [cells] if any(cells.values()) else []
+        refuse_many(len(records))
+        refuse_many(len(records) * len(places), MAX_CELLS, "cells")
+    return header, records
 
 
 def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
@@ -80,8 +75,3 @@ def rows(name: str) -> list[dict[str, str]]:
     """Read the rows of a vocabulary, a CSV file beside this one."""
     with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
-
-
-def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
-    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

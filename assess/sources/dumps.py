@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from assess.reading import read_limited, refuse_costly
 from assess.sources.base import HINTS, Batch, Call, Deadline, Row, failure, paths_of
 from assess.sources.yaml_loader import load_documents
 
-MAX_BYTES = 200 * 1024 * 1024  # of one file or one answer; more is refused, not half read
+MAX_BYTES = 200 << 20  # of one file; more is refused, not half read
+MAX_YAML_BYTES = 32 << 20
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES = (".yaml", ".yml")
 _PATIENCE = 20  # values without an end that are looked for in all of a text
@@ -36,19 +38,18 @@ def find_files(
     A path that is not there, or a directory without such files, becomes a coverage row.
     """
     found: list[tuple[str, Path]] = []
+
+    def wanted(file: Path) -> bool:
+        return file.suffix.lower() in suffixes
+
     for name in paths_of(options):
-        place = base / name
         try:
-            files = files_below(place)
+            files = files_below(name, base, options, batch, wanted)
         except OSError as error:
             batch.cover(name, "read", **failure(error))
             continue
-        if files is None:
-            found.append((name, place))
-            continue
-        inside = [file for file in files if file.suffix.lower() in suffixes]
-        found += [(str(Path(name) / file.relative_to(place)), file) for file in inside]
-        if not inside:
+        found += [(name, base / name)] if files is None else files
+        if files == []:
             hint = f"it holds no {' or '.join(suffixes)} file"
             batch.cover(name, "read", "empty", hint=hint)
     return found
@@ -77,24 +78,52 @@ def each_dump(  # noqa: PLR0913
             call.hint(HINTS["timeout"])
 
 
-def files_below(place: Path) -> list[Path] | None:
-    """List the files of a directory, however deep; None where the place is no directory.
+def files_below(
+    name: str, base: Path, options: Row, batch: Batch, wanted: Callable[[Path], bool]
+) -> list[tuple[str, Path]] | None:
+    """List the wanted files of a directory with their scopes; None where it is no directory.
+
+    A link that leads out of it becomes a coverage row, unless ``allow_outside`` lets it pass.
 
     Raises
     ------
     OSError
         Where it may not be listed: that is not the same as empty.
     """
+    place = base / name
     if not place.is_dir():
         return None
     next(place.iterdir(), None)  # `rglob` takes a refusal for an empty directory
-    return sorted(file for file in place.rglob("*") if file.is_file())
+    allow = options.get("allow_outside", False)
+    listed = sorted(place.rglob("*"))
+    if allow:
+        listed += [f for link in listed if link.is_symlink() for f in link.rglob("*")]
+    found = []
+    for file in listed:
+        scope = str(Path(name) / file.relative_to(place))
+        if not (file.is_dir() or wanted(file)):
+            continue
+        try:
+            refuse_outside(file, (place,), allow=allow or not file.is_symlink())
+        except ValueError as error:
+            batch.cover(scope, "read", **failure(error))
+        else:
+            found += [] if file.is_dir() else [(scope, file)]
+    return found
 
 
-def read_text(file: Path, row: Row) -> str | None:
+def refuse_outside(file: Path, roots: Iterable[Path], *, allow: bool) -> None:
+    """Raise ValueError where a file, or what it links to, is in none of the directories."""
+    real = file.resolve()
+    if not allow and not any(real.is_relative_to(root.resolve()) for root in roots):
+        raise ValueError("it is outside of the directory: set allow_outside = true")
+
+
+def read_text(file: Path, row: Row, limit: int | None = None) -> str | None:
     """Read a file, and write its age into its coverage row; None where the row says why not."""
     try:
-        raw = read_bytes(file, row)
+        raw = read_bytes(file, row, limit)
+        refuse_costly(raw)
         is_wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell redirects
         text = raw.decode("utf-16" if is_wide else "utf-8-sig").replace("\0", "")
     except (OSError, ValueError) as error:
@@ -103,20 +132,12 @@ def read_text(file: Path, row: Row) -> str | None:
     return text
 
 
-def read_bytes(file: Path, row: Row) -> bytes:
+def read_bytes(file: Path, row: Row, limit: int | None = None) -> bytes:
     """Read a file, and write its age into its coverage row; one that is too large is an error."""
-    refuse_large(file)
+    raw = read_limited(file, min(limit or MAX_BYTES, MAX_BYTES))
     age = max(time.time() - file.stat().st_mtime, 0) / 3600
     row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
-    return file.read_bytes()
-
-
-def refuse_large(file: Path) -> None:
-    """Raise DumpError where a file is larger than what one is read of."""
-    if (size := file.stat().st_size) > MAX_BYTES:
-        raise DumpError(
-            f"{size >> 20} MB in one file; the limit is {MAX_BYTES >> 20}, split it"
-        )
+    return raw
 
 
 def read_documents(file: Path, row: Row) -> list[Any]:
@@ -139,7 +160,7 @@ def read_json(file: Path, row: Row) -> list[Any]:
 
 def read_yaml(file: Path, row: Row) -> list[Any]:
     """Read the documents of a YAML (or JSON) file; the coverage row says what could not be read."""
-    text = read_text(file, row)
+    text = read_text(file, row, MAX_YAML_BYTES)
     if text is None:
         return []
     try:
@@ -147,14 +168,11 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" near line {mark.line + 1}" if mark else ""
-        hint = f"this is no YAML{place}"
+        row |= failure(error)
+        hint = row["hint"] if type(error) is ValueError else f"this is no YAML{place}"
         if _TEMPLATE.search(text):
             hint = TEMPLATE_HINT
-        row |= {
-            "status": "parse_error",
-            "error_class": type(error).__name__,
-            "hint": hint,
-        }
+        row |= {"status": "parse_error", "hint": hint}
         return []
 
 

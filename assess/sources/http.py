@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
+from assess.reading import MAX_MAP_BYTES, read_limited, refuse_costly
 from assess.sources.base import Call, Deadline, Row
 from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.redact import strip_credentials
@@ -25,7 +26,6 @@ CALL_SECONDS = 30.0  # of silence, at most
 MAX_RETRIES = 3
 MAX_REDIRECTS = 5
 MAX_BYTES = 64 << 20  # of one answer, uncompressed: lists come in pages
-MAX_VALUES = 5_000_000  # of one answer; "[[],[],…" takes 30 times its size in memory
 _BUSY = (429, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
@@ -52,9 +52,7 @@ class Answer:
 
     def json(self) -> Any:
         """Decode the body; an error says what it is instead."""
-        values_n = sum(map(self.body.count, (b",", b"[", b"{")))
-        if values_n > MAX_VALUES:
-            raise DumpError(f"the answer holds more than {MAX_VALUES:,} values")
+        refuse_costly(self.body)
         text = self.body.decode("utf-8-sig", errors="replace").replace("\0", "")
         try:
             return json.loads(text)
@@ -261,7 +259,7 @@ def open_web(
 def _read_secret(file: Path) -> str:
     """Read a token; an error says which option names the file."""
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return read_limited(file, MAX_MAP_BYTES).decode().strip()
     except FileNotFoundError as error:
         error.add_note("token_file: there is no such file")
         raise

@@ -107,11 +107,14 @@ def _no_type(name: str, known: Iterable[str]) -> str:
 
 def _problems(source: Source, options: dict[str, Any]) -> list[str]:
     """List the problems of a table, by its source and by what all sources share."""
-    known = (*source.options, "deadline")
+    shared = ("deadline", "allow_outside") if "path" in source.options else ("deadline",)
+    known = (*source.options, *shared)
     problems = [unknown_key(key, known) for key in options if key not in known]
     seconds = options.get("deadline", 1)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         problems.append(f"deadline {seconds!r} is no number of seconds")
+    if not isinstance(options.get("allow_outside", False), bool):
+        problems.append("allow_outside is true or false")
     return problems or source.check(options)
 
 

@@ -15,6 +15,7 @@ except ImportError:  # PyYAML was built without libyaml: the same values, ten ti
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 # The C loader calls itself for each level: 200,000 overflow its stack, and end the process.
 MAX_DEPTH = 200
+MAX_NODES = 800_000  # with ends of collections; each takes up to 700 bytes
 _Pair = tuple[yaml.Node, yaml.Node]
 
 
@@ -34,12 +35,8 @@ class Loader(_BaseLoader):
                 merged.extend(_merged_mappings(value, node))
             else:
                 local.append((key, value))
-        node.value = (
-            local  # without merge keys, so that a mapping that merges itself ends
-        )
-        super().flatten_mapping(
-            node
-        )  # PyYAML takes "=" for a special key and renames it here
+        node.value = local  # without merge keys: a mapping that merges itself ends
+        super().flatten_mapping(node)  # PyYAML renames "=", a special key, here
         if not merged:
             return
         pairs: dict[Hashable, _Pair] = {}
@@ -51,7 +48,7 @@ class Loader(_BaseLoader):
 
 
 def load_documents(
-    text: str, loader: type[Loader] = Loader, max_nodes: int | None = None
+    text: str, loader: type[Loader] = Loader, max_nodes: int = MAX_NODES
 ) -> list[Any]:
     """Return the documents of a text that are not empty; raise YAMLError where it is no YAML.
 
@@ -61,7 +58,7 @@ def load_documents(
     return [document for document in yaml.load_all(text, loader) if document is not None]
 
 
-def _refuse_bombs(text: str, loader: type[Loader], max_nodes: int | None) -> None:
+def _refuse_bombs(text: str, loader: type[Loader], max_nodes: int) -> None:
     depth = 0
     # Events come one at a time, so that what is refused was never built.
     for count, event in enumerate(yaml.parse(text, loader), 1):
@@ -71,17 +68,14 @@ def _refuse_bombs(text: str, loader: type[Loader], max_nodes: int | None) -> Non
             depth -= 1
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
-        if max_nodes is not None and count > max_nodes:
-            raise ValueError(f"it has more than {max_nodes:,} nodes")
+        if count > max_nodes:
+            raise ValueError(f"it has more than {max_nodes:,} nodes, the limit: split it")
 
 
 def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.MappingNode]:
     """List the mappings that a merge key refers to: one, or a sequence of them."""
     mappings: list[yaml.MappingNode] = []
-    nodes: list[yaml.Node] = (
-        value.value if isinstance(value, yaml.SequenceNode) else [value]
-    )
-    for mapping in nodes:
+    for mapping in value.value if isinstance(value, yaml.SequenceNode) else [value]:
         if not isinstance(mapping, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(
                 "while constructing a mapping",

@@ -249,11 +249,6 @@ def test_a_slip_of_the_pen_is_named(tmp_path):
     assert hint == "service a has more than 1,000 replicas"
 
 
-def test_the_option_is_checked():
-    assert ComposeSource().check({"path": "x", "allow_outside": "yes"})
-    assert not ComposeSource().check({"path": "x", "allow_outside": True})
-
-
 def test_an_unlimited_reader_reads_nothing_outside(tmp_path):
     with pytest.raises(ValueError, match="outside"):
         Limits([tmp_path / "a"]).read(tmp_path / "b")

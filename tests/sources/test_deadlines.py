@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 import pandas as pd
 import pytest
 
+from assess import reading
 from assess.sources import http
 from assess.sources.base import Batch, Deadline, in_threads
-from assess.sources.dumps import DumpError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SLACK_S = 12.0  # to start Python and import pandas on a busy machine
@@ -182,16 +182,20 @@ def gzip(data):
         (gzip(b" ") + gzip(b" " * 3_000_000), "gzip", "larger than 1 MB"),
         (b"x" * 100, "br", "not asked for"),
         (b"x" * 100, "gzip", "is not"),
-        (b"[" + b"[]," * 60_000 + b"[]]", "", "more than 100,000 values"),
+        (
+            b"[" + b"[]," * 60_000 + b"[]]",
+            "",
+            "values in 0 MB go beyond the limit of 8 MB",
+        ),
     ],
 )
 def test_a_large_answer_is_refused_while_it_comes(monkeypatch, data, encoding, problem):
     monkeypatch.setattr(http, "MAX_BYTES", 1 << 20)
-    monkeypatch.setattr(http, "MAX_VALUES", 100_000)
+    monkeypatch.setattr(reading, "MAX_MEMORY", 8 << 20)
     with (
         serving(body_of(data, encoding)) as (address, _),
         http.Web(f"http://{address}", Deadline(20)) as web,
-        pytest.raises(DumpError, match=problem),
+        pytest.raises(ValueError, match=problem),
     ):
         web.json("x")
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from assess.reading import MAX_MAP_BYTES, read_limited, refuse_many
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
 from assess.sources.linear import Linear
@@ -104,8 +105,8 @@ def checks(tool: str, own: Path | None = None) -> list[Rule]:
     """Read the table for one tool: the rows of people's own file come before the packaged ones."""
     listed: list[dict[str, str]] = []
     if own:
-        with own.open(encoding="utf-8-sig", newline="") as handle:
-            listed = list(csv.DictReader(handle))
+        text = read_limited(own, MAX_MAP_BYTES).decode("utf-8-sig")
+        listed = list(csv.DictReader(text.splitlines(keepends=True)))
     checked = []
     for row in [*listed, *rows("answers/answer_checks")]:
         if (row.get("tool") or "").strip() != tool:
@@ -247,6 +248,7 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
         for name in filter(None, names):
             questions = list(_questions(assessment))
             asked_n += len(questions)
+            refuse_many(asked_n)  # an archetype's are asked of each application of it
             rows += _answered(assessment, questions, name, context)
     return worst(rows), asked_n
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, scanners
 from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.dumps import (
@@ -140,7 +141,9 @@ def _read_csv(
     """Read answers that people keep in a table."""
     for file, call in each_dump(options, base, deadline, batch, (".csv", ".tsv")):
         with call:
-            rows, records_n = forms.of_csv(read_bytes(file, call.row), context)
+            rows, records_n = forms.of_csv(
+                read_bytes(file, call.row, MAX_TABLE_BYTES), context
+            )
             batch.add("answers", *call.take(rows))
             _settle(call, records_n, "it has no rows")
             context.count(call)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from assess.reading import read_limited
 from assess.sources.compose.forms import (
     Replaced,
     Service,
@@ -20,6 +21,7 @@ from assess.sources.compose.forms import (
     canonical,
     merged,
 )
+from assess.sources.dumps import refuse_outside
 from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
@@ -50,7 +52,7 @@ class Limits:
     def __init__(
         self, roots: Iterable[Path] = (), *, allow_outside: bool = False
     ) -> None:
-        self._roots = [Path(os.path.realpath(root)) for root in roots]
+        self._roots = (*roots,)
         self._allow_outside = allow_outside
         self._files_n = 0
         self._characters = 0
@@ -64,19 +66,11 @@ class Limits:
 
     def read(self, file: Path) -> str:
         """Return the text of a file; raise OSError or ValueError where that is not safe."""
-        real = Path(os.path.realpath(file))  # a link may lead anywhere
-        is_inside = any(real.is_relative_to(root) for root in self._roots)
-        if not is_inside and not self._allow_outside:
-            raise ValueError("it is outside of the project: set allow_outside = true")
+        refuse_outside(file, self._roots, allow=self._allow_outside)
         self._files_n += 1
         if self._files_n > MAX_FILES:
             raise ValueError(f"the project has more than {MAX_FILES} files")
-        if real.exists() and not real.is_file():  # a pipe never ends, nor does /dev/zero
-            raise ValueError("it is no regular file")
-        with real.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than the limit of {MAX_FILE_BYTES >> 20} MB")
+        raw = read_limited(file, MAX_FILE_BYTES)
         self.spend(len(raw))
         return raw.decode("utf-8-sig")
 

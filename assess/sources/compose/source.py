@@ -56,7 +56,7 @@ class ComposeSource(Source):
     """Reads the files of one Compose project."""
 
     type = "compose"
-    options: tuple[str, ...] = ("path", "profiles", "allow_outside")
+    options: tuple[str, ...] = ("path", "profiles")
     fills: tuple[str, ...] = ("services", "workloads", "mounts", "dependencies")
     needs = "read access to the files; variables come from .env beside the first, nothing else"
     dump = "the files themselves, or `docker compose config > compose.yaml`"
@@ -71,8 +71,6 @@ class ComposeSource(Source):
             isinstance(profile, str) for profile in profiles
         ):
             problems.append("profiles is no list of names")
-        if not isinstance(options.get("allow_outside", False), bool):
-            problems.append("allow_outside is true or false")
         return problems
 
     def collect(self, options: Row, base: Path, deadline: Deadline) -> Batch:

@@ -25,7 +25,7 @@ from assess.sources.docker.client import (
 )
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.rows import to_batch
-from assess.sources.dumps import broken, decode_values, read_text
+from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, moment
 
@@ -117,25 +117,16 @@ class DockerSource(Source):
 
 def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
     """Read dumps: files, directories of them, or directories with one of them for each host."""
-    calls = {stem: call for call, stems in STEMS.items() for stem in stems}
     hosts: dict[Path, dict[str, list[Path]]] = {}
     scopes: dict[Path, str] = {}  # directories, as the configuration names them
     for name in paths_of(options):
-        place = base / name
-        is_empty = True
-        files = sorted([*place.glob("*"), *place.glob("*/*")])
-        for file in [place] if place.is_file() else files:
-            # Several commands fill several files: inspect-1.json, inspect-2.json
-            stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace(
-                "_", "-"
-            )
-            call = calls.get(stem)
-            if call and file.suffix.lower() in SUFFIXES and file.is_file():
-                is_empty = False
-                hosts.setdefault(file.parent, {}).setdefault(call, []).append(file)
-                as_named = Path(name) / file.relative_to(place)
-                scopes.setdefault(file.parent, str(as_named.parent))
-        if is_empty:
+        found = files_below(name, base, options, batch, lambda file: bool(_call_of(file)))
+        if found is None and _call_of(base / name) and (base / name).exists():
+            found = [(name, base / name)]
+        for scope, file in found or ():
+            hosts.setdefault(file.parent, {}).setdefault(_call_of(file), []).append(file)
+            scopes.setdefault(file.parent, str(Path(scope).parent))
+        if not found:
             hint = "no dumps there; `assess sources` names the commands and the files"
             batch.cover(name, "files", "unreachable", hint=hint)
     for directory, dumps in hosts.items():
@@ -146,6 +137,14 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
             named = options.get("host_id") if len(hosts) == 1 else None
             host_id = named or payloads.info.get("Name") or directory.resolve().name
             _add(batch, payloads, str(host_id), scope)
+
+
+def _call_of(file: Path) -> str:
+    """Return the call whose answer a file holds, by its name; empty where there is none."""
+    # Several commands fill several files: inspect-1.json, inspect-2.json
+    stem = re.sub(r"(?:[-_.]|(?<!\d))\d+$", "", file.stem.lower()).replace("_", "-")
+    calls = [call for call, stems in STEMS.items() if stem in stems]
+    return calls[0] if calls and file.suffix.lower() in SUFFIXES else ""
 
 
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:

@@ -10,10 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from assess.reading import MAX_RECORDS, MAX_TABLE_BYTES, read_limited, refuse_many
 from assess.sources.answers.forms import moment_of
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
 from assess.sources.csv_records import Cells, read_records
@@ -106,7 +108,9 @@ class ExperimentsSource(Source):
         for file, call in dumps:
             scope = call.row["scope"]
             with call:
-                experiments = list(_read(kind, file, call, names))
+                read = _read(kind, file, call, names)
+                experiments = list(islice(read, MAX_RECORDS + 1))
+                refuse_many(len(experiments))
                 known = [row | {"source_ref": scope} for row in experiments if row]
                 batch.add("experiments", *_named_apart(call.take(known), scope))
                 unmapped_n = len(experiments) - len(known)
@@ -120,7 +124,7 @@ class ExperimentsSource(Source):
 
 def _read_map(file: Path) -> Map:
     """Read which service a probe, an action or a target stands for: ``name,service``."""
-    header, records = read_records(file.read_bytes())
+    header, records = read_records(read_limited(file, MAX_TABLE_BYTES))
     if not {"name", "service"} <= set(header):
         raise ValueError("the map needs the columns name and service")
     return {cells["name"]: cells["service"] for cells in records if cells.get("service")}
@@ -129,7 +133,7 @@ def _read_map(file: Path) -> Map:
 def _read(kind: str, file: Path, call: Call, names: Map) -> Iterator[Row | None]:
     """Read one file; None stands for an experiment that cannot be used."""
     if kind == "csv":
-        yield from of_csv(read_bytes(file, call.row))
+        yield from of_csv(read_bytes(file, call.row, MAX_TABLE_BYTES))
         return
     for value in read_documents(file, call.row):
         for document in value if isinstance(value, list) else [value]:

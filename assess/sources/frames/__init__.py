@@ -12,8 +12,15 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.inventory import MANIFEST
+from assess.reading import (
+    CELL_COST,
+    MAX_RECORDS,
+    MAX_TABLE_BYTES,
+    read_limited,
+    refuse_costly,
+)
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source
-from assess.sources.dumps import DumpError, refuse_large
+from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
 _NAMING = {
@@ -48,12 +55,12 @@ class FramesSource(Source):
             batch.cover(scope, "read", "unreachable", hint="there is no such directory")
             return batch
         age = _age_hours(directory)
-        files = [
-            file
-            for file in sorted(directory.iterdir())
-            if file.suffix in (".csv", ".parquet")
-        ]
-        for file in files:
+
+        def wanted(file: Path) -> bool:
+            return file.parent == directory and file.suffix in (".csv", ".parquet")
+
+        files = files_below(scope, base, options, batch, wanted)
+        for _, file in files or ():
             deadline.check()
             with batch.call(scope, file.name) as call:
                 call.note(age_hours=age)
@@ -70,8 +77,8 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
     if frame not in frames.names():
         call.status("unsupported", f"{frame} is no frame")
         return
-    refuse_large(file)
-    table = frames.read_table(file)
+    refuse_costly(read_limited(file, MAX_TABLE_BYTES), b",\n\r", CELL_COST)
+    table = frames.read_table(file, MAX_RECORDS)
     if not {*table.columns} & {*frames.columns(frame)}:
         raise DumpError(f"no column of it is one of {frame}: see `assess frames`")
     call.count(rows=len(table))
@@ -136,7 +143,7 @@ def _name(text: Any, confidence: float = 1.0) -> Name:
 def _age_hours(directory: Path) -> float | None:
     """Age of the snapshot, where it says when it was taken."""
     try:
-        manifest = tomllib.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        manifest = tomllib.loads(read_limited(directory / MANIFEST, 1 << 20).decode())
         taken = pd.Timestamp(manifest["snapshot_at"])
         taken = taken.tz_localize("UTC") if taken.tzinfo is None else taken
     except (OSError, ValueError, KeyError, TypeError):

@@ -82,7 +82,7 @@ class AnsibleSource(Source):
             failures: list[Row] = []
             with batch.call(path, "read", empty="it holds no files") as call:
                 call.take(())
-                files = find_files(path, base)
+                files = find_files(path, base, options, batch)
                 call.note(expected=len(files))
                 for scope, file in files:
                     deadline.check()
@@ -109,18 +109,20 @@ class AnsibleSource(Source):
         return batch
 
 
-def find_files(path: str, base: Path) -> list[tuple[str, Path]]:
+def find_files(
+    path: str, base: Path, options: Row, batch: Batch
+) -> list[tuple[str, Path]]:
     """Find the files of a directory, whose names are those of hosts, with any ending or none.
 
     Each comes with its scope: the path as the configuration has it, and the way from there.
     """
     place = base / path
-    files = files_below(place)
-    if files is None:
-        return [(path, place)]
-    inside = [file.relative_to(place) for file in files]
-    shown = [f for f in inside if not any(part.startswith(".") for part in f.parts)]
-    return [(str(Path(path) / f), place / f) for f in shown]
+
+    def is_shown(file: Path) -> bool:
+        return not any(part.startswith(".") for part in file.relative_to(place).parts)
+
+    files = files_below(path, base, options, batch, is_shown)
+    return [(path, place)] if files is None else files
 
 
 def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) -> Row:

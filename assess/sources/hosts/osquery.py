@@ -133,12 +133,12 @@ class OsquerySource(Source):
         hosts: list[PlainHost] = []
         tables_of_hosts: list[Tables] = []
         for path in paths_of(options):
-            for directory in _directories(path, base, batch):
+            for directory, files in _directories(path, base, options, batch).items():
                 scope = str(Path(path) / directory.relative_to(base / path))
                 if not deadline.left:
                     batch.cover(scope, "read", "timeout", hint=HINTS["timeout"])
                     break
-                tables, written = read_tables(directory, scope, batch)
+                tables, written = read_tables(files, scope, batch)
                 name = directory.name or directory.resolve().name
                 hosts.append(to_host(tables, name, str(Path(scope).parent), written))
                 tables_of_hosts.append(tables)
@@ -148,13 +148,17 @@ class OsquerySource(Source):
         return batch
 
 
-def _directories(path: str, base: Path, batch: Batch) -> list[Path]:
-    """List the directories of hosts below a path; without any there is a coverage row."""
+def _directories(
+    path: str, base: Path, options: Row, batch: Batch
+) -> dict[Path, dict[str, Path]]:
+    """Find the directories of hosts, each with its tables; without any there is a coverage row."""
     trial = Batch()
-    directories: list[Path] = []
+    directories: dict[Path, dict[str, Path]] = defaultdict(dict)
     hint = "it holds no <table>.json, such as os_version.json"
     with trial.call(path, "read", empty=hint) as call:
-        directories = call.take(find_hosts(base / path))
+        found = files_below(path, base, options, batch, _is_table) or ()
+        for _, file in call.take(found):
+            directories[file.parent][file.stem] = file
         if not (base / path).exists():
             call.status("unreachable", "there is no such directory")
     if not directories:
@@ -162,20 +166,19 @@ def _directories(path: str, base: Path, batch: Batch) -> list[Path]:
     return directories
 
 
-def find_hosts(place: Path) -> list[Path]:
-    """Find the directories of hosts: the place itself, or those below it."""
-    known = {f"{table}.json" for table in TABLES}
-    files = files_below(place) or ()
-    return sorted({file.parent for file in files if file.name in known})
+def _is_table(file: Path) -> bool:
+    return file.suffix == ".json" and file.stem in TABLES
 
 
-def read_tables(directory: Path, scope: str, batch: Batch) -> tuple[Tables, float | None]:
+def read_tables(
+    files: dict[str, Path], scope: str, batch: Batch
+) -> tuple[Tables, float | None]:
     """Read the tables of one host, and when the newest of them was written."""
     tables = Tables()
     written: list[float] = []
     for table in TABLES:
-        file = directory / f"{table}.json"
-        if not file.exists():
+        file = files.get(table)
+        if file is None:
             if table in WANTED:
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)

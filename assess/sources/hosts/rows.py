@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fnmatch import translate
 from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
 from assess.sources.base import Batch, Name, Row
-from assess.sources.csv_records import any_of, rows
+from assess.sources.csv_records import rows
 from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.unit import runs_as_root
@@ -326,3 +328,8 @@ def _of_distribution() -> re.Pattern[str]:
 def _by_pattern(name: str, column: str) -> list[tuple[dict[str, str], re.Pattern[str]]]:
     """Return the rows of a vocabulary, each with the pattern of a column."""
     return [(row, any_of([row[column]])) for row in rows(name)]
+
+
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Compile patterns of a shell into one expression; ``*`` stands for anything."""
+    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)

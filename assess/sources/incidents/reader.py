@@ -20,7 +20,7 @@ from typing import Any
 from assess import frames
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Row
-from assess.sources.csv_records import Cells, repeats, rows
+from assess.sources.csv_records import Cells, rows
 from assess.sources.redact import strip_credentials
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
@@ -333,3 +333,11 @@ def _derived_id(cells: Cells) -> str:
     """Return a stable id of a record that reveals nothing of its content."""
     content = "\x1f".join(f"{name}={cells[name]}" for name in sorted(cells))
     return f"csv-{hashlib.sha256(content.encode(errors='replace')).hexdigest()[:16]}"
+
+
+def repeats(cells: Cells, name: str) -> list[str]:
+    """List the texts of all cells under one header."""
+    texts = [cells.get(name, "")]
+    while (following := f"{name}.{len(texts)}") in cells:
+        texts.append(cells[following])
+    return [text for text in texts if text]

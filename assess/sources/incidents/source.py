@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
+from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
 from assess.sources.csv_records import read_records
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
@@ -168,11 +169,12 @@ def _read(search: _Search) -> None:
     names = names_in(value for _, values in payloads for value in values)
     for call, values in payloads:
         with call:
+            refuse_many(len(incidents_in(TOOLS[search.kind], values)))
             _take(search, values, names, call)
 
 
 def _read_csv(search: _Search, file: Path, call: Call) -> None:
-    header, cells = read_records(read_bytes(file, call.row))
+    header, cells = read_records(read_bytes(file, call.row, MAX_TABLE_BYTES))
     opened = HEADERS["opened_at"]
     if not set(opened) & set(header):
         wanted = ", ".join(opened[:5])

@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from assess.errors import ConfigError
+from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Name, Row, type_of
 from assess.sources.linear import Linear
 
@@ -337,8 +338,8 @@ def _alias(
 def read_map(path: Path) -> Rules:
     """Read the CSV file in which people decided names: ``pattern`` (a regex), ``service_id``."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+        text = read_limited(path, MAX_MAP_BYTES).decode("utf-8-sig")
+        rows = list(csv.DictReader(text.splitlines(keepends=True)))
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
             f"the identity map {path.name} cannot be read: {error}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
+from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Deadline, Row
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_credentials
@@ -41,7 +42,7 @@ class Registry:
         if parts.username:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         if file := options.get("token_file"):
-            secret = (base / file).read_text(encoding="utf-8").strip()
+            secret = read_limited(base / file, MAX_MAP_BYTES).decode().strip()
             if ":" in secret:
                 login = secret
             else:
