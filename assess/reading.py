@@ -25,8 +25,7 @@ def read_limited(file: Path, limit: int) -> bytes:
             raw = stream.read(limit + 1)  # it may grow
         size = len(raw)
     if size > limit:
-        shown = f"{limit >> 20} MB" if limit >> 20 else f"{limit} bytes"
-        raise ValueError(f"one file is larger than the limit of {shown}, split it")
+        raise ValueError(f"one file is beyond the limit of {limit >> 20} MB, split it")
     return raw
 
 

@@ -79,7 +79,7 @@ def each_dump(  # noqa: PLR0913
 
 
 def files_below(
-    name: str, base: Path, options: Row, batch: Batch, wanted: Callable[[Path], bool]
+    name: str, base: Path, options: Row, batch: Batch, wanted: Callable[[Path], object]
 ) -> list[tuple[str, Path]] | None:
     """List the wanted files of a directory with their scopes; None where it is no directory.
 
@@ -119,7 +119,7 @@ def refuse_outside(file: Path, roots: Iterable[Path], *, allow: bool) -> None:
         raise ValueError("it is outside of the directory: set allow_outside = true")
 
 
-def read_text(file: Path, row: Row, limit: int | None = None) -> str | None:
+def read_text(file: Path, row: Row, limit: int = MAX_BYTES) -> str | None:
     """Read a file, and write its age into its coverage row; None where the row says why not."""
     try:
         raw = read_bytes(file, row, limit)
@@ -132,9 +132,9 @@ def read_text(file: Path, row: Row, limit: int | None = None) -> str | None:
     return text
 
 
-def read_bytes(file: Path, row: Row, limit: int | None = None) -> bytes:
+def read_bytes(file: Path, row: Row, limit: int = MAX_BYTES) -> bytes:
     """Read a file, and write its age into its coverage row; one that is too large is an error."""
-    raw = read_limited(file, min(limit or MAX_BYTES, MAX_BYTES))
+    raw = read_limited(file, limit)
     age = max(time.time() - file.stat().st_mtime, 0) / 3600
     row["age_hours"] = max(round(age, 2), row.get("age_hours", 0))
     return raw

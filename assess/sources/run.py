@@ -107,8 +107,7 @@ def _no_type(name: str, known: Iterable[str]) -> str:
 
 def _problems(source: Source, options: dict[str, Any]) -> list[str]:
     """List the problems of a table, by its source and by what all sources share."""
-    shared = ("deadline", "allow_outside") if "path" in source.options else ("deadline",)
-    known = (*source.options, *shared)
+    known = (*source.options, "deadline", "allow_outside")
     problems = [unknown_key(key, known) for key in options if key not in known]
     seconds = options.get("deadline", 1)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:

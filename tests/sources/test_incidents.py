@@ -254,9 +254,7 @@ def test_any_text_becomes_a_row_or_is_counted(cells):
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    from assess.sources import dumps
-
-    monkeypatch.setattr(dumps, "MAX_BYTES", 10)
+    monkeypatch.setattr("assess.sources.incidents.source.MAX_TABLE_BYTES", 10)
     (row,) = written(tmp_path, "id,opened\n1,2026-01-01T00:00:00Z\n").coverage
     assert (row["status"], "split it" in row["hint"]) == ("parse_error", True)
 

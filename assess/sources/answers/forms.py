@@ -16,7 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from assess.reading import MAX_MAP_BYTES, read_limited, refuse_many
+from assess.reading import (
+    MAX_MAP_BYTES,
+    read_limited,
+    refuse_many,
+)
 from assess.sources.base import Call, Name, Row
 from assess.sources.csv_records import read_records, rows
 from assess.sources.linear import Linear

@@ -116,9 +116,10 @@ def _read_hosts(options: Row, base: Path, batch: Batch) -> None:
     hosts: dict[Path, dict[str, list[Path]]] = {}
     scopes: dict[Path, str] = {}  # directories, as the configuration names them
     for name in paths_of(options):
-        found = files_below(name, base, options, batch, lambda file: bool(_call_of(file)))
-        if found is None and _call_of(base / name) and (base / name).exists():
-            found = [(name, base / name)]
+        place = base / name
+        found = files_below(name, base, options, batch, _call_of)
+        if found is None and _call_of(place) and place.exists():
+            found = [(name, place)]
         for scope, file in found or ():
             hosts.setdefault(file.parent, {}).setdefault(_call_of(file), []).append(file)
             scopes.setdefault(file.parent, str(Path(scope).parent))

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.reading import MAX_RECORDS, MAX_TABLE_BYTES, read_limited, refuse_many
+from assess.reading import (
+    MAX_RECORDS,
+    MAX_TABLE_BYTES,
+    read_limited,
+    refuse_many,
+)
 from assess.sources.answers.forms import moment_of
 from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
 from assess.sources.csv_records import Cells, read_records

@@ -27,6 +27,7 @@ from assess.sources.hosts.rows import (
 from assess.sources.listing import lose
 from assess.sources.values import dicts, dig
 
+Files = dict[str, Path]  # of a host, by table
 TABLES = (
     "os_version",
     "kernel_info",
@@ -143,12 +144,10 @@ class OsquerySource(Source):
         return batch
 
 
-def _directories(
-    path: str, base: Path, options: Row, batch: Batch
-) -> dict[Path, dict[str, Path]]:
+def _directories(path: str, base: Path, options: Row, batch: Batch) -> dict[Path, Files]:
     """Find the directories of hosts, each with its tables; without any there is a coverage row."""
     trial = Batch()
-    directories: dict[Path, dict[str, Path]] = defaultdict(dict)
+    directories: dict[Path, Files] = defaultdict(dict)
     hint = "it holds no <table>.json, such as os_version.json"
     with trial.call(path, "read", empty=hint) as call:
         found = files_below(path, base, options, batch, _is_table) or ()
@@ -165,9 +164,7 @@ def _is_table(file: Path) -> bool:
     return file.suffix == ".json" and file.stem in TABLES
 
 
-def read_tables(
-    files: dict[str, Path], scope: str, batch: Batch
-) -> tuple[Tables, float | None]:
+def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float | None]:
     """Read the tables of one host, and when the newest of them was written."""
     tables = Tables()
     written: list[float] = []
