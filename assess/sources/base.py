@@ -115,6 +115,7 @@ HINTS = {
     "throttled": "run again later, or less often",
     "parse_error": "dump it again; `assess sources` names the commands",
 }
+_NOT_TRUSTED = "its certificate is not trusted: check ca, its address, and its dates"
 STATUS_OF_CODE = {
     401: "denied",
     403: "denied",
@@ -126,7 +127,7 @@ STATUS_OF_CODE = {
 _WORDS = {
     "timeout": "timeout|timed out|deadline",
     "denied": "permission|denied|forbidden|unauthorized|401|403|authenticationexception"
-    "|certificate required|bad certificate",
+    "|certificate required|bad certificate|certificate_verify_failed",
     "throttled": "throttl|too many requests|429",
     "unsupported": "too new|too old|not supported|invalidversion",
     "parse_error": "jsondecodeerror|unicodedecodeerror",
@@ -180,6 +181,8 @@ def failure(error: Exception) -> Row:
     hint = HINTS.get(status)
     if notes := getattr(error, "__notes__", None):
         hint = notes[0]
+    elif "certificate_verify_failed" in words_of(error):
+        hint = _NOT_TRUSTED
     elif isinstance(error, FileNotFoundError):
         hint = "there is no such file"
     elif isinstance(error, OSError) and error.filename:
