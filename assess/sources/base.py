@@ -115,7 +115,6 @@ HINTS = {
     "throttled": "run again later, or less often",
     "parse_error": "dump it again; `assess sources` names the commands",
 }
-_NOT_TRUSTED = "its certificate is not trusted: check ca, its address, and its dates"
 STATUS_OF_CODE = {
     401: "denied",
     403: "denied",
@@ -182,7 +181,7 @@ def failure(error: Exception) -> Row:
     if notes := getattr(error, "__notes__", None):
         hint = notes[0]
     elif "certificate_verify_failed" in words_of(error):
-        hint = _NOT_TRUSTED
+        hint = "check ca, and the address and dates of the server's certificate"
     elif isinstance(error, FileNotFoundError):
         hint = "there is no such file"
     elif isinstance(error, OSError) and error.filename:
@@ -490,13 +489,12 @@ def place_problems(options: dict[str, Any]) -> list[str]:
     endpoint = str(options.get("endpoint", "http://"))
     is_address = endpoint.startswith(("http://", "https://"))
     of_server = [name for name in ("token_file", "ca") if name in options]
+    are_texts = all(isinstance(options[name], str) for name in of_server)
     wrong = {
         "give either a path or an endpoint": is_live == ("path" in options),
         "path names no file": "path" in options and not paths_of(options),
         "endpoint starts with http:// or https://": not is_address,
         "token_file and ca go with an endpoint": bool(of_server) and not is_live,
-        "token_file and ca are texts": not all(
-            isinstance(options[n], str) for n in of_server
-        ),
+        "token_file and ca are texts": not are_texts,
     }
     return [problem for problem, is_wrong in wrong.items() if is_wrong]
