@@ -244,6 +244,7 @@ def _show_counts(inventory: Inventory) -> None:
         "assess sources",
         "assess sources ecs --json",
         "assess sources aws --policy",
+        "assess sources docker --script > dump.sh",
     ],
 )
 @click.argument("type_", metavar="[TYPE]", required=False)
@@ -254,15 +255,22 @@ def _show_counts(inventory: Inventory) -> None:
     help="Print the least permissions for TYPE, in the format of its system: aws, s3, kubernetes,"
     " nomad.",
 )
+@click.option(
+    "--script",
+    "is_script",
+    is_flag=True,
+    help="Print a shell script that writes the dumps of TYPE, where assess may not ask itself.",
+)
 @output_options
-def sources(type_: str | None, *, is_policy: bool, out: Output) -> None:
+def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output) -> None:
     """List what each source needs: options, permissions, dump commands, and the frames it fills."""
     import pandas as pd
 
-    from assess.sources import permissions, source_types
+    from assess.sources.catalogue import dump_script, permissions, source_types
 
-    if is_policy:
-        click.echo(permissions(type_ or ""), nl=False)
+    if is_policy or is_script:
+        text = permissions if is_policy else dump_script
+        click.echo(text(type_ or ""), nl=False)
         return
     known = source_types()
     if type_ and type_ not in known:

@@ -61,24 +61,26 @@ def make(home: EntryPoint) -> Source:
 
 
 def permissions(name: str) -> str:
-    """Return the least permissions of a system, in the form that the system reads.
+    """Return the least permissions of a system, in the form that the system reads."""
+    return _text("permissions", name, "policy")
 
-    Raises
-    ------
-    ConfigError
-        Where there is no such system.
-    """
-    policies = {
-        f.name.partition(".")[0]: f
-        for f in (files("assess.sources") / "permissions").iterdir()
-    }
+
+def dump_script(name: str) -> str:
+    """Return the shell script that writes the dumps of a system, for its owner to read and run."""
+    return _text("scripts", name, "script")
+
+
+def _text(directory: str, name: str, noun: str) -> str:
+    """Return the file of a system; raise ConfigError where it has none."""
+    place = files("assess.sources") / directory
+    texts = {f.name.partition(".")[0]: f for f in place.iterdir()}
     name = "aws" if name in ("ec2", "ecs", "ecr", "ssm") else name
-    if name not in policies:
+    if name not in texts:
         raise ConfigError(
-            f"there is no policy for {name!r}",
-            hint=f"there is one for {', '.join(sorted(policies))}",
+            f"there is no {noun} for {name!r}",
+            hint=f"there is one for {', '.join(sorted(texts))}",
         )
-    return policies[name].read_text(encoding="utf-8")
+    return texts[name].read_text(encoding="utf-8")
 
 
 def source_types() -> dict[str, SourceType]:

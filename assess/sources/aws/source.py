@@ -68,7 +68,7 @@ class AwsSource(Source):
     # Of the lists in answers whose entries become rows, as `spoiled` takes them.
     forms: Mapping[str, str] = {}
     needs = NEEDS
-    dump = ""
+    dump = "a directory for each account and region, as `assess sources aws --script` writes it"
 
     def read(self, place: Place) -> None:
         """Ask a place, and add its rows to it."""

@@ -86,11 +86,7 @@ class DockerSource(Source):
         "disk = true on /system/df, which walks the disk; who may use the socket is root on the "
         "host, so a proxy that allows only these (--policy prints one), or dumps, is better"
     )
-    dump = (
-        "docker version|info|ps -a|images|volume ls --format json > version|info|ps|images|"
-        "volumes.json; docker inspect $(docker ps -aq) > inspect.json; "
-        "docker system df -v --format json > system-df.json"
-    )
+    dump = "a directory for each host, as `assess sources docker --script` writes it"
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

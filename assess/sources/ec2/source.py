@@ -29,13 +29,6 @@ class Ec2Source(AwsSource):
     type = "ec2"
     fills = ("hosts", "workloads", "services", "activities")
     forms = _FORMS
-    dump = (
-        "aws ec2 describe-instances|describe-images --owners … |describe-instance-types, "
-        "autoscaling describe-auto-scaling-groups|describe-scaling-activities, elbv2 "
-        "describe-load-balancers|describe-target-groups|describe-target-health, elb "
-        "describe-load-balancers|describe-instance-health > the call's name .json, in a directory "
-        "for every account and region"
-    )
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -31,11 +31,6 @@ class EcrSource(AwsSource):
     options = (*OPTIONS, "manifests")
     fills = ("images",)
     forms = _FORMS
-    dump = (
-        "aws ecr describe-repositories > describe-repositories.json; for every repository R "
-        "describe-images --filter imageStatus=ANY > describe-images-R.json and get-lifecycle-policy"
-        """ > get-lifecycle-policy-R.json || echo '{"repositoryName": "R"}' in its place"""
-    )
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""

@@ -57,11 +57,6 @@ class EcsSource(AwsSource):
     type = "ecs"
     fills = FRAMES
     forms = _FORMS
-    dump = (
-        "aws ecs describe-clusters|describe-services|describe-tasks|describe-container-instances|"
-        "describe-task-definition … > the call's name and a number .json, in a directory for "
-        "every account and region; tasks of --desired-status RUNNING and STOPPED"
-    )
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

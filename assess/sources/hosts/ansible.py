@@ -62,10 +62,7 @@ class AnsibleSource(Source):
     options: tuple[str, ...] = ("path", "prefix")
     fills: tuple[str, ...] = ("hosts", "engines", "services", "workloads", "mounts")
     needs = "read access to the files; they hold environments and local facts, of which nothing is kept"
-    dump = (
-        "ansible all -m setup|service_facts|package_facts --tree facts/setup|services|packages, or "
-        "the directory of fact_caching = jsonfile"
-    )
+    dump = "as `assess sources ansible --script` writes it; or what fact_caching = jsonfile wrote"
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""

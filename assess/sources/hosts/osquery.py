@@ -116,12 +116,7 @@ class OsquerySource(Source):
         "dependencies",
     )
     needs = "read access to the files; osquery ran as root, or Docker's tables are empty"
-    dump = (
-        "for t in os_version kernel_info system_info systemd_units deb_packages rpm_packages "
-        "mounts docker_version docker_info docker_containers docker_container_labels "
-        'docker_container_mounts docker_images; do osqueryi --json "select * from $t" > '
-        "$HOST/$t.json; done"
-    )
+    dump = "a directory for each host, as `assess sources osquery --script` writes it"
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List what is wrong with the options."""

@@ -73,10 +73,7 @@ class KubernetesSource(ListSource):
         "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "
         "secrets, configmaps, logs or exec"
     )
-    dump = (
-        "kubectl get deploy,sts,ds,rs,job,cronjob,po,no,svc,ing,pvc,pdb,hpa -A -o json > "
-        "kubernetes.json"
-    )
+    dump = "as `assess sources kubernetes --script` writes it"
     lists = RESOURCES
     forms = _FORMS
     to_batch = staticmethod(to_batch)

@@ -47,11 +47,7 @@ class MarathonSource(ListSource):
     token = "token={}"  # as DC/OS has it
     fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
     needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
-    dump = (
-        "curl 'MARATHON/v2/apps?embed=apps.tasks&embed=apps.counts&embed=apps.lastTaskFailure' > "
-        "apps.json; curl MARATHON/v2/deployments > deployments.json; curl MESOS/master/slaves > "
-        "slaves.json; curl 'MESOS/master/tasks?limit=10000' > tasks.json"
-    )
+    dump = "as `assess sources marathon --script` writes it"
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
     forms = _FORMS
     to_batch = staticmethod(to_batch)

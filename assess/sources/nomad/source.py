@@ -47,11 +47,7 @@ class NomadSource(ListSource):
         "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
         "--policy`); no logs, files or exec"
     )
-    dump = (
-        "nomad operator api '/v1/jobs?namespace=*' > jobs.json; nomad job inspect JOB > JOB.json "
-        "for each; nomad operator api '/v1/allocations?namespace=*' > allocations.json; "
-        "nomad operator api /v1/node/ID > ID.json for each node"
-    )
+    dump = "as `assess sources nomad --script` writes it; or answers of the API"
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
     forms = _FORMS
     to_batch = staticmethod(to_batch)

@@ -38,11 +38,6 @@ class SsmSource(AwsSource):
     type = "ssm"
     fills = ("hosts", "engines")
     forms = _FORMS
-    dump = (
-        "aws ssm describe-instance-information > describe-instance-information.json; aws ssm "
-        "get-inventory --result-attributes TypeName=AWS:Application > get-inventory.json; the same "
-        "of AWS:InstanceDetailedInformation > get-inventory-details.json"
-    )
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -42,11 +42,7 @@ class SwarmSource(ListSource):
         "GET on /version /info /services /nodes /tasks of a manager's engine; no secrets, configs "
         "or join tokens"
     )
-    dump = (
-        "docker node inspect $(docker node ls -q) > nodes.json; docker service inspect "
-        "$(docker service ls -q) > services.json; docker inspect --type task $(docker service ps "
-        "-q $(docker service ls -q)) > tasks.json; or the same lists with --format json"
-    )
+    dump = "as `assess sources swarm --script` writes it; or the lists with --format json"
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
 
     def check(self, options: Row) -> list[str]:

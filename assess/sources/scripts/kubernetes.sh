@@ -1,0 +1,23 @@
+#!/bin/sh
+# sh dump.sh DIRECTORY: writes what the current context of kubectl runs into a new directory, which
+# is best named after the cluster.
+# Reads: the lists named below, of all namespaces. Never reads: secrets, configmaps, logs; it runs
+# nothing in a pod and changes nothing. A list that is denied is left out, and kubectl says so.
+# The file holds environments, passwords too: it is for your eyes alone.
+set -eu
+umask 077
+mkdir "$1"
+cd "$1"
+failed=0
+ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is said, and not the end
+  file=$1
+  shift
+  "$@" < /dev/null > "$file" && return
+  echo "not whole: $file, of: $*" >&2
+  [ -s "$file" ] || rm "$file"
+  failed=1
+}
+lists=nodes,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services,ingresses
+lists=$lists,persistentvolumeclaims,poddisruptionbudgets,horizontalpodautoscalers
+ask kubernetes.json kubectl get "$lists" --all-namespaces -o json
+exit "$failed"

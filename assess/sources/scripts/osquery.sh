@@ -1,0 +1,38 @@
+#!/bin/sh
+# sh dump.sh DIRECTORY: writes tables of osquery into a new directory, named after this host. Run it
+# as root, or Docker's tables are empty.
+# Reads: the tables and columns below. Never reads: commands, environments, files, users, processes.
+# It changes nothing. Labels of containers may hold passwords: the files are for your eyes alone.
+set -eu
+umask 077
+mkdir "$1"
+cd "$1"
+failed=0
+ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is said, and not the end
+  file=$1
+  shift
+  "$@" < /dev/null > "$file" && return
+  echo "not whole: $file, of: $*" >&2
+  [ -s "$file" ] || rm "$file"
+  failed=1
+}
+while read -r table columns; do
+  ask "$table.json" osqueryi --json "select $columns from $table"
+done << END
+os_version *
+kernel_info version
+system_info hostname,cpu_logical_cores,physical_memory
+systemd_units id,active_state,sub_state,user
+deb_packages name,version
+rpm_packages name,version
+mounts path,type,flags,blocks,blocks_free,blocks_size
+ec2_instance_metadata instance_id,instance_type,architecture,region,availability_zone,ami_id
+docker_version *
+docker_info name,server_version,storage_driver,logging_driver,cgroup_driver,containers,images
+docker_containers id,name,image,image_id,created,state,status,privileged,readonly_rootfs
+docker_container_labels *
+docker_container_mounts *
+docker_container_ports *
+docker_images *
+END
+exit "$failed"
