@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assess.errors import AssessError
@@ -64,19 +64,30 @@ def sibling(target: Path, *, is_directory: bool = False) -> Iterator[Path]:
     for path in target.parent.iterdir():
         if path.name.startswith(prefix) and path.name.endswith(SUFFIX):
             _remove_unlocked(path)
-    partial = target.parent / f"{prefix}{secrets.token_hex(4)}{SUFFIX}"
-    if is_directory:
-        partial.mkdir()
-        partial.chmod(0o700)  # whatever the umask
-    else:
-        partial.touch(exist_ok=False)
-    handle = os.open(partial, os.O_RDONLY)
+    partial, handle = _locked(target.parent / prefix, is_directory)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
     finally:
         os.close(handle)
         _remove(partial)
+
+
+def _locked(start: Path, is_directory: bool) -> tuple[Path, int]:
+    """Make a file or directory and lock it, as often as another writer removes it in between."""
+    while True:
+        partial = start.with_name(f"{start.name}{secrets.token_hex(4)}{SUFFIX}")
+        if is_directory:
+            partial.mkdir()
+        else:
+            partial.touch(exist_ok=False)
+        with suppress(FileNotFoundError):
+            if is_directory:
+                partial.chmod(0o700)  # whatever the umask
+            handle = os.open(partial, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if partial.exists():
+                return partial, handle
+            os.close(handle)
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -20,6 +20,7 @@ from assess.notebooks.files import (
     tidy,
     write,
 )
+from assess.writing import not_written
 
 T = TypeVar("T")
 SHIPPED = "../data/"
@@ -41,7 +42,10 @@ def run(
     that fails, or a parameter that no notebook has, raises `AssessError`; what ran is written.
     """
     target = Path(output_dir)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(target, error) from error
     work = []
     known_by_path = {path: _literals(path) for path in find(paths)}
     names = {name for known in known_by_path.values() for name in known}
@@ -126,11 +130,14 @@ def _execute(
 ) -> Any:
     import papermill
 
-    try:
-        with TemporaryDirectory(prefix="kernel-") as sockets:
+    with TemporaryDirectory(prefix="kernel-") as work:
+        executed = (
+            Path(work) / path.name
+        )  # papermill writes it after every cell, in place
+        try:
             return papermill.execute_notebook(
                 str(path.resolve()),
-                str(output.resolve()) if output else None,
+                str(executed),
                 parameters=dict(parameters),
                 kernel_name=KERNELSPEC["name"],
                 language=KERNELSPEC["language"],
@@ -138,14 +145,16 @@ def _execute(
                 progress_bar=progress,
                 execution_timeout=CELL_TIMEOUT_S,
                 record_timing=False,
-                config=_kernel_config(sockets),
+                config=_kernel_config(work),
                 extra_arguments=QUIET,
             )
-    except papermill.PapermillExecutionError as error:
-        raise AssessError(
-            f"{path.name} stopped in code cell {error.exec_count}: {error.ename}: {error.evalue}",
-            hint=f"see {output}" if output else "the stored notebook is as it was",
-        ) from error
+        except papermill.PapermillExecutionError as error:
+            if output:
+                write(read(executed), output)
+            raise AssessError(
+                f"{path.name} stopped in code cell {error.exec_count}: {error.ename}: {error.evalue}",
+                hint=f"see {output}" if output else "the stored notebook is as it was",
+            ) from error
 
 
 def _kernel_config(sockets: str) -> Any:

@@ -126,7 +126,7 @@ STATUS_OF_CODE = {
 _WORDS = {
     "timeout": "timeout|timed out|deadline",
     "denied": "permission|denied|forbidden|unauthorized|401|403|authenticationexception"
-    "|certificate required|bad certificate",
+    "|certificate required|bad certificate|certificate_verify_failed",
     "throttled": "throttl|too many requests|429",
     "unsupported": "too new|too old|not supported|invalidversion",
     "parse_error": "jsondecodeerror|unicodedecodeerror",
@@ -180,6 +180,8 @@ def failure(error: Exception) -> Row:
     hint = HINTS.get(status)
     if notes := getattr(error, "__notes__", None):
         hint = notes[0]
+    elif "certificate_verify_failed" in words_of(error):
+        hint = "check ca, and the address and dates of the server's certificate"
     elif isinstance(error, FileNotFoundError):
         hint = "there is no such file"
     elif isinstance(error, OSError) and error.filename:
@@ -487,13 +489,12 @@ def place_problems(options: dict[str, Any]) -> list[str]:
     endpoint = str(options.get("endpoint", "http://"))
     is_address = endpoint.startswith(("http://", "https://"))
     of_server = [name for name in ("token_file", "ca") if name in options]
+    are_texts = all(isinstance(options[name], str) for name in of_server)
     wrong = {
         "give either a path or an endpoint": is_live == ("path" in options),
         "path names no file": "path" in options and not paths_of(options),
         "endpoint starts with http:// or https://": not is_address,
         "token_file and ca go with an endpoint": bool(of_server) and not is_live,
-        "token_file and ca are texts": not all(
-            isinstance(options[n], str) for n in of_server
-        ),
+        "token_file and ca are texts": not are_texts,
     }
     return [problem for problem, is_wrong in wrong.items() if is_wrong]

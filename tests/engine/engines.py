@@ -272,46 +272,56 @@ def certificates(root: Path) -> dict[str, str]:
     dict of str to str
         ``tls_ca``, ``tls_cert``, ``tls_key`` of the client.
     """
-    new = [
-        "openssl",
-        "req",
-        "-x509",
-        "-nodes",
-        "-days",
-        "2",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-    ]
-    _run(
-        *new,
-        "-keyout",
-        f"{root}/ca.key",
-        "-out",
-        f"{root}/ca.pem",
-        "-subj",
-        "/CN=test-ca",
-    )
+    _new_certificate(root / "ca", "/CN=test-ca")
     for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
-        _run(
-            *new,
-            "-keyout",
-            f"{root}/{name}.key",
-            "-out",
-            f"{root}/{name}.pem",
-            "-subj",
-            f"/CN={name}",
-            "-CA",
-            f"{root}/ca.pem",
-            "-CAkey",
-            f"{root}/ca.key",
-            "-addext",
-            f"extendedKeyUsage={usage}",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        )
+        sign(root, root / name, usage)
     names = {"tls_ca": "ca.pem", "tls_cert": "client.pem", "tls_key": "client.key"}
     return {option: f"{root}/{file}" for option, file in names.items()}
+
+
+def sign(root: Path, file: Path, usage: str, days: int = 2) -> None:
+    """Make a certificate for the loopback, signed by the authority in ``root``.
+
+    Parameters
+    ----------
+    root : Path
+        Directory with ``ca.pem`` and ``ca.key``.
+    file : Path
+        Certificate and key to write, without ``.pem`` and ``.key``.
+    usage : str
+        ``serverAuth`` or ``clientAuth``.
+    days : int
+        How long it is valid; a negative number makes one that has expired.
+    """
+    extensions = (
+        f"extendedKeyUsage={usage}",
+        "subjectAltName=IP:127.0.0.1",
+        "basicConstraints=critical,CA:FALSE",
+    )
+    signer = ["-CA", f"{root}/ca.pem", "-CAkey", f"{root}/ca.key"]
+    added = [word for extension in extensions for word in ("-addext", extension)]
+    _new_certificate(file, f"/CN={file.name}", *signer, *added, days=days)
+
+
+def _new_certificate(file: Path, subject: str, *more: str, days: int = 2) -> None:
+    new = ["openssl", "req", "-x509", "-nodes", "-days", str(days), "-newkey", "ec"]
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    files = ["-keyout", f"{file}.key", "-out", f"{file}.pem"]
+    _run(*new, *curve, *files, "-subj", subject, *more)
+
+
+def start_again(engine: Engine) -> None:
+    """Start an engine that ended once more, on the same data, and wait for it.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine; its process is replaced.
+    """
+    program = Path(engine.process.args[0])
+    own = f"{program.parent}:{program.parent.parent / 'bin'}:{ENGINE_PATH}"
+    with (engine.root / "log").open("ab") as log:
+        engine.process = subprocess.Popen(
+            engine.process.args, env={**os.environ, "PATH": own}, stdout=log, stderr=log
+        )
+    wait(engine)

@@ -275,7 +275,7 @@ def test_mutual_tls_gives_the_same_as_the_socket(engine, batches, monkeypatch):
     [
         (("tls_ca",), "denied", "the engine wants a client certificate"),
         ((), "unreachable", "the engine speaks TLS"),
-        (("tls_cert", "tls_key"), "unreachable", "tls_ca did not sign"),
+        (("tls_cert", "tls_key"), "denied", "tls_ca did not sign"),
     ],
 )
 def test_failures_of_tls_are_told_apart(engine, options, status, hint):

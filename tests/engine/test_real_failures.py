@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -101,17 +100,6 @@ def stop_engine(engine):
     engine.process.wait(30)
 
 
-def start_engine(engine):
-    """Start the same engine again, on the same data."""
-    program = Path(engine.process.args[0])
-    own = f"{program.parent}:{program.parent.parent / 'bin'}:{real.ENGINE_PATH}"
-    with (engine.root / "log").open("ab") as log:
-        engine.process = subprocess.Popen(
-            engine.process.args, env={**os.environ, "PATH": own}, stdout=log, stderr=log
-        )
-    real.wait(engine)
-
-
 def trial(storefront, what, element, fail, mend):
     """Break something, look from outside, mend it, and wait until all is well."""
     assert storefront.answering() == frozenset(SERVICES)
@@ -146,7 +134,7 @@ def trials(shop, inventory):
             "engine stopped",
             ("host", f"host-{host}"),
             lambda: stop_engine(target),
-            lambda: start_engine(target),
+            lambda: real.start_again(target),
         )
 
     return [

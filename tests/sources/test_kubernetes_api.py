@@ -265,7 +265,7 @@ def test_https_with_an_authority_of_its_own(tmp_path):
         server.server_close()
         thread.join()
     assert {row["status"] for row in trusted.coverage} == {"ok"}
-    assert {row["status"] for row in stranger.coverage} == {"unreachable"}
+    assert {row["status"] for row in stranger.coverage} == {"denied"}
 
 
 # -- permissions ---------------------------------------------------------------------------------

@@ -33,14 +33,24 @@ PORT = 2375
 TLS_PORT = 2376
 
 MAX_ANSWER_BYTES = 64 << 20  # a list of 20,000 containers has about half of that
+_CLIENT_REFUSED = (
+    "certificate required|bad certificate|unknown ca|alert (unknown|expired) certificate"
+    "|alert certificate (unknown|expired)"
+)
 # What to do, by words of an error's class and message.
 _HINTS = {
     "tlsparametererror": "tls_ca, tls_cert and tls_key name files that exist",
-    "certificate required|bad certificate|unknown ca": (
+    _CLIENT_REFUSED: (
         "the engine wants a client certificate that it trusts: set tls_cert and tls_key"
     ),
     "http request to an https server": (
         "the engine speaks TLS: set tls_ca, tls_cert and tls_key"
+    ),
+    "certificate has expired|not yet valid": (
+        "the engine's certificate is not valid today: renew it, or correct the clock here"
+    ),
+    "certificate is not valid for": (
+        "the engine's certificate is for another address: use one that it names"
     ),
     "certificate_verify_failed": (
         "tls_ca did not sign the engine's certificate for this address"
@@ -49,6 +59,9 @@ _HINTS = {
         "nothing speaks TLS there: leave tls_ca out, or correct the port"
     ),
     "not found in known_hosts": "add the host's key to ~/.ssh/known_hosts",
+    "host key for server .* does not match": (
+        "the host shows another key than ~/.ssh/known_hosts has: ask its owner why"
+    ),
     "ssh protocol banner": "nothing speaks ssh there, or not in time",
     "no such file": "no such socket: check the path, and that the engine runs",
     "connection refused": (
@@ -58,7 +71,7 @@ _HINTS = {
 # Statuses that the class of an error without an HTTP code does not show.
 _STATUSES = {
     "tlsparametererror": "not_configured",
-    "certificate required|bad certificate|unknown ca|known_hosts": "denied",
+    f"{_CLIENT_REFUSED}|known_hosts|host key for server": "denied",
 }
 
 
@@ -153,7 +166,9 @@ class Connection:
                 connection.timeout = min(CONNECT_SECONDS, self._deadline.left)
                 connection.connect()
             connection.sock.settimeout(min(CALL_SECONDS, self._deadline.left))
-            connection.request("GET", path, headers=self._headers)
+            # An engine that hangs up has often said why, as where it wants a certificate.
+            with suppress(ssl.SSLEOFError, ConnectionError):
+                connection.request("GET", path, headers=self._headers)
             answer = connection.getresponse()
             return answer.status, _read(answer)
         except BaseException:
