@@ -19,12 +19,11 @@ def read_limited(file: Path, limit: int) -> bytes:
     found = file.stat()
     if not stat.S_ISREG(found.st_mode):  # a pipe never ends, nor does /dev/zero
         raise ValueError("it is no regular file, and only such are read")
-    size, raw = found.st_size, b""
-    if size <= limit:
+    raw = b""
+    if found.st_size <= limit:
         with file.open("rb") as stream:
             raw = stream.read(limit + 1)  # it may grow
-        size = len(raw)
-    if size > limit:
+    if max(found.st_size, len(raw)) > limit:
         raise ValueError(f"one file is beyond the limit of {limit >> 20} MB, split it")
     return raw
 
@@ -34,9 +33,9 @@ def refuse_costly(raw: bytes, signs: bytes = b",[{", cost: int = VALUE_COST) -> 
     width = 1 if raw.isascii() else 4 if re.search(rb"[\xf0-\xff]", raw) else 2
     values_n = sum(raw.count(sign) for sign in signs)
     if len(raw) * (1 + width) + values_n * cost > MAX_MEMORY:
-        what = f"{values_n:,} values in {len(raw) >> 20} MB"
-        limit = f"the limit of {MAX_MEMORY >> 20} MB of memory"
-        raise ValueError(f"{what} go beyond {limit}, split it")
+        raise ValueError(
+            f"{values_n:,} values: the limit is {MAX_MEMORY >> 20} MB of memory"
+        )
 
 
 def refuse_many(found_n: int, limit: int = MAX_RECORDS, what: str = "records") -> None:

@@ -10,7 +10,6 @@ from importlib.resources import files
 from assess.reading import CELL_COST, refuse_costly, refuse_many
 
 Cells = dict[str, str]
-WIDE = 25  # columns: a record of more counts as several, even where it is short
 MAX_FIELD = 8 << 20  # characters of a cell: postmortems are long
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
@@ -38,7 +37,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     for row in rows:
         cells = _cells(row, places)
         records += [cells] if any(cells.values()) else []
-        refuse_many(len(records) * (1 + len(places) // WIDE))
+        refuse_many(len(records) * (1 + len(places) // 25))  # a wide one costs more
     return header, records
 
 

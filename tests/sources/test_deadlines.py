@@ -185,7 +185,7 @@ def gzip(data):
         (
             b"[" + b"[]," * 60_000 + b"[]]",
             "",
-            "values in 0 MB go beyond the limit of 8 MB",
+            "values: the limit is 8 MB",
         ),
     ],
 )
