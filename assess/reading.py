@@ -33,9 +33,7 @@ def refuse_costly(raw: bytes, signs: bytes = b",[{", cost: int = VALUE_COST) -> 
     width = 1 if raw.isascii() else 4 if re.search(rb"[\xf0-\xff]", raw) else 2
     values_n = sum(raw.count(sign) for sign in signs)
     if len(raw) * (1 + width) + values_n * cost > MAX_MEMORY:
-        raise ValueError(
-            f"{values_n:,} values: the limit is {MAX_MEMORY >> 20} MB of memory"
-        )
+        raise ValueError(f"{values_n:,} values: the limit is {MAX_MEMORY >> 20} MB")
 
 
 def refuse_many(found_n: int, limit: int = MAX_RECORDS, what: str = "records") -> None:
