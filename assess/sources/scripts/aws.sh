@@ -13,7 +13,10 @@ failed=0
 ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is said, and not the end
   file=$1
   shift
-  "$@" < /dev/null > "$file" && return
+  if "$@" < /dev/null > "$file"; then
+    [ -s "$file" ] || echo '[]' > "$file" # there is none of it
+    return
+  fi
   echo "not whole: $file, of: $*" >&2
   [ -s "$file" ] || rm "$file"
   failed=1
@@ -39,8 +42,9 @@ policies() { # that a repository has none is an answer
   return "$bad"
 }
 definitions() {
-  sed -n 's/^ *"taskDefinition[A-Za-z]*": "\(arn:[^"]*\)".*/\1/p' describe-services-*.json describe-tasks-*.json |
-    sort -u | xargs -r -n 1 aws ecs describe-task-definition --task-definition
+  arns=$(sed -n 's/^ *"taskDefinition[A-Za-z]*": "\(arn:[^"]*\)".*/\1/p' describe-services-*.json describe-tasks-*.json)
+  [ -n "$arns" ] || echo '{}'
+  echo "$arns" | sort -u | xargs -r -n 1 aws ecs describe-task-definition --task-definition
 }
 # shellcheck disable=SC2016 # by a filter, as one image that is gone would fail the call
 images='IFS=,; aws ec2 describe-images --filters "Name=image-id,Values=$*"'

@@ -10,7 +10,10 @@ failed=0
 ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is said, and not the end
   file=$1
   shift
-  "$@" < /dev/null > "$file" && return
+  if "$@" < /dev/null > "$file"; then
+    [ -s "$file" ] || echo '[]' > "$file" # there is none of it
+    return
+  fi
   echo "not whole: $file, of: $*" >&2
   [ -s "$file" ] || rm "$file"
   failed=1
