@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Semaphore
@@ -35,6 +36,7 @@ LOCAL_THREADS = 2
 REMOTE_THREADS = 8
 # Beyond these, over all hosts, threads wait for the interpreter and not for engines.
 _SHARED_THREADS = Semaphore(32)
+_CLOCK_SET = timedelta(seconds=1)  # by more than clocks drift in a call
 _WANTED = re.compile(
     r"(?:maximum|minimum) supported api version is (\d+\.\d+)", re.IGNORECASE
 )
@@ -261,13 +263,20 @@ class _Engine:
             self._inspect([c["Id"] for c in self.payloads.containers])
 
     def _ask_info(self) -> None:
-        """Ask for the host, and compare its clock with ours at the middle of the call."""
+        """Ask for the host, and compare its clock with ours at the middle of the call.
+
+        Where ours was set while we waited, nothing is known about the other.
+        """
         sent = datetime.now(UTC)
+        start = time.monotonic()
         self._ask("info")
+        waited = timedelta(seconds=time.monotonic() - start)
         received = datetime.now(UTC)
         self.payloads.seen_at = received
-        if clock := moment(self.payloads.info.get("SystemTime")):
-            skew = clock - (sent + (received - sent) / 2)
+        is_set = abs(received - sent - waited) > _CLOCK_SET
+        clock = moment(self.payloads.info.get("SystemTime"))
+        if clock and not is_set:
+            skew = clock - (sent + waited / 2)
             self.payloads.clock_skew_s = round(skew.total_seconds(), 3)
 
     def _inspect(self, ids: list[str]) -> None:
