@@ -1,4 +1,4 @@
-"""Live orchestrators are asked for the documented paths by GET, and for nothing else."""
+"""Live sources are asked for the documented paths by GET or HEAD, and for nothing else."""
 
 import re
 
@@ -113,3 +113,114 @@ def test_an_id_of_a_job_or_a_node_stays_one_part_of_its_path(identifier, tmp_pat
     assert len(paths) == (5 if identifier.strip(".") else 3)
     for path in paths:
         assert any(re.fullmatch(pattern, path) for pattern in documented("nomad")), path
+
+
+# Services beside orchestrators: the documented paths of their APIs, as regular expressions.
+BESIDE = {
+    ("incidents", "pagerduty"): {"/incidents"},
+    ("incidents", "opsgenie"): {"/v1/incidents", "/v1/services"},
+    ("incidents", "jira"): {"/rest/api/3/search/jql"},
+    ("incidents", "servicenow"): {"/api/now/table/incident"},
+    ("incidents", "statuspage"): {r"/api/v2/incidents\.json"},
+    ("incidents", "statuspage-page"): {r"/v1/pages/p1/incidents\.json"},
+    ("backstage", ""): {"/api/catalog/entities"},
+    ("traces", "jaeger"): {"/api/dependencies"},
+    ("traces", "zipkin"): {"/api/v2/dependencies"},
+    ("traces", "servicegraph"): {"/api/v1/query"},
+    ("answers", "konveyor"): {"/applications", "/archetypes", "/assessments"},
+    ("registry", ""): {
+        "/v2/shop/web/tags/list",
+        "/v2/shop/web/manifests/[^/]+",
+        "/v2/shop/web/blobs/[^/]+",
+        "/v2/shop/web/referrers/[^/]+",
+    },
+}
+DIGEST = "sha256:" + "a" * 64
+MANIFEST = {
+    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "config": {
+        "digest": DIGEST,
+        "size": 2,
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+    },
+    "layers": [],
+}
+
+
+def registry(path, query):
+    place = path.split("/")[-2]
+    headers = {"Docker-Content-Digest": DIGEST, "Content-Type": MANIFEST["mediaType"]}
+    answers = {
+        "tags": ({"tags": ["1"]}, {}),
+        "manifests": (MANIFEST, headers),
+        "blobs": ({"architecture": "amd64", "os": "linux"}, {}),
+        "referrers": ({"manifests": []}, {}),
+    }
+    return (200, *answers[place]) if place in answers else (404, {}, {})
+
+
+def listing(path, query):
+    """Answer with one entry under every key that a list has, and with no next page."""
+    entry = {"id": "x/../../admin?y#z", "created_at": "2026-07-01T00:00:00Z", "name": "x"}
+    keys = ("incidents", "data", "issues", "result", "services")
+    return {key: [entry] for key in keys} | {"isLast": True, "self": "http://x/admin"}
+
+
+def asked(kind, format_, answer, method, tmp_path):
+    options = {"endpoint": "", "format": format_.partition("-")[0]}
+    options |= {"page": "p1"} if format_.endswith("-page") else {}
+    options |= {"repositories": ["shop/web"]} if kind == "registry" else {}
+    with replaying(answer) as server:
+        known = {key: value for key, value in options.items() if value}
+        source = homes()[kind].load()()
+        table = known | {"endpoint": server.url}
+        assert source.check(table) == []
+        getattr(source, method)(table, tmp_path, Deadline(20))
+    assert server.asked and set(server.methods) <= {"GET", "HEAD"}
+    return [path for path, _, _ in server.asked]
+
+
+def is_documented(path, kind, format_, method):
+    known = BESIDE[kind, format_] | ({"/v2/"} if method == "probe" else set())
+    return any(re.fullmatch(pattern, path) for pattern in known)
+
+
+@pytest.mark.parametrize(("kind", "format_"), BESIDE)
+def test_a_service_is_asked_for_every_documented_path_and_no_other(
+    kind, format_, tmp_path
+):
+    paths = asked(
+        kind, format_, registry if kind == "registry" else listing, "collect", tmp_path
+    )
+    for pattern in BESIDE[kind, format_]:
+        assert any(re.fullmatch(pattern, path) for path in paths), pattern
+    assert all(is_documented(path, kind, format_, "collect") for path in paths), paths
+
+
+@pytest.mark.parametrize("method", ["collect", "probe"])
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(("kind", "format_"), BESIDE)
+def test_a_failure_of_a_service_leads_to_no_other_path(
+    kind, format_, code, method, tmp_path
+):
+    answer = registry if kind == "registry" else listing
+    for answered in (failing(code), one_page_then(code, answer)):
+        paths = asked(kind, format_, answered, method, tmp_path)
+        assert all(is_documented(path, kind, format_, method) for path in paths), paths
+
+
+def test_every_live_source_has_its_list():
+    engines_and_clouds = {
+        "docker",
+        "swarm",
+        "ec2",
+        "ecs",
+        "ecr",
+        "ssm",
+    }  # tests/engine, permissions
+    live = {
+        k
+        for k, h in homes().items()
+        if {"endpoint", "endpoint_url"} & {*h.load().options}
+    }
+    assert live == engines_and_clouds | {*ANSWERS} | {kind for kind, _ in BESIDE}
