@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assess.inventory import read_table
+from assess.frames import read_table
 from assess.untrusted import (
     clean,
     clean_lines,

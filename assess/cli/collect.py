@@ -216,7 +216,8 @@ def seen_share(coverage: pd.DataFrame) -> float:
     ]
     if asked.empty:
         return 0.0
-    status, ratio = asked["status"], asked["ratio"].clip(0, 1).fillna(0.0)
+    status = asked["status"]
+    ratio = asked["ratio"].clip(0, 1).fillna(0.0)
     seen = status.isin(["ok", "empty"]).astype("Float64")
     seen = seen.mask(status.eq("partial"), ratio)
     return float(

@@ -40,7 +40,8 @@ class Command(click.Command):
         self, *args: Any, examples: Sequence[str] = (), works: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.examples, self.works = tuple(examples), works
+        self.examples = tuple(examples)
+        self.works = works
         self.params += verbosity()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -176,7 +176,8 @@ def coverage(snapshot: str, *, out: Output) -> None:
 @output_options
 def diff(earlier: str, later: str, *, out: Output) -> None:
     """Compare two snapshots by key: rows added, rows removed, cells changed."""
-    before, after = read(earlier), read(later)
+    before = read(earlier)
+    after = read(later)
     table = after.diff(before)
     document = {
         "earlier": before.snapshot_at,

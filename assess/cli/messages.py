@@ -17,7 +17,10 @@ import click
 from assess.untrusted import clean
 
 _LEVEL = "assess.level"
-QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
+QUIET = -1
+NORMAL = 0
+VERBOSE = 1
+DEBUG = 2
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 

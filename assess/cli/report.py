@@ -188,8 +188,11 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
         warnings.simplefilter("ignore", store.BrokenSnapshotWarning)
         listed = store.snapshots(path.resolve().parent)
     older = listed[listed["snapshot_at"] < made.scores.provenance.snapshot_at]
-    past, policy = {}, made.scores.policy
-    history, paths, done = History(), store.earlier(path.resolve()), 0
+    past = {}
+    policy = made.scores.policy
+    history = History()
+    paths = store.earlier(path.resolve())
+    done = 0
     newest = older.drop_duplicates("quarter", keep="last")
     for quarter, place in zip(newest["quarter"], newest["path"], strict=True):
         if quarter not in known:

@@ -154,7 +154,8 @@ def explain(
     out: Output,
 ) -> None:
     """Explain the scores of a service: the reasons, the unknowns, and what would change them."""
-    inventory, policy = read(snapshot), read_policy(policy_file, target=target)
+    inventory = read(snapshot)
+    policy = read_policy(policy_file, target=target)
     if element:
         import assess
 
@@ -199,7 +200,8 @@ def _section(explanation: Explanation, out: Output) -> str:
     """Write an explanation: title, sentences and numbers."""
     from assess.untrusted import clean, clean_lines, markdown_text
 
-    title, text = clean(explanation.title), clean_lines(explanation.text)
+    title = clean(explanation.title)
+    text = clean_lines(explanation.text)
     if out.format == "markdown":
         title, text = f"## {markdown_text(title)}", markdown_text(text)
     parts = [title, text, out.body(explanation.table)]

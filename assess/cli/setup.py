@@ -162,7 +162,9 @@ def _update_facts(place: str | None) -> pd.DataFrame:
     from assess.reference.tables import newer
     from assess.sources.http import HttpError
 
-    answers, lost, origin = {}, {}, place or update.ADDRESS
+    answers = {}
+    lost = {}
+    origin = place or update.ADDRESS
     for slug, payload in _published(list(update.products()), origin):
         try:
             answers[slug] = update.to_cycles(payload())
@@ -191,7 +193,7 @@ def _is_address(place: str) -> bool:
 
 def _published(slugs: list[str], place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     """List for every product a function that fetches its answer; missing files are left out."""
-    from assess.sources.base import Deadline
+    from assess.sources.deadline import Deadline
     from assess.sources.http import Web
 
     if _is_address(place):

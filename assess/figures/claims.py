@@ -47,7 +47,8 @@ def claims_data(result: Result) -> pd.DataFrame:
     bound = frame["threshold"].astype(float).to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         far = {name: np.log2(values / bound) for name, values in cells.items()}
-    most, above = np.log2(REACH), frame["above"].to_numpy(dtype=bool)
+    most = np.log2(REACH)
+    above = frame["above"].to_numpy(dtype=bool)
     far = {name: np.clip(values, -most, most) for name, values in far.items()}
     table = pd.DataFrame(
         {
@@ -210,7 +211,8 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     """
     row = result.row(claim)
     name = str(row.name)
-    table, details = claim_data(result, name), result.details[name]
+    table = claim_data(result, name)
+    details = result.details[name]
     title = f"{name} {row['short']}: {row['verdict']}"
     if row["n"] == 0:
         return message(ax, title, f"Undecided: {row['needs']}.")
@@ -268,7 +270,8 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
     Axes
         The axes.
     """
-    table, row = result.details["reliability"], result.frame.loc["auc"]
+    table = result.details["reliability"]
+    row = result.frame.loc["auc"]
     title = "Predicted and observed"
     if table.empty:
         return message(ax, title, "The earlier snapshot holds no service.")

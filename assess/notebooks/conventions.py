@@ -115,7 +115,8 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
     code_n = len(node.cells) - len(prose)
     text = "\n".join(map(_without_fences, prose))
-    first, last = (prose or [""])[0], (prose or [""])[-1]
+    first = (prose or [""])[0]
+    last = (prose or [""])[-1]
     titles = re.findall(r"^# ", text, re.M)
     links = re.findall(r"\]\(([^)\s#]+)", text)
     files = [link for link in links if "://" not in link]

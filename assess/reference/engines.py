@@ -88,7 +88,8 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
 
     Distributions back-port features that a driver needs to older kernels.
     """
-    numbers, floor = parse_version(kernel), kernel_floor(engine_version)
+    numbers = parse_version(kernel)
+    floor = kernel_floor(engine_version)
     if numbers is None or kernel is None or floor is None:
         return None
     backport = _BACKPORT.match(kernel)
@@ -100,7 +101,8 @@ def kernel_runs(kernel: str | None, engine_version: str | None) -> bool | None:
 @lru_cache(maxsize=256)
 def changes_between(version: str | None, target: str | None) -> list[dict[str, str]]:
     """List the changes after one engine up to another, oldest first; none for a downgrade."""
-    here, there = release_of(version), release_of(target)
+    here = release_of(version)
+    there = release_of(target)
     if here is None or there is None:
         return []
     between = [
@@ -123,7 +125,8 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
 
     If the release itself is not on record, the last release before it in its line counts.
     """
-    release, line = release_of(version), engine_line(version)
+    release = release_of(version)
+    line = engine_line(version)
     if release is None or not is_known(version):
         return None, None
     known = {

@@ -77,12 +77,14 @@ def image_change(
     images differ or may differ, the change is ``unknown``. The repository has no registry; None is
     unknown.
     """
-    product, successor = product_of(before[0]), product_of(after[0])
+    product = product_of(before[0])
+    successor = product_of(after[0])
     if product != successor:
         return "swap" if product and successor else "unknown"
     if before[2] and before[2] == after[2]:
         return "same"
-    was, now = tag_version(before[1]), tag_version(after[1])
+    was = tag_version(before[1])
+    now = tag_version(after[1])
     if before[1] == after[1] and before[1] is not None:
         if before[2] and after[2]:
             return "rebuild"
@@ -104,7 +106,8 @@ def engine_change(
         return "same"
     if before[0] != after[0]:
         return "swap"
-    was, now = parse_version(before[1]), parse_version(after[1])
+    was = parse_version(before[1])
+    now = parse_version(after[1])
     if was is None or now is None:
         return "unknown"
     change = _compared(was, now, 1, 1)

@@ -78,7 +78,8 @@ def _measured(row: dict[str, Any]) -> str:
 
 def _card(result: Claims, row: dict[str, Any]) -> Card:
     """Return the card of a claim: both sides, the measurement, and published facts."""
-    claim, verdict = str(row["claim"]), str(row["verdict"])
+    claim = str(row["claim"])
+    verdict = str(row["verdict"])
     lines = result.explain(claim).text.splitlines()
     items = [Item(line) for line in lines if not line.startswith("Verdict:")]
     band = BANDS[VERDICTS.get(verdict, "unknown")]

@@ -53,7 +53,8 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
 
 def card(row: dict[str, Any], scores: Assessment, *, is_full: bool = True) -> Card:
     """Return the card of one service."""
-    service_id, label = str(row["service_id"]), str(row["label"])
+    service_id = str(row["service_id"])
+    label = str(row["label"])
     line = [
         f"{cell(row, READINESS).text} points",
         cell(row, Column("owner", "", absent="owner unknown")).text,
@@ -80,7 +81,8 @@ def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
     open_ = [gate for gate in rows if gate["state"] != "pass"]
     items = []
     for gate in open_:
-        state, evidence = gate["state"], gate["evidence"]
+        state = gate["state"]
+        evidence = gate["evidence"]
         texts = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
         text = texts.get(state, f"{gate['label']}: {evidence}")
         items.append(Item(text, gate["gate"], BANDS[BAND_OF_STATE.get(state, "unknown")]))
@@ -107,7 +109,8 @@ def _checks(service_id: str, scores: Assessment) -> list[Item]:
     text_of = questions(scores)
     items = []
     for atom in atoms[:LISTED]:
-        check, state = atom["check"], atom["state"]
+        check = atom["check"]
+        state = atom["state"]
         band = BANDS[BAND_OF_STATE.get(state, "unknown")]
         items.append(Item(f"{text_of[check]} ({check})", WORDS[state], band))
     rest = len(atoms) - LISTED

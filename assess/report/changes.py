@@ -111,7 +111,8 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     """Compare policy, facts and version of the published report with those of today."""
     now = earlier.provenance.to_dict()
     other = [words for key, words in MEASURES.items() if published.get(key) != now[key]]
-    changed_n, n = len(_relabelled(earlier, published)), len(earlier.what_next.frame)
+    changed_n = len(_relabelled(earlier, published))
+    n = len(earlier.what_next.frame)
     quarter = earlier.provenance.quarter
     if not other:
         return f"The report of {quarter} used the same policy, facts and version."
@@ -219,7 +220,8 @@ _NAMED = 5
 
 def by_service(checks: pd.DataFrame) -> pd.DataFrame:
     """Describe the answers that changed, one row per service."""
-    before, after = checks["before"], checks["after"]
+    before = checks["before"]
+    after = checks["after"]
     ways = [
         after.isin(_OPEN),
         before.isin(_OPEN),

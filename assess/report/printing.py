@@ -60,7 +60,8 @@ def pdf(write: Callable[[Mapping[str, int]], str], at: datetime) -> bytes:
 
 
 def _printed(program: str, html: str, place: Path) -> bytes:
-    page, file = place / "page.html", place / "page.pdf"
+    page = place / "page.html"
+    file = place / "page.pdf"
     page.write_text(html, encoding="utf-8")
     file.unlink(missing_ok=True)
     command = [

@@ -123,7 +123,8 @@ def _context(row: dict[str, Any], scores: Assessment) -> list[str]:
 def _drivers(row: dict[str, Any], scores: Assessment) -> list[str]:
     """Count gates passed and weightings won, and compare the boards."""
     gates = scores.rows_of("gates", row["service_id"])
-    passed, n = sum(gate["state"] == "pass" for gate in gates), len(gates)
+    passed = sum(gate["state"] == "pass" for gate in gates)
+    n = len(gates)
     lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
         share = cell(row, Column("p_first", "", "share")).text

@@ -116,8 +116,10 @@ def _listing(names: pd.Index) -> str:
 
 def ranking(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with the ranking of all services."""
-    settings, frame = scores.policy["what_next"], scores.what_next.frame.reset_index()
-    k, draws = settings["k"], scores.policy.draws
+    settings = scores.policy["what_next"]
+    frame = scores.what_next.frame.reset_index()
+    k = settings["k"]
+    draws = scores.policy.draws
     caption = (
         "Filled: worst case; every unknown counts against the service, and only services with "
         "clear gates compete. Hollow: neutral case; measurements drawn from their intervals, all "

@@ -97,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD."""
 
     server: Server
-    server_version, sys_version = "assess", ""
+    server_version = "assess"
+    sys_version = ""
     protocol_version = "HTTP/1.1"
     timeout: ClassVar[float] = IDLE_SECONDS
 

@@ -63,9 +63,11 @@ def addresses(env: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
 
 
 def _of_value(value: str, *, is_bare_ok: bool) -> Iterator[Address]:
-    scheme, rest = "", value
+    scheme = ""
+    rest = value
     if found := _SCHEME.match(value):
-        scheme, rest = found["scheme"].lower(), found["rest"]
+        scheme = found["scheme"].lower()
+        rest = found["rest"]
         authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
         if "@" in rest and "@" not in authority:
             return  # a password with a slash in it: nothing before the @ is a host for sure
@@ -86,7 +88,8 @@ def _host_and_port(text: str, scheme: str) -> Address | None:
     plain = _SCHEME.sub(r"\g<rest>", text.strip())
     try:
         parts = urlsplit(f"//{plain}")
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
+        port = parts.port
     except ValueError:
         return None
     if not _HOST.fullmatch(host) or host.isdigit() or host in _NO_HOST:

@@ -1,30 +1,20 @@
-"""What all sources share: their protocol, rows, names, deadlines, and calls with coverage."""
+"""What all sources share: their protocol, rows, names, and calls with coverage."""
 
 from __future__ import annotations
 
-import csv
-import json
-import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sized
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from assess.errors import AssessError
-from assess.sources.redact import scrub
+from assess.sources.deadline import Deadline
+from assess.sources.failure import BUGS, HINTS, failure
 
 Row = dict[str, Any]
 Rows = TypeVar("Rows", bound=Sized)
-A = TypeVar("A")
-T = TypeVar("T")
-_POLL_S = 0.1  # how soon waiting ends after a deadline was cut
 
 
 @dataclass(frozen=True)
@@ -35,160 +25,6 @@ class Name:
     rule: str  # that found it, such as ``compose-service``
     confidence: float  # in that rule [share, 0-1]
     namespace: str = ""  # project or namespace that qualifies it where two share a name
-
-
-class Deadline:
-    """Seconds that a source has, from now."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self.when_cut: list[Callable[[], None]] = []  # what wakes those who wait
-
-    @property
-    def left(self) -> float:
-        """Seconds left, never below zero."""
-        return max(0.0, self._end - time.monotonic())
-
-    def check(self) -> None:
-        """Raise TimeoutError where no time is left."""
-        if self.left <= 0:
-            raise TimeoutError("the deadline of the source has passed")
-
-    def cut(self) -> None:
-        """Leave no time, as after an interrupt."""
-        self._end = time.monotonic()
-        for wake in list(self.when_cut):
-            wake()
-
-    def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns; it is left behind on its thread where no time is left.
-
-        Nothing less ends a name server, a proxy, a handshake or a header that takes for ever.
-        """
-        self.check()
-        future = Future[T]()
-        thread = Thread(target=_settle, args=(future, work), daemon=True)
-        thread.start()
-        self.join(thread)
-        if not future.done():
-            self.check()
-        return future.result()
-
-    def join(self, thread: Thread, grace: float = 0.0) -> None:
-        """Wait for a thread, but not longer than ``grace`` seconds after the end."""
-        while thread.is_alive() and time.monotonic() < self._end + grace:
-            thread.join(min(_POLL_S, self.left + grace))
-
-
-def in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> list[T]:
-    """Return the results of a function in the order of the items.
-
-    The threads of an executor would keep the process from ending while one of them hangs.
-    """
-    waiting = [(Future[T](), item) for item in items]
-    futures = [future for future, _ in waiting]
-    waiting.reverse()
-
-    def take() -> None:
-        with suppress(IndexError):
-            while True:
-                future, item = waiting.pop()
-                _settle(future, partial(function, item))
-
-    for _ in range(min(threads, len(futures))):
-        Thread(target=take, daemon=True).start()
-    return [future.result() for future in futures]
-
-
-def _settle(future: Future[T], work: Callable[[], T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # a plug-in may raise anything
-        future.set_exception(error)
-
-
-HINTS = {
-    "denied": "grant the read permissions that `assess sources` lists",
-    "timeout": "raise the deadline, or hand over dumps of this source",
-    "unreachable": "check the address, and that something listens there",
-    "unsupported": "hand over dumps of this source",
-    "throttled": "run again later, or less often",
-    "parse_error": "dump it again; `assess sources` names the commands",
-}
-STATUS_OF_CODE = {
-    401: "denied",
-    403: "denied",
-    404: "unsupported",
-    429: "throttled",
-    501: "unsupported",
-}
-# Words of errors and of their messages, by the status that they stand for.
-_WORDS = {
-    "timeout": "timeout|timed out|deadline",
-    "denied": "permission|denied|forbidden|unauthorized|401|403|authenticationexception"
-    "|certificate required|bad certificate|certificate_verify_failed",
-    "throttled": "throttl|too many requests|429",
-    "unsupported": "too new|too old|not supported|invalidversion",
-    "parse_error": "jsondecodeerror|unicodedecodeerror",
-}
-
-# A failure of these kinds is a bug of ours, which the run reports; it is no answer.
-_BUGS = (AssertionError, NameError, NotImplementedError)
-# Messages of these are written for people, and name no secret once they are scrubbed.
-_FOR_PEOPLE = (ValueError, csv.Error, AssessError)
-_UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
-
-
-def chain_of(error: BaseException) -> list[BaseException]:
-    """List an error and its causes."""
-    chain = [error]
-    while (link := chain[-1].__cause__ or chain[-1].__context__) and link not in chain:
-        chain.append(link)
-    return chain
-
-
-def words_of(error: BaseException) -> str:
-    """Join the classes and messages of an error and its causes, in lower case."""
-    return " ".join(f"{type(e).__name__} {e}" for e in chain_of(error)).lower()
-
-
-def status_of(error: BaseException) -> str:
-    """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
-    codes = [getattr(link, "status_code", None) for link in chain_of(error)]
-    code = next(filter(None, codes), None)
-    if isinstance(code, int):
-        return STATUS_OF_CODE.get(code, "unreachable")
-    if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
-        return "parse_error"
-    text = words_of(error)
-    for status, words in _WORDS.items():
-        if re.search(words, text):
-            return status
-    system = [link for link in chain_of(error) if isinstance(link, OSError)]
-    if any(not isinstance(link, FileNotFoundError) for link in system):
-        return "unreachable"
-    is_shape = isinstance(error, ValueError | KeyError | TypeError)
-    return "parse_error" if is_shape else "unreachable"
-
-
-def failure(error: Exception) -> Row:
-    """Return the columns of a coverage row that explain an error, without any secret.
-
-    A note of the error (`BaseException.add_note`) is its hint.
-    """
-    status = status_of(error)
-    hint = HINTS.get(status)
-    if notes := getattr(error, "__notes__", None):
-        hint = notes[0]
-    elif "certificate_verify_failed" in words_of(error):
-        hint = "check ca, and the address and dates of the server's certificate"
-    elif isinstance(error, FileNotFoundError):
-        hint = "there is no such file"
-    elif isinstance(error, OSError) and error.filename:
-        hint = error.strerror
-    elif isinstance(error, _FOR_PEOPLE):
-        hint = scrub(str(error).partition("\n")[0])
-    return {"status": status, "error_class": type(error).__name__, "hint": hint}
 
 
 class Requests(Protocol):
@@ -315,7 +151,7 @@ class Call:
                 retries=self._client.retries_n - self._before["retries"],
             )
         if error is not None:
-            if isinstance(error, _BUGS) or not isinstance(error, Exception):
+            if isinstance(error, BUGS) or not isinstance(error, Exception):
                 return False
             self.fail(error)
         is_sound = len(self._failures) == self._before["failures"]

@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 from assess.reading import read_limited, refuse_costly
-from assess.sources.base import HINTS, Batch, Call, Deadline, Row, failure, paths_of
+from assess.sources.base import Batch, Call, Row, paths_of
+from assess.sources.deadline import Deadline
+from assess.sources.failure import HINTS, failure
 from assess.sources.yaml_loader import load_documents
 
 MAX_BYTES = 200 << 20  # of one file; more is refused, not half read

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from assess.reading import MAX_MAP_BYTES, read_limited, refuse_costly
-from assess.sources.base import Call, Deadline, Row
+from assess.sources.base import Call, Row
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.redact import strip_credentials
 
@@ -182,7 +183,8 @@ class Web:
 
     def _is_own(self, address: str) -> bool:
         """Whether an address is of this server; no other server sees its credentials."""
-        mine, asked = urlsplit(self.scope), urlsplit(address)
+        mine = urlsplit(self.scope)
+        asked = urlsplit(address)
         return (mine.scheme, mine.netloc) == (asked.scheme, asked.netloc)
 
 

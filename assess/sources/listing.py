@@ -10,16 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import (
-    Batch,
-    Call,
-    Deadline,
-    Name,
-    Row,
-    Source,
-    paths_of,
-    place_problems,
-)
+from assess.sources.base import Batch, Call, Name, Row, Source, paths_of, place_problems
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import share
@@ -27,7 +19,8 @@ from assess.sources.values import dicts, spoiled, text
 
 Found = dict[str, list[Row]]  # entries by kind of list; an absent kind is unknown
 ENDED = ("exited", "dead")  # states of workloads
-_GONE, _NO_PATH = 410, 404
+_GONE = 410
+_NO_PATH = 404
 _SILENT = ("unreachable", "timeout")  # after these, nothing else of a server is asked
 _FAILURE = ("status", "error_class", "hint")
 _NO_DUMP = "it is in no dump; `assess sources` names the commands"
@@ -262,7 +255,8 @@ def take_entries(call: Call, items: list[Any]) -> list[Row]:
 
 def withheld(payload: Any) -> int:
     """Count the values of a payload that no row takes over: environments, arguments, notes."""
-    waiting, count = [(payload, False)], 0
+    waiting = [(payload, False)]
+    count = 0
     while waiting:
         value, is_inside = waiting.pop()
         if isinstance(value, dict):

@@ -118,7 +118,8 @@ def scrub(text: str) -> str:
 
 def _without_credential(found: Any) -> str:
     # "basic" is a word too: what follows it is a credential where it looks like base64.
-    scheme, value = found[1], found[2]
+    scheme = found[1]
+    value = found[2]
     is_word = scheme.lower() == "basic" and value.islower() and value.isalpha()
     return found[0] if is_word else f"{scheme} {REDACTED}"
 

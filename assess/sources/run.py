@@ -19,17 +19,10 @@ from typing import TYPE_CHECKING, Any
 from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
-from assess.sources.base import (
-    HINTS,
-    Batch,
-    Batches,
-    Deadline,
-    Row,
-    Source,
-    status_of,
-    type_of,
-)
+from assess.sources.base import Batch, Batches, Row, Source, type_of
 from assess.sources.catalogue import homes, make
+from assess.sources.deadline import Deadline
+from assess.sources.failure import HINTS, status_of
 from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import mask_tables, scrub
 

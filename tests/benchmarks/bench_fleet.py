@@ -151,7 +151,7 @@ class Fleet:
 
     def slowest_of_five(self) -> float:
         """Seconds of the slowest of five, each alone."""
-        from assess.sources.base import Deadline
+        from assess.sources.deadline import Deadline
         from assess.sources.docker.source import DockerSource
 
         asked = [(table.options, Path(), Deadline(60)) for table in self.tables[:5]]

@@ -17,7 +17,8 @@ import pytest
 from assess import load_policy
 from assess.inventory import Inventory, from_frames
 from assess.score.cleanup import clean_up
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
 
 pytestmark = pytest.mark.engine

@@ -18,7 +18,8 @@ import pytest
 from sshd import SSHD, ssh_server
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.docker.client import Connection
 from assess.sources.docker.source import DockerSource
 

@@ -10,8 +10,9 @@ import pytest
 from test_docker_live import batches, statuses, table
 from test_swarm_live import batch, swarm
 
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import dump_script
+from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
 from assess.sources.swarm.source import SwarmSource
 

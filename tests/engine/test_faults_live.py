@@ -18,7 +18,7 @@ import engines as real
 import pytest
 from sshd import SSHD, ssh_server
 
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.docker.client import Connection
 from assess.sources.docker.source import DockerSource
 from assess.sources.registry.source import RegistrySource

@@ -10,7 +10,8 @@ import pytest
 import registries
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
 from assess.sources.registry.rows import ATTESTATION
 from assess.sources.registry.source import RegistrySource

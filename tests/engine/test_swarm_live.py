@@ -19,7 +19,8 @@ import pytest
 import swarms
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
 from assess.sources.swarm.source import SwarmSource
 

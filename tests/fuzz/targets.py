@@ -11,8 +11,8 @@ import assess
 from assess import image_ref
 from assess.config import load_config
 from assess.errors import AssessError
-from assess.sources.base import Deadline
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 

@@ -10,7 +10,7 @@ import boto3
 from botocore.stub import Stubber
 
 from assess.sources.aws.source import LivePlace
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 
 ACCOUNT, REGION = "210987654321", "eu-west-1"
 CREDENTIALS = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.hosts import ansible
 from assess.sources.hosts.ansible import AnsibleSource
 from assess.sources.hosts.rows import to_batch, upstream

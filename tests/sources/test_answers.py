@@ -15,8 +15,8 @@ from assess import frames
 from assess.policy.policy import load_policy
 from assess.sources.answers import forms as answer_forms
 from assess.sources.answers.source import SCANNERS, AnswersSource
-from assess.sources.base import Deadline
 from assess.sources.csv_records import rows
+from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import OsquerySource
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables

@@ -20,7 +20,7 @@ from assess.sources.backstage.source import (
     to_service,
     to_tier,
 )
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "backstage"
 SECRET = "hunter2"

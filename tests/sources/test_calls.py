@@ -10,8 +10,10 @@ import pytest
 from replay import replaying
 
 from assess.errors import PolicyError
-from assess.sources.base import Batch, Deadline, failure, status_of
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
+from assess.sources.failure import failure, status_of
 from assess.sources.http import HttpError, open_web
 
 

@@ -15,10 +15,11 @@ import pytest
 
 from assess import reading
 from assess.sources import http
-from assess.sources.base import Batch, Deadline, in_threads
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline, in_threads
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-SLACK_S = 12.0  # to start Python and import pandas on a busy machine
+SLACK_S = 20.0  # to start Python and import pandas on a busy machine
 
 
 def nothing(connection):

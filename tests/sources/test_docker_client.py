@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.docker.client import StatusError, connect, failure
 
 OK = b"HTTP/1.1 200 OK\r\n"

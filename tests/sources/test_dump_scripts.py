@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from test_permissions import actions, fill
 
 from assess.cli import cli
-from assess.sources.base import Deadline
 from assess.sources.catalogue import dump_script, homes
+from assess.sources.deadline import Deadline
 from assess.sources.hosts.osquery import TABLES
 from assess.sources.kubernetes.source import RESOURCES
 

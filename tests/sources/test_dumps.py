@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import decode_values, each_dump, read_documents
 
 

@@ -16,8 +16,9 @@ from wild import mutated, whatever_comes
 from assess import frames, load_policy
 from assess.inventory import from_frames
 from assess.score.incidents.recovery import replacements
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.ec2.rows import cause_of
 from assess.sources.ec2.source import Ec2Source
 from assess.sources.joining.merge import to_tables

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.ecr.images import Answers, to_images, to_indexes
 from assess.sources.ecr.source import EcrSource
 from assess.sources.joining.merge import to_tables

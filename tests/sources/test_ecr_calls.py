@@ -12,7 +12,8 @@ import requests
 from aws_server import ACCOUNT, REGION, Script
 from test_ecr import FIXTURES, HERE, INDEX, OCI, REGISTRY, SEEN, collect, coverage, digest
 
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.ecr.source import PULLS, EcrSource
 from assess.sources.joining.merge import to_tables
 

@@ -9,8 +9,9 @@ import pytest
 from aws_server import ACCOUNT, REGION
 
 from assess import frames
-from assess.sources.base import Batch, Deadline, Name
+from assess.sources.base import Batch, Name
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.ecs.rows import Payloads, to_batch, to_host
 from assess.sources.ecs.source import EcsSource
 from assess.sources.ecs.tasks import to_definition

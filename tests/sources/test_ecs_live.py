@@ -9,7 +9,8 @@ import requests
 from aws_server import REGION
 from test_ecs import CANARY, coverage, services
 
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.ecs.source import EcsSource
 from assess.sources.joining.merge import to_tables
 

@@ -16,8 +16,9 @@ from replay import replaying
 from assess import frames
 from assess.config import load_config
 from assess.sources import dumps, source_types
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 

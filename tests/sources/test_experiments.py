@@ -11,7 +11,7 @@ import pytest
 from wild import fit, mutated, whatever_comes
 
 import assess
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.experiments import (
     ExperimentsSource,
     of_chaostoolkit,

@@ -15,8 +15,8 @@ from test_every_source import FIXTURES, IDS, TABLES, collect, paths, rows_n
 
 from assess.config import Config, SourceConfig
 from assess.errors import ConfigError
-from assess.sources.base import Deadline
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.run import prepare
 
 DIRECTORIES = [
@@ -293,13 +293,14 @@ ACCEPTED = {  # what is nearly too much
     "frame": ("frames", {}, "services.csv", numbered("service_id\n", "s{0}\n", 99_000)),
 }
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.catalogue import homes
 source = homes()[sys.argv[1]].load()()
 batch = source.collect(json.loads(sys.argv[2]), Path(sys.argv[3]), Deadline(120))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# ru_maxrss would be that of the process that started this one, where that is larger
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 print(json.dumps([peak, [str(row.get("hint")) for row in batch.coverage]]))
 """
 

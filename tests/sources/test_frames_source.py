@@ -6,7 +6,7 @@ from pathlib import Path
 import assess
 from assess.config import Config, SourceConfig
 from assess.sources import collect
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.frames import FramesSource
 
 SAMPLE = Path(assess.__file__).parent.parent / "data" / "sample" / "2026Q3"

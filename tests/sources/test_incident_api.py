@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from replay import replaying
 
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.incidents.api import months
 from assess.sources.incidents.source import IncidentsSource
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.sources.base import Deadline
 from assess.sources.csv_records import read_records
+from assess.sources.deadline import Deadline
 from assess.sources.incidents.reader import Reader, read_time
 from assess.sources.incidents.source import IncidentsSource
 

@@ -10,7 +10,8 @@ from wild import fit, mutated, whatever_comes
 
 import assess
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.kubernetes.pods import quantity
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.kubernetes.source import KubernetesSource

@@ -14,7 +14,7 @@ import yaml
 from replay import replaying
 from test_kubernetes import CANARY, PERMISSIONS, SHOP, collect, coverage, services
 
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from assess import frames
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
 
 SERVER = os.environ.get("ASSESS_TEST_KUBE_API", "")

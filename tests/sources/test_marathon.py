@@ -9,7 +9,8 @@ from replay import replaying
 from wild import fit, mutated, whatever_comes
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.marathon.source import PAGE, MarathonSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/marathon"

@@ -11,7 +11,8 @@ from wild import fit, mutated, whatever_comes
 
 import assess
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.nomad.source import NomadSource
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/nomad"

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.registry import client
 from assess.sources.registry import source as oci
 from assess.sources.registry.rows import (

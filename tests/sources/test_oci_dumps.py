@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from test_oci import CANARY, FIXTURES, collect, table
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.registry.rows import (
     INDEX_OCI,
     MANIFEST_2,

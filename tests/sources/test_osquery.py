@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.frames import FramesSource
 from assess.sources.hosts.osquery import TABLES, OsquerySource, to_engine_batch, to_host
 from assess.sources.hosts.rows import to_batch

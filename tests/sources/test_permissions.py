@@ -18,8 +18,8 @@ from assess.cli import cli
 from assess.config import Config, SourceConfig
 from assess.sources import collect, permissions
 from assess.sources.aws import source as aws_sources
-from assess.sources.base import Deadline
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 
 AWS = ("ec2", "ecs", "ecr", "ssm")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

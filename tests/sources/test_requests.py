@@ -10,8 +10,8 @@ import yaml
 from replay import replaying
 
 from assess.sources import permissions
-from assess.sources.base import Deadline
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 
 
 def documented(kind: str) -> set[str]:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from replay import replaying
 from test_requests import ANSWERS
 
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.values import spoiled
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

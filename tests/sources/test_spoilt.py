@@ -14,8 +14,9 @@ from random import Random
 import pytest
 
 from assess.config import load_config
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import coverage_table
 from assess.sources.run import join
 

@@ -10,8 +10,9 @@ from aws_server import ACCOUNT, REGION, Answers
 from wild import mutated, whatever_comes
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
 from assess.sources.ssm.source import APPLICATIONS, DETAILS, SsmSource
 

@@ -8,7 +8,8 @@ import pytest
 from wild import fit, mutated, whatever_comes
 
 from assess import frames
-from assess.sources.base import Batch, Deadline
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
 from assess.sources.swarm.rows import Service, min_healthy
 from assess.sources.swarm.source import SwarmSource
 

@@ -19,8 +19,8 @@ from random import Random
 import pytest
 
 from assess.config import load_config
-from assess.sources.base import Deadline
 from assess.sources.catalogue import homes
+from assess.sources.deadline import Deadline
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TABLE = FIXTURES / "taint.csv"

@@ -15,7 +15,7 @@ from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.topology import build_topology, dependencies_observed
 from assess.sources import collect
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.traces import (
     FAILED,
     TOTAL,

@@ -102,7 +102,8 @@ def ratio(
     def more(bound: float) -> float:
         from scipy.special import ndtri
 
-        ours, theirs = a[both].sum() + 0.5, b[both].sum() + 0.5
+        ours = a[both].sum() + 0.5
+        theirs = b[both].sum() + 0.5
         point = sampled.point
         if not 0 < point < math.inf:
             point = (ours / t1[both].sum()) / (theirs / t0[both].sum())
@@ -169,7 +170,8 @@ def amount(
         rate = jeffreys_rate(*part[["incidents", "service_months"]].sum(), level=level)
         return Interval(*(factor * end for end in rate))
 
-    events, months = int(table["incidents"].sum()), float(table["service_months"].sum())
+    events = int(table["incidents"].sum())
+    months = float(table["service_months"].sum())
     sampled = expected(table)
 
     def more(bound: float) -> float:

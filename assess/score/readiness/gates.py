@@ -147,13 +147,18 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             )
         unknown = "; ".join(facts)
         holding = "; ".join(evidences)
-        state, words, fact = "pass", gate["clear"], ""
+        state = "pass"
+        words = gate["clear"]
+        fact = ""
         if is_lifted[at]:
             words = f"lifted by the policy: {holding}"
         elif np.isnan(failing[at]):
-            state, words, fact = "unknown", f"not known: {unknown}", unknown
+            state = "unknown"
+            words = f"not known: {unknown}"
+            fact = unknown
         elif failing[at]:
-            state, words = "fail", holding
+            state = "fail"
+            words = holding
             # a gate of coverage fails because facts are missing: name them
             fact = missing[at] if gate["label"] == NOT_DECIDABLE else ""
         rows.append((service, gate["id"], state, gate["label"], words, fact))

@@ -8,7 +8,8 @@ from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
 from assess.sources.answers import forms, scanners
-from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,

@@ -9,8 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Call, Deadline, Row, status_of
+from assess.sources.base import Batch, Call, Row
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import read_json
+from assess.sources.failure import HINTS, status_of
 from assess.sources.listing import lose
 from assess.sources.values import dicts, dig, spoiled, table
 

@@ -11,16 +11,10 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
-from assess.sources.base import (
-    Batch,
-    Deadline,
-    Name,
-    Row,
-    Source,
-    failure,
-    paths_of,
-)
+from assess.sources.base import Batch, Name, Row, Source, paths_of
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import find_files
+from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
 from assess.sources.values import dicts
 

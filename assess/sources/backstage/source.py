@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,

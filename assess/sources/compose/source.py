@@ -11,18 +11,12 @@ from typing import Any
 
 from assess.frames import EXTERNAL
 from assess.sources.addresses import Address, addresses
-from assess.sources.base import (
-    Batch,
-    Deadline,
-    Name,
-    Row,
-    Source,
-    failure,
-    paths_of,
-)
+from assess.sources.base import Batch, Name, Row, Source, paths_of
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.compose.project import Project, read_project
+from assess.sources.deadline import Deadline
 from assess.sources.docker.names import COMPOSE, compose_name, container_names
+from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
     Callee,

@@ -18,7 +18,9 @@ from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from assess.sources.base import HINTS, Deadline, Row, paths_of, status_of, words_of
+from assess.sources.base import Row, paths_of
+from assess.sources.deadline import Deadline
+from assess.sources.failure import HINTS, status_of, words_of
 from assess.sources.redact import scrub
 
 CONNECT_SECONDS = 10.0

@@ -44,7 +44,8 @@ def container_names(
 ) -> tuple[Name, ...]:
     """List the names of its service, best first; that of the container itself is the last."""
     namespace = namespace_of(labels)
-    stack, pod = labels.get(SWARM_STACK, ""), labels.get(KUBERNETES + "pod.name", "")
+    stack = labels.get(SWARM_STACK, "")
+    pod = labels.get(KUBERNETES + "pod.name", "")
     candidates = (
         (labels.get("assess.service"), "label", 1.0),
         (labels.get(SWARM_SERVICE, "").removeprefix(f"{stack}_"), "swarm-service", 0.98),

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from assess.sources.addresses import addresses
-from assess.sources.base import HINTS, Batch, Call
+from assess.sources.base import Batch, Call
+from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
 

@@ -14,7 +14,8 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Batch, Call, Deadline, Row, Source, in_threads, paths_of
+from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.deadline import Deadline, in_threads
 from assess.sources.docker.client import (
     TLS,
     Connection,

@@ -48,7 +48,8 @@ _SCHEDULERS = (
 # Tags that name an application are left out: an application has many services.
 _NAMING_TAGS = ("assess.service", "service", "Service")
 _MIN_HEALTHY_DEFAULT = 100
-RULE, CONFIDENCE = "ecs-service", 0.98
+RULE = "ecs-service"
+CONFIDENCE = 0.98
 
 ServiceKey = tuple[str, str]  # cluster, name
 

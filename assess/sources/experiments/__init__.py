@@ -22,8 +22,9 @@ from assess.reading import (
     refuse_many,
 )
 from assess.sources.answers.forms import moment_of
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Name, Row, Source, paths_of
 from assess.sources.csv_records import Cells, read_records
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     JSON_SUFFIXES,
     YAML_SUFFIXES,

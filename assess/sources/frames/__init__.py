@@ -19,7 +19,8 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source
+from assess.sources.base import Batch, Call, Name, Row, Source
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Call, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.hosts.rows import (
     Package,

@@ -6,11 +6,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import HINTS, Batch, Deadline, Row, Source, paths_of
+from assess.sources.base import Batch, Row, Source, paths_of
+from assess.sources.deadline import Deadline
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
 from assess.sources.dumps import files_below, read_json
+from assess.sources.failure import HINTS
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,

@@ -161,7 +161,8 @@ class Reader:
         resolved, header = self._time(cells, "resolved_at")
         seconds, duration = self._seconds(cells)
         if resolved is None and seconds is not None:
-            resolved, header = opened + timedelta(seconds=seconds), duration
+            resolved = opened + timedelta(seconds=seconds)
+            header = duration
         if resolved is None:
             return {}
         is_bad = resolved < opened

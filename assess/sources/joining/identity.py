@@ -344,7 +344,8 @@ def read_map(path: Path) -> Rules:
         raise ConfigError(
             f"the identity map {path.name} cannot be read: {error}"
         ) from error
-    rules, problems = [], []
+    rules = []
+    problems = []
     for line, row in enumerate(rows, start=2):
         pattern, service = (
             (row.get(column) or "").strip() for column in ("pattern", "service_id")

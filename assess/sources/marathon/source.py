@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Deadline, Row
+from assess.sources.base import Batch, Row
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource

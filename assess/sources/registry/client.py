@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
 from assess.reading import MAX_MAP_BYTES, read_limited
-from assess.sources.base import Deadline, Row
+from assess.sources.base import Row
+from assess.sources.deadline import Deadline
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_credentials
 from assess.sources.values import text

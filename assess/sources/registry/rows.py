@@ -15,9 +15,12 @@ from assess.sources.base import Row
 from assess.sources.linear import Linear
 from assess.sources.values import dicts, dig, moment, text, texts
 
-DOCKER, OCI = "application/vnd.docker.distribution.", "application/vnd.oci.image."
-MANIFEST_2, INDEX_2 = f"{DOCKER}manifest.v2+json", f"{DOCKER}manifest.list.v2+json"
-MANIFEST_OCI, INDEX_OCI = f"{OCI}manifest.v1+json", f"{OCI}index.v1+json"
+DOCKER = "application/vnd.docker.distribution."
+OCI = "application/vnd.oci.image."
+MANIFEST_2 = f"{DOCKER}manifest.v2+json"
+INDEX_2 = f"{DOCKER}manifest.list.v2+json"
+MANIFEST_OCI = f"{OCI}manifest.v1+json"
+INDEX_OCI = f"{OCI}index.v1+json"
 SCHEMA_1 = (f"{DOCKER}manifest.v1+prettyjws", f"{DOCKER}manifest.v1+json")
 INDEXES = (INDEX_2, INDEX_OCI)
 # Without this a registry answers in schema 1, under a digest that no engine knows.
@@ -30,7 +33,8 @@ _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", r
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
 _SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
-_BUNDLE, _PREDICATE = "sigstore.bundle", "dev.sigstore.bundle.predicateType"
+_BUNDLE = "sigstore.bundle"
+_PREDICATE = "dev.sigstore.bundle.predicateType"
 
 
 @dataclass

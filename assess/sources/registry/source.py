@@ -8,18 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import (
-    HINTS,
-    Batch,
-    Call,
-    Deadline,
-    Row,
-    Source,
-    failure,
-    in_threads,
-    paths_of,
-)
+from assess.sources.base import Batch, Call, Row, Source, paths_of
+from assess.sources.deadline import Deadline, in_threads
 from assess.sources.dumps import each_dump, find_files, read_json
+from assess.sources.failure import HINTS, failure
 from assess.sources.http import Answer, HttpError, Web
 from assess.sources.redact import strip_credentials
 from assess.sources.registry.client import Registry, Session

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Batch, Deadline, Row
+from assess.sources.base import Batch, Row
+from assess.sources.deadline import Deadline
 from assess.sources.docker.client import (
     TLS,
     connect,

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Call, Deadline, Name, Row, Source, place_problems
+from assess.sources.base import Batch, Call, Name, Row, Source, place_problems
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 
-EVIDENCE, RULE, SURE = "traces", "trace", 0.9
+EVIDENCE = "traces"
+RULE = "trace"
+SURE = 0.9
 HOURS = 720.0  # window asked for live where nobody names one
-TOTAL, FAILED = (
-    "traces_service_graph_request_total",
-    "traces_service_graph_request_failed_total",
-)
+TOTAL = "traces_service_graph_request_total"
+FAILED = "traces_service_graph_request_failed_total"
 # Kinds of dependency by the counters' label ``connection_type``; others are calls.
 _KINDS = {"messaging_system": "queue", "database": "data"}
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen

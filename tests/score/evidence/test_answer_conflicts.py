@@ -9,7 +9,8 @@ from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.sources.answers.source import AnswersSource
-from assess.sources.base import Batch, Deadline, Name
+from assess.sources.base import Batch, Name
+from assess.sources.deadline import Deadline
 from assess.sources.joining.findings import name_findings
 from assess.sources.joining.merge import to_tables
 

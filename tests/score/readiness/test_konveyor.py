@@ -15,7 +15,7 @@ from assess.policy.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.score.readiness.konveyor import compare, confidence, risk
 from assess.sources.answers.source import AnswersSource
-from assess.sources.base import Deadline
+from assess.sources.deadline import Deadline
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "answers"
