@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,7 +117,7 @@ def files_below(
 
 def refuse_outside(file: Path, roots: Iterable[Path], *, allow: bool) -> None:
     """Raise ValueError where a file, or what it links to, is in none of the directories."""
-    real = file.resolve()
+    real = Path(os.path.realpath(file))  # `resolve` raises for links in a circle
     if not allow and not any(real.is_relative_to(root.resolve()) for root in roots):
         raise ValueError("it is outside of the directory: set allow_outside = true")
 
