@@ -192,15 +192,15 @@ def _mounts(
     key = ["workload_id", "service_id", "sure"]
     mounted = workloads[key].merge(table, on="workload_id")
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
+    looked = is_known(rest["inspect_status"], value="ok") & inventory.has("mounts")
     is_unit = is_known(rest["contained"], value=False) & inventory.has("mounts")
-    was_read = is_known(rest["inspect_status"], value="ok") & inventory.has("mounts")
-    looked = was_read & ~is_unit
-    # mounts do not apply to a unit; which of both is left, an unsure container leaves open
-    beside_unit = rest["service_id"].isin(rest.loc[is_unit, "service_id"])
-    is_open = looked & beside_unit & ~rest["sure"]
+    # what may have ended says nothing for a unit beside it that was not looked at
+    not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
+    may_be_gone = looked & ~rest["sure"] & not_looked
+    is_open = may_be_gone & ~is_unit
     unseen = rest.loc[~(looked | is_unit) | is_open, key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
-    none = _only(rest[looked], rows)
+    none = _only(rest[looked & ~may_be_gone], rows)
     not_applicable = (_only(rest[is_unit], rows) | bare) - none
     return rows, none, not_applicable
 
