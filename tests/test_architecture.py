@@ -153,13 +153,13 @@ BUDGETS = {
 }
 
 # figures of the whole house; each may only go down, but for the share of comments
-MAX_PACKAGE_LINES = 43_300
-MAX_FILES = 235
+MAX_PACKAGE_LINES = 40_700
+MAX_FILES = 190
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
-MIN_COMMENTS = 0.015  # comments by lines
-MAX_GIVE_SAY_TELL = 150  # docstrings that open so
+MIN_COMMENTS = 0.024  # comments by lines
+MAX_GIVE_SAY_TELL = 0  # docstrings that open so
 
 
 def room_of(path: Path) -> str:
