@@ -357,7 +357,7 @@ def test_a_parquet_file_that_promises_too_many_rows_is_refused_unread(tmp_path):
     (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30"')
     problem = validate(tmp_path).iloc[0]
     assert problem["rule"] == "a readable file"
-    assert f"at most {frames.MOST_ROWS:,}" in problem["hint"]
+    assert f"the limit of {frames.MOST_ROWS:,}" in problem["hint"]
 
 
 def manifest():

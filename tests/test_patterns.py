@@ -82,7 +82,10 @@ def patterns() -> dict[tuple[str, int, bool], tuple[str, set[str]]]:
             if node.func.attr in METHODS and isinstance(node.args[0], ast.Constant):
                 flags = [ast.unparse(k.value) for k in node.keywords if k.arg == "flags"]
                 flag = eval(flags[0], {"re": re}) if flags else 0
-                pattern = re.compile(node.args[0].value, flag)
+                text = node.args[0].value
+                if isinstance(text, bytes):  # as slow as the same pattern of texts
+                    text = text.decode("latin-1")
+                pattern = re.compile(text, flag)
                 add(pattern, f"{name}:{node.lineno}", {node.func.attr})
     return found
 
