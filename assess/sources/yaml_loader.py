@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -15,6 +15,7 @@ except ImportError:  # PyYAML was built without libyaml: the same values, ten ti
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 # The C loader calls itself for each level: 200,000 overflow its stack, and end the process.
 MAX_DEPTH = 200
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 MAX_NODES = 800_000  # with ends of collections; each takes up to 700 bytes
 _Pair = tuple[yaml.Node, yaml.Node]
 
@@ -61,15 +62,24 @@ def load_documents(
 def _refuse_bombs(text: str, loader: type[Loader], max_nodes: int) -> None:
     depth = 0
     # Events come one at a time, so that what is refused was never built.
-    for count, event in enumerate(yaml.parse(text, loader), 1):
+    for count, event in enumerate(_events(text, loader), 1):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+            raise ValueError(_TOO_DEEP)
         if count > max_nodes:
             raise ValueError(f"it has more than {max_nodes:,} nodes, the limit: split it")
+
+
+def _events(text: str, loader: type[Loader]) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, loader)
+    except yaml.scanner.ScannerError as error:
+        if "nesting depth" in str(error):  # PyYAML 6.0.4 looks ahead, and has a limit too
+            raise ValueError(_TOO_DEEP) from error
+        raise
 
 
 def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.MappingNode]:
