@@ -115,7 +115,7 @@ BUDGETS = {
     "core": 1540,
     "policy": 580,
     "reference": 720,
-    "sources": 2180,
+    "sources": 2185,
     "sources/aws": 495,
     "sources/answers": 570,
     "sources/backstage": 380,
