@@ -154,7 +154,7 @@ def test_an_interrupt_leaves_a_partial_snapshot_within_a_second(tmp_path, name):
     assert process.returncode == 130
     assert out.strip() == "out"
     assert error.strip().endswith("error: interrupted")
-    assert seconds < 4  # 0.6 on an idle machine
+    assert seconds < 4  # 0.5 to 0.9 on two idle cores; here they are shared
     rows = coverage(tmp_path).set_index(["source", "call"])
     unfinished = rows.loc[("traces", "collect")]
     assert (unfinished["status"], unfinished["error_class"]) == (
