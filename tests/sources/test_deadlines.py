@@ -141,7 +141,7 @@ def test_pages_before_a_drip_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["never-answers", "drips-headers", "never-ends"])
-def test_an_interrupt_leaves_a_partial_snapshot_within_a_second(tmp_path, name):
+def test_an_interrupt_leaves_a_partial_snapshot_soon(tmp_path, name):
     with serving(HOSTILE[name]) as (address, asked):
         table = f'[[source]]\ntype = "traces"\nendpoint = "http://{address}"\n'
         process = start(tmp_path, table, "--deadline", "600")
