@@ -20,7 +20,7 @@ from sshd import SSHD, ssh_server
 
 from assess.sources.deadline import Deadline
 from assess.sources.docker.client import Connection
-from assess.sources.docker.source import DockerSource
+from assess.sources.docker.source import LOCAL_THREADS, DockerSource
 from assess.sources.registry.source import RegistrySource
 
 pytestmark = pytest.mark.engine
@@ -158,8 +158,13 @@ def test_an_engine_that_goes_while_containers_are_inspected_keeps_those(
 def test_an_engine_that_is_started_anew_goes_on_answering(victim, monkeypatch, path):
     with striking(monkeypatch, victim, restart, path, after=2 * (path == "/containers/")):
         batch = collect(victim.endpoint)
-    assert {*statuses(batch).values()} <= {"ok", "empty"}, batch.coverage
-    assert {row["inspect_status"] for row in batch.rows["workloads"]} == {"ok"}
+    found = statuses(batch)
+    inspected = [row["inspect_status"] for row in batch.rows["workloads"]]
+    # what the other threads asked at the moment of the restart may be lost, nothing after it
+    lost_n = CONTAINERS_N - inspected.count("ok")
+    assert lost_n < LOCAL_THREADS
+    assert found.pop("inspect") == ("partial" if lost_n else "ok"), batch.coverage
+    assert {*found.values()} <= {"ok", "empty"}, batch.coverage
 
 
 # ---- certificates and keys of others ----

@@ -199,7 +199,8 @@ def seconds_for(fleet, n):
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_twice_the_services_take_no_more_than_twice_the_time(fleet):
     seconds_for(fleet, 100)  # caches
-    once, twice = seconds_for(fleet, 500), seconds_for(fleet, 1000)
+    # the fastest of several tries: what other processes and the garbage collector take varies
+    once, twice = (min(seconds_for(fleet, n) for _ in range(4)) for n in (500, 1000))
     assert twice < 3 * max(once, 0.05)
 
 
