@@ -62,6 +62,8 @@ class Unit:
     memory_limit_bytes: int | None = None
     memory_unlimited: bool | None = None
     cpu_limit: float | None = None
+    cpu_request: float | None = None
+    memory_request_bytes: int | None = None
     pids_limit: int | None = None
     privileged: bool | None = None
     host_network: bool | None = None
@@ -76,6 +78,14 @@ class Unit:
     min_healthy_pct: float | None = None
     health_checked: bool | None = None
     config_external: bool | None = None
+    container: str = ""  # its name within the pod, task or group
+    role: str | None = None  # main, sidecar or init; None where it is alone
+    beside: tuple[Unit, ...] = ()  # the other containers of the same replica
+
+    @property
+    def containers(self) -> tuple[Unit, ...]:
+        """All containers of a replica, the main one first."""
+        return (self, *self.beside)
 
     @cached_property
     def image_ref(self) -> ImageRef:
@@ -160,6 +170,9 @@ def workload_row(unit: Unit) -> Row:
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
+        cpu_request=unit.cpu_request,
+        memory_request_bytes=unit.memory_request_bytes,
+        container_role=unit.role,
         pids_limit=unit.pids_limit,
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
@@ -169,13 +182,36 @@ def workload_row(unit: Unit) -> Row:
     )
 
 
+_RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")
+
+
+def replica_rows(unit: Unit, replica: Row) -> tuple[list[Row], list[Row]]:
+    """Return the workloads of a replica, one for each container, and their mounts.
+
+    ``replica`` has what the containers share; its ``workload_id`` is that of the main one. The
+    row of the main one stands for the replica: it has the risks of all.
+    """
+    key = replica["workload_id"]
+    host = replica.get("host_id")
+    rows = [workload_row(part) for part in unit.containers]
+    for risk in _RISKS:
+        rows[0][risk] = _any([row[risk] for row in rows], decisive=True)
+    mounts = mount_rows(unit.mounts, key, host)
+    workloads = [rows[0] | replica]
+    for part, row in zip(unit.beside, rows[1:], strict=True):
+        own = {"workload_id": f"{key}/{part.container}", "name": part.container}
+        workloads.append(row | replica | own)
+        mounts += mount_rows(part.mounts, own["workload_id"], host)
+    return workloads, mounts
+
+
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
-        rows = mount_rows(unit.mounts)
-        repository = unit.image_ref.repository
-        stateful = keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
+        lasting = [part for part in unit.containers if part.role != "init"]
+        found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
+        stateful = _any(found, decisive=True)
     row = frames.row(
         "services",
         platform=unit.platform,
@@ -185,9 +221,16 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         health_checked=unit.health_checked,
         logs_exported=ships_logs(unit.log_driver),
         config_external=unit.config_external,
-        secrets_in_image=unit.secret_like_n > 0,
+        secrets_in_image=any(part.secret_like_n for part in unit.containers),
     )
     return row | {"names": unit.names}
+
+
+def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
+    """Return whether a container keeps data of record."""
+    rows = mount_rows(unit.mounts)
+    repository = unit.image_ref.repository
+    return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
 
 
 def mount_rows(
