@@ -62,6 +62,8 @@ class Unit:
     memory_limit_bytes: int | None = None
     memory_unlimited: bool | None = None
     cpu_limit: float | None = None
+    memory_request_bytes: int | None = None
+    cpu_request: float | None = None
     pids_limit: int | None = None
     privileged: bool | None = None
     host_network: bool | None = None
@@ -76,6 +78,7 @@ class Unit:
     min_healthy_pct: float | None = None
     health_checked: bool | None = None
     config_external: bool | None = None
+    role: str | None = None  # of its container: main, sidecar or init
 
     @cached_property
     def image_ref(self) -> ImageRef:
@@ -147,6 +150,7 @@ def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
     return frames.row(
         "workloads",
+        container_role=unit.role,
         image_ref=unit.image or None,
         **unit.image_ref.columns(),
         restart_policy=unit.restart_policy,
@@ -160,6 +164,8 @@ def workload_row(unit: Unit) -> Row:
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
+        memory_request_bytes=unit.memory_request_bytes,
+        cpu_request=unit.cpu_request,
         pids_limit=unit.pids_limit,
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
