@@ -62,8 +62,8 @@ class Unit:
     memory_limit_bytes: int | None = None
     memory_unlimited: bool | None = None
     cpu_limit: float | None = None
-    cpu_request: float | None = None
     memory_request_bytes: int | None = None
+    cpu_request: float | None = None
     pids_limit: int | None = None
     privileged: bool | None = None
     host_network: bool | None = None
@@ -157,6 +157,7 @@ def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
     return frames.row(
         "workloads",
+        container_role=unit.role,
         image_ref=unit.image or None,
         **unit.image_ref.columns(),
         restart_policy=unit.restart_policy,
@@ -172,7 +173,6 @@ def workload_row(unit: Unit) -> Row:
         cpu_limit=unit.cpu_limit,
         cpu_request=unit.cpu_request,
         memory_request_bytes=unit.memory_request_bytes,
-        container_role=unit.role,
         pids_limit=unit.pids_limit,
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
