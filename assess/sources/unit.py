@@ -182,36 +182,13 @@ def workload_row(unit: Unit) -> Row:
     )
 
 
-_RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")
-
-
-def replica_rows(unit: Unit, replica: Row) -> tuple[list[Row], list[Row]]:
-    """Return the workloads of a replica, one for each container, and their mounts.
-
-    ``replica`` has what the containers share; its ``workload_id`` is that of the main one. The
-    row of the main one stands for the replica: it has the risks of all.
-    """
-    key = replica["workload_id"]
-    host = replica.get("host_id")
-    rows = [workload_row(part) for part in unit.containers]
-    for risk in _RISKS:
-        rows[0][risk] = _any([row[risk] for row in rows], decisive=True)
-    mounts = mount_rows(unit.mounts, key, host)
-    workloads = [rows[0] | replica]
-    for part, row in zip(unit.beside, rows[1:], strict=True):
-        own = {"workload_id": f"{key}/{part.container}", "name": part.container}
-        workloads.append(row | replica | own)
-        mounts += mount_rows(part.mounts, own["workload_id"], host)
-    return workloads, mounts
-
-
 def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
         lasting = [part for part in unit.containers if part.role != "init"]
         found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
-        stateful = _any(found, decisive=True)
+        stateful = any_of(found, decisive=True)
     row = frames.row(
         "services",
         platform=unit.platform,
@@ -335,7 +312,7 @@ def merge_services(rows: list[Row]) -> list[Row]:
 def _merged(group: list[Row]) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
-        row[column] = _any([member[column] for member in group], decisive)
+        row[column] = any_of([member[column] for member in group], decisive)
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
@@ -344,7 +321,8 @@ def _merged(group: list[Row]) -> Row:
     return row
 
 
-def _any(values: list[Any], decisive: Any) -> Any:
+def any_of(values: list[Any], decisive: Any) -> Any:
+    """Return the decisive value where one has it; None where one that may have it is unknown."""
     if decisive in values:
         return decisive
     return None if None in values else values[0]

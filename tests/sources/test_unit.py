@@ -21,6 +21,7 @@ from assess.sources.ecs.rows import to_batch as ecs
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad.rows import to_batch as nomad
+from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
     Mount,
@@ -29,7 +30,6 @@ from assess.sources.unit import (
     is_engine_socket,
     merge_services,
     mount_rows,
-    replica_rows,
     runs_as_root,
     sees_engine_socket,
     service_row,
@@ -476,3 +476,15 @@ def test_a_store_beside_the_app_makes_it_stateful_and_one_that_only_starts_it_do
     assert service_row(app)["stateful"] is False
     assert service_row(replace(app, beside=(beside,)))["stateful"] is True
     assert service_row(replace(app, beside=(first,)))["stateful"] is False
+
+
+def test_what_is_declared_has_as_many_replicas_as_it_says_within_reason():
+    unit = Unit((Name("web", "label", 1.0),), "nomad", IMAGE, role="main")
+    workloads, _ = declared_rows(unit, "c/web", 2, {"cluster": "c"})
+    assert [w["workload_id"] for w in workloads] == ["c/web/1", "c/web/2"]
+    assert {(w["state"], w["inspect_status"], w["cluster"]) for w in workloads} == {
+        ("declared", "declared", "c")
+    }
+    counts = {None: 1, 0: 0, 1e12: MAX_DECLARED}
+    for count, expected in counts.items():
+        assert len(declared_rows(unit, "c/web", count, {})[0]) == expected
