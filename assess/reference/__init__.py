@@ -12,13 +12,15 @@ from assess.reference.engines import driver_runs as driver_runs
 from assess.reference.engines import drivers_gone as drivers_gone
 from assess.reference.engines import kernel_floor as kernel_floor
 from assess.reference.engines import kernel_runs as kernel_runs
-from assess.reference.engines import stateful_kind as stateful_kind
 from assess.reference.engines import target_engine as target_engine
 from assess.reference.images import engine_change as engine_change
 from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import is_fork as is_fork
 from assess.reference.images import tag_version as tag_version
+from assess.reference.stores import VAGUE as VAGUE
+from assess.reference.stores import is_tool as is_tool
+from assess.reference.stores import stateful_kind as stateful_kind
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
 from assess.reference.support import distro_of as distro_of
