@@ -19,6 +19,8 @@ from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import is_fork as is_fork
 from assess.reference.images import tag_version as tag_version
 from assess.reference.stores import VAGUE as VAGUE
+from assess.reference.stores import holds_record as holds_record
+from assess.reference.stores import is_store_name as is_store_name
 from assess.reference.stores import is_tool as is_tool
 from assess.reference.stores import stateful_kind as stateful_kind
 from assess.reference.support import ENGINE as ENGINE

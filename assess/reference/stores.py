@@ -12,6 +12,7 @@ from assess.reference.tables import rows
 Row = dict[str, str]
 
 NO_STORE = "none"
+DISPOSABLE = ("cache", "stateful-app")  # kinds that may hold nothing of record
 VAGUE = "unknown"  # the name does not tell whether it is a store
 _WORDS_MAX = 4  # of the longest name of a store
 _SEPARATOR = re.compile(r"[-_.]+")
@@ -35,19 +36,38 @@ def stateful_kind(repository: str | None) -> str | None:
         if row := _rows().get(end):
             return None if row["kind"] == NO_STORE else row["kind"]
     for element in reversed(path.split("/")):
-        words = [word for word in _SEPARATOR.split(element) if word]
+        words = _words_of(element)
         kind = _kind_of(words)
         if kind or not _are_all(words, "qualifier"):
             return kind
     return None
 
 
+def holds_record(kind: str | None) -> bool | None:
+    """Return whether a kind of image keeps data of record; None where only its owner knows."""
+    if kind is None:
+        return False
+    return None if kind in (VAGUE, *DISPOSABLE) else True
+
+
+def is_store_name(name: str | None) -> bool:
+    """Return whether a service bears the name of a store of record; short words may mean others."""
+    words = _words_of((name or "").rpartition("/")[2])
+    row, *_ = _last_store(words)
+    is_telling = row is not None and row["match"] != "whole"
+    return is_telling and holds_record(_kind_of(words)) is True
+
+
 def is_tool(repository: str | None) -> bool:
     """Return whether a name is that of a tool of a store: an exporter, client, proxy, backup."""
     if not isinstance(repository, str) or stateful_kind(repository):
         return False
-    words = _SEPARATOR.split(repository.rpartition("/")[2].lower())
+    words = _words_of(repository.rpartition("/")[2])
     return any(_role(word) in ("task", "program") for word in words)
+
+
+def _words_of(name: str) -> list[str]:
+    return [word for word in _SEPARATOR.split(name.lower()) if word]
 
 
 def _kind_of(words: Sequence[str]) -> str | None:

@@ -32,8 +32,12 @@ def test_a_mirror_hides_no_store(image):
     assert reference.stateful_kind(f"{repository.upper()}") == kind
 
 
-@pytest.mark.parametrize("word", ["exporter", "operator", "backup", "client", "ui", "proxy"])
-@pytest.mark.parametrize("store", ["postgres", "redis", "kafka", "elasticsearch", "orders-db"])
+@pytest.mark.parametrize(
+    "word", ["exporter", "operator", "backup", "client", "ui", "proxy"]
+)
+@pytest.mark.parametrize(
+    "store", ["postgres", "redis", "kafka", "elasticsearch", "orders-db"]
+)
 def test_a_tool_of_a_store_is_no_store(store, word):
     name = f"acme/{store}-{word}"
     assert reference.stateful_kind(name) is None
@@ -41,7 +45,9 @@ def test_a_tool_of_a_store_is_no_store(store, word):
     assert not reference.is_tool(f"acme/{store}")
 
 
-@pytest.mark.parametrize("owner", ["zipkin", "log", "metrics", "tracing", "monitoring", "ui"])
+@pytest.mark.parametrize(
+    "owner", ["zipkin", "log", "metrics", "tracing", "monitoring", "ui"]
+)
 def test_the_owner_of_a_store_does_not_hide_it(owner):
     assert reference.stateful_kind(f"acme/{owner}-postgres") == "database"
 

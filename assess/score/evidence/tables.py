@@ -150,11 +150,16 @@ def _workloads(
     stateless = is_known(declared, value=False)
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
-    table["store_port"] = listens.mask(stateless | _is_tool(table), other=False)
+    is_init = is_known(table["container_role"], value="init")
+    speaks = stateless | _is_tool(table) | is_init
+    table["store_port"] = listens.mask(speaks, other=False)
+    named = table["service_id"].map(reference.is_store_name).astype("boolean")
+    table["store_name"] = named.mask(speaks, other=False)
     is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
     table["stateful_set"] = is_set.mask(stateless, other=False)
     kinds = _image_kind(table["repository"], words["store_names"])
-    table["image_kind"] = kinds.mask(is_unit, other="none")
+    # an image of a store that only prepares the others keeps nothing
+    table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
     mirrors = engines.set_index("host_id")["mirrors_n"].reindex(table["host_id"])
     has_mirror = (mirrors > 0).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
