@@ -58,6 +58,7 @@ LAYERS = {
         "reading",
         "s3",
         "policy",
+        "reference",
     },
     "score": {
         "_version",
