@@ -75,7 +75,7 @@ def order_of(texts: Iterable[str]) -> str | None:
 
     A part above 12 is a day. Where cells contradict each other nothing is certain.
     """
-    shown = set()
+    shown: set[str] = set()
     for text in texts:
         readings = _readings(text)
         if len(readings) == 1:
