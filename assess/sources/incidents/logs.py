@@ -27,14 +27,21 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
         groups.setdefault(key, []).append(cells)
     folded: list[Cells] = []
     for group in groups.values():
-        folded += [_folded(group, moment)] if _is_log(group) else group
+        if _is_log(group):
+            folded.append(_folded(group, moment))
+        else:
+            folded += group
     return folded
 
 
 def _is_log(group: list[Cells]) -> bool:
     """Return whether rows of one incident are its changes, and not the services that it hit."""
-    headers = [header for column in _CHANGES for header in HEADERS[column]]
-    return any(len({cells.get(header) for cells in group}) > 1 for header in headers)
+    for column in _CHANGES:
+        for header in HEADERS[column]:
+            different = {cells.get(header) for cells in group}
+            if len(different) > 1:
+                return True
+    return False
 
 
 def _folded(group: list[Cells], moment: Moment) -> Cells:
@@ -68,19 +75,26 @@ def _order(cells: Cells, moment: Moment) -> tuple[datetime, int]:
     """Return the place of a change among the others: by its time, then by its number."""
     text, header = first(cells, "changed_at")
     number = first(cells, "change_n")[0]
+    when = moment(header, text) or _START
     is_number = number.isascii() and number.isdigit() and len(number) < 10
-    return moment(header, text) or _START, int(number) if is_number else 0
+    if not is_number:
+        return when, 0
+    return when, int(number)
 
 
 def _changed(cells: Cells, moment: Moment) -> str:
     """Return the time of a change in ISO-8601; empty where it is unknown."""
     text, header = first(cells, "changed_at")
     when = moment(header, text)
-    return when.isoformat() if when else ""
+    if when is None:
+        return ""
+    return when.isoformat()
 
 
 def _phase(cells: Cells) -> str:
-    return _phases().get(first(cells, "state")[0].strip().lower(), "")
+    state = first(cells, "state")[0]
+    word = state.strip().lower()
+    return _phases().get(word, "")
 
 
 @cache

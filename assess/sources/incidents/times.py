@@ -21,7 +21,7 @@ _EXCEL_ZERO = datetime(
     1899, 12, 30
 )  # day 0 of the date system that Excel uses by default
 _EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
-_CENTURY = 70  # a year of two digits from here on is of the last century
+_FIRST_YEAR = 1970  # that two digits can mean
 _NUMBERS = Linear(r"(\d{1,4})([/.-])(\d{1,2})([/.-])(\d{1,4})\b\.?(.*)")
 _DAY_FIRST = Linear(
     r"(\d{1,2})\.?[\s/-]*([^\s\d/.,-]{3,12})\.?[\s/,-]*(\d{4}|\d{2})\b(.*)"
@@ -37,11 +37,15 @@ _WEEKDAY = Linear(r"^\s*[^\s\d/.,-]{2,10}\.?,\s*")
 
 
 def read_time(
-    text: str, zone: tzinfo | None = None, order: str | None = None
+    text: str,
+    zone: tzinfo | None = None,
+    order: str | None = None,
 ) -> datetime | None:
     """Parse a time; None for an ambiguous one, and for one in an impossible year."""
     when = parse_time(text, zone, order)
-    return when if when is not None and is_plausible(when) else None
+    if when is None or not is_plausible(when):
+        return None
+    return when
 
 
 def is_plausible(when: datetime) -> bool:
@@ -50,7 +54,9 @@ def is_plausible(when: datetime) -> bool:
 
 
 def parse_time(
-    text: str, zone: tzinfo | None = None, order: str | None = None
+    text: str,
+    zone: tzinfo | None = None,
+    order: str | None = None,
 ) -> datetime | None:
     """Parse a time of any year; None for an ambiguous one.
 
@@ -65,7 +71,9 @@ def parse_time(
             when = _of_words(text)
             if when is None or (zone is None and when.tzinfo is None):
                 return None
-        return (when if when.tzinfo else when.replace(tzinfo=zone or UTC)).astimezone(UTC)
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=zone or UTC)
+        return when.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -80,7 +88,9 @@ def order_of(texts: Iterable[str]) -> str | None:
         readings = _readings(text)
         if len(readings) == 1:
             shown |= readings.keys()
-    return next(iter(shown)) if len(shown) == 1 else None
+    if len(shown) != 1:
+        return None
+    return shown.pop()
 
 
 def is_ambiguous(text: str) -> bool:
@@ -127,9 +137,12 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
         order = "ymd"
     if order is None:
         dates = set(_readings(text).values())
-        date = dates.pop() if len(dates) == 1 else None
+        if len(dates) != 1:
+            return None
+        date: datetime | None = dates.pop()
     else:
-        date = _date([match[1], match[3], match[5]], order)
+        parts = [match[1], match[3], match[5]]
+        date = _date(parts, order)
     return _at(date, match[6])
 
 
@@ -143,7 +156,10 @@ def _of_words(text: str) -> datetime | None:
     else:
         return None
     month = _months().get(word.casefold())
-    return _at(_date([day, month, year], "dmy"), rest) if month else None
+    if month is None:
+        return None
+    date = _date([day, month, year], "dmy")
+    return _at(date, rest)
 
 
 @cache
@@ -158,10 +174,14 @@ def _date(parts: list[str], order: str) -> datetime | None:
     if digits not in (2, 4):
         return None
     year = int(by_part["y"])
+    month = int(by_part["m"])
+    day = int(by_part["d"])
     if digits == 2:
-        year += 2000 if year < _CENTURY else 1900
+        year += 1900
+        if year < _FIRST_YEAR:
+            year += 100
     try:
-        return datetime(year, int(by_part["m"]), int(by_part["d"]))
+        return datetime(year, month, day)
     except ValueError:
         return None
 
@@ -177,8 +197,12 @@ def _at(date: datetime | None, rest: str) -> datetime | None:
     if match[4]:
         if not 1 <= hour <= 12:
             return None
-        hour = hour % 12 + 12 * (match[4] in "Pp")
-    clock = time(hour, int(match[2]), int(match[3] or 0), tzinfo=_offset(match[5]))
+        hour %= 12
+        if match[4] in "Pp":
+            hour += 12
+    minute = int(match[2])
+    second = int(match[3] or 0)
+    clock = time(hour, minute, second, tzinfo=_offset(match[5]))
     return datetime.combine(date, clock)
 
 
@@ -188,4 +212,6 @@ def _offset(text: Any) -> tzinfo | None:
     if text == "Z":
         return UTC
     minutes = 60 * int(text[1:3]) + int(text[-2:])
-    return timezone(timedelta(minutes=minutes if text[0] == "+" else -minutes))
+    if text[0] == "-":
+        minutes = -minutes
+    return timezone(timedelta(minutes=minutes))
