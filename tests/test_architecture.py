@@ -128,7 +128,7 @@ BUDGETS = {
     "sources/experiments": 300,
     "sources/frames": 126,
     "sources/hosts": 960,
-    "sources/incidents": 1200,
+    "sources/incidents": 1250,
     "sources/joining": 980,
     "sources/kubernetes": 1200,
     "sources/marathon": 600,
