@@ -72,6 +72,8 @@ class ListSource(Source):
     lists: tuple[Listing, ...] = ()
     # Of the lists in a payload whose entries become rows, as `spoiled` takes them.
     forms: Mapping[str, str] = {}
+    # By the ending of a file that is no dump: the command that makes one of it.
+    renders: Mapping[str, str] = {}
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
@@ -199,7 +201,7 @@ class ListSource(Source):
         lists: Found = {}
         seen: set[Hashable] = set()
         blank = []
-        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES)
+        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *self.renders)
         for file, call in each_dump(options, base, deadline, batch, suffixes):
             with call:
                 self.read_one(file, call, lists, seen)
@@ -223,6 +225,9 @@ class ListSource(Source):
 
     def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
         """Read one dump; what another one held already is not taken twice."""
+        if command := self.renders.get(file.suffix.lower()):
+            call.status("unsupported", f"it is no dump; make one: {command}")
+            return
         documents = read_documents(file, call.row)
         lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):

@@ -80,6 +80,7 @@ class Unit:
     config_external: bool | None = None
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
+    is_process: bool = False  # of its host, in no container
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 
     @property
@@ -164,7 +165,8 @@ def workload_row(unit: Unit) -> Row:
         privileged=unit.privileged,
         host_network=unit.host_network,
         host_pid=unit.host_pid,
-        docker_sock_mounted=sees_engine_socket(unit.mounts),
+        # A process sees all of its host.
+        docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
         caps_added_n=unit.caps_added_n,

@@ -132,7 +132,7 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
         "name": name,
         "inspect_status": "ok" if main else "list",
     }
-    workloads, mounts = replica_rows(unit, replica, node)
+    workloads, mounts = replica_rows(unit, replica, host=node)
     workloads[0]["docker_sock_mounted"] |= sees_engine_socket(spec)
     for part, workload in zip(parts, workloads, strict=True):
         workload.update(to_life(pod, part[0]))
