@@ -58,7 +58,11 @@ def quantity(value: Any, *path: str) -> float | None:
     return None if amount is None else amount * _UNITS[parts[2]]
 
 
-def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
+def main_container(
+    spec: Row,
+    annotations: Row,
+    name: str = "",
+) -> Row:
     """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
@@ -75,7 +79,11 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     return next(iter(containers), {})
 
 
-def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
+def containers_of(
+    spec: Row,
+    annotations: Row,
+    name: str = "",
+) -> list[Part]:
     """List the containers of a pod with their roles, the main one first.
 
     Of those that start the pod up, one that is always restarted runs beside the others.
@@ -89,13 +97,23 @@ def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
     return parts
 
 
-def to_unit(spec: Row, parts: list[Part], namespace: str, claims: Claims) -> Unit:
+def to_unit(
+    spec: Row,
+    parts: list[Part],
+    namespace: str,
+    claims: Claims,
+) -> Unit:
     """Read what a pod, or its template, declares."""
     main, *beside = [_to_unit(spec, part, namespace, claims) for part in parts]
     return replace(main, beside=tuple(beside))
 
 
-def _to_unit(spec: Row, part: Part, namespace: str, claims: Claims) -> Unit:
+def _to_unit(
+    spec: Row,
+    part: Part,
+    namespace: str,
+    claims: Claims,
+) -> Unit:
     """Read what a pod declares for one of its containers."""
     container, role = part
     limits = table(container, "resources", "limits")
@@ -259,7 +277,12 @@ def known_as(pod: Row, part: Part) -> tuple[str, ...]:
     return tuple(filter(None, (pod_id, container_id)))
 
 
-def _mounts(spec: Row, container: Row, namespace: str, claims: Claims) -> Iterator[Mount]:
+def _mounts(
+    spec: Row,
+    container: Row,
+    namespace: str,
+    claims: Claims,
+) -> Iterator[Mount]:
     volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
     for entry in dicts(container, "volumeMounts"):
         target = text(entry, "mountPath")
@@ -272,7 +295,12 @@ def _mounts(spec: Row, container: Row, namespace: str, claims: Claims) -> Iterat
         yield _with_volume(mount, volume, namespace, claims)
 
 
-def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> Mount:
+def _with_volume(
+    mount: Mount,
+    volume: Row,
+    namespace: str,
+    claims: Claims,
+) -> Mount:
     """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
     source = table(volume, kind)

@@ -23,7 +23,11 @@ PAGE = 500
 
 _NAMES = [row["list"] for row in rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
-    Listing(row["list"], tuple(row["paths"].split()), row["kind"] in ("Node", "Pod"))
+    Listing(
+        kind=row["list"],
+        paths=tuple(row["paths"].split()),
+        is_essential=row["kind"] in ("Node", "Pod"),
+    )
     for row in rows("kubernetes/kinds")
     if row["paths"]
 )
@@ -100,7 +104,13 @@ class KubernetesSource(ListSource):
             batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
         return lists
 
-    def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
+    def read_one(
+        self,
+        file: Path,
+        call: Call,
+        lists: Found,
+        seen: set[Hashable],
+    ) -> None:
         """Read a file; where a tool renders it first, the call names the command."""
         super().read_one(file, call, lists, seen)
         is_whole = call.is_open and not call.row.get("unmapped_n")
