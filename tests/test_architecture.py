@@ -124,7 +124,7 @@ BUDGETS = {
     "sources/docker": 1400,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 880,
+    "sources/ecs": 1080,
     "sources/experiments": 300,
     "sources/frames": 126,
     "sources/hosts": 960,
