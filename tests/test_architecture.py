@@ -121,6 +121,7 @@ BUDGETS = {
     "sources/answers": 700,
     "sources/backstage": 380,
     "sources/compose": 820,
+    "sources/deploys": 450,
     "sources/docker": 1400,
     "sources/ec2": 415,
     "sources/ecr": 620,
