@@ -73,7 +73,7 @@ class Command(click.Command):
 
 
 class SnapshotType(click.ParamType[str]):
-    """A directory of frames, or ``store@date``."""
+    """A directory of frames, ``store@date``, or ``sample``."""
 
     name = "snapshot"
 
@@ -213,10 +213,10 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(text: str) -> Inventory:
-    """Load a snapshot from a directory or ``store@date``."""
-    from assess import inventory, store
+    """Load a snapshot; see `assess.load`."""
+    from assess import store
 
-    return inventory.load(store.resolve(text))
+    return store.load(text)
 
 
 def read_history(text: str | Path, policy: Policy, *more: str | None) -> History:
