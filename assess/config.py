@@ -20,9 +20,12 @@ _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:
-    """Return the path of a file below `data/` that comes with assess, installed or in a checkout."""
+    """Return the path of what comes with assess, installed or in a checkout: data or notebooks."""
     installed = PACKAGE / "_data" / name
-    return installed if installed.exists() else PACKAGE.parent / "data" / name
+    if installed.exists():
+        return installed
+    beside = PACKAGE.parent / name
+    return beside if name == "notebooks" else PACKAGE.parent / "data" / name
 
 
 def sample_path(reference: str | Path) -> Path | None:
@@ -114,6 +117,11 @@ def work_options() -> dict[str, Any]:
     """Return the ``[work]`` table of the nearest `assess.toml`: arguments of `execution.working`."""
     file = _nearest()
     return load_config(file).work if file else {}
+
+
+def is_configured() -> bool:
+    """Return whether an `assess.toml` is named, here or above."""
+    return _nearest() is not None
 
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Inventory:
         Frames that were supplied; the others are unknown, not empty.
     extras : mapping of str to DataFrame
         Columns that the data dictionary does not know, kept aside by frame.
+    is_invented : bool
+        Whether this is the sample, which no page may show as a fleet of somebody.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -51,6 +53,7 @@ class Inventory:
     quarter: str
     present: frozenset[str]
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    is_invented: bool = False
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return a frame by its name."""
@@ -347,6 +350,7 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
     manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
     inventory, unsound = _build(tables, manifest.get("snapshot_at"), quarter)
+    inventory = replace(inventory, is_invented=manifest.get("invented") is True)
     return inventory, frames.join_problems([*problems, unsound])
 
 

@@ -31,6 +31,10 @@ from assess.inventory import (
 from assess.words import to_csv
 from assess.writing import not_written, sibling, sync
 
+INVENTED = (
+    "# An invented fleet: no real company, person or product is described here.",
+    "invented = true",
+)
 PREVIOUS = "previous"  # in place of a day
 Asked = tuple[str, tuple[str, ...], tuple[str, ...]]  # of `roll_up`: frame, by, values
 
@@ -44,7 +48,6 @@ def write_snapshot(
     directory: str | Path,
     *,
     format: Literal["parquet", "csv"] = "parquet",
-    note: str = "",
 ) -> Path:
     """Write the present frames as a new snapshot directory, completely or not at all."""
     if format not in ("parquet", "csv"):
@@ -54,7 +57,7 @@ def write_snapshot(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with sibling(target, is_directory=True) as partial:
-            _fill(partial, inventory, format, note)
+            _fill(partial, inventory, format)
             refuse_taken(target)
             partial.rename(target)
         sync(target.parent)
@@ -72,9 +75,9 @@ def refuse_taken(target: Path) -> None:
         )
 
 
-def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None:
+def _fill(directory: Path, inventory: Inventory, format: str) -> None:
     lines = [
-        *(f"# {line}" for line in note.splitlines()),
+        *(INVENTED if inventory.is_invented else ()),
         f'snapshot_at = "{_time_text(pd.Series([inventory.snapshot_at]))[0]}"',
         f'quarter = "{inventory.quarter}"',
         f"schema_version = {frames.SCHEMA_VERSION}",

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from assess import frames
 from assess.reading import (
     MAX_MAP_BYTES,
     read_limited,
@@ -198,6 +199,17 @@ def _of_cells(cells: dict[str, str], context: Context) -> Row:
         "answered_at": moment_of(given["answered_at"]) or context.answered_at,
         "answered_by_role": words_of(given["answered_by_role"]),
     }
+
+
+def placed(row: Row) -> FrameRow:
+    """Return the frame that an answer fills: a question such as `services.tier` is a column."""
+    frame, _, column = str(row["question"]).partition(".")
+    if frame != "services" or column not in frames.columns(frame) or not row["answer"]:
+        return "answers", row
+    answer = row["answer"]
+    verdict = _VERDICTS.get(answer.lower())
+    value = verdict == "green" if verdict else answer
+    return frame, {"names": row["names"], column: value, "source_ref": row["source"]}
 
 
 def _stated(name: str, confidence: float = 0.8) -> Name:
