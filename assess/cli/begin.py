@@ -218,6 +218,7 @@ def questions(
     assess.toml: type = "answers", format = "csv". Rows that name no person's column need a source.
     """
     import assess
+    from assess.score.what_next.questions import questions as ask
 
     inventory = read(snapshot)
     policy = read_policy(policy_file, target=target)
@@ -225,7 +226,7 @@ def questions(
     result = assess.what_next(inventory, policy, history=history)
     if service:
         result.row(service)  # an unknown service is an error
-    table = result.questions()
+    table = ask(result, inventory)
     if service:
         table = table[table["service"] == service]
     document = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from assess import frames
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import CONTAINER, exposure
@@ -31,25 +30,6 @@ if TYPE_CHECKING:
 NAMED = 3  # deciding facts in an explanation
 ASKED = 5  # facts to find out in an explanation
 LISTED = 8  # facts and boards of a service in its row
-
-# a fact in words ends in the columns that would tell it
-COLUMNS_OF_FACT = r"\(([\w., ]+)\)$"
-FRAME_COLUMN = rf"^(?:{'|'.join(frames.names())})\."
-CHECK_OR_SERVICE_COLUMN = rf"services\.\w+|(?!{FRAME_COLUMN})[a-z_]+\.[a-z_]+"
-QUESTION_COLUMNS = [
-    "service",
-    "question",
-    "text",
-    "label",
-    "label_if",
-    "label_else",
-    "gain",
-    "decides",
-    "fill",
-    "answer",
-    "answered_at",
-    "answered_by_role",
-]
 
 READINESS = [
     "readiness",
@@ -182,39 +162,6 @@ class WhatNext(Result):
         ranking = Ranking.of(self.frame, self.details["criteria"], self.provenance.policy)
         table = ranking.under(preferences, draws=draws)
         return table.loc[_order(table.join(self.frame["readiness_lo"]))]
-
-    def questions(self) -> pd.DataFrame:
-        """List the unknown facts that could change a label or a chance, one row a fact.
-
-        Returns
-        -------
-        DataFrame
-            The most valuable first: ``service, question, text``, the label now and ``label_if``
-            and ``label_else`` the answer is good, the expected ``gain`` of the chance of the short
-            list [0-1], whether it ``decides`` the label, and the column to ``fill``: `answer` where
-            a person can know it, else that of a source. ``answer, answered_at, answered_by_role``
-            are empty. Filled in, it is a table for the source `answers`.
-        """
-        facts = self.details["information"]
-        label = facts["service_id"].map(self.frame["label"])
-        is_stuck = label.eq(NOT_DECIDABLE)  # many facts together decide there
-        matters = facts["decides"].astype(bool) | facts["gain"].gt(0) | is_stuck
-        columns = facts["fact"].str.extract(COLUMNS_OF_FACT)[0]
-        # a criterion is no fact by itself: its columns are
-        asked = columns.where(~facts["unknown"].str.contains(".", regex=False))
-        asked = asked.fillna(facts["unknown"])
-        table = facts.assign(
-            label=label, question=asked.str.split(", "), gain=facts["gain"].round(4)
-        )
-        table = table[matters].explode("question", ignore_index=True)
-        by_person = table["question"].str.fullmatch(CHECK_OR_SERVICE_COLUMN)
-        fill = ("a source that fills " + table["question"]).mask(by_person, "answer")
-        table = table.assign(fill=fill).drop_duplicates(["service_id", "question"])
-        table[["answer", "answered_at", "answered_by_role"]] = ""
-        table = table.rename(columns={"service_id": "service", "fact": "text"})
-        order = table.assign(decides=~table["decides"].astype(bool), gain=-table["gain"])
-        order = order.sort_values(["decides", "gain", "service", "question"]).index
-        return table.loc[order, QUESTION_COLUMNS].reset_index(drop=True)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service, with what is missing, flips, information and boards."""

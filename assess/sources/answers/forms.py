@@ -171,7 +171,7 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
 
 
 def _of_cells(cells: dict[str, str], context: Context) -> Row:
-    """Return an answer; empty without a service or a question.
+    """Return an answer; empty without a service, a question or an answer.
 
     A question is the id of a check, or any text; yes and no are green and red where it is an id
     and no risk is given.
@@ -184,6 +184,8 @@ def _of_cells(cells: dict[str, str], context: Context) -> Row:
     if not (exact or given["service"]) or not given["question"]:
         context.unmapped += 1
         return {}
+    if not (given["answer"] or given["risk"]):
+        return {}  # nobody has answered yet
     rule = context.rule(given["question"])
     question = rule.target if rule else given["question"]
     risk = risk_of(given["risk"])
