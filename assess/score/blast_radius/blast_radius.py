@@ -18,6 +18,7 @@ from assess.errors import AssessError
 from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
+from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.learning import (
     ids,
     learned_edges,
@@ -29,7 +30,6 @@ from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
     KINDS,
-    LEVELS,
     Graph,
     Topology,
     build_topology,

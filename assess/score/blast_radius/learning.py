@@ -18,7 +18,8 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
-from assess.score.blast_radius.topology import LEVELS, Topology
+from assess.score.blast_radius.edges import LEVELS
+from assess.score.blast_radius.topology import Topology
 from assess.score.incidents.exposure import counted_incidents
 
 MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …

@@ -28,6 +28,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "engine": _on_engines(inventory, policy),
         "image": replicas.assign(element=image_names(replicas)),
         "base_image": on_bases(inventory),
+        "volume": on_volumes(inventory),
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
@@ -84,6 +85,15 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
     return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
+
+
+def on_volumes(inventory: Inventory) -> pd.DataFrame:
+    """List rows of ``workloads`` by the volumes (``element``) that several services mount."""
+    mounts = inventory["mounts"].dropna(subset=["volume_id"])
+    mounts = mounts[["workload_id", "volume_id"]].drop_duplicates()
+    rows = inventory["workloads"].merge(mounts, on="workload_id")
+    services_n = rows.groupby("volume_id")["service_id"].transform("nunique")
+    return rows[services_n > 1].rename(columns={"volume_id": "element"})
 
 
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:

@@ -12,13 +12,9 @@ import pytest
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius import topology
+from assess.score.blast_radius.edges import edge_evidence, edges
 from assess.score.blast_radius.placement import frozen, image_names, needed
-from assess.score.blast_radius.topology import (
-    build_topology,
-    criticality,
-    edge_evidence,
-    edges,
-)
+from assess.score.blast_radius.topology import build_topology, criticality
 
 POLICY = load_policy()
 AT = "2026-09-30"
