@@ -135,7 +135,8 @@ class Impact:
     """What fails in each scenario.
 
     By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0
-    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail). By node:
+    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo,
+    next_hi`` (what one failure loses, all but the tails). By node:
     ``exposure_n``, the scenarios that take it down; see `Sampling`. By pair, sorted: ``scenario,
     node, p`` [probability, 0-1].
     """
@@ -144,6 +145,8 @@ class Impact:
     se: Floats
     exact: Booleans
     reached_n: Integers
+    next_lo: Floats
+    next_hi: Floats
     exposure_n: Integers
     scenario: Integers
     node: Integers
@@ -189,6 +192,8 @@ def propagate(
         by_scenario("se"),
         by_scenario("exact"),
         by_scenario("reached_n"),
+        by_scenario("next_lo"),
+        by_scenario("next_hi"),
         exposure_n,
         scenario[order],
         node[at][order],
@@ -248,6 +253,8 @@ class _Block:
     se: Floats
     exact: Booleans
     reached_n: Integers
+    next_lo: Floats
+    next_hi: Floats
     pairs: list[tuple[Integers, Integers, Floats]]
 
     @classmethod
@@ -259,6 +266,8 @@ class _Block:
             se=np.zeros(width),
             exact=np.ones(width, bool),
             reached_n=np.zeros(width, np.int64),
+            next_lo=np.zeros(width),
+            next_hi=np.zeros(width),
             pairs=[(none, none, np.empty(0))],
         )
 
@@ -310,6 +319,8 @@ class _Work:
         certain = self._sweep(graph.certain, start, width)
         block = _Block.empty(width)
         block.loss[:] = certain.weight
+        block.next_lo[:] = certain.weight
+        block.next_hi[:] = certain.weight
         block.reached_n[:] = certain.n
         part, row = certain.members(self.scenarios.listed[start : start + width])
         at, node = graph.members.members(part)
@@ -328,6 +339,8 @@ class _Work:
                 exposed = outcome.node[outcome.p >= self.sampling.exposed_from]
                 exposure_n[exposed] += times[scenario]
                 block.loss[scenario] += outcome.loss
+                block.next_lo[scenario] += outcome.ends[0]
+                block.next_hi[scenario] += outcome.ends[1]
                 block.se[scenario] = outcome.se
                 block.exact[scenario] = outcome.exact
                 if self.scenarios.listed[start + scenario]:
@@ -381,7 +394,8 @@ class _Work:
         for at, scenario in enumerate(scenarios):
             node = np.flatnonzero(is_open[:, at])
             loss = float(losses[at])
-            yield scenario, Outcome(node, p[node, at], loss, math.nan, exact=False)
+            ends = (0.0, float(self.graph.weight[node].sum()))
+            yield scenario, Outcome(node, p[node, at], loss, math.nan, False, ends)
 
     def _decide(self, node: Integers, way: Integers) -> Outcome:
         """Decide undecided nodes; outcomes are kept as far as memory goes."""

@@ -74,6 +74,7 @@ class BlastRadius(Result):
             name = row["element"]
             row["affected"] = affected.get((kind, name), [])
             row["frozen"] = frozen.get((kind, name), [])
+            row["callers_seen"] = None  # only services have callers
             if kind == "service":
                 row.update(services[name])
             rows.append(row)

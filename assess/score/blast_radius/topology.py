@@ -26,7 +26,6 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.edges import edges
 from assess.score.blast_radius.placement import PAIR, is_running
-from assess.score.incidents.exposure import coverage_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -236,19 +235,3 @@ def _direct(
         level: table[PAIR].sort_values(PAIR, ignore_index=True)
         for level, table in levels.items()
     }
-
-
-def dependencies_observed(
-    inventory: Inventory, policy: Policy, topology: Topology
-) -> pd.Series:
-    """Return by ``service_id`` whether somebody observed what it depends on.
-
-    So it is where a dependency of it is known, or where one of ``blast_radius.observing_calls``
-    came through in full for it or for everything.
-    """
-    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
-    everything = bool((~asked.isin(topology.services)).any())
-    links = inventory["dependencies"].query("src_id != dst_id")
-    known = pd.concat([links["src_id"], asked])
-    is_known = topology.services.isin(known) | everything
-    return pd.Series(is_known, index=topology.services)
