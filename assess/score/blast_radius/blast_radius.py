@@ -151,7 +151,9 @@ def score_blast_radius(
 
 
 def judge_outside(
-    dependencies: pd.DataFrame, experiments: pd.DataFrame, policy: Policy
+    dependencies: pd.DataFrame,
+    experiments: pd.DataFrame,
+    policy: Policy,
 ) -> dict[str, pd.DataFrame]:
     """Compare predictions with simpler rules on data from outside.
 
@@ -204,7 +206,10 @@ def judge_outside(
 
 
 def _completed(
-    name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
+    name: str,
+    table: pd.DataFrame,
+    needed: list[str],
+    usual: dict[str, Any],
 ) -> pd.DataFrame:
     """Return a table from outside as text, with the usual values where it has none."""
     missing = [column for column in needed if column not in table.columns]
@@ -217,7 +222,10 @@ def _completed(
 
 
 def _worst_reach(
-    topology: Topology, graph: Graph, sampling: Sampling, pairs_max: int
+    topology: Topology,
+    graph: Graph,
+    sampling: Sampling,
+    pairs_max: int,
 ) -> Booleans:
     """Mark the elements that can reach the most, as long as the pairs stay few enough."""
     element, node = topology.initial_failures("hi")
@@ -233,7 +241,10 @@ def _worst_reach(
 
 
 def _worst_loss(
-    topology: Topology, graphs: Mapping[str, Graph], sampling: Sampling, drawn_most: int
+    topology: Topology,
+    graphs: Mapping[str, Graph],
+    sampling: Sampling,
+    drawn_most: int,
 ) -> Booleans:
     """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
     n = len(topology.elements)
@@ -278,7 +289,11 @@ def _impacts(
     return impacts
 
 
-def _worst(topology: Topology, graph: Graph, sampling: Sampling) -> Impact:
+def _worst(
+    topology: Topology,
+    graph: Graph,
+    sampling: Sampling,
+) -> Impact:
     """Propagate every failure at its worst, with the calls that nobody would have seen."""
     n = len(topology.elements)
     none = np.zeros(n, bool)
@@ -326,7 +341,9 @@ def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contributions(
-    topology: Topology, reach: pd.DataFrame, affected: pd.DataFrame
+    topology: Topology,
+    reach: pd.DataFrame,
+    affected: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
@@ -335,7 +352,9 @@ def _contributions(
 
 
 def _frame(
-    topology: Topology, impacts: Mapping[str, Impact], worst: Impact
+    topology: Topology,
+    impacts: Mapping[str, Impact],
+    worst: Impact,
 ) -> pd.DataFrame:
     """Return the frame of the result, in the order of the elements."""
     total = float(topology.weight.sum()) or 1.0
@@ -369,7 +388,10 @@ def _frame(
 
 
 def _services(
-    frame: pd.DataFrame, topology: Topology, point: Impact, worst: Impact
+    frame: pd.DataFrame,
+    topology: Topology,
+    point: Impact,
+    worst: Impact,
 ) -> pd.DataFrame:
     """Return impact and exposure by service; unknown exposure where it runs nowhere known."""
     n = len(topology.services)  # the first elements are the services

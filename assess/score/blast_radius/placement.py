@@ -47,7 +47,9 @@ def running_engines(inventory: Inventory) -> pd.DataFrame:
 
 
 def _on_engines(
-    inventory: Inventory, replicas: pd.DataFrame, policy: Policy
+    inventory: Inventory,
+    replicas: pd.DataFrame,
+    policy: Policy,
 ) -> pd.DataFrame:
     """List replicas by the engines of their host, as ``element``."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
@@ -131,7 +133,9 @@ def is_running(replicas: pd.DataFrame) -> pd.Series:
 
 
 def direct_impact(
-    placement: pd.DataFrame, min_healthy_pct: pd.Series, elements: pd.DataFrame
+    placement: pd.DataFrame,
+    min_healthy_pct: pd.Series,
+    elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly.
 
@@ -151,7 +155,12 @@ def direct_impact(
     wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
     wide = wide.groupby(PAIR)[counted].sum().reset_index()
 
-    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
+    def down(
+        table: pd.DataFrame,
+        *,
+        best: bool,
+        worst: bool,
+    ) -> pd.DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()

@@ -76,7 +76,11 @@ class DistinctScenarios:
     drawn: Booleans
 
     @classmethod
-    def of(cls, parts: Parts, given: Scenarios) -> DistinctScenarios:
+    def of(
+        cls,
+        parts: Parts,
+        given: Scenarios,
+    ) -> DistinctScenarios:
         """Merge the scenarios in which the same parts fail."""
         n = len(parts.heads)
         pairs, at = np.unique(
@@ -113,7 +117,12 @@ class DistinctScenarios:
             drawn=any_of(given.drawn),
         )
 
-    def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
+    def initial_failures(
+        self,
+        parts: Parts,
+        start: int,
+        width: int,
+    ) -> dict[int, int]:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]]
@@ -286,7 +295,11 @@ class _Work:
 
     @classmethod
     def of(
-        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, bound: str
+        cls,
+        graph: Graph,
+        scenarios: DistinctScenarios,
+        sampling: Sampling,
+        bound: str,
     ) -> _Work:
         """Weigh the parts once."""
         weights = {}
@@ -348,7 +361,12 @@ class _Work:
                     block.pairs.append((row, outcome.node, outcome.p))
         return block, exposure_n
 
-    def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
+    def _sweep(
+        self,
+        parts: Parts,
+        start: int,
+        width: int,
+    ) -> _Down:
         weights, sizes = self.weights[parts]
         weight = BitSums(weights)
         size = BitSums(sizes)
@@ -362,7 +380,11 @@ class _Work:
         return _Down(parts, rows, weight.totals(width), n)
 
     def _outcomes(
-        self, scenarios: Integers, down: Bytes, reach: Bytes, start: int
+        self,
+        scenarios: Integers,
+        down: Bytes,
+        reach: Bytes,
+        start: int,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield what uncertain arcs decide in some scenarios; those not drawn are bounded."""
         bounded = []
@@ -380,7 +402,10 @@ class _Work:
             yield from self._bounds(bounded[at : at + room], down, reach)
 
     def _bounds(
-        self, scenarios: list[int], down: Bytes, reach: Bytes
+        self,
+        scenarios: list[int],
+        down: Bytes,
+        reach: Bytes,
     ) -> Iterator[tuple[int, Outcome]]:
         """Bound what uncertain arcs decide, in some scenarios at once."""
         certain = np.stack([_column(down, each) for each in scenarios], axis=1)
@@ -397,7 +422,11 @@ class _Work:
             ends = (0.0, float(self.graph.weight[node].sum()))
             yield scenario, Outcome(node, p[node, at], loss, math.nan, False, ends)
 
-    def _decide(self, node: Integers, way: Integers) -> Outcome:
+    def _decide(
+        self,
+        node: Integers,
+        way: Integers,
+    ) -> Outcome:
         """Decide undecided nodes; outcomes are kept as far as memory goes."""
         # many scenarios differ in certain failures only, and share what is undecided
         key = node.tobytes() + b"/" + way.tobytes()

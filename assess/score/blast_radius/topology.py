@@ -167,7 +167,11 @@ class Topology:
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
+    def initially_down(
+        self,
+        elements: Sequence[tuple[str, str]],
+        level: str,
+    ) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         down = np.zeros((len(elements), len(self.nodes)), bool)
         if not elements:
@@ -200,7 +204,10 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
 
 
 def _elements(
-    inventory: Inventory, services: pd.Index, outside: pd.Index, placed: pd.DataFrame
+    inventory: Inventory,
+    services: pd.Index,
+    outside: pd.Index,
+    placed: pd.DataFrame,
 ) -> pd.MultiIndex:
     """List what can fail, by kind in the order of `KINDS`, whether anything stands on it or not."""
     named = {
@@ -220,7 +227,9 @@ def _elements(
 
 
 def _direct(
-    services: pd.DataFrame, placed: pd.DataFrame, elements: pd.DataFrame
+    services: pd.DataFrame,
+    placed: pd.DataFrame,
+    elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Add to the direct impact, at worst, that a service without a known place is anywhere."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]

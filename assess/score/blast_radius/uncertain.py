@@ -107,7 +107,9 @@ def _enumerate(p: Floats) -> tuple[list[int], Floats]:
 
 
 def undecided(
-    graph: Graph, certain: Booleans, possible: Booleans
+    graph: Graph,
+    certain: Booleans,
+    possible: Booleans,
 ) -> tuple[Integers, Integers]:
     """List nodes that possibly but not certainly fail, and the arcs that decide it, in order."""
     node = np.flatnonzero(possible & ~certain)
@@ -115,7 +117,12 @@ def undecided(
     return node, way[(graph.p[way] > 0) & possible[graph.tail[way]]]
 
 
-def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) -> Outcome:
+def decide(
+    graph: Graph,
+    node: Integers,
+    way: Integers,
+    sampler: EdgeSampler,
+) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     doubtful = way[graph.p[way] < 1]
     exact = len(doubtful) <= sampler.sampling.enumerate_up_to
@@ -138,7 +145,11 @@ def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) ->
     return Outcome(node, p, float(losses.mean()), se, exact=False, ends=ends)
 
 
-def _losses(weights: Floats, down: list[int], width: int) -> Floats:
+def _losses(
+    weights: Floats,
+    down: list[int],
+    width: int,
+) -> Floats:
     """Return the weight lost in each outcome: nodes that fail in one depend on each other."""
     sums = BitSums(Weights.of(weights))
     for each, bits in enumerate(down):
@@ -146,7 +157,11 @@ def _losses(weights: Floats, down: list[int], width: int) -> Floats:
     return sums.totals(width)
 
 
-def _middle(losses: Floats, chance: Floats, level: float) -> tuple[float, float]:
+def _middle(
+    losses: Floats,
+    chance: Floats,
+    level: float,
+) -> tuple[float, float]:
     """Return the quantiles of the losses between which the middle share ``level`` lies."""
     order = np.argsort(losses, kind="stable")
     upto = np.cumsum(chance[order])
@@ -158,7 +173,10 @@ def _middle(losses: Floats, chance: Floats, level: float) -> tuple[float, float]
 
 
 def _reach(
-    graph: Graph, node: Integers, way: Integers, masks: dict[int, int]
+    graph: Graph,
+    node: Integers,
+    way: Integers,
+    masks: dict[int, int],
 ) -> list[int]:
     """Return the bits of each undecided node; arcs without a mask are certain."""
     place = {each: at for at, each in enumerate(node.tolist())}
