@@ -28,10 +28,7 @@ SUM_BITS = 128  # of a total: more than weights and nodes together can need
 
 
 def adjacency(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-    value: Floats | None = None,
+    nodes: int, tail: Integers, head: Integers, value: Floats | None = None
 ) -> csr_array:
     """Build the sparse matrix of some arcs, tail by head: the one builder of this room."""
     from scipy.sparse import coo_array
@@ -48,11 +45,7 @@ class Csr:
     indices: Integers
 
     @classmethod
-    def of(
-        cls,
-        row: Integers,
-        rows: int,
-    ) -> Csr:
+    def of(cls, row: Integers, rows: int) -> Csr:
         """Sort members into ``rows`` rows; ``row`` holds the row of each, whose order stays."""
         indices = np.argsort(row, kind="stable")
         return cls(np.searchsorted(row[indices], np.arange(rows + 1)), indices)
@@ -78,11 +71,7 @@ class Parts:
     heads: list[list[int]]
 
 
-def condense(
-    nodes: int,
-    tail: Integers,
-    head: Integers,
-) -> Parts:
+def condense(nodes: int, tail: Integers, head: Integers) -> Parts:
     """Merge the nodes of each cycle, and sort the parts in reverse postorder."""
     from scipy.sparse.csgraph import connected_components
 
@@ -100,11 +89,7 @@ def condense(
     return Parts(place[part], _lists(n, pairs // n, pairs % n))
 
 
-def _lists(
-    n: int,
-    key: Integers,
-    value: Integers,
-) -> list[list[int]]:
+def _lists(n: int, key: Integers, value: Integers) -> list[list[int]]:
     """List the values by key; keys come sorted."""
     ends = np.searchsorted(key, np.arange(n + 1)).tolist()
     values = value.tolist()
@@ -238,20 +223,12 @@ class BitSums:
         self.digits = weights.digits
         self.planes: list[list[int]] = [[] for _ in range(SUM_BITS)]
 
-    def add(
-        self,
-        node: int,
-        bits: int,
-    ) -> None:
+    def add(self, node: int, bits: int) -> None:
         """Add the weight of a node in the scenarios in which it is down."""
         for digit in self.digits[node]:
             self._carry(digit, bits)
 
-    def _carry(
-        self,
-        digit: int,
-        row: int,
-    ) -> None:
+    def _carry(self, digit: int, row: int) -> None:
         while row:
             plane = self.planes[digit]
             plane.append(row)

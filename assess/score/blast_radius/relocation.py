@@ -49,10 +49,7 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
 
 
 def spread_replicas(
-    replicas: int,
-    min_healthy_pct: float,
-    hosts_n: int,
-    zones: list[str],
+    replicas: int, min_healthy_pct: float, hosts_n: int, zones: list[str]
 ) -> tuple[int, list[str]]:
     """Lay replicas on new hosts in turn, and the hosts over zones in turn.
 
@@ -68,9 +65,7 @@ def spread_replicas(
 
 
 def element_changes(
-    inventory: Inventory,
-    topology: Topology,
-    target: Mapping[str, Any],
+    inventory: Inventory, topology: Topology, target: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Floats]:
     """List the elements that a move adds to those that take a service down, or removes from them.
 
@@ -116,11 +111,7 @@ class _Tree:
     the tree is high, and no list of all others.
     """
 
-    def __init__(
-        self,
-        leaves: Integers,
-        first: int,
-    ) -> None:
+    def __init__(self, leaves: Integers, first: int) -> None:
         self.n = len(leaves)
         self.inner = np.arange(1, max(self.n, 1))
         self.node = np.concatenate([[-1], first + self.inner - 1, leaves])  # root: 1
