@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def init(directory: Path) -> None:
     note(f"next: {change}assess doctor")
 
 
-def _configuration(tables: list[tuple[str, Mapping[str, Any]]]) -> str:
+def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Write assess.toml: the tables that were found, then every other source as a comment."""
     from assess.config import data_path
 

@@ -64,5 +64,5 @@ def _inventory(scenes: list[Scene]) -> Inventory:
         table = pd.DataFrame(made, columns=list(frames.columns(name)), dtype=object)
         table = table.fillna("").sort_values(frames.key(name), kind="stable")
         tables[name] = table.replace("", pd.NA)
-    made = from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))
-    return replace(made, is_invented=True)
+    fleet = from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))
+    return replace(fleet, is_invented=True)
