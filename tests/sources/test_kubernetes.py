@@ -205,7 +205,8 @@ def test_mounts_tell_data_from_scratch(shop):
 
 
 def test_addresses_in_environments_are_calls(shop):
-    edges = {(e["src"].name, e["dst"].name, e["kind"]) for e in shop.rows["dependencies"]}
+    rows = shop.rows["dependencies"]
+    edges = {(e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"]) for e in rows}
     assert edges == {("storefront", "postgres", "data"), ("storefront", "ledger", "call")}
 
 

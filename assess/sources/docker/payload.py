@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from assess.sources.addresses import addresses
 from assess.sources.base import Batch, Call
+from assess.sources.edges.rows import Text, mentions
+from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
@@ -273,7 +274,8 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
-        "Env": env | {"addresses": list(addresses(values))},
+        "Env": env,
+        "mentions": mentions([*texts_of(values), _command(raw)]),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
@@ -281,6 +283,12 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     withheld = (raw.get("Args"), tests[1:], options, outputs)
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
+
+
+def _command(raw: Payload) -> Text:
+    """Return the command line of a container."""
+    words = [*texts(raw, "Config", "Entrypoint"), *texts(raw, "Config", "Cmd")]
+    return Text(" ".join(words), "command")
 
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:

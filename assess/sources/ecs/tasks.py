@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address, addresses
 from assess.sources.base import Name, Row
+from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.redact import is_secret, keep_env, keep_labels
 from assess.sources.unit import Mount, Unit, mount_rows, workload_row
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
@@ -75,7 +75,7 @@ class Definition:
     env_names: frozenset[str]
     secret_like_n: int
     needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
-    addresses: tuple[tuple[str, Address], ...]
+    mentions: tuple[Mention, ...]
     redacted_n: int
 
 
@@ -97,9 +97,17 @@ def to_definition(raw: Row) -> Definition:
         env_names=frozenset(kept["names"]) | (secrets - {""}),
         secret_like_n=kept["secret_like"],
         needs=tuple(_needs(containers, text(main, "name"))),
-        addresses=tuple(a for c in containers for a in addresses(environment_of(c))),
+        mentions=tuple(mentions(_texts_of(containers))),
         redacted_n=sum(map(_withheld_n, containers)) - len(kept["naming"]),
     )
+
+
+def _texts_of(containers: list[Row]) -> Iterator[Text]:
+    """List the texts in which containers may name other services."""
+    for container in containers:
+        yield from variables(environment_of(container))
+        command = [*texts(container, "entryPoint"), *texts(container, "command")]
+        yield Text(" ".join(command), "command")
 
 
 def environment_of(container: Row) -> dict[str, str]:

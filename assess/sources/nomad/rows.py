@@ -8,16 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
+from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.unit import (
-    Callee,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
     mount_rows,
     service_row,
@@ -236,12 +233,9 @@ def to_service(group: Group) -> Row:
 def to_dependencies(groups: list[Group]) -> list[Row]:
     """Return upstreams of Connect, and services of Consul that the environment names."""
     known = {text(s, "Name"): group for group in groups for s in group.services}
-
-    def find(address: Address) -> Callee | None:
-        name, _, domain = address.host.partition(".service.")
-        called = known.get(name) if domain.endswith("consul") else None
-        return (called.names[0], called.unit.image_name) if called else None
-
+    siblings = Siblings()
+    for name, group in known.items():
+        siblings.add(group.unit.callee, name)
     rows: list[Row] = []
     for group in groups:
         src = group.names[0]
@@ -252,7 +246,7 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
                     missing = Name(name, "nomad-service", 0.8)
                     dst = known[name].names[0] if name in known else missing
                     rows.append(dependency_row(src, dst, "call", "connect-upstream"))
-        rows += environment_rows(src, group.unit.addresses, find)
+        rows += needs(src, group.unit.mentions, siblings)
     return distinct(rows)
 
 
