@@ -206,8 +206,14 @@ def test_mounts_tell_data_from_scratch(shop):
 
 def test_addresses_in_environments_are_calls(shop):
     rows = shop.rows["dependencies"]
-    edges = {(e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"]) for e in rows}
-    assert edges == {("storefront", "postgres", "data"), ("storefront", "ledger", "call")}
+    edges = {
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"]) for e in rows
+    }
+    assert edges == {
+        ("storefront", "postgres", "data"),
+        ("storefront", "ledger", "call"),
+        ("mailer", "ext:queue.example.com", "queue"),
+    }
 
 
 def test_deployments_are_told_by_their_replica_sets(shop):

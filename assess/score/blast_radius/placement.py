@@ -8,6 +8,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Floats
+from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
 LOCATED = ("host", "az", "engine")  # every replica has one, known or not
@@ -20,14 +21,15 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
     NA: it may stand on any. An image, base image or cluster without a name counts as none.
     """
-    replicas = inventory["workloads"]
+    workloads = inventory["workloads"]
+    replicas = workloads[is_replica(workloads)]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
-        "engine": _on_engines(inventory, policy),
+        "engine": _on_engines(inventory, replicas, policy),
         "image": replicas.assign(element=image_names(replicas)),
-        "base_image": on_bases(inventory),
+        "base_image": on_bases(inventory)[is_replica],
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
@@ -43,9 +45,10 @@ def running_engines(inventory: Inventory) -> pd.DataFrame:
     return engines[engines["runtime"].astype("str") != "none"]
 
 
-def _on_engines(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def _on_engines(
+    inventory: Inventory, replicas: pd.DataFrame, policy: Policy
+) -> pd.DataFrame:
     """List replicas by the engines of their host, as ``element``."""
-    replicas = inventory["workloads"]
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]

@@ -22,6 +22,7 @@ from assess.score.incidents.exposure import (
     HOST,
     Exposure,
     exposure,
+    is_replica,
     replicas_in_containers,
 )
 
@@ -307,7 +308,9 @@ def _services(
 
 def _running_n(live: View, values: pd.Series) -> pd.Series:
     """Count distinct values among the running workloads of each service; NA where not certain."""
-    running = live.table["state"].eq("running")
+    state = live.table["state"]
+    running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
+    running = running.where(is_replica(live.table), other=False)
     may_run = running.fillna(value=True).to_numpy(dtype=bool)
     codes, _ = pd.factorize(values)
     is_unknown = codes < 0

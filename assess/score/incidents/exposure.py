@@ -20,6 +20,7 @@ CONTAINER = "container"
 ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
 MIXED = "mixed"
 UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
+BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
 LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
 DAY = pd.Timedelta(days=1)
 YEAR = 365.25 * DAY
@@ -197,6 +198,11 @@ def in_containers(platform: pd.Series) -> pd.Series:
     """Return whether a platform is known to run containers: a mixed one does so in part."""
     mixed = platform.eq(MIXED).fillna(value=False)
     return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
+
+
+def is_replica(workloads: pd.DataFrame) -> pd.Series:
+    """Return by row whether it is a replica: what runs beside its main container is part of it."""
+    return ~workloads["container_role"].isin(BESIDE)
 
 
 def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:

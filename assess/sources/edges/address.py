@@ -39,14 +39,14 @@ _OPTION = Linear(r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)"
 _BEFORE_PORT = Linear(
     r"(?:^|[\s\"'=,;\[({@/|<>])([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
 )
+# A pattern without lookaround takes the separator, which the next address needs too.
+_APART = {ord(mark): mark * 2 for mark in " ,;|\t\n"}
 _BESIDE_PORT = Linear(r"(?:^|[\s\"'])([A-Za-z][\w.-]*)[ \t]+(\d{2,5})(?:[^\w.-]|$)")
 _DEV_TCP = Linear(r"/dev/tcp/([\w.-]+)/(\d{2,5})")
 _ASKED = Linear(
     r"(?:nslookup|ping|dig|getent\s+hosts|host|curl|wget)\s+(?:-\S+\s+(?:\d+\s+)?)*([\w.-]+)"
 )
-_SERVER_LINE = Linear(
-    r"(?m)^\s*(?:server|replicaof|slaveof|upstream)\s+([A-Za-z][\w.-]*)[;\s]"
-)
+_SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
 _COMMENT = Linear(r"(?m)^\s*(?:#|//|;|--|<!--).*$|\s#\s.*$")
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
@@ -130,7 +130,7 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
     is_host = position == "host" and not is_secret
-    for host, port in _BEFORE_PORT.findall(text):
+    for host, port in _BEFORE_PORT.findall(text.translate(_APART)):
         found.append(_made(host, port, is_sure=is_host))
     if not is_secret:
         found += _bare(name, text, position)
@@ -142,7 +142,10 @@ def of_text(text: str) -> tuple[Address, ...]:
     """Return the addresses in a command line or in a configuration."""
     text = strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT]))
     found = [*_urls(text)]
-    for host, port in [*_BEFORE_PORT.findall(text), *_DEV_TCP.findall(text)]:
+    for host, port in [
+        *_BEFORE_PORT.findall(text.translate(_APART)),
+        *_DEV_TCP.findall(text),
+    ]:
         found.append(_made(host, port, is_sure=False))
     for host, port in _BESIDE_PORT.findall(text):
         found.append(_made(host, port, is_sure=False))

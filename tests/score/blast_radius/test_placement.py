@@ -55,3 +55,10 @@ def test_a_registry_freezes_what_no_mirror_serves(registry, mirrors, expected):
     table = frozen(fleet.inventory(), POLICY)
     assert table["service_id"].tolist() == expected
     assert set(table["element"]) <= {registry}
+
+
+def test_a_sidecar_is_no_replica():
+    fleet = Fleet().first("workloads", container_role="sidecar")
+    table = placement(fleet.inventory(), POLICY)
+    assert "shop.1" not in set(table["workload_id"])
+    assert "shop.2" in set(table["workload_id"])

@@ -313,3 +313,11 @@ def test_months_of_lower_tiers_are_clean_since_their_last_incident():
     fleet.add("services", service_id="other", tier=3, platform="ecs")
     # shop is clean since its incident, other for the whole window: 183 days each
     assert row(fleet)["lower_tier_months"] == pytest.approx(2 * 183 / (365.25 / 12))
+
+
+def test_a_sidecar_is_no_replica_and_what_is_only_declared_is_not_none():
+    assert row(Fleet().first("workloads", container_role="sidecar"))["replicas_n"] == 1
+    assert row(Fleet().change("workloads", container_role="main"))["replicas_n"] == 2
+    declared = row(Fleet().change("workloads", state="declared"))
+    assert pd.isna(declared["replicas_n"]) and pd.isna(declared["hosts_n"])
+    assert row(Fleet().first("workloads", state="declared"))["replicas_n"] == 1
