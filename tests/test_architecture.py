@@ -58,6 +58,7 @@ LAYERS = {
         "reading",
         "s3",
         "policy",
+        "reference",
     },
     "score": {
         "_version",
@@ -131,7 +132,7 @@ BUDGETS = {
     "sources/incidents": 1000,
     "sources/joining": 980,
     "sources/kubernetes": 1200,
-    "sources/marathon": 540,
+    "sources/marathon": 600,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,

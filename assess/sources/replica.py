@@ -28,7 +28,10 @@ def replica_rows(
     mounts = mount_rows(unit.mounts, key, host)
     workloads = [rows[0] | replica | (own_of_main or {})]
     for part, row in zip(unit.beside, rows[1:], strict=True):
-        own = {"workload_id": f"{key}/{part.container}", "name": part.container}
+        own = {
+            "workload_id": f"{key}/{part.container}",
+            "name": part.container,
+        }
         workloads.append(row | replica | own)
         mounts += mount_rows(part.mounts, own["workload_id"], host)
     return workloads, mounts
@@ -45,8 +48,13 @@ def declared_rows(
     workloads: list[Row] = []
     mounts: list[Row] = []
     for number in range(1, wanted + 1):
-        replica = {"workload_id": f"{key}/{number}", "names": unit.names, **shared}
-        replica |= {"state": "declared", "inspect_status": "declared"}
+        replica = {
+            "names": unit.names,
+            **shared,
+            "workload_id": f"{key}/{number}",
+            "state": "declared",
+            "inspect_status": "declared",
+        }
         rows, more = replica_rows(unit, replica)
         workloads += rows
         mounts += more

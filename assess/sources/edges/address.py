@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -17,18 +17,19 @@ MAX_TEXT = (
 )  # characters of one text that are read; no address stands behind them
 _CACHED = 20_000  # values of variables; the replicas of a fleet repeat them
 
-_LISTS = {
+# Words by what they are.
+LISTS = {
     row["position"]: frozenset(row["words"].split()) for row in rows("address_words")
 }
 _POSITIONS = ("host", "near", "none", "own", "weak")
-_WORDS = {word: position for position in _POSITIONS for word in _LISTS[position]}
+_WORDS = {word: position for position in _POSITIONS for word in LISTS[position]}
 # Prefixes that a web framework asks for; they say nothing of the address.
 _FRAMEWORK = re.compile(r"^(?:next_public|nuxt_public|expo_public|react_app|vite)_")
 _NO_HOST_WORDS = ("ghost", "vhost", "localhost")
 
 _SCHEME = Linear(r"(?:jdbc:)?([a-zA-Z][a-zA-Z0-9+.-]*):(?:[a-z]+:)?@?//")
 # Schemes whose first part is a bucket, a file, a key, or a name for people.
-_NO_SCHEME = _LISTS["scheme"]
+_NO_SCHEME = LISTS["scheme"]
 _ORACLE = Linear(r"jdbc:oracle:thin:@([\w.-]+):(\d{2,5})")
 _GO_DSN = Linear(r"@(tcp|udp)6?\(([^()\s]*)\)")
 _KEYED = Linear(
@@ -58,8 +59,8 @@ _HERE = re.compile(
 _IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*[a-z0-9]")
 # Ends of file names and of package names, which look like domains.
-_NO_DOMAIN = _LISTS["file"]
-_NO_HOST = frozenset(("true", "false", "yes", "no", "on", "off", "none", "null", "auto"))
+_NO_DOMAIN = LISTS["file"]
+_NO_HOST = LISTS["nohost"]
 # A URL that ends so is fetched when an image is built, or names a vocabulary.
 _FETCHED = re.compile(
     r"\.(?:tar|gz|tgz|xz|bz2|zip|deb|rpm|apk|asc|sig|sha\d*|jar|whl|py|sh|exe|msi|git|dtd|xsd)$"
@@ -176,9 +177,7 @@ def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
 
 
 def _unsure(address: Address | None) -> Address | None:
-    if address is None:
-        return None
-    return Address(address.host, address.port, address.scheme, is_sure=False)
+    return replace(address, is_sure=False) if address else None
 
 
 def _urls(text: str) -> Iterator[Address | None]:
@@ -233,7 +232,7 @@ def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
         yield _made(host, port) if is_sure else address
 
 
-_DSN_KEYS = frozenset(("server", "data source", "addr", "network address", "hostname"))
+_DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 
 def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
@@ -259,11 +258,15 @@ def _is_like(name: str, host: str) -> bool:
     return bool(of_name and of_host) and (of_name <= of_host or of_host <= of_name)
 
 
-_GENERIC = frozenset(("service", "svc", "srv", "server", "api", "app"))
+_GENERIC = LISTS["generic"]
 
 
 def _made(
-    host: str, port: str = "", scheme: str = "", *, is_sure: bool = True
+    host: str,
+    port: str = "",
+    scheme: str = "",
+    *,
+    is_sure: bool = True,
 ) -> Address | None:
     """Make an address; None for the own host, a wildcard, and what cannot be a host."""
     name = host.lower().strip(".")
@@ -273,4 +276,10 @@ def _made(
         re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
     ):
         return None
-    return Address(name, int(port) if port else None, scheme, is_sure)
+    number = int(port) if port else None
+    return Address(
+        host=name,
+        port=number,
+        scheme=scheme,
+        is_sure=is_sure,
+    )

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from assess import reference
 from assess.sources.csv_records import rows
-from assess.sources.edges.address import Address
+from assess.sources.edges.address import LISTS, Address
 
 CALL = "call"
 STORES = ("data", "cache", "queue", "discovery")  # whose hosts keep state
@@ -23,82 +24,73 @@ class Kind:
 
 
 _ROWS = rows("address_kinds")
-_BY_WORD = {
-    word: Kind(row["kind"], row["protocol"])
-    for row in _ROWS
-    for word in row["words"].split()
-}
-_BY_PORT = {
-    int(port): Kind(row["kind"], row["protocol"])
-    for row in _ROWS
-    for port in row["ports"].split()
-}
-_BY_HTTP_PORT = {
-    int(port): Kind(row["kind"], row["protocol"])
-    for row in _ROWS
-    for port in row["http_ports"].split()
-}
+
+
+def _index(column: str) -> dict[str, Kind]:
+    """Index the kinds by the words of a column."""
+    found: dict[str, Kind] = {}
+    for row in _ROWS:
+        kind = Kind(row["kind"], row["protocol"])
+        found |= dict.fromkeys(row[column].split(), kind)
+    return found
+
+
+_BY_WORD = _index("words")
+_BY_LAST_WORD = _index("last_words")  # of a host: what it is, whatever is behind it
+_BY_PORT = _index("ports")
+_BY_HTTP_PORT = _index("http_ports")
 _BY_SUFFIX = {
     row["suffix"]: Kind(row["kind"], row["protocol"]) for row in rows("address_hosts")
 }
-# Last words of a name that say what it is, whatever is behind it.
-_LAST = {
-    "db": Kind("data", "database"),
-    "database": Kind("data", "database"),
-    "cache": Kind("cache", "cache"),
-    "queue": Kind("queue", "broker"),
-    "broker": Kind("queue", "broker"),
-    "mq": Kind("queue", "broker"),
+# What kinds of state an image keeps are to who calls it; other kinds are called.
+_OF_STATE = {
+    "database": "data",
+    "search": "data",
+    "time-series": "data",
+    "log-store": "log",
+    "object-store": "data",
+    "vector": "data",
+    "cache": "cache",
+    "queue": "queue",
+    "coordination": "discovery",
 }
-# What goes with a store and is none: its tools, and programs that only speak to it.
-_TOOLS = re.compile(
-    r"exporter|operator|ui|web|express|commander|insight|admin\d?|pgadmin\d?|phpmyadmin|adminer"
-    r"|client|cli|backup|dump|restore|migrat\w*|init|setup|seed\w*|proxy|reaper|connect|manager"
-    r"|browser|hq|head|curator|dashboard\w*|monitor|rest|registry|bridge|sidecar|agent|shell"
-    r"|schema|mirror\w*|loader|job|test\w*|gui|console|consumer|producer|worker|kibana|cerebro"
-)
-_EMPTY = frozenset(
-    ("server", "all", "in", "one", "free", "enterprise", "edge", "main", "image")
-)
-_HTTP = frozenset(("http", "https", "ws", "wss", "grpc", "grpcs", "lb", "h2c"))
-_PLAIN = frozenset(("", "tcp", "udp", "tls", "ssl", "dns", "srv", "inproc"))
-
-
-@lru_cache(10_000)
-def kind_of_name(name: str) -> Kind | None:
-    """Return what the name of an image or a host says; a store wins over telemetry.
-
-    ``zipkin-mysql`` keeps data; ``postgres-exporter`` and ``kafka-ui`` are called.
-    """
-    words = [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
-    if any(_TOOLS.fullmatch(word) for word in words):
-        soft = [_BY_WORD[w] for w in words if w in _BY_WORD and _is_soft(_BY_WORD[w])]
-        return next(iter(soft), None)
-    known = [_BY_WORD[word] for word in words if word in _BY_WORD]
-    stores = [kind for kind in known if not _is_soft(kind)]
-    last = [_LAST[word] for word in words[-1:] if word in _LAST]
-    return next(iter([*stores, *last, *known]), None)
-
-
-def _is_soft(kind: Kind) -> bool:
-    return kind.kind not in STORES
+_SOFT_STATES = ("time-series", "log-store")  # which may hold what is only watched
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_SEPARATOR = re.compile(r"[\W_\d]+")
 
 
 @lru_cache(10_000)
 def kind_of_image(repository: str) -> Kind | None:
-    """Return what the last part of a repository says, else the part before it."""
-    parts = repository.lower().split("/")
-    last = parts[-1]
-    if kind := kind_of_name(last):
+    """Return what an image is to who calls it; None for a program that is only called.
+
+    A store wins over telemetry: ``zipkin-mysql`` keeps data. ``kafka-ui`` is called.
+    """
+    path = repository.lower().split("/")
+    words = [word for word in _SEPARATOR.split(path[-1]) if word]
+    known = [_BY_WORD[word] for word in words if word in _BY_WORD]
+    soft = list(filter(_is_soft, known))
+    state = reference.stateful_kind(repository) or ""
+    if kind := _OF_STATE.get(state):
+        is_soft = state in _SOFT_STATES and soft
+        same = [word for word in known if word.kind == kind]
+        return next(iter(soft if is_soft else same), Kind(kind))
+    if reference.is_tool(repository) and not soft:
+        return None
+    publisher = [_BY_WORD[word] for word in path[-2:-1] if word in _BY_WORD]
+    return next(iter([*soft, *filter(_is_soft, publisher)]), None)
+
+
+def _is_soft(kind: Kind) -> bool:
+    return kind.kind not in ("data", "cache", "queue")
+
+
+def kind_of_name(name: str) -> Kind | None:
+    """Return what the name of a host or a service says."""
+    if kind := kind_of_image(name):
         return kind
-    is_empty = {*re.split(r"[\W_\d]+", last)} <= {
-        *_EMPTY,
-        "agent",
-        "collector",
-        "database",
-        "",
-    }
-    return kind_of_name(parts[-2]) if is_empty and len(parts) > 1 else None
+    words = [word for word in _SEPARATOR.split(name.lower()) if word]
+    is_bare = not words or reference.is_tool(name)
+    return None if is_bare else _BY_LAST_WORD.get(words[-1])
 
 
 def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
@@ -109,46 +101,37 @@ def kind_of(address: Address, image: str = "", variable: str = "") -> Kind:
     """
     protocols = [part for part in re.split(r"[+.-]", address.scheme) if part]
     spoken = next((_BY_WORD[p] for p in protocols if p in _BY_WORD), None)
-    if spoken and spoken.protocol != "store":
+    if spoken:
         return spoken
     if kind := kind_of_image(image):
         return kind
-    scheme = address.scheme
-    is_http = any(protocol in _HTTP for protocol in protocols)
-    if kind := _by_host(address.host, is_plain=not is_http):
+    is_http = any(protocol in LISTS["http"] for protocol in protocols)
+    if kind := _by_host(address.host, is_http=is_http):
         return kind
-    if is_http:
-        port = _BY_HTTP_PORT.get(address.port or 0)
-        named = _of_variable(variable) if not image else None
-        return port or named or Kind(CALL, protocols[0])
-    if kind := _BY_PORT.get(address.port or 0):
+    ports = _BY_HTTP_PORT if is_http else _BY_PORT
+    if kind := ports.get(str(address.port)):
         return kind
     if not image and (kind := _of_variable(variable)):
         return kind
-    return Kind(CALL, "" if scheme in _PLAIN else scheme, is_known=scheme not in _PLAIN)
+    told = [protocol for protocol in protocols if protocol not in LISTS["plain"]]
+    return Kind(CALL, "".join(told[:1]), is_known=bool(told))
 
 
-def _by_host(host: str, *, is_plain: bool) -> Kind | None:
+def _by_host(host: str, *, is_http: bool) -> Kind | None:
     """Return what a host is: a service of a provider, or a name that says it."""
-    labels = host.split(".")
+    # Regions stand within the names of the large providers: x.rds.eu-west-1.amazonaws.com.
+    labels = [label for label in host.split(".") if not _REGION.fullmatch(label)]
     for n in range(1, len(labels)):
         if kind := _BY_SUFFIX.get(".".join(labels[n:])):
             return kind
-    # Regions stand within the names of the large providers: x.rds.eu-west-1.amazonaws.com.
-    plain = [
-        label for label in labels if not re.fullmatch(r"[a-z]{2}(?:-[a-z]+)+-\d", label)
-    ]
-    for n in range(len(plain)):
-        if kind := _BY_SUFFIX.get(".".join(plain[n:])):
-            return kind
     kind = kind_of_name(labels[0])
-    is_generic = kind is not None and kind.protocol in ("database", "cache", "broker")
-    return None if is_generic and not is_plain else kind
+    is_vague = kind is not None and not kind.protocol
+    return None if is_vague and is_http else kind
 
 
 def _of_variable(name: str) -> Kind | None:
     """Return what the words of a variable say, such as ``OTEL`` or ``ELASTICSEARCH``."""
-    words = re.split(r"[\W_\d]+", name.lower())
+    words = _SEPARATOR.split(name.lower())
     is_api = "api" in words
     known = (_BY_WORD[word] for word in words if word in _BY_WORD)
     return None if is_api else next(known, None)

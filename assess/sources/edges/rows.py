@@ -44,7 +44,11 @@ class Mention:
 def variables(environment: Mapping[str, str], *, is_possible: bool = False) -> list[Text]:
     """Return the texts of an environment."""
     return [
-        Text(value, "env", name, is_possible)
+        Text(
+            value,
+            name=name,
+            is_possible=is_possible,
+        )
         for name, value in sorted(environment.items())
     ]
 
@@ -59,7 +63,11 @@ def mentions(texts: Iterable[Text]) -> list[Mention]:
         )
         for address in addresses:
             mention = Mention(
-                address, text.basis, text.name, text.is_possible, text.is_wait
+                address,
+                basis=text.basis,
+                name=text.name,
+                is_possible=text.is_possible,
+                is_wait=text.is_wait,
             )
             found.setdefault(mention)
     return list(found)
