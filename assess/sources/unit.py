@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,9 +58,9 @@ class Unit:
     names: tuple[Name, ...]  # best first
     platform: str
     image: str = ""
-    environment: tuple[tuple[str, str], ...] = ()  # for use inside the sources only
-    # Commands and files that may name other services, besides the environment.
-    texts: tuple[Text, ...] = ()
+    # For use inside the sources only: variables, and commands and files that may name others.
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    texts: tuple[Text, ...] = field(default=(), repr=False)
     unread: tuple[str, ...] = ()  # what it refers to and nobody read, in words
     ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""

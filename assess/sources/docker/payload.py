@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from assess.sources.base import Batch, Call
-from assess.sources.edges.rows import Text, mentions
+from assess.sources.edges.rows import command_line, mentions
 from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
@@ -271,11 +271,12 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     labels, dropped = keep_labels(raw["Config"].get("Labels"))
     values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
+    command = command_line(raw["Config"], "Entrypoint", "Cmd")
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
         "Env": env,
-        "mentions": mentions([*texts_of(values), _command(raw)]),
+        "mentions": mentions([*texts_of(values), *command]),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
@@ -283,12 +284,6 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     withheld = (raw.get("Args"), tests[1:], options, outputs)
     withheld_n = sum(len(part) for part in withheld if isinstance(part, list | dict))
     return kept, dropped + withheld_n + len(env["names"]) - len(env["naming"])
-
-
-def _command(raw: Payload) -> Text:
-    """Return the command line of a container."""
-    words = [*texts(raw, "Config", "Entrypoint"), *texts(raw, "Config", "Cmd")]
-    return Text(" ".join(words), "command")
 
 
 def keep_image(raw: Payload) -> tuple[Payload, int]:

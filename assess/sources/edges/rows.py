@@ -53,6 +53,16 @@ def variables(environment: Mapping[str, str], *, is_possible: bool = False) -> l
     ]
 
 
+def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
+    """Return the command line of a container, from the keys that make it up."""
+    words: list[str] = []
+    for key in keys:
+        value = item.get(key)
+        parts = value if isinstance(value, list) else [value]
+        words += [part for part in parts if isinstance(part, str)]
+    return (Text(" ".join(words), "command"),) if words else ()
+
+
 def mentions(texts: Iterable[Text]) -> list[Mention]:
     """List the addresses in texts."""
     found: dict[Mention, None] = {}

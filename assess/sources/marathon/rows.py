@@ -8,7 +8,7 @@ from dataclasses import replace
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Batch, Name, Row
-from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes
@@ -202,6 +202,7 @@ def _to_unit(app: App) -> Unit:
         platform="marathon",
         image=image,
         environment=pairs,
+        texts=command_line(item, "cmd", "args"),
         ports=ports,
         # `user` is that of the executor: only without an image is it that of the app.
         user=text(app.options.get("user") if image else item.get("user")),

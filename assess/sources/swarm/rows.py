@@ -14,7 +14,7 @@ from assess.image_ref import parse_image
 from assess.sources.base import Batch, Row
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
-from assess.sources.edges.rows import distinct, needs
+from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
@@ -102,6 +102,7 @@ def to_unit(service: Service, task: Row) -> Unit:
     return replace(
         unit,
         environment=tuple(values.items()),
+        texts=command_line(container, "Command", "Args"),
         user=text(container, "User"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,  # 0: no limit
