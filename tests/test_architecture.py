@@ -44,11 +44,11 @@ LAYERS = {
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
-    "inventory": {"errors", "frames", "image_ref", "s3", "words"},
+    "inventory": {"errors", "frames", "image_ref", "reference", "s3", "words"},
     "store": {"errors", "execution", "frames", "inventory", "s3", "words", "writing"},
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors", "writing"},
-    "image_ref": set(),
+    "image_ref": {"reference"},
     "sources": {
         "errors",
         "frames",
