@@ -122,7 +122,7 @@ PLOT = ("score/result.py", "assess.figures")
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1600,
+    "core": 1680,
     "policy": 680,
     "reference": 1000,
     "sources": 2400,
@@ -163,8 +163,8 @@ BUDGETS = {
     "score/what_next": 1400,
     "figures": 1400,
     "report": 2150,
-    "cli": 1750,
-    "notebooks": 460,
+    "cli": 2000,
+    "notebooks": 500,
     "sample": 600,
 }
 
