@@ -255,9 +255,12 @@ def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
     table["os_supported"] = _facts_of(
         systems, lambda system: _is_supported(reference.os_support(*system, at))
     )
-    table["kernel_runs_on_target"] = _facts_of(
+    runs = _facts_of(
         table["kernel"], lambda kernel: reference.kernel_runs(kernel, target)
     )
+    # an engine for Linux containers needs a Linux kernel, whatever its version
+    is_linux = table["os_family"].eq(reference.LINUX).fillna(value=True)
+    table["kernel_runs_on_target"] = runs.where(is_linux.astype(bool), other=False)
     return table
 
 
