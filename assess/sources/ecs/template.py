@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from assess.sources.aws.place import ForeignAnswerError
 from assess.sources.base import Row
 from assess.sources.values import dicts, dig, table, text
 from assess.sources.yaml_loader import Loader
@@ -82,9 +83,8 @@ class Template:
         """Return what a value stands for; None where only a deployment decides it."""
         self.nodes_n += 1
         if self.nodes_n > MAX_NODES:
-            raise ValueError(
-                f"it has more than {MAX_NODES:,} values, the limit: split it"
-            )
+            limit = f"the limit of {MAX_NODES:,} values"
+            raise ForeignAnswerError(f"a template is larger than {limit}: split it")
         if isinstance(raw, list):
             values = [self.value(item) for item in raw]
             return [item for item in values if item is not None]
