@@ -19,6 +19,15 @@ from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import is_fork as is_fork
 from assess.reference.images import tag_version as tag_version
+from assess.reference.runtimes import MANAGED as MANAGED
+from assess.reference.runtimes import Node as Node
+from assess.reference.runtimes import Platform as Platform
+from assess.reference.runtimes import is_managed as is_managed
+from assess.reference.runtimes import node_driver_runs as node_driver_runs
+from assess.reference.runtimes import node_system_support as node_system_support
+from assess.reference.runtimes import platform_of as platform_of
+from assess.reference.runtimes import runtime_line as runtime_line
+from assess.reference.runtimes import runtime_support as runtime_support
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
 from assess.reference.support import distro_of as distro_of
@@ -26,6 +35,7 @@ from assess.reference.support import engine_lines as engine_lines
 from assess.reference.support import engine_support as engine_support
 from assess.reference.support import kernel_support as kernel_support
 from assess.reference.support import line_of as line_of
+from assess.reference.support import newest_line as newest_line
 from assess.reference.support import os_support as os_support
 from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
@@ -9,16 +10,24 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
-from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
+from assess.reference.versions import (
+    Version,
+    engine_line,
+    is_known,
+    numbers_of,
+    parse_version,
+)
 
 # for so long after its last release, a line without an announced end counts as supported
 ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 ENGINE = "docker"
+RHCOS_FROM = 400
 DATED = (
     "engine_releases",
     "distro_releases",
     "kernel_lines",
+    "managed_lines",
     "orchestrators",
     "runtime_lines",
 )
@@ -27,19 +36,24 @@ State = Literal["supported", "ended", "unknown"]
 
 
 class Support(NamedTuple):
-    """Whether something is supported at a moment: state, line, its end [UTC], days left, why."""
+    """Whether something is supported at a moment: state, line, its end [UTC], days left, why.
+
+    ``extended_date`` is the end of support that costs extra [UTC].
+    """
 
     state: State
     line: str | None
     eol_date: pd.Timestamp | None
     days_to_eol: int | None
     basis: str
+    extended_date: pd.Timestamp | None = None
 
 
 class _Line(NamedTuple):
     released: list[pd.Timestamp]
     eol: pd.Timestamp | None
     basis: str
+    extended: pd.Timestamp | None
 
 
 @lru_cache(maxsize=4096)
@@ -56,13 +70,15 @@ def product_support(
     lines = _lines().get(product or "", {})
     if line not in lines:
         named = f"line {line}" if line else "no version"
-        return Support("unknown", line, None, None, f"the facts do not know it: {named}")
+        whose = f"{product}, {named}" if product else named
+        return Support("unknown", line, None, None, f"the facts do not know it: {whose}")
     eol = lines[line].eol
     basis = lines[line].basis
     days = None
+    state: State
     if eol is not None:
         days = (eol - at.normalize()).days
-        state: State = "ended" if days < 0 else "supported"
+        state, basis = _with_end(product, lines[line], eol, at)
     elif "retired" in basis:
         state = "ended"
     else:
@@ -70,7 +86,7 @@ def product_support(
     if state == "supported" and product == ENGINE and not is_known(version):
         state = "unknown"
         basis = f"{version} is newer than the facts of {compiled_on(*DATED)}"
-    return Support(state, line, eol, days, basis)
+    return Support(state, line, eol, days, basis, lines[line].extended)
 
 
 def engine_support(version: str | None, at: pd.Timestamp) -> Support:
@@ -81,7 +97,8 @@ def engine_support(version: str | None, at: pd.Timestamp) -> Support:
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
     """Return the general support of an operating system, under any usual name."""
-    return product_support(distro_of(os_name), os_version, at)
+    distro, rest = system_of(os_name)
+    return product_support(distro, os_version or rest or None, at)
 
 
 @lru_cache(maxsize=4096)
@@ -92,18 +109,39 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Return the support of a kernel; the default kernel of a system is supported as long as that."""
+    """Return the support of a kernel; one that a distribution makes lasts as long as that does."""
     own = product_support("kernel", kernel, at)
+    maker = kernel_maker(kernel)
     whole = os_support(os_name, os_version, at)
+    if maker and whole.state == "unknown":
+        whole = product_support(*maker, at)
+    is_own = maker is not None or _ships(kernel, distro_of(os_name), whole.line)
+    if not is_own:
+        return own
+    distro = distro_of(os_name) or (maker[0] if maker else None)
+    basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
+    return whole._replace(line=own.line, basis=basis)
+
+
+@lru_cache(maxsize=4096)
+def kernel_maker(kernel: str | None) -> tuple[str, str | None] | None:
+    """Return the distribution that made a kernel, and its version where the kernel names it."""
+    for row in rows("kernel_flavours") if isinstance(kernel, str) else ():
+        found = re.search(row["pattern"], kernel or "")
+        if found:
+            return row["distro"], found[1] if found.re.groups else None
+    return None
+
+
+def _ships(kernel: str | None, distro: str | None, line: str | None) -> bool:
+    """Return whether a kernel is of the line that a distribution ships by default."""
     numbers = parse_version(kernel)
-    distro = distro_of(os_name)
-    for row in rows("distro_releases") if numbers else []:
+    for row in rows("distro_releases") if numbers else ():
         shipped = parse_version(row["default_kernel"])
-        is_own = (row["distro"], row["version"]) == (distro, whole.line)
+        is_own = (row["distro"], row["version"]) == (distro, line)
         if numbers and shipped and is_own and shipped[:2] == numbers[:2]:
-            basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
-            return whole._replace(line=own.line, basis=basis)
-    return own
+            return True
+    return False
 
 
 @cache
@@ -124,9 +162,24 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 @cache
 def distro_of(os_name: str | None) -> str | None:
     """Return the name that the facts use for an operating system; None if they do not know it."""
-    name = os_name.strip().lower() if isinstance(os_name, str) else ""
-    name = {row["name"]: row["distro"] for row in rows("os_names")}.get(name, name)
-    return name if name in _codenames() else None
+    return system_of(os_name)[0]
+
+
+@cache
+def system_of(os_name: str | None) -> tuple[str | None, str]:
+    """Return the name that the facts use for a system, and what its text says after that name.
+
+    The longest name counts: RHEL CoreOS is no RHEL.
+    """
+    words = os_name.strip().lower().split() if isinstance(os_name, str) else []
+    names = {row["name"]: row["distro"] for row in rows("os_names")}
+    known = {*_codenames(), *names.values()}
+    for n in range(len(words), 0, -1):
+        name = " ".join(words[:n])
+        name = names.get(name, name)
+        if name in known:
+            return name, " ".join(words[n:])
+    return None, ""
 
 
 @lru_cache(maxsize=4096)
@@ -138,17 +191,24 @@ def line_of(product: str | None, version: str | None) -> str | None:
     if product == ENGINE:
         return engine_line(version)
     lines = {parse_version(name): name for name in _lines().get(product or "", {})}
-    if None in lines:
+    if list(lines) == [None]:
         return lines[None]
     if not isinstance(version, str):
         return None
-    text = version.strip().lower().replace("-sp", ".").replace(" sp", ".")
+    text = version.strip("() \t").lower().replace("-sp", ".").replace(" sp", ".")
+    text = text.removeprefix(f"{product}-")
     named = _codenames().get(product or "", {}).get(text.partition(" ")[0])
-    numbers = parse_version(text)
+    numbers = _numbers(product, text)
     if named or numbers is None or product is None:
         return named
     starts = (lines[numbers[:n]] for n in (3, 2, 1) if numbers[:n] in lines)
     return next(starts, ".".join(map(str, numbers[:2])))
+
+
+@cache
+def newest_line(product: str | None) -> str | None:
+    """Return the newest line of a product; None if the facts do not know it."""
+    return max(_lines().get(product or "", {}), key=numbers_of, default=None)
 
 
 @cache
@@ -194,6 +254,43 @@ def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFr
     return listed
 
 
+def _numbers(product: str | None, text: str) -> Version | None:
+    """Read the numbers of a version; RHCOS writes OpenShift 4.14 as ``414.92``."""
+    numbers = parse_version(text)
+    if product == "rhcos" and numbers and numbers[0] >= RHCOS_FROM:
+        return divmod(numbers[0], 100)
+    return numbers
+
+
+def _with_end(
+    product: str | None, line: _Line, eol: pd.Timestamp, at: pd.Timestamp
+) -> tuple[State, str]:
+    """Return the state of a line whose end is announced, and why."""
+    today = at.normalize()
+    if today <= eol:
+        return "supported", line.basis
+    extended = _extended().get(product or "")
+    if not extended or line.extended is None or line.extended < today:
+        return "ended", line.basis
+    ended = f"standard support ended {eol:%Y-%m-%d}"
+    if extended == "automatic":
+        return (
+            "supported",
+            f"{ended}, extended support costs extra until {line.extended:%Y-%m-%d}",
+        )
+    bought = f"whether extended support until {line.extended:%Y-%m-%d} was bought"
+    return "unknown", f"{ended}, and nobody knows {bought}"
+
+
+@cache
+def _extended() -> dict[str, str]:
+    """How extended support begins, by product: automatic, or asked for."""
+    found = {row["product"]: row["extended"] for row in rows("platforms")}
+    for row in rows("calendars"):
+        found[row["product"]] = found.get(row["follows"], "")
+    return found
+
+
 def _without_end(
     line: str, lines: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
@@ -215,12 +312,25 @@ def _day(text: str) -> pd.Timestamp:
 
 @cache
 def _lines() -> dict[str, dict[str, _Line]]:
-    """Lines by product."""
+    """Lines by product; those of a product that follows another are the other's."""
     found: dict[str, dict[str, _Line]] = {}
     for product, name, end, basis, *days in _dated():
-        line = _Line([], _day(end) if end else None, basis)
+        line = _Line([], _day(end) if end else None, basis, None)
         line = found.setdefault(product, {}).setdefault(name, line)
         line.released.extend(_day(day) for day in days if day)
+    for row in rows("managed_lines"):
+        released = [_day(day) for day in (row["release_date"], row["latest_date"]) if day]
+        end = _day(row["eol_date"]) if row["eol_date"] else None
+        longer = row["extended_eol_date"]
+        extended = _day(longer) if longer else None
+        line = _Line(released, end, "calendar of its provider", extended)
+        found.setdefault(row["product"], {})[row["line"]] = line
+    for row in rows("calendars"):
+        if not row["needs"]:
+            found[row["product"]] = {
+                name: line._replace(basis=f"as {row['follows']} {name}: {line.basis}")
+                for name, line in found[row["follows"]].items()
+            }
     return found
 
 
