@@ -13,6 +13,7 @@ from assess.reference.engines import drivers_gone as drivers_gone
 from assess.reference.engines import kernel_floor as kernel_floor
 from assess.reference.engines import kernel_runs as kernel_runs
 from assess.reference.engines import stateful_kind as stateful_kind
+from assess.reference.engines import target_docker as target_docker
 from assess.reference.engines import target_engine as target_engine
 from assess.reference.images import engine_change as engine_change
 from assess.reference.images import image_change as image_change

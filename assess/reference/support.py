@@ -116,6 +116,8 @@ def kernel_support(
     if maker and whole.state == "unknown":
         whole = product_support(*maker, at)
     is_own = maker is not None or _ships(kernel, distro_of(os_name), whole.line)
+    if whole.state == "unknown" and own.state == "supported":
+        return own  # the distribution keeps it at least as long as upstream does
     if not is_own:
         return own
     distro = distro_of(os_name) or (maker[0] if maker else None)
@@ -191,7 +193,7 @@ def line_of(product: str | None, version: str | None) -> str | None:
     if product == ENGINE:
         return engine_line(version)
     lines = {parse_version(name): name for name in _lines().get(product or "", {})}
-    if list(lines) == [None]:
+    if None in lines and product not in _codenames():
         return lines[None]
     if not isinstance(version, str):
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +36,7 @@ PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 def gather(inventory: Inventory, policy: Policy) -> Evidence:
     """Return what is known of every service, with the views of `rules.TABLES`."""
     at = inventory.snapshot_at
-    target = reference.target_engine(policy["target"])
+    target = reference.target_docker(policy["target"])
     on_host = nodes(inventory)
     engines = _engines(nullable(inventory["engines"], "engines"), on_host, at, target)
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), on_host, at, target)
@@ -249,6 +248,9 @@ def _engines(
     kinds |= dict.fromkeys(["only", "managed", "engine_supported"], "boolean")
     found = pd.DataFrame(rows, columns=[*kinds, "node"])
     table = found.astype(kinds).merge(table, on=["host_id", "runtime"], how="left")
+    # a platform without engines of one's own has no place for a mirror either
+    has_none = table["managed"] & table["runtime"].isna()
+    table["mirrors_n"] = table["mirrors_n"].mask(has_none, 0)
     drivers = zip(table["node"], table["storage_driver"], strict=True)
     runs = [
         reference.node_driver_runs(node, None if pd.isna(driver) else driver, target)
