@@ -72,6 +72,8 @@ class ListSource(Source):
     lists: tuple[Listing, ...] = ()
     # Of the lists in a payload whose entries become rows, as `spoiled` takes them.
     forms: Mapping[str, str] = {}
+    # By the ending of a file that is no dump: the command that makes one of it.
+    renders: Mapping[str, str] = {}
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
@@ -198,7 +200,7 @@ class ListSource(Source):
         """Read dumps; each file leaves a coverage row, and so does each list."""
         lists: Found = {}
         seen: set[Hashable] = set()
-        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES)
+        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *self.renders)
         for file, call in each_dump(options, base, deadline, batch, suffixes):
             with call:
                 self._read_one(file, call, lists, seen)
@@ -218,6 +220,9 @@ class ListSource(Source):
         self, file: Path, call: Call, lists: Found, seen: set[Hashable]
     ) -> None:
         """Read one dump; what another one held already is not taken twice."""
+        if command := self.renders.get(file.suffix.lower()):
+            call.status("unsupported", f"it is no dump; make one: {command}")
+            return
         documents = read_documents(file, call.row)
         lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):

@@ -62,6 +62,8 @@ class Unit:
     memory_limit_bytes: int | None = None
     memory_unlimited: bool | None = None
     cpu_limit: float | None = None
+    memory_request_bytes: int | None = None
+    cpu_request: float | None = None
     pids_limit: int | None = None
     privileged: bool | None = None
     host_network: bool | None = None
@@ -76,6 +78,15 @@ class Unit:
     min_healthy_pct: float | None = None
     health_checked: bool | None = None
     config_external: bool | None = None
+    container: str = ""  # its name within the pod, task or group
+    role: str | None = None  # main, sidecar or init; None where it is alone
+    is_process: bool = False  # of its host, in no container
+    beside: tuple[Unit, ...] = ()  # the other containers of the same replica
+
+    @property
+    def containers(self) -> tuple[Unit, ...]:
+        """All containers of a replica, the main one first."""
+        return (self, *self.beside)
 
     @cached_property
     def image_ref(self) -> ImageRef:
@@ -147,19 +158,23 @@ def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
     return frames.row(
         "workloads",
+        container_role=unit.role,
         image_ref=unit.image or None,
         **unit.image_ref.columns(),
         restart_policy=unit.restart_policy,
         privileged=unit.privileged,
         host_network=unit.host_network,
         host_pid=unit.host_pid,
-        docker_sock_mounted=sees_engine_socket(unit.mounts),
+        # A process sees all of its host.
+        docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
         caps_added_n=unit.caps_added_n,
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
+        cpu_request=unit.cpu_request,
+        memory_request_bytes=unit.memory_request_bytes,
         pids_limit=unit.pids_limit,
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
@@ -173,9 +188,9 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
-        rows = mount_rows(unit.mounts)
-        repository = unit.image_ref.repository
-        stateful = keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
+        lasting = [part for part in unit.containers if part.role != "init"]
+        found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
+        stateful = any_of(found, decisive=True)
     row = frames.row(
         "services",
         platform=unit.platform,
@@ -185,9 +200,16 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         health_checked=unit.health_checked,
         logs_exported=ships_logs(unit.log_driver),
         config_external=unit.config_external,
-        secrets_in_image=unit.secret_like_n > 0,
+        secrets_in_image=any(part.secret_like_n for part in unit.containers),
     )
     return row | {"names": unit.names}
+
+
+def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
+    """Return whether a container keeps data of record."""
+    rows = mount_rows(unit.mounts)
+    repository = unit.image_ref.repository
+    return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
 
 
 def mount_rows(
@@ -292,7 +314,7 @@ def merge_services(rows: list[Row]) -> list[Row]:
 def _merged(group: list[Row]) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
-        row[column] = _any([member[column] for member in group], decisive)
+        row[column] = any_of([member[column] for member in group], decisive)
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
@@ -301,7 +323,8 @@ def _merged(group: list[Row]) -> Row:
     return row
 
 
-def _any(values: list[Any], decisive: Any) -> Any:
+def any_of(values: list[Any], decisive: Any) -> Any:
+    """Return the decisive value where one has it; None where one that may have it is unknown."""
     if decisive in values:
         return decisive
     return None if None in values else values[0]
