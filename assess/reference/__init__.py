@@ -24,11 +24,13 @@ from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import Platform as Platform
 from assess.reference.runtimes import is_managed as is_managed
+from assess.reference.runtimes import lines_behind as lines_behind
 from assess.reference.runtimes import node_driver_runs as node_driver_runs
 from assess.reference.runtimes import node_system_support as node_system_support
 from assess.reference.runtimes import platform_of as platform_of
 from assess.reference.runtimes import runtime_line as runtime_line
 from assess.reference.runtimes import runtime_support as runtime_support
+from assess.reference.runtimes import worst_node as worst_node
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
 from assess.reference.support import distro_of as distro_of

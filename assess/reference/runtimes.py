@@ -7,6 +7,7 @@ decides. Where the provider patches hosts and runtime, the host is passed as man
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from assess.reference.engines import driver_runs
 from assess.reference.support import (
     ENGINE,
     Support,
+    line_names,
     line_of,
     newest_line,
     os_support,
@@ -145,6 +147,21 @@ def _kubelet(
         return None
     named = f"cluster {line or 'unknown'}, node {support.line}"
     return support._replace(basis=f"{named}: {support.basis}")
+
+
+def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
+    """Return the node whose runtime is supported worst, or ends first."""
+    return min(nodes, key=lambda node: _order(runtime_support(node, at)))
+
+
+@lru_cache(maxsize=4096)
+def lines_behind(product: str | None, version: str | None) -> int | None:
+    """Count the lines of a product that are newer than a version's; None where it is unknown."""
+    lines = line_names(product)
+    line = line_of(product, version)
+    if line not in lines:
+        return None
+    return sum(numbers_of(name) > numbers_of(line) for name in lines)
 
 
 def _worst(first: Support, second: Support | None) -> Support:

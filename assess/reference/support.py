@@ -177,10 +177,10 @@ def system_of(os_name: str | None) -> tuple[str | None, str]:
     names = {row["name"]: row["distro"] for row in rows("os_names")}
     known = {*_codenames(), *names.values()}
     for n in range(len(words), 0, -1):
-        name = " ".join(words[:n])
-        name = names.get(name, name)
-        if name in known:
-            return name, " ".join(words[n:])
+        named = " ".join(words[:n])
+        distro = names.get(named, named)
+        if distro in known:
+            return distro, " ".join(words[n:])
     return None, ""
 
 
@@ -208,9 +208,15 @@ def line_of(product: str | None, version: str | None) -> str | None:
 
 
 @cache
+def line_names(product: str | None) -> list[str]:
+    """Return the lines of a product, oldest first."""
+    return sorted(_lines().get(product or "", {}), key=numbers_of)
+
+
+@cache
 def newest_line(product: str | None) -> str | None:
     """Return the newest line of a product; None if the facts do not know it."""
-    return max(_lines().get(product or "", {}), key=numbers_of, default=None)
+    return next(reversed(line_names(product)), None)
 
 
 @cache
