@@ -12,7 +12,6 @@ from assess.reference.engines import driver_runs as driver_runs
 from assess.reference.engines import drivers_gone as drivers_gone
 from assess.reference.engines import kernel_floor as kernel_floor
 from assess.reference.engines import kernel_runs as kernel_runs
-from assess.reference.engines import stateful_kind as stateful_kind
 from assess.reference.engines import target_docker as target_docker
 from assess.reference.engines import target_engine as target_engine
 from assess.reference.images import engine_change as engine_change
@@ -31,6 +30,11 @@ from assess.reference.runtimes import platform_of as platform_of
 from assess.reference.runtimes import runtime_line as runtime_line
 from assess.reference.runtimes import runtime_support as runtime_support
 from assess.reference.runtimes import worst_node as worst_node
+from assess.reference.stores import VAGUE as VAGUE
+from assess.reference.stores import holds_record as holds_record
+from assess.reference.stores import is_store_name as is_store_name
+from assess.reference.stores import is_tool as is_tool
+from assess.reference.stores import stateful_kind as stateful_kind
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
 from assess.reference.support import distro_of as distro_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from assess import frames
+from assess import frames, reference
 from assess.image_ref import ImageRef, last_part, parse_image
 from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
@@ -433,12 +433,7 @@ def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     return True if is_writable and (is_known or kind == "named-volume") else None
 
 
-_STORE_KINDS = ("data", "cache", "queue", "discovery")  # whose hosts keep state
-_STORE_WORDS = re.compile(
-    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
-    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
-    r"|victoria|weaviate|yugabyte"
-)
+_STORE_KINDS = ("data", "cache", "queue", "discovery")  # whose ports keep state
 
 
 def keeps_data(
@@ -453,21 +448,19 @@ def keeps_data(
     False only where all mounts are known, and neither they nor image nor ports are a store's.
     """
     data = {mount["data_like"] for mount in mounts}
-    if True in data:
+    kept = reference.holds_record(reference.stateful_kind(repository))
+    if True in data or kept:
         return True
-    if not is_complete or None in data or not repository:
+    if not is_complete or None in data or not repository or kept is None:
         return None
-    return None if may_be_store(repository, ports) else False
+    is_tool = reference.is_tool(repository)
+    return False if is_tool or not has_store_port(ports) else None
 
 
-def may_be_store(repository: str | None, ports: str | None) -> bool:
-    """Return whether an image keeps data, by its name or by the ports that it listens on."""
+def has_store_port(ports: str | None) -> bool:
+    """Return whether a container listens on a port that stores listen on."""
     inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
-    image = last_part(repository)
-    marks = [Address(image), *(Address("", int(port)) for port in inner)]
-    if _STORE_WORDS.search(image):
-        return True
-    return any(kind_of(mark) in _STORE_KINDS for mark in marks)
+    return any(kind_of(Address("", int(port))) in _STORE_KINDS for port in inner)
 
 
 # ---- logs ----

@@ -294,8 +294,9 @@ SERVICES = [
     ({"Mounts": [DATA]}, None, True),
     ({"Mounts": [DATA | {"RW": False}]}, "web", False),
     ({"Mounts": [DATA | {"Destination": "/x"}]}, None, None),  # only a person can tell
-    ({"Image": "postgres:16"}, None, None),
-    ({"Image": "team/percona-server:8"}, None, None),
+    ({"Image": "postgres:16"}, None, True),
+    ({"Image": "team/percona-server:8"}, None, True),
+    ({"Image": "redis:7"}, None, None),  # a cache, or a store
     ({"Image": "sha256:" + "1" * 64}, None, None),  # nobody knows what it is
     ({"ExposedPorts": {"5432/tcp": {}}}, None, None),
     ({"ExposedPorts": {"8080/tcp": {}, "6379/tcp": {}}}, None, None),

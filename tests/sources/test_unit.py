@@ -488,3 +488,18 @@ def test_what_is_declared_has_as_many_replicas_as_it_says_within_reason():
     counts = {None: 1, 0: 0, 1e12: MAX_DECLARED}
     for count, expected in counts.items():
         assert len(declared_rows(unit, "c/web", count, {})[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "stateful"),
+    [
+        (("acme/shop:1", "acme/metrics-agent:1"), False),
+        (("acme/shop:1", "docker.io/bitnami/postgresql:16"), True),
+        (("acme/shop:1", "acme/postgres-exporter:1"), False),
+        (("acme/shop:1", "redis:7"), None),  # a cache, or a store
+        (("acme/shop:1", "acme/postgres-shop:1"), None),
+    ],
+)
+def test_a_store_beside_the_application_makes_the_group_stateful(images, stateful):
+    main, *others = (Unit(names=(), platform="nomad", image=image) for image in images)
+    assert service_row(replace(main, beside=tuple(others)))["stateful"] is stateful

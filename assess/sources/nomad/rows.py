@@ -208,7 +208,11 @@ def to_workloads(
 def to_declared(group: Group, cluster: str) -> tuple[list[Row], list[Row]]:
     """Return the rows of a group that a job declares, and of which no allocation is known."""
     namespace, job, name = group.key
-    place = {"cluster": cluster, "namespace": namespace or None, "name": f"{job}.{name}"}
+    place = {
+        "cluster": cluster,
+        "namespace": namespace or None,
+        "name": f"{job}.{name}",
+    }
     key = "/".join(filter(None, (cluster, *group.key)))
     count = number(group.group, "Count")
     workloads, mounts = declared_rows(group.unit, key, count, place)

@@ -229,6 +229,8 @@ def test_a_good_sign_counts_only_from_what_surely_runs():
         ("nginx:1.27", "none"),
         ("acme/db-migrate:1", "none"),
         ("acme/postgres-exporter", "none"),
+        ("acme/zipkin-mysql", "database"),
+        ("acme/postgres-orders", None),  # a store for orders, or what speaks to one
         (None, None),
     ],
 )
@@ -321,3 +323,40 @@ def test_a_sidecar_is_no_replica_and_what_is_only_declared_is_not_none():
     declared = row(Fleet().change("workloads", state="declared"))
     assert pd.isna(declared["replicas_n"]) and pd.isna(declared["hosts_n"])
     assert row(Fleet().first("workloads", state="declared"))["replicas_n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({"repository": "library/postgres"}, True),
+        ({"repository": "acme/postgres-exporter"}, False),
+        ({"repository": "library/postgres", "container_role": "init"}, False),
+    ],
+)
+def test_what_only_speaks_to_a_store_may_listen_on_its_port(cells, expected):
+    fleet = Fleet().change("services", stateful=None)
+    fleet = fleet.change("workloads", image_ref=None, ports="5432/tcp", **cells)
+    found = row(fleet, "workloads")
+    assert found["store_port"] == expected
+    assert (found["image_kind"] == "database") == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("orders-db", True),
+        ("shop/zipkin-mysql", True),
+        ("postgres-exporter", False),
+        ("vault", False),  # of photos, as well as of secrets
+        ("redis", False),  # perhaps a cache
+        ("shop", False),
+    ],
+)
+def test_the_name_of_a_service_tells_a_store(service, expected):
+    fleet = Fleet().drop("dependencies").change("services", stateful=None)
+    for rows in fleet.rows.values():
+        for cells in rows:
+            cells.update({"service_id": service} if "service_id" in cells else {})
+    assert row(fleet, "workloads")["store_name"] == expected
+    declared = fleet.change("services", stateful=False)
+    assert not row(declared, "workloads")["store_name"]
