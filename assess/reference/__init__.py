@@ -18,6 +18,7 @@ from assess.reference.images import engine_change as engine_change
 from assess.reference.images import image_change as image_change
 from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import is_fork as is_fork
+from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
 from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
@@ -47,6 +48,8 @@ from assess.reference.support import os_support as os_support
 from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support
 from assess.reference.support import support_windows as support_windows
+from assess.reference.systems import LINUX as LINUX
+from assess.reference.systems import os_family as os_family
 from assess.reference.tables import STALE_DAYS as STALE_DAYS
 from assess.reference.tables import compiled_on as compiled_on
 from assess.reference.tables import outdated as outdated

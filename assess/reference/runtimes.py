@@ -30,7 +30,7 @@ from assess.reference.versions import numbers_of, parse_version
 MANAGED = "managed: its provider patches hosts and runtime"
 PROVIDER = "provider"
 NO_DOCKERSHIM = (1, 24)  # from here on a kubelet has no way of its own to docker
-LATEST = "latest"
+EKS = "amazon-eks"
 _BADNESS = ("ended", "unknown", "supported")
 _FIRST_NUMBER = re.compile(r"\d++(?:\.\d++)*+")
 
@@ -67,7 +67,10 @@ def platform_of(node: Node) -> Platform | None:
         found = _named(text)
         if found:
             version = _number(node.provider_version) or _number(node.kubelet)
-            return Platform(found["product"], version, found["kind"])
+            # on EKS, Fargate runs nodes of the cluster's version
+            is_eks = "-eks-" in f"{node.provider_version} {node.kubelet}"
+            product = EKS if is_eks else found["product"]
+            return Platform(product, version, found["kind"])
     return None
 
 

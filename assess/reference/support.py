@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
 from assess.reference.versions import (
     Version,
@@ -96,9 +96,20 @@ def engine_support(version: str | None, at: pd.Timestamp) -> Support:
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Return the general support of an operating system, under any usual name."""
+    """Return the general support of an operating system, under any usual name.
+
+    A version before all that the facts know has ended where the oldest of these has.
+    """
     distro, rest = system_of(os_name)
-    return product_support(distro, os_version or rest or None, at)
+    support = product_support(distro, os_version or rest or None, at)
+    numbers = parse_version(support.line)
+    if support.state != "unknown" or numbers is None or distro not in _lines():
+        return support
+    oldest = line_names(distro)[0]
+    is_before = numbers < numbers_of(oldest)
+    if is_before and product_support(distro, oldest, at).state == "ended":
+        return support._replace(state="ended", basis=f"before {oldest}, which has ended")
+    return support
 
 
 @lru_cache(maxsize=4096)
@@ -109,41 +120,24 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Return the support of a kernel; one that a distribution makes lasts as long as that does."""
+    """Return the support of a kernel; one of a distribution is supported as long as that."""
     own = product_support("kernel", kernel, at)
-    maker = kernel_maker(kernel)
     whole = os_support(os_name, os_version, at)
-    if maker and whole.state == "unknown":
-        whole = product_support(*maker, at)
-    is_own = maker is not None or _ships(kernel, distro_of(os_name), whole.line)
-    if whole.state == "unknown" and own.state == "supported":
-        return own  # the distribution keeps it at least as long as upstream does
-    if not is_own:
-        return own
-    distro = distro_of(os_name) or (maker[0] if maker else None)
-    basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
-    return whole._replace(line=own.line, basis=basis)
-
-
-@lru_cache(maxsize=4096)
-def kernel_maker(kernel: str | None) -> tuple[str, str | None] | None:
-    """Return the distribution that made a kernel, and its version where the kernel names it."""
-    for row in rows("kernel_flavours") if isinstance(kernel, str) else ():
-        found = re.search(row["pattern"], kernel or "")
-        if found:
-            return row["distro"], found[1] if found.re.groups else None
-    return None
-
-
-def _ships(kernel: str | None, distro: str | None, line: str | None) -> bool:
-    """Return whether a kernel is of the line that a distribution ships by default."""
+    if vendor := kernel_vendor(kernel):
+        if whole.state == "unknown" and vendor[1]:
+            whole = os_support(*vendor, at)
+        if whole.state != "unknown":
+            basis = f"a kernel of {vendor[0]}: {whole.basis}"
+            return whole._replace(line=own.line, basis=basis)
     numbers = parse_version(kernel)
-    for row in rows("distro_releases") if numbers else ():
+    distro = distro_of(os_name)
+    for row in rows("distro_releases") if numbers else []:
         shipped = parse_version(row["default_kernel"])
-        is_own = (row["distro"], row["version"]) == (distro, line)
+        is_own = (row["distro"], row["version"]) == (distro, whole.line)
         if numbers and shipped and is_own and shipped[:2] == numbers[:2]:
-            return True
-    return False
+            basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
+            return whole._replace(line=own.line, basis=basis)
+    return own
 
 
 @cache
@@ -328,10 +322,9 @@ def _lines() -> dict[str, dict[str, _Line]]:
         line.released.extend(_day(day) for day in days if day)
     for row in rows("managed_lines"):
         released = [_day(day) for day in (row["release_date"], row["latest_date"]) if day]
-        end = _day(row["eol_date"]) if row["eol_date"] else None
-        longer = row["extended_eol_date"]
-        extended = _day(longer) if longer else None
-        line = _Line(released, end, "calendar of its provider", extended)
+        ends = [row["eol_date"], row["extended_eol_date"]]
+        standard, extended = (_day(end) if end else None for end in ends)
+        line = _Line(released, standard, "calendar of its provider", extended)
         found.setdefault(row["product"], {})[row["line"]] = line
     for row in rows("calendars"):
         if not row["needs"]:

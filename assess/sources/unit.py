@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,8 @@ class Unit:
     names: tuple[Name, ...]  # best first
     platform: str
     image: str = ""
-    environment: tuple[tuple[str, str], ...] = ()  # for use inside the sources only
+    # For use inside the sources only.
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""
     mounts: tuple[Mount, ...] = ()

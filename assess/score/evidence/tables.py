@@ -27,7 +27,6 @@ from assess.score.incidents.exposure import (
 )
 
 LOWER_TIERS = (2, 3, 4)
-NOT_LINUX = ("windows", "bsd", "sunos")
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -298,7 +297,9 @@ def _hosts(
         managed = reference.is_managed(node)
         supported = _is_supported(reference.node_system_support(node, at))
         runs = True if managed else reference.kernel_runs(kernel, target)
-        answers.append((supported, False if family in NOT_LINUX else runs, managed))
+        # an engine for Linux containers needs a Linux kernel, whatever its version
+        is_linux = family in (None, reference.LINUX)
+        answers.append((supported, runs if is_linux else False, managed))
     names = ["os_supported", "kernel_runs_on_target", "managed"]
     facts = pd.DataFrame(answers, table.index, names, dtype="boolean")
     return table.join(facts)

@@ -360,3 +360,20 @@ def test_the_name_of_a_service_tells_a_store(service, expected):
     assert row(fleet, "workloads")["store_name"] == expected
     declared = fleet.change("services", stateful=False)
     assert not row(declared, "workloads")["store_name"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "runs"),
+    [
+        ({"os_name": "openbsd", "os_version": "7.4", "kernel": "7.4"}, False),
+        ({"os_name": "windows", "kernel": "10.0.20348"}, False),
+        ({"os_name": "sunos", "kernel": "5.11"}, False),
+        ({"os_name": None, "kernel": "Darwin 22.6.0"}, False),
+        ({"os_name": "ubuntu", "kernel": None}, None),
+        ({"os_name": None, "kernel": None}, None),
+        ({"os_name": "ubuntu", "kernel": "6.8.0-40-generic"}, True),
+    ],
+)
+def test_only_a_linux_kernel_runs_the_target_engine(cells, runs):
+    found = row(Fleet().change("hosts", **cells), "hosts")["kernel_runs_on_target"]
+    assert pd.isna(found) if runs is None else found == runs
