@@ -130,6 +130,7 @@ BUDGETS = {
     "sources/answers": 700,
     "sources/backstage": 380,
     "sources/compose": 820,
+    "sources/deploys": 450,
     "sources/docker": 1400,
     "sources/edges": 640,
     "sources/ec2": 415,
