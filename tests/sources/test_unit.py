@@ -18,6 +18,7 @@ from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
+from assess.sources.edges.rows import distinct
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad.rows import to_batch as nomad
@@ -26,7 +27,6 @@ from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
     Mount,
     Unit,
-    distinct,
     is_engine_socket,
     merge_services,
     mount_rows,
@@ -425,7 +425,7 @@ RULES = {
 }
 OTHERS = {  # who may name them for another reason
     "sockets of engines": ("docker/client.py", "docker/engine.py", "docker/source.py"),
-    "kinds of addresses in rows": ("addresses.py",),
+    "kinds of addresses in rows": ("edges/kinds.py", "edges/rows.py"),
 }
 
 

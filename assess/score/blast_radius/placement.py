@@ -30,6 +30,7 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         "engine": _on_engines(inventory, replicas, policy),
         "image": replicas.assign(element=image_names(replicas)),
         "base_image": on_bases(inventory)[is_replica],
+        "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
@@ -46,7 +47,9 @@ def running_engines(inventory: Inventory) -> pd.DataFrame:
 
 
 def _on_engines(
-    inventory: Inventory, replicas: pd.DataFrame, policy: Policy
+    inventory: Inventory,
+    replicas: pd.DataFrame,
+    policy: Policy,
 ) -> pd.DataFrame:
     """List replicas by the engines of their host, as ``element``."""
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
@@ -89,6 +92,15 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
 
 
+def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
+    """List replicas by the volumes (``element``) that several services mount."""
+    mounts = inventory["mounts"].dropna(subset=["volume_id"])
+    mounts = mounts[["workload_id", "volume_id"]].drop_duplicates()
+    rows = replicas.merge(mounts, on="workload_id")
+    services_n = rows.groupby("volume_id")["service_id"].transform("nunique")
+    return rows[services_n > 1].rename(columns={"volume_id": "element"})
+
+
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """List ``element_kind, element, service_id`` that a registry freezes, running or not.
 
@@ -121,7 +133,9 @@ def is_running(replicas: pd.DataFrame) -> pd.Series:
 
 
 def direct_impact(
-    placement: pd.DataFrame, min_healthy_pct: pd.Series, elements: pd.DataFrame
+    placement: pd.DataFrame,
+    min_healthy_pct: pd.Series,
+    elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly.
 
@@ -141,7 +155,12 @@ def direct_impact(
     wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
     wide = wide.groupby(PAIR)[counted].sum().reset_index()
 
-    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
+    def down(
+        table: pd.DataFrame,
+        *,
+        best: bool,
+        worst: bool,
+    ) -> pd.DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()

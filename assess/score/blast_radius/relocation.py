@@ -13,9 +13,10 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
-from assess.score.blast_radius.topology import LEVELS, Graph, Topology
+from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
+from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.controllers import Place
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
@@ -129,6 +130,7 @@ def _to_unit(
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
         environment=tuple(_environment(container)),
+        texts=command_line(container, "command", "args"),
         ports=tuple(_ports(container)),
         user=_user({**_security(spec), **_security(container)}),
         mounts=tuple(_mounts(spec, container, namespace, claims)),

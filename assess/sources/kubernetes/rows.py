@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
+from assess.sources.edges.rows import distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,
@@ -37,11 +38,8 @@ from assess.sources.kubernetes.pods import (
 from assess.sources.listing import ENDED, Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
     Unit,
     any_of,
-    distinct,
-    environment_rows,
     merge_services,
     service_row,
 )
@@ -334,22 +332,15 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
     for controller in owners.controllers.values():
         for selected in controller.selected:
             first.setdefault(selected, controller)
-    known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
+    siblings = Siblings()
+    for service, controller in first.items():
+        unit = units.get(controller)
+        callee = unit.callee if unit else Callee(controller.names[0])
+        siblings.add(callee, *service.names, space=service.namespace)
     rows: list[Row] = []
     for controller, unit in units.items():
-
-        def find(address: Address, home: str = controller.namespace) -> Callee | None:
-            name, _, rest = address.host.partition(".")
-            namespace, _, domain = rest.partition(".")
-            called = known.get((namespace or home, name))
-            # A host of the outside may begin like a Service: shop.example.com.
-            is_outside = domain and not domain.startswith("svc")
-            if called is None or is_outside:
-                return None
-            return called.names[0], units[called].image_name if called in units else ""
-
-        for part in unit.containers:
-            rows += environment_rows(controller.names[0], part.addresses, find)
+        src = controller.names[0]
+        rows += needs(src, unit.mentions, siblings, space=controller.namespace)
     return distinct(rows)
 
 
