@@ -131,7 +131,7 @@ BUDGETS = {
     "sources/backstage": 380,
     "sources/compose": 820,
     "sources/deploys": 450,
-    "sources/docker": 1400,
+    "sources/docker": 1530,
     "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
