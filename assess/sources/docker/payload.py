@@ -35,9 +35,9 @@ _VERSION = _shape(
     Components=[_shape("Name Version")],
 )
 _INFO = _shape(
-    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion OSType Architecture "
     "CgroupDriver CgroupVersion LoggingDriver SystemTime",
-    "NCPU MemTotal Containers Images",
+    "NCPU MemTotal Containers ContainersStopped Images",
     "LiveRestoreEnabled",
     DriverStatus=list,
     SecurityOptions=list,
@@ -248,7 +248,8 @@ def keep_info(raw: Any) -> Payload:
         networks -= {"127.0.0.0/8", "::1/128"}
         hosts = table(registries, "IndexConfigs").values()
         insecure_hosts_n = sum(dig(host, "Secure") is False for host in hosts)
-        kept["mirrors_n"] = len(texts(registries, "Mirrors"))
+        if "Mirrors" in registries:
+            kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
