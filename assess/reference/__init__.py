@@ -24,6 +24,7 @@ from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import Platform as Platform
 from assess.reference.runtimes import is_managed as is_managed
+from assess.reference.runtimes import is_managed_product as is_managed_product
 from assess.reference.runtimes import lines_behind as lines_behind
 from assess.reference.runtimes import node_driver_runs as node_driver_runs
 from assess.reference.runtimes import node_system_support as node_system_support

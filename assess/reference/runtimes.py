@@ -98,6 +98,13 @@ def is_managed(node: Node) -> bool:
     return is_platform or node.managed_by == PROVIDER
 
 
+@cache
+def is_managed_product(product: str | None) -> bool:
+    """Return whether a product is a platform whose provider patches hosts and runtime."""
+    known = ((row["product"], row["kind"]) for row in rows("platforms"))
+    return (product, "managed") in known
+
+
 @lru_cache(maxsize=4096)
 def runtime_line(node: Node) -> tuple[str | None, str | None]:
     """Return product and version whose calendar says how long a node's runtime is supported."""

@@ -36,7 +36,7 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
     line = engines[engines.str.startswith(f"{runtime} {version}.")]
     versions = line.str.removeprefix(f"{runtime} ")
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
-    named = {"engine": f"{runtime} {newest}"}
+    named = {"engine": f"{runtime} {newest}".strip()}
     if target["base_image"]:
         named["base_image"] = str(target["base_image"])
     if target["landing"] == "cluster":

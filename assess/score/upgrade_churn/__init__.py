@@ -195,7 +195,7 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
-        if basis == pace.MANAGED:
+        if basis == pace.MANAGED or reference.is_managed_product(product):
             engine = pace.managed_rate(
                 product, line, policy["churn"]["managed_per_year_max"]
             )
