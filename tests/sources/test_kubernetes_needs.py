@@ -276,9 +276,9 @@ RULES = [{"backendRefs": [{"name": "front", "port": 80}]}]
 TO_FRONT = [{"route": [{"destination": {"host": "front"}}]}]
 
 
-def gateway_route(kind, **parent):
+def gateway_route(of, **parent):
     spec = {"rules": RULES, "parentRefs": [parent]}
-    return [service("front"), thing(kind, "r", "gateway.networking.k8s.io/v1", spec=spec)]
+    return [service("front"), thing(of, "r", "gateway.networking.k8s.io/v1", spec=spec)]
 
 
 def virtual(*gateways):

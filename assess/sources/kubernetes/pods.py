@@ -14,6 +14,7 @@ from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
+from assess.sources.volumes import export_id
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(
@@ -326,6 +327,9 @@ def _with_volume(
     if kind != "persistentVolumeClaim":
         driver = driver or kind
     claim_name = text(source, "claimName")
+    shared_as = f"{namespace}/{claim_name}" if claim_name else ""
+    if kind == "nfs":
+        shared_as = export_id(text(source, "server"), text(source, "path"))
     claim = material.claims.get((namespace, claim_name or text(volume, "name")), {})
     return replace(
         mount,
@@ -335,7 +339,7 @@ def _with_volume(
         driver=text(claim, "spec", "storageClassName") or driver or None,
         is_writable=mount.is_writable and source.get("readOnly") is not True,
         is_remote=True,
-        shared_as=f"{namespace}/{claim_name}" if claim_name else "",
+        shared_as=shared_as,
         size_bytes=integer(_size(claim)),
     )
 
