@@ -13,6 +13,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
+from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
 SHORT_ID = 12
@@ -296,7 +297,10 @@ def keep_image(raw: Payload) -> tuple[Payload, int]:
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
-    return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
+    kept = _pick(raw, _VOLUME)
+    if not isinstance(options, dict):
+        return kept, 0
+    return kept | {"export": nfs_export(options)}, len(options)
 
 
 # How an entry of a list is cut, what identifies it, and what of the info counts them.
