@@ -141,7 +141,7 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 980,
-    "sources/kubernetes": 1400,
+    "sources/kubernetes": 1560,
     "sources/marathon": 600,
     "sources/nomad": 600,
     "sources/registry": 705,
