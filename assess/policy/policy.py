@@ -86,6 +86,21 @@ class Policy:
             f"{key} = {_inline(value)}\n" for key, value in self.values.items()
         )
 
+    def with_tables(self, **tables: Any) -> Policy:
+        """Return a policy with whole tables in place of its own, as they are: nothing is checked.
+
+        Parameters
+        ----------
+        **tables : Any
+            Tables by name, complete.
+
+        Returns
+        -------
+        Policy
+            For one question to a score.
+        """
+        return Policy({**self.values, **tables}, self.origin)
+
     def __repr__(self) -> str:
         """Return a line without address or clock."""
         return f"<Policy {self.hash}: {len(self['check'])} checks, {len(self['gate'])} gates>"

@@ -105,12 +105,11 @@ def target_problems(values: Table) -> Iterator[str]:
                 yield f"{whose} has no {key}"
         for problem in _row_problems(row, refusals):
             yield f"{whose}: {problem}"
-    currencies = {
-        row.get("prices", {}).get("currency") or None for row in values["targets"]
-    } - {None}
+    named = (row.get("prices", {}).get("currency") for row in values["targets"])
+    currencies = {str(currency) for currency in named if currency}
     if len(currencies) > 1:
-        named = " and ".join(sorted(currencies))
-        yield f"the prices of the targets are in {named}: one currency is expected"
+        both = " and ".join(sorted(currencies))
+        yield f"the prices of the targets are in {both}: one currency is expected"
     yield from _default_problems(values["target"], values)
 
 

@@ -39,6 +39,7 @@ from assess.reference.stores import is_tool as is_tool
 from assess.reference.stores import stateful_kind as stateful_kind
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
+from assess.reference.support import default_kernel as default_kernel
 from assess.reference.support import distro_of as distro_of
 from assess.reference.support import engine_lines as engine_lines
 from assess.reference.support import engine_support as engine_support

@@ -139,7 +139,7 @@ def score_upgrade_churn(
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
-    bases = _base_images(inventory)
+    bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
     broken = breaks(inventory, placed, engines, goal)
     hits = broken.dropna(subset=["service_id", "change_id"])
@@ -287,7 +287,8 @@ def _contributions(
     return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
 
 
-def _base_images(inventory: Inventory) -> dict[str, list[str]]:
+def base_images(inventory: Inventory) -> dict[str, list[str]]:
+    """Return the base images of every service, sorted."""
     groups = on_bases(inventory).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 
