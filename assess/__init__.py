@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from assess.score.blast_radius.blast_radius import (
         score_blast_radius as score_blast_radius,
     )
-    from assess.score.blast_radius.topology import edge_evidence as edge_evidence
+    from assess.score.blast_radius.edges import edge_evidence as edge_evidence
     from assess.score.cleanup import clean_up as clean_up
     from assess.score.readiness import score_readiness as score_readiness
     from assess.score.upgrade_churn import (
@@ -57,7 +57,7 @@ _HOMES = {
     "clean_up": "score.cleanup",
     "collect": "sources",
     "earlier": "store",
-    "edge_evidence": "score.blast_radius.topology",
+    "edge_evidence": "score.blast_radius.edges",
     "from_frames": "inventory",
     "judge_claims": "score.assessment",
     "judge_outside": "score.blast_radius.blast_radius",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from assess.reference.images import moves
+
 DEFAULT_REGISTRY = "docker.io"
 _HUB_NAMES = (
     "docker.io",
@@ -34,10 +36,10 @@ class ImageRef:
 
     @property
     def floating(self) -> bool | None:
-        """Whether the tag moves: latest or none, and no digest."""
+        """Whether the tag moves, and no digest holds the image; None where nobody knows."""
         if self.repository is None:
             return None
-        return self.digest is None and self.tag in (None, "latest")
+        return False if self.digest else moves(self.tag, self.repository)
 
     @property
     def pinned(self) -> bool | None:

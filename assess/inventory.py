@@ -15,6 +15,7 @@ import pandas as pd
 from assess import frames, s3
 from assess.errors import AssessError, DataError
 from assess.image_ref import parse_image
+from assess.reference import moves, os_family
 from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
@@ -259,10 +260,36 @@ def _build(
 
 def derived(frame: str, table: pd.DataFrame) -> pd.DataFrame:
     """Fill the unknown cells that follow from others of the same row; known cells stay."""
+    if frame == "hosts":
+        return _filled(table, _of_systems(table))
     if frame != "workloads":
         return table
     refs = table["image_ref"].dropna()
     parts = pd.DataFrame([parse_image(ref).columns() for ref in refs], index=refs.index)
+    table = _filled(table, parts)
+    tagged = table.loc[table["repository"].notna() & table["tag"].notna()]
+    floating = [
+        moves(tag, repository) and not is_pinned
+        for repository, tag, is_pinned in zip(
+            tagged["repository"],
+            tagged["tag"],
+            tagged["pinned"].fillna(value=False),
+            strict=True,
+        )
+    ]
+    tags = pd.Series(floating, tagged.index, dtype="boolean")
+    return _filled(table, tags.to_frame("tag_floating"))
+
+
+def _of_systems(hosts: pd.DataFrame) -> pd.DataFrame:
+    """Return the family of the operating system of each host, by its name or its kernel."""
+    pairs = hosts[["os_name", "kernel"]].astype(object).where(hosts.notna(), None)
+    families = [os_family(name, kernel) for name, kernel in pairs.to_numpy()]
+    return pd.DataFrame({"os_family": families}, index=hosts.index)
+
+
+def _filled(table: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
+    """Fill the unknown cells of a table from another with the same rows."""
     filled = {
         name: table[name].fillna(cells.astype(table[name].dtype))
         for name, cells in parts.items()

@@ -42,17 +42,19 @@ def test_what_is_no_reference_stays_unknown(ref):
 def test_floating_and_pinned():
     assert parse_image("nginx").floating is True
     assert parse_image("nginx:latest").floating is True
-    assert parse_image("nginx:1").floating is False
+    assert parse_image("nginx:1").floating is True
+    assert parse_image("nginx:1.25.3").floating is False
+    assert parse_image("acme/shop:zesty").floating is None
     assert parse_image(f"nginx:latest@{DIGEST}").floating is False
     assert parse_image(f"nginx@{DIGEST}").pinned is True
     assert parse_image("nginx:1").pinned is False
 
 
 def test_columns_of_a_workload():
-    assert parse_image("nginx:1").columns() == {
+    assert parse_image("nginx:1.25.3").columns() == {
         "registry": "docker.io",
         "repository": "library/nginx",
-        "tag": "1",
+        "tag": "1.25.3",
         "image_digest": None,
         "tag_floating": False,
         "pinned": False,

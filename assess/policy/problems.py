@@ -58,7 +58,6 @@ WORDS = {
 _DAYS = 36_500
 _AT_MOST = {
     "simulation.level": 1,
-    "blast_radius.unobserved_quantile": 1,
     "what_next.move_p": 1,
     "what_next.pilot_p": 1,
     "simulation.draws": 10**7,

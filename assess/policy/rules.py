@@ -55,6 +55,7 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "contained": "boolean",
         "image_kind": "text",
         "store_port": "boolean",
+        "store_name": "boolean",
         "stateful_set": "boolean",
         "public_unmirrored": "boolean",
     },

@@ -1,4 +1,4 @@
-"""What an engine runs with: drivers, kernels, API versions; and what runs in it."""
+"""What an engine runs with: drivers, kernels, API versions."""
 
 from __future__ import annotations
 
@@ -138,14 +138,3 @@ def api_range(version: str | None) -> tuple[str | None, str | None]:
     if last is None:
         return None, None
     return known[last]["api_version_min"] or None, known[last]["api_version_max"]
-
-
-@lru_cache(maxsize=4096)
-def stateful_kind(repository: str | None) -> str | None:
-    """Return the kind of state a repository holds (``database``, ``queue``, ...); None if unknown."""
-    if not isinstance(repository, str):
-        return None
-    for row in rows("database_images"):
-        if re.search(row["pattern"], repository):
-            return row["kind"]
-    return None

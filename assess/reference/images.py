@@ -21,6 +21,11 @@ _TAG = re.compile(
 _USUAL = {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
+_DAY_INSIDE = re.compile(rf"(?<!\d){_DAY.pattern}")
+_TAG_SEPARATOR = re.compile(r"[-_+]+")
+_BUILDS_FROM = (
+    100  # no product is there with its major versions, but builds are counted so
+)
 
 
 @lru_cache(maxsize=4096)
@@ -33,11 +38,45 @@ def tag_version(tag: str | None) -> Version | None:
 
 
 @lru_cache(maxsize=4096)
-def is_fixed(tag: str | None) -> bool:
+def moves(tag: str | None, repository: str | None = None) -> bool | None:
+    """Return whether a tag moves on to other images; None for words that nobody knows.
+
+    A tag moves where it is absent, names a channel or a flavour alone, or no more than a major
+    version, as its product counts versions.
+    """
+    text = tag.strip().lower() if isinstance(tag, str) else "latest"
+    words = [word for word in _TAG_SEPARATOR.split(text) if word]
+    meanings = {_meaning(word) for word in words}
+    if "moves" in meanings:
+        return True
+    if _DAY_INSIDE.search(text) or any(map(_is_commit, words)):
+        return False
+    versions = [version for word in words if (version := tag_version(word))]
+    if versions:
+        return not any(_is_whole(version, repository) for version in versions)
+    return True if meanings - {""} and "" not in meanings else None
+
+
+@lru_cache(maxsize=4096)
+def is_fixed(tag: str | None, repository: str | None = None) -> bool:
     """Return whether a tag names one image (version, commit, day) and not a moving one."""
-    text = tag.strip().lower() if isinstance(tag, str) else ""
-    named = tag_version(tag) or _COMMIT.fullmatch(text) or _DAY.match(text)
-    return bool(named)
+    return moves(tag, repository) is False
+
+
+def _is_whole(version: Version, repository: str | None) -> bool:
+    """Return whether a version is more than a major one; a large number counts builds."""
+    is_build = len(version) == 1 and version[0] >= _BUILDS_FROM
+    return is_build or len(version) > major_parts(product_of(repository), version)
+
+
+def _is_commit(word: str) -> bool:
+    return bool(_COMMIT.fullmatch(word)) and not word.isdigit() and not word.isalpha()
+
+
+def _meaning(word: str) -> str:
+    """Return what a word of a tag means; empty where nobody knows it."""
+    known = {row["word"]: row["meaning"] for row in rows("tag_words")}
+    return known.get(word) or known.get(word.rstrip(".0123456789"), "")
 
 
 @lru_cache(maxsize=4096)
@@ -88,7 +127,9 @@ def image_change(
     if before[1] == after[1] and before[1] is not None:
         if before[2] and after[2]:
             return "rebuild"
-        return "same" if is_fixed(before[1]) else "unknown"  # ``latest`` may have moved
+        return (
+            "same" if is_fixed(before[1], before[0]) else "unknown"
+        )  # ``latest`` may have moved
     if was is None or now is None:
         return "unknown"
     return _compared(was, now, major_parts(product, was), major_parts(product, now))

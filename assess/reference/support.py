@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
 from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
 
@@ -80,8 +81,20 @@ def engine_support(version: str | None, at: pd.Timestamp) -> Support:
 
 @lru_cache(maxsize=4096)
 def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
-    """Return the general support of an operating system, under any usual name."""
-    return product_support(distro_of(os_name), os_version, at)
+    """Return the general support of an operating system, under any usual name.
+
+    A version before all that the facts know has ended where the oldest of these has.
+    """
+    distro = distro_of(os_name)
+    support = product_support(distro, os_version, at)
+    numbers = parse_version(support.line)
+    if support.state != "unknown" or numbers is None or distro is None:
+        return support
+    oldest = min(_lines()[distro], key=numbers_of)
+    is_before = numbers < numbers_of(oldest)
+    if is_before and product_support(distro, oldest, at).state == "ended":
+        return support._replace(state="ended", basis=f"before {oldest}, which has ended")
+    return support
 
 
 @lru_cache(maxsize=4096)
@@ -92,9 +105,15 @@ def kernel_support(
     os_name: str | None = None,
     os_version: str | None = None,
 ) -> Support:
-    """Return the support of a kernel; the default kernel of a system is supported as long as that."""
+    """Return the support of a kernel; one of a distribution is supported as long as that."""
     own = product_support("kernel", kernel, at)
     whole = os_support(os_name, os_version, at)
+    if vendor := kernel_vendor(kernel):
+        if whole.state == "unknown" and vendor[1]:
+            whole = os_support(*vendor, at)
+        if whole.state != "unknown":
+            basis = f"a kernel of {vendor[0]}: {whole.basis}"
+            return whole._replace(line=own.line, basis=basis)
     numbers = parse_version(kernel)
     distro = distro_of(os_name)
     for row in rows("distro_releases") if numbers else []:

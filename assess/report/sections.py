@@ -201,13 +201,20 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             f"No source observed the dependencies of {unseen} of {len(services)} services. "
             "That is unknown, not safe: their upper bounds are wider."
         )
+    called = services["callers_seen"].fillna(value=False)
+    if not called.all():
+        warnings.append(
+            f"The callers of {int(called.sum())} of {len(services)} services were seen. "
+            "Anybody may call the others: traces or connections over a week would narrow it."
+        )
     text = (
-        "Share of the fleet's criticality that a failing element can reach. It is an upper bound: "
-        "a caller that tolerates the failure is counted as down too."
+        "Share of the fleet's criticality that goes down with a failing element: what is "
+        "expected, and up to what can be reached. Callers often survive a failure; how likely "
+        "they do not is the policy's, or learned from failures."
     )
     reading = (
-        "Bar: lowest to highest over all uncertain dependencies. "
-        "Point: probabilities of the policy."
+        "Point: what is expected. Bar: from the least that is expected to all that can be "
+        "reached, calls that nobody would have seen included."
     )
     hollow = f"{reading} Hollow: no source observed its dependencies."
     parts: list[Part] = [
@@ -229,7 +236,9 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
 _ELEMENTS = [
     Column("label", "Element"),
     IMPACT,
-    Column("services_down_n", "Services down", "number"),
+    Column("next_lo", "One failure takes at least (%)", "number", 0, 100),
+    Column("next_hi", "One failure takes at most (%)", "number", 0, 100),
+    Column("services_down_n", "Services that can be reached", "number"),
     Column("frozen_n", "Services frozen", "number"),
 ]
 _SERVICES = [

@@ -57,7 +57,9 @@ def write_sample(
 def _inventory(scenes: list[Scene]) -> Inventory:
     tables = {}
     for name in frames.names():
-        make_rows = getattr(rows, name)
+        make_rows = getattr(rows, name, None)
+        if make_rows is None:  # the fleet has no cluster with objects
+            continue
         always = world()["always"].get(name, {})
         made = [always | row for scene in scenes for row in make_rows(scene)]
         table = pd.DataFrame(made, columns=list(frames.columns(name)), dtype=object)

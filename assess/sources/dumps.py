@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
 TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
+_DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # begins one, even within a text
 
 
 class DumpError(ValueError):
@@ -186,7 +188,7 @@ def read_json(file: Path, row: Row) -> list[Any]:
     values, rest = decode_values(text)
     if rest:
         row |= broken(rest, is_some=bool(values))
-        if _TEMPLATE.search(text):
+        if is_template(text):
             row["hint"] = TEMPLATE_HINT
     return values
 
@@ -199,14 +201,37 @@ def read_yaml(file: Path, row: Row) -> list[Any]:
     try:
         return load_documents(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" near line {mark.line + 1}" if mark else ""
-        row |= failure(error)
-        hint = row["hint"] if type(error) is ValueError else f"this is no YAML{place}"
-        if _TEMPLATE.search(text):
-            hint = TEMPLATE_HINT
-        row |= {"status": "parse_error", "hint": hint}
-        return []
+        row |= _broken_yaml(error, text)
+        documents = _whole_documents(text) if isinstance(error, yaml.YAMLError) else []
+    if documents:
+        row["status"] = "partial"
+    return documents
+
+
+def _broken_yaml(error: Exception, text: str) -> Row:
+    """Return the columns of a coverage row for text that is not YAML."""
+    mark = getattr(error, "problem_mark", None)
+    place = f" near line {mark.line + 1}" if mark else ""
+    columns = failure(error)
+    hint = columns["hint"] if type(error) is ValueError else f"this is no YAML{place}"
+    if is_template(text):
+        hint = TEMPLATE_HINT
+    return columns | {"status": "parse_error", "hint": hint}
+
+
+def _whole_documents(text: str) -> list[Any]:
+    """Read the documents of a text that can be read; a broken one costs itself only."""
+    parts = _DOCUMENT.split(text)
+    documents: list[Any] = []
+    for part in parts if len(parts) > 1 else ():
+        with suppress(yaml.YAMLError, ValueError, RecursionError):
+            documents += [d for d in load_documents(part) if isinstance(d, dict | list)]
+    return documents
+
+
+def is_template(text: str) -> bool:
+    """Return whether a text is to be rendered before it says anything."""
+    return _TEMPLATE.search(text) is not None
 
 
 def broken(rest: str, *, is_some: bool = False) -> Row:
@@ -216,7 +241,7 @@ def broken(rest: str, *, is_some: bool = False) -> Row:
     )
     if rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         hint = "this is a web page, not JSON: a login or a proxy answered instead"
-    elif _TEMPLATE.search(rest):
+    elif is_template(rest):
         hint = "this is a template, not what it makes: render it first"
     status = "partial" if is_some else "parse_error"
     return {"status": status, "error_class": "JSONDecodeError", "hint": hint}

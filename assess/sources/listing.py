@@ -72,6 +72,8 @@ class ListSource(Source):
     lists: tuple[Listing, ...] = ()
     # Of the lists in a payload whose entries become rows, as `spoiled` takes them.
     forms: Mapping[str, str] = {}
+    # By the ending of a file that is no dump: the command that makes one of it.
+    renders: Mapping[str, str] = {}
 
     def check(self, options: dict[str, Any]) -> list[str]:
         """List the problems of the options."""
@@ -198,10 +200,17 @@ class ListSource(Source):
         """Read dumps; each file leaves a coverage row, and so does each list."""
         lists: Found = {}
         seen: set[Hashable] = set()
-        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES)
+        blank = []
+        suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, *self.renders)
         for file, call in each_dump(options, base, deadline, batch, suffixes):
             with call:
-                self._read_one(file, call, lists, seen)
+                self.read_one(file, call, lists, seen)
+                if call.is_open and not call.row["rows"]:
+                    call.status("ok")
+                    blank.append(call)
+        # One file of a directory may be of something else; it is a problem if all are.
+        for call in () if lists else blank:
+            call.status("parse_error", _NOTHING_KNOWN)
         scope = ", ".join(paths_of(options))
         for listing in self.lists if lists else ():
             call = batch.call(scope, listing.kind)
@@ -214,10 +223,11 @@ class ListSource(Source):
                     call.status("empty", "in no dump: there is none, or nobody asked")
         return lists
 
-    def _read_one(
-        self, file: Path, call: Call, lists: Found, seen: set[Hashable]
-    ) -> None:
+    def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
         """Read one dump; what another one held already is not taken twice."""
+        if command := self.renders.get(file.suffix.lower()):
+            call.status("unsupported", f"it is no dump; make one: {command}")
+            return
         documents = read_documents(file, call.row)
         lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):
@@ -231,12 +241,6 @@ class ListSource(Source):
                     if key not in seen:
                         seen.add(key)
                         entries.append(item)
-        if call.is_open and not call.row["rows"]:
-            # One file of a directory may be of something else; it is a problem if all are.
-            if lists:
-                call.status("ok")
-            else:
-                call.status("parse_error", _NOTHING_KNOWN)
 
 
 def lose(call: Call, entries: list[str]) -> None:

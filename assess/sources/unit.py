@@ -9,17 +9,20 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from assess import frames
+from assess import frames, reference
 from assess.image_ref import ImageRef, last_part, parse_image
-from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import STORES, kind_of
+from assess.sources.edges.rows import Mention, Text, mentions, variables
+from assess.sources.edges.siblings import Callee
 from assess.sources.linear import Linear
-from assess.sources.redact import is_secret, keep_env
+from assess.sources.redact import is_secret, keep_env, scrub
 
 FRAMES = (  # that a platform fills
     "services",
@@ -55,13 +58,18 @@ class Unit:
     names: tuple[Name, ...]  # best first
     platform: str
     image: str = ""
-    environment: tuple[tuple[str, str], ...] = ()  # for use inside the sources only
+    # For use inside the sources only: variables, and commands and files that may name others.
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    texts: tuple[Text, ...] = field(default=(), repr=False)
+    unread: tuple[str, ...] = ()  # what it refers to and nobody read, in words
     ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""
     mounts: tuple[Mount, ...] = ()
     memory_limit_bytes: int | None = None
     memory_unlimited: bool | None = None
     cpu_limit: float | None = None
+    memory_request_bytes: int | None = None
+    cpu_request: float | None = None
     pids_limit: int | None = None
     privileged: bool | None = None
     host_network: bool | None = None
@@ -76,6 +84,15 @@ class Unit:
     min_healthy_pct: float | None = None
     health_checked: bool | None = None
     config_external: bool | None = None
+    container: str = ""  # its name within the pod, task or group
+    role: str | None = None  # main, sidecar or init; None where it is alone
+    is_process: bool = False  # of its host, in no container
+    beside: tuple[Unit, ...] = ()  # the other containers of the same replica
+
+    @property
+    def containers(self) -> tuple[Unit, ...]:
+        """All containers of a replica, the main one first."""
+        return (self, *self.beside)
 
     @cached_property
     def image_ref(self) -> ImageRef:
@@ -99,9 +116,21 @@ class Unit:
         return naming
 
     @property
-    def addresses(self) -> list[tuple[str, Address]]:
-        """Variables and the addresses of other services in them."""
-        return list(addresses(dict(self.environment)))
+    def callee(self) -> Callee:
+        """What an address of it leads to."""
+        return Callee(self.names[0], self.image_ref.repository or "")
+
+    @property
+    def mentions(self) -> list[Mention]:
+        """Addresses in the environments, commands and files of all its containers."""
+        return [found for part in self.containers for found in mentions(part.all_texts)]
+
+    @property
+    def all_texts(self) -> list[Text]:
+        """Texts of this container; those of one that only prepares the others are waits."""
+        texts = [*variables(dict(self.environment)), *self.texts]
+        is_wait = self.role == "init"
+        return [replace(text, is_wait=True) for text in texts] if is_wait else texts
 
     @property
     def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
@@ -147,19 +176,23 @@ def workload_row(unit: Unit) -> Row:
     """Return the columns of the workloads frame that a declaration decides."""
     return frames.row(
         "workloads",
+        container_role=unit.role,
         image_ref=unit.image or None,
         **unit.image_ref.columns(),
         restart_policy=unit.restart_policy,
         privileged=unit.privileged,
         host_network=unit.host_network,
         host_pid=unit.host_pid,
-        docker_sock_mounted=sees_engine_socket(unit.mounts),
+        # A process sees all of its host.
+        docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         readonly_root=unit.readonly_root,
         user_root=runs_as_root(unit.user),
         caps_added_n=unit.caps_added_n,
         memory_limit_bytes=unit.memory_limit_bytes,
         memory_unlimited=unit.memory_unlimited,
         cpu_limit=unit.cpu_limit,
+        cpu_request=unit.cpu_request,
+        memory_request_bytes=unit.memory_request_bytes,
         pids_limit=unit.pids_limit,
         log_driver=unit.log_driver,
         stop_timeout_s=unit.stop_timeout_s,
@@ -173,9 +206,9 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
     """Return the row of the services frame; ``is_complete`` tells that all mounts are known."""
     stateful = unit.stateful
     if stateful is None:
-        rows = mount_rows(unit.mounts)
-        repository = unit.image_ref.repository
-        stateful = keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
+        lasting = [part for part in unit.containers if part.role != "init"]
+        found = [_keeps_data(part, is_complete=is_complete) for part in lasting]
+        stateful = any_of(found, decisive=True)
     row = frames.row(
         "services",
         platform=unit.platform,
@@ -185,9 +218,16 @@ def service_row(unit: Unit, *, is_complete: bool = True) -> Row:
         health_checked=unit.health_checked,
         logs_exported=ships_logs(unit.log_driver),
         config_external=unit.config_external,
-        secrets_in_image=unit.secret_like_n > 0,
+        secrets_in_image=any(part.secret_like_n for part in unit.containers),
     )
     return row | {"names": unit.names}
+
+
+def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
+    """Return whether a container keeps data of record."""
+    rows = mount_rows(unit.mounts)
+    repository = unit.image_ref.repository
+    return keeps_data(rows, repository, unit.ports_text, is_complete=is_complete)
 
 
 def mount_rows(
@@ -238,43 +278,20 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
             mount["size_bytes"] = size
 
 
-Callee = tuple[Name | str, str]  # what an address leads to, and the name of its image
+def unread_note(units: Iterable[Unit]) -> Row:
+    """Return columns of a coverage row about what services refer to and nobody read."""
+    parts = [part for unit in units for part in unit.containers]
+    unread = sorted({what for part in parts for what in part.unread})
+    if not unread:
+        return {}
+    listed = ", ".join(unread[:_UNREAD_SHOWN])
+    more = len(unread) - _UNREAD_SHOWN
+    rest = f" and {more} more" if more > 0 else ""
+    hint = f"not read, so the dependencies in it are unknown: {listed}{rest}"
+    return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
 
 
-def environment_rows(
-    src: Name,
-    addresses: Iterable[tuple[str, Address]],
-    find: Callable[[Address], Callee | None],
-) -> list[Row]:
-    """Return dependencies on the services that addresses in an environment lead to."""
-    rows = []
-    for variable, address in addresses:
-        if callee := find(address):
-            dst, image = callee
-            kind = kind_of(address, image, variable)
-            rows.append(dependency_row(src, dst, kind, "environment"))
-    return rows
-
-
-def dependency_row(
-    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
-) -> Row:
-    """Return a row of the dependencies frame, with names in place of ids."""
-    return {"src": src, "dst": dst, "kind": kind, "evidence": evidence, **more}
-
-
-def distinct(rows: Iterable[Row]) -> list[Row]:
-    """Return dependencies once each, without those of a service on itself."""
-    kept: dict[tuple[Any, ...], Row] = {}
-    for row in rows:
-        if _without_rule(row["src"]) != _without_rule(row["dst"]):
-            key = (row["src"], row["dst"], row["kind"], row["evidence"])
-            kept.setdefault(key, row)
-    return list(kept.values())
-
-
-def _without_rule(name: Name | str) -> Name | str:
-    return replace(name, rule="", confidence=0.0) if isinstance(name, Name) else name
+_UNREAD_SHOWN = 5  # things that a hint names
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
@@ -292,7 +309,7 @@ def merge_services(rows: list[Row]) -> list[Row]:
 def _merged(group: list[Row]) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
-        row[column] = _any([member[column] for member in group], decisive)
+        row[column] = any_of([member[column] for member in group], decisive)
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
@@ -301,7 +318,8 @@ def _merged(group: list[Row]) -> Row:
     return row
 
 
-def _any(values: list[Any], decisive: Any) -> Any:
+def any_of(values: list[Any], decisive: Any) -> Any:
+    """Return the decisive value where one has it; None where one that may have it is unknown."""
     if decisive in values:
         return decisive
     return None if None in values else values[0]
@@ -410,14 +428,6 @@ def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     return True if is_writable and (is_known or kind == "named-volume") else None
 
 
-_STORE_KINDS = ("data", "cache", "queue", "discovery")  # whose hosts keep state
-_STORE_WORDS = re.compile(
-    r"aerospike|arango|couchbase|dgraph|hazelcast|ignite|influx|keydb|meilisearch|milvus|orientdb"
-    r"|percona|prometheus|qdrant|questdb|registry|rethink|scylla|solr|sqlite|tikv|typesense|vault"
-    r"|victoria|weaviate|yugabyte"
-)
-
-
 def keeps_data(
     mounts: Iterable[Mapping[str, Any]],
     repository: str | None,
@@ -430,21 +440,19 @@ def keeps_data(
     False only where all mounts are known, and neither they nor image nor ports are a store's.
     """
     data = {mount["data_like"] for mount in mounts}
-    if True in data:
+    kept = reference.holds_record(reference.stateful_kind(repository))
+    if True in data or kept:
         return True
-    if not is_complete or None in data or not repository:
+    if not is_complete or None in data or not repository or kept is None:
         return None
-    return None if may_be_store(repository, ports) else False
+    is_tool = reference.is_tool(repository)
+    return False if is_tool or not has_store_port(ports) else None
 
 
-def may_be_store(repository: str | None, ports: str | None) -> bool:
-    """Return whether an image keeps data, by its name or by the ports that it listens on."""
+def has_store_port(ports: str | None) -> bool:
+    """Return whether a container listens on a port that stores listen on."""
     inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
-    image = last_part(repository)
-    marks = [Address(image), *(Address("", int(port)) for port in inner)]
-    if _STORE_WORDS.search(image):
-        return True
-    return any(kind_of(mark) in _STORE_KINDS for mark in marks)
+    return any(kind_of(Address("", int(port))).kind in STORES for port in inner)
 
 
 # ---- logs ----

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from assess.reference.images import (
     image_change,
+    is_fixed,
     is_fork,
     major_parts,
+    moves,
     product_of,
     tag_version,
 )
@@ -100,3 +102,54 @@ def test_there_and_back_is_an_upgrade_and_a_rollback(one, other):
         assert there == back
     else:
         assert (there == "rollback") != (back == "rollback")
+
+
+@pytest.mark.parametrize(
+    ("repository", "tag", "is_moving"),
+    [
+        ("library/nginx", None, True),
+        ("library/nginx", "latest", True),
+        ("library/nginx", "alpine", True),
+        ("library/nginx", "stable-alpine", True),
+        ("library/nginx", "mainline-alpine3.19-slim", True),
+        ("library/nginx", "1", True),
+        ("library/nginx", "1-alpine", True),
+        ("library/nginx", "1.25.3", False),
+        ("library/nginx", "1.25.3-alpine3.18", False),
+        ("library/postgres", "16", True),
+        ("library/postgres", "16-bookworm", True),
+        ("library/postgres", "9.6", True),
+        ("library/postgres", "16.1", False),
+        ("mirror/mysql", "8.0", True),
+        ("mirror/mysql", "8.0.35", False),
+        ("library/python", "3.11-slim", True),
+        ("library/python", "3.11.7-slim", False),
+        ("library/ubuntu", "22.04", True),
+        ("timescale/timescaledb-ha", "pg15-latest", True),
+        ("mssql/server", "2022-latest", True),
+        ("mssql/server", "2022-CU12-ubuntu-22.04", False),
+        ("jenkins/jenkins", "lts-jdk17", True),
+        ("jenkins/jenkins", "2.426.1-lts-jdk17", False),
+        ("minio/minio", "RELEASE.2023-11-20T22-40-07Z", False),
+        ("acme/shop", "nightly", True),
+        ("acme/shop", "latest-amd64", True),
+        ("acme/shop", "main", True),
+        ("acme/shop", "main-4f2a9c1", False),
+        ("acme/shop", "sha-4f2a9c1e", False),
+        ("acme/shop", "nightly-20240131", False),
+        ("acme/shop", "1.2-SNAPSHOT", True),
+        ("acme/shop", "v2", True),
+        ("acme/shop", "v2.1", False),
+        ("acme/shop", "release-2.4.1", False),
+        ("acme/shop", "417", False),
+        ("acme/shop", "build-1093", False),
+        ("acme/shop", "prod", True),
+        ("acme/shop", "zesty-otter", None),
+        ("acme/shop", "4f2a9c1d", False),
+        ("acme/shop", "0.19", True),
+        ("acme/shop", "0.19.2", False),
+    ],
+)
+def test_which_tags_move(repository, tag, is_moving):
+    assert moves(tag, repository) is is_moving
+    assert is_fixed(tag, repository) is (is_moving is False)

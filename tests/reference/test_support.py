@@ -109,3 +109,74 @@ def test_windows_of_the_engine():
     assert pd.isna(windows["29"])
     assert "18.09" not in windows
     assert reference.support_windows("docker")["18.09"] == 212  # stated: 7 months
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("debian", "6.0.10"),
+        ("debian", "3.1"),
+        ("centos", "5.11"),
+        ("centos", "6.10"),
+        ("CentOS Linux", "8.5"),
+        ("rhel", "5"),
+        ("redhat", "4.9"),
+        ("ubuntu", "12.04"),
+        ("ubuntu", "10.04"),
+        ("ubuntu", "6.06"),
+        ("fedora", "12"),
+        ("sles", "10.4"),
+        ("alpine", "2.7"),
+        ("Oracle Linux Server", "6.10"),
+        ("opensuse leap", "42.3"),
+    ],
+)
+def test_old_systems_have_ended(name, version):
+    assert reference.os_support(name, version, AT).state == "ended"
+
+
+def test_what_is_newer_than_the_facts_has_not_ended():
+    assert reference.os_support("debian", "99", AT).state == "unknown"
+    assert reference.os_support("hannah montana linux", "1", AT).state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name", "version", "state"),
+    [
+        ("3.10.0-1160.el7.x86_64", None, None, "ended"),
+        ("4.18.0-553.5.1.el8_10.x86_64", None, None, "supported"),
+        ("5.14.0-427.13.1.el9_4.x86_64", "rocky", "9.4", "supported"),
+        ("4.18.0-348.7.1.el8_5.x86_64", "centos", "8", "ended"),
+        ("4.14.336-257.562.amzn2.x86_64", None, None, "ended"),
+        ("6.1.79-99.164.amzn2023.x86_64", "amazon linux", "2023", "supported"),
+        ("6.5.0-1018-azure", "ubuntu", "22.04", "supported"),
+        ("5.4.0-1103-gcp", "ubuntu", "20.04", "ended"),
+        ("6.9.0", None, None, "ended"),  # upstream's own
+    ],
+)
+def test_a_kernel_of_a_distribution_goes_by_its_calendar(kernel, name, version, state):
+    support = reference.kernel_support(kernel, AT, os_name=name, os_version=version)
+    assert support.state == state
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "family"),
+    [
+        ("OpenBSD", "7.4", "bsd"),
+        ("freebsd 14", None, "bsd"),
+        ("SunOS", "5.11", "sunos"),
+        ("Oracle Solaris 11", None, "sunos"),
+        ("Oracle Linux Server", None, "linux"),
+        ("Mac OS X", "22.6.0", "other"),
+        (None, "Darwin 22.6.0", "other"),
+        ("Windows Server 2022", "10.0 20348", "windows"),
+        (None, "10.0 20348 (20348.1.amd64fre)", "windows"),
+        (None, "5.15.90.1-microsoft-standard-WSL2", "linux"),
+        ("Docker Desktop", "6.6.12-linuxkit", "linux"),
+        (None, "3.10.0-1160.el7.x86_64", "linux"),
+        (None, "13.2-RELEASE", None),
+        (None, None, None),
+    ],
+)
+def test_families_of_systems(name, kernel, family):
+    assert reference.os_family(name, kernel) == family

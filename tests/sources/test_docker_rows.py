@@ -294,8 +294,9 @@ SERVICES = [
     ({"Mounts": [DATA]}, None, True),
     ({"Mounts": [DATA | {"RW": False}]}, "web", False),
     ({"Mounts": [DATA | {"Destination": "/x"}]}, None, None),  # only a person can tell
-    ({"Image": "postgres:16"}, None, None),
-    ({"Image": "team/percona-server:8"}, None, None),
+    ({"Image": "postgres:16"}, None, True),
+    ({"Image": "team/percona-server:8"}, None, True),
+    ({"Image": "redis:7"}, None, None),  # a cache, or a store
     ({"Image": "sha256:" + "1" * 64}, None, None),  # nobody knows what it is
     ({"ExposedPorts": {"5432/tcp": {}}}, None, None),
     ({"ExposedPorts": {"8080/tcp": {}, "6379/tcp": {}}}, None, None),
@@ -373,6 +374,7 @@ def test_addresses_of_the_environment_are_needs():
     assert [(r["src"].name, r["dst"].name, r["kind"], r["evidence"]) for r in rows] == [
         ("web", "api", "call", "environment"),
         ("web", "mail", "queue", "environment"),
+        ("web", "elsewhere", "call", "environment"),  # the joining may know it
     ]
     assert CANARY not in repr(payloads)
 

@@ -56,7 +56,8 @@ def services(batch: Batch) -> dict[str, dict]:
 def workloads(batch: Batch, state: str | None = None) -> dict[str, list[dict]]:
     found: dict[str, list[dict]] = {}
     for row in batch.rows["workloads"]:
-        if state in (None, row["state"]):
+        is_replica = row.get("container_role") in (None, "main")
+        if state in (None, row["state"]) and is_replica:
             found.setdefault(row["names"][0].name, []).append(row)
     return found
 
@@ -76,9 +77,9 @@ def test_every_frame_fits_the_data_dictionary(recorded):
     assert {frame: len(t) for frame, t in tables.items()} == {
         "services": 5,
         "service_aliases": 1,
-        "workloads": 7,
+        "workloads": 13,  # with the containers beside the main ones
         "mounts": 9,
-        "hosts": 2,
+        "hosts": 3,  # one of them is that of a task on Fargate
         "engines": 2,
         "dependencies": 6,
         "activities": 13,
@@ -187,9 +188,12 @@ def test_a_task_without_a_limit_on_the_host_network_with_the_socket(recorded):
     assert row["cpu_limit"] is None
 
 
-def test_a_task_on_fargate_has_no_host_of_ours(recorded):
+def test_a_task_on_fargate_is_on_a_host_of_the_provider(recorded):
     (row,) = workloads(recorded, "running")["mailer"]
-    assert row["host_id"] is None
+    host = table(recorded, "hosts").set_index("host_id").loc[row["host_id"]]
+    assert row["host_id"].startswith("fargate:shop/") and host["managed_by"] == "provider"
+    assert (host["az"], host["provider_version"]) == ("eu-west-1a", "1.4.0")
+    assert pd.isna(host["vcpus"]) and host["os_family"] == "linux"  # a part of one
     assert (row["cpu_limit"], row["memory_limit_bytes"]) == (0.25, 512 * 2**20)
     assert row["pinned"] is True
 
@@ -233,6 +237,7 @@ def test_only_a_reason_tells_that_memory_ran_out(task, container, expected):
 
 def test_hosts_and_engines(recorded):
     hosts = table(recorded, "hosts").set_index("host_id")
+    hosts = hosts[hosts["managed_by"].isna()]
     assert list(hosts.index) == list(HOSTS)
     assert hosts["az"].tolist() == ["eu-west-1a", "eu-west-1b"]
     assert set(hosts["account"]) == {ACCOUNT}
@@ -433,3 +438,94 @@ def test_why_a_task_ended(code, reason, cause):
     }
     batch = to_batch(Payloads(tasks=[task | {"stoppedAt": stopped}], since=stopped))
     assert [r["cause"] for r in batch.rows["activities"]] == [cause]
+
+
+# -- declared ------------------------------------------------------------------------------------
+
+TASK = {
+    "family": "shop",
+    "cpu": "512",
+    "memory": "1024",
+    "requiresCompatibilities": ["FARGATE"],
+    "containerDefinitions": [
+        {
+            "name": "app",
+            "image": "shop/app:1",
+            "memory": 512,
+            "dependsOn": [{"containerName": "migrate", "condition": "SUCCESS"}],
+        },
+        {"name": "migrate", "image": "shop/migrate", "essential": False},
+        {
+            "name": "agent",
+            "image": "vector:latest",
+            "essential": False,
+            "privileged": True,
+            "cpu": 64,
+            "memory": 128,
+            "memoryReservation": 64,
+            "environment": [{"name": "API_TOKEN", "value": CANARY}],
+        },
+    ],
+}
+WANTED = {
+    "serviceArn": "arn:aws:ecs:eu-west-1:1:service/prod/shop",
+    "serviceName": "shop",
+    "clusterArn": "arn:aws:ecs:eu-west-1:1:cluster/prod",
+    "status": "ACTIVE",
+    "desiredCount": 2,
+    "launchType": "FARGATE",
+    "platformVersion": "LATEST",
+    "taskDefinition": "arn:aws:ecs:eu-west-1:1:task-definition/shop:7",
+}
+
+
+def definition(revision, **more):
+    arn = f"arn:aws:ecs:eu-west-1:1:task-definition/shop:{revision}"
+    return TASK | {"taskDefinitionArn": arn, "revision": revision, **more}
+
+
+def test_a_service_without_tasks_declares_what_it_wants():
+    payloads = Payloads(services=[WANTED], definitions=[definition(7)])
+    batch = to_batch(payloads)
+    rows = table(batch, "workloads").set_index("workload_id")
+    assert set(rows["state"]) == set(rows["inspect_status"]) == {"declared"}
+    assert rows["container_role"].eq("main").sum() == 2
+    one = rows[rows.index.str.startswith("ecs:prod/service/shop/1")]
+    assert one["container_role"].tolist() == ["main", "init", "sidecar"]
+    assert one["tag_floating"].tolist() == [False, True, True]
+    assert one["privileged"].tolist() == [True, False, True]  # the first is the replica
+    assert one["secret_like_env_n"].tolist() == [0, 0, 1]
+    assert CANARY not in repr(batch)
+    (host,) = {h["host_id"]: h for h in batch.rows["hosts"]}.values()
+    assert (host["managed_by"], host["provider_version"]) == ("provider", None)
+    assert set(rows["host_id"]) == {host["host_id"]}
+    (service,) = batch.rows["services"]
+    assert service["secrets_in_image"] is True
+
+
+def test_the_size_of_a_task_is_that_of_the_replica_and_shares_are_requests():
+    sizes = ["cpu_request", "cpu_limit", "memory_request_bytes", "memory_limit_bytes"]
+    rows = table(to_batch(Payloads(definitions=[definition(7)])), "workloads")
+    app, migrate, agent = rows[sizes].to_dict("records")
+    assert list(app.values()) == [0.5, 0.5, 1024 * 2**20, 512 * 2**20]
+    assert pd.isna(list(migrate.values())).all()
+    assert pd.isna(agent["cpu_request"])  # a part of the size of the task
+    assert agent["memory_request_bytes"] == 64 * 2**20
+    assert agent["memory_limit_bytes"] == 128 * 2**20
+    alone = definition(7)
+    alone = {k: v for k, v in alone.items() if k not in ("cpu", "memory")}
+    rows = table(to_batch(Payloads(definitions=[alone])), "workloads")
+    assert rows["cpu_request"].tolist() == [pd.NA, pd.NA, 64 / 1024]
+    assert rows["memory_unlimited"].tolist() == [False, True, False]
+
+
+def test_of_definitions_that_nothing_uses_the_newest_is_declared_once():
+    old = definition(9, status="INACTIVE")
+    batch = to_batch(Payloads(definitions=[definition(8), old, definition(7)]))
+    rows = table(batch, "workloads")
+    assert len(batch.rows["services"]) == 1
+    assert rows["container_role"].tolist() == ["main", "init", "sidecar"]
+    used = to_batch(
+        Payloads(services=[WANTED], definitions=[definition(7), definition(8)])
+    )
+    assert len(used.rows["services"]) == 1

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from assess.sources.csv_records import read_records
 from assess.sources.deadline import Deadline
-from assess.sources.incidents.reader import Reader, read_time
+from assess.sources.incidents.reader import Reader
 from assess.sources.incidents.source import IncidentsSource
+from assess.sources.incidents.times import read_time
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "incidents"
 
@@ -83,7 +84,7 @@ def test_dates_that_could_mean_several_moments_are_counted(incidents):
     row = read("incidents.csv").coverage[0]
     assert "1005" not in incidents
     assert (row["status"], row["rows"], row["expected"]) == ("partial", 6, 8)
-    assert "1 opened_at, 1 resolved_at" in row["hint"]
+    assert "1 resolved_at unreadable, 1 opened_at with two readings" in row["hint"]
     assert row["window_start"] == datetime(2026, 7, 1, 10, tzinfo=UTC)
     assert row["window_end"] == datetime(2026, 7, 7, 10, tzinfo=UTC)
 
@@ -248,7 +249,7 @@ def test_options_are_checked():
 def test_any_text_becomes_a_row_or_is_counted(cells):
     reader = Reader()
     row = reader.incident({name: text.strip() for name, text in cells.items()})
-    assert row is not None or "opened_at" in reader.bad_times
+    assert row is not None or "opened_at" in reader.bad_times.total
     if row and row.get("ttr_s") is not None:
         assert row["ttr_s"] >= 0
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 from replay import replaying
-from test_kubernetes import CANARY, PERMISSIONS, SHOP, collect, coverage, services
+from test_kubernetes import (
+    CANARY,
+    PERMISSIONS,
+    SHOP,
+    collect,
+    coverage,
+    services,
+    workloads,
+)
 
 from assess.sources.deadline import Deadline
 from assess.sources.kubernetes.source import RESOURCES, KubernetesSource
@@ -115,7 +123,7 @@ def test_each_list_is_denied_for_itself(tmp_path):
         "poddisruptionbudgets",
         "nodes",
     }
-    assert rows["nodes"]["hint"] and len(batch.rows["workloads"]) == 8
+    assert rows["nodes"]["hint"] and len(workloads(batch)) == 8
     assert services(batch)["storefront"]["min_healthy_pct"] == 75.0  # of its rollout
     assert CANARY not in repr(batch)
 
@@ -149,7 +157,7 @@ def test_a_list_that_expires_is_begun_anew_once(tmp_path):
     batch, _ = ask(Api(page=3, expire=99), tmp_path)
     row = coverage(batch)["pods"]
     assert (row["status"], row["rows"], row["requests"]) == ("partial", 3, 4)
-    assert len(batch.rows["workloads"]) == 3
+    assert len(workloads(batch)) == 3
 
 
 def test_half_a_list_is_kept_as_partial(tmp_path):

@@ -112,11 +112,13 @@ def test_a_persistent_volume_is_where_it_is_put(dumped):
 
 def test_declared_dependencies_of_apps_and_groups(dumped):
     edges = {
-        (e["src"].name, e["dst"].name, e["kind"]) for e in dumped.rows["dependencies"]
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"])
+        for e in dumped.rows["dependencies"]
     }
     assert edges == {
         ("shop/web", "shop/data/postgres", "declared"),  # by its group
         ("shop/web", "billing/ledger", "declared"),  # by a relative path
+        ("shop/web", "ext:db.example.com", "data"),
     }
 
 
@@ -233,3 +235,135 @@ def test_a_probe_and_options(tmp_path):
         {"endpoint": "m:8080"}
     )
     assert not check({"endpoint": "http://m", "mesos_endpoint": "http://n"})
+
+
+# ---- what no cluster runs yet ----
+
+
+def docker(image, **more):
+    return {"container": {"type": "DOCKER", "docker": {"image": image, **more}}}
+
+
+GROUP = {
+    "id": "/shop",
+    "apps": [{"id": "front", "instances": 2, **docker("shop/front:1", privileged=True)}],
+    "groups": [
+        {"id": "data", "apps": [{"id": "db", "instances": 1, **docker("postgres:16")}]},
+        {
+            "id": "api",
+            "dependencies": ["../data"],
+            "apps": [
+                {"id": "orders", "cpus": 0.5, "mem": 256, **docker("shop/orders")},
+                {"id": "paused", "instances": 0, "dependencies": ["orders"], "cmd": "x"},
+            ],
+        },
+    ],
+}
+POD = {
+    "id": "/shop/pod",
+    "scaling": {"kind": "fixed", "instances": 2},
+    "environment": {"REDIS_URL": "redis://cache.marathon.mesos:6379"},
+    "networks": [{"mode": "container", "name": "dcos"}],
+    "volumes": [{"name": "sock", "host": "/var/run/docker.sock"}, {"name": "tmp"}],
+    "containers": [
+        {
+            "name": "app",
+            "image": {"kind": "DOCKER", "id": "shop/app:3"},
+            "resources": {"cpus": 0.5, "mem": 128},
+            "resourceLimits": {"mem": "unlimited", "cpus": 2},
+            "endpoints": [{"name": "web", "containerPort": 80, "protocol": ["tcp"]}],
+            "healthCheck": {"http": {"path": "/"}},
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        },
+        {
+            "name": "agent",
+            "image": {"kind": "DOCKER", "id": "vector"},
+            "resources": {"cpus": 0.1, "mem": 32},
+            "environment": {"API_TOKEN": CANARY},
+            "volumeMounts": [{"name": "sock", "mountPath": "/s"}],
+        },
+    ],
+}
+STATUS = {
+    "id": "/shop/pod",
+    "spec": POD,
+    "status": "STABLE",
+    "instances": [
+        {
+            "id": "shop_pod.instance-1",
+            "status": "STABLE",
+            "statusSince": "2026-03-01T10:00:00Z",
+            "agentHostname": "10.0.0.7",
+        }
+    ],
+}
+SIZES = ["cpu_request", "cpu_limit", "memory_request_bytes", "memory_limit_bytes"]
+
+
+def declared(tmp_path, document):
+    (tmp_path / "app.json").write_text(json.dumps(document))
+    return collect(tmp_path, path="app.json", cluster="c")
+
+
+def test_the_apps_of_a_group_are_declared_and_share_its_dependencies(tmp_path):
+    batch = declared(tmp_path, GROUP)
+    rows = table(batch, "workloads").set_index("workload_id")
+    assert rows.index.tolist() == [
+        "c/shop/api/orders/1",
+        "c/shop/data/db/1",
+        "c/shop/front/1",
+        "c/shop/front/2",
+    ]
+    assert set(rows["state"]) == set(rows["inspect_status"]) == {"declared"}
+    assert rows.loc["c/shop/front/1", "privileged"]
+    assert rows.loc["c/shop/api/orders/1", "tag_floating"]
+    sizes = rows.loc["c/shop/api/orders/1", SIZES]
+    assert sizes["cpu_request"] == 0.5 and pd.isna(sizes["cpu_limit"])
+    assert sizes.tolist()[2:] == [256 * 2**20] * 2
+    edges = {(e["src"].name, e["dst"].name) for e in batch.rows["dependencies"]}
+    assert edges == {
+        ("shop/api/orders", "shop/data/db"),
+        ("shop/api/paused", "shop/data/db"),
+        ("shop/api/paused", "shop/api/orders"),  # from its group
+    }
+
+
+def test_a_dependency_of_an_app_alone_starts_from_itself(tmp_path):
+    app = {"id": "/p/service/app", "instances": 1, "dependencies": ["../../db"]}
+    apps = [app, {"id": "/p/db", "instances": 1}]
+    (edge,) = declared(tmp_path, apps).rows["dependencies"]
+    assert edge["dst"].name == "p/db"
+
+
+def test_every_container_of_a_pod_is_a_row_and_the_pod_one_replica(tmp_path):
+    batch = declared(tmp_path, POD)
+    rows = table(batch, "workloads").set_index("workload_id")
+    assert sorted(rows["container_role"]) == ["main", "main", "sidecar", "sidecar"]
+    app, agent = rows.loc["c/shop/pod/1"], rows.loc["c/shop/pod/1/agent"]
+    assert (app["ports"], app["memory_unlimited"]) == ("80/tcp", True)
+    assert app[SIZES[:3]].tolist() == [0.5, 2.0, 128 * 2**20]
+    assert (agent["tag_floating"], agent["secret_like_env_n"]) == (True, 1)
+    assert app["docker_sock_mounted"] and agent["docker_sock_mounted"]
+    (service,) = batch.rows["services"]
+    assert service["health_checked"] is True and service["secrets_in_image"] is True
+    assert CANARY not in repr(batch)
+
+
+def test_instances_of_a_pod_run(tmp_path):
+    rows = table(declared(tmp_path, [STATUS]), "workloads")
+    assert rows["state"].tolist() == ["running"] * 2
+    assert rows["host_id"].tolist() == ["10.0.0.7"] * 2
+    assert rows["container_role"].tolist() == ["main", "sidecar"]
+
+
+@whatever_comes
+def test_no_group_or_pod_breaks_it(seeds):
+    source = MarathonSource()
+    batches = []
+    for n, seed in enumerate(seeds):
+        document = mutated([GROUP, POD, STATUS][n % 3], seed)
+        found = {}
+        for kind, items in source.sort(document):
+            found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
+        batches.append(source.to_batch(found, "c"))
+    fit(batches)

@@ -233,7 +233,8 @@ def test_what_is_denied_or_breaks_is_told(tmp_path):
     batch, _ = ask(Api(deny="/v1/node"), tmp_path)
     rows = coverage(batch)
     assert (rows["nodes"]["status"], rows["jobs"]["status"]) == ("denied", "ok")
-    assert len(batch.rows["workloads"]) == 8 and not batch.rows["hosts"]
+    roles = [w.get("container_role") for w in batch.rows["workloads"]]
+    assert len(roles) - roles.count("init") == 8 and not batch.rows["hosts"]
     batch, _ = ask(Api(deny="/v1/job/"), tmp_path)
     assert coverage(batch)["job"]["status"] == "denied"
     assert {s["names"][0].name for s in batch.rows["services"]} >= {"shop-web", "billing"}
@@ -261,3 +262,129 @@ def test_the_policy_grants_what_is_asked_and_nothing_else(tmp_path):
         "node": "read",
     }
     assert {needed[path.split("/")[2]] for path, _, _ in server.asked} == granted
+
+
+# ---- what no cluster runs yet ----
+
+
+def task(name, image, **more):
+    config = {"image": image, **more.pop("Config", {})}
+    return {"Name": name, "Driver": "docker", "Config": config, **more}
+
+
+JOB = {
+    "ID": "shop",
+    "Name": "shop",
+    "Namespace": "prod",
+    "Type": "service",
+    "TaskGroups": [
+        {
+            "Name": "web",
+            "Count": 3,
+            "RestartPolicy": {"Mode": "delay", "Attempts": 3},
+            "Tasks": [
+                task("wait", "busybox", Lifecycle={"Hook": "prestart"}),
+                task(
+                    "app",
+                    "registry.example.com/shop/web:2.1.0",
+                    Env={"REDIS_URL": "redis://cache.service.consul:6379"},
+                    Resources={"CPU": 500, "MemoryMB": 256, "MemoryMaxMB": 512},
+                    Templates=[
+                        {"EmbeddedTmpl": '{{ range service "primary.db@dc1" }}'},
+                        {"EmbeddedTmpl": "{{range nomadService 1 $a `billing`}}"},
+                        {"EmbeddedTmpl": "the service is down"},
+                    ],
+                ),
+                task(
+                    "logs",
+                    "vector",
+                    Lifecycle={"Hook": "poststart", "Sidecar": True},
+                    Resources={"Cores": 2, "MemoryMB": 64},
+                    Env={"SHIP_TOKEN": CANARY},
+                    Config={
+                        "privileged": True,
+                        "volumes": ["/var/run/docker.sock:/var/run/docker.sock"],
+                    },
+                ),
+                task("backup", "backup:1", Lifecycle={"Hook": "poststop"}),
+            ],
+        },
+        {
+            "Name": "db",
+            "Count": 1,
+            "Tasks": [
+                task("postgres", "postgres:16", Services=[{"Name": "db"}]),
+                task("exporter", "postgres-exporter:0.15"),
+            ],
+        },
+    ],
+}
+
+
+def declared(tmp_path, job, name="job.json") -> Batch:
+    (tmp_path / name).write_text(json.dumps(job))
+    return collect(tmp_path, path=name, cluster="c")
+
+
+@pytest.mark.parametrize("wrap", [lambda job: job, lambda job: {"Job": job}])
+def test_every_task_of_a_job_file_is_declared_and_a_group_is_one_replica(tmp_path, wrap):
+    batch = declared(tmp_path, wrap(JOB))
+    rows = table(batch, "workloads")
+    web = rows[rows["workload_id"].str.startswith("c/prod/shop/web/")]
+    assert set(rows["state"]) == set(rows["inspect_status"]) == {"declared"}
+    assert rows["container_role"].eq("main").sum() == 4  # replicas
+    assert web["container_role"].value_counts().to_dict() == {
+        "main": 3,
+        "init": 6,  # before it and after it
+        "sidecar": 3,
+    }
+    one = web[web["workload_id"].str.contains("/web/1")].set_index("workload_id")
+    app, logs = one.loc["c/prod/shop/web/1"], one.loc["c/prod/shop/web/1/logs"]
+    assert (app["tag"], app["tag_floating"], logs["tag_floating"]) == (
+        "2.1.0",
+        False,
+        True,
+    )
+    assert (app["privileged"], logs["privileged"]) == (True, True)  # of the replica
+    assert (app["docker_sock_mounted"], logs["secret_like_env_n"]) == (True, 1)
+    assert app["restart_policy"] == "always"
+    names = {r["names"][0].name for r in batch.rows["services"]}
+    assert names == {"shop-web", "shop-db"} and CANARY not in repr(batch)
+
+
+def test_memory_is_reserved_and_megahertz_are_no_cores(tmp_path):
+    rows = table(declared(tmp_path, JOB), "workloads").set_index("workload_id")
+    columns = ["memory_request_bytes", "memory_limit_bytes", "cpu_request", "cpu_limit"]
+    app = rows.loc["c/prod/shop/web/1", columns]
+    assert app.tolist()[:2] == [256 * 2**20, 512 * 2**20] and app[2:].isna().all()
+    logs = rows.loc["c/prod/shop/web/1/logs", columns].tolist()
+    assert logs == [64 * 2**20, 64 * 2**20, 2.0, 2.0]
+
+
+def test_templates_name_services(tmp_path):
+    rows = declared(tmp_path, JOB).rows["dependencies"]
+    edges = {
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"], e["evidence"])
+        for e in rows
+    }
+    assert ("shop-web", "shop-db", "data", "nomad-template") in edges
+    assert ("shop-web", "billing", "call", "nomad-template") in edges
+    assert len([e for e in edges if e[3] == "nomad-template"]) == 2
+
+
+def test_a_stopped_job_declares_nothing_and_what_is_placed_is_not_declared_too(tmp_path):
+    assert not declared(tmp_path, JOB | {"Stop": True}).rows["workloads"]
+    states = {w["state"] for w in collect(path="nomad").rows["workloads"]}
+    assert "declared" not in states
+
+
+def test_a_job_in_hcl_names_the_command_that_makes_json_of_it(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    for name in ("shop.nomad.hcl", "billing.nomad"):
+        (tmp_path / "jobs" / name).write_text('job "shop" {}')
+    (tmp_path / "jobs" / "job.json").write_text(json.dumps(JOB))
+    batch = collect(tmp_path, path="jobs")
+    rows = [row for row in batch.coverage if row["status"] == "unsupported"]
+    assert [row["scope"] for row in rows] == ["jobs/billing.nomad", "jobs/shop.nomad.hcl"]
+    assert all("nomad job run -output" in row["hint"] for row in rows)
+    assert len(batch.rows["services"]) == 2

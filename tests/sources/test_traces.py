@@ -13,7 +13,8 @@ from replay import replaying
 
 from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.topology import build_topology, dependencies_observed
+from assess.score.blast_radius.topology import build_topology
+from assess.score.blast_radius.unseen import dependencies_observed
 from assess.sources import collect
 from assess.sources.deadline import Deadline
 from assess.sources.traces import (

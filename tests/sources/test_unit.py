@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,15 @@ from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
+from assess.sources.edges.rows import distinct
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad.rows import to_batch as nomad
+from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
     Mount,
     Unit,
-    distinct,
     is_engine_socket,
     merge_services,
     mount_rows,
@@ -423,7 +425,7 @@ RULES = {
 }
 OTHERS = {  # who may name them for another reason
     "sockets of engines": ("docker/client.py", "docker/engine.py", "docker/source.py"),
-    "kinds of addresses in rows": ("addresses.py",),
+    "kinds of addresses in rows": ("edges/kinds.py", "edges/rows.py"),
 }
 
 
@@ -436,3 +438,68 @@ def test_only_unit_decides(rule):
         if re.search(RULES[rule], file.read_text())
     }
     assert homes - {"unit.py", *OTHERS.get(rule, ())} == set()
+
+
+def test_a_replica_is_one_row_for_each_container_and_the_first_has_the_risks_of_all():
+    data = Mount("/var/lib/postgresql/data", "volume", volume="data")
+    socket = Mount("/s", "bind", source="/var/run/docker.sock")
+    init = Unit((), "nomad", "busybox", container="wait", role="init", mounts=(data,))
+    agent = Unit(
+        (),
+        "nomad",
+        "vector:latest",
+        environment=(("TOKEN", "x"),),
+        mounts=(socket,),
+        privileged=True,
+        container="agent",
+        role="sidecar",
+    )
+    main = Unit((), "nomad", IMAGE, privileged=False, role="main", beside=(init, agent))
+    workloads, mounts = replica_rows(main, {"workload_id": "c/a", "host_id": "h"})
+    assert [w["workload_id"] for w in workloads] == ["c/a", "c/a/wait", "c/a/agent"]
+    assert [w["container_role"] for w in workloads] == ["main", "init", "sidecar"]
+    assert [w["tag_floating"] for w in workloads] == [False, True, True]
+    assert [w["privileged"] for w in workloads] == [True, None, True]
+    assert [w["docker_sock_mounted"] for w in workloads] == [True, False, True]
+    assert {w["host_id"] for w in workloads} == {"h"}
+    assert [m["workload_id"] for m in mounts] == ["c/a/wait", "c/a/agent"]
+    row = service_row(main)
+    assert row["stateful"] is False  # what an init container mounts is not its own
+    assert row["secrets_in_image"] is True
+
+
+def test_a_store_beside_the_app_makes_it_stateful_and_one_that_only_starts_it_does_not():
+    data = Mount("/data", "volume", volume="data")
+    beside = Unit((), "ecs", STORE, mounts=(data,), container="db", role="sidecar")
+    first = Unit((), "ecs", "busybox", mounts=(data,), container="init", role="init")
+    app = Unit((), "ecs", IMAGE)
+    assert service_row(app)["stateful"] is False
+    assert service_row(replace(app, beside=(beside,)))["stateful"] is True
+    assert service_row(replace(app, beside=(first,)))["stateful"] is False
+
+
+def test_what_is_declared_has_as_many_replicas_as_it_says_within_reason():
+    unit = Unit((Name("web", "label", 1.0),), "nomad", IMAGE, role="main")
+    workloads, _ = declared_rows(unit, "c/web", 2, {"cluster": "c"})
+    assert [w["workload_id"] for w in workloads] == ["c/web/1", "c/web/2"]
+    assert {(w["state"], w["inspect_status"], w["cluster"]) for w in workloads} == {
+        ("declared", "declared", "c")
+    }
+    counts = {None: 1, 0: 0, 1e12: MAX_DECLARED}
+    for count, expected in counts.items():
+        assert len(declared_rows(unit, "c/web", count, {})[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "stateful"),
+    [
+        (("acme/shop:1", "acme/metrics-agent:1"), False),
+        (("acme/shop:1", "docker.io/bitnami/postgresql:16"), True),
+        (("acme/shop:1", "acme/postgres-exporter:1"), False),
+        (("acme/shop:1", "redis:7"), None),  # a cache, or a store
+        (("acme/shop:1", "acme/postgres-shop:1"), None),
+    ],
+)
+def test_a_store_beside_the_application_makes_the_group_stateful(images, stateful):
+    main, *others = (Unit(names=(), platform="nomad", image=image) for image in images)
+    assert service_row(replace(main, beside=tuple(others)))["stateful"] is stateful

@@ -144,7 +144,7 @@ def backtest(
     start, end = _watched(inventory, policy, previous.snapshot_at)
     years = (end - start) / YEAR
     services = forecasts(previous, policy, years=years, readiness=readiness)
-    services = services.join(_happened(inventory, (start, end), services.index))
+    services = services.join(_happened(inventory, policy, (start, end), services.index))
     frame = _judged(services, policy)
     spell = {"start": start, "end": end, "days": (end - start) / DAY}
     details = {
@@ -228,9 +228,11 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _happened(inventory: Inventory, span: Window, names: pd.Index) -> pd.DataFrame:
+def _happened(
+    inventory: Inventory, policy: Policy, span: Window, names: pd.Index
+) -> pd.DataFrame:
     """Return which services had an incident in a span, and for how many minutes in all."""
-    table = incident_minutes(inventory)
+    table = incident_minutes(inventory, policy)
     opened = inventory["incidents"].loc[table.index, "opened_at"]
     table = table[opened.between(*span, inclusive="right")]
     sums = table.groupby("service_id")["minutes"].sum().reindex(names)

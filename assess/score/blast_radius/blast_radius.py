@@ -18,6 +18,7 @@ from assess.errors import AssessError
 from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
+from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.learning import (
     ids,
     learned_edges,
@@ -29,13 +30,17 @@ from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
     KINDS,
-    LEVELS,
     Graph,
     Topology,
     build_topology,
-    dependencies_observed,
 )
 from assess.score.blast_radius.uncertain import Sampling, fewest_draws
+from assess.score.blast_radius.unseen import (
+    callers_seen,
+    dependencies_observed,
+    seen_sides,
+    with_unseen,
+)
 from assess.score.blast_radius.validation import validate
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
@@ -67,9 +72,9 @@ def score_blast_radius(
     Returns
     -------
     BlastRadius
-        ``frame``, index ``element_kind, element``, worst first: ``impact, impact_lo, impact_hi``
-        [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where ``exact``, NaN
-        where the impact is a lower bound),
+        ``frame``, index ``element_kind, element``, worst first: ``impact, impact_lo, impact_hi,
+        next_lo, next_hi`` [share of the fleet's criticality, 0-1], ``se`` (standard error; 0 where
+        ``exact``, NaN where the impact is a lower bound),
         ``services_down_n`` (services that can be reached), ``frozen_n``. ``details``: affected,
         frozen, services, learned_edges, learned_judged, and the checks of `validation.validate`.
 
@@ -77,9 +82,10 @@ def score_blast_radius(
     -----
     ``impact(x) = sum_j c_j P(j down | x failed) / sum_j c_j``. A fleet without any criticality
     loses none. The failed service counts itself. ``lo`` and ``hi`` take every uncertain edge, every
-    replica of unknown state and every service of unknown place at their best and worst; ``hi`` of a
-    service whose dependencies nobody observed, and of those that call it, is at least the fleet's
-    quantile ``unobserved_quantile``. Reachability is an upper bound on what is hit.
+    replica of unknown state and every service of unknown place at their best and worst; ``hi`` also
+    takes every call that nobody would have seen (`unseen.with_unseen`). It is what can be reached;
+    ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
+    nine of ten cases (``simulation.level``).
 
     Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that
     lose most are simulated, those that failed, and those ``asked`` for. Of the others ``impact``
@@ -101,11 +107,9 @@ def score_blast_radius(
     )
     drawn = wanted | _worst_loss(topology, graphs, sampling, int(settings["drawn_most"]))
     impacts = _impacts(topology, graphs, sampling, listed=listed, drawn=drawn)
-
-    observed = dependencies_observed(inventory, policy, topology)
-    frame = _frame(topology, impacts)
-    quantile = float(settings["unobserved_quantile"])
-    frame["impact_hi"] = _widened(frame["impact_hi"], topology, observed, quantile)
+    seen = seen_sides(inventory, policy, topology.services)
+    worst = _worst(topology, with_unseen(topology, graphs["hi"], seen), sampling)
+    frame = _frame(topology, impacts, worst)
     reach = _reach(topology, impacts)
     affected = _affected(topology, reach)
 
@@ -122,9 +126,11 @@ def score_blast_radius(
             sampling=rough,
             drawn=service_drawn,
         )
-    services = _services(frame, topology, impacts["point"])
+    services = _services(frame, topology, impacts["point"], worst)
     services = services.join(_minutes_per_year(inventory, policy)).join(moved)
+    observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
+    services["callers_seen"] = callers_seen(inventory, policy, seen)
     checks, judged = validate(
         inventory, policy, declared, failures, affected=affected, sampling=rough
     )
@@ -145,7 +151,9 @@ def score_blast_radius(
 
 
 def judge_outside(
-    dependencies: pd.DataFrame, experiments: pd.DataFrame, policy: Policy
+    dependencies: pd.DataFrame,
+    experiments: pd.DataFrame,
+    policy: Policy,
 ) -> dict[str, pd.DataFrame]:
     """Compare predictions with simpler rules on data from outside.
 
@@ -198,7 +206,10 @@ def judge_outside(
 
 
 def _completed(
-    name: str, table: pd.DataFrame, needed: list[str], usual: dict[str, Any]
+    name: str,
+    table: pd.DataFrame,
+    needed: list[str],
+    usual: dict[str, Any],
 ) -> pd.DataFrame:
     """Return a table from outside as text, with the usual values where it has none."""
     missing = [column for column in needed if column not in table.columns]
@@ -211,7 +222,10 @@ def _completed(
 
 
 def _worst_reach(
-    topology: Topology, graph: Graph, sampling: Sampling, pairs_max: int
+    topology: Topology,
+    graph: Graph,
+    sampling: Sampling,
+    pairs_max: int,
 ) -> Booleans:
     """Mark the elements that can reach the most, as long as the pairs stay few enough."""
     element, node = topology.initial_failures("hi")
@@ -227,7 +241,10 @@ def _worst_reach(
 
 
 def _worst_loss(
-    topology: Topology, graphs: Mapping[str, Graph], sampling: Sampling, drawn_most: int
+    topology: Topology,
+    graphs: Mapping[str, Graph],
+    sampling: Sampling,
+    drawn_most: int,
 ) -> Booleans:
     """Mark the elements that lose most, by the lower bound of their loss, as far as draws go."""
     n = len(topology.elements)
@@ -249,7 +266,10 @@ def _impacts(
     listed: Booleans,
     drawn: Booleans,
 ) -> dict[str, Impact]:
-    """Propagate the failure of every element; levels that do not differ are computed once."""
+    """Propagate the failure of every element; levels that do not differ are computed once.
+
+    What can be reached needs no draws.
+    """
     n = len(topology.elements)
     known: dict[bytes, Impact] = {}
     impacts = {}
@@ -259,13 +279,26 @@ def _impacts(
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         key = graph.p.tobytes() + element.tobytes() + node.tobytes()
         # only bounds differ by level where all else is equal
-        if not drawn.all() and graph.uncertain:
+        if graph.uncertain:
             key += bound.encode()
         if key not in known:
-            failing = Scenarios(element, node, n, listed, drawn)
+            simulated = np.zeros(n, bool) if level == "hi" else drawn
+            failing = Scenarios(element, node, n, listed, simulated)
             known[key] = propagate(graph, failing, sampling=sampling, bound=bound)
         impacts[level] = known[key]
     return impacts
+
+
+def _worst(
+    topology: Topology,
+    graph: Graph,
+    sampling: Sampling,
+) -> Impact:
+    """Propagate every failure at its worst, with the calls that nobody would have seen."""
+    n = len(topology.elements)
+    none = np.zeros(n, bool)
+    failing = Scenarios(*topology.initial_failures("hi"), n, none, none)
+    return propagate(graph, failing, sampling=sampling, bound="most")
 
 
 def _reach(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
@@ -308,7 +341,9 @@ def _affected(topology: Topology, reach: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contributions(
-    topology: Topology, reach: pd.DataFrame, affected: pd.DataFrame
+    topology: Topology,
+    reach: pd.DataFrame,
+    affected: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return the share of criticality that each service adds to the impact of each element."""
     weight = topology.service_weight.to_numpy()
@@ -316,11 +351,22 @@ def _contributions(
     return affected[["element_kind", "element", "service_id"]].assign(contribution=lost)
 
 
-def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
+def _frame(
+    topology: Topology,
+    impacts: Mapping[str, Impact],
+    worst: Impact,
+) -> pd.DataFrame:
     """Return the frame of the result, in the order of the elements."""
     total = float(topology.weight.sum()) or 1.0
     point = impacts["point"]
-    impact = {level: np.clip(impacts[level].loss / total, 0, 1) for level in LEVELS}
+    losses = {
+        "lo": impacts["lo"].loss,
+        "point": point.loss,
+        "hi": np.maximum(impacts["hi"].loss, worst.loss),
+        "next_lo": point.next_lo,
+        "next_hi": point.next_hi,
+    }
+    impact = {name: np.clip(loss / total, 0, 1) for name, loss in losses.items()}
     frozen = pd.MultiIndex.from_frame(topology.frozen[["element_kind", "element"]])
     registries = topology.elements.get_indexer(frozen)
     frozen_n = np.bincount(registries, minlength=len(topology.elements))
@@ -334,33 +380,26 @@ def _frame(topology: Topology, impacts: Mapping[str, Impact]) -> pd.DataFrame:
             "exact": point.exact,
             "services_down_n": pd.array(point.reached_n - outside, "Int64"),
             "frozen_n": pd.array(frozen_n, "Int64"),
+            "next_lo": impact["next_lo"],
+            "next_hi": impact["next_hi"],
         },
         index=topology.elements,
     )
 
 
-def _widened(
-    hi: pd.Series, topology: Topology, observed: pd.Series, quantile: float
-) -> pd.Series:
-    """Raise the upper end of services whose dependencies nobody observed, and of their callers."""
-    unseen = observed.index[~observed]
-    if unseen.empty:
-        return hi
-    # what an unseen dependency takes down reaches the callers, too
-    callers = topology.edges.loc[topology.edges["dst"].isin(unseen), "src"]
-    is_service = hi.index.get_level_values("element_kind") == "service"
-    doubtful = hi.index.get_level_values("element").isin(unseen.union(callers.unique()))
-    usual = hi[is_service].quantile(quantile)
-    return hi.mask(is_service & doubtful, hi.clip(lower=usual))
-
-
-def _services(frame: pd.DataFrame, topology: Topology, point: Impact) -> pd.DataFrame:
+def _services(
+    frame: pd.DataFrame,
+    topology: Topology,
+    point: Impact,
+    worst: Impact,
+) -> pd.DataFrame:
     """Return impact and exposure by service; unknown exposure where it runs nowhere known."""
     n = len(topology.services)  # the first elements are the services
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
     exposure_n = pd.array(point.exposure_n[:n] - 1, dtype="Int64")  # without itself
     exposure_n[~table.index.isin(topology.placed)] = pd.NA
-    return table.assign(exposure_n=exposure_n)
+    most = np.maximum(worst.exposure_n[:n], point.exposure_n[:n]) - 1
+    return table.assign(exposure_n=exposure_n, exposure_hi=pd.array(most, "Int64"))
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> pd.DataFrame:

@@ -18,7 +18,8 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
-from assess.score.blast_radius.topology import LEVELS, Topology
+from assess.score.blast_radius.edges import LEVELS
+from assess.score.blast_radius.topology import Topology
 from assess.score.incidents.exposure import counted_incidents
 
 MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
@@ -129,7 +130,11 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _can_cause(src: Integers, dst: Integers, initially: Booleans) -> Booleans:
+def _can_cause(
+    src: Integers,
+    dst: Integers,
+    initially: Booleans,
+) -> Booleans:
     """Mark live edges that can have caused a failure: not those whose end the caller took down.
 
     On a cycle the caller may be the only way from what failed first to what it calls.
@@ -166,7 +171,11 @@ class EdgeCounts:
     prior: Floats
 
     @classmethod
-    def of(cls, topology: Topology, trials: pd.DataFrame) -> EdgeCounts:
+    def of(
+        cls,
+        topology: Topology,
+        trials: pd.DataFrame,
+    ) -> EdgeCounts:
         """Count the trials of each edge; kinds in alphabetical order."""
         n = len(topology.edges)
         survived = trials.loc[~trials["failed"], "edge"]
@@ -240,7 +249,11 @@ def edge_posterior(counts: EdgeCounts, start: Floats) -> tuple[Floats, Floats]:
     return p, caused
 
 
-def _means(counts: EdgeCounts, caused: Floats, survived: Floats) -> Floats:
+def _means(
+    counts: EdgeCounts,
+    caused: Floats,
+    survived: Floats,
+) -> Floats:
     """Return the posterior mean of each edge, given the failures that it caused."""
     from scipy.special import betaln
 
@@ -263,7 +276,11 @@ def _normed(logs: Floats) -> Floats:
     return np.asarray(weight / weight.sum(axis=-1, keepdims=True))
 
 
-def edge_intervals(counts: EdgeCounts, level: float, seed: int) -> tuple[Floats, Floats]:
+def edge_intervals(
+    counts: EdgeCounts,
+    level: float,
+    seed: int,
+) -> tuple[Floats, Floats]:
     """Return by edge the ends of an interval of its probability.
 
     Notes
@@ -329,7 +346,11 @@ def estimate(topology: Topology, trials: pd.DataFrame) -> Floats:
 
 
 def learn(
-    topology: Topology, trials: pd.DataFrame, *, level: float, seed: int
+    topology: Topology,
+    trials: pd.DataFrame,
+    *,
+    level: float,
+    seed: int,
 ) -> pd.DataFrame:
     """Return, by edge, ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1].
 
@@ -354,7 +375,9 @@ def learns(policy: Policy, failures: list[Failure]) -> bool:
 
 
 def learned_edges(
-    policy: Policy, topology: Topology, failures: list[Failure]
+    policy: Policy,
+    topology: Topology,
+    failures: list[Failure],
 ) -> pd.DataFrame:
     """Return the frame of `learn`; without a row where edges are not learned."""
     if not learns(policy, failures):

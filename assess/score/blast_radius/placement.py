@@ -8,6 +8,7 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Floats
+from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
 LOCATED = ("host", "az", "engine")  # every replica has one, known or not
@@ -20,14 +21,16 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
     NA: it may stand on any. An image, base image or cluster without a name counts as none.
     """
-    replicas = inventory["workloads"]
+    workloads = inventory["workloads"]
+    replicas = workloads[is_replica(workloads)]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
-        "engine": _on_engines(inventory, policy),
+        "engine": _on_engines(inventory, replicas, policy),
         "image": replicas.assign(element=image_names(replicas)),
-        "base_image": on_bases(inventory),
+        "base_image": on_bases(inventory)[is_replica],
+        "volume": on_volumes(inventory, replicas),
         "cluster": replicas.assign(element=replicas["cluster"]),
     }
     columns = ["element_kind", "workload_id", "service_id", "state", "element"]
@@ -43,9 +46,12 @@ def running_engines(inventory: Inventory) -> pd.DataFrame:
     return engines[engines["runtime"].astype("str") != "none"]
 
 
-def _on_engines(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+def _on_engines(
+    inventory: Inventory,
+    replicas: pd.DataFrame,
+    policy: Policy,
+) -> pd.DataFrame:
     """List replicas by the engines of their host, as ``element``."""
-    replicas = inventory["workloads"]
     off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
@@ -86,6 +92,15 @@ def on_bases(inventory: Inventory) -> pd.DataFrame:
     return pd.concat([by_digest, replicas[~pinned].merge(tags, on=["repository", "tag"])])
 
 
+def on_volumes(inventory: Inventory, replicas: pd.DataFrame) -> pd.DataFrame:
+    """List replicas by the volumes (``element``) that several services mount."""
+    mounts = inventory["mounts"].dropna(subset=["volume_id"])
+    mounts = mounts[["workload_id", "volume_id"]].drop_duplicates()
+    rows = replicas.merge(mounts, on="workload_id")
+    services_n = rows.groupby("volume_id")["service_id"].transform("nunique")
+    return rows[services_n > 1].rename(columns={"volume_id": "element"})
+
+
 def frozen(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """List ``element_kind, element, service_id`` that a registry freezes, running or not.
 
@@ -118,7 +133,9 @@ def is_running(replicas: pd.DataFrame) -> pd.Series:
 
 
 def direct_impact(
-    placement: pd.DataFrame, min_healthy_pct: pd.Series, elements: pd.DataFrame
+    placement: pd.DataFrame,
+    min_healthy_pct: pd.Series,
+    elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly.
 
@@ -138,7 +155,12 @@ def direct_impact(
     wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
     wide = wide.groupby(PAIR)[counted].sum().reset_index()
 
-    def down(table: pd.DataFrame, *, best: bool, worst: bool) -> pd.DataFrame:
+    def down(
+        table: pd.DataFrame,
+        *,
+        best: bool,
+        worst: bool,
+    ) -> pd.DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()

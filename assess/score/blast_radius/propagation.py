@@ -76,7 +76,11 @@ class DistinctScenarios:
     drawn: Booleans
 
     @classmethod
-    def of(cls, parts: Parts, given: Scenarios) -> DistinctScenarios:
+    def of(
+        cls,
+        parts: Parts,
+        given: Scenarios,
+    ) -> DistinctScenarios:
         """Merge the scenarios in which the same parts fail."""
         n = len(parts.heads)
         pairs, at = np.unique(
@@ -113,7 +117,12 @@ class DistinctScenarios:
             drawn=any_of(given.drawn),
         )
 
-    def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
+    def initial_failures(
+        self,
+        parts: Parts,
+        start: int,
+        width: int,
+    ) -> dict[int, int]:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]]
@@ -135,7 +144,8 @@ class Impact:
     """What fails in each scenario.
 
     By scenario: ``loss`` (expected weight lost, or a bound of it), ``se`` (its standard error; 0
-    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail). By node:
+    where exact, NaN for a bound), ``exact``, ``reached_n`` (nodes that can fail), ``next_lo,
+    next_hi`` (what one failure loses, all but the tails). By node:
     ``exposure_n``, the scenarios that take it down; see `Sampling`. By pair, sorted: ``scenario,
     node, p`` [probability, 0-1].
     """
@@ -144,6 +154,8 @@ class Impact:
     se: Floats
     exact: Booleans
     reached_n: Integers
+    next_lo: Floats
+    next_hi: Floats
     exposure_n: Integers
     scenario: Integers
     node: Integers
@@ -189,6 +201,8 @@ def propagate(
         by_scenario("se"),
         by_scenario("exact"),
         by_scenario("reached_n"),
+        by_scenario("next_lo"),
+        by_scenario("next_hi"),
         exposure_n,
         scenario[order],
         node[at][order],
@@ -248,6 +262,8 @@ class _Block:
     se: Floats
     exact: Booleans
     reached_n: Integers
+    next_lo: Floats
+    next_hi: Floats
     pairs: list[tuple[Integers, Integers, Floats]]
 
     @classmethod
@@ -259,6 +275,8 @@ class _Block:
             se=np.zeros(width),
             exact=np.ones(width, bool),
             reached_n=np.zeros(width, np.int64),
+            next_lo=np.zeros(width),
+            next_hi=np.zeros(width),
             pairs=[(none, none, np.empty(0))],
         )
 
@@ -277,7 +295,11 @@ class _Work:
 
     @classmethod
     def of(
-        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, bound: str
+        cls,
+        graph: Graph,
+        scenarios: DistinctScenarios,
+        sampling: Sampling,
+        bound: str,
     ) -> _Work:
         """Weigh the parts once."""
         weights = {}
@@ -310,6 +332,8 @@ class _Work:
         certain = self._sweep(graph.certain, start, width)
         block = _Block.empty(width)
         block.loss[:] = certain.weight
+        block.next_lo[:] = certain.weight
+        block.next_hi[:] = certain.weight
         block.reached_n[:] = certain.n
         part, row = certain.members(self.scenarios.listed[start : start + width])
         at, node = graph.members.members(part)
@@ -328,6 +352,8 @@ class _Work:
                 exposed = outcome.node[outcome.p >= self.sampling.exposed_from]
                 exposure_n[exposed] += times[scenario]
                 block.loss[scenario] += outcome.loss
+                block.next_lo[scenario] += outcome.ends[0]
+                block.next_hi[scenario] += outcome.ends[1]
                 block.se[scenario] = outcome.se
                 block.exact[scenario] = outcome.exact
                 if self.scenarios.listed[start + scenario]:
@@ -335,7 +361,12 @@ class _Work:
                     block.pairs.append((row, outcome.node, outcome.p))
         return block, exposure_n
 
-    def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
+    def _sweep(
+        self,
+        parts: Parts,
+        start: int,
+        width: int,
+    ) -> _Down:
         weights, sizes = self.weights[parts]
         weight = BitSums(weights)
         size = BitSums(sizes)
@@ -349,7 +380,11 @@ class _Work:
         return _Down(parts, rows, weight.totals(width), n)
 
     def _outcomes(
-        self, scenarios: Integers, down: Bytes, reach: Bytes, start: int
+        self,
+        scenarios: Integers,
+        down: Bytes,
+        reach: Bytes,
+        start: int,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield what uncertain arcs decide in some scenarios; those not drawn are bounded."""
         bounded = []
@@ -367,7 +402,10 @@ class _Work:
             yield from self._bounds(bounded[at : at + room], down, reach)
 
     def _bounds(
-        self, scenarios: list[int], down: Bytes, reach: Bytes
+        self,
+        scenarios: list[int],
+        down: Bytes,
+        reach: Bytes,
     ) -> Iterator[tuple[int, Outcome]]:
         """Bound what uncertain arcs decide, in some scenarios at once."""
         certain = np.stack([_column(down, each) for each in scenarios], axis=1)
@@ -381,9 +419,14 @@ class _Work:
         for at, scenario in enumerate(scenarios):
             node = np.flatnonzero(is_open[:, at])
             loss = float(losses[at])
-            yield scenario, Outcome(node, p[node, at], loss, math.nan, exact=False)
+            ends = (0.0, float(self.graph.weight[node].sum()))
+            yield scenario, Outcome(node, p[node, at], loss, math.nan, False, ends)
 
-    def _decide(self, node: Integers, way: Integers) -> Outcome:
+    def _decide(
+        self,
+        node: Integers,
+        way: Integers,
+    ) -> Outcome:
         """Decide undecided nodes; outcomes are kept as far as memory goes."""
         # many scenarios differ in certain failures only, and share what is undecided
         key = node.tobytes() + b"/" + way.tobytes()

@@ -13,10 +13,12 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
-from assess.score.blast_radius.topology import LEVELS, Graph, Topology
+from assess.score.blast_radius.topology import Graph, Topology
 from assess.score.blast_radius.uncertain import Sampling
+from assess.score.incidents.exposure import is_replica
 
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
@@ -81,7 +83,8 @@ def element_changes(
     new_hosts = []
     hosts_n = max(1, int(target["hosts_n"]))
     workloads = inventory["workloads"]
-    running_n = workloads.loc[is_running(workloads), "service_id"].value_counts()
+    running = workloads[is_running(workloads) & is_replica(workloads)]
+    running_n = running["service_id"].value_counts()
     services = inventory["services"].set_index("service_id")
     share = services["min_healthy_pct"].astype("float64")
     for service in topology.services:

@@ -74,12 +74,18 @@ class BlastRadius(Result):
             name = row["element"]
             row["affected"] = affected.get((kind, name), [])
             row["frozen"] = frozen.get((kind, name), [])
+            row["callers_seen"] = None  # only services have callers
             if kind == "service":
                 row.update(services[name])
             rows.append(row)
         return rows
 
-    def paths(self, element_kind: str, element: str, service: str) -> pd.DataFrame:
+    def paths(
+        self,
+        element_kind: str,
+        element: str,
+        service: str,
+    ) -> pd.DataFrame:
         """Return the most probable path from an element that fails to a service.
 
         Parameters
@@ -99,7 +105,10 @@ class BlastRadius(Result):
         return most_probable_path(self.topology, (element_kind, element), service)
 
     def explain_path(
-        self, element_kind: str, element: str, service_id: str
+        self,
+        element_kind: str,
+        element: str,
+        service_id: str,
     ) -> Explanation:
         """Explain how the failure of an element reaches a service.
 
@@ -166,7 +175,9 @@ class BlastRadius(Result):
 
 
 def most_probable_path(
-    topology: Topology, element: tuple[str, str], service: str
+    topology: Topology,
+    element: tuple[str, str],
+    service: str,
 ) -> pd.DataFrame:
     """Return the path from an element to a service: ``service_id, because, kinds, p`` by step.
 
@@ -180,7 +191,10 @@ def most_probable_path(
 
 
 def _steps(
-    topology: Topology, element: tuple[str, str], service: str, level: str
+    topology: Topology,
+    element: tuple[str, str],
+    service: str,
+    level: str,
 ) -> list[tuple[str, str, str, float]]:
     from scipy.sparse.csgraph import dijkstra
 
@@ -208,7 +222,11 @@ def _steps(
     return steps
 
 
-def check_element(topology: Topology, kind: str, name: str) -> None:
+def check_element(
+    topology: Topology,
+    kind: str,
+    name: str,
+) -> None:
     """Raise `AssessError` with the nearest names where the fleet has no such element."""
     if (kind, name) in topology.elements:
         return
@@ -220,7 +238,11 @@ def check_element(topology: Topology, kind: str, name: str) -> None:
     raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
 
 
-def reach_text(steps: pd.DataFrame, pair: pd.DataFrame, service: str) -> str:
+def reach_text(
+    steps: pd.DataFrame,
+    pair: pd.DataFrame,
+    service: str,
+) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
@@ -238,7 +260,12 @@ def path_text(steps: pd.DataFrame) -> str:
     return " -> ".join([str(steps["because"].iloc[0]), *map(str, steps["service_id"])])
 
 
-def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
+def percent(
+    row: pd.Series,
+    name: str,
+    *,
+    sign: str = "",
+) -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
     values = [row[name], row[f"{name}_lo"], row[f"{name}_hi"]]
     point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
@@ -246,7 +273,10 @@ def percent(row: pd.Series, name: str, *, sign: str = "") -> str:
 
 
 def sentences(
-    service_id: str, row: pd.Series, takes_down: pd.DataFrame, taken_down_by: pd.DataFrame
+    service_id: str,
+    row: pd.Series,
+    takes_down: pd.DataFrame,
+    taken_down_by: pd.DataFrame,
 ) -> list[str]:
     """Describe what a service takes down, what takes it down, and what a move does.
 

@@ -24,17 +24,14 @@ from assess.score.blast_radius.bitset import (
     adjacency,
     condense,
 )
+from assess.score.blast_radius.edges import edges
 from assess.score.blast_radius.placement import PAIR, is_running
-from assess.score.incidents.exposure import coverage_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LEVELS = ("lo", "point", "hi")
-STANDS_ON = ("host", "az", "engine", "image", "base_image", "cluster")
+STANDS_ON = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *STANDS_ON[:-1], "registry", "cluster")
-OBSERVING = ("traces",)  # evidence that saw calls; the rest is what somebody declared
-KINDLESS = ("declared", "start_order", "unknown")  # kinds that leave the need open
 
 
 def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
@@ -49,96 +46,6 @@ def criticality(services: pd.DataFrame, policy: Policy) -> pd.Series:
     own = services.set_index("service_id")["criticality"].astype("Float64")
     tier = services.set_index("service_id")["tier"].map(by_tier).astype("Float64")
     return own.fillna(tier).fillna(weights["unknown"]).astype("float64")
-
-
-def edges(dependencies: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """Return one row per pair, sorted: ``src, dst, kinds`` and ``lo, point, hi`` [0-1].
-
-    ``src`` fails when ``dst`` fails. A row with its own ``p`` is an edge. Rows of one pair and kind
-    without one are one edge that several sources saw, at the policy's p, unless a row with its own
-    p covers that kind. The edges of a pair are independent: ``1 - prod(1 - p)``.
-    """
-    rows = dependencies[["src_id", "dst_id", "kind", "p"]]
-    rows = rows.set_axis(["src", "dst", "kind", "given"], axis=1)
-    rows = rows[rows["src"] != rows["dst"]].astype({"kind": "str"})
-    rows = rows.fillna({"kind": "unknown"})
-    key = ["src", "dst", "kind"]
-    # a probability that somebody gave or learned overrides the policy's for that kind
-    is_given = rows["given"].notna()
-    is_covered = is_given.groupby([rows[name] for name in key]).transform("any")
-    rows = rows[is_given | (~is_covered & ~rows.duplicated(key))]
-    table = policy["edges"]
-    for level, name in zip(LEVELS, ("lo", "p", "hi"), strict=True):
-        by_kind = {kind: float(edge[name]) for kind, edge in table.items()}
-        usual = rows["kind"].map(by_kind).astype("float64")
-        rows[level] = rows["given"].astype("float64").fillna(usual)
-    rows = rows.sort_values([*key, *LEVELS], kind="stable")
-    pairs = rows.groupby(["src", "dst"], sort=True)
-    survive = 1 - rows[list(LEVELS)]
-    joint = 1 - survive.groupby([rows["src"], rows["dst"]], sort=True).prod()
-    single = pairs.size() == 1  # where there is nothing to round
-    table = pairs[list(LEVELS)].first().where(single, joint)
-    kinds = rows.drop_duplicates(key)
-    # most pairs have one kind: only the others are joined, one by one
-    many = kinds.duplicated(["src", "dst"], keep=False)
-    joined = kinds[many].groupby(["src", "dst"])["kind"].agg(",".join)
-    table["kinds"] = joined.reindex(table.index).fillna(pairs["kind"].first())
-    return table.reset_index()[["src", "dst", "kinds", *LEVELS]]
-
-
-def edge_evidence(inventory: Inventory) -> pd.DataFrame:
-    """List how each edge is known, and which services no trace has seen.
-
-    Parameters
-    ----------
-    inventory : Inventory
-        Frames ``services, dependencies``.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair, sorted: ``src_id, dst_id``, ``known_by`` (``declaration``, ``traces`` or
-        ``both``), ``kinds`` and ``evidence`` (joined by a comma), ``conflict`` (whether two sources
-        name kinds for the pair and agree on none), ``calls`` [count]. Then one row, with ``known_by
-        = "nobody"`` and no ``dst_id``, per service that no trace names at either end: edges of it
-        may be missing.
-
-    Notes
-    -----
-    An edge that only a declaration knows may be dead or rare; one that only traces know is missing
-    from the declarations. Both count in full in `edges`: what is known twice is one edge.
-    """
-    columns = ["src_id", "dst_id", "known_by", "kinds", "evidence", "conflict", "calls"]
-    pair = ["src_id", "dst_id"]
-    rows = inventory["dependencies"].query("src_id != dst_id").astype({"kind": "str"})
-    rows = rows.fillna({"kind": "unknown"})
-    groups = rows.groupby(pair)
-    is_seen = rows["evidence"].isin(OBSERVING) | rows["calls"].notna()
-    seen = is_seen.groupby([rows[name] for name in pair])
-    specific = rows[~rows["kind"].isin(KINDLESS)]
-    by_source = specific.drop_duplicates([*pair, "kind", "evidence"])
-    sources_n = by_source.groupby(pair)["evidence"].nunique()
-    agreeing_n = by_source.groupby([*pair, "kind"])["evidence"].nunique()
-    conflict = agreeing_n.groupby(pair).max() < sources_n
-
-    def joined(words: pd.Series) -> str:
-        return ",".join(sorted(set(words)))
-
-    known_by = np.select([seen.all(), seen.any()], ["traces", "both"], "declaration")
-    table = groups[["kind", "evidence"]].agg(joined)
-    table = table.rename(columns={"kind": "kinds"}).assign(
-        known_by=known_by,
-        conflict=conflict.reindex(table.index, fill_value=False).astype(bool),
-        calls=groups["calls"].sum(min_count=1),
-    )
-    # a trace that names a service at either end shows that traces reach it at all
-    traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
-    untraced = sorted(set(inventory["services"]["service_id"]) - traced)
-    unseen = pd.DataFrame({"src_id": untraced}).assign(known_by="nobody")
-    full = pd.concat([table.reset_index(), unseen], ignore_index=True)
-    text = dict.fromkeys(columns[:5], "str")
-    full = full.reindex(columns=columns)
-    return full.astype({**text, "conflict": "boolean", "calls": "Int64"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +167,11 @@ class Topology:
         node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initially_down(self, elements: Sequence[tuple[str, str]], level: str) -> Booleans:
+    def initially_down(
+        self,
+        elements: Sequence[tuple[str, str]],
+        level: str,
+    ) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         down = np.zeros((len(elements), len(self.nodes)), bool)
         if not elements:
@@ -293,7 +204,10 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
 
 
 def _elements(
-    inventory: Inventory, services: pd.Index, outside: pd.Index, placed: pd.DataFrame
+    inventory: Inventory,
+    services: pd.Index,
+    outside: pd.Index,
+    placed: pd.DataFrame,
 ) -> pd.MultiIndex:
     """List what can fail, by kind in the order of `KINDS`, whether anything stands on it or not."""
     named = {
@@ -313,7 +227,9 @@ def _elements(
 
 
 def _direct(
-    services: pd.DataFrame, placed: pd.DataFrame, elements: pd.DataFrame
+    services: pd.DataFrame,
+    placed: pd.DataFrame,
+    elements: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Add to the direct impact, at worst, that a service without a known place is anywhere."""
     infrastructure = elements[elements["element_kind"].isin(STANDS_ON)]
@@ -328,19 +244,3 @@ def _direct(
         level: table[PAIR].sort_values(PAIR, ignore_index=True)
         for level, table in levels.items()
     }
-
-
-def dependencies_observed(
-    inventory: Inventory, policy: Policy, topology: Topology
-) -> pd.Series:
-    """Return by ``service_id`` whether somebody observed what it depends on.
-
-    So it is where a dependency of it is known, or where one of ``blast_radius.observing_calls``
-    came through in full for it or for everything.
-    """
-    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
-    everything = bool((~asked.isin(topology.services)).any())
-    links = inventory["dependencies"].query("src_id != dst_id")
-    known = pd.concat([links["src_id"], asked])
-    is_known = topology.services.isin(known) | everything
-    return pd.Series(is_known, index=topology.services)

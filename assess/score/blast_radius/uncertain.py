@@ -28,7 +28,8 @@ class Sampling:
 
     Up to ``enumerate_up_to`` of them are enumerated, more are drawn ``draws`` times. Scenarios are
     computed together as far as ``block_mib`` of memory go [MiB]. A node counts as taken down by a
-    scenario from the probability ``exposed_from`` on.
+    scenario from the probability ``exposed_from`` on. ``level`` is the coverage of the interval of
+    one failure.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class Sampling:
     enumerate_up_to: int
     block_mib: float
     exposed_from: float = 0.5
+    level: float = 0.9
 
     @classmethod
     def of(cls, policy: Policy) -> Sampling:
@@ -47,6 +49,7 @@ class Sampling:
             enumerate_up_to=settings["enumerate_up_to"],
             block_mib=settings["block_mib"],
             exposed_from=settings["exposed_from"],
+            level=float(policy["simulation"]["level"]),
         )
 
 
@@ -78,13 +81,17 @@ class EdgeSampler:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What uncertain arcs decide in one scenario: probability by node, loss and its error."""
+    """What uncertain arcs decide in one scenario: probability by node, loss and its error.
+
+    ``ends`` hold all but the tails of what one failure loses.
+    """
 
     node: Integers
     p: Floats
     loss: float
     se: float
     exact: bool
+    ends: tuple[float, float]
 
 
 def _enumerate(p: Floats) -> tuple[list[int], Floats]:
@@ -100,7 +107,9 @@ def _enumerate(p: Floats) -> tuple[list[int], Floats]:
 
 
 def undecided(
-    graph: Graph, certain: Booleans, possible: Booleans
+    graph: Graph,
+    certain: Booleans,
+    possible: Booleans,
 ) -> tuple[Integers, Integers]:
     """List nodes that possibly but not certainly fail, and the arcs that decide it, in order."""
     node = np.flatnonzero(possible & ~certain)
@@ -108,7 +117,12 @@ def undecided(
     return node, way[(graph.p[way] > 0) & possible[graph.tail[way]]]
 
 
-def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) -> Outcome:
+def decide(
+    graph: Graph,
+    node: Integers,
+    way: Integers,
+    sampler: EdgeSampler,
+) -> Outcome:
     """Fail undecided nodes: one bit per outcome of the arcs where they are few, else per draw."""
     doubtful = way[graph.p[way] < 1]
     exact = len(doubtful) <= sampler.sampling.enumerate_up_to
@@ -119,23 +133,50 @@ def decide(graph: Graph, node: Integers, way: Integers, sampler: EdgeSampler) ->
         chance = np.full(sampler.sampling.draws, 1 / sampler.sampling.draws)
         masks = {arc: sampler.mask(arc) for arc in doubtful.tolist()}
     down = _reach(graph, node, way, masks)
-    weights = graph.weight[node]
     width = len(chance)
+    losses = _losses(graph.weight[node], down, width)
+    ends = _middle(losses, chance, sampler.sampling.level)
     if exact:
         p = np.array([unpack(bits, width) @ chance for bits in down])
-        return Outcome(node, p, float(weights @ p), se=0.0, exact=True)
-    # losses of single draws, as the nodes that fail in one draw depend on each other
+        loss = float(graph.weight[node] @ p)
+        return Outcome(node, p, loss, se=0.0, exact=True, ends=ends)
     p = np.array([bits.bit_count() / width for bits in down])
+    se = float(losses.std(ddof=1) / math.sqrt(width))
+    return Outcome(node, p, float(losses.mean()), se, exact=False, ends=ends)
+
+
+def _losses(
+    weights: Floats,
+    down: list[int],
+    width: int,
+) -> Floats:
+    """Return the weight lost in each outcome: nodes that fail in one depend on each other."""
     sums = BitSums(Weights.of(weights))
     for each, bits in enumerate(down):
         sums.add(each, bits)
-    losses = sums.totals(width)
-    se = float(losses.std(ddof=1) / math.sqrt(width))
-    return Outcome(node, p, float(losses.mean()), se, exact=False)
+    return sums.totals(width)
+
+
+def _middle(
+    losses: Floats,
+    chance: Floats,
+    level: float,
+) -> tuple[float, float]:
+    """Return the quantiles of the losses between which the middle share ``level`` lies."""
+    order = np.argsort(losses, kind="stable")
+    upto = np.cumsum(chance[order])
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # the chances of many draws add up to 1 but for their rounding
+    at = np.searchsorted(upto, np.array(tails) - 1e-9)
+    lo, hi = losses[order[np.minimum(at, len(losses) - 1)]]
+    return float(lo), float(hi)
 
 
 def _reach(
-    graph: Graph, node: Integers, way: Integers, masks: dict[int, int]
+    graph: Graph,
+    node: Integers,
+    way: Integers,
+    masks: dict[int, int],
 ) -> list[int]:
     """Return the bits of each undecided node; arcs without a mask are certain."""
     place = {each: at for at, each in enumerate(node.tolist())}

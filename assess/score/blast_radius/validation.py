@@ -68,7 +68,9 @@ def validate(  # noqa: PLR0913
 
 
 def leave_one_out(
-    topology: Topology, failures: list[Failure], sampling: Sampling
+    topology: Topology,
+    failures: list[Failure],
+    sampling: Sampling,
 ) -> tuple[list[Floats], list[Floats]]:
     """Predict every failure by the policy, and by what is learned from the other failures.
 
@@ -90,7 +92,11 @@ def leave_one_out(
     return list(base[:, :n]), list(learned[:, :n])
 
 
-def chances(graph: Graph, initial: Booleans, sampling: Sampling) -> Floats:
+def chances(
+    graph: Graph,
+    initial: Booleans,
+    sampling: Sampling,
+) -> Floats:
     """Return the chance of every node to be down, in each of some failures; shaped alike."""
     scenario, node = np.nonzero(initial)
     failing = Scenarios(scenario, node, len(initial))
@@ -170,7 +176,9 @@ def verdict(brier: pd.DataFrame, failures_n: int) -> str:
 
 
 def calibrate(
-    failures: list[Failure], affected: pd.DataFrame, weight: pd.Series
+    failures: list[Failure],
+    affected: pd.DataFrame,
+    weight: pd.Series,
 ) -> pd.DataFrame:
     """Compare what failures took down with the prediction for the element that failed.
 
@@ -195,7 +203,9 @@ def calibrate(
 
 
 def predictions(
-    affected: pd.DataFrame, services: pd.Index, elements: set[Element]
+    affected: pd.DataFrame,
+    services: pd.Index,
+    elements: set[Element],
 ) -> dict[Element, Floats]:
     """Return, by element that fails, the chances of every service: rows point, lo, hi."""
     chances = {element: np.zeros((3, len(services))) for element in elements}
@@ -269,7 +279,10 @@ def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Boole
 
 
 def _shares(
-    predicted: Booleans, down: Booleans, draws: Integers, level: float
+    predicted: Booleans,
+    down: Booleans,
+    draws: Integers,
+    level: float,
 ) -> dict[str, float]:
     """Return precision with its interval, recall, and the counts of both; shape (failures, services)."""
     right = (predicted & down).sum(axis=1)
@@ -316,7 +329,11 @@ def curve(failures: list[Failure], scores: dict[str, list[Floats]]) -> pd.DataFr
 
 
 def measures(
-    exposure: Exposure, calibration: pd.DataFrame, *, seed: int, level: float
+    exposure: Exposure,
+    calibration: pd.DataFrame,
+    *,
+    seed: int,
+    level: float,
 ) -> pd.DataFrame:
     """Return ``measure, value, lo, hi, n``: how well predictions and containment did.
 

@@ -22,6 +22,7 @@ from assess.score.incidents.exposure import (
     HOST,
     Exposure,
     exposure,
+    is_replica,
     replicas_in_containers,
 )
 
@@ -149,11 +150,16 @@ def _workloads(
     stateless = is_known(declared, value=False)
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
-    table["store_port"] = listens.mask(stateless, other=False)
+    is_init = is_known(table["container_role"], value="init")
+    speaks = stateless | _is_tool(table) | is_init
+    table["store_port"] = listens.mask(speaks, other=False)
+    named = table["service_id"].map(reference.is_store_name).astype("boolean")
+    table["store_name"] = named.mask(speaks, other=False)
     is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
     table["stateful_set"] = is_set.mask(stateless, other=False)
     kinds = _image_kind(table["repository"], words["store_names"])
-    table["image_kind"] = kinds.mask(is_unit, other="none")
+    # an image of a store that only prepares the others keeps nothing
+    table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
     mirrors = engines.set_index("host_id")["mirrors_n"].reindex(table["host_id"])
     has_mirror = (mirrors > 0).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
@@ -165,13 +171,22 @@ def _workloads(
 
 def _image_kind(repositories: pd.Series, patterns: Sequence[str]) -> pd.Series:
     """Return the kind of store of each image, by the reference facts and by its name."""
-    names = [re.compile(pattern) for pattern in patterns]
+    own = [re.compile(pattern) for pattern in patterns]
     kinds = {}
     for repository in repositories.dropna().unique():
-        is_named = any(name.search(repository) for name in names)
-        by_name = "database" if is_named else "none"
-        kinds[repository] = reference.stateful_kind(repository) or by_name
-    return repositories.map(kinds).astype("string")
+        kind = reference.stateful_kind(repository)
+        if kind is None and any(name.search(repository) for name in own):
+            kind = "database"
+        kinds[repository] = kind or "none"
+    found = repositories.map(kinds).astype("string")
+    return found.mask(found == reference.VAGUE)
+
+
+def _is_tool(table: pd.DataFrame) -> pd.Series:
+    """Return whether an image only speaks to a store, on whose port it may listen."""
+    repositories = table["repository"]
+    tools = {name: reference.is_tool(name) for name in repositories.dropna().unique()}
+    return repositories.map(tools).eq(True).fillna(value=False).astype(bool)
 
 
 def _bare(exposed: Exposure, workloads: pd.DataFrame) -> set[str]:
@@ -240,9 +255,12 @@ def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
     table["os_supported"] = _facts_of(
         systems, lambda system: _is_supported(reference.os_support(*system, at))
     )
-    table["kernel_runs_on_target"] = _facts_of(
+    runs = _facts_of(
         table["kernel"], lambda kernel: reference.kernel_runs(kernel, target)
     )
+    # an engine for Linux containers needs a Linux kernel, whatever its version
+    is_linux = table["os_family"].eq(reference.LINUX).fillna(value=True)
+    table["kernel_runs_on_target"] = runs.where(is_linux.astype(bool), other=False)
     return table
 
 
@@ -307,7 +325,9 @@ def _services(
 
 def _running_n(live: View, values: pd.Series) -> pd.Series:
     """Count distinct values among the running workloads of each service; NA where not certain."""
-    running = live.table["state"].eq("running")
+    state = live.table["state"]
+    running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
+    running = running.where(is_replica(live.table), other=False)
     may_run = running.fillna(value=True).to_numpy(dtype=bool)
     codes, _ = pd.factorize(values)
     is_unknown = codes < 0

@@ -20,10 +20,13 @@ CONTAINER = "container"
 ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen
 MIXED = "mixed"
 UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on both
+BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
 LOOKED = ("ok", "empty")  # a call that could look: "found none" is an answer
 DAY = pd.Timedelta(days=1)
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
+FIRST = pd.Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
+BY_TIMER = "by timer"  # ends the basis of an end that a timer set
 SPELL = [
     *("service_id", "tier", "kind", "side", "platform"),
     *("months", "incidents", "clean_months"),
@@ -199,6 +202,11 @@ def in_containers(platform: pd.Series) -> pd.Series:
     return (side_of(platform).eq(CONTAINER).fillna(value=False) | mixed).astype(bool)
 
 
+def is_replica(workloads: pd.DataFrame) -> pd.Series:
+    """Return by row whether it is a replica: what runs beside its main container is part of it."""
+    return ~workloads["container_role"].isin(BESIDE)
+
+
 def replicas_in_containers(workloads: pd.DataFrame, policy: Policy) -> pd.Series:
     """Return whether each replica is a container: by its kind, else by its image, else NA."""
     kind = workloads["source_kind"].str.lower()
@@ -245,7 +253,29 @@ def sound_incidents(inventory: Inventory) -> pd.DataFrame:
     bad = table["bad_time"].fillna(value=False).astype(bool)
     bad |= table["resolved_at"] < table["opened_at"]
     bad |= table["opened_at"] > inventory.snapshot_at
+    bad |= table["opened_at"] < FIRST
     return table[table["duplicate_of"].isna() & ~bad]
+
+
+def closed_by_timer(table: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Return which incidents end with a closing that a timer may have set days after the repair.
+
+    Either the basis of the end says so, or most closings of a source come the same number of days
+    after the opening (``[incidents]`` of the policy). All closings of such a source count: those
+    that came early alone would make repairs look short.
+    """
+    settings = policy["incidents"]
+    basis = table["resolved_basis"].fillna("")
+    is_closing = basis.isin(settings["closing_fields"])
+    source = table["source"].fillna("")
+    days = (table["resolved_at"] - table["opened_at"]).dt.days
+    with_timer = []
+    for name, lags in days[is_closing].dropna().groupby(source):
+        common_n = lags[lags >= 1].value_counts().max()
+        is_common = common_n >= settings["timer_share"] * len(lags)
+        if is_common and len(lags) >= settings["timer_n"]:
+            with_timer.append(name)
+    return (is_closing & source.isin(with_timer)) | basis.str.endswith(BY_TIMER)
 
 
 def counted_incidents(inventory: Inventory) -> pd.DataFrame:

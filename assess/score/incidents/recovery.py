@@ -10,7 +10,7 @@ import pandas as pd
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import counted_incidents, exposure
+from assess.score.incidents.exposure import closed_by_timer, counted_incidents, exposure
 
 Floats = npt.NDArray[np.float64]
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
@@ -50,10 +50,11 @@ def _heal_table(rows: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(records, orient="index", columns=columns)
 
 
-def incident_minutes(inventory: Inventory) -> pd.DataFrame:
+def incident_minutes(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory.
 
-    An incident that is still open has lasted up to the snapshot.
+    An incident that is still open has lasted up to the snapshot. Of one that a timer closed nobody
+    knows how long it lasted: its minutes are NaN.
     """
     table = counted_incidents(inventory)
     recorded = table["ttr_s"].astype("float64") / 60
@@ -62,14 +63,13 @@ def incident_minutes(inventory: Inventory) -> pd.DataFrame:
     healed = recorded.fillna(lasted)
     # a time to resolve that ends after the snapshot is an announcement, or an error
     closed = healed <= so_far
-    return table[["service_id"]].assign(
-        minutes=healed.where(closed, so_far), closed=closed
-    )
+    minutes = healed.where(closed, so_far).mask(closed_by_timer(table, policy))
+    return table[["service_id"]].assign(minutes=minutes, closed=closed)
 
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return the time from the opening of an incident to its end by ``side``; see `_heal_table`."""
-    minutes = incident_minutes(inventory)
+    minutes = incident_minutes(inventory, policy).dropna(subset=["minutes"])
     side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
     return _heal_table(minutes, side).rename_axis("side").reset_index()
 
@@ -166,7 +166,7 @@ def heal_times(inventory: Inventory, policy: Policy) -> pd.DataFrame:
         index=pd.Index(names, name="service_id", dtype="str"),
     )
     bases = {
-        "incidents": incident_minutes(inventory),
+        "incidents": incident_minutes(inventory, policy).dropna(subset=["minutes"]),
         "activities": _activity_minutes(inventory, policy),
     }
     # the last basis that knows a service wins

@@ -36,6 +36,10 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         **dict.fromkeys(_MAPPINGS.split(), as_mapping),
         **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),
         **dict.fromkeys(_SCALARS.split(), lambda value: value),
+        "command": _command,
+        "entrypoint": _command,
+        "extra_hosts": _extra_hosts,
+        "configs": lambda value: list(map(_config, as_list(value))),
         "depends_on": _dependencies,
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
@@ -59,6 +63,24 @@ TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
 
 def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
     return {name: as_mapping(options) for name, options in as_mapping(value).items()}
+
+
+def _command(value: Any) -> str:
+    """Return a command line as one text; one that overrides another takes its place."""
+    return " ".join(map(str, as_list(value)))
+
+
+def _extra_hosts(value: Any) -> dict[str, str]:
+    """Return addresses by host name, of ``name:address`` or ``name=address``."""
+    if isinstance(value, dict):
+        return {str(name): str(address) for name, address in value.items()}
+    pairs = (re.split(r"[:=]", str(item), maxsplit=1) for item in as_list(value))
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _config(item: Any) -> str:
+    """Return the name of a configuration that a service mounts."""
+    return str(item.get("source") if isinstance(item, dict) else item)
 
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:

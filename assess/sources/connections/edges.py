@@ -8,7 +8,6 @@ from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.addresses import Address, kind_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.connections.fleet import (
     SEPARATOR,
@@ -28,6 +27,8 @@ from assess.sources.connections.observed import (
 )
 from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import rows
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import Kind, kind_of
 from assess.sources.hosts.rows import (
     UNIT,
     UNIT_CONFIDENCE,
@@ -51,8 +52,8 @@ _SYSTEM = Tenant(Name("", PROCESS, 0.0), "", "system", "")
 class Edge:
     """One dependency, from all talks between two services."""
 
-    kind: str
     confidence: float
+    protocol: str
     bases: set[str] = field(default_factory=set)
     is_possible: bool = True
     total: Sighting = field(default_factory=Sighting)
@@ -274,7 +275,8 @@ class Edges:
         if dst == client.name:
             return
         kind = _kind(server, talk)
-        edge = self._edges.setdefault((client.name, dst, kind), Edge(kind, sure))
+        key = (client.name, dst, kind.kind)
+        edge = self._edges.setdefault(key, Edge(sure, kind.protocol))
         edge.is_possible &= is_possible
         edge.confidence = max(edge.confidence, sure)
         edge.calls += max(sighting.count for sighting in views.values())
@@ -308,6 +310,7 @@ class Edges:
             "dependencies",
             kind=kind,
             evidence=EVIDENCE,
+            protocol=edge.protocol or None,
             calls=edge.calls,
             window_hours=edge.window_hours,
             confidence=edge.confidence,
@@ -337,11 +340,13 @@ def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Nam
     }
     covered: dict[Name, bool] = {}
     for machine, tenants in fleet.on.items():
+        is_alone = len({tenant.name for tenant in tenants}) == 1
+        shared = fleet.addresses_of(machine) if is_alone else set()
         for tenant in tenants:
             places = {machine} if not tenant.is_apart else set()
             places |= {place for place in whole if fleet.called(place) == tenant}
-            at = tenant.addresses if tenant.is_apart else fleet.addresses_of(machine)
-            is_covered = bool(places & whole) or bool(logged.intersection(at))
+            at = shared.union(tenant.addresses)
+            is_covered = bool(places & whole) or bool(logged & at)
             covered[tenant.name] = covered.get(tenant.name, True) and is_covered
     return {name for name, is_covered in covered.items() if is_covered}
 
@@ -368,9 +373,9 @@ def system_ports() -> set[int]:
     return {int(row["port"]) for row in rows("connections/system_ports")}
 
 
-def _kind(server: Tenant | Name | str, talk: Talk) -> str:
+def _kind(server: Tenant | Name | str, talk: Talk) -> Kind:
     """Return the kind of dependency by port, image and names, as for declared addresses."""
     if isinstance(server, Tenant):
         host = server.name.name
-        return kind_of(Address(host, talk.port), server.image, server.called)
+        return kind_of(Address(host, talk.port), server.image or server.called)
     return kind_of(Address(talk.server, talk.port))

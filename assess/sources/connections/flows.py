@@ -33,6 +33,7 @@ from assess.sources.dumps import DumpError
 
 BLOCK = 16 << 20  # bytes that are in memory at a time
 _HEAD = 4096
+_PACKED = (".gz", ".parquet")
 _AT_ONCE = 50_000  # rows of Python objects
 _HOURS = 1 << 24  # hours since 1970 are fewer
 _NO_KEYS = np.empty(0, np.int64)
@@ -75,10 +76,17 @@ _KEYS = ["client", "server", "port", "protocol", "interface"]
 _SUMS = [("calls", "sum"), ("lines", "sum"), ("start", "min"), ("end", "max")]
 
 
-def columns_of(file: Path) -> list[str] | None:
-    """Return the columns of a flow log; None where the file is something else."""
-    if not file.is_file():  # reading a pipe would never end
-        return None
+def is_flow_log(file: Path) -> bool:
+    """Return whether a file is a flow log, by its first line or its schema."""
+    try:
+        names = columns_of(file) if file.is_file() else []  # reading a pipe never ends
+    except (OSError, ValueError):
+        return file.suffix in _PACKED
+    return "srcaddr" in names or "pkt_srcaddr" in names or file.suffix in _PACKED
+
+
+def columns_of(file: Path) -> list[str]:
+    """Return the columns of a flow log."""
     if file.suffix == ".parquet":
         names = pq.read_schema(file).names
     else:
@@ -87,8 +95,7 @@ def columns_of(file: Path) -> list[str] | None:
         names = first.decode("ascii", errors="replace").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
             return list(_DEFAULT)
-    names = [name.replace("-", "_").lower() for name in names]
-    return names if "srcaddr" in names or "pkt_srcaddr" in names else None
+    return [name.replace("-", "_").lower() for name in names]
 
 
 def _opened(file: Path) -> tuple[Any, Any]:
@@ -149,8 +156,9 @@ class Flows:
         self._gaps: set[str] = set()  # interfaces with flows that a log left out
         self._hours: list[np.ndarray] = []  # of an interface, in one number
 
-    def read(self, file: Path, names: list[str], deadline: Deadline, call: Call) -> None:
-        """Add a file of these columns."""
+    def read(self, file: Path, deadline: Deadline, call: Call) -> None:
+        """Add a file."""
+        names = columns_of(file)
         missing = [name for name in _NEEDED if name not in names]
         if missing:
             raise DumpError(

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from assess.sources.addresses import Address, kind_of
 from assess.sources.connections.fleet import is_loopback, is_noise
 from assess.sources.connections.sockets import (
     ANY,
@@ -22,6 +21,8 @@ from assess.sources.connections.sockets import (
     Socket,
 )
 from assess.sources.csv_records import rows
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import kind_of
 
 EPHEMERAL = 32_768  # first port that Linux gives to callers; Windows begins at 49,152
 MAX_TALKS = 1_000_000  # pairs of addresses with a port and a process
@@ -213,7 +214,7 @@ class Ranks:
 
 def _is_known(port: int) -> bool:
     """Return whether a port alone tells what listens on it."""
-    return kind_of(Address("-", port)) != "call"
+    return kind_of(Address("-", port)).is_known
 
 
 def is_whole(basis: str, times: Iterable[datetime]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.connections.edges import Edges
 from assess.sources.connections.fleet import Fleet
-from assess.sources.connections.flows import Flows, columns_of
+from assess.sources.connections.flows import Flows, is_flow_log
 from assess.sources.connections.observed import Observed, Ranks
 from assess.sources.connections.sockets import Sample, is_listing, read_tables, read_text
 from assess.sources.deadline import Deadline
@@ -89,23 +89,23 @@ class ConnectionsSource(Source):
         batch = Batch()
         fleet = Fleet(rows)
         observed = Observed()
-        logs = []
-        for file, call in each_dump(options, base, deadline, batch, (), empty=_EMPTY):
-            with call:
-                if names := columns_of(file):
-                    logs.append((file, names, call))
-                else:
+        dumps = list(each_dump(options, base, deadline, batch, (), empty=_EMPTY))
+        logs = [dump for dump in dumps if is_flow_log(dump[0])]
+        for file, call in dumps:
+            if (file, call) not in logs:
+                with call:
+                    deadline.check()
                     _read(file, options, fleet, observed, call)
         served = {port for watch in observed.watches.values() for port in watch.ports()}
         ranks = Ranks(fleet.ports | served)
         flows = Flows(ranks)
-        for file, names, call in logs:  # once it is known who listens
+        for file, call in logs:  # once it is known who listens
             with call:
-                flows.read(file, names, deadline, call)
+                flows.read(file, deadline, call)
         observed.settle(ranks)
         edges = Edges(fleet, observed, flows)
         found = edges.make()
-        if observed.watches or any(call.row["rows"] for _, _, call in logs):
+        if observed.watches or any(call.row["rows"] for _, call in logs):
             _cover(edges, observed, found, batch)
         batch.merge(found)
         return batch

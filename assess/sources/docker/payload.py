@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from assess.sources.addresses import addresses
 from assess.sources.base import Batch, Call
+from assess.sources.edges.rows import command_line, mentions
+from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
@@ -270,10 +271,12 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     labels, dropped = keep_labels(raw["Config"].get("Labels"))
     values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
+    command = command_line(raw["Config"], "Entrypoint", "Cmd")
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
-        "Env": env | {"addresses": list(addresses(values))},
+        "Env": env,
+        "mentions": mentions([*texts_of(values), *command]),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.image_ref import last_part
-from assess.sources.addresses import Address
 from assess.sources.aws.source import GROUP_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.tasks import (
     Definition,
+    fargate_host,
+    is_fargate,
     known_as,
     last_of,
     parts_of,
     span_of,
     to_definition,
     to_task_activities,
-    to_task_mounts,
-    to_workload,
+    to_workloads,
+    wanted_host,
     withheld_of_overrides,
 )
+from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.replica import declared_rows
 from assess.sources.unit import (
-    Callee,
-    dependency_row,
-    distinct,
-    environment_rows,
+    Unit,
     service_row,
     share,
 )
-from assess.sources.values import dicts, integer, moment, text
+from assess.sources.values import dicts, integer, moment, number, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
-_PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
 # What starts jobs, as the tasks say.
 _SCHEDULERS = (
     "events-rule/",
@@ -69,16 +68,16 @@ class Payloads:
 class _Known:
     """What the rows of one account and region refer to."""
 
-    definitions: dict[str, Definition]  # by ARN
+    definitions: dict[str, Definition]  # by ARN, else by family
     hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
     services: dict[ServiceKey, tuple[Name, ...]] = field(default_factory=dict)
-    listeners: dict[tuple[str, str], Name] = field(
-        default_factory=dict
-    )  # cluster, host name
+    siblings: Siblings = field(default_factory=lambda: Siblings(has_private_domains=True))
 
     def definition(self, arn: object) -> Definition | None:
-        """Return a definition, where it was described."""
-        return self.definitions.get(text(arn))
+        """Return a definition, where it was described; one that is not registered has no ARN."""
+        name = last_of(arn)
+        keys = (text(arn), name, name.partition(":")[0])
+        return next((self.definitions[k] for k in keys if k in self.definitions), None)
 
 
 def to_batch(payloads: Payloads) -> Batch:
@@ -102,7 +101,11 @@ def to_batch(payloads: Payloads) -> Batch:
         batch.add("activities", *_to_deployments(service, names))
     for service in services:
         batch.add("dependencies", *_to_dependencies(service, known))
-    _add_tasks(batch, unique(payloads.tasks, "taskArn"), known, payloads.since)
+    tasks = unique(payloads.tasks, "taskArn")
+    placed = _add_tasks(batch, tasks, known, payloads.since)
+    _add_declared(batch, services, placed, known)
+    _add_lone(batch, [*services, *tasks], known)
+    share(batch.rows["mounts"])
     return batch
 
 
@@ -204,7 +207,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
         "stateful": row["stateful"],
         "health_checked": definition.unit.health_checked or is_balanced,
         "logs_exported": row["logs_exported"],
-        "secrets_in_image": definition.secret_like_n > 0,
+        "secrets_in_image": row["secrets_in_image"],
     }
 
 
@@ -241,8 +244,9 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
             hosts.add(text(endpoint, "discoveryName"))
             aliases = dicts(endpoint, "clientAliases")
             hosts |= {text(alias, "dnsName") for alias in aliases}
-    for host in hosts - {""}:
-        known.listeners.setdefault((cluster, host.lower()), first)
+    definition = known.definition(service.get("taskDefinition"))
+    repository = definition.unit.image_ref.repository if definition else None
+    known.siblings.add(Callee(first, repository or ""), *sorted(hosts), space=cluster)
 
 
 def _to_dependencies(service: Row, known: _Known) -> list[Row]:
@@ -271,15 +275,7 @@ def _declared_needs(
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})
-
-    def find(address: Address) -> Callee:
-        private = _PRIVATE_HOST.fullmatch(address.host)
-        for host in (address.host, private["first"] if private else ""):
-            if name := known.listeners.get((cluster, host)):
-                return name, last_part(name.name)
-        return f"{EXTERNAL}{address.host}", ""
-
-    return rows + environment_rows(src, definition.addresses, find)
+    return rows + needs(src, definition.unit.mentions, known.siblings, space=cluster)
 
 
 # ---- tasks ----
@@ -287,9 +283,13 @@ def _declared_needs(
 
 def _add_tasks(
     batch: Batch, tasks: list[Row], known: _Known, since: datetime | None
-) -> None:
-    """Add replicas, their mounts and activities, and services that only tasks show."""
+) -> set[ServiceKey]:
+    """Add replicas, their mounts and activities, and services that only tasks show.
+
+    Returns the services of which a task is known.
+    """
     alone: dict[Name, Row] = {}
+    placed: set[ServiceKey] = set()
     for task in tasks:
         definition = known.definition(task.get("taskDefinitionArn"))
         kind, _, group = text(task, "group").partition(":")
@@ -305,15 +305,66 @@ def _add_tasks(
             if text(task, "startedBy").startswith(_SCHEDULERS):
                 row["kind"] = "job"
             alone.setdefault(names[0], row)
-        workload = to_workload(task, names, definition)
-        workload["host_id"] = known.hosts.get(text(task, "containerInstanceArn"))
-        batch.add("workloads", workload)
-        batch.container_ids[workload["workload_id"]] = known_as(task)
-        batch.add("mounts", *to_task_mounts(workload, definition))
-        happened = to_task_activities(task, workload) if since else ()
+        placed.add(key)
+        host_id = known.hosts.get(text(task, "containerInstanceArn"))
+        if host := fargate_host(task):
+            host_id = host["host_id"]
+            batch.add("hosts", host)
+        workloads, mounts = to_workloads(task, names, definition, host_id)
+        batch.add("workloads", *workloads)
+        batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
+        batch.add("mounts", *mounts)
+        happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())
-    share(batch.rows["mounts"])
+    return placed
+
+
+def _add_declared(
+    batch: Batch, services: list[Row], placed: set[ServiceKey], known: _Known
+) -> None:
+    """Add the replicas that services want, where no task of them is known."""
+    for service in services:
+        definition = known.definition(service.get("taskDefinition"))
+        cluster, name = key = _key(service)
+        if definition is None or key in placed:
+            continue
+        unit = replace(definition.unit, names=known.services[key])
+        place = {
+            "cluster": cluster or None,
+            "name": name,
+            "source_kind": "task",
+        }
+        if is_fargate(service) or definition.is_fargate:
+            host = wanted_host(cluster, service)
+            place["host_id"] = host["host_id"]
+            batch.add("hosts", host)
+        count = number(service, "desiredCount")
+        _add_replicas(batch, unit, f"ecs:{cluster}/service/{name}", count, place)
+
+
+def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
+    """Add one replica of the newest of each definition that neither service nor task uses."""
+    used = (u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users)
+    families = {last_of(definition).partition(":")[0] for definition in used}
+    every = sorted(known.definitions.values(), key=lambda d: d.revision)
+    newest = {d.family: d for d in every if d.is_active and d.family not in families}
+    for family, definition in newest.items():
+        names = _names(("", ""), {}, definition)
+        row: Row = {"names": names, "platform": "ecs"}
+        row |= _of_definition(definition, is_balanced=False)
+        batch.add("services", row)
+        unit = replace(definition.unit, names=names)
+        place = {"name": family, "source_kind": "task"}
+        _add_replicas(batch, unit, f"ecs:family/{family}", 1, place)
+
+
+def _add_replicas(
+    batch: Batch, unit: Unit, key: str, count: float | None, place: Row
+) -> None:
+    workloads, mounts = declared_rows(unit, key, count, place)
+    batch.add("workloads", *workloads)
+    batch.add("mounts", *mounts)
 
 
 def _family_of(task: Row) -> str:

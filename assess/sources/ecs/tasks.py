@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address, addresses
 from assess.sources.base import Name, Row
-from assess.sources.redact import is_secret, keep_env, keep_labels
-from assess.sources.unit import Mount, Unit, mount_rows, workload_row
+from assess.sources.edges.rows import command_line
+from assess.sources.redact import keep_env, keep_labels
+from assess.sources.replica import replica_rows
+from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, dig, integer, moment, table, text, texts
 
 MIB = 2**20
+CPU_UNITS = 1024  # of one vCPU
 _SHARED_FILES = {
     "efsVolumeConfiguration": ("efs", "fileSystemId"),
     "fsxWindowsFileServerVolumeConfiguration": ("fsx", "fileSystemId"),
@@ -69,13 +72,12 @@ class Definition:
     family: str
     version: str  # ``family:revision``
     main: str  # name of the first essential container, for which the others are there
-    # Without names; values of variables only where they name a service.
-    unit: Unit
+    unit: Unit  # without names
     labels: dict[str, str]  # of the main container, those that may pass
-    env_names: frozenset[str]
-    secret_like_n: int
     needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
-    addresses: tuple[tuple[str, Address], ...]
+    revision: int
+    is_active: bool
+    is_fargate: bool  # whether it can run nowhere else
     redacted_n: int
 
 
@@ -85,7 +87,6 @@ def to_definition(raw: Row) -> Definition:
     essential = [c for c in containers if c.get("essential") is not False]
     main = next(iter(essential or containers), {})
     kept = keep_env(environment_of(main))
-    secrets = {text(s, "name") for s in dicts(main, "secrets")}
     family = text(raw, "family")
     revision = integer(raw, "revision")
     return Definition(
@@ -94,10 +95,10 @@ def to_definition(raw: Row) -> Definition:
         main=text(main, "name"),
         unit=_to_unit(raw, containers, main),
         labels=keep_labels(main.get("dockerLabels"))[0],
-        env_names=frozenset(kept["names"]) | (secrets - {""}),
-        secret_like_n=kept["secret_like"],
         needs=tuple(_needs(containers, text(main, "name"))),
-        addresses=tuple(a for c in containers for a in addresses(environment_of(c))),
+        revision=revision or 0,
+        is_active=text(raw, "status") in ("", "ACTIVE"),
+        is_fargate=texts(raw, "requiresCompatibilities") == ["FARGATE"],
         redacted_n=sum(map(_withheld_n, containers)) - len(kept["naming"]),
     )
 
@@ -138,35 +139,70 @@ def _withheld_n(container: Row) -> int:
 
 
 def _to_unit(raw: Row, containers: list[Row], main: Row) -> Unit:
-    """Read what a definition declares; what raises the risk counts of any container of a task."""
-    memory = integer(main, "memory") or integer(raw, "memory")
-    cpu = integer(raw, "cpu")
-    caps = (dig(c, "linuxParameters", "capabilities", "add") for c in containers)
-    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
+    """Read what a definition declares: its main container, and the others beside it."""
     others = [container for container in containers if container is not main]
-    mounts = [m for c in (main, *others) for m in _mounts(c, volumes)]
-    restarts = dig(main, "restartPolicy", "enabled")
+    caps = (dig(c, "linuxParameters", "capabilities", "add") for c in containers)
+    ended = {
+        text(need, "containerName")
+        for container in containers
+        for need in dicts(container, "dependsOn")
+        if text(need, "condition") in ("COMPLETE", "SUCCESS")
+    }
+    beside = []
+    for container in others:
+        unit = _of_container(raw, container)
+        role = "init" if unit.container in ended else "sidecar"
+        beside.append(replace(unit, role=role))
+    unit = _of_container(raw, main)
+    size = integer(raw, "cpu")  # of a task: it holds for all of its containers together
+    memory = integer(raw, "memory")
+    return replace(
+        unit,
+        role="main" if others else None,
+        beside=tuple(beside),
+        memory_limit_bytes=unit.memory_limit_bytes or (memory * MIB if memory else None),
+        memory_request_bytes=memory * MIB if memory else unit.memory_request_bytes,
+        cpu_limit=size / CPU_UNITS if size else None,
+        cpu_request=size / CPU_UNITS if size else unit.cpu_request,
+        caps_added_n=len({cap for added in caps for cap in texts(added)}),
+        health_checked=any(map(_is_checked, containers)),
+    )
+
+
+def _of_container(raw: Row, container: Row) -> Unit:
+    """Read what a definition declares of one container."""
+    limit = integer(container, "memory")
+    reserved = integer(container, "memoryReservation") or limit
+    cpu = integer(container, "cpu")  # a share, which is no limit
+    volumes = {text(v, "name"): v for v in dicts(raw, "volumes")}
+    added = texts(container, "linuxParameters", "capabilities", "add")
+    restarts = dig(container, "restartPolicy", "enabled")
     policies = {True: "always", False: "no"}
+    # A reference to a secret counts as a variable without a value.
+    secrets = {text(secret, "name"): "" for secret in dicts(container, "secrets")}
+    secrets.pop("", None)
     return Unit(
         names=(),
         platform="ecs",
-        image=text(main, "image"),
-        environment=tuple(keep_env(environment_of(main))["naming"].items()),
-        ports=tuple(ports_of(dicts(main, "portMappings"))),
-        user=text(main, "user"),
-        mounts=tuple(mounts),
-        memory_limit_bytes=memory * MIB if memory else None,
-        memory_unlimited=not memory,
-        cpu_limit=cpu / 1024 if cpu else None,  # that of a container is a share, no limit
-        privileged=any(c.get("privileged") is True for c in containers),
+        container=text(container, "name"),
+        image=text(container, "image"),
+        environment=tuple({**secrets, **environment_of(container)}.items()),
+        texts=command_line(container, "entryPoint", "command"),
+        ports=tuple(ports_of(dicts(container, "portMappings"))),
+        user=text(container, "user"),
+        mounts=tuple(_mounts(container, volumes)),
+        memory_limit_bytes=limit * MIB if limit else None,
+        memory_request_bytes=reserved * MIB if reserved else None,
+        memory_unlimited=not (limit or integer(raw, "memory")),
+        cpu_request=cpu / CPU_UNITS if cpu and not raw.get("cpu") else None,
+        privileged=container.get("privileged") is True,
         host_network=raw.get("networkMode") == "host",
         host_pid=raw.get("pidMode") == "host",
-        readonly_root=main.get("readonlyRootFilesystem") is True,
-        caps_added_n=len({cap for added in caps for cap in texts(added)}),
+        readonly_root=container.get("readonlyRootFilesystem") is True,
+        caps_added_n=len(set(added)),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
-        log_driver=text(main, "logConfiguration", "logDriver") or None,
-        stop_timeout_s=integer(main, "stopTimeout"),
-        health_checked=any(map(_is_checked, containers)),
+        log_driver=text(container, "logConfiguration", "logDriver") or None,
+        stop_timeout_s=integer(container, "stopTimeout"),
     )
 
 
@@ -230,38 +266,64 @@ def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
 # ---- tasks ----
 
 
-def to_workload(task: Row, names: tuple[Name, ...], definition: Definition | None) -> Row:
-    """Return the row of one replica: a task, by its first essential container."""
-    containers = dicts(task, "containers")
-    wanted = definition.main if definition else ""
-    named = (c for c in containers if c.get("name") == wanted)
-    main = next(named, containers[0] if containers else {})
+def to_workloads(
+    task: Row,
+    names: tuple[Name, ...],
+    definition: Definition | None,
+    host_id: str | None,
+) -> tuple[list[Row], list[Row]]:
+    """Return the rows of one replica, a task, and those of the mounts of its containers."""
+    containers = {text(c, "name"): c for c in dicts(task, "containers")}
+    first = next(iter(containers), "")
+    main = definition.main if definition and definition.main in containers else first
+    own = _life(task, list(containers.values()), containers.get(main, {}), definition)
     cluster = last_of(task.get("clusterArn"))
-    image = text(main, "image") or (definition.unit.image if definition else "")
-    ref = parse_image(image)
-    row: Row = workload_row(replace(definition.unit, image=image)) if definition else {}
-    row |= {
-        "workload_id": f"ecs:{cluster}/{last_of(task.get('taskArn'))}",
+    bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
+    if bindings:
+        own["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
+    key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
+    replica = {
+        "workload_id": key,
         "names": names,
+        "host_id": host_id,
         "cluster": cluster or None,
-        "name": text(main, "name") or None,
         "source_kind": "task",
-        "image_ref": image or None,
-        **ref.columns(),
-        "image_digest": ref.digest or text(main, "imageDigest") or None,
-        **_life(task, containers, main, definition),
+        "state": own.pop("state"),
         "inspect_status": "ok" if definition else "list",
     }
-    if bindings := [b for c in containers for b in dicts(c, "networkBindings")]:
-        row["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
-    if definition:
-        overrides = dicts(task, "overrides", "containerOverrides")
-        overridden = (o for o in overrides if o.get("name") == text(main, "name"))
-        environment = environment_of(next(overridden, {}))
-        row["env_names_n"] = len(definition.env_names | set(environment))
-        secrets_n = sum(is_secret(name, value) for name, value in environment.items())
-        row["secret_like_env_n"] = max(definition.secret_like_n, secrets_n)
-    return row
+    if definition is None:
+        image = text(containers, main, "image")
+        row = {**replica, **own, "name": main or None, "image_ref": image or None}
+        return [row | parse_image(image).columns() | _digest(containers, main)], []
+    unit = _as_it_runs(definition.unit, task, containers, main)
+    # Fargate shares nothing among tasks but file systems.
+    workloads, mounts = replica_rows(unit, replica | {"host_id": host_id or key}, own)
+    workloads[0]["name"] = main or None
+    for row in workloads:
+        row |= {"host_id": host_id, **_digest(containers, row["name"])}
+    return workloads, mounts
+
+
+def _digest(containers: Row, name: Any) -> Row:
+    """Return the digest that a container runs, where its task says so."""
+    digest = text(containers, name, "imageDigest")
+    return {"image_digest": digest} if digest else {}
+
+
+def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
+    """Return what is declared, with the images and variables of a task in their places."""
+    overrides = dicts(task, "overrides", "containerOverrides")
+    changed = {text(o, "name"): environment_of(o) for o in overrides}
+
+    def one(part: Unit, name: str) -> Unit:
+        return replace(
+            part,
+            image=text(containers, name, "image") or part.image,
+            environment=(*part.environment, *changed.get(name, {}).items()),
+        )
+
+    beside = tuple(one(part, part.container) for part in unit.beside)
+    return replace(one(unit, main), beside=beside)
 
 
 def known_as(task: Row) -> tuple[str, ...]:
@@ -298,11 +360,55 @@ def _life(
     }
 
 
-def to_task_mounts(workload: Row, definition: Definition | None) -> list[Row]:
-    """Return the mounts of a task; Fargate shares nothing among tasks but file systems."""
-    key = workload["workload_id"]
-    mounts = definition.unit.mounts if definition else ()
-    return mount_rows(mounts, key, workload["host_id"] or key)
+# ---- Fargate: a machine of the provider for each task ----
+
+
+def is_fargate(payload: Row) -> bool:
+    """Return whether a service or a task runs on Fargate."""
+    strategy = dicts(payload, "capacityProviderStrategy")
+    providers = [text(part, "capacityProvider") for part in strategy]
+    providers += [text(payload, "capacityProviderName"), text(payload, "launchType")]
+    return any(provider.startswith("FARGATE") for provider in providers)
+
+
+def fargate_host(task: Row) -> Row | None:
+    """Return the host of a task on Fargate; None for a task that ended, or is elsewhere."""
+    if not is_fargate(task) or task.get("lastStatus") == "STOPPED":
+        return None
+    cluster = last_of(task.get("clusterArn"))
+    attributes = {text(a, "name"): text(a, "value") for a in dicts(task, "attributes")}
+    cpu = integer(task, "cpu")
+    memory = integer(task, "memory")
+    return _provided(f"fargate:{cluster}/{last_of(task.get('taskArn'))}", task) | {
+        "az": text(task, "availabilityZone") or None,
+        "arch": attributes.get("ecs.cpu-architecture") or None,
+        "vcpus": cpu // CPU_UNITS if cpu and cpu >= CPU_UNITS else None,
+        "memory_bytes": memory * MIB if memory else None,
+        "state": "running" if task.get("lastStatus") == "RUNNING" else None,
+    }
+
+
+def wanted_host(cluster: str, service: Row) -> Row:
+    """Return the host that stands for those which Fargate would provide for a service."""
+    name = text(service, "serviceName") or last_of(service.get("serviceArn"))
+    return _provided(f"fargate:{cluster}/service/{name}", service)
+
+
+def _provided(host_id: str, payload: Row) -> Row:
+    """Return what is known of any host that the provider runs."""
+    arn = parts_of(payload.get("taskArn") or payload.get("serviceArn"))
+    version = text(payload, "platformVersion")
+    family = text(payload, "platformFamily").lower()
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        provider="aws",
+        account=arn["account"] or None,
+        region=arn["region"] or None,
+        managed_by="provider",
+        provider_version=None if version == "LATEST" else version or None,
+        os_family="windows" if family.startswith("windows") else "linux",
+    )
 
 
 # ---- what happened to them ----

@@ -11,7 +11,8 @@ from typing import Any
 from assess.sources.base import Call, Row
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.incidents.reader import as_text, read_time
+from assess.sources.incidents.reader import as_text
+from assess.sources.incidents.times import read_time
 from assess.sources.values import dicts
 
 # PagerDuty returns at most six months, and one month by default.

@@ -7,55 +7,57 @@ counts. The policy defines what severities, causes and platforms are called.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from pandas import Timedelta
+
 from assess import frames
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
+from assess.sources.incidents.times import (
+    is_ambiguous,
+    is_plausible,
+    order_of,
+    parse_time,
+)
 from assess.sources.redact import strip_credentials
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
-_WORDS = {"cause": "cause", "platform_at_time": "platform", "container_evidence": ""}
+_WORDS = {
+    "cause": "cause",
+    "fault": "fault",
+    "platform_at_time": "platform",
+    "container_evidence": "",
+}
 NAMED = 0.9  # confidence in the service name of an incident
-_YEARS = (1990, 2200)  # a date outside is a placeholder or a typing error
 _LONGEST = 200  # characters; a longer text is not a name
-# Local times of the tools that have only one reading; 03/04/26 would have two.
-_LOCAL_FORMS = (
-    "%d/%b/%y %I:%M %p",
-    "%d/%b/%Y %I:%M %p",
-    "%d/%b/%y %H:%M",
-    "%d/%b/%Y %H:%M",
-    "%d/%b/%y",
-    "%d-%b-%Y %H:%M:%S",
-    "%d-%b-%Y %H:%M",
-    "%b %d, %Y %I:%M %p",
-    "%b %d, %Y, %I:%M %p",
-)
-
 
 HEADERS = {
     column: tuple(row["header"] for row in group)
     for column, group in groupby(rows("incidents/headers"), itemgetter("column"))
 }
-_DURATIONS = {  # seconds of a unit, by header
-    row["header"]: int(row["seconds"])
+_DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
+    row["header"]: int(row["seconds"] or 0)
     for row in rows("incidents/headers")
     if row["column"] == "duration"
 }
+_TIMES = ("opened_at", "acked_at", "resolved_at", "closed_at", "changed_at")
+BY_TIMER = " by timer"  # ends the basis of a time at which a timer closed the ticket
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "1"), True),
     **dict.fromkeys(("false", "no", "n", "0"), False),
 }
-_MISSING = frozenset(("", "null", "none", "n/a", "na", "nan", "-", "unknown"))
+_MISSING = frozenset(row["text"] for row in rows("incidents/missing")) | {""}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Vocabulary:
     severities: dict[str, int]
     words: dict[str, dict[str, str]]  # values by word, by column
     titles: dict[re.Pattern[str], str]  # causes by pattern
+    faults: dict[re.Pattern[str], str]  # faults by pattern
     containers: re.Pattern[str]
+    timers: Row  # what shows that a timer closes tickets
 
 
 def vocabulary_of(policy: Policy) -> Vocabulary:
@@ -77,13 +81,18 @@ def vocabulary_of(policy: Policy) -> Vocabulary:
         of_policy = {_slug(word): value for word, value in table.get(key, {}).items()}
         words[column] = of_policy | {_slug(v): v for v in columns[column].vocabulary}
     containers = "|".join(table["container_words"]) or "(?!)"
-    titles = table["cause_text"].items()
     return Vocabulary(
         {word.lower(): int(severity) for word, severity in table["severity"].items()},
         words,
-        {re.compile(pattern, re.IGNORECASE): cause for pattern, cause in titles},
+        _patterns(table["cause_text"]),
+        _patterns(table["fault_text"]),
         re.compile(rf"\b(?:{containers})\b", re.IGNORECASE),
+        {key: table[key] for key in ("closing_fields", "timer_share", "timer_n")},
     )
+
+
+def _patterns(table: dict[str, str]) -> dict[re.Pattern[str], str]:
+    return {re.compile(text, re.IGNORECASE): value for text, value in table.items()}
 
 
 @cache
@@ -92,33 +101,93 @@ def default_vocabulary() -> Vocabulary:
     return vocabulary_of(load_policy())
 
 
+@dataclass
+class BadTimes:
+    """Cells of times that give no time, by column."""
+
+    empty: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    ambiguous: Counter[str] = field(
+        default_factory=Counter
+    )  # without an order of its parts
+    local: Counter[str] = field(default_factory=Counter)  # without a time zone
+    impossible: Counter[str] = field(default_factory=Counter)  # in a year that cannot be
+
+    @property
+    def total(self) -> Counter[str]:
+        """Count all of them."""
+        dropped = self.empty + self.unreadable + self.ambiguous + self.local
+        return dropped + self.impossible
+
+    def add(self, column: str, text: str) -> None:
+        """Count a cell by what it lacks."""
+        if not text:
+            self.empty[column] += 1
+        elif is_ambiguous(text):
+            self.ambiguous[column] += 1
+        elif parse_time(text, UTC) is not None:
+            self.local[column] += 1
+        else:
+            self.unreadable[column] += 1
+
+    def hint(self) -> str:
+        """Describe what cannot be used, and what would help."""
+        kinds = {
+            "empty": self.empty,
+            "unreadable": self.unreadable,
+            "with two readings": self.ambiguous,
+            "without a time zone": self.local,
+            "in an impossible year": self.impossible,
+        }
+        found = [
+            f"{n} {column} {kind}"
+            for kind, counts in kinds.items()
+            for column, n in counts.items()
+        ]
+        advice = {
+            'name the order of dates: date_order = "dmy", "mdy" or "ymd"': self.ambiguous,
+            'name their time zone: timezone = "Europe/Berlin"': self.local,
+            "export times in ISO-8601 and UTC": self.unreadable,
+        }
+        helps = [text for text, counts in advice.items() if counts]
+        return "; ".join([f"times that are not used: {', '.join(found)}", *helps])
+
+
 class Reader:
     """Turns records into rows, and counts unreadable values.
 
-    A time without an offset is in ``zone``. Without a zone, ISO-8601 is UTC, and local forms
-    are unreadable.
+    A time without an offset is in ``zone``. Without a zone, ISO-8601 and dates of numbers are
+    UTC, and months in letters are unreadable. ``orders`` has the order of day and month by header.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary | None = None, zone: tzinfo | None = None
+        self,
+        vocabulary: Vocabulary | None = None,
+        zone: tzinfo | None = None,
+        orders: Mapping[str, str | None] | None = None,
     ) -> None:
         self.unmapped = 0  # values without a mapping
         self.lost: list[str] = []  # ids of incidents without a time
-        self.bad_times: Counter[str] = Counter()  # by column
-        self.local_times = 0  # bad times that only lack the time zone
+        self.bad_times = BadTimes()
+        # days from the resolution to the closing of tickets that have both
+        self.lags: list[float] = []
         self._words = vocabulary or default_vocabulary()
         self._zone = zone
+        self._orders = orders or {}
 
     def incident(self, cells: Cells, affected: Iterable[str] = ()) -> Row | None:
         """Return a row with service names in place of ids; None without an opening time."""
         opened = self._time(cells, "opened_at")[0]
-        incident_id = _first(cells, "incident_id")[0] or _derived_id(cells)
+        incident_id = first(cells, "incident_id")[0] or _derived_id(cells)
         if opened is None:
             self.lost.append(incident_id)
             return None
-        exact = _first(cells, "service_id")[0]
-        service = _first(cells, "service")[0]
+        exact = first(cells, "service_id")[0]
+        service = first(cells, "service")[0]
         cause, cause_basis = self._cause(cells)
+        end = self._end(cells, opened)
+        if not is_plausible(opened):
+            end["bad_time"] = True
         is_change = self._boolean(cells, "change_related")
         if is_change is None and cause in ("deploy", "change"):
             is_change = True
@@ -132,22 +201,28 @@ class Reader:
             "severity": self._severity(cells),
             "cause": cause,
             "cause_basis": cause_basis if cause else None,
+            "fault": self._fault(cells, cause),
             "change_related": is_change,
             "customer_facing": self._boolean(cells, "customer_facing"),
             "platform_at_time": platform,
             "container_evidence": self._container_evidence(cells, platform),
             "affected": _names([*affected, *_affected(cells)]) or None,  # NA: not listed
-            "host_id": _first(cells, "host_id")[0] or None,
-            "duplicate_of": _first(cells, "duplicate_of")[0] or None,
-            **self._end(cells, opened),
+            "host_id": first(cells, "host_id")[0] or None,
+            "duplicate_of": first(cells, "duplicate_of")[0] or None,
+            **end,
         }
 
+    def moment(self, header: str, text: str) -> datetime | None:
+        """Parse a cell under a header; None where it is missing or unreadable."""
+        return parse_time(text, self._zone, self._orders.get(header))
+
     def _time(self, cells: Cells, column: str) -> tuple[datetime | None, str]:
-        text, header = _first(cells, column)
-        when = read_time(text, self._zone)
+        text, header = first(cells, column)
+        when = self.moment(header, text)
         if when is None and (text or column == "opened_at"):
-            self.bad_times[column] += 1
-            self.local_times += read_time(text, UTC) is not None
+            self.bad_times.add(column, text)
+        elif when is not None and not is_plausible(when):
+            self.bad_times.impossible[column] += 1
         return when, header
 
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
@@ -165,7 +240,9 @@ class Reader:
             header = duration
         if resolved is None:
             return {}
-        is_bad = resolved < opened
+        self._note_lag(cells, resolved, header)
+        are_plausible = is_plausible(opened) and is_plausible(resolved)
+        is_bad = resolved < opened or not are_plausible
         if seconds is None:
             seconds = (resolved - opened).total_seconds()
         return {
@@ -175,11 +252,18 @@ class Reader:
             "ttr_s": None if is_bad else seconds,
         }
 
+    def _note_lag(self, cells: Cells, resolved: datetime, header: str) -> None:
+        text, closing = first(cells, "closed_at")
+        closed = self.moment(closing, text)
+        if closed is not None and closing != header:
+            self.lags.append((closed - resolved) / timedelta(days=1))
+
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
-        text, header = _first(cells, "duration")
-        number = _number(text)
+        text, header = first(cells, "duration")
+        unit = _DURATIONS.get(header, 0)
+        number = _number(text) if unit else read_duration(text)
         self.unmapped += bool(text) and number is None
-        seconds = number * _DURATIONS[header] if number is not None else -1
+        seconds = number * (unit or 1) if number is not None else -1
         return (seconds, header) if 0 <= seconds < 1e9 else (None, "")
 
     def _severity(self, cells: Cells) -> int | None:
@@ -206,14 +290,27 @@ class Reader:
                     return implied, f"words of the {title}"
         return None, ""
 
+    def _fault(self, cells: Cells, cause: str | None) -> str | None:
+        """Return the kind of fault: of a field, else of words of the title, else of the cause."""
+        given, header = self._word(cells, "fault")
+        if header:
+            return given
+        title = " ".join(cells.get(header, "") for header in HEADERS["title"])
+        for pattern, implied in self._words.faults.items():
+            if pattern.search(title):
+                return implied
+        words = self._words.words["fault"]
+        written = _slug(first(cells, "cause")[0])
+        return words.get(written) or words.get(_slug(cause or ""))
+
     def _word(self, cells: Cells, column: str) -> tuple[str | None, str]:
-        text, header = _first(cells, column)
+        text, header = first(cells, column)
         value = self._words.words[column].get(_slug(text))
         self.unmapped += bool(text) and value is None
         return value, header
 
     def _boolean(self, cells: Cells, column: str) -> bool | None:
-        text = _first(cells, column)[0].lower()
+        text = first(cells, column)[0].lower()
         self.unmapped += bool(text) and text not in _BOOLEANS
         return _BOOLEANS.get(text)
 
@@ -232,40 +329,41 @@ class Reader:
         return "none" if platform == "host" or was_searched else None
 
 
-def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
-    """Parse ISO-8601 or (milli)seconds since 1970; None for an ambiguous time.
-
-    A time without an offset is in the zone, or in UTC without a zone. Local forms such as
-    ``23/Nov/26 9:04 PM`` need a zone.
-    """
-    text = re.sub(r"(?<!\s)\s*(?:UTC|GMT)$", "Z", text.strip())
+def read_duration(text: str) -> float | None:
+    """Read a duration that says its units, such as ``1h 30m``, ``01:30:00`` or ``PT2H`` [s]."""
+    if not re.search(r"[A-Za-z:]", text[:_LONGEST]):
+        return None
     try:
-        if re.fullmatch(r"\d{9,10}(\.\d+)?", text):
-            when = datetime.fromtimestamp(float(text), UTC)
-        elif re.fullmatch(r"\d{12,13}", text):
-            when = datetime.fromtimestamp(float(text) / 1000, UTC)
-        elif zone and (local := _local(text)):
-            when = local
-        else:
-            when = datetime.fromisoformat(
-                re.sub(r"(?<!\s)\s+(?=[+-]\d\d:?\d\d$)", "", text)
-            )
-        when = (when if when.tzinfo else when.replace(tzinfo=zone or UTC)).astimezone(UTC)
+        seconds = Timedelta(text[:_LONGEST].strip()).total_seconds()
     except (ValueError, OverflowError):
         return None
-    return when if _YEARS[0] <= when.year <= _YEARS[1] else None
+    return seconds if math.isfinite(seconds) else None
 
 
-def _local(text: str) -> datetime | None:
-    """Parse a local time in a form of the tools."""
-    if not re.search(r"[A-Za-z]{3}", text):
-        return None
-    for form in _LOCAL_FORMS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    return None
+def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
+    """Return the order of day and month by header: as the option says, else as its cells show."""
+    headers = {name for column in _TIMES for name in HEADERS[column]}
+    return {
+        header: order or order_of(cells.get(header, "") for cells in records)
+        for header in headers
+    }
+
+
+def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> None:
+    """Mark incidents whose only end is a closing that trails the resolution by a timer.
+
+    Where most tickets of an export close the same number of days after their resolution, a
+    closing alone says nothing of the time to repair.
+    """
+    days = Counter(round(lag) for lag in lags)
+    common, common_n = max(days.items(), key=itemgetter(1), default=(0, 0))
+    is_timer = common >= 1 and common_n >= timers["timer_share"] * len(lags)
+    if not is_timer or len(lags) < timers["timer_n"]:
+        return
+    for row in incidents:
+        if row.get("resolved_basis") in timers["closing_fields"]:
+            row["resolved_basis"] += BY_TIMER
+            row["ttr_s"] = None
 
 
 def join_rows(rows: Iterable[Row]) -> list[Row]:
@@ -294,20 +392,25 @@ def as_text(value: Any) -> str:
     return str(value).replace("\0", "").strip()
 
 
-def _first(cells: Cells, column: str) -> tuple[str, str]:
+def first(cells: Cells, column: str) -> tuple[str, str]:
     """Return the first filled cell of a column, and its header."""
     for header in HEADERS[column]:
         text = cells.get(header, "")
-        if text.lower() not in _MISSING:
+        if not is_missing(text):
             return strip_credentials(text), header
     return "", ""
 
 
+def is_missing(text: str) -> bool:
+    """Return whether a cell says that nothing is known, such as ``?`` or ``n/a``."""
+    return text.strip().lower() in _MISSING
+
+
 def _affected(cells: Cells) -> list[str]:
     """Return the services listed in one cell, or in several cells under one repeated header."""
-    parts = re.split(r"[;,|]", _first(cells, "affected")[0])
+    parts = re.split(r"[;,|]", first(cells, "affected")[0])
     listed = [part.strip() for part in parts]
-    header = _first(cells, "service")[1]
+    header = first(cells, "service")[1]
     repeated = repeats(cells, header)
     return [*listed, *map(strip_credentials, repeated if len(repeated) > 1 else [])]
 

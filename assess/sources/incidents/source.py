@@ -17,15 +17,18 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
 from assess.sources.incidents.api import Request
+from assess.sources.incidents.logs import fold
 from assess.sources.incidents.reader import (
     HEADERS,
     Reader,
     Vocabulary,
     default_vocabulary,
     join_rows,
-    read_time,
+    mark_timers,
+    orders_of,
     vocabulary_of,
 )
+from assess.sources.incidents.times import ORDERS, read_time
 from assess.sources.incidents.tools import (
     PAGERDUTY,
     TOOLS,
@@ -82,6 +85,7 @@ class IncidentsSource(Source):
         "since",
         "until",
         "timezone",
+        "date_order",
         "policy",
         "page",
         "jql",
@@ -115,6 +119,10 @@ class IncidentsSource(Source):
             "path names no file": not is_live and not paths_of(options),
             **{f"{k} is not a date": k in options and not times[k] for k in times},
             "since is not before until": is_reversed,
+            f"date_order is not one of {', '.join(ORDERS)}": options.get(
+                "date_order", ORDERS[0]
+            )
+            not in ORDERS,
             "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
         texts = ("endpoint", "token_file", "ca", "policy", "page", "jql")
@@ -177,12 +185,16 @@ def _read(search: _Search) -> None:
 def _read_csv(search: _Search, file: Path, call: Call) -> None:
     header, cells = read_records(read_bytes(file, call.row, MAX_TABLE_BYTES))
     opened = HEADERS["opened_at"]
-    if not set(opened) & set(header):
-        wanted = ", ".join(opened[:5])
-        raise ValueError(f"no column holds the time; name it one of {wanted}")
+    wanted = f"name it one of {', '.join(opened[:5])}"
+    if not {*opened, *HEADERS["changed_at"]} & set(header):
+        raise ValueError(f"no column holds the time; {wanted}")
     # Only exports for people have local times.
-    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")))
-    _add(search, [(record, []) for record in cells], reader, call)
+    orders = orders_of(cells, search.options.get("date_order"))
+    reader = Reader(search.vocabulary, _zone(search.options.get("timezone")), orders)
+    folded = fold(cells, reader.moment)
+    if not set(opened) & set(header) and folded == cells:
+        raise ValueError(f"no column holds the time of opening; {wanted}")
+    _add(search, [(record, []) for record in folded], reader, call)
 
 
 def _ask(search: _Search, pages: int | None) -> None:
@@ -258,25 +270,25 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
     incidents = [incident for incident in every if search.contains(incident)]
+    mark_timers(incidents, reader.lags, search.vocabulary.timers)
     search.batch.add("incidents", *call.take(incidents))
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
     call.count(
         unmapped_n=reader.unmapped + len(reader.lost),
         redacted_n=len(list(filter(None, free_text))),
     )
-    times = [incident["opened_at"] for incident in incidents]
+    sound = [incident for incident in incidents if not incident.get("bad_time")]
+    times = [incident["opened_at"] for incident in sound]
     call.note(
         expected=len(records) - (len(every) - len(incidents)),
         window_start=search.since or min(times, default=None),
         window_end=search.until or max(times, default=None),
     )
-    if bad := reader.bad_times:
-        counts = ", ".join(f"{n} {column}" for column, n in bad.items())
-        hint = f"times not in ISO-8601 were dropped: {counts}; export them in UTC"
+    bad = reader.bad_times.total
+    if bad:
+        hint = reader.bad_times.hint()
         if reader.lost:
             hint += f" (the first is incident {reader.lost[0]})"
-        if reader.local_times:
-            hint += ', or name their time zone: timezone = "Europe/Berlin"'
         call.hint(hint)
     if not call.is_open:
         return  # the file is cut off, or the tool withholds some

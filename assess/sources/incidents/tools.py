@@ -14,7 +14,8 @@ from typing import Any
 from assess.sources.base import Name, Row
 from assess.sources.csv_records import Cells, rows
 from assess.sources.incidents import api
-from assess.sources.incidents.reader import NAMED, as_text, read_time
+from assess.sources.incidents.reader import NAMED, as_text
+from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
 

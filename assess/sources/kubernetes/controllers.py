@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assess.sources.base import Name, Row
+from assess.sources.kubernetes.kinds import api_version, applied_version
 from assess.sources.listing import Found, names_of
-from assess.sources.values import dicts, dig, table, text
+from assess.sources.values import dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
-_KINDS = ("deployment", "statefulset", "daemonset", "replicaset", *JOBS)
+_SCALED = (
+    "deployment",
+    "statefulset",
+    "replicaset",
+    "rollout",
+    "deploymentconfig",
+    "replicationcontroller",
+)
+_KINDS = (*_SCALED, "daemonset", "kservice", *JOBS)
+_MAX_REPLICAS = 1000  # of a controller; more than that is a slip of the pen
 _APP = "app.kubernetes.io/"
 _RUN = re.compile(r"-\d{8,}$")  # of the jobs of a CronJob
 _ROLES = (f"{_APP}component", "component", "tier", "role")
@@ -61,10 +71,39 @@ class Controller:
     labels: dict[str, str]
     pod_labels: dict[str, str]
     annotations: dict[str, str]
+    api_version: str | None = None  # in which it was declared, with its kind
+    status: Row = field(default_factory=dict)
     names: tuple[Name, ...] = ()
     selected: list[Selected] = field(default_factory=list)
     budgets: list[Row] = field(default_factory=list)  # specs of disruption budgets
     scaler: Row = field(default_factory=dict)  # spec of its autoscaler
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether it keeps a number of replicas that it declares."""
+        return self.kind in _SCALED
+
+    @property
+    def replicas(self) -> int:
+        """Number of replicas that it declares; what runs once per node declares one."""
+        least = self.scaler.get("minReplicas", 1) if self.scaler else 1
+        declared = self.spec.get("parallelism" if self.kind in JOBS else "replicas")
+        wanted = integer(least if declared is None else declared)
+        if wanted is None or not (self.is_scaled or self.kind in JOBS):
+            return 1
+        return min(wanted, _MAX_REPLICAS)
+
+    @property
+    def state(self) -> str:
+        """State of a replica that nobody saw run."""
+        conditions = dicts(self.status, "conditions")
+        has_ended = any(
+            text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
+            for c in conditions
+        )
+        if has_ended and self.kind in JOBS:
+            return "exited"
+        return "declared" if self.replicas else "stopped"
 
     @property
     def signature(self) -> tuple[str, str, bool]:
@@ -97,17 +136,27 @@ class Owners:
         self.controllers: dict[Key, Controller] = {}
         self._above: dict[Key, Key] = {}
         for kind in _KINDS:
-            for item in lists.get(f"{kind}s", ()):
+            for item in sorted(lists.get(f"{kind}s", ()), key=is_patch):
                 key = (kind, *place(item))
                 if not key[2]:
                     continue
                 if owner := owner_of(item):
                     self._above[key] = owner
-                else:
+                elif key not in self.controllers:
                     self.controllers[key] = _controller(key, item)
         named = (pod for pod in lists.get("pods", ()) if place(pod)[1])
         self.pods = [(pod, self._of(pod)) for pod in named]
+        self._drop_doubles()
         _name_all(list(self.controllers.values()))
+
+    def _drop_doubles(self) -> None:
+        """Drop manifests without a namespace of what is also read with one."""
+        placed = {(kind, name) for kind, namespace, name in self.controllers if namespace}
+        for key in list(self.controllers):
+            if not key[1] and (key[0], key[2]) in placed:
+                del self.controllers[key]
+        kept = set(self.controllers.values())
+        self.pods = [(pod, owner) for pod, owner in self.pods if owner in kept]
 
     def _of(self, pod: Row) -> Controller:
         """Find the controller of a pod; where no list has it, make it from the pod."""
@@ -120,6 +169,8 @@ class Owners:
             key = ("pod", key[1], place(pod)[1].removesuffix(f"-{node}"))
         if key not in self.controllers:
             item = {"metadata": meta, "pod": pod.get("spec")}
+            if key[0] == "pod":
+                item |= {"apiVersion": "v1", "kind": "Pod"}
             self.controllers[key] = _controller(key, item)
         return self.controllers[key]
 
@@ -151,11 +202,23 @@ def owner_of(item: Row) -> Key | None:
     return None
 
 
-def _controller(key: Key, item: Row) -> Controller:
+def _template(item: Row) -> tuple[Row, Row]:
+    """Return the spec that holds the template of a controller's pods, and the template."""
     spec = table(item, "spec")
     # A CronJob declares a Job, which declares the pod.
-    within = table(spec, "jobTemplate", "spec") if key[0] == "cronjob" else spec
-    template = table(within, "template")
+    within = table(spec, "jobTemplate", "spec") or spec
+    return within, table(within, "template")
+
+
+def is_patch(item: Row) -> bool:
+    """Return whether a controller leaves out its images, which something else declares."""
+    _, template = _template(item)
+    containers = dicts(template, "spec", "containers")
+    return bool(template) and not any(text(c, "image") for c in containers)
+
+
+def _controller(key: Key, item: Row) -> Controller:
+    spec, template = _template(item)
     meta = table(item, "metadata")
     inner = table(template, "metadata")
     annotations = _strings(meta.get("annotations"))
@@ -165,7 +228,17 @@ def _controller(key: Key, item: Row) -> Controller:
     if named := annotations.get("assess.service"):
         labels["assess.service"] = named
     pod = table(template.get("spec") or item.get("pod"))
-    return Controller(*key, spec, pod, labels, pod_labels, annotations)
+    version = applied_version(item) or api_version(item)
+    return Controller(
+        *key,
+        spec,
+        pod,
+        labels,
+        pod_labels,
+        annotations,
+        api_version=f"{version}/{text(item, 'kind')}" if version else None,
+        status=table(item, "status"),
+    )
 
 
 def _strings(value: Any) -> dict[str, str]:
@@ -197,8 +270,12 @@ def _name_all(controllers: list[Controller]) -> None:
 # ---- who selects the pods: lists by labels, once per selector ----
 
 
-def attach(controllers: Mapping[Key, Controller], lists: Found) -> None:
+def attach(
+    controllers: Mapping[Key, Controller], lists: Found
+) -> dict[Key, list[Controller]]:
     """Note on controllers what selects or scales their pods; a Service of one names it.
+
+    Returns the controllers that an object is about, by its list, namespace and name.
 
     A cluster has thousands of Services, and thousands may select the same pods.
     """
@@ -206,27 +283,35 @@ def attach(controllers: Mapping[Key, Controller], lists: Found) -> None:
     for controller in controllers.values():
         for label in controller.pod_labels.items():
             labelled[controller.namespace, *label].append(controller)
-    outer = [i for i in lists.get("ingresses", ()) if not _is_internal(i)]
-    reached = {
-        (place(ingress)[0], name) for ingress in outer for name in _backends(ingress)
-    }
+    about: dict[Key, list[Controller]] = defaultdict(list)
+    called: dict[Place, list[Controller]] = {}
+    reached = set(outer_backends(lists))
     for selector, services in _by_selector(lists.get("services", ())).items():
         namespace = selector[0]
         names = tuple(dict.fromkeys(place(service)[1] for service in services))
         is_public = any(map(_is_balanced, services))
         is_public |= any((namespace, name) in reached for name in names)
-        _select(_users(labelled, selector), Selected(namespace, names, is_public))
+        users = _users(labelled, selector)
+        _select(users, Selected(namespace, names, is_public))
+        called |= dict.fromkeys(((namespace, name) for name in names), users)
+    for ingress in lists.get("ingresses", ()):
+        for name in backends(ingress):
+            users = called.get((place(ingress)[0], name), [])
+            about["ingresses", *place(ingress)] += users
     # Of several budgets the first that says anything counts.
     for budget in lists.get("poddisruptionbudgets", ()):
         for selector in _by_selector([budget]):
             for user in _users(labelled, selector):
                 user.budgets.append(table(budget, "spec"))
+                about["poddisruptionbudgets", *place(budget)].append(user)
     for scaler in lists.get("horizontalpodautoscalers", ()):
         kind = text(scaler, "spec", "scaleTargetRef", "kind").lower()
         name = text(scaler, "spec", "scaleTargetRef", "name")
         scaled = controllers.get((kind, place(scaler)[0], name))
-        if scaled and not scaled.scaler:
-            scaled.scaler = table(scaler, "spec")
+        if scaled:
+            scaled.scaler = scaled.scaler or table(scaler, "spec")
+            about["horizontalpodautoscalers", *place(scaler)] = [scaled]
+    return about
 
 
 def _users(
@@ -266,7 +351,10 @@ def _by_selector(items: Iterable[Row]) -> dict[Selector, list[Row]]:
 
 
 def _is_balanced(service: Row) -> bool:
-    return dig(service, "spec", "type") == "LoadBalancer" and not _is_internal(service)
+    """Return whether the outside reaches a Service without an ingress."""
+    if text(service, "spec", "type") not in ("LoadBalancer", "NodePort"):
+        return bool(dig(service, "spec", "externalIPs"))
+    return not _is_internal(service)
 
 
 def _is_internal(item: Row) -> bool:
@@ -274,13 +362,57 @@ def _is_internal(item: Row) -> bool:
     return any(notes.get(name) in values for name, values in _INTERNAL.items())
 
 
-def _backends(ingress: Row) -> Iterator[str]:
+def outer_backends(lists: Found) -> Iterator[Place]:
+    """List the Services that ingresses, routes and gateways open to the outside."""
+    for ingress in lists.get("ingresses", ()):
+        if not _is_internal(ingress):
+            yield from ((place(ingress)[0], name) for name in backends(ingress))
+    for route in lists.get("routes", ()):
+        targets = [dig(route, "spec", "to"), *dicts(route, "spec", "alternateBackends")]
+        yield from ((place(route)[0], text(target, "name")) for target in targets)
+    for route in lists.get("gatewayroutes", ()):
+        parents = dicts(route, "spec", "parentRefs")
+        # A route of a mesh hangs on a Service.
+        if any(text(parent, "kind") != "Service" for parent in parents):
+            yield from route_backends(route)
+    for service in lists.get("virtualservices", ()):
+        gateways = texts(service, "spec", "gateways")
+        if any(gateway != "mesh" for gateway in gateways):
+            yield from virtual_backends(service)
+
+
+def backends(ingress: Row) -> Iterator[str]:
     """List the Services that an ingress leads to, in any version of its API."""
     spec = table(ingress, "spec")
-    backends: list[Any] = [spec.get("defaultBackend"), spec.get("backend")]
+    leads: list[Any] = [spec.get("defaultBackend"), spec.get("backend")]
     for rule in dicts(spec, "rules"):
-        backends += [path.get("backend") for path in dicts(rule, "http", "paths")]
-    for backend in map(table, backends):
+        leads += [path.get("backend") for path in dicts(rule, "http", "paths")]
+    for backend in map(table, leads):
         name = text(backend, "service", "name") or text(backend, "serviceName")
         if name:
             yield name
+
+
+def route_backends(route: Row) -> Iterator[Place]:
+    """List the Services that a route of the Gateway API leads to."""
+    home, _ = place(route)
+    for rule in dicts(route, "spec", "rules"):
+        for backend in dicts(rule, "backendRefs"):
+            if text(backend, "kind") in ("", "Service"):
+                yield text(backend, "namespace") or home, text(backend, "name")
+
+
+def virtual_backends(service: Row) -> Iterator[Place]:
+    """List the Services that a VirtualService of a mesh leads to."""
+    for protocol in ("http", "tcp", "tls"):
+        for rule in dicts(service, "spec", protocol):
+            for route in dicts(rule, "route"):
+                host = text(route, "destination", "host")
+                yield place_of_host(host, place(service)[0])
+
+
+def place_of_host(host: str, home: str) -> Place:
+    """Return the namespace and the name of the Service that a host name of a cluster means."""
+    name, _, rest = host.partition(".")
+    namespace, _, _ = rest.partition(".")
+    return namespace or home, name

@@ -9,7 +9,9 @@ from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
+from assess.sources.edges.rows import command_line
 from assess.sources.kubernetes.controllers import Place
+from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
@@ -19,8 +21,16 @@ _SIDECARS = re.compile(
     r"|datadog|jaeger-agent|otel|opentelemetry|consul-dataplane|kube-rbac-proxy|oauth2-proxy"
 )
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_CONFIG_VOLUMES = ("configMap", "secret", "projected", "downwardAPI", "gitRepo", "image")
+_CONFIG_VOLUMES = (
+    "configMap",
+    "secret",
+    "projected",
+    "downwardAPI",
+    "gitRepo",
+    "image",
+)
 _SCRATCH_VOLUMES = ("emptyDir", "ephemeral")
+_GRACE_S = 30  # the default of Kubernetes
 _PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 _POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 _PHASES = {
@@ -34,6 +44,7 @@ _UNITS |= {prefix: 1e3**n for n, prefix in enumerate("kMGTPE", start=1)}
 _UNITS |= {f"{prefix}i": 1024.0**n for n, prefix in enumerate("KMGTPE", start=1)}
 
 Claims = Mapping[Place, Row]
+Part = tuple[Row, str]  # a container of a pod, and its role
 
 
 def quantity(value: Any, *path: str) -> float | None:
@@ -48,7 +59,11 @@ def quantity(value: Any, *path: str) -> float | None:
     return None if amount is None else amount * _UNITS[parts[2]]
 
 
-def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
+def main_container(
+    spec: Row,
+    annotations: Row,
+    name: str = "",
+) -> Row:
     """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
@@ -65,33 +80,82 @@ def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     return next(iter(containers), {})
 
 
-def to_unit(spec: Row, main: Row, namespace: str, claims: Claims) -> Unit:
-    """Read what a pod, or its template, declares; sidecars count where they raise the risk."""
-    containers = dicts(spec, "containers")
-    limits = table(main, "resources", "limits")
+def containers_of(
+    spec: Row,
+    annotations: Row,
+    name: str = "",
+) -> list[Part]:
+    """List the containers of a pod with their roles, the main one first.
+
+    Of those that start the pod up, one that is always restarted runs beside the others.
+    """
+    main = main_container(spec, annotations, name)
+    beside = [c for c in dicts(spec, "containers") if c is not main]
+    parts = [(main, "main"), *((container, "sidecar") for container in beside)]
+    for container in dicts(spec, "initContainers"):
+        stays = text(container, "restartPolicy") == "Always"
+        parts.append((container, "sidecar" if stays else "init"))
+    return parts
+
+
+def to_unit(
+    spec: Row,
+    parts: list[Part],
+    namespace: str,
+    claims: Claims,
+) -> Unit:
+    """Read what a pod, or its template, declares."""
+    main, *beside = [_to_unit(spec, part, namespace, claims) for part in parts]
+    return replace(main, beside=tuple(beside))
+
+
+def _to_unit(
+    spec: Row,
+    part: Part,
+    namespace: str,
+    claims: Claims,
+) -> Unit:
+    """Read what a pod declares for one of its containers."""
+    container, role = part
+    limits = table(container, "resources", "limits")
+    requests = table(container, "resources", "requests")
     memory = quantity(limits, "memory")
-    is_checked = any(c.get(probe) for c in containers for probe in _PROBES)
+    cpu = quantity(limits, "cpu")
+    image = text(container, "image")
+    policy = text(spec, "restartPolicy") or "Always"  # the default of Kubernetes
+    grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
+    is_checked = any(container.get(probe) for probe in _PROBES)
     return Unit(
         names=(),
         platform="kubernetes",
-        image=text(main, "image"),
-        environment=tuple(_environment(containers)),
-        ports=tuple(_ports(containers)),
-        user=_user({**_security(spec), **_security(main)}),
-        mounts=tuple(_mounts(spec, containers, namespace, claims)),
+        image="" if is_placeholder(image) else image,
+        environment=tuple(_environment(container)),
+        texts=command_line(container, "command", "args"),
+        ports=tuple(_ports(container)),
+        user=_user({**_security(spec), **_security(container)}),
+        mounts=tuple(_mounts(spec, container, namespace, claims)),
         memory_limit_bytes=integer(memory),
         memory_unlimited=memory is None,
-        cpu_limit=quantity(limits, "cpu"),
-        privileged=any(_security(c).get("privileged") is True for c in containers),
+        cpu_limit=cpu,
+        # Where only a limit is declared, as much is reserved.
+        memory_request_bytes=integer(_first(quantity(requests, "memory"), memory)),
+        cpu_request=_first(quantity(requests, "cpu"), cpu),
+        privileged=_security(container).get("privileged") is True,
         host_network=spec.get("hostNetwork") is True,
         host_pid=spec.get("hostPID") is True,
-        readonly_root=_security(main).get("readOnlyRootFilesystem") is True,
-        caps_added_n=sum(map(_caps_added_n, containers)),
-        restart_policy=_POLICIES.get(text(spec, "restartPolicy")),
-        stop_timeout_s=number(spec, "terminationGracePeriodSeconds"),
+        readonly_root=_security(container).get("readOnlyRootFilesystem") is True,
+        caps_added_n=_caps_added_n(container),
+        restart_policy=_POLICIES.get(policy) if container else None,
+        stop_timeout_s=grace if container else None,
         health_checked=True if is_checked else None,
-        config_external=True if _has_config_outside(spec, containers) else None,
+        config_external=True if _has_config_outside(spec, container) else None,
+        container=text(container, "name"),
+        role=role,
     )
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _security(part: Row) -> Row:
@@ -120,15 +184,14 @@ def sees_engine_socket(spec: Row) -> bool:
     return any(is_engine_socket(text(v, "hostPath", "path")) for v in volumes)
 
 
-def _environment(containers: list[Row]) -> Iterator[tuple[str, str]]:
+def _environment(container: Row) -> Iterator[tuple[str, str]]:
     """List variables and their values; a reference to a secret has none."""
-    for container in containers:
-        for entry in dicts(container, "env"):
-            yield text(entry, "name"), text(entry, "value")
+    for entry in dicts(container, "env"):
+        yield text(entry, "name"), text(entry, "value")
 
 
-def _has_config_outside(spec: Row, containers: list[Row]) -> bool:
-    if any(c.get("env") or c.get("envFrom") for c in containers):
+def _has_config_outside(spec: Row, container: Row) -> bool:
+    if container.get("env") or container.get("envFrom"):
         return True
     # The cluster itself mounts kube-api-access-… and kube-root-ca into every pod.
     volumes = dicts(spec, "volumes")
@@ -136,44 +199,42 @@ def _has_config_outside(spec: Row, containers: list[Row]) -> bool:
     return any(v.get("configMap") or v.get("secret") for v in declared)
 
 
-def _ports(containers: list[Row]) -> Iterator[str]:
-    for container in containers:
-        for port in dicts(container, "ports"):
-            inner = integer(port, "containerPort")
-            outer = integer(port, "hostPort")
-            protocol = text(port, "protocol").lower() or "tcp"
-            if inner:
-                published = f"{outer}->" if outer else ""
-                yield f"{published}{inner}/{protocol}"
+def _ports(container: Row) -> Iterator[str]:
+    for port in dicts(container, "ports"):
+        inner = integer(port, "containerPort")
+        outer = integer(port, "hostPort")
+        protocol = text(port, "protocol").lower() or "tcp"
+        if inner:
+            published = f"{outer}->" if outer else ""
+            yield f"{published}{inner}/{protocol}"
 
 
 def to_life(pod: Row, main: Row) -> Row:
-    """Return state, health and times of a pod."""
+    """Return state, health and times of a container of a pod."""
     status = table(pod, "status")
-    statuses = dicts(status, "containerStatuses")
-    container = _status_of(main, statuses)
+    container = _status_of(main, pod)
     current = table(container, "state")
     terminated = table(current, "terminated")
     ended = terminated or table(container, "lastState", "terminated")
-    state = _PHASES.get(text(status, "phase"))
+    phase = text(status, "phase")
+    state = _PHASES.get(phase) if phase else "declared"
     # The phase stays Running while a container waits for its next start, or has ended.
     if state == "running" and "running" not in current and container:
         state = "restarting" if "waiting" in current else "exited"
     code = terminated.get("exitCode")
     is_code = isinstance(code, int) and not isinstance(code, bool)
-    ends = [dig(s, p, "terminated") for s in statuses for p in ("state", "lastState")]
-    restarts = [integer(s, "restartCount") or 0 for s in statuses]
+    ends = [dig(container, part, "terminated") for part in ("state", "lastState")]
     life = {
         "state": state,
         "health": _health(container, main) if state == "running" else None,
         "exit_code": code if is_code and state == "exited" else None,
         "oom_killed": None,
-        "restarts_n": sum(restarts) if statuses else None,
+        "restarts_n": (integer(container, "restartCount") or 0) if container else None,
         "created_at": moment(pod, "metadata", "creationTimestamp"),
         "started_at": moment(table(current.get("running") or ended).get("startedAt")),
         "finished_at": moment(ended, "finishedAt"),
     }
-    if statuses:
+    if container:
         life["oom_killed"] = any(dig(end, "reason") == "OOMKilled" for end in ends)
     digest = text(container, "imageID").rpartition("@")[2]
     if digest.startswith("sha256:"):
@@ -181,8 +242,12 @@ def to_life(pod: Row, main: Row) -> Row:
     return life
 
 
-def _status_of(main: Row, statuses: list[Row]) -> Row:
-    return next((s for s in statuses if s.get("name") == main.get("name")), {})
+def _status_of(container: Row, pod: Row) -> Row:
+    """Return what the kubelet says of a container."""
+    status = table(pod, "status")
+    lists = ("containerStatuses", "initContainerStatuses")
+    statuses = (s for name in lists for s in dicts(status, name))
+    return next((s for s in statuses if s.get("name") == container.get("name")), {})
 
 
 def _health(status: Row, main: Row) -> str | None:
@@ -196,39 +261,48 @@ def _health(status: Row, main: Row) -> str | None:
     return "healthy" if ready else "unhealthy"
 
 
-def docker_id(pod: Row, main: Row) -> str:
-    """Return the short id of the main container where a Docker engine runs it, else nothing.
+def docker_id(pod: Row, container: Row) -> str:
+    """Return the short id of a container where a Docker engine runs it, else nothing.
 
     The docker source lists the same container on that engine, so both rows become one.
     """
-    statuses = dicts(pod, "status", "containerStatuses")
-    container_id = text(_status_of(main, statuses).get("containerID"))
+    container_id = text(_status_of(container, pod).get("containerID"))
     scheme, _, identifier = container_id.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""
 
 
-def known_as(pod: Row) -> tuple[str, ...]:
-    """Return the ids by which the engine of a node knows the pod and its containers."""
-    statuses = dicts(pod, "status", "containerStatuses")
-    containers = (text(s, "containerID").rpartition("/")[2] for s in statuses)
-    return tuple(filter(None, (text(pod, "metadata", "uid"), *containers)))
+def known_as(pod: Row, part: Part) -> tuple[str, ...]:
+    """Return the ids by which the engine of a node knows a container; the main one is the pod."""
+    container, role = part
+    container_id = text(_status_of(container, pod).get("containerID")).rpartition("/")[2]
+    pod_id = text(pod, "metadata", "uid") if role == "main" else ""
+    return tuple(filter(None, (pod_id, container_id)))
 
 
 def _mounts(
-    spec: Row, containers: list[Row], namespace: str, claims: Claims
+    spec: Row,
+    container: Row,
+    namespace: str,
+    claims: Claims,
 ) -> Iterator[Mount]:
     volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
-    for container in containers:
-        for entry in dicts(container, "volumeMounts"):
-            target = text(entry, "mountPath")
-            if target.rstrip("/") == _SERVICE_ACCOUNT:
-                continue
-            volume = volumes.get(text(entry, "name"), {})
-            mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
-            yield _with_volume(mount, volume, namespace, claims)
+    for entry in dicts(container, "volumeMounts"):
+        target = text(entry, "mountPath")
+        if target.rstrip("/") == _SERVICE_ACCOUNT:
+            continue
+        # A StatefulSet makes a claim for each replica, which its template does not list.
+        name = text(entry, "name")
+        volume = volumes.get(name, {"name": name})
+        mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
+        yield _with_volume(mount, volume, namespace, claims)
 
 
-def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> Mount:
+def _with_volume(
+    mount: Mount,
+    volume: Row,
+    namespace: str,
+    claims: Claims,
+) -> Mount:
     """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
     source = table(volume, kind)
@@ -244,7 +318,7 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> M
     if kind != "persistentVolumeClaim":
         driver = driver or kind
     claim_name = text(source, "claimName")
-    claim = claims.get((namespace, claim_name), {})
+    claim = claims.get((namespace, claim_name or text(volume, "name")), {})
     return replace(
         mount,
         type="volume",
@@ -254,5 +328,12 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, claims: Claims) -> M
         is_writable=mount.is_writable and source.get("readOnly") is not True,
         is_remote=True,
         shared_as=f"{namespace}/{claim_name}" if claim_name else "",
-        size_bytes=integer(quantity(claim, "status", "capacity", "storage")),
+        size_bytes=integer(_size(claim)),
     )
+
+
+def _size(claim: Row) -> float | None:
+    """Return the size of a claim: as it was given, else as it was asked for."""
+    given = quantity(claim, "status", "capacity", "storage")
+    asked = quantity(claim, "spec", "resources", "requests", "storage")
+    return _first(given, asked)

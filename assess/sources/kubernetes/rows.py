@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from dataclasses import replace
+from collections import ChainMap, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from assess import frames
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
-from assess.sources.docker.engine import to_os
+from assess.sources.edges.rows import distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,
@@ -23,26 +23,25 @@ from assess.sources.kubernetes.controllers import (
     owner_of,
     place,
 )
+from assess.sources.kubernetes.nodes import node_hosts, to_engines, to_host
+from assess.sources.kubernetes.objects import to_objects
 from assess.sources.kubernetes.pods import (
     Claims,
+    containers_of,
     docker_id,
     known_as,
     main_container,
-    quantity,
     sees_engine_socket,
     to_life,
     to_unit,
 )
-from assess.sources.listing import ENDED, Found, host_ids
+from assess.sources.listing import ENDED, Found
+from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
     Unit,
-    distinct,
-    environment_rows,
+    any_of,
     merge_services,
-    mount_rows,
     service_row,
-    workload_row,
 )
 from assess.sources.values import (
     dicts,
@@ -60,42 +59,31 @@ _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
 )
 _REVISION = "deployment.kubernetes.io/revision"
-_RUNTIMES = ("docker", "containerd", "cri-o")
-_AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
-_NODE_STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
-_NODE_LABELS = {  # newest first
-    "region": (
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/region",
-    ),
-    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
-    "instance_type": (
-        "node.kubernetes.io/instance-type",
-        "beta.kubernetes.io/instance-type",
-    ),
-}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the rows of a pod need to know of its cluster."""
+
+    name: str
+    hosts: dict[str, str]  # host_id by name of the node
+    claims: Claims
 
 
 def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     batch = Batch()
     nodes = [node for node in lists.get("nodes", ()) if place(node)[1]]
-    hosts = _hosts(nodes, cluster)
+    hosts = node_hosts(nodes, cluster)
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
         batch.add("engines", *to_engines(node, host_id))
     owners = Owners(lists)
-    attach(owners.controllers, lists)
+    about = attach(owners.controllers, lists)
     claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    for pod, controller in owners.pods:
-        workload, mounts = to_workload(pod, controller, hosts, cluster, claims)
-        batch.add("workloads", workload)
-        batch.add("mounts", *mounts)
-        batch.container_ids[workload["workload_id"]] = known_as(pod)
-    ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
-    _share(batch.rows["mounts"], ended)
     units = {c: _unit_of(c, claims) for c in owners.controllers.values() if c.pod}
+    _add_workloads(batch, owners, units, Cluster(cluster, hosts, claims))
     has_services = bool(lists.get("services"))
     ships_logs = _ships_logs(lists)
     services = [
@@ -105,119 +93,121 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("services", *merge_services(services))
     batch.add("dependencies", *to_dependencies(owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
+    batch.add("objects", *to_objects(lists, owners, about, cluster))
     return batch
 
 
-# ---- nodes ----
-
-
-def _hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
-    """Return the host_id of every node by its name: its cloud instance, else its name."""
-    names = [place(node)[1] for node in nodes]
-    hosts = host_ids(((name, name) for name in names), cluster)
-    for name, node in zip(names, nodes, strict=True):
-        provider_id = text(node, "spec", "providerID")
-        if instance := _AWS_INSTANCE.fullmatch(provider_id):
-            hosts[name] = instance[1]
-    return hosts
-
-
-def to_host(node: Row, host_id: str) -> Row:
-    """Return the row of the hosts frame."""
-    status = table(node, "status")
-    info = table(status, "nodeInfo")
-    labels = table(node, "metadata", "labels")
-    hostname = text(labels, "kubernetes.io/hostname") or place(node)[1]
-    os_name, os_version = to_os(text(info, "osImage"))
-    conditions = dicts(status, "conditions")
-    ready = next((c for c in conditions if c.get("type") == "Ready"), {})
-    provider = text(node, "spec", "providerID").partition("://")[0]
-    places = {
-        column: next(filter(None, (text(labels, key) for key in keys)), None)
-        for column, keys in _NODE_LABELS.items()
-    }
-    return frames.row(
-        "hosts",
-        host_id=host_id,
-        hostname=hostname,
-        provider=provider or None,
-        **places,
-        os_name=os_name,
-        os_version=os_version,
-        kernel=text(info, "kernelVersion") or None,
-        arch=text(info, "architecture") or None,
-        vcpus=integer(quantity(status, "capacity", "cpu")),
-        memory_bytes=integer(quantity(status, "capacity", "memory")),
-        state=_NODE_STATES.get(text(ready, "status")),
-        last_seen_at=moment(ready, "lastHeartbeatTime"),
-    )
-
-
-def to_engines(node: Row, host_id: str) -> list[Row]:
-    """Return the row of the engines frame; none where the runtime of a node is not known."""
-    info = table(node, "status", "nodeInfo")
-    runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
-    if runtime not in _RUNTIMES:
-        return []
-    engine = frames.row(
-        "engines",
-        host_id=host_id,
-        runtime=runtime,
-        version=version or None,
-        kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
-    )
-    return [engine]
+def _add_workloads(
+    batch: Batch, owners: Owners, units: dict[Controller, Unit], cluster: Cluster
+) -> None:
+    """Add the pods that were seen, and the replicas that a controller without any declares."""
+    for pod, controller in owners.pods:
+        _add_pod(batch, pod, controller, cluster)
+    seen = {controller for _, controller in owners.pods}
+    for controller, unit in units.items():
+        if controller not in seen:
+            _add_declared(batch, controller, unit, cluster)
+    _share(batch)
 
 
 # ---- what runs ----
 
 
-def to_workload(
+def _add_pod(
+    batch: Batch,
     pod: Row,
     controller: Controller,
-    hosts: dict[str, str],
-    cluster: str,
-    claims: Claims,
-) -> tuple[Row, list[Row]]:
-    """Return the rows of a pod: one workload, and its mounts."""
+    cluster: Cluster,
+) -> None:
+    """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
     spec = table(pod, "spec")
     node = text(spec, "nodeName")
-    main = main_container(spec, controller.annotations, controller.name)
-    workload_id = f"{cluster}/{namespace}/{name}"
+    parts = containers_of(spec, controller.annotations, controller.name)
+    unit = to_unit(spec, parts, namespace, cluster.claims)
+    main, _ = parts[0]
+    workload_id = f"{cluster.name}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
-        workload_id = f"{hosts.get(node, node)}/{container_id}"
-    unit = to_unit(spec, main, namespace, claims)
-    workload = workload_row(unit) | {
+        workload_id = f"{cluster.hosts.get(node, node)}/{container_id}"
+    replica = _shared(controller, cluster) | {
         "workload_id": workload_id,
-        "names": controller.names,
-        "host_id": hosts.get(node),
-        "cluster": cluster,
-        "namespace": namespace or None,
+        "host_id": cluster.hosts.get(node),
         "name": name,
-        "source_kind": controller.kind,
-        "docker_sock_mounted": sees_engine_socket(spec),
-        **to_life(pod, main),
         "inspect_status": "ok" if main else "list",
     }
-    return workload, mount_rows(unit.mounts, workload_id, node)
+    workloads, mounts = replica_rows(unit, replica, host=node)
+    workloads[0]["docker_sock_mounted"] |= sees_engine_socket(spec)
+    for part, workload in zip(parts, workloads, strict=True):
+        workload.update(to_life(pod, part[0]))
+        if workload["state"] == "declared":
+            workload["inspect_status"] = "declared"
+        batch.container_ids[workload["workload_id"]] = known_as(pod, part)
+    batch.add("workloads", *workloads)
+    batch.add("mounts", *mounts)
 
 
-def _share(mounts: list[Row], ended: set[str]) -> None:
-    """Count who else mounts the same claim, or the same path of the same node."""
-    users = Counter(m["_source"] for m in mounts if m["workload_id"] not in ended)
+def _add_declared(
+    batch: Batch, controller: Controller, unit: Unit, cluster: Cluster
+) -> None:
+    """Add the replicas of a controller of which no pod was seen."""
+    shared = _shared(controller, cluster) | {"name": controller.name}
+    where = (cluster.name, controller.namespace, controller.kind, controller.name)
+    key = "/".join(where)
+    # What is scaled to zero still says of what it is made.
+    workloads, mounts = declared_rows(unit, key, max(controller.replicas, 1), shared)
+    for workload in workloads:
+        workload["state"] = controller.state
+    templates = dicts(controller.spec, "volumeClaimTemplates")
+    own = {place(template)[1] for template in templates}
+    for mount in mounts:
+        if mount["volume_name"] in own:  # a claim is made for each replica
+            mount["shared_with_n"] = 0
+    batch.add("workloads", *workloads)
+    batch.add("mounts", *mounts)
+
+
+def _shared(controller: Controller, cluster: Cluster) -> Row:
+    """Return the columns that all containers of a controller's pods have in common."""
+    return {
+        "names": controller.names,
+        "cluster": cluster.name,
+        "namespace": controller.namespace or None,
+        "source_kind": controller.kind,
+        "api_version": controller.api_version,
+    }
+
+
+def _share(batch: Batch) -> None:
+    """Count the other pods that mount the same claim, or the same path of the same node."""
+    states = {w["workload_id"]: w["state"] for w in batch.rows["workloads"]}
+    mounts = batch.rows["mounts"]
+    users: dict[str, set[str]] = defaultdict(set)
+    for mount in mounts:
+        if states[mount["workload_id"]] not in ENDED:
+            users[mount["_source"]].add(_replica_of(mount, states))
     for mount in mounts:
         source = mount.pop("_source")
         if mount["source_class"] in ("empty-dir", "tmpfs"):  # goes with its pod
             mount["shared_with_n"] = 0
-        elif source:
-            mount["shared_with_n"] = users[source] - (mount["workload_id"] not in ended)
+        elif source and not source.endswith("@None"):  # of a node that nobody knows
+            mount["shared_with_n"] = len(users[source] - {_replica_of(mount, states)})
+
+
+def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
+    """Return the workload that stands for the pod of a mount."""
+    workload_id: str = mount["workload_id"]
+    above = workload_id.rpartition("/")[0]
+    return above if above in states else workload_id
 
 
 def _unit_of(controller: Controller, claims: Claims) -> Unit:
     """Read what a controller declares for its pods."""
-    main = main_container(controller.pod, controller.annotations, controller.name)
-    unit = to_unit(controller.pod, main, controller.namespace, claims)
+    home = controller.namespace
+    templates = dicts(controller.spec, "volumeClaimTemplates")
+    made = {(home, place(template)[1]): template for template in templates}
+    pod = controller.pod
+    parts = containers_of(pod, controller.annotations, controller.name)
+    unit = to_unit(pod, parts, home, ChainMap(made, dict(claims)) if made else claims)
     is_job = controller.kind in JOBS
     return replace(
         unit,
@@ -225,6 +215,7 @@ def _unit_of(controller: Controller, claims: Claims) -> Unit:
         stateful=True if controller.kind == "statefulset" else None,
         min_healthy_pct=min_healthy(controller),
         health_checked=unit.health_checked or (None if is_job else False),
+        config_external=any_of([u.config_external for u in unit.containers], True),
     )
 
 
@@ -239,11 +230,22 @@ def to_service(
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
-        "logs_exported": ships_logs,
+        "logs_exported": ships_logs or _has_shipper(controller.pod),
     }
 
 
-def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
+def _has_shipper(pod: Row) -> bool | None:
+    """Return whether a container beside the main one ships the logs; None where none does."""
+    parts = containers_of(pod, {})[1:]
+    return any(_is_shipper(c) for c, role in parts if role == "sidecar") or None
+
+
+def _kind(
+    controller: Controller,
+    unit: Unit,
+    *,
+    stateful: bool | None,
+) -> str | None:
     """Return what a controller is for, where that can be known of something without state."""
     if controller.namespace == "kube-system":
         return "infra"
@@ -259,14 +261,23 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
 def _ships_logs(lists: Found) -> bool | None:
     """Return whether logs of all pods leave their nodes: a log shipper is ready on each node."""
     for item in lists.get("daemonsets", ()):
-        containers = dicts(item, "spec", "template", "spec", "containers")
-        images = (last_part(parse_image(text(c, "image")).repository) for c in containers)
-        is_shipper = any(map(_SHIPPERS.search, images))
+        pod = table(item, "spec", "template", "spec")
+        if not any(map(_is_shipper, dicts(pod, "containers"))):
+            continue
         desired = integer(item, "status", "desiredNumberScheduled") or 0
         ready = integer(item, "status", "numberReady") or 0
-        if is_shipper and ready and ready >= max(desired, len(lists.get("nodes", ()))):
+        if ready and ready >= max(desired, len(lists.get("nodes", ()))):
+            return True
+        # A manifest: it is declared for all nodes.
+        is_everywhere = not pod.get("nodeSelector") and not pod.get("affinity")
+        if "status" not in item and is_everywhere:
             return True
     return None
+
+
+def _is_shipper(container: Row) -> bool:
+    image = last_part(parse_image(text(container, "image")).repository)
+    return _SHIPPERS.search(image) is not None
 
 
 def min_healthy(controller: Controller) -> float | None:
@@ -275,8 +286,7 @@ def min_healthy(controller: Controller) -> float | None:
     Without either, and for what runs once per node, nothing is declared.
     """
     spec = controller.spec
-    is_scaled = controller.kind in ("deployment", "statefulset", "replicaset")
-    if not is_scaled or not spec:
+    if not controller.is_scaled or not spec:
         return None
     replicas = number(spec.get("replicas", 1))  # the default of Kubernetes
     for budget in controller.budgets:
@@ -322,28 +332,26 @@ def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
     for controller in owners.controllers.values():
         for selected in controller.selected:
             first.setdefault(selected, controller)
-    known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
+    siblings = Siblings()
+    for service, controller in first.items():
+        unit = units.get(controller)
+        callee = unit.callee if unit else Callee(controller.names[0])
+        siblings.add(callee, *service.names, space=service.namespace)
     rows: list[Row] = []
     for controller, unit in units.items():
-
-        def find(address: Address, home: str = controller.namespace) -> Callee | None:
-            name, _, rest = address.host.partition(".")
-            namespace, _, domain = rest.partition(".")
-            called = known.get((namespace or home, name))
-            # A host of the outside may begin like a Service: shop.example.com.
-            is_outside = domain and not domain.startswith("svc")
-            if called is None or is_outside:
-                return None
-            return called.names[0], units[called].image_name if called in units else ""
-
-        rows += environment_rows(controller.names[0], unit.addresses, find)
+        src = controller.names[0]
+        rows += needs(src, unit.mentions, siblings, space=controller.namespace)
     return distinct(rows)
 
 
 # ---- what happened ----
 
 
-def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
+def to_activities(
+    lists: Found,
+    owners: Owners,
+    cluster: str,
+) -> list[Row]:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):

@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from pathlib import Path
 from typing import Any
 
-from assess.sources.base import Row
+from assess.sources.base import Batch, Call, Row, paths_of
+from assess.sources.csv_records import rows
+from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
-from assess.sources.kubernetes.controllers import place
+from assess.sources.kubernetes.controllers import is_patch, place
+from assess.sources.kubernetes.kinds import is_placeholder, list_of, render_command
 from assess.sources.kubernetes.rows import to_batch
-from assess.sources.listing import Listing, ListSource
+from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
 from assess.sources.values import dicts, dig, text
 
 PAGE = 500
 
 
-_LISTS = {  # the paths of each list, by the kind of its entries
-    "Node": ("api/v1/nodes",),
-    "Pod": ("api/v1/pods",),
-    "Deployment": ("apis/apps/v1/deployments",),
-    "StatefulSet": ("apis/apps/v1/statefulsets",),
-    "DaemonSet": ("apis/apps/v1/daemonsets",),
-    "ReplicaSet": ("apis/apps/v1/replicasets",),
-    "Job": ("apis/batch/v1/jobs",),
-    "CronJob": ("apis/batch/v1/cronjobs", "apis/batch/v1beta1/cronjobs"),
-    "Service": ("api/v1/services",),
-    "Ingress": (
-        "apis/networking.k8s.io/v1/ingresses",
-        "apis/networking.k8s.io/v1beta1/ingresses",
-    ),
-    "PersistentVolumeClaim": ("api/v1/persistentvolumeclaims",),
-    "PodDisruptionBudget": (
-        "apis/policy/v1/poddisruptionbudgets",
-        "apis/policy/v1beta1/poddisruptionbudgets",
-    ),
-    "HorizontalPodAutoscaler": (
-        "apis/autoscaling/v2/horizontalpodautoscalers",
-        "apis/autoscaling/v2beta2/horizontalpodautoscalers",
-        "apis/autoscaling/v1/horizontalpodautoscalers",
-    ),
-}
-_NAMES = {kind: paths[0].rpartition("/")[2] for kind, paths in _LISTS.items()}
+_NAMES = [row["list"] for row in rows("kubernetes/kinds") if row["paths"]]
 RESOURCES = tuple(
-    Listing(_NAMES[kind], paths, is_essential=kind in ("Node", "Pod"))
-    for kind, paths in _LISTS.items()
+    Listing(
+        kind=row["list"],
+        paths=tuple(row["paths"].split()),
+        is_essential=row["kind"] in ("Node", "Pod"),
+    )
+    for row in rows("kubernetes/kinds")
+    if row["paths"]
 )
 _OBJECTS = (  # lists of them become rows
     "items",
@@ -67,7 +51,7 @@ class KubernetesSource(ListSource):
     """One Kubernetes cluster per ``[[source]]``."""
 
     type = "kubernetes"
-    fills = FRAMES
+    fills = (*FRAMES, "objects")
     needs = (
         "list on nodes, pods, workload controllers, services, ingresses, volume claims, disruption "
         "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "
@@ -82,18 +66,59 @@ class KubernetesSource(ListSource):
         """Sort the objects of a dump by kind: it is a list of one kind, of many, or one object."""
         kind = text(document, "kind")
         items = dig(document, "items")
-        if listed := _NAMES.get(kind.removesuffix("List")):
-            yield listed, items if isinstance(items, list) else [document]
-        elif kind == "List" and items == []:  # of a cluster that has none of it
-            yield from ((listed, []) for listed in _NAMES.values())
-        elif kind == "List":
+        if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
+            listed = list_of(document)
+            if listed and not is_placeholder(place(document)[1]):
+                yield listed, [document]
+        elif kind != "List":
+            if listed := list_of(_typed(document)):
+                yield listed, [_typed(document) | item for item in dicts(items)]
+        elif items == []:  # of a cluster that has none of it
+            yield from ((listed, []) for listed in _NAMES)
+        else:
             for item in dicts(items):
-                if listed := _NAMES.get(text(item, "kind")):
-                    yield listed, [item]
+                yield from self.sort(item)
 
     def key(self, kind: str, item: Row) -> Hashable:
-        """Identify an object by its kind, namespace and name."""
-        return kind, *place(item)
+        """Identify an object by its kind, namespace and name.
+
+        A patch has the name of what it changes, and no image: it is kept apart.
+        """
+        return kind, text(item, "kind"), *place(item), is_patch(item)
+
+    def read(
+        self,
+        options: Row,
+        base: Path,
+        deadline: Deadline,
+        batch: Batch,
+        *,
+        is_probe: bool = False,
+    ) -> Found:
+        """Read the lists; what only a tool in the cluster renders has a coverage row."""
+        lists = super().read(options, base, deadline, batch, is_probe=is_probe)
+        if charts := lists.get("charts"):
+            scope = ", ".join(paths_of(options))
+            names = sorted({place(chart)[1] for chart in charts})
+            hint = f"charts and overlays that are not read, render them: {names[0]}"
+            batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
+        return lists
+
+    def read_one(
+        self,
+        file: Path,
+        call: Call,
+        lists: Found,
+        seen: set[Hashable],
+    ) -> None:
+        """Read a file; where a tool renders it first, the call names the command."""
+        super().read_one(file, call, lists, seen)
+        is_whole = call.is_open and not call.row.get("unmapped_n")
+        command = render_command(file, call.row["scope"], is_whole=is_whole)
+        if command and call.is_open:
+            call.status("partial" if call.row["rows"] else "unsupported")
+        if command:
+            call.hint(f"give what `{command}` prints as a path: it is a template")
 
     def get_pages(
         self, web: Web, path: str, row: Row, *, is_probe: bool
@@ -107,7 +132,11 @@ class KubernetesSource(ListSource):
             items = dig(answer, "items")
             if not isinstance(items, list) and dig(answer, "kind") in (None, "Status"):
                 raise DumpError("this is no list of Kubernetes: check the endpoint")
-            page = items if isinstance(items, list) else []  # null where a list is empty
+            # It is null where a list is empty; only the list as a whole says its version.
+            page = [
+                _typed(answer) | item if isinstance(item, dict) and item else item
+                for item in (items if isinstance(items, list) else ())
+            ]
             count += len(page)
             rest = dig(answer, "metadata", "remainingItemCount")
             if isinstance(rest, int) and not is_probe:
@@ -119,3 +148,10 @@ class KubernetesSource(ListSource):
                 return
             seen.add(following)
             params["continue"] = following
+
+
+def _typed(listed: Any) -> Row:
+    """Return what the head of a list says of its entries: their kind and its version."""
+    head = {"kind": text(listed, "kind").removesuffix("List"), "metadata": {}}
+    version = text(listed, "apiVersion")
+    return head | {"apiVersion": version} if version else head

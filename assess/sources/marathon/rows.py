@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
+from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
+from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
+from assess.sources.marathon.pods import MB, pod_unit, sizes
+from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
     Mount,
     Unit,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
-    mount_rows,
     service_row,
     split_volume,
-    workload_row,
 )
 from assess.sources.values import (
     dicts,
@@ -46,16 +42,19 @@ _STATES = {  # of tasks, and what Mesos calls them
     "dead": ("TASK_LOST", "TASK_GONE", "TASK_DROPPED", "TASK_UNREACHABLE"),
 }
 _STATE_OF = {word: state for state, words in _STATES.items() for word in words}
-_MB = 2**20
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
-_DNS_NAME = re.compile(
-    r"(?P<name>.+)\.marathon\."
-    r"(mesos|(l4lb|autoip|agentip|containerip)(\.dcos)?\.thisdcos\.directory)"
+_DOMAINS = (
+    ".marathon.mesos",
+    ".marathon.l4lb.thisdcos.directory",
+    ".marathon.l4lb.dcos.thisdcos.directory",
+    ".marathon.autoip.dcos.thisdcos.directory",
+    ".marathon.agentip.dcos.thisdcos.directory",
+    ".marathon.containerip.dcos.thisdcos.directory",
 )
 
 
 class App:
-    """One app of Marathon."""
+    """One app of Marathon, or one pod of it: apps whose containers are placed together."""
 
     def __init__(self, item: Row) -> None:
         self.item = item
@@ -70,14 +69,24 @@ class App:
             *dicts(self.docker, "portMappings"),
             *dicts(self.container, "portMappings"),
             *dicts(item, "portDefinitions"),
+            *(e for c in dicts(item, "containers") for e in dicts(c, "endpoints")),
         ]
-        unit = _to_unit(self)
+        is_pod = "containers" in item
+        unit = pod_unit(item, tuple(_ports(self))) if is_pod else _to_unit(self)
         self.names = names_of(
             (self.labels.get("assess.service"), "label", 1.0),
             (self.path, MARATHON, 0.98),
             *unit.inner_names,
         )
         self.unit = replace(unit, names=self.names)
+
+    @property
+    def place(self) -> Row:
+        """Columns of workloads that say what and where it is."""
+        return {
+            "namespace": self.path.rpartition("/")[0] or None,
+            "source_kind": "process" if self.unit.is_process else "task",
+        }
 
     @property
     def virtual_addresses(self) -> Iterator[str]:
@@ -101,12 +110,13 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for agent, host in hosts.items():
         batch.add("hosts", to_host(slaves.get(agent, {}), host, names[agent]))
     for path, task in tasks:
-        app = apps.get(path)
-        workload = to_workload(task, app, hosts, cluster)
-        batch.add("workloads", workload)
-        if app:
-            key = workload["workload_id"]
-            batch.add("mounts", *mount_rows(app.unit.mounts, key, workload["host_id"]))
+        workloads, mounts = to_workloads(task, apps.get(path), hosts, cluster)
+        batch.add("workloads", *workloads)
+        batch.add("mounts", *mounts)
+    for path in sorted(apps.keys() - {path for path, _ in tasks}):
+        workloads, mounts = to_declared(apps[path], cluster)
+        batch.add("workloads", *workloads)
+        batch.add("mounts", *mounts)
     share_live(batch)
     batch.add("services", *merge_services([to_service(app) for app in apps.values()]))
     batch.add("dependencies", *to_dependencies(apps))
@@ -167,7 +177,7 @@ def to_host(slave: Row, host_id: str, name: str) -> Row:
         region=text(domain, "region", "name") or None,
         az=text(domain, "zone", "name") or None,
         vcpus=integer(resources, "cpus"),
-        memory_bytes=megabytes * _MB if megabytes else None,
+        memory_bytes=megabytes * MB if megabytes else None,
         state=states[active] if isinstance(active, bool) else None,
         last_seen_at=moment(registered),
     )
@@ -184,6 +194,7 @@ def _to_unit(app: App) -> Unit:
     pairs = tuple((name, text(value)) for name, value in env.items())
     image = text(app.docker, "image")
     ports = tuple(_ports(app))
+    size = sizes(item, table(item, "resourceLimits"))
     checks = item.get("healthChecks")
     kept = number(item, "upgradeStrategy", "minimumHealthCapacity")  # in an upgrade
     unit = Unit(
@@ -191,10 +202,14 @@ def _to_unit(app: App) -> Unit:
         platform="marathon",
         image=image,
         environment=pairs,
+        texts=command_line(item, "cmd", "args"),
         ports=ports,
         # `user` is that of the executor: only without an image is it that of the app.
         user=text(app.options.get("user") if image else item.get("user")),
         mounts=tuple(_mounts(app)),
+        is_process=not image,
+        cpu_request=size["cpu_request"],
+        memory_request_bytes=size["memory_request_bytes"],
         restart_policy="always",  # Marathon starts a task again, whatever ended it
         log_driver=app.options.get("log-driver"),
         stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
@@ -206,13 +221,11 @@ def _to_unit(app: App) -> Unit:
     )
     if not image:
         return unit
-    memory = number(item, "mem")
     modes = [text(n, "mode") for n in dicts(item, "networks")]
     network = text(app.docker, "network").lower() or next(iter(modes), "")
     return replace(  # by what only holds of a container
         unit,
-        memory_limit_bytes=integer(memory * _MB) if memory else None,
-        memory_unlimited=False if memory else None,  # the engine gets it as a limit
+        **size,
         privileged=app.docker.get("privileged") is True,
         host_network=network == "host" if network else None,
     )
@@ -222,10 +235,13 @@ def _ports(app: App) -> Iterator[str]:
     for port in app.ports:
         inner = integer(port, "containerPort")
         outer = integer(port, "hostPort")
-        protocol = text(port, "protocol") or "tcp"
+        protocols = [text(port, "protocol"), *texts(port, "protocol"), "tcp"]
+        protocol = next(filter(None, protocols))
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{protocol.partition(',')[0]}"
+        elif outer:  # of a pod on the network of its host
+            yield f"{outer}->{outer}/{protocol}"
         elif defined := integer(port, "port"):
             yield f"{defined}/{protocol}"
 
@@ -259,47 +275,61 @@ def _mounts(app: App) -> Iterator[Mount]:
 def to_service(app: App) -> Row:
     """Return the row of the services frame."""
     is_published = app.labels.get("HAPROXY_GROUP") == "external"  # by marathon-lb
+    is_published |= "slave_public" in texts(app.item, "acceptedResourceRoles")
     return service_row(app.unit) | {"public": True if is_published else None}
 
 
 # ---- what runs ----
 
 
-def to_workload(task: Row, app: App | None, hosts: dict[str, str], cluster: str) -> Row:
-    """Return the row of a task; one without app is that of a framework beside Marathon."""
+def to_workloads(
+    task: Row, app: App | None, hosts: dict[str, str], cluster: str
+) -> tuple[list[Row], list[Row]]:
+    """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
     running = "running" if task.get("startedAt") else None
     statuses = dicts(task, "statuses")
     first = next((s for s in statuses if s.get("state") == "TASK_RUNNING"), {})
-    life = {
+    replica = {
+        "workload_id": f"{cluster}/{identifier}",
+        "names": app.names if app else (Name(text(task, "name"), "mesos-task", 0.6),),
+        "host_id": hosts.get(_agent(task)),
+        "cluster": cluster,
+        "name": identifier,
         "state": _STATE_OF.get(text(task, "state"), running),
         "created_at": moment(task, "stagedAt"),
         "started_at": moment(task, "startedAt") or moment(first, "timestamp"),
-        "host_id": hosts.get(_agent(task)),
-        "workload_id": f"{cluster}/{identifier}",
+        "inspect_status": "ok" if app else "list",
+    }
+    if app:
+        own = {"health": _health(task, app)}
+        return replica_rows(app.unit, replica | app.place, own)
+    image = text(task, "container", "docker", "image")
+    row = {
+        **replica,
+        "source_kind": "task" if image else None,
+        "image_ref": image or None,
+        **parse_image(image).columns(),
+    }
+    return [row], []
+
+
+def to_declared(app: App, cluster: str) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the instances that an app wants, and of which no task is known."""
+    count = number(app.item, "instances")
+    if count is None:
+        count = number(app.item, "scaling", "instances")
+    place = {
         "cluster": cluster,
-        "name": identifier,
+        "name": app.path,
+        **app.place,
     }
-    if app is None:
-        image = text(task, "container", "docker", "image")
-        return life | {
-            "names": (Name(text(task, "name"), "mesos-task", 0.6),),
-            "source_kind": "task" if image else None,
-            "image_ref": image or None,
-            **parse_image(image).columns(),
-            "inspect_status": "list",
-        }
-    row = life | {
-        "names": app.names,
-        "namespace": app.path.rpartition("/")[0] or None,
-        "source_kind": "task" if app.unit.image else "process",
-        "health": _health(task, app),
-        "inspect_status": "ok",
-        **workload_row(app.unit),
-    }
-    if not app.unit.image:
-        row["docker_sock_mounted"] = None  # a process sees all of its host
-    return row
+    return declared_rows(
+        app.unit,
+        f"{cluster}/{app.path}",
+        count,
+        place,
+    )
 
 
 def _health(task: Row, app: App) -> str | None:
@@ -321,45 +351,46 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
         parts = app.path.lower().split("/")[::-1]
         for host in (".".join(parts), "-".join(parts), *app.virtual_addresses):
             by_host.setdefault(host, app)
-
-    def find(address: Address) -> Callee | None:
-        named = _DNS_NAME.fullmatch(address.host)
-        # Without the domain it is an app only where it is a virtual IP address.
-        is_address = re.fullmatch(r"[\d.]+", address.host)
-        host = address.host if is_address else ""
-        called = by_host.get(named["name"] if named else host)
-        return (called.names[0], called.unit.image_name) if called else None
-
+    siblings = Siblings()
+    for host, app in by_host.items():
+        callee = app.unit.callee
+        siblings.add(callee, host, *(host + domain for domain in _DOMAINS))
     rows: list[Row] = []
     for app in apps.values():
         rows += _declared(app, apps)
-        rows += environment_rows(app.names[0], app.unit.addresses, find)
+        rows += needs(app.names[0], app.unit.mentions, siblings)
     return distinct(rows)
 
 
 def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
     """Return the apps, or groups of them, that an app declares as its dependencies."""
+    group = app.path.rpartition("/")[0]
     for path in texts(app.item, "dependencies"):
-        name = _absolute(path, app.path)
-        if not name:
-            continue
-        called = [other for key, other in apps.items() if key.startswith(f"{name}/")]
-        if name in apps:
-            called = [apps[name]]
-        names = [other.names[0] for other in called]
-        for dst in names or [Name(name, MARATHON, 0.98)]:
+        # Within a group it starts from there; alone, from the app itself.
+        places = list(filter(None, (absolute(path, base) for base in (group, app.path))))
+        found = (_at_or_below(place, apps) for place in places)
+        called = next(filter(None, found), [])
+        missing = [Name(place, MARATHON, 0.98) for place in places[:1]]
+        for dst in [other.names[0] for other in called] or missing:
             yield dependency_row(app.names[0], dst, "declared", "marathon-dependencies")
 
 
-def _absolute(path: str, app_path: str) -> str:
-    """Return a path without ``..``; a relative one starts from the group of the app."""
-    parts = [] if path.startswith("/") else app_path.split("/")[:-1]
+def _at_or_below(path: str, apps: dict[str, App]) -> list[App]:
+    """List the app of a path, or those of a group."""
+    if path in apps:
+        return [apps[path]]
+    return [other for key, other in apps.items() if key.startswith(f"{path}/")]
+
+
+def absolute(path: str, base: str) -> str:
+    """Return a path without ``..`` and outer slashes; a relative one starts from the base."""
+    parts = [] if path.startswith("/") else base.strip("/").split("/")
     for part in path.strip("/").split("/"):
         if part == "..":
             parts = parts[:-1]
-        elif part not in (".", ""):
+        elif part != ".":
             parts = [*parts, part]
-    return "/".join(parts)
+    return "/".join(filter(None, parts))
 
 
 # ---- what happened ----

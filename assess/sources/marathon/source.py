@@ -11,8 +11,9 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource
-from assess.sources.marathon.rows import to_batch
-from assess.sources.values import dicts, dig, text
+from assess.sources.marathon.pods import with_tasks
+from assess.sources.marathon.rows import absolute, to_batch
+from assess.sources.values import dicts, dig, text, texts
 
 PAGE = 500
 _EMBEDDED = ["apps.tasks", "apps.counts", "apps.lastTaskFailure", "apps.deployments"]
@@ -36,7 +37,12 @@ _OBJECTS = (  # lists of them become rows
     "volumes",
     "statuses",
     "healthCheckResults",
+    "pods",
+    "containers",
+    "endpoints",
+    "volumeMounts",
 )
+_GROUPS = ("apps", "groups", "pods")
 _FORMS = dict.fromkeys(_OBJECTS, "") | {"dependencies": ".+", "affectedApps": "/.+"}
 
 
@@ -48,7 +54,7 @@ class MarathonSource(ListSource):
     token = "token={}"  # as DC/OS has it
     fills = ("services", "workloads", "mounts", "hosts", "dependencies", "activities")
     needs = "GET on /v2/apps, /v2/deployments of Marathon, /master/slaves, /master/tasks of Mesos"
-    dump = "as `assess sources marathon --script` writes it"
+    dump = "as `assess sources marathon --script` writes it; or files of apps, pods and groups"
     lists: tuple[Listing, ...] = (*_MARATHON, *_MESOS)
     forms = _FORMS
     to_batch = staticmethod(to_batch)
@@ -64,21 +70,23 @@ class MarathonSource(ListSource):
         return problems
 
     def sort(self, document: Any) -> Iterator[tuple[str, list[Any]]]:
-        """Sort apps, tasks, agents and deployments by their keys."""
+        """Sort apps, pods, tasks, agents and deployments by their keys."""
         if not isinstance(document, dict):
             return
-        is_app = "instances" in document  # which has a list of its tasks, too
-        for kind in ("apps", "slaves", "tasks"):
-            if isinstance(document.get(kind), list) and not is_app:
+        is_item = "instances" in document or "containers" in document
+        for kind in ("slaves", "tasks"):
+            if isinstance(document.get(kind), list) and not is_item:
                 yield kind, document[kind]
         if "affectedApps" in document:
             yield "deployments", [document]
-        elif is_app and "id" in document:
+        elif isinstance(document.get("spec"), dict):  # the status of a pod
+            yield "apps", [with_tasks(document)]
+        elif is_item and "id" in document:
             yield "apps", [document]
         elif isinstance(document.get("app"), dict):
             yield "apps", [document["app"]]
-        for group in dicts(document, "groups"):  # of /v2/groups
-            yield from self.sort(group)
+        elif any(isinstance(document.get(key), list) for key in _GROUPS):
+            yield "apps", list(_of_group(document, "", ()))
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry."""
@@ -129,6 +137,27 @@ class MarathonSource(ListSource):
                 read = super(MarathonSource, part).read
                 listed |= read(endpoint, base, deadline, batch, is_probe=is_probe)
         return listed
+
+
+def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
+    """List the apps and pods of a group, with whole paths; what it needs, they all need."""
+    base = absolute(text(group, "id"), base)
+    needs = (*needs, *(absolute(path, base) for path in texts(group, "dependencies")))
+    for item in (*_listed(group, "apps"), *_listed(group, "pods")):
+        if not isinstance(item, dict) or not text(item, "id").strip("/"):
+            yield item
+            continue
+        own = (absolute(path, base) for path in texts(item, "dependencies"))
+        path = absolute(text(item, "id"), base)
+        is_alone = not base and not needs  # as the list of all apps has it: whole already
+        changed = {"id": f"/{path}", "dependencies": [f"/{p}" for p in (*needs, *own)]}
+        yield item if is_alone else item | changed
+    for inner in dicts(group, "groups"):
+        yield from _of_group(inner, base, needs)
+
+
+def _listed(group: Row, name: str) -> list[Any]:
+    return group[name] if isinstance(group.get(name), list) else []
 
 
 def _items(answer: Any, name: str) -> list[Any]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Name, Row
+from assess.sources.edges.rows import command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Mount, Unit, split_volume
 from assess.sources.values import (
     dicts,
+    dig,
     healthy,
     integer,
     number,
@@ -33,15 +35,21 @@ class Group:
         self.job = job
         self.group = group
         self.key = key
-        self.task = _main_task(group)
-        self.config = table(self.task, "Config")
-        self.services = dicts(group, "Services") + dicts(self.task, "Services")
-        self.templates = self.task.get("Templates")
+        self.tasks = dicts(group, "Tasks")
+        self.task = _main_task(self.tasks)
+        self.services = dicts(group, "Services")
+        self.services += [s for task in self.tasks for s in dicts(task, "Services")]
+        self.templates = [t for task in self.tasks for t in dicts(task, "Templates")]
         self.is_known = bool(self.task)  # whether its declaration was read
         self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
         unit = _to_unit(self)
         self.names = self._names(unit, is_alone=is_alone)
         self.unit = replace(unit, names=self.names)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the job wants it to run."""
+        return self.is_known and self.job.get("Stop") is not True
 
     def _names(self, unit: Unit, *, is_alone: bool) -> tuple[Name, ...]:
         namespace, job, group = self.key
@@ -61,9 +69,8 @@ class Group:
         )
 
 
-def _main_task(group: Row) -> Row:
+def _main_task(tasks: list[Row]) -> Row:
     """Return the task that does the work: the leader, else the first that is no sidecar."""
-    tasks = dicts(group, "Tasks")
     working = [
         task
         for task in tasks
@@ -73,39 +80,62 @@ def _main_task(group: Row) -> Row:
     return next(iter(leaders or working or tasks), {})
 
 
+def _role(task: Row) -> str:
+    """Return what a task does beside the main one: most with a lifecycle end by themselves."""
+    hook = text(task, "Lifecycle", "Hook")
+    is_sidecar = dig(task, "Lifecycle", "Sidecar") is True
+    return "init" if hook and not is_sidecar else "sidecar"
+
+
 def _to_unit(group: Group) -> Unit:
     """Read the declaration of a group, without its names."""
-    task = group.task
-    config = group.config
-    limits = task.get("Resources")
-    memory = integer(limits, "MemoryMaxMB") or integer(limits, "MemoryMB")
-    grace = number(task, "KillTimeout")
-    env = table(task, "Env").items()
-    values = tuple((name, value) for name, value in env if isinstance(value, str))
+    others = [task for task in group.tasks if task is not group.task]
     ports = tuple(_ports(group))
     is_checked = any(service.get("Checks") for service in group.services)
     is_open = group.is_job or not group.is_known
     kind = "web" if ports else "worker"
-    unit = Unit(
-        names=(),
-        platform="nomad",
-        image=text(config, "image"),
-        environment=values,
+    has_env = any(table(task, "Env") for task in group.tasks)
+    return replace(
+        _of_task(group, group.task),
         ports=ports,
-        user=text(task, "User"),
-        mounts=tuple(_mounts(group)),
-        memory_limit_bytes=memory * MB if memory else None,
-        cpu_limit=number(limits, "Cores") or None,
-        pids_limit=integer(config, "pids_limit") or None,
+        role="main" if others else None,
+        beside=tuple(replace(_of_task(group, t), role=_role(t)) for t in others),
         restart_policy=_restarts(group),
-        log_driver=_log_driver(config),
-        stop_timeout_s=None if grace is None else grace / SECOND,
         kind="job" if group.is_job else kind,
         min_healthy_pct=min_healthy(group),
         health_checked=is_checked or (None if is_open else False),
-        config_external=True if group.templates or values else None,
+        config_external=True if group.templates or has_env else None,
     )
-    if not unit.image:
+
+
+def _of_task(group: Group, task: Row) -> Unit:
+    """Read the declaration of one task."""
+    config = table(task, "Config")
+    limits = table(task, "Resources")
+    reserved = integer(limits, "MemoryMB")
+    memory = integer(limits, "MemoryMaxMB") or reserved
+    cores = number(limits, "Cores") or None  # shares are in MHz, which are no cores
+    grace = number(task, "KillTimeout")
+    env = table(task, "Env").items()
+    unit = Unit(
+        names=(),
+        platform="nomad",
+        container=text(task, "Name"),
+        image=text(config, "image"),
+        environment=tuple((n, v) for n, v in env if isinstance(v, str)),
+        texts=command_line(config, "entrypoint", "command", "args"),
+        user=text(task, "User"),
+        mounts=tuple(_mounts(group, task)),
+        memory_limit_bytes=memory * MB if memory else None,
+        memory_request_bytes=reserved * MB if reserved else None,
+        cpu_limit=cores,
+        cpu_request=cores,
+        pids_limit=integer(config, "pids_limit") or None,
+        log_driver=_log_driver(config),
+        stop_timeout_s=None if grace is None else grace / SECOND,
+        is_process=not text(config, "image"),
+    )
+    if unit.is_process:
         return unit
     return replace(  # by what only holds of a container
         unit,
@@ -149,11 +179,12 @@ def _ports(group: Group) -> Iterator[str]:
                 yield f"{inner}/tcp"
 
 
-def _mounts(group: Group) -> Iterator[Mount]:
-    for option in texts(group.config, "volumes"):
+def _mounts(group: Group, task: Row) -> Iterator[Mount]:
+    config = table(task, "Config")
+    for option in texts(config, "volumes"):
         if mount := split_volume(option):
             yield _within_allocation(mount)
-    for entry in dicts(group.config, "mounts") + dicts(group.config, "mount"):
+    for entry in dicts(config, "mounts") + dicts(config, "mount"):
         kind = text(entry, "type") or "volume"
         source = text(entry, "source")
         mount = Mount(
@@ -165,7 +196,7 @@ def _mounts(group: Group) -> Iterator[Mount]:
         )
         yield _within_allocation(mount)
     volumes = table(group.group, "Volumes")
-    for entry in dicts(group.task, "VolumeMounts"):
+    for entry in dicts(task, "VolumeMounts"):
         name = text(entry, "Volume")
         volume = table(volumes, name)
         is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True

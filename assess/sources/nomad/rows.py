@@ -8,24 +8,21 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
+from assess.sources.edges.rows import declared_call, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.linear import Linear
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
+from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
-    mount_rows,
     service_row,
-    workload_row,
 )
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
-_PROCESS_DRIVERS = ("exec", "raw_exec", "java", "exec2")
+_KINDS = dict.fromkeys(("exec", "raw_exec", "java", "exec2"), "process") | {"qemu": "vm"}
 _ENGINES = ("docker", "podman")
 _STATES = {
     "running": "running",
@@ -34,6 +31,10 @@ _STATES = {
     "failed": "exited",
     "lost": "dead",
 }
+# A lookup in a template: {{ range service "tag.db@dc1" }}, {{ nomadService 1 $id "db" }}.
+_LOOKUP = Linear(
+    r"""\b(?:service|nomadService|connect)\s+(?:\d+\s+\S+\s+)?["`]([\w.@-]+)"""
+)
 _RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that starts again and again
 _AWS = "platform.aws."
 
@@ -52,14 +53,22 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     jobs = _by_id(lists, "jobs", "Namespace", "ID")
     groups = _groups(jobs, lists)
     allocations = _by_id(lists, "allocations", "ID")
+    placed: set[GroupKey] = set()
     for (identifier,), allocation in allocations.items():
-        group = groups[_group_of(allocation, jobs)]
+        place = _group_of(allocation, jobs)
+        placed.add(place)
+        group = groups[place]
         key = f"{cluster}/{identifier}"
-        workload = to_workload(allocation, group, hosts)
-        workload |= {"workload_id": key, "cluster": cluster}
-        batch.add("workloads", workload)
-        batch.add("mounts", *mount_rows(group.unit.mounts, key, workload["host_id"]))
+        replica = {"workload_id": key, "cluster": cluster}
+        workloads, mounts = to_workloads(allocation, group, replica, hosts)
+        batch.add("workloads", *workloads)
+        batch.add("mounts", *mounts)
         batch.add("activities", *to_healing(key, allocation, group, allocations))
+    for place, group in groups.items():
+        if place not in placed and group.is_declared:
+            workloads, mounts = to_declared(group, cluster)
+            batch.add("workloads", *workloads)
+            batch.add("mounts", *mounts)
     share_live(batch)
     named = [group for group in groups.values() if group.names]
     batch.add("services", *merge_services([to_service(group) for group in named]))
@@ -174,26 +183,48 @@ def to_engines(node: Row, host_id: str) -> Iterator[Row]:
 # ---- what runs ----
 
 
-def to_workload(allocation: Row, group: Group, hosts: dict[str, str]) -> Row:
-    """Return the row of an allocation, without its key."""
-    row: Row = {
+def to_workloads(
+    allocation: Row, group: Group, replica: Row, hosts: dict[str, str]
+) -> tuple[list[Row], list[Row]]:
+    """Return the rows of an allocation and of the mounts of its tasks."""
+    life = _life(allocation, group)
+    replica |= {
         "names": group.names,
         "host_id": hosts.get(text(allocation, "NodeID")),
         "namespace": group.key[0] or None,
-        "name": text(allocation, "Name") or None,
+        "state": life.pop("state"),
         "inspect_status": "ok" if group.is_known else "list",
-        **_life(allocation, group),
     }
+    own = life | {"name": text(allocation, "Name") or None}
     if not group.is_known:
-        return row
-    driver = text(group.task, "Driver")
-    row["source_kind"] = "vm" if driver == "qemu" else "allocation"
-    if driver in _PROCESS_DRIVERS:
-        row["source_kind"] = "process"
-    row |= workload_row(group.unit)
-    if not group.unit.image:
-        row["docker_sock_mounted"] = None  # a process sees all of its host
-    return row
+        return [replica | own], []
+    workloads, mounts = replica_rows(group.unit, replica, own)
+    return _with_kinds(workloads, group), mounts
+
+
+def to_declared(group: Group, cluster: str) -> tuple[list[Row], list[Row]]:
+    """Return the rows of a group that a job declares, and of which no allocation is known."""
+    namespace, job, name = group.key
+    place = {
+        "cluster": cluster,
+        "namespace": namespace or None,
+        "name": f"{job}.{name}",
+    }
+    key = "/".join(filter(None, (cluster, *group.key)))
+    count = number(group.group, "Count")
+    workloads, mounts = declared_rows(group.unit, key, count, place)
+    return _with_kinds(workloads, group), mounts
+
+
+def _with_kinds(workloads: list[Row], group: Group) -> list[Row]:
+    """Add what each task is: a container, a process or a virtual machine."""
+    drivers = {text(task, "Name"): text(task, "Driver") for task in group.tasks}
+    main = text(group.task, "Name")
+    for row in workloads:
+        is_beside = row["container_role"] in ("sidecar", "init")
+        driver = drivers.get(row["name"] if is_beside else main, "")
+        row["source_kind"] = _KINDS.get(driver, "allocation")
+    return workloads
 
 
 def _life(allocation: Row, group: Group) -> Row:
@@ -234,26 +265,37 @@ def to_service(group: Group) -> Row:
 
 
 def to_dependencies(groups: list[Group]) -> list[Row]:
-    """Return upstreams of Connect, and services of Consul that the environment names."""
+    """Return upstreams of Connect, and services that templates and the environment name."""
     known = {text(s, "Name"): group for group in groups for s in group.services}
-
-    def find(address: Address) -> Callee | None:
-        name, _, domain = address.host.partition(".service.")
-        called = known.get(name) if domain.endswith("consul") else None
-        return (called.names[0], called.unit.image_name) if called else None
-
+    siblings = Siblings()
+    for name, group in known.items():
+        siblings.add(group.unit.callee, name)
     rows: list[Row] = []
     for group in groups:
         src = group.names[0]
-        for service in group.services:
-            proxy = dig(service, "Connect", "SidecarService", "Proxy")
-            for upstream in dicts(proxy, "Upstreams"):
-                if name := text(upstream, "DestinationName"):
-                    missing = Name(name, "nomad-service", 0.8)
-                    dst = known[name].names[0] if name in known else missing
-                    rows.append(dependency_row(src, dst, "call", "connect-upstream"))
-        rows += environment_rows(src, group.unit.addresses, find)
+        for name, evidence, basis in (*_upstreams(group), *_templates(group)):
+            missing = Callee(Name(name, "nomad-service", 0.8))
+            callee = siblings.find(name) or missing
+            rows.append(declared_call(src, callee, evidence, address_basis=basis))
+        rows += needs(src, group.unit.mentions, siblings)
     return distinct(rows)
+
+
+def _upstreams(group: Group) -> Iterator[tuple[str, str, str]]:
+    """List the services that the sidecars of Connect lead to, with evidence and basis."""
+    for service in group.services:
+        proxy = dig(service, "Connect", "SidecarService", "Proxy")
+        for upstream in dicts(proxy, "Upstreams"):
+            if name := text(upstream, "DestinationName"):
+                yield name, "connect-upstream", "config"
+
+
+def _templates(group: Group) -> Iterator[tuple[str, str, str]]:
+    """List the services that templates look up, with evidence and basis."""
+    for template in group.templates:
+        for found in _LOOKUP.findall(text(template, "EmbeddedTmpl")):
+            name, _, _ = found.partition("@")  # a data centre follows
+            yield name.rpartition(".")[2], "nomad-template", "config"  # a tag precedes
 
 
 # ---- what happened ----

@@ -47,7 +47,8 @@ class NomadSource(ListSource):
         "list-jobs and read-job in all namespaces, and node read (`assess sources nomad "
         "--policy`); no logs, files or exec"
     )
-    dump = "as `assess sources nomad --script` writes it; or answers of the API"
+    dump = "as `assess sources nomad --script` writes it; or answers of the API; or job files as JSON"
+    renders = dict.fromkeys((".hcl", ".nomad"), "nomad job run -output FILE > job.json")
     lists = tuple(Listing(path.removeprefix("v1/"), (path,)) for path in _PARAMS)
     forms = _FORMS
     to_batch = staticmethod(to_batch)

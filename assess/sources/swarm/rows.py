@@ -11,18 +11,16 @@ from typing import Any
 
 from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address, addresses
 from assess.sources.base import Batch, Row
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
+from assess.sources.edges.rows import command_line, distinct, needs
+from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
 from assess.sources.unit import (
-    Callee,
     Mount,
     Unit,
-    distinct,
-    environment_rows,
     merge_services,
     mount_rows,
     service_row,
@@ -104,6 +102,7 @@ def to_unit(service: Service, task: Row) -> Unit:
     return replace(
         unit,
         environment=tuple(values.items()),
+        texts=command_line(container, "Command", "Args"),
         user=text(container, "User"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,  # 0: no limit
@@ -307,17 +306,16 @@ def min_healthy(service: Service) -> float | None:
 
 def to_dependencies(services: list[Service]) -> list[Row]:
     """Return calls of others of the stack that the environment of a service names."""
-    known = {(s.stack, s.name.removeprefix(f"{s.stack}_")): s for s in services}
-    known |= {("", s.name): s for s in services}
+    siblings = Siblings()
+    for service in services:
+        callee = service.unit.callee
+        siblings.add(callee, service.name)
+        in_stack = service.name.removeprefix(f"{service.stack}_")
+        siblings.add(callee, in_stack, space=service.stack)
     rows: list[Row] = []
     for service in services:
-
-        def find(address: Address, stack: str = service.stack) -> Callee | None:
-            callee = known.get((stack, address.host), known.get(("", address.host)))
-            return (callee.names[0], callee.unit.image_name) if callee else None
-
-        env = addresses(dict(service.unit.environment))
-        rows += environment_rows(service.names[0], env, find)
+        src = service.names[0]
+        rows += needs(src, service.unit.mentions, siblings, space=service.stack)
     return distinct(rows)
 
 

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 from readiness_fleet import Fleet
 
+from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import frozen, placement
 
 POLICY = load_policy()
@@ -55,3 +57,37 @@ def test_a_registry_freezes_what_no_mirror_serves(registry, mirrors, expected):
     table = frozen(fleet.inventory(), POLICY)
     assert table["service_id"].tolist() == expected
     assert set(table["element"]) <= {registry}
+
+
+def test_a_sidecar_is_no_replica():
+    fleet = Fleet().first("workloads", container_role="sidecar")
+    table = placement(fleet.inventory(), POLICY)
+    assert "shop.1" not in set(table["workload_id"])
+    assert "shop.2" in set(table["workload_id"])
+
+
+def test_a_volume_of_several_services_takes_its_mounters_down():
+    names = [f"{s}{i}" for s in "abc" for i in range(2)]
+    frames = {
+        "services": [{"service_id": s, "criticality": 1.0} for s in "abcd"],
+        "workloads": [
+            {"workload_id": w, "service_id": w[0], "state": "running"} for w in names
+        ],
+        "mounts": [
+            {"workload_id": w, "destination": "/data", "volume_id": volume}
+            for w, volume in zip(names, ["v", "v", "v", "w", "own", "own"], strict=True)
+        ],
+    }
+    inventory = from_frames(
+        {name: pd.DataFrame(rows) for name, rows in frames.items()},
+        snapshot_at="2026-09-30",
+    )
+    result = score_blast_radius(inventory, load_policy(), detail=False)
+    # v holds both replicas of a, and one of two of b; d may stand on it, too
+    volumes = result.frame.loc["volume"]
+    assert volumes.index.tolist() == ["v"]
+    assert volumes.loc["v", "impact"] == 0.25
+    assert result.details["affected"].query("element == 'v'")["service_id"].tolist() == [
+        "a",
+        "d",
+    ]

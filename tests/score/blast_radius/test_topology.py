@@ -12,13 +12,9 @@ import pytest
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius import topology
+from assess.score.blast_radius.edges import edge_evidence, edges
 from assess.score.blast_radius.placement import frozen, image_names, needed
-from assess.score.blast_radius.topology import (
-    build_topology,
-    criticality,
-    edge_evidence,
-    edges,
-)
+from assess.score.blast_radius.topology import build_topology, criticality
 
 POLICY = load_policy()
 AT = "2026-09-30"
@@ -65,7 +61,7 @@ def fleet_of(**tables):
     return from_frames(frames, snapshot_at=AT)
 
 
-def edges_of(*rows):
+def edges_of(*rows, policy=POLICY):
     names = ["src_id", "dst_id", "kind", "evidence", "p"]
     ids = sorted(
         {r[0] for r in rows} | {r[1] for r in rows if not r[1].startswith("ext:")}
@@ -74,7 +70,7 @@ def edges_of(*rows):
         services={"service_id": ids},
         dependencies=[dict(zip(names, r, strict=True)) for r in rows],
     )
-    return edges(inventory["dependencies"], POLICY).set_index(["src", "dst"])
+    return edges(inventory["dependencies"], policy).set_index(["src", "dst"])
 
 
 def test_criticality_is_its_own_then_its_tiers_then_the_policys():
@@ -93,14 +89,59 @@ def test_criticality_is_its_own_then_its_tiers_then_the_policys():
     }
 
 
+ENDS = ["lo", "point", "hi"]
+
+
 def test_kinds_have_the_policys_probabilities():
     kinds = ["call", "cache", "start_order", "telemetry", "unknown"]
     table = edges_of(*[("a", f"x{k}", k, "e", None) for k in kinds])
-    assert table.loc[("a", "xcall"), ["lo", "point", "hi"]].tolist() == [1, 1, 1]
-    assert table.loc[("a", "xcache"), "point"] == pytest.approx(0.3)
-    assert table.loc[("a", "xstart_order"), ["lo", "point", "hi"]].tolist() == [0.3, 1, 1]
-    assert table.loc[("a", "xtelemetry"), ["lo", "point", "hi"]].tolist() == [0, 0, 0.3]
-    assert table.loc[("a", "xunknown"), ["lo", "point", "hi"]].tolist() == [0.1, 1, 1]
+    p = 0.8 / 2**0.35  # it needs two: by a call, and by a kind that nobody knows
+    assert table.loc[("a", "xcall"), ENDS].tolist() == pytest.approx([0.3, p, 1])
+    assert table.loc[("a", "xunknown"), ENDS].tolist() == pytest.approx([0.1, p, 1])
+    assert table.loc[("a", "xcache"), ENDS].tolist() == pytest.approx([0, 0.3, 1])
+    assert table.loc[("a", "xstart_order"), ENDS].tolist() == pytest.approx([0, 0.3, 1])
+    assert table.loc[("a", "xtelemetry"), ENDS].tolist() == pytest.approx([0, 0, 0.3])
+
+
+def test_who_needs_many_leans_less_on_each():
+    table = edges_of(*[("a", f"x{i:02}", "data", "e", None) for i in range(40)])
+    p = 0.8 / 40**0.35
+    assert p < 0.3  # the lower end never exceeds the point
+    assert table[ENDS].to_numpy().tolist() == [pytest.approx([p, p, 1])] * 40
+
+
+def test_a_pair_counts_once_among_what_a_caller_needs():
+    table = edges_of(
+        ("a", "b", "call", "e", None),
+        ("a", "b", "data", "f", None),
+        ("a", "c", "call", "e", 0.4),
+        ("a", "d", "telemetry", "e", None),
+    )
+    p = 0.8 / 2**0.35
+    assert table.loc[("a", "b"), "point"] == pytest.approx(1 - (1 - p) ** 2)
+    assert table.loc[("a", "c"), ENDS].tolist() == pytest.approx([0.4] * 3)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_certainty_that_somebody_gave_is_kept(p):
+    table = edges_of(("a", "b", "call", "e", p), ("a", "c", "call", "e", None))
+    assert table.loc[("a", "b"), ENDS].tolist() == [p] * 3
+    sure = load_policy().replace(edges={"call": {"p": 1.0, "lo": 1.0}})
+    rows = [("a", "b", "call", "e", None), ("a", "c", "call", "e", None)]
+    table = edges_of(*rows, policy=sure)
+    assert (table[ENDS] == 1).all(axis=None)
+
+
+def test_an_order_of_starting_counts_where_nothing_else_is_known():
+    alone = edges_of(("a", "b", "start_order", "e", None))
+    assert alone.loc[("a", "b"), ENDS].tolist() == pytest.approx([0, 0.3, 1])
+    soft = edges_of(
+        ("a", "b", "start_order", "e", None), ("a", "b", "telemetry", "f", None)
+    )
+    assert soft.loc[("a", "b"), ENDS].tolist() == pytest.approx([0, 0, 0.3])
+    assert soft.loc[("a", "b"), "kinds"] == "telemetry"
+    hard = edges_of(("a", "b", "start_order", "e", None), ("a", "b", "call", "f", None))
+    assert hard.loc[("a", "b"), "point"] == pytest.approx(0.8)
 
 
 def test_several_edges_of_a_pair_act_together():

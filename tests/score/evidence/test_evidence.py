@@ -229,6 +229,8 @@ def test_a_good_sign_counts_only_from_what_surely_runs():
         ("nginx:1.27", "none"),
         ("acme/db-migrate:1", "none"),
         ("acme/postgres-exporter", "none"),
+        ("acme/zipkin-mysql", "database"),
+        ("acme/postgres-orders", None),  # a store for orders, or what speaks to one
         (None, None),
     ],
 )
@@ -313,3 +315,65 @@ def test_months_of_lower_tiers_are_clean_since_their_last_incident():
     fleet.add("services", service_id="other", tier=3, platform="ecs")
     # shop is clean since its incident, other for the whole window: 183 days each
     assert row(fleet)["lower_tier_months"] == pytest.approx(2 * 183 / (365.25 / 12))
+
+
+def test_a_sidecar_is_no_replica_and_what_is_only_declared_is_not_none():
+    assert row(Fleet().first("workloads", container_role="sidecar"))["replicas_n"] == 1
+    assert row(Fleet().change("workloads", container_role="main"))["replicas_n"] == 2
+    declared = row(Fleet().change("workloads", state="declared"))
+    assert pd.isna(declared["replicas_n"]) and pd.isna(declared["hosts_n"])
+    assert row(Fleet().first("workloads", state="declared"))["replicas_n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({"repository": "library/postgres"}, True),
+        ({"repository": "acme/postgres-exporter"}, False),
+        ({"repository": "library/postgres", "container_role": "init"}, False),
+    ],
+)
+def test_what_only_speaks_to_a_store_may_listen_on_its_port(cells, expected):
+    fleet = Fleet().change("services", stateful=None)
+    fleet = fleet.change("workloads", image_ref=None, ports="5432/tcp", **cells)
+    found = row(fleet, "workloads")
+    assert found["store_port"] == expected
+    assert (found["image_kind"] == "database") == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("orders-db", True),
+        ("shop/zipkin-mysql", True),
+        ("postgres-exporter", False),
+        ("vault", False),  # of photos, as well as of secrets
+        ("redis", False),  # perhaps a cache
+        ("shop", False),
+    ],
+)
+def test_the_name_of_a_service_tells_a_store(service, expected):
+    fleet = Fleet().drop("dependencies").change("services", stateful=None)
+    for rows in fleet.rows.values():
+        for cells in rows:
+            cells.update({"service_id": service} if "service_id" in cells else {})
+    assert row(fleet, "workloads")["store_name"] == expected
+    declared = fleet.change("services", stateful=False)
+    assert not row(declared, "workloads")["store_name"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "runs"),
+    [
+        ({"os_name": "openbsd", "os_version": "7.4", "kernel": "7.4"}, False),
+        ({"os_name": "windows", "kernel": "10.0.20348"}, False),
+        ({"os_name": "sunos", "kernel": "5.11"}, False),
+        ({"os_name": None, "kernel": "Darwin 22.6.0"}, False),
+        ({"os_name": "ubuntu", "kernel": None}, None),
+        ({"os_name": None, "kernel": None}, None),
+        ({"os_name": "ubuntu", "kernel": "6.8.0-40-generic"}, True),
+    ],
+)
+def test_only_a_linux_kernel_runs_the_target_engine(cells, runs):
+    found = row(Fleet().change("hosts", **cells), "hosts")["kernel_runs_on_target"]
+    assert pd.isna(found) if runs is None else found == runs

@@ -211,7 +211,7 @@ def test_what_ends_after_the_snapshot_has_not_ended():
         {"incident_id": "1", **late, "ttr_s": 1e300},
         {"incident_id": "2", **late, "ttr_s": 1800},
     ]
-    found = incident_minutes(inventory_of(incidents=rows))
+    found = incident_minutes(inventory_of(incidents=rows), POLICY)
     assert found["minutes"].tolist() == [60, 60, 30]
     assert found["closed"].tolist() == [False, False, True]
 

@@ -8,8 +8,11 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score.incidents.exposure import counted_incidents, exposure
 from assess.score.incidents.recovery import (
     heal_quantiles,
+    heal_times,
+    incident_minutes,
     self_healing,
     time_to_heal,
 )
@@ -116,3 +119,51 @@ def test_replacements_in_time_too_late_never_and_not_over_yet():
     inventory = fleet([service("a", "docker")], activities=pairs)
     table = self_healing(inventory, POLICY, seconds=300)
     assert table[["yes", "no", "unknown"]].iloc[0].tolist() == [1, 2, 1]
+
+
+def closed(number, days, **more):
+    """Return an incident of which only the closing is known."""
+    end = pd.Timestamp("2026-05-01T00:00:00Z") + pd.Timedelta(days=days)
+    told = {"resolved_at": end, "resolved_basis": "closed_at", "source": "incidents"}
+    return incident(number, "a", "05-01", **{**told, **more})
+
+
+@pytest.mark.parametrize(
+    ("closings", "median"),
+    [
+        ([5.1, 5.2, 5.3, 5.1, 0.2], 10),  # a timer of five days: no closing is a repair
+        ([1.5, 2.2, 0.1, 4.7, 0.2], 2160),  # people closed them
+        ([5.1, 5.2], 7344),  # too few to tell
+    ],
+)
+def test_a_closing_that_a_timer_set_is_no_repair(closings, median):
+    rows = [closed(n, days) for n, days in enumerate(closings)]
+    repaired = [incident(n, "b", "05-02", ttr_s=600) for n in (10, 11, 12)]
+    inventory = fleet([service("a", "docker"), service("b", "docker")], rows + repaired)
+    minutes = incident_minutes(inventory, POLICY)
+    known = minutes[minutes["service_id"] == "a"]["minutes"].dropna()
+    if median == 10:
+        assert known.empty
+        assert time_to_heal(inventory, POLICY)["n"].tolist() == [3]
+        assert heal_times(inventory, POLICY).loc["a", "minutes_basis"] == "policy"
+    else:
+        assert heal_times(inventory, POLICY).loc["a", "minutes"] == pytest.approx(median)
+
+
+def test_a_basis_that_names_a_timer_is_no_repair_and_the_incident_still_counts():
+    rows = [closed(1, 5, resolved_basis="closed_at by timer"), closed(2, 0.01)]
+    inventory = fleet([service("a", "docker")], rows)
+    assert incident_minutes(inventory, POLICY)["minutes"].isna().tolist() == [True, False]
+    assert len(counted_incidents(inventory)) == 2
+
+
+def test_years_that_cannot_be_move_no_mean():
+    sound = [incident(n, "a", "05-02", ttr_s=600) for n in range(3)]
+    odd = {"incident_id": "odd", "service_id": "a", "opened_at": "1628-01-01T00:00:00Z"}
+    late = {**odd, "opened_at": "9998-01-01T00:00:00Z", "incident_id": "late"}
+    with_odd = fleet([service("a", "docker")], [*sound, odd, late])
+    without = fleet([service("a", "docker")], sound)
+    pd.testing.assert_frame_equal(
+        heal_times(with_odd, POLICY), heal_times(without, POLICY)
+    )
+    assert exposure(with_odd, POLICY).window == exposure(without, POLICY).window

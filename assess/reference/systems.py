@@ -1,0 +1,63 @@
+"""Families of operating systems, and who maintains a kernel."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+
+from assess.reference.tables import rows
+
+LINUX = "linux"
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
+# Three numbers, the first below 8: Darwin is at 20 and more, FreeBSD and SunOS have two.
+_LINUX_RELEASE = re.compile(r"[2-7]\.\d+\.\d+(?!\d)")
+_PART = re.compile(r"[-.+~]")
+_MINOR = re.compile(r"_\d+$|u\d+$")
+_WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
+
+
+@lru_cache(maxsize=4096)
+def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
+    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown.
+
+    Its name decides before its kernel.
+    """
+    if named := _named(os_name):
+        return named
+    text = kernel.strip().lower() if isinstance(kernel, str) else ""
+    if _WINDOWS_RELEASE.match(text):
+        return "windows"
+    return _named(text) or (LINUX if _LINUX_RELEASE.match(text) else None)
+
+
+@lru_cache(maxsize=4096)
+def kernel_vendor(kernel: str | None) -> tuple[str, str] | None:
+    """Return the distribution that maintains a kernel and, where its release tells it, the version."""
+    words = _PART.split(kernel.lower()) if isinstance(kernel, str) else []
+    for word in words:
+        mark = _MINOR.sub("", word)  # el8_6 is el8
+        if row := _vendors().get(mark):
+            return row["distro"], row["version"]
+    return None
+
+
+@cache
+def _vendors() -> dict[str, dict[str, str]]:
+    return {row["mark"]: row for row in rows("kernel_vendors")}
+
+
+def _named(text: str | None) -> str | None:
+    """Return the family that the first telling word names; a Linux under Windows is one."""
+    words = _WORD.findall(text.lower()) if isinstance(text, str) else []
+    families = [family for word in words if (family := _family(word))]
+    return LINUX if LINUX in families else next(iter(families), None)
+
+
+def _family(word: str) -> str | None:
+    known = _words()
+    return known.get(word) or known.get(word.partition("-")[0])
+
+
+@cache
+def _words() -> dict[str, str]:
+    return {row["word"]: row["family"] for row in rows("os_families")}

@@ -1,0 +1,197 @@
+"""Calls that nobody would have seen: whose callers are known, and what the others may lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Integers
+from assess.score.blast_radius.edges import OBSERVING
+from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.incidents.exposure import coverage_of
+
+CALLS = "src"  # side whose own calls are all seen …
+CALLERS = "dst"  # … and side whose callers are
+BOTH = (CALLS, CALLERS)
+YES = ("yes", "true", "y", "1")
+USER = "user"  # a person's word needs no window
+WATCHING = ("socket", "flow", "trace")  # where an address was read by watching the calls
+SIDE = ["service_id", "side"]
+
+
+def seen_sides(
+    inventory: Inventory,
+    policy: Policy,
+    services: pd.Index,
+) -> pd.DataFrame:
+    """Return by service whether all its calls (``src``) and callers (``dst``) would be seen.
+
+    A source is complete where it would have seen every call over ``blast_radius.complete_hours``:
+    a row of ``dependencies`` says so, traces were read over such a window, or a person said that
+    the list is complete.
+    """
+    parts = [
+        _by_rows(inventory, policy),
+        _by_coverage(inventory, policy, services),
+        _by_answers(inventory, policy),
+    ]
+    known = pd.MultiIndex.from_frame(pd.concat(parts).astype("str"))
+    sides = {side: pd.MultiIndex.from_product([services, [side]]) for side in BOTH}
+    table = {side: index.isin(known) for side, index in sides.items()}
+    return pd.DataFrame(table, index=services)
+
+
+def _every_side(services: pd.Series | pd.Index) -> pd.DataFrame:
+    """List some services with both sides."""
+    names = pd.Index(services).unique()
+    return pd.MultiIndex.from_product([names, BOTH], names=SIDE).to_frame(index=False)
+
+
+def _by_rows(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """List the sides that rows of dependencies call complete.
+
+    Who watches a service sees its calls and its callers; a list that a person calls complete is of
+    one side.
+    """
+    settings = policy["blast_radius"]
+    rows = inventory["dependencies"]
+    is_long = _holds(rows["window_hours"].ge(float(settings["complete_hours"])))
+    is_watched = rows["evidence"].isin(settings["observing_sources"])
+    is_watched |= _holds(rows["address_basis"].isin(WATCHING))
+    is_user = _holds(rows["address_basis"].eq(USER))
+    # a trace over the whole window shows both ends of what it names
+    is_trace = rows["evidence"].isin(OBSERVING) & rows["complete"].isna()
+    complete = rows["complete"].astype("str").mask(is_trace, "both")
+    parts = []
+    for side in BOTH:
+        said = rows[(is_long | is_user) & complete.isin([side, "both"])]
+        parts.append(pd.DataFrame({"service_id": said[f"{side}_id"], "side": side}))
+        watched = said.loc[is_watched[said.index] & is_long[said.index], f"{side}_id"]
+        parts.append(_every_side(watched))
+    return pd.concat(parts)
+
+
+def _holds(flags: pd.Series) -> pd.Series:
+    """Return flags as plain booleans; unknown does not hold."""
+    return flags.fillna(value=False).astype(bool)
+
+
+def _by_coverage(
+    inventory: Inventory,
+    policy: Policy,
+    services: pd.Index,
+) -> pd.DataFrame:
+    """List the sides that a source read over a whole window: of a service, or of the fleet.
+
+    A scope that is neither is a file or an address: it shows the services that its traces name.
+    """
+    settings = policy["blast_radius"]
+    asked = coverage_of(inventory, settings["observing_sources"])
+    window = asked["window_end"] - asked["window_start"]
+    hours = pd.Timedelta(hours=float(settings["complete_hours"]))
+    asked = asked[_holds(window.ge(hours))]
+    scope = asked["scope"].astype("str")
+    if scope.str.lower().isin(settings["whole_fleet"]).any():
+        return _every_side(services)
+    links = inventory["dependencies"]
+    is_place = ~scope.isin(services)
+    traced = links["evidence"].isin(asked.loc[is_place, "source"])
+    traced &= links["evidence"].isin(OBSERVING) & links["complete"].isna()
+    ends = links.loc[traced, ["src_id", "dst_id"]].to_numpy().ravel()
+    return pd.concat([_every_side(scope[~is_place]), _every_side(pd.Index(ends))])
+
+
+def _by_answers(inventory: Inventory, policy: Policy) -> pd.DataFrame:
+    """List the sides that a person called complete, as long as the answer is fresh."""
+    answers = inventory["answers"]
+    ttl = pd.Timedelta(days=float(policy["evidence"]["answer_ttl_days"]))
+    is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
+    is_yes = answers["answer"].str.strip().str.lower().isin(YES)
+    holds = _holds(is_yes) & _holds(is_fresh)
+    parts = []
+    for side in BOTH:
+        asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
+        said = answers.loc[holds & asked, "service_id"]
+        parts.append(pd.DataFrame({"service_id": said, "side": side}))
+    return pd.concat(parts)
+
+
+def callers_seen(
+    inventory: Inventory,
+    policy: Policy,
+    seen: pd.DataFrame,
+) -> pd.Series:
+    """Return by service whether no call to it can have been missed; NA where nobody looked."""
+    silent = ~seen[CALLS].to_numpy(bool)
+    # nobody calls itself: the others are what may call it unseen
+    others_n = silent.sum() - silent
+    is_seen = seen[CALLERS].to_numpy(bool) | (others_n == 0)
+    table = pd.Series(is_seen, seen.index, dtype="boolean")
+    words = policy["blast_radius"]["observing_calls"]
+    looked = len(inventory["dependencies"]) or len(coverage_of(inventory, words))
+    if not looked:
+        table[~is_seen] = pd.NA
+    return table
+
+
+def with_unseen(
+    topology: Topology,
+    graph: Graph,
+    seen: pd.DataFrame,
+) -> Graph:
+    """Return a graph with every call that nobody would have seen, at its worst.
+
+    Notes
+    -----
+    A call i -> j may exist where neither the calls of i nor the callers of j are all seen. So each
+    such j takes down each such i: a node between the two sides holds all these pairs.
+    """
+    services_n = len(topology.services)
+    # what lies outside the fleet never has all its callers seen
+    is_open = np.ones(graph.nodes, bool)
+    is_open[:services_n] = ~seen[CALLERS].to_numpy(bool)
+    callees = np.flatnonzero(is_open)
+    callers = np.flatnonzero(~seen[CALLS].to_numpy(bool))
+    if not len(callers):
+        return graph
+    return _joined(graph, callees, callers)
+
+
+def _joined(
+    graph: Graph,
+    callees: Integers,
+    callers: Integers,
+) -> Graph:
+    """Add a node of no weight that goes down with any callee and takes all callers down."""
+    between = graph.nodes
+    arcs_n = len(callees) + len(callers)
+    to_between = np.full(len(callees), between)
+    from_between = np.full(len(callers), between)
+    return Graph(
+        nodes=graph.nodes + 1,
+        tail=np.concatenate([graph.tail, callees, from_between]),
+        head=np.concatenate([graph.head, to_between, callers]),
+        p=np.append(graph.p, np.ones(arcs_n)),
+        keys=np.append(graph.keys, np.zeros(arcs_n, np.uint64)),
+        weight=np.append(graph.weight, 0.0),
+    )
+
+
+def dependencies_observed(
+    inventory: Inventory,
+    policy: Policy,
+    topology: Topology,
+) -> pd.Series:
+    """Return by ``service_id`` whether somebody observed what it depends on.
+
+    So it is where a dependency of it is known, or where one of ``blast_radius.observing_calls``
+    came through in full for it or for everything.
+    """
+    asked = coverage_of(inventory, policy["blast_radius"]["observing_calls"])["scope"]
+    everything = bool((~asked.isin(topology.services)).any())
+    links = inventory["dependencies"].query("src_id != dst_id")
+    known = pd.concat([links["src_id"], asked])
+    is_known = topology.services.isin(known) | everything
+    return pd.Series(is_known, index=topology.services)

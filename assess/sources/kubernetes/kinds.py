@@ -1,0 +1,87 @@
+"""Kinds of the API: which list an object belongs to, and what of a tree has to be rendered."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from assess.reading import read_limited
+from assess.sources.base import Row
+from assess.sources.csv_records import rows
+from assess.sources.dumps import MAX_BYTES, is_template
+from assess.sources.values import table, text
+
+OTHERS = "others"  # list of the objects that become no workload, edge or name
+CHART = "Chart.yaml"
+_CORE = "core"
+_VERSION = re.compile(r"([a-z0-9][a-z0-9.-]*/)?v\d+((alpha|beta)\d+)?")
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
+_PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>")
+_KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
+_RENDERED_BY_FLUX = "kustomize.config.k8s.io"
+
+_LISTS: dict[str, dict[str, str]] = defaultdict(dict)
+for _row in rows("kubernetes/kinds"):
+    _LISTS[_row["kind"]] |= dict.fromkeys(_row["groups"].split(), _row["list"])
+
+
+def list_of(item: Row) -> str:
+    """Return the list that an object belongs to; empty where it is none of the API."""
+    kind = text(item, "kind")
+    version = text(item, "apiVersion")
+    listed = _LISTS.get(kind, {})
+    if not version:
+        return next(iter(listed.values()), "")
+    group = version.rpartition("/")[0] or _CORE
+    if group in listed:
+        return listed[group]
+    is_object = kind and isinstance(item.get("metadata"), dict)
+    return OTHERS if is_object and group != _RENDERED_BY_FLUX else ""
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether a text stands for another one, which a tool would fill in."""
+    return _PLACEHOLDER.search(value) is not None
+
+
+def api_version(item: Row) -> str | None:
+    """Return the version of the API in which an object was read."""
+    version = text(item, "apiVersion")
+    return version if _VERSION.fullmatch(version) else None
+
+
+def applied_version(item: Row) -> str | None:
+    """Return the version of the API in which a person applied an object last."""
+    notes = table(item, "metadata", "annotations")
+    found = _APPLIED.match(text(notes, _LAST_APPLIED))
+    return found[1] if found and _VERSION.fullmatch(found[1]) else None
+
+
+def render_command(
+    file: Path,
+    scope: str,
+    *,
+    is_whole: bool,
+) -> str:
+    """Return the command that renders what a file belongs to; empty where it is plain."""
+    place = Path(scope).parent
+    if file.name in _KUSTOMIZATION:
+        return f"kubectl kustomize {place}"
+    if file.name == CHART:
+        return f"helm template {place}"
+    if is_whole or not _has_template(file):
+        return ""
+    for above, written in zip(file.parents, Path(scope).parents, strict=False):
+        if (above / CHART).is_file():
+            return f"helm template {written}"
+    return "helm template CHART"
+
+
+def _has_template(file: Path) -> bool:
+    """Return whether a file that could not be read as a whole is a template."""
+    with suppress(OSError, ValueError):
+        return is_template(read_limited(file, MAX_BYTES).decode(errors="replace"))
+    return False

@@ -1,0 +1,140 @@
+"""Nodes of a cluster: hosts, their systems and runtimes, and the provider that runs them."""
+
+from __future__ import annotations
+
+import re
+
+from assess import frames
+from assess.sources.base import Row
+from assess.sources.csv_records import rows
+from assess.sources.docker.engine import to_os
+from assess.sources.kubernetes.controllers import place
+from assess.sources.kubernetes.pods import quantity
+from assess.sources.listing import host_ids
+from assess.sources.values import dicts, integer, moment, table, text
+
+_RUNTIMES = ("docker", "containerd", "cri-o", "podman")
+_AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
+_STATES = {"True": "running", "False": "not-ready", "Unknown": "not-ready"}
+_FAMILIES = ("linux", "windows")
+_LABELS = {  # newest first
+    "region": (
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/region",
+    ),
+    "az": ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
+    "instance_type": (
+        "node.kubernetes.io/instance-type",
+        "beta.kubernetes.io/instance-type",
+    ),
+}
+# RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
+_OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
+
+
+def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
+    """Return the host_id of every node by its name: its cloud instance, else its name."""
+    names = [place(node)[1] for node in nodes]
+    hosts = host_ids(((name, name) for name in names), cluster)
+    for name, node in zip(names, nodes, strict=True):
+        provider_id = text(node, "spec", "providerID")
+        if instance := _AWS_INSTANCE.fullmatch(provider_id):
+            hosts[name] = instance[1]
+    return hosts
+
+
+def to_host(node: Row, host_id: str) -> Row:
+    """Return the row of the hosts frame."""
+    status = table(node, "status")
+    info = table(status, "nodeInfo")
+    labels = table(node, "metadata", "labels")
+    hostname = text(labels, "kubernetes.io/hostname") or place(node)[1]
+    os_name, os_version = system_of(text(info, "osImage"))
+    family = text(info, "operatingSystem")
+    conditions = dicts(status, "conditions")
+    ready = next((c for c in conditions if c.get("type") == "Ready"), {})
+    provider = text(node, "spec", "providerID").partition("://")[0]
+    places = {
+        column: next(filter(None, (text(labels, key) for key in keys)), None)
+        for column, keys in _LABELS.items()
+    }
+    return frames.row(
+        "hosts",
+        host_id=host_id,
+        hostname=hostname,
+        provider=provider or None,
+        **places,
+        **_managed(node, os_name, os_version),
+        os_name=os_name,
+        os_version=os_version,
+        os_family=family if family in _FAMILIES else None,
+        kernel=text(info, "kernelVersion") or None,
+        arch=text(info, "architecture") or None,
+        vcpus=integer(quantity(status, "capacity", "cpu")),
+        memory_bytes=integer(quantity(status, "capacity", "memory")),
+        state=_STATES.get(text(ready, "status")),
+        last_seen_at=moment(ready, "lastHeartbeatTime"),
+    )
+
+
+def system_of(image: str) -> tuple[str | None, str | None]:
+    """Return the name and the version of a node's system.
+
+    Systems that only run containers bear names of their own; those of others are read as an
+    engine's.
+    """
+    for row in rows("kubernetes/node_systems"):
+        if not image.lower().startswith(row["starts"]):
+            continue
+        rest = image[len(row["starts"]) :]
+        if openshift := _OPENSHIFT.search(rest):
+            return row["os_name"], f"{openshift[1]}.{openshift[2]}"
+        found = re.search(r"\d+(\.\d+)*", rest)
+        parts = found[0].split(".")[: int(row["parts_n"])] if found else []
+        return row["os_name"], ".".join(parts) or None
+    return to_os(image)
+
+
+def _managed(
+    node: Row,
+    os_name: str | None,
+    os_version: str | None,
+) -> Row:
+    """Return whose platform a node belongs to, and who patches it, where that is certain."""
+    labels = table(node, "metadata", "labels")
+    kubelet = text(node, "status", "nodeInfo", "kubeletVersion").removeprefix("v")
+    for row in rows("kubernetes/platforms"):
+        place_of = {
+            "label": any(_is_labelled(labels, row["mark"])),
+            "version": row["mark"] in kubelet,
+            "system": row["mark"] == os_name,
+        }
+        if not place_of[row["where"]]:
+            continue
+        version = os_version if row["where"] == "system" else kubelet
+        # OpenShift numbers its clusters by itself, which only its own system shows.
+        is_numbered = row["platform"] != "openshift" or row["where"] == "system"
+        named = f"{row['platform']} {version}" if version and is_numbered else None
+        return {"managed_by": row["managed_by"] or None, "provider_version": named}
+    return {"managed_by": None, "provider_version": None}
+
+
+def _is_labelled(labels: Row, mark: str) -> list[bool]:
+    key, _, value = mark.partition("=")
+    return [name.startswith(key) and value in ("", labels[name]) for name in labels]
+
+
+def to_engines(node: Row, host_id: str) -> list[Row]:
+    """Return the row of the engines frame; none where the runtime of a node is not known."""
+    info = table(node, "status", "nodeInfo")
+    runtime, _, version = text(info, "containerRuntimeVersion").partition("://")
+    if not runtime:
+        return []
+    engine = frames.row(
+        "engines",
+        host_id=host_id,
+        runtime=runtime if runtime in _RUNTIMES else "other",
+        version=version or None,
+        kubelet_version=text(info, "kubeletVersion").removeprefix("v") or None,
+    )
+    return [engine]

@@ -1,0 +1,107 @@
+"""Pods of Marathon: what they declare, and their instances in the form of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from assess.sources.base import Row
+from assess.sources.unit import Mount, Unit
+from assess.sources.values import dicts, healthy, integer, number, percent, table, text
+
+MB = 2**20
+_STATES = {
+    "PENDING": "TASK_STAGING",
+    "STAGING": "TASK_STAGING",
+    "STABLE": "TASK_RUNNING",
+    "DEGRADED": "TASK_RUNNING",
+    "TERMINAL": "TASK_FINISHED",
+}
+
+
+def with_tasks(status: Row) -> Row:
+    """Return the specification in the status of a pod, with its instances as tasks."""
+    tasks = [_to_task(i, text(status, "id")) for i in dicts(status, "instances")]
+    return table(status, "spec") | {"id": status.get("id"), "tasks": tasks}
+
+
+def _to_task(instance: Row, pod: str) -> Row:
+    state = _STATES.get(text(instance, "status"), "")
+    since = instance.get("statusSince")
+    return {
+        "id": instance.get("id"),
+        "appId": pod,
+        "host": instance.get("agentHostname"),
+        "slaveId": instance.get("agentId"),
+        "state": state,
+        "startedAt": since if state == "TASK_RUNNING" else None,
+    }
+
+
+def pod_unit(pod: Row, ports: tuple[str, ...]) -> Unit:
+    """Read the declaration of a pod, without its names: its first container is the main one."""
+    parts = [_to_unit(pod, c) for c in dicts(pod, "containers")]
+    first, *others = parts or [Unit((), "marathon")]
+    kept = number(pod, "scheduling", "upgrade", "minimumHealthCapacity")
+    return replace(
+        first,
+        ports=ports,
+        role="main" if others else None,
+        beside=tuple(replace(part, role="sidecar") for part in others),
+        kind="web" if ports else "worker",
+        min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
+        health_checked=any(c.get("healthCheck") for c in dicts(pod, "containers")),
+        config_external=True if any(part.environment for part in parts) else None,
+    )
+
+
+def _to_unit(pod: Row, container: Row) -> Unit:
+    """Read the declaration of one container."""
+    env = table(pod, "environment") | table(container, "environment")
+    image = text(container, "image", "id")
+    modes = {text(network, "mode") for network in dicts(pod, "networks")}
+    return Unit(
+        names=(),
+        platform="marathon",
+        container=text(container, "name"),
+        image=image,
+        is_process=not image,
+        environment=tuple((name, text(value)) for name, value in env.items()),
+        user=text(container, "user") or text(pod, "user"),
+        mounts=tuple(_mounts(pod, container)),
+        **sizes(table(container, "resources"), table(container, "resourceLimits")),
+        host_network="host" in modes or not modes,  # the default of a pod
+        restart_policy="always",
+    )
+
+
+def sizes(asked: Row, limits: Row) -> Row:
+    """Return requests and limits; the engine gets what is asked of memory as a limit, too."""
+    memory = number(asked, "mem")
+    is_unlimited = limits.get("mem") == "unlimited"
+    limit = None if is_unlimited else number(limits, "mem") or memory
+    return {
+        "cpu_request": number(asked, "cpus"),
+        "cpu_limit": number(limits, "cpus"),
+        "memory_request_bytes": integer(memory * MB) if memory else None,
+        "memory_limit_bytes": integer(limit * MB) if limit else None,
+        "memory_unlimited": is_unlimited if limit or is_unlimited else None,
+    }
+
+
+def _mounts(pod: Row, container: Row) -> Iterator[Mount]:
+    volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
+    for entry in dicts(container, "volumeMounts"):
+        name = text(entry, "name")
+        volume = volumes.get(name, {})
+        mount = Mount(
+            target=text(entry, "mountPath"),
+            type="volume",
+            is_writable=entry.get("readOnly") is not True,
+        )
+        if source := text(volume, "host"):
+            yield replace(mount, type="bind", source=source)
+        elif volume.get("persistent"):
+            yield replace(mount, volume=name or None)
+        else:  # goes with its instance
+            yield replace(mount, type="empty-dir", source_class="empty-dir")

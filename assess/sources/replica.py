@@ -1,0 +1,62 @@
+"""Replica: the containers that are placed, start and end together, as rows."""
+
+from __future__ import annotations
+
+from assess.sources.base import Row
+from assess.sources.unit import Unit, any_of, mount_rows, workload_row
+
+# What raises the risk of all containers that run together.
+RISKS = ("privileged", "docker_sock_mounted", "host_network", "host_pid")
+
+
+MAX_DECLARED = 1000  # replicas of a service; more than that is a slip of the pen
+
+
+def replica_rows(
+    unit: Unit, replica: Row, own_of_main: Row | None = None, host: str | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Return the workloads of a replica, one for each container, and their mounts.
+
+    ``replica`` has what the containers share; its ``workload_id`` is that of the main one. The
+    row of the main one stands for the replica: it has the risks of all, and what is its own.
+    ``host`` names its host where it has no ``host_id``.
+    """
+    key = replica["workload_id"]
+    host = host or replica.get("host_id")
+    rows = [workload_row(part) for part in unit.containers]
+    for risk in RISKS:
+        rows[0][risk] = any_of([row[risk] for row in rows], decisive=True)
+    mounts = mount_rows(unit.mounts, key, host)
+    workloads = [rows[0] | replica | (own_of_main or {})]
+    for part, row in zip(unit.beside, rows[1:], strict=True):
+        own = {
+            "workload_id": f"{key}/{part.container}",
+            "name": part.container,
+        }
+        workloads.append(row | replica | own)
+        mounts += mount_rows(part.mounts, own["workload_id"], host)
+    return workloads, mounts
+
+
+def declared_rows(
+    unit: Unit, key: str, count: float | None, shared: Row
+) -> tuple[list[Row], list[Row]]:
+    """Return the workloads and mounts of replicas that are declared, and that nobody saw run.
+
+    Without a count it is one replica.
+    """
+    wanted = 1 if count is None else int(min(count, MAX_DECLARED))
+    workloads: list[Row] = []
+    mounts: list[Row] = []
+    for number in range(1, wanted + 1):
+        replica = {
+            "names": unit.names,
+            **shared,
+            "workload_id": f"{key}/{number}",
+            "state": "declared",
+            "inspect_status": "declared",
+        }
+        rows, more = replica_rows(unit, replica)
+        workloads += rows
+        mounts += more
+    return workloads, mounts

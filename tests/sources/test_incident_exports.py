@@ -1,0 +1,273 @@
+"""Incidents as tools export them: orders of dates, logs of changes, closings by a timer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import assess
+from assess.sources.deadline import Deadline
+from assess.sources.incidents.reader import Reader, read_duration
+from assess.sources.incidents.source import IncidentsSource
+from assess.sources.incidents.times import ORDERS, order_of, parse_time, read_time
+
+LOG = """\
+number,incident_state,sys_mod_count,sys_updated_at,opened_at,cmdb_ci,priority,category,resolved_at,closed_at
+INC1,New,0,29/2/2016 01:23,29/2/2016 01:16,?,4 - Low,Network,?,?
+INC1,Resolved,2,29/2/2016 08:53,29/2/2016 01:16,billing,2 - High,Network,29/2/2016 11:29,?
+INC1,Active,1,29/2/2016 08:05,29/2/2016 01:16,?,3 - Moderate,Network,?,?
+INC1,Closed,3,5/3/2016 12:00,29/2/2016 01:16,billing,2 - High,Network,29/2/2016 11:29,5/3/2016 12:00
+INC2,New,0,1/3/2016 10:00,1/3/2016 10:00,cart,1 - Critical,?,?,?
+INC2,Resolved,1,1/3/2016 11:00,1/3/2016 10:00,cart,1 - Critical,?,1/3/2016 11:00,?
+INC2,Active,2,2/3/2016 09:00,1/3/2016 10:00,cart,1 - Critical,?,?,?
+"""
+
+
+def read(tmp_path, text, **options):
+    (tmp_path / "x.csv").write_text(text, encoding="utf-8")
+    options = {"path": "x.csv", **options}
+    assert IncidentsSource().check(options) == []
+    batch = IncidentsSource().collect(options, tmp_path, Deadline(20))
+    return {row["incident_id"]: row for row in batch.rows["incidents"]}, batch.coverage[0]
+
+
+def written(day: datetime, order: str, separator: str) -> str:
+    parts = {"d": f"{day.day}", "m": f"{day.month:02}", "y": f"{day.year}"}
+    return separator.join(parts[part] for part in order)
+
+
+DAYS = st.datetimes(datetime(1995, 1, 1), datetime(2099, 12, 31))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(DAYS, min_size=1, max_size=6),
+    st.sampled_from(ORDERS),
+    st.sampled_from("/.-"),
+)
+def test_a_column_is_read_as_it_was_written_or_not_at_all(days, order, separator):
+    cells = [written(day, order, separator) for day in days]
+    detected = order_of(cells)
+    is_certain = any(day.day > 12 for day in days)
+    if order != "ymd":
+        assert detected == order or not is_certain
+        assert detected != {"dmy": "mdy", "mdy": "dmy"}[order]
+    for day, cell in zip(days, cells, strict=True):
+        truth = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        assert read_time(cell, order=order) == truth
+        assert read_time(cell, order=detected) in (truth, None)
+        if is_certain or order == "ymd" or day.day == day.month:
+            assert read_time(cell, order=detected) == truth
+
+
+@pytest.mark.parametrize(
+    ("cells", "order"),
+    [
+        (["03/04/2026", "25/04/2026"], "dmy"),
+        (["03/04/2026", "04/25/2026"], "mdy"),
+        (["25/04/2026", "04/25/2026"], None),  # they contradict each other
+        (["03/04/2026", "05/06/2026"], None),
+        (["03.04.26 10:00", "25.04.26 11:00"], "dmy"),
+        (["2026/04/03"], None),  # needs none
+        (["", "?", "soon", "31/31/2026", "25/04.2026"], None),
+    ],
+)
+def test_the_order_of_a_column(cells, order):
+    assert order_of(cells) == order
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("29/2/2016 01:23", datetime(2016, 2, 29, 0, 23, tzinfo=UTC)),
+        ("13.04.2026, 9.05 PM", datetime(2026, 4, 13, 19, 5, tzinfo=UTC)),
+        ("4/13/26 12:05:30 AM", datetime(2026, 4, 12, 22, 5, 30, tzinfo=UTC)),
+        ("2026/04/03 10:00 +0000", datetime(2026, 4, 3, 10, tzinfo=UTC)),
+        ("Mon, 23 Nov 2026 09:04:00 +0200", datetime(2026, 11, 23, 7, 4, tzinfo=UTC)),
+        ("23. März 2026 10:00", datetime(2026, 3, 23, 9, tzinfo=UTC)),
+        ("23 déc. 2026 10:00", datetime(2026, 12, 23, 9, tzinfo=UTC)),
+        ("Dec 23rd, 2026 10:00", datetime(2026, 12, 23, 9, tzinfo=UTC)),
+        ("46003.5", datetime(2025, 12, 12, 11, tzinfo=UTC)),
+        ("25/04/2026 25:00", None),
+        ("25/04/2026 13:00 PM", None),
+        ("23 Brumaire 2026", None),
+        ("31/02/2026", None),
+    ],
+)
+def test_forms_of_times_in_a_zone(text, moment):
+    assert read_time(text, ZoneInfo("Europe/Berlin")) == moment
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_a_time_or_none(text):
+    for order in (None, *ORDERS):
+        assert parse_time(text, UTC, order) is None or parse_time(text, UTC, order).tzinfo
+
+
+def test_the_order_of_dates_is_an_option_or_a_certainty(tmp_path):
+    text = "id,opened,resolved\n1,03/04/2026 10:00,03/04/2026 11:00\n"
+    rows, coverage = read(tmp_path, text)
+    assert rows == {}
+    assert (coverage["status"], coverage["unmapped_n"]) == ("parse_error", 1)
+    assert "date_order" in coverage["hint"]
+    rows, coverage = read(tmp_path, text, date_order="dmy")
+    assert rows["1"]["opened_at"] == datetime(2026, 4, 3, 10, tzinfo=UTC)
+    assert (rows["1"]["ttr_s"], coverage["status"]) == (3600, "ok")
+    rows, _ = read(tmp_path, text, date_order="mdy")
+    assert rows["1"]["opened_at"] == datetime(2026, 3, 4, 10, tzinfo=UTC)
+    text += "2,28/04/2026 10:00,28/04/2026 12:00\n"
+    rows, coverage = read(tmp_path, text)
+    assert rows["1"]["opened_at"] == datetime(2026, 4, 3, 10, tzinfo=UTC)
+    assert coverage["status"] == "ok"
+    assert IncidentsSource().check({"path": "x.csv", "date_order": "ydm"}) == [
+        "date_order is not one of dmy, mdy, ymd"
+    ]
+
+
+def test_a_column_that_shows_its_order_says_nothing_of_another(tmp_path):
+    text = "id,opened,resolved\n1,28/04/2026 10:00,03/05/2026 11:00\n"
+    rows, coverage = read(tmp_path, text)
+    assert "resolved_at" not in rows["1"]
+    assert "1 resolved_at with two readings" in coverage["hint"]
+
+
+def test_a_log_of_changes_is_folded_to_the_last_state(tmp_path):
+    rows, coverage = read(tmp_path, LOG)
+    assert list(rows) == ["INC1", "INC2"]
+    first, second = rows.values()
+    assert first["opened_at"] == datetime(2016, 2, 29, 1, 16, tzinfo=UTC)
+    assert first["resolved_at"] == datetime(2016, 2, 29, 11, 29, tzinfo=UTC)
+    assert (first["severity"], first["service_raw"]) == (2, "billing")
+    assert (first["cause"], first["fault"]) == ("network", "network")
+    assert first["affected"] is None
+    assert "resolved_at" not in second  # it was opened again
+    assert (coverage["rows"], coverage["expected"], coverage["status"]) == (2, 2, "ok")
+
+
+def test_the_order_of_rows_of_a_log_changes_nothing(tmp_path):
+    head, *lines = LOG.splitlines()
+    there, _ = read(tmp_path, LOG)
+    back, _ = read(tmp_path, "\n".join([head, *reversed(lines)]))
+    assert there == back
+
+
+def test_a_log_without_times_of_its_incidents(tmp_path):
+    text = (
+        "incident,new_state,timestamp,severity\n"
+        "A,open,2026-07-01T10:00:00Z,P3\nA,in progress,2026-07-01T10:10:00Z,P1\n"
+        "A,resolved,2026-07-01T11:00:00Z,P1\nA,closed,2026-07-06T11:00:00Z,P1\n"
+    )
+    (row,) = read(tmp_path, text)[0].values()
+    assert (row["severity"], row["ttr_s"], row["resolved_basis"]) == (1, 3600, "state")
+
+
+def test_rows_of_one_incident_for_several_services_are_no_log(tmp_path):
+    text = (
+        "id,service,opened,updated_at\n1,cart,2026-07-01T10:00:00Z,2026-07-02T10:00:00Z\n"
+        "1,billing,2026-07-01T10:00:00Z,2026-07-02T10:00:00Z\n"
+    )
+    (row,) = read(tmp_path, text)[0].values()
+    assert [name.name for name in row["affected"]] == ["cart", "billing"]
+
+
+@pytest.mark.parametrize(
+    "text", ["?", "-", "n/a", "N/A", "null", "none", "unknown", " -- ", ""]
+)
+def test_words_for_missing_are_missing_and_not_unreadable(tmp_path, text):
+    cells = (
+        f"id,service,opened,resolved,cause\n1,{text},2026-07-01T10:00:00Z,{text},{text}"
+    )
+    rows, coverage = read(tmp_path, cells)
+    assert rows["1"]["service_raw"] is None
+    assert rows["1"]["names"] == ()
+    assert "resolved_at" not in rows["1"]
+    assert (coverage["status"], coverage["unmapped_n"]) == ("ok", 0)
+
+
+def test_the_hint_counts_empty_cells_apart_from_unreadable_ones(tmp_path):
+    text = "id,opened\n1,\n2,?\n3,someday\n4,2026-07-01T10:00:00Z\n5,03/04/2026\n"
+    coverage = read(tmp_path, text)[1]
+    assert "2 opened_at empty, 1 opened_at unreadable" in coverage["hint"]
+    assert "1 opened_at with two readings" in coverage["hint"]
+    assert (coverage["unmapped_n"], coverage["status"]) == (4, "partial")
+
+
+def closings(lags, more=""):
+    start = datetime(2026, 7, 1, 10, tzinfo=UTC)
+    lines = ["id,opened,resolved,closed_at"]
+    for n, lag in enumerate(lags):
+        end = start + timedelta(hours=1)
+        closed = end + timedelta(days=lag)
+        lines.append(f"{n},{start:%FT%TZ},{end:%FT%TZ},{closed:%FT%TZ}")
+    return "\n".join([*lines, more])
+
+
+ONLY_CLOSED = "x,2026-07-01T10:00:00Z,,2026-07-06T11:00:00Z"
+
+
+def test_a_closing_by_a_timer_is_no_time_to_repair(tmp_path):
+    rows, _ = read(tmp_path, closings([5, 5.01, 5, 5.02, 0.5], ONLY_CLOSED))
+    assert rows["0"]["ttr_s"] == 3600
+    assert (rows["0"]["resolved_basis"], rows["x"]["ttr_s"]) == ("resolved", None)
+    assert rows["x"]["resolved_basis"] == "closed_at by timer"
+    rows, _ = read(tmp_path, closings([0.1, 2, 0.3, 9, 4], ONLY_CLOSED))
+    assert (rows["x"]["resolved_basis"], rows["x"]["ttr_s"]) == ("closed_at", 435600)
+
+
+def test_years_that_cannot_be_are_kept_as_bad_times(tmp_path):
+    text = (
+        "id,opened,resolved\n1,1628-01-01T00:00:00Z,2026-07-01T11:00:00Z\n"
+        "2,2026-07-01T10:00:00Z,9998-12-31T00:00:00Z\n3,2026-07-01T10:00:00Z,\n"
+    )
+    rows, coverage = read(tmp_path, text)
+    assert [row.get("bad_time") for row in rows.values()] == [True, True, None]
+    assert [row.get("ttr_s") for row in rows.values()] == [None, None, None]
+    assert "1 opened_at in an impossible year" in coverage["hint"]
+    assert coverage["window_start"] == coverage["window_end"]  # of the third alone
+    (tmp_path / "assess.toml").write_text(
+        '[[source]]\ntype = "incidents"\npath = "x.csv"\n'
+    )
+    table = assess.collect(tmp_path / "assess.toml")["incidents"]
+    assert table["bad_time"].fillna(value=False).tolist() == [True, True, False]
+    assert table["opened_at"].dt.year.tolist() == [1628, 2026, 2026]
+
+
+@pytest.mark.parametrize(
+    ("cells", "fault"),
+    [
+        ({"fault_type": "Packet loss"}, "network"),
+        ({"fault": "memory"}, "memory"),
+        ({"title": "Checkout is slow", "cause": "host"}, "latency"),
+        ({"title": "worker OOM-killed"}, "memory"),
+        ({"cause": "disk space"}, "data"),
+        ({"cause": "bad hardware"}, None),
+        ({"cause": "hardware"}, "crash"),
+        ({"cause": "human error"}, None),
+        ({}, None),
+    ],
+)
+def test_faults(cells, fault):
+    row = Reader().incident({"opened_at": "2026-01-01T00:00:00Z", **cells})
+    assert row["fault"] == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h 30m", 5400),
+        ("01:30:00", 5400),
+        ("PT1H30M", 5400),
+        ("2 Days 3 Hours", 183600),
+        ("90", None),  # of which unit?
+        ("soon", None),
+        ("NaT", None),
+        ("a" * 10_000, None),
+    ],
+)
+def test_durations_that_say_their_units(text, seconds):
+    assert read_duration(text) == seconds

@@ -1,0 +1,413 @@
+"""Manifests without a running cluster: trees of YAML, templates, and all containers of a pod."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_kubernetes import SHOP, collect, coverage, services, table
+
+from assess.sources.kubernetes.nodes import system_of
+from assess.sources.kubernetes.rows import to_batch
+
+RBAC = """
+apiVersion: rbac.authorization.k8s.io/v1beta1
+kind: ClusterRole
+metadata: {name: reader}
+rules:
+- {apiGroups: [""], resources: [pods], verbs: [list]}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec: {group: example.com}
+"""
+CART = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, labels: {app: cart}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec:
+      initContainers:
+      - name: wait
+        image: busybox
+        command: [sh, -c, "until nc -z store 5432; do sleep 1; done"]
+      - name: mesh
+        image: example.com/proxy:latest
+        restartPolicy: Always
+        securityContext: {privileged: true}
+      containers:
+      - name: logs
+        image: fluent/fluent-bit:2.1
+      - name: cart
+        image: example.com/cart:1.4.2
+        ports: [{containerPort: 8080}]
+        readinessProbe: {httpGet: {path: /, port: 8080}}
+        resources:
+          requests: {cpu: 250m, memory: 64Mi}
+          limits: {memory: 128Mi}
+        volumeMounts: [{name: shared, mountPath: /shared}]
+      volumes: [{name: shared, persistentVolumeClaim: {claimName: files}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {type: NodePort, selector: {app: cart}, ports: [{port: 80}]}
+---
+apiVersion: policy/v1beta1
+kind: PodDisruptionBudget
+metadata: {name: cart}
+spec: {minAvailable: 2, selector: {matchLabels: {app: cart}}}
+"""
+STORE = """
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: StatefulSet
+  metadata: {name: store}
+  spec:
+    replicas: 2
+    template:
+      metadata: {labels: {app: store}}
+      spec:
+        containers:
+        - name: store
+          image: postgres:15.4
+          volumeMounts: [{name: data, mountPath: /var/lib/postgresql/data}]
+    volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {storageClassName: fast, resources: {requests: {storage: 5Gi}}}
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {name: nightly}
+  spec:
+    schedule: "0 1 * * *"
+    jobTemplate:
+      spec:
+        parallelism: 2
+        template:
+          spec:
+            restartPolicy: OnFailure
+            containers: [{name: run, image: "example.com/nightly:3"}]
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: alone}
+  spec: {containers: [{name: a, image: "example.com/alone:1"}]}
+- apiVersion: extensions/v1beta1
+  kind: DaemonSet
+  metadata: {name: agent}
+  spec: {template: {spec: {hostPID: true, containers: [{name: a, image: "example.com/agent:1"}]}}}
+- apiVersion: argoproj.io/v1alpha1
+  kind: Rollout
+  metadata: {name: canary}
+  spec: {replicas: 4, template: {spec: {containers: [{name: c, image: "example.com/canary:2"}]}}}
+- apiVersion: apps.openshift.io/v1
+  kind: DeploymentConfig
+  metadata: {name: old}
+  spec: {replicas: 0, template: {spec: {containers: [{name: c, image: "example.com/old:2"}]}}}
+"""
+
+
+def write(base: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = base / name.replace("__", "/")
+        path = path.with_name(path.name + ".yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(content))
+    return base
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree that begins with roles and custom kinds, as many do."""
+    base = tmp_path_factory.mktemp("tree")
+    write(base, a__rbac=RBAC, b__cart=CART, c__store=STORE)
+    return collect(base, path=".", cluster="prod")
+
+
+def rows_of(batch, service):
+    return [w for w in batch.rows["workloads"] if w["names"][-1].name == service]
+
+
+def test_a_tree_that_begins_with_roles_is_read(tree):
+    found = coverage(tree)
+    assert {row["status"] for row in tree.coverage if row["call"] == "read"} == {"ok"}
+    assert found["nodes"]["status"] == "not_configured"
+    for frame in ("workloads", "mounts", "services", "objects"):
+        assert len(table(tree, frame))
+
+
+@pytest.mark.parametrize(
+    ("service", "kind", "replicas", "state"),
+    [
+        ("cart", "deployment", 3, "declared"),
+        ("store", "statefulset", 2, "declared"),
+        ("nightly", "cronjob", 2, "declared"),
+        ("alone", "pod", 1, "declared"),
+        ("agent", "daemonset", 1, "declared"),
+        ("canary", "rollout", 4, "declared"),
+        ("old", "deploymentconfig", 1, "stopped"),  # of none it still says what it is
+    ],
+)
+def test_controllers_declare_their_replicas(tree, service, kind, replicas, state):
+    rows = [r for r in rows_of(tree, service) if r["container_role"] == "main"]
+    assert len(rows) == replicas == len({r["workload_id"] for r in rows})
+    assert {(r["source_kind"], r["state"], r["inspect_status"]) for r in rows} == {
+        (kind, state, "declared")
+    }
+    assert all(r.get("host_id") is None for r in rows)
+
+
+def test_every_container_of_a_pod_is_a_row(tree):
+    rows = [r for r in rows_of(tree, "cart") if "/1" in r["workload_id"]]
+    roles = {r["repository"]: (r["container_role"], r["privileged"]) for r in rows}
+    assert roles == {
+        "cart": ("main", True),  # it stands for its pod, of which one container is
+        "fluent/fluent-bit": ("sidecar", False),
+        "proxy": ("sidecar", True),
+        "library/busybox": ("init", False),
+    }
+    (main,) = (r for r in rows if r["container_role"] == "main")
+    assert (main["cpu_request"], main["memory_request_bytes"]) == (0.25, 64 * 2**20)
+    assert (main["cpu_limit"], main["memory_limit_bytes"]) == (None, 128 * 2**20)
+    assert (main["restart_policy"], main["stop_timeout_s"]) == ("always", 30)
+    assert (main["ports"], main["api_version"]) == ("8080/tcp", "apps/v1/Deployment")
+
+
+def test_services_of_manifests(tree):
+    found = services(tree)
+    cart = found["cart"]
+    assert (cart["min_healthy_pct"], cart["public"], cart["health_checked"]) == (
+        pytest.approx(66.66),
+        True,
+        True,
+    )
+    assert cart["logs_exported"] is True  # by the shipper beside it
+    assert (found["agent"]["logs_exported"], found["nightly"]["kind"]) == (None, "job")
+    assert found["store"]["stateful"] is True
+
+
+def test_claims_are_shared_by_pods_and_made_for_each_replica(tree):
+    mounts = {m["workload_id"]: m for m in tree.rows["mounts"]}
+    assert {m["shared_with_n"] for k, m in mounts.items() if "/cart/" in k} == {2}
+    (store,) = {
+        (m["volume_name"], m["driver"], m["size_bytes"], m.get("shared_with_n"))
+        for key, m in mounts.items()
+        if "/store/" in key
+    }
+    assert store == ("data", "fast", 5 * 2**30, 0)
+
+
+def test_objects_keep_the_version_in_which_they_were_applied(tree):
+    found = table(tree, "objects").set_index(["kind", "name"])["api_version"].to_dict()
+    assert found["PodDisruptionBudget", "cart"] == "policy/v1beta1"
+    assert found["ClusterRole", "reader"] == "rbac.authorization.k8s.io/v1beta1"
+    assert found["DaemonSet", "agent"] == "extensions/v1beta1"
+    budgets = [r for r in tree.rows["objects"] if r["kind"] == "PodDisruptionBudget"]
+    assert [r["names"][0].name for r in budgets] == ["cart"]
+
+
+def test_the_version_last_applied_beats_the_one_served():
+    note = '{"apiVersion":"extensions/v1beta1","kind":"Deployment","token":"hunter2"}'
+    meta = {
+        "name": "old",
+        "namespace": "n",
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": note},
+    }
+    pod = {"containers": [{"name": "c", "image": "a:1"}]}
+    item = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {"template": {"spec": pod}},
+    }
+    batch = to_batch({"deployments": [item]}, "c")
+    (workload,) = batch.rows["workloads"]
+    (row,) = batch.rows["objects"]
+    assert workload["api_version"] == "extensions/v1beta1/Deployment"
+    assert (row["api_version"], row["last_applied_api_version"]) == (
+        "apps/v1",
+        "extensions/v1beta1",
+    )
+
+
+def test_pods_win_over_what_declares_them(tmp_path):
+    (tmp_path / "dump.json").write_text(json.dumps(SHOP))
+    bare = CART.replace("cart", "web")
+    batch = collect(write(tmp_path, manifests=bare), path=".", cluster="shop")
+    rows = [r for r in batch.rows["workloads"] if r["names"][-1].name == "web"]
+    assert {r["state"] for r in rows} == {"running"}
+
+
+def test_a_broken_document_costs_itself_only(tmp_path):
+    broken = CART + "---\napiVersion: v1\nkind: [\n---\n" + STORE
+    batch = collect(write(tmp_path, all=broken), path="all.yaml")
+    (row,) = (r for r in batch.coverage if r["call"] == "read")
+    assert row["status"] == "partial" and "no YAML near line" in row["hint"]
+    assert {"cart", "store"} <= services(batch).keys()
+
+
+CHART = """
+apiVersion: v2
+name: cart
+version: 1.0.0
+"""
+TEMPLATE = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "cart.fullname" . }}
+spec:
+  {{- with .Values.replicas }}
+  replicas: {{ . }}
+  {{- end }}
+"""
+QUOTED = """
+apiVersion: v1
+kind: Service
+metadata: {name: "{{ .Release.Name }}-cart"}
+spec: {selector: {app: "{{ .Release.Name }}"}}
+"""
+OVERLAY = """
+resources: [../../base]
+images: [{name: example.com/cart, newTag: 1.5.0}]
+"""
+PATCH = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec: {replicas: 9, template: {spec: {containers: [{name: cart}]}}}
+"""
+
+
+def test_what_is_rendered_first_names_its_command(tmp_path):
+    write(
+        tmp_path,
+        chart__Chart=CHART,
+        chart__values="image: example.com/cart",
+        chart__templates__deployment=TEMPLATE,
+        chart__templates__service=QUOTED,
+        base__cart=CART,
+        overlays__prod__kustomization=OVERLAY,
+        overlays__prod__a=PATCH,
+        release="""
+        apiVersion: helm.toolkit.fluxcd.io/v2
+        kind: HelmRelease
+        metadata: {name: search}
+        """,
+    )
+    batch = collect(tmp_path, path=".", cluster="c")
+    hints = {r["scope"]: r for r in batch.coverage if r["call"] == "read"}
+    chart = "helm template chart"
+    assert chart in hints["chart/Chart.yaml"]["hint"]
+    assert chart in hints["chart/templates/deployment.yaml"]["hint"]
+    assert hints["chart/templates/deployment.yaml"]["status"] == "parse_error"
+    assert chart in hints["chart/templates/service.yaml"]["hint"]
+    overlay = hints["overlays/prod/kustomization.yaml"]
+    assert "kubectl kustomize overlays/prod" in overlay["hint"]
+    assert overlay["status"] == "unsupported"
+    assert "hint" not in hints["chart/values.yaml"]
+    assert coverage(batch)["charts"]["status"] == "unsupported"
+    # A patch beside its base changes nothing before it is rendered.
+    rows = [r for r in rows_of(batch, "cart") if r["container_role"] == "main"]
+    assert len(rows) == 3 and {r["tag"] for r in rows} == {"1.4.2"}
+
+
+def test_a_patch_alone_gives_what_it_has(tmp_path):
+    batch = collect(write(tmp_path, patch=PATCH), path="patch.yaml")
+    assert len(batch.rows["workloads"]) == 9
+    assert {row["image_ref"] for row in batch.rows["workloads"]} == {None}
+
+
+def test_a_placeholder_is_no_image(tmp_path):
+    text = CART.replace("example.com/cart:1.4.2", "${REGISTRY}/cart:${TAG}")
+    batch = collect(write(tmp_path, cart=text), path="cart.yaml")
+    (main,) = {
+        r["image_ref"] for r in rows_of(batch, "cart") if r["container_role"] == "main"
+    }
+    assert main is None
+
+
+def test_no_number_of_replicas_is_too_large(tmp_path):
+    text = CART.replace("replicas: 3", "replicas: 2000000000")
+    batch = collect(write(tmp_path, cart=text), path="cart.yaml")
+    assert len(batch.rows["workloads"]) == 4000
+
+
+@pytest.mark.parametrize(
+    ("image", "system"),
+    [
+        (
+            "Red Hat Enterprise Linux CoreOS 413.92.202310210500-0 (Plow)",
+            ("rhcos", "4.13"),
+        ),
+        ("Red Hat Enterprise Linux CoreOS 9.6.20250826-1 (Plow)", ("rhcos", "9.6")),
+        ("Bottlerocket OS 1.19.2 (aws-k8s-1.28)", ("bottlerocket", "1.19")),
+        ("Talos (v1.6.4)", ("talos", "1.6")),
+        ("Flatcar Container Linux by Kinvolk 3760.2.0 (Oklo)", ("flatcar", "3760")),
+        ("Container-Optimized OS from Google", ("cos", None)),
+        ("Windows Server 2019 Datacenter", ("windows-server", "2019")),
+        ("Amazon Linux 2", ("amazon-linux", "2")),
+        ("Ubuntu 22.04.3 LTS", ("ubuntu", "22.04")),
+    ],
+)
+def test_systems_of_nodes(image, system):
+    assert system_of(image) == system
+
+
+def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image=""):
+    info = {
+        "containerRuntimeVersion": runtime,
+        "kubeletVersion": version,
+        "osImage": image,
+        "operatingSystem": "linux",
+        "kernelVersion": "5.14.0-284.el9",
+    }
+    meta = {"name": "n1", "labels": labels or {}}
+    return {"metadata": meta, "status": {"nodeInfo": info}}
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ({"version": "v1.29.4-eks-036c24b"}, (None, "eks 1.29.4-eks-036c24b")),
+        ({"version": "v1.29.4-gke.1043002"}, (None, "gke 1.29.4-gke.1043002")),
+        ({"labels": {"kubernetes.azure.com/cluster": "a"}}, (None, "aks 1.29.4")),
+        (
+            {"labels": {"eks.amazonaws.com/compute-type": "fargate"}},
+            ("provider", "fargate 1.29.4"),
+        ),
+        (
+            {"image": "Red Hat Enterprise Linux CoreOS 415.92.202402201450-0 (Plow)"},
+            (None, "openshift 4.15"),
+        ),
+        ({}, (None, None)),
+    ],
+)
+def test_the_provider_of_a_node_is_named_where_it_is_certain(given, host):
+    batch = to_batch({"nodes": [node(**given)]}, "c")
+    (row,) = batch.rows["hosts"]
+    assert (row["managed_by"], row["provider_version"]) == host
+    assert (row["os_family"], row["kernel"]) == ("linux", "5.14.0-284.el9")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "engine"),
+    [
+        ("containerd://2.0.1", ("containerd", "2.0.1")),
+        ("cri-o://1.29.1", ("cri-o", "1.29.1")),
+        ("docker://20.10.24", ("docker", "20.10.24")),
+        ("wasmedge://0.1", ("other", "0.1")),
+    ],
+)
+def test_the_runtime_of_a_node(runtime, engine):
+    batch = to_batch({"nodes": [node(runtime)]}, "c")
+    (row,) = batch.rows["engines"]
+    assert (row["runtime"], row["version"], row["kubelet_version"]) == (*engine, "1.29.4")
+    assert pd.notna(row["host_id"])
