@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from assess.figures import notebook_style as notebook_style
     from assess.inventory import Inventory as Inventory
     from assess.inventory import from_frames as from_frames
-    from assess.inventory import load as load
-    from assess.inventory import validate as validate
     from assess.policy.policy import Policy as Policy
     from assess.policy.policy import load_policy as load_policy
     from assess.report import Report as Report
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
     from assess.sources import collect as collect
     from assess.store import earlier as earlier
+    from assess.store import load as load
+    from assess.store import validate as validate
 
 _HOMES = {
     "AssessError": "errors",
@@ -61,20 +61,25 @@ _HOMES = {
     "from_frames": "inventory",
     "judge_claims": "score.assessment",
     "judge_outside": "score.blast_radius.blast_radius",
-    "load": "inventory",
+    "load": "store",
     "load_policy": "policy.policy",
     "notebook_style": "figures",
     "score_blast_radius": "score.blast_radius.blast_radius",
     "score_readiness": "score.readiness",
     "score_upgrade_churn": "score.upgrade_churn",
     "upgrade_history": "score.upgrade_churn.history",
-    "validate": "inventory",
+    "validate": "store",
     "what_next": "score.assessment",
     "working": "execution",
 }
 __all__ = list(_HOMES)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that nobody has used yet."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

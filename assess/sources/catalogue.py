@@ -18,6 +18,7 @@ _BUILT_IN = {
     "answers": "assess.sources.answers.source:AnswersSource",
     "incidents": "assess.sources.incidents.source:IncidentsSource",
     "experiments": "assess.sources.experiments:ExperimentsSource",
+    "deploys": "assess.sources.deploys.source:DeploysSource",
     "registry": "assess.sources.registry.source:RegistrySource",
     "kubernetes": "assess.sources.kubernetes.source:KubernetesSource",
     "swarm": "assess.sources.swarm.source:SwarmSource",

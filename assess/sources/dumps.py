@@ -17,7 +17,7 @@ from assess.reading import read_limited, refuse_costly
 from assess.sources.base import Batch, Call, Row, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.failure import HINTS, failure
-from assess.sources.yaml_loader import load_documents
+from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_BYTES = 200 << 20  # of one file; more is refused, not half read
 MAX_YAML_BYTES = 32 << 20
@@ -193,13 +193,13 @@ def read_json(file: Path, row: Row) -> list[Any]:
     return values
 
 
-def read_yaml(file: Path, row: Row) -> list[Any]:
+def read_yaml(file: Path, row: Row, loader: type[Loader] = Loader) -> list[Any]:
     """Read the documents of a YAML (or JSON) file; the coverage row says what could not be read."""
     text = read_text(file, row, MAX_YAML_BYTES)
     if text is None:
         return []
     try:
-        return load_documents(text)
+        return load_documents(text, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         row |= _broken_yaml(error, text)
         documents = _whole_documents(text) if isinstance(error, yaml.YAMLError) else []

@@ -145,7 +145,8 @@ def _read_csv(
             rows, records_n = forms.of_csv(
                 read_bytes(file, call.row, MAX_TABLE_BYTES), context
             )
-            batch.add("answers", *call.take(rows))
+            for frame, row in map(forms.placed, call.take(rows)):
+                batch.add(frame, row)
             _settle(call, records_n, "it has no rows")
             context.count(call)
             if 0 < len(rows) < records_n:
