@@ -26,6 +26,7 @@ from assess.sources.unit import (
     workload_row,
 )
 from assess.sources.values import integer, number, table, text
+from assess.sources.volumes import nfs_export
 
 DEFAULT_NAMES = (
     "compose.yaml",
@@ -133,7 +134,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         for replica in range(1, replicas + 1):
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
-            batch.add("mounts", *mount_rows(unit.mounts, key))
+            batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
     return redacted, unread_note(units.values())
@@ -240,6 +241,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             scoped = f"{project.name}_{source}"
             name = source if is_true(options.get("external")) else scoped
             name = str(options.get("name") or name)
+        export = nfs_export(table(options, "driver_opts"))
         yield Mount(
             target=target,
             type=volume["type"],
@@ -247,6 +249,8 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             volume=name,
             driver=text(options, "driver") or None,
             is_writable=not volume["read_only"],
+            is_remote=bool(export),
+            shared_as=export or None,
         )
 
 
