@@ -366,7 +366,7 @@ class Ranking:
         """Return the pessimistic chance of the short list if a service's own gates were clear."""
         readiness = self.criteria.index("readiness")
         chances = p_top.to_numpy(dtype=float, copy=True)
-        for at in np.flatnonzero(~self.inside & ~self.competing):
+        for at in np.flatnonzero(~self.inside & ~self.competing).tolist():
             short_list = self.short_list(at)
             chances[at] = short_list.chance(readiness, self.worst[at, readiness])
         return pd.Series(chances, self.services, dtype="Float64").mask(self.inside)
