@@ -111,7 +111,7 @@ def headline(scores: Assessment) -> str:
 
 
 def nothing_moves(labels: pd.Series) -> str:
-    """Say why nothing moves: four reasons that ask for different work."""
+    """Return why nothing moves: four reasons that ask for different work."""
     candidates = labels[~labels.isin(INSIDE)]
     if candidates.empty:
         return "Nothing is left to move: every service runs in containers."
