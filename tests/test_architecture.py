@@ -127,7 +127,7 @@ BUDGETS = {
     "reference": 1000,
     "sources": 2400,
     "sources/aws": 495,
-    "sources/answers": 700,
+    "sources/answers": 1250,
     "sources/backstage": 380,
     "sources/compose": 820,
     "sources/deploys": 450,
