@@ -21,6 +21,7 @@ from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
+from assess.sources.host_paths import host_path_class, shown_path
 from assess.sources.linear import Linear
 from assess.sources.redact import is_secret, keep_env, scrub
 from assess.sources.volumes import volume_id
@@ -265,6 +266,7 @@ def mount_rows(
             read_only=None if mount.is_writable is None else not mount.is_writable,
             size_bytes=mount.size_bytes,
             data_like=is_data(kind, mount.target, mount.is_writable),
+            **_host_path(mount),
             volume_id=volume_id(
                 kind,
                 name=mount.volume if mount.shared_as is None else mount.shared_as,
@@ -274,6 +276,17 @@ def mount_rows(
         )
         rows.setdefault(mount.target, row | {"_source": source})
     return list(rows.values())
+
+
+def _host_path(mount: Mount) -> Row:
+    """Return what may be told of the path on the host; nothing for a volume."""
+    is_path = mount.source and not mount.volume and mount.type not in ("volume", "tmpfs")
+    if not is_path or mount.source_class in _EPHEMERAL:
+        return {}
+    return {
+        "host_path_class": host_path_class(mount.source),
+        "host_path": shown_path(mount.source),
+    }
 
 
 def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:

@@ -450,7 +450,7 @@ TASK = {
     "containerDefinitions": [
         {
             "name": "app",
-            "image": "shop/app:1",
+            "image": "shop/app:1.4.2",
             "memory": 512,
             "dependsOn": [{"containerName": "migrate", "condition": "SUCCESS"}],
         },
