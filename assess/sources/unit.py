@@ -21,8 +21,10 @@ from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
+from assess.sources.host_paths import host_path_class, shown_path
 from assess.sources.linear import Linear
 from assess.sources.redact import is_secret, keep_env, scrub
+from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
     "services",
@@ -231,9 +233,15 @@ def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
 
 
 def mount_rows(
-    mounts: Iterable[Mount], workload_id: str = "", host: str | None = ""
+    mounts: Iterable[Mount],
+    workload_id: str = "",
+    host: str | None = "",
+    cluster: str | None = None,
 ) -> list[Row]:
-    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
+    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones.
+
+    What is on a host is named after it, what all hosts of a cluster see after the cluster.
+    """
     rows: dict[str, Row] = {}
     for mount in mounts:
         if not mount.target:
@@ -258,9 +266,27 @@ def mount_rows(
             read_only=None if mount.is_writable is None else not mount.is_writable,
             size_bytes=mount.size_bytes,
             data_like=is_data(kind, mount.target, mount.is_writable),
+            **_host_path(mount),
+            volume_id=volume_id(
+                kind,
+                name=mount.volume if mount.shared_as is None else mount.shared_as,
+                path="" if mount.shared_as == "" else mount.source,
+                place=(cluster or "") if mount.is_remote else host,
+            ),
         )
         rows.setdefault(mount.target, row | {"_source": source})
     return list(rows.values())
+
+
+def _host_path(mount: Mount) -> Row:
+    """Return what may be told of the path on the host; nothing for a volume."""
+    is_path = mount.source and not mount.volume and mount.type not in ("volume", "tmpfs")
+    if not is_path or mount.source_class in _EPHEMERAL:
+        return {}
+    return {
+        "host_path_class": host_path_class(mount.source),
+        "host_path": shown_path(mount.source),
+    }
 
 
 def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
@@ -272,6 +298,7 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
         mount["shared_with_n"] = users[source] - 1 if source else 0
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
+        mount["volume_id"] = volume.get("export") or mount["volume_id"]
         usage = volume.get("UsageData")
         size = usage.get("Size") if isinstance(usage, dict) else None
         if isinstance(size, int) and size >= 0:

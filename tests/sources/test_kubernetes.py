@@ -36,7 +36,9 @@ def table(batch: Batch, name: str) -> pd.DataFrame:
 
 
 def coverage(batch: Batch) -> dict[str, dict]:
-    return {row["call"]: row for row in batch.coverage}
+    rows = {row["call"]: row for row in batch.coverage}
+    rows.pop("references", None)  # of what is told apart from the calls
+    return rows
 
 
 def services(batch: Batch) -> dict[str, dict]:

@@ -13,6 +13,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
+from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
 SHORT_ID = 12
@@ -34,9 +35,9 @@ _VERSION = _shape(
     Components=[_shape("Name Version")],
 )
 _INFO = _shape(
-    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion OSType Architecture "
     "CgroupDriver CgroupVersion LoggingDriver SystemTime",
-    "NCPU MemTotal Containers Images",
+    "NCPU MemTotal Containers ContainersStopped Images",
     "LiveRestoreEnabled",
     DriverStatus=list,
     SecurityOptions=list,
@@ -247,7 +248,8 @@ def keep_info(raw: Any) -> Payload:
         networks -= {"127.0.0.0/8", "::1/128"}
         hosts = table(registries, "IndexConfigs").values()
         insecure_hosts_n = sum(dig(host, "Secure") is False for host in hosts)
-        kept["mirrors_n"] = len(texts(registries, "Mirrors"))
+        if "Mirrors" in registries:
+            kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
@@ -295,7 +297,10 @@ def keep_image(raw: Payload) -> tuple[Payload, int]:
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
-    return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
+    kept = _pick(raw, _VOLUME)
+    if not isinstance(options, dict):
+        return kept, 0
+    return kept | {"export": nfs_export(options)}, len(options)
 
 
 # How an entry of a list is cut, what identifies it, and what of the info counts them.

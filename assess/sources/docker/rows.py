@@ -55,7 +55,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
         batch.add("workloads", workload)
-        batch.add("mounts", *mount_rows(unit.mounts, workload["workload_id"]))
+        key = workload["workload_id"]
+        batch.add("mounts", *mount_rows(unit.mounts, key, host_id))
         if task := task_of(container.labels):
             batch.tasks[container.identifier] = task
         services.append(to_service(container, unit))

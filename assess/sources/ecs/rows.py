@@ -191,6 +191,7 @@ def _to_service(
         "env": env_of(tags_of(service.get("tags"))),
         "platform": "ecs",
         "min_healthy_pct": kept,
+        "public": True if service.get("public") is True else None,
         "health_checked": True if is_balanced else None,
         **_of_definition(definition, is_balanced=is_balanced),
     }
@@ -345,8 +346,9 @@ def _add_declared(
 
 def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
     """Add one replica of the newest of each definition that neither service nor task uses."""
-    used = (u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users)
-    families = {last_of(definition).partition(":")[0] for definition in used}
+    used = [u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users]
+    families = {last_of(name).partition(":")[0] for name in used}
+    families |= {d.family for d in map(known.definition, used) if d}
     every = sorted(known.definitions.values(), key=lambda d: d.revision)
     newest = {d.family: d for d in every if d.is_active and d.family not in families}
     for family, definition in newest.items():

@@ -406,7 +406,8 @@ def _provided(host_id: str, payload: Row) -> Row:
         account=arn["account"] or None,
         region=arn["region"] or None,
         managed_by="provider",
-        provider_version=None if version == "LATEST" else version or None,
+        # without a number Fargate takes its newest platform version
+        provider_version=f"fargate {version}".removesuffix("LATEST").strip(),
         os_family="windows" if family.startswith("windows") else "linux",
     )
 

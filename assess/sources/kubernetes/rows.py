@@ -11,22 +11,20 @@ from typing import Any
 
 from assess.image_ref import last_part, parse_image
 from assess.sources.base import Batch, Row
-from assess.sources.edges.rows import distinct, needs
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,
     Key,
     Owners,
-    Selected,
     attach,
     owner_of,
     place,
 )
+from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import node_hosts, to_engines, to_host
 from assess.sources.kubernetes.objects import to_objects
 from assess.sources.kubernetes.pods import (
-    Claims,
     containers_of,
     docker_id,
     known_as,
@@ -42,6 +40,7 @@ from assess.sources.unit import (
     any_of,
     merge_services,
     service_row,
+    unread_note,
 )
 from assess.sources.values import (
     dicts,
@@ -67,7 +66,7 @@ class Cluster:
 
     name: str
     hosts: dict[str, str]  # host_id by name of the node
-    claims: Claims
+    material: Material
 
 
 def to_batch(lists: Found, cluster: str) -> Batch:
@@ -81,9 +80,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         batch.add("engines", *to_engines(node, host_id))
     owners = Owners(lists)
     about = attach(owners.controllers, lists)
-    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    units = {c: _unit_of(c, claims) for c in owners.controllers.values() if c.pod}
-    _add_workloads(batch, owners, units, Cluster(cluster, hosts, claims))
+    material = to_material(lists, owners.controllers.values())
+    units = {c: _unit_of(c, material) for c in owners.controllers.values() if c.pod}
+    _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
     has_services = bool(lists.get("services"))
     ships_logs = _ships_logs(lists)
     services = [
@@ -91,9 +90,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         for controller, unit in units.items()
     ]
     batch.add("services", *merge_services(services))
-    batch.add("dependencies", *to_dependencies(owners, units))
+    batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *to_objects(lists, owners, about, cluster))
+    if note := unread_note(units.values()):
+        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -124,7 +125,7 @@ def _add_pod(
     spec = table(pod, "spec")
     node = text(spec, "nodeName")
     parts = containers_of(spec, controller.annotations, controller.name)
-    unit = to_unit(spec, parts, namespace, cluster.claims)
+    unit = to_unit(spec, parts, namespace, cluster.material)
     main, _ = parts[0]
     workload_id = f"{cluster.name}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
@@ -200,14 +201,15 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
     return above if above in states else workload_id
 
 
-def _unit_of(controller: Controller, claims: Claims) -> Unit:
+def _unit_of(controller: Controller, material: Material) -> Unit:
     """Read what a controller declares for its pods."""
     home = controller.namespace
     templates = dicts(controller.spec, "volumeClaimTemplates")
     made = {(home, place(template)[1]): template for template in templates}
     pod = controller.pod
     parts = containers_of(pod, controller.annotations, controller.name)
-    unit = to_unit(pod, parts, home, ChainMap(made, dict(claims)) if made else claims)
+    claims = ChainMap(made, dict(material.claims)) if made else material.claims
+    unit = to_unit(pod, parts, home, replace(material, claims=claims))
     is_job = controller.kind in JOBS
     return replace(
         unit,
@@ -324,24 +326,6 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     is_open |= any(port.get("hostPort") for port in ports)
     is_closed = has_services and not controller.selected and not is_open
     return False if is_closed else None
-
-
-def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
-    """Return calls of Services whose addresses are written in the environment."""
-    first: dict[Selected, Controller] = {}
-    for controller in owners.controllers.values():
-        for selected in controller.selected:
-            first.setdefault(selected, controller)
-    siblings = Siblings()
-    for service, controller in first.items():
-        unit = units.get(controller)
-        callee = unit.callee if unit else Callee(controller.names[0])
-        siblings.add(callee, *service.names, space=service.namespace)
-    rows: list[Row] = []
-    for controller, unit in units.items():
-        src = controller.names[0]
-        rows += needs(src, unit.mentions, siblings, space=controller.namespace)
-    return distinct(rows)
 
 
 # ---- what happened ----
