@@ -128,7 +128,7 @@ BUDGETS = {
     "reference": 1200,
     "sources": 2440,
     "sources/aws": 495,
-    "sources/answers": 700,
+    "sources/answers": 1250,
     "sources/backstage": 380,
     "sources/compose": 820,
     "sources/deploys": 450,
