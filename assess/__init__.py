@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from assess.figures import notebook_style as notebook_style
     from assess.inventory import Inventory as Inventory
     from assess.inventory import from_frames as from_frames
-    from assess.inventory import load as load
-    from assess.inventory import validate as validate
     from assess.policy.policy import Policy as Policy
     from assess.policy.policy import load_policy as load_policy
     from assess.report import Report as Report
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
     from assess.score.validation.external import judge_outside as judge_outside
     from assess.sources import collect as collect
     from assess.store import earlier as earlier
+    from assess.store import load as load
+    from assess.store import validate as validate
 
 _HOMES = {
     "AssessError": "errors",
@@ -58,6 +58,8 @@ _HOMES = {
     "edge_evidence": "score.blast_radius.edges",
     "from_frames": "inventory",
     "judge_claims": "score.assessment",
+    "judge_outside": "score.blast_radius.blast_radius",
+    "load": "store",
     "judge_outside": "score.validation.external",
     "load": "inventory",
     "load_policy": "policy.policy",
@@ -66,13 +68,18 @@ _HOMES = {
     "score_readiness": "score.readiness",
     "score_upgrade_churn": "score.upgrade_churn",
     "upgrade_history": "score.upgrade_churn.history",
-    "validate": "inventory",
+    "validate": "store",
     "what_next": "score.assessment",
     "working": "execution",
 }
 __all__ = list(_HOMES)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that nobody has used yet."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from assess.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
+SAMPLE = "sample"  # the invented fleet that comes with assess
 MOST_PROCESSES = 1000
 _TOP = {"source": list, "identity": dict, "work": dict}
 _TOP_KEYS = (*_TOP, "snapshots")
@@ -19,9 +20,28 @@ _WORK = {"processes": int, "scheduler": str}  # see `execution.working`
 
 
 def data_path(name: str) -> Path:
-    """Return the path of a file below `data/` that comes with assess, installed or in a checkout."""
+    """Return the path of what comes with assess, installed or in a checkout: data or notebooks."""
     installed = PACKAGE / "_data" / name
-    return installed if installed.exists() else PACKAGE.parent / "data" / name
+    if installed.exists():
+        return installed
+    beside = PACKAGE.parent / name
+    return beside if name == "notebooks" else PACKAGE.parent / "data" / name
+
+
+def sample_path(reference: str | Path) -> Path | None:
+    """Return the quarter of the invented fleet that ``sample`` or ``sample:2026Q2`` means.
+
+    None for any other reference, and where the user has a directory of that name.
+    """
+    word, _, quarter = str(reference).partition(":")
+    if word != SAMPLE or Path(reference).exists():
+        return None
+    quarters = {path.name: path for path in sorted(data_path(SAMPLE).glob("*Q*"))}
+    chosen = quarter or max(quarters)
+    if chosen not in quarters:
+        listed = ", ".join(f"{SAMPLE}:{name}" for name in quarters)
+        raise ConfigError(f"there is no {SAMPLE}:{quarter}", hint=f"there are {listed}")
+    return quarters[chosen]
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,11 @@ def work_options() -> dict[str, Any]:
     return load_config(file).work if file else {}
 
 
+def is_configured() -> bool:
+    """Return whether an `assess.toml` is named, here or above."""
+    return _nearest() is not None
+
+
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
     """Return the message about an unknown key, with the nearest known one."""
     return ", ".join(filter(None, [f"unknown key {key!r}", did_you_mean(key, known)]))
@@ -110,7 +135,7 @@ def _find() -> Path:
         return file
     raise ConfigError(
         f"there is no {CONFIG_NAME} here or above",
-        hint="copy data/assess.example.toml, or name one with -c",
+        hint="write one with `assess init`, or name one with -c",
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from assess import frames, s3
+from assess import frames
 from assess.errors import AssessError, DataError
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
@@ -45,6 +45,8 @@ class Inventory:
         Frames that were supplied; the others are unknown, not empty.
     extras : mapping of str to DataFrame
         Columns that the data dictionary does not know, kept aside by frame.
+    is_invented : bool
+        Whether this is the sample, which no page may show as a fleet of somebody.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -52,6 +54,7 @@ class Inventory:
     quarter: str
     present: frozenset[str]
     extras: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    is_invented: bool = False
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return a frame by its name."""
@@ -61,6 +64,10 @@ class Inventory:
             raise AssessError(
                 f"there is no frame {name!r}", hint=f"frames: {', '.join(frames.names())}"
             ) from None
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Return the names that a notebook offers after ``inventory["``."""
+        return list(self)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the frames."""
@@ -328,67 +335,24 @@ def _named_services(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return frames.conform("services", pd.DataFrame({"service_id": inside}))[0]
 
 
-def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
-    """Read a snapshot directory.
-
-    Parameters
-    ----------
-    path : str or Path
-        Directory of ``<frame>.csv`` or ``<frame>.parquet`` files, with `snapshot.toml`; without
-        that file the newest time in the frames counts as the moment of the snapshot. Also an
-        ``s3://bucket/prefix``.
-    only : collection of str, default ()
-        Frames to read; all that are there where it is left out.
-
-    Returns
-    -------
-    Inventory
-        The frames, checked; those that were not read are unknown.
-
-    Raises
-    ------
-    DataError
-        Where a file cannot be read or a frame breaks the data dictionary.
-    AssessError
-        Where there is no such directory, or nothing in it says when it was taken.
-    """
-    inventory, problems = _read(_local(path), only)
+def load(directory: str | Path, *, only: Collection[str] = ()) -> Inventory:
+    """Return the checked frames of a snapshot directory on this machine; see `assess.load`."""
+    inventory, problems = _read(Path(directory), only)
     if len(problems):
-        raise DataError(f"{path} is not a sound snapshot", problems)
+        raise DataError(f"{directory} is not a sound snapshot", problems)
     return inventory
 
 
-def validate(path: str | Path) -> pd.DataFrame:
-    """List everything that is wrong with a snapshot directory.
-
-    Parameters
-    ----------
-    path : str or Path
-        The directory.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``table, row, column, value, rule, hint``; empty where all is well.
-    """
-    return _read(_local(path))[1]
-
-
-def _local(path: str | Path) -> Path:
-    """Return the directory on this machine; a snapshot in S3 is copied, and must be complete."""
-    if not s3.is_s3(path):
-        return Path(path)
-    directory = s3.fetch(str(path))
-    if not (directory / MANIFEST).is_file():
-        raise AssessError(f"{path} has no {MANIFEST}: it is half written, or no snapshot")
-    return directory
+def validate(directory: str | Path) -> pd.DataFrame:
+    """List everything that is wrong with a snapshot directory; see `assess.validate`."""
+    return _read(Path(directory))[1]
 
 
 def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.DataFrame]:
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
-            hint="make one with `assess sample DIR`",
+            hint="make one with `assess collect`, or take the invented `sample`",
         )
     tables: dict[str, pd.DataFrame] = {}
     problems = []
@@ -413,6 +377,7 @@ def _read(directory: Path, only: Collection[str] = ()) -> tuple[Inventory, pd.Da
     manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
     inventory, unsound = _build(tables, manifest.get("snapshot_at"), quarter)
+    inventory = replace(inventory, is_invented=manifest.get("invented") is True)
     return inventory, frames.join_problems([*problems, unsound])
 
 

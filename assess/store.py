@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from assess import frames, s3
+from assess import inventory as directories
+from assess.config import sample_path
 from assess.errors import AssessError, DataError
 from assess.execution import each
 from assess.inventory import (
     MANIFEST,
     Inventory,
     derived,
-    load,
     quarter_of,
     read_manifest,
     utc,
@@ -30,6 +31,11 @@ from assess.inventory import (
 from assess.words import to_csv
 from assess.writing import not_written, sibling, sync
 
+INVENTED = (
+    "# An invented fleet: no real company, person or product is described here.",
+    "invented = true",
+)
+PREVIOUS = "previous"  # in place of a day
 Asked = tuple[str, tuple[str, ...], tuple[str, ...]]  # of `roll_up`: frame, by, values
 
 
@@ -42,7 +48,6 @@ def write_snapshot(
     directory: str | Path,
     *,
     format: Literal["parquet", "csv"] = "parquet",
-    note: str = "",
 ) -> Path:
     """Write the present frames as a new snapshot directory, completely or not at all."""
     if format not in ("parquet", "csv"):
@@ -52,7 +57,7 @@ def write_snapshot(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with sibling(target, is_directory=True) as partial:
-            _fill(partial, inventory, format, note)
+            _fill(partial, inventory, format)
             refuse_taken(target)
             partial.rename(target)
         sync(target.parent)
@@ -70,9 +75,9 @@ def refuse_taken(target: Path) -> None:
         )
 
 
-def _fill(directory: Path, inventory: Inventory, format: str, note: str) -> None:
+def _fill(directory: Path, inventory: Inventory, format: str) -> None:
     lines = [
-        *(f"# {line}" for line in note.splitlines()),
+        *(INVENTED if inventory.is_invented else ()),
         f'snapshot_at = "{_time_text(pd.Series([inventory.snapshot_at]))[0]}"',
         f'quarter = "{inventory.quarter}"',
         f"schema_version = {frames.SCHEMA_VERSION}",
@@ -141,7 +146,7 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     """Return time and quarter of a snapshot; without `snapshot.toml` its frames are read."""
     manifest = read_manifest(path)
     if "snapshot_at" not in manifest:
-        inventory = load(path)
+        inventory = directories.load(path)
         return inventory.snapshot_at, inventory.quarter
     lost = [name for name in manifest.get("sha256", {}) if not (path / name).is_file()]
     if lost:
@@ -160,27 +165,73 @@ def verify(path: str | Path) -> list[str]:
     ]
 
 
-def resolve(reference: str | Path) -> Path:
-    """Return the snapshot directory that a reference means.
+def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:
+    """Read a snapshot.
 
-    ``STORE@2026-09-30`` is the newest snapshot of a store up to that day, ``STORE@2026Q3`` the newest
-    of that quarter, ``STORE`` the newest of all; a snapshot directory is itself. Any of them may be
-    in S3.
+    Parameters
+    ----------
+    path : str or Path
+        A directory of ``<frame>.csv`` or ``<frame>.parquet`` files, with `snapshot.toml`; without
+        that file the newest time in the frames counts as the moment of the snapshot. A directory
+        of such directories means the newest of them, ``STORE@2026-09-30`` the newest up to a day,
+        ``STORE@2026Q3`` the newest of a quarter, ``STORE@previous`` the newest of an earlier
+        quarter, else the newest. Any of them may be an ``s3://bucket/prefix``. ``sample`` and
+        ``sample:2026Q2`` are quarters of the invented fleet.
+    only : collection of str, default ()
+        Frames to read; all that are there where it is left out.
+
+    Returns
+    -------
+    Inventory
+        The frames, checked; those that were not read are unknown.
+
+    Raises
+    ------
+    DataError
+        Where a file cannot be read or a frame breaks the data dictionary.
+    AssessError
+        Where there is no such snapshot, or nothing in it says when it was taken.
     """
+    return directories.load(resolve(path), only=only)
+
+
+def validate(path: str | Path) -> pd.DataFrame:
+    """List everything that is wrong with a snapshot.
+
+    Parameters
+    ----------
+    path : str or Path
+        The snapshot, named as for `load`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``table, row, column, value, rule, hint``; empty where all is well.
+    """
+    return directories.validate(resolve(path))
+
+
+def resolve(reference: str | Path) -> Path:
+    """Return the snapshot directory that a reference means; see `load`."""
+    if sample := sample_path(reference):
+        return sample
     if s3.is_s3(reference):
         address, at, moment = str(reference).rpartition("@")
         local = s3.fetch(address or str(reference))
+        _refuse_half(local, reference)
         reference = f"{local}{at}{moment}" if address else local
     path = Path(reference)
     if path.is_dir():
-        files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
-        has_frames = any(file.stem in frames.names() for file in files)
-        return path if has_frames else latest(path)
+        return path if _has_frames(path) else latest(path)
     store, at, moment = str(reference).rpartition("@")
     if not at:
         raise AssessError(
-            f"there is no snapshot at {path}", hint="make one with `assess sample DIR`"
+            f"there is no snapshot at {path}",
+            hint="make one with `assess collect`, or take the invented `sample`",
         )
+    if moment == PREVIOUS:
+        newest = latest(store)
+        return previous(newest) or newest
     listed = snapshots(store)
     if re.fullmatch(r"\d{4}Q[1-4]", moment):
         fitting = listed[listed["quarter"] == moment]
@@ -194,6 +245,19 @@ def resolve(reference: str | Path) -> Path:
     return Path(fitting["path"].iloc[-1])
 
 
+def _has_frames(path: Path) -> bool:
+    files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
+    return any(file.stem in frames.names() for file in files)
+
+
+def _refuse_half(local: Path, reference: str | Path) -> None:
+    """Refuse a snapshot that was copied from S3 while another process wrote it."""
+    if _has_frames(local) and not (local / MANIFEST).is_file():
+        raise AssessError(
+            f"{reference} has no {MANIFEST}: it is half written, or no snapshot"
+        )
+
+
 def _just_after(moment: str) -> pd.Timestamp:
     """Return the end of a day, or the first moment after a time."""
     try:
@@ -201,7 +265,7 @@ def _just_after(moment: str) -> pd.Timestamp:
     except AssessError as error:
         raise AssessError(
             f"@{moment} is neither a day nor a quarter",
-            hint="write @2026-09-30 or @2026Q3",
+            hint="write @2026-09-30, @2026Q3 or @previous",
         ) from error
     is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", moment)
     return when + (pd.Timedelta(days=1) if is_day else pd.Timedelta(microseconds=1))

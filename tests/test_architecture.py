@@ -44,8 +44,17 @@ LAYERS = {
     "untrusted": set(),
     "reading": set(),
     "writing": {"errors"},
-    "inventory": {"errors", "frames", "image_ref", "reference", "s3", "words"},
-    "store": {"errors", "execution", "frames", "inventory", "s3", "words", "writing"},
+    "inventory": {"errors", "frames", "image_ref", "reference", "words"},
+    "store": {
+        "config",
+        "errors",
+        "execution",
+        "frames",
+        "inventory",
+        "s3",
+        "words",
+        "writing",
+    },
     "sample": {"errors", "frames", "inventory", "config", "store"},
     "reference": {"errors", "writing"},
     "image_ref": {"reference"},
@@ -55,6 +64,7 @@ LAYERS = {
         "image_ref",
         "inventory",
         "config",
+        "execution",
         "reading",
         "s3",
         "policy",
@@ -113,34 +123,36 @@ PLOT = ("score/result.py", "assess.figures")
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 1600,
+    "core": 1680,
     "policy": 680,
-    "reference": 1000,
-    "sources": 2450,
+    "reference": 1200,
+    "sources": 2440,
     "sources/aws": 495,
-    "sources/answers": 700,
+    "sources/answers": 1250,
     "sources/backstage": 380,
     "sources/compose": 820,
-    "sources/docker": 1400,
+    "sources/deploys": 450,
+    "sources/docker": 1530,
+    "sources/edges": 640,
     "sources/ec2": 415,
     "sources/ecr": 620,
-    "sources/ecs": 880,
+    "sources/ecs": 1080,
     "sources/experiments": 300,
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 980,
-    "sources/kubernetes": 1400,
+    "sources/kubernetes": 1560,
     "sources/marathon": 600,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 600,
+    "sources/connections": 1280,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
-    "sources/vms": 450,
+    "sources/vms": 500,
     "score": 410,
     "score/backtest": 310,
     "score/blast_radius": 2350,
@@ -154,15 +166,15 @@ BUDGETS = {
     "score/what_next": 1400,
     "figures": 1400,
     "report": 2150,
-    "cli": 1750,
-    "notebooks": 460,
+    "cli": 2000,
+    "notebooks": 500,
     "sample": 600,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 47_000
-MAX_FILES = 222
+MAX_PACKAGE_LINES = 49_500
+MAX_FILES = 236
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

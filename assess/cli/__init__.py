@@ -18,12 +18,14 @@ from assess.untrusted import printable
 
 INTERRUPTED = 130
 EPILOG = """\b
-Start with the bundled sample, then with your own fleet:
-  assess report
-  assess collect -c assess.toml -o data/snapshots/2026Q4
+Your own fleet, in a directory of its own (`assess report sample` shows an invented one):
+  assess init
+  assess doctor
+  assess collect
   assess report
 \b
-A SNAPSHOT is a directory of frames, or a store with a date: data/snapshots@2026-09-30.
+A SNAPSHOT is a directory of frames, a store with a date such as data/snapshots@2026-09-30, or
+`sample`: the invented fleet.
 Every option can also be set as ASSESS_<VERB>_<OPTION>, such as ASSESS_COLLECT_DEADLINE=60.
 Exit codes: 0 done, 1 error, 2 usage, 3 a limit is broken, 4 coverage below the limit,
 130 interrupted. Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source,
@@ -36,6 +38,10 @@ VERBS = {
         "score": ("score", "Score a snapshot."),
         "explain": ("score", "Explain the scores of a service."),
         "record": ("score", "Write the one-page decision record of a service."),
+        "questions": (
+            "begin",
+            "List the facts worth finding out, as a table to fill in.",
+        ),
         "serve": ("report", "Show the reports in a browser on this machine."),
         "check": ("score", "Check limits; exit with 3 if one is broken."),
     },
@@ -46,13 +52,14 @@ VERBS = {
         "diff": ("inspect", "Compare two snapshots."),
     },
     "Collect": {
+        "init": ("begin", "Lay out a project for what this machine has."),
         "collect": ("collect", "Take an inventory of the fleet, read-only."),
         "sources": ("collect", "List the options and permissions of each source."),
         "doctor": ("collect", "Check what each source can see before you collect."),
         "sample": ("setup", "Write a fictional sample fleet."),
     },
     "Work with": {
-        "notebooks": ("notebooks", "Run, refresh or check the notebooks."),
+        "notebooks": ("notebooks", "Copy, run, refresh or check the notebooks."),
         "frames": ("inspect", "Show the data dictionary."),
         "policy": ("setup", "Show the policy in effect."),
         "facts": ("setup", "List the reference facts and their age."),

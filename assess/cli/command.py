@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # work that is done sooner shows no progress [s]
 FORMATS = ("text", "json", "csv", "markdown")
-_BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".toml": "toml"}
 
 
 class Command(click.Command):
@@ -73,7 +73,7 @@ class Command(click.Command):
 
 
 class SnapshotType(click.ParamType[str]):
-    """A directory of frames, or ``store@date``."""
+    """A directory of frames, ``store@date``, or ``sample``."""
 
     name = "snapshot"
 
@@ -178,45 +178,59 @@ policy_options = together(
         help="Engine version to move to, such as 29; overrides the policy.",
     ),
 )
-_output_options = together(
-    click.option(
-        "--format",
-        type=click.Choice(FORMATS),
-        envvar="ASSESS_FORMAT",
-        show_envvar=True,
-        help="Output format; the default is text.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
-    click.option(
-        "-o",
-        "--output",
-        "file",
-        type=FILE,
-        help="File to write. Its suffix sets the format unless --format does.",
-    ),
-)
+
+
+def _output_options(formats: Sequence[str]) -> Callable[[Any], Any]:
+    return together(
+        click.option(
+            "--format",
+            type=click.Choice(formats),
+            envvar="ASSESS_FORMAT",
+            show_envvar=True,
+            help="Output format; the default is text.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
+        click.option(
+            "-o",
+            "--output",
+            "file",
+            type=FILE,
+            help="File to write. Its suffix sets the format unless --format does.",
+        ),
+    )
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--format``, ``--json`` and ``-o`` to a command, as its argument ``out``."""
+    return output_in(*FORMATS)(command)
 
+
+def output_in(*formats: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the options of `output_options`, for these formats."""
+    return functools.partial(_with_output, formats)
+
+
+def _with_output(
+    formats: Sequence[str], command: Callable[..., Any]
+) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(
         *args: Any, format: str | None, as_json: bool, file: Path | None, **rest: Any
     ) -> Any:
         by_suffix = _BY_SUFFIX.get(file.suffix) if file else None
+        by_suffix = by_suffix if by_suffix in formats else None
         chosen = "json" if as_json else format or by_suffix or "text"
         to_file = None if file == Path("-") else file
         return command(*args, out=Output(chosen, to_file), **rest)
 
-    return _output_options(wrapped)
+    return _output_options(formats)(wrapped)
 
 
 def read(text: str) -> Inventory:
-    """Load a snapshot from a directory or ``store@date``."""
-    from assess import inventory, store
+    """Load a snapshot; see `assess.load`."""
+    from assess import store
 
-    return inventory.load(store.resolve(text))
+    return store.load(text)
 
 
 def read_history(text: str | Path, policy: Policy, *more: str | None) -> History:

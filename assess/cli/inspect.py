@@ -142,9 +142,9 @@ def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
 @output_options
 def validate(snapshot: str, *, out: Output) -> None:
     """List all problems of a snapshot; exit with 1 if there are any."""
-    from assess import inventory, store
+    from assess import store
 
-    problems = inventory.validate(store.resolve(snapshot))
+    problems = store.validate(snapshot)
     document = {"valid": problems.empty, "rows": records(problems)}
     out.table(problems, document, empty=f"{snapshot} is valid")
     if len(problems):

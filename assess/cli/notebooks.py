@@ -1,4 +1,4 @@
-"""Run, refresh and check the notebooks."""
+"""Copy, run, refresh and check the notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ selection = click.argument("notebook", nargs=-1)
 
 @click.group(params=verbosity())
 def notebooks() -> None:
-    """Run, refresh or check the notebooks.
+    """Copy, run, refresh or check the notebooks.
 
     NOTEBOOK is a number such as 02, a name, or a file; the default is all notebooks.
     """
@@ -97,6 +97,29 @@ def refresh(notebook: tuple[str, ...]) -> None:
         click.echo(path)
     if not changed:
         note("nothing changed")
+
+
+@notebooks.command(
+    cls=Command, examples=["assess notebooks copy", "assess notebooks copy analysis"]
+)
+@click.argument(
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("notebooks"),
+)
+def copy(directory: Path) -> None:
+    """Copy the notebooks to DIRECTORY, set to read your newest snapshot in data/snapshots.
+
+    A notebook that is there already is kept as it is. Prints the paths of the new ones.
+    """
+    from assess import notebooks as runner
+
+    made, kept = runner.copy(directory)
+    for path in made:
+        click.echo(path)
+    if kept:
+        note(f"{len(kept)} notebooks were there and are kept")
+    note(f"open them with: jupyter lab {directory}")
 
 
 @notebooks.command(cls=Command, examples=["assess notebooks check"])

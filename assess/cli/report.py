@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assess.report import Appendix, Report
     from assess.score.upgrade_churn.history import History
 
+SAMPLE = "sample"
 SNAPSHOTS = Path("data/snapshots")
 REPORTS = Path("reports")
 
@@ -76,11 +77,12 @@ def report(
 ) -> None:
     """Write the report of a quarter: HTML, Markdown, JSON, CSV, decision records and figures.
 
-    The default SNAPSHOT is the newest in data/snapshots, or the bundled sample if there is none.
-    It is compared with the newest snapshot of an earlier quarter in the same directory. If the
-    report of that quarter exists, the new report shows which labels changed because of the policy
-    or the reference facts. history.html covers all quarters in the directory. All older snapshots
-    there show how often engines and images were upgraded. Prints the paths of the pages.
+    The default SNAPSHOT is the newest in data/snapshots. Where nothing was collected and nothing is
+    configured, the invented sample shows what a report looks like, and says so. It is compared with
+    the newest snapshot of an earlier quarter in the same directory. If the report of that quarter
+    exists, the new report shows which labels changed because of the policy or the reference facts.
+    history.html covers all quarters in the directory. All older snapshots there show how often
+    engines and images were upgraded. Prints the paths of the pages.
     """
     import assess
 
@@ -142,16 +144,24 @@ def _notebooks(
 
 
 def _chosen(snapshot: str | None) -> Path:
-    """Return the named snapshot, else the newest of the project, else the sample."""
+    """Return the named snapshot, else the newest of the project.
+
+    The sample stands in only where nobody has begun: it must not pass for a fleet of theirs.
+    """
     from assess import store
-    from assess.config import data_path
+    from assess.config import is_configured
 
     if snapshot:
         return store.resolve(snapshot)
-    if SNAPSHOTS.is_dir() and len(store.snapshots(SNAPSHOTS)):
+    if SNAPSHOTS.is_dir() and any(SNAPSHOTS.iterdir()):
         return store.latest(SNAPSHOTS)
-    note(f"no snapshot in {SNAPSHOTS}: using the bundled sample")
-    return store.latest(data_path("sample"))
+    if is_configured():
+        raise AssessError(
+            f"there is no snapshot in {SNAPSHOTS}",
+            hint="collect one with `assess collect`, or look at `assess report sample`",
+        )
+    note("invented sample: nothing is configured and nothing was collected here")
+    return store.resolve(SAMPLE)
 
 
 def _before(path: Path) -> Path | None:

@@ -12,8 +12,10 @@ import click
 
 from assess.cli.command import (
     FILE,
+    FORMATS,
     Command,
     Output,
+    output_in,
     output_options,
     policy_options,
     read_policy,
@@ -49,6 +51,7 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
     examples=[
         "assess policy",
         "assess policy --json",
+        "assess policy --format toml -o policy.toml",
         "assess policy --check our-policy.toml",
     ],
 )
@@ -59,7 +62,7 @@ def sample(directory: Path, *, services: int, seed: int) -> None:
     type=FILE,
     help="Only check that this policy file is valid.",
 )
-@output_options
+@output_in(*FORMATS, "toml")
 def policy(
     *,
     policy_file: Path | None,
@@ -67,12 +70,18 @@ def policy(
     candidate: Path | None,
     out: Output,
 ) -> None:
-    """Show the policy in effect: every value, and whether it is a default or your own."""
+    """Show the policy in effect: every value, and whether it is a default or your own.
+
+    `--format toml` writes it whole, as a file for --policy; the built-in one keeps its comments.
+    """
     import pandas as pd
 
     chosen = read_policy(candidate or policy_file, target=target)
     if candidate:
         note(f"{candidate} is valid: {repr(chosen)[1:-1]}")
+        return
+    if out.format == "toml":
+        out.text(chosen.to_toml())
         return
     default = dict(_leaves(read_policy(None).values))
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assess.notebooks.conventions import Deviation, check
+from assess.notebooks.copying import copy
 from assess.notebooks.files import KERNELSPEC, LANGUAGE_INFO, find, fragment, tidy
 from assess.notebooks.running import refresh, run
 
@@ -11,6 +12,7 @@ __all__ = [
     "LANGUAGE_INFO",
     "Deviation",
     "check",
+    "copy",
     "find",
     "fragment",
     "refresh",

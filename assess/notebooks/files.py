@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 
-from assess.config import PACKAGE
+from assess.config import data_path
 from assess.errors import AssessError
 from assess.writing import write_beside
 
@@ -28,11 +28,7 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
 
     Notebooks in `notebooks/` of the working directory come before those of the package.
     """
-    homes = (
-        Path("notebooks"),
-        PACKAGE / "_data" / "notebooks",
-        PACKAGE.parent / "notebooks",
-    )
+    homes = (Path("notebooks"), data_path("notebooks"))
     listed = (sorted(home.glob("*.ipynb")) for home in homes)
     known = next(filter(None, listed), [])
     if not selection:

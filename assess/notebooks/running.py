@@ -118,9 +118,10 @@ def _parameters(
 ) -> dict[str, Any]:
     """Choose the values of a notebook, and find packaged data that is not beside it."""
     moved = {
-        name: str(data_path(value.removeprefix(SHIPPED)))
+        name: str(shipped)
         for name, value in known.items()
         if str(value).startswith(SHIPPED) and not (path.parent / value).exists()
+        if (shipped := data_path(value.removeprefix(SHIPPED))).exists()
     }
     return {**moved, **{name: value for name, value in given.items() if name in known}}
 

@@ -68,6 +68,21 @@ class Policy:
         """
         return _overridden(self.values, tables, self.origin)
 
+    def to_toml(self) -> str:
+        """Return the whole policy as TOML that `load_policy` reads again.
+
+        Returns
+        -------
+        str
+            The text of the default policy with its comments; of any other, its values.
+        """
+        file = data_path("policy.toml")
+        if self.values == _parse(file):
+            return file.read_text(encoding="utf-8")
+        return "".join(
+            f"{key} = {_inline(value)}\n" for key, value in self.values.items()
+        )
+
     def __repr__(self) -> str:
         """Return a line without address or clock."""
         return f"<Policy {self.hash}: {len(self['check'])} checks, {len(self['gate'])} gates>"
@@ -95,6 +110,20 @@ def load_policy(path: str | Path | None = None) -> Policy:
     if path is None:
         return _checked(default, "default")
     return _overridden(default, _parse(Path(path)), str(path))
+
+
+def _inline(value: Any) -> str:
+    """Write a value as TOML on one line; strings and numbers are written as in JSON."""
+    if isinstance(value, Mapping):
+        pairs = [f"{json.dumps(key)} = {_inline(cell)}" for key, cell in value.items()]
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    is_time = hasattr(value, "isoformat")
+    if is_time:
+        return str(value.isoformat())
+    # the one control character that JSON leaves as it is and TOML does not
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -34,7 +34,9 @@ _GATE = {
     **dict.fromkeys(("id", "title", "label", "fails_when", "clear", "remedy"), ""),
     "reasons": [_REASON | _REASON_MAY],
 }
-_GATE_MAY = {"unless": ""}
+_NOTE = dict.fromkeys(("table", "rule", "says"), "")
+_NOTE_MAY = {"shows": [""]}
+_GATE_MAY = {"unless": "", "notes": [_NOTE | _NOTE_MAY]}
 _BOARD = {"id": ""}
 _BOARD_MAY = {
     "title": "",
@@ -58,6 +60,7 @@ WORDS = {
 _DAYS = 36_500
 _AT_MOST = {
     "simulation.level": 1,
+    "what_next.k_share": 1,
     "what_next.move_p": 1,
     "what_next.pilot_p": 1,
     "simulation.draws": 10**7,
@@ -183,6 +186,8 @@ def problems_of(values: Table) -> Iterator[str]:
         missing = _missing(gate, _GATE, whose)
         for reason in gate.get("reasons", ()):
             missing += _missing(reason, _REASON, f"{whose}, a reason")
+        for note in gate.get("notes", ()):
+            missing += _missing(note, _NOTE, f"{whose}, a note")
         yield from missing or _gate_problems(whose, gate, values)
     for board in values["board"]:
         whose = f"board {board.get('id', '?')}"
@@ -293,7 +298,7 @@ def _gate_problems(whose: str, gate: Table, values: Table) -> Iterator[str]:
     if gate["fails_when"] not in _FAILS_WHEN or not gate["reasons"]:
         yield f"{whose}: it fails when any or all of its reasons hold"
     yield from _rule_problems(whose, "workloads", {"unless": gate.get("unless", "")})
-    for reason in gate["reasons"]:
+    for reason in (*gate["reasons"], *gate.get("notes", ())):
         table = reason["table"]
         yield from _rule_problems(whose, table, {"rule": reason["rule"]})
         known = rules.columns(table) if table in rules.TABLES else {}

@@ -60,8 +60,18 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
         "public_unmirrored": "boolean",
     },
     "mounts": {},
-    "hosts": {"os_supported": "boolean", "kernel_runs_on_target": "boolean"},
-    "engines": {"engine_supported": "boolean", "driver_runs_on_target": "boolean"},
+    "hosts": {
+        "os_supported": "boolean",
+        "kernel_runs_on_target": "boolean",
+        "managed": "boolean",
+    },
+    "engines": {
+        "engine_supported": "boolean",
+        "driver_runs_on_target": "boolean",
+        "managed": "boolean",
+        "only": "boolean",
+        "line": "text",
+    },
     "images": {},
     "dependencies": {},
 }

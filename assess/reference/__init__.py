@@ -12,6 +12,7 @@ from assess.reference.engines import driver_runs as driver_runs
 from assess.reference.engines import drivers_gone as drivers_gone
 from assess.reference.engines import kernel_floor as kernel_floor
 from assess.reference.engines import kernel_runs as kernel_runs
+from assess.reference.engines import target_docker as target_docker
 from assess.reference.engines import target_engine as target_engine
 from assess.reference.images import engine_change as engine_change
 from assess.reference.images import image_change as image_change
@@ -19,6 +20,17 @@ from assess.reference.images import is_fixed as is_fixed
 from assess.reference.images import is_fork as is_fork
 from assess.reference.images import moves as moves
 from assess.reference.images import tag_version as tag_version
+from assess.reference.runtimes import MANAGED as MANAGED
+from assess.reference.runtimes import Node as Node
+from assess.reference.runtimes import Platform as Platform
+from assess.reference.runtimes import is_managed as is_managed
+from assess.reference.runtimes import lines_behind as lines_behind
+from assess.reference.runtimes import node_driver_runs as node_driver_runs
+from assess.reference.runtimes import node_system_support as node_system_support
+from assess.reference.runtimes import platform_of as platform_of
+from assess.reference.runtimes import runtime_line as runtime_line
+from assess.reference.runtimes import runtime_support as runtime_support
+from assess.reference.runtimes import worst_node as worst_node
 from assess.reference.stores import VAGUE as VAGUE
 from assess.reference.stores import holds_record as holds_record
 from assess.reference.stores import is_store_name as is_store_name
@@ -31,6 +43,7 @@ from assess.reference.support import engine_lines as engine_lines
 from assess.reference.support import engine_support as engine_support
 from assess.reference.support import kernel_support as kernel_support
 from assess.reference.support import line_of as line_of
+from assess.reference.support import newest_line as newest_line
 from assess.reference.support import os_support as os_support
 from assess.reference.support import outages as outages
 from assess.reference.support import product_support as product_support

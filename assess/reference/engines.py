@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from assess.errors import PolicyError
+from assess.reference.support import ENGINE, newest_line
 from assess.reference.tables import rows
 from assess.reference.versions import (
     Version,
@@ -25,13 +26,20 @@ _BACKPORT_BUILD = 514
 
 
 def target_engine(target: Mapping[str, Any]) -> str:
-    """Return the engine of the policy's ``[target]``; the newest known line if it names none."""
+    """Return the engine of the policy's ``[target]``; the newest line of its runtime by default."""
     named = str(target.get("engine", "") or "")
     if named and parse_version(named) is None:
         raise PolicyError(
             f"target.engine is {named!r}", hint="a version or a line, such as 29"
         )
-    return named or list(newest_releases())[-1]
+    newest = newest_line(str(target.get("runtime") or ENGINE))
+    return named or newest or list(newest_releases())[-1]
+
+
+def target_docker(target: Mapping[str, Any]) -> str:
+    """Return the docker that drivers and kernels are held against: the target's, else the newest."""
+    is_docker = target.get("runtime", ENGINE) == ENGINE
+    return target_engine(target if is_docker else {})
 
 
 @lru_cache(maxsize=4096)

@@ -10,16 +10,24 @@ import pandas as pd
 
 from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, compiled_on, rows, table
-from assess.reference.versions import engine_line, is_known, numbers_of, parse_version
+from assess.reference.versions import (
+    Version,
+    engine_line,
+    is_known,
+    numbers_of,
+    parse_version,
+)
 
 # for so long after its last release, a line without an announced end counts as supported
 ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
 ENGINE = "docker"
+RHCOS_FROM = 400
 DATED = (
     "engine_releases",
     "distro_releases",
     "kernel_lines",
+    "managed_lines",
     "orchestrators",
     "runtime_lines",
 )
@@ -28,19 +36,24 @@ State = Literal["supported", "ended", "unknown"]
 
 
 class Support(NamedTuple):
-    """Whether something is supported at a moment: state, line, its end [UTC], days left, why."""
+    """Whether something is supported at a moment: state, line, its end [UTC], days left, why.
+
+    ``extended_date`` is the end of support that costs extra [UTC].
+    """
 
     state: State
     line: str | None
     eol_date: pd.Timestamp | None
     days_to_eol: int | None
     basis: str
+    extended_date: pd.Timestamp | None = None
 
 
 class _Line(NamedTuple):
     released: list[pd.Timestamp]
     eol: pd.Timestamp | None
     basis: str
+    extended: pd.Timestamp | None
 
 
 @lru_cache(maxsize=4096)
@@ -57,13 +70,15 @@ def product_support(
     lines = _lines().get(product or "", {})
     if line not in lines:
         named = f"line {line}" if line else "no version"
-        return Support("unknown", line, None, None, f"the facts do not know it: {named}")
+        whose = f"{product}, {named}" if product else named
+        return Support("unknown", line, None, None, f"the facts do not know it: {whose}")
     eol = lines[line].eol
     basis = lines[line].basis
     days = None
+    state: State
     if eol is not None:
         days = (eol - at.normalize()).days
-        state: State = "ended" if days < 0 else "supported"
+        state, basis = _with_end(product, lines[line], eol, at)
     elif "retired" in basis:
         state = "ended"
     else:
@@ -71,7 +86,7 @@ def product_support(
     if state == "supported" and product == ENGINE and not is_known(version):
         state = "unknown"
         basis = f"{version} is newer than the facts of {compiled_on(*DATED)}"
-    return Support(state, line, eol, days, basis)
+    return Support(state, line, eol, days, basis, lines[line].extended)
 
 
 def engine_support(version: str | None, at: pd.Timestamp) -> Support:
@@ -85,12 +100,12 @@ def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) ->
 
     A version before all that the facts know has ended where the oldest of these has.
     """
-    distro = distro_of(os_name)
-    support = product_support(distro, os_version, at)
+    distro, rest = system_of(os_name)
+    support = product_support(distro, os_version or rest or None, at)
     numbers = parse_version(support.line)
-    if support.state != "unknown" or numbers is None or distro is None:
+    if support.state != "unknown" or numbers is None or distro not in _lines():
         return support
-    oldest = min(_lines()[distro], key=numbers_of)
+    oldest = line_names(distro)[0]
     is_before = numbers < numbers_of(oldest)
     if is_before and product_support(distro, oldest, at).state == "ended":
         return support._replace(state="ended", basis=f"before {oldest}, which has ended")
@@ -143,9 +158,24 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
 @cache
 def distro_of(os_name: str | None) -> str | None:
     """Return the name that the facts use for an operating system; None if they do not know it."""
-    name = os_name.strip().lower() if isinstance(os_name, str) else ""
-    name = {row["name"]: row["distro"] for row in rows("os_names")}.get(name, name)
-    return name if name in _codenames() else None
+    return system_of(os_name)[0]
+
+
+@cache
+def system_of(os_name: str | None) -> tuple[str | None, str]:
+    """Return the name that the facts use for a system, and what its text says after that name.
+
+    The longest name counts: RHEL CoreOS is no RHEL.
+    """
+    words = os_name.strip().lower().split() if isinstance(os_name, str) else []
+    names = {row["name"]: row["distro"] for row in rows("os_names")}
+    known = {*_codenames(), *names.values()}
+    for n in range(len(words), 0, -1):
+        named = " ".join(words[:n])
+        distro = names.get(named, named)
+        if distro in known:
+            return distro, " ".join(words[n:])
+    return None, ""
 
 
 @lru_cache(maxsize=4096)
@@ -157,17 +187,30 @@ def line_of(product: str | None, version: str | None) -> str | None:
     if product == ENGINE:
         return engine_line(version)
     lines = {parse_version(name): name for name in _lines().get(product or "", {})}
-    if None in lines:
+    if None in lines and product not in _codenames():
         return lines[None]
     if not isinstance(version, str):
         return None
-    text = version.strip().lower().replace("-sp", ".").replace(" sp", ".")
+    text = version.strip("() \t").lower().replace("-sp", ".").replace(" sp", ".")
+    text = text.removeprefix(f"{product}-")
     named = _codenames().get(product or "", {}).get(text.partition(" ")[0])
-    numbers = parse_version(text)
+    numbers = _numbers(product, text)
     if named or numbers is None or product is None:
         return named
     starts = (lines[numbers[:n]] for n in (3, 2, 1) if numbers[:n] in lines)
     return next(starts, ".".join(map(str, numbers[:2])))
+
+
+@cache
+def line_names(product: str | None) -> list[str]:
+    """Return the lines of a product, oldest first."""
+    return sorted(_lines().get(product or "", {}), key=numbers_of)
+
+
+@cache
+def newest_line(product: str | None) -> str | None:
+    """Return the newest line of a product; None if the facts do not know it."""
+    return next(reversed(line_names(product)), None)
 
 
 @cache
@@ -213,6 +256,43 @@ def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFr
     return listed
 
 
+def _numbers(product: str | None, text: str) -> Version | None:
+    """Read the numbers of a version; RHCOS writes OpenShift 4.14 as ``414.92``."""
+    numbers = parse_version(text)
+    if product == "rhcos" and numbers and numbers[0] >= RHCOS_FROM:
+        return divmod(numbers[0], 100)
+    return numbers
+
+
+def _with_end(
+    product: str | None, line: _Line, eol: pd.Timestamp, at: pd.Timestamp
+) -> tuple[State, str]:
+    """Return the state of a line whose end is announced, and why."""
+    today = at.normalize()
+    if today <= eol:
+        return "supported", line.basis
+    extended = _extended().get(product or "")
+    if not extended or line.extended is None or line.extended < today:
+        return "ended", line.basis
+    ended = f"standard support ended {eol:%Y-%m-%d}"
+    if extended == "automatic":
+        return (
+            "supported",
+            f"{ended}, extended support costs extra until {line.extended:%Y-%m-%d}",
+        )
+    bought = f"whether extended support until {line.extended:%Y-%m-%d} was bought"
+    return "unknown", f"{ended}, and nobody knows {bought}"
+
+
+@cache
+def _extended() -> dict[str, str]:
+    """How extended support begins, by product: automatic, or asked for."""
+    found = {row["product"]: row["extended"] for row in rows("platforms")}
+    for row in rows("calendars"):
+        found[row["product"]] = found.get(row["follows"], "")
+    return found
+
+
 def _without_end(
     line: str, lines: dict[str, _Line], at: pd.Timestamp
 ) -> tuple[State, str]:
@@ -234,12 +314,24 @@ def _day(text: str) -> pd.Timestamp:
 
 @cache
 def _lines() -> dict[str, dict[str, _Line]]:
-    """Lines by product."""
+    """Lines by product; those of a product that follows another are the other's."""
     found: dict[str, dict[str, _Line]] = {}
     for product, name, end, basis, *days in _dated():
-        line = _Line([], _day(end) if end else None, basis)
+        line = _Line([], _day(end) if end else None, basis, None)
         line = found.setdefault(product, {}).setdefault(name, line)
         line.released.extend(_day(day) for day in days if day)
+    for row in rows("managed_lines"):
+        released = [_day(day) for day in (row["release_date"], row["latest_date"]) if day]
+        ends = [row["eol_date"], row["extended_eol_date"]]
+        standard, extended = (_day(end) if end else None for end in ends)
+        line = _Line(released, standard, "calendar of its provider", extended)
+        found.setdefault(row["product"], {})[row["line"]] = line
+    for row in rows("calendars"):
+        if not row["needs"]:
+            found[row["product"]] = {
+                name: line._replace(basis=f"as {row['follows']} {name}: {line.basis}")
+                for name, line in found[row["follows"]].items()
+            }
     return found
 
 

@@ -26,6 +26,7 @@ ADDRESS = f"https://{PUBLISHER}/api/v1/products"
 _KEYS = {
     "distro_releases": ("distro", "version"),
     "runtime_lines": ("product", "line"),
+    "managed_lines": ("product", "line"),
     "orchestrators": ("product", "line"),
     "kernel_lines": ("", "line"),
     "engine_releases": ("", "release_line"),
@@ -38,6 +39,10 @@ _COLUMNS = {
     "extended_eol_date": ("eoesFrom", "extendedSupport"),
     "latest_date": ("latestReleaseDate",),
 }
+
+_MILESTONE = re.compile(
+    r"^cos-"
+)  # Container-Optimized OS writes its name before the number
 
 Cycle = dict[str, str]  # line of a product in our columns; an empty text is unknown
 _Changes = Iterator[tuple[int, Cycle]]  # place of a row, old or new, and its new cells
@@ -75,7 +80,9 @@ def _cycle(entry: Mapping[str, Any]) -> Cycle:
         days["latest_date"] = _day(latest.get("date")) or days["latest_date"]
         latest = latest.get("name") or ""
     return {
-        "line": str(entry.get("name") or entry.get("cycle") or "").strip(),
+        "line": _MILESTONE.sub(
+            "", str(entry.get("name") or entry.get("cycle") or "").strip()
+        ),
         "latest": str(latest),
         "codename": str(entry.get("codename") or ""),
         **days,

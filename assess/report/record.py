@@ -43,6 +43,7 @@ def decision_record(
         "record.md",
         {
             "service_id": service_id,
+            "is_invented": at.is_invented,
             "quarter": at.quarter,
             "origin": f"policy {at.policy_hash}, {_facts(scores)}",
             "label": row["label"],

@@ -306,8 +306,10 @@ class Report:
     def _values(self) -> dict[str, Any]:
         """Gather the values of the templates."""
         at = self.scores.provenance
+        kind = "Invented sample: quarterly" if at.is_invented else "Quarterly"
         return {
-            "title": f"Readiness report {at.quarter}",
+            "title": f"{kind} readiness report {at.quarter}",
+            "is_invented": at.is_invented,
             "quarter": at.quarter,
             "headline": self.headline,
             "fleet": self.fleet,

@@ -7,6 +7,7 @@ on every machine.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,6 @@ from assess.inventory import Inventory, from_frames
 from assess.sample import rows
 from assess.sample.scene import CELL, Scene, world
 from assess.store import write_snapshot
-
-NOTE = "An invented fleet: no real company, person or product is described here."
 
 
 def write_sample(
@@ -50,7 +49,7 @@ def write_sample(
         if step >= 0:
             target = Path(directory) / str(quarter)
             fleet = _inventory(scenes)
-            written.append(write_snapshot(fleet, target, format="csv", note=NOTE))
+            written.append(write_snapshot(fleet, target, format="csv"))
     return written
 
 
@@ -65,4 +64,5 @@ def _inventory(scenes: list[Scene]) -> Inventory:
         table = pd.DataFrame(made, columns=list(frames.columns(name)), dtype=object)
         table = table.fillna("").sort_values(frames.key(name), kind="stable")
         tables[name] = table.replace("", pd.NA)
-    return from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))
+    fleet = from_frames(tables, snapshot_at=scenes[0].at, quarter=str(scenes[0].quarter))
+    return replace(fleet, is_invented=True)

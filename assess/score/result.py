@@ -41,6 +41,7 @@ class Provenance:
     version: str
     seed: int
     policy: Policy | None = field(default=None, repr=False, compare=False)
+    is_invented: bool = False
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
@@ -53,6 +54,7 @@ class Provenance:
             __version__,
             policy.seed,
             policy,
+            inventory.is_invented,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def collect(  # noqa: PLR0913
         A KeyboardInterrupt, whose ``inventory`` is what was found before it, if anything.
     """
     from assess.inventory import from_frames
+    from assess.sources.deploys.measured import measure
     from assess.sources.joining.carry import carry_forward
     from assess.sources.joining.merge import coverage_table
 
@@ -93,6 +94,7 @@ def collect(  # noqa: PLR0913
     if interrupt is not None and not is_any:
         raise interrupt
     _insist(answers, strict=strict and interrupt is None, is_any=is_any)
+    notes += measure(tables, answers, moment)
     run_id = f"{moment:%Y%m%dT%H%M%SZ}"
     tables["coverage"] = coverage_table([*answers, *notes], run_id)
     inventory = from_frames(tables, snapshot_at=moment.isoformat())

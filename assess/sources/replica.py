@@ -26,7 +26,8 @@ def replica_rows(
     rows = [workload_row(part) for part in unit.containers]
     for risk in RISKS:
         rows[0][risk] = any_of([row[risk] for row in rows], decisive=True)
-    mounts = mount_rows(unit.mounts, key, host)
+    place = (host, replica.get("cluster"))
+    mounts = mount_rows(unit.mounts, key, *place)
     workloads = [rows[0] | replica | (own_of_main or {})]
     for part, row in zip(unit.beside, rows[1:], strict=True):
         own = {
@@ -34,7 +35,7 @@ def replica_rows(
             "name": part.container,
         }
         workloads.append(row | replica | own)
-        mounts += mount_rows(part.mounts, own["workload_id"], host)
+        mounts += mount_rows(part.mounts, own["workload_id"], *place)
     return workloads, mounts
 
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from assess import frames, reference
 from assess.image_ref import ImageRef, last_part, parse_image
-from assess.sources.addresses import Address, addresses, kind_of
 from assess.sources.base import Name, Row
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import STORES, kind_of
+from assess.sources.edges.rows import Mention, Text, mentions, variables
+from assess.sources.edges.siblings import Callee
+from assess.sources.host_paths import host_path_class, shown_path
 from assess.sources.linear import Linear
-from assess.sources.redact import is_secret, keep_env
+from assess.sources.redact import is_secret, keep_env, scrub
+from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
     "services",
@@ -55,8 +60,10 @@ class Unit:
     names: tuple[Name, ...]  # best first
     platform: str
     image: str = ""
-    # For use inside the sources only.
+    # For use inside the sources only: variables, and commands and files that may name others.
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    texts: tuple[Text, ...] = field(default=(), repr=False)
+    unread: tuple[str, ...] = ()  # what it refers to and nobody read, in words
     ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""
     mounts: tuple[Mount, ...] = ()
@@ -111,9 +118,21 @@ class Unit:
         return naming
 
     @property
-    def addresses(self) -> list[tuple[str, Address]]:
-        """Variables and the addresses of other services in them."""
-        return list(addresses(dict(self.environment)))
+    def callee(self) -> Callee:
+        """What an address of it leads to."""
+        return Callee(self.names[0], self.image_ref.repository or "")
+
+    @property
+    def mentions(self) -> list[Mention]:
+        """Addresses in the environments, commands and files of all its containers."""
+        return [found for part in self.containers for found in mentions(part.all_texts)]
+
+    @property
+    def all_texts(self) -> list[Text]:
+        """Texts of this container; those of one that only prepares the others are waits."""
+        texts = [*variables(dict(self.environment)), *self.texts]
+        is_wait = self.role == "init"
+        return [replace(text, is_wait=True) for text in texts] if is_wait else texts
 
     @property
     def inner_names(self) -> tuple[tuple[str | None, str, float], ...]:
@@ -214,9 +233,15 @@ def _keeps_data(unit: Unit, *, is_complete: bool) -> bool | None:
 
 
 def mount_rows(
-    mounts: Iterable[Mount], workload_id: str = "", host: str | None = ""
+    mounts: Iterable[Mount],
+    workload_id: str = "",
+    host: str | None = "",
+    cluster: str | None = None,
 ) -> list[Row]:
-    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones."""
+    """Return rows of the mounts frame; `share` removes ``_source``, which finds shared ones.
+
+    What is on a host is named after it, what all hosts of a cluster see after the cluster.
+    """
     rows: dict[str, Row] = {}
     for mount in mounts:
         if not mount.target:
@@ -241,9 +266,27 @@ def mount_rows(
             read_only=None if mount.is_writable is None else not mount.is_writable,
             size_bytes=mount.size_bytes,
             data_like=is_data(kind, mount.target, mount.is_writable),
+            **_host_path(mount),
+            volume_id=volume_id(
+                kind,
+                name=mount.volume if mount.shared_as is None else mount.shared_as,
+                path="" if mount.shared_as == "" else mount.source,
+                place=(cluster or "") if mount.is_remote else host,
+            ),
         )
         rows.setdefault(mount.target, row | {"_source": source})
     return list(rows.values())
+
+
+def _host_path(mount: Mount) -> Row:
+    """Return what may be told of the path on the host; nothing for a volume."""
+    is_path = mount.source and not mount.volume and mount.type not in ("volume", "tmpfs")
+    if not is_path or mount.source_class in _EPHEMERAL:
+        return {}
+    return {
+        "host_path_class": host_path_class(mount.source),
+        "host_path": shown_path(mount.source),
+    }
 
 
 def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
@@ -255,49 +298,27 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
         mount["shared_with_n"] = users[source] - 1 if source else 0
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
+        mount["volume_id"] = volume.get("export") or mount["volume_id"]
         usage = volume.get("UsageData")
         size = usage.get("Size") if isinstance(usage, dict) else None
         if isinstance(size, int) and size >= 0:
             mount["size_bytes"] = size
 
 
-Callee = tuple[Name | str, str]  # what an address leads to, and the name of its image
+def unread_note(units: Iterable[Unit]) -> Row:
+    """Return columns of a coverage row about what services refer to and nobody read."""
+    parts = [part for unit in units for part in unit.containers]
+    unread = sorted({what for part in parts for what in part.unread})
+    if not unread:
+        return {}
+    listed = ", ".join(unread[:_UNREAD_SHOWN])
+    more = len(unread) - _UNREAD_SHOWN
+    rest = f" and {more} more" if more > 0 else ""
+    hint = f"not read, so the dependencies in it are unknown: {listed}{rest}"
+    return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
 
 
-def environment_rows(
-    src: Name,
-    addresses: Iterable[tuple[str, Address]],
-    find: Callable[[Address], Callee | None],
-) -> list[Row]:
-    """Return dependencies on the services that addresses in an environment lead to."""
-    rows = []
-    for variable, address in addresses:
-        if callee := find(address):
-            dst, image = callee
-            kind = kind_of(address, image, variable)
-            rows.append(dependency_row(src, dst, kind, "environment"))
-    return rows
-
-
-def dependency_row(
-    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
-) -> Row:
-    """Return a row of the dependencies frame, with names in place of ids."""
-    return {"src": src, "dst": dst, "kind": kind, "evidence": evidence, **more}
-
-
-def distinct(rows: Iterable[Row]) -> list[Row]:
-    """Return dependencies once each, without those of a service on itself."""
-    kept: dict[tuple[Any, ...], Row] = {}
-    for row in rows:
-        if _without_rule(row["src"]) != _without_rule(row["dst"]):
-            key = (row["src"], row["dst"], row["kind"], row["evidence"])
-            kept.setdefault(key, row)
-    return list(kept.values())
-
-
-def _without_rule(name: Name | str) -> Name | str:
-    return replace(name, rule="", confidence=0.0) if isinstance(name, Name) else name
+_UNREAD_SHOWN = 5  # things that a hint names
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
@@ -434,9 +455,6 @@ def is_data(kind: str, target: str, is_writable: bool | None) -> bool | None:
     return True if is_writable and (is_known or kind == "named-volume") else None
 
 
-_STORE_KINDS = ("data", "cache", "queue", "discovery")  # whose ports keep state
-
-
 def keeps_data(
     mounts: Iterable[Mapping[str, Any]],
     repository: str | None,
@@ -461,7 +479,7 @@ def keeps_data(
 def has_store_port(ports: str | None) -> bool:
     """Return whether a container listens on a port that stores listen on."""
     inner = re.findall(r"(?<!\d)(\d+)(?=[/;]|$)", ports or "")
-    return any(kind_of(Address("", int(port))) in _STORE_KINDS for port in inner)
+    return any(kind_of(Address("", int(port))).kind in STORES for port in inner)
 
 
 # ---- logs ----

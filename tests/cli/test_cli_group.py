@@ -133,7 +133,8 @@ def test_an_error_exits_with_1_and_says_what_to_do(process):
     done = process("show", "nowhere")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: there is no snapshot at nowhere\nhint: make one with `assess sample DIR`\n"
+        "error: there is no snapshot at nowhere\nhint: make one with `assess collect`, "
+        "or take the invented `sample`\n"
     )
 
 

@@ -84,14 +84,14 @@ def test_without_a_snapshot_it_takes_the_newest_of_the_project(
 
 
 @pytest.mark.parametrize("empty_store", [False, True])
-def test_without_any_snapshot_it_takes_the_bundled_sample(
+def test_where_nobody_has_begun_it_shows_the_invented_sample(
     call, tmp_path, fewer, empty_store
 ):
     if empty_store:
         (tmp_path / "data" / "snapshots").mkdir(parents=True)
     result = call("report", "--policy", fewer)
     assert result.stdout == "reports/2026Q3/index.html\n"
-    assert "using the bundled sample" in result.stderr
+    assert result.stderr.startswith("invented sample")
     assert (tmp_path / "reports" / "2026Q3" / "index.html").stat().st_size > 10_000
 
 

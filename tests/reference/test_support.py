@@ -100,7 +100,10 @@ def test_orchestrators(product, version, state):
 def test_runtimes():
     assert reference.product_support("containerd", "1.6.20~ds1", AT).state == "ended"
     assert reference.product_support("containerd", "2.3.1", AT).state == "supported"
-    assert reference.product_support("cri-o", "1.30", AT).state == "unknown"
+    # CRI-O lives as long as the Kubernetes line of its number
+    assert reference.product_support("cri-o", "1.30", AT).state == "ended"
+    assert reference.product_support("cri-o", "1.35.2", AT).state == "supported"
+    assert reference.product_support("cri-o", "1.99", AT).state == "unknown"
 
 
 def test_windows_of_the_engine():

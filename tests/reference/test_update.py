@@ -239,3 +239,16 @@ def test_tables_older_than_those_that_came_along_do_not_count(tmp_path):
     write(facts, refreshed({"debian": to_cycles(DEBIAN)}, old)[0], old)
     assert Path(facts / "distro_releases.csv").is_file()
     assert "unknown" in support("14", facts)
+
+
+def test_lines_of_managed_clusters_and_node_systems_are_updated():
+    line = {"name": "1.37", "releaseDate": "2027-01-02", "eolFrom": "2028-03-02"}
+    cycles = {
+        "amazon-eks": to_cycles([{**line, "eoesFrom": "2029-03-02"}]),
+        "cos": to_cycles([{"name": "cos-133", "eolFrom": "2029-03-01"}]),
+    }
+    made, changes = refreshed(cycles, TODAY)
+    managed = made["managed_lines"].set_index(["product", "line"])
+    assert managed.loc[("amazon-eks", "1.37"), "extended_eol_date"] == "2029-03-02"
+    assert "133" in set(made["distro_releases"].query("distro == 'cos'")["version"])
+    assert set(changes["line"]) == {"1.37", "133"}

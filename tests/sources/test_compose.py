@@ -208,7 +208,7 @@ def test_services_and_replicas(shop):
         "web",
         "worker",
     }
-    assert all("state" not in row for row in shop.rows["workloads"])
+    assert {row["state"] for row in shop.rows["workloads"]} == {"declared"}
     assert {row["source_kind"] for row in shop.rows["workloads"]} == {"compose-service"}
 
 
@@ -292,29 +292,24 @@ def test_mounts(shop):
 
 def test_every_way_to_need_something(shop):
     assert edges(shop) == {
-        ("web", "storefront-api", "start_order", "compose-file"),
         ("web", "storefront-api", "call", "environment"),
-        ("web", "cache", "start_order", "compose-file"),
+        ("web", "cache", "data", "compose-file"),  # its only store
         ("web", "ext:pay.example.net", "call", "environment"),
-        ("storefront-api", "db", "start_order", "compose-file"),
         ("storefront-api", "db", "data", "environment"),
-        ("storefront-api", "bus", "start_order", "compose-file"),
         ("storefront-api", "bus", "queue", "environment"),
         ("storefront-api", "ext:unleash.example.net", "flags", "environment"),
         ("storefront-api", "ext:consul.example.net", "discovery", "environment"),
-        ("worker", "storefront-api", "call", "compose-file"),
         ("worker", "storefront-api", "call", "environment"),
-        ("worker", "storefront-api", "data", "shared-volume"),
         ("worker", "ext:legacy_billing_1", "call", "compose-file"),
         ("worker", "ext:metrics.example.net", "telemetry", "environment"),
-        ("worker", "cache", "cache", "environment"),
-        ("worker", "db", "data", "compose-file"),
+        ("worker", "cache", "data", "environment"),
+        ("worker", "db", "start_order", "compose-file"),  # by volumes_from
         ("sidecar", "worker", "declared", "compose-file"),
     }
     conditions = {
         (row["src"].name, getattr(row["dst"], "name", "")): row["condition"]
         for row in shop.rows["dependencies"]
-        if row["kind"] == "start_order"
+        if row.get("condition")
     }
     assert conditions["web", "storefront-api"] == "service_healthy"
     assert conditions["storefront-api", "db"] == "service_started"
@@ -338,7 +333,7 @@ def test_files_are_merged_in_order():
     assert (found["bus"]["tag"], found["bus"]["ports"]) == ("3.13.7", "5672->5672/tcp")
     assert sum(row["name"] == "mailer" for row in batch.rows["workloads"]) == 2
     assert found["mailer"]["image_ref"] is None
-    assert ("web", "bus", "start_order", "compose-file") in edges(batch)
+    assert ("web", "bus", "queue", "compose-file") in edges(batch)
     assert ("web", "storefront-api", "start_order", "compose-file") in edges(batch)
     assert ("web", "storefront-api", "call", "environment") not in edges(batch)
 
@@ -350,7 +345,7 @@ def test_profiles():
         read("shop/compose.yaml", profiles=["*"])
     ).keys()
     without = read("shop/compose.yaml", profiles=[])
-    assert ("web", "cache", "start_order", "compose-file") not in edges(without)
+    assert not any(dst == "cache" for src, dst, *_ in edges(without) if src == "web")
 
 
 def test_a_directory_means_its_compose_file():
@@ -395,7 +390,7 @@ def test_files_of_the_first_version(tmp_path):
     batch = written(
         tmp_path, "web:\n  image: nginx\n  links: [db]\ndb:\n  image: mysql:5.7\n"
     )
-    assert edges(batch) == {("web", "db", "call", "compose-file")}
+    assert edges(batch) == {("web", "db", "data", "compose-file")}
 
 
 def test_anchors_and_texts_that_yaml_would_change(tmp_path):
@@ -508,3 +503,43 @@ def test_reading_is_repeatable():
     files = [FIXTURES / "shop" / "compose.yaml"]
     assert read_project(files) == read_project(files)
     assert read_project(files).services == read_project(files * 2).services
+
+
+def test_a_restart_that_nobody_declares_is_known_but_for_what_swarm_may_run(tmp_path):
+    found = {
+        name: (row["restart_policy"], row["cpu_request"], row["memory_request_bytes"])
+        for name, row in workloads(
+            written(
+                tmp_path,
+                """
+services:
+  plain: {image: x, mem_reservation: 64m}
+  sized:
+    image: x
+    deploy: {resources: {reservations: {cpus: '0.25', memory: 128M}}}
+  stack: {image: x, deploy: {update_config: {parallelism: 1}}}
+  always: {image: x, deploy: {restart_policy: {condition: any}}}
+""",
+            )
+        ).items()
+    }
+    assert found == {
+        "plain": ("no", None, 64 * 2**20),
+        "sized": (None, 0.25, 128 * 2**20),
+        "stack": ("always", None, None),
+        "always": ("always", None, None),
+    }
+
+
+def test_ports_that_others_reach_and_where_a_tmpfs_is(tmp_path):
+    batch = written(
+        tmp_path,
+        """
+services:
+  open: {image: x, ports: ['8080:80'], tmpfs: '/run:size=64m,mode=1777'}
+  near: {image: x, ports: ['127.0.0.1:8080:80', '[::1]:81:81'], expose: [90]}
+""",
+    )
+    public = {r["name"]: r["public"] for r in batch.rows["services"]}
+    assert public == {"open": True, "near": None}
+    assert [m["destination"] for m in batch.rows["mounts"]] == ["/run"]

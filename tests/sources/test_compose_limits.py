@@ -69,10 +69,6 @@ BOMBS = {
         + ",".join(f"/d{n}" for n in range(1000))
         + "]}}",
     },
-    "many-writers": {
-        "compose.yaml": "x-a: &a {image: x, volumes: ['vol:/x']}\nservices:\n"
-        + "".join(f"  s{n}: *a\n" for n in range(3000)),
-    },
     "many-extends": {
         "compose.yaml": "services:\n  base: {image: x, environment: {"
         + ",".join(f"A{n}: x" for n in range(10**4))

@@ -192,7 +192,7 @@ def test_a_task_on_fargate_is_on_a_host_of_the_provider(recorded):
     (row,) = workloads(recorded, "running")["mailer"]
     host = table(recorded, "hosts").set_index("host_id").loc[row["host_id"]]
     assert row["host_id"].startswith("fargate:shop/") and host["managed_by"] == "provider"
-    assert (host["az"], host["provider_version"]) == ("eu-west-1a", "1.4.0")
+    assert (host["az"], host["provider_version"]) == ("eu-west-1a", "fargate 1.4.0")
     assert pd.isna(host["vcpus"]) and host["os_family"] == "linux"  # a part of one
     assert (row["cpu_limit"], row["memory_limit_bytes"]) == (0.25, 512 * 2**20)
     assert row["pinned"] is True
@@ -450,7 +450,7 @@ TASK = {
     "containerDefinitions": [
         {
             "name": "app",
-            "image": "shop/app:1",
+            "image": "shop/app:1.4.2",
             "memory": 512,
             "dependsOn": [{"containerName": "migrate", "condition": "SUCCESS"}],
         },
@@ -497,7 +497,7 @@ def test_a_service_without_tasks_declares_what_it_wants():
     assert one["secret_like_env_n"].tolist() == [0, 0, 1]
     assert CANARY not in repr(batch)
     (host,) = {h["host_id"]: h for h in batch.rows["hosts"]}.values()
-    assert (host["managed_by"], host["provider_version"]) == ("provider", None)
+    assert (host["managed_by"], host["provider_version"]) == ("provider", "fargate")
     assert set(rows["host_id"]) == {host["host_id"]}
     (service,) = batch.rows["services"]
     assert service["secrets_in_image"] is True

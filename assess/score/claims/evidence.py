@@ -24,14 +24,13 @@ from assess.score.claims.measure import (
     tally,
     widened,
 )
+from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import CONTAINER, DAY, HOST, Window
 from assess.score.incidents.recovery import self_healing
 from assess.score.upgrade_churn import pace
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
-
-FOR_CONTAINERS = ("docker", "containerd", "cri-o", "podman")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +71,8 @@ class ClaimData:
 
 
 def forced_upgrades(data: ClaimData) -> Measurement:
-    """C1: how often a year the end of its line forces an upgrade of an engine."""
-    engines = _engines(data)
-    pairs = zip(engines["runtime"], engines["version"], strict=True)
+    """C1: how often a year the end of its line forces an upgrade of a runtime or cluster."""
+    pairs = [reference.runtime_line(node) for node in _own_nodes(data)]
     rows = [(product, reference.line_of(product, version)) for product, version in pairs]
     table = pd.DataFrame(rows, columns=["engine", "line"], dtype="object")
     table["line"] = table["line"].fillna("unknown")
@@ -139,30 +137,42 @@ def kept_images(data: ClaimData) -> Measurement:
 
 def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: which hosts have a driver or a kernel that the target does not run with."""
-    engines = _engines(data)
-    engines = engines[engines["runtime"] == reference.ENGINE]
-    target = reference.target_engine(data.assessment.policy["target"])
-    kernel = engines["host_id"].map(data.frame("hosts").set_index("host_id")["kernel"])
-    columns = zip(engines["storage_driver"], engines["d_type"], kernel, strict=True)
-    answers = [_is_troubled(*cells, target) for cells in columns]
-    trouble = pd.Series(answers, engines.index, dtype="boolean")
-    return share(tally(engines["storage_driver"], trouble), level=data.level)
+    inventory = data.assessment.inventory
+    target = reference.target_docker(data.assessment.policy["target"])
+    rows = inventory["engines"].set_index(["host_id", "runtime"])
+    kernels = inventory["hosts"].set_index("host_id")["kernel"]
+    answers = []
+    for host, runtimes in nodes(inventory).items():
+        for node in runtimes:
+            driver = _text(rows["storage_driver"].get((host, node.runtime)))
+            d_type = rows["d_type"].get((host, node.runtime))
+            runs = [
+                reference.node_driver_runs(node, driver, target),
+                reference.kernel_runs(_text(kernels.get(host)), target),
+                _shows_deleted_files(driver, d_type),
+            ]
+            if not reference.is_managed(node):
+                answers.append((driver, _is_troubled(runs)))
+    table = pd.DataFrame(answers, columns=["driver", "trouble"])
+    trouble = table["trouble"].astype("boolean")
+    return share(tally(table["driver"], trouble), level=data.level)
 
 
-def _is_troubled(
-    driver: object, d_type: object, kernel: object, target: str
-) -> bool | None:
+def _text(cell: object) -> str | None:
+    return cell if isinstance(cell, str) else None
+
+
+def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
+    """Return whether overlay can show deleted files of lower layers as gone: d_type says so."""
+    if driver is None:
+        return None
+    if not driver.startswith("overlay"):
+        return True
+    return None if pd.isna(d_type) else bool(d_type)
+
+
+def _is_troubled(runs: list[bool | None]) -> bool | None:
     """Return whether the target does not run on a host; None where a fact is missing."""
-    driver_name = driver if isinstance(driver, str) else None
-    runs = [
-        reference.driver_runs(driver_name, target),
-        reference.kernel_runs(kernel if isinstance(kernel, str) else None, target),
-    ]
-    if driver_name is None:
-        runs.append(None)
-    elif driver_name.startswith("overlay"):
-        # without d_type the kernel cannot show deleted files of lower layers as gone
-        runs.append(None if pd.isna(d_type) else bool(d_type))
     if False in runs:
         return True
     return None if None in runs else False
@@ -206,11 +216,10 @@ def failed_pulls(data: ClaimData) -> Measurement:
     return ratio(counts, *worst, level=data.level, unknown_n=unknown_n)
 
 
-def _engines(data: ClaimData) -> pd.DataFrame:
-    """List the engines that run containers."""
-    table = data.frame("engines")
-    kept = table["runtime"].isin(FOR_CONTAINERS)
-    return table[kept].sort_values(["host_id", "runtime"], kind="stable")
+def _own_nodes(data: ClaimData) -> list[reference.Node]:
+    """List the runtimes that run containers on hosts that no provider patches."""
+    by_host = nodes(data.assessment.inventory).values()
+    return [n for of_host in by_host for n in of_host if not reference.is_managed(n)]
 
 
 def core_in_containers(data: ClaimData) -> Measurement:

@@ -34,6 +34,7 @@ ATOM_COLUMNS = [
 RISKS = {"green": 1.0, "yellow": 0.5, "red": 0.0}
 DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 SECONDS_A_DAY = 86400
+MEASURED = "measured"  # source of an answer that says how a fact was measured
 
 
 class Answers(NamedTuple):
@@ -245,10 +246,11 @@ def answer_checks(
 def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     """Return the answers of people to the checks: ``low, high`` [0-1] and ``said_at``, the oldest.
 
-    Index check and service_id. Answers older than ``evidence.answer_ttl_days``, and those
-    without a date, are left out.
+    Index check and service_id. Answers older than ``evidence.answer_ttl_days``, those without a
+    date, and those about what was measured are left out.
     """
     table = inventory["answers"].rename(columns={"question": "check"})
+    table = table[~_is_measured(table)]
     age = inventory.snapshot_at - table["answered_at"]
     days = age.dt.total_seconds() / SECONDS_A_DAY
     value = table["risk"].astype(object).map(RISKS).astype("Float64")
@@ -257,6 +259,13 @@ def opinions(inventory: Inventory, policy: Policy) -> pd.DataFrame:
     return grouped.agg(
         low=("value", "min"), high=("value", "max"), said_at=("answered_at", "min")
     )
+
+
+def _is_measured(answers: pd.DataFrame) -> pd.Series:
+    """Return which answers are about a fact of a service that a collection has measured."""
+    about = pd.MultiIndex.from_frame(answers[["check", "service_id"]])
+    measured = about[answers["source"].eq(MEASURED).fillna(value=False).to_numpy(bool)]
+    return pd.Series(about.isin(measured), answers.index)
 
 
 def _measure(check: Mapping[str, Any], evidence: Evidence) -> Answers:

@@ -7,8 +7,7 @@ facts stand beside what the sources saw.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from assess import frames, reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, View, any_sign
+from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import (
     CONTAINER,
     HOST,
@@ -27,8 +27,6 @@ from assess.score.incidents.exposure import (
 )
 
 LOWER_TIERS = (2, 3, 4)
-# of several runtimes on a host the first of these counts
-RUNTIMES = ("docker", "podman", "cri-o", "containerd", "other", "none")
 
 # a port that a container listens on, as in 5432/tcp and 15432->5432/tcp
 PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
@@ -37,9 +35,10 @@ PORT = r"(?<![\d.])(?:{})(?:/\w+)?\s*(?:[;,]|$)"
 def gather(inventory: Inventory, policy: Policy) -> Evidence:
     """Return what is known of every service, with the views of `rules.TABLES`."""
     at = inventory.snapshot_at
-    target = reference.target_engine(policy["target"])
-    engines = _engines(nullable(inventory["engines"], "engines"), at, target)
-    hosts = _hosts(nullable(inventory["hosts"], "hosts"), at, target)
+    target = reference.target_docker(policy["target"])
+    on_host = nodes(inventory)
+    engines = _engines(nullable(inventory["engines"], "engines"), on_host, at, target)
+    hosts = _hosts(nullable(inventory["hosts"], "hosts"), on_host, at, target)
     services = nullable(inventory["services"], "services").sort_values("service_id")
     services = services.reset_index(drop=True)
     everywhere = pd.Index(services["service_id"].astype("str"))
@@ -62,6 +61,8 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     on_engines = _distinct(containers, ["host_id"]).merge(
         engines.dropna(subset="host_id"), on="host_id", how="left"
     )
+    # of several runtimes of a host nobody knows which one runs the container
+    on_engines["sure"] &= on_engines["only"].fillna(value=True).astype(bool)
     images = _images(inventory, containers)
     views = {
         "workloads": View.of(everywhere, workloads, na=bare),
@@ -160,7 +161,8 @@ def _workloads(
     kinds = _image_kind(table["repository"], words["store_names"])
     # an image of a store that only prepares the others keeps nothing
     table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
-    mirrors = engines.set_index("host_id")["mirrors_n"].reindex(table["host_id"])
+    mirrors = engines.groupby("host_id")["mirrors_n"].min(skipna=False)
+    mirrors = mirrors.reindex(table["host_id"])
     has_mirror = (mirrors > 0).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
     is_mirrored = _among(table["registry"], registries["hub"]) & has_mirror
@@ -232,43 +234,75 @@ def _images(inventory: Inventory, workloads: pd.DataFrame) -> pd.DataFrame:
 # ---- engines and hosts, with the reference facts ----
 
 
-def _engines(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
-    """Return one engine per host, with the reference facts about it."""
-    ranked = table.assign(rank=table["runtime"].map(RUNTIMES.index))
-    ranked = ranked.sort_values(["host_id", "rank"])
-    table = ranked.drop_duplicates("host_id").drop(columns="rank")
-    versions = table["version"].where(is_known(table["runtime"], value="docker"))
-    table["engine_supported"] = _facts_of(
-        versions, lambda version: _is_supported(reference.engine_support(version, at))
-    )
-    table["driver_runs_on_target"] = _facts_of(
-        table["storage_driver"], lambda driver: reference.driver_runs(driver, target)
-    )
-    return table
+def _engines(
+    table: pd.DataFrame,
+    on_host: Mapping[str, list[reference.Node]],
+    at: pd.Timestamp,
+    target: str,
+) -> pd.DataFrame:
+    """Return the engines that may run containers, with the reference facts about them.
+
+    ``only`` is False where a host has several.
+    """
+    rows = [
+        {
+            "host_id": host,
+            "runtime": node.runtime,
+            "only": len(runtimes) == 1,
+            "managed": reference.is_managed(node),
+            "engine_supported": _is_supported(reference.runtime_support(node, at)),
+            "line": _line_words(node, at),
+            "node": node,
+        }
+        for host, runtimes in on_host.items()
+        for node in runtimes
+    ]
+    kinds = dict.fromkeys(["host_id", "runtime", "line"], "string")
+    kinds |= dict.fromkeys(["only", "managed", "engine_supported"], "boolean")
+    found = pd.DataFrame(rows, columns=[*kinds, "node"])
+    table = found.astype(kinds).merge(table, on=["host_id", "runtime"], how="left")
+    # a platform without engines of one's own has no place for a mirror either
+    has_none = table["managed"] & table["runtime"].isna()
+    table["mirrors_n"] = table["mirrors_n"].mask(has_none, 0)
+    drivers = zip(table["node"], table["storage_driver"], strict=True)
+    runs = [
+        reference.node_driver_runs(node, None if pd.isna(driver) else driver, target)
+        for node, driver in drivers
+    ]
+    table["driver_runs_on_target"] = pd.Series(runs, table.index, dtype="boolean")
+    return table.drop(columns="node")
 
 
-def _hosts(table: pd.DataFrame, at: pd.Timestamp, target: str) -> pd.DataFrame:
+def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
+    """Return the runtime or cluster of a node, and why it is supported or not."""
+    product, version = reference.runtime_line(node)
+    named = " ".join(filter(None, (product, version)))
+    basis = reference.runtime_support(node, at).basis
+    return f"{named}: {basis}" if named else None
+
+
+def _hosts(
+    table: pd.DataFrame,
+    on_host: Mapping[str, list[reference.Node]],
+    at: pd.Timestamp,
+    target: str,
+) -> pd.DataFrame:
     """Return the hosts, with the reference facts about their kernel and operating system."""
-    pairs = list(zip(table["os_name"], table["os_version"], strict=True))
-    is_complete = table["os_name"].notna() & table["os_version"].notna()
-    systems = pd.Series(pairs, table.index, dtype=object).where(is_complete)
-    table["os_supported"] = _facts_of(
-        systems, lambda system: _is_supported(reference.os_support(*system, at))
-    )
-    runs = _facts_of(
-        table["kernel"], lambda kernel: reference.kernel_runs(kernel, target)
-    )
-    # an engine for Linux containers needs a Linux kernel, whatever its version
-    is_linux = table["os_family"].eq(reference.LINUX).fillna(value=True)
-    table["kernel_runs_on_target"] = runs.where(is_linux.astype(bool), other=False)
-    return table
-
-
-def _facts_of(cells: pd.Series, fact: Callable[[Any], bool | None]) -> pd.Series:
-    """Look each known cell up once."""
-    facts = {cell: fact(cell) for cell in cells.dropna().unique()}
-    answers = [facts.get(cell) for cell in cells]
-    return pd.Series(answers, index=cells.index, dtype="boolean")
+    columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
+    answers = []
+    for host, *cells in zip(*(table[name] for name in columns), strict=True):
+        name, version, family, kernel = (None if pd.isna(c) else c for c in cells)
+        node = next(iter(on_host.get(host, [])), reference.Node())
+        node = node._replace(os_name=name, os_version=version)
+        managed = reference.is_managed(node)
+        supported = _is_supported(reference.node_system_support(node, at))
+        runs = True if managed else reference.kernel_runs(kernel, target)
+        # an engine for Linux containers needs a Linux kernel, whatever its version
+        is_linux = family in (None, reference.LINUX)
+        answers.append((supported, runs if is_linux else False, managed))
+    names = ["os_supported", "kernel_runs_on_target", "managed"]
+    facts = pd.DataFrame(answers, table.index, names, dtype="boolean")
+    return table.join(facts)
 
 
 def _is_supported(support: reference.Support) -> bool | None:

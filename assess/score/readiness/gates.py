@@ -120,6 +120,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
     if "unless" in gate:
         is_lifted = evidence.ask("workloads", gate["unless"]).value == 1
     values = [_shown_values(reason, evidence) for reason in reasons]
+    notes = _notes(gate, evidence)
     missing = evidence.views["services"].table["missing"].fillna("").tolist()
     rows: Rows = []
     open_reasons: Rows = []
@@ -148,7 +149,7 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
         unknown = "; ".join(facts)
         holding = "; ".join(evidences)
         state = "pass"
-        words = gate["clear"]
+        words = "; ".join([gate["clear"], *notes.get(service, [])])
         fact = ""
         if is_lifted[at]:
             words = f"lifted by the policy: {holding}"
@@ -163,6 +164,17 @@ def _judge_gate(gate: Mapping[str, Any], evidence: Evidence) -> tuple[Rows, Rows
             fact = missing[at] if gate["label"] == NOT_DECIDABLE else ""
         rows.append((service, gate["id"], state, gate["label"], words, fact))
     return rows, open_reasons
+
+
+def _notes(gate: Mapping[str, Any], evidence: Evidence) -> dict[str, list[str]]:
+    """Return by service why a gate that passes does so, where its notes hold."""
+    found: dict[str, list[str]] = {}
+    for note in gate.get("notes", ()):
+        shown = _shown_values(note, evidence)
+        holds = evidence.exists(note["table"], note["rule"])
+        for service in evidence.services[holds == 1]:
+            found.setdefault(service, []).append(note["says"] + shown.get(service, ""))
+    return found
 
 
 def _shown_values(reason: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:

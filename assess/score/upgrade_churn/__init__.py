@@ -32,6 +32,7 @@ from assess.words import plain
 
 BASES = {  # of a service on several hosts the first counts
     pace.MEASURED: "Measured on its hosts",
+    pace.MANAGED: "Its provider patches hosts and runtime; what is left",
     pace.UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
     pace.PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
 }
@@ -147,7 +148,8 @@ def score_upgrade_churn(
     host, events, chance = _paces(inventory, policy, placed, bases, past)
     share = host / _tenants(placed) + events - host
     frame = _per_service(placed, events, chance, share, policy["churn"])
-    behind = [_lines_behind(place, goal) for place in placed]
+    docker = reference.target_docker(policy["target"]) if not target else goal
+    behind = [_lines_behind(place, docker) for place in placed]
     by_service = pd.Series(behind, [place.service_id for place in placed], dtype="Int64")
     frame["days_to_eol"] = times.groupby("service_id")["days_to_eol"].min()
     frame["versions_behind"] = by_service.groupby(level=0).max()
@@ -193,6 +195,11 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
+        if basis == pace.MANAGED:
+            engine = pace.managed_rate(
+                product, line, policy["churn"]["managed_per_year_max"]
+            )
+            system = pace.NO_WORK
         images = [base_system(base) for base in bases.get(service, [])] or [NO_SYSTEM]
         base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
         of_host = pace.together(engine, system)
@@ -260,8 +267,10 @@ def _per_service(
 
 
 def _lines_behind(place: pace.Place, goal: str) -> int | None:
-    if place.product != reference.ENGINE or place.basis == pace.PROSPECTIVE:
+    if place.basis == pace.PROSPECTIVE:
         return None
+    if place.product != reference.ENGINE:
+        return reference.lines_behind(place.product, place.version)
     return reference.versions_behind(place.version, goal)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
 from assess import reference
 from assess.inventory import Inventory
+from assess.score.evidence.nodes import nodes
 from assess.score.upgrade_churn.pace import PROSPECTIVE, Place
-from assess.score.upgrade_churn.sights import Engines, cells
+from assess.score.upgrade_churn.sights import Engines, cells, text_of
 
 KEY = ["service_id", "component", "name", "version"]
 COLUMNS = [*KEY, "eol_date", "days_to_eol", "basis"]
@@ -32,10 +33,19 @@ def clocks(
 ) -> pd.DataFrame:
     """List the clocks of every service, each once; NA where no end is announced or known."""
     at = inventory.snapshot_at
+    runtimes = nodes(inventory)
+    none = [reference.Node()]
     on_host = {
-        row.host_id: list(_of_host(row, at)) for row in inventory["hosts"].itertuples()
+        row.host_id: list(_of_host(row, runtimes.get(row.host_id, none)[0], at))
+        for row in inventory["hosts"].itertuples()
     }
-    on_engine = {host: list(_of_engine(engine, at)) for host, engine in engines.items()}
+    on_engine = {
+        host: [
+            *_of_runtimes(runtimes.get(host, ()), at),
+            *_of_engine(engines.get(host), at),
+        ]
+        for host in runtimes.keys() | engines.keys()
+    }
     rows: list[Clock] = []
     for service, host, basis, *_ in placed:
         rows += [(service, *clock) for clock in on_host.get(host, [])]
@@ -65,24 +75,50 @@ def _clock(
     return component, name, version, end.eol_date, end.days_to_eol, end.basis
 
 
-def _of_host(host: Any, at: pd.Timestamp) -> Iterator[Clock]:
+def _of_host(host: Any, node: reference.Node, at: pd.Timestamp) -> Iterator[Clock]:
+    if reference.is_managed(node):
+        return
     name = host.os_name
     version = host.os_version
-    yield _clock("os", name, version, reference.os_support(name, version, at))
+    node = node._replace(os_name=text_of(name), os_version=text_of(version))
+    yield _clock("os", name, version, reference.node_system_support(node, at))
     if isinstance(host.kernel, str):
         end = reference.kernel_support(host.kernel, at, os_name=name, os_version=version)
         yield _clock("kernel", "linux", host.kernel, end)
 
 
+def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterator[Clock]:
+    """Yield the clocks of the runtimes of a host, or of the cluster that decides over them."""
+    for node in runtimes:
+        platform = reference.platform_of(node)
+        product, version = reference.runtime_line(node)
+        component = "engine" if platform is None else platform.kind
+        end = reference.product_support(product, version, at)
+        yield _clock(component, product or reference.MANAGED, version, end)
+        if end.extended_date is not None:
+            days = (end.extended_date - at.normalize()).days
+            basis = "extended support, which costs extra"
+            yield (
+                f"{component}, extended",
+                product,
+                version,
+                end.extended_date,
+                days,
+                basis,
+            )
+
+
 def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
+    """Yield the clocks of what stands beneath and above an engine."""
+    if engine is None:
+        return
     parts = [
-        ("engine", engine.runtime, engine.version),
         ("containerd", "containerd", engine.containerd_version),
         ("orchestrator", "kubernetes", engine.kubelet_version),
         ("orchestrator", "ecs-agent", engine.ecs_agent_version),
     ]
     for component, product, version in parts:
-        if component == "engine" or isinstance(version, str):
+        if isinstance(version, str):
             end = reference.product_support(product, version, at)
             yield _clock(component, product, version, end)
 

@@ -21,6 +21,7 @@ from assess.errors import AssessError
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning, load
 from assess.policy.policy import Policy
+from assess.score.evidence.nodes import NO_RUNTIME
 from assess.score.incidents.exposure import coverage_of, sound_incidents
 from assess.score.upgrade_churn.sights import (
     Hosts,
@@ -31,6 +32,7 @@ from assess.score.upgrade_churn.sights import (
     cells,
     changed_images,
     engine_move,
+    host_engines,
     hosts_of,
     is_pinned,
     is_read,
@@ -269,16 +271,22 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
     table = inventory["activities"]
     is_past = table["started_at"] <= inventory.snapshot_at
     table = table[is_past & table["kind"].eq("engine_upgrade")]
+    runtimes = {
+        host: engine.runtime
+        for host, engine in host_engines(inventory).items()
+        if engine.runtime != NO_RUNTIME
+    }
     columns = ["host_id", "service_id", "started_at"]
     texts = ["status", "from_version", "to_version"]
     for host, service, at, *words in cells(table, *columns, *texts):
         status, was, now = map(text_of, words)
-        change = reference.engine_change((reference.ENGINE, was), (reference.ENGINE, now))
-        line = reference.engine_line(now or was)
         places = [host]
         if not isinstance(host, str):
             places = sorted(hosts.get(service, ()))
         for place in places:
+            runtime = runtimes.get(place, reference.ENGINE)
+            change = reference.engine_change((runtime, was), (runtime, now))
+            line = reference.line_of(runtime, now or was)
             yield Move(place, at, at, status or "", line, change)
 
 

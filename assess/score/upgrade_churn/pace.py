@@ -18,6 +18,7 @@ import pandas as pd
 from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
+from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import HOST, exposure
 from assess.score.incidents.rates import (
     Interval,
@@ -44,8 +45,11 @@ from assess.score.upgrade_churn.sights import (
 )
 
 MEASURED = "measured on hosts"
+MANAGED = "managed by provider"
 UNKNOWN = "unknown"
 PROSPECTIVE = "prospective from target"
+UNNAMED = "platform"  # of a provider that nobody named
+NO_WORK = Interval(0.0, 0.0, 0.0)
 POOL = ""  # all upgrades of the fleet, whatever their line
 YEAR_DAYS = 365.0  # of a support window
 MEAN_YEAR_DAYS = 365.25  # of watched time
@@ -79,6 +83,7 @@ class Place(NamedTuple):
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     """List which service runs on which host, in order; every service at least once."""
     engines = host_engines(inventory)
+    runtimes = nodes(inventory)
     replicas = live_replicas(inventory)
     is_on_engine = ~replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
     by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
@@ -96,9 +101,11 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
         if is_bare or not on_engine[service, host]:
             runtime = str(policy["target"]["runtime"])
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
-        elif engine:
-            measured = Place(service, host, MEASURED, engine.runtime, engine.version)
-            placed.append(measured)
+        elif host in runtimes:
+            node = reference.worst_node(runtimes[host], inventory.snapshot_at)
+            basis = MANAGED if reference.is_managed(node) else MEASURED
+            product, version = reference.runtime_line(node)
+            placed.append(Place(service, host, basis, product or UNNAMED, version))
         else:
             placed.append(Place(service, host, UNKNOWN, reference.ENGINE, None))
     return placed
@@ -154,6 +161,17 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
         return float(paces[line])
     is_recent = lines["first_release"] >= pd.Timestamp(since, tz="UTC")
     return float(paces[is_recent].max())
+
+
+def managed_rate(product: str, line: str | None, most: float) -> Interval:
+    """Return how often a platform that its provider patches forces work; ``most`` is the upper end.
+
+    Where its lines have an end, the end of one counts.
+    """
+    windows = reference.support_windows(product).dropna()
+    if windows.empty:
+        return Interval(0.0, 0.0, most)
+    return forced_rate(product, line, "")
 
 
 def engine_rate(product: str, line: str | None, own: Interval, since: str) -> Interval:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from assess import frames
 from assess.reading import (
     MAX_MAP_BYTES,
     read_limited,
@@ -170,7 +171,7 @@ def of_csv(data: bytes, context: Context) -> tuple[list[Row], int]:
 
 
 def _of_cells(cells: dict[str, str], context: Context) -> Row:
-    """Return an answer; empty without a service or a question.
+    """Return an answer; empty without a service, a question or an answer.
 
     A question is the id of a check, or any text; yes and no are green and red where it is an id
     and no risk is given.
@@ -183,6 +184,8 @@ def _of_cells(cells: dict[str, str], context: Context) -> Row:
     if not (exact or given["service"]) or not given["question"]:
         context.unmapped += 1
         return {}
+    if not (given["answer"] or given["risk"]):
+        return {}  # nobody has answered yet
     rule = context.rule(given["question"])
     question = rule.target if rule else given["question"]
     risk = risk_of(given["risk"])
@@ -198,6 +201,17 @@ def _of_cells(cells: dict[str, str], context: Context) -> Row:
         "answered_at": moment_of(given["answered_at"]) or context.answered_at,
         "answered_by_role": words_of(given["answered_by_role"]),
     }
+
+
+def placed(row: Row) -> FrameRow:
+    """Return the frame that an answer fills: a question such as `services.tier` is a column."""
+    frame, _, column = str(row["question"]).partition(".")
+    if frame != "services" or column not in frames.columns(frame) or not row["answer"]:
+        return "answers", row
+    answer = row["answer"]
+    verdict = _VERDICTS.get(answer.lower())
+    value = verdict == "green" if verdict else answer
+    return frame, {"names": row["names"], column: value, "source_ref": row["source"]}
 
 
 def _stated(name: str, confidence: float = 0.8) -> Name:

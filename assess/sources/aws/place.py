@@ -11,7 +11,7 @@ from typing import Any
 
 from assess.sources.base import Batch, Call, Row
 from assess.sources.deadline import Deadline
-from assess.sources.dumps import read_json
+from assess.sources.dumps import JSON_SUFFIXES, read_json
 from assess.sources.failure import HINTS, status_of
 from assess.sources.listing import lose
 from assess.sources.values import dicts, dig, spoiled, table
@@ -281,6 +281,14 @@ class DumpPlace(Place):
         """List what the files of a call hold, whatever it was asked with, once."""
         return self.ask(service, call, key)
 
+    def contents(self, file: Path) -> tuple[list[Row], Row]:
+        """Return the objects of a JSON file, and the columns of coverage about its reading."""
+        if file not in self._contents:
+            self.deadline.check()
+            row: Row = {}
+            self._contents[file] = (dicts(read_json(file, row)), row)
+        return self._contents[file]
+
     def _read(self, file: Path, name: str, key: str) -> tuple[list[Row], Row] | None:
         """Read the answers to a call in a file; None for a file of another call.
 
@@ -289,11 +297,9 @@ class DumpPlace(Place):
         named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))
         if named and named[0] != name and not named[0].startswith(f"{name}-"):
             return None
-        if file not in self._contents:
-            self.deadline.check()
-            row: Row = {}
-            self._contents[file] = (dicts(read_json(file, row)), row)
-        values, reading = self._contents[file]
+        if file.suffix.lower() not in JSON_SUFFIXES:
+            return None
+        values, reading = self.contents(file)
         documents = [d for d in values if key in d or (named and not key)]
         others = [other for other in _SAME_NAME.get(name, ()) if other != key]
         is_other = any(other in d for d in values for other in others)

@@ -13,7 +13,7 @@ from typing import Any
 from assess.sources.aws.place import DumpPlace, LivePlace, Login, Place, failure_of
 from assess.sources.base import Batch, Name, Row, Source, paths_of
 from assess.sources.deadline import Deadline
-from assess.sources.dumps import find_files
+from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
 from assess.sources.values import dicts
@@ -61,6 +61,7 @@ class AwsSource(Source):
     fills: tuple[str, ...] = ()
     # Of the lists in answers whose entries become rows, as `spoiled` takes them.
     forms: Mapping[str, str] = {}
+    suffixes: tuple[str, ...] = JSON_SUFFIXES  # of its dumps
     needs = NEEDS
     dump = "a directory for each account and region, as `assess sources aws --script` writes it"
 
@@ -101,10 +102,12 @@ class AwsSource(Source):
         self, options: Row, base: Path, deadline: Deadline, *, is_probe: bool
     ) -> Batch:
         batch = Batch(rows=defaultdict(list, {frame: [] for frame in self.fills}))
-        find = dump_places if "path" in options else live_places
+        places: Iterator[Place] = live_places(options, base, deadline, batch)
+        if "path" in options:
+            places = dump_places(options, base, deadline, batch, self.suffixes)
         free = Semaphore(PARALLEL)
         threads = {}
-        for place in find(options, base, deadline, batch):
+        for place in places:
             place.options = options
             place.forms = self.forms
             place.is_probe = is_probe
@@ -178,11 +181,15 @@ def live_places(
 
 
 def dump_places(
-    options: Row, base: Path, deadline: Deadline, batch: Batch
+    options: Row,
+    base: Path,
+    deadline: Deadline,
+    batch: Batch,
+    suffixes: tuple[str, ...] = JSON_SUFFIXES,
 ) -> Iterator[DumpPlace]:
     """List a place for every directory of dumps: one for each account and region."""
     files: dict[str, list[Path]] = defaultdict(list)
-    for scope, file in find_files(options, base, batch):
+    for scope, file in find_files(options, base, batch, suffixes):
         if not file.exists():
             batch.cover(scope, "read", **failure(FileNotFoundError()))
             continue

@@ -11,10 +11,10 @@ from typing import Any
 from assess.sources.unit import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
-_LISTS = "links external_links volumes_from cap_add profiles expose"
+_LISTS = "links external_links volumes_from cap_add profiles expose secrets"
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
-    "scale mem_limit cpus pids_limit stop_grace_period"
+    "scale mem_limit mem_reservation cpus pids_limit stop_grace_period"
 )
 
 Service = dict[str, Any]
@@ -36,11 +36,15 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         **dict.fromkeys(_MAPPINGS.split(), as_mapping),
         **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),
         **dict.fromkeys(_SCALARS.split(), lambda value: value),
+        "command": _command,
+        "entrypoint": _command,
+        "extra_hosts": _extra_hosts,
+        "configs": lambda value: list(map(_config, as_list(value))),
         "depends_on": _dependencies,
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
-        "tmpfs": lambda value: {str(target): TMPFS for target in as_list(value)},
+        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
@@ -57,8 +61,31 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
 
 
+def _tmpfs(item: Any) -> tuple[str, dict[str, Any]]:
+    target, _, _ = str(item).partition(":")  # its options follow
+    return target, TMPFS
+
+
 def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
     return {name: as_mapping(options) for name, options in as_mapping(value).items()}
+
+
+def _command(value: Any) -> str:
+    """Return a command line as one text; one that overrides another takes its place."""
+    return " ".join(map(str, as_list(value)))
+
+
+def _extra_hosts(value: Any) -> dict[str, str]:
+    """Return addresses by host name, of ``name:address`` or ``name=address``."""
+    if isinstance(value, dict):
+        return {str(name): str(address) for name, address in value.items()}
+    pairs = (re.split(r"[:=]", str(item), maxsplit=1) for item in as_list(value))
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _config(item: Any) -> str:
+    """Return the name of a configuration that a service mounts."""
+    return str(item.get("source") if isinstance(item, dict) else item)
 
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
@@ -91,6 +118,12 @@ def port_text(item: Any) -> str:
     prefix = "" if address in ("", "0.0.0.0", "::") else f"{address}:"
     inner = f"{target}/{protocol or 'tcp'}"
     return f"{prefix}{published}->{inner}" if published else inner
+
+
+def is_published(port: str) -> bool:
+    """Return whether a port is published on an address that other machines reach."""
+    outer, arrow, _ = port.rpartition("->")
+    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
 def mount(item: Any) -> tuple[str, dict[str, Any]]:

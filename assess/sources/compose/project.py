@@ -83,8 +83,11 @@ class Project:
     name: str = ""
     services: dict[str, Service] = field(default_factory=dict)  # in canonical form
     volumes: dict[str, Any] = field(default_factory=dict)
+    configs: dict[str, Any] = field(default_factory=dict)
+    directory: Path = Path()
     env: dict[str, str] = field(default_factory=dict)  # variables of its `.env`
     unset: set[str] = field(default_factory=set)  # variables without a value
+    unread_files: set[str] = field(default_factory=set)  # files of variables
     notes: list[str] = field(default_factory=list)  # what could not be read, in words
     # Files that could not be read.
     failed: dict[str, Exception] = field(default_factory=dict)
@@ -97,6 +100,7 @@ class Project:
             return read_env(self.limits.read(file), env, self.limits)
         except (OSError, ValueError, RecursionError) as error:
             if is_required or not isinstance(error, FileNotFoundError):
+                self.unread_files.add(file.name)
                 self.note(f"{file.name} cannot be read", error)
         return {}
 
@@ -114,7 +118,7 @@ def read_project(files: list[Path], *, allow_outside: bool = False) -> Project:
     """
     directory = files[0].parent
     limits = Limits({file.parent for file in files}, allow_outside=allow_outside)
-    project = Project(limits)
+    project = Project(limits, directory=directory)
     project.env = project.read_env(directory / ".env", {}, is_required=False)
     _Reader(project, directory, project.env).read(files, ())
     named = project.name or project.env.get("COMPOSE_PROJECT_NAME")
@@ -305,6 +309,7 @@ class _Reader:
         project = self.project
         project.name = str(document.get("name") or project.name)
         project.volumes = merged(project.volumes, as_mapping(document.get("volumes")))
+        project.configs |= as_mapping(document.get("configs"))
         for name, body in document["services"].items():
             if isinstance(body, dict | None):
                 service = self._service(name, place)

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assess.frames import EXTERNAL
-from assess.sources.addresses import Address, addresses
-from assess.sources.base import Batch, Name, Row, Source, paths_of
-from assess.sources.compose.forms import Service, is_true
+from assess.sources.base import Batch, Row, Source, paths_of
+from assess.sources.compose.forms import Service, is_published, is_true
+from assess.sources.compose.needs import to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
 from assess.sources.deadline import Deadline
-from assess.sources.docker.names import COMPOSE, compose_name, container_names
+from assess.sources.docker.names import COMPOSE, container_names
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.unit import (
-    Callee,
     Mount,
     Unit,
-    dependency_row,
-    distinct,
-    environment_rows,
     mount_rows,
     service_row,
     share,
+    unread_note,
     workload_row,
 )
 from assess.sources.values import integer, number, table, text
+from assess.sources.volumes import nfs_export
 
-SHARED_VOLUME = 0.5  # confidence: of two writers, which needs the other is not declared
 DEFAULT_NAMES = (
     "compose.yaml",
     "compose.yml",
@@ -40,8 +35,10 @@ DEFAULT_NAMES = (
     "docker-compose.yml",
 )
 MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
-MAX_ROWS = 20_000  # of a project: replicas multiply its mounts, and writers of a volume each other
+MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
+# Keys of `deploy` that Swarm alone reads.
+_STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -85,10 +82,10 @@ class ComposeSource(Source):
         enabled = _enabled(project, {profile.strip() for profile in wanted})
         with batch.call(scope, "read") as call:
             rows = Batch()
-            redacted_n = _fill(rows, project, enabled)
+            redacted_n, unread = _fill(rows, project, enabled)
             batch.merge(rows)
             call.count(rows=len(enabled), redacted_n=redacted_n)
-            call.note(**_unknown(project, rows))
+            call.note(**_unknown(project, rows, unread))
         return batch
 
 
@@ -110,8 +107,11 @@ def _files(path: Path) -> list[Path]:
     return [file, override] if override.exists() else [file]
 
 
-def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
-    """Add the rows of all enabled services; return the number of values left out."""
+def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]:
+    """Add the rows of all enabled services.
+
+    Returns the number of values left out, and what the services refer to and nobody read.
+    """
     units: dict[str, Unit] = {}
     redacted = 0
     rows_n = 0
@@ -128,7 +128,11 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
         redacted += dropped + len(unit.environment) - len(unit.naming)
         workload: Row = {"names": names, "namespace": project.name, "name": name}
         workload |= workload_row(unit)
-        workload |= {"source_kind": "compose-service", "inspect_status": "declared"}
+        workload |= {
+            "source_kind": "compose-service",
+            "state": "declared",
+            "inspect_status": "declared",
+        }
         batch.add("services", _to_service(name, unit))
         replicas = _replicas(project, name)
         rows_n += replicas * (1 + len(unit.mounts))
@@ -136,19 +140,19 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> int:
         for replica in range(1, replicas + 1):
             key = f"compose:{project.name}/{name}/{replica}"
             batch.add("workloads", workload | {"workload_id": key})
-            batch.add("mounts", *mount_rows(unit.mounts, key))
+            batch.add("mounts", *mount_rows(unit.mounts, key, project.name))
     share(batch.rows["mounts"])
     batch.add("dependencies", *to_dependencies(project, units))
-    return redacted
+    return redacted, unread_note(units.values())
 
 
 def _refuse_many(rows_n: int) -> None:
     """Raise ValueError where a project would make more rows than any real one has."""
     if rows_n > MAX_ROWS:
-        raise ValueError(f"it makes more than {MAX_ROWS:,} replicas, mounts and needs")
+        raise ValueError(f"it makes more than {MAX_ROWS:,} replicas and mounts")
 
 
-def _unknown(project: Project, batch: Batch) -> Row:
+def _unknown(project: Project, batch: Batch, unread: Row) -> Row:
     """Return the columns of the coverage row that say what is not known."""
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
@@ -160,10 +164,12 @@ def _unknown(project: Project, batch: Batch) -> Row:
         notes.append(f"variables without a value: {', '.join(sorted(project.unset))}")
     if dangling:
         notes.append(f"services that are needed, but not declared: {', '.join(dangling)}")
+    if unread:
+        notes.append(str(unread["hint"]))
     if not notes and not project.failed:
         return {}
     hint = scrub("; ".join(notes)) or None
-    unmapped = len(project.unset) + len(dangling)
+    unmapped = len(project.unset) + len(dangling) + unread.get("unmapped_n", 0)
     return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
 
 
@@ -184,8 +190,8 @@ def _to_unit(project: Project, service: Service) -> Unit:
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
     pids = integer(limits.get("pids") or service.get("pids_limit"))
-    condition = text(deploy, "restart_policy", "condition")
-    restart, _, _ = (condition or text(service, "restart")).partition(":")  # on-failure:3
+    reserved = table(deploy, "resources", "reservations")
+    reserve = _bytes(reserved.get("memory") or service.get("mem_reservation"))
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -195,23 +201,43 @@ def _to_unit(project: Project, service: Service) -> Unit:
         platform="",  # that an engine runs it is not declared
         image=str(service.get("image") or ""),
         environment=tuple(_environment(project, service).items()),
+        texts=tuple(to_texts(project, service)),
+        unread=tuple(to_unread(project, service)),
         ports=(*service.get("ports", []), *exposed),
         user=str(service.get("user") or ""),
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,
+        memory_request_bytes=reserve or None,
         cpu_limit=number(limits.get("cpus") or service.get("cpus")),
+        cpu_request=number(reserved, "cpus"),
         pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
         host_network=service.get("network_mode") == "host",
         host_pid=service.get("pid") == "host",
         readonly_root=is_true(service.get("read_only")),
         caps_added_n=len(service.get("cap_add", [])),
-        restart_policy=_CONDITIONS.get(restart, restart) or None,
+        restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked,
+        config_external=_has_config(service),
     )
+
+
+def _restarts(service: Service) -> str | None:
+    """Return when it starts again; without a word Compose never does, and Swarm always."""
+    deploy = service.get("deploy", {})
+    declared = text(deploy, "restart_policy", "condition") or text(service, "restart")
+    if not declared and "deploy" in service:
+        return "always" if _STACK_ONLY & deploy.keys() else None
+    word, _, _ = declared.partition(":")  # on-failure:3
+    return _CONDITIONS.get(word, word) or "no"
+
+
+def _has_config(service: Service) -> bool | None:
+    keys = ("environment", "env_file", "configs", "secrets")
+    return True if any(map(service.get, keys)) else None
 
 
 def _to_service(name: str, unit: Unit) -> Row:
@@ -224,6 +250,8 @@ def _to_service(name: str, unit: Unit) -> Row:
         "name": name,
         "stateful": row["stateful"] or None,
         "health_checked": unit.health_checked,
+        "config_external": unit.config_external,
+        "public": True if any(map(is_published, unit.ports)) else None,
         "logs_exported": row["logs_exported"],
         "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }
@@ -239,6 +267,7 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             scoped = f"{project.name}_{source}"
             name = source if is_true(options.get("external")) else scoped
             name = str(options.get("name") or name)
+        export = nfs_export(table(options, "driver_opts"))
         yield Mount(
             target=target,
             type=volume["type"],
@@ -246,6 +275,8 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             volume=name,
             driver=text(options, "driver") or None,
             is_writable=not volume["read_only"],
+            is_remote=bool(export),
+            shared_as=export or None,
         )
 
 
@@ -269,95 +300,3 @@ def _seconds(value: Any) -> float | None:
     """Read a duration such as ``1m30s``."""
     parts = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)(us|ms|s|m|h)", str(value or ""))
     return number(sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None)
-
-
-# ---- whom a service needs ----
-
-
-def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
-    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
-    rows: list[Row] = []
-    hosts = _hosts(project, units)
-    writers = _writers(project, units)
-
-    def named(name: str) -> Name | str:
-        if name in units:
-            return units[name].names[0]
-        if name.startswith(EXTERNAL):
-            return name
-        return compose_name(name, project.name)
-
-    def find(address: Address) -> Callee:
-        if callee := hosts.get(address.host):
-            return units[callee].names[0], units[callee].image_name
-        return f"{EXTERNAL}{address.host}", ""
-
-    for name, unit in units.items():
-        src = unit.names[0]
-        service = project.services[name]
-        for needed, options in service.get("depends_on", {}).items():
-            is_required = is_true(options.get("required") or "true")
-            if needed.lower() in hosts or is_required:
-                row = dependency_row(src, named(needed), "start_order", "compose-file")
-                condition = options.get("condition") or "service_started"
-                rows.append(row | {"condition": str(condition)})
-        for needed, kind in _declared(service):
-            rows.append(dependency_row(src, named(needed), kind, "compose-file"))
-        rows += environment_rows(src, addresses(dict(unit.environment)), find)
-        _refuse_many(len(rows) + len(writers[name]))
-        for writer in writers[name]:
-            row = dependency_row(src, named(writer), "data", "shared-volume")
-            rows.append(row | {"confidence": SHARED_VOLUME})
-    return distinct(rows)
-
-
-def _declared(service: Service) -> Iterator[tuple[str, str]]:
-    """List what a service needs, in what way, beside what only starts before it."""
-    for link in service.get("links", []):
-        name, _, _ = link.partition(":")
-        yield name, "call"
-    for link in service.get("external_links", []):
-        name, _, _ = link.partition(":")
-        yield f"{EXTERNAL}{name}", "call"
-    for source in service.get("volumes_from", []):
-        kind, _, rest = source.partition(":")
-        name, _, _ = rest.partition(":")
-        if kind == "container":
-            yield f"{EXTERNAL}{name}", "data"
-        else:
-            yield name if kind == "service" else kind, "data"
-    for key in ("network_mode", "pid", "ipc"):
-        kind, _, name = str(service.get(key) or "").partition(":")
-        if kind == "service" and name:
-            yield name, "declared"
-
-
-def _hosts(project: Project, names: Iterable[str]) -> dict[str, str]:
-    """Index services by every host name that others reach them by."""
-    hosts: dict[str, str] = {}
-    for name in names:
-        service = project.services[name]
-        for link in service.get("links", []):
-            target, _, alias = link.partition(":")
-            hosts.setdefault(alias.lower(), target)
-        aliases = [service.get("container_name"), service.get("hostname")]
-        for network in service.get("networks", {}).values():
-            aliases += table(network).get("aliases") or []
-        for alias in aliases:
-            hosts.setdefault(str(alias or "").lower(), name)
-    hosts |= {name.lower(): name for name in names}
-    return {host: name for host, name in hosts.items() if host and name in names}
-
-
-def _writers(project: Project, names: Iterable[str]) -> dict[str, list[str]]:
-    """List, by service, the services that may write to a named volume of it."""
-    users: dict[str, dict[str, bool]] = defaultdict(lambda: defaultdict(bool))
-    for name in names:
-        for volume in project.services[name].get("volumes", {}).values():
-            if volume["type"] == "volume" and volume["source"]:
-                users[volume["source"]][name] |= not volume["read_only"]
-    writers: dict[str, list[str]] = defaultdict(list)
-    for writes in users.values():
-        for reader in writes:
-            writers[reader] += [name for name, is_writer in writes.items() if is_writer]
-    return writers

@@ -47,6 +47,7 @@ def to_host(data: EngineData, host_id: str) -> Row:
         "hostname": info.get("Name"),
         "os_name": os_name,
         "os_version": os_version,
+        "os_family": info.get("OSType"),
         "kernel": info.get("KernelVersion") or data.version.get("KernelVersion"),
         "arch": info.get("Architecture") or data.version.get("Arch"),
         "vcpus": info.get("NCPU"),
@@ -100,6 +101,7 @@ def to_engine(data: EngineData, host_id: str) -> Row:
         "storage_driver": info.get("Driver"),
         "backing_fs": driver.get("Backing Filesystem"),
         "d_type": None if d_type is None else d_type == "true",
+        "loopback": is_on_loopback(info.get("Driver"), driver),
         "cgroup_driver": info.get("CgroupDriver"),
         "logging_driver": info.get("LoggingDriver"),
         "live_restore": info.get("LiveRestoreEnabled"),
@@ -123,11 +125,23 @@ def _has(option: str, security: str | None) -> bool | None:
     return None if security is None else re.search(option, security) is not None
 
 
+def is_on_loopback(driver: str | None, status: Row) -> bool | None:
+    """Return whether devicemapper keeps its data in files behind loop devices."""
+    if driver != "devicemapper":
+        return None if driver is None else False
+    if not status:
+        return None
+    device = str(status.get("Data file") or "")
+    return "Data loop file" in status or device.startswith("/dev/loop")
+
+
 def to_waste(data: EngineData) -> Row:
     """Count what a clean-up would look at: stopped containers, and volumes without a mount."""
     row: Row = dict.fromkeys(
         ("stopped_n", "never_started_n", "dangling_volumes_n", "dangling_volumes_bytes")
     )
+    # without a list: the engine's own count, which has those that never ran as well
+    row["stopped_n"] = data.info.get("ContainersStopped")
     if data.containers is None:
         return row
     containers = containers_of(data)

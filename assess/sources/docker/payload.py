@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from assess.sources.addresses import addresses
 from assess.sources.base import Batch, Call
+from assess.sources.edges.rows import command_line, mentions
+from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.values import dicts, dig, moment, table, texts
+from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
 SHORT_ID = 12
@@ -33,9 +35,9 @@ _VERSION = _shape(
     Components=[_shape("Name Version")],
 )
 _INFO = _shape(
-    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion Architecture "
+    "Name ServerVersion Driver KernelVersion OperatingSystem OSVersion OSType Architecture "
     "CgroupDriver CgroupVersion LoggingDriver SystemTime",
-    "NCPU MemTotal Containers Images",
+    "NCPU MemTotal Containers ContainersStopped Images",
     "LiveRestoreEnabled",
     DriverStatus=list,
     SecurityOptions=list,
@@ -246,7 +248,8 @@ def keep_info(raw: Any) -> Payload:
         networks -= {"127.0.0.0/8", "::1/128"}
         hosts = table(registries, "IndexConfigs").values()
         insecure_hosts_n = sum(dig(host, "Secure") is False for host in hosts)
-        kept["mirrors_n"] = len(texts(registries, "Mirrors"))
+        if "Mirrors" in registries:
+            kept["mirrors_n"] = len(texts(registries, "Mirrors"))
         kept["insecure_n"] = len(networks) + insecure_hosts_n
     if "Warnings" in raw:
         kept["warnings_n"] = len(texts(raw["Warnings"]))
@@ -270,10 +273,12 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     labels, dropped = keep_labels(raw["Config"].get("Labels"))
     values = variables(raw["Config"].get("Env"))
     env = keep_env(values)
+    command = command_line(raw["Config"], "Entrypoint", "Cmd")
     tests = texts(raw, "Config", "Healthcheck", "Test")
     kept = _pick(raw, _INSPECTED) | {
         "Labels": labels,
-        "Env": env | {"addresses": list(addresses(values))},
+        "Env": env,
+        "mentions": mentions([*texts_of(values), *command]),
         "health_checked": bool(tests) and tests[0] != "NONE",
     }
     options = dig(raw, "HostConfig", "LogConfig", "Config")
@@ -292,7 +297,10 @@ def keep_image(raw: Payload) -> tuple[Payload, int]:
 def keep_volume(raw: Payload) -> tuple[Payload, int]:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
-    return _pick(raw, _VOLUME), len(options) if isinstance(options, dict) else 0
+    kept = _pick(raw, _VOLUME)
+    if not isinstance(options, dict):
+        return kept, 0
+    return kept | {"export": nfs_export(options)}, len(options)
 
 
 # How an entry of a list is cut, what identifies it, and what of the info counts them.

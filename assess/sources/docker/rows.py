@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
@@ -20,13 +19,11 @@ from assess.sources.docker.names import (
     task_of,
 )
 from assess.sources.docker.payload import Container, EngineData, Payload, containers_of
+from assess.sources.edges.rows import distinct, needs, start_order
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.unit import (
-    Callee,
     Mount,
     Unit,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
     mount_rows,
     service_row,
@@ -58,7 +55,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
             "inspect_status": payloads.inspect_status.get(container.identifier, status),
         }
         batch.add("workloads", workload)
-        batch.add("mounts", *mount_rows(unit.mounts, workload["workload_id"]))
+        key = workload["workload_id"]
+        batch.add("mounts", *mount_rows(unit.mounts, key, host_id))
         if task := task_of(container.labels):
             batch.tasks[container.identifier] = task
         services.append(to_service(container, unit))
@@ -241,26 +239,21 @@ def to_service(container: Container, unit: Unit) -> Row:
 
 def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
     """Read the dependencies: start orders of Compose, and addresses in environments."""
-    services: dict[tuple[str, str], Unit] = {}  # by namespace and host name
+    siblings = Siblings()
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
-        for name in (container.labels.get(COMPOSE + "service"), container.name):
-            if name:
-                services.setdefault((space, name.lower()), unit)
+        callee = unit.callee
+        siblings.add(callee, container.labels.get(COMPOSE + "service", ""), space=space)
+        siblings.add(callee, container.name or "", space=space)
     rows: list[Row] = []
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
         src = unit.names[0]
         for name, condition in compose_dependencies(container.labels):
-            needed = services.get((space, name.lower()))
-            dst = needed.names[0] if needed else compose_name(name, space)
-            row = dependency_row(src, dst, "start_order", "compose-label")
-            rows.append(row | {"condition": condition})
-
-        def find(address: Address, space: str = space) -> Callee | None:
-            callee = services.get((space, address.host))
-            return (callee.names[0], callee.image_name) if callee else None
-
-        addresses = dig(container.inspected, "Env", "addresses") or ()
-        rows += environment_rows(src, addresses, find)
+            missing = Callee(compose_name(name, space))
+            needed = siblings.find(name, space) or missing
+            more = {"condition": condition, "address_basis": "label"}
+            rows.append(start_order(src, needed, "compose-label", service=name, **more))
+        found = container.inspected.get("mentions", ())
+        rows += needs(src, found, siblings, space=space)
     return distinct(rows)

@@ -27,6 +27,7 @@ from assess.sources.docker.client import (
 )
 from assess.sources.docker.payload import EngineData, Payload, short
 from assess.sources.docker.rows import to_batch
+from assess.sources.docker.text import cli_size, info_of, is_text, version_of
 from assess.sources.dumps import broken, decode_values, files_below, read_text
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, moment
@@ -43,6 +44,11 @@ _WANTED = re.compile(
 )
 # An id becomes part of a path: with a slash or a question mark it would be another request.
 _ID = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
+# what the command line prints instead, or beside what it knows of itself
+_REFUSED = re.compile(
+    r"^\s*(client( version)?:|error:|cannot connect|got permission denied|permission denied)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _VANISHED = (404, 409)  # 409: the engine is removing the container
 _PATHS = {
     "version": "/version",
@@ -67,7 +73,15 @@ OPTIONAL = ("df",)  # no gap where it is absent
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt")
 OLD_CLI = "this command line is older than 23.0: dump with --format '{{json .}}'"
 NO_ENGINE = "the command reached no engine when it was dumped"
-_UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+COMMANDS = {  # that write a good dump of each call
+    "version": "docker version --format '{{json .}}' > version.json",
+    "info": "docker info --format '{{json .}}' > info.json",
+    "containers": "docker ps --all --no-trunc --format '{{json .}}' > ps.json",
+    "inspect": "docker inspect $(docker ps --all --quiet) > inspect.json",
+    "images": "docker images --no-trunc --digests --format '{{json .}}' > images.json",
+    "volumes": "docker volume ls --format '{{json .}}' > volumes.json",
+    "df": "docker system df --verbose --format '{{json .}}' > system-df.json",
+}
 
 
 class DockerSource(Source):
@@ -150,12 +164,12 @@ def _call_of(file: Path) -> str:
 def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> EngineData:
     """Read the dumps of one host; what cannot be read becomes a coverage row."""
     payloads = EngineData()
-    for name, (stem, *_) in STEMS.items():
+    for name in STEMS:
         if name in files:
             with batch.call(scope, name) as call:
                 _read_call(name, files[name], payloads, call)
         elif name not in OPTIONAL:
-            hint = f"no dump of it; write {stem}.json"
+            hint = f"no dump of it: {COMMANDS[name]}"
             batch.cover(scope, name, "not_configured", hint=hint)
     # The command line cuts the ids of images; an inspection has them whole.
     whole = {short(i.get("Image")): i.get("Image") for i in payloads.inspected.values()}
@@ -166,7 +180,7 @@ def read_dumps(files: dict[str, list[Path]], scope: str, batch: Batch) -> Engine
 
 def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -> None:
     """Keep the answers to a call in its files, as the API would give them."""
-    values = [value for file in files for value in _read_file(file, call)]
+    values = [value for file in files for value in _read_file(name, file, call)]
     expected = None
     if name == "images":
         values = merge_cli_images(values)
@@ -177,19 +191,25 @@ def _read_call(name: str, files: list[Path], payloads: EngineData, call: Call) -
     payloads.take(name, values, call, expected)
     is_client = name in ("version", "info") and not call.row["rows"]
     if is_client and call.is_open:  # nothing else is wrong with the file
-        call.status("unreachable", NO_ENGINE)
+        call.status("unreachable", f"{NO_ENGINE}; once it runs: {COMMANDS[name]}")
 
 
-def _read_file(file: Path, call: Call) -> list[Any]:
+def _read_file(name: str, file: Path, call: Call) -> list[Any]:
     """Return the values of a file; its coverage row says what is wrong with it."""
     text = read_text(file, call.row)
     if text is None:
         return []
+    read = _FROM_TEXT.get(name)
+    if read and is_text(text):
+        found = read(text)
+        if found or _REFUSED.search(text):
+            return [found]
     values, rest = decode_values(text)
     if rest:
         call.note(**broken(rest) | {"status": "parse_error"})
         if re.match(r"json\s*(\n|$)", rest):  # it printed the word of `--format json`
             call.hint(OLD_CLI)
+        call.hint(f"{call.row['hint']}: {COMMANDS[name]}")
     return values
 
 
@@ -361,12 +381,6 @@ def cli_labels(text: Any) -> dict[str, str]:
     return labels
 
 
-def cli_size(text: Any) -> int | None:
-    """Read a size as the command line rounds it, such as ``1.98MB``."""
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)", str(text or ""))
-    return round(float(size[1]) * _UNITS[size[2]]) if size else None
-
-
 def from_cli_disk(raw: Any) -> Any:
     """Convert ``docker system df -v`` to the form of the API; it has no sum of the layers."""
     if not isinstance(raw, dict) or "LayersSize" in raw or "Images" not in raw:
@@ -413,4 +427,5 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
     return [*images.values(), *others]
 
 
+_FROM_TEXT = {"info": info_of, "version": version_of}
 _FROM_CLI = {"containers": from_cli_container, "df": from_cli_disk}

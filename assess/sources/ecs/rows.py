@@ -9,8 +9,6 @@ from datetime import datetime
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.image_ref import last_part
-from assess.sources.addresses import Address
 from assess.sources.aws.source import GROUP_TAG, env_of, names_of, tags_of
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.names import ECS, container_names
@@ -28,20 +26,17 @@ from assess.sources.ecs.tasks import (
     wanted_host,
     withheld_of_overrides,
 )
+from assess.sources.edges.rows import dependency_row, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.replica import declared_rows
 from assess.sources.unit import (
-    Callee,
     Unit,
-    dependency_row,
-    distinct,
-    environment_rows,
     service_row,
     share,
 )
 from assess.sources.values import dicts, integer, moment, number, text
 
 _ROLLBACK = re.compile(r"roll(ed|ing)? ?back", re.IGNORECASE)
-_PRIVATE_HOST = re.compile(r"(?P<first>[a-z0-9_-]+)(\.[a-z0-9_-]+)*\.(local|internal)")
 # What starts jobs, as the tasks say.
 _SCHEDULERS = (
     "events-rule/",
@@ -76,9 +71,7 @@ class _Known:
     definitions: dict[str, Definition]  # by ARN, else by family
     hosts: dict[str, str] = field(default_factory=dict)  # by ARN of the instance
     services: dict[ServiceKey, tuple[Name, ...]] = field(default_factory=dict)
-    listeners: dict[tuple[str, str], Name] = field(
-        default_factory=dict
-    )  # cluster, host name
+    siblings: Siblings = field(default_factory=lambda: Siblings(has_private_domains=True))
 
     def definition(self, arn: object) -> Definition | None:
         """Return a definition, where it was described; one that is not registered has no ARN."""
@@ -198,6 +191,7 @@ def _to_service(
         "env": env_of(tags_of(service.get("tags"))),
         "platform": "ecs",
         "min_healthy_pct": kept,
+        "public": True if service.get("public") is True else None,
         "health_checked": True if is_balanced else None,
         **_of_definition(definition, is_balanced=is_balanced),
     }
@@ -251,8 +245,9 @@ def _listen(service: Row, first: Name, known: _Known) -> None:
             hosts.add(text(endpoint, "discoveryName"))
             aliases = dicts(endpoint, "clientAliases")
             hosts |= {text(alias, "dnsName") for alias in aliases}
-    for host in hosts - {""}:
-        known.listeners.setdefault((cluster, host.lower()), first)
+    definition = known.definition(service.get("taskDefinition"))
+    repository = definition.unit.image_ref.repository if definition else None
+    known.siblings.add(Callee(first, repository or ""), *sorted(hosts), space=cluster)
 
 
 def _to_dependencies(service: Row, known: _Known) -> list[Row]:
@@ -281,17 +276,7 @@ def _declared_needs(
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})
-
-    def find(address: Address) -> Callee:
-        private = _PRIVATE_HOST.fullmatch(address.host)
-        for host in (address.host, private["first"] if private else ""):
-            if name := known.listeners.get((cluster, host)):
-                return name, last_part(name.name)
-        return f"{EXTERNAL}{address.host}", ""
-
-    for part in definition.unit.containers:
-        rows += environment_rows(src, part.addresses, find)
-    return rows
+    return rows + needs(src, definition.unit.mentions, known.siblings, space=cluster)
 
 
 # ---- tasks ----
@@ -361,8 +346,9 @@ def _add_declared(
 
 def _add_lone(batch: Batch, users: list[Row], known: _Known) -> None:
     """Add one replica of the newest of each definition that neither service nor task uses."""
-    used = (u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users)
-    families = {last_of(definition).partition(":")[0] for definition in used}
+    used = [u.get("taskDefinition") or u.get("taskDefinitionArn") for u in users]
+    families = {last_of(name).partition(":")[0] for name in used}
+    families |= {d.family for d in map(known.definition, used) if d}
     every = sorted(known.definitions.values(), key=lambda d: d.revision)
     newest = {d.family: d for d in every if d.is_active and d.family not in families}
     for family, definition in newest.items():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from assess.sources.aws.place import expect
+from assess.sources.aws.place import UnreadError, expect
 from assess.sources.aws.source import AwsSource, DumpPlace, Place
 from assess.sources.base import Row
+from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_yaml
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
+from assess.sources.ecs.template import TemplateLoader, declared, is_template
+from assess.sources.listing import lose
 from assess.sources.unit import FRAMES
-from assess.sources.values import dicts, dig, integer, moment, text, texts
+from assess.sources.values import dicts, dig, integer, moment, spoiled, text, texts
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -20,6 +24,7 @@ AT_ONCE = {  # what AWS takes in one call
 _INCOMPLETE = (
     "ECS counts more than it described: some ended in between, or a part is missing"
 )
+_TEMPLATES = "read_templates"  # no call of AWS
 STATUSES = ("RUNNING", "STOPPED")
 STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
 _COUNTS = {
@@ -57,6 +62,8 @@ class EcsSource(AwsSource):
     type = "ecs"
     fills = FRAMES
     forms = _FORMS
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template")
+    dump = f"{AwsSource.dump}; or task definitions and templates of CloudFormation"
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""
@@ -65,7 +72,9 @@ class EcsSource(AwsSource):
         batch = to_batch(payloads)
         place.add(batch)
         if payloads.definitions:
-            call = place.call("ecs", "describe_task_definition")
+            name = "describe_task_definition"
+            name = name if place.has_asked("ecs", name) else _TEMPLATES
+            call = place.call("ecs", name)
             call.note(redacted_n=redacted_n(payloads))
 
 
@@ -85,7 +94,50 @@ def _since(place: Place, payloads: Payloads) -> datetime | None:
     return since
 
 
-def dumped(place: Place) -> Payloads:
+def dumped(place: DumpPlace) -> Payloads:
+    """Read the dumps of a place, and what its templates and lone definitions declare."""
+    services, definitions = _declared(place)
+    is_all = place.used and place.used == set(place.files)
+    payloads = Payloads() if is_all else _dumped(place)
+    payloads.services += services
+    payloads.definitions += definitions
+    return payloads
+
+
+def _declared(place: DumpPlace) -> tuple[list[Row], list[Row]]:
+    """Read the services and definitions of files that nothing of AWS printed."""
+    services: list[Row] = []
+    definitions: list[Row] = []
+    for file in place.files:
+        documents, reading = _documents(place, file)
+        documents = [
+            d for d in documents if "containerDefinitions" in d or is_template(d)
+        ]
+        if not documents and "status" not in reading:
+            continue
+        if not documents and file.suffix.lower() in JSON_SUFFIXES:
+            continue  # a dump, whose own call tells
+        place.used.add(file)
+        call = place.call("ecs", _TEMPLATES)
+        with call:
+            if "status" in reading:
+                raise UnreadError(reading)
+            more = declared(documents)
+            lose(call, spoiled([*more], _FORMS))
+            call.take([*more[0], *more[1]])
+            services += more[0]
+            definitions += more[1]
+    return services, definitions
+
+
+def _documents(place: DumpPlace, file: Path) -> tuple[list[Row], Row]:
+    if file.suffix.lower() in JSON_SUFFIXES:
+        return place.contents(file)
+    reading: Row = {}
+    return dicts(read_yaml(file, reading, TemplateLoader)), reading
+
+
+def _dumped(place: Place) -> Payloads:
     """Read the dumps of a place; the counts of its clusters show whether they are complete."""
     clusters = unique(
         place.ask("ecs", "describe_clusters", "clusters") or [], "clusterArn"

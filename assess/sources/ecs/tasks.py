@@ -10,6 +10,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
+from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.replica import replica_rows
 from assess.sources.unit import Mount, Unit
@@ -186,6 +187,7 @@ def _of_container(raw: Row, container: Row) -> Unit:
         container=text(container, "name"),
         image=text(container, "image"),
         environment=tuple({**secrets, **environment_of(container)}.items()),
+        texts=command_line(container, "entryPoint", "command"),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
         user=text(container, "user"),
         mounts=tuple(_mounts(container, volumes)),
@@ -404,7 +406,8 @@ def _provided(host_id: str, payload: Row) -> Row:
         account=arn["account"] or None,
         region=arn["region"] or None,
         managed_by="provider",
-        provider_version=None if version == "LATEST" else version or None,
+        # without a number Fargate takes its newest platform version
+        provider_version=f"fargate {version}".removesuffix("LATEST").strip(),
         os_family="windows" if family.startswith("windows") else "linux",
     )
 

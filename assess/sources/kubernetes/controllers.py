@@ -129,6 +129,9 @@ class Controller:
         )
 
 
+Labelled = dict[Key, list[Controller]]  # by namespace, and name and value of a label
+
+
 class Owners:
     """All controllers, and the way from a pod to its own."""
 
@@ -279,10 +282,7 @@ def attach(
 
     A cluster has thousands of Services, and thousands may select the same pods.
     """
-    labelled: dict[Key, list[Controller]] = defaultdict(list)
-    for controller in controllers.values():
-        for label in controller.pod_labels.items():
-            labelled[controller.namespace, *label].append(controller)
+    labelled = by_label(controllers.values())
     about: dict[Key, list[Controller]] = defaultdict(list)
     called: dict[Place, list[Controller]] = {}
     reached = set(outer_backends(lists))
@@ -291,7 +291,7 @@ def attach(
         names = tuple(dict.fromkeys(place(service)[1] for service in services))
         is_public = any(map(_is_balanced, services))
         is_public |= any((namespace, name) in reached for name in names)
-        users = _users(labelled, selector)
+        users = users_of(labelled, selector)
         _select(users, Selected(namespace, names, is_public))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
     for ingress in lists.get("ingresses", ()):
@@ -301,7 +301,7 @@ def attach(
     # Of several budgets the first that says anything counts.
     for budget in lists.get("poddisruptionbudgets", ()):
         for selector in _by_selector([budget]):
-            for user in _users(labelled, selector):
+            for user in users_of(labelled, selector):
                 user.budgets.append(table(budget, "spec"))
                 about["poddisruptionbudgets", *place(budget)].append(user)
     for scaler in lists.get("horizontalpodautoscalers", ()):
@@ -314,9 +314,17 @@ def attach(
     return about
 
 
-def _users(
-    labelled: Mapping[Key, list[Controller]], selector: Selector
-) -> list[Controller]:
+def by_label(controllers: Iterable[Controller]) -> Labelled:
+    """Index controllers by namespace, name and value of the labels of their pods."""
+    labelled: Labelled = defaultdict(list)
+    for controller in controllers:
+        for label in controller.pod_labels.items():
+            labelled[controller.namespace, *label].append(controller)
+    return labelled
+
+
+def users_of(labelled: Labelled, selector: Selector) -> list[Controller]:
+    """List the controllers whose pods have all labels of a selector."""
     namespace, asked = selector
     sharers = [labelled.get((namespace, *label), []) for label in asked]
     # Many controllers may share the other labels.

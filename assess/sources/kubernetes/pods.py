@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
-from assess.sources.kubernetes.controllers import Place
+from assess.sources.edges.rows import command_line
+from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
+from assess.sources.volumes import export_id
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile(
@@ -42,7 +44,6 @@ _UNITS = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _UNITS |= {prefix: 1e3**n for n, prefix in enumerate("kMGTPE", start=1)}
 _UNITS |= {f"{prefix}i": 1024.0**n for n, prefix in enumerate("KMGTPE", start=1)}
 
-Claims = Mapping[Place, Row]
 Part = tuple[Row, str]  # a container of a pod, and its role
 
 
@@ -101,10 +102,10 @@ def to_unit(
     spec: Row,
     parts: list[Part],
     namespace: str,
-    claims: Claims,
+    material: Material,
 ) -> Unit:
     """Read what a pod, or its template, declares."""
-    main, *beside = [_to_unit(spec, part, namespace, claims) for part in parts]
+    main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
     return replace(main, beside=tuple(beside))
 
 
@@ -112,7 +113,7 @@ def _to_unit(
     spec: Row,
     part: Part,
     namespace: str,
-    claims: Claims,
+    material: Material,
 ) -> Unit:
     """Read what a pod declares for one of its containers."""
     container, role = part
@@ -121,6 +122,14 @@ def _to_unit(
     memory = quantity(limits, "memory")
     cpu = quantity(limits, "cpu")
     image = text(container, "image")
+    config, unread = config_texts(spec, container, namespace, material)
+    environment = list(_environment(container))
+    variables = [(c.name, c.value) for c in config if c.basis == "env"]
+    known = dict(variables + environment)
+    commands = [
+        replace(line, value=expanded(line.value, known))
+        for line in command_line(container, "command", "args")
+    ]
     policy = text(spec, "restartPolicy") or "Always"  # the default of Kubernetes
     grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
     is_checked = any(container.get(probe) for probe in _PROBES)
@@ -128,10 +137,12 @@ def _to_unit(
         names=(),
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
-        environment=tuple(_environment(container)),
+        environment=tuple((name, expanded(v, known)) for name, v in environment),
+        texts=(*commands, *config),
+        unread=tuple(unread),
         ports=tuple(_ports(container)),
         user=_user({**_security(spec), **_security(container)}),
-        mounts=tuple(_mounts(spec, container, namespace, claims)),
+        mounts=tuple(_mounts(spec, container, namespace, material)),
         memory_limit_bytes=integer(memory),
         memory_unlimited=memory is None,
         cpu_limit=cpu,
@@ -281,7 +292,7 @@ def _mounts(
     spec: Row,
     container: Row,
     namespace: str,
-    claims: Claims,
+    material: Material,
 ) -> Iterator[Mount]:
     volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
     for entry in dicts(container, "volumeMounts"):
@@ -292,14 +303,14 @@ def _mounts(
         name = text(entry, "name")
         volume = volumes.get(name, {"name": name})
         mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
-        yield _with_volume(mount, volume, namespace, claims)
+        yield _with_volume(mount, volume, namespace, material)
 
 
 def _with_volume(
     mount: Mount,
     volume: Row,
     namespace: str,
-    claims: Claims,
+    material: Material,
 ) -> Mount:
     """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
@@ -316,7 +327,10 @@ def _with_volume(
     if kind != "persistentVolumeClaim":
         driver = driver or kind
     claim_name = text(source, "claimName")
-    claim = claims.get((namespace, claim_name or text(volume, "name")), {})
+    shared_as = f"{namespace}/{claim_name}" if claim_name else ""
+    if kind == "nfs":
+        shared_as = export_id(text(source, "server"), text(source, "path"))
+    claim = material.claims.get((namespace, claim_name or text(volume, "name")), {})
     return replace(
         mount,
         type="volume",
@@ -325,7 +339,7 @@ def _with_volume(
         driver=text(claim, "spec", "storageClassName") or driver or None,
         is_writable=mount.is_writable and source.get("readOnly") is not True,
         is_remote=True,
-        shared_as=f"{namespace}/{claim_name}" if claim_name else "",
+        shared_as=shared_as,
         size_bytes=integer(_size(claim)),
     )
 

@@ -10,22 +10,21 @@ from itertools import pairwise
 from typing import Any
 
 from assess.image_ref import last_part, parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Row
+from assess.sources.kubernetes.config import Material, to_material
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,
     Key,
     Owners,
-    Selected,
     attach,
     owner_of,
     place,
 )
+from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import node_hosts, to_engines, to_host
 from assess.sources.kubernetes.objects import to_objects
 from assess.sources.kubernetes.pods import (
-    Claims,
     containers_of,
     docker_id,
     known_as,
@@ -37,13 +36,11 @@ from assess.sources.kubernetes.pods import (
 from assess.sources.listing import ENDED, Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
     Unit,
     any_of,
-    distinct,
-    environment_rows,
     merge_services,
     service_row,
+    unread_note,
 )
 from assess.sources.values import (
     dicts,
@@ -69,7 +66,7 @@ class Cluster:
 
     name: str
     hosts: dict[str, str]  # host_id by name of the node
-    claims: Claims
+    material: Material
 
 
 def to_batch(lists: Found, cluster: str) -> Batch:
@@ -83,9 +80,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         batch.add("engines", *to_engines(node, host_id))
     owners = Owners(lists)
     about = attach(owners.controllers, lists)
-    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    units = {c: _unit_of(c, claims) for c in owners.controllers.values() if c.pod}
-    _add_workloads(batch, owners, units, Cluster(cluster, hosts, claims))
+    material = to_material(lists, owners.controllers.values())
+    units = {c: _unit_of(c, material) for c in owners.controllers.values() if c.pod}
+    _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
     has_services = bool(lists.get("services"))
     ships_logs = _ships_logs(lists)
     services = [
@@ -93,9 +90,11 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         for controller, unit in units.items()
     ]
     batch.add("services", *merge_services(services))
-    batch.add("dependencies", *to_dependencies(owners, units))
+    batch.add("dependencies", *to_dependencies(lists, owners, units))
     batch.add("activities", *to_activities(lists, owners, cluster))
     batch.add("objects", *to_objects(lists, owners, about, cluster))
+    if note := unread_note(units.values()):
+        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -126,7 +125,7 @@ def _add_pod(
     spec = table(pod, "spec")
     node = text(spec, "nodeName")
     parts = containers_of(spec, controller.annotations, controller.name)
-    unit = to_unit(spec, parts, namespace, cluster.claims)
+    unit = to_unit(spec, parts, namespace, cluster.material)
     main, _ = parts[0]
     workload_id = f"{cluster.name}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
@@ -202,14 +201,15 @@ def _replica_of(mount: Row, states: Mapping[str, Any]) -> str:
     return above if above in states else workload_id
 
 
-def _unit_of(controller: Controller, claims: Claims) -> Unit:
+def _unit_of(controller: Controller, material: Material) -> Unit:
     """Read what a controller declares for its pods."""
     home = controller.namespace
     templates = dicts(controller.spec, "volumeClaimTemplates")
     made = {(home, place(template)[1]): template for template in templates}
     pod = controller.pod
     parts = containers_of(pod, controller.annotations, controller.name)
-    unit = to_unit(pod, parts, home, ChainMap(made, dict(claims)) if made else claims)
+    claims = ChainMap(made, dict(material.claims)) if made else material.claims
+    unit = to_unit(pod, parts, home, replace(material, claims=claims))
     is_job = controller.kind in JOBS
     return replace(
         unit,
@@ -326,31 +326,6 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
     is_open |= any(port.get("hostPort") for port in ports)
     is_closed = has_services and not controller.selected and not is_open
     return False if is_closed else None
-
-
-def to_dependencies(owners: Owners, units: dict[Controller, Unit]) -> list[Row]:
-    """Return calls of Services whose addresses are written in the environment."""
-    first: dict[Selected, Controller] = {}
-    for controller in owners.controllers.values():
-        for selected in controller.selected:
-            first.setdefault(selected, controller)
-    known = {(s.namespace, name): c for s, c in first.items() for name in s.names}
-    rows: list[Row] = []
-    for controller, unit in units.items():
-
-        def find(address: Address, home: str = controller.namespace) -> Callee | None:
-            name, _, rest = address.host.partition(".")
-            namespace, _, domain = rest.partition(".")
-            called = known.get((namespace or home, name))
-            # A host of the outside may begin like a Service: shop.example.com.
-            is_outside = domain and not domain.startswith("svc")
-            if called is None or is_outside:
-                return None
-            return called.names[0], units[called].image_name if called in units else ""
-
-        for part in unit.containers:
-            rows += environment_rows(controller.names[0], part.addresses, find)
-    return distinct(rows)
 
 
 # ---- what happened ----

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from assess import frames
 from assess.image_ref import parse_image
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
+from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
+from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
 from assess.sources.marathon.pods import MB, pod_unit, sizes
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
     Mount,
     Unit,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
     service_row,
     split_volume,
@@ -47,9 +43,13 @@ _STATES = {  # of tasks, and what Mesos calls them
 }
 _STATE_OF = {word: state for state, words in _STATES.items() for word in words}
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
-_DNS_NAME = re.compile(
-    r"(?P<name>.+)\.marathon\."
-    r"(mesos|(l4lb|autoip|agentip|containerip)(\.dcos)?\.thisdcos\.directory)"
+_DOMAINS = (
+    ".marathon.mesos",
+    ".marathon.l4lb.thisdcos.directory",
+    ".marathon.l4lb.dcos.thisdcos.directory",
+    ".marathon.autoip.dcos.thisdcos.directory",
+    ".marathon.agentip.dcos.thisdcos.directory",
+    ".marathon.containerip.dcos.thisdcos.directory",
 )
 
 
@@ -202,6 +202,7 @@ def _to_unit(app: App) -> Unit:
         platform="marathon",
         image=image,
         environment=pairs,
+        texts=command_line(item, "cmd", "args"),
         ports=ports,
         # `user` is that of the executor: only without an image is it that of the app.
         user=text(app.options.get("user") if image else item.get("user")),
@@ -350,20 +351,14 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
         parts = app.path.lower().split("/")[::-1]
         for host in (".".join(parts), "-".join(parts), *app.virtual_addresses):
             by_host.setdefault(host, app)
-
-    def find(address: Address) -> Callee | None:
-        named = _DNS_NAME.fullmatch(address.host)
-        # Without the domain it is an app only where it is a virtual IP address.
-        is_address = re.fullmatch(r"[\d.]+", address.host)
-        host = address.host if is_address else ""
-        called = by_host.get(named["name"] if named else host)
-        return (called.names[0], called.unit.image_name) if called else None
-
+    siblings = Siblings()
+    for host, app in by_host.items():
+        callee = app.unit.callee
+        siblings.add(callee, host, *(host + domain for domain in _DOMAINS))
     rows: list[Row] = []
     for app in apps.values():
         rows += _declared(app, apps)
-        for part in app.unit.containers:
-            rows += environment_rows(app.names[0], part.addresses, find)
+        rows += needs(app.names[0], app.unit.mentions, siblings)
     return distinct(rows)
 
 

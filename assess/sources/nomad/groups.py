@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Name, Row
+from assess.sources.edges.rows import command_line
 from assess.sources.listing import names_of
 from assess.sources.unit import Mount, Unit, split_volume
 from assess.sources.values import (
@@ -122,6 +123,7 @@ def _of_task(group: Group, task: Row) -> Unit:
         container=text(task, "Name"),
         image=text(config, "image"),
         environment=tuple((n, v) for n, v in env if isinstance(v, str)),
+        texts=command_line(config, "entrypoint", "command", "args"),
         user=text(task, "User"),
         mounts=tuple(_mounts(group, task)),
         memory_limit_bytes=memory * MB if memory else None,

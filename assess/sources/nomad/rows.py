@@ -8,18 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from assess import frames
-from assess.sources.addresses import Address
 from assess.sources.base import Batch, Name, Row
 from assess.sources.docker.engine import to_os
+from assess.sources.edges.rows import declared_call, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.linear import Linear
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.nomad.groups import MB, SECOND, Group, GroupKey
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
-    Callee,
-    dependency_row,
-    distinct,
-    environment_rows,
     merge_services,
     service_row,
 )
@@ -270,24 +267,17 @@ def to_service(group: Group) -> Row:
 def to_dependencies(groups: list[Group]) -> list[Row]:
     """Return upstreams of Connect, and services that templates and the environment name."""
     known = {text(s, "Name"): group for group in groups for s in group.services}
-
-    def named(name: str) -> Callee:
-        if called := known.get(name):
-            return called.names[0], called.unit.image_name
-        return Name(name, "nomad-service", 0.8), ""
-
-    def find(address: Address) -> Callee | None:
-        name, _, domain = address.host.partition(".service.")
-        return named(name) if domain.endswith("consul") and name in known else None
-
+    siblings = Siblings()
+    for name, group in known.items():
+        siblings.add(group.unit.callee, name)
     rows: list[Row] = []
     for group in groups:
         src = group.names[0]
         for name, evidence, basis in (*_upstreams(group), *_templates(group)):
-            dst, _ = named(name)
-            rows.append(dependency_row(src, dst, "call", evidence, address_basis=basis))
-        for part in group.unit.containers:
-            rows += environment_rows(src, part.addresses, find)
+            missing = Callee(Name(name, "nomad-service", 0.8))
+            callee = siblings.find(name) or missing
+            rows.append(declared_call(src, callee, evidence, address_basis=basis))
+        rows += needs(src, group.unit.mentions, siblings)
     return distinct(rows)
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from churn_fleet import fleet, score
 
+import assess
 from assess.score.upgrade_churn.end_of_life import base_system
 
 
@@ -103,3 +104,41 @@ def test_a_base_image_without_a_system_is_named_itself():
     assert pd.isna(bases["acme/base:1"]["days_to_eol"])
     assert bases["debian:10"][["name", "version"]].tolist() == ["debian", "10"]
     assert bases["debian:10"]["days_to_eol"] < 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "clocks"),
+    [
+        ({"runtime": "cri-o", "version": "1.35.2"}, {}, {"engine": "cri-o 1.35.2"}),
+        (
+            {
+                "runtime": "containerd",
+                "version": "1.7.20",
+                "kubelet_version": "v1.31.2-eks-a",
+            },
+            {},
+            {"cluster": "amazon-eks 1.31.2", "cluster, extended": "amazon-eks 1.31.2"},
+        ),
+        (None, {"provider_version": "Fargate 1.3.0"}, {"managed": "aws-fargate 1.3.0"}),
+    ],
+)
+def test_clocks_of_every_runtime(engine, host, clocks):
+    tables = {
+        "services": pd.DataFrame([{"service_id": "a"}]),
+        "hosts": pd.DataFrame([{"host_id": "h", **host}]),
+        "workloads": pd.DataFrame(
+            [{"workload_id": "w", "service_id": "a", "host_id": "h", "state": "running"}]
+        ),
+    }
+    if engine:
+        tables["engines"] = pd.DataFrame([{"host_id": "h", **engine}])
+    fleet = assess.from_frames(tables, snapshot_at=pd.Timestamp("2026-09-30", tz="UTC"))
+    churn = assess.score_upgrade_churn(fleet, assess.load_policy())
+    found = churn.details["clocks"].set_index("component")
+    for component, named in clocks.items():
+        row = found.loc[component]
+        assert f"{row['name']} {row['version']}" == named
+        assert pd.notna(row["days_to_eol"])
+    if host:
+        assert not {"os", "kernel"} & set(found.index)
+        assert churn.frame.loc["a", "basis"] == "managed by provider"

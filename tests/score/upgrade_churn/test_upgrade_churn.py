@@ -182,7 +182,7 @@ def test_a_plain_host_is_prospective():
         {"engines": [{"host_id": "h1", "runtime": "docker"}]},
         {"engines": [{"host_id": "h1", "runtime": "docker", "version": "master"}]},
         {"engines": [{"host_id": "h1", "runtime": "docker", "version": "99.0.0"}]},
-        {"engines": [{"host_id": "h1", "runtime": "cri-o", "version": "1.30.1"}]},
+        {"engines": [{"host_id": "h1", "runtime": "other", "version": "1.30.1"}]},
     ],
 )
 def test_the_unknown_spans_the_range(tables):

@@ -1,0 +1,241 @@
+"""Begin: lay out a project on a machine, and write the questions that are worth asking."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assess.cli.command import (
+    Command,
+    Output,
+    output_options,
+    policy_options,
+    read,
+    read_history,
+    read_policy,
+    records,
+    snapshot,
+)
+from assess.cli.messages import note
+from assess.errors import AssessError
+from assess.writing import write_beside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+AWS_TYPES = ("ec2", "ecs", "ecr", "ssm")
+HEAD = """\
+# What `assess collect` reads: nothing is ever written to it. Found on this machine by `assess init`;
+# delete what you do not want. Then:
+#
+#   assess doctor                                     what each source can see
+#   assess collect -o data/snapshots/2026Q4           a directory per quarter
+"""
+MORE = (
+    "\n# ==== everything else that can be read; `assess sources` explains each ====\n\n"
+)
+
+
+@click.command(cls=Command, examples=["assess init", "assess init our-fleet"])
+@click.argument(
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+)
+def init(directory: Path) -> None:
+    """Lay out a project: assess.toml for what this machine has, policy.toml, notebooks/, data/.
+
+    Finds engine sockets, podman, Compose files, AWS profiles and kubeconfig; connects to none of
+    them. Files that are there already are kept. Prints the paths of the new ones.
+    """
+    from assess import notebooks
+    from assess.policy.policy import load_policy
+
+    try:
+        for folder in (directory / "data" / "snapshots", directory / "reports"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssessError(
+            f"{error.filename or directory} cannot be written: {error.strerror}",
+            hint="name a directory of your own: assess init DIR",
+        ) from error
+    tables = list(_found(directory))
+    files = {
+        "assess.toml": _configuration(tables),
+        "policy.toml": load_policy().to_toml(),
+    }
+    for name, text in files.items():
+        file = directory / name
+        if file.exists():
+            note(f"{file} is kept")
+        else:
+            write_beside(file, text)
+            click.echo(file)
+    made, kept = notebooks.copy(directory / "notebooks")
+    for path in made:
+        click.echo(path)
+    if kept:
+        note(f"{len(kept)} notebooks are kept")
+    seen = ", ".join(dict.fromkeys(str(table["type"]) for _, table in tables))
+    note(f"found: {seen or 'nothing to read; name your sources in assess.toml'}")
+    change = "" if directory == Path() else f"cd {directory} && "
+    note(f"next: {change}assess doctor")
+
+
+def _configuration(tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Write assess.toml: the tables that were found, then every other source as a comment."""
+    from assess.config import data_path
+
+    parts = [HEAD]
+    for reason, table in tables:
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        parts.append("\n".join([f"# {reason}", "[[source]]", *lines]) + "\n")
+    example = data_path("assess.example.toml").read_text(encoding="utf-8").splitlines()
+    # the head of the example is about the example
+    rest = example[next(i for i, line in enumerate(example) if not line) + 1 :]
+    commented = [
+        line if not line or line.startswith("#") else f"# {line}" for line in rest
+    ]
+    return "\n".join(parts) + MORE + "\n".join(commented) + "\n"
+
+
+def _found(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the sources of this machine: why, and the table that reads them."""
+    yield from _engines()
+    yield from _compose_projects(directory)
+    yield from _aws()
+    yield from _clusters()
+
+
+def _engines() -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the sockets of engines, and the engine that the Docker command line would use."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    sockets = {
+        "/var/run/docker.sock": "the Docker engine of this machine",
+        f"{runtime}/docker.sock": "your rootless Docker engine",
+        "/run/podman/podman.sock": "podman of this machine, through its Docker API",
+        f"{runtime}/podman/podman.sock": "your podman, through its Docker API",
+    }
+    found = {
+        f"unix://{socket}": why for socket, why in sockets.items() if _is_socket(socket)
+    }
+    named = os.environ.get("DOCKER_HOST", "")
+    if named.startswith(("unix://", "tcp://", "ssh://")):
+        found.setdefault(named, "the engine that DOCKER_HOST names")
+    for endpoint, why in found.items():
+        yield why, {"type": "docker", "endpoint": endpoint}
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return Path(path).is_socket()
+    except OSError:  # a directory of another user
+        return False
+
+
+def _compose_projects(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the Compose files of a directory and of those in it."""
+    folders = [directory, *sorted(directory.glob("[!.]*/"))]
+    for folder in folders:
+        files = [folder / name for name in COMPOSE if (folder / name).is_file()]
+        if files:
+            path = files[0].relative_to(directory).as_posix()
+            yield "a Compose project", {"type": "compose", "path": path}
+
+
+def _aws() -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the AWS sources for the profiles of this user."""
+    profiles: dict[str, str] = {}
+    for file in (
+        Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(),
+        Path(
+            os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+        ).expanduser(),
+    ):
+        parser = configparser.ConfigParser(interpolation=None, default_section="\0")
+        try:
+            parser.read(file, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError, OSError):
+            continue
+        for section in parser.sections():
+            name = section.removeprefix("profile ").strip()
+            if section.startswith(("sso-session", "services ")):
+                continue
+            profiles[name] = parser.get(
+                section, "region", fallback=profiles.get(name, "")
+            )
+    regions = sorted({region for region in profiles.values() if region})
+    regions = regions or list(filter(None, [os.environ.get("AWS_REGION")]))
+    for kind in AWS_TYPES if profiles else ():
+        table: dict[str, Any] = {"type": kind, "profile": sorted(profiles)}
+        if regions:
+            table["regions"] = regions
+        yield "AWS, by the profiles of this user: keep those you mean", table
+
+
+def _clusters() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the place of a dump of the cluster that kubectl would use."""
+    named = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)[0]
+    if named and Path(named).expanduser().is_file():
+        why = (
+            "the cluster of your kubeconfig, by a dump: `assess sources kubernetes --script"
+            " > dump.sh`, read it, run it"
+        )
+        yield why, {"type": "kubernetes", "path": "dumps/kubernetes"}
+
+
+@click.command(
+    cls=Command,
+    works=True,
+    examples=[
+        "assess questions sample",
+        "assess questions data/snapshots/2026Q4 -o questions.csv",
+        "assess questions sample --service price-engine",
+    ],
+)
+@snapshot
+@policy_options
+@click.option("--service", "service", help="Only the questions about this service.")
+@output_options
+def questions(
+    snapshot: str,
+    *,
+    policy_file: Path | None,
+    target: str | None,
+    service: str | None,
+    out: Output,
+) -> None:
+    """List the unknown facts that decide something, the most valuable first, one row a fact.
+
+    Fill in `answer` (yes, no, or the value of the column) and `answered_at`, and name the file in
+    assess.toml: type = "answers", format = "csv". Rows that name no person's column need a source.
+    """
+    import assess
+    from assess.score.what_next.questions import questions as ask
+
+    inventory = read(snapshot)
+    policy = read_policy(policy_file, target=target)
+    history = read_history(snapshot, policy)
+    result = assess.what_next(inventory, policy, history=history)
+    if service:
+        result.row(service)  # an unknown service is an error
+    table = ask(result, inventory)
+    if service:
+        table = table[table["service"] == service]
+    document = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
+    shown = table if out.format == "csv" else table.drop(columns=_blank(table))
+    out.table(shown, document, empty="nothing that is unknown decides anything")
+    if out.file:
+        note('fill in `answer`, then name the file: type = "answers", format = "csv"')
+
+
+def _blank(table: pd.DataFrame) -> list[str]:
+    """List the columns that a person is to fill in."""
+    return [name for name in table if name.startswith("answer")]

@@ -1,0 +1,219 @@
+"""What runs the containers of a host, and whose calendar says how long it is supported.
+
+Every runtime counts by its own lines. On a managed cluster the provider's calendar of that cluster
+decides. Where the provider patches hosts and runtime, the host is passed as managed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+import pandas as pd
+
+from assess.reference.engines import driver_runs
+from assess.reference.support import (
+    ENGINE,
+    Support,
+    line_names,
+    line_of,
+    newest_line,
+    os_support,
+    product_support,
+    system_of,
+)
+from assess.reference.tables import rows
+from assess.reference.versions import numbers_of, parse_version
+
+MANAGED = "managed: its provider patches hosts and runtime"
+PROVIDER = "provider"
+NO_DOCKERSHIM = (1, 24)  # from here on a kubelet has no way of its own to docker
+EKS = "amazon-eks"
+_BADNESS = ("ended", "unknown", "supported")
+_FIRST_NUMBER = re.compile(r"\d++(?:\.\d++)*+")
+
+
+class Node(NamedTuple):
+    """What a source knows of a runtime and the host beneath it; None is unknown."""
+
+    runtime: str | None = None
+    version: str | None = None
+    kubelet: str | None = None
+    provider: str | None = None
+    provider_version: str | None = None
+    managed_by: str | None = None
+    os_name: str | None = None
+    os_version: str | None = None
+
+
+class Platform(NamedTuple):
+    """A cluster or platform that a provider runs: product, its version, cluster or managed."""
+
+    product: str
+    version: str | None
+    kind: str
+
+
+@lru_cache(maxsize=4096)
+def platform_of(node: Node) -> Platform | None:
+    """Return the provider's cluster or platform beneath a node; None where there is none known."""
+    distro, rest = system_of(node.os_name)
+    if distro == "rhcos":
+        line = line_of(distro, node.os_version or rest or None)
+        return Platform("red-hat-openshift", line, "cluster")
+    for text in (node.provider_version, node.kubelet, node.provider):
+        found = _named(text)
+        if found:
+            version = _number(node.provider_version) or _number(node.kubelet)
+            # on EKS, Fargate runs nodes of the cluster's version
+            is_eks = "-eks-" in f"{node.provider_version} {node.kubelet}"
+            product = EKS if is_eks else found["product"]
+            return Platform(product, version, found["kind"])
+    return None
+
+
+def _named(text: str | None) -> dict[str, str] | None:
+    """Return the platform whose word stands in a text."""
+    if not isinstance(text, str):
+        return None
+    words = f" {' '.join(re.split(r'[^a-z0-9]+', text.lower()))} "
+    for row in rows("platforms"):
+        if f" {row['word']} " in words:
+            return row
+    return None
+
+
+def _number(text: str | None) -> str | None:
+    found = _FIRST_NUMBER.search(text) if isinstance(text, str) else None
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=4096)
+def is_managed(node: Node) -> bool:
+    """Return whether a provider is known to patch the host of a node."""
+    platform = platform_of(node)
+    is_platform = platform is not None and platform.kind == "managed"
+    return is_platform or node.managed_by == PROVIDER
+
+
+@lru_cache(maxsize=4096)
+def runtime_line(node: Node) -> tuple[str | None, str | None]:
+    """Return product and version whose calendar says how long a node's runtime is supported."""
+    platform = platform_of(node)
+    if platform is None:
+        return node.runtime, node.version
+    if platform.kind == "managed" and platform.version is None:
+        return platform.product, newest_line(platform.product)
+    return platform.product, platform.version
+
+
+@lru_cache(maxsize=4096)
+def runtime_support(node: Node, at: pd.Timestamp) -> Support:
+    """Return how long the runtime of a node is supported; of several calendars the worst counts."""
+    platform = platform_of(node)
+    product, version = runtime_line(node)
+    own = product_support(product, version, at)
+    if platform is None:
+        if node.managed_by == PROVIDER:
+            return Support("supported", None, None, None, MANAGED)
+        return _worst(own, _dockershim(node, at))
+    if platform.kind == "managed":
+        if newest_line(platform.product) is None:
+            return Support("supported", None, None, None, f"{MANAGED}, without a version")
+        return own._replace(basis=f"{MANAGED}; {own.basis}")
+    return _worst(own, _kubelet(node, platform, own.line, at))
+
+
+def _dockershim(node: Node, at: pd.Timestamp) -> Support | None:
+    """Return the support of a kubelet that reaches docker through its own dockershim."""
+    numbers = parse_version(node.kubelet)
+    if node.runtime != ENGINE or numbers is None or numbers >= NO_DOCKERSHIM:
+        return None
+    support = product_support("kubelet", node.kubelet, at)
+    return support._replace(
+        basis=f"dockershim of kubelet {node.kubelet}: {support.basis}"
+    )
+
+
+def _kubelet(
+    node: Node, platform: Platform, line: str | None, at: pd.Timestamp
+) -> Support | None:
+    """Return the support of a node whose version is not that of its cluster."""
+    numbers = parse_version(node.kubelet)
+    # OpenShift numbers its clusters by itself
+    if numbers is None or platform.product == "red-hat-openshift":
+        return None
+    support = product_support(platform.product, node.kubelet, at)
+    if support.line == line:
+        return None
+    named = f"cluster {line or 'unknown'}, node {support.line}"
+    return support._replace(basis=f"{named}: {support.basis}")
+
+
+def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
+    """Return the node whose runtime is supported worst, or ends first."""
+    return min(nodes, key=lambda node: _order(runtime_support(node, at)))
+
+
+@lru_cache(maxsize=4096)
+def lines_behind(product: str | None, version: str | None) -> int | None:
+    """Count the lines of a product that are newer than a version's; None where it is unknown."""
+    lines = line_names(product)
+    line = line_of(product, version)
+    if line not in lines:
+        return None
+    return sum(numbers_of(name) > numbers_of(line) for name in lines)
+
+
+def _worst(first: Support, second: Support | None) -> Support:
+    """Return the support that is worse, or ends first."""
+    if second is None:
+        return first
+    return min(first, second, key=_order)
+
+
+def _order(support: Support) -> tuple[int, pd.Timestamp]:
+    never = pd.Timestamp.max.tz_localize("UTC")
+    return _BADNESS.index(support.state), support.eol_date or never
+
+
+@lru_cache(maxsize=4096)
+def node_system_support(node: Node, at: pd.Timestamp) -> Support:
+    """Return the support of the system of a node, by its own calendar or that of its cluster."""
+    if is_managed(node):
+        return Support("supported", None, None, None, MANAGED)
+    own = os_support(node.os_name, node.os_version, at)
+    distro, _ = system_of(node.os_name)
+    platform = platform_of(node)
+    if own.state != "unknown" or platform is None:
+        return own
+    if _followed().get(distro or "") != platform.product:
+        return own
+    cluster = runtime_support(node, at)
+    return cluster._replace(basis=f"{distro} follows its cluster: {cluster.basis}")
+
+
+@cache
+def _followed() -> dict[str, str]:
+    """Node systems without dates of their own, with the cluster that they follow."""
+    return {row["product"]: row["follows"] for row in rows("calendars") if row["needs"]}
+
+
+@lru_cache(maxsize=4096)
+def node_driver_runs(node: Node, driver: str | None, target: str) -> bool | None:
+    """Return whether the newest line of its runtime has a node's storage driver.
+
+    ``target`` is the version of docker to go to.
+    """
+    if is_managed(node):
+        return True
+    if node.runtime in (None, ENGINE):
+        return driver_runs(driver, target)
+    known = [row for row in rows("runtime_drivers") if row["runtime"] == node.runtime]
+    ends = {row["driver"]: row["removed_in"] for row in known}
+    if driver not in ends:
+        return None
+    newest = newest_line(node.runtime)
+    return not ends[driver] or numbers_of(newest or "") < numbers_of(ends[driver])

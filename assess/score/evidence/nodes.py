@@ -1,0 +1,63 @@
+"""Nodes: which runtimes may run the containers of each host, and who patches it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pandas as pd
+
+from assess import reference
+from assess.inventory import Inventory
+
+NO_RUNTIME = "none"
+BACKEND = "containerd"  # also what docker itself runs containers with
+_OF_HOST = ("provider", "provider_version", "managed_by", "os_name", "os_version")
+
+
+def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
+    """Return by host its runtimes, each a node; a host whose provider patches it has at least one.
+
+    Where several stand, any of them may run its containers.
+    """
+    hosts = {row["host_id"]: row for row in _cells(inventory["hosts"])}
+    engines = defaultdict(list)
+    for row in _cells(inventory["engines"].sort_values(["host_id", "runtime"])):
+        engines[row["host_id"]].append(row)
+    found = {}
+    for host in sorted(hosts.keys() | engines.keys()):
+        whole = hosts.get(host, {})
+        rows = _running(engines[host])
+        if rows:
+            found[host] = [_node(row, whole) for row in rows]
+        elif not engines[host] and reference.is_managed(_node({}, whole)):
+            found[host] = [_node({}, whole)]
+    return found
+
+
+def _cells(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows with None for NA."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _running(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out runtimes that run nothing: none, idle beside another, the backend of docker."""
+    engines = [row for row in rows if row["runtime"] != NO_RUNTIME]
+    runtimes = {row["runtime"] for row in engines}
+    if reference.ENGINE in runtimes:
+        engines = [row for row in engines if not _is_backend(row)]
+    busy = [row for row in engines if row["containers_total_n"] != 0]
+    return busy or engines
+
+
+def _is_backend(row: dict[str, Any]) -> bool:
+    return row["runtime"] == BACKEND and row["kubelet_version"] is None
+
+
+def _node(engine: dict[str, Any], host: dict[str, Any]) -> reference.Node:
+    return reference.Node(
+        engine.get("runtime"),
+        engine.get("version"),
+        engine.get("kubelet_version"),
+        *(host.get(name) for name in _OF_HOST),
+    )

@@ -1,0 +1,97 @@
+"""Questions: the unknown facts that could change a label or a chance, as a table to fill in."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assess import frames
+from assess.inventory import Inventory
+from assess.score.readiness.gates import NOT_DECIDABLE
+from assess.score.what_next import WhatNext
+
+# a fact in words ends in the columns that would tell it
+COLUMNS_OF_FACT = r"\(([\w., ]+)\)$"
+SERVICE_COLUMN = r"services\.\w+"
+FRAME_COLUMN = rf"(?:{'|'.join(frames.names())})\.\w+"
+ANSWER = "answer"
+ASKED = ["service_id", "question"]
+COLUMNS = [
+    "service",
+    "question",
+    "text",
+    "label",
+    "label_if",
+    "label_else",
+    "gain",
+    "decides",
+    "fill",
+    ANSWER,
+    "answered_at",
+    "answered_by_role",
+]
+
+
+def questions(result: WhatNext, inventory: Inventory) -> pd.DataFrame:
+    """Return one row a fact, the most valuable first; filled in, it is a table for `answers`.
+
+    A ``question`` is a column of services, the id of a check, or a column that only a source can
+    fill. ``label_if, label_else``: the label after a good and a bad answer. ``gain``: the expected
+    change of the chance of the short list [0-1]. ``fill``: where the answer goes.
+    """
+    facts = result.details["information"]
+    label = facts["service_id"].map(result.frame["label"])
+    is_stuck = label.eq(NOT_DECIDABLE)  # many facts together decide there
+    decides = facts["decides"].astype(bool)
+    table = facts.assign(label=label, decides=decides, gain=facts["gain"].round(4))
+    table = table[decides | facts["gain"].gt(0) | is_stuck]
+    table = _by_column(table, inventory).drop_duplicates(ASKED)
+    by_source = table["question"].str.fullmatch(FRAME_COLUMN)
+    by_source &= ~table["question"].str.fullmatch(SERVICE_COLUMN)
+    source = "a source that fills " + table["question"]
+    table = table.assign(fill=source.where(by_source, ANSWER), last=~table["decides"])
+    table = table.sort_values(
+        ["last", "gain", *ASKED], ascending=[True, False, True, True]
+    )
+    table = table.rename(columns={"service_id": "service", "fact": "text"})
+    empty = dict.fromkeys((ANSWER, "answered_at", "answered_by_role"), "")
+    return table.assign(**empty)[COLUMNS].reset_index(drop=True)
+
+
+def _by_column(facts: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
+    """Split facts into the columns that would tell them, those of the service if it has any.
+
+    A gate reads columns, not the answer to a check: who fills the column answers both.
+    """
+    columns = facts["fact"].str.extract(COLUMNS_OF_FACT)[0].str.split(", ")
+    is_name = facts["unknown"].str.contains(".", regex=False)
+    rows = facts.assign(question=columns).explode("question")
+    rows["question"] = rows["question"].fillna(rows["unknown"])
+    is_own = rows["question"].str.fullmatch(SERVICE_COLUMN)
+    is_known = _known(rows, inventory)
+    has_own = (is_own & ~is_known).groupby(level=0).transform("any")
+    own = rows[is_own & ~is_known]
+    own = own.assign(fact=own["question"].map(_asked()))
+    # of what no column of the service tells, a check is asked as it is, a criterion by column
+    others = rows[~has_own & ~is_known]
+    is_check = is_name.loc[others.index]
+    asked = others["question"].mask(is_check, others["unknown"])
+    others = others.assign(question=asked.str.split(", ")).explode("question")
+    return pd.concat([own, others], ignore_index=True)
+
+
+def _asked() -> dict[str, str]:
+    """Return what each column of services is, and how to answer."""
+    how = {"bool": "yes or no", "time": "a date such as 2026-09-30"}
+    return {
+        f"services.{name}": f"{column.doc} ({how.get(column.dtype) or column.rule or 'text'})"
+        for name, column in frames.columns("services").items()
+    }
+
+
+def _known(rows: pd.DataFrame, inventory: Inventory) -> pd.Series:
+    """Return whether the question is a column of the service that is known already."""
+    services = inventory["services"].set_index("service_id")
+    known = services.notna().rename(columns="services.{}".format)
+    known = known.rename_axis("service_id").reset_index()
+    known = known.melt("service_id", var_name="question", value_name="is_known")
+    return rows[ASKED].merge(known, how="left")["is_known"].eq(True).set_axis(rows.index)

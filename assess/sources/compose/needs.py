@@ -1,0 +1,188 @@
+"""What the services of a Compose project need: by order, link, address and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from assess.frames import EXTERNAL
+from assess.sources.base import Name, Row
+from assess.sources.compose.forms import Service, is_true
+from assess.sources.compose.project import Project
+from assess.sources.docker.names import compose_name
+from assess.sources.edges.address import position_of
+from assess.sources.edges.rows import (
+    START_ORDER,
+    Text,
+    declared_call,
+    dependency_row,
+    distinct,
+    needs,
+    start_order,
+)
+from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.redact import is_secret_name
+from assess.sources.unit import CONFIG_PATHS, Unit
+from assess.sources.values import table, text
+
+EVIDENCE = "compose-file"
+
+
+def to_texts(project: Project, service: Service) -> Iterator[Text]:
+    """List the command lines and the configurations of a service, environment aside."""
+    for key in ("entrypoint", "command"):
+        if value := service.get(key):
+            yield Text(str(value), "command", key)
+    for name in service.get("configs", []):
+        yield Text(_content(project, name) or "", "config", name)
+    for target, volume in service.get("volumes", {}).items():
+        if volume["type"] == "bind" and CONFIG_PATHS.search(target):
+            content = _file_content(project, volume["source"])
+            yield Text(content or "", "config", target)
+
+
+def to_unread(project: Project, service: Service) -> Iterator[str]:
+    """List what a service refers to and nobody could read."""
+    for name in service.get("configs", []):
+        if _content(project, name) is None:
+            yield f"config {name}"
+    for file, _ in service.get("env_file", []):
+        if file.name in project.unread_files:
+            yield f"env file {file.name}"
+    for name, value in service.get("environment", {}).items():
+        is_address = position_of(name) in ("host", "near")
+        is_open = value is None and name not in project.env
+        if is_open and (is_address or not is_secret_name(name)):
+            yield f"variable {name}"
+
+
+def _content(project: Project, name: str) -> str | None:
+    """Return the text of a configuration; None where it is not in the material."""
+    config = table(project.configs.get(name))
+    if content := text(config, "content"):
+        return content
+    if variable := text(config, "environment"):
+        return project.env.get(variable)
+    return _file_content(project, text(config, "file"))
+
+
+def _file_content(project: Project, path: str) -> str | None:
+    """Return the text of a file beside the project; None where it cannot be read."""
+    file = project.directory / path
+    if not path or not file.is_file():
+        return None
+    try:
+        return project.limits.read(file)
+    except (OSError, ValueError):
+        return None
+
+
+def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
+    """Return what the named services need, with ``src`` and ``dst`` in place of ids."""
+    siblings = _siblings(project, units)
+    rows: list[Row] = []
+    for name, unit in units.items():
+        src = unit.names[0]
+        service = project.services[name]
+        rows += _ordered(project, src, service, siblings)
+        rows += _declared(project, src, service, siblings)
+        links = _links(project, service, siblings)
+        rows += needs(
+            src,
+            unit.mentions,
+            replace(siblings, links=links),
+            space=project.name,
+            image=unit.callee.image,
+        )
+    return distinct(rows)
+
+
+def _callee(project: Project, name: str, siblings: Siblings) -> Callee:
+    """Return a service of the project, whether it is declared or not."""
+    known = siblings.find(name, project.name)
+    return known or Callee(compose_name(name, project.name))
+
+
+def _ordered(
+    project: Project, src: Name, service: Service, siblings: Siblings
+) -> Iterator[Row]:
+    """Return the services that start before one."""
+    for needed, options in service.get("depends_on", {}).items():
+        is_required = is_true(options.get("required") or "true")
+        if siblings.find(needed, project.name) or is_required:
+            callee = _callee(project, needed, siblings)
+            condition = str(options.get("condition") or "service_started")
+            more = {"service": needed, "condition": condition}
+            yield start_order(src, callee, EVIDENCE, **more)
+    for source in service.get("volumes_from", []):  # which Compose starts before, too
+        kind, _, rest = source.partition(":")
+        if kind != "container":
+            needed = rest.partition(":")[0] if kind == "service" else kind
+            callee = _callee(project, needed, siblings)
+            yield dependency_row(src, callee.name, START_ORDER, EVIDENCE)
+
+
+def _declared(
+    project: Project, src: Name, service: Service, siblings: Siblings
+) -> Iterator[Row]:
+    """Return what a service links to, and whose namespaces it lives in."""
+    basis: dict[str, Any] = {"address_basis": "config"}
+    for link in service.get("links", []):
+        callee = _callee(project, link.partition(":")[0], siblings)
+        yield declared_call(src, callee, EVIDENCE, **basis)
+    for link in service.get("external_links", []):
+        callee = Callee(f"{EXTERNAL}{link.partition(':')[0]}")
+        yield declared_call(src, callee, EVIDENCE, **basis)
+    for host, address in service.get("extra_hosts", {}).items():
+        if extra := _extra(project, host, address, siblings):
+            yield declared_call(src, extra, EVIDENCE, **basis)
+    for key in ("network_mode", "pid", "ipc"):
+        kind, _, name = str(service.get(key) or "").partition(":")
+        if kind == "service" and name:
+            callee = _callee(project, name, siblings)
+            yield dependency_row(src, callee.name, "declared", EVIDENCE)
+
+
+def _extra(
+    project: Project, host: str, address: str, siblings: Siblings
+) -> Callee | None:
+    """Return whom a line of ``extra_hosts`` leads to; None for the host of the containers."""
+    if address == "host-gateway" or address.startswith("127.") or address == "::1":
+        return None
+    known = siblings.find(address, project.name)
+    return known or Callee(f"{EXTERNAL}{host.lower() if '.' in host else address}")
+
+
+def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, Callee]:
+    """Return the names that only this service has for others."""
+    links: dict[str, Callee] = {}
+    for link in service.get("links", []):
+        target, _, alias = link.partition(":")
+        links[(alias or target).lower()] = _callee(project, target, siblings)
+    for link in service.get("external_links", []):
+        target, _, alias = link.partition(":")
+        links[(alias or target).lower()] = Callee(f"{EXTERNAL}{target}")
+    for host, address in service.get("extra_hosts", {}).items():
+        if callee := _extra(project, host, address, siblings):
+            links[host.lower()] = callee
+    return links
+
+
+def _siblings(project: Project, units: Mapping[str, Unit]) -> Siblings:
+    """Index services by every host name that others reach them by."""
+    siblings = Siblings()
+    space = project.name
+    for name, unit in units.items():
+        service = project.services[name]
+        callee = unit.callee
+        siblings.add(callee, name, space=space)
+        aliases = [service.get("container_name"), service.get("hostname")]
+        aliases += [f"{space}-{name}-1", f"{space}_{name}_1", f"{space}_{name}"]
+        for network in service.get("networks", {}).values():
+            options = table(network)
+            aliases += options.get("aliases") or []
+            aliases += [options.get("ipv4_address"), options.get("ipv6_address")]
+        hosts = [str(alias) for alias in aliases if alias]
+        siblings.add(callee, *hosts, space=space, is_alias=True)
+    return siblings

@@ -1,0 +1,1 @@
+"""Deployments: exports of what delivers software to production."""

@@ -1,0 +1,175 @@
+"""What ``docker info`` and ``docker version`` print for people, in the form of the API.
+
+The layout changed with the years: 1.12 indents nothing, 19.03 put all under ``Server:``, and who
+pastes it loses the indentation. So a line counts by its label; a line that is absent is unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+Payload = dict[str, Any]
+_LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
+_ITEM = re.compile(r"( *)(\S+(?: \S+)*)")
+_WARNING = re.compile(r"\s*WARNING: (.*)")
+_NETWORK = re.compile(r"[0-9a-fA-F.:]+/\d{1,3}")
+_VERSION = re.compile(r"\d+\.\d+[\w.+~-]*")
+_MINIMUM = re.compile(r"minimum version (\d+\.\d+)")
+_MIRRORS_SINCE = 17  # older command lines print no mirrors, so no line is no answer
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B")
+_POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+class _Line(NamedTuple):
+    depth: int
+    label: str  # empty for an item of a list
+    value: str
+
+
+def is_text(text: str) -> bool:
+    """Return whether a dump is what the command line prints for people."""
+    return bool(text.strip()) and text.lstrip()[0] not in "{[<"
+
+
+def cli_size(text: Any) -> int | None:
+    """Read a size as the command line rounds it, such as ``1.98MB`` or ``7.76GiB``."""
+    size = _SIZE.fullmatch(str(text or ""))
+    if not size:
+        return None
+    base = 1024 if size[3] else 1000
+    return round(float(size[1]) * base ** _POWERS[size[2]])
+
+
+def info_of(text: str) -> Payload:
+    """Read ``docker info``; empty where it reached no engine."""
+    lines = list(_lines(text, "Server"))
+    values: dict[str, str] = {}
+    for line in lines:
+        values.setdefault(line.label, line.value)
+    info = {field: found for field, found in _fields(values) if found is not None}
+    if "Driver" in info:
+        wanted = [key["label"] for key in _keys() if key["kind"] == "driver"]
+        info["DriverStatus"] = [[name, values[name]] for name in wanted if name in values]
+    if swarm := values.get("Swarm"):
+        info["Swarm"] = {"LocalNodeState": swarm}
+    info |= _securities(lines, values)
+    info |= _registries(lines, values)
+    warnings = [found[1] for one in text.splitlines() if (found := _WARNING.match(one))]
+    if warnings:  # they are printed apart, so none here is not none
+        info["Warnings"] = warnings
+    return info
+
+
+def version_of(text: str) -> Payload:
+    """Read ``docker version``; empty where it reached no engine."""
+    version: Payload = {}
+    components = []
+    part = "Engine"
+    for line in _lines(text, "Server"):
+        label = line.label.removeprefix("Server ").lower()
+        if not line.value:
+            part = line.label
+        elif label == "version" and part == "Engine":
+            version.setdefault("Version", line.value)
+        elif label == "version":
+            components.append({"Name": part, "Version": line.value.removeprefix("v")})
+        elif label == "api version" and (number := _VERSION.match(line.value)):
+            version["ApiVersion"] = number[0]
+            if minimum := _MINIMUM.search(line.value):
+                version["MinAPIVersion"] = minimum[1]
+        elif label == "os/arch":
+            version["Arch"] = line.value.rpartition("/")[2]
+    if components:
+        version["Components"] = components
+    return version
+
+
+def _lines(text: str, section: str) -> Iterator[_Line]:
+    """List the lines about the engine: those of its section, or all where there are no sections."""
+    has_client = re.search(r"^\s*Client:", text, re.MULTILINE) is not None
+    is_inside = not has_client
+    for raw in text.expandtabs(1).splitlines():
+        if _WARNING.match(raw):
+            continue
+        found = _LINE.fullmatch(raw.rstrip())
+        if found and found[2] in ("Client", section):
+            is_inside = found[2] == section
+        elif found and is_inside:
+            yield _Line(len(found[1]), found[2], found[3].strip())
+        elif is_inside and (item := _ITEM.fullmatch(raw.rstrip())):
+            yield _Line(len(item[1]), "", item[2])
+
+
+@cache
+def _keys() -> tuple[dict[str, str], ...]:
+    table = files("assess.sources.docker") / "info_keys.csv"
+    return tuple(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+
+
+def _fields(values: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """Read the labelled values, each by its kind; None for one that cannot be read."""
+    for key in _keys():
+        if key["kind"] == "driver":
+            continue
+        value = values.get(key["label"], "")
+        if key["kind"] == "text":
+            yield key["field"], value or None
+        elif key["kind"] == "count":
+            yield key["field"], int(value) if value.isdecimal() else None
+        elif key["kind"] == "flag":
+            yield key["field"], {"true": True, "false": False}.get(value.lower())
+        else:
+            yield key["field"], cli_size(value)
+
+
+def _items(lines: list[_Line], label: str) -> list[_Line]:
+    """List the lines below a label: without a label of their own, or deeper than it."""
+    labels = [line.label for line in lines]
+    if label not in labels:
+        return []
+    start = labels.index(label)
+    found = []
+    for line in lines[start + 1 :]:
+        if line.label and line.depth <= lines[start].depth:
+            break
+        found.append(line)
+    return found
+
+
+def _securities(lines: list[_Line], values: dict[str, str]) -> Payload:
+    """Return the security options as the API writes them: ``name=seccomp,profile=builtin``."""
+    label = "Security Options"
+    if label not in values:
+        return {}
+    options = [f"name={word}" for word in values[label].split()]
+    for line in _items(lines, label):
+        if not line.label:
+            options.append(f"name={line.value}")
+        elif line.label == "Profile" and options:
+            options[-1] += f",profile={line.value}"
+    return {"SecurityOptions": options}
+
+
+def _registries(lines: list[_Line], values: dict[str, str]) -> Payload:
+    """Return registries that are mirrors or insecure, as far as this command line prints them."""
+    if "Insecure Registries" not in values:
+        return {}
+    insecure = [_address(line) for line in _items(lines, "Insecure Registries")]
+    mirrors = [_address(line) for line in _items(lines, "Registry Mirrors")]
+    networks = [name for name in insecure if _NETWORK.fullmatch(name)]
+    hosts = {name: {"Secure": False} for name in insecure if name not in networks}
+    config: Payload = {"InsecureRegistryCIDRs": networks, "IndexConfigs": hosts}
+    major = re.match(r"\d+", values.get("Server Version", ""))
+    if mirrors or (major and int(major[0]) >= _MIRRORS_SINCE):
+        config["Mirrors"] = mirrors
+    return {"RegistryConfig": config}
+
+
+def _address(line: _Line) -> str:
+    """Return an address of a list: its colon made it look like a label and a value."""
+    return f"{line.label}:{line.value}" if line.label else line.value

@@ -1,0 +1,224 @@
+"""Templates of CloudFormation, and definitions that nobody registered, in the form of the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from assess.sources.aws.place import ForeignAnswerError
+from assess.sources.base import Row
+from assess.sources.values import dicts, dig, table, text
+from assess.sources.yaml_loader import Loader
+
+MAX_NODES = 200_000  # of a template with all aliases and references in their places
+_SERVICE = "AWS::ECS::Service"
+_DEFINITION = "AWS::ECS::TaskDefinition"
+_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
+_STORES = {  # managed, and the domain of their endpoints
+    "AWS::RDS::": "rds.amazonaws.com",
+    "AWS::DocDB::": "docdb.amazonaws.com",
+    "AWS::ElastiCache::": "cache.amazonaws.com",
+    "AWS::OpenSearchService::": "es.amazonaws.com",
+    "AWS::AmazonMQ::": "mq.amazonaws.com",
+    "AWS::MSK::": "kafka.amazonaws.com",
+}
+_OUTSIDE = "internet-facing"  # the default of a load balancer
+_MENTION = re.compile(r"\$\{([\w:.]+)\}")
+# Keys of people, which are no words of CloudFormation.
+_VERBATIM = ("DockerLabels", "Options", "DriverOpts", "Labels", "Tags")
+# Words that are more than another capital letter.
+_RENAMED = {
+    "EFSVolumeConfiguration": "efsVolumeConfiguration",
+    "FSxWindowsFileServerVolumeConfiguration": "fsxWindowsFileServerVolumeConfiguration",
+    "FilesystemId": "fileSystemId",
+}
+
+
+class TemplateLoader(Loader):
+    """Reads the short forms of functions, such as ``!Ref Image``, as their long ones."""
+
+
+def _function(loader: TemplateLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        value: Any = loader.construct_mapping(node, deep=True)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = str(node.value)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+TemplateLoader.add_multi_constructor("!", _function)
+
+
+@dataclass
+class Template:
+    """One template: its resources with what its functions give, as far as it says itself."""
+
+    document: Row
+    nodes_n: int = 0
+    names: dict[str, Any] = field(default_factory=dict)  # values of its parameters
+
+    def __post_init__(self) -> None:
+        self.names["AWS::NoValue"] = None
+        parameters = table(self.document, "Parameters")
+        for name in parameters:
+            default = dig(parameters, name, "Default")
+            if isinstance(default, str | int | float) and default != "":
+                self.names[name] = str(default)
+
+    def of_type(self, kind: str) -> Iterator[tuple[str, Row]]:
+        """List resources of a type: logical ids and properties."""
+        for name, resource in table(self.document, "Resources").items():
+            if text(resource, "Type") == kind:
+                yield name, table(self.value(dig(resource, "Properties")))
+
+    def value(self, raw: Any) -> Any:
+        """Return what a value stands for; None where only a deployment decides it."""
+        self.nodes_n += 1
+        if self.nodes_n > MAX_NODES:
+            limit = f"the limit of {MAX_NODES:,} values"
+            raise ForeignAnswerError(f"a template is larger than {limit}: split it")
+        if isinstance(raw, list):
+            values = [self.value(item) for item in raw]
+            return [item for item in values if item is not None]
+        if not isinstance(raw, dict):
+            return raw
+        name = next(iter(raw), None)
+        is_call = name == "Ref" or str(name).startswith("Fn::")
+        if len(raw) == 1 and is_call:
+            return self._call(str(name), raw[name])
+        return {str(key): self.value(item) for key, item in raw.items()}
+
+    def _call(self, name: str, raw: Any) -> Any:
+        """Return the value of a function."""
+        given = self.value(raw)
+        if name == "Ref":
+            return self.names.get(text(given), f"${{{given}}}")
+        if name == "Fn::GetAtt":
+            return self._attribute(".".join(map(str, given or ())))
+        if name == "Fn::Sub":
+            return self._filled(given)
+        if name == "Fn::Join":
+            parts = dig(given, 1)
+            is_list = isinstance(parts, list)
+            return text(given, 0).join(map(str, parts)) if is_list else None
+        if name == "Fn::FindInMap" and isinstance(given, list):
+            return dig(self.document, "Mappings", *map(str, given))
+        return None  # conditions, imports and the like
+
+    def _filled(self, given: Any) -> str:
+        """Fill the names into a text; those that only a deployment knows stay."""
+        pattern = text([given], 0) or text(given, 0)
+        names = self.names | table(given, 1)
+
+        def value(found: re.Match[str]) -> str:
+            return str(names.get(found[1]) or self._attribute(found[1]))
+
+        filled = _MENTION.sub(value, pattern)
+        self.nodes_n += len(filled) // 100
+        return filled
+
+    def _attribute(self, path: str) -> str:
+        """Return an attribute of a resource: of a managed store, a host that stands for its own."""
+        name, _, attribute = path.partition(".")
+        kind = text(self.document, "Resources", name, "Type")
+        domain = next((d for k, d in _STORES.items() if kind.startswith(k)), "")
+        if domain and attribute.endswith(("Address", "Endpoint", "Endpoints")):
+            return f"{name.lower()}.{domain}"
+        return "" if domain and attribute.endswith("Port") else f"${{{path}}}"
+
+
+def declared(documents: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the services and the definitions that documents declare, as the API has them."""
+    services: list[Row] = []
+    definitions: list[Row] = []
+    for document in documents:
+        if "containerDefinitions" in document:  # as it is registered
+            family = text(document, "family")
+            definitions.append({"taskDefinitionArn": family, **document})
+        elif is_template(document):
+            template = Template(document)
+            definitions += _definitions(template)
+            services += _services(template)
+    return services, definitions
+
+
+def is_template(document: Row) -> bool:
+    """Return whether a document is a template with anything of ECS."""
+    resources = table(document, "Resources").values()
+    return any(text(r, "Type") in (_SERVICE, _DEFINITION) for r in resources)
+
+
+def _definitions(template: Template) -> Iterator[Row]:
+    for name, properties in template.of_type(_DEFINITION):
+        raw = _as_api(properties)
+        yield {
+            **raw,
+            "family": _named(raw, "family", name.removesuffix("TaskDefinition") or name),
+            "taskDefinitionArn": f"${{{name}}}",
+        }
+
+
+def _services(template: Template) -> Iterator[Row]:
+    discovery = dict(template.of_type("AWS::ServiceDiscovery::Service"))
+    balancers = [balancer for _, balancer in template.of_type(_BALANCER)]
+    is_public = any(b.get("Scheme", _OUTSIDE) == _OUTSIDE for b in balancers)
+    for name, properties in template.of_type(_SERVICE):
+        raw = _as_api(properties)
+        registries = [
+            _mentioned(r, "registryArn") for r in dicts(raw, "serviceRegistries")
+        ]
+        hosts = [text(discovery.get(registry), "Name") for registry in registries]
+        connected = [raw.get("serviceConnectConfiguration")]
+        connected.append({"services": [{"discoveryName": host} for host in hosts]})
+        yield {
+            **raw,
+            "serviceName": _named(
+                raw, "serviceName", name.removesuffix("Service") or name
+            ),
+            "serviceArn": f"${{{name}}}",
+            "clusterArn": _mentioned(raw, "cluster") or text(raw, "cluster"),
+            "deployments": [{"serviceConnectConfiguration": part} for part in connected],
+            "public": is_public and bool(dicts(raw, "loadBalancers")),
+        }
+
+
+def _named(raw: Row, key: str, otherwise: str) -> str:
+    """Return a name without what only a deployment knows of it."""
+    return _MENTION.sub("", text(raw, key)).strip("-_./ ") or otherwise
+
+
+def _mentioned(raw: Row, key: str) -> str:
+    """Return the resource that a value mentions; empty where it mentions none."""
+    found = _MENTION.search(text(raw, key))
+    return found[1].partition(".")[0] if found else ""
+
+
+def _as_api(value: Any, key: str = "") -> Any:
+    """Return properties with the keys that the API has, and the types."""
+    if isinstance(value, list):
+        return [_as_api(item) for item in value]
+    if isinstance(value, dict):
+        items = ((str(name), item) for name, item in value.items())
+        if key in _VERBATIM:
+            return {name: _as_text(item) for name, item in items}
+        return {_renamed(name): _as_api(item, name) for name, item in items}
+    if key in ("Value", "Name"):
+        return _as_text(value)
+    return {"true": True, "false": False}.get(value, value)
+
+
+def _renamed(name: str) -> str:
+    return _RENAMED.get(name, name[:1].lower() + name[1:])
+
+
+def _as_text(value: Any) -> str:
+    """Return a value of YAML as the text that a container gets."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

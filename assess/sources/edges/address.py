@@ -1,0 +1,307 @@
+"""Addresses: hosts that a text names, recognised by the value and without anything secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from assess.sources.csv_records import rows
+from assess.sources.linear import Linear
+from assess.sources.redact import is_secret_name, strip_credentials
+
+MAX_TEXT = (
+    256 << 10
+)  # characters of one text that are read; no address stands behind them
+_CACHED = 20_000  # values of variables; the replicas of a fleet repeat them
+
+# Words by what they are.
+LISTS = {
+    row["position"]: frozenset(row["words"].split()) for row in rows("address_words")
+}
+_POSITIONS = ("host", "near", "none", "own")
+_WORDS = {word: position for position in _POSITIONS for word in LISTS[position]}
+# Prefixes that a web framework asks for; they say nothing of the address.
+_FRAMEWORK = re.compile(r"^(?:next_public|nuxt_public|expo_public|react_app|vite)_")
+_NO_HOST_WORDS = ("ghost", "vhost", "localhost")
+
+_SCHEME = Linear(r"(?:jdbc:)?([a-zA-Z][a-zA-Z0-9+.-]*):(?:[a-z]+:)?@?//")
+# Schemes whose first part is a bucket, a file, a key, or a name for people.
+_NO_SCHEME = LISTS["scheme"]
+_ORACLE = Linear(r"jdbc:oracle:thin:@([\w.-]+):(\d{2,5})")
+_GO_DSN = Linear(r"@(tcp|udp)6?\(([^()\s]*)\)")
+_KEYED = Linear(
+    r"([A-Za-z][\w.-]*(?: [Ss]ource| [Aa]ddress)?)[\"']?\s*(?:=|:|>)\s*[\"']?(?:tcp:|@)?"
+    r"([A-Za-z0-9][\w.-]*)(?:(?:[:,]|\\[\w$]+,)(\d{2,5}))?[\"']?\s*(?:[;,<}\]\s\"']|$)"
+)
+_ASSIGNED_URL = Linear(r"([A-Za-z][\w.-]*)[\"']?\s*[=:]\s*[\"']?\w+://[^\s\"',]+")
+_OPTION = Linear(r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)")
+_BEFORE_PORT = Linear(
+    r"(?:^|[\s\"'=,;\[({@/|<>])([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
+)
+# A pattern without lookaround takes the separator, which the next address needs too.
+_APART = {ord(mark): mark * 2 for mark in " ,;|\t\n"}
+_BESIDE_PORT = Linear(r"(?:^|[\s\"'])([A-Za-z][\w.-]*)[ \t]+(\d{2,5})(?:[^\w.-]|$)")
+_DEV_TCP = Linear(r"/dev/tcp/([\w.-]+)/(\d{2,5})")
+_ASKED = Linear(
+    r"(?:nslookup|ping|dig|getent\s+hosts|host|curl|wget)\s+(?:-\S+\s+(?:\d+\s+)?)*([\w.-]+)"
+)
+_SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
+_GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
+_COMMENT = Linear(r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$")
+_CODE = re.compile(r"[\n(]")  # of a program that a variable carries
+_LIST = re.compile(r"[\s,;|\[\]\"']+")
+
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
+_HERE = re.compile(
+    r"localhost|localhost\.localdomain|127\.[\d.]+|0\.0\.0\.0|host\.docker\.internal"
+    r"|gateway\.docker\.internal|\d{1,3}"
+)
+_IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*[a-z0-9]")
+# Ends of file names and of package names, which look like domains.
+_NO_DOMAIN = LISTS["file"]
+_NO_HOST = LISTS["nohost"]
+# A URL that ends so is fetched when an image is built, or names a vocabulary.
+_FETCHED = re.compile(
+    r"\.(?:tar|gz|tgz|xz|bz2|zip|deb|rpm|apk|asc|sig|sha\d*|jar|whl|py|sh|exe|msi|git|dtd|xsd)$"
+)
+_VOCABULARY = re.compile(
+    r"(?:.*\.)?(?:w3\.org|xmlsoap\.org|json-schema\.org|schemas?\..+)"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A host that a text names, in lower case."""
+
+    host: str
+    port: int | None = None
+    scheme: str = ""
+    is_sure: bool = True  # else it counts only where a service has the name
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is an address of the network, and no name of one platform."""
+        last = self.host.rpartition(".")[2]
+        is_domain = bool(_DOMAIN.fullmatch(self.host)) and last not in _NO_DOMAIN
+        return is_domain or _IP.fullmatch(self.host) is not None
+
+
+@lru_cache(_CACHED)
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name such as ``DB_HOST``, ``redis.url`` or ``EventBusHost``."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    plain = _FRAMEWORK.sub("", spaced.lower())
+    return tuple(word for word in re.split(r"[\W_\d]+", plain) if word)
+
+
+@lru_cache(_CACHED)
+def position_of(name: str) -> str:
+    """Return what may stand behind a name: host, near, weak, own, none; empty for unknown.
+
+    The last word that says something decides; ``own`` counts anywhere.
+    """
+    words = words_of(name)
+    joined = "".join(words)
+    if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
+        return "own"
+    if joined in LISTS["own"]:
+        return "own"
+    if joined in LISTS["weak"]:
+        return "weak"
+    if words[-2:] == ("host", "name"):
+        return "host"
+    for word in reversed(words):
+        if word.endswith("host") and word not in _NO_HOST_WORDS:
+            return "host"
+        if position := _WORDS.get(word):
+            return position
+    return ""
+
+
+@lru_cache(_CACHED)
+def of_variable(name: str, value: str) -> tuple[Address, ...]:
+    """Return the addresses in the value of a variable."""
+    position = position_of(name)
+    if position == "own":
+        return ()
+    text = strip_credentials(value[:MAX_TEXT].strip())
+    found = [*_urls(text), *_dsn(text)]
+    is_code = not position and _CODE.search(text) is not None
+    if position == "weak" or is_code:
+        found = [_unsure(address) for address in found]
+    is_secret = is_secret_name(name)
+    is_host = position == "host" and not is_secret
+    for host, port in _BEFORE_PORT.findall(text.translate(_APART)):
+        found.append(_made(host, port, is_sure=is_host))
+    if not is_secret:
+        found += _bare(name, text, position)
+    return _distinct(found)
+
+
+@lru_cache(_CACHED)
+def of_text(text: str) -> tuple[Address, ...]:
+    """Return the addresses in a command line or in a configuration."""
+    text = strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT]))
+    text = _ASSIGNED_URL.sub(_without_own, text)
+    groups = {name.lower() for name in _GROUP.findall(text)}
+    urls = [address for address in _urls(text) if address]
+    found: list[Address | None] = [
+        address for address in urls if address.port or address.host not in groups
+    ]
+    for host, port in [
+        *_BEFORE_PORT.findall(text.translate(_APART)),
+        *_DEV_TCP.findall(text),
+    ]:
+        found.append(_made(host, port, is_sure=False))
+    for host, port in _BESIDE_PORT.findall(text):
+        found.append(_made(host, port, is_sure=False))
+    for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
+        found.append(_made(host, is_sure=False))
+    for key, host, port in _KEYED.findall(text):
+        found += _keyed(key, host, port)
+    for key, host in _OPTION.findall(text):
+        found += _keyed(key, host, "")
+    return _distinct(found)
+
+
+def _without_own(found: Any) -> str:
+    """Drop the address that a key of a configuration gives as the service's own."""
+    return " " if position_of(found[1]) == "own" else str(found[0])
+
+
+def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
+    """Keep each host once for each port; a scheme and certainty win over none."""
+    best: dict[tuple[str, int | None], Address] = {}
+    ranked = sorted(
+        (address for address in found if address),
+        key=lambda address: (not address.scheme, not address.is_sure),
+    )
+    for address in ranked:
+        best.setdefault((address.host, address.port), address)
+    with_port = {host for host, port in best if port}
+    return tuple(
+        address
+        for (host, port), address in best.items()
+        if port or address.scheme or host not in with_port
+    )
+
+
+def _unsure(address: Address | None) -> Address | None:
+    return replace(address, is_sure=False) if address else None
+
+
+def _urls(text: str) -> Iterator[Address | None]:
+    """List the hosts of all URLs in a text; one may name several, with commas."""
+    if "//" not in text:
+        return
+    parts = _SCHEME.split(text)
+    for scheme, rest in zip(parts[1::2], parts[2::2], strict=True):
+        protocol = scheme.lower()
+        if protocol.rpartition("+")[2] in _NO_SCHEME or protocol in _NO_SCHEME:
+            continue
+        whole = re.split(r"[\s\"'<>`|)\]}]", rest, maxsplit=1)[0]
+        if protocol == "dns":  # dns:///orders:50051 and dns://resolver/orders:50051
+            whole = whole.partition("/")[2]
+        authority = re.split(r"[/?#;\\]", whole, maxsplit=1)[0]
+        path = whole.removeprefix(authority).partition("?")[0]
+        is_cut = ":" in authority and "@" in whole and "@" not in authority
+        if is_cut or _FETCHED.search(path.rstrip("/.,;").lower()):
+            continue  # a password with a slash in it, or what an image was built from
+        for part in authority.rpartition("@")[2].split(","):
+            yield _of_part(part, protocol)
+
+
+def _of_part(text: str, scheme: str) -> Address | None:
+    """Read ``host:port`` as it stands in a URL."""
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        host = parts.hostname or ""
+        port = parts.port
+    except ValueError:
+        return None
+    return _made(host, str(port or ""), scheme)
+
+
+def _dsn(text: str) -> Iterator[Address | None]:
+    """List the hosts of ``user@tcp(db:3306)/x``, ``Server=db,1433;…`` and ``host=db port=1``."""
+    for scheme, inner in _GO_DSN.findall(text):
+        yield _of_part(inner, scheme)
+    for host, port in _ORACLE.findall(text):
+        yield _made(host, port, "oracle")
+    if "=" in text:
+        for key, host, port in _KEYED.findall(text):
+            yield from _keyed(key, host, port)
+
+
+def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
+    """Return the host behind a key of a configuration, where one can stand there."""
+    position = "host" if key.lower() in _DSN_KEYS else position_of(key)
+    if position in ("host", "near") and not is_secret_name(key):
+        address = _made(host, port, is_sure=False)
+        is_sure = position == "host" and address is not None and address.is_outside
+        yield _made(host, port) if is_sure else address
+
+
+_DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
+
+
+def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
+    """List the names of hosts in a value that is one, or a list of them."""
+    parts = [part for part in _LIST.split(text) if part]
+    head = text.partition(",")[0].strip()
+    if "=" in text and re.fullmatch(r"[\w.-]+", head):
+        parts = [head]  # redis,abortConnect=false
+    if position in ("none", "weak") or not parts or len(text) > 2000:
+        return
+    is_outer = _may_be_outside(name, position)
+    for part in parts:
+        host = part.rpartition("@")[2]
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*", host) and ":" not in host:
+            is_like = bool(position) or _is_like(name, host)
+            is_host = position == "host" or ("." in host and is_outer)
+            address = _made(host, is_sure=is_host and host == text)
+            yield address if is_like else None
+
+
+def _may_be_outside(name: str, position: str) -> bool:
+    """Whether a domain behind a name is a host for sure: ``SMTP_SERVER``, no ``BACKEND``."""
+    return position == "host" or not LISTS["outer"].isdisjoint(words_of(name)[-1:])
+
+
+def _is_like(name: str, host: str) -> bool:
+    """Whether a variable is named like a host: ``PAYMENT_SVC=payment``."""
+    of_name = {*words_of(name)} - _GENERIC
+    of_host = {*words_of(host)} - _GENERIC
+    return bool(of_name and of_host) and (of_name <= of_host or of_host <= of_name)
+
+
+_GENERIC = LISTS["generic"]
+
+
+def _made(
+    host: str,
+    port: str = "",
+    scheme: str = "",
+    *,
+    is_sure: bool = True,
+) -> Address | None:
+    """Make an address; None for the own host, a wildcard, and what cannot be a host."""
+    name = host.lower().strip(".")
+    if not _HOST.fullmatch(name) or _HERE.fullmatch(name) or name in _NO_HOST:
+        return None
+    if _VOCABULARY.fullmatch(name) or (
+        re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
+    ):
+        return None
+    number = int(port) if port else None
+    return Address(
+        host=name,
+        port=number,
+        scheme=scheme,
+        is_sure=is_sure,
+    )

@@ -1,0 +1,251 @@
+"""Rows of the dependencies frame: from texts to needs, one for each pair of services."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assess import frames
+from assess.frames import EXTERNAL
+from assess.sources.base import Name, Row
+from assess.sources.edges.address import (
+    LISTS,
+    Address,
+    of_text,
+    of_variable,
+    words_of,
+)
+from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
+from assess.sources.edges.siblings import Callee, Siblings
+
+UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
+_EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
+START_ORDER = "start_order"
+WATCHERS = ("telemetry", "log")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text in which a service may name others; it never leaves the source that read it."""
+
+    value: str
+    basis: str = "env"  # env, command or config
+    name: str = ""  # of the variable or the file
+    is_possible: bool = False  # it cannot be told whether the service reads it
+    is_wait: bool = False  # it only waits, before the service starts
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An address in a text, without the text."""
+
+    address: Address
+    basis: str = "env"
+    name: str = ""
+    is_possible: bool = False
+    is_wait: bool = False
+
+
+def variables(environment: Mapping[str, str], *, is_possible: bool = False) -> list[Text]:
+    """Return the texts of an environment."""
+    return [
+        Text(
+            value,
+            name=name,
+            is_possible=is_possible,
+        )
+        for name, value in sorted(environment.items())
+    ]
+
+
+def command_line(item: Row, *keys: str) -> tuple[Text, ...]:
+    """Return the command line of a container, from the keys that make it up."""
+    words: list[str] = []
+    for key in keys:
+        value = item.get(key)
+        parts = value if isinstance(value, list) else [value]
+        words += [part for part in parts if isinstance(part, str)]
+    return (Text(" ".join(words), "command"),) if words else ()
+
+
+def mentions(texts: Iterable[Text]) -> list[Mention]:
+    """List the addresses in texts."""
+    found: dict[Mention, None] = {}
+    for text in texts:
+        is_variable = text.basis == "env"
+        addresses = (
+            of_variable(text.name, text.value) if is_variable else of_text(text.value)
+        )
+        for address in addresses:
+            mention = Mention(
+                address,
+                basis=text.basis,
+                name=text.name,
+                is_possible=text.is_possible,
+                is_wait=text.is_wait,
+            )
+            found.setdefault(mention)
+    return list(found)
+
+
+def needs(
+    src: Name,
+    found: Iterable[Mention],
+    siblings: Siblings,
+    *,
+    space: str = "",
+    image: str = "",
+) -> list[Row]:
+    """Return the rows of what a service needs by the addresses in its texts.
+
+    A host outside is ``ext:<host>``. A name that no sibling has is a name that the joining may
+    know, else unresolved. Where its own ``image`` watches others, it does not need them.
+    """
+    own_kind = kind_of_image(image)
+    own = {*words_of(src.name), *words_of(image.rpartition("/")[2])}
+    watches = own_kind is not None and own_kind.kind in WATCHERS
+    rows = []
+    for mention in found:
+        address = mention.address
+        callee = siblings.find(address.host, space)
+        if callee is None and address.is_sure:
+            callee = _stranger(address, space)
+        if callee is None or (mention.is_possible and _is_stranger(callee)):
+            continue
+        row = _row(src, callee, mention)
+        is_call = row["kind"] == CALL
+        if is_call and _is_stranger(callee) and is_own(mention.name, own):
+            continue
+        if is_call and watches:
+            row["kind"] = "telemetry"
+        rows.append(row)
+    return rows
+
+
+def is_own(variable: str, own: set[str]) -> bool:
+    """Return whether a variable is named like its service: ``WIKI_URL`` is that of the wiki."""
+    subject = {word for word in words_of(variable) if word not in LISTS["host"]}
+    return bool(subject) and subject <= own | LISTS["site"]
+
+
+def _stranger(address: Address, space: str) -> Callee:
+    """Return a host that is no sibling."""
+    host = address.host
+    if address.is_outside:
+        return Callee(f"{EXTERNAL}{host}")
+    return Callee(Name(host, "address", UNRESOLVED, space))
+
+
+def _is_stranger(callee: Callee) -> bool:
+    return isinstance(callee.name, str) or callee.name.rule == "address"
+
+
+def _row(src: Name, callee: Callee, mention: Mention) -> Row:
+    variable = mention.name if mention.basis == "env" else ""
+    found = kind_of(mention.address, callee.image, variable)
+    kind = found.kind
+    if mention.is_wait and kind not in STORES:
+        kind = START_ORDER
+    return dependency_row(
+        src,
+        callee.name,
+        kind,
+        _EVIDENCE[mention.basis],
+        protocol=found.protocol or None,
+        address_basis=mention.basis,
+        possible=mention.is_possible,
+        _is_known=found.is_known,
+    )
+
+
+def start_order(
+    src: Name, callee: Callee, evidence: str, *, service: str = "", **more: Any
+) -> Row:
+    """Return the row of a service that starts after another one.
+
+    Where its image, or without one its name, is that of a store or a broker, it is used as one.
+    """
+    known = kind_of_image(callee.image) or (
+        None if callee.image else kind_of_name(service)
+    )
+    is_store = known is not None and known.kind in STORES
+    kind = known.kind if known and is_store else START_ORDER
+    protocol = known.protocol if known and is_store else None
+    return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)
+
+
+def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
+    """Return the row of a link to another service, of the kind that its image has."""
+    known = kind_of_image(callee.image)
+    kind = known.kind if known else CALL
+    protocol = known.protocol if known else None
+    more = {"protocol": protocol, "_is_known": known is not None, **more}
+    return dependency_row(src, callee.name, kind, evidence, **more)
+
+
+def dependency_row(
+    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
+) -> Row:
+    """Return a row of the dependencies frame, with names in place of ids."""
+    known = more.pop("_is_known", True)
+    columns = frames.row("dependencies", kind=kind, evidence=evidence, **more)
+    return {"src": src, "dst": dst, **columns, "_is_known": known}
+
+
+# What a pair is to each other, the strongest first.
+_RANKS = ("data", "queue", "cache", "discovery", "declared", "flags", "telemetry", "log")
+
+
+def distinct(rows: Iterable[Row]) -> list[Row]:
+    """Return one row for each pair of services, without those of a service on itself.
+
+    A start order tells nothing where the pair has another kind, but its condition is kept. A
+    store that is the only one of its caller is no mere cache.
+    """
+    pairs: dict[tuple[Name | str, Name | str], list[Row]] = defaultdict(list)
+    for row in rows:
+        src = _without_rule(row["src"])
+        dst = _without_rule(row["dst"])
+        if src != dst:
+            pairs[src, dst].append(row)
+    kept = [dict(_joined(group)) for group in pairs.values()]
+    for row in kept:
+        row.pop("_is_known", None)
+    return [*_promoted(kept)]
+
+
+def _joined(group: list[Row]) -> Row:
+    """Return the row of a pair that says most."""
+    best = min(group, key=_weakness)
+    conditions = [row["condition"] for row in group if row.get("condition")]
+    return best | ({"condition": conditions[0]} if conditions else {})
+
+
+def _weakness(row: Row) -> tuple[bool, bool, bool, int, bool]:
+    kind = row["kind"]
+    rank = _RANKS.index(kind) if kind in _RANKS else len(_RANKS)
+    is_known = row.get("_is_known", True)
+    is_address = row["evidence"] in _EVIDENCE.values()
+    return (
+        bool(row.get("possible")),
+        kind == START_ORDER,
+        not is_known,
+        rank,
+        not is_address,
+    )
+
+
+def _promoted(rows: list[Row]) -> Iterator[Row]:
+    """Make Redis the data of callers that have no other store."""
+    stores: dict[Name, set[str]] = defaultdict(set)
+    for row in rows:
+        stores[row["src"]].add(row["kind"])
+    for row in rows:
+        is_only = row["kind"] == "cache" and "data" not in stores[row["src"]]
+        yield row | {"kind": "data"} if is_only and row["protocol"] == "redis" else row
+
+
+def _without_rule(name: Name | str) -> Name | str:
+    return replace(name, rule="", confidence=0.0) if isinstance(name, Name) else name

@@ -1,0 +1,76 @@
+"""Siblings: the services of one platform, by the hosts that others reach them by."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from assess.sources.base import Name
+
+# Domains that a platform puts behind the name of a service.
+_DOMAIN = re.compile(
+    r"\.svc(?:\.[a-z0-9.-]+)?|\.(?:service|connect|virtual|query|ingress)(?:\.[a-z0-9-]+)?\.consul"
+)
+
+
+@dataclass(frozen=True)
+class Callee:
+    """What an address leads to."""
+
+    name: Name | str
+    image: str = ""  # repository
+
+
+@dataclass
+class Siblings:
+    """Services by space (project, namespace, cluster) and host name."""
+
+    links: dict[str, Callee] = field(default_factory=dict)  # hosts that one caller has
+    has_private_domains: bool = (
+        False  # db.shop.internal is db, in a domain of the platform
+    )
+    _names: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
+    _aliases: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
+
+    def add(
+        self, callee: Callee, *hosts: str, space: str = "", is_alias: bool = False
+    ) -> None:
+        """Add the hosts of a service; an alias counts only where no service is named so."""
+        index = self._aliases if is_alias else self._names
+        for host in hosts:
+            if host:
+                index.setdefault((space, host.lower()), {})[callee] = None
+
+    def find(self, host: str, space: str = "") -> Callee | None:
+        """Return the service behind a host: in its own space, or in the one that the host names.
+
+        None for a host that nobody has, and for one that several have.
+        """
+        if own := self.links.get(host.lower()):
+            return own
+        for where, name in self._readings(host.lower(), space):
+            for index in (self._names, self._aliases):
+                if found := index.get((where, name)):
+                    return next(iter(found)) if len(found) == 1 else None
+        return None
+
+    def _readings(self, host: str, space: str) -> list[tuple[str, str]]:
+        """List the spaces and names that a host may stand for, the most exact first."""
+        plain = host
+        tail = re.search(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)", host)
+        if tail and _DOMAIN.fullmatch(host[tail.start() :]):
+            plain = host[: tail.start()]
+        labels = plain.split(".")
+        readings = [(space, host), (space, plain), ("", host), ("", plain)]
+        if len(labels) > 1 and (tail or len(labels) == 2):
+            readings.append(
+                (labels[-1], labels[-2])
+            )  # service.namespace, pod.service.namespace
+        is_pod = len(labels) > 1 and labels[0].startswith(f"{labels[1]}-")
+        if is_pod:  # kafka-0.kafka
+            readings.append((space, labels[1]))
+        if self.has_private_domains and labels[-1] in ("local", "internal"):
+            readings.append((space, labels[0]))
+        if plain.startswith("tasks."):  # of Swarm
+            readings.append((space, plain.removeprefix("tasks.")))
+        return readings

@@ -1,0 +1,76 @@
+"""Paths of a host that containers mount: their class, and how much of them may be shown."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+import re
+from functools import cache, lru_cache
+from importlib.resources import files
+
+from assess.sources.redact import strip_credentials
+
+_DRIVE = re.compile(r"[a-z]:/?")
+_VARIABLE = re.compile(r"[$%{]")  # who reads it does not know where it leads
+_CONFIG_FILE = re.compile(r"\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem)$")
+_HOMES = ("/home", "/Users")  # the next part names a person
+_SHOWN = 2  # parts of a path
+
+
+@lru_cache(maxsize=4096)
+def host_path_class(source: str) -> str | None:
+    """Return the class of a path of a host, in the words of the mounts frame; None where unknown."""
+    path = _normal(source)
+    if not path or _VARIABLE.search(path):
+        return None
+    if path.endswith(".sock") or "/pipe/" in path:
+        return "socket"
+    if _DRIVE.fullmatch(path):
+        return "root"
+    names = _classes("name")
+    for part in path.split("/"):
+        if part in names:
+            return names[part]
+    if found := _classes("itself").get(path):
+        return found
+    return _of_ancestors(path) or ("config" if _CONFIG_FILE.search(path) else "other")
+
+
+def _of_ancestors(path: str) -> str | None:
+    """Return the class of the nearest directory that is on record."""
+    trees = _classes("tree")
+    while path not in ("", "/", "."):
+        if path in trees:
+            return trees[path]
+        path = posixpath.dirname(path)
+    return None
+
+
+def shown_path(source: str) -> str | None:
+    """Return the first two parts of a path, without the name of a person."""
+    path = strip_credentials(source.replace("\\", "/"))
+    root = "/" if path.startswith("/") else ""
+    parts = [part for part in path.split("/") if part][:_SHOWN]
+    shown = root + "/".join(parts)
+    home, _, person = shown.rpartition("/")
+    if person and home in _HOMES:
+        shown = f"{home}/*"
+    return shown or None
+
+
+def _normal(source: str) -> str:
+    """Return a path with slashes, without steps back; that of Windows in lower case."""
+    path = source.replace("\\", "/")
+    if path.startswith("~"):
+        path = "/home/~" + path[1:]
+    if _DRIVE.match(path.lower()):
+        path = path.lower()
+    path = posixpath.normpath(path) if path else ""
+    return "/" + path.lstrip("/") if path.startswith("/") else path
+
+
+@cache
+def _classes(covers: str) -> dict[str, str]:
+    table = files("assess.sources") / "host_paths.csv"
+    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    return {row["path"]: row["class"] for row in rows if row["covers"] == covers}

@@ -1,0 +1,212 @@
+"""Configuration of the same material: what containers read of ConfigMaps and Secrets."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from assess.sources.base import Row
+from assess.sources.edges.rows import Text, mentions, variables
+from assess.sources.kubernetes.controllers import Controller, Place, place
+from assess.sources.listing import Found
+from assess.sources.values import dicts, table, text
+
+_WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
+_MADE_BY_CLUSTER = "kube-root-ca.crt"
+_VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
+_EXPANDED_N = 50  # variables of a text that are put in
+_EXPANDED_CHARS = 500  # of the value of one
+
+Values = Mapping[str, str]
+Kept = tuple[str, str, str]  # list, namespace and name
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a container reads of a ConfigMap or a Secret."""
+
+    listed: str
+    name: str
+    key: str = ""  # empty: all keys
+    variable: str = ""  # that the one key goes into
+    prefix: str = ""  # of the variables that all keys go into
+    is_file: bool = False
+    is_optional: bool = False
+
+
+@dataclass(frozen=True)
+class Material:
+    """What pods refer to: claims and configuration, and who reads the latter."""
+
+    claims: Mapping[Place, Row] = field(default_factory=dict)
+    values: Mapping[Kept, Values] = field(default_factory=dict)
+    # Services by what they read, and its key.
+    readers: Mapping[tuple[Kept, str], set[str]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()  # of Services and controllers
+    counts: dict[Kept, int] = field(default_factory=dict)
+
+    def find(self, reference: Reference, namespace: str) -> Kept:
+        """Return the key of what is referred to; a manifest may leave out its namespace."""
+        own = (reference.listed, namespace, reference.name)
+        bare = (reference.listed, "", reference.name)
+        return bare if own not in self.values and bare in self.values else own
+
+    def is_vague(self, kept: Kept, key: str) -> bool:
+        """Return whether nobody can tell which of its readers use a value.
+
+        Who takes over a whole that names one host wants that host.
+        """
+        whole = self.readers.get((kept, ""), set())
+        readers = whole | self.readers.get((kept, key), set())
+        return len(readers) > 1 and self.hosts_n(kept) > 1
+
+    def hosts_n(self, kept: Kept) -> int:
+        """Return how many hosts the values of a ConfigMap or a Secret name."""
+        if kept not in self.counts:
+            found = mentions(variables(self.values[kept]))
+            addresses = [mention.address for mention in found]
+            hosts = {
+                address.host
+                for address in addresses
+                if address.is_sure or address.host.partition(".")[0] in self.names
+            }
+            self.counts[kept] = len(hosts)
+        return self.counts[kept]
+
+
+def to_material(lists: Found, controllers: Collection[Controller]) -> Material:
+    """Index what the lists hold of claims and configuration."""
+    readers: dict[tuple[Kept, str], set[str]] = defaultdict(set)
+    values = {
+        (listed, *place(item)): _values(item)
+        for listed in _WORDS
+        for item in lists.get(listed, ())
+    }
+    claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
+    named = {place(service)[1] for service in lists.get("services", ())}
+    names = frozenset(named.union(controller.name for controller in controllers))
+    material = Material(claims, values, readers, names)
+    for controller in controllers:
+        for container in _containers(controller.pod):
+            for reference in references(controller.pod, container):
+                kept = material.find(reference, controller.namespace)
+                readers[kept, reference.key].add(controller.names[0].name)
+    return material
+
+
+def _containers(pod: Row) -> list[Row]:
+    return dicts(pod, "containers") + dicts(pod, "initContainers")
+
+
+def _values(item: Row) -> Values:
+    """Return the texts of a ConfigMap or a Secret; they never leave the source."""
+    values = {}
+    for key, value in table(item, "data").items():
+        with suppress(ValueError, TypeError):
+            is_coded = text(item, "kind") == "Secret"
+            values[key] = base64.b64decode(value).decode() if is_coded else value
+    values |= table(item, "stringData")
+    return {key: value for key, value in values.items() if isinstance(value, str)}
+
+
+def references(pod: Row, container: Row) -> Iterator[Reference]:
+    """List what a container reads of ConfigMaps and Secrets."""
+    for entry in dicts(container, "envFrom"):
+        for part, listed in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
+            if name := text(entry, part, "name"):
+                yield Reference(
+                    listed,
+                    name,
+                    prefix=text(entry, "prefix"),
+                    is_optional=table(entry, part).get("optional") is True,
+                )
+    for entry in dicts(container, "env"):
+        source = table(entry, "valueFrom")
+        for part, listed in (
+            ("configMapKeyRef", "configmaps"),
+            ("secretKeyRef", "secrets"),
+        ):
+            if name := text(source, part, "name"):
+                yield Reference(
+                    listed,
+                    name,
+                    key=text(source, part, "key"),
+                    variable=text(entry, "name"),
+                    is_optional=table(source, part).get("optional") is True,
+                )
+    volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
+    for mount in dicts(container, "volumeMounts"):
+        volume = volumes.get(text(mount, "name"), {})
+        for source in (volume, *dicts(volume, "projected", "sources")):
+            yield from _files(source, text(mount, "subPath"))
+
+
+def _files(source: Row, path: str) -> Iterator[Reference]:
+    """List what a volume, or a part of one, mounts; a path within it is one file."""
+    for part, listed in (("configMap", "configmaps"), ("secret", "secrets")):
+        volume = table(source, part)
+        name = text(volume, "name") or text(volume, "secretName")
+        if not name or name == _MADE_BY_CLUSTER:
+            continue
+        items = {text(item, "path"): text(item, "key") for item in dicts(volume, "items")}
+        keys = list(items.values()) or [""]
+        if path:
+            keys = [items.get(path, path)]
+        for key in keys:
+            yield Reference(
+                listed,
+                name,
+                key=key,
+                is_file=True,
+                is_optional=volume.get("optional") is True,
+            )
+
+
+def config_texts(
+    pod: Row,
+    container: Row,
+    namespace: str,
+    material: Material,
+) -> tuple[list[Text], list[str]]:
+    """Return the texts that a container reads, and what it refers to and nobody read.
+
+    A value that several services get as part of a whole is possible only.
+    """
+    texts: list[Text] = []
+    unread: list[str] = []
+    for reference in references(pod, container):
+        kept = material.find(reference, namespace)
+        values = material.values.get(kept)
+        if values is None:
+            where = f"{namespace}/{reference.name}".lstrip("/")
+            if not reference.is_optional:
+                unread.append(f"{where} ({_WORDS[reference.listed]})")
+            continue
+        for key, value in values.items():
+            if reference.key in ("", key):
+                is_vague = material.is_vague(kept, key) and not reference.variable
+                texts.append(
+                    Text(
+                        value,
+                        basis="config" if reference.is_file else "env",
+                        name=reference.variable or f"{reference.prefix}{key}",
+                        is_possible=is_vague,
+                    )
+                )
+    return texts, list(dict.fromkeys(unread))
+
+
+def expanded(value: str, known: Values) -> str:
+    """Put the values of variables into a text, as a cluster and a shell do."""
+    if "$" not in value:
+        return value
+
+    def put_in(found: re.Match[str]) -> str:
+        name = found[1] or found[2] or found[3]
+        return known.get(name, found[0])[:_EXPANDED_CHARS]
+
+    return _VARIABLE.sub(put_in, value, count=_EXPANDED_N)

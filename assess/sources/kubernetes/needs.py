@@ -1,0 +1,169 @@
+"""Needs: whom the services of a cluster call, by addresses, names of a mesh, and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice, product
+
+from assess.frames import EXTERNAL
+from assess.sources.base import Row
+from assess.sources.edges.rows import Mention, declared_call, distinct, needs
+from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.kubernetes.controllers import (
+    Controller,
+    Labelled,
+    Owners,
+    Selected,
+    Selector,
+    by_label,
+    place,
+    place_of_host,
+    users_of,
+    virtual_backends,
+)
+from assess.sources.listing import Found
+from assess.sources.unit import Unit
+from assess.sources.values import dicts, table, text, texts
+
+_NAMESPACE = "kubernetes.io/metadata.name"
+_MAX_ALLOWED = 20_000  # pairs that the policies of a cluster allow
+
+Units = Mapping[Controller, Unit]
+
+
+def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
+    """Return what services need by the addresses they read, and what policies let them call."""
+    siblings = to_siblings(lists, owners, units)
+    spaces = {controller.namespace for controller in units}
+    rows: list[Row] = []
+    for controller, unit in units.items():
+        home = controller.namespace
+        found = [_without_space(mention, spaces) for mention in unit.mentions]
+        rows += needs(controller.names[0], found, siblings, space=home)
+    rows += islice(_allowed(lists, owners, units), _MAX_ALLOWED)
+    return distinct(rows)
+
+
+def _without_space(mention: Mention, spaces: set[str]) -> Mention:
+    """Drop the namespace of a host in manifests that leave out theirs."""
+    head, _, tail = mention.address.host.partition(".svc")
+    name, _, space = head.partition(".")
+    is_inside = mention.address.host.endswith(
+        (".svc", ".svc.cluster.local")
+    ) and tail in (
+        "",
+        ".cluster.local",
+    )
+    if not is_inside or space in spaces or "" not in spaces:
+        return mention
+    return replace(mention, address=replace(mention.address, host=name))
+
+
+# ---- hosts ----
+
+
+def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
+    """Index what the hosts of a cluster lead to."""
+    siblings = Siblings()
+    first: dict[Selected, Controller] = {}
+    for controller in owners.controllers.values():
+        for selected in controller.selected:
+            first.setdefault(selected, controller)
+        # Half a tree may lack the Service, which most often bears the name.
+        siblings.add(
+            _callee(controller, units),
+            controller.name,
+            space=controller.namespace,
+            is_alias=True,
+        )
+    for service, controller in first.items():
+        callee = _callee(controller, units)
+        siblings.add(callee, *service.names, space=service.namespace)
+    for home, host, target in _renamed(lists):
+        space, name = place_of_host(target, home)
+        is_inside = "." not in target or ".svc" in target
+        found = siblings.find(name, space) if is_inside else None
+        siblings.add(found or Callee(f"{EXTERNAL}{target}"), host, space=home)
+    return siblings
+
+
+def _callee(controller: Controller, units: Units) -> Callee:
+    unit = units.get(controller)
+    return unit.callee if unit else Callee(controller.names[0])
+
+
+def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
+    """List namespace, host and target of names that lead somewhere else."""
+    for service in lists.get("services", ()):
+        home, name = place(service)
+        if target := text(service, "spec", "externalName"):
+            yield home, name, target.rstrip(".").lower()
+    selects = {
+        place(s) for s in lists.get("services", ()) if table(s, "spec", "selector")
+    }
+    for endpoints in lists.get("endpoints", ()):
+        home, name = place(endpoints)
+        addresses = (
+            a for s in dicts(endpoints, "subsets") for a in dicts(s, "addresses")
+        )
+        target = next((text(address, "ip") for address in addresses), "")
+        if target and (home, name) not in selects:
+            yield home, name, target
+    for entry in lists.get("serviceentries", ()):
+        target = next((text(e, "address") for e in dicts(entry, "spec", "endpoints")), "")
+        for host in texts(entry, "spec", "hosts"):
+            yield place(entry)[0], host, target or host
+    for service in lists.get("virtualservices", ()):
+        home, _ = place(service)
+        for host in texts(service, "spec", "hosts"):
+            for space, name in islice(virtual_backends(service), 1):
+                if place_of_host(host, home) != (space, name):
+                    yield home, host, f"{name}.{space}.svc" if space else name
+
+
+# ---- policies ----
+
+
+def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
+    """List the calls that network policies allow: possible ones, which nobody saw."""
+    labelled = by_label(owners.controllers.values())
+    for policy in lists.get("networkpolicies", ()):
+        home, _ = place(policy)
+        selected = _selected(table(policy, "spec", "podSelector"), home, labelled)
+        for src, dst in product(selected, _peers(policy, "egress", "to", labelled)):
+            yield _call(src, dst, units)
+        for src, dst in product(_peers(policy, "ingress", "from", labelled), selected):
+            yield _call(src, dst, units)
+
+
+def _call(src: Controller, dst: Controller, units: Units) -> Row:
+    return declared_call(
+        src.names[0],
+        _callee(dst, units),
+        "network-policy",
+        possible=True,
+        address_basis="config",
+    )
+
+
+def _peers(
+    policy: Row, direction: str, end: str, labelled: Labelled
+) -> Iterator[Controller]:
+    """List the controllers that one end of a policy names; what it names as a whole are none."""
+    home, _ = place(policy)
+    for rule in dicts(policy, "spec", direction):
+        for peer in dicts(rule, end):
+            space = home
+            if "namespaceSelector" in peer:
+                space = text(peer, "namespaceSelector", "matchLabels", _NAMESPACE)
+            if space or "namespaceSelector" not in peer:
+                yield from _selected(table(peer, "podSelector"), space, labelled)
+
+
+def _selected(asked: Row, space: str, labelled: Labelled) -> list[Controller]:
+    labels = table(asked, "matchLabels")
+    if not labels or asked.get("matchExpressions"):
+        return []
+    selector: Selector = (space, frozenset((k, str(v)) for k, v in labels.items()))
+    return users_of(labelled, selector)

@@ -1,0 +1,76 @@
+"""Volumes: storage that several containers may mount, and the name it has as an element."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from assess.sources.linear import Linear
+from assess.sources.values import text
+
+SHARED = ("named-volume", "host-path")  # classes of sources that others may mount
+NFS = "nfs:"
+_SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
+# What a host has for itself: who mounts it watches or steers the host, and shares no data.
+_OF_HOST = re.compile(
+    r"/|/(proc|sys|dev|boot|etc|run|tmp|usr|bin|sbin|lib|lib64|lib/modules)(/.*)?"
+    r"|/var/(run|log|lib/(docker|containerd|kubelet|containers|rancher))(/.*)?"
+)
+_NFS_SERVER = Linear(r"(?:^|,)\s*addr=([^,\s]+)")
+
+
+def short_path(path: str) -> str:
+    """Return the first two parts of a path, and a mark that is the same for the same path."""
+    plain = posixpath.normpath(path.replace("\\", "/"))
+    parts = plain.split("/")
+    shown = "/".join(parts[: _SHOWN_PARTS + plain.startswith("/")])
+    if shown == plain:
+        return plain
+    digest = hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
+    return f"{shown}/…{digest[:8]}"
+
+
+def nfs_export(options: Mapping[str, Any] | None) -> str:
+    """Return the export behind the options of a local volume; empty where it is none."""
+    device = text(options, "device")
+    if not text(options, "type").startswith("nfs") or not device:
+        return ""
+    server = _NFS_SERVER.search(text(options, "o"))
+    host, _, path = device.rpartition(":")
+    return export_id(server[1] if server else host, path)
+
+
+def export_id(server: str, path: str) -> str:
+    """Return the name of an NFS export: the same for all hosts that mount it."""
+    return f"{NFS}{server}:{short_path(path)}"
+
+
+def volume_id(
+    source_class: str,
+    *,
+    name: str | None,
+    path: str,
+    place: str | None,
+) -> str | None:
+    """Return the name of what is mounted, as an element that others may mount too.
+
+    ``place`` is the host, project or cluster that the name belongs to; None where it is unknown,
+    empty where the name needs none. None for what nobody else can mount.
+    """
+    if source_class not in SHARED or place is None:
+        return None
+    if name:
+        short = name
+    elif not path or _OF_HOST.fullmatch(posixpath.normpath(path)):
+        return None
+    else:
+        short = short_path(path)
+    return f"{place}:{short}" if place and not name_is_global(short) else short
+
+
+def name_is_global(name: str) -> bool:
+    """Return whether a name means the same everywhere."""
+    return name.startswith(NFS)

@@ -1,0 +1,256 @@
+"""Begin: a project for this machine, and the questions that are worth asking."""
+
+import csv
+import io
+import json
+import socket
+import tomllib
+
+import nbformat
+import pandas as pd
+import pytest
+
+import assess
+from assess.config import load_config
+from assess.sources.catalogue import source_types
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with nothing but what a test puts there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    for name in ("DOCKER_HOST", "KUBECONFIG", "AWS_CONFIG_FILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_SHARED_CREDENTIALS_FILE", raising=False)
+    return home
+
+
+def tables(file):
+    """Return the tables of an assess.toml, without the engine of the machine that runs the test."""
+    config = load_config(file)
+    for source in config.sources:
+        assert source_types()[source.type].options
+    return [
+        {"type": s.type, **s.options}
+        for s in config.sources
+        if s.options.get("endpoint") not in ENGINES_OF_THIS_MACHINE
+    ]
+
+
+ENGINES_OF_THIS_MACHINE = (
+    "unix:///var/run/docker.sock",
+    "unix:///run/podman/podman.sock",
+)
+
+
+def test_init_lays_out_a_project_that_every_next_step_can_use(call, machine, tmp_path):
+    listed = call("init").stdout.split()
+    assert {"assess.toml", "policy.toml", "notebooks/05_what_next.ipynb"} <= {*listed}
+    assert (tmp_path / "data/snapshots").is_dir()
+    assert (tmp_path / "reports").is_dir()
+    assert tables(tmp_path / "assess.toml") == []
+    own = assess.load_policy(tmp_path / "policy.toml")
+    assert own.hash == assess.load_policy().hash
+    call("policy", "--policy", "policy.toml")
+
+
+def test_init_finds_what_the_machine_has(call, machine, tmp_path):
+    (machine / "run/podman").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(machine / "run/podman/podman.sock"))
+        (tmp_path / "shop").mkdir()
+        (tmp_path / "shop/compose.yaml").write_text("services: {}")
+        (tmp_path / ".hidden").mkdir()
+        (tmp_path / ".hidden/compose.yaml").write_text("services: {}")
+        (machine / ".aws").mkdir()
+        (machine / ".aws/config").write_text(
+            "[default]\nregion = eu-west-1\n[profile audit]\nregion=us-east-1\n"
+            "[sso-session x]\nsso_region = eu-west-1\n"
+        )
+        (machine / ".aws/credentials").write_text(
+            "[legacy]\naws_secret_access_key = %s\n"
+        )
+        (machine / ".kube").mkdir()
+        (machine / ".kube/config").write_text("clusters: []")
+        call("init", DOCKER_HOST="tcp://10.0.0.9:2376")
+    found = tables(tmp_path / "assess.toml")
+    aws = {
+        "profile": ["audit", "default", "legacy"],
+        "regions": ["eu-west-1", "us-east-1"],
+    }
+    assert found == [
+        {"type": "docker", "endpoint": f"unix://{machine}/run/podman/podman.sock"},
+        {"type": "docker", "endpoint": "tcp://10.0.0.9:2376"},
+        {"type": "compose", "path": "shop/compose.yaml"},
+        *({"type": kind, **aws} for kind in ("ec2", "ecs", "ecr", "ssm")),
+        {"type": "kubernetes", "path": "dumps/kubernetes"},
+    ]
+    assert "aws_secret_access_key" not in (tmp_path / "assess.toml").read_text()
+
+
+def test_init_comments_out_everything_it_did_not_find(call, machine, tmp_path):
+    call("init")
+    text = (tmp_path / "assess.toml").read_text()
+    examples = text.partition("====")[2].splitlines()
+    assert all(not line or line.startswith("#") for line in examples[1:])
+    bare = "\n".join(line.removeprefix("# ") for line in examples if "=" in line)
+    assert "type = " in bare
+
+
+def test_init_never_writes_over_a_file(call, machine, tmp_path):
+    (tmp_path / "assess.toml").write_text("mine")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/05_what_next.ipynb").write_text("mine too")
+    result = call("init")
+    assert "assess.toml is kept" in result.stderr
+    assert (tmp_path / "assess.toml").read_text() == "mine"
+    assert (tmp_path / "notebooks/05_what_next.ipynb").read_text() == "mine too"
+    assert (tmp_path / "notebooks/01_inventory.ipynb").exists()
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    call("init")
+    assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
+
+
+def test_init_in_a_place_that_is_no_directory_is_an_error(call, machine, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "error: " in call("init", "file/x", code=1).stderr
+
+
+def test_copied_notebooks_read_the_projects_own_snapshots(call, machine, tmp_path):
+    call("init")
+    for file in sorted((tmp_path / "notebooks").glob("*.ipynb")):
+        node = nbformat.read(file, as_version=4)
+        (cell,) = (c for c in node.cells if "parameters" in c.metadata.get("tags", []))
+        assert '\nsnapshot = "../data/snapshots"\n' in f"\n{cell.source}\n"
+        assert '\npolicy_file = "../policy.toml"\n' in f"\n{cell.source}\n"
+        assert "sample" not in cell.source
+        assert not any(c.get("outputs") for c in node.cells)
+    assert "board_order" in (tmp_path / "notebooks/05_what_next.ipynb").read_text()
+
+
+# ---- the sample is nobody's fleet ----
+
+
+def test_the_sample_is_a_snapshot_everywhere(call):
+    assert (
+        call("show", "sample", "--json").stdout
+        == call("show", "sample:2026Q3", "--json").stdout
+    )
+    assert "2026Q2" in call("show", "sample:2026Q2", "--json").stdout
+    assert assess.load("sample:2026Q2").quarter == "2026Q2"
+    assert "sample:2026Q2" in call("show", "sample:1999Q1", code=1).stderr
+
+
+def test_a_directory_called_sample_is_the_users_own(call, tmp_path):
+    (tmp_path / "sample").mkdir()
+    assert "holds no snapshot" in call("show", "sample", code=1).stderr
+
+
+@pytest.mark.parametrize("begun", ["assess.toml", "data/snapshots/2026Q4"])
+def test_the_report_never_shows_the_sample_for_a_fleet_that_failed(call, tmp_path, begun):
+    place = tmp_path / begun
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.suffix:
+        place.write_text("")
+    else:
+        place.mkdir()
+    result = call("report", code=1)
+    assert "snapshot" in result.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_report_of_the_sample_says_so_in_its_first_line(call, tmp_path):
+    result = call("report")
+    assert result.stderr.splitlines()[0].startswith("invented sample")
+    place = tmp_path / "reports/2026Q3"
+    for name in ("report.md", "summary.md", "decisions/reviews.md"):
+        assert "Invented sample" in (place / name).read_text().splitlines()[0]
+    page = (place / "index.html").read_text()
+    header = page[page.index("<header") : page.index("</header")]
+    assert header.index("Invented sample") < header.index("<h1")
+    assert json.loads((place / "report.json").read_text())["is_invented"] is True
+
+
+# ---- questions ----
+
+
+def questions(call, *arguments):
+    text = call("questions", "sample", "--format", "csv", *arguments).stdout
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_questions_list_what_decides_first_one_row_a_fact(call):
+    rows = questions(call)
+    assert len({(r["service"], r["question"]) for r in rows}) == len(rows)
+    decides = [r["decides"] == "true" for r in rows]
+    assert decides == sorted(decides, reverse=True)
+    gains = [float(r["gain"]) for r in rows if r["decides"] == "true"]
+    assert gains == sorted(gains, reverse=True)
+    assert all(r["fill"] for r in rows)
+    assert {r["answer"] for r in rows} == {""}
+
+
+def test_questions_about_one_service(call):
+    assert {r["service"] for r in questions(call, "--service", "gift-cards")} == {
+        "gift-cards"
+    }
+    assert (
+        "gift-cards"
+        in call("questions", "sample", "--service", "gift-card", code=1).stderr
+    )
+
+
+def test_the_filled_table_is_a_source_that_changes_what_was_unknown(call, tmp_path):
+    call("questions", "sample", "-o", "questions.csv")
+    table = pd.read_csv(tmp_path / "questions.csv", dtype=str)
+    mine = table["fill"].eq("answer") & table["service"].eq("price-engine")
+    assert mine.any()
+    table["answer"] = table["answer"].mask(mine, "yes")
+    table["answered_at"] = table["answered_at"].mask(mine, "2026-09-20")
+    table.to_csv(tmp_path / "questions.csv", index=False)
+    (tmp_path / "assess.toml").write_text(
+        f'[[source]]\ntype = "frames"\npath = "{assess.config.data_path("sample")}/2026Q3"\n'
+        '[[source]]\ntype = "answers"\nformat = "csv"\npath = "questions.csv"\n'
+    )
+    call("collect", "-o", "snapshot")
+    asked = set(table.loc[mine, "question"])
+    left = {
+        row["question"]
+        for row in csv.DictReader(
+            io.StringIO(call("questions", "snapshot", "--format", "csv").stdout)
+        )
+        if row["service"] == "price-engine"
+    }
+    assert not asked & left
+
+
+def test_a_service_column_among_the_answers_fills_the_service(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "service,question,answer\nshop,services.tier,2\nshop,services.license_bound,no\n"
+        "shop,services.nothing,x\nshop,team.runbook,yes\nshop,services.runbook,\n"
+    )
+    (tmp_path / "assess.toml").write_text(
+        '[[source]]\ntype = "answers"\nformat = "csv"\npath = "a.csv"\n'
+    )
+    inventory = assess.collect(tmp_path / "assess.toml")
+    (service,) = inventory["services"].to_dict("records")
+    assert (service["tier"], service["license_bound"]) == (2, False)
+    assert pd.isna(service["runbook"])
+    assert set(inventory["answers"]["question"]) == {"services.nothing", "team.runbook"}
+
+
+# ---- the policy, as a file ----
+
+
+def test_the_policy_as_toml_is_the_policy(call, tmp_path):
+    call("policy", "--format", "toml", "-o", "whole.toml")
+    assert assess.load_policy(tmp_path / "whole.toml").hash == assess.load_policy().hash
+    (tmp_path / "own.toml").write_text('[target]\nengine = "28"\n')
+    text = call("policy", "--policy", "own.toml", "--format", "toml").stdout
+    (tmp_path / "all.toml").write_text(text)
+    assert tomllib.loads(text)["target"]["engine"] == "28"
+    own, everything = (assess.load_policy(tmp_path / f) for f in ("own.toml", "all.toml"))
+    assert own.hash == everything.hash

@@ -1,0 +1,269 @@
+"""Deployments from exports of delivery tools, and what follows from them for services."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from wild import fit, mutated, whatever_comes
+
+import assess
+from assess.inventory import from_frames
+from assess.policy.policy import load_policy
+from assess.sources.deadline import Deadline
+from assess.sources.deploys.formats import is_production, status_of
+from assess.sources.deploys.measured import measure
+from assess.sources.deploys.source import DeploysSource
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "deploys"
+NOW = datetime(2026, 9, 30, tzinfo=UTC)
+SERVICES = (
+    "service_id,deploys_per_month,lead_time_days\ncheckout,40,\ncart,,\nbilling,,1\n"
+)
+
+
+def read(path, base=FIXTURES, **options):
+    options = {"path": path, **options}
+    assert DeploysSource().check(options) == []
+    return DeploysSource().collect(options, base, Deadline(20))
+
+
+def found(batch):
+    return [
+        (row["names"][0].name, row["started_at"].strftime("%m-%d"), row["status"])
+        for row in batch.rows["activities"]
+    ]
+
+
+def test_deployments_of_github_are_those_to_production():
+    batch = read("github/deployments.json")
+    assert found(batch) == [
+        ("checkout", "07-01", "done"),
+        ("checkout", "07-15", "done"),
+        ("checkout", "08-01", "failed"),
+        ("checkout", "08-20", "done"),
+        ("checkout", "09-01", "done"),
+    ]
+    (row,) = batch.coverage
+    assert (row["status"], row["rows"]) == ("ok", 5)
+    assert row["window_start"] == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert row["window_end"] == datetime(2026, 9, 1, 10, tzinfo=UTC)
+
+
+def test_runs_of_workflows_that_deploy():
+    batch = read("github/runs.json")
+    assert [day for _, day, _ in found(batch)] == ["07-02", "07-09", "07-16", "07-23"]
+    first = batch.rows["activities"][0]
+    assert (first["ended_at"] - first["committed_at"]).days == 2
+    assert not found(read("github/runs.json", workflow="ship it"))
+
+
+def test_deployments_of_gitlab_name_their_project():
+    batch = read("gitlab")
+    assert {name for name, _, _ in found(batch)} == {"billing"}
+    assert [status for _, _, status in found(batch)] == [
+        *("done", "done", "failed", "done", "open"),
+    ]
+
+
+def test_the_history_of_argo_cd_leaves_out_staging():
+    batch = read("argocd", format="argocd")
+    names = [name for name, _, _ in found(batch)]
+    assert (names.count("search"), names.count("stock"), len(names)) == (5, 1, 6)
+
+
+def test_tables_of_devlake_belong_together():
+    batch = read("devlake")
+    assert sorted(found(batch)) == [
+        ("catalog", "07-01", "done"),
+        ("catalog", "07-16", "done"),
+        ("catalog", "07-20", "failed"),
+        ("catalog", "07-31", "done"),
+    ]
+    lead = {
+        row["activity_id"]: (row["ended_at"] - row["committed_at"]).total_seconds()
+        / 86400
+        for row in batch.rows["activities"]
+        if row.get("committed_at")
+    }
+    assert lead == {"devlake:c2": 1.5, "devlake:c5": 4.0}  # the medians of their changes
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("fleet")
+    (directory / "told").mkdir()
+    ids = SERVICES + "search,,\nstock,,\ncatalog,,\nidle,,\n"
+    (directory / "told" / "services.csv").write_text(ids)
+    text = '[[source]]\ntype = "frames"\npath = "told"\n'
+    for kind in ("github", "gitlab", "argocd", "devlake"):
+        text += f'[[source]]\ntype = "deploys"\npath = "{FIXTURES / kind}"\n'
+    (directory / "assess.toml").write_text(text)
+    return assess.collect(directory / "assess.toml", now=NOW)
+
+
+def test_measured_beats_asked_and_what_was_asked_stays(fleet):
+    services = fleet["services"].set_index("service_id")
+    month = 365.25 / 12
+    rates = services["deploys_per_month"]
+    assert rates["checkout"] == pytest.approx(3 / 62 * month)  # and not 40
+    assert rates["cart"] == pytest.approx(2 / 21 * month)
+    assert rates["search"] == pytest.approx(4 / 24 * month)
+    assert rates["catalog"] == pytest.approx(2 / 30 * month)
+    leads = services["lead_time_days"]
+    assert leads["cart"] == pytest.approx(2.0)
+    assert leads["billing"] == pytest.approx(3 + 8 / 1440)
+    assert leads["catalog"] == pytest.approx(2.75)
+    answers = fleet["answers"].set_index(["service_id", "question", "source"])["answer"]
+    assert answers["checkout", "team.deploys", "stated"] == "40"
+    assert answers["billing", "team.lead_time", "stated"] == "1"
+    assert "3 in 62 days (deploys)" in answers["checkout", "team.deploys", "measured"]
+    row = fleet["coverage"].query("source == 'measured'").iloc[0]
+    assert (row["rows"], row["window_start"].month, row["window_end"].month) == (6, 7, 9)
+
+
+def test_without_deployments_nothing_is_known(fleet):
+    services = fleet["services"].set_index("service_id")
+    assert pd.isna(services.loc["idle", "deploys_per_month"])
+    assert pd.isna(services.loc["checkout", "lead_time_days"])  # nobody says when
+
+
+def table(*rows):
+    return from_frames(
+        {
+            "services": pd.DataFrame({"service_id": ["a"]}),
+            "activities": pd.DataFrame(
+                [
+                    {"activity_id": f"{n}", "kind": "deploy", **row}
+                    for n, row in enumerate(rows)
+                ]
+            ),
+        },
+        snapshot_at=NOW.isoformat(),
+    )
+
+
+def rate_of(*days, **more):
+    """Return the measured rate of a service with deployments so many days ago."""
+    rows = [
+        {
+            "service_id": "a",
+            "started_at": NOW - pd.Timedelta(days=day),
+            "source": "kubernetes",
+            **more,
+        }
+        for day in days
+    ]
+    inventory = table(*rows)
+    tables = {name: inventory[name] for name in ("services", "activities")}
+    notes = measure(tables, [], NOW)
+    return tables["services"]["deploys_per_month"].iloc[0], notes
+
+
+@pytest.mark.parametrize(
+    ("days", "per_month"),
+    [
+        ((60, 30, 10), 2 / 60),  # the first one opens the window
+        ((60,), None),  # a platform that keeps the last deployment alone
+        ((3, 2, 1), None),  # a burst
+        ((-5, -6), None),  # still to come
+    ],
+)
+def test_orchestrators_that_keep_a_history(days, per_month):
+    rate, notes = rate_of(*days)
+    assert (
+        pd.isna(rate)
+        if per_month is None
+        else rate == pytest.approx(per_month * 365.25 / 12)
+    )
+    if min(days) > 0:
+        assert notes[0]["status"] == ("empty" if per_month is None else "ok")
+
+
+def test_what_failed_or_is_under_way_is_no_deployment():
+    assert pd.isna(rate_of(60, 30, 10, status="failed")[0])
+    assert pd.isna(rate_of(60, 30, 10, status="in_progress")[0])
+    assert rate_of(60, 30, 10, status="steady")[0] > 0
+
+
+def test_a_person_does_not_contradict_what_was_measured():
+    tables = {
+        "services": pd.DataFrame({"service_id": ["a"], "deploys_per_month": [0.2]}),
+        "answers": pd.DataFrame(
+            {
+                "service_id": ["a", "a"],
+                "question": ["team.deploys"] * 2,
+                "source": ["csv", "measured"],
+                "risk": ["green", "unknown"],
+                "answered_at": [NOW, NOW],
+            }
+        ),
+    }
+
+    def state(frames):
+        readiness = assess.score_readiness(
+            from_frames(frames, snapshot_at=NOW.isoformat()), load_policy()
+        )
+        atoms = readiness.details["atoms"].set_index("check")
+        return atoms.loc["team.deploys", "state"]
+
+    assert state(tables) == "fail"
+    asked = {**tables, "answers": tables["answers"].iloc[:1]}
+    assert state(asked) == "conflict"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ("production", True),
+        ("prod-eu", True),
+        ("", True),
+        ("eu-west-1", True),
+        ("staging", False),
+        ("shop-test", False),
+        ("review/fix-1", False),
+        ("latest", True),
+    ],
+)
+def test_environments(environment, expected):
+    assert is_production(environment) is expected
+
+
+def test_words_of_statuses():
+    assert [status_of(w) for w in ("SUCCESS", "ABORT", "In_Progress", "steady", "")] == [
+        *("done", "failed", "open", None, None),
+    ]
+
+
+def test_the_window_is_an_option():
+    options = {"since": "2026-07-10", "until": "2026-08-09"}
+    batch = read("github/deployments.json", **options)
+    assert [day for _, day, _ in found(batch)] == ["07-15", "08-01"]
+    assert batch.coverage[0]["window_end"] == datetime(2026, 8, 9, tzinfo=UTC)
+
+
+def test_what_is_no_export_is_coverage(tmp_path):
+    (tmp_path / "x.json").write_text('[{"a": 1}]')
+    (tmp_path / "y.csv").write_text("a,b\n1,2\n")
+    batch = read(".", tmp_path)
+    assert [row["status"] for row in batch.coverage] == ["parse_error", "parse_error"]
+    assert not batch.rows["activities"]
+    source = DeploysSource()
+    assert len(source.check({"format": "jenkins", "since": "x", "workflow": "("})) == 4
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab", "argocd"])
+def test_whatever_comes_is_a_row_or_is_counted(kind, tmp_path):
+    values = [json.loads(f.read_text()) for f in sorted((FIXTURES / kind).iterdir())]
+
+    @whatever_comes
+    def check(seeds):
+        for seed in seeds:
+            (tmp_path / "x.json").write_text(json.dumps(mutated(values, seed)))
+            batch = DeploysSource().collect({"path": "x.json"}, tmp_path, Deadline(20))
+            fit([batch])
+
+    check()

@@ -1,0 +1,195 @@
+"""What task definitions and templates of CloudFormation declare, without any account of AWS."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from assess import frames
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
+from assess.sources.ecs.source import EcsSource
+from assess.sources.ecs.template import MAX_NODES, Template, declared
+
+CANARY = "hunter2"
+TEMPLATE = """
+AWSTemplateFormatVersion: '2010-09-09'
+Parameters:
+  Tag: {Type: String, Default: '2.4.1'}
+  Secret: {Type: String, NoEcho: true}
+  Count: {Type: Number, Default: 2}
+Mappings:
+  Sizes: {prod: {Cpu: 512}}
+Conditions:
+  IsProd: !Equals [!Ref Tag, latest]
+Resources:
+  Cluster: {Type: AWS::ECS::Cluster}
+  Database:
+    Type: AWS::RDS::DBInstance
+    Properties: {Engine: postgres, MasterUserPassword: hunter2}
+  Balancer:
+    Type: AWS::ElasticLoadBalancingV2::LoadBalancer
+    Properties: {Subnets: [!Select [0, !GetAZs '']]}
+  OrdersDiscovery:
+    Type: AWS::ServiceDiscovery::Service
+    Properties: {Name: orders, NamespaceId: !ImportValue ns}
+  WebTaskDefinition:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      Family: !Sub '${AWS::StackName}-web'
+      Cpu: !FindInMap [Sizes, prod, Cpu]
+      Memory: '1024'
+      RequiresCompatibilities: [FARGATE]
+      Volumes:
+        - Name: files
+          EFSVolumeConfiguration: {FilesystemId: fs-12345678}
+        - !If [IsProd, {Name: more}, !Ref AWS::NoValue]
+      ContainerDefinitions:
+        - Name: web
+          Image: !Sub 'registry.example.com/shop/web:${Tag}'
+          Privileged: 'true'
+          PortMappings: [{ContainerPort: 8080}]
+          MountPoints: [{SourceVolume: files, ContainerPath: /data}]
+          Environment:
+            - {Name: ORDERS_URL, Value: 'http://orders.shop.local:8080'}
+            - Name: DATABASE_URL
+              Value: !Sub 'postgres://u:${Secret}@${Database.Endpoint.Address}:5432/shop'
+            - {Name: DEBUG, Value: false}
+            - !If [IsProd, {Name: A, Value: b}, !Ref 'AWS::NoValue']
+          DockerLabels: {Team: shop}
+        - {Name: proxy, Image: envoyproxy/envoy, Essential: false}
+  WebService:
+    Type: AWS::ECS::Service
+    DependsOn: Balancer
+    Properties:
+      Cluster: !Ref Cluster
+      DesiredCount: !Ref Count
+      LaunchType: FARGATE
+      TaskDefinition: !Ref WebTaskDefinition
+      LoadBalancers: [{ContainerName: web, ContainerPort: 8080, TargetGroupArn: !Ref Group}]
+  OrdersService:
+    Type: AWS::ECS::Service
+    Properties:
+      ServiceName: orders
+      Cluster: !Ref Cluster
+      DesiredCount: !If [IsProd, 3, 1]
+      TaskDefinition: !Ref OrdersTask
+      ServiceRegistries: [{RegistryArn: !GetAtt OrdersDiscovery.Arn}]
+  OrdersTask:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      Family: orders
+      ContainerDefinitions: [{Name: orders, Image: 'shop/orders:7', Memory: 256}]
+"""
+
+
+def collect(tmp_path: Path, **files: str) -> Batch:
+    place = tmp_path / "templates"
+    place.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (place / name.replace("_", ".")).write_text(content)
+    return EcsSource().collect({"path": "templates"}, tmp_path, Deadline(20))
+
+
+def table(batch: Batch, name: str) -> pd.DataFrame:
+    typed, problems = frames.conform(name, pd.DataFrame(batch.rows[name]))
+    assert problems.empty, problems
+    return typed
+
+
+@pytest.fixture
+def batch(tmp_path) -> Batch:
+    return collect(tmp_path, stack_yaml=TEMPLATE)
+
+
+def test_a_template_declares_services_and_every_container(batch):
+    rows = table(batch, "workloads").set_index("workload_id")
+    assert set(rows["state"]) == {"declared"} and CANARY not in repr(batch)
+    roles = rows["container_role"].astype("object").fillna("alone").tolist()
+    assert roles == ["main", "sidecar"] * 2 + ["alone"]
+    web, proxy = rows.iloc[0], rows.iloc[1]
+    assert (web["repository"], web["tag"], web["privileged"]) == (
+        "shop/web",
+        "2.4.1",
+        True,
+    )
+    assert (web["cluster"], web["cpu_limit"]) == ("Cluster", 0.5)
+    assert web["memory_limit_bytes"] == 1024 * 2**20
+    assert proxy["tag_floating"] and not proxy["privileged"]
+    assert web["env_names_n"] == 3  # and one that only a deployment decides
+    names = {row["names"][0].name for row in batch.rows["services"]}
+    assert names == {"Web", "orders"}
+    (mount,) = {m["destination"]: m for m in batch.rows["mounts"]}.values()
+    assert (mount["volume_name"], mount["driver"]) == ("fs-12345678", "efs")
+    assert [r["status"] for r in batch.coverage] == ["ok"]
+
+
+def test_a_template_tells_whom_customers_reach_and_who_patches(batch):
+    public = {r["names"][0].name: r["public"] for r in batch.rows["services"]}
+    assert public == {"Web": True, "orders": None}
+    hosts = table(batch, "hosts")
+    assert hosts["managed_by"].tolist() == ["provider"]
+
+
+def test_a_template_names_services_and_managed_stores(batch):
+    edges = {
+        (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"])
+        for e in batch.rows["dependencies"]
+        if e["kind"] != "discovery"
+    }
+    assert edges == {
+        ("Web", "orders", "call"),
+        ("Web", "ext:database.rds.amazonaws.com", "data"),
+    }
+
+
+def test_a_template_in_json_and_a_definition_as_it_is_registered(tmp_path):
+    task = {
+        "Type": "AWS::ECS::TaskDefinition",
+        "Properties": {
+            "ContainerDefinitions": [{"Name": "a", "Image": {"Ref": "Image"}}],
+        },
+    }
+    stack = {"Resources": {"ApiTaskDefinition": task}, "Parameters": {"Image": {}}}
+    register = {"family": "job", "containerDefinitions": [{"name": "j", "image": "j:1"}]}
+    batch = collect(tmp_path, a_json=json.dumps(stack), b_json=json.dumps(register))
+    names = {row["names"][0].name for row in batch.rows["services"]}
+    assert names == {"Api", "job"}
+    images = {w["image_ref"]: w["repository"] for w in batch.rows["workloads"]}
+    assert images == {"${Image}": None, "j:1": "library/j"}
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [("Resources: [", "parse_error"), ("a: {{ .Values.x }}", "parse_error")],
+)
+def test_what_is_no_template_is_told(tmp_path, content, status):
+    batch = collect(tmp_path, bad_yaml=content, good_yaml=TEMPLATE)
+    statuses = {row["status"] for row in batch.coverage}
+    assert statuses <= {status, "partial", "ok"} and len(statuses - {"ok"}) == 1
+    assert len(batch.rows["services"]) == 2
+
+
+def test_what_is_of_something_else_costs_nothing(tmp_path):
+    batch = collect(tmp_path, other_yaml="kind: Deployment", stack_template=TEMPLATE)
+    assert len(batch.rows["services"]) == 2
+
+
+def test_a_template_that_grows_without_bounds_is_refused(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for n in range(1, 8):
+        lines.append(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]")
+    task = "{Type: AWS::ECS::TaskDefinition, Properties: {Family: f, X: *a7}}"
+    batch = collect(tmp_path, bomb_yaml="\n".join([*lines, f"Resources: {{T: {task}}}"]))
+    (row,) = batch.coverage
+    assert row["status"] == "parse_error" and "split it" in row["hint"]
+    assert not batch.rows["workloads"]
+
+
+def test_references_cost_what_they_become():
+    document = {"Parameters": {"P": {"Default": "x" * 4000}}}
+    template = Template(document)
+    with pytest.raises(ValueError, match="split it"):
+        template.value([{"Fn::Sub": "${P}" * 100}] * MAX_NODES)
+    assert declared([{"Resources": {"X": {"Type": 3}}}]) == ([], [])
