@@ -10,7 +10,7 @@ from typing import Any
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
 from assess.sources.edges.rows import command_line
-from assess.sources.kubernetes.config import Material, config_texts, expanded
+from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
@@ -140,6 +140,7 @@ def _to_unit(
         environment=tuple((name, expanded(v, known)) for name, v in environment),
         texts=(*commands, *config),
         unread=tuple(unread),
+        config_secrets_n=secrets_n(spec, container, namespace, material),
         ports=tuple(_ports(container)),
         user=_user({**_security(spec), **_security(container)}),
         mounts=tuple(_mounts(spec, container, namespace, material)),

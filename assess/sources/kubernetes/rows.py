@@ -57,6 +57,7 @@ from assess.sources.values import (
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
 )
+_OF_ALL_NODES = {"kubernetes.io/os", "beta.kubernetes.io/os"}
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -83,7 +84,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     material = to_material(lists, owners.controllers.values())
     units = {c: _unit_of(c, material) for c in owners.controllers.values() if c.pod}
     _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
-    has_services = bool(lists.get("services"))
+    # A tree of manifests may lack the Service of a workload; a cluster lists all.
+    is_cluster = bool(hosts) or any(pod.get("status") for pod, _ in owners.pods)
+    has_services = bool(lists.get("services")) and is_cluster
     ships_logs = _ships_logs(lists)
     services = [
         to_service(controller, unit, has_services=has_services, ships_logs=ships_logs)
@@ -271,7 +274,8 @@ def _ships_logs(lists: Found) -> bool | None:
         if ready and ready >= max(desired, len(lists.get("nodes", ()))):
             return True
         # A manifest: it is declared for all nodes.
-        is_everywhere = not pod.get("nodeSelector") and not pod.get("affinity")
+        chosen = table(pod, "nodeSelector").keys() - _OF_ALL_NODES
+        is_everywhere = not chosen and not pod.get("affinity")
         if "status" not in item and is_everywhere:
             return True
     return None
