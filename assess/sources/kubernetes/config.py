@@ -168,10 +168,7 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 
 
 def config_texts(
-    pod: Row,
-    container: Row,
-    namespace: str,
-    material: Material,
+    pod: Row, container: Row, namespace: str, material: Material
 ) -> tuple[list[Text], list[str]]:
     """Return the texts that a container reads, and what it refers to and nobody read.
 
@@ -201,12 +198,7 @@ def config_texts(
     return texts, list(dict.fromkeys(unread))
 
 
-def secrets_n(
-    pod: Row,
-    container: Row,
-    namespace: str,
-    material: Material,
-) -> int:
+def secrets_n(pod: Row, container: Row, namespace: str, material: Material) -> int:
     """Return how many variables of a container have a secret that is in a ConfigMap."""
     names = set()
     for reference in references(pod, container):

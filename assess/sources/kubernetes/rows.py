@@ -117,12 +117,7 @@ def _add_workloads(
 # ---- what runs ----
 
 
-def _add_pod(
-    batch: Batch,
-    pod: Row,
-    controller: Controller,
-    cluster: Cluster,
-) -> None:
+def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
     """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
     spec = table(pod, "spec")
@@ -245,12 +240,7 @@ def _has_shipper(pod: Row) -> bool | None:
     return any(_is_shipper(c) for c, role in parts if role == "sidecar") or None
 
 
-def _kind(
-    controller: Controller,
-    unit: Unit,
-    *,
-    stateful: bool | None,
-) -> str | None:
+def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
     """Return what a controller is for, where that can be known of something without state."""
     if controller.namespace == "kube-system":
         return "infra"
@@ -335,11 +325,7 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 # ---- what happened ----
 
 
-def to_activities(
-    lists: Found,
-    owners: Owners,
-    cluster: str,
-) -> list[Row]:
+def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):
