@@ -137,7 +137,7 @@ BUDGETS = {
     "sources/ec2": 415,
     "sources/ecr": 620,
     "sources/ecs": 1080,
-    "sources/experiments": 300,
+    "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
