@@ -14,24 +14,54 @@ Table = Mapping[str, Any]
 
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")
-_LANDINGS = ("hosts", "cluster", "auto-scaling-group", "new-hosts")
+_LANDINGS = (
+    "hosts",
+    "cluster",
+    "auto-scaling-group",
+    "new-hosts",
+)
 _PATCHED_BY = ("us", "provider")
 _ARCHS = ("", "amd64", "arm64")
-RUNTIMES = ("docker", "containerd", "cri-o", "podman")
+RUNTIMES = (
+    "docker",
+    "containerd",
+    "cri-o",
+    "podman",
+)
 # an example of a row, and what a row has that leaves something out
 TARGET = {
-    **dict.fromkeys(("id", "title", "platform", "runtime", "version"), ""),
-    **dict.fromkeys(("cluster_version", "os", "os_version", "arch"), ""),
-    **dict.fromkeys(("patched_by", "landing", "base_image", "registry"), ""),
-    **dict.fromkeys(("replicas", "hosts_n", "zones"), 1),
-    **dict.fromkeys(("memory_gib_max", "cpu_max"), 0.0),
-    **dict.fromkeys(("self_heal", "mirrored", "default"), False),
+    "id": "",
+    "title": "",
+    "platform": "",
+    "runtime": "",
+    "version": "",
+    "cluster_version": "",
+    "os": "",
+    "os_version": "",
+    "arch": "",
+    "patched_by": "",
+    "landing": "",
+    "base_image": "",
+    "registry": "",
+    "replicas": 1,
+    "hosts_n": 1,
+    "zones": 1,
+    "memory_gib_max": 0.0,
+    "cpu_max": 0.0,
+    "self_heal": False,
+    "mirrored": False,
+    "default": False,
     "compared": True,
     "refuses": [""],
     "prices": {"currency": "", **dict.fromkeys(PRICES, 0.0)},
 }
 REFUSAL = {
-    **dict.fromkeys(("id", "table", "rule", "says", "fact", "remedy"), ""),
+    "id": "",
+    "table": "",
+    "rule": "",
+    "says": "",
+    "fact": "",
+    "remedy": "",
     "fixable": True,
 }
 # the default target, as the scores of a move read it
@@ -70,7 +100,10 @@ def complete(row: Table) -> dict[str, Any]:
     return {**usual, **named, **row}
 
 
-def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
+def default_of(
+    targets: Iterable[Table],
+    wanted: str = "",
+) -> dict[str, Any]:
     """Return the default target as ``[target]`` has it.
 
     It is the wanted one, else the last that is marked, else the first.
@@ -113,7 +146,10 @@ def target_problems(values: Table) -> Iterator[str]:
     yield from _default_problems(values["target"], values)
 
 
-def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
+def _row_problems(
+    row: Table,
+    refusals: list[str],
+) -> Iterator[str]:
     words = {
         "platform": list(platforms()),
         "runtime": ["", "none", *RUNTIMES],
@@ -135,7 +171,10 @@ def _row_problems(row: Table, refusals: list[str]) -> Iterator[str]:
             yield f"{key} is {number}: a number >= 0 is expected"
 
 
-def _default_problems(target: Table, values: Table) -> Iterator[str]:
+def _default_problems(
+    target: Table,
+    values: Table,
+) -> Iterator[str]:
     """List what is wrong with ``[target]``, the default of a move."""
     orchestrators = {own["orchestrator"] for own in platforms().values()}
     orchestrators |= set(values["evidence"]["orchestrators"])
@@ -151,7 +190,10 @@ def _default_problems(target: Table, values: Table) -> Iterator[str]:
         yield f"target.{problem}"
 
 
-def _word_problems(row: Table, words: Mapping[str, list[str]]) -> Iterator[str]:
+def _word_problems(
+    row: Table,
+    words: Mapping[str, list[str]],
+) -> Iterator[str]:
     for key, known in words.items():
         word = row.get(key, known[0])
         if word not in known:

@@ -40,11 +40,23 @@ NEVER = "NEVER"
 NOT_DECIDABLE = "NOT DECIDABLE"
 GIB = 2**30
 COLUMNS = (
-    *("verdict", "blockers", "readiness_lo", "readiness", "readiness_hi"),
-    *("hours_per_year", "hours_per_year_lo", "hours_per_year_hi"),
-    *("delta", "delta_lo", "delta_hi"),
-    *("cost_per_month", "cost_per_month_lo", "cost_per_month_hi"),
-    *("effort_hours", "dominated", "why"),
+    "verdict",
+    "blockers",
+    "readiness_lo",
+    "readiness",
+    "readiness_hi",
+    "hours_per_year",
+    "hours_per_year_lo",
+    "hours_per_year_hi",
+    "delta",
+    "delta_lo",
+    "delta_hi",
+    "cost_per_month",
+    "cost_per_month_lo",
+    "cost_per_month_hi",
+    "effort_hours",
+    "dominated",
+    "why",
 )
 # criteria at their worst, and whether high is good
 CRITERIA = {
@@ -64,8 +76,14 @@ class Targets(Result):
 
     name: ClassVar[str] = "targets"
     summary_columns: ClassVar[tuple[str, ...]] = (
-        *("verdict", "blockers", "readiness", "hours_per_year", "delta"),
-        *("cost_per_month", "effort_hours", "dominated"),
+        "verdict",
+        "blockers",
+        "readiness",
+        "hours_per_year",
+        "delta",
+        "cost_per_month",
+        "effort_hours",
+        "dominated",
     )
 
     @property
@@ -79,7 +97,10 @@ class Targets(Result):
         """Return the few columns that a meeting needs, blockers as text."""
         return self.frame[list(self.summary_columns)].round(2)
 
-    def explain(self, service_id: str) -> Explanation:
+    def explain(
+        self,
+        service_id: str,
+    ) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         known = self.frame.index.get_level_values("service_id")
         if service_id not in known:
@@ -252,7 +273,10 @@ def _refused(
     return found
 
 
-def _too_large(evidence: Evidence, target: Row) -> list[tuple[str, str, str]]:
+def _too_large(
+    evidence: Evidence,
+    target: Row,
+) -> list[tuple[str, str, str]]:
     """List services that need more memory or CPU than a target gives a replica."""
     limits = {
         "memory_request_bytes": (target["memory_gib_max"] * GIB, "memory"),
@@ -278,7 +302,10 @@ def _from_answers(
     return found + [(n, UNKNOWN, f"not known: {fact}") for n in services[np.isnan(held)]]
 
 
-def _unready(policy: Policy, readiness: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _unready(
+    policy: Policy,
+    readiness: pd.DataFrame,
+) -> list[tuple[str, str, str]]:
     """List services that would not be ready there even if every unknown were good."""
     least = float(policy["what_next"]["pilot_points"])
     low = readiness[readiness["readiness_hi"] < least]
@@ -304,7 +331,10 @@ def _unready(policy: Policy, readiness: pd.DataFrame) -> list[tuple[str, str, st
     ]
 
 
-def _verdicts(blockers: list[tuple[str, str, str]], services: pd.Index) -> pd.DataFrame:
+def _verdicts(
+    blockers: list[tuple[str, str, str]],
+    services: pd.Index,
+) -> pd.DataFrame:
     """Return ``verdict`` and ``blockers`` by service: the worst one decides, the worst stand first."""
     by_service: dict[str, list[tuple[int, str]]] = {name: [] for name in services}
     for service, verdict, words in blockers:
@@ -317,7 +347,11 @@ def _verdicts(blockers: list[tuple[str, str, str]], services: pd.Index) -> pd.Da
     return pd.DataFrame(rows, services, ["verdict", "blockers"], dtype="str")
 
 
-def _why(part: pd.DataFrame, target: Row, missing: pd.Series) -> pd.Series:
+def _why(
+    part: pd.DataFrame,
+    target: Row,
+    missing: pd.Series,
+) -> pd.Series:
     """Return a sentence on every service at a target."""
     who = "its provider patches" if is_provided(target) else "we patch"
     is_free = part["blockers"].eq("")

@@ -14,8 +14,16 @@ HOURS = 730.5  # of a mean month
 GIB = 2**30
 ENDS = ("", "_lo", "_hi")
 # what the size of a replica is read from, the best first; a limit is an upper end
-CPU = ("cpu_p95", "cpu_request", "cpu_limit")
-MEMORY = ("memory_p95_bytes", "memory_request_bytes", "memory_limit_bytes")
+CPU = (
+    "cpu_p95",
+    "cpu_request",
+    "cpu_limit",
+)
+MEMORY = (
+    "memory_p95_bytes",
+    "memory_request_bytes",
+    "memory_limit_bytes",
+)
 FACTS = {
     "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
     "memory": "its memory (workloads.memory_request_bytes, memory_p95_bytes or memory_limit_bytes)",

@@ -16,8 +16,13 @@ from assess.score.evidence import Evidence, View
 # columns that a move replaces, by table; a check that names one is asked anew
 REPLACED = {
     "services": (
-        *("redundant", "heals_itself", "replicas_n", "hosts_n", "azs_n"),
-        *("coverage", "coverage_lowest"),  # with the checks that read those
+        "redundant",
+        "heals_itself",
+        "replicas_n",
+        "hosts_n",
+        "azs_n",
+        "coverage",  # with the checks that read those
+        "coverage_lowest",
     ),
     "workloads": ("public_unmirrored",),
 }
@@ -43,7 +48,10 @@ def is_provided(target: Row) -> bool:
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(target: Row, at: pd.Timestamp) -> bool | None:
+def is_supported(
+    target: Row,
+    at: pd.Timestamp,
+) -> bool | None:
     """Return whether all that runs containers at a target is supported; None where unknown."""
     states = []
     for product, version in calendars(target):
@@ -62,10 +70,18 @@ def system_of(target: Row) -> tuple[str | None, str | None]:
     return name, target["os_version"] or reference.newest_line(name)
 
 
-def host_facts(target: Row, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
+def host_facts(
+    target: Row,
+    at: pd.Timestamp,
+    docker: str,
+) -> dict[str, bool | None]:
     """Return what the hosts of a target are fit for; a provider's are passed as managed."""
     if is_provided(target):
-        return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
+        return {
+            "os_supported": True,
+            "kernel_runs_on_target": True,
+            "managed": True,
+        }
     name, version = system_of(target)
     support = reference.os_support(name, version, at)
     supported = {"supported": True, "ended": False}.get(support.state)
@@ -106,7 +122,11 @@ def at_target(
     return Evidence(services, views, evidence.at)
 
 
-def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
+def _one_row_each(
+    evidence: Evidence,
+    table: str,
+    facts: Row,
+) -> View:
     """Return a view of one row per service, with these facts and nothing else."""
     old = evidence.views[table].table
     rows = pd.DataFrame({"service_id": evidence.services.astype("string")})
@@ -119,7 +139,10 @@ def _one_row_each(evidence: Evidence, table: str, facts: Row) -> View:
     return View.of(evidence.services, rows)
 
 
-def _spread(evidence: Evidence, target: Row) -> View:
+def _spread(
+    evidence: Evidence,
+    target: Row,
+) -> View:
     """Return the services with the replicas that they would have at a target."""
     table = evidence.views["services"].table
     # a service never moves to fewer replicas than it has
@@ -134,7 +157,10 @@ def _spread(evidence: Evidence, target: Row) -> View:
     return View.of(evidence.services, changed)
 
 
-def _with(view: View, **columns: Any) -> View:
+def _with(
+    view: View,
+    **columns: Any,
+) -> View:
     """Return a view with other values in some of its columns."""
     table = view.table
     changed = {
@@ -145,7 +171,10 @@ def _with(view: View, **columns: Any) -> View:
     return View(rows, view.codes, view.none, view.na, view.sure, view.whole)
 
 
-def is_replaced(table: str, rule: str) -> bool:
+def is_replaced(
+    table: str,
+    rule: str,
+) -> bool:
     """Return whether a rule over a table reads something that a move replaces."""
     names = REPLACED.get(table, ())
     is_named = any(re.search(rf"\b{name}\b", rule) for name in names)
