@@ -249,14 +249,14 @@ def mount_rows(
         if not mount.target:
             continue
         kind = source_class(mount)
-        source = mount.volume or mount.source
+        source: str | None = mount.volume or mount.source
         if mount.shared_as is not None:
             source = mount.shared_as
         # An allocation's own directory and scratch space end with their workload.
         if kind in _EPHEMERAL:
             source = ""
         elif source and not mount.is_remote:
-            source = f"{source}@{host}"
+            source = None if host is None else f"{source}@{host}"
         row = frames.row(
             "mounts",
             workload_id=workload_id,
@@ -297,7 +297,9 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
     users = Counter(mount["_source"] for mount in mounts)
     for mount in mounts:
         source = mount.pop("_source")
-        mount["shared_with_n"] = users[source] - 1 if source else 0
+        # On a host that nobody knows it may be anybody's.
+        alone = None if source is None else 0
+        mount["shared_with_n"] = users[source] - 1 if source else alone
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
         mount["volume_id"] = volume.get("export") or mount["volume_id"]

@@ -248,7 +248,7 @@ def _to_service(name: str, unit: Unit) -> Row:
     return {
         "names": unit.names,
         "name": name,
-        "stateful": row["stateful"] or None,
+        "stateful": row["stateful"],
         "health_checked": unit.health_checked,
         "config_external": unit.config_external,
         "public": True if any(map(is_published, unit.ports)) else None,
