@@ -248,6 +248,7 @@ def _to_service(name: str, unit: Unit) -> Row:
     return {
         "names": unit.names,
         "name": name,
+        "kind": "web" if unit.ports and row["stateful"] is False else None,
         "stateful": row["stateful"],
         "health_checked": unit.health_checked,
         "config_external": unit.config_external,
