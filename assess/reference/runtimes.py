@@ -101,8 +101,8 @@ def is_managed(node: Node) -> bool:
 @cache
 def is_managed_product(product: str | None) -> bool:
     """Return whether a product is a platform whose provider patches hosts and runtime."""
-    known = ((row["product"], row["kind"]) for row in rows("platforms"))
-    return (product, "managed") in known
+    known = [row for row in rows("platforms") if row["kind"] == "managed"]
+    return product in {row["product"] for row in known}
 
 
 @lru_cache(maxsize=4096)
