@@ -36,6 +36,7 @@ _EXPECTED_TO_DIFFER = {
     "created_at",
     "started_at",
     "finished_at",
+    "addresses",
 }
 
 
