@@ -351,6 +351,7 @@ def to_host(
 def _addresses(get: Callable[[str], Any]) -> str | None:
     """Return the addresses of a host, without those of its own loopback."""
     listed = [*texts(get("all_ipv4_addresses")), *texts(get("all_ipv6_addresses"))]
+    listed = listed or [text_of(dig(get("default_ipv4"), "address"))]
     return ";".join(text_of(a) for a in listed if not is_local(a)) or None
 
 
