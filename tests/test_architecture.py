@@ -137,7 +137,7 @@ BUDGETS = {
     "sources/ec2": 415,
     "sources/ecr": 620,
     "sources/ecs": 1080,
-    "sources/experiments": 300,
+    "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
@@ -172,7 +172,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 49_500
+MAX_PACKAGE_LINES = 51_000
 MAX_FILES = 236
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
