@@ -148,11 +148,11 @@ BUDGETS = {
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 1280,  # ten forms of dumps, and who is who
+    "sources/connections": 1320,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
-    "sources/vms": 500,
+    "sources/vms": 540,
     "score": 410,
     "score/backtest": 310,
     "score/blast_radius": 2350,
