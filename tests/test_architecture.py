@@ -142,7 +142,7 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 980,
-    "sources/kubernetes": 1560,
+    "sources/kubernetes": 1580,
     "sources/marathon": 600,
     "sources/nomad": 600,
     "sources/registry": 705,
