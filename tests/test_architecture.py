@@ -129,7 +129,7 @@ BUDGETS = {
     "sources": 2440,
     "sources/aws": 495,
     "sources/answers": 1250,
-    "sources/backstage": 380,
+    "sources/backstage": 390,
     "sources/compose": 820,
     "sources/deploys": 450,
     "sources/docker": 1530,
