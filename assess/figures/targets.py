@@ -89,7 +89,8 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
 def _mark(ax: Axes, x: int, y: int, cell: object) -> None:
     """Draw one verdict: a shape and, beside it, a code; hollow where it is dominated."""
     band = BANDS[cell.band]  # type: ignore[attr-defined]
-    face = "none" if cell.dominated else band.colour  # type: ignore[attr-defined]
+    is_beaten = cell.verdict == "fits" and cell.dominated  # type: ignore[attr-defined]
+    face = "none" if is_beaten else band.colour
     ax.scatter([x - 0.2], [y], marker=band.marker, s=46, c=face, edgecolors=band.ink)
     code = cell.code  # type: ignore[attr-defined]
     ax.annotate(code, (x - 0.08, y), color=INK, va="center", fontsize=7)
