@@ -164,7 +164,7 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
         yield _deployment(
             f"argocd:{name}/{_id(entry)}" if _id(entry) else "argocd:",
             _names(name, *paths, *repositories),
-                started_at=moment(entry, "deployStartedAt") or finished,
+            started_at=moment(entry, "deployStartedAt") or finished,
             ended_at=finished,
             status="done",
             version=text(entry, "revision"),
