@@ -534,4 +534,4 @@ def test_of_definitions_that_nothing_uses_the_newest_is_declared_once():
 def test_values_that_are_elsewhere_may_be_addresses(recorded):
     (note,) = [row for row in recorded.coverage if row["call"] == "references"]
     assert (note["status"], note["scope"]) == ("partial", HERE)
-    assert note["hint"].endswith("environment files")  # of STRIPE_KEY nobody asks
+    assert note["hint"].endswith("environment files, variable STRIPE_KEY")
