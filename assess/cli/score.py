@@ -46,7 +46,8 @@ NAMED = 5
         "assess score data/sample/2026Q3 what-next",
         "assess score data/sample/2026Q3 readiness --previous data/sample/2026Q2",
         "assess score data/sample/2026Q3 blast-radius --json",
-        "assess score data/sample/2026Q3 upgrade-churn --target 29 --detail",
+        "assess score sample upgrade-churn --target docker:29",
+        "assess score sample upgrade-churn --by 2026-12-31 --json",
         "assess score data/sample/2026Q3 claims",
         "assess score data/sample/2026Q3 backtest --previous data/sample/2026Q2",
     ],
@@ -55,6 +56,11 @@ NAMED = 5
 @click.argument("name", type=click.Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option
+@click.option(
+    "--by",
+    metavar="DATE",
+    help="With upgrade-churn: also what announced events of the world break until this day.",
+)
 @click.option(
     "--detail", is_flag=True, help="Add the contributions and details of the score."
 )
@@ -66,13 +72,15 @@ def score(
     policy_file: Path | None,
     previous: str | None,
     target: str | None,
+    by: str | None,
     detail: bool,
     out: Output,
 ) -> None:
     """Score a snapshot: readiness and low churn in points, blast radius as a share, and what next.
 
-    With --target, `upgrade-churn` lists per host what that engine would break: the driver, kernel
-    or client in use, the first release that no longer supports it, and the facts still unknown.
+    With --target, `upgrade-churn` lists what that upgrade breaks: the workload, the change, whether
+    it will or may, when, why, and what to do. With --by it lists what announced events of the world
+    break until a day: namespaces and registries that move or close, archives of distributions.
     `claims` tests the argument for and against containers on this fleet. `backtest` compares the
     predictions of an earlier snapshot with what happened since. All older snapshots in the
     directory of SNAPSHOT, and --previous, show how often engines and images were upgraded.
@@ -81,7 +89,11 @@ def score(
     gates, dimensions and missing facts. Interval bounds end in _lo and _hi; unknowns widen them.
     """
     policy = read_policy(policy_file, target=target)
+    if by and name != "upgrade-churn":
+        raise click.UsageError("--by only works with upgrade-churn")
     assessment = _assessment(snapshot, previous, policy, is_learning=name in LEARNING)
+    if name == "upgrade-churn":
+        assessment = assessment.heading(target or "", by or "")
     result = assessment.score(name)
     document = result.to_dict()
     if assessment.earlier and name != "backtest":
@@ -99,7 +111,7 @@ def score(
     if detail:
         document["detail"] = {title: records(part) for title, part in parts.items()}
     # CSV holds one table
-    if target and "simulation" in result.details and out.format != "csv":
+    if (target or by) and "simulation" in result.details and out.format != "csv":
         parts["simulation"] = result.details["simulation"]
     out.tables({name if parts else "": table, **parts}, document)
 
