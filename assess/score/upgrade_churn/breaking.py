@@ -41,7 +41,9 @@ WILL = "will"
 MAY = "may"
 NOTE = "note"
 BLIND = "version"  # the change of a row whose engine nobody knows
-BY_DATE = "by date"
+_CERTAINTY = {WILL: 0, MAY: 1, NOTE: 2, BLIND: 3}  # the gravest first
+_TYPES = {**dict.fromkeys([*COLUMNS, "subject"], "str"), "order": "float64"}
+_NOTHING = pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
 class Goal(NamedTuple):
@@ -90,7 +92,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
     only the last change counts: the one to live with. ``workload_id`` is NA on a host that runs none
     that is known, ``change`` is `BLIND` where nobody knows the engine.
     """
-    parts = [pd.DataFrame(columns=COLUMNS, dtype="str")]
+    parts = [_NOTHING]
     for goal in goals:
         workloads = workloads_on(inventory, goal.product, goal.version)
         tables = {"workloads": workloads, "objects": objects_of(inventory, workloads)}
@@ -110,11 +112,10 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> pd.Data
             if pd.Timestamp(change["by"]) <= until
         ]
     table = pd.concat(parts, ignore_index=True)
-    order = table["certainty"].map({WILL: 0, MAY: 1, NOTE: 2, BLIND: 3})
-    last = -pd.to_numeric(table.get("order"), errors="coerce").fillna(0)
-    table = table.assign(_certainty=order, _last=last)
+    table["certainty_order"] = table["certainty"].map(_CERTAINTY)
+    by_weight = ["certainty_order", "order", "change", "workload_id"]
     table = table.sort_values(
-        ["_certainty", "_last", "change", "workload_id"], kind="stable"
+        by_weight, ascending=[True, False, True, True], kind="stable"
     )
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)
@@ -195,7 +196,7 @@ def _hits(
         is_open &= is_ahead.fillna(value=False).astype(bool)
     found = table[is_hit | is_open]
     if found.empty:
-        return pd.DataFrame(columns=[*COLUMNS, "subject", "order"])
+        return _NOTHING
     certainty = pd.Series(change["when_true"], found.index).mask(
         is_open[found.index], MAY
     )

@@ -161,7 +161,7 @@ def test_an_engine_that_runs_nothing_known_and_one_that_nobody_knows():
             "host_id": "h1",
             "runtime": "docker",
             "version": "24.0.7",
-            "storage_driver": "aufs",
+            "storage_driver": "devicemapper",
         },
         {"host_id": "h2", "runtime": "docker", "version": "master"},
     ]
@@ -170,7 +170,7 @@ def test_an_engine_that_runs_nothing_known_and_one_that_nobody_knows():
     found = score(fleet(hosts=hosts, engines=engines, workloads=workloads), target="29")
     table = found.details["simulation"].set_index("host_id")
     assert table.loc["h1", ["change", "services", "workloads_n"]].tolist() == [
-        "EC0282",
+        "EC0311",
         "",
         0,
     ]
