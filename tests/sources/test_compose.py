@@ -268,9 +268,11 @@ def test_services_know_what_the_file_says_and_no_more(shop):
         False,
         None,
     ]
-    assert [found[n]["stateful"] for n in ("db", "web")] == [True, None]
+    assert [found[n]["stateful"] for n in ("db", "web")] == [True, False]
     assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
-    assert not any({"kind", "platform"} & row.keys() for row in shop.rows["services"])
+    assert not any("platform" in row for row in shop.rows["services"])
+    kinds = [found[n]["kind"] for n in ("db", "web")]
+    assert kinds == [None, "web" if workloads(shop)["web"]["ports"] else None]
 
 
 def test_mounts(shop):
@@ -508,7 +510,7 @@ def test_reading_is_repeatable():
 def test_a_restart_that_nobody_declares_is_known_but_for_what_swarm_may_run(tmp_path):
     found = {
         name: (row["restart_policy"], row["cpu_request"], row["memory_request_bytes"])
-        for name, (row, *_) in workloads(
+        for name, row in workloads(
             written(
                 tmp_path,
                 """

@@ -208,6 +208,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
         "stateful": row["stateful"],
         "health_checked": definition.unit.health_checked or is_balanced,
         "logs_exported": row["logs_exported"],
+        "config_external": any(p.environment for p in definition.unit.containers) or None,
         "secrets_in_image": row["secrets_in_image"],
     }
 
@@ -276,7 +277,8 @@ def _declared_needs(
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})
-    return rows + needs(src, definition.unit.mentions, known.siblings, space=cluster)
+    caller = Callee(src, definition.unit.image_ref.repository or "")
+    return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
 
 
 # ---- tasks ----

@@ -10,13 +10,20 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
-from assess.sources.edges.address import Address, of_text, of_variable
+from assess.sources.edges.address import (
+    LISTS,
+    Address,
+    of_text,
+    of_variable,
+    words_of,
+)
 from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
 from assess.sources.edges.siblings import Callee, Siblings
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
 _EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
 START_ORDER = "start_order"
+WATCHERS = ("telemetry", "log")
 
 
 @dataclass(frozen=True)
@@ -84,29 +91,49 @@ def mentions(texts: Iterable[Text]) -> list[Mention]:
 
 
 def needs(
-    src: Name,
+    caller: Callee,
     found: Iterable[Mention],
     siblings: Siblings,
     *,
     space: str = "",
-    links: Mapping[str, Callee] | None = None,
 ) -> list[Row]:
     """Return the rows of what a service needs by the addresses in its texts.
 
     A host outside is ``ext:<host>``. A name that no sibling has is a name that the joining may
-    know, else unresolved. ``links`` are hosts that this service alone has.
+    know, else unresolved. A caller whose image watches others does not need them.
     """
-    own = links or {}
+    own_kind = kind_of_image(caller.image)
+    own = own_words(caller)
+    watches = own_kind is not None and own_kind.kind in WATCHERS
     rows = []
     for mention in found:
         address = mention.address
-        callee = own.get(address.host) or siblings.find(address.host, space)
+        callee = siblings.find(address.host, space)
         if callee is None and address.is_sure:
             callee = _stranger(address, space)
         if callee is None or (mention.is_possible and _is_stranger(callee)):
             continue
-        rows.append(_row(src, callee, mention))
+        row = _row(caller.name, callee, mention)
+        is_call = row["kind"] == CALL
+        is_stranger = _is_stranger(callee)
+        if is_call and is_stranger and is_own(mention.name, own):
+            continue
+        if is_call and watches and not is_stranger:
+            row["kind"] = "telemetry"
+        rows.append(row)
     return rows
+
+
+def own_words(caller: Callee) -> set[str]:
+    """Return the words by which a service and its image are named."""
+    name = caller.name if isinstance(caller.name, str) else caller.name.name
+    return {*words_of(name), *words_of(caller.image.rpartition("/")[2])}
+
+
+def is_own(variable: str, own: set[str]) -> bool:
+    """Return whether a variable is named like its service: ``WIKI_URL`` is that of the wiki."""
+    subject = {word for word in words_of(variable) if word not in LISTS["host"]}
+    return bool(subject) and subject <= own | LISTS["site"]
 
 
 def _stranger(address: Address, space: str) -> Callee:
@@ -121,7 +148,7 @@ def _is_stranger(callee: Callee) -> bool:
     return isinstance(callee.name, str) or callee.name.rule == "address"
 
 
-def _row(src: Name, callee: Callee, mention: Mention) -> Row:
+def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
     variable = mention.name if mention.basis == "env" else ""
     found = kind_of(mention.address, callee.image, variable)
     kind = found.kind
@@ -165,7 +192,7 @@ def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
 
 
 def dependency_row(
-    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
+    src: Name | str, dst: Name | str, kind: str, evidence: str, **more: Any
 ) -> Row:
     """Return a row of the dependencies frame, with names in place of ids."""
     known = more.pop("_is_known", True)
