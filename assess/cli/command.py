@@ -249,7 +249,8 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     policy = load_policy(file)
     if not target:
         return policy
-    from assess.score.upgrade_churn.breaking import KUBERNETES, goal_of
+    from assess.score.upgrade_churn.breaking import goal_of
+    from assess.score.upgrade_churn.in_use import KUBERNETES
 
     goal = goal_of(target)
     if goal.product == KUBERNETES:
