@@ -161,7 +161,7 @@ BUDGETS = {
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
-    "score/upgrade_churn": 1450,
+    "score/upgrade_churn": 1550,
     "score/targets": 750,
     "score/what_next": 1400,
     "figures": 1400,

@@ -27,6 +27,7 @@ from assess.score.upgrade_churn.breaking import (
     COLUMNS,
     MAY,
     NOTE,
+    PRODUCTS,
     WILL,
     breaks,
     goal_of,
@@ -239,7 +240,8 @@ def _is_blind(place: pace.Place) -> bool:
         return False
     if place.product == reference.ENGINE:
         return not reference.is_known(place.version)
-    return reference.line_of(place.product, place.version) is None
+    is_asked = place.product in PRODUCTS
+    return not is_asked or reference.line_of(place.product, place.version) is None
 
 
 def _breaking(broken: pd.DataFrame, services: pd.Index, blind: set[str]) -> pd.DataFrame:

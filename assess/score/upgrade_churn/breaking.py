@@ -246,15 +246,14 @@ def _shown(cell: object) -> str:
 def _blind(workloads: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     """Return the workloads whose version nobody knows."""
     is_engine = goal.product == reference.ENGINE
-    unread = {
-        text: reference.is_known(text)
-        if is_engine
-        else bool(reference.parse_version(text))
+    known = {
+        text
         for text in workloads["version"].dropna().unique()
+        if (reference.is_known(text) if is_engine else reference.parse_version(text))
     }
-    is_known = workloads["version"].map(unread).fillna(value=False).astype(bool)
+    is_known = workloads["version"].isin(known)
     rows = workloads[~is_known & workloads["runtime"].notna()]
-    named = goal.product + " " + rows["version"]
+    named = goal.product + " " + rows["version"].astype("string")
     why = ("the facts do not know " + named).fillna("nobody knows its version")
     return rows[["service_id", "workload_id", "host_id"]].assign(
         change=BLIND,
