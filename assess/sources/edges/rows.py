@@ -18,9 +18,13 @@ from assess.sources.edges.address import (
     words_of,
 )
 from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
-from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.edges.siblings import Callee, Siblings, inner_name
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
+RULE = "address"
+NOWHERE = (
+    "-"  # a space that no service is in: such a name never means one of any other space
+)
 _EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
 START_ORDER = "start_order"
 WATCHERS = ("telemetry", "log")
@@ -139,13 +143,16 @@ def is_own(variable: str, own: set[str]) -> bool:
 def _stranger(address: Address, space: str) -> Callee:
     """Return a host that is no sibling."""
     host = address.host
+    if inside := inner_name(host):
+        name, space = inside
+        return Callee(Name(name, RULE, UNRESOLVED, space or NOWHERE))
     if address.is_outside:
         return Callee(f"{EXTERNAL}{host}")
-    return Callee(Name(host, "address", UNRESOLVED, space))
+    return Callee(Name(host, RULE, UNRESOLVED, space or NOWHERE))
 
 
 def _is_stranger(callee: Callee) -> bool:
-    return isinstance(callee.name, str) or callee.name.rule == "address"
+    return isinstance(callee.name, str) or callee.name.rule == RULE
 
 
 def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
