@@ -69,7 +69,11 @@ def test_a_managed_database_is_outside(tmp_path):
     host = "x.abc.eu-west-1.rds.amazonaws.com"
     table, _ = dependencies(compose(tmp_path, APP % host), Batch())
     (row,) = table.to_dict("records")
-    assert (row["dst_id"], row["kind"], row["address_basis"]) == (f"ext:{host}", "data", "env")
+    assert (row["dst_id"], row["kind"], row["address_basis"]) == (
+        f"ext:{host}",
+        "data",
+        "env",
+    )
 
 
 # ---- namespaces ----
@@ -154,7 +158,9 @@ def test_what_may_not_be_read_is_possible_until_another_text_says_it():
 
 
 def test_what_only_waits_is_a_start_order_but_for_stores():
-    wait = Text("until nc -z api 80 && nc -z db 5432; do :; done", "command", is_wait=True)
+    wait = Text(
+        "until nc -z api 80 && nc -z db 5432; do :; done", "command", is_wait=True
+    )
     kinds = {(name, kind) for name, kind, *_ in facts(rows_of(wait))}
     assert kinds == {("api", "start_order"), ("db", "data")}
     both = rows_of(wait, Text("http://api/v1", "env", "API"))
