@@ -315,9 +315,12 @@ def join(
 
     Also returns the coverage rows of the sources, and those of the joining.
     """
-    from assess.sources.joining.addresses import follow_addresses
     from assess.sources.joining.findings import name_findings
-    from assess.sources.joining.hosts import join_replicas, settle_hosts
+    from assess.sources.joining.hosts import (
+        follow_addresses,
+        join_replicas,
+        settle_hosts,
+    )
     from assess.sources.joining.merge import to_tables
 
     batches, of_hosts = settle_hosts(batches)
