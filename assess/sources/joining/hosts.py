@@ -133,7 +133,7 @@ def service_of(hostname: str) -> str:
     return re.sub(r"(?:[-_]|(?<!\d))\d+[a-z]?$", "", "-".join(words))
 
 
-def _spellings(row: Row) -> Iterator[str]:
+def spellings(row: Row) -> Iterator[str]:
     """List the names of a host that may be its alone: as written, then without the domain."""
     written = [row[column] for column in ("host_id", "hostname") if row.get(column)]
     names = [str(name).lower().rstrip(".") for name in written]
@@ -155,7 +155,7 @@ def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
             facts[host] |= {k: v for k, v in row.items() if v is not None}
             if str(row["host_id"]).startswith("i-"):  # of EC2
                 facts[host]["cloud_id"] = row["host_id"]
-            for name in _spellings(row):
+            for name in spellings(row):
                 owners[name][host] = None
     return facts, owners
 
@@ -296,7 +296,7 @@ def _services_at(batches: Batches) -> _Services:
                 on[host] |= dict.fromkeys(names[:1])
     for _, batch in batches:
         for row in batch.rows.get("hosts", ()):
-            for address in {*_spellings(row), *_addresses(row)}:
+            for address in {*spellings(row), *_addresses(row)}:
                 at[address] |= on.get(row["host_id"], {})
     return at
 
