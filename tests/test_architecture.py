@@ -156,7 +156,7 @@ BUDGETS = {
     "score/backtest": 310,
     "score/blast_radius": 2500,
     "score/claims": 800,
-    "score/evidence": 560,
+    "score/evidence": 700,
     "score/incidents": 600,
     "score/readiness": 540,
     "score/upgrade_churn": 1450,
