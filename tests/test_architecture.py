@@ -64,6 +64,7 @@ LAYERS = {
         "image_ref",
         "inventory",
         "config",
+        "execution",
         "reading",
         "s3",
         "policy",
@@ -125,9 +126,9 @@ BUDGETS = {
     "core": 1680,
     "policy": 680,
     "reference": 1200,
-    "sources": 2400,
+    "sources": 2440,
     "sources/aws": 495,
-    "sources/answers": 700,
+    "sources/answers": 1250,
     "sources/backstage": 380,
     "sources/compose": 820,
     "sources/deploys": 450,
@@ -147,7 +148,7 @@ BUDGETS = {
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 600,
+    "sources/connections": 1280,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
@@ -171,8 +172,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 47_000
-MAX_FILES = 222
+MAX_PACKAGE_LINES = 49_500
+MAX_FILES = 236
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

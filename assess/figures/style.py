@@ -108,6 +108,7 @@ _LABELS = {
     "MOVE NOW": "ready",
     "KEEP": "ready",
     "PILOT": "conditional",
+    "LATER": "conditional",
     "PREPARE": "conditional",
     "FIX": "conditional",
     "HOLD": "blocked",

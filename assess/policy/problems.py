@@ -60,6 +60,7 @@ WORDS = {
 _DAYS = 36_500
 _AT_MOST = {
     "simulation.level": 1,
+    "what_next.k_share": 1,
     "what_next.move_p": 1,
     "what_next.pilot_p": 1,
     "simulation.draws": 10**7,

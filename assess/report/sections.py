@@ -9,6 +9,7 @@ import pandas as pd
 from assess import figures
 from assess.report.model import Column, Part, Pictures, Section, Table, kinds_shown
 from assess.score.assessment import Assessment
+from assess.score.what_next.labels import INSIDE
 from assess.words import sentence_list, share
 
 NAME = Column("service_id", "Service", "name")
@@ -22,8 +23,7 @@ READINESS = Column("readiness", "Readiness (points)", "interval", top=100)
 def decision(scores: Assessment) -> Section:
     """Return the section with the decision: the services that come next."""
     frame = scores.what_next.frame.reset_index()
-    settings = scores.policy["what_next"]
-    k = settings["k"]
+    k = scores.what_next.k
     competing = frame[frame["p_top"].notna()]
     listed = competing[competing["label"].isin(["MOVE NOW", "PILOT", "PREPARE"])]
     inside = frame[frame["label"].isin(["FIX", "PULL BACK"])]
@@ -68,8 +68,8 @@ def _verdict(scores: Assessment, competing: pd.DataFrame) -> list[str]:
         return ["The snapshot needs a services frame, or workloads that name services."]
     settings = scores.policy["what_next"]
     sentences = [
-        f"{row.service_id} is among the best {settings['k']} in {share(row.p_top)} of all weightings "
-        "of the criteria in the worst case."
+        f"{row.service_id} is among the best {scores.what_next.k} in {share(row.p_top)} of all "
+        "weightings of the criteria in the worst case."
         for row in competing.head(1).itertuples()
         if row.p_top > 0
     ]
@@ -107,7 +107,19 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return "Move nothing this quarter: no candidate qualifies."
+    return nothing_moves(frame["label"])
+
+
+def nothing_moves(labels: pd.Series) -> str:
+    """Return why nothing moves: four reasons that ask for different work."""
+    candidates = labels[~labels.isin(INSIDE)]
+    if candidates.empty:
+        return "Nothing is left to move: every service runs in containers."
+    if candidates.eq("NEVER").all():
+        return f"No candidates: none of the {len(candidates)} services outside containers may move."
+    if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
+        return "Move nothing yet: too little is known about every candidate."
+    return "Move nothing this quarter: gates or low readiness block every candidate."
 
 
 def _listing(names: pd.Index) -> str:
@@ -116,9 +128,8 @@ def _listing(names: pd.Index) -> str:
 
 def ranking(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with the ranking of all services."""
-    settings = scores.policy["what_next"]
     frame = scores.what_next.frame.reset_index()
-    k = settings["k"]
+    k = scores.what_next.k
     draws = scores.policy.draws
     caption = (
         "Filled: worst case; every unknown counts against the service, and only services with "

@@ -200,7 +200,8 @@ class Batch:
     A row has columns of its frame, and `REFERENCES` in place of ids: ``names`` of its service, a
     tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src`` and ``dst``,
     each a `Name` (or ``ext:<host>`` for ``dst``); ``affected`` and ``observed``, tuples of `Name`;
-    ``struck``, the `Name` that an experiment failed; of a finding the keys of the images or
+    ``struck``, the `Name` that an experiment failed; of an image ``image``, ``findings`` and
+    ``serial``, by which VEX documents find it; of a finding the keys of the images or
     containers that it is ``about``.
     """
 
@@ -210,6 +211,8 @@ class Batch:
     tasks: dict[str, str] = field(default_factory=dict)
     # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
     container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # What VEX documents state of vulnerabilities, until it is applied to images.
+    statements: list[Any] = field(default_factory=list)
 
     def add(self, frame: str, *rows: Row) -> None:
         """Add rows to a frame."""
@@ -264,6 +267,7 @@ class Batch:
         self.coverage.extend(other.coverage)
         self.tasks |= other.tasks
         self.container_ids |= other.container_ids
+        self.statements += other.statements
 
 
 # By label, such as ``docker#2`` for the second of its type.

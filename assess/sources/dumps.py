@@ -40,14 +40,20 @@ def find_files(
 ) -> list[tuple[str, Path]]:
     """Find the files that ``path`` names, each with its scope: itself, or all of a directory.
 
-    A path that is not there, or a directory without such files, becomes a coverage row.
+    Without ``suffixes`` every file counts. A path that is not there, or a directory without such
+    files, becomes a coverage row.
     """
     found: list[tuple[str, Path]] = []
 
-    def wanted(file: Path) -> bool:
-        return file.suffix.lower() in suffixes
-
     for name in paths_of(options):
+
+        def wanted(file: Path, place: Path = base / name) -> bool:
+            if not suffixes:
+                return not is_hidden(file, place)
+            return file.suffix.lower() in suffixes
+
+        if not suffixes:
+            cover_hidden(name, base, batch)
         try:
             files = files_below(name, base, options, batch, wanted)
         except OSError as error:
@@ -55,9 +61,33 @@ def find_files(
             continue
         found += [(name, base / name)] if files is None else files
         if files == []:
-            hint = f"it holds no {' or '.join(suffixes)} file"
+            hint = f"it holds no {' or '.join(suffixes) or 'such'} file"
             batch.cover(name, "read", "empty", hint=hint)
     return found
+
+
+def is_hidden(file: Path, place: Path) -> bool:
+    """Return whether a file, or a directory on the way to it, begins with a dot."""
+    return any(part.startswith(".") for part in file.relative_to(place).parts)
+
+
+def cover_hidden(name: str, base: Path, batch: Batch, known: Iterable[str] = ()) -> None:
+    """Add a coverage row where a directory holds hidden files, which are no dumps by their names.
+
+    Those that are ``known`` are left over by our own scripts.
+    """
+    place = base / name
+    found = [
+        file.relative_to(place)
+        for file in (sorted(place.rglob("*")) if place.is_dir() else ())
+        if is_hidden(file, place) and not file.is_dir() and file.name not in known
+    ]
+    if found:
+        hint = (
+            f"hidden files were not read, such as {found[0]}: rename those that are dumps"
+        )
+        counts = {"rows": 0, "expected": len(found)}
+        batch.cover(name, "hidden files", "partial", hint=hint, **counts)
 
 
 def each_dump(  # noqa: PLR0913

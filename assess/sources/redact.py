@@ -32,6 +32,8 @@ _SECRET_NAME = Linear(
 _ONLY_POINTS = Linear(
     r"_(?:file|path|dir|url_file|name|ttl|expiry|algorithm)$", ignore_case=True
 )
+_SWITCH = Linear(r"|0|1|true|false|yes|no|on|off|none|null", ignore_case=True)
+_REFERENCE = Linear(r"\$\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}")
 _PASSWORD = Linear(r"://[^/\s@:]*:(?:[^/\s@]+|\d*[^\d/\s@][^\s@]*)@")
 # A password may hold a slash; after a colon, digits and a slash are a port and a path.
 _USERINFO = Linear(r"://(?:[^/\s'\"<>]*|[^/\s'\"<>@:]*:\d*[^\d/\s'\"<>@][^\s'\"<>@]*)@")
@@ -83,8 +85,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable holds a secret, by its name or by its value."""
-    if not value:
+    """Whether a variable holds a secret, by its name or by its value.
+
+    A switch is none, such as `MYSQL_ALLOW_EMPTY_PASSWORD=true`; nor is a reference to one.
+    """
+    value = _REFERENCE.sub("", value)
+    if _SWITCH.fullmatch(value):
         return False
     by_value = any(shape.search(value) for shape in (_PASSWORD, _KNOWN_TOKEN, _PEM))
     return by_value or is_secret_name(name)

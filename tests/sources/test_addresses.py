@@ -185,6 +185,8 @@ def test_a_port_alone_makes_no_http_call_a_soft_one(port):
 
 
 def test_positions():
+    assert position_of("DB_HOSTNAME") == "host"
+    assert position_of("GF_SERVER_ROOT_URL") == "own"
     assert position_of("DB_HOST_NAME") == "host"
     assert position_of("SERVER_NAME") == "none"
     assert position_of("RABBITMQ_VHOST") == "none"

@@ -29,6 +29,9 @@ PLACES = {
     "trivy": "trivy",
     "scorecard": "scorecard",
     "xeol": "xeol",
+    **dict.fromkeys(
+        ("sbom", "vex", "cyclonedx", "spdx", "openvex", "csaf", "cosign"), "sbom"
+    ),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),

@@ -208,7 +208,7 @@ def test_services_and_replicas(shop):
         "web",
         "worker",
     }
-    assert all("state" not in row for row in shop.rows["workloads"])
+    assert {row["state"] for row in shop.rows["workloads"]} == {"declared"}
     assert {row["source_kind"] for row in shop.rows["workloads"]} == {"compose-service"}
 
 
@@ -503,3 +503,43 @@ def test_reading_is_repeatable():
     files = [FIXTURES / "shop" / "compose.yaml"]
     assert read_project(files) == read_project(files)
     assert read_project(files).services == read_project(files * 2).services
+
+
+def test_a_restart_that_nobody_declares_is_known_but_for_what_swarm_may_run(tmp_path):
+    found = {
+        name: (row["restart_policy"], row["cpu_request"], row["memory_request_bytes"])
+        for name, (row, *_) in workloads(
+            written(
+                tmp_path,
+                """
+services:
+  plain: {image: x, mem_reservation: 64m}
+  sized:
+    image: x
+    deploy: {resources: {reservations: {cpus: '0.25', memory: 128M}}}
+  stack: {image: x, deploy: {update_config: {parallelism: 1}}}
+  always: {image: x, deploy: {restart_policy: {condition: any}}}
+""",
+            )
+        ).items()
+    }
+    assert found == {
+        "plain": ("no", None, 64 * 2**20),
+        "sized": (None, 0.25, 128 * 2**20),
+        "stack": ("always", None, None),
+        "always": ("always", None, None),
+    }
+
+
+def test_ports_that_others_reach_and_where_a_tmpfs_is(tmp_path):
+    batch = written(
+        tmp_path,
+        """
+services:
+  open: {image: x, ports: ['8080:80'], tmpfs: '/run:size=64m,mode=1777'}
+  near: {image: x, ports: ['127.0.0.1:8080:80', '[::1]:81:81'], expose: [90]}
+""",
+    )
+    public = {r["name"]: r["public"] for r in batch.rows["services"]}
+    assert public == {"open": True, "near": None}
+    assert [m["destination"] for m in batch.rows["mounts"]] == ["/run"]

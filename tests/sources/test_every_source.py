@@ -99,6 +99,8 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     ],
     "backstage/entities.json": ["metadata annotations backstage.io/view-url"],
     "traces/jaeger.json": ["data child"],
+    "connections/app-01/process_open_sockets.json": ["cmdline"],
+    "connections/app-01/processes.json": ["cmdline"],
 }
 
 LIVE = {  # the options of each live source

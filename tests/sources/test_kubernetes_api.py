@@ -46,7 +46,7 @@ class Api:
             "policy/v1/",
             "autoscaling/v2/",
             "batch/v1/cronjobs",
-            "networking.k8s.io/v1/",
+            "networking.k8s.io/v1/ingresses",
         )
         if self.old and any(part in path for part in new):
             return 404, b"404 page not found\n", {"Content-Type": "text/plain"}

@@ -72,22 +72,37 @@ def edges(tmp_path):
     return read
 
 
-MAP = thing("ConfigMap", "calls", data={"LEDGER": "http://ledger:8080", "LEVEL": "info"})
+CALLS = {"LEDGER": "http://ledger:8080", "AUDIT": "audit:9000", "LEVEL": "info"}
+MAP = thing("ConfigMap", "calls", data=CALLS)
 ALL = {"configMapRef": {"name": "calls"}}
 
 
 def test_a_map_that_one_service_reads_gives_its_addresses(edges):
     front = deployment("front", pod("front", env_from=[ALL]))
-    found = edges(front, MAP, *with_services("ledger"))
-    assert found == {("front", "ledger"): ("call", False)}
+    found = edges(front, MAP, *with_services("ledger", "audit"))
+    assert found == {
+        ("front", "ledger"): ("call", False),
+        ("front", "audit"): ("call", False),
+    }
+
+
+def test_a_map_with_one_host_is_wanted_for_it(edges):
+    readers = [deployment(n, pod(n, env_from=[ALL])) for n in ("front", "ledger")]
+    one = thing("ConfigMap", "calls", data={"LEDGER": "http://ledger:8080", "LEVEL": "a"})
+    other = deployment("batch", pod("batch", env_from=[ALL]))
+    assert edges(*readers, other, one, service("ledger")) == {
+        ("front", "ledger"): ("call", False),
+        ("batch", "ledger"): ("call", False),
+    }
 
 
 def test_a_map_that_several_read_gives_possible_needs(edges):
     readers = [deployment(n, pod(n, env_from=[ALL])) for n in ("front", "batch")]
-    found = edges(*readers, MAP, *with_services("ledger"))
+    found = edges(*readers, MAP, *with_services("ledger", "audit"))
     assert found == {
-        ("front", "ledger"): ("call", True),
-        ("batch", "ledger"): ("call", True),
+        (reader, callee): ("call", True)
+        for reader in ("front", "batch")
+        for callee in ("ledger", "audit")
     }
 
 
@@ -97,7 +112,7 @@ def test_who_names_the_key_reads_it(edges):
     command = {"command": ["sh", "-c", "run --to $(LEDGER)"]}
     by_line = deployment("batch", pod("batch", env_from=[ALL], container=command))
     other = deployment("other", pod("other", env_from=[ALL]))
-    found = edges(by_key, by_line, other, MAP, *with_services("ledger"))
+    found = edges(by_key, by_line, other, MAP, *with_services("ledger", "audit"))
     assert found["front", "ledger"] == ("call", False)
     assert found["batch", "ledger"] == ("call", False)
     assert found["other", "ledger"] == ("call", True)

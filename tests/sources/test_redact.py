@@ -299,3 +299,32 @@ def test_what_passed_the_border_is_masked_with_its_column_named():
     assert tables["hosts"]["os"].tolist()[0] == "linux ***"
     assert (note["scope"], note["call"], note["redacted_n"]) == ("hosts", "os", 1)
     assert redact.mask_tables(tables) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MYSQL_ALLOW_EMPTY_PASSWORD", "true"),
+        ("MYSQL_RANDOM_ROOT_PASSWORD", "Yes"),
+        ("SENTRY_DSN", "0"),
+        ("SENTRY_DSN", ""),
+        ("DB_PASSWORD", "${DB_PASSWORD}"),
+        ("DATABASE_URL", "postgres://shop:$(DB_PASSWORD)@db/shop"),
+        ("API_TOKEN", '{{ with secret "kv/api" }}'),
+    ],
+)
+def test_a_switch_and_a_reference_are_no_secrets(name, value):
+    assert not redact.is_secret(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_PASSWORD", "true-love"),
+        ("DB_PASSWORD", "123456"),
+        ("DB_PASSWORD", "${PREFIX}hunter2"),
+        ("DATABASE_URL", "postgres://${USER}:hunter2@db/shop"),
+    ],
+)
+def test_what_only_looks_like_one_is_a_secret(name, value):
+    assert redact.is_secret(name, value)

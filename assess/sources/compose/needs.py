@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from assess.frames import EXTERNAL
@@ -87,7 +88,13 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
         rows += _ordered(project, src, service, siblings)
         rows += _declared(project, src, service, siblings)
         links = _links(project, service, siblings)
-        rows += needs(src, unit.mentions, siblings, space=project.name, links=links)
+        rows += needs(
+            src,
+            unit.mentions,
+            replace(siblings, links=links),
+            space=project.name,
+            image=unit.callee.image,
+        )
     return distinct(rows)
 
 

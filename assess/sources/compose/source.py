@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Batch, Row, Source, paths_of
-from assess.sources.compose.forms import Service, is_true
+from assess.sources.compose.forms import Service, is_published, is_true
 from assess.sources.compose.needs import to_dependencies, to_texts, to_unread
 from assess.sources.compose.project import Project, read_project
 from assess.sources.deadline import Deadline
@@ -37,6 +37,8 @@ DEFAULT_NAMES = (
 MAX_REPLICAS = 1000  # of a service; more than that is a slip of the pen
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
+# Keys of `deploy` that Swarm alone reads.
+_STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -126,7 +128,11 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         redacted += dropped + len(unit.environment) - len(unit.naming)
         workload: Row = {"names": names, "namespace": project.name, "name": name}
         workload |= workload_row(unit)
-        workload |= {"source_kind": "compose-service", "inspect_status": "declared"}
+        workload |= {
+            "source_kind": "compose-service",
+            "state": "declared",
+            "inspect_status": "declared",
+        }
         batch.add("services", _to_service(name, unit))
         replicas = _replicas(project, name)
         rows_n += replicas * (1 + len(unit.mounts))
@@ -184,8 +190,8 @@ def _to_unit(project: Project, service: Service) -> Unit:
     limit = limits.get("memory") or service.get("mem_limit")
     memory = 0 if limit is None else _bytes(limit)
     pids = integer(limits.get("pids") or service.get("pids_limit"))
-    condition = text(deploy, "restart_policy", "condition")
-    restart, _, _ = (condition or text(service, "restart")).partition(":")  # on-failure:3
+    reserved = table(deploy, "resources", "reservations")
+    reserve = _bytes(reserved.get("memory") or service.get("mem_reservation"))
     exposed = (f"{port.partition('/')[0]}/tcp" for port in service.get("expose", []))
     check = service.get("healthcheck", {})
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
@@ -202,18 +208,36 @@ def _to_unit(project: Project, service: Service) -> Unit:
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,
+        memory_request_bytes=reserve or None,
         cpu_limit=number(limits.get("cpus") or service.get("cpus")),
+        cpu_request=number(reserved, "cpus"),
         pids_limit=pids or None,  # 0 and -1: no limit
         privileged=is_true(service.get("privileged")),
         host_network=service.get("network_mode") == "host",
         host_pid=service.get("pid") == "host",
         readonly_root=is_true(service.get("read_only")),
         caps_added_n=len(service.get("cap_add", [])),
-        restart_policy=_CONDITIONS.get(restart, restart) or None,
+        restart_policy=_restarts(service),
         log_driver=text(service, "logging", "driver") or None,
         stop_timeout_s=_seconds(service.get("stop_grace_period")),
         health_checked=False if is_off else is_checked,
+        config_external=_has_config(service),
     )
+
+
+def _restarts(service: Service) -> str | None:
+    """Return when it starts again; without a word Compose never does, and Swarm always."""
+    deploy = service.get("deploy", {})
+    declared = text(deploy, "restart_policy", "condition") or text(service, "restart")
+    if not declared and "deploy" in service:
+        return "always" if _STACK_ONLY & deploy.keys() else None
+    word, _, _ = declared.partition(":")  # on-failure:3
+    return _CONDITIONS.get(word, word) or "no"
+
+
+def _has_config(service: Service) -> bool | None:
+    keys = ("environment", "env_file", "configs", "secrets")
+    return True if any(map(service.get, keys)) else None
 
 
 def _to_service(name: str, unit: Unit) -> Row:
@@ -226,6 +250,8 @@ def _to_service(name: str, unit: Unit) -> Row:
         "name": name,
         "stateful": row["stateful"] or None,
         "health_checked": unit.health_checked,
+        "config_external": unit.config_external,
+        "public": True if any(map(is_published, unit.ports)) else None,
         "logs_exported": row["logs_exported"],
         "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }

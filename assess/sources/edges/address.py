@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from assess.sources.csv_records import rows
@@ -21,7 +22,7 @@ _CACHED = 20_000  # values of variables; the replicas of a fleet repeat them
 LISTS = {
     row["position"]: frozenset(row["words"].split()) for row in rows("address_words")
 }
-_POSITIONS = ("host", "near", "none", "own", "weak")
+_POSITIONS = ("host", "near", "none", "own")
 _WORDS = {word: position for position in _POSITIONS for word in LISTS[position]}
 # Prefixes that a web framework asks for; they say nothing of the address.
 _FRAMEWORK = re.compile(r"^(?:next_public|nuxt_public|expo_public|react_app|vite)_")
@@ -33,9 +34,10 @@ _NO_SCHEME = LISTS["scheme"]
 _ORACLE = Linear(r"jdbc:oracle:thin:@([\w.-]+):(\d{2,5})")
 _GO_DSN = Linear(r"@(tcp|udp)6?\(([^()\s]*)\)")
 _KEYED = Linear(
-    r"([A-Za-z][\w.-]*(?: source| address)?)[\"']?\s*(?:=|:|>)\s*[\"']?(?:tcp:|@)?"
+    r"([A-Za-z][\w.-]*(?: [Ss]ource| [Aa]ddress)?)[\"']?\s*(?:=|:|>)\s*[\"']?(?:tcp:|@)?"
     r"([A-Za-z0-9][\w.-]*)(?:(?:[:,]|\\[\w$]+,)(\d{2,5}))?[\"']?\s*(?:[;,<}\]\s\"']|$)"
 )
+_ASSIGNED_URL = Linear(r"([A-Za-z][\w.-]*)[\"']?\s*[=:]\s*[\"']?\w+://[^\s\"',]+")
 _OPTION = Linear(r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)")
 _BEFORE_PORT = Linear(
     r"(?:^|[\s\"'=,;\[({@/|<>])([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
@@ -48,7 +50,9 @@ _ASKED = Linear(
     r"(?:nslookup|ping|dig|getent\s+hosts|host|curl|wget)\s+(?:-\S+\s+(?:\d+\s+)?)*([\w.-]+)"
 )
 _SERVER_LINE = Linear(r"(?m)^\s*(?:server|replicaof|slaveof)\s+([A-Za-z][\w.-]*)[;\s]")
-_COMMENT = Linear(r"(?m)^\s*(?:#|//|;|--|<!--).*$|\s#\s.*$")
+_GROUP = Linear(r"(?m)^\s*(?:upstream|backend)\s+([\w.-]+)")  # of servers, in a proxy
+_COMMENT = Linear(r"(?m)^\s*(?:#|//|;|<!--).*$|\s#\s.*$")
+_CODE = re.compile(r"[\n(]")  # of a program that a variable carries
 _LIST = re.compile(r"[\s,;|\[\]\"']+")
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?")
@@ -66,7 +70,7 @@ _FETCHED = re.compile(
     r"\.(?:tar|gz|tgz|xz|bz2|zip|deb|rpm|apk|asc|sig|sha\d*|jar|whl|py|sh|exe|msi|git|dtd|xsd)$"
 )
 _VOCABULARY = re.compile(
-    r"(?:.*\.)?(?:w3\.org|xmlsoap\.org|json-schema\.org|schemas\..+)|schema.*"
+    r"(?:.*\.)?(?:w3\.org|xmlsoap\.org|json-schema\.org|schemas?\..+)"
 )
 
 
@@ -103,12 +107,12 @@ def position_of(name: str) -> str:
     """
     words = words_of(name)
     joined = "".join(words)
-    if any(_WORDS.get(word) == "own" for word in words):
+    if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
-    if _WORDS.get(joined) in ("weak", "own") or joined in ("noproxy", "rooturl"):
-        return _WORDS.get(joined, "own")
-    if joined.endswith("rooturl"):
+    if joined in LISTS["own"]:
         return "own"
+    if joined in LISTS["weak"]:
+        return "weak"
     if words[-2:] == ("host", "name"):
         return "host"
     for word in reversed(words):
@@ -127,7 +131,8 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         return ()
     text = strip_credentials(value[:MAX_TEXT].strip())
     found = [*_urls(text), *_dsn(text)]
-    if found and position == "weak":
+    is_code = not position and _CODE.search(text) is not None
+    if position == "weak" or is_code:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
     is_host = position == "host" and not is_secret
@@ -142,7 +147,12 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
 def of_text(text: str) -> tuple[Address, ...]:
     """Return the addresses in a command line or in a configuration."""
     text = strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT]))
-    found = [*_urls(text)]
+    text = _ASSIGNED_URL.sub(_without_own, text)
+    groups = {name.lower() for name in _GROUP.findall(text)}
+    urls = [address for address in _urls(text) if address]
+    found: list[Address | None] = [
+        address for address in urls if address.port or address.host not in groups
+    ]
     for host, port in [
         *_BEFORE_PORT.findall(text.translate(_APART)),
         *_DEV_TCP.findall(text),
@@ -157,6 +167,11 @@ def of_text(text: str) -> tuple[Address, ...]:
     for key, host in _OPTION.findall(text):
         found += _keyed(key, host, "")
     return _distinct(found)
+
+
+def _without_own(found: Any) -> str:
+    """Drop the address that a key of a configuration gives as the service's own."""
+    return " " if position_of(found[1]) == "own" else str(found[0])
 
 
 def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
@@ -243,12 +258,19 @@ def _bare(name: str, text: str, position: str) -> Iterator[Address | None]:
         parts = [head]  # redis,abortConnect=false
     if position in ("none", "weak") or not parts or len(text) > 2000:
         return
+    is_outer = _may_be_outside(name, position)
     for part in parts:
         host = part.rpartition("@")[2]
         if re.fullmatch(r"[A-Za-z0-9][\w.-]*", host) and ":" not in host:
             is_like = bool(position) or _is_like(name, host)
-            address = _made(host, is_sure=position == "host" and host == text)
+            is_host = position == "host" or ("." in host and is_outer)
+            address = _made(host, is_sure=is_host and host == text)
             yield address if is_like else None
+
+
+def _may_be_outside(name: str, position: str) -> bool:
+    """Whether a domain behind a name is a host for sure: ``SMTP_SERVER``, no ``BACKEND``."""
+    return position == "host" or not LISTS["outer"].isdisjoint(words_of(name)[-1:])
 
 
 def _is_like(name: str, host: str) -> bool:

@@ -74,6 +74,8 @@ def kind_of_image(repository: str) -> Kind | None:
         is_soft = state in _SOFT_STATES and soft
         same = [word for word in known if word.kind == kind]
         return next(iter(soft if is_soft else same), Kind(kind))
+    if known and len(words) == 1:  # pgbouncer, which is used as the store behind it
+        return known[0]
     if reference.is_tool(repository) and not soft:
         return None
     publisher = [_BY_WORD[word] for word in path[-2:-1] if word in _BY_WORD]

@@ -10,13 +10,20 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Name, Row
-from assess.sources.edges.address import Address, of_text, of_variable
+from assess.sources.edges.address import (
+    LISTS,
+    Address,
+    of_text,
+    of_variable,
+    words_of,
+)
 from assess.sources.edges.kinds import CALL, STORES, kind_of, kind_of_image, kind_of_name
 from assess.sources.edges.siblings import Callee, Siblings
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]
 _EVIDENCE = {"env": "environment", "command": "command", "config": "config-file"}
 START_ORDER = "start_order"
+WATCHERS = ("telemetry", "log")
 
 
 @dataclass(frozen=True)
@@ -89,24 +96,38 @@ def needs(
     siblings: Siblings,
     *,
     space: str = "",
-    links: Mapping[str, Callee] | None = None,
+    image: str = "",
 ) -> list[Row]:
     """Return the rows of what a service needs by the addresses in its texts.
 
     A host outside is ``ext:<host>``. A name that no sibling has is a name that the joining may
-    know, else unresolved. ``links`` are hosts that this service alone has.
+    know, else unresolved. Where its own ``image`` watches others, it does not need them.
     """
-    own = links or {}
+    own_kind = kind_of_image(image)
+    own = {*words_of(src.name), *words_of(image.rpartition("/")[2])}
+    watches = own_kind is not None and own_kind.kind in WATCHERS
     rows = []
     for mention in found:
         address = mention.address
-        callee = own.get(address.host) or siblings.find(address.host, space)
+        callee = siblings.find(address.host, space)
         if callee is None and address.is_sure:
             callee = _stranger(address, space)
         if callee is None or (mention.is_possible and _is_stranger(callee)):
             continue
-        rows.append(_row(src, callee, mention))
+        row = _row(src, callee, mention)
+        is_call = row["kind"] == CALL
+        if is_call and _is_stranger(callee) and is_own(mention.name, own):
+            continue
+        if is_call and watches:
+            row["kind"] = "telemetry"
+        rows.append(row)
     return rows
+
+
+def is_own(variable: str, own: set[str]) -> bool:
+    """Return whether a variable is named like its service: ``WIKI_URL`` is that of the wiki."""
+    subject = {word for word in words_of(variable) if word not in LISTS["host"]}
+    return bool(subject) and subject <= own | LISTS["site"]
 
 
 def _stranger(address: Address, space: str) -> Callee:

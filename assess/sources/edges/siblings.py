@@ -25,6 +25,7 @@ class Callee:
 class Siblings:
     """Services by space (project, namespace, cluster) and host name."""
 
+    links: dict[str, Callee] = field(default_factory=dict)  # hosts that one caller has
     has_private_domains: bool = (
         False  # db.shop.internal is db, in a domain of the platform
     )
@@ -45,6 +46,8 @@ class Siblings:
 
         None for a host that nobody has, and for one that several have.
         """
+        if own := self.links.get(host.lower()):
+            return own
         for where, name in self._readings(host.lower(), space):
             for index in (self._names, self._aliases):
                 if found := index.get((where, name)):

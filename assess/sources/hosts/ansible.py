@@ -13,7 +13,14 @@ from typing import Any
 
 from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
-from assess.sources.dumps import broken, decode_values, files_below, read_text
+from assess.sources.dumps import (
+    broken,
+    cover_hidden,
+    decode_values,
+    files_below,
+    is_hidden,
+    read_text,
+)
 from assess.sources.hosts.rows import (
     Package,
     PlainHost,
@@ -53,6 +60,7 @@ _NEEDS_ROOT = "service_facts did not see every unit: run it with become = true"
 _GONE = ("not-found", "masked")  # names that systemd knows, but that are not there
 _AT_REST = ("stopped", "inactive", "inoperative", "disabled", "dead", "exited", "crashed")
 _RUNNING = ("running", "started", "active")
+_LOGS = tuple(f".{part}" for part in PARTS)  # of our script, beside what it writes
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -114,13 +122,13 @@ def find_files(
 
     Each comes with its scope: the path as the configuration has it, and the way from there.
     """
-    place = base / path
 
     def is_shown(file: Path) -> bool:
-        return not any(part.startswith(".") for part in file.relative_to(place).parts)
+        return not is_hidden(file, base / path)
 
+    cover_hidden(path, base, batch, _LOGS)
     files = files_below(path, base, options, batch, is_shown)
-    return [(path, place)] if files is None else files
+    return [(path, base / path)] if files is None else files
 
 
 def _read_file(file: Path, scope: str, options: Row, hosts: _Hosts, call: Call) -> Row:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from assess.sources.answers.vex import settle_images
 from assess.sources.base import Batch, Batches, Name, Row
 from assess.sources.joining.identity import leaf, slug
 
@@ -19,8 +20,9 @@ def name_findings(batches: Batches) -> Batches:
     """Return batches in which rows ``about`` an image or container name the services that run it.
 
     A row about several services becomes several rows. One that fits nothing in the fleet is left
-    out, and counted in a coverage row.
+    out, and counted in a coverage row. Images get their keys first, and what VEX leaves of theirs.
     """
+    batches = settle_images(batches)
     is_any = any(
         "about" in row for _, b in batches for f in FRAMES for row in b.rows.get(f, ())
     )

@@ -129,7 +129,7 @@ def service_of(hostname: str) -> str:
     return re.sub(r"(?:[-_]|(?<!\d))\d+[a-z]?$", "", "-".join(words))
 
 
-def _spellings(row: Row) -> Iterator[str]:
+def spellings(row: Row) -> Iterator[str]:
     """List the names of a host that may be its alone: as written, then without the domain."""
     written = [row[column] for column in ("host_id", "hostname") if row.get(column)]
     names = [str(name).lower().rstrip(".") for name in written]
@@ -151,7 +151,7 @@ def _known_hosts(batches: Batches) -> tuple[dict[_Host, Row], _Owners]:
             facts[host] |= {k: v for k, v in row.items() if v is not None}
             if str(row["host_id"]).startswith("i-"):  # of EC2
                 facts[host]["cloud_id"] = row["host_id"]
-            for name in _spellings(row):
+            for name in spellings(row):
                 owners[name][host] = None
     return facts, owners
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
-from assess.sources.edges.rows import Text
+from assess.sources.edges.rows import Text, mentions, variables
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.values import dicts, table, text
@@ -46,6 +46,8 @@ class Material:
     values: Mapping[Kept, Values] = field(default_factory=dict)
     # Services by what they read, and its key.
     readers: Mapping[tuple[Kept, str], set[str]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()  # of Services and controllers
+    counts: dict[Kept, int] = field(default_factory=dict)
 
     def find(self, reference: Reference, namespace: str) -> Kept:
         """Return the key of what is referred to; a manifest may leave out its namespace."""
@@ -53,15 +55,30 @@ class Material:
         bare = (reference.listed, "", reference.name)
         return bare if own not in self.values and bare in self.values else own
 
-    def is_shared(self, kept: Kept, key: str) -> bool:
-        """Return whether several services read a value, so that nobody can tell which use it."""
-        readers = self.readers.get((kept, key), set()) | self.readers.get(
-            (kept, ""), set()
-        )
-        return len(readers) > 1
+    def is_vague(self, kept: Kept, key: str) -> bool:
+        """Return whether nobody can tell which of its readers use a value.
+
+        Who takes over a whole that names one host wants that host.
+        """
+        whole = self.readers.get((kept, ""), set())
+        readers = whole | self.readers.get((kept, key), set())
+        return len(readers) > 1 and self.hosts_n(kept) > 1
+
+    def hosts_n(self, kept: Kept) -> int:
+        """Return how many hosts the values of a ConfigMap or a Secret name."""
+        if kept not in self.counts:
+            found = mentions(variables(self.values[kept]))
+            addresses = [mention.address for mention in found]
+            hosts = {
+                address.host
+                for address in addresses
+                if address.is_sure or address.host.partition(".")[0] in self.names
+            }
+            self.counts[kept] = len(hosts)
+        return self.counts[kept]
 
 
-def to_material(lists: Found, controllers: Iterable[Controller]) -> Material:
+def to_material(lists: Found, controllers: Collection[Controller]) -> Material:
     """Index what the lists hold of claims and configuration."""
     readers: dict[tuple[Kept, str], set[str]] = defaultdict(set)
     values = {
@@ -70,7 +87,9 @@ def to_material(lists: Found, controllers: Iterable[Controller]) -> Material:
         for item in lists.get(listed, ())
     }
     claims = {place(claim): claim for claim in lists.get("persistentvolumeclaims", ())}
-    material = Material(claims, values, readers)
+    named = {place(service)[1] for service in lists.get("services", ())}
+    names = frozenset(named.union(controller.name for controller in controllers))
+    material = Material(claims, values, readers, names)
     for controller in controllers:
         for container in _containers(controller.pod):
             for reference in references(controller.pod, container):
@@ -155,8 +174,7 @@ def config_texts(
 ) -> tuple[list[Text], list[str]]:
     """Return the texts that a container reads, and what it refers to and nobody read.
 
-    A value that several services get as part of a whole is possible only: who uses it cannot be
-    told.
+    A value that several services get as part of a whole is possible only.
     """
     texts: list[Text] = []
     unread: list[str] = []
@@ -170,13 +188,13 @@ def config_texts(
             continue
         for key, value in values.items():
             if reference.key in ("", key):
-                is_shared = material.is_shared(kept, key) and not reference.variable
+                is_vague = material.is_vague(kept, key) and not reference.variable
                 texts.append(
                     Text(
                         value,
                         basis="config" if reference.is_file else "env",
                         name=reference.variable or f"{reference.prefix}{key}",
-                        is_possible=is_shared,
+                        is_possible=is_vague,
                     )
                 )
     return texts, list(dict.fromkeys(unread))

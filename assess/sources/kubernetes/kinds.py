@@ -19,7 +19,7 @@ _CORE = "core"
 _VERSION = re.compile(r"([a-z0-9][a-z0-9.-]*/)?v\d+((alpha|beta)\d+)?")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
-_PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>")
+_PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>|@\w+@")
 _KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
 _RENDERED_BY_FLUX = "kustomize.config.k8s.io"
 

@@ -53,11 +53,11 @@ class KubernetesSource(ListSource):
     type = "kubernetes"
     fills = (*FRAMES, "objects")
     needs = (
-        "list on nodes, pods, workload controllers, services, ingresses, volume claims, disruption "
-        "budgets and autoscalers of all namespaces (`assess sources kubernetes --policy`); no "
+        "list on nodes, pods, workload controllers, services, ingresses, policies, volume claims, "
+        "disruption budgets, autoscalers and webhooks (`assess sources kubernetes --policy`); no "
         "secrets, configmaps, logs or exec"
     )
-    dump = "as `assess sources kubernetes --script` writes it"
+    dump = "as `assess sources kubernetes --script` writes it, or a tree of manifests"
     lists = RESOURCES
     forms = _FORMS
     to_batch = staticmethod(to_batch)

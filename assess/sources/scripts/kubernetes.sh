@@ -21,6 +21,7 @@ ask() { # FILE COMMAND...: FILE becomes what the command prints; what fails is s
   failed=1
 }
 lists=nodes,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services,ingresses
-lists=$lists,persistentvolumeclaims,poddisruptionbudgets,horizontalpodautoscalers
+lists=$lists,persistentvolumeclaims,poddisruptionbudgets,horizontalpodautoscalers,networkpolicies
+lists=$lists,validatingwebhookconfigurations,mutatingwebhookconfigurations
 ask kubernetes.json kubectl get "$lists" --all-namespaces -o json
 exit "$failed"

@@ -18,6 +18,7 @@ from assess.sources.edges.rows import command_line, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, share_live
 from assess.sources.redact import keep_labels
+from assess.sources.replica import declared_rows
 from assess.sources.unit import (
     Mount,
     Unit,
@@ -91,6 +92,8 @@ def to_unit(service: Service, task: Row) -> Unit:
     if service.is_listed:
         return unit
     limits = table(task, "Resources", "Limits")
+    reserved = table(task, "Resources", "Reservations")
+    shares = number(reserved, "NanoCPUs")
     memory = integer(limits, "MemoryBytes")
     cpus = number(limits, "NanoCPUs")
     grace = number(container, "StopGracePeriod")
@@ -107,7 +110,9 @@ def to_unit(service: Service, task: Row) -> Unit:
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,  # 0: no limit
         memory_unlimited=not memory,
+        memory_request_bytes=integer(reserved, "MemoryBytes") or None,
         cpu_limit=cpus / _SECOND if cpus else None,
+        cpu_request=shares / _SECOND if shares else None,
         pids_limit=integer(limits, "Pids") or None,
         readonly_root=container.get("ReadOnly") is True,
         caps_added_n=len(texts(container, "CapabilityAdd")),
@@ -143,6 +148,12 @@ def to_batch(found: Found, cluster: str) -> Batch:
             batch.add("mounts", *mount_rows(service.unit.mounts, *place))
             slot = integer(task, "Slot") or text(task, "NodeID")
             slots[owner, slot].append(task)
+    known = {owner for owner, _ in slots}
+    for key, service in services.items():
+        if key not in known and not service.is_listed:
+            workloads, mounts = to_declared(service, cluster)
+            batch.add("workloads", *workloads)
+            batch.add("mounts", *mounts)
     share_live(batch)
     rows = list(map(to_service, services.values()))
     batch.add("services", *merge_services(rows))
@@ -233,6 +244,22 @@ def to_workload(
     return row
 
 
+def to_declared(service: Service, cluster: str) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the replicas that a service wants, and of which no task is known."""
+    place = {
+        "cluster": cluster,
+        "namespace": service.stack or None,
+        "name": service.name,
+        "source_kind": "task",
+    }
+    return declared_rows(
+        service.unit,
+        f"{cluster}/{service.name}",
+        service.replicas,
+        place,
+    )
+
+
 def _is_on_host(task: Row) -> bool | None:
     """Return whether a task is on the network of its node; None where its networks are not listed."""
     # The network of the host is attached like any other, under the name `host`.
@@ -290,6 +317,8 @@ def _mounts(container: Row) -> Iterator[Mount]:
 def to_service(service: Service) -> Row:
     """Return the row of the services frame."""
     row = service_row(service.unit, is_complete=not service.is_listed)
+    # Swarm publishes a port on every node, on all of its addresses.
+    row["public"] = True if any("->" in port for port in service.unit.ports) else None
     return row | ({"secrets_in_image": None} if service.is_listed else {})
 
 

@@ -17,7 +17,7 @@ from assess.errors import AssessError
 from assess.inventory import from_frames, load
 from assess.policy.policy import load_policy
 from assess.score import readiness
-from assess.score.readiness import score_readiness
+from assess.score.readiness import could_move, score_readiness
 
 POLICY = load_policy()
 # from good to bad; neither of the last two lets a service move
@@ -459,3 +459,22 @@ def test_replicas_that_ended_long_ago_do_not_count():
     assert (
         score_readiness(fleet.inventory(), POLICY).frame.loc["shop", "readiness"] == 100.0
     )
+
+
+@pytest.mark.parametrize(
+    ("gate", "lo", "hi", "answer"),
+    [
+        (None, 60, 90, "yes"),
+        (None, 59, 90, "unknown"),
+        (None, 40, 59, "after fixes"),
+        ("PREPARE", 90, 90, "after fixes"),
+        ("HOLD", 90, 90, "after fixes"),
+        ("NOT DECIDABLE", 90, 90, "unknown"),
+        ("NEVER", 90, 90, "no"),
+    ],
+)
+def test_could_move_depends_on_the_service_alone(gate, lo, hi, answer):
+    row = pd.DataFrame(
+        {"label_gates": [gate], "readiness_lo": [lo], "readiness_hi": [hi]}
+    )
+    assert could_move(row, 60).tolist() == [answer]

@@ -27,8 +27,10 @@ def label(gate=None, p_top=1.0, ready=100.0, inside=False):
         (0.3, 50, "PILOT"),
         (0.3, 49.9, "PREPARE"),
         (1.0, 0, "PREPARE"),
-        (0.29, 100, "HOLD"),
-        (pd.NA, 100, "HOLD"),
+        (0.29, 100, "LATER"),
+        (0.29, 60, "LATER"),
+        (0.29, 59.9, "PREPARE"),
+        (pd.NA, 100, "LATER"),
     ],
 )
 def test_a_candidate_with_clear_gates(p_top, ready, expected):
@@ -83,20 +85,21 @@ def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, insi
         ("PILOT", 0.4, 80, 90, "only in the top 5 in 40%"),
         ("PILOT", 0.9, 55, 90, "readiness may be below 60"),
         ("PREPARE", 0.9, 30, 40, "readiness is below 50"),
-        ("HOLD", 0.1, 80, 90, "others come first: in the top 5 in 10%"),
-        ("HOLD", 0.1, 30, 40, "readiness is below 60"),
+        ("LATER", 0.1, 80, 90, "others come first: in the top 5 in 10%"),
+        ("PREPARE", 0.1, 30, 40, "readiness is below 50"),
+        ("PREPARE", 0.1, 55, 58, "readiness is below 60"),
     ],
 )
 def test_the_reason_of_a_label_names_what_decides(told, p_top, lo, hi, words):
     row = SimpleNamespace(label=told, p_top=p_top, readiness_lo=lo, readiness_hi=hi)
-    assert words in reason(row, SETTINGS, 9)
+    assert words in reason(row, SETTINGS, 5, 9)
     if p_top:
-        assert "room for all 4 candidates" in reason(row, SETTINGS, 4)
+        assert "room for all 4 candidates" in reason(row, SETTINGS, 5, 4)
 
 
 def the_reason(told, p_top, lo, hi, candidates_n=9):
     row = SimpleNamespace(label=told, p_top=p_top, readiness_lo=lo, readiness_hi=hi)
-    return reason(row, SETTINGS, candidates_n)
+    return reason(row, SETTINGS, 5, candidates_n)
 
 
 def test_the_reason_at_a_threshold_is_that_of_what_reaches_it():
@@ -116,6 +119,6 @@ def test_the_reason_at_a_threshold_is_that_of_what_reaches_it():
 
 def test_severity_orders_what_a_flip_may_lead_to():
     assert sorted(LABELS, key=SEVERITY.get)[:2] == ["MOVE NOW", "KEEP"]
-    order = [SEVERITY[name] for name in ("MOVE NOW", "PILOT", "PREPARE", "HOLD", "NEVER")]
-    assert order == [0, 1, 2, 3, 4]
+    rising = ("MOVE NOW", "PILOT", "LATER", "PREPARE", "HOLD", "NEVER")
+    assert [SEVERITY[name] for name in rising] == [0, 1, 2, 3, 4, 5]
     assert SEVERITY["NOT DECIDABLE"] == SEVERITY["PULL BACK"] == SEVERITY["NEVER"]

@@ -81,8 +81,8 @@ def test_every_board_has_its_chances_and_its_labels():
     table = ranking(TWO).under_each(boards).set_index(["board", "service_id"])["label"]
     assert table.to_dict() == {
         ("one", "a"): "MOVE NOW",
-        ("one", "b"): "HOLD",
-        ("two", "a"): "HOLD",
+        ("one", "b"): "LATER",
+        ("two", "a"): "LATER",
         ("two", "b"): "MOVE NOW",
     }
     assert ranking(TWO).under_each([]).empty
@@ -204,3 +204,25 @@ def test_the_chance_of_another_value_is_that_of_the_ranking_with_it():
     few = CutOff.of(values[:2], weights, 3)  # fewer compete than there are places
     alone = ShortList.of(newcomer, weights, few, competes=False)
     assert alone.chance(2, newcomer[2]) == 1
+
+
+def test_the_chance_of_a_blocked_service_if_its_own_gates_were_clear():
+    gates = {"a": None, "b": "HOLD", "c": "NEVER"}
+    frame, _ = ranking(THREE, label_gates=pd.Series(gates)).all_weightings()
+    assert frame["p_top"].to_list() == [1, 0, 0]
+    # as good as the other of two; the third is first where its weight is twice that of the first
+    assert frame["p_top_cleared"]["b"] == pytest.approx(1 / 2, abs=SOME)
+    assert frame["p_top_cleared"]["c"] == pytest.approx(1 / 3, abs=SOME)
+    assert frame["p_top_cleared"]["a"] == frame["p_top"]["a"]
+    inside, _ = ranking(TWO, platform=["docker", "host"]).all_weightings()
+    assert inside["p_top_cleared"].isna().to_list() == [True, False]
+
+
+@pytest.mark.parametrize(("outside_n", "k"), [(1, 5), (50, 5), (51, 6), (400, 40)])
+def test_the_short_list_grows_with_the_candidates_whatever_is_known_of_them(outside_n, k):
+    services = {f"s{n}": {} for n in range(outside_n + 30)}
+    platform = ["docker"] * 30 + ["host"] * outside_n
+    gates = ["NOT DECIDABLE"] * len(services)
+    for columns in ({}, {"label_gates": gates}):
+        made = ranking(services, policy=load_policy(), platform=platform, **columns)
+        assert made.k == k

@@ -1,0 +1,381 @@
+"""From what was seen to rows: which services the two ends are, and the processes nobody knew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from assess import frames
+from assess.frames import EXTERNAL
+from assess.sources.base import Batch, Name, Row
+from assess.sources.connections.fleet import (
+    SEPARATOR,
+    Fleet,
+    Tenant,
+    is_public,
+)
+from assess.sources.connections.flows import Flows
+from assess.sources.connections.observed import (
+    FLOW,
+    SOCKET,
+    Observed,
+    Sighting,
+    Talk,
+    View,
+    is_whole,
+)
+from assess.sources.connections.sockets import Process
+from assess.sources.csv_records import rows
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import Kind, kind_of
+from assess.sources.hosts.rows import (
+    UNIT,
+    UNIT_CONFIDENCE,
+    SystemUnit,
+    any_of,
+    is_of_distribution,
+    stores_of,
+)
+from assess.sources.joining.hosts import service_of
+
+EVIDENCE = "connections"
+PROCESS = "process"
+SURE = 0.9  # a socket of the service itself
+LIKELY = 0.6  # the only service of a machine
+NOBODY = 0.3  # an address that no source knows
+MAX_CANDIDATES = 20  # services of a machine that may be the caller
+_SYSTEM = Tenant(Name("", PROCESS, 0.0), "", "system", "")
+
+
+@dataclass
+class Edge:
+    """One dependency, from all talks between two services."""
+
+    confidence: float
+    protocol: str
+    bases: set[str] = field(default_factory=set)
+    is_possible: bool = True
+    total: Sighting = field(default_factory=Sighting)
+    calls: int = 0
+    window_hours: float | None = None  # in which its places were watched
+
+
+class Edges:
+    """Resolves the ends of all talks."""
+
+    def __init__(self, fleet: Fleet, observed: Observed, flows: Flows) -> None:
+        self.batch = Batch()
+        self.unknown: dict[str, None] = {}  # callers at addresses that no source knows
+        self.system_n = 0
+        self._fleet = fleet
+        self._observed = observed
+        self._flows = flows
+        self._edges: dict[tuple[Name, Name | str, str], Edge] = {}
+        self._born: dict[tuple[str, str], Tenant] = {}
+        self._callers_unknown: set[Name] = set()  # callees that somebody unknown called
+        self._covered: set[Name] = set()
+        self._windows: dict[str, float] = {}
+        self._hours = flows.hours()
+
+    def make(self) -> Batch:
+        """Return the rows of hosts, services, workloads and dependencies."""
+        for machine, watch in self._observed.watches.items():
+            self._fleet.add_addresses(machine, watch.addresses)
+        for machine, watch in self._observed.watches.items():
+            self._add_host(machine)
+            for (_, port), process in watch.listening.items():
+                self._tenant_of(machine, watch.owner(process), port)
+        for talk, views in self._flows.talks():
+            if seen := self._observed.talks.get(talk):
+                seen |= views
+            else:
+                self._add_talk(talk, views)
+        for talk, views in self._observed.talks.items():
+            self._add_talk(talk, views)
+        self._covered = covered_names(self._fleet, self._observed, self._logged())
+        self.batch.add("dependencies", *map(self._to_row, self._edges))
+        return self.batch
+
+    def _add_host(self, machine: str) -> None:
+        if self._fleet.called(machine):  # the dump is one of a container
+            return
+        watch = self._observed.watches[machine]
+        row = frames.row(
+            "hosts",
+            host_id=machine,
+            hostname=machine,
+            state="running",
+            addresses=SEPARATOR.join(sorted(watch.addresses)) or None,
+            last_seen_at=max(watch.times, default=None),
+        )
+        self.batch.add("hosts", row)
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def _tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
+        """Return the workload of a process on a machine; one that nobody knew is added."""
+        if apart := self._fleet.called(machine):
+            return apart
+        role = role_of(process.name)
+        if role in ("proxy", "tool") or not process.name:
+            process = Process("", 0, process.unit, process.container)
+        known = self._fleet.tenant_of(machine, process, port)
+        if known or not process.name:
+            return known
+        unit = SystemUnit(process.unit, "running")
+        is_own_unit = bool(process.unit) and not is_of_distribution(unit.stem)
+        if role == "system" and not is_own_unit:
+            return _SYSTEM
+        if not is_own_unit and role == "interpreter":
+            if only := self._only_unit(machine):
+                return only
+            label = f"{process.name}-{process.port}" if process.port else process.name
+            unit = SystemUnit(label, "running")
+        elif not is_own_unit:
+            unit = SystemUnit(process.name, "running")
+        return self._bear(machine, unit, is_own_unit=is_own_unit)
+
+    def _only_unit(self, machine: str) -> Tenant | None:
+        """Return the only unit of a machine that is no store: its name says more than java."""
+        tenants = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
+        own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
+        return own[0] if len(own) == 1 else None
+
+    def _bear(self, machine: str, unit: SystemUnit, *, is_own_unit: bool) -> Tenant:
+        """Add a service that runs on a machine beside what the other sources know."""
+        if (machine, unit.name) in self._born:
+            return self._born[machine, unit.name]
+        place = service_of(machine) or machine
+        name = Name(unit.service, PROCESS, UNIT_CONFIDENCE, place)
+        if is_own_unit:
+            name = Name(unit.service, UNIT, UNIT_CONFIDENCE)
+        tenant = Tenant(name, f"{machine}/{unit.name}", PROCESS, unit.stem)
+        self._born[machine, unit.name] = tenant
+        self._fleet.add(machine, tenant)
+        workload = frames.row(
+            "workloads",
+            workload_id=tenant.workload_id,
+            host_id=machine,
+            name=unit.stem,
+            source_kind=UNIT if is_own_unit else PROCESS,
+            state="running",
+            inspect_status="list",
+        )
+        service = frames.row("services", name=unit.service, platform="host")
+        if stores := stores_of(unit):
+            service["kind"] = stores[0]["kind"]
+            service["stateful"] = stores[0]["stateful"] == "true" or None
+        self.batch.add("workloads", workload | {"names": (name,)})
+        self.batch.add("services", service | {"names": (name,)})
+        return tenant
+
+    def _at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
+        """Return the workload at an address, or else the machine."""
+        tenant = self._fleet.tenant_at(address, near)
+        return tenant, None if tenant else self._fleet.machine_at(address, near)
+
+    def _server(self, talk: Talk, views: dict[View, Sighting]) -> tuple[Any, float]:
+        """Return the callee: a workload, the name of an address, or an outside host."""
+        for view in views:
+            if view.side == "server":
+                tenant = self._tenant_of(view.place, view.process, talk.port)
+                if tenant:
+                    return tenant, SURE
+        near = talk.near or next((v.place for v in views if v.side == "client"), "")
+        tenant, machine = self._at(talk.server, near)
+        if machine is not None:
+            tenant = self._listener(machine, talk)
+        if tenant:
+            return tenant, SURE
+        if talk.port in system_ports():
+            return _SYSTEM, SURE
+        if machine is None and is_public(talk.server):
+            return f"{EXTERNAL}{talk.server}", SURE
+        others = {tenant.name: tenant for tenant in self._fleet.on.get(machine or "", ())}
+        if len(others) == 1:
+            return next(iter(others.values())), LIKELY
+        return Name(talk.server, "address", NOBODY), NOBODY
+
+    def _listener(self, machine: str, talk: Talk) -> Tenant | None:
+        """Return the workload that listens at an endpoint of a machine."""
+        watch = self._observed.watches.get(machine)
+        process = watch.listener((talk.server, talk.port)) if watch else None
+        if watch and process:
+            process = watch.owner(process)
+        return self._tenant_of(machine, process or Process(), talk.port)
+
+    def _clients(
+        self, talk: Talk, views: dict[View, Sighting]
+    ) -> list[tuple[Tenant, bool]]:
+        """List the callers; those of a machine with several services are only possible."""
+        found = {}
+        for view in views:
+            if view.side == "client":
+                tenant = self._tenant_of(view.place, view.process, 0)
+                if tenant:
+                    found[tenant.name] = tenant
+        if found:
+            return [(tenant, False) for tenant in found.values()]
+        near = talk.near or next((v.place for v in views if v.side == "server"), "")
+        tenant, machine = self._at(talk.client, near)
+        if tenant:
+            return [(tenant, False)]
+        if machine is None:
+            if not is_public(talk.client):
+                self.unknown[talk.client] = None
+            return []
+        is_seen = any(v.side == "client" and v.place == machine for v in views)
+        names = self._candidates(machine, is_seen=is_seen)
+        if not names:
+            self.unknown[talk.client] = None
+        return [(tenant, len(names) > 1) for tenant in names]
+
+    def _candidates(self, machine: str, *, is_seen: bool) -> list[Tenant]:
+        """List the workloads of a machine that may be the caller: one of each service.
+
+        Where the machine's own dump has the socket, it is none in a network of its own; where a
+        dump lacks it, it is one of those first, as the machine's address stands for theirs.
+        """
+        tenants = self._fleet.on.get(machine, [])
+        apart = [tenant for tenant in tenants if tenant.is_apart]
+        if is_seen:
+            tenants = [tenant for tenant in tenants if not tenant.is_apart]
+        elif machine in self._observed.watches and apart:
+            tenants = apart
+        return list({t.name: t for t in tenants}.values())[:MAX_CANDIDATES]
+
+    # -- edges -------------------------------------------------------------------------------
+
+    def _add_talk(self, talk: Talk, views: dict[View, Sighting]) -> None:
+        server, sure = self._server(talk, views)
+        if server is _SYSTEM:
+            self.system_n += 1
+            return
+        clients = self._clients(talk, views)
+        if isinstance(server, Tenant) and not clients:
+            self._callers_unknown.add(server.name)
+        for client, is_possible in clients:
+            if client is _SYSTEM:
+                self.system_n += 1
+                continue
+            self._add_edge(client, server, talk, views, sure, is_possible=is_possible)
+
+    def _add_edge(  # noqa: PLR0913
+        self,
+        client: Tenant,
+        server: Tenant | Name | str,
+        talk: Talk,
+        views: dict[View, Sighting],
+        sure: float,
+        *,
+        is_possible: bool,
+    ) -> None:
+        dst = server.name if isinstance(server, Tenant) else server
+        if dst == client.name:
+            return
+        kind = _kind(server, talk)
+        key = (client.name, dst, kind.kind)
+        edge = self._edges.setdefault(key, Edge(sure, kind.protocol))
+        edge.is_possible &= is_possible
+        edge.confidence = max(edge.confidence, sure)
+        edge.calls += max(sighting.count for sighting in views.values())
+        for view, sighting in views.items():
+            edge.bases.add(FLOW if view.side == FLOW else SOCKET)
+            edge.total.add(0, sighting.first, sighting.last)
+            edge.window_hours = max(edge.window_hours or 0.0, self._window(view.place))
+
+    def _logged(self) -> set[str]:
+        """Return the addresses all of whose flows were logged for long enough."""
+        whole = {at for at, times in self._hours.items() if is_whole(FLOW, times)}
+        return {address for at, address in self._flows.own().items() if at in whole}
+
+    def _window(self, place: str) -> float:
+        """Return for how long a machine or an interface was watched [hours]."""
+        if place not in self._windows:
+            watch = self._observed.watches.get(place)
+            times = watch.times if watch else self._hours.get(place, [])
+            first = min(times, default=None)
+            last = max(times, default=None)
+            window = (last - first).total_seconds() if first and last else 0.0
+            self._windows[place] = window / 3600
+        return self._windows[place]
+
+    def _to_row(self, key: tuple[Name, Name | str, str]) -> Row:
+        src, dst, kind = key
+        edge = self._edges[key]
+        first = edge.total.first
+        last = edge.total.last
+        row = frames.row(
+            "dependencies",
+            kind=kind,
+            evidence=EVIDENCE,
+            protocol=edge.protocol or None,
+            calls=edge.calls,
+            window_hours=edge.window_hours,
+            confidence=edge.confidence,
+            first_seen_at=first,
+            last_seen_at=last,
+            address_basis=SOCKET if SOCKET in edge.bases else FLOW,
+            complete=self._complete(src, dst),
+            possible=edge.is_possible or None,
+        )
+        return row | {"src": src, "dst": dst}
+
+    def _complete(self, src: Name, dst: Name | str) -> str | None:
+        """Return of whom every call was seen."""
+        is_src = src in self._covered
+        is_dst = dst in self._covered and dst not in self._callers_unknown
+        if is_src and is_dst:
+            return "both"
+        return "src" if is_src else "dst" if is_dst else None
+
+
+def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
+    """Return the services of which all sockets of all workloads were watched for long enough."""
+    whole = {
+        machine
+        for machine, watch in observed.watches.items()
+        if watch.shows_processes and is_whole(SOCKET, watch.times)
+    }
+    covered: dict[Name, bool] = {}
+    for machine, tenants in fleet.on.items():
+        is_alone = len({tenant.name for tenant in tenants}) == 1
+        shared = fleet.addresses_of(machine) if is_alone else set()
+        for tenant in tenants:
+            places = {machine} if not tenant.is_apart else set()
+            places |= {place for place in whole if fleet.called(place) == tenant}
+            at = shared.union(tenant.addresses)
+            is_covered = bool(places & whole) or bool(logged & at)
+            covered[tenant.name] = covered.get(tenant.name, True) and is_covered
+    return {name for name, is_covered in covered.items() if is_covered}
+
+
+@lru_cache(maxsize=1 << 12)
+def role_of(process: str) -> str:
+    """Return what kind of program a process is: system, proxy, tool, interpreter, or none."""
+    for pattern, role in _roles():
+        if pattern.fullmatch(process):
+            return role
+    return "system" if is_of_distribution(process) else ""
+
+
+@lru_cache(maxsize=1)
+def _roles() -> list[tuple[Any, str]]:
+    return [
+        (any_of([row["pattern"]]), row["role"]) for row in rows("connections/processes")
+    ]
+
+
+@lru_cache(maxsize=1)
+def system_ports() -> set[int]:
+    """Return the ports by which people and agents reach machines, not services each other."""
+    return {int(row["port"]) for row in rows("connections/system_ports")}
+
+
+def _kind(server: Tenant | Name | str, talk: Talk) -> Kind:
+    """Return the kind of dependency by port, image and names, as for declared addresses."""
+    if isinstance(server, Tenant):
+        host = server.name.name
+        return kind_of(Address(host, talk.port), server.image or server.called)
+    return kind_of(Address(talk.server, talk.port))

@@ -1,0 +1,348 @@
+"""VPC flow logs: streamed, and added up as they go, since one has millions of lines a day."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from assess.execution import tell
+from assess.sources.base import Call
+from assess.sources.connections.fleet import is_noise, is_public
+from assess.sources.connections.observed import (
+    FLOW,
+    MAX_TALKS,
+    Ranks,
+    Sighting,
+    Talk,
+    View,
+)
+from assess.sources.connections.sockets import ANY, MAX_PORT, plain
+from assess.sources.deadline import Deadline
+from assess.sources.dumps import DumpError
+
+BLOCK = 16 << 20  # bytes that are in memory at a time
+_HEAD = 4096
+_PACKED = (".gz", ".parquet")
+_AT_ONCE = 50_000  # rows of Python objects
+_HOURS = 1 << 24  # hours since 1970 are fewer
+_NO_KEYS = np.empty(0, np.int64)
+_NONE, _OUTSIDE, _OURS = range(3)  # whose an address is
+# version 2, which has no header where CloudWatch exports it
+_DEFAULT = (
+    "version",
+    "account_id",
+    "interface_id",
+    "srcaddr",
+    "dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "packets",
+    "bytes",
+    "start",
+    "end",
+    "action",
+    "log_status",
+)
+_NEEDED = ("srcaddr", "dstaddr", "srcport", "dstport")
+_USED = (
+    *_NEEDED,
+    "interface_id",
+    "protocol",
+    "start",
+    "end",
+    "action",
+    "log_status",
+    "tcp_flags",
+    "flow_direction",
+    "pkt_srcaddr",
+    "pkt_dstaddr",
+)
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+_SYN = 2
+_SYN_ACK = 18
+_KEYS = ["client", "server", "port", "protocol", "interface"]
+_SUMS = [("calls", "sum"), ("lines", "sum"), ("start", "min"), ("end", "max")]
+
+
+def is_flow_log(file: Path) -> bool:
+    """Return whether a file is a flow log, by its first line or its schema."""
+    try:
+        names = columns_of(file) if file.is_file() else []  # reading a pipe never ends
+    except (OSError, ValueError):
+        return file.suffix in _PACKED
+    return "srcaddr" in names or "pkt_srcaddr" in names or file.suffix in _PACKED
+
+
+def columns_of(file: Path) -> list[str]:
+    """Return the columns of a flow log."""
+    if file.suffix == ".parquet":
+        names = pq.read_schema(file).names
+    else:
+        with _opened(file)[1] as stream:
+            first = stream.read(_HEAD).partition(b"\n")[0]
+        names = first.decode("ascii", errors="replace").split()
+        if len(names) == len(_DEFAULT) and names[0] == "2":
+            return list(_DEFAULT)
+    return [name.replace("-", "_").lower() for name in names]
+
+
+def _opened(file: Path) -> tuple[Any, Any]:
+    """Open a file, and the text in it, which may be packed."""
+    raw = pa.OSFile(str(file))
+    is_packed = file.suffix == ".gz"
+    return raw, pa.CompressedInputStream(raw, "gzip") if is_packed else raw
+
+
+def _blocks(file: Path, names: list[str], call: Call) -> Iterator[pa.Table]:
+    """Read the columns that are used, block by block, and tell how far the reading is."""
+    size = max(file.stat().st_size, 1)
+    used = [name for name in _USED if name in names]
+    if file.suffix == ".parquet":
+        parquet = pq.ParquetFile(file)
+        written = dict(zip(names, parquet.schema_arrow.names, strict=True))
+        for number in range(parquet.num_row_groups):
+            group = parquet.read_row_group(number, [written[name] for name in used])
+            yield group.rename_columns(used)
+            tell(file.name, number + 1, parquet.num_row_groups)
+        return
+
+    def skip(_: Any) -> str:
+        call.count(unmapped_n=1)
+        return "skip"
+
+    raw, stream = _opened(file)
+    with raw, stream:
+        head = _opened(file)[1].read(_HEAD)
+        has_header = not head.startswith(b"2 ")
+        reader = pacsv.open_csv(
+            stream,
+            pacsv.ReadOptions(
+                block_size=BLOCK, column_names=names, skip_rows=int(has_header)
+            ),
+            pacsv.ParseOptions(delimiter=" ", quote_char=False, invalid_row_handler=skip),
+            pacsv.ConvertOptions(
+                include_columns=used,
+                column_types=dict.fromkeys(used, pa.string()),
+                null_values=["-", ""],
+                strings_can_be_null=True,
+            ),
+        )
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
+            tell(file.name, raw.tell(), size)
+
+
+class Flows:
+    """The flows of all logs by caller, callee, port and interface."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._ids: dict[str, int] = {}  # of addresses and interfaces
+        self._kinds: list[int] = []  # of the names: no service, of the internet, or ours
+        self._parts: list[pa.Table] = []
+        self._rows_n = 0
+        self._gaps: set[str] = set()  # interfaces with flows that a log left out
+        self._hours: list[np.ndarray] = []  # of an interface, in one number
+
+    def read(self, file: Path, deadline: Deadline, call: Call) -> None:
+        """Add a file."""
+        names = columns_of(file)
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise DumpError(
+                f"this format of flow logs has no {missing[0]}: add the field"
+            )
+        for block in _blocks(file, names, call):
+            self._note_hours(block)
+            part = self._folded(_accepted(block))
+            self._parts.append(part)
+            self._rows_n += len(part)
+            if self._rows_n > MAX_TALKS:
+                self._compact()
+            call.count(rows=len(block))
+            deadline.check()
+
+    def _compact(self) -> None:
+        self._parts = [_added_up(pa.concat_tables(self._parts))]
+        self._rows_n = len(self._parts[0])
+
+    def _note_hours(self, block: pa.Table) -> None:
+        """Note the hours in which each interface was logged; also those without a flow."""
+        interface = self._codes(_column(block, "interface_id"))
+        is_gap = pc.fill_null(pc.equal(_column(block, "log_status"), "SKIPDATA"), False)
+        hour = _array(block, "start") // 3600
+        names = list(self._ids)
+        gaps = interface[is_gap.to_numpy()]
+        self._gaps |= {names[code] for code in np.unique(gaps)}
+        keys = interface[hour > 0] * _HOURS + hour[hour > 0]
+        self._hours.append(np.unique(keys))
+        if sum(map(len, self._hours)) > MAX_TALKS:
+            self._hours = [np.unique(np.concatenate(self._hours))]
+
+    def _folded(self, block: pa.Table) -> pa.Table:
+        """Decide for each flow which end is the callee's, and fold the port of the other."""
+        source = self._codes(_first(block, "pkt_srcaddr", "srcaddr"))
+        target = self._codes(_first(block, "pkt_dstaddr", "dstaddr"))
+        source_port = _array(block, "srcport")
+        target_port = _array(block, "dstport")
+        rank = self._ranks.of_flows(source_port, target_port)
+        flags = _array(block, "tcp_flags") & _SYN_ACK
+        is_forward = rank[target_port] <= rank[source_port]
+        is_forward = (is_forward | (flags == _SYN)) & (flags != _SYN_ACK)
+        client = np.where(is_forward, source, target)
+        server = np.where(is_forward, target, source)
+        start = _array(block, "start")
+        table = pa.table(
+            {
+                "client": client,
+                "server": server,
+                "port": np.where(is_forward, target_port, source_port),
+                "protocol": _array(block, "protocol", 6),
+                "interface": self._codes(_column(block, "interface_id")),
+                "calls": is_forward.astype(np.int64),
+                "lines": np.ones(len(block), np.int64),
+                "start": start,
+                "end": np.maximum(_array(block, "end"), start),
+            }
+        )
+        kinds = np.array(self._kinds, np.int8)
+        is_between = (kinds[client] == _OURS) & (kinds[server] >= _OUTSIDE)
+        return _added_up(table.filter(pa.array(is_between)))
+
+    def _codes(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Return the number of each text of a column, which holds for all logs."""
+        encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        ids = []
+        for word in encoded.dictionary.to_pylist():
+            code = self._ids.setdefault(word or "", len(self._ids))
+            if code == len(self._kinds):
+                self._kinds.append(_kind_of(word or ""))
+            ids.append(code)
+        return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+
+    def talks(self) -> Iterator[tuple[Talk, dict[View, Sighting]]]:
+        """List what was added up, callers of one port together."""
+        if not self._parts:
+            return
+        self._compact()
+        names = list(self._ids)
+        order = [(key, "ascending") for key in _KEYS]
+        rows = (
+            row
+            for batch in self._parts[0].sort_by(order).to_batches(_AT_ONCE)
+            for row in batch.to_pylist()
+        )
+        for key, group in groupby(rows, itemgetter(*_KEYS[:-1])):
+            client, server, port, protocol = key
+            at = str(plain(names[server]))
+            talk = Talk(str(plain(names[client])), at, port, _PROTOCOLS[protocol])
+            views = {}
+            for row in group:
+                seen = Sighting(
+                    max(row["calls"], 1), _time(row["start"]), _time(row["end"])
+                )
+                views[View(FLOW, names[row["interface"]])] = seen
+            yield talk, views
+
+    def hours(self) -> dict[str, list[datetime]]:
+        """Return the hours in which an interface was logged without a gap."""
+        names = list(self._ids)
+        found: dict[str, list[datetime]] = defaultdict(list)
+        for key in np.unique(np.concatenate(self._hours or [_NO_KEYS])).tolist():
+            interface, hour = divmod(key, _HOURS)
+            if names[interface] not in self._gaps:
+                found[names[interface]].append(datetime.fromtimestamp(hour * 3600, UTC))
+        return found
+
+    def own(self) -> dict[str, str]:
+        """Return the address of each interface: the only one that all of its flows have."""
+        if not self._parts:
+            return {}
+        self._compact()
+        table = self._parts[0]
+        names = list(self._ids)
+        ends = [
+            table.select(["interface", side, "lines"]).rename_columns(
+                ["interface", "at", "n"]
+            )
+            for side in ("client", "server")
+        ]
+        by_end = pa.concat_tables(ends).group_by(["interface", "at"])
+        counted = by_end.aggregate([("n", "sum")]).to_pylist()
+        summed = table.group_by("interface").aggregate([("lines", "sum")]).to_pylist()
+        total = {row["interface"]: row["lines_sum"] for row in summed}
+        of_all = [row for row in counted if row["n_sum"] == total[row["interface"]]]
+        often = Counter(row["interface"] for row in of_all)
+        return {
+            names[row["interface"]]: names[row["at"]]
+            for row in of_all
+            if often[row["interface"]] == 1
+        }
+
+
+def _kind_of(name: str) -> int:
+    address = plain(name)
+    if address in (None, ANY) or is_noise(str(address)):
+        return _NONE
+    return _OUTSIDE if is_public(str(address)) else _OURS
+
+
+def _time(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+
+
+def _added_up(table: pa.Table) -> pa.Table:
+    """Add up the flows of one caller, callee, port and interface."""
+    summed = table.group_by(_KEYS).aggregate(_SUMS)
+    plain_names = [name.rpartition("_")[0] or name for name in summed.column_names]
+    return summed.rename_columns(plain_names)
+
+
+def _accepted(block: pa.Table) -> pa.Table:
+    """Return the lines of connections that were let through, with ports."""
+    keep = pc.fill_null(pc.not_equal(_column(block, "action"), "REJECT"), True)
+    for name in ("srcport", "dstport"):
+        port = _numbers(block, name)
+        in_range = pc.and_(pc.greater(port, 0), pc.less_equal(port, MAX_PORT))
+        keep = pc.and_(keep, pc.fill_null(in_range, False))
+    protocol = pc.fill_null(_numbers(block, "protocol"), 6)
+    return block.filter(pc.and_(keep, pc.is_in(protocol, pa.array(list(_PROTOCOLS)))))
+
+
+def _column(block: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column as text; one that the log has not is empty."""
+    if name in block.column_names:
+        return block[name].cast(pa.string())
+    return pa.chunked_array([pa.nulls(len(block), pa.string())])
+
+
+def _first(block: pa.Table, *names: str) -> pa.ChunkedArray:
+    """Return the first of some columns that has a value, line by line."""
+    return pc.coalesce(*(_column(block, name) for name in names))
+
+
+def _numbers(block: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column as numbers; what is none is empty."""
+    column = _column(block, name)
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        is_number = pc.match_substring_regex(column, "^[0-9]{1,10}$")
+        return pc.if_else(is_number, column, None).cast(pa.int64())
+
+
+def _array(block: pa.Table, name: str, default: int = 0) -> np.ndarray:
+    """Return a column as an array of numbers, with a default for what is none."""
+    return pc.fill_null(_numbers(block, name), default).to_numpy()

@@ -1,0 +1,229 @@
+"""What was seen: listeners, and who called whom, with ephemeral ports folded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from assess.sources.connections.fleet import is_loopback, is_noise
+from assess.sources.connections.sockets import (
+    ANY,
+    MAX_PORT,
+    NOBODY,
+    Endpoint,
+    Process,
+    Sample,
+    Socket,
+)
+from assess.sources.csv_records import rows
+from assess.sources.edges.address import Address
+from assess.sources.edges.kinds import kind_of
+
+EPHEMERAL = 32_768  # first port that Linux gives to callers; Windows begins at 49,152
+MAX_TALKS = 1_000_000  # pairs of addresses with a port and a process
+_OFTEN = 20  # times the mean
+SOCKET = "socket"
+FLOW = "flow"
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One caller at one port of one callee."""
+
+    client: str  # address
+    server: str  # address
+    port: int  # of the server
+    protocol: str = "tcp"
+    near: str = ""  # machine, where the addresses are its own
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """From where a talk was seen: the caller's machine, the callee's, or an interface."""
+
+    side: str  # client, server or flow
+    place: str  # machine, or network interface
+    process: Process = NOBODY
+
+
+@dataclass
+class Sighting:
+    """How often a talk was seen from one place, and when."""
+
+    count: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, count: int, first: datetime | None, last: datetime | None) -> None:
+        """Count more of it."""
+        self.count += count
+        self.first = min(filter(None, (self.first, first)), default=None)
+        self.last = max(filter(None, (self.last, last)), default=None)
+
+
+@dataclass
+class Watch:
+    """What the dumps of one machine show beside its calls."""
+
+    listening: dict[Endpoint, Process] = field(default_factory=dict)
+    addresses: set[str] = field(default_factory=set)
+    times: set[datetime] = field(default_factory=set)
+    _ports: dict[str | int, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def listen(self, socket: Socket) -> None:
+        """Add a socket that listens."""
+        self.listening.setdefault(socket.local, socket.process)
+        self._ports[socket.process.pid].add(socket.local[1])
+        self._ports[socket.process.name].add(socket.local[1])
+
+    def ports(self) -> set[int]:
+        """Return the ports on which anything listens."""
+        return {port for _, port in self.listening}
+
+    def listener(self, at: Endpoint) -> Process | None:
+        """Return the process that listens at an endpoint."""
+        return self.listening.get(at) or self.listening.get((ANY, at[1]))
+
+    def owner(self, process: Process) -> Process:
+        """Return a process with its port in place of its number, which is another one tomorrow.
+
+        A worker that a listener started has the port of that listener, where there is only one.
+        """
+        ports = self._ports.get(process.pid, set()) if process.pid else set()
+        alike = self._ports.get(process.name, set()) if process.name else set()
+        if not ports and len(alike) == 1:
+            ports = alike
+        return replace(process, pid=0, port=min(ports, default=0))
+
+    @property
+    def shows_processes(self) -> bool:
+        """Whether the dumps were made by a user who may see whose the sockets are."""
+        nameless = [at for at, process in self.listening.items() if process == NOBODY]
+        return 2 * len(nameless) <= len(self.listening)
+
+
+class Observed:
+    """Everything that dumps and flow logs show."""
+
+    def __init__(self) -> None:
+        self.talks: dict[Talk, dict[View, Sighting]] = defaultdict(
+            lambda: defaultdict(Sighting)
+        )
+        self.watches: dict[str, Watch] = defaultdict(Watch)
+        self.dropped_n = 0
+        self._waiting: dict[tuple[str, Socket], Sighting] = defaultdict(Sighting)
+
+    def add_sample(self, machine: str, sample: Sample) -> None:
+        """Add the sockets of a machine at one moment."""
+        watch = self.watches[machine]
+        if sample.at:
+            watch.times.add(sample.at)
+        for socket in sample.sockets:
+            if not is_loopback(socket.local[0]) and socket.local[0] != ANY:
+                watch.addresses.add(socket.local[0])
+            if socket.peer is None:
+                watch.listen(socket)
+        for socket in sample.sockets:
+            if socket.peer is not None and not is_noise(socket.peer[0]):
+                self._wait(machine, watch, socket, sample.at)
+
+    def _wait(
+        self, machine: str, watch: Watch, socket: Socket, at: datetime | None
+    ) -> None:
+        """Keep a socket until all listeners are known; what is clear before is folded."""
+        local = socket.local
+        peer = socket.peer or local
+        if watch.listener(local) is not None or local[1] < EPHEMERAL <= peer[1]:
+            peer = (peer[0], 0)
+        elif peer[1] < EPHEMERAL <= local[1]:
+            local = (local[0], 0)
+        folded = Socket(local, peer, socket.process, socket.protocol)
+        if len(self._waiting) >= MAX_TALKS and (machine, folded) not in self._waiting:
+            self.dropped_n += 1
+            return
+        self._waiting[machine, folded].add(1, at, at)
+
+    def settle(self, ranks: Ranks) -> None:
+        """Decide for each socket who called whom."""
+        owners = {
+            address: machine
+            for machine, watch in self.watches.items()
+            for address in watch.addresses
+        }
+        for (machine, socket), sighting in self._waiting.items():
+            is_server = self._is_server(machine, socket, ranks, owners)
+            caller, callee = socket.peer or socket.local, socket.local
+            if not is_server:
+                caller, callee = callee, caller
+            near = machine if is_loopback(callee[0]) else ""
+            talk = Talk(caller[0], callee[0], callee[1], socket.protocol, near)
+            process = self.watches[machine].owner(socket.process)
+            side = "server" if is_server else "client"
+            view = View(side, machine, process)
+            self.talks[talk][view].add(sighting.count, sighting.first, sighting.last)
+        self._waiting.clear()
+
+    def _is_server(
+        self, machine: str, socket: Socket, ranks: Ranks, owners: dict[str, str]
+    ) -> bool:
+        """Whether the local side of a socket is the callee."""
+        local = socket.local
+        peer = socket.peer or local
+        if local[1] == 0 or peer[1] == 0:
+            return peer[1] == 0
+        if self.watches[machine].listener(local) is not None:
+            return True
+        there = machine if is_loopback(peer[0]) else owners.get(peer[0], "")
+        if there and self.watches[there].listener(peer) is not None:
+            return False
+        return ranks.is_lower(local[1], peer[1])
+
+
+class Ranks:
+    """Which of two ports is the callee's: the one of lower rank."""
+
+    def __init__(self, served: Iterable[int]) -> None:
+        self.table = np.arange(MAX_PORT + 1, dtype=np.float64)
+        known = [port for port in range(1, EPHEMERAL) if _is_known(port)]
+        self.table[known] -= EPHEMERAL
+        served = [port for port in served if 0 < port <= MAX_PORT]
+        self.table[served] -= 4 * EPHEMERAL
+        self._seen = np.zeros(MAX_PORT + 1, np.int64)  # high ports in flows between such
+
+    def of_flows(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the ranks, with ports that callers share by far too often to be ephemeral.
+
+        Those of callers are spread over some 28,000 numbers.
+        """
+        both = (one >= EPHEMERAL) & (other >= EPHEMERAL)
+        for ports in (one[both], other[both]):
+            self._seen += np.bincount(ports, minlength=MAX_PORT + 1)
+        often = max(_OFTEN, _OFTEN * self._seen.sum() / EPHEMERAL)
+        busy = self._seen > often
+        return np.where(busy, self.table - EPHEMERAL, self.table)
+
+    def is_lower(self, one: int, other: int) -> bool:
+        """Whether the first port is the callee's."""
+        return bool(self.table[one] < self.table[other])
+
+
+def _is_known(port: int) -> bool:
+    """Return whether a port alone tells what listens on it."""
+    return kind_of(Address("-", port)).is_known
+
+
+def is_whole(basis: str, times: Iterable[datetime]) -> bool:
+    """Return whether samples at these times make a complete source (`windows.csv`)."""
+    ordered = sorted(times)
+    rule = next(row for row in rows("connections/windows") if row["basis"] == basis)
+    if len(ordered) < max(int(rule["samples_n"]), 2):
+        return False
+    window = ordered[-1] - ordered[0]
+    gaps = (later - earlier for earlier, later in pairwise(ordered))
+    is_long = window >= timedelta(hours=float(rule["window_hours"]))
+    return is_long and max(gaps) <= timedelta(hours=float(rule["gap_hours"]))
