@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,8 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]{32,}))?",
     re.ASCII | re.IGNORECASE,
 )
+_VARIABLE = re.compile(r"\$\{[^{}]*\}|\$\([^()]*\)|\$\w+|\{\{[^{}]*\}\}")
+_OPEN = "\0"  # in place of a variable
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 
@@ -33,18 +35,20 @@ class ImageRef:
     repository: str | None = None  # ``library/`` is written out for the official ones
     tag: str | None = None
     digest: str | None = None  # of the manifest
+    is_open: bool = False  # whether a variable stands for the tag
 
     @property
     def floating(self) -> bool | None:
         """Whether the tag moves, and no digest holds the image; None where nobody knows."""
-        if self.repository is None:
+        if self.repository is None or self.is_open:
             return None
         return False if self.digest else moves(self.tag, self.repository)
 
     @property
     def pinned(self) -> bool | None:
         """Whether a digest pins the image."""
-        return None if self.repository is None else self.digest is not None
+        is_unknown = self.repository is None or self.is_open
+        return None if is_unknown else self.digest is not None
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of the workloads frame that follow from a reference."""
@@ -60,8 +64,20 @@ class ImageRef:
 
 @lru_cache(4096)  # replicas share their images
 def parse_image(ref: str) -> ImageRef:
-    """Parse ``host:5000/team/app:1.2`` as the engine does; empty where it is no reference."""
-    text = ref.strip()
+    """Parse ``host:5000/team/app:1.2`` as the engine does; empty where it is no reference.
+
+    Of ``${HOST}/team/app:${TAG}`` the repository is known.
+    """
+    text = _VARIABLE.sub(_OPEN, ref.strip())
+    name, colon, tag = text.rpartition(":")
+    is_open = bool(colon) and "/" not in tag and (not tag or _OPEN in tag)
+    if is_open and "@" not in tag and name.count(":") < 2:
+        return replace(parse_image(name), tag=None, is_open=True)
+    host, slash, rest = text.partition("/")
+    if slash and _OPEN in host and _OPEN not in rest:
+        inner = parse_image(rest)
+        repository = (inner.repository or "").removeprefix("library/")
+        return replace(inner, registry=None, repository=repository or None)
     match = _REFERENCE.fullmatch(text)
     if not match or _IMAGE_ID.fullmatch(text):
         return ImageRef()

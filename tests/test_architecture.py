@@ -152,7 +152,7 @@ BUDGETS = {
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
-    "sources/vms": 450,
+    "sources/vms": 500,
     "score": 410,
     "score/backtest": 310,
     "score/blast_radius": 2500,

@@ -59,3 +59,30 @@ def test_columns_of_a_workload():
         "tag_floating": False,
         "pinned": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("postgres:${VERSION:-16}", ("docker.io", "library/postgres", None)),
+        ("postgres:", ("docker.io", "library/postgres", None)),  # of an unset variable
+        ("reg.example.com:5000/a:v$TAG", ("reg.example.com:5000", "a", None)),
+        ("a:{{ .Values.tag }}", ("docker.io", "library/a", None)),
+        ("${REGISTRY}/redis:7.2.1", (None, "redis", "7.2.1")),
+        ("${ID}.ecr.$(AREA).aws/shop/web:${TAG}", (None, "shop/web", None)),
+        ("${IMAGE}", (None, None, None)),
+        ("${A}:${B}", (None, None, None)),
+        ("a/${B}/c:1", (None, None, None)),
+    ],
+)
+def test_a_variable_hides_only_what_it_stands_for(ref, expected):
+    image = parse_image(ref)
+    assert (image.registry, image.repository, image.tag) == expected
+    if image.tag is None:  # not "none, which is latest"
+        assert image.floating is None and image.pinned is None
+
+
+@pytest.mark.parametrize("part", [":", "${A}/", ":${A}", "${A}", "$(", "{{"])
+def test_what_strangers_write_ends(part):
+    parse_image(part * 20_000)
+    parse_image("a" + part * 20_000)

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "marathon": "assess.sources.marathon.source:MarathonSource",
     "backstage": "assess.sources.backstage.source:BackstageSource",
     "traces": "assess.sources.traces:TracesSource",
+    "vms": "assess.sources.vms.source:VmsSource",
     "connections": "assess.sources.connections.source:ConnectionsSource",
     "ec2": "assess.sources.ec2.source:Ec2Source",
     "ecs": "assess.sources.ecs.source:EcsSource",

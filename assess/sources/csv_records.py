@@ -27,7 +27,7 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     csv.field_size_limit(MAX_FIELD)
     lines = (line[0] for line in _LINE.finditer(text))
     rows = filter(None, csv.reader(lines, delimiter=delimiter))
-    header = [_header(name) for name in next(rows, [])]
+    header = [header_of(name) for name in next(rows, [])]
     if not header:
         raise ValueError("the file is empty")
     places: dict[str, list[int]] = {}
@@ -63,7 +63,8 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _header(name: str) -> str:
+def header_of(name: str) -> str:
+    """Return a head in lower case with underscores."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 

@@ -64,6 +64,7 @@ class Unit:
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     texts: tuple[Text, ...] = field(default=(), repr=False)
     unread: tuple[str, ...] = ()  # what it refers to and nobody read, in words
+    config_secrets_n: int = 0  # variables with a secret in plain configuration
     ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""
     mounts: tuple[Mount, ...] = ()
@@ -147,7 +148,8 @@ class Unit:
     @cached_property
     def secret_like_n(self) -> int:
         """Number of variables that hold a secret."""
-        return sum(is_secret(name, value) for name, value in self.environment)
+        secrets = (is_secret(name, value) for name, value in self.environment)
+        return sum(secrets) + self.config_secrets_n
 
 
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part

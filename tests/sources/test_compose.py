@@ -508,7 +508,7 @@ def test_reading_is_repeatable():
 def test_a_restart_that_nobody_declares_is_known_but_for_what_swarm_may_run(tmp_path):
     found = {
         name: (row["restart_policy"], row["cpu_request"], row["memory_request_bytes"])
-        for name, (row, *_) in workloads(
+        for name, row in workloads(
             written(
                 tmp_path,
                 """

@@ -101,6 +101,8 @@ PLACES = {  # where real systems put secrets: the payload, and the keys that lea
     "traces/jaeger.json": ["data child"],
     "connections/app-01/process_open_sockets.json": ["cmdline"],
     "connections/app-01/processes.json": ["cmdline"],
+    "vms/gcloud.json": ["metadata items value"],
+    "vms/azure.json": ["osProfile customData"],
 }
 
 LIVE = {  # the options of each live source

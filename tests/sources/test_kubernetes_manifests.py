@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from test_kubernetes import SHOP, collect, coverage, services, table
+from wild import fit, mutated, whatever_comes
 
 from assess.sources.kubernetes.nodes import system_of
 from assess.sources.kubernetes.rows import to_batch
+from assess.sources.kubernetes.source import KubernetesSource
 
 RBAC = """
 apiVersion: rbac.authorization.k8s.io/v1beta1
@@ -191,6 +194,59 @@ def test_services_of_manifests(tree):
     assert cart["logs_exported"] is True  # by the shipper beside it
     assert (found["agent"]["logs_exported"], found["nightly"]["kind"]) == (None, "job")
     assert found["store"]["stateful"] is True
+
+
+def test_what_a_tree_leaves_out_is_unknown(tree):
+    assert {services(tree)[name]["public"] for name in ("agent", "alone")} == {None}
+
+
+def test_an_autoscaler_keeps_its_least(tmp_path):
+    scaler = """
+    apiVersion: autoscaling/v2
+    kind: HorizontalPodAutoscaler
+    metadata: {name: cart}
+    spec: {scaleTargetRef: {kind: Deployment, name: cart}, minReplicas: 5, maxReplicas: 9}
+    """
+    batch = collect(write(tmp_path, a=CART, b=scaler), path=".")
+    rows = [r for r in rows_of(batch, "cart") if r["container_role"] == "main"]
+    assert len(rows) == 5
+    (row,) = (r for r in batch.rows["objects"] if r["kind"].startswith("Horizontal"))
+    assert row["names"][0].name == "cart"
+
+
+def test_a_declared_shipper_of_all_nodes_exports_logs(tmp_path):
+    shipper = """
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: logs}
+    spec:
+      template:
+        spec:
+          nodeSelector: {kubernetes.io/os: linux}
+          containers: [{name: c, image: fluent/fluent-bit}]
+    """
+    for name, selector, exported in (("a", "os: linux", True), ("b", "gpu: yes", None)):
+        text = shipper.replace("os: linux", selector)
+        base = write(tmp_path / name, cart=STORE, logs=text)
+        found = services(collect(base, path="."))
+        assert found["store"]["logs_exported"] is exported
+
+
+MANIFESTS = [d for part in (RBAC, CART, STORE) for d in yaml.safe_load_all(part) if d]
+
+
+@whatever_comes
+def test_no_manifest_breaks_it(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
+    found = {}
+    source = KubernetesSource()
+    for n, document in enumerate(MANIFESTS):
+        for kind, listed in source.sort(mutated(document, seed + n)):
+            found.setdefault(kind, []).extend(i for i in listed if isinstance(i, dict))
+    return source.to_batch(found, "c")
 
 
 def test_claims_are_shared_by_pods_and_made_for_each_replica(tree):

@@ -5,8 +5,10 @@ import base64
 import pytest
 import yaml
 from test_kubernetes import collect
+from wild import fit, mutated, whatever_comes
 
 from assess.sources.kubernetes.config import expanded
+from assess.sources.kubernetes.source import KubernetesSource
 
 CANARY = "hunter2"
 
@@ -329,3 +331,65 @@ def test_what_the_outside_reaches(tmp_path, objects, is_public):
     batch = collect(tmp_path, path="all.yaml")
     (row,) = (r for r in batch.rows["services"] if r["names"][0].name == "front")
     assert row["public"] is is_public
+
+
+def test_a_secret_in_a_map_is_one_in_plain_configuration(tmp_path):
+    plain = thing("ConfigMap", "calls", data={"DB_PASSWORD": CANARY, "LEVEL": "info"})
+    coded = thing("Secret", "keys", stringData={"API_TOKEN": CANARY})
+    hidden = {"secretRef": {"name": "keys"}}
+    objects = [
+        deployment("front", pod("front", env_from=[ALL, hidden])),
+        deployment("batch", pod("batch", env_from=[hidden])),
+    ]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([plain, coded, *objects]))
+    batch = collect(tmp_path, path="all.yaml")
+    counts = {w["name"]: w["secret_like_env_n"] for w in batch.rows["workloads"]}
+    found = {r["names"][0].name: r["secrets_in_image"] for r in batch.rows["services"]}
+    assert (counts, found) == (
+        {"front": 1, "batch": 0},
+        {"front": True, "batch": False},
+    )
+    assert CANARY not in repr(batch)
+
+
+SOURCE = {"configMapKeyRef": {"name": "calls", "key": "LEDGER"}}
+WHOLE = [
+    MAP,
+    thing("Secret", "keys", data={"DSN": "cG9zdGdyZXM6Ly9zdG9yZTo1NDMyL2E="}),
+    deployment(
+        "front",
+        pod(
+            "front",
+            env=[
+                {"name": "URL", "valueFrom": SOURCE},
+                {"name": "B", "value": "a $(URL)"},
+            ],
+            env_from=[ALL, {"secretRef": {"name": "keys"}}],
+            mounts=[{"name": "c", "mountPath": "/c", "subPath": "a"}],
+            volumes=[
+                {"name": "c", "configMap": {"name": "calls", "items": [{"key": "a"}]}}
+            ],
+        ),
+    ),
+    service("front", externalName="a.example.com"),
+    thing("Endpoints", "front", subsets=[{"addresses": [{"ip": "10.1.2.3"}]}]),
+    policy(egress=[{"to": [PEER]}], ingress=[{"from": [PEER]}]),
+    *gateway_route("HTTPRoute", name="gw"),
+    *virtual("gw"),
+    *openshift(),
+    *with_services("ledger"),
+]
+
+
+@whatever_comes
+def test_nothing_of_it_breaks_when_it_is_spoiled(seeds):
+    fit([changed(seed) for seed in seeds])
+
+
+def changed(seed):
+    found = {}
+    source = KubernetesSource()
+    for n, document in enumerate(WHOLE):
+        for kind, listed in source.sort(mutated(document, seed + n)):
+            found.setdefault(kind, []).extend(i for i in listed if isinstance(i, dict))
+    return source.to_batch(found, "c")

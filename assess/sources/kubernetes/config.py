@@ -13,6 +13,7 @@ from assess.sources.base import Row
 from assess.sources.edges.rows import Text, mentions, variables
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
+from assess.sources.redact import is_secret
 from assess.sources.values import dicts, table, text
 
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
@@ -167,10 +168,7 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
 
 
 def config_texts(
-    pod: Row,
-    container: Row,
-    namespace: str,
-    material: Material,
+    pod: Row, container: Row, namespace: str, material: Material
 ) -> tuple[list[Text], list[str]]:
     """Return the texts that a container reads, and what it refers to and nobody read.
 
@@ -198,6 +196,20 @@ def config_texts(
                     )
                 )
     return texts, list(dict.fromkeys(unread))
+
+
+def secrets_n(pod: Row, container: Row, namespace: str, material: Material) -> int:
+    """Return how many variables of a container have a secret that is in a ConfigMap."""
+    names = set()
+    for reference in references(pod, container):
+        values = material.values.get(material.find(reference, namespace), {})
+        if reference.listed == "secrets" or reference.is_file:
+            continue
+        for key, value in values.items():
+            name = reference.variable or f"{reference.prefix}{key}"
+            if reference.key in ("", key) and is_secret(name, value):
+                names.add(name)
+    return len(names)
 
 
 def expanded(value: str, known: Values) -> str:

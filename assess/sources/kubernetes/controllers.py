@@ -86,12 +86,13 @@ class Controller:
     @property
     def replicas(self) -> int:
         """Number of replicas that it declares; what runs once per node declares one."""
-        least = self.scaler.get("minReplicas", 1) if self.scaler else 1
-        declared = self.spec.get("parallelism" if self.kind in JOBS else "replicas")
-        wanted = integer(least if declared is None else declared)
+        key = "parallelism" if self.kind in JOBS else "replicas"
+        wanted = integer(self.spec.get(key, 1))
         if wanted is None or not (self.is_scaled or self.kind in JOBS):
             return 1
-        return min(wanted, _MAX_REPLICAS)
+        # An autoscaler keeps its least, unless the controller is at rest.
+        least = integer(self.scaler, "minReplicas") or 0
+        return min(max(wanted, least) if wanted else 0, _MAX_REPLICAS)
 
     @property
     def state(self) -> str:

@@ -60,12 +60,7 @@ def applied_version(item: Row) -> str | None:
     return found[1] if found and _VERSION.fullmatch(found[1]) else None
 
 
-def render_command(
-    file: Path,
-    scope: str,
-    *,
-    is_whole: bool,
-) -> str:
+def render_command(file: Path, scope: str, *, is_whole: bool) -> str:
     """Return the command that renders what a file belongs to; empty where it is plain."""
     place = Path(scope).parent
     if file.name in _KUSTOMIZATION:

@@ -95,11 +95,7 @@ def system_of(image: str) -> tuple[str | None, str | None]:
     return to_os(image)
 
 
-def _managed(
-    node: Row,
-    os_name: str | None,
-    os_version: str | None,
-) -> Row:
+def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:
     """Return whose platform a node belongs to, and who patches it, where that is certain."""
     labels = table(node, "metadata", "labels")
     kubelet = text(node, "status", "nodeInfo", "kubeletVersion").removeprefix("v")

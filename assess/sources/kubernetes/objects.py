@@ -14,12 +14,7 @@ from assess.sources.values import text
 About = Mapping[tuple[str, str, str], list[Controller]]  # by list, namespace and name
 
 
-def to_objects(
-    lists: Found,
-    owners: Owners,
-    about: About,
-    cluster: str,
-) -> Iterator[Row]:
+def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iterator[Row]:
     """List the objects of API groups, but those that a controller made.
 
     The core of the API has had one version from the start.
@@ -35,12 +30,7 @@ def to_objects(
                 )
 
 
-def _to_object(
-    item: Row,
-    served: str | None,
-    applied: str | None,
-    cluster: str,
-) -> Row:
+def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:
     namespace, name = place(item)
     kind = text(item, "kind")
     return frames.row(
@@ -55,12 +45,7 @@ def _to_object(
     )
 
 
-def _names(
-    item: Row,
-    listed: str,
-    owners: Owners,
-    about: About,
-) -> Row:
+def _names(item: Row, listed: str, owners: Owners, about: About) -> Row:
     """Return the names of the service that an object is about, where it is one."""
     key = (listed.removesuffix("s"), *place(item))
     controller = owners.controllers.get(key)

@@ -10,7 +10,7 @@ from typing import Any
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
 from assess.sources.edges.rows import command_line
-from assess.sources.kubernetes.config import Material, config_texts, expanded
+from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.unit import Mount, Unit, is_engine_socket
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
@@ -59,11 +59,7 @@ def quantity(value: Any, *path: str) -> float | None:
     return None if amount is None else amount * _UNITS[parts[2]]
 
 
-def main_container(
-    spec: Row,
-    annotations: Row,
-    name: str = "",
-) -> Row:
+def main_container(spec: Row, annotations: Row, name: str = "") -> Row:
     """Return the container that does the work of a pod; sidecars do not.
 
     It is the one that an annotation names, else one of the controller's name, else the first that
@@ -80,11 +76,7 @@ def main_container(
     return next(iter(containers), {})
 
 
-def containers_of(
-    spec: Row,
-    annotations: Row,
-    name: str = "",
-) -> list[Part]:
+def containers_of(spec: Row, annotations: Row, name: str = "") -> list[Part]:
     """List the containers of a pod with their roles, the main one first.
 
     Of those that start the pod up, one that is always restarted runs beside the others.
@@ -98,23 +90,13 @@ def containers_of(
     return parts
 
 
-def to_unit(
-    spec: Row,
-    parts: list[Part],
-    namespace: str,
-    material: Material,
-) -> Unit:
+def to_unit(spec: Row, parts: list[Part], namespace: str, material: Material) -> Unit:
     """Read what a pod, or its template, declares."""
     main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
     return replace(main, beside=tuple(beside))
 
 
-def _to_unit(
-    spec: Row,
-    part: Part,
-    namespace: str,
-    material: Material,
-) -> Unit:
+def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     """Read what a pod declares for one of its containers."""
     container, role = part
     limits = table(container, "resources", "limits")
@@ -140,6 +122,7 @@ def _to_unit(
         environment=tuple((name, expanded(v, known)) for name, v in environment),
         texts=(*commands, *config),
         unread=tuple(unread),
+        config_secrets_n=secrets_n(spec, container, namespace, material),
         ports=tuple(_ports(container)),
         user=_user({**_security(spec), **_security(container)}),
         mounts=tuple(_mounts(spec, container, namespace, material)),
@@ -289,10 +272,7 @@ def known_as(pod: Row, part: Part) -> tuple[str, ...]:
 
 
 def _mounts(
-    spec: Row,
-    container: Row,
-    namespace: str,
-    material: Material,
+    spec: Row, container: Row, namespace: str, material: Material
 ) -> Iterator[Mount]:
     volumes = {text(v, "name"): v for v in dicts(spec, "volumes")}
     for entry in dicts(container, "volumeMounts"):
@@ -306,12 +286,7 @@ def _mounts(
         yield _with_volume(mount, volume, namespace, material)
 
 
-def _with_volume(
-    mount: Mount,
-    volume: Row,
-    namespace: str,
-    material: Material,
-) -> Mount:
+def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) -> Mount:
     """Add what is behind a mount."""
     kind = next((name for name in volume if name != "name"), "persistentVolumeClaim")
     source = table(volume, kind)

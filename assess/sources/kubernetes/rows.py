@@ -57,6 +57,7 @@ from assess.sources.values import (
 _SHIPPERS = re.compile(
     r"fluentd|fluent-bit|filebeat|promtail|vector|logstash|splunk|logspout|alloy|cloudwatch-agent"
 )
+_OF_ALL_NODES = {"kubernetes.io/os", "beta.kubernetes.io/os"}
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -83,7 +84,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     material = to_material(lists, owners.controllers.values())
     units = {c: _unit_of(c, material) for c in owners.controllers.values() if c.pod}
     _add_workloads(batch, owners, units, Cluster(cluster, hosts, material))
-    has_services = bool(lists.get("services"))
+    # A tree of manifests may lack the Service of a workload; a cluster lists all.
+    is_cluster = bool(hosts) or any(pod.get("status") for pod, _ in owners.pods)
+    has_services = bool(lists.get("services")) and is_cluster
     ships_logs = _ships_logs(lists)
     services = [
         to_service(controller, unit, has_services=has_services, ships_logs=ships_logs)
@@ -114,12 +117,7 @@ def _add_workloads(
 # ---- what runs ----
 
 
-def _add_pod(
-    batch: Batch,
-    pod: Row,
-    controller: Controller,
-    cluster: Cluster,
-) -> None:
+def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
     """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
     spec = table(pod, "spec")
@@ -242,12 +240,7 @@ def _has_shipper(pod: Row) -> bool | None:
     return any(_is_shipper(c) for c, role in parts if role == "sidecar") or None
 
 
-def _kind(
-    controller: Controller,
-    unit: Unit,
-    *,
-    stateful: bool | None,
-) -> str | None:
+def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
     """Return what a controller is for, where that can be known of something without state."""
     if controller.namespace == "kube-system":
         return "infra"
@@ -271,7 +264,8 @@ def _ships_logs(lists: Found) -> bool | None:
         if ready and ready >= max(desired, len(lists.get("nodes", ()))):
             return True
         # A manifest: it is declared for all nodes.
-        is_everywhere = not pod.get("nodeSelector") and not pod.get("affinity")
+        chosen = table(pod, "nodeSelector").keys() - _OF_ALL_NODES
+        is_everywhere = not chosen and not pod.get("affinity")
         if "status" not in item and is_everywhere:
             return True
     return None
@@ -331,11 +325,7 @@ def is_public(controller: Controller, *, has_services: bool) -> bool | None:
 # ---- what happened ----
 
 
-def to_activities(
-    lists: Found,
-    owners: Owners,
-    cluster: str,
-) -> list[Row]:
+def to_activities(lists: Found, owners: Owners, cluster: str) -> list[Row]:
     """Return deployments: each ReplicaSet that a Deployment keeps is one, with its images."""
     history: dict[Key, list[tuple[int, Row]]] = defaultdict(list)
     for item in lists.get("replicasets", ()):

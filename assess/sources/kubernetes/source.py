@@ -104,13 +104,7 @@ class KubernetesSource(ListSource):
             batch.cover(scope, "charts", "unsupported", rows=len(charts), hint=hint)
         return lists
 
-    def read_one(
-        self,
-        file: Path,
-        call: Call,
-        lists: Found,
-        seen: set[Hashable],
-    ) -> None:
+    def read_one(self, file: Path, call: Call, lists: Found, seen: set[Hashable]) -> None:
         """Read a file; where a tool renders it first, the call names the command."""
         super().read_one(file, call, lists, seen)
         is_whole = call.is_open and not call.row.get("unmapped_n")

@@ -1,0 +1,240 @@
+"""Machines, in the words of each tool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from assess.sources.base import Row
+from assess.sources.csv_records import Cells, rows
+from assess.sources.hosts.rows import PlainHost, filled, system_of, text_of
+from assess.sources.values import dicts, dig, integer, moment, text
+
+MIB = 1 << 20
+_GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
+_WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
+_TRUE = ("true", "wahr", "vrai", "1", "yes")
+_BITS = re.compile(r"\s*\((?:32|64)[- ]?bit\)", re.IGNORECASE)
+_RANGE = re.compile(r"\d+(?:/\d+)+| or later.*| \(.*")  # CentOS 4/5/6/7: which is unknown
+_IN_LICENCE = re.compile(r"([a-z][a-z-]*?)-(?:server-)?(\d+)(?:-|$)")
+_CUSTOM = re.compile(r"(?:^|-)custom-(\d+)-(\d+)")
+_STANDARD = re.compile(r"-(?:standard|highmem|highcpu|ultramem|megamem)-(\d+)")
+_OFFERS = ("ubuntu", "debian", "centos", "rhel", "sles", "rocky", "alma", "windows")
+_AZURE = re.compile(r"Standard_[A-Z]+(\d+)(?:-(\d+))?[a-z]*_v[3-9]")
+_NOT_MACHINES = ("node", "storage", "sdn", "pool", "network")  # of Proxmox
+
+
+@dataclass
+class Machine:
+    """One machine, and whether it is only a pattern for others."""
+
+    host: PlainHost
+    is_template: bool = False
+
+
+def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> Machine:
+    """Return a machine with the facts that are known."""
+    host = PlainHost(text_of(name) or "unnamed", place, filled(**facts))
+    return Machine(host, is_template)
+
+
+@cache
+def _states() -> dict[str, dict[str, str]]:
+    return {row["word"]: row for row in rows("vms/states")}
+
+
+def power(word: str) -> Row:
+    """Return the power state and the state of a machine; other words are unknown."""
+    known = _states().get(" ".join(word.lower().split()))
+    if known is None:
+        return {"power_state": "unknown"}
+    return {"power_state": known["power"], "state": known["state"]}
+
+
+def whole(value: str) -> int | None:
+    """Read a whole number as spreadsheets write it, with or without groups of thousands."""
+    bare = value.strip()
+    if _GROUPED.fullmatch(bare):
+        return int(re.sub(r"\D", "", bare))
+    found = _WHOLE.fullmatch(bare)
+    return int(found[1]) if found else None
+
+
+def _system(words: str) -> Row:
+    """Name the system in words such as ``Red Hat Enterprise Linux 8 (64-bit)``."""
+    bare = _RANGE.sub("", _BITS.sub("", words)).strip()
+    if not bare or bare.lower().startswith("other"):
+        return {}
+    number = re.search(r"\d+(\.\d+)*", bare)
+    name = bare[: number.start()] if number else bare
+    name = name.strip().removeprefix("Microsoft ")
+    return system_of(name, number[0] if number else "")
+
+
+# -- RVTools -------------------------------------------------------------------------------------
+
+
+def fields_of(heads: list[str]) -> dict[str, int]:
+    """Return the column of each field by the heads of a sheet."""
+    places = {head: n for n, head in reversed(list(enumerate(heads)))}
+    found = {}
+    for row in rows("vms/fields"):
+        known = [places[head] for head in row["heads"].split() if head in places]
+        if known:
+            found[row["field"]] = known[0]
+    return found
+
+
+def of_rvtools(cells: Cells, place: str) -> Machine:
+    """Read a row of the tab vInfo, by field."""
+    memory = whole(cells.get("memory_mib", ""))
+    names = [cells.get("os_tools", ""), cells.get("os_config", "")]
+    system = next(filter(None, map(_system, names)), {})
+    facts = {
+        "hostname": cells.get("hostname"),
+        "provider": "vmware",
+        "region": cells.get("region"),
+        "az": cells.get("az"),
+        "vcpus": whole(cells.get("vcpus", "")),
+        "memory_bytes": None if memory is None else memory * MIB,
+        "addresses": cells.get("addresses"),
+        **system,
+        **power(cells.get("power", "")),
+    }
+    marks = (cells.get("template", ""), cells.get("placeholder", ""))
+    is_template = any(mark.lower() in _TRUE for mark in marks)
+    return machine(cells.get("name", ""), place, facts, is_template=is_template)
+
+
+# -- clouds and hypervisors ----------------------------------------------------------------------
+
+
+def of_proxmox(entry: Row, place: str) -> Machine | None:
+    """Read a resource of a Proxmox cluster; None for what is no machine."""
+    if entry.get("type") in _NOT_MACHINES:
+        return None
+    facts = {
+        "provider": "proxmox",
+        "az": text(entry, "node"),
+        "vcpus": integer(entry, "maxcpu"),
+        "memory_bytes": integer(entry, "maxmem"),
+        **power(text(entry, "status")),
+    }
+    is_template = integer(entry, "template") == 1
+    name = text(entry, "name") or text(entry, "id")
+    return machine(name, place, facts, is_template=is_template)
+
+
+def of_gcloud(entry: Row, place: str) -> Machine:
+    """Read an instance of Compute Engine; its metadata may hold secrets and is not read."""
+    az = text(entry, "zone").rpartition("/")[2]
+    kind = text(entry, "machineType").rpartition("/")[2]
+    interfaces = dicts(entry, "networkInterfaces")
+    addresses = [text(interface, "networkIP") for interface in interfaces]
+    for interface in interfaces:
+        addresses += [
+            text(access, "natIP") for access in dicts(interface, "accessConfigs")
+        ]
+    project = re.search(r"/projects/([\w.:-]{1,99})/", text(entry, "selfLink"))
+    facts = {
+        "provider": "gcp",
+        "account": project[1] if project else None,
+        "region": az.rpartition("-")[0],
+        "az": az,
+        "instance_type": kind,
+        "launched_at": moment(entry, "creationTimestamp"),
+        "addresses": ";".join(filter(None, addresses)),
+        **_gcloud_size(kind),
+        **_licence(entry),
+        **power(text(entry, "status")),
+    }
+    return machine(text(entry, "name"), place, facts)
+
+
+def _gcloud_size(kind: str) -> Row:
+    """Return what the name of a machine type says of its size."""
+    if custom := _CUSTOM.search(kind):
+        return {"vcpus": int(custom[1]), "memory_bytes": int(custom[2]) * MIB}
+    standard = _STANDARD.search(kind)
+    return {"vcpus": int(standard[1])} if standard else {}
+
+
+def _licence(entry: Row) -> Row:
+    """Name the system by the licence of the boot disk, such as ``debian-11-bullseye``."""
+    for disk in dicts(entry, "disks"):
+        for licence in disk.get("licenses") or ():
+            words = text_of(licence).rpartition("/")[2]
+            if found := _IN_LICENCE.match(words):
+                number = found[2]
+                is_short = found[1] == "ubuntu" and len(number) == 4  # 2204
+                version = f"{number[:2]}.{number[2:]}" if is_short else number
+                return system_of(found[1].replace("-", " "), version)
+    return {}
+
+
+def of_azure(entry: Row, place: str) -> Machine:
+    """Read a virtual machine of Azure."""
+    ids = text(entry, "id").split("/")
+    size = text(entry, "hardwareProfile", "vmSize")
+    parts = _AZURE.match(size)
+    zone = dig(entry, "zones", 0)
+    addresses = f"{text(entry, 'privateIps')},{text(entry, 'publicIps')}"
+    facts = {
+        "hostname": text(entry, "osProfile", "computerName"),
+        "provider": "azure",
+        "account": ids[2] if len(ids) > 2 else None,
+        "region": text(entry, "location"),
+        "az": text_of(zone),
+        "instance_type": size,
+        "vcpus": int(parts[2] or parts[1]) if parts else None,
+        "launched_at": moment(entry, "timeCreated"),
+        "addresses": ";".join(filter(None, addresses.split(","))),
+        **_azure_system(entry),
+        **power(text(entry, "powerState")),
+    }
+    return machine(text(entry, "name"), place, facts)
+
+
+def _azure_system(entry: Row) -> Row:
+    """Name the system by the image; where it is one of one's own, only its family is known."""
+    family = text(entry, "storageProfile", "osDisk", "osType").lower()
+    known = {"os_family": family} if family in ("linux", "windows") else {}
+    image = "storageProfile", "imageReference"
+    offer = text(entry, *image, "offer").lower()
+    number = re.search(r"\d+(?:[._]\d+)*", text(entry, *image, "sku"))
+    version = number[0].replace("_", ".") if number else ""
+    for word in _OFFERS:
+        if word in offer:
+            return known | system_of(word, version)
+    return known
+
+
+def of_domain(found: dict[str, Any], place: str) -> Machine:
+    """Read a domain of libvirt."""
+    facts = {
+        "provider": "libvirt",
+        "vcpus": found.get("vcpus"),
+        "memory_bytes": found.get("memory"),
+        "arch": found.get("arch"),
+        **power(found.get("state") or ""),
+    }
+    if system := re.search(r"/([a-z]+)/(\d+(?:\.\d+)*)$", found.get("os") or ""):
+        facts |= system_of(system[1], system[2])
+    return machine(found.get("name") or "", place, facts)
+
+
+READERS: list[tuple[str, Callable[[Row, str], Machine | None]]] = [
+    ("networkInterfaces", of_gcloud),
+    ("machineType", of_gcloud),
+    ("hardwareProfile", of_azure),
+    ("vmid", of_proxmox),
+    ("node", of_proxmox),
+]
+
+
+def reader_of(entry: Row) -> Callable[[Row, str], Machine | None] | None:
+    """Return what reads an entry, by a key that only one tool writes."""
+    return next((read for key, read in READERS if key in entry), None)

@@ -1,0 +1,253 @@
+"""Virtual machines: exports of every tool become hosts, templates and half files do not."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import pytest
+
+from assess.sources.base import Batch
+from assess.sources.deadline import Deadline
+from assess.sources.hosts.ansible import AnsibleSource
+from assess.sources.joining.hosts import settle_hosts
+from assess.sources.joining.merge import to_tables
+from assess.sources.vms import xml
+from assess.sources.vms.machines import whole
+from assess.sources.vms.source import VmsSource
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "vms"
+HEADS = ["VM", "Powerstate", "Template", "CPUs", "Memory", "DNS Name"]
+GIB = 1 << 30
+
+
+def collect(place: Path) -> Batch:
+    source = VmsSource()
+    assert source.check({"path": str(place)}) == []
+    return source.collect({"path": str(place)}, place, Deadline(60))
+
+
+def hosts(place: Path) -> dict[str, dict]:
+    return {row["host_id"]: row for row in collect(place).rows["hosts"]}
+
+
+def letters(n: int) -> str:
+    return ("" if n < 26 else chr(64 + n // 26)) + chr(65 + n % 26)
+
+
+def sheet(rows: list[list], shared: list[str]) -> str:
+    """Write a sheet as Excel does: texts shared, numbers bare, empty cells left out."""
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        cells = []
+        for n, value in enumerate(row):
+            place = f'r="{letters(n)}{number}"'
+            if isinstance(value, bool):
+                cells.append(f'<c {place} t="b"><v>{int(value)}</v></c>')
+            elif isinstance(value, int):
+                cells.append(f"<c {place}><v>{value}</v></c>")
+            elif value:
+                shared.append(value)
+                cells.append(f'<c {place} t="s"><v>{len(shared) - 1}</v></c>')
+        lines.append(f'<row r="{number}">{"".join(cells)}</row>')
+    return (
+        '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+        f"<sheetData>{''.join(lines)}</sheetData>"
+        '<mergeCells count="1"><mergeCell ref="A1:F1"/></mergeCells></worksheet>'
+    )
+
+
+def workbook(file: Path, tabs: dict[str, list[list]], prologue: str = "") -> Path:
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    shared: list[str] = []
+    sheets = {name: sheet(rows, shared) for name, rows in tabs.items()}
+    named = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>'
+        for n, name in enumerate(sheets, start=1)
+    )
+    related = "".join(
+        f'<Relationship Id="rId{n}" Target="worksheets/sheet{n}.xml"/>'
+        for n in range(1, len(sheets) + 1)
+    )
+    texts = "".join(f"<si><r><t>{escape(text)}</t></r></si>" for text in shared)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>{named}</sheets></workbook>',
+        )
+        book.writestr(
+            "xl/_rels/workbook.xml.rels", f"<Relationships>{related}</Relationships>"
+        )
+        book.writestr(
+            "xl/sharedStrings.xml", f'{prologue}<sst xmlns="{main}">{texts}</sst>'
+        )
+        for n, text in enumerate(sheets.values(), start=1):
+            book.writestr(f"xl/worksheets/sheet{n}.xml", text)
+    return file
+
+
+def test_every_tool_gives_size_system_state_and_place():
+    found = hosts(FIXTURES)
+    assert len(found) == 13
+    columns = (
+        "provider",
+        "power_state",
+        "vcpus",
+        "memory_bytes",
+        "os_name",
+        "os_version",
+    )
+    expected = {
+        "erp-db-01": ("vmware", "on", 8, 64 * GIB, "rhel", "8"),
+        "erp-app-01": ("vmware", "on", 4, 16 * GIB, "ubuntu", "22.04"),
+        "fileserver": ("vmware", "off", 2, 4 * GIB, "windows server", "2019"),
+        "legacy": ("vmware", "suspended", 1, 2 * GIB, "centos", None),
+        "mail-01": ("proxmox", "on", 4, 8 * GIB, None, None),
+        "dns-01": ("proxmox", "off", 1, GIB // 2, None, None),
+        "search-1": ("gcp", "on", 8, None, "ubuntu", "22.04"),
+        "batch-1": ("gcp", "off", 4, 10 * GIB, "debian", "11"),
+        "report-1": ("azure", "on", 4, None, "ubuntu", "22.04"),
+        "ad-1": ("azure", "off", None, None, "windows", "2022"),
+        "ci-01": ("libvirt", "on", 4, 8 * GIB, "debian", "12"),
+        "ci-02": ("libvirt", "off", 1, 2 * GIB, None, None),
+        "ci-03": ("libvirt", "off", None, None, None, None),
+    }
+    for name, values in expected.items():
+        assert tuple(found[name].get(column) for column in columns) == values, name
+    assert found["search-1"]["addresses"] == "10.132.0.4;203.0.113.40"
+    assert found["search-1"]["region"] == "europe-west1"
+    assert found["report-1"]["account"].startswith("00000000-")
+    assert found["ad-1"]["os_family"] == "windows"
+
+
+def test_templates_are_counted_and_left_out():
+    rows = [r for r in collect(FIXTURES).coverage if r["call"] == "templates"]
+    assert [row["rows"] for row in rows] == [1, 1]
+
+
+def test_a_machine_is_no_service():
+    tables, _ = to_tables([("vms", collect(FIXTURES))], [])
+    assert "workloads" not in tables or tables["workloads"].empty
+    assert tables.get("services") is None or tables["services"].empty
+
+
+def test_a_workbook_with_merged_heads_and_other_tabs(tmp_path):
+    rows = [
+        ["Virtual machines of the estate"],
+        ["Machine", "", "", "Size"],
+        HEADS,
+        ["web-01", "poweredOn", False, 4, 8192, "web-01.corp.example.com"],
+        [],
+        ["tmpl", "poweredOff", True, 1, 512, ""],
+        ["db-01", "poweredOff", "False", "8", "16 384", ""],
+        ["", "poweredOff", "", 1, 1, ""],
+        ["odd", "asleep", "", "many", 1, ""],
+    ]
+    workbook(tmp_path / "export.xlsx", {"vDisk": [["VM", "Disk"]], "vInfo": rows})
+    batch = collect(tmp_path / "export.xlsx")
+    found = {row["host_id"]: row for row in batch.rows["hosts"]}
+    assert set(found) == {"web-01", "db-01", "odd"}
+    assert found["web-01"]["memory_bytes"] == 8 * GIB
+    assert found["db-01"]["memory_bytes"] == 16 * GIB
+    assert found["web-01"]["hostname"] == "web-01.corp.example.com"
+    assert found["odd"]["power_state"] == "unknown" and "vcpus" not in found["odd"]
+    assert batch.coverage[0]["unmapped_n"] == 2
+
+
+def test_1500_machines_are_1500_hosts_that_join_what_ansible_knows(tmp_path):
+    rows = [[f"vm-{n:04}", "poweredOn", False, 2, 4096, ""] for n in range(1500)]
+    workbook(tmp_path / "export.xlsx", {"vInfo": [HEADS, *rows]})
+    (tmp_path / "facts").mkdir()
+    facts = {"ansible_facts": {"ansible_hostname": "vm-0007", "ansible_kernel": "6.1.0"}}
+    (tmp_path / "facts" / "vm-0007.corp.example.com").write_text(json.dumps(facts))
+    ansible = AnsibleSource().collect({"path": "facts"}, tmp_path, Deadline(9))
+    batches = [("ansible", ansible), ("vms", collect(tmp_path / "export.xlsx"))]
+    tables, _ = to_tables(settle_hosts(batches)[0], [])
+    table = tables["hosts"]
+    assert len(table) == 1500
+    (known,) = table[table["kernel"].notna()].to_dict("records")
+    assert (known["vcpus"], known["power_state"]) == (2, "on")
+
+
+def test_two_machines_of_one_name_are_two(tmp_path):
+    rows = [["web", "poweredOn", False, n, 1, ""] for n in (1, 2)]
+    workbook(tmp_path / "export.xlsx", {"vInfo": [HEADS, *rows]})
+    assert sorted(row["vcpus"] for row in hosts(tmp_path).values()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("4096", 4096),
+        ("4.096", 4096),
+        ("4,096", 4096),
+        ("4 096", 4096),
+        ("4\u202f096", 4096),
+        ("4096.0", 4096),
+        ("1'048'576", 1_048_576),
+        ("4.5", None),
+        ("", None),
+        ("many", None),
+    ],
+)
+def test_numbers_of_any_country(written, number):
+    assert whole(written) == number
+
+
+# -- hostile files -------------------------------------------------------------------------------
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+
+
+def test_entities_are_refused(tmp_path):
+    workbook(tmp_path / "a.xlsx", {"vInfo": [HEADS]}, prologue=BOMB)
+    (tmp_path / "b.xml").write_text(f"{BOMB}<domain><name>&c;</name></domain>")
+    batch = collect(tmp_path)
+    assert {row["status"] for row in batch.coverage} == {"parse_error"}
+    with pytest.raises(ValueError, match="document type"):
+        xml.read_xml(
+            BytesIO(f"{BOMB}<a>&c;</a>".encode()), lambda *_: None, lambda *_: None
+        )
+
+
+def test_a_part_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(xml, "MAX_UNPACKED", 1 << 20)
+    rows = [["x" * 1000, "poweredOn", False, 1, 1, ""] for _ in range(2000)]
+    workbook(tmp_path / "a.xlsx", {"vInfo": [HEADS, *rows]})
+    (row,) = collect(tmp_path).coverage
+    assert row["status"] == "parse_error" and "limit" in row["hint"]
+
+
+def test_cells_far_to_the_right_cost_no_memory(monkeypatch):
+    monkeypatch.setattr(xml, "MAX_CELLS", 10_000)
+    rows = "".join(f'<row><c r="XFD{n}"><v>1</v></c></row>' for n in range(9))
+    with pytest.raises(ValueError, match="limit"):
+        xml._rows(BytesIO(f"<s>{rows}</s>".encode()), [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04broken",
+        b"name;size\na;1\n",
+        b'[{"a": 1}]',
+        b"<domain><name>x</na",
+        b"no",
+    ],
+)
+def test_what_is_no_list_of_machines_is_told(tmp_path, content):
+    (tmp_path / "a.dump").write_bytes(content)
+    (row,) = collect(tmp_path).coverage
+    assert row["status"] == "parse_error" and row["hint"]
+
+
+def test_half_a_list_keeps_what_is_whole(tmp_path):
+    text = (FIXTURES / "proxmox.json").read_text()
+    (tmp_path / "a.json").write_text(text[: text.index('"node": "pve-2"')])
+    batch = collect(tmp_path)
+    assert [row["host_id"] for row in batch.rows["hosts"]] == ["mail-01"]
+    assert batch.coverage[0]["status"] == "partial"
