@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from assess.score.assessment import what_next as what_next
     from assess.score.backtest.backtest import backtest as backtest
     from assess.score.blast_radius.blast_radius import (
-        judge_outside as judge_outside,
-    )
-    from assess.score.blast_radius.blast_radius import (
         score_blast_radius as score_blast_radius,
     )
     from assess.score.blast_radius.edges import edge_evidence as edge_evidence
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
         score_upgrade_churn as score_upgrade_churn,
     )
     from assess.score.upgrade_churn.history import upgrade_history as upgrade_history
+    from assess.score.validation.external import judge_outside as judge_outside
     from assess.sources import collect as collect
     from assess.store import earlier as earlier
     from assess.store import load as load
@@ -60,7 +58,7 @@ _HOMES = {
     "edge_evidence": "score.blast_radius.edges",
     "from_frames": "inventory",
     "judge_claims": "score.assessment",
-    "judge_outside": "score.blast_radius.blast_radius",
+    "judge_outside": "score.validation.external",
     "load": "store",
     "load_policy": "policy.policy",
     "notebook_style": "figures",

@@ -137,7 +137,7 @@ BUDGETS = {
     "sources/ec2": 415,
     "sources/ecr": 620,
     "sources/ecs": 1080,
-    "sources/experiments": 300,
+    "sources/experiments": 500,
     "sources/frames": 126,
     "sources/hosts": 960,
     "sources/incidents": 1250,
@@ -155,11 +155,12 @@ BUDGETS = {
     "sources/vms": 500,
     "score": 410,
     "score/backtest": 310,
-    "score/blast_radius": 2500,
+    "score/blast_radius": 2350,
     "score/claims": 800,
     "score/evidence": 700,
     "score/incidents": 600,
     "score/readiness": 540,
+    "score/validation": 750,
     "score/upgrade_churn": 1450,
     "score/targets": 750,
     "score/what_next": 1400,
@@ -172,8 +173,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 49_500
-MAX_FILES = 236
+MAX_PACKAGE_LINES = 52_000
+MAX_FILES = 245
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -113,6 +113,10 @@ class ListSource(Source):
     def get_details(self, web: Web, lists: Found, batch: Batch) -> None:
         """Ask for what the lists leave out."""
 
+    def checked(self, documents: list[Any]) -> list[Any]:
+        """Return the documents of a dump whose lists have the forms of the source."""
+        return documents
+
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an entry, so that two dumps of it are one."""
         return kind, item.get("ID") or item.get("id") or id(item)
@@ -229,7 +233,10 @@ class ListSource(Source):
             call.status("unsupported", f"it is no dump; make one: {command}")
             return
         documents = read_documents(file, call.row)
-        lose(call, spoiled({"entries": documents}, {"entries": "", **self.forms}))
+        lose(
+            call,
+            spoiled({"entries": self.checked(documents)}, {"entries": "", **self.forms}),
+        )
         for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else

@@ -13,6 +13,7 @@ from wild import fit, mutated, whatever_comes
 import assess
 from assess.sources.deadline import Deadline
 from assess.sources.experiments import (
+    _TOOLS,
     ExperimentsSource,
     of_chaostoolkit,
     of_litmus,
@@ -69,6 +70,7 @@ def test_a_journal_of_chaos_toolkit():
     assert row["observed"] == ("stock", "checkout", "catalog", "cart")
     assert row["started_at"].isoformat() == "2026-09-14T09:30:02.412331+00:00"
     assert row["ended_at"] > row["started_at"]
+    assert row["fault"] == "crash"
 
 
 def test_a_journal_without_one_known_element_is_left_out():
@@ -113,7 +115,7 @@ def test_what_cannot_be_read_is_coverage(tmp_path, kind):
     assert not batch.rows["experiments"]
     missing = source.collect({"path": "none", "format": kind}, tmp_path, Deadline(10))
     assert missing.coverage[0]["status"] != "ok"
-    assert source.check({"path": "x", "format": "gremlin"})
+    assert source.check({"path": "x", "format": "monkey"})
 
 
 def test_the_services_of_an_experiment_are_those_of_the_fleet(tmp_path):
@@ -169,3 +171,222 @@ def test_mutants_of_results_raise_nothing(kind, name, seeds):
     assert len(batch.coverage) == len(seeds)
     assert not {row.get("error_class") for row in batch.coverage} - {None}
     fit([batch])
+
+
+MESH = {
+    "apiVersion": "chaos-mesh.org/v1alpha1",
+    "kind": "NetworkChaos",
+    "metadata": {"name": "delay-stock", "namespace": "shop", "uid": "u-1"},
+    "spec": {
+        "action": "delay",
+        "mode": "one",
+        "selector": {"namespaces": ["shop"], "labelSelectors": {"app": "stock"}},
+    },
+    "status": {
+        "experiment": {
+            "desiredPhase": "Stop",
+            "containerRecords": [
+                {
+                    "id": "shop/stock-55cc46dc8f-jfbb8/app",
+                    "phase": "Not Injected",
+                    "injectedCount": 1,
+                    "events": [
+                        {
+                            "type": "Failed",
+                            "operation": "Apply",
+                            "timestamp": "2026-09-01T09:59:00Z",
+                        },
+                        {
+                            "type": "Succeeded",
+                            "operation": "Apply",
+                            "timestamp": "2026-09-01T10:00:00Z",
+                        },
+                        {
+                            "type": "Succeeded",
+                            "operation": "Recover",
+                            "timestamp": "2026-09-01T10:05:00Z",
+                        },
+                    ],
+                }
+            ],
+        }
+    },
+}
+GREMLIN = {
+    "guid": "g-1",
+    "stage": "Successful",
+    "args": {"type": "blackhole", "cliArgs": ["blackhole", "-l", "60"]},
+    "createUser": "ada@acme.example",
+    "startTime": "2026-09-01T10:00:00.000Z",
+    "endTime": "2026-09-01T10:01:00.000Z",
+    "target": {"containers": {"multiSelectLabels": {"app": ["stock"]}}},
+}
+FIS = {
+    "experiment": {
+        "id": "EXP1",
+        "state": {"status": "completed"},
+        "startTime": "2026-09-01T10:00:00+00:00",
+        "endTime": "2026-09-01T10:10:00+00:00",
+        "targets": {
+            "one": {
+                "resourceType": "aws:ec2:instance",
+                "resourceArns": ["arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b"],
+            },
+            "pods": {
+                "resourceType": "aws:eks:pod",
+                "parameters": {
+                    "selectorType": "labelSelector",
+                    "selectorValue": "app=stock",
+                },
+            },
+        },
+        "actions": {
+            "stop": {
+                "actionId": "aws:ec2:stop-instances",
+                "targets": {"Instances": "one"},
+                "state": {"status": "completed"},
+            },
+            "wait": {"actionId": "aws:fis:wait", "state": {"status": "completed"}},
+            "later": {
+                "actionId": "aws:eks:pod-cpu-stress",
+                "targets": {"Pods": "pods"},
+                "state": {"status": "skipped"},
+            },
+        },
+    }
+}
+
+
+def edited(payload, *path, to):
+    copy = json.loads(json.dumps(payload))
+    part = copy
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = to
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "element", "fault"),
+    [
+        ("chaosmesh", MESH, ("service", "stock"), "latency"),
+        (
+            "chaosmesh",
+            edited(MESH, "spec", "selector", to={}),
+            ("service", "stock"),
+            "latency",
+        ),
+        (
+            "chaosmesh",
+            edited(MESH, "spec", "action", to="loss"),
+            ("service", "stock"),
+            "network",
+        ),
+        (
+            "chaosmesh",
+            {
+                **MESH,
+                "kind": "StressChaos",
+                "spec": {"stressors": {"cpu": {"workers": 1}}},
+            },
+            ("service", "stock"),
+            "cpu",
+        ),
+        (
+            "chaosmesh",
+            {**MESH, "kind": "PodChaos", "spec": {"action": "pod-kill"}},
+            ("service", "stock"),
+            "crash",
+        ),
+        ("gremlin", GREMLIN, ("service", "stock"), "network"),
+        (
+            "gremlin",
+            edited(GREMLIN, "target", to={"hosts": {"ids": ["worker-2"]}}),
+            ("host", "worker-2"),
+            "network",
+        ),
+        ("fis", FIS, ("host", "i-0a1b"), "crash"),
+        (
+            "fis",
+            edited(FIS, "experiment", "actions", "stop", "targets", to={"Pods": "pods"}),
+            ("service", "stock"),
+            "crash",
+        ),
+    ],
+)
+def test_tools_that_watch_nothing(tmp_path, kind, payload, element, fault):
+    (tmp_path / "x.json").write_text(json.dumps(payload))
+    batch = ExperimentsSource().collect(
+        {"path": "x.json", "format": kind}, tmp_path, Deadline(10)
+    )
+    (row,) = rows_of(batch)
+    assert (row["element_kind"], row["element"]) == element
+    assert row["fault"] == fault
+    assert (row["started_at"].hour, row["ended_at"] > row["started_at"]) == (10, True)
+    assert "affected" not in row  # nobody looked at the others
+    assert "ada" not in repr(batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("chaosmesh", edited(MESH, "status", to={})),
+        ("gremlin", edited(GREMLIN, "stage", to="Pending")),
+        ("gremlin", edited(GREMLIN, "target", to={"type": "Random"})),
+        ("fis", edited(FIS, "experiment", "actions", to={})),
+        (
+            "fis",
+            edited(
+                FIS, "experiment", "targets", "one", "resourceArns", to=["a/1", "a/2"]
+            ),
+        ),
+    ],
+)
+def test_what_failed_nothing_or_not_one_thing_is_left_out(kind, payload):
+    assert _TOOLS[kind](payload, {}) is None
+
+
+def test_the_map_names_what_other_tools_failed():
+    assert _TOOLS["chaosmesh"](MESH, {"delay-stock": "host:w-1"})["element"] == "w-1"
+    assert _TOOLS["gremlin"](GREMLIN, {"g-1": "cart"})["element"] == "cart"
+    assert _TOOLS["fis"](FIS, {"stop": "az:eu-west-1a"})["element_kind"] == "az"
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("pod-delete", "crash"),
+        ("pod-cpu-hog", "cpu"),
+        ("pod-memory-hog", "memory"),
+        ("pod-network-latency", "latency"),
+        ("pod-network-loss", "network"),
+        ("disk-fill", "data"),
+        ("node-drain", "crash"),
+        ("container_kill", "crash"),
+        ("terminate_pods", "crash"),
+        ("create_latency_toxic", "latency"),
+        ("aws:ecs:stop-task", "crash"),
+        ("aws:network:disrupt-connectivity", "network"),
+        ("DNSChaos random", "network"),
+        ("IOChaos attrOverride", "data"),
+        ("process_killer", "crash"),
+        ("crash", "crash"),
+        ("unknown", "unknown"),
+        ("", None),
+        ("time travel", None),
+    ],
+)
+def test_kinds_of_fault(words, fault):
+    from assess.sources.experiments.tools import fault_of
+
+    assert fault_of(words) == fault
+
+
+@whatever_comes
+def test_mutants_of_other_tools_raise_nothing(seeds):
+    for seed in seeds:
+        for kind, payload in (("chaosmesh", MESH), ("gremlin", GREMLIN), ("fis", FIS)):
+            value = mutated(payload, seed)
+            assert isinstance(
+                _TOOLS[kind](value if isinstance(value, dict) else {}, {}), dict | None
+            )

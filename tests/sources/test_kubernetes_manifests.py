@@ -167,6 +167,39 @@ def test_controllers_declare_their_replicas(tree, service, kind, replicas, state
     assert all(r.get("host_id") is None for r in rows)
 
 
+def test_other_kinds_have_lists_of_other_forms(tmp_path):
+    policy = """
+    apiVersion: policy/v1beta1
+    kind: PodSecurityPolicy
+    metadata: {name: strict}
+    spec: {volumes: [configMap, secret]}
+    ---
+    apiVersion: security.istio.io/v1
+    kind: AuthorizationPolicy
+    metadata: {name: a}
+    spec: {rules: [{to: [{operation: {paths: [/info], ports: ["80"]}}]}]}
+    """
+    batch = collect(write(tmp_path, a=policy, b=CART), path=".")
+    assert not any(row.get("unmapped_n") for row in batch.coverage)
+    kinds = {row["kind"]: row["api_version"] for row in batch.rows["objects"]}
+    assert kinds["PodSecurityPolicy"] == "policy/v1beta1"
+
+
+def test_entries_that_cannot_be_read_are_counted(tmp_path):
+    pods = [{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": ["x"]}}]
+    whole = {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": pods}
+    (tmp_path / "all.json").write_text(json.dumps(whole))
+    batch = collect(tmp_path, path="all.json")
+    (row,) = (r for r in batch.coverage if r["call"] == "read")
+    assert row["unmapped_n"] == 1 and "containers[0]" in row["hint"]
+
+
+def test_an_engine_knows_each_container_of_a_pod():
+    batch = collect(path="shop.json")
+    ids = batch.container_ids["shop/shop/web-6d5f7c9b8f-x7k2p/istio-proxy"]
+    assert ids == ("9" * 64,)
+
+
 def test_every_container_of_a_pod_is_a_row(tree):
     rows = [r for r in rows_of(tree, "cart") if "/1" in r["workload_id"]]
     roles = {r["repository"]: (r["container_role"], r["privileged"]) for r in rows}
@@ -403,7 +436,7 @@ def test_no_number_of_replicas_is_too_large(tmp_path):
             "Red Hat Enterprise Linux CoreOS 413.92.202310210500-0 (Plow)",
             ("rhcos", "4.13"),
         ),
-        ("Red Hat Enterprise Linux CoreOS 9.6.20250826-1 (Plow)", ("rhcos", "9.6")),
+        ("Red Hat Enterprise Linux CoreOS 9.6.20250826-1 (Plow)", ("rhcos", "4.19")),
         ("Bottlerocket OS 1.19.2 (aws-k8s-1.28)", ("bottlerocket", "1.19")),
         ("Talos (v1.6.4)", ("talos", "1.6")),
         ("Flatcar Container Linux by Kinvolk 3760.2.0 (Oklo)", ("flatcar", "3760")),
@@ -414,7 +447,7 @@ def test_no_number_of_replicas_is_too_large(tmp_path):
     ],
 )
 def test_systems_of_nodes(image, system):
-    assert system_of(image) == system
+    assert system_of(image, "v1.32.5") == system
 
 
 def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image=""):
@@ -437,7 +470,7 @@ def node(runtime="containerd://2.0.1", version="v1.29.4", labels=None, image="")
         ({"labels": {"kubernetes.azure.com/cluster": "a"}}, (None, "aks 1.29.4")),
         (
             {"labels": {"eks.amazonaws.com/compute-type": "fargate"}},
-            ("provider", "fargate 1.29.4"),
+            ("provider", "eks 1.29.4"),
         ),
         (
             {"image": "Red Hat Enterprise Linux CoreOS 415.92.202402201450-0 (Plow)"},

@@ -426,7 +426,12 @@ RULES = {
 OTHERS = {  # who may name them for another reason
     "root": ("host_paths.py",),  # the class of a path
     "sockets of engines": ("docker/client.py", "docker/engine.py", "docker/source.py"),
-    "kinds of addresses in rows": ("edges/kinds.py", "edges/rows.py"),
+    "kinds of addresses in rows": (
+        "edges/kinds.py",
+        "edges/rows.py",
+        "connections/edges.py",
+        "connections/observed.py",
+    ),
 }
 
 

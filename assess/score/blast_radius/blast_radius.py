@@ -9,22 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from assess.errors import AssessError
-from assess.inventory import Inventory, from_frames
+from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans
 from assess.score.blast_radius.edges import LEVELS
-from assess.score.blast_radius.learning import (
-    ids,
-    learned_edges,
-    observed_failures,
-    with_learned,
-)
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import learned_edges, with_learned
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
@@ -41,12 +36,10 @@ from assess.score.blast_radius.unseen import (
     seen_sides,
     with_unseen,
 )
-from assess.score.blast_radius.validation import validate
 from assess.score.incidents.exposure import incident_rates
 from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance
-
-OUTSIDE = ("precision", "precision_curve", "learned_judged")  # details of `judge_outside`
+from assess.score.validation.validation import validate
 
 
 def score_blast_radius(
@@ -131,8 +124,14 @@ def score_blast_radius(
     observed = dependencies_observed(inventory, policy, topology)
     services["dependencies_observed"] = observed.astype("boolean")
     services["callers_seen"] = callers_seen(inventory, policy, seen)
-    checks, judged = validate(
-        inventory, policy, declared, failures, affected=affected, sampling=rough
+    checks = validate(
+        inventory,
+        policy,
+        declared,
+        failures,
+        affected=affected,
+        frame=frame,
+        sampling=rough,
     )
     return BlastRadius(
         frame.sort_values("impact", ascending=False, kind="stable"),
@@ -144,81 +143,9 @@ def score_blast_radius(
             "services": services,
             **checks,
             "learned_edges": learned,
-            "learned_judged": judged,
         },
         topology=topology,
     )
-
-
-def judge_outside(
-    dependencies: pd.DataFrame,
-    experiments: pd.DataFrame,
-    policy: Policy,
-) -> dict[str, pd.DataFrame]:
-    """Compare predictions with simpler rules on data from outside.
-
-    Parameters
-    ----------
-    dependencies : DataFrame
-        ``src_id, dst_id``, perhaps ``kind`` (else call), ``evidence``, ``p``.
-    experiments : DataFrame
-        ``element`` (a service) and ``affected_services`` (joined by ";"), perhaps
-        ``observed_services`` and ``experiment_id``.
-    policy : Policy
-        The policy.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        ``precision``: precision and recall of self, direct callers, all transitive callers, of
-        ``p_down``, and of learned probabilities, each failure left out; ``precision_curve``; and
-        ``learned_judged`` with its verdict. All services weigh the same.
-
-    Raises
-    ------
-    AssessError
-        Where a column is missing or a cell breaks the data dictionary.
-    """
-    usual: dict[str, Any] = {"kind": "call", "evidence": "outside"}
-    edges = _completed("dependencies", dependencies, ["src_id", "dst_id"], usual)
-    usual = {
-        "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
-        "element_kind": "service",
-        "started_at": "2000-01-01",
-        "observed_services": pd.NA,
-    }
-    faults = _completed(
-        "experiments", experiments, ["element", "affected_services"], usual
-    )
-    lists = pd.concat([faults["affected_services"], faults["observed_services"]])
-    named = lists.dropna().map(ids).explode()
-    services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
-    services = services.dropna().drop_duplicates().sort_values()
-    services = services[services.ne("") & ~services.str.startswith("ext:")]
-    frames = {
-        "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
-        "dependencies": edges,
-        "experiments": faults,
-    }
-    inventory = from_frames(frames, snapshot_at="2000-01-02")
-    details = score_blast_radius(inventory, policy, detail=False).details
-    return {name: details[name] for name in OUTSIDE}
-
-
-def _completed(
-    name: str,
-    table: pd.DataFrame,
-    needed: list[str],
-    usual: dict[str, Any],
-) -> pd.DataFrame:
-    """Return a table from outside as text, with the usual values where it has none."""
-    missing = [column for column in needed if column not in table.columns]
-    if missing:
-        hint = f"it needs {' and '.join(needed)}"
-        raise AssessError(f"the table of {name} has no column {missing[0]!r}", hint=hint)
-    table = table.reset_index(drop=True).astype("string")
-    defaults = pd.DataFrame(usual, index=table.index).astype("string")
-    return table.combine_first(defaults)
 
 
 def _worst_reach(

@@ -1,107 +1,28 @@
-"""Probabilities of edges, learned from failures: how often a caller went down with what it calls.
+"""What failures teach: how often a caller went down with what it calls, and who falls besides.
 
 Needs experiments (or incidents) of which it is known who went down. An edge is tried whenever what
 is needed was down and the caller had data; a caller that the failure took down by itself shows
-nothing. Edges of a kind are spread as Beta(mean * strength, (1 - mean) * strength); mean and
-strength are unknown, with a prior on a grid. So an edge that was never tried has the spread of its
-kind. A failure with several possible causes shows that at least one of these edges failed.
+nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.blast_radius.bitset import Booleans, Floats, Integers, adjacency
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
 from assess.score.blast_radius.edges import LEVELS
+from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import Topology
-from assess.score.incidents.exposure import counted_incidents
 
-MEANS = np.linspace(0.02, 0.98, 25)  # grid over the mean of a kind …
-STRENGTHS = np.geomspace(0.5, 64.0, 10)  # … and over how alike its edges are
-PRIOR_N = 2.0  # weight of the policy's probability of a kind [edges]
-CHANCES = (0.05, 0.95)  # ends of the prior's mean, and of the start of the sharing
-ROUNDS = 30  # of sharing failures among the edges that can have caused them
-ENOUGH = 1e-3  # change of a probability at which the sharing has settled
-SETTLING = 100  # draws left out
-DRAWS = 1000  # draws kept
-
-HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
-Element = tuple[str, str]  # kind and name
-
-# parameters of the Beta distribution at each point of the grid
-A = np.outer(STRENGTHS, MEANS).ravel()
-B = np.outer(STRENGTHS, 1 - MEANS).ravel()
-
-
-def events(inventory: Inventory) -> pd.DataFrame:
-    """List incidents and experiments of which it is known what they took down.
-
-    Columns ``event, event_id, element_kind, element, affected_services, observed_services``. An
-    incident by a cause of its host is a failure of that host where the host is named, else one of
-    its service, which is affected itself.
-    """
-    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
-    # a host that fails takes all its services down: the service that reported it is no cause
-    on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
-    affected = incidents["affected_services"] + ";" + incidents["service_id"]
-    first = pd.DataFrame(
-        {
-            "event": "incident",
-            "event_id": incidents["incident_id"],
-            "element_kind": np.where(on_host, "host", "service"),
-            "element": incidents["host_id"].where(on_host, incidents["service_id"]),
-            "affected_services": affected,
-            "observed_services": pd.NA,
-        }
-    )
-    experiments = inventory["experiments"].dropna(subset=["affected_services"])
-    second = experiments.rename(columns={"experiment_id": "event_id"})
-    second = second.assign(event="experiment")[first.columns]
-    table = pd.concat([first, second], ignore_index=True).astype("object")
-    return table.sort_values(["event", "event_id"], ignore_index=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Failure:
-    """One observed failure of an element; by service, whether it had data, and went down."""
-
-    event: str
-    event_id: str
-    element: Element
-    seen: Booleans
-    down: Booleans
-
-
-def observed_failures(inventory: Inventory, topology: Topology) -> list[Failure]:
-    """List the failures of elements of the fleet, by event and id.
-
-    What failed itself counts as seen, whoever else had data.
-    """
-    services = topology.services
-    failures = []
-    for row in events(inventory).itertuples():
-        element = (str(row.element_kind), str(row.element))
-        if element not in topology.elements:
-            continue
-        itself = [element[1]] if element[0] == "service" else []
-        down = services.isin([*ids(row.affected_services), *itself])
-        seen = np.ones(len(services), dtype=bool)
-        if not pd.isna(row.observed_services):
-            seen = services.isin([*ids(row.observed_services), *itself])
-        failure = Failure(str(row.event), str(row.event_id), element, seen, down & seen)
-        failures.append(failure)
-    return failures
-
-
-def ids(joined: object) -> list[str]:
-    """Return the ids of a text that joins them by a semicolon."""
-    return [name.strip() for name in str(joined).split(";") if name.strip()]
+ROUNDS = 10  # of sharing failures among the edges that can have caused them
+CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
+FAR = 1 << 30  # steps to what no failure leads to
 
 
 def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
@@ -112,261 +33,357 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
     src = topology.caller
     dst = topology.callee
     initial = topology.initially_down([f.element for f in failures], "hi")
-    parts = []
+    calls = topology.matrix()
+    columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
     for position, failure in enumerate(failures):
         initially = initial[position]
         down = initially.copy()
-        down[: len(topology.services)] = failure.down
+        down[: len(topology.services)] |= failure.down
         live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
         failed = failure.down[src[live]]
-        counts = ~failed | _can_cause(src[live], dst[live], initially)
-        trials = {
-            "failure": position,
-            "edge": live,
-            "caller": src[live],
-            "failed": failed,
-        }
-        parts.append(pd.DataFrame(trials)[counts])
-    return pd.concat(parts, ignore_index=True)
+        steps = _steps(calls, initially, down)
+        # who was nearer to what failed did not go down because of who is further away
+        counts = ~failed | (steps[dst[live]] <= steps[src[live]])
+        columns["failure"].append(np.full(counts.sum(), position))
+        columns["edge"].append(live[counts])
+        columns["failed"].append(failed[counts])
+    empty = np.empty(0, np.int64)
+    table = pd.DataFrame({k: np.concatenate([empty, *v]) for k, v in columns.items()})
+    return table.assign(
+        caller=src[table["edge"]],
+        failed=table["failed"].astype(bool),
+    )
 
 
-def _can_cause(
-    src: Integers,
-    dst: Integers,
-    initially: Booleans,
-) -> Booleans:
-    """Mark live edges that can have caused a failure: not those whose end the caller took down.
-
-    On a cycle the caller may be the only way from what failed first to what it calls.
-    """
-    from scipy.sparse.csgraph import connected_components
-
-    calls = adjacency(len(initially), dst, src)
-    _, loop = connected_components(calls, connection="strong")
-    can_cause = np.ones(len(src), bool)
-    for edge in np.flatnonzero((loop[src] == loop[dst]) & ~initially[dst]):
-        down = initially.copy()
-        # without this caller: is what it calls still reached?
-        others = src != src[edge]
-        before = -1
-        while (now := down.sum()) != before:
-            before = now
-            down[src[others & down[dst]]] = True
-        can_cause[edge] = down[dst[edge]]
-    return can_cause
+def _steps(calls: Any, initially: Booleans, down: Booleans) -> Integers:
+    """Count by node the steps from what failed by itself, over nodes that went down."""
+    steps = np.full(len(down), FAR)
+    front = initially
+    step = 0
+    while front.any():
+        steps[front] = step
+        step += 1
+        callers = (front.astype("float64") @ calls) > 0
+        front = callers & down & (steps == FAR)
+    return steps
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeCounts:
-    """What failures show of some edges.
+class Trials:
+    """Trials of edges: positions of failure and edge, whether the caller went down.
 
-    ``survived`` counts, by edge, the times that the caller stayed up. ``causes``, shape (failed
-    callers, k), lists the edges of which at least one is the cause, filled up with the number of
-    edges. ``kinds`` lists the edges of each kind, ``prior`` the policy's probability of each.
+    ``case`` numbers the pairs of failure and caller: of a case that went down, at least one edge is
+    the cause.
     """
 
-    survived: Floats
-    causes: Integers
-    kinds: list[Integers]
-    prior: Floats
+    failure: Integers
+    edge: Integers
+    failed: Booleans
+    case: Integers
 
     @classmethod
-    def of(
-        cls,
-        topology: Topology,
-        trials: pd.DataFrame,
-    ) -> EdgeCounts:
-        """Count the trials of each edge; kinds in alphabetical order."""
-        n = len(topology.edges)
-        survived = trials.loc[~trials["failed"], "edge"]
-        # a failed caller is a row; the edges that can have caused it fill its columns
-        callers = trials[trials["failed"]].groupby(["failure", "caller"])
-        row = callers.ngroup()
-        column = callers.cumcount()
-        causes = np.full((callers.ngroups, column.max() + 1 if len(column) else 0), n)
-        causes[row, column] = callers.obj["edge"]
-        code, names = pd.factorize(topology.edges["kinds"], sort=True)
-        kinds = [np.flatnonzero(code == kind) for kind in range(len(names))]
-        point = topology.edges["point"].to_numpy("float64")
+    def of(cls, table: pd.DataFrame) -> Trials:
+        """Return the trials of the frame of `edge_trials`, with their cases."""
+        case = table.groupby(["failure", "caller"], sort=False).ngroup()
         return cls(
-            survived=np.bincount(survived, minlength=n).astype(float),
-            causes=causes,
-            kinds=kinds,
-            prior=np.array([point[edges].mean() for edges in kinds]),
+            failure=table["failure"].to_numpy(),
+            edge=table["edge"].to_numpy(),
+            failed=table["failed"].to_numpy(),
+            case=case.to_numpy(),
         )
 
-    def shared(self, weight: Floats) -> Floats:
-        """Add up the weights of possible causes, of the shape of ``causes``, by edge."""
-        n = len(self.survived)
-        total = np.bincount(self.causes.ravel(), weight.ravel(), n + 1)
-        return np.asarray(total[:n], float)
+    def where(self, flags: Booleans) -> Trials:
+        """Return some of the trials."""
+        return Trials(
+            failure=self.failure[flags],
+            edge=self.edge[flags],
+            failed=self.failed[flags],
+            case=self.case[flags],
+        )
 
-    @cached_property
-    def tries(self) -> Floats:
-        """Times that each edge was tried [count]."""
-        return self.survived + self.shared(np.ones(self.causes.shape))
-
-    @cached_property
-    def kind(self) -> Integers:
-        """Position in ``kinds``, by edge."""
-        kind = np.zeros(len(self.survived), np.int64)
-        for position, edges in enumerate(self.kinds):
-            kind[edges] = position
-        return kind
-
-    @property
-    def is_known(self) -> Booleans:
-        """By edge, whether one of its kind was ever tried."""
-        tried = np.array([self.tries[edges].any() for edges in self.kinds], bool)
-        return np.asarray(tried[self.kind])
-
-    def prior_logs(self) -> Floats:
-        """Return the log density of the prior, by kind and point of the grid."""
-        mean = A / (A + B)
-        centre = np.clip(self.prior, *CHANCES)[:, None]
-        return PRIOR_N * (centre * np.log(mean) + (1 - centre) * np.log1p(-mean))
+    def shared(self, p: Floats) -> Floats:
+        """Return by trial the chance that its edge is a cause, when each has the chance p."""
+        if not len(p):
+            return p
+        survived = np.bincount(self.case, np.log1p(-p))[self.case]
+        some = np.maximum(1 - np.exp(survived), CERTAIN)
+        return np.where(self.failed, p / some, 0.0)
 
 
-def edge_posterior(counts: EdgeCounts, start: Floats) -> tuple[Floats, Floats]:
-    """Return by edge the posterior mean [0-1] and the expected failures that it caused [count].
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that failures show, so that any of them can be left out.
+
+    ``fault`` is by failure; ``quiet`` marks, by failure and service, who had data and called
+    nothing that was down, and ``fell`` who of them went down nevertheless.
+    """
+
+    topology: Topology
+    failures: list[Failure]
+    trials: Trials
+    fault: Integers
+    faults: pd.Index
+    quiet: Booleans
+    fell: Booleans
+
+    @classmethod
+    def of(cls, topology: Topology, failures: list[Failure]) -> Evidence:
+        """Find the trials of all edges, and who was beside them."""
+        table = edge_trials(topology, failures)
+        services_n = len(topology.services)
+        shape = (len(failures), services_n)
+        seen = np.reshape([f.seen for f in failures], shape).astype(bool)
+        down = np.reshape([f.down for f in failures], shape).astype(bool)
+        initial = topology.initially_down([f.element for f in failures], "hi")
+        quiet = seen & ~initial[:, :services_n]
+        quiet[table["failure"], table["caller"]] = False
+        fault, faults = pd.factorize(np.array([f.fault for f in failures], object))
+        # what somebody is certain of needs no evidence, and is none
+        given = is_given(topology.edges).to_numpy()
+        trials = Trials.of(table[~given[table["edge"]]])
+        return cls(
+            topology=topology,
+            failures=failures,
+            trials=trials,
+            fault=fault,
+            faults=pd.Index(faults),
+            quiet=quiet,
+            fell=quiet & down,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What is learned from some failures.
+
+    By edge: ``p`` at the fleet's mix of faults [0-1], ``tries`` and ``caused`` [count], and
+    ``weight``, the strength of its Beta distribution. ``shift`` is the effect of each kind of fault
+    on the log odds; ``floor`` by service its chance to go down with what it does not call.
+    ``history`` holds, by element that failed, how often each service had data and went down.
+    """
+
+    p: Floats
+    tries: Floats
+    caused: Floats
+    weight: Floats
+    shift: dict[str, float]
+    floor: Floats
+    history: dict[tuple[str, str], tuple[Integers, Integers]]
+
+    def interval(self, level: float) -> tuple[Floats, Floats]:
+        """Return by edge the ends of the middle share of its Beta distribution."""
+        from scipy.special import betaincinv
+
+        inside = np.clip(self.p, CERTAIN, 1 - CERTAIN)
+        a = inside * self.weight
+        b = (1 - inside) * self.weight
+        lo, hi = (betaincinv(a, b, (1 + sign * level) / 2) for sign in (-1, 1))
+        return lo, hi
+
+
+def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Learned:
+    """Learn from the failures that are kept.
 
     Notes
     -----
-    Expectation maximisation: given the probabilities, an edge caused a failure with
-    ``p / (1 - prod(1 - p))`` over its possible causes; given the failures, the posterior of an edge
-    is the mixture over the grid of ``Beta(a + failures, b + tries - failures)``.
+    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault, services
+    that are called and services that call each move the log odds of m as far as their trials say:
+    a group of n trials with k failures, where m expected the mean M, moves to
+    ``(k + s M) / (n + s)``, with s = ``pool_strength``. The edge itself is then the Beta posterior
+    with mean ``(k + 2 m) / (n + 2)``. A failure with several possible causes counts for each with
+    ``p / (1 - prod(1 - p))``, in turn with p (expectation maximisation).
     """
-    p = np.clip(start, *CHANCES)
-    caused = np.zeros(len(p))
+    edges = evidence.topology.edges
+    trials = evidence.trials.where(kept[evidence.trials.failure])
+    edge = trials.edge
+    base = _logit(edges["point"].to_numpy("float64"))
+    groups = _Groups.of(evidence, trials)
+    tries: Floats = np.bincount(edge, minlength=len(edges)).astype("float64")
+    strength = float(settings["edge_strength"])
+    pool = float(settings["pool_strength"])
+    share: Floats = trials.failed.astype("float64")
+    shift: Floats = np.zeros(len(evidence.faults))
+    p = _expit(base)
+    caused: Floats = np.zeros(len(edges))
+    strengths: Floats = tries + strength
     for _ in range(ROUNDS):
-        each = np.append(p, 0.0)[counts.causes]
-        at_least_one = 1 - np.prod(1 - each, axis=1, keepdims=True)
-        caused = counts.shared(each / at_least_one)
-        old = p
-        p = _means(counts, caused, counts.tries - caused)
-        if not len(each) or np.abs(p - old).max() < ENOUGH:
-            break
-    return p, caused
+        m, shift = _pooled(base, edge, groups, share, pool)
+        caused = np.asarray(np.bincount(edge, share, len(edges)), float)
+        p = (caused + strength * m) / strengths
+        each = _expit(_logit(p[edge]) + shift[groups.fault])
+        share = trials.shared(each)
+    doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
+    weight = float(settings["edge_trust"]) * _weight(p, strengths, doubt)
+    given = is_given(edges).to_numpy()
+    p[given] = edges["point"].to_numpy("float64")[given]
+    return Learned(
+        p=p,
+        tries=tries,
+        caused=caused,
+        weight=weight,
+        shift=dict(zip(evidence.faults, shift.tolist(), strict=True)),
+        floor=_floor(evidence, kept, float(settings["floor_strength"])),
+        history=_history(evidence, kept),
+    )
 
 
-def _means(
-    counts: EdgeCounts,
-    caused: Floats,
-    survived: Floats,
-) -> Floats:
-    """Return the posterior mean of each edge, given the failures that it caused."""
-    from scipy.special import betaln
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """Groups of edges by name, and the kind of fault of each trial."""
 
-    p = np.zeros(len(caused))
-    empty = betaln(A, B)
-    pairs = caused + 1j * survived  # edges that are alike need no work of their own
-    for edges, log in zip(counts.kinds, counts.prior_logs(), strict=True):
-        alike, which = np.unique(pairs[edges], return_inverse=True)
-        times = np.bincount(which)
-        f = alike.real[:, None]
-        s = alike.imag[:, None]
-        weight = _normed(log + times @ (betaln(A + f, B + s) - empty))
-        means = (A + f) / (A + B + f + s)
-        p[edges] = (means @ weight)[which]
-    return p
+    by_edge: dict[str, Integers]
+    fault: Integers
+    faults_n: int
 
-
-def _normed(logs: Floats) -> Floats:
-    weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    return np.asarray(weight / weight.sum(axis=-1, keepdims=True))
+    @classmethod
+    def of(cls, evidence: Evidence, trials: Trials) -> _Groups:
+        """Group edges by their kind, by what is called and by who calls."""
+        topology = evidence.topology
+        by_edge = {
+            "kind": pd.factorize(topology.edges["kinds"], sort=True)[0],
+            "callee": topology.callee,
+            "caller": topology.caller,
+        }
+        fault = evidence.fault[trials.failure]
+        return cls(by_edge, fault, len(evidence.faults))
 
 
-def edge_intervals(
-    counts: EdgeCounts,
-    level: float,
-    seed: int,
+def _pooled(
+    base: Floats,
+    edge: Integers,
+    groups: _Groups,
+    share: Floats,
+    pool: float,
 ) -> tuple[Floats, Floats]:
-    """Return by edge the ends of an interval of its probability.
+    """Return by edge the probability moved by its groups, and by fault its effect.
+
+    The trials of an edge do not move it by way of its groups: they count once, as its own.
+    """
+    n = len(base)
+    trial = base[edge]
+    moved = base.copy()
+    tries = _sums(edge, np.ones(len(edge)), n)
+    fell = _sums(edge, share, n)
+    effect: Floats = np.zeros(groups.faults_n)
+    for name, group in groups.by_edge.items():
+        expected = _sums(edge, _expit(trial), n)
+        shift = _shift(
+            _all_but_own(tries, group),
+            _all_but_own(fell, group),
+            _all_but_own(expected, group),
+            pool,
+        )
+        trial = trial + shift[edge]
+        moved = moved + shift
+        if name == "kind":  # a kind of fault is common to all that comes after
+            effect = _effect(trial, groups, share, pool)
+            trial = trial + effect[groups.fault]
+    return _expit(moved), effect
+
+
+def _effect(trial: Floats, groups: _Groups, share: Floats, pool: float) -> Floats:
+    """Return by kind of fault how far its trials move the log odds."""
+    fault = groups.fault
+    n = groups.faults_n
+    tries = _sums(fault, np.ones(len(fault)), n)
+    return _shift(tries, _sums(fault, share, n), _sums(fault, _expit(trial), n), pool)
+
+
+def _sums(group: Integers, part: Floats, n: int) -> Floats:
+    """Add up by group."""
+    return np.bincount(group, part, n).astype("float64")
+
+
+def _all_but_own(part: Floats, group: Integers) -> Floats:
+    """Return by edge the sum over the other edges of its group."""
+    return np.asarray(np.bincount(group, part)[group] - part)
+
+
+def _shift(tries: Floats, fell: Floats, expected: Floats, pool: float) -> Floats:
+    """Return how far trials move the log odds of what was expected; 0 without trials."""
+    tried = tries > 0.5  # differences of sums round
+    n = np.where(tried, tries, 1.0)
+    mean = np.where(tried, expected / n, 0.5)
+    found = (fell + pool * mean) / (n + pool)
+    return np.where(tried, _logit(found) - _logit(mean), 0.0)
+
+
+def _weight(p: Floats, strength: Floats, doubt: Floats) -> Floats:
+    """Return the strength of each Beta distribution, less what doubt about causes takes away.
+
+    ``doubt`` is the variance of the failures that the edge caused; information is lost with it
+    (Louis, Finding the Observed Information Matrix when Using the EM Algorithm, JRSS B 44, 1982).
+    """
+    variance = np.maximum(p * (1 - p), CERTAIN)
+    return np.maximum(strength - doubt / variance, np.minimum(strength, 2.0))
+
+
+def _floor(evidence: Evidence, kept: Booleans, strength: float) -> Floats:
+    """Return by service its chance to go down with what it does not call, shrunk to the fleet's."""
+    n = evidence.quiet[kept].sum(axis=0)
+    k = evidence.fell[kept].sum(axis=0)
+    fleet = (k.sum() + 0.5) / (n.sum() + 1)
+    # nobody had data: a half would be no floor
+    fleet = fleet if n.sum() else 0.0
+    return np.asarray((k + strength * fleet) / (n + strength))
+
+
+def _history(
+    evidence: Evidence, kept: Booleans
+) -> dict[tuple[str, str], tuple[Integers, Integers]]:
+    """Count by element that failed how often each service had data, and went down."""
+    history: dict[tuple[str, str], tuple[Integers, Integers]] = {}
+    for position in np.flatnonzero(kept):
+        failure = evidence.failures[position]
+        n, k = history.get(failure.element, (0, 0))
+        history[failure.element] = (n + failure.seen, k + failure.down)
+    return history
+
+
+def _expit(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _logit(p: Floats) -> Floats:
+    inside = np.clip(p, CERTAIN, 1 - CERTAIN)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def at_fault(learned: Learned, fault: str) -> Floats:
+    """Return by edge its probability at a kind of fault; at the fleet's mix where unknown."""
+    shift = learned.shift.get(fault, 0.0)
+    if fault == UNKNOWN or not shift:
+        return learned.p
+    return _expit(_logit(learned.p) + shift)
+
+
+def with_history(
+    learned: Learned, failure: Failure, p: Floats, strength: float
+) -> Floats:
+    """Add to the chances by edges what falls without them, and the history of the element.
 
     Notes
     -----
-    Data augmentation [1]_: in turn, which edges caused each failure is drawn given the
-    probabilities, then mean and strength of each kind given who failed, and the probabilities
-    given both. So the doubt about causes is part of the interval. An edge that was never tried has
-    the spread of its kind.
-
-    References
-    ----------
-    .. [1] Tanner, Wong, The Calculation of Posterior Distributions by Data Augmentation, JASA 82
-       (1987).
+    ``(k + 2 P) / (n + 2)`` with ``P = 1 - (1 - p) (1 - floor)``, over the n earlier failures of the
+    element in which the service had data, k of which took it down.
     """
-    from scipy.special import gammaln
-
-    rng = np.random.default_rng(seed)
-    tries = counts.tries.astype(int)
-    kind = counts.kind
-    upto = np.arange(tries.max(initial=0) + 1)[:, None]
-    failed, survived, both = (gammaln(x + upto) - gammaln(x) for x in (A, B, A + B))
-    shape = (len(counts.kinds), len(upto))
-
-    def tallied(n: Integers) -> Integers:
-        cells = np.bincount(kind * shape[1] + n, minlength=shape[0] * shape[1])
-        return cells.reshape(shape)
-
-    logs = counts.prior_logs() - tallied(tries) @ both
-    p = np.full(len(tries), 0.5)
-    drawn = np.empty((DRAWS, len(tries)))
-    for turn in range(-SETTLING, DRAWS):
-        causes = _draw_causes(np.append(p, 0.0)[counts.causes], rng)
-        caused = counts.shared(causes).astype(int)
-        fit = tallied(caused) @ failed + tallied(tries - caused) @ survived
-        weight = _normed(logs + fit)
-        at = (np.cumsum(weight, axis=1) < rng.random((shape[0], 1))).sum(axis=1)
-        at = np.minimum(at, len(A) - 1)[kind]  # sums round
-        p = rng.beta(A[at] + caused, B[at] + tries - caused)
-        drawn[max(turn, 0)] = p
-    lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return lo, hi
+    either = 1 - (1 - p) * (1 - learned.floor)
+    n, k = learned.history.get(failure.element, (0, 0))
+    return np.asarray((k + strength * either) / (n + strength))
 
 
-def _draw_causes(p: Floats, rng: np.random.Generator) -> Floats:
-    """Draw which possible causes of each failure were causes, given that at least one was."""
-    caused = np.zeros(p.shape)
-    some = np.zeros(len(p), bool)
-    # chance that this one or a later one is a cause
-    rest = 1 - np.cumprod((1 - p)[:, ::-1], axis=1)[:, ::-1]
-    for k, u in enumerate(rng.random(p.shape[::-1])):
-        hit = u * np.where(some, 1.0, rest[:, k]) < p[:, k]
-        caused[hit, k] = 1.0
-        some |= hit
-    return caused
+def flat_p(evidence: Evidence, kept: Booleans) -> float:
+    """Return the one probability of all edges that the failures kept show, causes shared.
 
-
-def estimate(topology: Topology, trials: pd.DataFrame) -> Floats:
-    """Return the probability of every edge; of a kind that was never tried, the policy's."""
-    prior = topology.edges["point"].to_numpy("float64")
-    counts = EdgeCounts.of(topology, trials)
-    point, _ = edge_posterior(counts, prior)
-    return np.where(counts.is_known, point, prior)
-
-
-def learn(
-    topology: Topology,
-    trials: pd.DataFrame,
-    *,
-    level: float,
-    seed: int,
-) -> pd.DataFrame:
-    """Return, by edge, ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1].
-
-    ``falls_n`` is the expected number of failures that the edge caused.
+    Without a trial it is one half.
     """
-    table = topology.edges[["src", "dst", "kinds"]].assign(prior=topology.edges["point"])
-    counts = EdgeCounts.of(topology, trials)
-    point, caused = edge_posterior(counts, table["prior"].to_numpy("float64"))
-    lo, hi = edge_intervals(counts, level, seed)
-    return table.assign(
-        tries_n=counts.tries,
-        falls_n=caused,
-        lo=np.minimum(lo, point),  # of another method than the point: it must contain it
-        point=point,
-        hi=np.maximum(hi, point),
-    )
+    trials = evidence.trials.where(kept[evidence.trials.failure])
+    n = len(trials.edge)
+    p = 0.5
+    for _ in range(ROUNDS):
+        caused = float(trials.shared(np.full(n, p)).sum())
+        p = (caused + 0.5) / (n + 1)
+    return p
 
 
 def learns(policy: Policy, failures: list[Failure]) -> bool:
@@ -379,19 +396,36 @@ def learned_edges(
     topology: Topology,
     failures: list[Failure],
 ) -> pd.DataFrame:
-    """Return the frame of `learn`; without a row where edges are not learned."""
+    """Return by edge what failures teach; without a row where edges are not learned.
+
+    Columns ``src, dst, kinds, prior, tries_n, falls_n`` and ``lo, point, hi`` [0-1]. ``falls_n`` is
+    the expected number of failures that the edge caused.
+    """
     if not learns(policy, failures):
         return topology.edges.iloc[:0]
-    level = float(policy["simulation"]["level"])
-    trials = edge_trials(topology, failures)
-    return learn(topology, trials, level=level, seed=policy.seed)
+    evidence = Evidence.of(topology, failures)
+    known = fit(evidence, np.ones(len(failures), bool), policy["blast_radius"])
+    lo, hi = known.interval(float(policy["simulation"]["level"]))
+    table = topology.edges[["src", "dst", "kinds"]]
+    return table.assign(
+        prior=topology.edges["point"],
+        tries_n=known.tries,
+        falls_n=known.caused,
+        lo=np.minimum(lo, known.p),
+        point=known.p,
+        hi=np.maximum(hi, known.p),
+    )
+
+
+def is_given(edges: pd.DataFrame) -> pd.Series:
+    """Mark edges that somebody called impossible or certain: failures do not change them."""
+    return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
 
 
 def with_learned(topology: Topology, learned: pd.DataFrame) -> Topology:
     """Return the topology with learned probabilities, and the policy's for kinds never tried."""
     columns = list(LEVELS)
-    # a kind that was never tried has learned nothing but the prior's spread
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
     edges = topology.edges.copy()
-    edges[columns] = learned[columns].where(known, edges[columns])
+    edges[columns] = learned[columns].where(known & ~is_given(edges), edges[columns])
     return replace(topology, edges=edges)

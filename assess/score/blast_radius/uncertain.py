@@ -66,17 +66,23 @@ class EdgeSampler:
     graph: Graph
     sampling: Sampling
     masks: dict[int, int] = field(default_factory=dict)
+    ranks: dict[int, np.ndarray] = field(default_factory=dict)  # by arc, of its draws
 
     def mask(self, arc: int) -> int:
         """Sample one arc (Latin hypercube); draws are nested: raising p removes no failure."""
         if arc not in self.masks:
-            draws = self.sampling.draws
-            # seeded by the arc's name: another edge of the fleet changes no draw of this one
-            rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
             # one draw in each of `draws` equal strata: less noise than independent draws
-            uniform = (rng.permutation(draws) + 0.5) / draws
+            uniform = (self._rank(arc) + 0.5) / self.sampling.draws
             self.masks[arc] = pack(uniform < self.graph.p[arc])
         return self.masks[arc]
+
+    def _rank(self, arc: int) -> np.ndarray:
+        """Return the order of the draws of an arc, the same for each of its probabilities."""
+        if arc not in self.ranks:
+            # seeded by the arc's name: another edge of the fleet changes no draw of this one
+            rng = np.random.default_rng([self.sampling.seed, int(self.graph.keys[arc])])
+            self.ranks[arc] = rng.permutation(self.sampling.draws).astype(np.int32)
+        return self.ranks[arc]
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,8 @@ def decide(
     else:
         chance = np.full(sampler.sampling.draws, 1 / sampler.sampling.draws)
         masks = {arc: sampler.mask(arc) for arc in doubtful.tolist()}
-    down = _reach(graph, node, way, masks)
     width = len(chance)
+    down = _reach(graph, node, way, masks, width)
     losses = _losses(graph.weight[node], down, width)
     ends = _middle(losses, chance, sampler.sampling.level)
     if exact:
@@ -177,8 +183,10 @@ def _reach(
     node: Integers,
     way: Integers,
     masks: dict[int, int],
+    width: int,
 ) -> list[int]:
     """Return the bits of each undecided node; arcs without a mask are certain."""
+    every = (1 << width) - 1
     place = {each: at for at, each in enumerate(node.tolist())}
     arcs: Arcs = [[] for _ in place]
     down = [0] * len(place)
@@ -188,7 +196,7 @@ def _reach(
         if tail in place:
             arcs[place[tail]].append((place[head], masks.get(arc)))
         else:  # its tail is down for certain
-            down[place[head]] |= masks[arc]
+            down[place[head]] |= masks.get(arc, every)
     return fixpoint(down, arcs)
 
 

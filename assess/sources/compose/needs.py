@@ -89,11 +89,10 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> list[Row]:
         rows += _declared(project, src, service, siblings)
         links = _links(project, service, siblings)
         rows += needs(
-            src,
+            unit.callee,
             unit.mentions,
             replace(siblings, links=links),
             space=project.name,
-            image=unit.callee.image,
         )
     return distinct(rows)
 

@@ -256,5 +256,5 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> list[Row]:
             more = {"condition": condition, "address_basis": "label"}
             rows.append(start_order(src, needed, "compose-label", service=name, **more))
         found = container.inspected.get("mentions", ())
-        rows += needs(src, found, siblings, space=space)
+        rows += needs(unit.callee, found, siblings, space=space)
     return distinct(rows)

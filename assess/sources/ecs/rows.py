@@ -276,7 +276,8 @@ def _declared_needs(
         dst = f"{EXTERNAL}{src.name}/{container}"
         row = dependency_row(src, dst, "start_order", evidence)
         rows.append(row | {"condition": condition or None})
-    return rows + needs(src, definition.unit.mentions, known.siblings, space=cluster)
+    caller = Callee(src, definition.unit.image_ref.repository or "")
+    return rows + needs(caller, definition.unit.mentions, known.siblings, space=cluster)
 
 
 # ---- tasks ----

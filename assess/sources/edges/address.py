@@ -35,13 +35,14 @@ _ORACLE = Linear(r"jdbc:oracle:thin:@([\w.-]+):(\d{2,5})")
 _GO_DSN = Linear(r"@(tcp|udp)6?\(([^()\s]*)\)")
 _KEYED = Linear(
     r"([A-Za-z][\w.-]*(?: [Ss]ource| [Aa]ddress)?)[\"']?\s*(?:=|:|>)\s*[\"']?(?:tcp:|@)?"
-    r"([A-Za-z0-9][\w.-]*)(?:(?:[:,]|\\[\w$]+,)(\d{2,5}))?[\"']?\s*(?:[;,<}\]\s\"']|$)"
+    r"([A-Za-z0-9][\w.-]*)(?:(?:[:,]|\\[\w$]+,)(\d{2,5}))?[\"']?\s*(?:[;,<}\])\s\"']|$)"
 )
 _ASSIGNED_URL = Linear(r"([A-Za-z][\w.-]*)[\"']?\s*[=:]\s*[\"']?\w+://[^\s\"',]+")
 _OPTION = Linear(r"(?:^|\s)--?([A-Za-z][\w.-]*)[\s=]+[\"']?([A-Za-z0-9][\w.-]*)")
 _BEFORE_PORT = Linear(
     r"(?:^|[\s\"'=,;\[({@/|<>])([A-Za-z0-9][\w.-]*):(\d{2,5})(?:[^\w.-]|$)"
 )
+_IN_BRACKETS = Linear(r"(?:^|[\s\"'=,])([A-Za-z][\w.-]*)\((\d{4,5})\)")  # of IBM MQ
 # A pattern without lookaround takes the separator, which the next address needs too.
 _APART = {ord(mark): mark * 2 for mark in " ,;|\t\n"}
 _BESIDE_PORT = Linear(r"(?:^|[\s\"'])([A-Za-z][\w.-]*)[ \t]+(\d{2,5})(?:[^\w.-]|$)")
@@ -135,9 +136,14 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
     if position == "weak" or is_code:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
-    is_host = position == "host" and not is_secret
-    for host, port in _BEFORE_PORT.findall(text.translate(_APART)):
-        found.append(_made(host, port, is_sure=is_host))
+    may_be_sure = position not in ("none", "weak") and not is_secret
+    for host, port in [
+        *_BEFORE_PORT.findall(text.translate(_APART)),
+        *_IN_BRACKETS.findall(text),
+    ]:
+        address = _made(host, port)
+        is_sure = may_be_sure and address and (position == "host" or address.is_outside)
+        found.append(address if is_sure else _unsure(address))
     if not is_secret:
         found += _bare(name, text, position)
     return _distinct(found)
@@ -243,10 +249,12 @@ def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
         address = _made(host, port, is_sure=False)
-        is_sure = position == "host" and address is not None and address.is_outside
+        is_named = position == "host" and key.lower() not in _OWN_KEYS
+        is_sure = is_named and address is not None and address.is_outside
         yield _made(host, port) if is_sure else address
 
 
+_OWN_KEYS = ("hostname", "servername", "server_name")  # mostly of the service itself
 _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 

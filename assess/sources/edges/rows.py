@@ -91,20 +91,19 @@ def mentions(texts: Iterable[Text]) -> list[Mention]:
 
 
 def needs(
-    src: Name,
+    caller: Callee,
     found: Iterable[Mention],
     siblings: Siblings,
     *,
     space: str = "",
-    image: str = "",
 ) -> list[Row]:
     """Return the rows of what a service needs by the addresses in its texts.
 
     A host outside is ``ext:<host>``. A name that no sibling has is a name that the joining may
-    know, else unresolved. Where its own ``image`` watches others, it does not need them.
+    know, else unresolved. A caller whose image watches others does not need them.
     """
-    own_kind = kind_of_image(image)
-    own = {*words_of(src.name), *words_of(image.rpartition("/")[2])}
+    own_kind = kind_of_image(caller.image)
+    own = own_words(caller)
     watches = own_kind is not None and own_kind.kind in WATCHERS
     rows = []
     for mention in found:
@@ -114,14 +113,21 @@ def needs(
             callee = _stranger(address, space)
         if callee is None or (mention.is_possible and _is_stranger(callee)):
             continue
-        row = _row(src, callee, mention)
+        row = _row(caller.name, callee, mention)
         is_call = row["kind"] == CALL
-        if is_call and _is_stranger(callee) and is_own(mention.name, own):
+        is_stranger = _is_stranger(callee)
+        if is_call and is_stranger and is_own(mention.name, own):
             continue
-        if is_call and watches:
+        if is_call and watches and not is_stranger:
             row["kind"] = "telemetry"
         rows.append(row)
     return rows
+
+
+def own_words(caller: Callee) -> set[str]:
+    """Return the words by which a service and its image are named."""
+    name = caller.name if isinstance(caller.name, str) else caller.name.name
+    return {*words_of(name), *words_of(caller.image.rpartition("/")[2])}
 
 
 def is_own(variable: str, own: set[str]) -> bool:
@@ -142,7 +148,7 @@ def _is_stranger(callee: Callee) -> bool:
     return isinstance(callee.name, str) or callee.name.rule == "address"
 
 
-def _row(src: Name, callee: Callee, mention: Mention) -> Row:
+def _row(src: Name | str, callee: Callee, mention: Mention) -> Row:
     variable = mention.name if mention.basis == "env" else ""
     found = kind_of(mention.address, callee.image, variable)
     kind = found.kind
@@ -186,7 +192,7 @@ def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
 
 
 def dependency_row(
-    src: Name, dst: Name | str, kind: str, evidence: str, **more: Any
+    src: Name | str, dst: Name | str, kind: str, evidence: str, **more: Any
 ) -> Row:
     """Return a row of the dependencies frame, with names in place of ids."""
     known = more.pop("_is_known", True)

@@ -32,11 +32,20 @@ from assess.sources.dumps import (
     read_bytes,
     read_documents,
 )
+from assess.sources.experiments.tools import (
+    Attack,
+    Map,
+    Target,
+    fault_of,
+    of_chaosmesh,
+    of_fis,
+    of_gremlin,
+    of_pod,
+    of_selector,
+)
 from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, table, text
 
-Map = dict[str, str]
-Target = tuple[str, str]  # kind and name of what was failed
 _COLUMNS = {
     "experiment_id": ("experiment_id", "id", "experiment", "name"),
     "element_kind": ("element_kind", "kind", "target_kind", "target_type"),
@@ -46,6 +55,7 @@ _COLUMNS = {
     "affected": ("affected_services", "affected", "impacted_services"),
     "observed": ("observed_services", "observed"),
     "basis": ("basis",),
+    "fault": ("fault", "fault_type", "attack", "action", "failure", "failure_mode"),
 }
 _BASES = ("outage", "errors", "latency")
 # arguments of the actions of Chaos Toolkit's drivers -> what they name
@@ -69,8 +79,6 @@ _ARGUMENTS = {
     "cluster": "cluster",
 }
 _UNDECIDED = ("Awaited", "Stopped", "Error")  # verdicts of Litmus that say nothing
-_POD = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
-_LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 _NO_ELEMENT = (
     "some name no one element that was failed, or no time: name the action in the map"
 )
@@ -85,7 +93,9 @@ class ExperimentsSource(Source):
     needs = "read access to the files"
     dump = (
         "chaos run --journal-path journal.json experiment.json; kubectl get chaosresults -A -o "
-        "json; or a CSV: id,element_kind,element,started_at,ended_at,affected_services"
+        "json; kubectl get podchaos,networkchaos,stresschaos,iochaos -A -o json; aws fis "
+        "get-experiment --id ID; Gremlin's /v1/attacks; or a CSV: "
+        "id,element_kind,element,started_at,ended_at,affected_services"
     )
 
     def check(self, options: dict[str, Any]) -> list[str]:
@@ -186,17 +196,23 @@ def _of_cells(cells: Cells) -> Row | None:
         if filled[column]:
             row[column] = _names(re.split(r"[;,|]", filled[column]))
     basis = filled["basis"].lower()
-    return row | {"basis": basis if basis in _BASES else None}
+    row["basis"] = basis if basis in _BASES else None
+    return row | {"fault": fault_of(filled["fault"])}
 
 
 def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     """Read the journal of one run of Chaos Toolkit; None where nothing known was failed."""
     runs = dicts(journal.get("run"))
-    targets = {
-        _target(table(run.get("activity")), names)
+    actions = [
+        table(run.get("activity"))
         for run in runs
         if dig(run, "activity", "type") == "action" and run.get("status") == "succeeded"
-    }
+    ]
+    targets = {_target(action, names) for action in actions}
+    failing = [action for action in actions if _target(action, names)]
+    words = [
+        text(action, "provider", "func") or text(action, "name") for action in failing
+    ]
     title = text(dig(journal, "experiment", "title")) or "chaos toolkit"
     start = journal.get("start")
     row = _row(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))
@@ -211,7 +227,7 @@ def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
         )
         for probe in probes
     ]
-    return row and row | _seen(row, results)
+    return row and row | _seen(row, results) | {"fault": fault_of(*words)}
 
 
 def of_litmus(result: Row, names: Map) -> Row | None:
@@ -233,12 +249,31 @@ def of_litmus(result: Row, names: Map) -> Row | None:
         has_failed = any(word.startswith("fail") for word in words)
         name = str(probe.get("name"))
         results.append((names.get(name, name), has_failed))
-    return row and row | _seen(row, results)
+    kind = text(result, "spec", "experiment") or text(meta.get("name"))
+    return row and row | _seen(row, results) | {"fault": fault_of(kind)}
+
+
+def _attacked(
+    read: Callable[[Row, Map], Attack | None],
+) -> Callable[[Row, Map], Row | None]:
+    """Return a reader of rows for a tool that watches nothing: who else fell stays unknown."""
+
+    def row_of(record: Row, names: Map) -> Row | None:
+        attack = read(record, names)
+        if attack is None:
+            return None
+        row = _row(scrub(attack.name), attack.targets, attack.start, attack.end)
+        return row and row | {"fault": fault_of(attack.words)}
+
+    return row_of
 
 
 _TOOLS: dict[str, Callable[[Row, Map], Row | None]] = {
     "chaostoolkit": of_chaostoolkit,
     "litmus": of_litmus,
+    "chaosmesh": _attacked(of_chaosmesh),
+    "gremlin": _attacked(of_gremlin),
+    "fis": _attacked(of_fis),
 }
 FORMATS = ("csv", *_TOOLS)
 
@@ -293,8 +328,7 @@ def _target(activity: Row, names: Map) -> Target | None:
             value = value[0]
         element = text(value)
         if argument == "label_selector":
-            label = _LABEL.search(element)
-            element = label[1] if label else ""
+            element = of_selector(element)
         if element:
             return kind, element
     return None
@@ -304,7 +338,7 @@ def _litmus_target(target: Row, names: Map) -> Target:
     name = str(target["name"])
     if str(target.get("kind")).lower() == "node":
         return "host", names.get(name, name)
-    return "service", names.get(name, _POD.sub("", name))
+    return "service", names.get(name, of_pod(name))
 
 
 def _probed(activity: Row, names: Map) -> str:

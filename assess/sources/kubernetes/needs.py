@@ -40,7 +40,7 @@ def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
     for controller, unit in units.items():
         home = controller.namespace
         found = [_without_space(mention, spaces) for mention in unit.mentions]
-        rows += needs(controller.names[0], found, siblings, space=home)
+        rows += needs(_callee(controller, units), found, siblings, space=home)
     rows += islice(_allowed(lists, owners, units), _MAX_ALLOWED)
     return distinct(rows)
 

@@ -30,6 +30,8 @@ _LABELS = {  # newest first
 }
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
 _OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
+_KUBERNETES_AHEAD = 13  # minors: OpenShift 4.12 is Kubernetes 1.25
+RHCOS = "rhcos"
 
 
 def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
@@ -49,7 +51,7 @@ def to_host(node: Row, host_id: str) -> Row:
     info = table(status, "nodeInfo")
     labels = table(node, "metadata", "labels")
     hostname = text(labels, "kubernetes.io/hostname") or place(node)[1]
-    os_name, os_version = system_of(text(info, "osImage"))
+    os_name, os_version = system_of(text(info, "osImage"), text(info, "kubeletVersion"))
     family = text(info, "operatingSystem")
     conditions = dicts(status, "conditions")
     ready = next((c for c in conditions if c.get("type") == "Ready"), {})
@@ -77,7 +79,7 @@ def to_host(node: Row, host_id: str) -> Row:
     )
 
 
-def system_of(image: str) -> tuple[str | None, str | None]:
+def system_of(image: str, kubelet: str = "") -> tuple[str | None, str | None]:
     """Return the name and the version of a node's system.
 
     Systems that only run containers bear names of their own; those of others are read as an
@@ -87,12 +89,24 @@ def system_of(image: str) -> tuple[str | None, str | None]:
         if not image.lower().startswith(row["starts"]):
             continue
         rest = image[len(row["starts"]) :]
-        if openshift := _OPENSHIFT.search(rest):
-            return row["os_name"], f"{openshift[1]}.{openshift[2]}"
+        if row["os_name"] == RHCOS:
+            return RHCOS, _openshift(rest, kubelet)
         found = re.search(r"\d+(\.\d+)*", rest)
         parts = found[0].split(".")[: int(row["parts_n"])] if found else []
         return row["os_name"], ".".join(parts) or None
     return to_os(image)
+
+
+def _openshift(image: str, kubelet: str) -> str | None:
+    """Return the version of OpenShift that a release of RHCOS belongs to.
+
+    Releases of 4.19 and later bear the version of RHEL, so that only the kubelet tells.
+    """
+    if named := _OPENSHIFT.search(image):
+        return f"{named[1]}.{named[2]}"
+    minor = re.match(r"v?1\.(\d+)\.", kubelet)
+    number = int(minor[1]) - _KUBERNETES_AHEAD if minor else 0
+    return f"4.{number}" if number > 0 else None
 
 
 def _managed(node: Row, os_name: str | None, os_version: str | None) -> Row:

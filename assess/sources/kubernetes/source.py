@@ -12,7 +12,12 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import is_patch, place
-from assess.sources.kubernetes.kinds import is_placeholder, list_of, render_command
+from assess.sources.kubernetes.kinds import (
+    OTHERS,
+    is_placeholder,
+    list_of,
+    render_command,
+)
 from assess.sources.kubernetes.rows import to_batch
 from assess.sources.listing import Found, Listing, ListSource
 from assess.sources.unit import FRAMES
@@ -78,6 +83,16 @@ class KubernetesSource(ListSource):
         else:
             for item in dicts(items):
                 yield from self.sort(item)
+
+    def checked(self, documents: list[Any]) -> list[Any]:
+        """Return the documents that become rows; other kinds have lists of other forms."""
+        return [
+            document
+            for document in documents
+            if not isinstance(document, dict)
+            or text(document, "kind").endswith("List")
+            or list_of(document) != OTHERS
+        ]
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an object by its kind, namespace and name.

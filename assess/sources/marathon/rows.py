@@ -358,7 +358,7 @@ def to_dependencies(apps: dict[str, App]) -> list[Row]:
     rows: list[Row] = []
     for app in apps.values():
         rows += _declared(app, apps)
-        rows += needs(app.names[0], app.unit.mentions, siblings)
+        rows += needs(app.unit.callee, app.unit.mentions, siblings)
     return distinct(rows)
 
 

@@ -277,7 +277,7 @@ def to_dependencies(groups: list[Group]) -> list[Row]:
             missing = Callee(Name(name, "nomad-service", 0.8))
             callee = siblings.find(name) or missing
             rows.append(declared_call(src, callee, evidence, address_basis=basis))
-        rows += needs(src, group.unit.mentions, siblings)
+        rows += needs(group.unit.callee, group.unit.mentions, siblings)
     return distinct(rows)
 
 

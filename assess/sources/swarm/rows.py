@@ -343,8 +343,9 @@ def to_dependencies(services: list[Service]) -> list[Row]:
         siblings.add(callee, in_stack, space=service.stack)
     rows: list[Row] = []
     for service in services:
-        src = service.names[0]
-        rows += needs(src, service.unit.mentions, siblings, space=service.stack)
+        rows += needs(
+            service.unit.callee, service.unit.mentions, siblings, space=service.stack
+        )
     return distinct(rows)
 
 

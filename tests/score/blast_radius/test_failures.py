@@ -8,9 +8,10 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.blast_radius import learning, validation
+from assess.score.blast_radius import failures as observed
 from assess.score.blast_radius.topology import build_topology
 from assess.score.incidents.exposure import exposure
+from assess.score.validation import validation
 
 AT = "2026-09-30"
 INCIDENTS = [
@@ -73,7 +74,7 @@ def fleet(inventory):
 
 @pytest.fixture
 def failures(inventory, fleet):
-    return learning.observed_failures(inventory, fleet)
+    return observed.observed_failures(inventory, fleet)
 
 
 def names(fleet, flags):
@@ -81,7 +82,7 @@ def names(fleet, flags):
 
 
 def test_a_failure_is_of_the_host_where_its_cause_is(inventory):
-    table = learning.events(inventory).set_index("event_id")
+    table = observed.events(inventory).set_index("event_id")
     assert table.loc["i1", ["element_kind", "element"]].tolist() == ["service", "b"]
     assert table.loc["i2", ["element_kind", "element"]].tolist() == ["host", "h"]
     assert "i3" not in table.index
@@ -109,9 +110,15 @@ AFFECTED = pd.DataFrame(
 )
 
 
+FRAME = pd.DataFrame(
+    {"next_lo": [0.2, 0.5, 0.0], "next_hi": [0.4, 0.6, 1.0]},
+    index=pd.MultiIndex.from_tuples([("service", "a"), ("service", "b"), ("host", "h")]),
+)
+
+
 def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
     weight = pd.Series(fleet.weight[:4], fleet.services)
-    table = validation.calibrate(failures, AFFECTED, weight).set_index("event_id")
+    table = validation.calibrate(failures, AFFECTED, weight, FRAME).set_index("event_id")
     e1 = table.loc["e1", ["observed", "predicted", "predicted_lo", "predicted_hi"]]
     assert e1.tolist() == pytest.approx([3 / 8, 5.5 / 8, 2 / 8, 1.0])
     assert table.loc["i1", ["observed", "predicted"]].tolist() == pytest.approx(
@@ -121,6 +128,8 @@ def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
         [0.3, 0.1]
     )
     assert table["services_n"].tolist() == [3, 4, 4]
+    # the interval of one failure is of the whole fleet, and d had no data in e1
+    assert table["inside"].tolist() == [pd.NA, False, True]
 
 
 def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
@@ -163,16 +172,17 @@ def test_the_curve_falls_threshold_by_threshold(failures):
 
 def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = pd.DataFrame({"observed": [0.1, 0.3], "predicted": [0.2, 0.2]})
+    both["inside"] = pd.array([True, pd.NA], "boolean")
     known = exposure(inventory, load_policy())
     table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
     ratio = table.loc["observed to predicted"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
-    assert table["n"].tolist()[1:] == [0, 0]  # nobody says on which platform it was
+    assert table["n"].tolist()[1:] == [1, 0, 0]  # nobody says on which platform it was
 
 
 def test_no_failure_is_no_number(inventory, fleet):
-    assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services)).empty
+    assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services), FRAME).empty
     assert (
         validation.precision(fleet, [], {"p": []}, seed=1, level=0.9)["precision"]
         .isna()

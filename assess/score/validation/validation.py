@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,24 +10,21 @@ import pandas as pd
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Booleans, Floats, Integers
-from assess.score.blast_radius.learning import (
-    Element,
-    Failure,
-    edge_trials,
-    estimate,
-    ids,
-    learns,
-)
-from assess.score.blast_radius.propagation import Scenarios, propagate
-from assess.score.blast_radius.topology import Graph, Topology
+from assess.score.blast_radius.failures import Element, Failure, ids
+from assess.score.blast_radius.learning import Evidence, learns
+from assess.score.blast_radius.topology import Topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
+from assess.score.validation import leave_out, skill
+from assess.score.validation.skill import Judged, middle
 
 TRANSITIVE = "all transitive callers"
 BASELINES = ("self", "direct callers", TRANSITIVE)
+SHOWN = "p_down"  # what the result says
+POLICY = "policy"  # what it would say by the policy alone
+IN_SAMPLE = "in sample"
 RESAMPLES = 1000  # of the events, for intervals
-FOLDS_MOST = 50  # above, several events are left out together
 
 
 def validate(  # noqa: PLR0913
@@ -38,140 +34,165 @@ def validate(  # noqa: PLR0913
     failures: list[Failure],
     *,
     affected: pd.DataFrame,
+    frame: pd.DataFrame,
     sampling: Sampling,
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Check predictions (``affected``) against the failures that were observed.
+) -> dict[str, pd.DataFrame]:
+    """Check predictions (``affected`` and ``frame``) against the failures that were observed.
 
-    ``topology`` has the policy's probabilities. ``calibration, precision, precision_curve`` and
-    ``calibration_measures`` are the frames of the functions below; beside them is that of `compare`
-    with its verdict, empty where nothing was learned.
+    ``topology`` has the policy's probabilities. The frames are those of the functions below and in
+    `skill`, and ``predicted``: what each rule said of each pair.
     """
     level = float(policy["simulation"]["level"])
     seed = policy.seed
-    calibration = calibrate(failures, affected, topology.service_weight)
-    known = predictions(affected, topology.services, {f.element for f in failures})
-    scores = {"p_down": [known[f.element][0] for f in failures]}
-    judged = pd.DataFrame(columns=["verdict"])
-    if learns(policy, failures):
-        base, left_out = leave_one_out(topology, failures, sampling)
-        scores["learned, left out"] = left_out
-        judged = compare(failures, base, left_out, seed=seed, level=level)
-        judged = judged.assign(verdict=verdict(judged, len(failures)))
-    watched = exposure(inventory, policy)
-    checks = {
-        "calibration": calibration,
-        "precision": precision(topology, failures, scores, seed=seed, level=level),
-        "precision_curve": curve(failures, scores),
-        "calibration_measures": measures(watched, calibration, seed=seed, level=level),
+    calibration = calibrate(failures, affected, topology.service_weight, frame)
+    evidence = Evidence.of(topology, failures)
+    rows = leave_out.judged(evidence, policy)
+    picked = [failures[row] for row in rows]
+    judged = judge(evidence, policy, rows, affected, sampling)
+    shown = {
+        skill.named(rule): p
+        for rule, p in judged.rules.items()
+        if rule[0] not in BASELINES
     }
-    return checks, judged
-
-
-def leave_one_out(
-    topology: Topology,
-    failures: list[Failure],
-    sampling: Sampling,
-) -> tuple[list[Floats], list[Floats]]:
-    """Predict every failure by the policy, and by what is learned from the other failures.
-
-    Both lists hold, by failure, the chance of every service to be down. [probability, 0-1]
-    """
-    folds = np.arange(len(failures)) % max(min(len(failures), FOLDS_MOST), 1)
-    graph = topology.graph("point")
-    trials = edge_trials(topology, failures)
-    initial = topology.initially_down([f.element for f in failures], "point")
-    base = chances(graph, initial, sampling)
-    learned = base.copy()
-    # a single failure has no others to learn from
-    for fold in np.unique(folds) if folds.any() else []:
-        others = trials[folds[trials["failure"]] != fold]
-        places = np.flatnonzero(folds == fold)
-        trained = replace(graph, p=estimate(topology, others))
-        learned[places] = chances(trained, initial[places], sampling)
-    n = len(topology.services)
-    return list(base[:, :n]), list(learned[:, :n])
-
-
-def chances(
-    graph: Graph,
-    initial: Booleans,
-    sampling: Sampling,
-) -> Floats:
-    """Return the chance of every node to be down, in each of some failures; shaped alike."""
-    scenario, node = np.nonzero(initial)
-    failing = Scenarios(scenario, node, len(initial))
-    impact = propagate(graph, failing, sampling=sampling)
-    p = np.zeros(initial.shape)
-    p[impact.scenario, impact.node] = impact.p
-    return p
-
-
-def compare(
-    failures: list[Failure],
-    base: list[Floats],
-    learned: list[Floats],
-    *,
-    seed: int,
-    level: float,
-) -> pd.DataFrame:
-    """Compare two predictions of the same failures by their squared error (Brier score).
-
-    Columns ``rule`` (policy, learned), ``brier`` (mean over the failures; low is good), ``gain``
-    over the policy with ``gain_lo, gain_hi`` (paired bootstrap over the failures).
-    """
-    errors = []
-    for failure, *pair in zip(failures, base, learned, strict=True):
-        seen = failure.seen
-        if seen.any():
-            down = failure.down[seen]
-            errors.append([float(((p[seen] - down) ** 2).mean()) for p in pair])
-    if not errors:
-        return pd.DataFrame(columns=["rule", "brier", "gain", "gain_lo", "gain_hi"])
-    table = np.array(errors)
-    # paired: both rules predict the same failures, which differ more than the rules do
-    gain = table[:, 0] - table[:, 1]
-    ends = _middle(gain[_resamples(len(gain), seed)].mean(axis=1), level)
-    return pd.DataFrame(
-        {
-            "rule": ["policy", "learned"],
-            "brier": table.mean(axis=0),
-            "gain": [0.0, gain.mean()],
-            "gain_lo": [0.0, ends[0]],
-            "gain_hi": [0.0, ends[1]],
-        }
+    comparisons = skill.compare(
+        judged, contests(judged), reach=(TRANSITIVE, ""), seed=seed, level=level
     )
+    skills = skill.scores(judged)
+    watched = exposure(inventory, policy)
+    return {
+        "calibration": calibration,
+        "precision": precision(topology, picked, shown, seed=seed, level=level),
+        "precision_curve": curve(picked, shown),
+        "skill": skills,
+        "reliability": skill.reliability(judged),
+        "comparisons": comparisons,
+        "predicted": predicted(topology, picked, judged),
+        "calibration_measures": measures(watched, calibration, seed=seed, level=level),
+        "learned_judged": verdicts(skills, comparisons, len(picked), len(failures)),
+    }
 
 
-def _resamples(n: int, seed: int) -> Integers:
-    """Draw positions of ``n`` events with replacement (bootstrap), one resample a row."""
-    return np.random.default_rng(seed).integers(0, max(n, 1), (RESAMPLES, n))
+def judge(
+    evidence: Evidence,
+    policy: Policy,
+    rows: Integers,
+    affected: pd.DataFrame,
+    sampling: Sampling,
+) -> Judged:
+    """Return what every rule says of the failures that are judged."""
+    topology = evidence.topology
+    failures = [evidence.failures[row] for row in rows]
+    elements = [f.element for f in failures]
+    services_n = len(topology.services)
+    seen, down = _observed(failures, services_n)
+    known = predictions(affected, topology.services, set(elements))
+    rules: dict[tuple[str, str], Floats] = {
+        (rule, ""): flags.astype(float)
+        for rule, flags in baselines(topology, elements).items()
+    }
+    fitted = policy["blast_radius"]["learned_edges"] == "use"
+    said = np.reshape([known[element][0] for element in elements], seen.shape)
+    rules[SHOWN, IN_SAMPLE if fitted else ""] = said
+    if learns(policy, evidence.failures):
+        left_out = leave_out.left_out(evidence, policy, rows, sampling)
+        rules |= {
+            (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
+        }
+    itself = topology.initially_down(elements, "point")[:, :services_n]
+    element = pd.factorize(pd.Series(elements, dtype="object"))[0]
+    return Judged(seen, down, itself, element, rules)
 
 
-def _middle(values: Floats, level: float) -> Floats:
-    """Return the ends of the middle share ``level`` of values."""
-    tail = (1 - level) / 2
-    return np.quantile(values, [tail, 1 - tail])
+def contests(judged: Judged) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """List which rules are compared with which: what is learned with all that is simpler."""
+    pairs = []
+    for rule in judged.rules:
+        if rule[0] not in (leave_out.LEARNED, SHOWN):
+            continue
+        for other in judged.rules:
+            is_same = other[0] == leave_out.FLAT and other[1] != rule[1]
+            if other[0] not in (leave_out.LEARNED, rule[0]) and not is_same:
+                pairs.append((rule, other))
+    return pairs
 
 
-def verdict(brier: pd.DataFrame, failures_n: int) -> str:
+def predicted(
+    topology: Topology, failures: list[Failure], judged: Judged
+) -> pd.DataFrame:
+    """List by failure and service with data whether it went down, and what each rule said.
+
+    Columns ``event_id, element_kind, element, service_id, itself, down``, then one per rule.
+    """
+    row, service = np.nonzero(judged.pair)
+    columns: dict[str, object] = {
+        "event_id": np.array([f.event_id for f in failures], object)[row],
+        "element_kind": np.array([f.element[0] for f in failures], object)[row],
+        "element": np.array([f.element[1] for f in failures], object)[row],
+        "service_id": topology.services.to_numpy()[service],
+        "itself": judged.itself[judged.pair],
+        "down": judged.down[judged.pair],
+    }
+    for rule, p in judged.rules.items():
+        columns[skill.named(rule)] = p[judged.pair]
+    return pd.DataFrame(columns)
+
+
+def verdicts(
+    skills: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    judged_n: int,
+    failures_n: int,
+) -> pd.DataFrame:
+    """Return by what was left out the Brier score of both rules, the gain, and a sentence.
+
+    Columns ``rule`` (policy, learned), ``left_out``, ``brier``, ``gain`` with ``gain_lo, gain_hi``
+    over what the policy says, ``verdict``.
+    """
+    names = ["rule", "left_out", "brier", "gain", "gain_lo", "gain_hi", "verdict"]
+    brier = (
+        skills.set_index(["rule", "left_out"])["brier"] if len(skills) else pd.Series()
+    )
+    gains = comparisons[comparisons["measure"] == "brier"]
+    gains = gains[gains["rule"].eq(leave_out.LEARNED)]
+    gains = gains[gains["baseline"].str.startswith(SHOWN)]
+    rows = []
+    for gain in gains.itertuples():
+        ends = (gain.gain, gain.gain_lo, gain.gain_hi)
+        text = verdict(str(gain.left_out), ends, judged_n, failures_n)
+        base = brier[brier.index.get_level_values(0) == SHOWN].iloc[0]
+        rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
+        own = brier[leave_out.LEARNED, gain.left_out]
+        rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
+    return pd.DataFrame(rows, columns=names)
+
+
+def verdict(
+    left_out: str,
+    gain: tuple[float, float, float],
+    judged_n: int,
+    failures_n: int,
+) -> str:
     """Return a sentence on whether learned probabilities predict better than the policy's."""
-    if failures_n < 2 or brier.empty:
+    if failures_n < 2:
         return (
             "Too few failures are recorded to judge learned probabilities: "
             "at least two are needed."
         )
-    row = brier.set_index("rule").loc["learned"]
-    gain = f"{row['gain']:+.3f} ({row['gain_lo']:+.3f} to {row['gain_hi']:+.3f})"
+    what = "one by one" if leave_out.EVENT in left_out else "with all of their element"
+    many = f"{failures_n} failures"
+    if judged_n < failures_n:
+        many = f"{judged_n} of {failures_n} failures, drawn by the seed,"
     better = "not shown to be better"
     end = " They do not help on this fleet yet."
-    if row["gain_lo"] > 0:
+    if gain[1] > 0:
         better = "better"
         end = ""
-    elif row["gain_hi"] < 0:
+    elif gain[2] < 0:
         better = "worse"
+    shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
     return (
-        f"Left out one by one, {failures_n} failures were predicted {better} with learned "
-        f"probabilities than with the policy's: squared error lower by {gain}.{end}"
+        f"Left out {what}, {many} were predicted {better} with learned "
+        f"probabilities than with the policy's: squared error lower by {shown}.{end}"
     )
 
 
@@ -179,14 +200,18 @@ def calibrate(
     failures: list[Failure],
     affected: pd.DataFrame,
     weight: pd.Series,
+    frame: pd.DataFrame,
 ) -> pd.DataFrame:
     """Compare what failures took down with the prediction for the element that failed.
 
     ``event, event_id, element_kind, element``, then shares of the criticality of the services that
-    had data: ``observed, predicted, predicted_lo, predicted_hi`` [0-1], and their number ``services_n``.
+    had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
+    number ``services_n``, and ``inside``: whether the interval of one failure holds what was
+    observed. That interval is of the whole fleet: NA where some services had no data.
     """
     predicted = predictions(affected, weight.index, {f.element for f in failures})
     values = weight.to_numpy()
+    ends = frame[["next_lo", "next_hi"]]
     rows = []
     for failure in failures:
         seen = failure.seen
@@ -196,10 +221,15 @@ def calibrate(
         shares = (values[seen] * predicted[failure.element][:, seen]).sum(axis=1) / total
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
-        rows.append((*event, observed, *shares, int(seen.sum())))
+        whole = seen | (values == 0)
+        held = ends.loc[failure.element] if whole.all() else [np.nan, np.nan]
+        rows.append((*event, observed, *shares, *held, int(seen.sum())))
     names = ["event", "event_id", "element_kind", "element", "observed"]
-    names += ["predicted", "predicted_lo", "predicted_hi", "services_n"]
-    return pd.DataFrame(rows, columns=names)
+    names += ["predicted", "predicted_lo", "predicted_hi", "next_lo", "next_hi"]
+    table = pd.DataFrame(rows, columns=[*names, "services_n"])
+    slack = 1e-9  # sums of shares round
+    inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
+    return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
 
 
 def predictions(
@@ -237,7 +267,7 @@ def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Bool
 def precision(
     topology: Topology,
     failures: list[Failure],
-    scores: dict[str, list[Floats]],
+    scores: dict[str, Floats],
     *,
     seed: int,
     level: float,
@@ -262,12 +292,17 @@ def precision(
         if threshold > 0:  # else the score finds fewer at any threshold
             same = f"{name}, at the recall of {TRANSITIVE}"
             rows[same] = (threshold, p >= threshold)
-    draws = _resamples(len(failures), seed)
+    draws = resamples(len(failures), seed)
     table = [
         {"rule": rule, "threshold": threshold, **_shares(flags, down, draws, level)}
         for rule, (threshold, flags) in rows.items()
     ]
     return pd.DataFrame(table)
+
+
+def resamples(n: int, seed: int) -> Integers:
+    """Draw positions of ``n`` events with replacement (bootstrap), one resample a row."""
+    return np.random.default_rng(seed).integers(0, max(n, 1), (RESAMPLES, n))
 
 
 def _observed(failures: list[Failure], services_n: int) -> tuple[Booleans, Booleans]:
@@ -290,7 +325,7 @@ def _shares(
     ends = np.full(2, np.nan)
     if len(draws.T):
         shares = right[draws].sum(axis=1) / np.maximum(predicted_n[draws].sum(axis=1), 1)
-        ends = _middle(shares, level)
+        ends = middle(shares, level)
     return {
         "precision": _ratio(right.sum(), predicted_n.sum()),
         "precision_lo": ends[0],
@@ -305,7 +340,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else np.nan
 
 
-def curve(failures: list[Failure], scores: dict[str, list[Floats]]) -> pd.DataFrame:
+def curve(failures: list[Failure], scores: dict[str, Floats]) -> pd.DataFrame:
     """Return ``rule, threshold, precision, recall`` at every threshold, highest first."""
     down = np.concatenate([np.empty(0, bool), *(f.down[f.seen] for f in failures)])
     parts = []
@@ -343,11 +378,14 @@ def measures(
     both = calibration[["observed", "predicted"]].to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
-        observed, predicted = both[_resamples(len(both), seed)].sum(axis=1).T
+        observed, predicted = both[resamples(len(both), seed)].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
-        ratio = (point, *_middle(shares, level))
+        ratio = (point, *middle(shares, level))
     rows = [("observed to predicted", *ratio, len(both))]
+    held = calibration["inside"].dropna().astype(bool)
+    share = jeffreys_interval(int(held.sum()), len(held), level=level)
+    rows.append(("observed inside the interval of one failure", *share, len(held)))
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
     touched = listed.map(lambda text: len(set(ids(text))))

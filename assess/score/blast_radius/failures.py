@@ -1,0 +1,115 @@
+"""Failures that were observed: which element failed, who had data, and who went down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from assess.inventory import Inventory
+from assess.score.blast_radius.bitset import Booleans
+from assess.score.blast_radius.topology import Topology
+from assess.score.incidents.exposure import counted_incidents
+
+HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
+UNKNOWN = "unknown"  # kind of fault
+Element = tuple[str, str]  # kind and name
+
+
+def events(inventory: Inventory) -> pd.DataFrame:
+    """List incidents and experiments of which it is known what they took down.
+
+    Columns ``event, event_id, element_kind, element, fault, affected_services,
+    observed_services``. An incident by a cause of its host is a failure of that host where the host
+    is named, else one of its service, which is affected itself. An experiment that names who had
+    data and nobody who was affected took nobody down.
+    """
+    incidents = counted_incidents(inventory).dropna(subset=["affected_services"])
+    # a host that fails takes all its services down: the service that reported it is no cause
+    on_host = incidents["cause"].isin(HOST_CAUSES) & incidents["host_id"].notna()
+    affected = incidents["affected_services"] + ";" + incidents["service_id"]
+    first = pd.DataFrame(
+        {
+            "event": "incident",
+            "event_id": incidents["incident_id"],
+            "element_kind": np.where(on_host, "host", "service"),
+            "element": incidents["host_id"].where(on_host, incidents["service_id"]),
+            "fault": incidents["fault"],
+            "affected_services": affected,
+            "observed_services": pd.NA,
+        }
+    )
+    experiments = inventory["experiments"]
+    is_known = experiments[["affected_services", "observed_services"]].notna().any(axis=1)
+    second = experiments[is_known].fillna({"affected_services": ""})
+    second = second.rename(columns={"experiment_id": "event_id"})
+    second = second.assign(event="experiment")[first.columns]
+    table = pd.concat([first, second], ignore_index=True).astype("object")
+    return table.sort_values(["event", "event_id"], ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """One observed failure of an element; by service, whether it had data, and went down."""
+
+    event: str
+    event_id: str
+    element: Element
+    seen: Booleans
+    down: Booleans
+    fault: str = UNKNOWN
+
+
+def observed_failures(inventory: Inventory, topology: Topology) -> list[Failure]:
+    """List the failures of elements of the fleet, by event and id.
+
+    What failed itself counts as seen, whoever else had data. Other names of a service are its own.
+    """
+    services = topology.services
+    names = _other_names(inventory, services)
+    failures = []
+    for row in events(inventory).itertuples():
+        element = _element(row.element_kind, row.element, names)
+        if element not in topology.elements:
+            continue
+        itself = [element[1]] if element[0] == "service" else []
+        down = services.isin([*ids(row.affected_services, names), *itself])
+        seen = np.ones(len(services), dtype=bool)
+        if not pd.isna(row.observed_services):
+            seen = services.isin([*ids(row.observed_services, names), *itself])
+        failure = Failure(
+            event=str(row.event),
+            event_id=str(row.event_id),
+            element=element,
+            seen=seen,
+            down=down & seen,
+            fault=UNKNOWN if pd.isna(row.fault) else str(row.fault),
+        )
+        failures.append(failure)
+    return failures
+
+
+def _element(kind: object, name: object, names: Mapping[str, str]) -> Element:
+    """Return an element by its kind and name; that of a service may be another of its names."""
+    if kind == "service":
+        return "service", names.get(str(name), str(name))
+    return str(kind), str(name)
+
+
+def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:
+    """Return services by their other names, those that several services share left out."""
+    aliases = inventory["service_aliases"]
+    pairs = aliases[["alias", "service_id"]].drop_duplicates()
+    # a service's own name is nobody else's
+    is_free = ~pairs["alias"].isin(services) & ~pairs["alias"].duplicated(keep=False)
+    own = pairs[is_free & pairs["service_id"].isin(services)]
+    return dict(own.astype("str").itertuples(index=False))
+
+
+def ids(joined: object, names: Mapping[str, str] | None = None) -> list[str]:
+    """Return the ids of a text that joins them by a semicolon; other names become ids."""
+    known = names or {}
+    parts = [name.strip() for name in str(joined).split(";")]
+    return [known.get(name, name) for name in parts if name]

@@ -1,0 +1,1 @@
+"""Validation: whether predictions of failures deserve trust."""

@@ -1,0 +1,168 @@
+"""Predictions judged on data from outside: a table of dependencies and one of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from assess.errors import AssessError
+from assess.frames import EXTERNAL
+from assess.inventory import Inventory, from_frames
+from assess.policy.policy import Policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.failures import ids
+
+TABLES = (
+    "skill",
+    "comparisons",
+    "reliability",
+    "predicted",
+    "precision",
+    "precision_curve",
+    "learned_judged",
+)
+EDGE = ["src_id", "dst_id", "kind", "evidence"]
+NAMES = ("element", "affected_services", "observed_services")
+# How published fault injections name the kinds of fault.
+FAULTS = {
+    "kill": "crash",
+    "stop": "crash",
+    "outage": "crash",
+    "delay": "latency",
+    "mem": "memory",
+    "loss": "network",
+    "packet_loss": "network",
+    "partition": "network",
+    "socket": "network",
+    "disk": "data",
+    "io": "data",
+}
+KNOWN = ("crash", "latency", "cpu", "memory", "network", "data")
+
+
+def judge_outside(
+    dependencies: pd.DataFrame,
+    experiments: pd.DataFrame,
+    policy: Policy,
+    *,
+    aliases: Mapping[str, str] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Compare predictions with simpler rules on data from outside.
+
+    Parameters
+    ----------
+    dependencies : DataFrame
+        ``src_id, dst_id``, perhaps ``kind`` (else call), ``evidence``, ``p``.
+    experiments : DataFrame
+        ``element`` (a service) and ``affected_services`` (joined by ";"), perhaps
+        ``observed_services``, ``fault`` and ``experiment_id``. With nobody affected and somebody
+        observed, nothing else went down.
+    policy : Policy
+        The policy.
+    aliases : mapping, optional
+        Other names in either table, and the services that they stand for.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        ``skill``: average precision, Brier score and log-loss by rule, with and without what failed
+        itself; ``comparisons``: paired differences with intervals; ``reliability``; ``predicted``:
+        what each rule said of each pair; ``precision``, ``precision_curve``; ``learned_judged``
+        with its verdict; ``used``: how many rows of each table were used. All services weigh the
+        same. What is learned is judged with each failure left out, and with each element.
+
+    Raises
+    ------
+    AssessError
+        Where a column is missing or a cell breaks the data dictionary.
+    """
+    known = dict(aliases or {})
+    edges = _edges(dependencies, known)
+    faults = _faults(experiments, known)
+    inventory = _inventory(edges, faults)
+    result = score_blast_radius(inventory, policy, detail=False)
+    tables = {name: result.details[name] for name in TABLES}
+    used = [
+        (
+            "dependencies",
+            len(dependencies),
+            int(edges["src_id"].ne(edges["dst_id"]).sum()),
+        ),
+        ("experiments", len(experiments), len(result.details["calibration"])),
+        (
+            "experiments judged",
+            len(experiments),
+            tables["predicted"]["event_id"].nunique(),
+        ),
+    ]
+    tables["used"] = pd.DataFrame(used, columns=["table", "given_n", "used_n"])
+    return tables
+
+
+def _edges(dependencies: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
+    """Return the dependencies with their usual values, each once."""
+    usual = {"kind": "call", "evidence": "outside"}
+    edges = _completed("dependencies", dependencies, ["src_id", "dst_id"], usual)
+    edges = edges.dropna(subset=["src_id", "dst_id"])
+    for name in ("src_id", "dst_id"):
+        edges[name] = edges[name].replace(aliases)
+    return edges.drop_duplicates(EDGE)
+
+
+def _faults(experiments: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
+    """Return the experiments with their usual values, those without an element left out."""
+    usual = {
+        "experiment_id": [f"x{number:06}" for number in range(len(experiments))],
+        "element_kind": "service",
+        "started_at": "2000-01-01",
+        "observed_services": pd.NA,
+        "fault": "unknown",
+    }
+    needed = ["element", "affected_services"]
+    faults = _completed("experiments", experiments, needed, usual)
+    faults = faults.dropna(subset=["element"])
+    for name in NAMES:
+        faults[name] = [
+            text if pd.isna(text) else ";".join(ids(text, aliases))
+            for text in faults[name]
+        ]
+    # nobody affected is an answer where it is known who was observed
+    is_none = faults["affected_services"].fillna("").eq("")
+    faults["affected_services"] = faults["affected_services"].mask(is_none)
+    said = faults["fault"].str.strip().str.lower()
+    said = said.replace(FAULTS)
+    faults["fault"] = said.where(said.isin(KNOWN), "unknown")
+    return faults
+
+
+def _inventory(edges: pd.DataFrame, faults: pd.DataFrame) -> Inventory:
+    """Return an inventory of all services that the tables name."""
+    lists = pd.concat([faults["affected_services"], faults["observed_services"]])
+    named = lists.dropna().map(ids).explode()
+    services = pd.concat([edges["src_id"], edges["dst_id"], faults["element"], named])
+    services = services.dropna().drop_duplicates().sort_values()
+    services = services[services.ne("") & ~services.str.startswith(EXTERNAL)]
+    frames = {
+        "services": pd.DataFrame({"service_id": services, "criticality": 1.0}),
+        "dependencies": edges,
+        "experiments": faults,
+    }
+    return from_frames(frames, snapshot_at="2000-01-02")
+
+
+def _completed(
+    name: str,
+    table: pd.DataFrame,
+    needed: list[str],
+    usual: dict[str, Any],
+) -> pd.DataFrame:
+    """Return a table from outside as text, with the usual values where it has none."""
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        hint = f"it needs {' and '.join(needed)}"
+        raise AssessError(f"the table of {name} has no column {missing[0]!r}", hint=hint)
+    table = table.reset_index(drop=True).astype("string")
+    defaults = pd.DataFrame(usual, index=table.index).astype("string")
+    return table.combine_first(defaults)

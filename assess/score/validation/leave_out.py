@@ -1,0 +1,131 @@
+"""Predictions of failures that were left out: what the other failures teach is all that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from assess.policy.policy import Policy
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+from assess.score.blast_radius.learning import (
+    Evidence,
+    at_fault,
+    fit,
+    flat_p,
+    with_history,
+)
+from assess.score.blast_radius.topology import Graph
+from assess.score.blast_radius.uncertain import EdgeSampler, Sampling, decide
+
+EVENT = "event"
+ELEMENT = "element"
+SCHEMES = (EVENT, ELEMENT)
+LEARNED = "learned"
+FLAT = "flat p"
+GRID = 200  # flat probabilities are rounded to this part, so that many share their draws
+
+
+@dataclass(eq=False)
+class Simulator:
+    """Chances of all services in a failure, for graphs that differ in their probabilities alone."""
+
+    graph: Graph
+    sampling: Sampling
+    ranks: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def chances(self, p: Floats, initially: Booleans) -> Floats:
+        """Return by node its chance to be down when some are down."""
+        graph = replace(self.graph, p=p)
+        reach = self._reach(initially)
+        node = np.flatnonzero(reach & ~initially)
+        way = np.sort(graph.arriving.members(node)[1])
+        way = way[(p[way] > 0) & reach[graph.tail[way]]]
+        chances = initially.astype(float)
+        if len(way):
+            sampler = EdgeSampler(graph, self.sampling, ranks=self.ranks)
+            chances[node] = decide(graph, node, way, sampler).p
+        return chances
+
+    def _reach(self, initially: Booleans) -> Booleans:
+        """Mark what can be reached over any edge."""
+        reach = initially.copy()
+        front = np.flatnonzero(initially)
+        while len(front):
+            arcs = self.graph.leaving.members(front)[1]
+            heads = np.unique(self.graph.head[arcs])
+            front = heads[~reach[heads]]
+            reach[front] = True
+        return reach
+
+
+def judged(evidence: Evidence, policy: Policy) -> Integers:
+    """Return the positions of the failures that are predicted: all, or a sample by the seed."""
+    n = len(evidence.failures)
+    most = int(policy["blast_radius"]["judged_most"])
+    if n <= most:
+        return np.arange(n)
+    rng = np.random.default_rng(policy.seed)
+    return np.sort(rng.choice(n, most, replace=False))
+
+
+def left_out(
+    evidence: Evidence,
+    policy: Policy,
+    judged: Integers,
+    sampling: Sampling,
+) -> dict[tuple[str, str], Floats]:
+    """Predict the judged failures by rule and scheme: chances by failure and service.
+
+    Rules are what is learned from the rest, and one flat probability of all edges fitted on the
+    rest. A scheme leaves out the failure alone, or every failure of its element.
+    """
+    topology = evidence.topology
+    elements = [evidence.failures[position].element for position in judged]
+    initial = topology.initially_down(elements, "point")
+    simulator = Simulator(topology.graph("point"), sampling)
+    services_n = len(topology.services)
+    keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
+    chances = {key: np.zeros((len(judged), services_n)) for key in keys}
+    flat: dict[tuple[float, bytes], Floats] = {}
+    for scheme in SCHEMES:
+        for rows, kept in _folds(evidence, judged, scheme):
+            settings = policy["blast_radius"]
+            known = fit(evidence, kept, settings)
+            same = round(flat_p(evidence, kept) * GRID) / GRID
+            for row in rows:
+                failure = evidence.failures[judged[row]]
+                p = at_fault(known, failure.fault)
+                by_edges = simulator.chances(p, initial[row])[:services_n]
+                strength = float(settings["pair_strength"])
+                full = with_history(known, failure, by_edges, strength)
+                # what the failure takes down by itself is no prediction
+                full[initial[row, :services_n]] = 1.0
+                chances[LEARNED, scheme][row] = full
+                key = (same, initial[row].tobytes())
+                if key not in flat:
+                    every = np.full(len(p), same)
+                    flat[key] = simulator.chances(every, initial[row])[:services_n]
+                chances[FLAT, scheme][row] = flat[key]
+    return chances
+
+
+def _folds(
+    evidence: Evidence,
+    judged: Integers,
+    scheme: str,
+) -> Iterator[tuple[Integers, Booleans]]:
+    """Yield rows of the judged failures that are left out together, and the failures kept."""
+    n = len(evidence.failures)
+    names = [f.element for f in evidence.failures]
+    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    element = np.array([order[name] for name in names], np.int64)
+    if scheme == EVENT:
+        for row, position in enumerate(judged):
+            kept = np.ones(n, bool)
+            kept[position] = False
+            yield np.array([row]), kept
+        return
+    for each in np.unique(element[judged]):
+        yield np.flatnonzero(element[judged] == each), element != each

@@ -1,0 +1,208 @@
+"""How well rules predict who goes down: proper scores, and paired differences between rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from assess.score.blast_radius.bitset import Booleans, Floats, Integers
+
+RESAMPLES = 1000  # of the elements that failed, for intervals
+SURE = 1e-3  # a chance of 0 or 1 counts as this far from it in a log-loss
+BINS = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+STEPS_MOST = 400  # thresholds of a resample; of more, these are close enough
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Failures that are predicted, by failure and service, and what each rule says of them.
+
+    ``pair`` marks who had data, ``down`` who went down, and ``itself`` what the failure took down
+    by itself. ``element`` numbers what failed. ``rules`` are by name and by what was left out.
+    """
+
+    pair: Booleans
+    down: Booleans
+    itself: Booleans
+    element: Integers
+    rules: Mapping[tuple[str, str], Floats]
+
+    def others(self) -> Judged:
+        """Return the same without what failed itself, which is no prediction."""
+        pair = self.pair & ~self.itself
+        return Judged(pair, self.down & pair, self.itself, self.element, self.rules)
+
+    def of(self, rule: tuple[str, str]) -> tuple[Floats, Booleans]:
+        """Return what a rule says of each pair, and who went down."""
+        return self.rules[rule][self.pair], self.down[self.pair]
+
+
+def named(rule: tuple[str, str]) -> str:
+    """Return the name of a rule with what was left out."""
+    return ", ".join(part for part in rule if part)
+
+
+def average_precision(p: Floats, down: Booleans) -> float:
+    """Return the mean precision over the thresholds at which recall rises; ties are one threshold.
+
+    Notes
+    -----
+    ``sum over k of (R_k - R_(k-1)) P_k``, over the distinct values of p from above.
+    """
+    if not down.any():
+        return np.nan
+    order = np.argsort(-p, kind="stable")
+    right = np.cumsum(down[order])
+    last = np.flatnonzero(np.diff(p[order], append=-np.inf) != 0)
+    precision = right[last] / (last + 1)
+    recall = right[last] / right[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def losses(p: Floats, down: Booleans) -> tuple[Floats, Floats]:
+    """Return by pair the squared error (Brier), and the surprise in nats (log-loss)."""
+    inside = np.clip(p, SURE, 1 - SURE)
+    surprise = -np.log(np.where(down, inside, 1 - inside))
+    return (p - down) ** 2, surprise
+
+
+def scores(judged: Judged) -> pd.DataFrame:
+    """Return by rule ``average_precision, brier, log_loss``, and the same without what failed.
+
+    Columns ``rule, left_out`` and the three, then ``_others`` after each name.
+    """
+    rows = []
+    for rule in judged.rules:
+        row: dict[str, object] = {"rule": rule[0], "left_out": rule[1]}
+        for suffix, part in (("", judged), ("_others", judged.others())):
+            p, down = part.of(rule)
+            brier, surprise = losses(p, down)
+            row[f"average_precision{suffix}"] = average_precision(p, down)
+            row[f"brier{suffix}"] = brier.mean() if len(p) else np.nan
+            row[f"log_loss{suffix}"] = surprise.mean() if len(p) else np.nan
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def reliability(judged: Judged) -> pd.DataFrame:
+    """Return ``rule, left_out, lo, hi, predicted, observed, n`` by bin of what was predicted."""
+    parts = []
+    for rule in judged.rules:
+        p, down = judged.others().of(rule)
+        at = np.clip(np.searchsorted(BINS, p, side="right") - 1, 0, len(BINS) - 2)
+        table = pd.DataFrame({"bin": at, "predicted": p, "observed": down})
+        means = table.groupby("bin").mean()
+        edges = {"lo": BINS[means.index], "hi": BINS[means.index + 1]}
+        named = {"rule": rule[0], "left_out": rule[1], **edges}
+        parts.append(means.assign(n=table["bin"].value_counts(), **named))
+    names = ["rule", "left_out", "lo", "hi", "predicted", "observed", "n"]
+    return pd.concat(parts, ignore_index=True)[names]
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Pairs said and pairs right at each threshold, from above, by resample."""
+
+    said: Floats
+    right: Floats
+
+    @classmethod
+    def of(cls, judged: Judged, rule: tuple[str, str], weights: Floats) -> _Counts:
+        """Count by element, then weigh the elements of each resample."""
+        p, down = judged.of(rule)
+        steps = np.unique(np.append(p, 0.0))[::-1]
+        if len(steps) > STEPS_MOST:
+            steps = np.quantile(p, np.linspace(1, 0, STEPS_MOST))
+        step = np.searchsorted(-steps, -p)
+        row = np.broadcast_to(judged.element[:, None], judged.pair.shape)[judged.pair]
+        n = weights.shape[1]
+        shape = (n, len(steps))
+        cell = row * len(steps) + step
+        said = np.bincount(cell, minlength=n * len(steps)).reshape(shape)
+        right = np.bincount(cell, down, n * len(steps)).reshape(shape)
+        both = (np.cumsum(weights @ part, axis=1) for part in (said, right))
+        return cls(*both)
+
+    def average_precision(self) -> Floats:
+        """Return the average precision of each resample."""
+        precision = self.right / np.maximum(self.said, 1)
+        gained = np.diff(self.right, axis=1, prepend=0.0)
+        return np.asarray(
+            (precision * gained).sum(axis=1) / np.maximum(self.right[:, -1], 1)
+        )
+
+    def precision_at(self, goal: Floats) -> Floats:
+        """Return the precision at the highest threshold that finds ``goal`` in each resample."""
+        enough = self.right >= goal[:, None]
+        first = np.where(enough.any(axis=1), enough.argmax(axis=1), -1)[:, None]
+        right = np.take_along_axis(self.right, first, axis=1)
+        said = np.take_along_axis(self.said, first, axis=1)
+        return np.asarray(right / np.maximum(said, 1))[:, 0]
+
+
+def compare(
+    judged: Judged,
+    pairs: list[tuple[tuple[str, str], tuple[str, str]]],
+    *,
+    reach: tuple[str, str],
+    seed: int,
+    level: float,
+) -> pd.DataFrame:
+    """Compare rules with others on the same failures, by a bootstrap over the elements.
+
+    Columns ``rule, left_out, baseline, measure, gain, gain_lo, gain_hi``. Measures are
+    ``average_precision``, ``precision`` at the recall of ``reach`` with the threshold chosen anew in
+    each resample, ``brier`` and ``log_loss``; a gain is good in each of them.
+    """
+    n = int(judged.element.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    drawn = (
+        rng.multinomial(n, np.full(n, 1 / max(n, 1)), RESAMPLES) if n else np.ones((1, 0))
+    )
+    # the first row is what was observed
+    weights: Floats = np.vstack([np.ones((1, n)), drawn]).astype("float64")
+    goal = _Counts.of(judged, reach, weights).right
+    said = judged.rules[reach][judged.pair] > 0
+    found = goal[:, 0] if said.any() else np.zeros(len(weights))
+    measured = {rule: _measures(judged, rule, weights, found) for rule in judged.rules}
+    rows = []
+    for rule, baseline in pairs:
+        for measure in measured[rule]:
+            gain = measured[rule][measure] - measured[baseline][measure]
+            lo, hi = middle(gain[1:], level)
+            name = named(baseline)
+            rows.append((*rule, name, measure, gain[0], lo, hi))
+    names = ["rule", "left_out", "baseline", "measure", "gain", "gain_lo", "gain_hi"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _measures(
+    judged: Judged,
+    rule: tuple[str, str],
+    weights: Floats,
+    goal: Floats,
+) -> dict[str, Floats]:
+    """Return the measures of a rule by resample, each so that more is better."""
+    counts = _Counts.of(judged, rule, weights)
+    p, down = judged.of(rule)
+    row = np.broadcast_to(judged.element[:, None], judged.pair.shape)[judged.pair]
+    n = weights.shape[1]
+    whole = np.maximum(weights @ np.bincount(row, minlength=n), 1)
+    brier, surprise = (weights @ np.bincount(row, part, n) for part in losses(p, down))
+    return {
+        "average_precision": counts.average_precision(),
+        "precision": counts.precision_at(goal),
+        "brier": -brier / whole,
+        "log_loss": -surprise / whole,
+    }
+
+
+def middle(values: Floats, level: float) -> Floats:
+    """Return the ends of the middle share ``level`` of values."""
+    if not len(values):
+        return np.full(2, np.nan)
+    tail = (1 - level) / 2
+    return np.quantile(values, [tail, 1 - tail])

@@ -1,0 +1,209 @@
+"""What Chaos Mesh, Gremlin and AWS FIS record of a failure: what was failed, when, and how.
+
+They watch no services, so nobody knows what else fell. `faults.csv` has the kinds of fault by the
+words of actions; the first pattern that fits counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from assess import frames
+from assess.sources.base import Row
+from assess.sources.csv_records import rows
+from assess.sources.linear import Linear
+from assess.sources.values import dicts, dig, table, text, texts
+
+Map = dict[str, str]
+Target = tuple[str, str]  # kind and name of what was failed
+APP_LABELS = ("app", "app.kubernetes.io/name", "name", "service", "k8s-app")
+_POD = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+_SEPARATORS = re.compile(r"[_:./-]")
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
+_LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
+# types of resources of AWS -> what their addresses end with
+_RESOURCES = {
+    "aws:ec2:instance": "host",
+    "aws:ecs:cluster": "cluster",
+    "aws:eks:cluster": "cluster",
+    "aws:rds:db": "service",
+    "aws:rds:cluster": "service",
+    "aws:lambda:function": "service",
+    "aws:elasticache:replicationgroup": "service",
+    "aws:dynamodb:global-table": "service",
+}
+_NEVER_RAN = ("initiating", "pending", "failed", "cancelled", "skipped")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A failure that a tool has made."""
+
+    name: str
+    targets: set[Target]
+    start: Any
+    end: Any
+    words: str  # of its action
+
+
+def fault_of(*words: str) -> str | None:
+    """Return the kind of fault that the words of an action mean; None where they mean none."""
+    spaced = _WORD_STARTS.sub(" ", " ".join(words)[:200])
+    plain = _SEPARATORS.sub(" ", spaced)
+    if plain.strip().lower() in frames.columns("experiments")["fault"].vocabulary:
+        return plain.strip().lower()
+    fits = (fault for pattern, fault in _faults() if pattern.search(plain))
+    return next(fits, None)
+
+
+@cache
+def _faults() -> list[tuple[Linear, str]]:
+    listed = rows("experiments/faults")
+    return [(Linear(row["pattern"], ignore_case=True), row["fault"]) for row in listed]
+
+
+def of_pod(name: str) -> str:
+    """Return the name of a pod's service: without what its controller adds."""
+    return _POD.sub("", name)
+
+
+def of_selector(selector: str) -> str:
+    """Return the service that a selector of labels names; empty for any other."""
+    match = _LABEL.search(selector)
+    return match[1] if match else ""
+
+
+def _of_labels(labels: Row) -> str:
+    """Return the service that labels name; empty for none, or for several."""
+    for key in APP_LABELS:
+        values = labels.get(key)
+        listed = values if isinstance(values, list) else [values]
+        if len(listed) == 1 and isinstance(listed[0], str):
+            return listed[0]
+    return ""
+
+
+# ---- Chaos Mesh ----
+
+
+def of_chaosmesh(item: Row, names: Map) -> Attack | None:
+    """Read one object, such as a PodChaos; None where nothing was injected."""
+    spec = table(item.get("spec"))
+    records = dicts(item, "status", "experiment", "containerRecords")
+    events = [event for record in records for event in dicts(record, "events")]
+    applied = _times(events, "Apply")
+    if not applied:
+        return None
+    recovered = _times(events, "Recover")
+    mapped = names.get(text(item, "metadata", "name"))
+    hit = [record for record in records if _times(dicts(record, "events"), "Apply")]
+    pods = [text(record, "id").split("/") for record in hit]
+    targets = {("service", of_pod(parts[1])) for parts in pods if len(parts) > 1}
+    app = _of_labels(table(spec, "selector", "labelSelectors"))
+    if app:
+        targets = {("service", app)}
+    if mapped:
+        targets = {_mapped(mapped)}
+    name = text(item, "metadata", "uid") or text(item, "metadata", "name")
+    stressors = " ".join(table(spec, "stressors"))
+    words = " ".join([text(item, "kind"), text(spec, "action"), stressors])
+    end = max(recovered) if recovered else None
+    return Attack(name, targets, min(applied), end, words)
+
+
+def _times(events: Iterable[Row], operation: str) -> list[str]:
+    return [
+        text(event, "timestamp")
+        for event in events
+        if text(event, "operation") == operation
+        and text(event, "type") == "Succeeded"
+        and text(event, "timestamp")
+    ]
+
+
+def _mapped(element: str) -> Target:
+    kind, _, name = element.rpartition(":")
+    return kind or "service", name
+
+
+# ---- Gremlin ----
+
+
+def of_gremlin(attack: Row, names: Map) -> Attack | None:
+    """Read one attack; None where it did not run."""
+    stage = text(attack, "stage") or text(attack, "stageLifecycle")
+    if stage in ("Pending", "TargetNotFound", "ClientFailed", "InitializationFailed"):
+        return None
+    target = table(attack.get("target"))
+    containers = table(target, "containers")
+    hosts = table(target, "hosts")
+    targets: set[Target] = set()
+    if app := _of_labels(table(containers, "multiSelectLabels")):
+        targets.add(("service", app))
+    targets |= {("service", of_pod(name)) for name in texts(containers, "names")}
+    targets |= {("host", host) for host in texts(hosts, "ids")}
+    if zones := texts(hosts, "multiSelectTags", "zone"):
+        targets |= {("az", zone) for zone in zones}
+    for key in ("name", "guid"):
+        if mapped := names.get(text(attack, key)):
+            targets = {_mapped(mapped)}
+    kind = text(attack, "args", "type") or text(attack, "command", "type")
+    kind = kind or text(attack, "kind") or text(dig(attack, "args", "cliArgs", 0))
+    start = attack.get("startTime") or attack.get("createTime")
+    return Attack(text(attack, "guid"), targets, start, attack.get("endTime"), kind)
+
+
+# ---- AWS FIS ----
+
+
+def of_fis(answer: Row, names: Map) -> Attack | None:
+    """Read one experiment; None where no action of it ran."""
+    experiment = table(answer, "experiment") or answer
+    actions = table(experiment, "actions")
+    ran = {
+        name: table(action)
+        for name, action in actions.items()
+        if text(action, "state", "status") not in _NEVER_RAN
+        and text(action, "actionId") != "aws:fis:wait"
+    }
+    used = [
+        table(experiment, "targets", key)
+        for action in ran.values()
+        for key in table(action, "targets").values()
+        if isinstance(key, str)
+    ]
+    targets = {target for entry in used for target in _fis_targets(entry)}
+    mapped = [names[name] for name in ran if name in names]
+    if mapped:
+        targets = {_mapped(element) for element in mapped}
+    if not ran:
+        return None
+    return Attack(
+        name=text(experiment, "id"),
+        targets=targets,
+        start=experiment.get("startTime"),
+        end=experiment.get("endTime"),
+        words=" ".join(text(action, "actionId") for action in ran.values()),
+    )
+
+
+def _fis_targets(entry: Row) -> set[Target]:
+    """Return what a target of an experiment is: a pod's service, a resource, or a whole zone."""
+    kind = text(entry, "resourceType")
+    parameters = table(entry, "parameters")
+    if kind == "aws:eks:pod":
+        selector = text(parameters, "selectorValue")
+        app = of_selector(selector) or ("" if "=" in selector else of_pod(selector))
+        return {("service", app)} if app else set()
+    if kind == "aws:ecs:task" and text(parameters, "service"):
+        return {("service", text(parameters, "service"))}
+    zone = text(parameters, "availabilityZoneIdentifier")
+    if zone and not texts(entry, "resourceArns"):
+        return {("az", zone)}
+    element = _RESOURCES.get(kind)
+    leaves = [re.split(r"[/:]", arn)[-1] for arn in texts(entry, "resourceArns")]
+    return {(element, leaf) for leaf in leaves if element and leaf}

@@ -1,0 +1,92 @@
+"""Proper scores and paired differences, by hand and against plain resampling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assess.score.validation.skill import (
+    Judged,
+    average_precision,
+    compare,
+    losses,
+    reliability,
+    scores,
+)
+
+REACH = ("all transitive callers", "")
+RULE = ("learned", "event left out")
+
+
+def judged(seed=1, *, failures=8, services=12):
+    rng = np.random.default_rng(seed)
+    chance = rng.random((failures, services))
+    down = rng.random(chance.shape) < chance
+    itself = np.zeros(chance.shape, bool)
+    itself[np.arange(failures), np.arange(failures)] = True
+    rules = {REACH: np.ones(chance.shape), RULE: np.round(chance, 1)}
+    element = np.arange(failures) % 4
+    return Judged(np.ones(chance.shape, bool), down | itself, itself, element, rules)
+
+
+def test_average_precision_by_hand():
+    p = np.array([0.9, 0.8, 0.8, 0.1])
+    down = np.array([True, False, True, True])
+    # thresholds .9, .8, .1 find 1, 2 and 3 of 3, with precision 1, 2/3 and 3/4
+    assert average_precision(p, down) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert np.isnan(average_precision(p, np.zeros(4, bool)))
+
+
+def test_losses_by_hand():
+    brier, surprise = losses(np.array([0.5, 0.0, 1.0]), np.array([True, True, True]))
+    assert brier.tolist() == [0.25, 1.0, 0.0]
+    assert surprise == pytest.approx([np.log(2), -np.log(1e-3), -np.log(1 - 1e-3)])
+
+
+def test_scores_leave_out_what_failed_itself():
+    case = judged()
+    table = scores(case).set_index(["rule", "left_out"])
+    keep = ~case.itself
+    p, down = case.rules[RULE], case.down
+    row = table.loc[RULE]
+    assert row["brier"] == pytest.approx(((p - down) ** 2).mean())
+    assert row["brier_others"] == pytest.approx(((p - down)[keep] ** 2).mean())
+    want = average_precision(p[keep], down[keep])
+    assert row["average_precision_others"] == pytest.approx(want)
+
+
+def test_a_bootstrap_is_that_of_whole_elements():
+    case = judged()
+    table = compare(case, [(RULE, REACH)], reach=REACH, seed=3, level=0.9)
+    table = table.set_index("measure")
+    p, down = case.rules[RULE], case.down
+    want = average_precision(p.ravel(), down.ravel()) - down.mean()
+    assert table.loc["average_precision", "gain"] == pytest.approx(want)
+    n = 4
+    drawn = np.random.default_rng(3).multinomial(n, np.full(n, 1 / n), 1000)
+    gains = []
+    for times in drawn:
+        rows = np.concatenate(
+            [np.flatnonzero(case.element == e) for e in np.repeat(np.arange(n), times)]
+        )
+        own = average_precision(p[rows].ravel(), down[rows].ravel())
+        gains.append(own - down[rows].mean())
+    ends = table.loc["average_precision", ["gain_lo", "gain_hi"]]
+    assert ends.tolist() == pytest.approx(np.quantile(gains, [0.05, 0.95]))
+
+
+def test_reliability_sets_what_was_said_beside_what_was_seen():
+    table = reliability(judged()).set_index(["rule", "lo"]).loc["learned"]
+    assert table["n"].sum() == 8 * 12 - 8
+    assert (table.index - 1e-9 <= table["predicted"]).all()
+    assert (table["predicted"] <= table["hi"] + 1e-9).all()
+
+
+def test_no_failure_is_no_number():
+    none = np.zeros((0, 3))
+    flags = none.astype(bool)
+    case = Judged(flags, flags, flags, np.empty(0, int), {REACH: none, RULE: none})
+    assert scores(case)["average_precision"].isna().all()
+    assert reliability(case).empty
+    table = compare(case, [(RULE, REACH)], reach=REACH, seed=1, level=0.9)
+    assert (table["gain"] == 0).all()

@@ -1,0 +1,152 @@
+"""Predictions held to failures that they have not seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from failing_fleet import failing_fleet
+
+from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.failures import observed_failures
+from assess.score.blast_radius.learning import Evidence
+from assess.score.blast_radius.topology import build_topology
+from assess.score.blast_radius.uncertain import Sampling
+from assess.score.validation.leave_out import (
+    ELEMENT,
+    EVENT,
+    FLAT,
+    LEARNED,
+    Simulator,
+    judged,
+    left_out,
+)
+from assess.score.validation.validation import verdict
+
+POLICY = load_policy()
+SAMPLING = replace(Sampling.of(POLICY), draws=500)
+
+
+@pytest.fixture(scope="module")
+def fleet_and_failures():
+    inventory, _ = failing_fleet(3, services=12, times=2)
+    fleet = build_topology(inventory, POLICY)
+    return fleet, observed_failures(inventory, fleet)
+
+
+def predictions(fleet, failures):
+    every = np.arange(len(failures))
+    return left_out(Evidence.of(fleet, failures), POLICY, every, SAMPLING)
+
+
+def test_what_is_left_out_does_not_teach(fleet_and_failures):
+    fleet, failures = fleet_and_failures
+    which = max(range(len(failures)), key=lambda i: failures[i].down.sum())
+    element = failures[which].element
+    alone = fleet.services.isin([element[1]])
+    before = predictions(fleet, failures)
+    other = [*failures]
+    other[which] = replace(failures[which], down=alone)
+    after = predictions(fleet, other)
+    same = [i for i, f in enumerate(failures) if f.element == element]
+    assert len(same) == 2
+    for rule in (LEARNED, FLAT):
+        change = {
+            scheme: np.abs(before[rule, scheme] - after[rule, scheme]).max(axis=1) > 1e-6
+            for scheme in (EVENT, ELEMENT)
+        }
+        assert not change[EVENT][which]  # its own outcome has no say in its prediction
+        assert not change[ELEMENT][same].any()  # nor in one of the same element
+    again = np.setdiff1d(same, [which])
+    assert (before[LEARNED, EVENT][again] != after[LEARNED, EVENT][again]).any()
+
+
+def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
+    fleet, failures = fleet_and_failures
+    alone = predictions(fleet, failures[:1])
+    simulator = Simulator(fleet.graph("point"), SAMPLING)
+    initial = fleet.initially_down([failures[0].element], "point")[0]
+    policy = simulator.chances(fleet.edges["point"].to_numpy("float64"), initial)
+    for scheme in (EVENT, ELEMENT):
+        found = alone[LEARNED, scheme][0]
+        assert found == pytest.approx(policy[: len(found)], abs=1e-6)
+
+
+def test_chances_are_those_of_the_element(fleet_and_failures):
+    fleet, _ = fleet_and_failures
+    initial = fleet.initially_down([("service", "s00"), ("service", "s11")], "point")
+    simulator = Simulator(fleet.graph("point"), SAMPLING)
+    p = fleet.edges["point"].to_numpy("float64")
+    found = [simulator.chances(p, row) for row in initial]
+    assert [each[0] for each in found] == [1, 0]
+    assert found[1][-1] == 1
+    sure = simulator.chances(np.ones(len(p)), initial[0])
+    assert set(sure) <= {0.0, 1.0}
+
+
+def test_learning_beats_simpler_rules_on_failures_and_elements_left_out():
+    means = {"call": 0.9, "cache": 0.05}
+    inventory, _ = failing_fleet(1, services=30, times=3, means=means)
+    details = score_blast_radius(inventory, POLICY, detail=False).details
+    table = details["precision"].set_index("rule")
+    closure = table.loc["all transitive callers"]
+    skill = details["skill"].set_index(["rule", "left_out"])["average_precision"]
+    gains = details["comparisons"].query("measure == 'average_precision'")
+    gains = gains.set_index(["rule", "left_out", "baseline"])["gain_lo"]
+    for scheme in ("event left out", "element left out"):
+        same = table.loc[f"learned, {scheme}, at the recall of all transitive callers"]
+        assert same["recall"] >= closure["recall"]
+        assert same["precision"] > closure["precision"] + 0.02
+        assert skill["learned", scheme] > skill["flat p", scheme]
+        assert skill["learned", scheme] > skill["all transitive callers", ""]
+        # paired by element, so that the failures themselves do not blur it
+        assert gains["learned", scheme, f"flat p, {scheme}"] > 0
+        assert gains["learned", scheme, "all transitive callers"] > 0
+    texts = details["learned_judged"]["verdict"]
+    assert texts.str.contains("predicted better").all()
+    assert texts.str.contains("Left out one by one, 90 failures").any()
+    assert texts.str.contains("Left out with all of their element, 90 failures").any()
+
+
+def test_where_the_policy_is_right_learning_does_not_help():
+    sure = POLICY.replace(edges={"call": {"p": 1.0, "lo": 1.0}})
+    inventory, _ = failing_fleet(1, services=10, times=1, means={"call": 1 - 1e-9})
+    details = score_blast_radius(inventory, sure, detail=False).details
+    assert "do not help" in details["learned_judged"]["verdict"].iloc[0]
+
+
+def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failures):
+    fleet, failures = fleet_and_failures
+    few = POLICY.replace(blast_radius={"judged_most": 5})
+    evidence = Evidence.of(fleet, failures)
+    picked = judged(evidence, few)
+    assert len(set(picked)) == 5
+    assert picked.tolist() == judged(evidence, few).tolist()
+    other = few.replace(simulation={"seed": 1})
+    assert picked.tolist() != judged(evidence, other).tolist()
+    text = verdict("event left out", (0.1, 0.05, 0.2), 5, len(failures))
+    assert "5 of 24 failures, drawn by the seed, were predicted better" in text
+
+
+def test_the_verdict_is_honest():
+    def said(*gain):
+        return verdict("event left out", gain, 9, 9)
+
+    assert "Too few failures" in verdict("event left out", (1, 1, 1), 1, 1)
+    assert "predicted better" in said(0.03, 0.01, 0.05)
+    unsure = said(0.03, -0.01, 0.05)
+    worse = said(-0.03, -0.05, -0.01)
+    assert "not shown to be better" in unsure
+    assert "predicted worse" in worse
+    assert all("They do not help on this fleet yet." in text for text in (unsure, worse))
+
+
+def test_what_is_in_sample_says_so():
+    use = POLICY.replace(blast_radius={"learned_edges": "use"})
+    inventory, _ = failing_fleet(1, services=10, times=2)
+    for policy, named in ((use, "in sample"), (POLICY, "")):
+        skill = score_blast_radius(inventory, policy, detail=False).details["skill"]
+        own = skill[skill["rule"] == "p_down"]
+        assert own["left_out"].tolist() == [named]

@@ -1,0 +1,335 @@
+"""One and the same system in the words of each platform: what is declared of it is the same.
+
+The system is that of the sample: its services and their needs, with an image, sizes and a volume
+for each. Every writer says the same of it; the tests compare what the sources make of that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import assess
+from assess.inventory import Inventory
+
+MIB = 2**20
+GIB = 2**30
+DATA = Path(assess.__file__).parents[1] / "data/sample/2026Q3"
+STORES = {  # image, port, where its data is, scheme of its address
+    "postgres-main": ("postgres:16.4", 5432, "/var/lib/postgresql/data", "postgres"),
+    "mysql-orders": ("mysql:8.0.36", 3306, "/var/lib/mysql", "mysql"),
+    "mongo-carts": ("mongo:7.0.14", 27017, "/data/db", "mongodb"),
+    "redis-cache": ("redis:7.2.5", 6379, "", "redis"),
+    "event-bus": ("rabbitmq:3.13.1", 5672, "/var/lib/rabbitmq", "amqp"),
+    "search-index": (
+        "elasticsearch:8.15.1",
+        9200,
+        "/usr/share/elasticsearch/data",
+        "http",
+    ),
+}
+PRIVILEGED = "log-shipper"
+UNPINNED = ("ci-runner", "wiki")
+
+
+class Described:
+    """One service, as a person would describe it."""
+
+    def __init__(self, name: str, needs: list[str], hosts: Callable[[str], str]) -> None:
+        own = ("registry.shop.example:5000/shop/" + name, 8080, "", "http")
+        image, self.port, self.data, _ = STORES.get(name, own)
+        self.name = name
+        self.image = image
+        if name not in STORES:
+            self.image += ":latest" if name in UNPINNED else ":1.4.2"
+        self.replicas = 1 if name in STORES else 2
+        self.memory_mib = 1024
+        self.cpus = 1
+        self.is_privileged = name == PRIVILEGED
+        self.env = {"API_TOKEN": "hunter2"} if name == "checkout" else {}
+        for need in needs:
+            variable = need.removeprefix("ext:").replace("-", "_").replace(".", "_")
+            self.env[f"{variable.upper()}_URL"] = address(need, hosts)
+
+
+def address(need: str, hosts: Callable[[str], str]) -> str:
+    """Write the address of a need."""
+    if need.startswith("ext:"):
+        return f"https://{need.removeprefix('ext:')}/v1"
+    _, port, _, scheme = STORES.get(need, ("", 8080, "", "http"))
+    return f"{scheme}://{hosts(need)}:{port}"
+
+
+def system(hosts: Callable[[str], str] = str) -> list[Described]:
+    """Describe the services of the sample."""
+    inventory = assess.load(str(DATA))
+    names = inventory["services"]["service_id"].tolist()
+    edges = inventory["dependencies"]
+    needs = {n: sorted(set(edges.loc[edges["src_id"] == n, "dst_id"])) for n in names}
+    return [Described(name, needs[name], hosts) for name in names]
+
+
+# ---- the writers ----
+
+
+def compose(place: Path, *, is_stack: bool = False) -> dict:
+    services = {}
+    volumes = {}
+    for s in system():
+        deploy = {
+            "replicas": s.replicas,
+            "restart_policy": {"condition": "any"},
+            "resources": {"limits": {"cpus": str(s.cpus), "memory": f"{s.memory_mib}m"}},
+        }
+        if is_stack:
+            deploy |= {"update_config": {"parallelism": 1}}
+            del deploy["restart_policy"]  # the default of a stack
+        body = {
+            "image": s.image,
+            "environment": s.env,
+            "expose": [s.port],
+            "healthcheck": {"test": ["CMD", "true"]},
+            "deploy": deploy,
+        }
+        if s.data:
+            volumes[s.name] = {}
+            body["volumes"] = [f"{s.name}:{s.data}"]
+        if s.is_privileged:
+            body["privileged"] = True
+            body["volumes"] = ["/var/run/docker.sock:/var/run/docker.sock"]
+        services[s.name] = body
+    document = {"name": "shop", "services": services, "volumes": volumes}
+    (place / "compose.yaml").write_text(yaml.safe_dump(document))
+    return {"type": "compose", "path": "compose.yaml"}
+
+
+def stack(place: Path) -> dict:
+    return compose(place, is_stack=True)
+
+
+def kubernetes(place: Path) -> dict:
+    documents = []
+    for s in system():
+        container = {
+            "name": s.name,
+            "image": s.image,
+            "env": [{"name": n, "value": v} for n, v in s.env.items()],
+            "ports": [{"containerPort": s.port}],
+            "readinessProbe": {"exec": {"command": ["true"]}},
+            "resources": {"limits": {"cpu": s.cpus, "memory": f"{s.memory_mib}Mi"}},
+            "securityContext": {"privileged": s.is_privileged},
+        }
+        pod: dict = {"containers": [container]}
+        if s.data:
+            claim = {"claimName": s.name}
+            container["volumeMounts"] = [{"name": "data", "mountPath": s.data}]
+            pod["volumes"] = [{"name": "data", "persistentVolumeClaim": claim}]
+        if s.is_privileged:
+            container["volumeMounts"] = [
+                {"name": "s", "mountPath": "/var/run/docker.sock"}
+            ]
+            pod["volumes"] = [{"name": "s", "hostPath": {"path": "/var/run/docker.sock"}}]
+        labels = {"app.kubernetes.io/name": s.name}
+        meta = {"name": s.name, "namespace": "shop"}
+        template = {"metadata": {"labels": labels}, "spec": pod}
+        spec = {
+            "replicas": s.replicas,
+            "selector": {"matchLabels": labels},
+            "template": template,
+        }
+        port = {"port": s.port, "targetPort": s.port}
+        service = {"selector": labels, "ports": [port]}
+        documents += [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": meta,
+                "spec": spec,
+            },
+            {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+        ]
+    (place / "shop.yaml").write_text(yaml.safe_dump_all(documents))
+    return {"type": "kubernetes", "path": "shop.yaml"}
+
+
+def nomad(place: Path) -> dict:
+    for s in system("{}.service.consul".format):
+        check = {"Type": "script", "Command": "true"}
+        config = {"image": s.image, "privileged": s.is_privileged}
+        task = {
+            "Name": s.name,
+            "Driver": "docker",
+            "Config": config,
+            "Env": s.env,
+            "Services": [{"Name": s.name, "Checks": [check]}],
+            "Resources": {"Cores": s.cpus, "MemoryMB": s.memory_mib},
+        }
+        group = {
+            "Name": s.name,
+            "Count": s.replicas,
+            "Networks": [{"DynamicPorts": [{"Label": "main", "To": s.port}]}],
+            "RestartPolicy": {"Mode": "delay", "Attempts": 2},
+            "Tasks": [task],
+        }
+        if s.data:
+            group["Volumes"] = {"data": {"Type": "host", "Source": s.name}}
+            task["VolumeMounts"] = [{"Volume": "data", "Destination": s.data}]
+        if s.is_privileged:
+            config["volumes"] = ["/var/run/docker.sock:/var/run/docker.sock"]
+        job = {"ID": s.name, "Name": s.name, "Type": "service", "TaskGroups": [group]}
+        (place / f"{s.name}.json").write_text(json.dumps({"Job": job}))
+    return {"type": "nomad", "path": "."}
+
+
+def marathon(place: Path) -> dict:
+    apps = []
+    for s in system("{}.marathon.mesos".format):
+        volumes = []
+        if s.data:
+            volumes = [
+                {"containerPath": "data", "mode": "RW", "persistent": {"size": 9}},
+                {"containerPath": s.data, "hostPath": "data", "mode": "RW"},
+            ]
+        if s.is_privileged:
+            path = "/var/run/docker.sock"
+            volumes = [{"containerPath": path, "hostPath": path, "mode": "RW"}]
+        docker = {
+            "image": s.image,
+            "privileged": s.is_privileged,
+            "portMappings": [{"containerPort": s.port}],
+        }
+        app = {
+            "id": f"/{s.name}",
+            "instances": s.replicas,
+            "mem": s.memory_mib,
+            "cpus": s.cpus,
+            "resourceLimits": {"cpus": s.cpus},
+            "env": s.env,
+            "container": {"type": "DOCKER", "docker": docker, "volumes": volumes},
+            "healthChecks": [{"protocol": "TCP"}],
+        }
+        apps.append(app)
+    (place / "apps.json").write_text(json.dumps({"apps": apps}))
+    return {"type": "marathon", "path": "apps.json"}
+
+
+def ecs(place: Path) -> dict:
+    arn = "arn:aws:ecs:eu-west-1:210987654321"
+    dumps = place / "210987654321-eu-west-1"
+    dumps.mkdir()
+    services = []
+    for s in system("{}.shop.local".format):
+        container = {
+            "name": s.name,
+            "image": s.image,
+            "essential": True,
+            "privileged": s.is_privileged,
+            "memory": s.memory_mib,
+            "environment": [{"name": n, "value": v} for n, v in s.env.items()],
+            "portMappings": [{"containerPort": s.port}],
+            "healthCheck": {"command": ["CMD", "true"]},
+            "restartPolicy": {"enabled": True},
+        }
+        definition = {
+            "family": s.name,
+            "cpu": str(1024 * s.cpus),
+            "memory": str(s.memory_mib),
+            "containerDefinitions": [container],
+        }
+        point = {"sourceVolume": "v", "containerPath": s.data}
+        volume: dict = {"name": s.name, "dockerVolumeConfiguration": {"scope": "shared"}}
+        if s.is_privileged:
+            point["containerPath"] = "/var/run/docker.sock"
+            volume = {"host": {"sourcePath": "/var/run/docker.sock"}}
+        if s.data or s.is_privileged:
+            name = volume.setdefault("name", "v")
+            definition["volumes"] = [volume]
+            container["mountPoints"] = [point | {"sourceVolume": name}]
+        (dumps / f"{s.name}.json").write_text(json.dumps(definition))
+        service = {
+            "serviceArn": f"{arn}:service/shop/{s.name}",
+            "serviceName": s.name,
+            "clusterArn": f"{arn}:cluster/shop",
+            "status": "ACTIVE",
+            "desiredCount": s.replicas,
+            "taskDefinition": s.name,
+        }
+        services.append(service)
+    dump = json.dumps({"services": services, "failures": []})
+    (dumps / "describe-services.json").write_text(dump)
+    return {"type": "ecs", "path": dumps.name}
+
+
+WRITERS = (compose, stack, kubernetes, nomad, marathon, ecs)
+
+
+# ---- what the sources make of it ----
+
+
+def collected(writer, place: Path) -> Inventory:
+    options = writer(place)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in options.items()]
+    (place / "assess.toml").write_text("\n".join(["[[source]]", *lines]))
+    return assess.collect(str(place / "assess.toml"))
+
+
+@pytest.fixture(scope="module")
+def inventories(tmp_path_factory) -> dict[str, Inventory]:
+    return {
+        w.__name__: collected(w, tmp_path_factory.mktemp(w.__name__)) for w in WRITERS
+    }
+
+
+names = pytest.mark.parametrize("platform", [w.__name__ for w in WRITERS])
+
+
+@names
+def test_services_images_and_sizes_are_the_same(inventories, platform):
+    inventory = inventories[platform]
+    described = {s.name: s for s in system()}
+    assert set(inventory["services"]["service_id"]) == set(described)
+    workloads = inventory["workloads"]
+    assert set(workloads["state"]) == set(workloads["inspect_status"]) == {"declared"}
+    counts = workloads["service_id"].value_counts().to_dict()
+    assert counts == {name: s.replicas for name, s in described.items()}
+    for row in workloads.itertuples():
+        s = described[row.service_id]
+        assert row.image_ref == s.image
+        assert row.memory_limit_bytes == s.memory_mib * MIB
+        assert row.cpu_limit == s.cpus and not row.memory_unlimited
+        assert row.privileged == row.docker_sock_mounted == s.is_privileged
+        assert row.ports == f"{s.port}/tcp"
+        assert (row.env_names_n, row.secret_like_env_n) == (
+            len(s.env),
+            "API_TOKEN" in s.env,
+        )
+    floating = workloads.loc[workloads["tag_floating"].astype(bool), "service_id"]
+    assert set(floating) == set(UNPINNED)
+
+
+@names
+def test_mounts_and_edges_are_the_same(inventories, platform):
+    inventory = inventories[platform]
+    mounts = inventory["mounts"].merge(inventory["workloads"], on="workload_id")
+    data = mounts[mounts["data_like"].fillna(value=False).astype(bool)]
+    found = dict(zip(data["service_id"], data["destination"], strict=True))
+    assert found == {s.name: s.data for s in system() if s.data}
+    first = edges(inventories["compose"])
+    here = edges(inventory)
+    assert here - first == set()
+    assert first - here == set()
+    sample = assess.load(str(DATA))["dependencies"]
+    pairs = set(zip(sample["src_id"], sample["dst_id"], strict=True))
+    assert {(src, dst) for src, dst, _ in here} == pairs
+
+
+def edges(inventory: Inventory) -> set[tuple[str, str, str]]:
+    table = inventory["dependencies"]
+    table = table[~table["unresolved"].fillna(value=False).astype(bool)]
+    return set(
+        zip(table["src_id"], table["dst_id"], table["kind"].astype(str), strict=True)
+    )
