@@ -268,7 +268,7 @@ def test_services_know_what_the_file_says_and_no_more(shop):
         False,
         None,
     ]
-    assert [found[n]["stateful"] for n in ("db", "web")] == [True, None]
+    assert [found[n]["stateful"] for n in ("db", "web")] == [True, False]
     assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
     assert not any({"kind", "platform"} & row.keys() for row in shop.rows["services"])
 

@@ -256,6 +256,35 @@ def calling(host):
             ],
             "books",
         ),
+        (
+            "ledger",
+            [
+                *with_services("books"),
+                thing(
+                    "ServiceProfile",
+                    "ledger.shop.svc.cluster.local",
+                    "linkerd.io/v1alpha2",
+                    spec={"dstOverrides": [{"authority": "books:8080", "weight": "1"}]},
+                ),
+            ],
+            "books",
+        ),
+        (  # a route to another version takes nothing from the Service itself
+            "books",
+            [
+                *with_services("books", "books-v2"),
+                thing(
+                    "VirtualService",
+                    "v",
+                    "networking.istio.io/v1beta1",
+                    spec={
+                        "hosts": ["books"],
+                        "http": [{"route": [{"destination": {"host": "books-v2"}}]}],
+                    },
+                ),
+            ],
+            "books",
+        ),
         ("books.shop.svc.cluster.local", with_services("books"), "books"),
         (
             "books.n",
@@ -267,6 +296,26 @@ def calling(host):
 )
 def test_hosts_of_a_cluster(edges, host, more, dst):
     assert set(edges(calling(host), *more)) == {("front", dst)}
+
+
+def ingress(name):
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    rule = {"http": {"paths": [{"path": "/", "backend": backend}]}}
+    return thing("Ingress", "shop", "networking.k8s.io/v1", spec={"rules": [rule]})
+
+
+def test_the_proxy_of_ingresses_calls_what_it_lets_in(edges):
+    nginx = deployment(
+        "nginx", pod("c", image="registry.k8s.io/ingress-nginx/controller:v1")
+    )
+    gateway = deployment("istio-ingressgateway", pod("c", image="istio/proxyv2:1.20"))
+    fleet = [*with_services("front", "other"), ingress("front")]
+    assert edges(*fleet, nginx) == {("nginx", "front"): ("call", False)}
+    assert edges(*fleet, nginx, gateway) == {
+        ("nginx", "front"): ("call", True),
+        ("istio-ingressgateway", "front"): ("call", True),
+    }
+    assert edges(*fleet) == {}
 
 
 def policy(**spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,56 +20,64 @@ NAMED_BY = {  # the column that people know a row by
     "dependencies": "dst_id",
 }
 SHOWN_ROWS = 3
+AGAINST = ("fail", "partial")
 
 
 def with_rows(
     atoms: pd.DataFrame, evidence: Evidence, checks: list[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Return atoms with a column ``evidence``: what decided those that fail; empty for the others."""
-    parts = [_against(check, evidence) for check in checks]
-    texts = pd.concat(parts) if parts else pd.Series(dtype="str")
-    keys = pd.MultiIndex.from_frame(atoms[["check", "service_id"]])
-    found = texts.reindex(keys).fillna("").to_numpy()
-    is_against = atoms["state"].isin(["fail", "partial"])
-    return atoms.assign(
-        evidence=pd.Series(found, atoms.index, dtype="str").where(is_against, "")
-    )
+    words: dict[tuple[str, str], str] = {}
+    for check in checks:
+        for service, text in _against(check, evidence).items():
+            words[check["id"], service] = text
+    texts = []
+    columns = ["check", "service_id", "state"]
+    for check_id, service, state in atoms[columns].to_numpy():
+        is_against = state in AGAINST
+        text = words.get((check_id, service), "")
+        texts.append(text if is_against else "")
+    column = pd.Series(texts, index=atoms.index, dtype="str")
+    return atoms.assign(evidence=column)
 
 
-def _against(check: Mapping[str, Any], evidence: Evidence) -> pd.Series:
-    """Return by check and service the rows for which a check does not hold, in words."""
-    table = evidence.views[check["table"]].table
-    label = NAMED_BY.get(check["table"], "")
+def _against(check: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+    """Return by service the rows for which a check does not hold, in words."""
+    name = check["table"]
+    label = NAMED_BY.get(name, "")
     shown = check.get("shows", [])
-    columns = [name for name in (label, *shown) if name]
+    columns = [column for column in (label, *shown) if column]
     if not columns:
-        return pd.Series(dtype="str", index=pd.MultiIndex.from_arrays([[], []]))
+        return {}
+    table = evidence.views[name].table
     is_against = ~rules.evaluate(check["rule"], table, at=evidence.at)
     if "applies" in check:
-        is_against &= rules.evaluate(check["applies"], table, at=evidence.at)
+        is_asked = rules.evaluate(check["applies"], table, at=evidence.at)
+        is_against &= is_asked
     rows = table.loc[is_against.fillna(value=False).astype(bool)]
-    rows = rows.sort_values(columns, kind="stable")
-    first = rows.groupby("service_id").head(SHOWN_ROWS)
-    words = pd.Series(
-        [_row(row, label, shown) for row in first[columns].to_dict("records")]
-    )
-    by_service = words.groupby(first["service_id"].to_numpy()).agg(_joined)
-    more = rows.groupby("service_id").size().gt(SHOWN_ROWS).reindex(by_service.index)
-    by_service = by_service.where(~more, by_service + " …")
-    return pd.concat({check["id"]: by_service})
+    found: dict[str, list[str]] = defaultdict(list)
+    cells = rows.sort_values(columns, kind="stable")
+    services = cells["service_id"].tolist()
+    for service, row in zip(services, cells[columns].to_dict("records"), strict=True):
+        if len(found[service]) <= SHOWN_ROWS:
+            found[service].append(_row(row, label, shown))
+    return {service: _listed(words) for service, words in found.items()}
 
 
-def _joined(words: pd.Series) -> str:
-    return "; ".join(dict.fromkeys(words))
+def _listed(words: list[str]) -> str:
+    """Return the first rows, once each."""
+    text = "; ".join(dict.fromkeys(words[:SHOWN_ROWS]))
+    is_cut = len(words) > SHOWN_ROWS
+    return f"{text} …" if is_cut else text
 
 
 def _row(row: Mapping[str, Any], label: str, shown: list[str]) -> str:
     """Return a row as people know it, with the values that decide."""
     values = [f"{name} {word(row[name])}" for name in shown if pd.notna(row[name])]
-    named = word(row[label]) if label and pd.notna(row[label]) else ""
     inside = ", ".join(values)
-    if not named:
+    if not label or pd.isna(row[label]):
         return inside
+    named = word(row[label])
     return f"{named} ({inside})" if inside else named
 
 

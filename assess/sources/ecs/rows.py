@@ -208,6 +208,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
         "stateful": row["stateful"],
         "health_checked": definition.unit.health_checked or is_balanced,
         "logs_exported": row["logs_exported"],
+        "config_external": any(p.environment for p in definition.unit.containers) or None,
         "secrets_in_image": row["secrets_in_image"],
     }
 

@@ -266,6 +266,13 @@ def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
 # ---- tasks ----
 
 
+def _addresses(containers: Iterable[Row]) -> str | None:
+    """Return the addresses of a task on a network of its own (awsvpc)."""
+    interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
+    found = {text(interface, "privateIpv4Address") for interface in interfaces}
+    return ";".join(sorted(found - {""})) or None
+
+
 def to_workloads(
     task: Row,
     names: tuple[Name, ...],
@@ -281,6 +288,7 @@ def to_workloads(
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
         own["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
+    own["addresses"] = _addresses(containers.values())
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
         "workload_id": key,

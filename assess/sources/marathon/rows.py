@@ -221,14 +221,25 @@ def _to_unit(app: App) -> Unit:
     )
     if not image:
         return unit
-    modes = [text(n, "mode") for n in dicts(item, "networks")]
-    network = text(app.docker, "network").lower() or next(iter(modes), "")
     return replace(  # by what only holds of a container
         unit,
         **size,
         privileged=app.docker.get("privileged") is True,
-        host_network=network == "host" if network else None,
+        host_network=_is_on_host(app),
+        host_pid=app.options.get("pid") == "host",
+        readonly_root=app.options.get("read-only") == "true",
+        caps_added_n=sum(p.get("key") == "cap-add" for p in app.parameters),
     )
+
+
+def _is_on_host(app: App) -> bool | None:
+    """Return whether an app is on the network of its host, where ports cannot be mapped."""
+    modes = [text(n, "mode") for n in dicts(app.item, "networks")]
+    network = text(app.docker, "network").lower() or next(iter(modes), "")
+    if network:
+        return network == "host"
+    mapped = dicts(app.docker, "portMappings") + dicts(app.container, "portMappings")
+    return False if mapped else None
 
 
 def _ports(app: App) -> Iterator[str]:
@@ -267,6 +278,8 @@ def _mounts(app: App) -> Iterator[Mount]:
             driver=driver,
             is_writable=text(volume, "mode").upper() != "RO",
             is_remote=driver is not None,
+            # A persistent volume is of one task, whatever others call theirs.
+            shared_as="" if {target, source} & persistent else None,
         )
     options = (p for p in app.parameters if p.get("key") == "volume")
     yield from filter(None, (split_volume(text(p, "value")) for p in options))
