@@ -124,7 +124,7 @@ PLOT = ("score/result.py", "assess.figures")
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
     "core": 1680,
-    "policy": 680,
+    "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
     "sources/aws": 495,
@@ -153,7 +153,7 @@ BUDGETS = {
     "sources/podman": 400,
     "sources/traces": 270,
     "sources/vms": 540,
-    "score": 410,
+    "score": 440,
     "score/backtest": 310,
     "score/blast_radius": 2350,
     "score/claims": 800,

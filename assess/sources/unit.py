@@ -20,14 +20,8 @@ from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
-<<<<<<< HEAD
-from assess.sources.host_paths import host_path_class, shown_path
-from assess.sources.linear import Linear
-from assess.sources.redact import is_secret, keep_env, scrub, secret_names
-=======
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
-from assess.sources.redact import is_secret, keep_env, scrub
->>>>>>> main
+from assess.sources.redact import is_secret, keep_env, scrub, secret_names
 from assess.sources.volumes import volume_id
 
 FRAMES = (  # that a platform fills
