@@ -108,6 +108,19 @@ def test_a_map_that_several_read_gives_possible_needs(edges):
     }
 
 
+def test_a_map_that_everybody_shares_says_nothing(edges):
+    hosts = "\n".join(f"peer{n} = svc-{n}:8080" for n in range(110))
+    volumes = [{"name": "c", "configMap": {"name": "all"}}]
+    mounts = [{"name": "c", "mountPath": "/etc/all"}]
+    names = [f"svc-{n}" for n in range(110)]
+    readers = [deployment(n, pod(n, mounts=mounts, volumes=volumes)) for n in names]
+    fleet = [*readers, *map(service, names)]
+    assert edges(*fleet, thing("ConfigMap", "all", data={"a.conf": hosts})) == {}
+    assert "too many share" in edges.coverage["references"]["hint"]
+    few = thing("ConfigMap", "all", data={"a.conf": "a = svc-1:80\nb = svc-2:80\n"})
+    assert set(edges(*fleet, few).values()) == {("call", True)}
+
+
 def test_who_names_the_key_reads_it(edges):
     key = {"configMapKeyRef": {"name": "calls", "key": "LEDGER"}}
     by_key = deployment("front", pod("front", env=[{"name": "URL", "valueFrom": key}]))

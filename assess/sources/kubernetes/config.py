@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
-from assess.sources.edges.rows import Text, mentions, variables
+from assess.sources.edges.rows import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.redact import is_secret
@@ -19,6 +19,7 @@ from assess.sources.values import dicts, table, text
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
+_MAX_POSSIBLE = 10_000  # needs that a shared ConfigMap makes possible; more say nothing
 _EXPANDED_N = 50  # variables of a text that are put in
 _EXPANDED_CHARS = 500  # of the value of one
 
@@ -56,20 +57,25 @@ class Material:
         bare = (reference.listed, "", reference.name)
         return bare if own not in self.values and bare in self.values else own
 
-    def is_vague(self, kept: Kept, key: str) -> bool:
-        """Return whether nobody can tell which of its readers use a value.
+    def possible_n(self, kept: Kept, key: str) -> int:
+        """Return how many needs a value makes possible; 0 where it is certain who uses it.
 
-        Who takes over a whole that names one host wants that host.
+        Who takes over a whole that names one host wants that host; of several hosts nobody can
+        tell which of several readers uses which.
         """
         whole = self.readers.get((kept, ""), set())
         readers = whole | self.readers.get((kept, key), set())
-        return len(readers) > 1 and self.hosts_n(kept) > 1
+        is_vague = len(readers) > 1 and self.hosts_n(kept) > 1
+        return len(readers) * self.hosts_n(kept) if is_vague else 0
 
     def hosts_n(self, kept: Kept) -> int:
         """Return how many hosts the values of a ConfigMap or a Secret name."""
         if kept not in self.counts:
-            found = mentions(variables(self.values[kept]))
-            addresses = [mention.address for mention in found]
+            texts = [
+                Text(value, basis="config" if "\n" in value else "env", name=key)
+                for key, value in self.values[kept].items()
+            ]
+            addresses = [mention.address for mention in mentions(texts)]
             hosts = {
                 address.host
                 for address in addresses
@@ -179,22 +185,24 @@ def config_texts(
     for reference in references(pod, container):
         kept = material.find(reference, namespace)
         values = material.values.get(kept)
-        if values is None:
-            where = f"{namespace}/{reference.name}".lstrip("/")
-            if not reference.is_optional:
-                unread.append(f"{where} ({_WORDS[reference.listed]})")
-            continue
-        for key, value in values.items():
-            if reference.key in ("", key):
-                is_vague = material.is_vague(kept, key) and not reference.variable
-                texts.append(
-                    Text(
-                        value,
-                        basis="config" if reference.is_file else "env",
-                        name=reference.variable or f"{reference.prefix}{key}",
-                        is_possible=is_vague,
-                    )
+        where = f"{namespace}/{reference.name}".lstrip("/")
+        if values is None and not reference.is_optional:
+            unread.append(f"{where} ({_WORDS[reference.listed]})")
+        for key, value in (values or {}).items():
+            if reference.key not in ("", key):
+                continue
+            possible_n = 0 if reference.variable else material.possible_n(kept, key)
+            if possible_n > _MAX_POSSIBLE:
+                unread.append(f"{where} ({_WORDS[reference.listed]} that too many share)")
+                continue
+            texts.append(
+                Text(
+                    value,
+                    basis="config" if reference.is_file else "env",
+                    name=reference.variable or f"{reference.prefix}{key}",
+                    is_possible=possible_n > 0,
                 )
+            )
     return texts, list(dict.fromkeys(unread))
 
 
