@@ -108,6 +108,16 @@ def test_a_map_that_several_read_gives_possible_needs(edges):
     }
 
 
+@pytest.mark.parametrize(("more", "is_whole"), [({}, True), ({"envs": ["a"]}, False)])
+def test_an_overlay_lists_the_values_of_its_map(edges, more, is_whole):
+    made = {"name": "calls", "literals": ["LEDGER=http://ledger:8080"], **more}
+    overlay = {"resources": ["a.yaml"], "configMapGenerator": [made]}
+    front = deployment("front", pod("front", env_from=[ALL]))
+    found = edges(front, overlay, *with_services("ledger"))
+    assert found == ({("front", "ledger"): ("call", False)} if is_whole else {})
+    assert ("references" in edges.coverage) is not is_whole
+
+
 def test_a_map_that_everybody_shares_says_nothing(edges):
     hosts = "\n".join(f"peer{n} = svc-{n}:8080" for n in range(110))
     volumes = [{"name": "c", "configMap": {"name": "all"}}]

@@ -17,6 +17,13 @@ from assess.sources.redact import is_secret
 from assess.sources.values import dicts, table, text
 
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
+_VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
+_PARTS = {
+    "configMapRef": "configmaps",
+    "secretRef": "secrets",
+    "configMapKeyRef": "configmaps",
+    "secretKeyRef": "secrets",
+}
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
 _MAX_POSSIBLE = 10_000  # needs that a shared ConfigMap makes possible; more say nothing
@@ -122,28 +129,18 @@ def _values(item: Row) -> Values:
 
 def references(pod: Row, container: Row) -> Iterator[Reference]:
     """List what a container reads of ConfigMaps and Secrets."""
-    for entry in dicts(container, "envFrom"):
-        for part, listed in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
-            if name := text(entry, part, "name"):
+    for entry in dicts(container, "envFrom") + dicts(container, "env"):
+        source = table(entry, "valueFrom") or entry
+        for part, listed in _PARTS.items():
+            target = table(source, part)
+            if name := text(target, "name"):
                 yield Reference(
                     listed,
                     name,
-                    prefix=text(entry, "prefix"),
-                    is_optional=table(entry, part).get("optional") is True,
-                )
-    for entry in dicts(container, "env"):
-        source = table(entry, "valueFrom")
-        for part, listed in (
-            ("configMapKeyRef", "configmaps"),
-            ("secretKeyRef", "secrets"),
-        ):
-            if name := text(source, part, "name"):
-                yield Reference(
-                    listed,
-                    name,
-                    key=text(source, part, "key"),
+                    key=text(target, "key"),
                     variable=text(entry, "name"),
-                    is_optional=table(source, part).get("optional") is True,
+                    prefix=text(entry, "prefix"),
+                    is_optional=target.get("optional") is True,
                 )
     volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
     for mount in dicts(container, "volumeMounts"):
@@ -154,7 +151,7 @@ def references(pod: Row, container: Row) -> Iterator[Reference]:
 
 def _files(source: Row, path: str) -> Iterator[Reference]:
     """List what a volume, or a part of one, mounts; a path within it is one file."""
-    for part, listed in (("configMap", "configmaps"), ("secret", "secrets")):
+    for part, listed in _VOLUMES.items():
         volume = table(source, part)
         name = text(volume, "name") or text(volume, "secretName")
         if not name or name == _MADE_BY_CLUSTER:
@@ -211,9 +208,8 @@ def secrets_n(pod: Row, container: Row, namespace: str, material: Material) -> i
     names = set()
     for reference in references(pod, container):
         values = material.values.get(material.find(reference, namespace), {})
-        if reference.listed == "secrets" or reference.is_file:
-            continue
-        for key, value in values.items():
+        is_plain = reference.listed == "configmaps" and not reference.is_file
+        for key, value in values.items() if is_plain else ():
             name = reference.variable or f"{reference.prefix}{key}"
             if reference.key in ("", key) and is_secret(name, value):
                 names.add(name)
