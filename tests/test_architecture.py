@@ -143,7 +143,7 @@ BUDGETS = {
     "sources/incidents": 1250,
     "sources/joining": 980,
     "sources/kubernetes": 1580,
-    "sources/marathon": 600,
+    "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,
@@ -173,7 +173,7 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 53_000
+MAX_PACKAGE_LINES = 54_500
 MAX_FILES = 250
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines

@@ -33,6 +33,7 @@ from assess.sources.unit import (
     Unit,
     service_row,
     share,
+    unread_note,
 )
 from assess.sources.values import dicts, integer, moment, number, text
 
@@ -106,6 +107,8 @@ def to_batch(payloads: Payloads) -> Batch:
     _add_declared(batch, services, placed, known)
     _add_lone(batch, [*services, *tasks], known)
     share(batch.rows["mounts"])
+    if note := unread_note(d.unit for d in known.definitions.values()):
+        batch.cover("", "references", **note)
     return batch
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
+from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.replica import replica_rows
@@ -188,6 +189,10 @@ def _of_container(raw: Row, container: Row) -> Unit:
         image=text(container, "image"),
         environment=tuple({**secrets, **environment_of(container)}.items()),
         texts=command_line(container, "entryPoint", "command"),
+        unread=(
+            *(f"variable {secret}" for secret in secrets if may_be_address(secret)),
+            *["environment files"] * bool(_len(container, "environmentFiles")),
+        ),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
         user=text(container, "user"),
         mounts=tuple(_mounts(container, volumes)),

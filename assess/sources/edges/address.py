@@ -101,6 +101,11 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(_CACHED)
+def may_be_address(name: str) -> bool:
+    """Return whether a variable without a value may lead to another service."""
+    return position_of(name) in ("host", "near") or not is_secret_name(name)
+
+
 def position_of(name: str) -> str:
     """Return what may stand behind a name: host, near, weak, own, none; empty for unknown.
 

@@ -11,7 +11,7 @@ from assess.sources.base import Batch, Name, Row
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
-from assess.sources.marathon.pods import MB, pod_unit, sizes
+from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
     Mount,
@@ -19,6 +19,7 @@ from assess.sources.unit import (
     merge_services,
     service_row,
     split_volume,
+    unread_note,
 )
 from assess.sources.values import (
     dicts,
@@ -123,6 +124,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for app in apps.values():
         batch.add("activities", *to_activities(app, cluster))
     batch.add("activities", *_deployments(lists, apps, cluster))
+    if note := unread_note(app.unit for app in apps.values()):
+        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -203,6 +206,7 @@ def _to_unit(app: App) -> Unit:
         image=image,
         environment=pairs,
         texts=command_line(item, "cmd", "args"),
+        unread=tuple(unread_of(env)),
         ports=ports,
         # `user` is that of the executor: only without an image is it that of the app.
         user=text(app.options.get("user") if image else item.get("user")),
