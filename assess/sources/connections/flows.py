@@ -93,7 +93,7 @@ def columns_of(file: Path) -> list[str]:
     else:
         with _opened(file)[1] as stream:
             first = stream.read(_HEAD).partition(b"\n")[0]
-        names = first.decode("ascii", errors="replace").split()
+        names = first.decode("ascii", errors="replace").replace('"', "").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
             return list(_DEFAULT)
     return [name.replace("-", "_").lower() for name in names]
