@@ -30,10 +30,14 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
 
     ``failed`` says whether the caller went down, with this edge among the possible causes.
     """
+    from scipy.sparse.csgraph import connected_components
+
     src = topology.caller
     dst = topology.callee
     initial = topology.initially_down([f.element for f in failures], "hi")
     calls = topology.matrix()
+    _, loop = connected_components(calls, connection="strong")
+    on_cycle = loop[src] == loop[dst]
     columns: dict[str, list[Any]] = {"failure": [], "edge": [], "failed": []}
     for position, failure in enumerate(failures):
         initially = initial[position]
@@ -42,8 +46,9 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> pd.DataFrame:
         live = np.flatnonzero(down[dst] & failure.seen[src] & ~initially[src])
         failed = failure.down[src[live]]
         steps = _steps(calls, initially, down)
-        # who was nearer to what failed did not go down because of who is further away
-        counts = ~failed | (steps[dst[live]] <= steps[src[live]])
+        # on a cycle, who was nearer to what failed did not go down because of who is further away
+        is_later = steps[dst[live]] > steps[src[live]]
+        counts = ~(failed & on_cycle[live] & is_later)
         columns["failure"].append(np.full(counts.sum(), position))
         columns["edge"].append(live[counts])
         columns["failed"].append(failed[counts])
@@ -207,7 +212,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
     caused: Floats = np.zeros(len(edges))
     strengths: Floats = tries + strength
     for _ in range(ROUNDS):
-        m, shift = _pooled(base, edge, groups, share, pool)
+        m, shift = _pooled(base, edge, groups, share, strength, pool)
         caused = np.asarray(np.bincount(edge, share, len(edges)), float)
         p = (caused + strength * m) / strengths
         each = _expit(_logit(p[edge]) + shift[groups.fault])
@@ -253,6 +258,7 @@ def _pooled(
     edge: Integers,
     groups: _Groups,
     share: Floats,
+    strength: float,
     pool: float,
 ) -> tuple[Floats, Floats]:
     """Return by edge the probability moved by its groups, and by fault its effect.
@@ -264,13 +270,15 @@ def _pooled(
     moved = base.copy()
     tries = _sums(edge, np.ones(len(edge)), n)
     fell = _sums(edge, share, n)
+    # many trials of one edge say little of another (beta-binomial, correlation 1 / (s + 1))
+    worth = (strength + 1) / (np.maximum(tries, 1) + strength)
     effect: Floats = np.zeros(groups.faults_n)
     for name, group in groups.by_edge.items():
         expected = _sums(edge, _expit(trial), n)
         shift = _shift(
-            _all_but_own(tries, group),
-            _all_but_own(fell, group),
-            _all_but_own(expected, group),
+            _all_but_own(worth * tries, group),
+            _all_but_own(worth * fell, group),
+            _all_but_own(worth * expected, group),
             pool,
         )
         trial = trial + shift[edge]
