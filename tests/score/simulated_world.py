@@ -23,7 +23,9 @@ def calls(rng, services):
     pairs = []
     for caller in range(services - 1):
         below = np.arange(caller + 1, services)
-        n = min(len(below), 1 + rng.poisson(1.0) + (rng.random() < 0.1) * rng.integers(2, 9))
+        n = min(
+            len(below), 1 + rng.poisson(1.0) + (rng.random() < 0.1) * rng.integers(2, 9)
+        )
         weight = 1 / (1 + 0.3 * (below - caller))
         weight = np.where(below > 0.8 * services, weight + 0.3, weight)
         chosen = rng.choice(below, n, replace=False, p=weight / weight.sum())

@@ -20,7 +20,7 @@ from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import Topology
 
-ROUNDS = 10  # of sharing failures among the edges that can have caused them
+ROUNDS = 6  # of sharing failures among the edges that can have caused them
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
 FAR = 1 << 30  # steps to what no failure leads to
 
@@ -191,8 +191,8 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
 
     Notes
     -----
-    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault, services
-    that are called and services that call each move the log odds of m as far as their trials say:
+    An edge starts at the policy's ``m = q / d**a``. Kinds of dependency, kinds of fault and
+    services that call each move the log odds of m as far as their trials say:
     a group of n trials with k failures, where m expected the mean M, moves to
     ``(k + s M) / (n + s)``, with s = ``pool_strength``. The edge itself is then the Beta posterior
     with mean ``(k + 2 m) / (n + 2)``. A failure with several possible causes counts for each with
@@ -218,7 +218,7 @@ def fit(evidence: Evidence, kept: Booleans, settings: Mapping[str, Any]) -> Lear
         each = _expit(_logit(p[edge]) + shift[groups.fault])
         share = trials.shared(each)
     doubt = np.asarray(np.bincount(edge, share * (1 - share), len(edges)), float)
-    weight = float(settings["edge_trust"]) * _weight(p, strengths, doubt)
+    weight = _weight(p, strengths, doubt)
     given = is_given(edges).to_numpy()
     p[given] = edges["point"].to_numpy("float64")[given]
     return Learned(
@@ -242,18 +242,17 @@ class _Groups:
 
     @classmethod
     def of(cls, evidence: Evidence, trials: Trials) -> _Groups:
-        """Group edges by their kind, by what is called and by who calls."""
+        """Group edges by their kind and by who calls."""
         topology = evidence.topology
         by_edge = {
             "kind": pd.factorize(topology.edges["kinds"], sort=True)[0],
-            "callee": topology.callee,
             "caller": topology.caller,
         }
         fault = evidence.fault[trials.failure]
         return cls(by_edge, fault, len(evidence.faults))
 
 
-def _pooled(
+def _pooled(  # noqa: PLR0913, PLR0917
     base: Floats,
     edge: Integers,
     groups: _Groups,
