@@ -124,12 +124,12 @@ PLOT = ("score/result.py", "assess.figures")
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
     "core": 1680,
-    "policy": 680,
+    "policy": 830,  # targets are checked word by word
     "reference": 1200,
     "sources": 2440,
     "sources/aws": 495,
     "sources/answers": 1250,
-    "sources/backstage": 380,
+    "sources/backstage": 390,
     "sources/compose": 820,
     "sources/deploys": 450,
     "sources/docker": 1530,
@@ -142,18 +142,18 @@ BUDGETS = {
     "sources/hosts": 960,
     "sources/incidents": 1250,
     "sources/joining": 980,
-    "sources/kubernetes": 1560,
-    "sources/marathon": 600,
+    "sources/kubernetes": 1580,
+    "sources/marathon": 620,
     "sources/nomad": 600,
     "sources/registry": 705,
     "sources/ssm": 135,
     "sources/swarm": 500,
-    "sources/connections": 1280,  # ten forms of dumps, and who is who
+    "sources/connections": 1320,  # ten forms of dumps, and who is who
     "sources/crictl": 400,
     "sources/podman": 400,
     "sources/traces": 270,
-    "sources/vms": 500,
-    "score": 410,
+    "sources/vms": 540,
+    "score": 440,
     "score/backtest": 310,
     "score/blast_radius": 2350,
     "score/claims": 800,
@@ -173,8 +173,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 52_000
-MAX_FILES = 245
+MAX_PACKAGE_LINES = 53_500
+MAX_FILES = 252
 MAX_TOKENS_A_CODE_LINE = 9.25
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

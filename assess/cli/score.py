@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # names of `assess.score.assessment`, repeated because help texts must not load pandas
 SCORES = ("readiness", "blast-radius", "upgrade-churn", "what-next")
-FLEET_SCORES = ("claims", "backtest")  # of the whole fleet, not of a service
+FLEET_SCORES = ("claims", "backtest", "targets")  # of the whole fleet, not of a service
 LEARNING = ("upgrade-churn", "what-next", "claims")  # from all snapshots before
 BROKEN = 3  # exit code of a broken limit
 NAMED = 5

@@ -8,14 +8,17 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from assess.config import data_path
 from assess.errors import PolicyError
 from assess.policy.problems import ANY, ROWS, WORDS, fitting, problems_of
+from assess.policy.targets import default_of
 
 HASH_LENGTH = 12
-MERGED_BY_ID = ("check", "gate")  # of boards, a user's own take the place of the default
+# of boards, a user's own take the place of the default
+MERGED_BY_ID = ("check", "gate", "refusal", "targets")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +86,21 @@ class Policy:
             f"{key} = {_inline(value)}\n" for key, value in self.values.items()
         )
 
+    def with_tables(self, **tables: Any) -> Policy:
+        """Return a policy with whole tables in place of its own, as they are: nothing is checked.
+
+        Parameters
+        ----------
+        **tables : Any
+            Tables by name, complete.
+
+        Returns
+        -------
+        Policy
+            For one question to a score.
+        """
+        return Policy({**self.values, **tables}, self.origin)
+
     def __repr__(self) -> str:
         """Return a line without address or clock."""
         return f"<Policy {self.hash}: {len(self['check'])} checks, {len(self['gate'])} gates>"
@@ -106,7 +124,7 @@ def load_policy(path: str | Path | None = None) -> Policy:
     PolicyError
         Where the file cannot be read, a key is unknown or a value makes no sense; it lists all.
     """
-    default = _parse(data_path("policy.toml"))
+    default = _with_default_target(_named_apart(_parse(data_path("policy.toml"))))
     if path is None:
         return _checked(default, "default")
     return _overridden(default, _parse(Path(path)), str(path))
@@ -148,8 +166,27 @@ def _overridden(
         name: {ANY: next(iter(words[name].values())), **words[name]} for name in WORDS
     }
     example["incidents"] = {**words, **open_tables}
-    values, problems = fitting(above, example)
-    return _checked(_merged(below, values), origin, problems)
+    values, problems = fitting(_named_apart(above), example)
+    merged = _merged(below, values)
+    if "targets" in values or "id" in values.get("target", {}):
+        merged = _with_default_target(merged, values.get("target", {}))
+    return _checked(merged, origin, problems)
+
+
+def _named_apart(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables in which ``[[target]]``, the targets, stands apart from ``[target]``."""
+    named = dict(values)
+    if isinstance(named.get("target"), list):
+        named["targets"] = named.pop("target")
+    return named
+
+
+def _with_default_target(
+    values: Mapping[str, Any], own: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return tables whose ``target`` is the default one of the targets, with values of its own."""
+    chosen = default_of(values["targets"], own.get("id", ""))
+    return {**values, "target": {**chosen, **own}}
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from assess import frames
 from assess.errors import did_you_mean
 from assess.policy import rules
+from assess.policy.targets import REFUSAL, TARGET, target_problems
 
 Table = Mapping[str, Any]
 
@@ -48,6 +49,8 @@ ROWS = {
     "check": _CHECK | _CHECK_MAY,
     "gate": _GATE | _GATE_MAY,
     "board": _BOARD | _BOARD_MAY,
+    "targets": TARGET,
+    "refusal": REFUSAL,
 }
 # Tables of words, to which anybody may add; the columns of incidents that the words stand for.
 WORDS = {
@@ -189,6 +192,12 @@ def problems_of(values: Table) -> Iterator[str]:
         for note in gate.get("notes", ()):
             missing += _missing(note, _NOTE, f"{whose}, a note")
         yield from missing or _gate_problems(whose, gate, values)
+    for row in values["refusal"]:
+        whose = f"refusal {row.get('id', '?')}"
+        missing = _missing(row, REFUSAL, whose)
+        asked = {} if missing else {"rule": row["rule"]}
+        yield from missing or _rule_problems(whose, row["table"], asked)
+    yield from target_problems(values)
     for board in values["board"]:
         whose = f"board {board.get('id', '?')}"
         wrong = _missing(board, _BOARD, whose)

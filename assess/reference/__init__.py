@@ -24,6 +24,7 @@ from assess.reference.runtimes import MANAGED as MANAGED
 from assess.reference.runtimes import Node as Node
 from assess.reference.runtimes import Platform as Platform
 from assess.reference.runtimes import is_managed as is_managed
+from assess.reference.runtimes import is_managed_product as is_managed_product
 from assess.reference.runtimes import lines_behind as lines_behind
 from assess.reference.runtimes import node_driver_runs as node_driver_runs
 from assess.reference.runtimes import node_system_support as node_system_support
@@ -38,6 +39,7 @@ from assess.reference.stores import is_tool as is_tool
 from assess.reference.stores import stateful_kind as stateful_kind
 from assess.reference.support import ENGINE as ENGINE
 from assess.reference.support import Support as Support
+from assess.reference.support import default_kernel as default_kernel
 from assess.reference.support import distro_of as distro_of
 from assess.reference.support import engine_lines as engine_lines
 from assess.reference.support import engine_support as engine_support

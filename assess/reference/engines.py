@@ -14,7 +14,6 @@ from assess.reference.versions import (
     Version,
     engine_line,
     is_known,
-    newest_releases,
     numbers_of,
     parse_version,
     release_of,
@@ -26,14 +25,16 @@ _BACKPORT_BUILD = 514
 
 
 def target_engine(target: Mapping[str, Any]) -> str:
-    """Return the engine of the policy's ``[target]``; the newest line of its runtime by default."""
+    """Return the engine of the policy's ``[target]``; the newest line of its runtime by default.
+
+    Empty for a platform without versions.
+    """
     named = str(target.get("engine", "") or "")
     if named and parse_version(named) is None:
         raise PolicyError(
             f"target.engine is {named!r}", hint="a version or a line, such as 29"
         )
-    newest = newest_line(str(target.get("runtime") or ENGINE))
-    return named or newest or list(newest_releases())[-1]
+    return named or newest_line(str(target.get("runtime") or ENGINE)) or ""
 
 
 def target_docker(target: Mapping[str, Any]) -> str:

@@ -141,6 +141,16 @@ def kernel_support(
 
 
 @cache
+def default_kernel(distro: str | None, version: str | None) -> str | None:
+    """Return the kernel line that a distribution ships by default; None where unknown."""
+    line = line_of(distro, version)
+    for row in rows("distro_releases"):
+        if (row["distro"], row["version"]) == (distro, line):
+            return row["default_kernel"] or None
+    return None
+
+
+@cache
 def support_windows(*products: str, since: str = "") -> pd.Series:
     """Return how long lines are supported [days; NA: no announced end], by line.
 

@@ -24,12 +24,13 @@ from assess.score.claims import Claims, measure_claims
 from assess.score.incidents.exposure import Exposure, exposure
 from assess.score.readiness import score_readiness
 from assess.score.result import Provenance, Result, records_by
+from assess.score.targets import Targets, measure_targets
 from assess.score.upgrade_churn import score_upgrade_churn
 from assess.score.upgrade_churn.history import History, known_history
 from assess.score.what_next import WhatNext, rank
 
 SCORES = ("readiness", "blast_radius", "upgrade_churn", "what_next")
-FLEET_SCORES = ("claims", "backtest")
+FLEET_SCORES = ("claims", "backtest", "targets")
 OPEN = ("fail", "conflict", "unknown", "partial")  # states of an atom, the worst first
 
 
@@ -100,6 +101,11 @@ class Assessment:
     def what_next(self) -> WhatNext:
         """Ranking and label of every service."""
         return rank(self)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Every service on every target of the policy."""
+        return measure_targets(self)
 
     @cached_property
     def claims(self) -> Claims:
@@ -207,6 +213,38 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, history, given=given).what_next
+
+
+def score_targets(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    readiness: Result | None = None,
+    blast: Result | None = None,
+    churn: Result | None = None,
+) -> Targets:
+    """Compare every target of the policy for every service.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        The fleet.
+    policy : Policy
+        ``[[target]]``, ``[[refusal]]``, checks, gates, ``[churn]``.
+    readiness, blast, churn : Result, optional
+        The three scores of the same inventory; those not handed in are computed.
+
+    Returns
+    -------
+    Targets
+        ``frame``, index ``service_id, target``: ``verdict`` (fits, after fixes, unknown, no) and
+        ``blockers``; ``readiness`` [points] as it would be there; ``hours_per_year`` of upgrades
+        [hours]; ``delta`` of the criticality at stake [share]; ``cost_per_month`` [currency of the
+        policy's prices; NA without sizes or prices]; each with ``_lo, _hi``; ``effort_hours`` of
+        the move [hours]; ``dominated``; ``why``.
+    """
+    given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
+    return Assessment(inventory, policy, given=given).targets
 
 
 def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again

@@ -8,6 +8,7 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
+from assess.sources.linear import Linear
 from assess.sources.redact import strip_credentials
 
 _DRIVE = re.compile(r"[a-z]:/?")
@@ -15,6 +16,17 @@ _VARIABLE = re.compile(r"[$%{]")  # who reads it does not know where it leads
 _CONFIG_FILE = re.compile(r"\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem)$")
 _HOMES = ("/home", "/Users")  # the next part names a person
 _SHOWN = 2  # parts of a path
+# Sockets of docker, containerd, CRI-O and podman, wherever they are; that of the shim for docker
+# is one too.
+_ENGINE_SOCKETS = re.compile(
+    r"(docker|docker\.raw|containerd|crio|podman|cri-dockerd|dockershim)\.sock"
+)
+# Directories that hold one of them: where distributions and rootless engines put them.
+_ENGINE_DIRECTORIES = re.compile(
+    r"/|/run(/(docker|docker/containerd|containerd|crio|podman|k3s|k3s/containerd"
+    r"|user(/\d+(/(podman|containerd))?)?))?"
+)
+_ENGINE_PIPES = Linear(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
 
 
 @lru_cache(maxsize=4096)
@@ -56,6 +68,22 @@ def shown_path(source: str) -> str | None:
     if person and home in _HOMES:
         shown = f"{home}/*"
     return shown or None
+
+
+def is_engine_socket(source: str) -> bool:
+    """Return whether a path on a host is the socket of an engine or a directory that holds one."""
+    if not source:
+        return False
+    path = source.replace("\\", "/")
+    if _ENGINE_PIPES.fullmatch(path.rstrip("/").lower()):
+        return True
+    path = posixpath.normpath(path)
+    if path.startswith("//"):  # which POSIX leaves alone, and Linux reads as one slash
+        path = path[1:]
+    if path == "/var/run" or path.startswith("/var/run/"):  # a link to /run
+        path = path.removeprefix("/var")
+    is_socket = _ENGINE_SOCKETS.fullmatch(posixpath.basename(path))
+    return bool(is_socket or _ENGINE_DIRECTORIES.fullmatch(path))
 
 
 def _normal(source: str) -> str:

@@ -6,7 +6,6 @@ the same declaration has the same answer on every platform.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,8 +20,7 @@ from assess.sources.edges.address import Address
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, variables
 from assess.sources.edges.siblings import Callee
-from assess.sources.host_paths import host_path_class, shown_path
-from assess.sources.linear import Linear
+from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, keep_env, scrub
 from assess.sources.volumes import volume_id
 
@@ -249,14 +247,14 @@ def mount_rows(
         if not mount.target:
             continue
         kind = source_class(mount)
-        source = mount.volume or mount.source
+        source: str | None = mount.volume or mount.source
         if mount.shared_as is not None:
             source = mount.shared_as
         # An allocation's own directory and scratch space end with their workload.
         if kind in _EPHEMERAL:
             source = ""
         elif source and not mount.is_remote:
-            source = f"{source}@{host}"
+            source = None if host is None else f"{source}@{host}"
         row = frames.row(
             "mounts",
             workload_id=workload_id,
@@ -297,7 +295,9 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
     users = Counter(mount["_source"] for mount in mounts)
     for mount in mounts:
         source = mount.pop("_source")
-        mount["shared_with_n"] = users[source] - 1 if source else 0
+        # On a host that nobody knows it may be anybody's.
+        alone = None if source is None else 0
+        mount["shared_with_n"] = users[source] - 1 if source else alone
         volume = by_name.get(mount["volume_name"], {})
         mount["driver"] = mount["driver"] or volume.get("Driver")
         mount["volume_id"] = volume.get("export") or mount["volume_id"]
@@ -309,18 +309,13 @@ def share(mounts: list[Row], volumes: list[Row] | None = None) -> None:
 
 def unread_note(units: Iterable[Unit]) -> Row:
     """Return columns of a coverage row about what services refer to and nobody read."""
-    parts = [part for unit in units for part in unit.containers]
-    unread = sorted({what for part in parts for what in part.unread})
+    unread = sorted(
+        {w for unit in units for part in unit.containers for w in part.unread}
+    )
     if not unread:
         return {}
-    listed = ", ".join(unread[:_UNREAD_SHOWN])
-    more = len(unread) - _UNREAD_SHOWN
-    rest = f" and {more} more" if more > 0 else ""
-    hint = f"not read, so the dependencies in it are unknown: {listed}{rest}"
+    hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"
     return {"status": "partial", "unmapped_n": len(unread), "hint": scrub(hint)}
-
-
-_UNREAD_SHOWN = 5  # things that a hint names
 
 
 def merge_services(rows: list[Row]) -> list[Row]:
@@ -375,19 +370,6 @@ def runs_as_root(user: str) -> bool | None:
     return name == "root"
 
 
-# Sockets of docker, containerd, CRI-O and podman, wherever they are; that of the shim for docker
-# is one too.
-_ENGINE_SOCKETS = re.compile(
-    r"(docker|docker\.raw|containerd|crio|podman|cri-dockerd|dockershim)\.sock"
-)
-# Directories that hold one of them: where distributions and rootless engines put them.
-_ENGINE_DIRECTORIES = re.compile(
-    r"/|/run(/(docker|docker/containerd|containerd|crio|podman|k3s|k3s/containerd"
-    r"|user(/\d+(/(podman|containerd))?)?))?"
-)
-_ENGINE_PIPES = Linear(r"//[.?]/pipe/[\w.-]*(docker|containerd|podman|cri-o)[\w.-]*")
-
-
 def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
     """Return whether a mount leads to the socket of a container engine.
 
@@ -395,22 +377,6 @@ def sees_engine_socket(mounts: Iterable[Mount]) -> bool:
     """
     binds = (m for m in mounts if not m.volume and m.source_class not in _EPHEMERAL)
     return any(is_engine_socket(mount.source) for mount in binds)
-
-
-def is_engine_socket(source: str) -> bool:
-    """Return whether a path on a host is the socket of an engine or a directory that holds one."""
-    if not source:
-        return False
-    path = source.replace("\\", "/")
-    if _ENGINE_PIPES.fullmatch(path.rstrip("/").lower()):
-        return True
-    path = posixpath.normpath(path)
-    if path.startswith("//"):  # which POSIX leaves alone, and Linux reads as one slash
-        path = path[1:]
-    if path == "/var/run" or path.startswith("/var/run/"):  # a link to /run
-        path = path.removeprefix("/var")
-    is_socket = _ENGINE_SOCKETS.fullmatch(posixpath.basename(path))
-    return bool(is_socket or _ENGINE_DIRECTORIES.fullmatch(path))
 
 
 # ---- mounts and data ----

@@ -27,6 +27,8 @@ SERVICE = {
     "runbook": True,
     "deploys_per_month": 4,
     "lead_time_days": 2,
+    "code_mandatory_n": 0,
+    "code_effort": 8,
     "team_container_months": 12,
     "license_bound": False,
     "hardware_bound": False,

@@ -89,10 +89,10 @@ def test_hosts_of_both_forms_of_the_cache(cache):
         "i-0aa11bb22cc33dd44",
     }
     web, db = hosts["web-01.prod.example.com"], hosts["db-1.prod.example.com"]
-    assert (web["os_name"], web["os_version"]) == ("debian", "12")
+    assert (web["os_name"], web["os_version"]) == ("debian", "12.5")
     assert (web["kernel"], web["arch"], web["vcpus"]) == ("6.1.0-18-amd64", "x86_64", 4)
     assert web["memory_bytes"] == 7953 * 2**20
-    assert (db["os_name"], db["os_version"]) == ("rhel", "9")
+    assert (db["os_name"], db["os_version"]) == ("rhel", "9.3")
     cloud = hosts["i-0aa11bb22cc33dd44"]
     assert (cloud["az"], cloud["os_name"]) == ("eu-west-1b", "amazon-linux")
 
@@ -367,3 +367,32 @@ def test_a_service_on_a_plain_host_is_a_candidate_with_evidence(cache):
     atoms = readiness.details["atoms"].set_index(["service_id", "check"])["state"]
     assert atoms["checkout", "fit.kernel"] == "pass"
     assert atoms["checkout", "build.pinned"] == "na"  # there is no image yet
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "system"),
+    [
+        ("RedHat", "8.6", ("rhel", "8.6")),
+        ("Rocky", "9", ("rocky-linux", "9")),
+        ("CentOS", "7.9.2009", ("centos", "7.9")),
+        ("Ubuntu", "22.04", ("ubuntu", "22.04")),
+    ],
+)
+def test_minor_versions_of_systems_are_kept(name, version, system):
+    facts = {"ansible_distribution": name, "ansible_distribution_version": version}
+    host, _ = ansible.to_host(facts, "web", "", None, datetime.now(UTC))
+    assert (host.facts["os_name"], host.facts["os_version"]) == system
+
+
+def test_hidden_files_are_told_and_logs_of_our_script_are_not(tmp_path):
+    (tmp_path / "web-1").write_text(json.dumps({"ansible_facts": {"kernel": "6.1"}}))
+    (tmp_path / ".setup").write_text("web-1 | SUCCESS")
+    ansible = AnsibleSource()
+    assert not hidden(ansible.collect({"path": "."}, tmp_path, Deadline(9)))
+    (tmp_path / ".web-2").write_text(json.dumps({"ansible_facts": {"kernel": "6.1"}}))
+    (row,) = hidden(ansible.collect({"path": "."}, tmp_path, Deadline(9)))
+    assert row["status"] == "partial" and ".web-2" in row["hint"]
+
+
+def hidden(batch):
+    return [row for row in batch.coverage if row["call"] == "hidden files"]

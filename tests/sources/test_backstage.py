@@ -356,3 +356,68 @@ def test_any_entity_becomes_rows_or_nothing(values, kind):
     rows = [to_service(entity, Kept(("tier",), ("tier",))) for entity in found.values()]
     assert all(row["names"] for row in rows)
     to_dependencies(found)
+
+
+def checkout(owner="group:default/payments", links=(), **annotations):
+    return {
+        "apiVersion": "backstage.io/v1alpha1",
+        "kind": "Component",
+        "metadata": {
+            "name": "checkout",
+            "annotations": {k.replace("__", "/"): v for k, v in annotations.items()},
+            "links": list(links),
+        },
+        "spec": {"type": "service", "owner": owner, "lifecycle": "production"},
+    }
+
+
+def service_of(tmp_path, entity):
+    import json
+
+    (tmp_path / "e.json").write_text(json.dumps([entity]))
+    return read("e.json", tmp_path).rows["services"][0]
+
+
+@pytest.mark.parametrize(
+    ("entity", "has_runbook"),
+    [
+        (checkout(links=[{"url": "https://wiki.example/a", "type": "runbook"}]), True),
+        (checkout(links=[{"url": "https://wiki.example/a", "title": "Run book"}]), True),
+        (checkout(links=[{"url": "https://wiki.example/playbooks/checkout"}]), True),
+        (checkout(**{"acme.example__runbook-url": "https://wiki.example/a"}), True),
+        (
+            checkout(**{"backstage.io__techdocs-ref": "url:https://x.example/runbook"}),
+            True,
+        ),
+        # nobody says that there is none
+        (checkout(**{"backstage.io__techdocs-ref": "dir:."}), None),
+        (checkout(**{"acme.example__runbook-url": " "}), None),
+        (
+            checkout(links=[{"url": "https://grafana.example", "title": "Dashboard"}]),
+            None,
+        ),
+        (checkout(links=[3, None, {"url": ["runbook"]}]), True),
+        (checkout(), None),
+    ],
+)
+def test_runbooks_of_links_and_annotations(tmp_path, entity, has_runbook):
+    row = service_of(tmp_path, entity)
+    assert row.get("runbook") is has_runbook
+    assert "wiki" not in repr(row)
+
+
+@pytest.mark.parametrize(
+    ("entity", "owner"),
+    [
+        (checkout(), "payments"),
+        (
+            checkout(owner="user:ada", **{"opsgenie.com__team": "on-call-shop"}),
+            "on-call-shop",
+        ),
+        (checkout(owner=None, **{"github.com__team-slug": "acme/web"}), "web"),
+        (checkout(owner="user:ada"), None),
+        (checkout(owner=None, **{"opsgenie.com__team": "Ada Lovelace"}), None),
+    ],
+)
+def test_the_team_of_another_system_stands_in_for_an_owner(tmp_path, entity, owner):
+    assert service_of(tmp_path, entity).get("owner") == owner

@@ -268,9 +268,11 @@ def test_services_know_what_the_file_says_and_no_more(shop):
         False,
         None,
     ]
-    assert [found[n]["stateful"] for n in ("db", "web")] == [True, None]
+    assert [found[n]["stateful"] for n in ("db", "web")] == [True, False]
     assert [found[n]["secrets_in_image"] for n in ("web", "db")] == [True, False]
-    assert not any({"kind", "platform"} & row.keys() for row in shop.rows["services"])
+    assert not any("platform" in row for row in shop.rows["services"])
+    kinds = [found[n]["kind"] for n in ("db", "web")]
+    assert kinds == [None, "web" if workloads(shop)["web"]["ports"] else None]
 
 
 def test_mounts(shop):

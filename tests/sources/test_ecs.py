@@ -529,3 +529,9 @@ def test_of_definitions_that_nothing_uses_the_newest_is_declared_once():
         Payloads(services=[WANTED], definitions=[definition(7), definition(8)])
     )
     assert len(used.rows["services"]) == 1
+
+
+def test_values_that_are_elsewhere_may_be_addresses(recorded):
+    (note,) = [row for row in recorded.coverage if row["call"] == "references"]
+    assert (note["status"], note["scope"]) == ("partial", HERE)
+    assert note["hint"].endswith("environment files, variable STRIPE_KEY")

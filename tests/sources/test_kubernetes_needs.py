@@ -108,6 +108,29 @@ def test_a_map_that_several_read_gives_possible_needs(edges):
     }
 
 
+@pytest.mark.parametrize(("more", "is_whole"), [({}, True), ({"envs": ["a"]}, False)])
+def test_an_overlay_lists_the_values_of_its_map(edges, more, is_whole):
+    made = {"name": "calls", "literals": ["LEDGER=http://ledger:8080"], **more}
+    overlay = {"resources": ["a.yaml"], "configMapGenerator": [made]}
+    front = deployment("front", pod("front", env_from=[ALL]))
+    found = edges(front, overlay, *with_services("ledger"))
+    assert found == ({("front", "ledger"): ("call", False)} if is_whole else {})
+    assert ("references" in edges.coverage) is not is_whole
+
+
+def test_a_map_that_everybody_shares_says_nothing(edges):
+    hosts = "\n".join(f"peer{n} = svc-{n}:8080" for n in range(110))
+    volumes = [{"name": "c", "configMap": {"name": "all"}}]
+    mounts = [{"name": "c", "mountPath": "/etc/all"}]
+    names = [f"svc-{n}" for n in range(110)]
+    readers = [deployment(n, pod(n, mounts=mounts, volumes=volumes)) for n in names]
+    fleet = [*readers, *map(service, names)]
+    assert edges(*fleet, thing("ConfigMap", "all", data={"a.conf": hosts})) == {}
+    assert "too many share" in edges.coverage["references"]["hint"]
+    few = thing("ConfigMap", "all", data={"a.conf": "a = svc-1:80\nb = svc-2:80\n"})
+    assert set(edges(*fleet, few).values()) == {("call", True)}
+
+
 def test_who_names_the_key_reads_it(edges):
     key = {"configMapKeyRef": {"name": "calls", "key": "LEDGER"}}
     by_key = deployment("front", pod("front", env=[{"name": "URL", "valueFrom": key}]))
@@ -256,6 +279,35 @@ def calling(host):
             ],
             "books",
         ),
+        (
+            "ledger",
+            [
+                *with_services("books"),
+                thing(
+                    "ServiceProfile",
+                    "ledger.shop.svc.cluster.local",
+                    "linkerd.io/v1alpha2",
+                    spec={"dstOverrides": [{"authority": "books:8080", "weight": "1"}]},
+                ),
+            ],
+            "books",
+        ),
+        (  # a route to another version takes nothing from the Service itself
+            "books",
+            [
+                *with_services("books", "books-v2"),
+                thing(
+                    "VirtualService",
+                    "v",
+                    "networking.istio.io/v1beta1",
+                    spec={
+                        "hosts": ["books"],
+                        "http": [{"route": [{"destination": {"host": "books-v2"}}]}],
+                    },
+                ),
+            ],
+            "books",
+        ),
         ("books.shop.svc.cluster.local", with_services("books"), "books"),
         (
             "books.n",
@@ -267,6 +319,26 @@ def calling(host):
 )
 def test_hosts_of_a_cluster(edges, host, more, dst):
     assert set(edges(calling(host), *more)) == {("front", dst)}
+
+
+def ingress(name):
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    rule = {"http": {"paths": [{"path": "/", "backend": backend}]}}
+    return thing("Ingress", "shop", "networking.k8s.io/v1", spec={"rules": [rule]})
+
+
+def test_the_proxy_of_ingresses_calls_what_it_lets_in(edges):
+    nginx = deployment(
+        "nginx", pod("c", image="registry.k8s.io/ingress-nginx/controller:v1")
+    )
+    gateway = deployment("istio-ingressgateway", pod("c", image="istio/proxyv2:1.20"))
+    fleet = [*with_services("front", "other"), ingress("front")]
+    assert edges(*fleet, nginx) == {("nginx", "front"): ("call", False)}
+    assert edges(*fleet, nginx, gateway) == {
+        ("nginx", "front"): ("call", True),
+        ("istio-ingressgateway", "front"): ("call", True),
+    }
+    assert edges(*fleet) == {}
 
 
 def policy(**spec):

@@ -367,3 +367,10 @@ def test_no_group_or_pod_breaks_it(seeds):
             found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
         batches.append(source.to_batch(found, "c"))
     fit(batches)
+
+
+def test_a_value_that_is_elsewhere_may_be_an_address(tmp_path):
+    env = {"DATABASE_URL": {"secret": "a"}, "API_TOKEN": {"secret": "b"}}
+    batch = declared(tmp_path, {"id": "a", "instances": 1, "env": env, "cmd": "x"})
+    (note,) = [row for row in batch.coverage if row["call"] == "references"]
+    assert note["hint"].endswith("variable DATABASE_URL")

@@ -388,3 +388,28 @@ def test_a_job_in_hcl_names_the_command_that_makes_json_of_it(tmp_path):
     assert [row["scope"] for row in rows] == ["jobs/billing.nomad", "jobs/shop.nomad.hcl"]
     assert all("nomad job run -output" in row["hint"] for row in rows)
     assert len(batch.rows["services"]) == 2
+
+
+def test_what_templates_say_and_what_they_fetch(tmp_path):
+    said = 'DB_URL="postgres://u:{{ key "pw" }}@db.service.consul:5432/shop"'
+    job = {
+        "ID": "api",
+        "TaskGroups": [{"Name": "api", "Tasks": [task("api", "api:1.2.3")]}],
+    }
+    job["TaskGroups"][0]["Tasks"][0]["Templates"] = [{"EmbeddedTmpl": said}]
+    store = {
+        "Name": "db",
+        "Tasks": [task("db", "postgres:16.4", Services=[{"Name": "db"}])],
+    }
+    (tmp_path / "db.json").write_text(json.dumps({"ID": "db", "TaskGroups": [store]}))
+    (tmp_path / "api.json").write_text(json.dumps(job))
+    batch = collect(tmp_path, path=["db.json", "api.json"], cluster="c")
+    (edge,) = batch.rows["dependencies"]
+    assert (edge["dst"].name, edge["kind"], edge["address_basis"]) == (
+        "db",
+        "data",
+        "config",
+    )
+    (note,) = [row for row in batch.coverage if row["call"] == "references"]
+    assert note["status"] == "partial" and "task api" in note["hint"]
+    assert {w["restart_policy"] for w in batch.rows["workloads"]} == {"on-failure"}

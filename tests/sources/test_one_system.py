@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -264,6 +265,13 @@ def ecs(place: Path) -> dict:
     return {"type": "ecs", "path": dumps.name}
 
 
+# What the words of a platform leave open, and why the answer differs.
+OPEN = {
+    "coupling.no_shared_volume": (
+        "replicas of one Compose project are on one engine, and a claim is one volume; which "
+        "hosts the replicas of the others get nobody declares"
+    ),
+}
 WRITERS = (compose, stack, kubernetes, nomad, marathon, ecs)
 
 
@@ -333,3 +341,18 @@ def edges(inventory: Inventory) -> set[tuple[str, str, str]]:
     return set(
         zip(table["src_id"], table["dst_id"], table["kind"].astype(str), strict=True)
     )
+
+
+def findings(inventory: Inventory) -> pd.Series:
+    details = assess.score_readiness(inventory, assess.load_policy()).details
+    gates = details["gates"].rename(columns={"gate": "check"})
+    rows = pd.concat([details["atoms"], gates])
+    return rows.set_index(["service_id", "check"])["state"].astype(str).sort_index()
+
+
+def test_findings_are_the_same(inventories):
+    table = pd.DataFrame({name: findings(i) for name, i in inventories.items()})
+    assert len(table) > 2000
+    differs = table[table.ne(table["compose"], axis=0).any(axis=1)]
+    differs = differs[~differs.index.get_level_values("check").isin(OPEN)]
+    assert differs.empty, differs.to_string()

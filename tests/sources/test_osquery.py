@@ -68,7 +68,7 @@ def test_hosts_are_named_by_their_directories_though_both_call_themselves_localh
         "ubuntu",
         "22.04",
     )
-    assert (hosts["db-02"]["os_name"], hosts["db-02"]["os_version"]) == ("centos", "7")
+    assert (hosts["db-02"]["os_name"], hosts["db-02"]["os_version"]) == ("centos", "7.9")
     assert (hosts["web-02"]["vcpus"], hosts["web-02"]["memory_bytes"]) == (8, 16595038208)
 
 

@@ -91,8 +91,8 @@ def test_hosts_systems_and_kernels(dumps):
         ),  # two are installed, and nobody says which one runs
         DEBIAN: ("debian", "12", "6.1.0-18-cloud-amd64"),
         NODE: ("amazon-linux", "2", "4.14.322-246.539.amzn2.x86_64"),
-        OWN: ("rhel", "7", None),
-        PODMAN: ("rhel", "8", None),
+        OWN: ("rhel", "7.9", None),
+        PODMAN: ("rhel", "8.6", None),
         LEFT: (
             "ubuntu",
             "18.04",

@@ -158,7 +158,7 @@ def test_of_texts_that_may_hold_a_secret_only_names_pass():
         column
         for rows in table().values()
         for key, listed in rows.items()
-        if VARIABLES.search(f".{key}")
+        if VARIABLES.search(f".{key}") and not key.endswith("Ref.name")  # of an object
         for column in listed
     ]
     assert [c for c in columns if not FROM_VARIABLES.fullmatch(c)] == []

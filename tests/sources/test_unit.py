@@ -19,6 +19,7 @@ from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
 from assess.sources.edges.rows import distinct
+from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad.rows import to_batch as nomad
@@ -27,7 +28,6 @@ from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
     Mount,
     Unit,
-    is_engine_socket,
     merge_services,
     mount_rows,
     runs_as_root,
@@ -425,7 +425,12 @@ RULES = {
 }
 OTHERS = {  # who may name them for another reason
     "root": ("host_paths.py",),  # the class of a path
-    "sockets of engines": ("docker/client.py", "docker/engine.py", "docker/source.py"),
+    "sockets of engines": (
+        "host_paths.py",
+        "docker/client.py",
+        "docker/engine.py",
+        "docker/source.py",
+    ),
     "kinds of addresses in rows": (
         "edges/kinds.py",
         "edges/rows.py",

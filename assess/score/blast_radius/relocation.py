@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, Topology
-from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.uncertain import Sampling, fewest_draws
 from assess.score.incidents.exposure import is_replica
 
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
@@ -36,7 +36,7 @@ def landing(topology: Topology, target: Mapping[str, Any]) -> dict[str, str]:
     line = engines[engines.str.startswith(f"{runtime} {version}.")]
     versions = line.str.removeprefix(f"{runtime} ")
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
-    named = {"engine": f"{runtime} {newest}"}
+    named = {"engine": f"{runtime} {newest}".strip()}
     if target["base_image"]:
         named["base_image"] = str(target["base_image"])
     if target["landing"] == "cluster":
@@ -87,12 +87,14 @@ def element_changes(
     running_n = running["service_id"].value_counts()
     services = inventory["services"].set_index("service_id")
     share = services["min_healthy_pct"].astype("float64")
+    spread: dict[tuple[int, str], tuple[int, list[str]]] = {}
     for service in topology.services:
         # a service never moves to fewer replicas than it has
         replicas = max(int(running_n.get(service, 0)), int(target["replicas"]), 1)
-        fatal_hosts, fatal_zones = spread_replicas(
-            replicas, share[service], hosts_n, zones
-        )
+        key = (replicas, str(share[service]))
+        if key not in spread:
+            spread[key] = spread_replicas(replicas, share[service], hosts_n, zones)
+        fatal_hosts, fatal_zones = spread[key]
         new_hosts.append(fatal_hosts)
         added += [(kind, element, service) for kind, element in shared.items()]
         added += [("az", zone, service) for zone in fatal_zones]
@@ -258,29 +260,93 @@ def containment(  # noqa: PLR0913
     and counts on neither side. A registry takes nothing down. The interval spans the levels of the
     uncertain edges.
     """
-    changes, new_hosts = element_changes(inventory, topology, policy["target"])
-    moves = move_scenarios(topology, changes)
+    target = {"": policy["target"]}
+    moved = _moved(inventory, topology, target, graphs, sampling, drawn)
+    return moved[""]
+
+
+def move_deltas(
+    inventory: Inventory,
+    policy: Policy,
+    topology: Topology,
+    targets: Mapping[str, Mapping[str, Any]],
+) -> dict[str, pd.DataFrame]:
+    """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name.
+
+    In fleets with more services than ``moves_drawn_most`` the bounds alone are computed.
+    """
+    graphs = {level: topology.graph(level) for level in LEVELS}
+    sampling = replace(Sampling.of(policy), draws=fewest_draws(policy))
+    services_n = len(topology.services)
+    is_small = services_n <= policy["blast_radius"]["moves_drawn_most"]
+    drawn = np.full(services_n, is_small)
+    return _moved(inventory, topology, targets, graphs, sampling, drawn)
+
+
+def _moved(  # noqa: PLR0913, PLR0917
+    inventory: Inventory,
+    topology: Topology,
+    targets: Mapping[str, Mapping[str, Any]],
+    graphs: Mapping[str, Graph],
+    sampling: Sampling,
+    drawn: Booleans,
+) -> dict[str, pd.DataFrame]:
+    """Return what moves to each target do; a change that several targets share is computed once."""
+    changes = {
+        name: element_changes(inventory, topology, target)
+        for name, target in targets.items()
+    }
+    every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
+    every = every.sort_values(PAIR, ignore_index=True)
+    moves = move_scenarios(topology, every)
     failing = moves.scenarios(drawn)
-    known: dict[bytes, _Ends] = {}
+    known: dict[bytes, _Losses] = {}
     levels = {}
     for level in LEVELS:
         graph = graphs[level]
         same = graph.p.tobytes()  # levels that do not differ are computed once
         if same not in known:
-            wider = moves.extend(graph)
-            known[same] = _ends(wider, failing, moves, new_hosts, sampling)
+            known[same] = _losses(moves.extend(graph), failing, moves, sampling)
         levels[level] = known[same]
-    lo = np.min([ends.low for ends in levels.values()], axis=0)
-    hi = np.max([ends.high for ends in levels.values()], axis=0)
+    found = {}
+    places = every.assign(term=every.index)
+    for name, (rows, new_hosts) in changes.items():
+        own = rows.merge(places, on=[*PAIR, "sign"])["term"].to_numpy()
+        found[name] = _table(topology, levels, moves.terms, np.sort(own), new_hosts)
+    return found
+
+
+def _table(
+    topology: Topology,
+    levels: Mapping[str, _Losses],
+    terms: pd.DataFrame,
+    own: Integers,
+    new_hosts: Floats,
+) -> pd.DataFrame:
+    """Add up the terms of one target by service: ``delta, delta_lo, delta_hi``."""
+    ends = {}
+    for level, losses in levels.items():
+        ends[level] = _ends(losses, terms.iloc[own], own, new_hosts)
+    lo = np.min([end.low for end in ends.values()], axis=0)
+    hi = np.max([end.high for end in ends.values()], axis=0)
     nowhere = ~topology.services.isin(topology.placed)
     kinds = topology.elements.get_level_values(0).unique().intersection(LEFT)
     # a service whose place is unknown may leave one element of every kind
-    lo = np.where(nowhere, lo - len(kinds) * levels["hi"].alone, lo)
-    point = levels["point"]
+    lo = np.where(nowhere, lo - len(kinds) * ends["hi"].alone, lo)
+    point = ends["point"]
     columns = {"delta": point.low, "delta_lo": lo, "delta_hi": hi}
     table = pd.DataFrame(columns, topology.services, dtype="Float64")
     table.loc[nowhere | (point.low < point.high), "delta"] = pd.NA
     return table
+
+
+class _Losses(NamedTuple):
+    """By term of a move, what it loses at least and at most; by service, what it loses alone."""
+
+    little: Floats
+    much: Floats
+    least_alone: Floats
+    most_alone: Floats
 
 
 class _Ends(NamedTuple):
@@ -291,16 +357,14 @@ class _Ends(NamedTuple):
     alone: Floats
 
 
-def _ends(
+def _losses(
     graph: Graph,
     failing: Scenarios,
     moves: MoveScenarios,
-    new_hosts: Floats,
     sampling: Sampling,
-) -> _Ends:
-    """Compute the ends at one level of the edges; they meet where every scenario was drawn."""
+) -> _Losses:
+    """Compute the terms at one level of the edges; both ends meet where every scenario was drawn."""
     terms = moves.terms
-    n = len(new_hosts)
     total = float(graph.weight.sum()) or 1.0
     impact = propagate(graph, failing, sampling=sampling)
     least = impact.loss / total
@@ -313,7 +377,19 @@ def _ends(
     # one service more never saves another: a negative difference is noise of the draws
     little = np.maximum(least[together] - most[without], 0)
     much = np.maximum(most[together] - least[without], 0)
+    return _Losses(little, much, least, most)
+
+
+def _ends(
+    losses: _Losses, terms: pd.DataFrame, own: Integers, new_hosts: Floats
+) -> _Ends:
+    """Add up what a move adds and removes, by service."""
+    n = len(new_hosts)
     added = terms["sign"].to_numpy() > 0
+    little = losses.little[own]
+    much = losses.much[own]
     low = np.bincount(terms["service"], np.where(added, little, -much), n)
     high = np.bincount(terms["service"], np.where(added, much, -little), n)
-    return _Ends(low + new_hosts * least[:n], high + new_hosts * most[:n], most[:n])
+    least = losses.least_alone[:n]
+    most = losses.most_alone[:n]
+    return _Ends(low + new_hosts * least, high + new_hosts * most, most)

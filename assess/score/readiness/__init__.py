@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.evidence import answer_checks
+from assess.score.evidence import Evidence, answer_checks
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, records_by
@@ -222,6 +222,16 @@ def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:
     """
     evidence = gather(inventory, policy)
     atoms = answer_checks(evidence, inventory, policy)
+    return judged_readiness(evidence, atoms, inventory, policy)
+
+
+def judged_readiness(
+    evidence: Evidence,
+    atoms: pd.DataFrame,
+    inventory: Inventory,
+    policy: Policy,
+) -> Readiness:
+    """Return the readiness that answers to checks add up to, and the gates of this evidence."""
     sums = weight_sums(atoms)
     scores = dimension_scores(sums)
     weights = dimension_weights(scores, policy["dimensions"])

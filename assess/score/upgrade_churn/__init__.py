@@ -139,7 +139,7 @@ def score_upgrade_churn(
     goal = reference.target_engine({"engine": target} if target else policy["target"])
     engines = host_engines(inventory)
     placed = pace.places(inventory, policy, goal)
-    bases = _base_images(inventory)
+    bases = base_images(inventory)
     times = clocks(inventory, placed, engines, bases)
     broken = breaks(inventory, placed, engines, goal)
     hits = broken.dropna(subset=["service_id", "change_id"])
@@ -195,7 +195,7 @@ def _paces(
         line = reference.line_of(product, version)
         engine = pace.engine_rate(product, line, own_rate, since)
         system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
-        if basis == pace.MANAGED:
+        if basis == pace.MANAGED or reference.is_managed_product(product):
             engine = pace.managed_rate(
                 product, line, policy["churn"]["managed_per_year_max"]
             )
@@ -287,7 +287,8 @@ def _contributions(
     return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
 
 
-def _base_images(inventory: Inventory) -> dict[str, list[str]]:
+def base_images(inventory: Inventory) -> dict[str, list[str]]:
+    """Return the base images of every service, sorted."""
     groups = on_bases(inventory).groupby("service_id")["element"]
     return {str(service): sorted(set(bases)) for service, bases in groups}
 

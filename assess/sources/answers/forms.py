@@ -54,6 +54,7 @@ _COLUMNS = {
 
 
 _KINDS = ("assessments", "applications", "archetypes", "questionnaires", "items")
+_COPIED = ("copiedFrom", "fromAssessmentId", "copied")  # marks of a copied assessment
 _PEOPLE = (
     "createUser",
     "updateUser",
@@ -260,7 +261,8 @@ def to_answers(documents: list[Row], context: Context) -> tuple[list[Row], int]:
     asked_n = 0
     for assessment in assessments:
         names = [_name(assessment, known)]
-        if archetype := _id(assessment.get("archetype")):
+        archetype = _id(assessment.get("archetype"))
+        if archetype:
             names = [known.get(app, "") for app in sorted(members[archetype])]
             names = [n for n in names if (n, _form(assessment)) not in answered]
         for name in filter(None, names):
@@ -278,7 +280,7 @@ def _answered(
     times = [moment_of(assessment.get(key)) for key in ("updateTime", "createTime")]
     shared = {
         "names": (_stated(name),),
-        "source": f"konveyor: {_form(assessment) or 'assessment'}",
+        "source": _source_of(assessment),
         # a hub has only when it was begun
         "answered_at": next(filter(None, times), context.answered_at),
         "answered_by_role": _texts_of(assessment.get("stakeholderGroups"), "name"),
@@ -298,6 +300,17 @@ def _answered(
             "answer": _texts_of(selected, "text"),
             "risk": min(risks, key=RISKS.index),
         }
+
+
+def _source_of(assessment: Row) -> str:
+    """Return the questionnaire, and from where the answers of similar applications were copied."""
+    source = f"konveyor: {_form(assessment) or 'assessment'}"
+    archetype = assessment.get("archetype")
+    if _id(archetype):
+        name = words_of(dig(archetype, "name")) or _id(archetype)
+        return f"{source}, copied from archetype {name}"
+    origin = next((key for key in _COPIED if assessment.get(key)), None)
+    return f"{source}, copied" if origin else source
 
 
 def _texts_of(entries: Any, key: str) -> str | None:

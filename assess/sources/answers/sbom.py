@@ -77,7 +77,9 @@ def _row(image: ImageRef, **values: Any) -> FrameRow:
 
 def _system(name: str, version: str) -> str | None:
     """Name the base image of an operating system, such as ``debian:12``."""
-    return f"{name}:{version}".lower() if name and version else None
+    if not name or not version:
+        return None
+    return f"{name}:{version}".lower()
 
 
 # ---- CycloneDX ----
@@ -159,7 +161,9 @@ def of_spdx(report: Row, context: Context) -> list[FrameRow]:
         if image is not None:
             return [_row(image, sbom_format="spdx", base_name=base)]
     image = parse_image(text(report, "name"))
-    return [_row(image, sbom_format="spdx", base_name=base)] if image.repository else []
+    if image.repository is None:
+        return []
+    return [_row(image, sbom_format="spdx", base_name=base)]
 
 
 def _image_of_package(package: Row) -> ImageRef | None:
@@ -180,7 +184,9 @@ def _image_of_package(package: Row) -> ImageRef | None:
     image = image_of(
         *purls, *(n for n in noted if "/" in n or "@" in n), tagged, name, version, *sums
     )
-    return image if image.repository or image.digest else None
+    if image.repository is None and image.digest is None:
+        return None
+    return image
 
 
 def _of_spdx3(entry: Row) -> Row:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.reading import MAX_TABLE_BYTES
-from assess.sources.answers import forms, sbom, scanners, vex
+from assess.sources.answers import forms, kantra, sbom, scanners, vex
 from assess.sources.base import Batch, Call, Row, Source, paths_of
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
@@ -27,6 +27,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,
     "xeol": scanners.of_xeol,
+    "kantra": kantra.of_kantra,
     "sbom": sbom.of_any,
     "vex": sbom.of_any,
     "cyclonedx": sbom.of_any,
@@ -36,6 +37,10 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], list[forms.FrameRow]]] = {
     "cosign": sbom.of_any,
 }
 FORMATS = ("konveyor", "csv", *SCANNERS)
+_SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
+    sbom.of_any: (*JSON_SUFFIXES, ".xml"),
+    kantra.of_kantra: (*YAML_SUFFIXES, *JSON_SUFFIXES),
+}
 RESOURCES = ("applications", "archetypes", "assessments")  # of Konveyor's hub
 
 
@@ -165,14 +170,12 @@ def _read_scans(
 ) -> None:
     """Read the reports of a scanner."""
     kind = options["format"]
-    suffixes = (
-        (*JSON_SUFFIXES, ".xml") if SCANNERS[kind] is sbom.of_any else JSON_SUFFIXES
-    )
+    suffixes = _SUFFIXES.get(SCANNERS[kind], JSON_SUFFIXES)
     for file, call in each_dump(options, base, deadline, batch, suffixes, name=kind):
         with call:
             context.file_time = forms.moment_of(file.stat().st_mtime)
             context.host_id = str(options.get("host_id") or file.stem)
-            for document in _documents(file, call):
+            for document in _documents(file, kind, call):
                 for frame, row in call.take(SCANNERS[kind](document, context)):
                     if frame == vex.FRAME:
                         batch.statements.append(row["statement"])
@@ -182,8 +185,13 @@ def _read_scans(
             context.count(call)
 
 
-def _documents(file: Path, call: Call) -> list[Row]:
-    """Return the objects of a file, also those of its lists."""
+def _documents(file: Path, kind: str, call: Call) -> list[Row]:
+    """Return the objects of a file, also those of its lists; of an analysis, all as one."""
+    if kind == "kantra":
+        values = read_documents(file, call.row)
+        # what could not be read has its reason already
+        is_told = not values and not call.is_open
+        return [] if is_told else kantra.documents_of(values, file)
     if file.suffix.lower() == ".xml":
         return [sbom.read_xml(read_bytes(file, call.row))]
     return dicts(read_json(file, call.row))

@@ -89,9 +89,13 @@ def _is_package(address: str, finding: Finding) -> bool:
     wanted, version = _parts(address)
     if finding.purl:
         known, known_version = _parts(finding.purl)
-        return wanted == known and version in ("", known_version)
+        if wanted != known:
+            return False
+        return version in ("", known_version)
     name = wanted.rpartition("/")[2]
-    return name == finding.package and version in ("", finding.version)
+    if name != finding.package:
+        return False
+    return version in ("", finding.version)
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -104,16 +108,21 @@ def _parts(address: str) -> tuple[str, str]:
 def _is_image(product: str, image: Row) -> bool:
     """Return whether a product is an image: by its digest, else by its place and tag."""
     if product.startswith(_LINK):
-        serial = str(image.get("serial") or "").removeprefix("urn:uuid:")
-        return bool(serial) and serial in product
+        serial = str(image.get("serial") or "")
+        plain = serial.removeprefix("urn:uuid:")
+        return bool(plain) and plain in product
     named = image_of(product)
     if named.digest:
         return named.digest in (image.get("digest"), image.get("image_id"))
     ref = image.get("image") or ImageRef()
     place = (image.get("registry"), image.get("repository"))
-    if named.repository is None or (named.registry, named.repository) != place:
+    if named.repository is None:
         return False
-    return named.tag is None or named.tag == ref.tag
+    if (named.registry, named.repository) != place:
+        return False
+    if named.tag is None:
+        return True
+    return named.tag == ref.tag
 
 
 # ---- the documents ----
@@ -269,7 +278,9 @@ def _csaf_names(product: Row) -> list[str]:
     names = [text(helper, "purl"), *texts(helper, "purls"), *digests]
     known = list(filter(None, names))
     named = text(product, "name")
-    return known or ([named] if parse_image(named).repository else [])
+    if not known and parse_image(named).repository:
+        known.append(named)
+    return known
 
 
 # ---- applied to the images ----
@@ -382,8 +393,11 @@ def _places(row: Row, index: _Index) -> list[Place]:
     if image.digest:
         known = index.get(image.digest)
         own = (str(row["registry"]), str(image.repository), image.digest)
-        return list(known or ([own] if image.repository else []))
-    return list(index.get((image.registry, image.repository, image.tag or "latest"), ()))
+        if known or image.repository is None:
+            return list(known or ())
+        return [own]
+    tag = image.tag or "latest"
+    return list(index.get((image.registry, image.repository, tag), ()))
 
 
 def _judged(row: Row, statements: Statements) -> Row:
@@ -403,5 +417,7 @@ def _judged(row: Row, statements: Statements) -> Row:
         if status not in OVER:
             kept[finding.ids, finding.package, finding.version] = finding.severity
     counts = Counter(kept.values())
-    counted = {f"vuln_{word}_n": counts[word] for word in SEVERITIES}
-    return row | counted | ({"vex": True} if was_judged else {})
+    counted: Row = {f"vuln_{word}_n": counts[word] for word in SEVERITIES}
+    if was_judged:
+        counted["vex"] = True
+    return row | counted

@@ -23,6 +23,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import Web, open_web
+from assess.sources.linear import Linear
 from assess.sources.listing import lose
 from assess.sources.redact import strip_credentials
 from assess.sources.values import dicts, dig
@@ -67,6 +68,9 @@ _RESOURCES = {
         ("queue", "topic", "stream", "message-queue", "kafka-topic"), "queue"
     ),
 }
+# Annotations of other systems that name the team on call, as a team or as organisation/team.
+_TEAMS = ("opsgenie.com/team", "github.com/team-slug", "gitlab.com/group-slug")
+_RUNBOOK = Linear(r"run[ _-]?books?\b|play[ _-]?books?\b", ignore_case=True)
 _REFERENCES = ("dependsOn", "dependencyOf", "providesApis", "consumesApis")
 _NO_ENTITIES = "it holds no Component, API, Resource or System of Backstage"
 _NAME = re.compile(r"[\w.-]{1,63}")
@@ -327,13 +331,18 @@ def to_service(entity: Entity, kept: Kept) -> Row:
     notes = _notes(entity)
     stage = dig(entity.raw, "spec", "lifecycle")
     row = {
-        "owner": _owner(entity, kept),
+        "owner": _owner(entity, kept) or _team(notes),
         "tier": _read_first(notes, kept.tier_keys, to_tier, kept),
         "criticality": _read_first(notes, kept.criticality_keys, _weight, kept),
+        "runbook": _has_runbook(entity, notes) or None,
         "lifecycle": stage if isinstance(stage, str) and _NAME.fullmatch(stage) else None,
         "kind": _SERVICE_KINDS.get(entity.type),
     }
-    used = [k for k in (*ALIASES, *kept.tier_keys, *kept.criticality_keys) if k in notes]
+    used = [
+        k
+        for k in (*ALIASES, *_TEAMS, *kept.tier_keys, *kept.criticality_keys)
+        if k in notes
+    ]
     links = dig(entity.raw, "metadata", "links")
     kept.redacted += max(len(notes) - len(used), 0)
     kept.redacted += bool(dig(entity.raw, "metadata", "description"))
@@ -402,6 +411,24 @@ def _owner(entity: Entity, kept: Kept) -> str | None:
         kept.redacted += bool(ref or owner)
         return None
     return ref.rpartition("/")[2]
+
+
+def _team(notes: dict[str, str]) -> str | None:
+    """Return the team that another system has for it; None where it names none."""
+    paths = [notes.get(key, "").rpartition("/")[2] for key in _TEAMS]
+    return next(filter(_NAME.fullmatch, paths), None)
+
+
+def _has_runbook(entity: Entity, notes: dict[str, str]) -> bool:
+    """Return whether a link or an annotation is a runbook; documentation alone need not be one.
+
+    That none is linked does not say that there is none.
+    """
+    links = dicts(entity.raw, "metadata", "links")
+    words = [str(link.get(key)) for link in links for key in ("type", "title", "url")]
+    words += [key for key, value in notes.items() if value.strip()]
+    words += [value for key, value in notes.items() if "techdocs" in key]
+    return any(_RUNBOOK.search(word[:200]) for word in words)
 
 
 def to_dependencies(entities: dict[str, Entity]) -> list[Row]:

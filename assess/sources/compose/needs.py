@@ -11,7 +11,7 @@ from assess.sources.base import Name, Row
 from assess.sources.compose.forms import Service, is_true
 from assess.sources.compose.project import Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import position_of
+from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import (
     START_ORDER,
     Text,
@@ -22,7 +22,6 @@ from assess.sources.edges.rows import (
     start_order,
 )
 from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.redact import is_secret_name
 from assess.sources.unit import CONFIG_PATHS, Unit
 from assess.sources.values import table, text
 
@@ -51,9 +50,8 @@ def to_unread(project: Project, service: Service) -> Iterator[str]:
         if file.name in project.unread_files:
             yield f"env file {file.name}"
     for name, value in service.get("environment", {}).items():
-        is_address = position_of(name) in ("host", "near")
         is_open = value is None and name not in project.env
-        if is_open and (is_address or not is_secret_name(name)):
+        if is_open and may_be_address(name):
             yield f"variable {name}"
 
 

@@ -248,7 +248,8 @@ def _to_service(name: str, unit: Unit) -> Row:
     return {
         "names": unit.names,
         "name": name,
-        "stateful": row["stateful"] or None,
+        "kind": "web" if unit.ports and row["stateful"] is False else None,
+        "stateful": row["stateful"],
         "health_checked": unit.health_checked,
         "config_external": unit.config_external,
         "public": True if any(map(is_published, unit.ports)) else None,

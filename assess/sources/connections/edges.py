@@ -22,7 +22,7 @@ from assess.sources.connections.observed import (
     Observed,
     Sighting,
     Talk,
-    View,
+    Views,
     is_whole,
 )
 from assess.sources.connections.sockets import Process
@@ -45,7 +45,9 @@ SURE = 0.9  # a socket of the service itself
 LIKELY = 0.6  # the only service of a machine
 NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
-_SYSTEM = Tenant(Name("", PROCESS, 0.0), "", "system", "")
+_NO_NAME = Name("", PROCESS, 0.0)
+_SYSTEM = Tenant(_NO_NAME, "", "system", "")
+_Key = tuple[Name, Name | str, str]  # caller, callee, kind
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Edges:
         self._fleet = fleet
         self._observed = observed
         self._flows = flows
-        self._edges: dict[tuple[Name, Name | str, str], Edge] = {}
+        self._edges: dict[_Key, Edge] = {}
         self._born: dict[tuple[str, str], Tenant] = {}
         self._callers_unknown: set[Name] = set()  # callees that somebody unknown called
         self._covered: set[Name] = set()
@@ -175,7 +177,7 @@ class Edges:
         tenant = self._fleet.tenant_at(address, near)
         return tenant, None if tenant else self._fleet.machine_at(address, near)
 
-    def _server(self, talk: Talk, views: dict[View, Sighting]) -> tuple[Any, float]:
+    def _server(self, talk: Talk, views: Views) -> tuple[Any, float]:
         """Return the callee: a workload, the name of an address, or an outside host."""
         for view in views:
             if view.side == "server":
@@ -205,9 +207,7 @@ class Edges:
             process = watch.owner(process)
         return self._tenant_of(machine, process or Process(), talk.port)
 
-    def _clients(
-        self, talk: Talk, views: dict[View, Sighting]
-    ) -> list[tuple[Tenant, bool]]:
+    def _clients(self, talk: Talk, views: Views) -> list[tuple[Tenant, bool]]:
         """List the callers; those of a machine with several services are only possible."""
         found = {}
         for view in views:
@@ -247,7 +247,7 @@ class Edges:
 
     # -- edges -------------------------------------------------------------------------------
 
-    def _add_talk(self, talk: Talk, views: dict[View, Sighting]) -> None:
+    def _add_talk(self, talk: Talk, views: Views) -> None:
         server, sure = self._server(talk, views)
         if server is _SYSTEM:
             self.system_n += 1
@@ -266,7 +266,7 @@ class Edges:
         client: Tenant,
         server: Tenant | Name | str,
         talk: Talk,
-        views: dict[View, Sighting],
+        views: Views,
         sure: float,
         *,
         is_possible: bool,
@@ -301,7 +301,7 @@ class Edges:
             self._windows[place] = window / 3600
         return self._windows[place]
 
-    def _to_row(self, key: tuple[Name, Name | str, str]) -> Row:
+    def _to_row(self, key: _Key) -> Row:
         src, dst, kind = key
         edge = self._edges[key]
         first = edge.total.first

@@ -58,6 +58,9 @@ class Fleet:
         self.ports: set[int] = set()  # that any workload listens on
         self._tenants_at: dict[str, dict[str, Tenant]] = defaultdict(dict)
         self._machines_at: dict[str, dict[str, None]] = defaultdict(dict)
+        # Those in a network of their own, by name and by the first characters of their id.
+        self._called: dict[str, dict[Tenant, None]] = defaultdict(dict)
+        self._addresses: dict[str, set[str]] = defaultdict(set)
         self._machines = _machines(rows.get("hosts", ()))
         for row in rows.get("hosts", ()):
             machine = self.machine(row["host_id"])
@@ -102,6 +105,10 @@ class Fleet:
     def add(self, machine: str, tenant: Tenant) -> None:
         """Add a workload of a machine."""
         self.on[machine].append(tenant)
+        if tenant.is_apart:
+            identifier = tenant.workload_id.rpartition("/")[2]
+            for name in (tenant.called, identifier, identifier[:ID_LENGTH]):
+                self._called[name][tenant] = None
         for address in tenant.addresses:
             self._tenants_at[address].setdefault(machine, tenant)
 
@@ -109,10 +116,11 @@ class Fleet:
         """Add addresses of a machine."""
         for address in addresses:
             self._machines_at[address][machine] = None
+            self._addresses[machine].add(address)
 
     def addresses_of(self, machine: str) -> set[str]:
         """Return the addresses of a machine."""
-        return {a for a, owners in self._machines_at.items() if machine in owners}
+        return self._addresses.get(machine, set())
 
     def tenant_at(self, address: str, near: str) -> Tenant | None:
         """Return the workload at an address; of equal addresses, the one on the same machine."""
@@ -129,13 +137,8 @@ class Fleet:
 
     def called(self, host: str) -> Tenant | None:
         """Return the only workload of a name, or with a container id that begins so."""
-        found = [
-            tenant
-            for tenants in self.on.values()
-            for tenant in tenants
-            if tenant.is_apart and _is_called(tenant, host)
-        ]
-        return found[0] if len(found) == 1 else None
+        found = self._called.get(host) or self._called.get(host[:ID_LENGTH])
+        return next(iter(found)) if found and len(found) == 1 else None
 
     def tenant_of(self, machine: str, process: Process, port: int) -> Tenant | None:
         """Return the workload of a process by its control group, else by its port or name."""
@@ -181,12 +184,6 @@ def _image(row: Row) -> str:
         row.get("repository") or parse_image(row.get("image_ref") or "").repository
     )
     return str(repository or "").rpartition("/")[2]
-
-
-def _is_called(tenant: Tenant, host: str) -> bool:
-    identifier = tenant.workload_id.rpartition("/")[2]
-    is_id = len(host) >= ID_LENGTH and identifier.startswith(host[:ID_LENGTH])
-    return is_id or host in (tenant.called, identifier)
 
 
 def is_alike(unit: str, process: str) -> bool:

@@ -26,6 +26,7 @@ from assess.sources.connections.observed import (
     Sighting,
     Talk,
     View,
+    Views,
 )
 from assess.sources.connections.sockets import ANY, MAX_PORT, plain
 from assess.sources.deadline import Deadline
@@ -92,7 +93,7 @@ def columns_of(file: Path) -> list[str]:
     else:
         with _opened(file)[1] as stream:
             first = stream.read(_HEAD).partition(b"\n")[0]
-        names = first.decode("ascii", errors="replace").split()
+        names = first.decode("ascii", errors="replace").replace('"', "").split()
         if len(names) == len(_DEFAULT) and names[0] == "2":
             return list(_DEFAULT)
     return [name.replace("-", "_").lower() for name in names]
@@ -232,7 +233,7 @@ class Flows:
             ids.append(code)
         return np.array(ids, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
-    def talks(self) -> Iterator[tuple[Talk, dict[View, Sighting]]]:
+    def talks(self) -> Iterator[tuple[Talk, Views]]:
         """List what was added up, callers of one port together."""
         if not self._parts:
             return
@@ -248,7 +249,7 @@ class Flows:
             client, server, port, protocol = key
             at = str(plain(names[server]))
             talk = Talk(str(plain(names[client])), at, port, _PROTOCOLS[protocol])
-            views = {}
+            views: Views = {}
             for row in group:
                 seen = Sighting(
                     max(row["calls"], 1), _time(row["start"]), _time(row["end"])

@@ -107,13 +107,14 @@ class Watch:
         return 2 * len(nameless) <= len(self.listening)
 
 
+Views = dict[View, Sighting]
+
+
 class Observed:
     """Everything that dumps and flow logs show."""
 
     def __init__(self) -> None:
-        self.talks: dict[Talk, dict[View, Sighting]] = defaultdict(
-            lambda: defaultdict(Sighting)
-        )
+        self.talks: dict[Talk, Views] = defaultdict(lambda: defaultdict(Sighting))
         self.watches: dict[str, Watch] = defaultdict(Watch)
         self.dropped_n = 0
         self._waiting: dict[tuple[str, Socket], Sighting] = defaultdict(Sighting)

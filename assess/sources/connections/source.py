@@ -111,7 +111,13 @@ class ConnectionsSource(Source):
         return batch
 
 
-def _read(file: Path, options: Row, fleet: Fleet, observed: Observed, call: Call) -> None:
+def _read(
+    file: Path,
+    options: Row,
+    fleet: Fleet,
+    observed: Observed,
+    call: Call,
+) -> None:
     """Read one file, in whatever form it is."""
     text_ = read_dump(file, call.row)
     if text_ is None:
@@ -139,7 +145,12 @@ def _read(file: Path, options: Row, fleet: Fleet, observed: Observed, call: Call
         call.note(window_start=min(times), window_end=max(times))
 
 
-def _of_json(file: Path, text_: str, lost: list[str], call: Call) -> list[Sample]:
+def _of_json(
+    file: Path,
+    text_: str,
+    lost: list[str],
+    call: Call,
+) -> list[Sample]:
     """Read tables of osquery, with the names of processes from the file beside it."""
     values, rest = decode_values(text_)
     if rest:
@@ -165,7 +176,12 @@ def _named(file: Path, options: Row) -> tuple[str, Any]:
     return options.get("host") or stem or file.resolve().parent.name, at
 
 
-def _cover(edges: Edges, observed: Observed, found: Batch, batch: Batch) -> None:
+def _cover(
+    edges: Edges,
+    observed: Observed,
+    found: Batch,
+    batch: Batch,
+) -> None:
     """Count the edges, and the callers that nobody knows."""
     scope = batch.coverage[0]["scope"]
     unknown_n = len(edges.unknown)

@@ -93,7 +93,6 @@ def _github_deployment(record: Row) -> Iterator[Row | None]:
     yield _deployment(
         f"github:{repository}/{_id(record)}" if _id(record) else "github:",
         _names(repository),
-        group=environment or None,
         started_at=moment(record, "created_at"),
         status=status_of(str(latest)),
         version=text(record, "sha"),
@@ -139,7 +138,6 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     yield _deployment(
         f"gitlab:{project}/{_id(record)}" if _id(record) else "gitlab:",
         _names(project),
-        group=environment or None,
         started_at=moment(record, "created_at"),
         ended_at=finished or moment(record, "updated_at"),
         status=status_of(text(record, "status")),
@@ -166,7 +164,6 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
         yield _deployment(
             f"argocd:{name}/{_id(entry)}" if _id(entry) else "argocd:",
             _names(name, *paths, *repositories),
-            group=namespace or None,
             started_at=moment(entry, "deployStartedAt") or finished,
             ended_at=finished,
             status="done",
@@ -215,7 +212,6 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
     return _deployment(
         f"devlake:{cells.get('id', '')}",
         _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
-        group=cells.get("environment") or None,
         started_at=begun or finished,
         ended_at=finished,
         status=status_of(cells.get("result") or cells.get("status", "")),

@@ -51,6 +51,7 @@ _LISTED = _shape(
     Ports=(list, str),
     Mounts=_MOUNTS,
     HostConfig=_shape("NetworkMode"),
+    NetworkSettings=_shape(Networks=dict),
 )
 _INSPECTED = _shape(
     "Id Name Image Created",
@@ -69,7 +70,7 @@ _INSPECTED = _shape(
         PortBindings=dict,
         CapAdd=list,
     ),
-    NetworkSettings=_shape(Ports=dict),
+    NetworkSettings=_shape("IPAddress", Ports=dict, Networks=dict),
 )
 _IMAGE = _shape(
     "Id ParentId", "Size", RepoTags=list, RepoDigests=list, Created=(int, float, str)

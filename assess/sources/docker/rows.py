@@ -30,7 +30,7 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import dicts, dig, moment, texts
+from assess.sources.values import dicts, dig, moment, table, text, texts
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
 ENDED = ("exited", "dead")
@@ -138,6 +138,7 @@ def to_workload(container: Container, unit: Unit, index: ImageIndex) -> Row:
         "namespace": namespace_of(container.labels) or None,
         "name": container.name,
         "source_kind": "container",
+        "addresses": ";".join(to_addresses(container)) or None,
         "image_ref": container.declared_image or None,
         "image_digest": image.digest or index.digest(image_id, image),
         "env_names_n": len(env["names"]) if env else None,
@@ -220,6 +221,18 @@ def to_ports(container: Container) -> set[str]:
     if isinstance(listed, str):  # by the command line
         ports.update(filter(None, listed.split(", ")))
     return {_EVERY_IP.sub("", port) for port in ports}
+
+
+def to_addresses(container: Container) -> list[str]:
+    """List the addresses of a container on networks of its own."""
+    found = set()
+    for payload in (container.inspected, container.listing):
+        settings = table(payload, "NetworkSettings")
+        found.add(text(settings, "IPAddress"))
+        for network in table(settings, "Networks").values():
+            found.add(text(network, "IPAddress"))
+            found.add(text(network, "GlobalIPv6Address"))
+    return sorted(found - {""})
 
 
 def _port(ip: object, public: object, inner: str) -> str:

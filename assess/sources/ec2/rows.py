@@ -194,8 +194,18 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
         vcpus=vcpus,
         memory_bytes=memory * 2**20 if memory else None,
         state=state or None,
+        addresses=_addresses(instance),
         last_seen_at=answers.seen_at if state == "running" else None,
     )
+
+
+def _addresses(instance: Row) -> str | None:
+    """Return the addresses of an instance, inside first."""
+    found = [text(instance, "PrivateIpAddress"), text(instance, "PublicIpAddress")]
+    for interface in dicts(instance, "NetworkInterfaces"):
+        inside = dicts(interface, "PrivateIpAddresses")
+        found += [text(address, "PrivateIpAddress") for address in inside]
+    return ";".join(dict.fromkeys(filter(None, found))) or None
 
 
 def _system(instance: Row, image: Row) -> Row:

@@ -33,6 +33,7 @@ from assess.sources.unit import (
     Unit,
     service_row,
     share,
+    unread_note,
 )
 from assess.sources.values import dicts, integer, moment, number, text
 
@@ -106,6 +107,8 @@ def to_batch(payloads: Payloads) -> Batch:
     _add_declared(batch, services, placed, known)
     _add_lone(batch, [*services, *tasks], known)
     share(batch.rows["mounts"])
+    if note := unread_note(d.unit for d in known.definitions.values()):
+        batch.cover("", "references", **note)
     return batch
 
 
@@ -208,6 +211,7 @@ def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
         "stateful": row["stateful"],
         "health_checked": definition.unit.health_checked or is_balanced,
         "logs_exported": row["logs_exported"],
+        "config_external": any(p.environment for p in definition.unit.containers) or None,
         "secrets_in_image": row["secrets_in_image"],
     }
 

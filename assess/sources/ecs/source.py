@@ -70,6 +70,8 @@ class EcsSource(AwsSource):
         payloads = dumped(place) if isinstance(place, DumpPlace) else asked(place)
         payloads.since = _since(place, payloads)
         batch = to_batch(payloads)
+        for row in batch.coverage:
+            row["scope"] = place.scope
         place.add(batch)
         if payloads.definitions:
             name = "describe_task_definition"

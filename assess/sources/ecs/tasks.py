@@ -10,6 +10,7 @@ from typing import Any
 from assess import frames
 from assess.image_ref import parse_image
 from assess.sources.base import Name, Row
+from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_env, keep_labels
 from assess.sources.replica import replica_rows
@@ -188,6 +189,10 @@ def _of_container(raw: Row, container: Row) -> Unit:
         image=text(container, "image"),
         environment=tuple({**secrets, **environment_of(container)}.items()),
         texts=command_line(container, "entryPoint", "command"),
+        unread=(
+            *(f"variable {secret}" for secret in secrets if may_be_address(secret)),
+            *["environment files"] * bool(_len(container, "environmentFiles")),
+        ),
         ports=tuple(ports_of(dicts(container, "portMappings"))),
         user=text(container, "user"),
         mounts=tuple(_mounts(container, volumes)),
@@ -266,6 +271,13 @@ def _needs(containers: list[Row], main: str) -> Iterator[tuple[str, str, str]]:
 # ---- tasks ----
 
 
+def _addresses(containers: Iterable[Row]) -> str | None:
+    """Return the addresses of a task on a network of its own (awsvpc)."""
+    interfaces = [i for c in containers for i in dicts(c, "networkInterfaces")]
+    found = {text(interface, "privateIpv4Address") for interface in interfaces}
+    return ";".join(sorted(found - {""})) or None
+
+
 def to_workloads(
     task: Row,
     names: tuple[Name, ...],
@@ -281,6 +293,7 @@ def to_workloads(
     bindings = [b for c in containers.values() for b in dicts(c, "networkBindings")]
     if bindings:
         own["ports"] = ";".join(sorted(set(ports_of(bindings)))) or None
+    own["addresses"] = _addresses(containers.values())
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
         "workload_id": key,

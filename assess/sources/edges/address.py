@@ -101,6 +101,11 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(_CACHED)
+def may_be_address(name: str) -> bool:
+    """Return whether a variable without a value may lead to another service."""
+    return position_of(name) in ("host", "near") or not is_secret_name(name)
+
+
 def position_of(name: str) -> str:
     """Return what may stand behind a name: host, near, weak, own, none; empty for unknown.
 
@@ -137,10 +142,7 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
     may_be_sure = position not in ("none", "weak") and not is_secret
-    for host, port in [
-        *_BEFORE_PORT.findall(text.translate(_APART)),
-        *_IN_BRACKETS.findall(text),
-    ]:
+    for host, port in _with_ports(text):
         address = _made(host, port)
         is_sure = may_be_sure and address and (position == "host" or address.is_outside)
         found.append(address if is_sure else _unsure(address))
@@ -235,13 +237,23 @@ def _of_part(text: str, scheme: str) -> Address | None:
 
 def _dsn(text: str) -> Iterator[Address | None]:
     """List the hosts of ``user@tcp(db:3306)/x``, ``Server=db,1433;…`` and ``host=db port=1``."""
-    for scheme, inner in _GO_DSN.findall(text):
-        yield _of_part(inner, scheme)
-    for host, port in _ORACLE.findall(text):
-        yield _made(host, port, "oracle")
+    if "(" in text:
+        for scheme, inner in _GO_DSN.findall(text):
+            yield _of_part(inner, scheme)
+    if "jdbc:oracle" in text:
+        for host, port in _ORACLE.findall(text):
+            yield _made(host, port, "oracle")
     if "=" in text:
         for key, host, port in _KEYED.findall(text):
             yield from _keyed(key, host, port)
+
+
+def _with_ports(text: str) -> Iterator[tuple[str, str]]:
+    """List hosts with a port behind them: ``db:5432``, and ``mq(1414)``."""
+    if ":" in text:
+        yield from _BEFORE_PORT.findall(text.translate(_APART))
+    if "(" in text:
+        yield from _IN_BRACKETS.findall(text)
 
 
 def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
@@ -292,11 +304,7 @@ _GENERIC = LISTS["generic"]
 
 
 def _made(
-    host: str,
-    port: str = "",
-    scheme: str = "",
-    *,
-    is_sure: bool = True,
+    host: str, port: str = "", scheme: str = "", *, is_sure: bool = True
 ) -> Address | None:
     """Make an address; None for the own host, a wildcard, and what cannot be a host."""
     name = host.lower().strip(".")
@@ -306,10 +314,4 @@ def _made(
         re.fullmatch(r"[\d.]+", name) and not _IP.fullmatch(name)
     ):
         return None
-    number = int(port) if port else None
-    return Address(
-        host=name,
-        port=number,
-        scheme=scheme,
-        is_sure=is_sure,
-    )
+    return Address(name, int(port) if port else None, scheme, is_sure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.joining.hosts import is_local
 from assess.sources.listing import lose
-from assess.sources.values import dicts, dig
+from assess.sources.values import dicts, dig, texts
 
 MIB = 2**20
 PARTS = {
@@ -321,6 +321,7 @@ def to_host(
             kernel=text_of(get("kernel")),
             arch=text_of(get("architecture")),
             vcpus=count_of(get("processor_vcpus")),
+            addresses=_addresses(get),
             memory_bytes=None if memory is None else memory * MIB,
             instance_type=text_of(get("ec2_instance_type")),
             image_ref=text_of(get("ec2_ami_id")),
@@ -345,6 +346,13 @@ def to_host(
         mounted=to_mounted(get("mounts"), lost),
     )
     return host, lost
+
+
+def _addresses(get: Callable[[str], Any]) -> str | None:
+    """Return the addresses of a host, without those of its own loopback."""
+    listed = [*texts(get("all_ipv4_addresses")), *texts(get("all_ipv6_addresses"))]
+    listed = listed or [text_of(dig(get("default_ipv4"), "address"))]
+    return ";".join(text_of(a) for a in listed if not is_local(a)) or None
 
 
 def withheld_n(facts: Row) -> int:

@@ -257,8 +257,10 @@ def system_of(name: Any, version: Any, release: Any = None) -> Row:
     known = _SYSTEMS.get(written.lower(), written)
     if written.lower() == "centos" and "stream" in str(release).lower():
         known = "centos stream"
-    os_name, os_version = to_os(known, number)
-    return {"os_name": os_name, "os_version": os_version}
+    os_name, line = to_os(known, number)
+    minor = ".".join(number.split(".")[:2])  # 8.6 of line 8
+    is_known = line and number.startswith(line) and number != line
+    return {"os_name": os_name, "os_version": minor if is_known else line}
 
 
 def seen(gathered_at: Any, file_time: float | None, now: datetime) -> Row:

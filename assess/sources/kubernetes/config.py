@@ -10,15 +10,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from assess.sources.base import Row
-from assess.sources.edges.rows import Text, mentions, variables
+from assess.sources.edges.rows import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.redact import is_secret
 from assess.sources.values import dicts, table, text
 
 _WORDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
+_VOLUMES = {"configMap": "configmaps", "secret": "secrets"}
+_PARTS = {
+    "configMapRef": "configmaps",
+    "secretRef": "secrets",
+    "configMapKeyRef": "configmaps",
+    "secretKeyRef": "secrets",
+}
 _MADE_BY_CLUSTER = "kube-root-ca.crt"
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|([A-Za-z_]\w*))")
+_MAX_POSSIBLE = 10_000  # needs that a shared ConfigMap makes possible; more say nothing
 _EXPANDED_N = 50  # variables of a text that are put in
 _EXPANDED_CHARS = 500  # of the value of one
 
@@ -56,20 +64,25 @@ class Material:
         bare = (reference.listed, "", reference.name)
         return bare if own not in self.values and bare in self.values else own
 
-    def is_vague(self, kept: Kept, key: str) -> bool:
-        """Return whether nobody can tell which of its readers use a value.
+    def possible_n(self, kept: Kept, key: str) -> int:
+        """Return how many needs a value makes possible; 0 where it is certain who uses it.
 
-        Who takes over a whole that names one host wants that host.
+        Who takes over a whole that names one host wants that host; of several hosts nobody can
+        tell which of several readers uses which.
         """
         whole = self.readers.get((kept, ""), set())
         readers = whole | self.readers.get((kept, key), set())
-        return len(readers) > 1 and self.hosts_n(kept) > 1
+        is_vague = len(readers) > 1 and self.hosts_n(kept) > 1
+        return len(readers) * self.hosts_n(kept) if is_vague else 0
 
     def hosts_n(self, kept: Kept) -> int:
         """Return how many hosts the values of a ConfigMap or a Secret name."""
         if kept not in self.counts:
-            found = mentions(variables(self.values[kept]))
-            addresses = [mention.address for mention in found]
+            texts = [
+                Text(value, basis="config" if "\n" in value else "env", name=key)
+                for key, value in self.values[kept].items()
+            ]
+            addresses = [mention.address for mention in mentions(texts)]
             hosts = {
                 address.host
                 for address in addresses
@@ -116,28 +129,18 @@ def _values(item: Row) -> Values:
 
 def references(pod: Row, container: Row) -> Iterator[Reference]:
     """List what a container reads of ConfigMaps and Secrets."""
-    for entry in dicts(container, "envFrom"):
-        for part, listed in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
-            if name := text(entry, part, "name"):
+    for entry in dicts(container, "envFrom") + dicts(container, "env"):
+        source = table(entry, "valueFrom") or entry
+        for part, listed in _PARTS.items():
+            target = table(source, part)
+            if name := text(target, "name"):
                 yield Reference(
                     listed,
                     name,
-                    prefix=text(entry, "prefix"),
-                    is_optional=table(entry, part).get("optional") is True,
-                )
-    for entry in dicts(container, "env"):
-        source = table(entry, "valueFrom")
-        for part, listed in (
-            ("configMapKeyRef", "configmaps"),
-            ("secretKeyRef", "secrets"),
-        ):
-            if name := text(source, part, "name"):
-                yield Reference(
-                    listed,
-                    name,
-                    key=text(source, part, "key"),
+                    key=text(target, "key"),
                     variable=text(entry, "name"),
-                    is_optional=table(source, part).get("optional") is True,
+                    prefix=text(entry, "prefix"),
+                    is_optional=target.get("optional") is True,
                 )
     volumes = {text(volume, "name"): volume for volume in dicts(pod, "volumes")}
     for mount in dicts(container, "volumeMounts"):
@@ -148,7 +151,7 @@ def references(pod: Row, container: Row) -> Iterator[Reference]:
 
 def _files(source: Row, path: str) -> Iterator[Reference]:
     """List what a volume, or a part of one, mounts; a path within it is one file."""
-    for part, listed in (("configMap", "configmaps"), ("secret", "secrets")):
+    for part, listed in _VOLUMES.items():
         volume = table(source, part)
         name = text(volume, "name") or text(volume, "secretName")
         if not name or name == _MADE_BY_CLUSTER:
@@ -179,22 +182,24 @@ def config_texts(
     for reference in references(pod, container):
         kept = material.find(reference, namespace)
         values = material.values.get(kept)
-        if values is None:
-            where = f"{namespace}/{reference.name}".lstrip("/")
-            if not reference.is_optional:
-                unread.append(f"{where} ({_WORDS[reference.listed]})")
-            continue
-        for key, value in values.items():
-            if reference.key in ("", key):
-                is_vague = material.is_vague(kept, key) and not reference.variable
-                texts.append(
-                    Text(
-                        value,
-                        basis="config" if reference.is_file else "env",
-                        name=reference.variable or f"{reference.prefix}{key}",
-                        is_possible=is_vague,
-                    )
+        where = f"{namespace}/{reference.name}".lstrip("/")
+        if values is None and not reference.is_optional:
+            unread.append(f"{where} ({_WORDS[reference.listed]})")
+        for key, value in (values or {}).items():
+            if reference.key not in ("", key):
+                continue
+            possible_n = 0 if reference.variable else material.possible_n(kept, key)
+            if possible_n > _MAX_POSSIBLE:
+                unread.append(f"{where} ({_WORDS[reference.listed]} that too many share)")
+                continue
+            texts.append(
+                Text(
+                    value,
+                    basis="config" if reference.is_file else "env",
+                    name=reference.variable or f"{reference.prefix}{key}",
+                    is_possible=possible_n > 0,
                 )
+            )
     return texts, list(dict.fromkeys(unread))
 
 
@@ -203,9 +208,8 @@ def secrets_n(pod: Row, container: Row, namespace: str, material: Material) -> i
     names = set()
     for reference in references(pod, container):
         values = material.values.get(material.find(reference, namespace), {})
-        if reference.listed == "secrets" or reference.is_file:
-            continue
-        for key, value in values.items():
+        is_plain = reference.listed == "configmaps" and not reference.is_file
+        for key, value in values.items() if is_plain else ():
             name = reference.variable or f"{reference.prefix}{key}"
             if reference.key in ("", key) and is_secret(name, value):
                 names.add(name)

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from assess.sources.base import Name, Row
@@ -57,6 +58,7 @@ class Selected:
     is_public: (
         bool  # whether customers reach one of them, by a load balancer or an ingress
     )
+    addresses: tuple[str, ...] = ()  # in the cluster, and of load balancers
 
 
 @dataclass(eq=False)
@@ -293,7 +295,8 @@ def attach(
         is_public = any(map(_is_balanced, services))
         is_public |= any((namespace, name) in reached for name in names)
         users = users_of(labelled, selector)
-        _select(users, Selected(namespace, names, is_public))
+        addresses = tuple(dict.fromkeys(chain.from_iterable(map(_addresses, services))))
+        _select(users, Selected(namespace, names, is_public, addresses))
         called |= dict.fromkeys(((namespace, name) for name in names), users)
     for ingress in lists.get("ingresses", ()):
         for name in backends(ingress):
@@ -331,6 +334,19 @@ def users_of(labelled: Labelled, selector: Selector) -> list[Controller]:
     # Many controllers may share the other labels.
     rarest: list[Controller] = min(sharers, key=len, default=[])
     return [c for c in rarest if asked <= c.pod_labels.items()]
+
+
+def _addresses(service: Row) -> list[str]:
+    """List the addresses of a Service: in the cluster, and of its load balancer."""
+    spec = table(service, "spec")
+    entries = dicts(service, "status", "loadBalancer", "ingress")
+    found = [
+        *texts(spec, "clusterIPs"),
+        text(spec, "clusterIP"),
+        *texts(spec, "externalIPs"),
+    ]
+    found += [text(entry, "ip") for entry in entries]
+    return [address for address in found if address not in ("", "None")]
 
 
 def _select(users: list[Controller], selected: Selected) -> None:

@@ -11,7 +11,7 @@ from assess.reading import read_limited
 from assess.sources.base import Row
 from assess.sources.csv_records import rows
 from assess.sources.dumps import MAX_BYTES, is_template
-from assess.sources.values import table, text
+from assess.sources.values import dicts, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
 CHART = "Chart.yaml"
@@ -21,7 +21,10 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>|@\w+@")
 _KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
-_RENDERED_BY_FLUX = "kustomize.config.k8s.io"
+# Groups of files that tools read, in the form of objects that no cluster has.
+_OF_TOOLS = re.compile(
+    r"(backstage|k3d|eksctl)\.io|(kustomize\.config\.|kind\.x-|kubeadm\.)k8s\.io|skaffold"
+)
 
 _LISTS: dict[str, dict[str, str]] = defaultdict(dict)
 for _row in rows("kubernetes/kinds"):
@@ -39,7 +42,22 @@ def list_of(item: Row) -> str:
     if group in listed:
         return listed[group]
     is_object = kind and isinstance(item.get("metadata"), dict)
-    return OTHERS if is_object and group != _RENDERED_BY_FLUX else ""
+    return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
+
+
+def generated(item: Row) -> list[Row]:
+    """Return the ConfigMaps whose values an overlay of Kustomize lists itself.
+
+    What it takes from files is left out: half a ConfigMap would pass for a whole one.
+    """
+    made = []
+    for generator in dicts(item, "configMapGenerator"):
+        pairs = [pair.partition("=") for pair in texts(generator, "literals")]
+        if pairs and not generator.keys() & {"files", "env", "envs"}:
+            data = {key: value.strip("'\"") for key, _, value in pairs}
+            meta = {key: text(generator, key) for key in ("name", "namespace")}
+            made.append({"kind": "ConfigMap", "metadata": meta, "data": data})
+    return made
 
 
 def is_placeholder(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice, product
@@ -11,12 +12,14 @@ from assess.sources.base import Row
 from assess.sources.edges.rows import Mention, declared_call, distinct, needs
 from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.kubernetes.controllers import (
+    JOBS,
     Controller,
     Labelled,
     Owners,
     Selected,
     Selector,
     by_label,
+    outer_backends,
     place,
     place_of_host,
     users_of,
@@ -27,7 +30,13 @@ from assess.sources.unit import Unit
 from assess.sources.values import dicts, table, text, texts
 
 _NAMESPACE = "kubernetes.io/metadata.name"
-_MAX_ALLOWED = 20_000  # pairs that the policies of a cluster allow
+_MAX_ALLOWED = (
+    20_000  # pairs that the policies of a cluster allow, or its ingresses reach
+)
+_INGRESS_IMAGES = re.compile(
+    r"ingress-nginx/controller|nginx-ingress|ingress-controller"
+    r"|(^|/)(apisix|contour|emissary|haproxy-ingress|kong|traefik)$"
+)
 
 Units = Mapping[Controller, Unit]
 
@@ -41,6 +50,7 @@ def to_dependencies(lists: Found, owners: Owners, units: Units) -> list[Row]:
         home = controller.namespace
         found = [_without_space(mention, spaces) for mention in unit.mentions]
         rows += needs(_callee(controller, units), found, siblings, space=home)
+    rows += _let_in(lists, units, siblings)
     rows += islice(_allowed(lists, owners, units), _MAX_ALLOWED)
     return distinct(rows)
 
@@ -84,7 +94,8 @@ def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
         space, name = place_of_host(target, home)
         is_inside = "." not in target or ".svc" in target
         found = siblings.find(name, space) if is_inside else None
-        siblings.add(found or Callee(f"{EXTERNAL}{target}"), host, space=home)
+        callee = found or Callee(f"{EXTERNAL}{target}")
+        siblings.add(callee, host, space=home, is_alias=True)
     return siblings
 
 
@@ -114,12 +125,43 @@ def _renamed(lists: Found) -> Iterator[tuple[str, str, str]]:
         target = next((text(e, "address") for e in dicts(entry, "spec", "endpoints")), "")
         for host in texts(entry, "spec", "hosts"):
             yield place(entry)[0], host, target or host
+    # Linkerd sends the calls of one Service to another one.
+    for profile in lists.get("serviceprofiles", ()):
+        home, name = place(profile)
+        for lead in dicts(profile, "spec", "dstOverrides")[:1]:
+            yield home, name.partition(".")[0], text(lead, "authority").partition(":")[0]
     for service in lists.get("virtualservices", ()):
         home, _ = place(service)
         for host in texts(service, "spec", "hosts"):
             for space, name in islice(virtual_backends(service), 1):
                 if place_of_host(host, home) != (space, name):
                     yield home, host, f"{name}.{space}.svc" if space else name
+
+
+def _let_in(lists: Found, units: Units, siblings: Siblings) -> Iterator[Row]:
+    """List the calls of the proxies that let the outside in.
+
+    Of several proxies nobody can tell which one serves a route.
+    """
+    proxies = [c for c, unit in units.items() if _is_ingress_proxy(c, unit)]
+    are_many = len({proxy.names[0] for proxy in proxies}) > 1
+    reached = sorted(set(outer_backends(lists))) if proxies else []
+    for proxy, (space, name) in islice(product(proxies, reached), _MAX_ALLOWED):
+        if callee := siblings.find(name, space):
+            yield declared_call(
+                proxy.names[0],
+                callee,
+                "ingress",
+                possible=are_many,
+                address_basis="config",
+            )
+
+
+def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
+    """Return whether a controller runs the proxy of ingresses, routes or gateways."""
+    image = _INGRESS_IMAGES.search(unit.image_ref.repository or "")
+    is_gateway = controller.name.endswith("ingressgateway")
+    return controller.kind not in JOBS and (is_gateway or image is not None)
 
 
 # ---- policies ----

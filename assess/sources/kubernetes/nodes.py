@@ -45,6 +45,13 @@ def node_hosts(nodes: list[Row], cluster: str) -> dict[str, str]:
     return hosts
 
 
+def _addresses(status: Row) -> str | None:
+    """Return the addresses of a node."""
+    listed = dicts(status, "addresses")
+    found = [text(a, "address") for a in listed if text(a, "type").endswith("IP")]
+    return ";".join(filter(None, found)) or None
+
+
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     status = table(node, "status")
@@ -74,6 +81,7 @@ def to_host(node: Row, host_id: str) -> Row:
         arch=text(info, "architecture") or None,
         vcpus=integer(quantity(status, "capacity", "cpu")),
         memory_bytes=integer(quantity(status, "capacity", "memory")),
+        addresses=_addresses(status),
         state=_STATES.get(text(ready, "status")),
         last_seen_at=moment(ready, "lastHeartbeatTime"),
     )

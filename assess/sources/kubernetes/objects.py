@@ -33,9 +33,11 @@ def to_objects(lists: Found, owners: Owners, about: About, cluster: str) -> Iter
 def _to_object(item: Row, served: str | None, applied: str | None, cluster: str) -> Row:
     namespace, name = place(item)
     kind = text(item, "kind")
+    # One group may have a kind of the name that another one has.
+    group = (served or applied or "").partition("/")[0]
     return frames.row(
         "objects",
-        object_id=f"{cluster}/{namespace}/{kind}/{name}",
+        object_id=f"{cluster}/{namespace}/{group}/{kind}/{name}",
         cluster=cluster,
         namespace=namespace or None,
         kind=kind or None,

@@ -10,9 +10,10 @@ from typing import Any
 from assess.sources.base import Row
 from assess.sources.docker.payload import SHORT_ID
 from assess.sources.edges.rows import command_line
+from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.config import Material, config_texts, expanded, secrets_n
 from assess.sources.kubernetes.kinds import is_placeholder
-from assess.sources.unit import Mount, Unit, is_engine_socket
+from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 from assess.sources.volumes import export_id
 

@@ -117,6 +117,21 @@ def _add_workloads(
 # ---- what runs ----
 
 
+def addresses_of(pod: Row) -> str | None:
+    """Return the addresses of a pod; old clusters list one only."""
+    listed = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
+    known = listed or [text(pod, "status", "podIP")]
+    return ";".join(filter(None, known)) or None
+
+
+def front_addresses(controller: Controller) -> list[str]:
+    """List the addresses in front of the pods of a controller."""
+    found = {
+        address for selected in controller.selected for address in selected.addresses
+    }
+    return sorted(found)
+
+
 def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
     """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
@@ -133,6 +148,7 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
         "host_id": cluster.hosts.get(node),
         "name": name,
         "inspect_status": "ok" if main else "list",
+        "addresses": None if unit.host_network else addresses_of(pod),
     }
     workloads, mounts = replica_rows(unit, replica, host=node)
     workloads[0]["docker_sock_mounted"] |= sees_engine_socket(spec)
@@ -230,6 +246,7 @@ def to_service(
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
+        "addresses": ";".join(front_addresses(controller)) or None,
         "logs_exported": ships_logs or _has_shipper(controller.pod),
     }
 

@@ -14,6 +14,7 @@ from assess.sources.http import Web
 from assess.sources.kubernetes.controllers import is_patch, place
 from assess.sources.kubernetes.kinds import (
     OTHERS,
+    generated,
     is_placeholder,
     list_of,
     render_command,
@@ -75,6 +76,8 @@ class KubernetesSource(ListSource):
             listed = list_of(document)
             if listed and not is_placeholder(place(document)[1]):
                 yield listed, [document]
+            if made := generated(document):
+                yield "configmaps", made
         elif kind != "List":
             if listed := list_of(_typed(document)):
                 yield listed, [_typed(document) | item for item in dicts(items)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Row
+from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Mount, Unit
 from assess.sources.values import dicts, healthy, integer, number, percent, table, text
 
@@ -67,12 +68,20 @@ def _to_unit(pod: Row, container: Row) -> Unit:
         image=image,
         is_process=not image,
         environment=tuple((name, text(value)) for name, value in env.items()),
+        unread=tuple(unread_of(env)),
         user=text(container, "user") or text(pod, "user"),
         mounts=tuple(_mounts(pod, container)),
         **sizes(table(container, "resources"), table(container, "resourceLimits")),
         host_network="host" in modes or not modes,  # the default of a pod
         restart_policy="always",
     )
+
+
+def unread_of(env: Row) -> Iterator[str]:
+    """List variables whose value is elsewhere, and may lead to another service."""
+    for name, value in env.items():
+        if isinstance(value, dict) and may_be_address(name):
+            yield f"variable {name}"
 
 
 def sizes(asked: Row, limits: Row) -> Row:

@@ -11,7 +11,7 @@ from assess.sources.base import Batch, Name, Row
 from assess.sources.edges.rows import command_line, dependency_row, distinct, needs
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import Found, host_ids, names_of, share_live
-from assess.sources.marathon.pods import MB, pod_unit, sizes
+from assess.sources.marathon.pods import MB, pod_unit, sizes, unread_of
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
     Mount,
@@ -19,6 +19,7 @@ from assess.sources.unit import (
     merge_services,
     service_row,
     split_volume,
+    unread_note,
 )
 from assess.sources.values import (
     dicts,
@@ -123,6 +124,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for app in apps.values():
         batch.add("activities", *to_activities(app, cluster))
     batch.add("activities", *_deployments(lists, apps, cluster))
+    if note := unread_note(app.unit for app in apps.values()):
+        batch.cover(cluster, "references", **note)
     return batch
 
 
@@ -203,6 +206,7 @@ def _to_unit(app: App) -> Unit:
         image=image,
         environment=pairs,
         texts=command_line(item, "cmd", "args"),
+        unread=tuple(unread_of(env)),
         ports=ports,
         # `user` is that of the executor: only without an image is it that of the app.
         user=text(app.options.get("user") if image else item.get("user")),
@@ -221,14 +225,25 @@ def _to_unit(app: App) -> Unit:
     )
     if not image:
         return unit
-    modes = [text(n, "mode") for n in dicts(item, "networks")]
-    network = text(app.docker, "network").lower() or next(iter(modes), "")
     return replace(  # by what only holds of a container
         unit,
         **size,
         privileged=app.docker.get("privileged") is True,
-        host_network=network == "host" if network else None,
+        host_network=_is_on_host(app),
+        host_pid=app.options.get("pid") == "host",
+        readonly_root=app.options.get("read-only") == "true",
+        caps_added_n=sum(p.get("key") == "cap-add" for p in app.parameters),
     )
+
+
+def _is_on_host(app: App) -> bool | None:
+    """Return whether an app is on the network of its host, where ports cannot be mapped."""
+    modes = [text(n, "mode") for n in dicts(app.item, "networks")]
+    network = text(app.docker, "network").lower() or next(iter(modes), "")
+    if network:
+        return network == "host"
+    mapped = dicts(app.docker, "portMappings") + dicts(app.container, "portMappings")
+    return False if mapped else None
 
 
 def _ports(app: App) -> Iterator[str]:
@@ -267,6 +282,8 @@ def _mounts(app: App) -> Iterator[Mount]:
             driver=driver,
             is_writable=text(volume, "mode").upper() != "RO",
             is_remote=driver is not None,
+            # A persistent volume is of one task, whatever others call theirs.
+            shared_as="" if {target, source} & persistent else None,
         )
     options = (p for p in app.parameters if p.get("key") == "volume")
     yield from filter(None, (split_volume(text(p, "value")) for p in options))

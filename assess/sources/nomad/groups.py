@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Name, Row
-from assess.sources.edges.rows import command_line
+from assess.sources.edges.rows import Text, command_line
+from assess.sources.linear import Linear
 from assess.sources.listing import names_of
 from assess.sources.unit import Mount, Unit, split_volume
 from assess.sources.values import (
@@ -25,6 +26,8 @@ from assess.sources.values import (
 SECOND = 1e9  # [ns]
 MB = 2**20
 
+# Of a template: values that are only known where it is rendered.
+_FETCH = Linear(r"\b(?:key|keyOrDefault|ls|safeTree|tree|nomadVar|nomadVarList)\s+[\"`]")
 GroupKey = tuple[str, str, str]  # namespace, job, group
 
 
@@ -110,7 +113,9 @@ def _to_unit(group: Group) -> Unit:
 
 def _of_task(group: Group, task: Row) -> Unit:
     """Read the declaration of one task."""
+    name = text(task, "Name")
     config = table(task, "Config")
+    templates = dicts(task, "Templates")
     limits = table(task, "Resources")
     reserved = integer(limits, "MemoryMB")
     memory = integer(limits, "MemoryMaxMB") or reserved
@@ -120,10 +125,18 @@ def _of_task(group: Group, task: Row) -> Unit:
     unit = Unit(
         names=(),
         platform="nomad",
-        container=text(task, "Name"),
+        container=name,
         image=text(config, "image"),
         environment=tuple((n, v) for n, v in env if isinstance(v, str)),
-        texts=command_line(config, "entrypoint", "command", "args"),
+        texts=(
+            *command_line(config, "entrypoint", "command", "args"),
+            *(Text(text(t, "EmbeddedTmpl"), "config") for t in templates),
+        ),
+        unread=tuple(
+            f"what a template of task {name} fetches"
+            for template in templates
+            if _FETCH.search(text(template, "EmbeddedTmpl"))
+        ),
         user=text(task, "User"),
         mounts=tuple(_mounts(group, task)),
         memory_limit_bytes=memory * MB if memory else None,
@@ -150,8 +163,8 @@ def _of_task(group: Group, task: Row) -> Unit:
 
 def _restarts(group: Group) -> str | None:
     policy = table(group.group, "RestartPolicy")
-    if not policy:
-        return None
+    if not policy:  # the default starts it again, here and then elsewhere
+        return "on-failure" if group.is_known else None
     if policy.get("Mode") == "delay":
         return "always"
     return "on-failure" if policy.get("Attempts") else "no"

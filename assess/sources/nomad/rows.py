@@ -19,6 +19,7 @@ from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import (
     merge_services,
     service_row,
+    unread_note,
 )
 from assess.sources.values import dicts, dig, integer, moment, number, table, text
 
@@ -75,6 +76,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(named))
     for group in named:
         batch.add("activities", *to_deployment(group, cluster))
+    if note := unread_note(group.unit for group in named):
+        batch.cover(cluster, "references", **note)
     return batch
 
 

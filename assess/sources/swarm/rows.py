@@ -25,6 +25,7 @@ from assess.sources.unit import (
     merge_services,
     mount_rows,
     service_row,
+    unread_note,
     workload_row,
 )
 from assess.sources.values import (
@@ -106,6 +107,10 @@ def to_unit(service: Service, task: Row) -> Unit:
         unit,
         environment=tuple(values.items()),
         texts=command_line(container, "Command", "Args"),
+        unread=tuple(
+            f"config {text(config, 'ConfigName')}"
+            for config in dicts(container, "Configs")
+        ),
         user=text(container, "User"),
         mounts=tuple(_mounts(container)),
         memory_limit_bytes=memory or None,  # 0: no limit
@@ -160,6 +165,8 @@ def to_batch(found: Found, cluster: str) -> Batch:
     batch.add("dependencies", *to_dependencies(list(services.values())))
     for key, service in services.items():
         batch.add("activities", *to_deployment(service, cluster, key))
+    if note := unread_note(service.unit for service in services.values()):
+        batch.cover(cluster, "references", **note)
     for (owner, _), tasks in slots.items():
         batch.add("activities", *to_failures(tasks, services[owner], cluster))
     return batch

@@ -35,7 +35,13 @@ class Machine:
     is_template: bool = False
 
 
-def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> Machine:
+def machine(
+    name: str,
+    place: str,
+    facts: Row,
+    *,
+    is_template: bool = False,
+) -> Machine:
     """Return a machine with the facts that are known."""
     host = PlainHost(text_of(name) or "unnamed", place, filled(**facts))
     return Machine(host, is_template)
@@ -226,7 +232,8 @@ def of_domain(found: dict[str, Any], place: str) -> Machine:
     return machine(found.get("name") or "", place, facts)
 
 
-READERS: list[tuple[str, Callable[[Row, str], Machine | None]]] = [
+Reader = Callable[[Row, str], Machine | None]
+READERS: list[tuple[str, Reader]] = [
     ("networkInterfaces", of_gcloud),
     ("machineType", of_gcloud),
     ("hardwareProfile", of_azure),
@@ -235,6 +242,6 @@ READERS: list[tuple[str, Callable[[Row, str], Machine | None]]] = [
 ]
 
 
-def reader_of(entry: Row) -> Callable[[Row, str], Machine | None] | None:
+def reader_of(entry: Row) -> Reader | None:
     """Return what reads an entry, by a key that only one tool writes."""
     return next((read for key, read in READERS if key in entry), None)

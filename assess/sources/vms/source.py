@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from assess.reading import refuse_many
 from assess.sources.base import Batch, Call, Row, Source, paths_of
-from assess.sources.csv_records import header_of, read_records
+from assess.sources.csv_records import header_of, read_records, rows
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import (
     MAX_BYTES,
@@ -42,8 +43,6 @@ _TOP = 20  # rows in which the heads are looked for
 _NEEDED = ("name", "power")  # fields without which a row is no head
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
 _LISTED = re.compile(r"^\s*(?:-|\d+)\s+(\S.{0,200}?)\s{2,}([a-z][a-z ]{2,30})\s*$")
-_UNITS = {"b": 1, "bytes": 1, "kb": 1000, "k": 1 << 10, "kib": 1 << 10, "mb": 10**6}
-_UNITS |= {"m": 1 << 20, "mib": 1 << 20, "gb": 10**9, "g": 1 << 30, "gib": 1 << 30}
 
 
 @dataclass
@@ -53,6 +52,17 @@ class _Found:
     machines: list[Machine] = field(default_factory=list)
     domains: list[tuple[Row, str]] = field(default_factory=list)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def entries_n(self) -> int:
+        """Number of entries that were read."""
+        return len(self.machines) + len(self.domains) + len(self.states)
+
+
+@cache
+def _units() -> dict[str, int]:
+    """Return the bytes of each unit of libvirt."""
+    return {row["unit"]: int(row["bytes"]) for row in rows("vms/units")}
 
 
 class VmsSource(Source):
@@ -106,7 +116,8 @@ def _read(file: Path, call: Call, found: _Found) -> None:
     """Read one file, in whatever form it is."""
     place = str(call.row["scope"])
     head = read_bytes(file, call.row)[:512].lstrip(b"\xef\xbb\xbf \r\n\t")
-    before = len(found.machines) + len(found.domains) + len(found.states)
+    before_n = found.entries_n
+    before = len(found.machines)
     if head.startswith(b"PK"):
         _of_workbook(file, place, call, found)
     elif head.startswith(b"<"):
@@ -119,21 +130,30 @@ def _read(file: Path, call: Call, found: _Found) -> None:
         _of_table(table, place, call, found)
     elif head:
         _of_listing(file, place, call, found)
-    after = len(found.machines) + len(found.domains) + len(found.states)
-    call.count(rows=after - before)
+    call.count(rows=found.entries_n - before_n)
     written = seen(None, file.stat().st_mtime, now_utc())
     for machine in found.machines[before:]:
         machine.host.facts |= written
 
 
-def _of_workbook(file: Path, place: str, call: Call, found: _Found) -> None:
+def _of_workbook(
+    file: Path,
+    place: str,
+    call: Call,
+    found: _Found,
+) -> None:
     """Read the tab of the machines; other tabs of RVTools have rows for disks and so on."""
     tables = dict(read_workbook(file))
     table = tables.get(_TAB) or next(iter(tables.values()), [])
     _of_table(table, place, call, found)
 
 
-def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> None:
+def _of_table(
+    table: list[list[str]],
+    place: str,
+    call: Call,
+    found: _Found,
+) -> None:
     """Read rows below their heads, above which merged cells may have titles."""
     tops = [fields_of([header_of(cell) for cell in row]) for row in table[:_TOP]]
     at_top = [n for n, heads in enumerate(tops) if all(key in heads for key in _NEEDED)]
@@ -141,10 +161,10 @@ def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> 
         raise DumpError(f"no row has the heads VM and Powerstate, as the tab {_TAB} has")
     first = at_top[0]
     heads = tops[first]
-    rows = [row for row in table[first + 1 :] if any(row)]
-    refuse_many(len(rows), what="machines")
+    below = [row for row in table[first + 1 :] if any(row)]
+    refuse_many(len(below), what="machines")
     lost = []
-    for number, row in enumerate(rows, start=first + 2):
+    for number, row in enumerate(below, start=first + 2):
         cells = {key: row[at].strip() for key, at in heads.items() if at < len(row)}
         if cells.get("name"):
             found.machines.append(of_rvtools(cells, place))
@@ -156,7 +176,12 @@ def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> 
     lose(call, lost)
 
 
-def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
+def _of_json(
+    file: Path,
+    place: str,
+    call: Call,
+    found: _Found,
+) -> None:
     """Read the list of a cloud or of Proxmox."""
     text = read_text(file, call.row)
     if text is None:
@@ -180,7 +205,12 @@ def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
     lose(call, lost)
 
 
-def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
+def _of_listing(
+    file: Path,
+    place: str,
+    call: Call,
+    found: _Found,
+) -> None:
     """Read the output of ``virsh list --all``."""
     text = read_text(file, call.row)
     if text is None:
@@ -218,7 +248,7 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
             domains[-1]["vcpus"] = whole(text)
         elif path[1:] == ["domain", "memory"]:
             size = whole(text)
-            unit = _UNITS.get(attributes.get("unit", "KiB").lower())
+            unit = _units().get(attributes.get("unit", "KiB").lower())
             domains[-1]["memory"] = size * unit if size and unit else None
         path.pop()
 

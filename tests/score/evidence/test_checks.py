@@ -87,6 +87,8 @@ FAULTS = [
     ("services", {"team_container_months": 5}, {"team.experience"}),
     ("services", {"deploys_per_month": 0.2}, {"team.deploys"}),
     ("services", {"lead_time_days": 30}, {"team.lead_time"}),
+    ("services", {"code_mandatory_n": 3}, {"fit.code"}),
+    ("services", {"code_effort": 100}, {"fit.code_effort"}),
 ]
 
 

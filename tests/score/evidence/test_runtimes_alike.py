@@ -207,3 +207,10 @@ def test_gate_of_the_host(policy, runtimes, host, state):
     gates = assess.score_readiness(small(runtimes, **host), policy).details["gates"]
     row = gates.set_index("gate").loc["G2"]
     assert row["state"] == state, row["evidence"]
+
+
+def test_the_platform_of_a_provider_is_an_element_of_the_blast_radius(fleet, policy):
+    found = assess.score_blast_radius(on_fargate(fleet), policy, detail=False).frame
+    engines = found.xs("engine", level="element_kind")["impact"]
+    assert {"aws-fargate 1.3.0", "aws-fargate 1.4.0"} <= set(engines.index)
+    assert engines.loc["aws-fargate 1.4.0"] > 0

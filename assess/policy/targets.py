@@ -1,0 +1,202 @@
+"""Targets of a move: what a row of the policy leaves out, which one is the default, what is wrong."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from assess.errors import did_you_mean
+
+Table = Mapping[str, Any]
+
+STAY = "stay"  # where a service is today; always one of the targets
+PRICES = ("vcpu_hour", "gib_hour", "service_month")
+_LANDINGS = (
+    "hosts",
+    "cluster",
+    "auto-scaling-group",
+    "new-hosts",
+)
+_PATCHED_BY = ("us", "provider")
+_ARCHS = ("", "amd64", "arm64")
+RUNTIMES = (
+    "docker",
+    "containerd",
+    "cri-o",
+    "podman",
+)
+# an example of a row, and what a row has that leaves something out
+TARGET = {
+    "id": "",
+    "title": "",
+    "platform": "",
+    "runtime": "",
+    "version": "",
+    "cluster_version": "",
+    "os": "",
+    "os_version": "",
+    "arch": "",
+    "patched_by": "",
+    "landing": "",
+    "base_image": "",
+    "registry": "",
+    "replicas": 1,
+    "hosts_n": 1,
+    "zones": 1,
+    "memory_gib_max": 0.0,
+    "cpu_max": 0.0,
+    "self_heal": False,
+    "mirrored": False,
+    "default": False,
+    "compared": True,
+    "refuses": [""],
+    "prices": {"currency": "", **dict.fromkeys(PRICES, 0.0)},
+}
+REFUSAL = {
+    "id": "",
+    "table": "",
+    "rule": "",
+    "says": "",
+    "fact": "",
+    "remedy": "",
+    "fixable": True,
+}
+# the default target, as the scores of a move read it
+DEFAULT = {
+    "id": "",
+    "runtime": "",
+    "engine": "",
+    "orchestrator": "",
+    "landing": "",
+    "replicas": 1,
+    "hosts_n": 1,
+    "base_image": "",
+    "registry": "",
+    "mirrored": False,
+}
+
+
+@cache
+def platforms() -> dict[str, dict[str, Any]]:
+    """Return what every platform is by itself: orchestrator, runtime, who patches, what it refuses."""
+    text = files("assess.policy").joinpath("platforms.csv").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Any]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        lists = {name: row[name].split(";") for name in ("refuses", "calendars")}
+        whole = {name: list(filter(None, cells)) for name, cells in lists.items()}
+        is_healing = row["self_heal"] == "true"
+        found[row["platform"]] = {**row, **whole, "self_heal": is_healing}
+    return found
+
+
+def complete(row: Table) -> dict[str, Any]:
+    """Return a row of ``[[target]]`` with what its platform, or an empty value, says by default."""
+    usual = {**TARGET, "refuses": [], "prices": {}}
+    own = platforms().get(row.get("platform", ""), {})
+    named = {name: cell for name, cell in own.items() if name in usual}
+    return {**usual, **named, **row}
+
+
+def default_of(
+    targets: Iterable[Table],
+    wanted: str = "",
+) -> dict[str, Any]:
+    """Return the default target as ``[target]`` has it.
+
+    It is the wanted one, else the last that is marked, else the first.
+    """
+    rows = [complete(row) for row in targets if row.get("id") != STAY]
+    marked = [row for row in reversed(rows) if row["default"]]
+    named = [row for row in rows if row["id"] == wanted]
+    chosen = next(iter([*named, *marked, *rows]), None)
+    return as_default(chosen) if chosen else dict(DEFAULT)
+
+
+def as_default(row: Table) -> dict[str, Any]:
+    """Return a complete row of ``[[target]]`` as ``[target]`` has it."""
+    own = platforms().get(row["platform"], {})
+    calendar = next(iter(own.get("calendars", [])), "docker")
+    is_runtime = calendar in RUNTIMES
+    return {
+        **{name: row.get(name, usual) for name, usual in DEFAULT.items()},
+        "runtime": row["runtime"] if is_runtime and row["runtime"] else calendar,
+        "engine": row["version"] if is_runtime else row["cluster_version"],
+        "orchestrator": own.get("orchestrator", ""),
+    }
+
+
+def target_problems(values: Table) -> Iterator[str]:
+    """List what is wrong with the targets of a complete policy."""
+    refusals = [row["id"] for row in values["refusal"] if "id" in row]
+    for row in values["targets"]:
+        whose = f"target {row.get('id') or '?'}"
+        for key in ("id", "platform"):
+            if not row.get(key):
+                yield f"{whose} has no {key}"
+        for problem in _row_problems(row, refusals):
+            yield f"{whose}: {problem}"
+    named = (row.get("prices", {}).get("currency") for row in values["targets"])
+    currencies = {str(currency) for currency in named if currency}
+    if len(currencies) > 1:
+        both = " and ".join(sorted(currencies))
+        yield f"the prices of the targets are in {both}: one currency is expected"
+    yield from _default_problems(values["target"], values)
+
+
+def _row_problems(
+    row: Table,
+    refusals: list[str],
+) -> Iterator[str]:
+    words = {
+        "platform": list(platforms()),
+        "runtime": ["", "none", *RUNTIMES],
+        "patched_by": ["", *_PATCHED_BY],
+        "landing": ["", *_LANDINGS],
+        "arch": list(_ARCHS),
+    }
+    yield from _word_problems(row, words)
+    for word in row.get("refuses", ()):
+        yield from _word_problems({"refuses": word}, {"refuses": refusals})
+    for key in ("replicas", "hosts_n", "zones"):
+        number = row.get(key, 1)
+        if number < 1 or number % 1:
+            yield f"{key} is {number}: a whole number of at least 1 is expected"
+    numbers = {key: row.get(key, 0) for key in ("memory_gib_max", "cpu_max")}
+    numbers |= {f"prices.{key}": row.get("prices", {}).get(key, 0) for key in PRICES}
+    for key, number in numbers.items():
+        if not 0 <= number < float("inf"):
+            yield f"{key} is {number}: a number >= 0 is expected"
+
+
+def _default_problems(
+    target: Table,
+    values: Table,
+) -> Iterator[str]:
+    """List what is wrong with ``[target]``, the default of a move."""
+    orchestrators = {own["orchestrator"] for own in platforms().values()}
+    orchestrators |= set(values["evidence"]["orchestrators"])
+    calendars = {name for own in platforms().values() for name in own["calendars"]}
+    ids = [row.get("id", "") for row in values["targets"]]
+    words = {
+        "id": ["", *ids],
+        "runtime": sorted({*RUNTIMES, *calendars}),
+        "orchestrator": sorted(orchestrators),
+        "landing": list(_LANDINGS),
+    }
+    for problem in _word_problems(target, words):
+        yield f"target.{problem}"
+
+
+def _word_problems(
+    row: Table,
+    words: Mapping[str, list[str]],
+) -> Iterator[str]:
+    for key, known in words.items():
+        word = row.get(key, known[0])
+        if word not in known:
+            named = ", ".join(filter(None, known))
+            near = did_you_mean(word, known) or f"one of {named} is expected"
+            yield f"{key} is {word!r}: {near}"

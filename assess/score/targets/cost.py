@@ -1,0 +1,102 @@
+"""What a service would cost a month at a target: its sizes, times the reader's own prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from assess.inventory import Inventory
+
+HOURS = 730.5  # of a mean month
+GIB = 2**30
+ENDS = ("", "_lo", "_hi")
+# what the size of a replica is read from, the best first; a limit is an upper end
+CPU = (
+    "cpu_p95",
+    "cpu_request",
+    "cpu_limit",
+)
+MEMORY = (
+    "memory_p95_bytes",
+    "memory_request_bytes",
+    "memory_limit_bytes",
+)
+FACTS = {
+    "cpu": "its CPU (workloads.cpu_request, cpu_p95 or cpu_limit)",
+    "memory": "its memory (workloads.memory_request_bytes, memory_p95_bytes or memory_limit_bytes)",
+}
+
+
+class Cost(NamedTuple):
+    """Cost a month with its ends, in the currency of the prices; and what is missing for it."""
+
+    frame: pd.DataFrame
+    missing: pd.Series
+
+
+def sizes(inventory: Inventory) -> pd.DataFrame:
+    """Return by service the size of one replica: ``cpu`` [cores], ``memory`` [GiB], with ends.
+
+    Containers of one replica add up. NA where a container has none of the sizes.
+    """
+    table = inventory["workloads"]
+    live = table[table["state"].isin(["running", "declared"]) | table["state"].isna()]
+    is_lasting = live["container_role"].astype("object").ne("init")
+    live = live[is_lasting.fillna(value=True).astype(bool)]
+    found = {}
+    for name, columns, unit in (("cpu", CPU, 1), ("memory", MEMORY, GIB)):
+        values = live[list(columns)].astype("Float64") / unit
+        first = values.bfill(axis=1).iloc[:, 0]
+        ends = {"": first, "_lo": values.min(axis=1), "_hi": values.max(axis=1)}
+        for end, cells in ends.items():
+            found[f"{name}{end}"] = cells
+    rows = pd.DataFrame(found).assign(service_id=live["service_id"])
+    grouped = rows.groupby("service_id")
+    whole = grouped.sum(min_count=1)
+    unknown = rows.set_index("service_id").isna().groupby(level=0).any()
+    replicas = _replicas(live)
+    return whole.mask(unknown).div(replicas, axis=0).astype("Float64")
+
+
+def _replicas(live: pd.DataFrame) -> pd.Series:
+    """Count the replicas of each service: containers beside the main one are no replicas."""
+    is_beside = live["container_role"].astype("object").eq("sidecar").fillna(value=False)
+    mains = live[~is_beside.astype(bool)].groupby("service_id").size()
+    return mains.reindex(live["service_id"].unique()).fillna(1).astype(float)
+
+
+def cost(
+    target: Mapping[str, Any],
+    size: pd.DataFrame,
+    replicas: pd.Series,
+) -> Cost:
+    """Return the cost a month of every service at a target; NA where a size or price is missing."""
+    prices = target["prices"]
+    priced = {
+        "cpu": prices.get("vcpu_hour", 0) * HOURS,
+        "memory": prices.get("gib_hour", 0) * HOURS,
+    }
+    fixed = float(prices.get("service_month", 0))
+    frame = pd.DataFrame(index=replicas.index)
+    missing = pd.Series("", replicas.index)
+    if not any((*priced.values(), fixed)):
+        for end in ENDS:
+            frame[f"cost_per_month{end}"] = pd.Series(
+                pd.NA, replicas.index, dtype="Float64"
+            )
+        return Cost(frame, missing + f"prices of {target['id']} (policy target.prices)")
+    for end in ENDS:
+        each = pd.Series(0.0, replicas.index, dtype="Float64")
+        for name, price in priced.items():
+            if price:
+                each = each + size[f"{name}{end}"].reindex(replicas.index) * price
+        frame[f"cost_per_month{end}"] = (each * replicas + fixed).round(2)
+    for name, price in priced.items():
+        if price:
+            is_missing = size[name].reindex(replicas.index).isna()
+            named = np.where(missing.ne(""), "; ", "")
+            missing = missing.where(~is_missing, missing + named + FACTS[name])
+    return Cost(frame, missing)

@@ -1,0 +1,313 @@
+"""Targets: every service on every target of the policy, and what decides between them."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import assess
+from assess.cli import cli
+from assess.errors import PolicyError
+from assess.score.targets import dominated
+
+ROW = [
+    *("service_id", "target", "verdict", "blockers"),
+    *("readiness_lo", "readiness", "readiness_hi"),
+    *("hours_per_year", "hours_per_year_lo", "hours_per_year_hi"),
+    *("delta", "delta_lo", "delta_hi"),
+    *("cost_per_month", "cost_per_month_lo", "cost_per_month_hi"),
+    *("effort_hours", "dominated", "why"),
+]
+AT = pd.Timestamp("2026-09-30", tz="UTC")
+GIB = 2**30
+EUR = {"currency": "EUR", "vcpu_hour": 0.04, "gib_hour": 0.01}
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return assess.load_policy()
+
+
+@pytest.fixture(scope="module")
+def sample(policy):
+    return assess.score_targets(assess.load("data/sample/2026Q3"), policy)
+
+
+def fleet(*, service=None, workload=None, mounts=(), replicas=2):
+    """Return one service of the lowest tier in containers of which all is known to be good."""
+    service = {
+        "service_id": "a",
+        **{"env": "prod", "tier": 4, "kind": "web", "stateful": False, "public": False},
+        **{"platform": "docker", "license_bound": False, "hardware_bound": False},
+        **{"health_checked": True, "logs_exported": True, "config_external": True},
+        **{"secrets_in_image": False, "min_healthy_pct": 50.0, "move_effort_hours": 8.0},
+        **{"owner": "team", "runbook": True, "team_container_months": 60},
+        **{"deploys_per_month": 8.0, "lead_time_days": 1.0},
+        **(service or {}),
+    }
+    workload = {
+        **{"source_kind": "container", "state": "running", "inspect_status": "ok"},
+        **{"registry": "registry.example", "repository": "a", "tag": "1.2.3"},
+        **{"privileged": False, "host_network": False, "host_pid": False},
+        **{"docker_sock_mounted": False, "ports": "8080/tcp", "readonly_root": True},
+        **{"secret_like_env_n": 0, "user_root": False, "service_id": "a"},
+        **(workload or {}),
+    }
+    rows = [
+        {**workload, "workload_id": f"w{n}", "host_id": f"h{n}"} for n in range(replicas)
+    ]
+    hosts = [
+        {"host_id": f"h{n}", "os_name": "debian", "os_version": "13", "kernel": "6.12.48"}
+        for n in range(replicas)
+    ]
+    engines = [
+        {
+            "host_id": f"h{n}",
+            **{"runtime": "docker", "version": "29.1.0", "storage_driver": "overlay2"},
+            "d_type": True,
+        }
+        for n in range(replicas)
+    ]
+    tables = {
+        "services": pd.DataFrame([service]),
+        "workloads": pd.DataFrame(rows),
+        "hosts": pd.DataFrame(hosts),
+        "engines": pd.DataFrame(engines),
+        "mounts": pd.DataFrame(
+            list(mounts), columns=None if mounts else ["workload_id", "destination"]
+        ),
+    }
+    return assess.from_frames(tables, snapshot_at=AT)
+
+
+def verdicts(result):
+    return result.frame["verdict"].xs("a", level="service_id").to_dict()
+
+
+def test_the_rows_are_those_of_the_contract(sample):
+    assert list(sample.rows()[0]) == ROW
+    per_service = sample.frame.groupby("service_id").size()
+    assert per_service.eq(per_service.iloc[0]).all()
+    assert per_service.iloc[0] >= 9
+    assert {"stay", "fargate"} <= set(sample.frame.index.get_level_values("target"))
+    assert set(sample.frame["verdict"]) <= {"fits", "after fixes", "no", "unknown"}
+    assert isinstance(sample.rows()[0]["blockers"], list)
+
+
+def test_bounds_hold_and_staying_changes_nothing(sample):
+    frame = sample.frame
+    for name in ("readiness", "hours_per_year", "delta", "cost_per_month"):
+        known = frame[[f"{name}_lo", name, f"{name}_hi"]].astype(float).dropna()
+        assert (known[f"{name}_lo"] <= known[name] + 1e-6).all()
+        assert (known[name] <= known[f"{name}_hi"] + 1e-6).all()
+    stay = frame.xs("stay", level="target")
+    assert stay[["delta", "effort_hours"]].eq(0).all(axis=None)
+
+
+def test_targets_differ_where_they_should_on_the_sample(sample):
+    verdict = sample.frame["verdict"].unstack("target")
+    shipper = verdict.loc["log-shipper"]
+    assert shipper["ecs-ec2"] == "fits"
+    assert shipper[["fargate", "cloud-run", "podman"]].eq("no").all()
+    why = sample.frame.loc[("log-shipper", "fargate"), "why"]
+    assert "socket of the engine" in why
+    hours = sample.frame["hours_per_year"].unstack("target").mean()
+    assert hours["fargate"] < hours["own-kubernetes"]
+    assert hours["cloud-run"] < hours["docker"]
+
+
+def test_prices_are_never_guessed(sample):
+    assert sample.frame["cost_per_month"].isna().all()
+    assert sample.frame["why"].str.contains("no cost without prices of").all()
+
+
+@pytest.mark.parametrize(
+    ("workload", "fargate", "docker"),
+    [
+        ({}, "fits", "fits"),
+        ({"privileged": True}, "no", "fits"),
+        ({"host_network": True}, "after fixes", "fits"),
+        ({"docker_sock_mounted": True}, "no", "fits"),
+        ({"privileged": None}, "unknown", "fits"),
+        ({"memory_limit_bytes": 200 * GIB}, "no", "fits"),
+    ],
+)
+def test_what_a_target_refuses(policy, workload, fargate, docker):
+    found = verdicts(assess.score_targets(fleet(workload=workload), policy))
+    assert (found["fargate"], found["docker"]) == (fargate, docker)
+
+
+def test_what_never_may_move_fits_nowhere_else(policy):
+    found = verdicts(assess.score_targets(fleet(service={"license_bound": True}), policy))
+    assert {verdict for name, verdict in found.items() if name != "stay"} == {"no"}
+
+
+def test_a_target_past_its_end_holds(policy):
+    old = policy.replace(target=[{"id": "docker", "version": "20.10"}])
+    result = assess.score_targets(fleet(), old)
+    assert verdicts(result)["docker"] == "after fixes"
+    assert "docker 20.10" in result.frame.loc[("a", "docker"), "blockers"]
+    future = policy.replace(target=[{"id": "docker", "version": "99.1"}])
+    assert verdicts(assess.score_targets(fleet(), future))["docker"] == "unknown"
+
+
+def test_a_target_that_refuses_everything_takes_nobody(policy):
+    every = [row["id"] for row in policy["refusal"]]
+    strict = {"id": "strict", "platform": "fargate", "refuses": every, "cpu_max": 0.001}
+    bad = fleet(workload={"privileged": True, "host_pid": True, "cpu_request": 1.0})
+    found = assess.score_targets(bad, policy.replace(target=[strict]))
+    assert verdicts(found)["strict"] == "no"
+
+
+def test_cost_from_sizes_and_the_readers_own_prices(policy):
+    priced = policy.replace(target=[{"id": "fargate", "prices": EUR}])
+    sized = {
+        "cpu_request": 0.5,
+        "memory_request_bytes": GIB,
+        "memory_limit_bytes": 2 * GIB,
+    }
+    row = assess.score_targets(fleet(workload=sized), priced).frame.loc[("a", "fargate")]
+    # two replicas: 730.5 h of half a core at .04 and of 1 to 2 GiB at .01
+    assert row["cost_per_month"] == pytest.approx(
+        2 * 730.5 * (0.5 * 0.04 + 0.01), abs=0.01
+    )
+    assert row["cost_per_month_hi"] == pytest.approx(2 * 730.5 * (0.02 + 0.02), abs=0.01)
+    unsized = assess.score_targets(fleet(), priced).frame.loc[("a", "fargate")]
+    assert pd.isna(unsized["cost_per_month"])
+    assert "workloads.cpu_request" in unsized["why"]
+
+
+def test_more_replicas_than_the_target_asks_for_are_paid(policy):
+    priced = policy.replace(target=[{"id": "fargate", "prices": EUR}])
+    sized = {"cpu_request": 1.0, "memory_request_bytes": GIB}
+    five = assess.score_targets(fleet(workload=sized, replicas=5), priced)
+    one = assess.score_targets(fleet(workload=sized, replicas=1), priced)
+    cost = [r.frame.loc[("a", "fargate"), "cost_per_month"] for r in (five, one)]
+    assert cost[0] == pytest.approx(cost[1] * 5 / 2, rel=1e-3)
+
+
+def test_hiding_evidence_never_improves_a_verdict(policy):
+    order = ["no", "unknown", "after fixes", "fits"]
+    whole = verdicts(assess.score_targets(fleet(), policy))
+    for column in ("privileged", "host_network", "docker_sock_mounted", "inspect_status"):
+        hidden = verdicts(assess.score_targets(fleet(workload={column: None}), policy))
+        for name, verdict in hidden.items():
+            assert order.index(verdict) <= order.index(whole[name]), (column, name)
+
+
+def test_dominated_by_hand():
+    index = pd.MultiIndex.from_product(
+        [["a"], ["x", "y", "z"]], names=["service_id", "target"]
+    )
+    frame = pd.DataFrame(
+        {
+            "verdict": ["fits", "fits", "no"],
+            "readiness_lo": [80.0, 80.0, 90.0],
+            "hours_per_year_hi": [5.0, 6.0, 1.0],
+            "delta_hi": [0.0, 0.0, -1.0],
+            "cost_per_month_hi": [None, None, None],  # unknown for both: no difference
+            "effort_hours": [3.0, 3.0, 0.0],
+        },
+        index,
+    )
+    assert dominated(frame).tolist() == [
+        False,
+        True,
+        False,
+    ]  # what does not fit beats nobody
+    frame["cost_per_month_hi"] = [None, 10.0, None]  # unknown is worse than any cost
+    assert dominated(frame).tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ([{"id": "x", "platform": "banana"}], "platform is 'banana'"),
+        ([{"id": "x", "platform": "fargat"}], "did you mean 'fargate'"),
+        ([{"platform": "docker"}], "has no id"),
+        ([{"id": "x"}], "has no platform"),
+        ([{"id": "docker", "refuses": ["banana"]}], "refuses is 'banana'"),
+        ([{"id": "docker", "replica": 2}], "did you mean"),
+        ([{"id": "docker", "patched_by": "them"}], "patched_by is 'them'"),
+        ([{"id": "docker", "replicas": 0}], "replicas is 0"),
+        (
+            [
+                {"id": "docker", "prices": {"currency": "EUR"}},
+                {"id": "nomad", "prices": {"currency": "USD"}},
+            ],
+            "EUR and USD",
+        ),
+        ({"orchestrator": "banana"}, "target.orchestrator is 'banana'"),
+        ({"runtime": "containerdd"}, "did you mean 'containerd'"),
+        ({"id": "fargat"}, "did you mean 'fargate'"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_an_error(policy, target, says):
+    with pytest.raises(PolicyError, match=says):
+        policy.replace(target=target)
+
+
+def test_the_default_target_can_be_named_in_every_way(policy, tmp_path):
+    assert policy["target"]["id"] == "ecs-ec2"
+    file = tmp_path / "policy.toml"
+    file.write_text('[target]\nid = "fargate"\nreplicas = 3\n')
+    chosen = assess.load_policy(file)["target"]
+    assert (chosen["runtime"], chosen["replicas"]) == ("aws-fargate", 3)
+    file.write_text('[[target]]\nid = "own"\nplatform = "aks"\ndefault = true\n')
+    own = assess.load_policy(file)
+    assert own["target"]["runtime"] == "azure-kubernetes-service"
+    assert len(own["targets"]) == len(policy["targets"]) + 1
+    file.write_text(policy.to_toml())  # what the command writes is a policy again
+    assert assess.load_policy(file).hash == policy.hash
+
+
+def test_moves_of_the_blast_radius_land_on_the_default_target(policy):
+    inventory = assess.load("data/sample/2026Q3")
+    services = [
+        assess.score_blast_radius(inventory, chosen).details["services"]["delta_hi"]
+        for chosen in (policy, policy.replace(target={"id": "fargate"}))
+    ]
+    assert not services[0].equals(services[1])
+
+
+def test_a_target_left_out_is_not_compared(policy):
+    fewer = policy.replace(target=[{"id": "nomad", "compared": False}])
+    assert "nomad" not in verdicts(assess.score_targets(fleet(), fewer))
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "markdown", "text"])
+def test_on_the_command_line(form):
+    arguments = ["score", "data/sample/2026Q3", "targets", "--format", form]
+    out = CliRunner().invoke(cli, arguments, prog_name="assess")
+    assert out.exit_code == 0, out.output
+    if form == "json":
+        document = json.loads(out.stdout)
+        assert document["score"] == "targets"
+        assert set(ROW) <= set(document["rows"][0])
+    assert "fargate" in out.stdout
+
+
+def test_the_figure_tells_verdicts_apart_without_colour(sample):
+    from assess import figures
+
+    data = figures.targets_data(sample)
+    assert len(data) == len(sample.frame)
+    axes = sample.plot()
+    shapes = {c.get_paths()[0].vertices.shape for c in axes.collections}
+    assert len(shapes) > 2
+    assert "fargate" in {text.get_text() for text in axes.get_xticklabels()}
+    assert "G1" in {text.get_text() for text in axes.texts}
+
+
+def test_the_decision_record_offers_the_targets(policy):
+    from assess.report.record import decision_record
+    from assess.score.assessment import Assessment
+
+    scores = Assessment(assess.load("data/sample/2026Q3"), policy)
+    text = decision_record("legacy-admin", scores)
+    assert "Move it to" in text
+    assert "hours of upgrades per year" in text
+    assert "cost per month unknown" in text
