@@ -46,6 +46,7 @@ from assess.figures.style import (
     style,
     svg,
 )
+from assess.figures.targets import targets, targets_data
 from assess.untrusted import clean
 
 __all__ = [
@@ -86,6 +87,8 @@ __all__ = [
     "short",
     "style",
     "svg",
+    "targets",
+    "targets_data",
     "upgrade_churn",
     "upgrade_churn_data",
     "what_next",

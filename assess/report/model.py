@@ -257,6 +257,11 @@ def anchor(service_id: str) -> str:
     return f"service-{slug(service_id)}"
 
 
+def _targets(scores: Assessment) -> Axes:
+    """Draw the targets, which are compared when somebody looks."""
+    return figures.targets(scores.targets)
+
+
 class Pictures:
     """The figures of a report, by name; those of one quarter are known from the start."""
 
@@ -271,6 +276,7 @@ class Pictures:
             "blast-services": partial(figures.blast_services, scores.blast_radius),
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
             "clocks": partial(figures.clocks, scores.upgrade_churn),
+            "targets": partial(_targets, scores),
             "readiness": partial(figures.readiness, scores.readiness),
             "coverage": partial(figures.coverage, scores.inventory),
         }

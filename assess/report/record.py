@@ -13,6 +13,7 @@ import pandas as pd
 from assess import reference
 from assess.errors import AssessError
 from assess.figures import band_of
+from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Column, Table, cell
@@ -209,17 +210,34 @@ def _options(row: dict[str, Any], scores: Assessment) -> list[tuple[str, str]]:
             ("Keep it and fix it.", prepare),
             ("Pull it back to hosts.", "If a gate forbids containers for it."),
         ]
-    target = scores.policy["target"]
-    engine = f"{target['runtime']} {target['engine'] or '(newest known line)'}"
     return [
-        (
-            "Move it now.",
-            f"To {engine} under {target['orchestrator']}, on {target['landing']}, with at least "
-            f"{target['replicas']} replicas.",
-        ),
+        *_moves(row["service_id"], scores),
         ("Prepare first.", prepare),
         ("Leave it where it is.", stay),
     ]
+
+
+def _moves(service_id: str, scores: Assessment) -> list[tuple[str, str]]:
+    """List the targets that no other beats, those that fit first, each with what it would be like."""
+    result = scores.targets
+    titles = result.details["targets"].set_index("id")["title"]
+    table = result.frame.loc[service_id].drop(index=STAY)
+    open_ones = table[table["verdict"].isin(POSSIBLE) & ~table["dominated"]]
+    order = open_ones.assign(rank=open_ones["verdict"].map(POSSIBLE.index))
+    order = order.sort_values("rank", kind="stable").head(SHOWN)
+    found = []
+    for target, cells in order.iterrows():
+        place = dict(cells)
+        hours = cell(place, _HOURS).text
+        price = cell(place, _COST).text
+        gain = cell(place, _MOVE).text
+        way = place["blockers"] or "nothing is in the way"
+        text = (
+            f"{str(place['verdict']).capitalize()}: {way}. {hours} hours of upgrades per year; "
+            f"blast radius {gain} percentage points; cost per month {price}."
+        )
+        found.append((f"Move it to {titles[target] or target}.", text))
+    return found
 
 
 def _end_of_life(days: Any) -> str:
@@ -231,6 +249,10 @@ def _end_of_life(days: Any) -> str:
 
 
 _DELTA = Column("blast_delta", "", "interval", 1, 100, is_signed=True)
+_HOURS = Column("hours_per_year", "", "interval", 0)
+_COST = Column("cost_per_month", "", "interval", 0)
+_MOVE = Column("delta", "", "interval", 1, 100, is_signed=True)
+POSSIBLE = ["fits", "after fixes"]
 _MINUTES = Column("blast_expected_minutes_per_year", "", "interval")
 _FAILURES = Column("churn_failures_per_year", "", "interval", 2)
 

@@ -404,6 +404,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         sections.ranking(scores, pictures),
         sections.blast_radius(scores, pictures),
         sections.upgrade_churn(scores, pictures),
+        sections.targets(scores, pictures),
         background.claims(claims, pictures),
         cards.cards(scores, pictures),
         background.unknowns(scores),

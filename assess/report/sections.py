@@ -309,3 +309,51 @@ _CHURN = [
     Column("days_to_eol", "Days to the next end of life", "number"),
     Column("breaking_n", "Breaking changes", "number"),
 ]
+
+
+def targets(scores: Assessment, pictures: Pictures) -> Section:
+    """Return the section on where each service could run."""
+    frame = scores.targets.frame.reset_index()
+    fits = frame[frame["verdict"].eq("fits") & ~frame["dominated"]]
+    text = (
+        "Every service on every target of the policy: what the target refuses, the gates as they "
+        "would be there, the hours of upgrades that are ours, the change of the blast radius, and "
+        "the cost by your own prices. Without a size or a price a cost is unknown."
+    )
+    parts: list[Part] = [
+        pictures("targets", "Beside a mark: the gate or refusal that comes first."),
+        Table(
+            "targets-open",
+            "Targets that fit and that no other target beats",
+            _TARGETS,
+            fits,
+            note=_TARGETS_NOTE,
+            empty="No service fits anywhere yet.",
+            **FOLDED,
+        ),
+        Table("targets-table", "Every target", _EVERY_TARGET, frame, **FOLDED),
+    ]
+    return Section("targets", "Where to: targets compared", [text], parts)
+
+
+_TARGETS = [
+    NAME,
+    Column("target", "Target"),
+    Column("readiness", "Readiness there", "interval", 0),
+    Column("hours_per_year", "Upgrade hours per year", "interval", 1),
+    Column("delta", "Change by the move (% points)", "interval", 1, 100, is_signed=True),
+    Column("cost_per_month", "Cost per month", "interval", 0),
+    Column("effort_hours", "Hours of the move", "number"),
+]
+_TARGETS_NOTE = (
+    "A target beats another where it fits and is at least as good on every column at its worst, "
+    "and better on one; what is unknown is worse than all that is known."
+)
+_EVERY_TARGET = [
+    NAME,
+    Column("target", "Target"),
+    Column("verdict", "Verdict"),
+    Column("blockers", "In the way", absent="nothing"),
+    *_TARGETS[2:],
+    Column("dominated", "Beaten"),
+]

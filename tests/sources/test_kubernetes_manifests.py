@@ -194,6 +194,24 @@ def test_entries_that_cannot_be_read_are_counted(tmp_path):
     assert row["unmapped_n"] == 1 and "containers[0]" in row["hint"]
 
 
+def test_files_of_tools_are_no_objects(tmp_path):
+    tool = """
+    apiVersion: {}
+    kind: Component
+    metadata: {{name: cart}}
+    spec: {{type: service}}
+    """
+    files = {
+        f"a{n}": tool.format(v) for n, v in enumerate(("backstage.io/v1", "skaffold/v3"))
+    }
+    batch = collect(write(tmp_path, **files, cart=CART), path=".")
+    assert {row["kind"] for row in batch.rows["objects"]} == {
+        "Deployment",
+        "PodDisruptionBudget",
+    }
+    assert {row["status"] for row in batch.coverage if row["call"] == "read"} == {"ok"}
+
+
 def test_an_engine_knows_each_container_of_a_pod():
     batch = collect(path="shop.json")
     ids = batch.container_ids["shop/shop/web-6d5f7c9b8f-x7k2p/istio-proxy"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from assess import reference
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.blast_radius.bitset import Floats
+from assess.score.evidence.nodes import nodes
 from assess.score.incidents.exposure import is_replica
 
 RUNNING = "running"
@@ -41,9 +43,22 @@ def placement(inventory: Inventory, policy: Policy) -> pd.DataFrame:
 
 
 def running_engines(inventory: Inventory) -> pd.DataFrame:
-    """Return the rows of ``engines`` that are engines: a host may have none."""
+    """Return the rows of ``engines`` that are engines: a host may have none.
+
+    A host that its provider runs stands on the platform of its provider: a version of that which
+    ends takes all of it along.
+    """
     engines = inventory["engines"]
-    return engines[engines["runtime"].astype("str") != "none"]
+    engines = engines[engines["runtime"].astype("str") != "none"]
+    provided = []
+    for host, runtimes in nodes(inventory).items():
+        product, version = reference.runtime_line(runtimes[0])
+        if runtimes[0].runtime is None and product:
+            provided.append((host, product, version or "managed"))
+    if not provided:
+        return engines
+    platforms = pd.DataFrame(provided, columns=["host_id", "runtime", "version"])
+    return pd.concat([engines.astype({"runtime": "object"}), platforms])
 
 
 def _on_engines(

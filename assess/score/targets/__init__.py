@@ -268,7 +268,11 @@ def _refused(
             held = evidence.exists(refusal["table"], refusal["rule"])
             verdict = AFTER_FIXES if refusal["fixable"] else NO
             found += _from_answers(
-                evidence, held, verdict, refusal["says"], refusal["fact"]
+                evidence,
+                held,
+                verdict,
+                f"{refusal['id']}: {refusal['says']}",
+                refusal["fact"],
             )
     return found
 

@@ -24,7 +24,7 @@ def documents_of(values: list[Any], file: Path) -> list[Row]:
     rulesets: list[Row] = []
     for value in values:
         rulesets += dicts(value if isinstance(value, list) else [value])
-    if values and not rulesets:
+    if not rulesets:
         raise ValueError("it holds no rulesets: name the output.yaml of kantra")
     stem = file.stem
     name = file.parent.name if stem in _STEMS else stem

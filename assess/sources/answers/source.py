@@ -188,7 +188,10 @@ def _read_scans(
 def _documents(file: Path, kind: str, call: Call) -> list[Row]:
     """Return the objects of a file, also those of its lists; of an analysis, all as one."""
     if kind == "kantra":
-        return kantra.documents_of(read_documents(file, call.row), file)
+        values = read_documents(file, call.row)
+        # what could not be read has its reason already
+        is_told = not values and not call.is_open
+        return [] if is_told else kantra.documents_of(values, file)
     if file.suffix.lower() == ".xml":
         return [sbom.read_xml(read_bytes(file, call.row))]
     return dicts(read_json(file, call.row))

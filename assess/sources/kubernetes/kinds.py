@@ -21,7 +21,10 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _APPLIED = re.compile(r'\{\s*"apiVersion"\s*:\s*"([^"]+)"')  # kubectl sorts the keys
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(|^\$\w|<[\w -]+>|@\w+@")
 _KUSTOMIZATION = ("kustomization.yaml", "kustomization.yml")
-_RENDERED_BY_FLUX = "kustomize.config.k8s.io"
+# Groups of files that tools read, in the form of objects that no cluster has.
+_OF_TOOLS = re.compile(
+    r"(backstage|k3d|eksctl)\.io|(kustomize\.config\.|kind\.x-|kubeadm\.)k8s\.io|skaffold"
+)
 
 _LISTS: dict[str, dict[str, str]] = defaultdict(dict)
 for _row in rows("kubernetes/kinds"):
@@ -39,7 +42,7 @@ def list_of(item: Row) -> str:
     if group in listed:
         return listed[group]
     is_object = kind and isinstance(item.get("metadata"), dict)
-    return OTHERS if is_object and group != _RENDERED_BY_FLUX else ""
+    return OTHERS if is_object and not _OF_TOOLS.fullmatch(group) else ""
 
 
 def generated(item: Row) -> list[Row]:

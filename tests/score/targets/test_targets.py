@@ -288,3 +288,26 @@ def test_on_the_command_line(form):
         assert document["score"] == "targets"
         assert set(ROW) <= set(document["rows"][0])
     assert "fargate" in out.stdout
+
+
+def test_the_figure_tells_verdicts_apart_without_colour(sample):
+    from assess import figures
+
+    data = figures.targets_data(sample)
+    assert len(data) == len(sample.frame)
+    axes = sample.plot()
+    shapes = {c.get_paths()[0].vertices.shape for c in axes.collections}
+    assert len(shapes) > 2
+    assert "fargate" in {text.get_text() for text in axes.get_xticklabels()}
+    assert "G1" in {text.get_text() for text in axes.texts}
+
+
+def test_the_decision_record_offers_the_targets(policy):
+    from assess.report.record import decision_record
+    from assess.score.assessment import Assessment
+
+    scores = Assessment(assess.load("data/sample/2026Q3"), policy)
+    text = decision_record("legacy-admin", scores)
+    assert "Move it to" in text
+    assert "hours of upgrades per year" in text
+    assert "cost per month unknown" in text

@@ -1,0 +1,101 @@
+"""Figure of the targets: which service could run where, and what is in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from assess.figures.rows import message, named_rows
+from assess.figures.style import BANDS, INK, ROWS_SHOWN, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from assess.score.result import Result
+
+BAND_OF = {
+    "fits": "ready",
+    "after fixes": "conditional",
+    "no": "blocked",
+    "unknown": "unknown",
+}
+CODE_LENGTH = 12
+TITLE = "Where each service could run, and the first thing in the way"
+
+
+def targets_data(result: Result) -> pd.DataFrame:
+    """Return the frame behind `targets`.
+
+    Parameters
+    ----------
+    result : Result
+        A targets result.
+
+    Returns
+    -------
+    DataFrame
+        ``service_id, target, verdict, band, code`` (gate or refusal that comes first among what is
+        in the way), ``dominated``; services first for which targets differ, then by name.
+    """
+    table = result.frame.reset_index()[
+        ["service_id", "target", "verdict", "blockers", "dominated"]
+    ]
+    table["band"] = table["verdict"].map(BAND_OF)
+    first = table["blockers"].str.extract(r"^(?:not known: )?([\w-]+)")[0].fillna("")
+    is_code = first.str.match(r"G\d+$") | first.str.contains("-")
+    table["code"] = first.where(is_code & (first.str.len() <= CODE_LENGTH), "")
+    apart = table.groupby("service_id")["verdict"].transform("nunique")
+    order = table.assign(same=apart.eq(1), at=range(len(table)))
+    order = order.sort_values(["same", "service_id", "at"], kind="stable")
+    return order.drop(columns=["same", "at", "blockers"]).reset_index(drop=True)
+
+
+def targets(result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw services by targets: the verdict as a mark of its own shape, and what is in the way.
+
+    A mark that is not filled fits, but another target is at least as good on every count.
+
+    Parameters
+    ----------
+    result : Result
+        A targets result.
+    ax : Axes, optional
+        Axes to draw on; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes.
+    """
+    table = targets_data(result)
+    if table.empty:
+        return message(ax, TITLE, "This snapshot holds no service.")
+    names = table["service_id"].drop_duplicates()
+    shown = names.head(ROWS_SHOWN)
+    columns = list(table["target"].drop_duplicates())
+    rows = {name: y for y, name in enumerate(shown)}
+    with style():
+        ax = named_rows(ax, shown.reset_index(drop=True), len(names))
+        ax.set_xlim(-0.5, len(columns) - 0.5)
+        for cell in table[table["service_id"].isin(shown)].itertuples():
+            _mark(ax, columns.index(cell.target), rows[cell.service_id], cell)
+        ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
+        ax.set_title(TITLE, loc="left")
+        ax.set_xlabel(_legend())
+    return ax
+
+
+def _mark(ax: Axes, x: int, y: int, cell: object) -> None:
+    """Draw one verdict: a shape and, beside it, a code; hollow where it is dominated."""
+    band = BANDS[cell.band]  # type: ignore[attr-defined]
+    is_beaten = cell.verdict == "fits" and cell.dominated  # type: ignore[attr-defined]
+    face = "none" if is_beaten else band.colour
+    ax.scatter([x - 0.2], [y], marker=band.marker, s=46, c=face, edgecolors=band.ink)
+    code = cell.code  # type: ignore[attr-defined]
+    ax.annotate(code, (x - 0.08, y), color=INK, va="center", fontsize=7)
+
+
+def _legend() -> str:
+    words = [f"{BANDS[band].symbol} {word}" for word, band in BAND_OF.items()]
+    return "   ".join([*words, "hollow: dominated by another target"])
