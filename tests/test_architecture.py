@@ -157,7 +157,7 @@ BUDGETS = {
     "score/backtest": 310,
     "score/blast_radius": 2350,
     "score/claims": 800,
-    "score/evidence": 560,
+    "score/evidence": 790,
     "score/incidents": 600,
     "score/readiness": 540,
     "score/validation": 750,
