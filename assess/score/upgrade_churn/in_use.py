@@ -259,7 +259,7 @@ def _without_engine(inventory: Inventory, table: pd.DataFrame) -> pd.Series:
 
 
 def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Give a table every column of rules, in the types of the rule language."""
+    """Return a table with every column of rules, in the types of the rule language."""
     columns = COLUMNS[name]
     missing = [column for column in columns if column not in table]
     table = table.assign(**dict.fromkeys(missing, pd.NA)).reset_index(drop=True)
